@@ -1,0 +1,409 @@
+//! Decides how this crate says no: refusals of requests as one table, errors of the set-up, errors
+//! of a session engine.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::message::{ErrorObject, ProtocolVersion};
+
+/// Why a request was refused before any handler saw it.
+///
+/// A refusal answers with its status, a JSON-RPC error and the request's id where one is known.
+/// It is also put into the response's extensions, for layers that log or count, and handed to the
+/// [rejection hook](crate::McpService::on_rejection).
+///
+/// The text on the wire is fixed here and tells a client's developer, or the operator, what to
+/// change. What only the operator may know goes to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The `Host` is none of the allowed ones (protection against DNS rebinding).
+    HostNotAllowed,
+    /// The `Origin` is none of the allowed ones.
+    OriginNotAllowed,
+    /// The HTTP method is not served here.
+    MethodNotAllowed {
+        /// The value of `Allow`.
+        allow: &'static str,
+    },
+    /// The client accepts none of the media types an answer could have.
+    NotAcceptable {
+        /// What it must accept.
+        needs: &'static str,
+    },
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// A header that must be there at most once is there twice.
+    DuplicateHeader(&'static str),
+    /// A header's value cannot be read.
+    InvalidHeader(&'static str),
+    /// The body is larger than the limit.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The body broke off.
+    BodyIncomplete,
+    /// The body is no JSON, or is nested too deep.
+    NotJson,
+    /// The body is JSON, but no JSON-RPC message.
+    NotAMessage(&'static str),
+    /// The revision has no batches.
+    BatchNotServed,
+    /// `initialize` inside a batch.
+    InitializeInBatch,
+    /// The protocol version is unknown or switched off.
+    UnsupportedVersion {
+        /// What the client asked for, cut to a sane length.
+        requested: String,
+        /// What is served.
+        supported: Vec<ProtocolVersion>,
+    },
+    /// The request needs a session and names none.
+    SessionRequired,
+    /// The session does not exist, has ended, or belongs to another principal.
+    SessionNotFound,
+    /// A second `initialize` on a living session.
+    AlreadyInitialized,
+    /// All sessions are taken and none of them is idle.
+    TooManySessions {
+        /// The limit.
+        limit: usize,
+    },
+    /// The principal has all the sessions it may have, and none of them is idle.
+    TooManySessionsOfPrincipal {
+        /// The limit.
+        limit: usize,
+    },
+    /// The session has all the calls in flight it may have.
+    TooManyCalls {
+        /// The limit.
+        limit: usize,
+    },
+    /// The principal has all the calls in flight it may have.
+    TooManyCallsOfPrincipal {
+        /// The limit.
+        limit: usize,
+    },
+    /// The session has all the streams open it may have.
+    TooManyStreams {
+        /// The limit.
+        limit: usize,
+    },
+    /// A call with the same id is in flight (only where that is refused).
+    DuplicateId,
+    /// The session's standalone stream is open elsewhere (only where that is refused).
+    StreamTaken,
+    /// `Last-Event-ID` names no event of this session.
+    UnknownEvent,
+    /// `Last-Event-ID` names a stream whose events are no longer kept.
+    EventsExpired,
+    /// `Last-Event-ID` where nothing can be resumed.
+    NotResumable,
+    /// The answer names a question nobody asked.
+    UnknownQuestion,
+    /// The session ended while the request was in flight.
+    SessionEnded,
+    /// The service is draining: no new sessions, no new calls.
+    Draining,
+    /// The session engine cannot be reached.
+    EngineUnavailable,
+    /// The handler behind the request failed in a way only the log may tell.
+    Internal,
+}
+
+/// One line of the table: what a refusal is on the wire.
+struct Row {
+    status: StatusCode,
+    code: i64,
+    text: Cow<'static, str>,
+}
+
+impl Rejection {
+    /// The status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// A short name for counters and logs, one for each kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::HostNotAllowed => "host_not_allowed",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NotAcceptable { .. } => "not_acceptable",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::DuplicateHeader(_) => "duplicate_header",
+            Self::InvalidHeader(_) => "invalid_header",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::NotJson => "not_json",
+            Self::NotAMessage(_) => "not_a_message",
+            Self::BatchNotServed => "batch_not_served",
+            Self::InitializeInBatch => "initialize_in_batch",
+            Self::UnsupportedVersion { .. } => "unsupported_version",
+            Self::SessionRequired => "session_required",
+            Self::SessionNotFound => "session_not_found",
+            Self::AlreadyInitialized => "already_initialized",
+            Self::TooManySessions { .. } => "too_many_sessions",
+            Self::TooManySessionsOfPrincipal { .. } => "too_many_sessions_of_principal",
+            Self::TooManyCalls { .. } => "too_many_calls",
+            Self::TooManyCallsOfPrincipal { .. } => "too_many_calls_of_principal",
+            Self::TooManyStreams { .. } => "too_many_streams",
+            Self::DuplicateId => "duplicate_id",
+            Self::StreamTaken => "stream_taken",
+            Self::UnknownEvent => "unknown_event",
+            Self::EventsExpired => "events_expired",
+            Self::NotResumable => "not_resumable",
+            Self::UnknownQuestion => "unknown_question",
+            Self::SessionEnded => "session_ended",
+            Self::Draining => "draining",
+            Self::EngineUnavailable => "engine_unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The JSON-RPC error of the response.
+    #[must_use]
+    pub fn to_error(&self) -> ErrorObject {
+        let Row { code, text, .. } = self.row();
+        let error = ErrorObject::new(code, text);
+        match self {
+            Self::UnsupportedVersion { requested, supported } => {
+                error.with_data(&json!({ "requested": requested, "supported": supported }))
+            }
+            _ => error,
+        }
+    }
+
+    /// How long a refused client should wait, for the refusals that pass by themselves.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.row().status == StatusCode::SERVICE_UNAVAILABLE || self.row().status == StatusCode::TOO_MANY_REQUESTS)
+            .then_some(Duration::from_secs(RETRY_AFTER_SECONDS))
+    }
+
+    /// The table.
+    fn row(&self) -> Row {
+        const REQUEST: i64 = ErrorObject::INVALID_REQUEST;
+        const INTERNAL: i64 = ErrorObject::INTERNAL_ERROR;
+        let row = |status: u16, code: i64, text: &'static str| (status, code, Cow::Borrowed(text));
+        let (status, code, text) = match self {
+            Self::HostNotAllowed => row(
+                403,
+                REQUEST,
+                "Host not allowed; the server's setting `allowed_hosts` lists the names it answers to",
+            ),
+            Self::OriginNotAllowed => row(
+                403,
+                REQUEST,
+                "Origin not allowed; the server's setting `allowed_origins` lists the sites it serves",
+            ),
+            Self::MethodNotAllowed { .. } => row(405, REQUEST, "Method not allowed"),
+            Self::NotAcceptable { needs } => {
+                (406, REQUEST, format!("Not acceptable: the client must accept {needs}").into())
+            }
+            Self::UnsupportedMediaType => {
+                row(415, REQUEST, "Unsupported media type: Content-Type must be application/json")
+            }
+            Self::DuplicateHeader(name) => (400, REQUEST, format!("Bad request: more than one {name} header").into()),
+            Self::InvalidHeader(name) => (400, REQUEST, format!("Bad request: invalid {name} header").into()),
+            Self::BodyTooLarge { limit } => {
+                (413, REQUEST, format!("Body too large: the limit is {limit} bytes").into())
+            }
+            Self::BodyTimeout => row(408, REQUEST, "The body did not arrive in time"),
+            Self::BodyIncomplete => row(400, REQUEST, "Bad request: the body is incomplete"),
+            Self::NotJson => {
+                row(400, ErrorObject::PARSE_ERROR, "Parse error: the body is not valid JSON, or nested too deep")
+            }
+            Self::NotAMessage(why) => (400, REQUEST, format!("Invalid request: {why}").into()),
+            Self::BatchNotServed => {
+                row(400, REQUEST, "Invalid request: batches exist in protocol version 2025-03-26 only")
+            }
+            Self::InitializeInBatch => row(400, REQUEST, "Invalid request: initialize must not be part of a batch"),
+            Self::UnsupportedVersion { .. } => row(
+                400,
+                ErrorObject::UNSUPPORTED_VERSION,
+                "Unsupported protocol version; `data.supported` lists those served",
+            ),
+            Self::SessionRequired => row(400, REQUEST, "Bad request: the Mcp-Session-Id header is required"),
+            Self::SessionNotFound => row(404, ErrorObject::SESSION_NOT_FOUND, "Session not found"),
+            Self::AlreadyInitialized => row(400, REQUEST, "Invalid request: the session is already initialized"),
+            Self::TooManySessions { limit } => {
+                (503, INTERNAL, format!("Too many sessions: the limit is {limit}").into())
+            }
+            Self::TooManySessionsOfPrincipal { limit } => {
+                (503, INTERNAL, format!("Too many sessions of this principal: the limit is {limit}").into())
+            }
+            Self::TooManyCalls { limit } => {
+                (429, INTERNAL, format!("Too many calls in flight in this session: the limit is {limit}").into())
+            }
+            Self::TooManyCallsOfPrincipal { limit } => {
+                (429, INTERNAL, format!("Too many calls in flight of this principal: the limit is {limit}").into())
+            }
+            Self::TooManyStreams { limit } => {
+                (429, INTERNAL, format!("Too many open streams in this session: the limit is {limit}").into())
+            }
+            Self::DuplicateId => row(400, REQUEST, "Invalid request: a request with the same id is in flight"),
+            Self::StreamTaken => row(409, REQUEST, "Conflict: the session's stream is already open"),
+            Self::UnknownEvent => row(400, REQUEST, "Bad request: Last-Event-ID names no event of this session"),
+            Self::EventsExpired => {
+                row(400, REQUEST, "Bad request: the stream named by Last-Event-ID is no longer kept")
+            }
+            Self::NotResumable => {
+                row(400, REQUEST, "Bad request: Last-Event-ID is not supported, streams cannot be resumed here")
+            }
+            Self::UnknownQuestion => row(400, REQUEST, "Invalid request: the answer belongs to no open request"),
+            Self::SessionEnded => row(500, INTERNAL, "The session ended before the request was answered"),
+            Self::Draining => row(503, INTERNAL, "The server is shutting down"),
+            Self::EngineUnavailable => row(503, INTERNAL, "Sessions are out of reach for the moment"),
+            Self::Internal => row(500, INTERNAL, "Internal error"),
+        };
+        Row { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code, text }
+    }
+}
+
+/// What `Retry-After` says, in seconds: long enough for a node to be replaced or a call to end,
+/// short enough not to be noticed as an outage.
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.row().text)
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+/// A setting that cannot be: what was set, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    setting: &'static str,
+    why: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: &'static str, why: impl Into<String>) -> Self {
+        Self { setting, why: why.into() }
+    }
+
+    /// The setting's name.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "setting `{}`: {}", self.setting, self.why)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Why a session engine could not do what was asked. The source is kept for the log.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What a caller can do about a [`StoreError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The engine cannot be reached now; trying again may help.
+    Unavailable,
+    /// No such session, stream or question, or not for this principal.
+    NotFound,
+    /// Something is already there: an id, a newer version, another holder.
+    Conflict,
+    /// The stream is closed, or this node no longer owns it.
+    Fenced,
+    /// The cursor names no event: it lies beyond the end of the stream.
+    BeyondEnd,
+    /// What is stored cannot be read.
+    Corrupt,
+    /// A limit is reached: the total number of sessions.
+    Full,
+    /// A limit is reached: the sessions of one principal.
+    FullForPrincipal,
+}
+
+impl StoreError {
+    /// An error of a kind, with nothing to add.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error of a kind, with what caused it.
+    pub fn because(kind: StoreErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    pub(crate) fn corrupt(source: serde_json::Error) -> Self {
+        Self::because(StoreErrorKind::Corrupt, source)
+    }
+
+    /// What can be done about it.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the session engine cannot be reached",
+            StoreErrorKind::NotFound => "not found",
+            StoreErrorKind::Conflict => "already there, or changed in the meantime",
+            StoreErrorKind::Fenced => "closed, or owned by another node",
+            StoreErrorKind::BeyondEnd => "beyond the end of the stream",
+            StoreErrorKind::Corrupt => "what is stored cannot be read",
+            StoreErrorKind::Full => "the limit of sessions is reached",
+            StoreErrorKind::FullForPrincipal => "the limit of sessions of one principal is reached",
+        })
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_version_lists_those_served_in_its_data() {
+        let rejection = Rejection::UnsupportedVersion {
+            requested: "1999-01-01".into(),
+            supported: vec![ProtocolVersion::V2025_06_18],
+        };
+        let error = rejection.to_error();
+        assert_eq!((rejection.status().as_u16(), error.code), (400, -32022));
+        assert!(error.message.starts_with("Unsupported protocol version"));
+        assert_eq!(error.data.unwrap().as_str(), r#"{"requested":"1999-01-01","supported":["2025-06-18"]}"#);
+    }
+
+    #[test]
+    fn only_refusals_that_pass_by_themselves_say_when_to_come_back() {
+        assert!(Rejection::Draining.retry_after().is_some());
+        assert!(Rejection::TooManyCalls { limit: 1 }.retry_after().is_some());
+        assert!(Rejection::SessionNotFound.retry_after().is_none());
+    }
+}

@@ -1,0 +1,184 @@
+//! Decides how sessions and their owners are named: ids nobody can guess, principals nobody can
+//! forge from a header.
+
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
+
+/// The name of a session: 122 bits from the operating system's random source, written as a
+/// UUID (visible ASCII, as the specification wants).
+///
+/// The id alone opens nothing when the session belongs to a [`Principal`]; treat it as a secret
+/// all the same and keep it out of logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// A new id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Reads the exact form this crate issues. Another spelling of the same number (upper case,
+    /// braces) is no id of ours.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Uuid::try_parse(text).ok()?;
+        let mut buffer = Uuid::encode_buffer();
+        (id.hyphenated().encode_lower(&mut buffer) == text).then_some(Self(id))
+    }
+
+    /// The first eight digits, enough to follow a session in a log without giving it away.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..", self.short())
+    }
+}
+
+/// Hashes a [`SessionId`] by taking eight of its bytes: ids are random and issued by us, so a
+/// client cannot choose where one lands, and a keyed hash would buy nothing.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // The last eight bytes carry no fixed version digits in their upper half's spread.
+        let tail = bytes.last_chunk::<8>().copied().map_or(0, u64::from_le_bytes);
+        self.0 = self.0.rotate_left(8) ^ tail;
+    }
+
+    fn write_usize(&mut self, _length_prefix: usize) {}
+}
+
+/// The map of everything that is kept by session.
+pub(crate) type SessionMap<T> = dashmap::DashMap<SessionId, T, BuildHasherDefault<IdHasher>>;
+
+/// Who a request comes from, as the user's own authentication layer says.
+///
+/// Put it into the request's extensions; a session opened by one principal does not exist for
+/// another (404, as an unknown id), and a session opened without one does not exist for a request
+/// that has one.
+///
+/// The text must name the same person for as long as the person is the same: issuer and subject,
+/// never the bytes of a token that is renewed each hour.
+///
+/// ```
+/// use mcp_http::Principal;
+///
+/// assert_eq!(Principal::new("alice"), Principal::new("alice"));
+/// assert_ne!(Principal::issued("https://a", "cli", "bob"), Principal::issued("https://b", "cli", "bob"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Principal(Arc<str>);
+
+impl Principal {
+    /// A principal by a name that is unique in the application.
+    #[must_use]
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self(Arc::from(name.as_ref()))
+    }
+
+    /// A principal of OAuth or OpenID Connect: issuer, client and subject together. Any of the
+    /// three being another makes another principal.
+    #[must_use]
+    pub fn issued(issuer: &str, client: &str, subject: &str) -> Self {
+        // Lengths first, so that no two triples share a text.
+        Self(format!("{}:{}:{issuer}{client}{subject}", issuer.len(), client.len()).into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is settled when a session opens and never changes after.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionInfo {
+    /// The session's name.
+    pub id: SessionId,
+    /// Who opened it; only the same principal can use it.
+    pub principal: Option<Principal>,
+    /// The revision both sides agreed on.
+    pub version: ProtocolVersion,
+    /// Which program the client says it is.
+    pub client: Implementation,
+    /// What the client can be asked for.
+    pub capabilities: ClientCapabilities,
+    /// When it was opened.
+    pub opened_at: SystemTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_in_its_own_spelling_only() {
+        let id = SessionId::random();
+        let text = id.to_string();
+        assert_eq!(SessionId::parse(&text), Some(id));
+        assert!(text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        for other in [text.to_uppercase(), format!("{{{text}}}"), text.replace('-', ""), String::new()] {
+            assert_eq!(SessionId::parse(&other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn principals_of_other_issuers_clients_or_subjects_are_others() {
+        let base = Principal::issued("i", "c", "s");
+        for other in [("ic", "", "s"), ("i", "cs", ""), ("", "ic", "s"), ("i", "c", "t")] {
+            assert_ne!(base, Principal::issued(other.0, other.1, other.2));
+        }
+    }
+
+    #[test]
+    fn ids_spread_over_the_hash_space() {
+        use std::hash::{BuildHasher, Hash};
+        let build = BuildHasherDefault::<IdHasher>::default();
+        let hashes: std::collections::HashSet<u64> = (0..1000)
+            .map(|_| {
+                let mut hasher = build.build_hasher();
+                SessionId::random().hash(&mut hasher);
+                hasher.finish() >> 48
+            })
+            .collect();
+        assert!(hashes.len() > 900, "{}", hashes.len());
+    }
+}

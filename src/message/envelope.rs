@@ -1,0 +1,301 @@
+//! Decides what a POST body says: one message or a batch, and of each whether it is a request,
+//! a notification or an answer. One pass; nothing is copied.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{RawJson, RequestId};
+
+/// A parsed body.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// One message.
+    One(Envelope),
+    /// A JSON array of messages, each of them valid or not by itself.
+    Batch(Vec<Result<Envelope, Malformed>>),
+}
+
+/// One JSON-RPC message: what it is and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) kind: Kind,
+    /// The parameters, an object or array; absent when the message has none.
+    pub(crate) params: Option<RawJson>,
+}
+
+/// The three kinds of JSON-RPC message.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Request {
+        id: RequestId,
+        method: Cow<'static, str>,
+    },
+    Notification {
+        method: Cow<'static, str>,
+    },
+    /// An answer to a request of ours: the whole message is kept, `result` or `error` inside.
+    Answer {
+        id: RequestId,
+        outcome: Result<RawJson, RawJson>,
+    },
+}
+
+/// Why a body is refused.
+#[derive(Debug)]
+pub(crate) enum Malformed {
+    /// No JSON, not UTF-8, or nested too deep: -32700.
+    NotJson,
+    /// JSON, but no JSON-RPC message: -32600. The id is echoed where one could be read.
+    NotAMessage { id: Option<RequestId>, why: &'static str },
+}
+
+/// How deep arrays and objects may nest. It is what the JSON parser itself stands (its own
+/// limit is 128); refused here, the depth is an error of the body and never of a handler.
+pub(crate) const MAX_DEPTH: usize = 127;
+
+/// The most messages in one batch, the figure of the official TypeScript SDK.
+pub(crate) const MAX_BATCH: usize = 100;
+
+/// Parses a whole body.
+pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
+    if too_deep(body) {
+        return Err(Malformed::NotJson);
+    }
+    // Once for the whole body: members nobody reads must be UTF-8 too (RFC 8259, section 8.1).
+    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotJson)?;
+    if text.trim_ascii_start().starts_with('[') {
+        parse_batch(body, text)
+    } else {
+        parse_one(body, text).map(Body::One)
+    }
+}
+
+fn parse_batch(body: &Bytes, text: &str) -> Result<Body, Malformed> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Malformed::NotJson)?;
+    let why = match elements.len() {
+        0 => "an empty batch",
+        1..=MAX_BATCH => {
+            return Ok(Body::Batch(elements.iter().map(|element| parse_one(body, element.get())).collect()));
+        }
+        _ => "a batch of more than 100 messages",
+    };
+    Err(Malformed::NotAMessage { id: None, why })
+}
+
+/// The members of a message, borrowed from the body. Unknown members are ignored.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, default)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from an absent member.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The id alone, for the answer to a message that is wrong in another member.
+#[derive(Deserialize)]
+struct OnlyId<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+}
+
+fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
+    let members: Members<'_> = match serde_json::from_str(text) {
+        Ok(members) => members,
+        Err(error) if error.is_data() => {
+            let only: Option<OnlyId<'_>> = serde_json::from_str(text).ok();
+            let id = only.and_then(|only| only.id).and_then(|raw| read_id(body, raw).ok());
+            return Err(Malformed::NotAMessage { id, why: "not a JSON-RPC message" });
+        }
+        Err(_) => return Err(Malformed::NotJson),
+    };
+    let cut = |raw: &RawValue| RawJson::trusted(body.slice_ref(raw.get().as_bytes()));
+    let id = members.id.map(|raw| read_id(body, raw));
+    let known = id.as_ref().and_then(|id| id.as_ref().ok()).cloned();
+    let refuse = |why| Err(Malformed::NotAMessage { id: known.clone(), why });
+
+    if members.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+        return refuse("`jsonrpc` is not \"2.0\"");
+    }
+    if let Some(Err(())) = id {
+        return refuse("`id` is neither a string nor an integer");
+    }
+    let params = match members.params.map(cut) {
+        Some(params) if !matches!(params.as_bytes().first(), Some(b'{' | b'[')) => {
+            return refuse("`params` is neither an object nor an array");
+        }
+        params => params,
+    };
+    let outcome = match (members.result.map(cut), members.error.map(cut)) {
+        (Some(result), None) => Some(Ok(result)),
+        (None, Some(error)) => Some(Err(error)),
+        (None, None) => None,
+        (Some(_), Some(_)) => return refuse("both `result` and `error`"),
+    };
+    let kind = match (members.method, known.clone(), outcome) {
+        (Some(method), Some(id), None) => Kind::Request { id, method: known_method(method) },
+        (Some(method), None, None) => Kind::Notification { method: known_method(method) },
+        (None, Some(id), Some(outcome)) => Kind::Answer { id, outcome },
+        (Some(_), _, Some(_)) => return refuse("a method together with an answer"),
+        (None, _, _) => return refuse("neither a method nor an answer to one"),
+    };
+    Ok(Envelope { kind, params })
+}
+
+fn read_id(body: &Bytes, raw: &RawValue) -> Result<RequestId, ()> {
+    RequestId::from_json(body.slice_ref(raw.get().as_bytes())).map_err(|_| ())
+}
+
+/// The methods a server meets all day, so that their names cost no allocation.
+const COMMON_METHODS: [&str; 18] = [
+    "tools/call",
+    "tools/list",
+    "initialize",
+    "notifications/initialized",
+    "notifications/cancelled",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+    "ping",
+    "resources/read",
+    "resources/list",
+    "resources/templates/list",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "prompts/get",
+    "prompts/list",
+    "completion/complete",
+    "logging/setLevel",
+    "server/discover",
+];
+
+fn known_method(method: Cow<'_, str>) -> Cow<'static, str> {
+    match COMMON_METHODS.into_iter().find(|known| *known == method) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(method.into_owned()),
+    }
+}
+
+/// Whether brackets nest deeper than [`MAX_DEPTH`]. A body with fewer opening brackets than that
+/// cannot, and counting them runs at memory speed; only the others are walked.
+fn too_deep(body: &[u8]) -> bool {
+    if memchr::memchr2_iter(b'{', b'[', body).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
+        return false;
+    }
+    let mut depth = 0usize;
+    let mut bytes = body.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => skip_string(&mut bytes),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => return,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Result<Envelope, Malformed> {
+        match parse(&Bytes::copy_from_slice(text.as_bytes()))? {
+            Body::One(envelope) => Ok(envelope),
+            Body::Batch(_) => panic!("a batch"),
+        }
+    }
+
+    #[track_caller]
+    fn refused(text: &str) -> (Option<String>, &'static str) {
+        match one(text) {
+            Err(Malformed::NotAMessage { id, why }) => (id.map(|id| id.to_string()), why),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_request_keeps_its_id_and_params_as_text() {
+        let envelope =
+            one(r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"a": 1}}"#).unwrap();
+        let Kind::Request { id, method } = envelope.kind else { panic!() };
+        assert_eq!((id.as_json(), &*method), ("9007199254740993", "tools/call"));
+        assert_eq!(envelope.params.unwrap().as_str(), r#"{"a": 1}"#);
+    }
+
+    #[test]
+    fn a_message_that_is_wrong_elsewhere_still_gives_its_id() {
+        assert_eq!(refused(r#"{"jsonrpc":"1.0","id":3,"method":"a"}"#).0.as_deref(), Some("3"));
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":"x","method":5}"#).0.as_deref(), Some("\"x\""));
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":4,"method":"a","params":7}"#).0.as_deref(), Some("4"));
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#).0, None);
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#).0, None);
+        assert_eq!(refused("{}").0, None);
+        assert_eq!(refused("7").0, None);
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#).1, "both `result` and `error`");
+        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}"#).1, "not a JSON-RPC message");
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_a_parse_error() {
+        for text in ["", " ", "{", "{\"jsonrpc\":\"2.0\"", "nope", "\"\u{1}\"", "{} {}"] {
+            assert!(matches!(one(text), Err(Malformed::NotJson)), "{text:?}");
+        }
+        assert!(matches!(parse(&Bytes::from_static(b"{\"a\":\"\xff\"}")), Err(Malformed::NotJson)));
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        let flat = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"a","params":{{"s":"{}\""}}}}"#, "[".repeat(5000));
+        assert!(one(&flat).is_ok());
+        let deep =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"a","params":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
+        assert!(matches!(one(&deep), Err(Malformed::NotJson)));
+        let edge = "[".repeat(MAX_DEPTH) + &"]".repeat(MAX_DEPTH);
+        assert!(!too_deep(edge.as_bytes()));
+        assert!(too_deep(format!("[{edge}]").as_bytes()));
+    }
+
+    #[test]
+    fn an_answer_carries_its_result_or_its_error() {
+        let ok = one(r#"{"jsonrpc":"2.0","id":"s1-1","result":{"x":1}}"#).unwrap();
+        assert!(matches!(ok.kind, Kind::Answer { outcome: Ok(_), .. }));
+        let error = one(r#"{"jsonrpc":"2.0","id":"s1-1","error":{"code":1,"message":"no"}}"#).unwrap();
+        assert!(matches!(error.kind, Kind::Answer { outcome: Err(_), .. }));
+    }
+
+    #[test]
+    fn a_batch_has_between_one_and_a_hundred_messages() {
+        let batch = |n: usize| parse(&Bytes::from(format!("[{}]", vec!["1"; n].join(","))));
+        assert!(batch(0).is_err());
+        assert!(matches!(batch(100), Ok(Body::Batch(elements)) if elements.len() == 100));
+        assert!(batch(101).is_err());
+    }
+}

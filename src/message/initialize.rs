@@ -1,0 +1,65 @@
+//! Decides what is read of an `initialize` request: who the client is and what it can do.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The parameters of `initialize`, as far as the transport needs them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeParams {
+    /// The revision the client would like to speak, as it wrote it.
+    pub protocol_version: String,
+    /// What the client can be asked for.
+    #[serde(default)]
+    pub capabilities: ClientCapabilities,
+    /// Which program the client is.
+    #[serde(default)]
+    pub client_info: Implementation,
+}
+
+/// A program's name and version, for display and logs only; never a reason to trust it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Implementation {
+    /// The programmatic name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The name for people, since 2025-06-18.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+/// What a client says it can be asked for.
+///
+/// Each capability is an object on the wire; a member that is there, even `{}`, is declared.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientCapabilities {
+    /// The client can list its roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Map<String, Value>>,
+    /// The client can let its model answer a prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Map<String, Value>>,
+    /// The client can ask its user for input. `{}` means by form; `url` is declared by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elicitation: Option<Map<String, Value>>,
+    /// Capabilities outside the specification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experimental: Option<Map<String, Value>>,
+}
+
+impl ClientCapabilities {
+    /// Whether the client can ask its user with a form: declared, and not narrowed to `url`.
+    #[must_use]
+    pub fn elicits_forms(&self) -> bool {
+        self.elicitation.as_ref().is_some_and(|modes| modes.contains_key("form") || !modes.contains_key("url"))
+    }
+
+    /// Whether the client can send its user to a URL (since 2025-11-25).
+    #[must_use]
+    pub fn elicits_urls(&self) -> bool {
+        self.elicitation.as_ref().is_some_and(|modes| modes.contains_key("url"))
+    }
+}

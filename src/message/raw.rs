@@ -1,0 +1,116 @@
+//! Decides how JSON travels that nobody has looked into yet: as text known to be valid, shared
+//! by reference count.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A JSON value kept as its text: known to be valid JSON, not parsed further, cheap to clone.
+///
+/// Parameters reach a [`Server`](crate::server::Server) in this form, and results leave it in
+/// this form, so that each is parsed or serialised exactly once, by the type that wants it.
+///
+/// ```
+/// use mcp_http::message::RawJson;
+///
+/// let raw = RawJson::from_value(&serde_json::json!({"x": 1}))?;
+/// assert_eq!(raw.as_str(), r#"{"x":1}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawJson(Bytes);
+
+impl RawJson {
+    /// Serialises a value.
+    ///
+    /// # Errors
+    ///
+    /// When the value's own `Serialize` fails, or a map has keys that are no strings.
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
+        let mut text = Vec::with_capacity(128);
+        serde_json::to_writer(&mut text, value)?;
+        Ok(Self(text.into()))
+    }
+
+    /// Takes text that is checked to be one JSON value.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not exactly one valid JSON value.
+    pub fn parse(text: impl Into<Bytes>) -> Result<Self, serde_json::Error> {
+        let text = text.into();
+        serde_json::from_slice::<&RawValue>(&text)?;
+        Ok(Self(text))
+    }
+
+    /// Text this crate wrote, or cut out of a body that was already parsed.
+    pub(crate) fn trusted(text: impl Into<Bytes>) -> Self {
+        Self(text.into())
+    }
+
+    /// The empty object.
+    #[must_use]
+    pub fn empty_object() -> Self {
+        Self(Bytes::from_static(b"{}"))
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Always valid: the text was parsed or written by a serialiser.
+        std::str::from_utf8(&self.0).unwrap_or("null")
+    }
+
+    /// The JSON text as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The JSON text, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+
+    /// Parses the text into a type.
+    ///
+    /// # Errors
+    ///
+    /// When the text does not fit the type, or is nested deeper than 128 levels.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.0)
+    }
+
+    /// Parses the text into a type that borrows from it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RawJson::read`].
+    pub fn read_borrowed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.0)
+    }
+}
+
+impl fmt::Debug for RawJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self(Bytes::from(String::from(Box::<str>::from(raw)))))
+    }
+}

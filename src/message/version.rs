@@ -1,0 +1,90 @@
+//! Decides which protocol revisions exist, how they are written, and what each can do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A revision of the Model Context Protocol that this crate knows.
+///
+/// The order is the order of time, so `version >= ProtocolVersion::V2025_11_25` asks whether a
+/// client knows priming events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ProtocolVersion {
+    /// 2025-03-26: the first with Streamable HTTP, the only one with batches.
+    V2025_03_26,
+    /// 2025-06-18: structured results, elicitation, the version header.
+    V2025_06_18,
+    /// 2025-11-25: priming events and server-side close of a stream.
+    V2025_11_25,
+}
+
+impl ProtocolVersion {
+    /// The session revisions (the specification calls them legacy), oldest first.
+    pub const SESSION_ERA: [Self; 3] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+
+    /// The newest session revision.
+    pub const NEWEST_SESSION: Self = Self::V2025_11_25;
+
+    /// The revision as it is written on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V2025_03_26 => "2025-03-26",
+            Self::V2025_06_18 => "2025-06-18",
+            Self::V2025_11_25 => "2025-11-25",
+        }
+    }
+
+    /// Whether a body may be a JSON array of messages: 2025-03-26 only, later revisions
+    /// removed batches.
+    pub(crate) fn has_batches(self) -> bool {
+        self == Self::V2025_03_26
+    }
+
+    /// Whether a client knows the empty priming event and the early close that comes with it
+    /// (SEP-1699, since 2025-11-25). Older clients try to parse the empty data.
+    pub(crate) fn has_priming(self) -> bool {
+        self >= Self::V2025_11_25
+    }
+}
+
+/// A version string that names no revision this crate knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownVersion;
+
+impl fmt::Display for UnknownVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown protocol version")
+    }
+}
+
+impl std::error::Error for UnknownVersion {}
+
+impl FromStr for ProtocolVersion {
+    type Err = UnknownVersion;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVersion> {
+        Self::SESSION_ERA.into_iter().find(|version| version.as_str() == text).ok_or(UnknownVersion)
+    }
+}
+
+impl fmt::Display for ProtocolVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ProtocolVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ProtocolVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

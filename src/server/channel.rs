@@ -1,0 +1,69 @@
+//! Decides what a call needs from the transport that carries it, so that handlers never learn
+//! which era or engine that is.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::{ClientError, Extensions};
+use crate::error::StoreError;
+use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
+
+/// The transport as one call sees it.
+pub(crate) trait Channel: fmt::Debug + Send + Sync {
+    fn version(&self) -> ProtocolVersion;
+    fn client(&self) -> Option<&Implementation>;
+    fn capabilities(&self) -> Option<&ClientCapabilities>;
+    fn principal(&self) -> Option<&Principal>;
+    fn session(&self) -> Option<Arc<dyn SessionAccess>>;
+    /// The least severe log level the client wants, as an index into the eight levels of RFC 5424.
+    fn log_level(&self) -> u8;
+    fn set_log_level(&self, level: u8);
+    /// Sends a notification on the stream of this call. Ready at once unless the stream is
+    /// full; after the call's end it is dropped and counted.
+    fn notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, ()>;
+    /// Asks the client on the stream of this call and waits for its answer, however long.
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// Ends the response that carries this call; the client comes back for the rest. Whether it
+    /// did: only revisions since 2025-11-25, and only where the stream can be resumed.
+    fn close_stream(&self, retry: Option<Duration>) -> bool;
+    fn is_cancelled(&self) -> bool;
+    fn cancelled(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A live session as handlers, routes and the handle see it.
+pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
+    fn info(&self) -> &SessionInfo;
+    fn extensions(&self) -> &Extensions;
+    /// The value under a key with its version; version 0 is "not there yet".
+    fn load_state(&self, key: &str) -> BoxFuture<'_, Result<(Option<RawJson>, u64), StoreError>>;
+    /// Writes the value if its version is still the one given. `false`: somebody was faster.
+    fn store_state(&self, key: &str, value: RawJson, version: u64) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// Sends a notification on the session's standalone stream.
+    fn notify(&self, method: &str, params: &RawJson);
+    /// Asks the client on the session's standalone stream; fails at once when none is open.
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// Remembers which resources the client wants to hear of.
+    fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn end(&self) -> BoxFuture<'_, ()>;
+}
+
+/// How a [`Server`](super::Server) tells every connected client, of either era and on every
+/// node, that something changed.
+pub(crate) trait Broadcast: fmt::Debug + Send + Sync {
+    fn publish(&self, change: &Change);
+    fn sessions(&self) -> Vec<SessionId>;
+}
+
+/// Something that changed on the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Tools,
+    Prompts,
+    Resources,
+    /// One resource, by its URI; reaches subscribers only.
+    Resource(String),
+}

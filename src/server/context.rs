@@ -1,0 +1,252 @@
+//! Decides what a handler can do while its call runs: tell progress, log, ask the client, hear of
+//! its cancellation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::channel::Channel;
+use super::{ClientError, Session};
+use crate::identity::Principal;
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
+
+/// The way back to the client while a call runs. A handler takes it as an argument; it is cheap
+/// to clone, and clones may be moved into tasks.
+///
+/// Everything sent through it goes on the stream of this call, in order, before the result. Once
+/// the call has ended it goes nowhere, silently.
+///
+/// ```
+/// use mcp_http::server::Context;
+///
+/// async fn index(cx: Context) -> &'static str {
+///     for step in 1..=3 {
+///         cx.progress(step, 3).await;
+///     }
+///     "indexed"
+/// }
+/// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("index", "Indexes.", index);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Context {
+    channel: Arc<dyn Channel>,
+    params: Option<RawJson>,
+}
+
+/// How urgent a log message is, from RFC 5424, least severe first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl Context {
+    pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
+        Self { channel, params }
+    }
+
+    /// The protocol revision this call is served in.
+    #[must_use]
+    pub fn protocol_version(&self) -> ProtocolVersion {
+        self.channel.version()
+    }
+
+    /// Which program the client says it is; for display only.
+    #[must_use]
+    pub fn client_info(&self) -> Option<&Implementation> {
+        self.channel.client()
+    }
+
+    /// What the client can be asked for; `None` where it never said (stateless mode).
+    #[must_use]
+    pub fn client_capabilities(&self) -> Option<&ClientCapabilities> {
+        self.channel.capabilities()
+    }
+
+    /// Who sent this request, as the authentication layer said.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.channel.principal()
+    }
+
+    /// The session this call belongs to; `None` in stateless mode.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        self.channel.session().map(Session::new)
+    }
+
+    /// Tells how far the call has come. Nothing is sent when the client asked for no progress
+    /// (no `progressToken`).
+    ///
+    /// `total` may be `None` when it is not known. The specification wants each figure larger
+    /// than the one before.
+    ///
+    /// # Cancel safety
+    ///
+    /// The notification is either queued whole or not at all.
+    pub async fn progress(&self, progress: impl Into<f64> + Send, total: impl Into<Option<f64>> + Send) {
+        self.progress_message(progress, total, None::<&str>).await;
+    }
+
+    /// As [`Context::progress`], with a sentence for the person who waits.
+    pub async fn progress_message(
+        &self,
+        progress: impl Into<f64> + Send,
+        total: impl Into<Option<f64>> + Send,
+        message: Option<impl AsRef<str> + Send>,
+    ) {
+        let Some(token) = self.progress_token() else { return };
+        let progress = Progress {
+            progress_token: token,
+            progress: Number(progress.into()),
+            total: total.into().map(Number),
+            message: message.as_ref().map(AsRef::as_ref),
+        };
+        if let Ok(params) = RawJson::from_value(&progress) {
+            self.channel.notify("notifications/progress", &params).await;
+        }
+    }
+
+    /// Sends a log message to the client, if it wants messages this severe
+    /// (`logging/setLevel`; all of them until it said so).
+    ///
+    /// `data` is any JSON value, most often a sentence. It goes to the client: no secrets.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message is either queued whole or not at all.
+    pub async fn log(&self, level: LogLevel, data: impl Serialize + Send) {
+        self.log_as(level, None, data).await;
+    }
+
+    /// As [`Context::log`], under the name of a logger.
+    pub async fn log_as(&self, level: LogLevel, logger: Option<&str>, data: impl Serialize + Send) {
+        if (level as u8) < self.channel.log_level() {
+            return;
+        }
+        let Ok(data) = RawJson::from_value(&data) else { return };
+        if let Ok(params) = RawJson::from_value(&Log { level, logger, data }) {
+            self.channel.notify("notifications/message", &params).await;
+        }
+    }
+
+    /// Sends any notification on the stream of this call.
+    pub async fn notify(&self, method: &str, params: &RawJson) {
+        self.channel.notify(method, params).await;
+    }
+
+    /// Sends any request to the client on the stream of this call and waits for the answer, at
+    /// most for the time given. [`Context::elicit`], [`Context::sample`] and [`Context::roots`]
+    /// are this with types.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The request may have been sent; a late answer to it is dropped.
+    pub async fn request(
+        &self,
+        method: &'static str,
+        params: RawJson,
+        within: Duration,
+    ) -> Result<RawJson, ClientError> {
+        let answer = self.channel.request(method, params);
+        tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
+    }
+
+    /// Ends the HTTP response that carries this call, while the call goes on: the client comes
+    /// back after `retry` (or the service's retry interval) and is given the rest. Use it before
+    /// a long wait, so that no connection is held for it.
+    ///
+    /// Returns whether it was done. It is not where the client could not come back: revisions
+    /// before 2025-11-25, stateless mode, JSON answers, or resumability switched off.
+    ///
+    /// Source: SEP-1699; 2025-11-25, Streamable HTTP, "Sending messages to the server".
+    #[allow(clippy::must_use_candidate)]
+    pub fn close_sse_stream(&self, retry: impl Into<Option<Duration>>) -> bool {
+        self.channel.close_stream(retry.into())
+    }
+
+    /// Whether the client cancelled this call. A handler needs it only for work it moved
+    /// elsewhere: its own future is dropped.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.channel.is_cancelled()
+    }
+
+    /// Waits until the call is cancelled or has ended; for work that was moved to another task.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn cancelled(&self) {
+        self.channel.cancelled().await;
+    }
+
+    pub(crate) fn set_log_level(&self, level: LogLevel) {
+        self.channel.set_log_level(level as u8);
+    }
+
+    /// Read only when asked for: most calls have no progress.
+    fn progress_token(&self) -> Option<&RawValue> {
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow, default, rename = "_meta")]
+            meta: Option<Meta<'a>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Meta<'a> {
+            #[serde(borrow, default)]
+            progress_token: Option<&'a RawValue>,
+        }
+        let params: Params<'_> = self.params.as_ref()?.read_borrowed().ok()?;
+        params.meta?.progress_token
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Progress<'a> {
+    progress_token: &'a RawValue,
+    progress: Number,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Log<'a> {
+    level: LogLevel,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logger: Option<&'a str>,
+    data: RawJson,
+}
+
+/// A number that is written without `.0` when it is whole, as people count steps.
+struct Number(f64);
+
+impl Serialize for Number {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if self.0.fract() == 0.0 && self.0.abs() < EXACT {
+            #[allow(clippy::cast_possible_truncation)]
+            serializer.serialize_i64(self.0 as i64)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}

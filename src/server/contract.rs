@@ -1,0 +1,135 @@
+//! Decides what a server is to this crate: something that answers JSON-RPC calls. Everything
+//! typed ([`McpServer`](super::McpServer)) and every foreign framework stands on this.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+
+use super::Context;
+use crate::handle::McpHandle;
+use crate::message::{ErrorObject, InitializeParams, RawJson, RequestId};
+
+/// A request of a client, on its way to a [`Server`].
+#[derive(Debug)]
+pub struct Call {
+    /// The method, for example `tools/call`.
+    pub method: std::borrow::Cow<'static, str>,
+    /// The request's id, as the client wrote it.
+    pub id: RequestId,
+    /// The parameters, not parsed yet.
+    pub params: Option<RawJson>,
+    /// The HTTP request that brought it, with everything outer layers put into its extensions.
+    pub parts: Parts,
+    /// The way back to the client while the call runs.
+    pub context: Context,
+}
+
+/// A notification of a client, on its way to a [`Server`]. `notifications/cancelled` does not
+/// come this way: the transport ends the call it names.
+#[derive(Debug)]
+pub struct Notice {
+    /// The method, for example `notifications/initialized`.
+    pub method: std::borrow::Cow<'static, str>,
+    /// The parameters, not parsed yet.
+    pub params: Option<RawJson>,
+    /// The way to the client's session; progress and requests have no stream to go on.
+    pub context: Context,
+}
+
+/// A server at the level of JSON-RPC: what [`McpServer`](super::McpServer) is, and what another
+/// framework implements to be served whole.
+///
+/// `S` is the state of the axum router the server is mounted in; a server that does not care
+/// implements `Server<S>` for every `S`.
+///
+/// # Cancel safety
+///
+/// The futures are dropped when the client cancels or ends its session. What must be undone then
+/// belongs in a `Drop`. A client that merely disconnects does not cancel (2025-11-25,
+/// Streamable HTTP, "disconnection").
+///
+/// ```
+/// use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
+/// use mcp_http::server::{Call, Context, Server};
+///
+/// #[derive(Debug)]
+/// struct Echo;
+///
+/// impl<S: Send + Sync> Server<S> for Echo {
+///     async fn initialize(&self, _: InitializeParams, cx: Context, _: &S) -> Result<RawJson, ErrorObject> {
+///         let result = serde_json::json!({
+///             "protocolVersion": cx.protocol_version(),
+///             "capabilities": {},
+///             "serverInfo": {"name": "echo", "version": "1.0.0"},
+///         });
+///         RawJson::from_value(&result).map_err(|_| ErrorObject::internal())
+///     }
+///
+///     async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
+///         call.params.ok_or_else(|| ErrorObject::method_not_found(&call.method))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an MCP server for an axum router with state `{S}`",
+    note = "a server is an `McpServer`, or a type that implements `mcp_http::server::Server`",
+    note = "an `McpServer` whose handlers take `State<T>` fits a `Router<T>`, or any router after `.with_state(..)`"
+)]
+pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
+    /// Answers `initialize` with the whole result: `protocolVersion`, `capabilities`,
+    /// `serverInfo`. [`Context::protocol_version`] is what the transport would agree to; a result
+    /// that names another served revision overrides it. The session exists, for others, only
+    /// after this returned `Ok`.
+    fn initialize(
+        &self,
+        params: InitializeParams,
+        context: Context,
+        state: &S,
+    ) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
+
+    /// Answers a request with its `result`, or with an error.
+    fn call(&self, call: Call, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
+
+    /// Takes a notification. Does nothing by default.
+    fn notified(&self, notice: Notice, state: &S) -> impl Future<Output = ()> + Send {
+        let _ = (notice, state);
+        async {}
+    }
+
+    /// Called once for each mount, with the handle that reaches every client of it. Keep it to
+    /// announce changes; it does not keep the service alive.
+    fn mounted(&self, handle: &McpHandle) {
+        let _ = handle;
+    }
+}
+
+type Answer = BoxFuture<'static, Result<RawJson, ErrorObject>>;
+
+/// A [`Server`] with its type erased and its state type kept, as the transport holds it.
+pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
+    fn initialize(self: Arc<Self>, params: InitializeParams, context: Context, state: S) -> Answer;
+    fn call(self: Arc<Self>, call: Call, state: S) -> Answer;
+    fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()>;
+    fn mounted(&self, handle: &McpHandle);
+}
+
+impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
+    fn initialize(self: Arc<Self>, params: InitializeParams, context: Context, state: S) -> Answer {
+        Box::pin(async move { Server::initialize(&*self, params, context, &state).await })
+    }
+
+    fn call(self: Arc<Self>, call: Call, state: S) -> Answer {
+        Box::pin(async move { Server::call(&*self, call, &state).await })
+    }
+
+    fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()> {
+        Box::pin(async move { Server::notified(&*self, notice, &state).await })
+    }
+
+    fn mounted(&self, handle: &McpHandle) {
+        Server::mounted(self, handle);
+    }
+}

@@ -1,0 +1,165 @@
+//! Decides what a session offers to the code of its server: its facts, its state, a way to its
+//! client outside any call.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ClientError;
+use super::channel::SessionAccess;
+use crate::error::StoreError;
+use crate::identity::SessionInfo;
+use crate::message::RawJson;
+
+/// A session of the session revisions, from a [`Context`](super::Context) or, on a route of your
+/// own, as an extractor. Its facts ([`SessionInfo`]) are reached by dereference.
+#[derive(Debug, Clone)]
+pub struct Session {
+    inner: Arc<dyn SessionAccess>,
+}
+
+impl Session {
+    pub(crate) fn new(inner: Arc<dyn SessionAccess>) -> Self {
+        Self { inner }
+    }
+
+    /// Reads a value of this session's state. It lives where the session lives: with a durable
+    /// engine it survives a restart, with a shared one every node sees it.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be reached, or the stored value does not fit the type.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let (value, _) = self.inner.load_state(key).await?;
+        value.map(|value| value.read().map_err(StoreError::corrupt)).transpose()
+    }
+
+    /// Changes a value of this session's state, starting from its default, and returns the new
+    /// value. When another call, on this node or another, changed it in the meantime, the change
+    /// is made again on the newer value: no update is lost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::get`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The change may or may not have been written.
+    ///
+    /// ```
+    /// use mcp_http::server::Context;
+    ///
+    /// async fn count(cx: Context) -> String {
+    ///     let Some(session) = cx.session() else { return "no session".into() };
+    ///     match session.update("count", |n: &mut u32| *n += 1).await {
+    ///         Ok(n) => format!("call number {n}"),
+    ///         Err(_) => "the count is out of reach".into(),
+    ///     }
+    /// }
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("count", "Counts.", count);
+    /// ```
+    pub async fn update<T>(&self, key: &str, mut change: impl FnMut(&mut T) + Send) -> Result<T, StoreError>
+    where
+        T: DeserializeOwned + Serialize + Default + Send,
+    {
+        loop {
+            let (stored, version) = self.inner.load_state(key).await?;
+            let mut value: T =
+                stored.map(|value| value.read()).transpose().map_err(StoreError::corrupt)?.unwrap_or_default();
+            change(&mut value);
+            let text = RawJson::from_value(&value).map_err(StoreError::corrupt)?;
+            if self.inner.store_state(key, text, version).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Values that belong to the session on this node only: connections, caches, a framework's
+    /// own session object. They end with it.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        self.inner.extensions()
+    }
+
+    /// Sends a notification on the session's standalone stream. Without a listener it goes
+    /// nowhere, silently.
+    pub fn notify(&self, method: &str, params: &RawJson) {
+        self.inner.notify(method, params);
+    }
+
+    /// Asks the client on the session's standalone stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NoStream`] at once when no such stream is open; see [`ClientError`] for the
+    /// rest.
+    pub async fn request(
+        &self,
+        method: &'static str,
+        params: RawJson,
+        within: Duration,
+    ) -> Result<RawJson, ClientError> {
+        let answer = self.inner.request(method, params);
+        tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
+    }
+
+    /// Ends the session: its calls are cancelled, its streams end, its id is unknown after.
+    pub async fn end(&self) {
+        self.inner.end().await;
+    }
+
+    /// Subscribes to, or unsubscribes from, updates of one resource.
+    pub(crate) async fn subscribe(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
+        self.inner.subscribe(uri, wanted).await
+    }
+}
+
+impl Deref for Session {
+    type Target = SessionInfo;
+
+    fn deref(&self) -> &SessionInfo {
+        self.inner.info()
+    }
+}
+
+/// Values by type, for what belongs to a session and cannot be stored.
+#[derive(Default)]
+pub struct Extensions {
+    /// Allocated on first use: an idle session carries none. Never held across an await.
+    values: Mutex<Option<Box<Values>>>,
+}
+
+type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+
+impl Extensions {
+    /// The value of a type, if one was put in.
+    #[must_use]
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.as_ref()?.get(&TypeId::of::<T>())?.clone().downcast().ok()
+    }
+
+    /// Puts a value in; the one before of the same type is returned.
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.get_or_insert_default().insert(TypeId::of::<T>(), Arc::new(value))?.downcast().ok()
+    }
+
+    /// Takes a value out.
+    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.as_mut()?.remove(&TypeId::of::<T>())?.downcast().ok()
+    }
+}
+
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extensions").finish_non_exhaustive()
+    }
+}
