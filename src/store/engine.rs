@@ -1,0 +1,342 @@
+//! Decides what an engine must be able to do: the atomic steps of a session's life, and the bell
+//! that wakes whoever waits for one.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Policy, Step};
+use crate::error::StoreError;
+use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::message::{RawJson, RequestId};
+
+/// A stream of a session, by number: [`STANDALONE`] for the GET stream, then one for each POST.
+pub type StreamNo = u32;
+
+/// The stream that belongs to no request.
+pub const STANDALONE: StreamNo = 0;
+
+/// One service that uses an engine. Never used twice, so that a restarted node is another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(pub u64);
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Where sessions live. See the [module](crate::store) for what it is there to decide.
+///
+/// Each method is one atomic step. Unless it says otherwise it fails with
+/// [`NotFound`](crate::error::StoreErrorKind::NotFound) when the session does not exist, has ended
+/// or belongs to another principal (the three must not be told apart), and with
+/// [`Unavailable`](crate::error::StoreErrorKind::Unavailable) when the engine is out of reach.
+/// Every step may be repeated after a failure of which nobody knows whether it happened.
+pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
+    /// Whether sessions outlive this process, so that a drained service leaves them alone.
+    fn durable(&self) -> bool {
+        false
+    }
+
+    /// Registers a service; its bell is rung from now on.
+    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId;
+
+    /// The service is gone; its bell is not rung again. Calls it owned stay as they are until
+    /// their sessions end.
+    fn leave(&self, node: NodeId);
+
+    /// Keeps a new session. At a limit the longest idle session with nothing in flight makes
+    /// room; without one it fails with `Full` or `FullForPrincipal`. An id that exists is a
+    /// `Conflict`.
+    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>>;
+
+    /// Finds a session for a principal, and counts as its use.
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>>;
+
+    /// A POST with requests arrives: registers them as in flight, all or none, and gives them a
+    /// stream. `Full` and `FullForPrincipal` are the limits of calls; `Conflict` an id that is in
+    /// flight already, where that is refused.
+    fn begin(&self, begin: Begin) -> Step<Result<StreamNo>>;
+
+    /// The requests of a stream are answered or given up; ends the stream if it was never read
+    /// from. Doing it twice is no error.
+    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>>;
+
+    /// The owner of a stream adds events. `first` makes it repeatable: the same events at the
+    /// same place are there once. `Conflict`: another place was due. `Fenced`: the stream is
+    /// closed, or another node's.
+    fn append(&self, append: Append) -> Step<Result<Appended>>;
+
+    /// Any node adds one event to the standalone stream. Before somebody listened for the first
+    /// time it is dropped, and nothing is told. An event equal to the newest one that nobody has
+    /// read yet is merged with it.
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>>;
+
+    /// A reader takes over a stream from a cursor; the one before is told to let go. `NotFound`
+    /// also for a stream that is not kept (any more), `BeyondEnd` for a cursor that was never
+    /// given out, `Conflict` for a held stream when taking over is not wanted, `Full` for the limit
+    /// of readers.
+    fn attach(&self, attach: Attach) -> Step<Result<Attached>>;
+
+    /// Reads on after a place: ascending, at most about `max_bytes`, always at least one event
+    /// if there is one. Only the present reader may; another is `Fenced`.
+    fn read_after(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        generation: u32,
+        after: u64,
+        max_bytes: usize,
+    ) -> Step<Result<Page>>;
+
+    /// A reader leaves. Nothing happens when it is no longer the present one.
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>>;
+
+    /// Tells whoever reads a stream to let go and come back after `retry`.
+    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>>;
+
+    /// A client answered a question that stands in a stream. The first answer wins; whether this
+    /// was it. A question nobody asked is `NotFound`.
+    fn answer(
+        &self,
+        session: SessionId,
+        question: &str,
+        outcome: std::result::Result<RawJson, RawJson>,
+    ) -> Step<Result<bool>>;
+
+    /// Fetches the answer to a question, if it is there; the question is forgotten then.
+    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<std::result::Result<RawJson, RawJson>>>>;
+
+    /// Nobody waits for the answer any more.
+    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>>;
+
+    /// A client cancels a call; whether one was found. An id that names two calls in flight
+    /// cancels neither: which was meant cannot be known.
+    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>>;
+
+    /// A value of the session's state, and its version; version 0 is "never written".
+    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>>;
+
+    /// Writes a value if its version is still the given one; whether it was.
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>>;
+
+    /// Ends a session and tells every node. Given to exactly one caller; everything of the
+    /// session is `NotFound` afterwards, everywhere.
+    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>>;
+
+    /// Ends what has expired and forgets what was kept long enough. Each ended session is handed
+    /// to exactly one caller.
+    fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>>;
+
+    /// Rings [`Ring::Topic`] on every node.
+    fn announce(&self, topic: &str) -> Step<Result<()>>;
+
+    /// All sessions, for people.
+    fn list(&self) -> Step<Result<Vec<SessionSummary>>>;
+
+    /// How many sessions there are.
+    fn count(&self) -> Step<Result<usize>>;
+}
+
+/// How an engine wakes a service. May be called from anywhere and must not block; never called
+/// under a lock of the engine.
+pub trait Doorbell: fmt::Debug + Send + Sync + 'static {
+    /// Something may have happened.
+    fn ring(&self, ring: Ring);
+}
+
+/// What may have happened. Correctness never depends on one of these arriving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Ring {
+    /// A stream this node reads has more.
+    Stream { session: SessionId, stream: StreamNo },
+    /// A reader of this node was replaced, or told to leave.
+    Detach { session: SessionId, stream: StreamNo, generation: u32, retry: Option<Duration> },
+    /// The reader of a stream this node writes took events, or left.
+    Drained { session: SessionId, stream: StreamNo },
+    /// A question of this node has an answer.
+    Answer { session: SessionId, question: Box<str> },
+    /// A call of this node was cancelled.
+    Cancel { session: SessionId, stream: StreamNo, id: RequestId },
+    /// A session ended.
+    Ended { session: SessionId, reason: EndReason },
+    /// Something was announced.
+    Topic { topic: Box<str> },
+    /// Rings may have been lost: look at everything again.
+    Resync,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The client sent DELETE.
+    Deleted,
+    /// Nothing happened for the idle timeout.
+    Idle,
+    /// It reached its greatest age.
+    Lifetime,
+    /// It made room for another one.
+    Evicted,
+    /// The application ended it.
+    Closed,
+    /// The service shut down.
+    Shutdown,
+}
+
+/// A session that ended, and why.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The session as it was.
+    pub info: Arc<SessionInfo>,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+/// See [`SessionEngine::create`].
+#[derive(Debug, Clone)]
+pub struct Create {
+    /// The session.
+    pub info: Arc<SessionInfo>,
+    /// Part of each event id of the session, so that another session's ids are no ids of this one.
+    pub epoch: u32,
+}
+
+/// See [`SessionEngine::load`].
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The session.
+    pub info: Arc<SessionInfo>,
+    /// As given to [`SessionEngine::create`].
+    pub epoch: u32,
+}
+
+/// See [`SessionEngine::begin`].
+#[derive(Debug)]
+pub struct Begin<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Who asks.
+    pub principal: Option<&'a Principal>,
+    /// The node that will answer, and owns the stream.
+    pub node: NodeId,
+    /// The ids of the requests.
+    pub ids: &'a [RequestId],
+    /// Whether an id that is in flight already is refused.
+    pub unique: bool,
+}
+
+/// See [`SessionEngine::append`].
+#[derive(Debug)]
+pub struct Append {
+    /// The session.
+    pub session: SessionId,
+    /// The stream.
+    pub stream: StreamNo,
+    /// The node that writes; it must own the stream.
+    pub node: NodeId,
+    /// The number the first of the events will have; the first event of a stream is 1.
+    pub first: u64,
+    /// The events, in order.
+    pub events: Vec<Event>,
+    /// Whether the stream ends with them.
+    pub close: bool,
+}
+
+/// One message on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What it is, which decides what may be dropped.
+    pub kind: EventKind,
+    /// The JSON-RPC message, as text on one line.
+    pub payload: Bytes,
+}
+
+/// The kinds of message a stream carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// May be dropped when a stream outgrows its bounds; the hole is reported.
+    Notification,
+    /// A question to the client, by its id; never dropped while it is open. Its answer is
+    /// accepted from the moment the event stands.
+    Request(Box<str>),
+    /// An answer; never dropped while the stream is kept.
+    Response,
+}
+
+/// What became of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Whether somebody reads the stream.
+    pub read: bool,
+    /// Bytes the reader has not taken yet.
+    pub unread: usize,
+    /// Notifications that were dropped to make room.
+    pub dropped: usize,
+}
+
+/// See [`SessionEngine::attach`].
+#[derive(Debug)]
+pub struct Attach<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Who asks.
+    pub principal: Option<&'a Principal>,
+    /// The stream.
+    pub stream: StreamNo,
+    /// The node that reads.
+    pub node: NodeId,
+    /// The last event the reader has; `None`: whatever was not given to a reader yet.
+    pub after: Option<u64>,
+    /// Whether a present reader is replaced.
+    pub takeover: bool,
+}
+
+/// A reader's standing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    /// Which reader of the stream it is; a later one has a larger number.
+    pub generation: u32,
+    /// The place it starts after.
+    pub after: u64,
+}
+
+/// Some events of a stream.
+///
+/// A jump in their numbers is a hole: what is missing was dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The events, ascending.
+    pub events: Vec<Stored>,
+    /// The number of the newest event ever written.
+    pub tail: u64,
+    /// Whether nothing will follow after `tail`.
+    pub closed: bool,
+}
+
+/// An event with its number in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Counted from 1, without gaps, by the writer.
+    pub seq: u64,
+    /// The message.
+    pub payload: Bytes,
+}
+
+/// A session as people look at it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionSummary {
+    /// Its facts.
+    pub info: Arc<SessionInfo>,
+    /// How long ago it was last used.
+    pub idle: Duration,
+    /// Calls in flight.
+    pub calls: usize,
+    /// Connected readers.
+    pub readers: usize,
+    /// Bytes kept in its streams.
+    pub bytes: usize,
+}

@@ -1,0 +1,412 @@
+//! Decides how sessions are kept in memory: one map, one short critical section for each step,
+//! every step ready at once.
+//!
+//! Invariants:
+//!
+//! 1. A step holds one lock at a time: a shard of the map, *or* the queue of expiry, *or* the list
+//!    of nodes, *or* a principal's entry. Nothing can deadlock, nothing is held across an await.
+//! 2. A bell is rung after the step's locks are gone.
+//! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
+
+mod expiry;
+mod record;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use self::expiry::Expiry;
+use self::record::{Record, Wake};
+use super::{
+    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, NodeId, Page, Policy,
+    Ring, SessionEngine, SessionSummary, Step, StreamNo,
+};
+use crate::clock::{Clock, Tick};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, SessionId, SessionMap};
+use crate::message::{RawJson, RequestId};
+
+type Result<T> = std::result::Result<T, StoreError>;
+type Outcome = std::result::Result<RawJson, RawJson>;
+
+/// Sessions in the memory of this process. They end with it.
+///
+/// A clone is the same engine: services that are given clones of one engine share its sessions,
+/// as nodes of a cluster would, which is handy in tests.
+#[derive(Clone)]
+pub struct MemoryEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Clock,
+    sessions: SessionMap<Record>,
+    /// How many there are: asking the map would visit each of its shards.
+    count: AtomicUsize,
+    principals: DashMap<Principal, OfPrincipal>,
+    expiry: Mutex<Expiry>,
+    nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
+    next_node: AtomicU64,
+    policy: OnceLock<Policy>,
+    default_policy: Policy,
+}
+
+#[derive(Debug, Default)]
+struct OfPrincipal {
+    sessions: Vec<SessionId>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl MemoryEngine {
+    /// An empty engine.
+    #[must_use]
+    pub fn new() -> Self {
+        let shared = Shared {
+            clock: Clock::new(),
+            sessions: SessionMap::default(),
+            count: AtomicUsize::new(0),
+            principals: DashMap::new(),
+            expiry: Mutex::default(),
+            nodes: RwLock::default(),
+            next_node: AtomicU64::new(1),
+            policy: OnceLock::new(),
+            default_policy: Policy::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl Default for MemoryEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sessions = self.shared.count.load(Ordering::Relaxed);
+        f.debug_struct("MemoryEngine").field("sessions", &sessions).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn policy(&self) -> &Policy {
+        self.policy.get().unwrap_or(&self.default_policy)
+    }
+
+    fn expiry(&self) -> MutexGuard<'_, Expiry> {
+        self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One step on one session, and the bell after it.
+    fn on<T>(&self, session: SessionId, step: impl FnOnce(&mut Record) -> Result<(T, Wake)>) -> Result<T> {
+        let (value, wake) = {
+            let Some(mut record) = self.sessions.get_mut(&session) else {
+                return Err(StoreError::new(StoreErrorKind::NotFound));
+            };
+            step(&mut record)?
+        };
+        if let Some((node, ring)) = wake {
+            self.ring(node, ring);
+        }
+        Ok(value)
+    }
+
+    fn ring(&self, node: NodeId, ring: Ring) {
+        let bell = {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            nodes.iter().find(|(id, _)| *id == node).map(|(_, bell)| Arc::clone(bell))
+        };
+        if let Some(bell) = bell {
+            bell.ring(ring);
+        }
+    }
+
+    fn ring_all(&self, ring: &Ring) {
+        let bells: Vec<_> = {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            nodes.iter().map(|(_, bell)| Arc::clone(bell)).collect()
+        };
+        for bell in bells {
+            bell.ring(ring.clone());
+        }
+    }
+
+    fn create(&self, create: Create) -> Result<Vec<Ended>> {
+        let policy = self.policy();
+        let (session, principal) = (create.info.id, create.info.principal.clone());
+        let now = self.clock.now();
+        let mut evicted = Vec::new();
+        if let Some(principal) = &principal {
+            evicted.extend(self.room_for(principal, policy)?);
+        }
+        if self.count.fetch_add(1, Ordering::Relaxed) >= policy.max_sessions {
+            let Some(ended) = self.evict_longest_idle(now) else {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                return Err(StoreError::new(StoreErrorKind::Full));
+            };
+            evicted.push(ended);
+        }
+        let usage =
+            principal.as_ref().map(|principal| self.principals.entry(principal.clone()).or_default().calls.clone());
+        match self.sessions.entry(session) {
+            Entry::Occupied(_) => {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                return Err(StoreError::new(StoreErrorKind::Conflict));
+            }
+            Entry::Vacant(vacant) => drop(vacant.insert(Record::new(create, usage, now))),
+        }
+        self.expiry().opened(session, now, policy.lifetime.is_some());
+        if let Some(principal) = principal {
+            self.principals.entry(principal).or_default().sessions.push(session);
+        }
+        Ok(evicted)
+    }
+
+    /// Makes room for one more session of a principal.
+    fn room_for(&self, principal: &Principal, policy: &Policy) -> Result<Option<Ended>> {
+        let sessions = self.principals.get(principal).map(|of| of.sessions.clone()).unwrap_or_default();
+        if sessions.len() < policy.max_sessions_per_principal {
+            return Ok(None);
+        }
+        let resting = |id: &SessionId| {
+            let record = self.sessions.get(id)?;
+            record.is_idle().then_some((record.touched, *id))
+        };
+        let mut longest: Vec<_> = sessions.iter().filter_map(resting).collect();
+        longest.sort_unstable();
+        let ended = longest.into_iter().find_map(|(_, id)| self.end_if(id, EndReason::Evicted, Record::is_idle));
+        ended.map(Some).ok_or_else(|| StoreError::new(StoreErrorKind::FullForPrincipal))
+    }
+
+    fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
+        let candidates = self.expiry().len();
+        for _ in 0..candidates {
+            let session = self.expiry().rested(Duration::ZERO, now)?;
+            if let Some(ended) = self.end_or_requeue(session, EndReason::Evicted, now, |_| true) {
+                return Some(ended);
+            }
+        }
+        None
+    }
+
+    /// Ends a session that rests, and whose last use is as long ago as the queue believed;
+    /// otherwise puts it back under its true moment.
+    fn end_or_requeue(
+        &self,
+        session: SessionId,
+        reason: EndReason,
+        now: Tick,
+        long_enough: impl Fn(&Record) -> bool,
+    ) -> Option<Ended> {
+        let due = |record: &Record| record.is_idle() && record.touched == record.queued && long_enough(record);
+        if let Some(ended) = self.end_if(session, reason, due) {
+            return Some(ended);
+        }
+        let queued = {
+            let mut record = self.sessions.get_mut(&session)?;
+            record.queued = if record.is_idle() { record.touched } else { now };
+            record.queued
+        };
+        self.expiry().requeue(session, queued);
+        None
+    }
+
+    fn end_if(&self, session: SessionId, reason: EndReason, condition: impl Fn(&Record) -> bool) -> Option<Ended> {
+        let (_, record) = self.sessions.remove_if(&session, |_, record| condition(record))?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.expiry().ended(session, record.queued, record.opened);
+        let info = Arc::clone(&record.info);
+        // First the record, which counts as a user of its principal's entry.
+        drop(record);
+        if let Some(principal) = &info.principal {
+            self.forget_of(principal, session);
+        }
+        self.ring_all(&Ring::Ended { session, reason });
+        Some(Ended { info, reason })
+    }
+
+    fn forget_of(&self, principal: &Principal, session: SessionId) {
+        if let Some(mut of) = self.principals.get_mut(principal) {
+            of.sessions.retain(|id| *id != session);
+        }
+        self.principals.remove_if(principal, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
+    }
+
+    fn sweep(&self) -> Vec<Ended> {
+        let (policy, now) = (self.policy(), self.clock.now());
+        let mut ended = Vec::new();
+        if let Some(idle) = policy.idle_timeout {
+            while let Some(session) = { self.expiry().rested(idle, now) } {
+                let long_enough = |record: &Record| record.touched.after(idle) <= now;
+                ended.extend(self.end_or_requeue(session, EndReason::Idle, now, long_enough));
+            }
+        }
+        if let Some(lifetime) = policy.lifetime {
+            while let Some(session) = { self.expiry().aged(lifetime, now) } {
+                ended.extend(self.end_if(session, EndReason::Lifetime, |_| true));
+            }
+        }
+        while let Some(session) = { self.expiry().kept(policy.finished_for, now) } {
+            let more = self.sessions.get_mut(&session).is_some_and(|mut record| record.forget_finished(policy, now));
+            if more {
+                self.expiry().keeps_finished(session, now);
+            }
+        }
+        ended
+    }
+
+    fn append(&self, append: Append) -> Result<Appended> {
+        let (session, close, now) = (append.session, append.close, self.clock.now());
+        let mut retained = false;
+        let appended = self.on(session, |record| {
+            let done = record.append(append, self.policy(), now)?;
+            retained = close && !record.retained && record.keeps_finished();
+            record.retained |= retained;
+            Ok(done)
+        })?;
+        if retained {
+            self.expiry().keeps_finished(session, now);
+        }
+        Ok(appended)
+    }
+}
+
+impl SessionEngine for MemoryEngine {
+    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+        let node = NodeId(self.shared.next_node.fetch_add(1, Ordering::Relaxed));
+        if *self.shared.policy.get_or_init(|| policy.clone()) != policy {
+            tracing::warn!("services that share a session engine have different limits; the first one's count");
+        }
+        self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner).push((node, bell));
+        node
+    }
+
+    fn leave(&self, node: NodeId) {
+        self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
+    }
+
+    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
+        Step::ready(self.shared.create(create))
+    }
+
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(session, |record| {
+            if !record.admits(principal) {
+                return Err(StoreError::new(StoreErrorKind::NotFound));
+            }
+            record.touched = now;
+            Ok((Loaded { info: Arc::clone(&record.info), epoch: record.epoch }, None))
+        }))
+    }
+
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(begin.session, |record| {
+            if !record.admits(begin.principal) {
+                return Err(StoreError::new(StoreErrorKind::NotFound));
+            }
+            record.begin(&begin, self.shared.policy(), now).map(|stream| (stream, None))
+        }))
+    }
+
+    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(session, |record| Ok(((), record.finish(stream, now)))))
+    }
+
+    fn append(&self, append: Append) -> Step<Result<Appended>> {
+        Step::ready(self.shared.append(append))
+    }
+
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
+        Step::ready(self.shared.on(session, |record| Ok(record.publish(node, event, self.shared.policy()))))
+    }
+
+    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(attach.session, |record| {
+            if !record.admits(attach.principal) {
+                return Err(StoreError::new(StoreErrorKind::NotFound));
+            }
+            record.attach(&attach, self.shared.policy(), now)
+        }))
+    }
+
+    fn read_after(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        generation: u32,
+        after: u64,
+        max_bytes: usize,
+    ) -> Step<Result<Page>> {
+        Step::ready(self.shared.on(session, |record| record.read_after(stream, generation, after, max_bytes)))
+    }
+
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(session, |record| Ok(((), record.detach(stream, generation, now)))))
+    }
+
+    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
+        Step::ready(self.shared.on(session, |record| Ok(((), record.hang_up(stream, retry)))))
+    }
+
+    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(session, |record| record.answer(question, outcome, now)))
+    }
+
+    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
+        Step::ready(self.shared.on(session, |record| record.take(question).map(|answer| (answer, None))))
+    }
+
+    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
+        Step::ready(self.shared.on(session, |record| {
+            record.withdraw(question);
+            Ok(((), None))
+        }))
+    }
+
+    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
+        let now = self.shared.clock.now();
+        Step::ready(self.shared.on(session, |record| Ok(record.cancel(id, now))))
+    }
+
+    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
+        Step::ready(self.shared.on(session, |record| Ok((record.load_state(key), None))))
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
+        Step::ready(self.shared.on(session, |record| Ok((record.store_state(key, value, version), None))))
+    }
+
+    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
+        let ended = self.shared.end_if(session, reason, |_| true);
+        Step::ready(ended.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound)))
+    }
+
+    fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
+        Step::ready(Ok(self.shared.sweep()))
+    }
+
+    fn announce(&self, topic: &str) -> Step<Result<()>> {
+        self.shared.ring_all(&Ring::Topic { topic: topic.into() });
+        Step::ready(Ok(()))
+    }
+
+    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
+        let now = self.shared.clock.now();
+        Step::ready(Ok(self.shared.sessions.iter().map(|record| record.summary(now)).collect()))
+    }
+
+    fn count(&self) -> Step<Result<usize>> {
+        Step::ready(Ok(self.shared.count.load(Ordering::Relaxed)))
+    }
+}

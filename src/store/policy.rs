@@ -1,0 +1,56 @@
+//! Decides how much an engine keeps and for how long.
+
+use std::time::Duration;
+
+/// The bounds an engine holds itself to. A service hands them over when it joins; services that
+/// share an engine should agree, the first one's count.
+///
+/// See [`Sessions`](crate::Sessions), [`Streams`](crate::Streams) and [`Limits`](crate::Limits)
+/// for the reason of each default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// A session without calls in flight, open streams and requests ends after this; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// A session ends after this whatever it does; `None`: never.
+    pub lifetime: Option<Duration>,
+    /// Sessions in all.
+    pub max_sessions: usize,
+    /// Sessions of one principal.
+    pub max_sessions_per_principal: usize,
+    /// Calls in flight in one session.
+    pub max_calls: usize,
+    /// Calls in flight of one principal.
+    pub max_calls_per_principal: usize,
+    /// Connected readers in one session.
+    pub max_streams: usize,
+    /// Notifications kept in one stream that its reader has not taken, by number.
+    pub stream_events: usize,
+    /// The same by size, in bytes.
+    pub stream_bytes: usize,
+    /// Everything kept in the streams of one session, in bytes; finished streams go first.
+    pub session_bytes: usize,
+    /// Finished streams kept in one session for clients that come back.
+    pub finished_streams: usize,
+    /// How long a finished stream is kept.
+    pub finished_for: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Some(Duration::from_secs(1800)),
+            lifetime: None,
+            max_sessions: 10_000,
+            max_sessions_per_principal: 1_000,
+            max_calls: 128,
+            max_calls_per_principal: 1_024,
+            max_streams: 256,
+            stream_events: 1_024,
+            stream_bytes: 1 << 20,
+            session_bytes: 4 << 20,
+            finished_streams: 32,
+            finished_for: Duration::from_secs(60),
+        }
+    }
+}

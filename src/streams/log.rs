@@ -1,0 +1,406 @@
+//! Decides what one stream of a session keeps: the log is the channel.
+//!
+//! 1. The writer numbers each event, from 1, whether or not anybody reads.
+//! 2. A reader is a cursor. Live delivery, replay and takeover are the same read.
+//! 3. Beyond the bounds notifications are dropped, oldest first; questions and answers never.
+//!    What is dropped shows as a jump in the numbers.
+//!
+//! Invariants:
+//!
+//! - `entries` ascend by `seq`; every `seq` is below `next`.
+//! - `bytes` is the sum of the payloads in `entries`, `droppable` of the notifications among them,
+//!   `unread` of those above `delivered`.
+//! - `delivered < next`, and it never goes back.
+//! - A closed log takes no more events, except the very ones it was closed with.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::clock::Tick;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::{Appended, Event, EventKind, NodeId, Page, Stored};
+
+/// How much a log keeps before it drops notifications.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Amount {
+    events: usize,
+    bytes: usize,
+}
+
+/// Who reads a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) node: NodeId,
+    pub(crate) generation: u32,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct StreamLog {
+    /// The only node that may append; `None`: any node may (the standalone stream).
+    owner: Option<NodeId>,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    droppable: Amount,
+    /// Bytes no reader was given yet.
+    unread: usize,
+    /// The number the next event gets.
+    next: u64,
+    /// The newest event a reader was given.
+    delivered: u64,
+    /// The place the closing append started at, and when it came.
+    closed: Option<(u64, Tick)>,
+    holder: Option<Holder>,
+    /// Readers so far; the number of the newest.
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seq: u64,
+    droppable: bool,
+    payload: Bytes,
+}
+
+impl StreamLog {
+    pub(crate) fn new(owner: Option<NodeId>) -> Self {
+        Self {
+            owner,
+            entries: VecDeque::new(),
+            bytes: 0,
+            droppable: Amount::default(),
+            unread: 0,
+            next: 1,
+            delivered: 0,
+            closed: None,
+            holder: None,
+            generation: 0,
+        }
+    }
+
+    /// Adds events at `first`; see [`SessionEngine::append`](crate::store::SessionEngine::append).
+    pub(crate) fn append(
+        &mut self,
+        node: NodeId,
+        first: u64,
+        events: Vec<Event>,
+        close: bool,
+        bounds: Bounds,
+        now: Tick,
+    ) -> Result<Appended, StoreError> {
+        if self.owner.is_some_and(|owner| owner != node) {
+            return Err(StoreError::new(StoreErrorKind::Fenced));
+        }
+        let end = first + events.len() as u64;
+        if let Some((closing, _)) = self.closed {
+            let repeated = close && first == closing && end == self.next;
+            return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Fenced)) };
+        }
+        if first != self.next {
+            let repeated = !events.is_empty() && end <= self.next;
+            return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Conflict)) };
+        }
+        for event in events {
+            self.push(event);
+        }
+        if close {
+            self.closed = Some((first, now));
+        }
+        let dropped = self.shrink(bounds);
+        Ok(self.appended(dropped))
+    }
+
+    /// Adds one event wherever the end is. An event equal to the newest, unread one is merged
+    /// with it: ten times "the list changed" is "the list changed".
+    pub(crate) fn publish(&mut self, event: Event, bounds: Bounds) -> Appended {
+        let repeats = self
+            .entries
+            .back()
+            .is_some_and(|last| last.droppable && last.seq > self.delivered && last.payload == event.payload);
+        if !repeats {
+            self.push(event);
+        }
+        let dropped = self.shrink(bounds);
+        self.appended(dropped)
+    }
+
+    fn push(&mut self, event: Event) {
+        let droppable = event.kind == EventKind::Notification;
+        let size = event.payload.len();
+        self.bytes += size;
+        self.unread += size;
+        if droppable {
+            self.droppable.events += 1;
+            self.droppable.bytes += size;
+        }
+        self.entries.push_back(Entry { seq: self.next, droppable, payload: event.payload });
+        self.next += 1;
+    }
+
+    /// Drops the oldest notifications until the rest of them fit, those a reader was given first
+    /// of all because they are the oldest. Keeps the newest event.
+    fn shrink(&mut self, bounds: Bounds) -> usize {
+        let mut dropped = 0;
+        let mut at = 0;
+        while (self.droppable.events > bounds.events || self.droppable.bytes > bounds.bytes)
+            && at + 1 < self.entries.len()
+        {
+            if !self.entries[at].droppable {
+                at += 1;
+                continue;
+            }
+            if let Some(entry) = self.entries.remove(at) {
+                let size = entry.payload.len();
+                self.bytes -= size;
+                self.droppable.events -= 1;
+                self.droppable.bytes -= size;
+                if entry.seq > self.delivered {
+                    self.unread -= size;
+                    dropped += 1;
+                }
+            }
+        }
+        dropped
+    }
+
+    fn appended(&self, dropped: usize) -> Appended {
+        Appended { read: self.holder.is_some(), unread: self.unread, dropped }
+    }
+
+    /// Makes a reader the present one and gives back the one before.
+    pub(crate) fn attach(
+        &mut self,
+        node: NodeId,
+        after: Option<u64>,
+    ) -> Result<(Holder, u64, Option<Holder>), StoreError> {
+        let after = after.unwrap_or(self.delivered);
+        if after >= self.next {
+            return Err(StoreError::new(StoreErrorKind::BeyondEnd));
+        }
+        self.generation += 1;
+        let holder = Holder { node, generation: self.generation };
+        let before = self.holder.replace(holder);
+        Ok((holder, after, before))
+    }
+
+    /// The reader of this generation leaves; whether it was still the present one.
+    pub(crate) fn detach(&mut self, generation: u32) -> bool {
+        let present = self.holder.is_some_and(|holder| holder.generation == generation);
+        if present {
+            self.holder = None;
+        }
+        present
+    }
+
+    /// Reads on after a place.
+    pub(crate) fn read_after(&mut self, generation: u32, after: u64, max_bytes: usize) -> Result<Page, StoreError> {
+        if self.holder.is_none_or(|holder| holder.generation != generation) {
+            return Err(StoreError::new(StoreErrorKind::Fenced));
+        }
+        let start = self.entries.partition_point(|entry| entry.seq <= after);
+        let mut events = Vec::with_capacity((self.entries.len() - start).min(64));
+        let mut bytes = 0;
+        for entry in self.entries.range(start..) {
+            if !events.is_empty() && bytes + entry.payload.len() > max_bytes {
+                break;
+            }
+            bytes += entry.payload.len();
+            if entry.seq > self.delivered {
+                self.delivered = entry.seq;
+                self.unread -= entry.payload.len();
+            }
+            events.push(Stored { seq: entry.seq, payload: entry.payload.clone() });
+        }
+        Ok(Page { events, tail: self.next - 1, closed: self.closed.is_some() })
+    }
+
+    pub(crate) fn owner(&self) -> Option<NodeId> {
+        self.owner
+    }
+
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        self.holder
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the stream ended, if it did.
+    pub(crate) fn closed_at(&self) -> Option<Tick> {
+        self.closed.map(|(_, at)| at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId(1);
+    const WIDE: Bounds = Bounds { events: 1000, bytes: 1 << 20 };
+
+    fn note(text: &str) -> Event {
+        Event { kind: EventKind::Notification, payload: Bytes::copy_from_slice(text.as_bytes()) }
+    }
+
+    fn answer(text: &str) -> Event {
+        Event { kind: EventKind::Response, ..note(text) }
+    }
+
+    fn append(log: &mut StreamLog, first: u64, events: Vec<Event>, close: bool) -> Result<Appended, StoreErrorKind> {
+        log.append(NODE, first, events, close, WIDE, Tick::default()).map_err(|error| error.kind())
+    }
+
+    fn seqs(page: &Page) -> Vec<u64> {
+        page.events.iter().map(|event| event.seq).collect()
+    }
+
+    #[test]
+    fn the_same_append_twice_is_one_append() {
+        let mut log = StreamLog::new(Some(NODE));
+        append(&mut log, 1, vec![note("a"), note("b")], false).unwrap();
+        append(&mut log, 1, vec![note("a"), note("b")], false).unwrap();
+        append(&mut log, 3, vec![answer("c")], true).unwrap();
+        append(&mut log, 3, vec![answer("c")], true).unwrap();
+        let (holder, after, _) = log.attach(NODE, Some(0)).unwrap();
+        let page = log.read_after(holder.generation, after, usize::MAX).unwrap();
+        assert_eq!((seqs(&page), page.closed), (vec![1, 2, 3], true));
+    }
+
+    #[test]
+    fn a_wrong_place_another_owner_and_a_closed_log_are_refused() {
+        let mut log = StreamLog::new(Some(NODE));
+        assert_eq!(append(&mut log, 2, vec![note("a")], false), Err(StoreErrorKind::Conflict));
+        append(&mut log, 1, vec![note("a")], true).unwrap();
+        assert_eq!(append(&mut log, 2, vec![note("b")], false), Err(StoreErrorKind::Fenced));
+        let foreign = log.append(NodeId(2), 2, vec![note("b")], false, WIDE, Tick::default());
+        assert_eq!(foreign.unwrap_err().kind(), StoreErrorKind::Fenced);
+    }
+
+    #[test]
+    fn overflow_drops_the_oldest_notifications_and_keeps_questions_and_answers() {
+        let mut log = StreamLog::new(Some(NODE));
+        let small = Bounds { events: 2, bytes: 1 << 20 };
+        let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
+        let events = vec![note("1"), question, note("3"), note("4"), note("5"), answer("6")];
+        let appended = log.append(NODE, 1, events, true, small, Tick::default()).unwrap();
+        assert_eq!(appended.dropped, 2);
+        let (holder, after, _) = log.attach(NODE, Some(0)).unwrap();
+        let page = log.read_after(holder.generation, after, usize::MAX).unwrap();
+        assert_eq!(seqs(&page), [2, 4, 5, 6]);
+    }
+
+    #[test]
+    fn only_the_newest_reader_reads_and_a_stale_one_cannot_let_go_for_it() {
+        let mut log = StreamLog::new(Some(NODE));
+        append(&mut log, 1, vec![note("a")], false).unwrap();
+        let (first, _, none) = log.attach(NODE, Some(0)).unwrap();
+        let (second, after, before) = log.attach(NODE, Some(0)).unwrap();
+        assert_eq!((none, before), (None, Some(first)));
+        assert_eq!(log.read_after(first.generation, 0, 10).unwrap_err().kind(), StoreErrorKind::Fenced);
+        assert!(!log.detach(first.generation));
+        assert_eq!(seqs(&log.read_after(second.generation, after, 10).unwrap()), [1]);
+        assert!(log.detach(second.generation));
+    }
+
+    #[test]
+    fn a_cursor_that_was_never_given_out_is_beyond_the_end() {
+        let mut log = StreamLog::new(Some(NODE));
+        append(&mut log, 1, vec![note("a")], false).unwrap();
+        assert!(log.attach(NODE, Some(1)).is_ok());
+        assert_eq!(log.attach(NODE, Some(2)).unwrap_err().kind(), StoreErrorKind::BeyondEnd);
+    }
+
+    #[test]
+    fn a_repeated_announcement_nobody_read_is_one_event() {
+        let mut log = StreamLog::new(None);
+        for _ in 0..3 {
+            log.publish(note("changed"), WIDE);
+        }
+        let (holder, _, _) = log.attach(NODE, None).unwrap();
+        assert_eq!(seqs(&log.read_after(holder.generation, 0, 99).unwrap()), [1]);
+        log.publish(note("changed"), WIDE);
+        assert_eq!(seqs(&log.read_after(holder.generation, 1, 99).unwrap()), [2]);
+    }
+
+    /// What may happen to a log.
+    #[derive(Debug, Clone)]
+    enum Op {
+        Append { sizes: Vec<usize>, repeat: bool },
+        Attach { back: u64 },
+        Read { max_bytes: usize },
+        Detach,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            (prop::collection::vec(0usize..40, 0..6), any::<bool>())
+                .prop_map(|(sizes, repeat)| Op::Append { sizes, repeat }),
+            (0u64..8).prop_map(|back| Op::Attach { back }),
+            (1usize..100).prop_map(|max_bytes| Op::Read { max_bytes }),
+            Just(Op::Detach),
+        ];
+        prop::collection::vec(op, 0..60)
+    }
+
+    proptest! {
+        /// However readers come and go, the cursor sees each number once, ascending; what it
+        /// misses was dropped, and only when the bounds asked for it.
+        #[test]
+        fn readers_see_each_event_once_in_order(ops in ops(), events in 1usize..20, bytes in 20usize..400) {
+            let bounds = Bounds { events, bytes };
+            let mut log = StreamLog::new(Some(NODE));
+            let (mut written, mut cursor, mut generation) = (0u64, 0u64, None);
+            let mut lost = 0u64;
+            for op in ops {
+                match op {
+                    Op::Append { sizes, repeat } => {
+                        let batch: Vec<_> = sizes.iter().map(|size| note(&"x".repeat(*size))).collect();
+                        for _ in 0..=usize::from(repeat && !batch.is_empty()) {
+                            let result = log.append(NODE, written + 1, batch.clone(), false, bounds, Tick::default());
+                            prop_assert!(result.is_ok());
+                        }
+                        written += sizes.len() as u64;
+                    }
+                    Op::Attach { back } => {
+                        cursor = cursor.saturating_sub(back);
+                        generation = Some(log.attach(NODE, Some(cursor)).unwrap().0.generation);
+                    }
+                    Op::Read { max_bytes } => {
+                        let Some(generation) = generation else { continue };
+                        let page = log.read_after(generation, cursor, max_bytes).unwrap();
+                        prop_assert_eq!(page.tail, written);
+                        for event in &page.events {
+                            prop_assert!(event.seq > cursor);
+                            lost += event.seq - cursor - 1;
+                            cursor = event.seq;
+                        }
+                    }
+                    Op::Detach => {
+                        if let Some(generation) = generation.take() {
+                            prop_assert!(log.detach(generation));
+                        }
+                    }
+                }
+                prop_assert!(log.droppable.events <= events.max(1));
+                prop_assert!(log.droppable.bytes <= bytes.max(40));
+                let unread = log.entries.iter().filter(|entry| entry.seq > log.delivered);
+                prop_assert_eq!(log.unread, unread.map(|entry| entry.payload.len()).sum::<usize>());
+                prop_assert_eq!(log.bytes, log.entries.iter().map(|entry| entry.payload.len()).sum::<usize>());
+            }
+            if written as usize <= events && log.bytes <= bytes && lost > 0 {
+                // Fewer events than the bound can only be lost to the byte bound.
+                prop_assert!(bytes < 40 * written as usize);
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Which message stands where: logs that can be read again, queues that cannot, and the ids
+//! clients come back with. No I/O; the time is an argument.
+
+mod event_id;
+mod log;
+mod queue;
+
+pub(crate) use event_id::EventId;
+pub(crate) use log::{Bounds, Holder, StreamLog};
+pub(crate) use queue::{Queue, QueueReader};
