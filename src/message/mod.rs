@@ -13,6 +13,7 @@ mod id;
 mod initialize;
 mod raw;
 mod version;
+pub(crate) mod write;
 
 pub use error::ErrorObject;
 pub use id::RequestId;

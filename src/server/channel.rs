@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use super::{ClientError, Extensions};
 use crate::error::StoreError;
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::identity::{Principal, SessionInfo};
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
 
 /// The transport as one call sees it.
@@ -22,9 +23,11 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     /// The least severe log level the client wants, as an index into the eight levels of RFC 5424.
     fn log_level(&self) -> u8;
     fn set_log_level(&self, level: u8);
-    /// Sends a notification on the stream of this call. Ready at once unless the stream is
-    /// full; after the call's end it is dropped and counted.
-    fn notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, ()>;
+    /// Queues a notification for the stream of this call; after the call's end it is dropped.
+    /// Whether there is room for more.
+    fn notify(&self, method: &str, params: &RawJson) -> bool;
+    /// Waits until there is room again.
+    fn room(&self) -> BoxFuture<'_, ()>;
     /// Asks the client on the stream of this call and waits for its answer, however long.
     fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// Ends the response that carries this call; the client comes back for the rest. Whether it
@@ -51,19 +54,32 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-/// How a [`Server`](super::Server) tells every connected client, of either era and on every
-/// node, that something changed.
+/// How a change reaches every connected client, of either era and on every node.
 pub(crate) trait Broadcast: fmt::Debug + Send + Sync {
     fn publish(&self, change: &Change);
-    fn sessions(&self) -> Vec<SessionId>;
 }
 
-/// Something that changed on the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Something that changed on the server. Its JSON is what nodes tell each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Tools,
     Prompts,
     Resources,
     /// One resource, by its URI; reaches subscribers only.
     Resource(String),
+}
+
+impl Change {
+    /// The notification that tells a client.
+    pub(crate) fn notification(&self) -> (&'static str, RawJson) {
+        match self {
+            Self::Tools => ("notifications/tools/list_changed", RawJson::empty_object()),
+            Self::Prompts => ("notifications/prompts/list_changed", RawJson::empty_object()),
+            Self::Resources => ("notifications/resources/list_changed", RawJson::empty_object()),
+            Self::Resource(uri) => {
+                let params = RawJson::from_value(&serde_json::json!({ "uri": uri }));
+                ("notifications/resources/updated", params.unwrap_or_else(|_| RawJson::empty_object()))
+            }
+        }
+    }
 }

@@ -113,7 +113,7 @@ impl Context {
             message: message.as_ref().map(AsRef::as_ref),
         };
         if let Ok(params) = RawJson::from_value(&progress) {
-            self.channel.notify("notifications/progress", &params).await;
+            self.notify("notifications/progress", &params).await;
         }
     }
 
@@ -136,13 +136,19 @@ impl Context {
         }
         let Ok(data) = RawJson::from_value(&data) else { return };
         if let Ok(params) = RawJson::from_value(&Log { level, logger, data }) {
-            self.channel.notify("notifications/message", &params).await;
+            self.notify("notifications/message", &params).await;
         }
     }
 
     /// Sends any notification on the stream of this call.
+    ///
+    /// # Cancel safety
+    ///
+    /// The notification is either queued whole or not at all.
     pub async fn notify(&self, method: &str, params: &RawJson) {
-        self.channel.notify(method, params).await;
+        if !self.channel.notify(method, params) {
+            self.channel.room().await;
+        }
     }
 
     /// Sends any request to the client on the stream of this call and waits for the answer, at

@@ -93,8 +93,8 @@ mod tests {
     #[test]
     fn the_grammar_is_stable() {
         let id = EventId { stream: 12, seq: 51, epoch: 0x8f3a };
-        assert_eq!(id.to_string(), "c.1f.sa2");
-        assert_eq!(EventId::parse(b"c.1f.sa2"), Some(id));
+        assert_eq!(id.to_string(), "c.1f.sai");
+        assert_eq!(EventId::parse(b"c.1f.sai"), Some(id));
         let largest = EventId { stream: u32::MAX, seq: u64::MAX, epoch: u32::MAX };
         assert_eq!(largest.to_string(), "1z141z3.3w5e11264sgsf.1z141z3");
         assert_eq!(largest.to_string().len(), MAX_LENGTH);

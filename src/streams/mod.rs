@@ -2,9 +2,11 @@
 //! clients come back with. No I/O; the time is an argument.
 
 mod event_id;
+mod frame;
 mod log;
 mod queue;
 
 pub(crate) use event_id::EventId;
+pub(crate) use frame::{Frame, Frames, Source};
 pub(crate) use log::{Bounds, Holder, StreamLog};
 pub(crate) use queue::{Queue, QueueReader};

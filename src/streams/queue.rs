@@ -1,21 +1,24 @@
 //! Decides how messages reach a client that cannot come back for them: a bounded queue between
 //! one call and one response, without ids and without a log.
 //!
-//! Rules: messages leave in order; a full queue makes the writer wait; when the reader is gone,
-//! writing is a no-op that says so.
+//! Rules: messages leave in order; a full queue tells the writer, who may wait for room; when the
+//! reader is gone, writing is a no-op.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use super::{Frame, Frames, Source};
 
 /// The writer's end.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     reader: AtomicWaker,
-    writer: AtomicWaker,
+    drained: Notify,
 }
 
 /// The reader's end; dropping it tells the writer.
@@ -24,15 +27,21 @@ pub(crate) struct QueueReader(Arc<Queue>);
 
 #[derive(Debug, Default)]
 struct State {
-    messages: Vec<Bytes>,
+    frames: Vec<Frame>,
     bytes: usize,
     closed: bool,
     reader_gone: bool,
 }
 
+impl State {
+    fn has_room(&self) -> bool {
+        self.reader_gone || self.bytes < HIGH_WATER
+    }
+}
+
 /// Bytes that may wait for the reader before the writer has to: a few network round trips of a
 /// fast producer.
-const HIGH_WATER: usize = 256 << 10;
+pub(crate) const HIGH_WATER: usize = 256 << 10;
 
 impl Queue {
     /// A queue and its one reader.
@@ -46,64 +55,67 @@ impl Queue {
         let room = {
             let mut state = self.lock();
             if !state.reader_gone && !state.closed {
-                for message in messages {
-                    state.bytes += message.len();
-                    state.messages.push(message);
+                for payload in messages {
+                    state.bytes += payload.len();
+                    state.frames.push(Frame::Message { id: None, payload });
                 }
             }
             state.closed |= close;
-            state.reader_gone || state.bytes < HIGH_WATER
+            state.has_room()
         };
         self.reader.wake();
         room
     }
 
-    /// Ready when there is room again, or nobody reads any more.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.writer.register(cx.waker());
-        let state = self.lock();
-        if state.reader_gone || state.bytes < HIGH_WATER { Poll::Ready(()) } else { Poll::Pending }
+    /// Waits until there is room, or nobody reads any more.
+    pub(crate) async fn room(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.lock().has_room() {
+                return;
+            }
+            drained.await;
+        }
     }
 
-    /// Gives up on the reader: nothing more is kept for it.
+    /// Gives up on the reader: its response ends, and nothing more is kept for it.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
-        state.reader_gone = true;
         state.closed = true;
-        state.messages = Vec::new();
-        drop(state);
+        self.forget_reader(state);
         self.reader.wake();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn forget_reader(&self, mut state: MutexGuard<'_, State>) {
+        state.reader_gone = true;
+        state.frames = Vec::new();
+        drop(state);
+        self.drained.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl QueueReader {
-    /// All messages that are there; `None` when there will be no more.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Vec<Bytes>, bool)>> {
+impl Source for QueueReader {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         self.0.reader.register(cx.waker());
         let mut state = self.0.lock();
-        if state.messages.is_empty() {
-            return if state.closed { Poll::Ready(None) } else { Poll::Pending };
+        if state.frames.is_empty() && !state.closed {
+            return Poll::Pending;
         }
         state.bytes = 0;
-        let messages = std::mem::take(&mut state.messages);
-        let last = state.closed;
+        let frames = Frames { frames: std::mem::take(&mut state.frames), last: state.closed };
         drop(state);
-        self.0.writer.wake();
-        Poll::Ready(Some((messages, last)))
+        self.0.drained.notify_waiters();
+        Poll::Ready(frames)
     }
 }
 
 impl Drop for QueueReader {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.reader_gone = true;
-        state.messages = Vec::new();
-        drop(state);
-        self.0.writer.wake();
+        self.0.forget_reader(self.0.lock());
     }
 }
 
@@ -111,30 +123,37 @@ impl Drop for QueueReader {
 mod tests {
     use std::task::Waker;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
-    fn cx() -> Context<'static> {
-        Context::from_waker(Waker::noop())
+    fn read(reader: &mut QueueReader) -> Option<(Vec<u8>, bool)> {
+        let Poll::Ready(frames) = reader.poll_next(&mut Context::from_waker(Waker::noop())) else { return None };
+        let text = frames.frames.iter().flat_map(|frame| match frame {
+            Frame::Message { payload, .. } => payload.to_vec(),
+            other => panic!("{other:?}"),
+        });
+        Some((text.collect(), frames.last))
     }
 
     #[test]
     fn messages_come_out_in_order_and_then_the_end() {
         let (queue, mut reader) = Queue::new();
-        assert!(reader.poll_next(&mut cx()).is_pending());
+        assert_eq!(read(&mut reader), None);
         queue.push([Bytes::from("a"), Bytes::from("b")].into_iter(), false);
-        queue.push([Bytes::from("c")].into_iter(), true);
-        let Poll::Ready(Some((messages, last))) = reader.poll_next(&mut cx()) else { panic!() };
-        assert_eq!((messages.concat(), last), (b"abc".to_vec(), true));
-        assert!(matches!(reader.poll_next(&mut cx()), Poll::Ready(None)));
+        queue.push([Bytes::from("c")].into_iter(), false);
+        assert_eq!(read(&mut reader), Some((b"abc".to_vec(), false)));
+        queue.push([Bytes::from("d")].into_iter(), true);
+        assert_eq!(read(&mut reader), Some((b"d".to_vec(), true)));
     }
 
     #[test]
     fn a_full_queue_waits_for_its_reader() {
         let (queue, mut reader) = Queue::new();
         assert!(!queue.push([Bytes::from(vec![0; HIGH_WATER])].into_iter(), false));
-        assert!(queue.poll_room(&mut cx()).is_pending());
-        assert!(reader.poll_next(&mut cx()).is_ready());
-        assert!(queue.poll_room(&mut cx()).is_ready());
+        assert!(queue.room().now_or_never().is_none());
+        assert!(read(&mut reader).is_some());
+        assert!(queue.room().now_or_never().is_some());
     }
 
     #[test]
@@ -142,6 +161,6 @@ mod tests {
         let (queue, reader) = Queue::new();
         drop(reader);
         assert!(queue.push([Bytes::from(vec![0; HIGH_WATER * 2])].into_iter(), false));
-        assert_eq!(queue.lock().messages.len(), 0);
+        assert!(queue.lock().frames.is_empty());
     }
 }

@@ -1,0 +1,69 @@
+//! Decides what is counted, for people who watch: sessions, refusals, what was dropped.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::Rejection;
+use crate::store::EndReason;
+
+/// The counters of a service, counted up from its start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    opened: AtomicU64,
+    dropped: AtomicU64,
+    slow: AtomicU64,
+    ended: Mutex<BTreeMap<EndReason, u64>>,
+    rejected: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// What a service has counted since its start. See [`McpHandle::statistics`](crate::McpHandle::statistics).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Sessions that live now.
+    pub sessions: usize,
+    /// Sessions opened.
+    pub opened: u64,
+    /// Sessions ended, by reason.
+    pub ended: BTreeMap<EndReason, u64>,
+    /// Requests refused, by [kind](Rejection::kind).
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Notifications that reached nobody: JSON answers, no listener, or a stream over its bounds.
+    pub dropped: u64,
+    /// Readers cut off because they were too slow.
+    pub slow_readers: u64,
+}
+
+impl Counters {
+    pub(crate) fn opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, notifications: usize) {
+        self.dropped.fetch_add(notifications as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn slow_reader(&self) {
+        self.slow.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self, reason: EndReason) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
+    }
+
+    pub(crate) fn rejected(&self, rejection: &Rejection) {
+        *self.rejected.lock().unwrap_or_else(PoisonError::into_inner).entry(rejection.kind()).or_default() += 1;
+    }
+
+    pub(crate) fn read(&self, sessions: usize) -> Statistics {
+        Statistics {
+            sessions,
+            opened: self.opened.load(Ordering::Relaxed),
+            ended: self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            rejected: self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            slow_readers: self.slow.load(Ordering::Relaxed),
+        }
+    }
+}

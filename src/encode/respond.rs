@@ -1,0 +1,76 @@
+//! Decides the status, the headers and the body of each response.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use super::sse::{self, SseBody};
+use crate::error::Rejection;
+use crate::message::{RequestId, write};
+use crate::outcome::{Outcome, Reply};
+
+/// The header that names a session.
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// Tells nginx and those who follow it not to hold a stream back.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// `no-transform` keeps proxies from compressing a stream, which would buffer it.
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, no-transform");
+
+/// Makes the response. `keep_alive` is how often a quiet stream sends a comment.
+pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>) -> Response {
+    let mut response = match reply.outcome {
+        Outcome::Accepted => empty(StatusCode::ACCEPTED),
+        Outcome::Ended => empty(StatusCode::OK),
+        Outcome::Json(body) => json(StatusCode::OK, body),
+        Outcome::ShortStream(message) => stream(Body::from(message.map(sse::single).unwrap_or_default())),
+        Outcome::Stream { prelude, source } => stream(Body::new(SseBody::new(prelude, source, keep_alive))),
+        Outcome::Rejected(rejection, id) => reject(rejection, id.as_ref()),
+    };
+    if let Some(session) = reply.session {
+        response.headers_mut().insert(SESSION_ID, session);
+    }
+    response
+}
+
+/// A refusal as a response, with the refusal in its extensions.
+pub(crate) fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
+    let mut response = json(rejection.status(), write::failure(id, &rejection.to_error()));
+    if let Rejection::MethodNotAllowed { allow } = rejection {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(after) = rejection.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+    }
+    response.extensions_mut().insert(rejection);
+    response
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(CACHE_CONTROL, NO_CACHE);
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}

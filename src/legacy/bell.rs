@@ -1,0 +1,87 @@
+//! Decides what a node does when the engine's bell rings: find whoever waits, and wake them.
+
+use std::sync::{Arc, Weak};
+
+use super::Node;
+use super::session::LiveSession;
+use crate::identity::SessionId;
+use crate::store::{Doorbell, Ring};
+
+/// The node's ear. Weak, so that an engine that outlives the service does not keep it alive.
+#[derive(Debug)]
+pub(super) struct Bell(Weak<Node>);
+
+impl Bell {
+    pub(super) fn new(node: Weak<Node>) -> Self {
+        Self(node)
+    }
+}
+
+impl Doorbell for Bell {
+    fn ring(&self, ring: Ring) {
+        let Some(node) = self.0.upgrade() else { return };
+        let here = |id: SessionId| node.sessions.get(&id).map(|session| Arc::clone(&session));
+        match ring {
+            Ring::Stream { session, stream } => {
+                if let Some(session) = here(session) {
+                    session.wake_reader(stream);
+                }
+            }
+            Ring::Detach { session, stream, generation, retry } => {
+                if let Some(session) = here(session) {
+                    session.release_reader(stream, generation, retry);
+                }
+            }
+            Ring::Drained { session, stream } => {
+                if let Some(session) = here(session) {
+                    session.drained(stream);
+                }
+            }
+            Ring::Cancel { session, stream, id } => {
+                if let Some(session) = here(session) {
+                    session.cancel(stream, &id);
+                }
+            }
+            Ring::Answer { session, question } => {
+                if let Some(session) = here(session) {
+                    take_answer(&node, &session, &question);
+                }
+            }
+            Ring::Ended { session, .. } => {
+                node.listening.remove(&session);
+                if let Some((_, session)) = node.sessions.remove(&session) {
+                    session.ended();
+                }
+            }
+            Ring::Topic { topic } => node.tell(&topic),
+            Ring::Resync => resync(&node),
+        }
+    }
+}
+
+/// Fetches an answer for whoever waits for it here.
+fn take_answer(node: &Arc<Node>, session: &Arc<LiveSession>, question: &str) {
+    match node.engine.take(session.info.id, question).now() {
+        Ok(Ok(Some(outcome))) => session.answered(question, outcome),
+        Ok(Ok(None) | Err(_)) => {}
+        Err(step) => {
+            let (session, question) = (Arc::clone(session), Box::<str>::from(question));
+            node.tasks.spawn(async move {
+                if let Ok(Some(outcome)) = step.await {
+                    session.answered(&question, outcome);
+                }
+            });
+        }
+    }
+}
+
+/// Rings may have been lost: everybody looks again.
+fn resync(node: &Arc<Node>) {
+    let sessions: Vec<_> = node.sessions.iter().map(|session| Arc::clone(&session)).collect();
+    for session in sessions {
+        session.wake_all_readers();
+        for question in session.open_questions() {
+            take_answer(node, &session, &question);
+        }
+    }
+}

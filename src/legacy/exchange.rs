@@ -1,0 +1,433 @@
+//! Decides where the messages of one POST go, and what its calls can do while they run.
+//!
+//! Messages queue in the *outbox*; the [work](super::work) takes them out after each poll of the
+//! handlers and appends them, in one step, to the stream. Handlers thus never wait for the engine
+//! or the network, a burst is one append, and a dropped `progress()` future loses nothing.
+//!
+//! Invariants:
+//!
+//! 1. One task at a time takes from the outbox: the work. The order of the outbox is the order of
+//!    the stream.
+//! 2. `streaming` goes from false to true once, and only where there is a stream. Until then
+//!    answers are kept apart, because they may still leave as JSON.
+//! 3. After `ended` nothing is queued.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::session::LiveSession;
+use super::{Node, input};
+use crate::identity::Principal;
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, write};
+use crate::server::ClientError;
+use crate::server::channel::{Channel, SessionAccess};
+use crate::store::{Event, EventKind, STANDALONE, StreamNo};
+use crate::streams::Queue;
+
+/// One POST with requests, from its arrival to its last answer.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    node: Arc<Node>,
+    session: Option<Arc<LiveSession>>,
+    principal: Option<Principal>,
+    version: ProtocolVersion,
+    outlet: Outlet,
+    state: Mutex<State>,
+    /// Wakes the work.
+    work: AtomicWaker,
+    /// Wakes whoever waits for room.
+    room: Notify,
+    /// A draining service waits for this.
+    _active: TaskTrackerToken,
+}
+
+/// Where an exchange streams to.
+#[derive(Debug)]
+pub(super) enum Outlet {
+    /// A log of its session.
+    Log(StreamNo),
+    /// One response, without a way back: stateless mode.
+    Queue(Arc<Queue>),
+    /// Nowhere: answers are JSON.
+    Nowhere,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    outbox: Vec<Event>,
+    outbox_bytes: usize,
+    /// Answers that may still leave as JSON.
+    answers: Vec<Bytes>,
+    streaming: bool,
+    /// The handlers are being polled: the outbox is looked at right after.
+    polling: bool,
+    /// The reader is far behind.
+    behind: bool,
+    /// A reader of the stream was made.
+    attached: bool,
+    /// What a reader shall be told when it is made: to leave.
+    hang_up: Option<Option<Duration>>,
+    ended: bool,
+}
+
+/// What the outbox holds before an emitter has to wait for the work to come round.
+const OUTBOX_EVENTS: usize = 128;
+const OUTBOX_BYTES: usize = 128 << 10;
+
+impl Exchange {
+    pub(super) fn new(
+        node: &Arc<Node>,
+        session: Option<Arc<LiveSession>>,
+        principal: Option<Principal>,
+        version: ProtocolVersion,
+        outlet: Outlet,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            node: Arc::clone(node),
+            session,
+            principal,
+            version,
+            outlet,
+            state: Mutex::default(),
+            work: AtomicWaker::new(),
+            room: Notify::new(),
+            _active: node.tasks.token(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub(super) fn session(&self) -> Option<&Arc<LiveSession>> {
+        self.session.as_ref()
+    }
+
+    pub(super) fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    pub(super) fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// The stream's number, where it is a log.
+    pub(super) fn log(&self) -> Option<StreamNo> {
+        match self.outlet {
+            Outlet::Log(stream) => Some(stream),
+            Outlet::Queue(_) | Outlet::Nowhere => None,
+        }
+    }
+
+    // What handlers do.
+
+    /// Queues a message; whether there is room for more.
+    pub(super) fn emit(&self, event: Event) -> bool {
+        if matches!(self.outlet, Outlet::Nowhere) {
+            self.node.counters.dropped(1);
+            return true;
+        }
+        let mut state = self.state();
+        if state.ended {
+            drop(state);
+            self.node.counters.dropped(1);
+            return true;
+        }
+        state.outbox_bytes += event.payload.len();
+        state.outbox.push(event);
+        state.streaming = true;
+        let (room, polling) = (state.has_room(), state.polling);
+        drop(state);
+        if !polling {
+            self.work.wake();
+        }
+        room
+    }
+
+    /// Waits for room, but not for ever: a reader that stays behind is cut off.
+    async fn wait_for_room(&self) {
+        let room = async {
+            loop {
+                let freed = self.room.notified();
+                if self.state().has_room() {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        let patience = self.node.settings.streams.slow_reader;
+        if tokio::time::timeout(patience, room).await.is_err() {
+            self.cut_reader();
+        }
+    }
+
+    fn cut_reader(&self) {
+        self.node.counters.slow_reader();
+        tracing::warn!("a reader that was too slow was cut off");
+        match &self.outlet {
+            Outlet::Log(stream) => self.hang_up_reader(*stream, self.node.settings.streams.retry_interval),
+            Outlet::Queue(queue) => queue.abandon(),
+            Outlet::Nowhere => {}
+        }
+        self.drained();
+    }
+
+    fn hang_up_reader(&self, stream: StreamNo, retry: Option<Duration>) {
+        if let Some(session) = &self.session {
+            self.node.step_aside(self.node.engine.hang_up(session.info.id, stream, retry));
+        }
+    }
+
+    /// Ends the response while the calls go on; see `Context::close_sse_stream`.
+    pub(super) fn close_stream(&self, retry: Option<Duration>) -> bool {
+        let streams = &self.node.settings.streams;
+        let Outlet::Log(stream) = self.outlet else { return false };
+        if !streams.resumable || !self.version.has_priming() {
+            return false;
+        }
+        let retry = retry.or(streams.retry_interval);
+        let mut state = self.state();
+        if state.ended {
+            return false;
+        }
+        state.streaming = true;
+        if state.attached {
+            drop(state);
+            self.hang_up_reader(stream, retry);
+        } else {
+            state.hang_up = Some(retry);
+            drop(state);
+            self.work.wake();
+        }
+        true
+    }
+
+    // What the response does.
+
+    pub(super) fn start_streaming(&self) {
+        if !matches!(self.outlet, Outlet::Nowhere) {
+            self.state().streaming = true;
+        }
+    }
+
+    pub(super) fn is_streaming(&self) -> bool {
+        self.state().streaming
+    }
+
+    /// A reader was made; what it shall be told at once.
+    pub(super) fn attached(&self) -> Option<Option<Duration>> {
+        let mut state = self.state();
+        state.attached = true;
+        state.hang_up.take()
+    }
+
+    pub(super) fn take_answers(&self) -> Vec<Bytes> {
+        std::mem::take(&mut self.state().answers)
+    }
+
+    /// There is room again, as far as the reader is concerned.
+    pub(super) fn drained(&self) {
+        self.state().behind = false;
+        self.room.notify_waiters();
+    }
+
+    // What the work does.
+
+    pub(super) fn register_work(&self, waker: &Waker) {
+        self.work.register(waker);
+    }
+
+    pub(super) fn start_polling(&self) {
+        self.state().polling = true;
+    }
+
+    /// After the handlers were polled: what is to be written, or `None` to wait. `done`: every
+    /// handler has ended.
+    pub(super) fn stop_polling(&self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
+        let mut state = self.state();
+        state.polling = false;
+        state.answers.append(answers);
+        if !state.streaming {
+            return done.then(Vec::new);
+        }
+        let answers = std::mem::take(&mut state.answers);
+        state.outbox.extend(answers.into_iter().map(|payload| Event { kind: EventKind::Response, payload }));
+        if state.outbox.is_empty() && !done {
+            return None;
+        }
+        state.outbox_bytes = 0;
+        Some(std::mem::take(&mut state.outbox))
+    }
+
+    /// Messages were written; whether the reader is far behind.
+    pub(super) fn written(&self, behind: bool) {
+        self.state().behind = behind;
+        if !behind {
+            self.room.notify_waiters();
+        }
+    }
+
+    pub(super) fn end(&self) {
+        self.state().ended = true;
+        self.room.notify_waiters();
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.ended || (!self.behind && self.outbox.len() < OUTBOX_EVENTS && self.outbox_bytes < OUTBOX_BYTES)
+    }
+}
+
+/// Why a call was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Cause {
+    /// The client said so.
+    Client = 1,
+    /// Its session ended.
+    SessionEnded = 2,
+    /// The service could wait no longer.
+    Shutdown = 3,
+}
+
+/// One call of an exchange: what its handler's context stands on.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    exchange: Arc<Exchange>,
+    id: RequestId,
+    /// 0, or a [`Cause`].
+    cancelled: AtomicU8,
+    over: AtomicBool,
+    /// Wakes those who wait for either.
+    ended: Notify,
+}
+
+impl Ticket {
+    pub(super) fn new(exchange: &Arc<Exchange>, id: RequestId) -> Arc<Self> {
+        Arc::new(Self {
+            exchange: Arc::clone(exchange),
+            id,
+            cancelled: AtomicU8::new(0),
+            over: AtomicBool::new(false),
+            ended: Notify::new(),
+        })
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    pub(super) fn stream(&self) -> StreamNo {
+        self.exchange.log().unwrap_or(STANDALONE)
+    }
+
+    pub(super) fn cancel(&self, cause: Cause) {
+        let first = self.cancelled.compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.ended.notify_waiters();
+            self.exchange.work.wake();
+        }
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        match self.cancelled.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Cause::Client),
+            2 => Some(Cause::SessionEnded),
+            _ => Some(Cause::Shutdown),
+        }
+    }
+
+    /// The handler has ended, one way or another.
+    pub(super) fn is_over(&self) {
+        self.over.store(true, Ordering::Release);
+        self.ended.notify_waiters();
+    }
+}
+
+impl Channel for Ticket {
+    fn version(&self) -> ProtocolVersion {
+        self.exchange.version
+    }
+
+    fn client(&self) -> Option<&Implementation> {
+        self.exchange.session.as_ref().map(|session| &session.info.client)
+    }
+
+    fn capabilities(&self) -> Option<&ClientCapabilities> {
+        self.exchange.session.as_ref().map(|session| &session.info.capabilities)
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        self.exchange.principal()
+    }
+
+    fn session(&self) -> Option<Arc<dyn SessionAccess>> {
+        let session = self.exchange.session.as_ref()?;
+        Some(Arc::clone(session) as _)
+    }
+
+    fn log_level(&self) -> u8 {
+        self.exchange.session.as_ref().map_or(0, |session| session.log_level.load(Ordering::Relaxed))
+    }
+
+    fn set_log_level(&self, level: u8) {
+        if let Some(session) = &self.exchange.session {
+            session.set_log_level(level);
+        }
+    }
+
+    fn notify(&self, method: &str, params: &RawJson) -> bool {
+        let payload = write::notification(method, params);
+        self.exchange.emit(Event { kind: EventKind::Notification, payload })
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.exchange.wait_for_room())
+    }
+
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(input::ask(self, method, params))
+    }
+
+    fn close_stream(&self, retry: Option<Duration>) -> bool {
+        self.exchange.close_stream(retry)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cause().is_some()
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let ended = self.ended.notified();
+                if self.is_cancelled() || self.over.load(Ordering::Acquire) {
+                    return;
+                }
+                ended.await;
+            }
+        })
+    }
+}

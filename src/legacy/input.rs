@@ -1,0 +1,74 @@
+//! Decides how the client is asked: a question stands in a stream, its answer comes by POST on
+//! any connection, the first answer counts.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::exchange::Ticket;
+use super::session::{Answer, LiveSession};
+use crate::message::{ErrorObject, RawJson, write};
+use crate::server::ClientError;
+use crate::store::{Event, EventKind, STANDALONE};
+
+/// Asks on the stream of a call.
+pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) -> Result<RawJson, ClientError> {
+    let exchange = ticket.exchange();
+    let (Some(session), Some(stream)) = (exchange.session(), exchange.log()) else {
+        return Err(ClientError::NoStream);
+    };
+    let node = exchange.node();
+    let question = session.new_question(stream, node);
+    let receiver = session.wait_for(question.clone()).ok_or(ClientError::Ended)?;
+    let _open = Open { session, node, question: &question };
+    exchange.emit(Event {
+        kind: EventKind::Request(question.clone()),
+        payload: write::request(&question, method, &params),
+    });
+    read(receiver.await.map_err(|_| ClientError::Ended)?)
+}
+
+/// Asks on the standalone stream; somebody must be listening there.
+pub(super) async fn ask_standalone(
+    session: &LiveSession,
+    node: Option<Arc<Node>>,
+    method: &'static str,
+    params: RawJson,
+) -> Result<RawJson, ClientError> {
+    let node = node.ok_or(ClientError::Ended)?;
+    let question = session.new_question(STANDALONE, &node);
+    let receiver = session.wait_for(question.clone()).ok_or(ClientError::Ended)?;
+    let _open = Open { session, node: &node, question: &question };
+    let event = Event {
+        kind: EventKind::Request(question.clone()),
+        payload: write::request(&question, method, &params),
+    };
+    let published = node.engine.publish(session.info.id, node.id, event).await;
+    match published {
+        Ok(appended) if appended.read => {}
+        Ok(_) => return Err(ClientError::NoStream),
+        Err(_) => return Err(ClientError::Ended),
+    }
+    read(receiver.await.map_err(|_| ClientError::Ended)?)
+}
+
+fn read(answer: Answer) -> Result<RawJson, ClientError> {
+    answer.map_err(|error| match error.read::<ErrorObject>() {
+        Ok(error) => ClientError::Refused(error),
+        Err(unreadable) => ClientError::Unreadable(unreadable),
+    })
+}
+
+/// A question that is open. When nobody waits any more, its answer is not expected either.
+struct Open<'a> {
+    session: &'a LiveSession,
+    node: &'a Node,
+    question: &'a str,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.session.stop_waiting(self.question) {
+            self.node.step_aside(self.node.engine.withdraw(self.session.info.id, self.question));
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Decides what a session is on this node: who runs a call of it, who reads a stream of it, who
+//! waits for an answer in it. What must survive or be agreed on is the engine's.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::Node;
+use super::exchange::{Cause, Ticket};
+use super::input;
+use super::reader::ReaderCell;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::SessionInfo;
+use crate::message::{RawJson, RequestId, write};
+use crate::server::channel::SessionAccess;
+use crate::server::{ClientError, Extensions};
+use crate::store::{EndReason, Event, EventKind, STANDALONE, StreamNo};
+
+/// What a client answered.
+pub(super) type Answer = Result<RawJson, RawJson>;
+
+/// A session in use on this node.
+#[derive(Debug)]
+pub(crate) struct LiveSession {
+    pub(crate) info: Arc<SessionInfo>,
+    /// Part of each event id.
+    pub(super) epoch: u32,
+    pub(super) log_level: AtomicU8,
+    questions: AtomicU32,
+    extensions: Extensions,
+    node: Weak<Node>,
+    /// Never held across an await, and never while an engine or another session is called.
+    live: Mutex<Live>,
+}
+
+/// Everything of a session that moves. Each list is short: calls in flight, open streams.
+#[derive(Debug, Default)]
+struct Live {
+    tickets: Vec<Arc<Ticket>>,
+    readers: Vec<Arc<ReaderCell>>,
+    waiting: Vec<(Box<str>, oneshot::Sender<Answer>)>,
+    subscriptions: Option<Box<HashSet<Box<str>>>>,
+    ended: bool,
+}
+
+/// Where a session's log level and subscriptions are kept, so that they move with it.
+const LOG_LEVEL: &str = "mcp.log_level";
+const SUBSCRIPTIONS: &str = "mcp.subscriptions";
+
+/// Resources one session may subscribe to.
+const MAX_SUBSCRIPTIONS: usize = 1_000;
+
+impl LiveSession {
+    pub(super) fn new(info: Arc<SessionInfo>, epoch: u32, node: Weak<Node>) -> Self {
+        Self {
+            info,
+            epoch,
+            log_level: AtomicU8::new(0),
+            questions: AtomicU32::new(0),
+            extensions: Extensions::default(),
+            node,
+            live: Mutex::default(),
+        }
+    }
+
+    /// Brings in what an earlier node left in the engine.
+    pub(super) async fn restore(&self, node: &Node) -> Result<(), StoreError> {
+        let id = self.info.id;
+        if let (Some(level), _) = node.engine.load_state(id, LOG_LEVEL).await? {
+            self.log_level.store(level.read().unwrap_or_default(), Ordering::Relaxed);
+        }
+        if let (Some(uris), _) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
+            let uris: HashSet<Box<str>> = uris.read().map_err(StoreError::corrupt)?;
+            self.live().subscriptions = Some(Box::new(uris));
+        }
+        Ok(())
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Calls.
+
+    /// Makes calls reachable for cancellation. A session that has just ended cancels them.
+    pub(super) fn register(&self, tickets: impl Iterator<Item = Arc<Ticket>>) {
+        let mut live = self.live();
+        if live.ended {
+            drop(live);
+            tickets.for_each(|ticket| ticket.cancel(Cause::SessionEnded));
+        } else {
+            live.tickets.extend(tickets);
+        }
+    }
+
+    pub(super) fn unregister(&self, stream: StreamNo) {
+        self.live().tickets.retain(|ticket| ticket.stream() != stream);
+    }
+
+    pub(super) fn cancel(&self, stream: StreamNo, id: &RequestId) {
+        let ticket = {
+            let live = self.live();
+            live.tickets.iter().find(|ticket| ticket.stream() == stream && *ticket.id() == *id).cloned()
+        };
+        if let Some(ticket) = ticket {
+            ticket.cancel(Cause::Client);
+        }
+    }
+
+    /// The reader of a stream written here took something.
+    pub(super) fn drained(&self, stream: StreamNo) {
+        let ticket = self.live().tickets.iter().find(|ticket| ticket.stream() == stream).cloned();
+        if let Some(ticket) = ticket {
+            ticket.exchange().drained();
+        }
+    }
+
+    pub(super) fn tickets(&self) -> Vec<Arc<Ticket>> {
+        self.live().tickets.clone()
+    }
+
+    // Readers.
+
+    pub(super) fn add_reader(&self, cell: Arc<ReaderCell>) {
+        self.live().readers.push(cell);
+    }
+
+    pub(super) fn remove_reader(&self, cell: &Arc<ReaderCell>) {
+        self.live().readers.retain(|other| !Arc::ptr_eq(other, cell));
+    }
+
+    pub(super) fn wake_reader(&self, stream: StreamNo) {
+        // Rarely more than one: a reader that was replaced and has not left yet.
+        let cells: Vec<_> = self.readers_of(stream);
+        cells.iter().for_each(|cell| cell.ring());
+    }
+
+    pub(super) fn wake_all_readers(&self) {
+        let cells = self.live().readers.clone();
+        cells.iter().for_each(|cell| cell.ring());
+    }
+
+    pub(super) fn release_reader(&self, stream: StreamNo, generation: u32, retry: Option<Duration>) {
+        let cells = self.readers_of(stream);
+        cells.iter().for_each(|cell| cell.release(generation, retry));
+    }
+
+    pub(super) fn readers(&self) -> Vec<Arc<ReaderCell>> {
+        self.live().readers.clone()
+    }
+
+    fn readers_of(&self, stream: StreamNo) -> Vec<Arc<ReaderCell>> {
+        self.live().readers.iter().filter(|cell| cell.stream() == stream).cloned().collect()
+    }
+
+    // Questions.
+
+    /// A name for a question that no other question of the session ever has: other nodes write
+    /// other streams, and on the standalone stream their number is in the name.
+    pub(super) fn new_question(&self, stream: StreamNo, node: &Node) -> Box<str> {
+        let count = self.questions.fetch_add(1, Ordering::Relaxed);
+        match stream {
+            STANDALONE => format!("s{stream}-{}-{count}", node.id.0).into(),
+            stream => format!("s{stream}-{count}").into(),
+        }
+    }
+
+    /// Waits for the answer to a question. `None` when the session has ended.
+    pub(super) fn wait_for(&self, question: Box<str>) -> Option<oneshot::Receiver<Answer>> {
+        let mut live = self.live();
+        if live.ended {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        live.waiting.push((question, sender));
+        Some(receiver)
+    }
+
+    /// Nobody waits any more; whether somebody did.
+    pub(super) fn stop_waiting(&self, question: &str) -> bool {
+        let mut live = self.live();
+        let before = live.waiting.len();
+        live.waiting.retain(|(id, _)| **id != *question);
+        live.waiting.len() < before
+    }
+
+    pub(super) fn answered(&self, question: &str, answer: Answer) {
+        let sender = {
+            let mut live = self.live();
+            let at = live.waiting.iter().position(|(id, _)| **id == *question);
+            at.map(|at| live.waiting.swap_remove(at).1)
+        };
+        if let Some(sender) = sender {
+            // Whoever asked may have left in this very moment.
+            let _ = sender.send(answer);
+        }
+    }
+
+    pub(super) fn open_questions(&self) -> Vec<Box<str>> {
+        self.live().waiting.iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    // The session itself.
+
+    pub(super) fn subscribes(&self, uri: &str) -> bool {
+        self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
+    }
+
+    pub(super) fn set_log_level(self: &Arc<Self>, level: u8) {
+        self.log_level.store(level, Ordering::Relaxed);
+        let (Some(node), Ok(value)) = (self.node.upgrade(), RawJson::from_value(&level)) else { return };
+        let (engine, id) = (Arc::clone(&node.engine), self.info.id);
+        node.aside(Box::pin(async move {
+            // The last writer wins, which is all a level needs.
+            while let Ok((_, version)) = engine.load_state(id, LOG_LEVEL).await {
+                match engine.store_state(id, LOG_LEVEL, value.clone(), version).await {
+                    Ok(true) | Err(_) => break,
+                    Ok(false) => {}
+                }
+            }
+        }));
+    }
+
+    /// The session is over: its calls are cancelled, its readers let go, its questions stay open
+    /// for nobody.
+    pub(super) fn ended(&self) {
+        let (tickets, readers, waiting) = {
+            let mut live = self.live();
+            live.ended = true;
+            live.subscriptions = None;
+            (std::mem::take(&mut live.tickets), live.readers.clone(), std::mem::take(&mut live.waiting))
+        };
+        tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
+        readers.iter().for_each(|cell| cell.release(u32::MAX, None));
+        drop(waiting);
+    }
+
+    async fn change_subscription(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
+        let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
+        loop {
+            let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
+            let stored = stored.map(|uris| uris.read::<HashSet<Box<str>>>()).transpose().map_err(StoreError::corrupt)?;
+            let mut uris = stored.unwrap_or_default();
+            let changed = if wanted { uris.insert(uri.into()) } else { uris.remove(uri) };
+            if !changed {
+                return Ok(());
+            }
+            if uris.len() > MAX_SUBSCRIPTIONS {
+                return Err(StoreError::new(StoreErrorKind::Full));
+            }
+            let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
+            if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
+                self.live().subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl SessionAccess for LiveSession {
+    fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn load_state(&self, key: &str) -> BoxFuture<'_, Result<(Option<RawJson>, u64), StoreError>> {
+        match self.node.upgrade() {
+            Some(node) => Box::pin(node.engine.load_state(self.info.id, key)),
+            None => Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::NotFound)))),
+        }
+    }
+
+    fn store_state(&self, key: &str, value: RawJson, version: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        match self.node.upgrade() {
+            Some(node) => Box::pin(node.engine.store_state(self.info.id, key, value, version)),
+            None => Box::pin(std::future::ready(Err(StoreError::new(StoreErrorKind::NotFound)))),
+        }
+    }
+
+    fn notify(&self, method: &str, params: &RawJson) {
+        let Some(node) = self.node.upgrade() else { return };
+        let event = Event { kind: EventKind::Notification, payload: write::notification(method, params) };
+        node.step_aside(node.engine.publish(self.info.id, node.id, event));
+    }
+
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(input::ask_standalone(self, self.node.upgrade(), method, params))
+    }
+
+    fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+        let uri = uri.to_owned();
+        Box::pin(async move { self.change_subscription(&uri, wanted).await })
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(node) = self.node.upgrade() else { return };
+            if let Ok(ended) = node.engine.end(self.info.id, EndReason::Closed).await {
+                node.closed([ended]);
+            }
+        })
+    }
+}

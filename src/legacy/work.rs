@@ -1,0 +1,168 @@
+//! Decides how the handlers of one POST run: polled side by side in one task, which task ever
+//! that is, until each has answered, failed, panicked or been cancelled.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::exchange::{Cause, Exchange, Outlet, Ticket};
+use crate::error::StoreErrorKind;
+use crate::message::{ErrorObject, RawJson, write};
+use crate::store::{Append, Event, StreamNo};
+use crate::streams::HIGH_WATER;
+
+/// A handler that runs.
+pub(super) struct Handler {
+    pub(super) ticket: Arc<Ticket>,
+    pub(super) future: BoxFuture<'static, Result<RawJson, ErrorObject>>,
+}
+
+/// The handlers of one POST; nearly always one.
+pub(super) struct Handlers {
+    first: Option<Handler>,
+    rest: Vec<Handler>,
+}
+
+impl Handlers {
+    pub(super) fn one(handler: Handler) -> Self {
+        Self { first: Some(handler), rest: Vec::new() }
+    }
+
+    pub(super) fn many(handlers: Vec<Handler>) -> Self {
+        Self { first: None, rest: handlers }
+    }
+
+    /// Polls each handler that still runs and collects answers; whether all have ended.
+    fn poll(&mut self, cx: &mut Context<'_>, answers: &mut Vec<Bytes>) -> bool {
+        if self.first.as_mut().is_some_and(|handler| handler.poll(cx, answers)) {
+            self.first = None;
+        }
+        self.rest.retain_mut(|handler| !handler.poll(cx, answers));
+        self.first.is_none() && self.rest.is_empty()
+    }
+}
+
+impl Handler {
+    /// Whether the handler has ended. A cancelled one is dropped at once by the caller.
+    fn poll(&mut self, cx: &mut Context<'_>, answers: &mut Vec<Bytes>) -> bool {
+        if let Some(cause) = self.ticket.cause() {
+            if cause == Cause::Shutdown {
+                let error = ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server is shutting down");
+                answers.push(write::answer(self.ticket.id(), &Err(error)));
+            }
+            return true;
+        }
+        // A handler that panicked is not polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx)));
+        let outcome = match polled {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(outcome)) => outcome,
+            Err(_) => {
+                tracing::error!(id = %self.ticket.id(), "a handler panicked");
+                Err(ErrorObject::internal())
+            }
+        };
+        answers.push(write::answer(self.ticket.id(), &outcome));
+        true
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.ticket.is_over();
+    }
+}
+
+/// Runs the handlers of an exchange to their end. What they stream, and their answers once
+/// something streams, is written to its stream; otherwise the answers wait in the exchange.
+///
+/// # Cancel safety
+///
+/// None: the future must be run to its end, by another task if need be.
+pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
+    let mut writer = Writer { exchange: &exchange, next: 1, closed: false };
+    let mut answered = false;
+    loop {
+        let (events, done) = poll_fn(|cx| {
+            exchange.register_work(cx.waker());
+            let mut answers = Vec::new();
+            exchange.start_polling();
+            let done = handlers.poll(cx, &mut answers);
+            answered |= !answers.is_empty();
+            match exchange.stop_polling(&mut answers, done) {
+                Some(events) => Poll::Ready((events, done)),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+        writer.write(events, done && answered).await;
+        if done {
+            break;
+        }
+    }
+    let closed = writer.closed;
+    exchange.end();
+    finish(&exchange, closed).await;
+}
+
+/// The calls are in flight no more.
+async fn finish(exchange: &Exchange, closed: bool) {
+    match exchange.outlet() {
+        Outlet::Queue(queue) => drop(queue.push(std::iter::empty(), true)),
+        Outlet::Log(_) | Outlet::Nowhere => {}
+    }
+    let (Some(session), Some(stream)) = (exchange.session(), exchange.registered()) else { return };
+    session.unregister(stream);
+    if !closed {
+        // A session that has ended has nothing in flight either.
+        let _ = exchange.node().engine.finish(session.info.id, stream).await;
+    }
+}
+
+/// The one that writes to the stream.
+struct Writer<'a> {
+    exchange: &'a Exchange,
+    next: u64,
+    closed: bool,
+}
+
+impl Writer<'_> {
+    async fn write(&mut self, events: Vec<Event>, close: bool) {
+        if !self.exchange.is_streaming() || (events.is_empty() && !close) {
+            return;
+        }
+        match self.exchange.outlet() {
+            Outlet::Nowhere => {}
+            Outlet::Queue(queue) => {
+                let room = queue.push(events.into_iter().map(|event| event.payload), close);
+                self.exchange.written(!room);
+            }
+            Outlet::Log(stream) => self.append(*stream, events, close).await,
+        }
+    }
+
+    async fn append(&mut self, stream: StreamNo, events: Vec<Event>, close: bool) {
+        let (node, Some(session)) = (self.exchange.node(), self.exchange.session()) else { return };
+        let count = events.len();
+        let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
+        match node.engine.append(append).await {
+            Ok(appended) => {
+                self.next += count as u64;
+                self.closed |= close;
+                node.counters.dropped(appended.dropped);
+                self.exchange.written(appended.read && appended.unread > HIGH_WATER);
+            }
+            Err(error) => {
+                // A session that ended takes its calls with it; the rest is for the operator.
+                if error.kind() != StoreErrorKind::NotFound {
+                    tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost");
+                }
+                self.exchange.written(false);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Decides nothing: it is the word the eras and the encoder share for how a request ended.
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::error::Rejection;
+use crate::message::RequestId;
+use crate::streams::{Frame, Source};
+
+/// How a request is answered.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Taken, nothing to say (202).
+    Accepted,
+    /// The session is ended (200, empty).
+    Ended,
+    /// One body of JSON.
+    Json(Bytes),
+    /// One message as a stream that ends with it, for clients that were promised streams; or a
+    /// stream that ends without one.
+    ShortStream(Option<Bytes>),
+    /// A stream: what it begins with, and where the rest comes from.
+    Stream { prelude: Option<Frame>, source: Box<dyn Source> },
+    /// Refused, with the request's id where it is known.
+    Rejected(Rejection, Option<RequestId>),
+}
+
+/// An outcome and the session header its response carries.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) outcome: Outcome,
+    pub(crate) session: Option<HeaderValue>,
+}
+
+impl From<Rejection> for Outcome {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection, None)
+    }
+}
+
+impl From<Outcome> for Reply {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, session: None }
+    }
+}

@@ -1,0 +1,103 @@
+//! Decides what can be set about how much one client may ask for.
+
+use std::time::Duration;
+
+use super::{at_least_one, positive};
+use crate::error::ConfigError;
+use crate::store::Policy;
+
+/// How much one client may ask for at once. Give it to
+/// [`McpService::limits`](crate::McpService::limits).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub(crate) body: usize,
+    pub(crate) body_timeout: Duration,
+    calls: usize,
+    calls_per_principal: usize,
+    streams: usize,
+}
+
+impl Limits {
+    /// 4 MiB, the figure of the official SDKs.
+    pub const DEFAULT_BODY: usize = 4 << 20;
+
+    /// Thirty seconds for a whole body: 4 MiB on a slow mobile line.
+    pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// 128 calls in flight in one session: more than any agent fans out to.
+    pub const DEFAULT_CALLS: usize = 128;
+
+    /// 1,024 calls in flight of one principal.
+    pub const DEFAULT_CALLS_PER_PRINCIPAL: usize = 1_024;
+
+    /// 256 open streams in one session: one for each call, and as many that are resumed.
+    pub const DEFAULT_STREAMS: usize = 256;
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            body: Self::DEFAULT_BODY,
+            body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+            calls: Self::DEFAULT_CALLS,
+            calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
+            streams: Self::DEFAULT_STREAMS,
+        }
+    }
+
+    /// The largest body of a POST in bytes (413). Default [`Limits::DEFAULT_BODY`].
+    #[must_use]
+    pub fn body(mut self, bytes: usize) -> Self {
+        self.body = bytes;
+        self
+    }
+
+    /// How long a whole body may take (408). Default [`Limits::DEFAULT_BODY_TIMEOUT`].
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// Calls in flight in one session (429). Default [`Limits::DEFAULT_CALLS`].
+    #[must_use]
+    pub fn calls(mut self, calls: usize) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// Calls in flight of one principal, in all its sessions (429). Default
+    /// [`Limits::DEFAULT_CALLS_PER_PRINCIPAL`].
+    #[must_use]
+    pub fn calls_per_principal(mut self, calls: usize) -> Self {
+        self.calls_per_principal = calls;
+        self
+    }
+
+    /// Open streams in one session (429). Default [`Limits::DEFAULT_STREAMS`].
+    #[must_use]
+    pub fn streams(mut self, streams: usize) -> Self {
+        self.streams = streams;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        at_least_one("body", self.body)?;
+        positive("body_timeout", self.body_timeout)?;
+        at_least_one("calls", self.calls)?;
+        at_least_one("calls_per_principal", self.calls_per_principal)?;
+        at_least_one("streams", self.streams)
+    }
+
+    pub(super) fn apply(&self, policy: &mut Policy) {
+        policy.max_calls = self.calls;
+        policy.max_calls_per_principal = self.calls_per_principal;
+        policy.max_streams = self.streams;
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

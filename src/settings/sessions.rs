@@ -1,0 +1,173 @@
+//! Decides what can be set about sessions.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+
+use super::{at_least_one, positive};
+use crate::error::ConfigError;
+use crate::identity::Principal;
+use crate::message::ErrorObject;
+use crate::server::Session;
+use crate::store::{Ended, Policy};
+
+pub(crate) type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
+pub(crate) type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
+pub(crate) type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
+
+/// How sessions live and die. Give it to [`McpService::sessions`](crate::McpService::sessions).
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_http::{McpServer, McpService, Sessions};
+///
+/// let sessions = Sessions::new().idle_timeout(Duration::from_secs(600)).max(2_000);
+/// let service = McpService::new(McpServer::<()>::new("doc", "1")).sessions(sessions)?;
+/// # let _ = service;
+/// # Ok::<(), mcp_http::error::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Sessions {
+    pub(crate) stateless: bool,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) max: usize,
+    pub(crate) max_per_principal: usize,
+    pub(crate) principal: Option<PrincipalOf>,
+    pub(crate) opened: Option<OpenHook>,
+    pub(crate) closed: Option<CloseHook>,
+}
+
+impl Sessions {
+    /// Half an hour: longer than a person's pause, short enough that abandoned sessions (most
+    /// clients never send DELETE) do not pile up.
+    pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1800);
+
+    /// Ten thousand, the figure of the official SDKs; about ten megabytes when idle.
+    pub const DEFAULT_MAX: usize = 10_000;
+
+    /// A tenth of all: one principal cannot lock the others out.
+    pub const DEFAULT_MAX_PER_PRINCIPAL: usize = 1_000;
+
+    /// The defaults: sessions, half an hour idle, no greatest age.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            stateless: false,
+            idle_timeout: Some(Self::DEFAULT_IDLE_TIMEOUT),
+            lifetime: None,
+            max: Self::DEFAULT_MAX,
+            max_per_principal: Self::DEFAULT_MAX_PER_PRINCIPAL,
+            principal: None,
+            opened: None,
+            closed: None,
+        }
+    }
+
+    /// No sessions at all: each POST stands for itself, GET and DELETE are refused (405), nothing
+    /// is kept, the client cannot be asked. For functions and for load balancers without memory.
+    #[must_use]
+    pub fn stateless(mut self, stateless: bool) -> Self {
+        self.stateless = stateless;
+        self
+    }
+
+    /// Ends a session that has nothing in flight, no open stream and no request for this long.
+    /// `None`: never. Default [`Sessions::DEFAULT_IDLE_TIMEOUT`]. Must be longer than the
+    /// [retry interval](super::Streams::retry_interval).
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Ends a session this long after it was opened, whatever it does. Default: never.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.lifetime = lifetime.into();
+        self
+    }
+
+    /// How many sessions there may be. A new one beyond it ends the one that rested longest with
+    /// nothing in flight; without such a one it is refused (503, `Retry-After`).
+    #[must_use]
+    pub fn max(mut self, sessions: usize) -> Self {
+        self.max = sessions;
+        self
+    }
+
+    /// The same for the sessions of one principal.
+    #[must_use]
+    pub fn max_per_principal(mut self, sessions: usize) -> Self {
+        self.max_per_principal = sessions;
+        self
+    }
+
+    /// Reads the principal of a request from its head. Without this it is the [`Principal`] that
+    /// a layer put into the request's extensions. Never take it from a header that nobody
+    /// verified.
+    #[must_use]
+    pub fn principal(mut self, of: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static) -> Self {
+        self.principal = Some(Arc::new(of));
+        self
+    }
+
+    /// Called once for each session, after it was opened and before the client learns its id. An
+    /// error refuses the opening: the client gets it, and the session is gone.
+    #[must_use]
+    pub fn on_open<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Session) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), ErrorObject>> + Send + 'static,
+    {
+        self.opened = Some(Arc::new(move |session| Box::pin(hook(session))));
+        self
+    }
+
+    /// Called once for each session that was opened, after it ended, with the reason.
+    #[must_use]
+    pub fn on_close<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Ended) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.closed = Some(Arc::new(move |ended| Box::pin(hook(ended))));
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.idle_timeout.map_or(Ok(()), |timeout| positive("idle_timeout", timeout))?;
+        self.lifetime.map_or(Ok(()), |lifetime| positive("lifetime", lifetime))?;
+        at_least_one("max", self.max)?;
+        at_least_one("max_per_principal", self.max_per_principal)
+    }
+
+    pub(super) fn apply(&self, policy: &mut Policy) {
+        policy.idle_timeout = self.idle_timeout;
+        policy.lifetime = self.lifetime;
+        policy.max_sessions = self.max;
+        policy.max_sessions_per_principal = self.max_per_principal;
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("stateless", &self.stateless)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("lifetime", &self.lifetime)
+            .field("max", &self.max)
+            .field("max_per_principal", &self.max_per_principal)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! Decides what can be set about answers and streams.
+
+use std::time::Duration;
+
+use super::{at_least_one, positive};
+use crate::error::ConfigError;
+use crate::store::Policy;
+
+/// Which form an answer to a POST has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ResponseMode {
+    /// JSON, unless the call streams something or stays silent for a while: then SSE. The client
+    /// accepts both, so each call gets the cheaper one.
+    #[default]
+    Auto,
+    /// Always SSE, each event resumable from the first byte.
+    Sse,
+    /// Always JSON. What a call streams is dropped, and it cannot ask the client.
+    Json,
+}
+
+/// How answers travel and how long they wait for a client that went away. Give it to
+/// [`McpService::streams`](crate::McpService::streams).
+#[derive(Debug, Clone)]
+pub struct Streams {
+    pub(crate) response_mode: ResponseMode,
+    pub(crate) silence: Duration,
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) retry_interval: Option<Duration>,
+    pub(crate) resumable: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) slow_reader: Duration,
+    kept_events: usize,
+    kept_bytes: usize,
+    kept_bytes_per_session: usize,
+    finished: usize,
+    finished_for: Duration,
+}
+
+impl Streams {
+    /// Half a second: a call that takes longer is worth a connection that can be resumed.
+    pub const DEFAULT_SILENCE: Duration = Duration::from_millis(500);
+
+    /// Fifteen seconds: below the idle limits of common proxies (30 s and more).
+    pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+    /// One second: quick enough not to be felt, slow enough that a fleet of clients does not
+    /// hammer a server that is just starting.
+    pub const DEFAULT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// Ten seconds: several times what TCP needs to recover a lost packet.
+    pub const DEFAULT_SLOW_READER: Duration = Duration::from_secs(10);
+
+    /// 1,024 notifications and 1 MiB of them: a chatty call and a client away for a minute.
+    pub const DEFAULT_KEPT: (usize, usize) = (1_024, 1 << 20);
+
+    /// 4 MiB in one session.
+    pub const DEFAULT_KEPT_PER_SESSION: usize = 4 << 20;
+
+    /// 32 finished streams for a minute each: a client that lost its connection is back by then,
+    /// or has started anew.
+    pub const DEFAULT_FINISHED: (usize, Duration) = (32, Duration::from_secs(60));
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            response_mode: ResponseMode::Auto,
+            silence: Self::DEFAULT_SILENCE,
+            keep_alive: Some(Self::DEFAULT_KEEP_ALIVE),
+            retry_interval: Some(Self::DEFAULT_RETRY_INTERVAL),
+            resumable: true,
+            exclusive: false,
+            slow_reader: Self::DEFAULT_SLOW_READER,
+            kept_events: Self::DEFAULT_KEPT.0,
+            kept_bytes: Self::DEFAULT_KEPT.1,
+            kept_bytes_per_session: Self::DEFAULT_KEPT_PER_SESSION,
+            finished: Self::DEFAULT_FINISHED.0,
+            finished_for: Self::DEFAULT_FINISHED.1,
+        }
+    }
+
+    /// Which form answers have. Default [`ResponseMode::Auto`].
+    #[must_use]
+    pub fn response_mode(mut self, mode: ResponseMode) -> Self {
+        self.response_mode = mode;
+        self
+    }
+
+    /// How long a call may be silent before its answer becomes a stream, in
+    /// [`ResponseMode::Auto`]. Default [`Streams::DEFAULT_SILENCE`].
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// How often a quiet stream sends a comment, so that proxies keep it and dead peers are
+    /// noticed. `None` or zero: never. Default [`Streams::DEFAULT_KEEP_ALIVE`].
+    #[must_use]
+    pub fn keep_alive(mut self, every: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive = every.into().filter(|every| !every.is_zero());
+        self
+    }
+
+    /// The `retry` that streams suggest to clients (since revision 2025-11-25). `None`: they
+    /// decide. Default [`Streams::DEFAULT_RETRY_INTERVAL`].
+    #[must_use]
+    pub fn retry_interval(mut self, retry: impl Into<Option<Duration>>) -> Self {
+        self.retry_interval = retry.into();
+        self
+    }
+
+    /// Whether events have ids that a client can come back with. Default: yes.
+    #[must_use]
+    pub fn resumable(mut self, resumable: bool) -> Self {
+        self.resumable = resumable;
+        self
+    }
+
+    /// Refuses what two careless clients in one session would do: a second standalone stream
+    /// (409, else the newest wins) and an id that is in flight already (400, else both are
+    /// served). Default: no.
+    #[must_use]
+    pub fn exclusive(mut self, exclusive: bool) -> Self {
+        self.exclusive = exclusive;
+        self
+    }
+
+    /// How long a call that streams waits for a reader that is behind, in all. After it the
+    /// reader is cut off; it may come back for what is kept. Default
+    /// [`Streams::DEFAULT_SLOW_READER`].
+    #[must_use]
+    pub fn slow_reader(mut self, after: Duration) -> Self {
+        self.slow_reader = after;
+        self
+    }
+
+    /// How many notifications, and how many bytes of them, one stream keeps for a reader that is
+    /// away or behind; the oldest go first, and the client is told. Answers and questions do not
+    /// count and are always kept. Default [`Streams::DEFAULT_KEPT`].
+    #[must_use]
+    pub fn kept(mut self, events: usize, bytes: usize) -> Self {
+        (self.kept_events, self.kept_bytes) = (events, bytes);
+        self
+    }
+
+    /// How many bytes all streams of one session keep together; finished streams make room first.
+    /// Default [`Streams::DEFAULT_KEPT_PER_SESSION`].
+    #[must_use]
+    pub fn kept_per_session(mut self, bytes: usize) -> Self {
+        self.kept_bytes_per_session = bytes;
+        self
+    }
+
+    /// How many finished streams a session keeps for a client that comes back, and for how long:
+    /// nobody can know whether the end of a stream was read. Default [`Streams::DEFAULT_FINISHED`].
+    #[must_use]
+    pub fn finished(mut self, streams: usize, for_: Duration) -> Self {
+        (self.finished, self.finished_for) = (streams, for_);
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        positive("silence", self.silence)?;
+        positive("slow_reader", self.slow_reader)?;
+        at_least_one("kept (events)", self.kept_events)?;
+        at_least_one("kept (bytes)", self.kept_bytes)?;
+        at_least_one("kept_per_session", self.kept_bytes_per_session)
+    }
+
+    pub(super) fn apply(&self, policy: &mut Policy) {
+        policy.stream_events = self.kept_events;
+        policy.stream_bytes = self.kept_bytes;
+        policy.session_bytes = self.kept_bytes_per_session;
+        policy.finished_streams = if self.resumable { self.finished } else { 0 };
+        policy.finished_for = self.finished_for;
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self::new()
+    }
+}

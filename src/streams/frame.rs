@@ -1,0 +1,35 @@
+//! Decides what a response that streams is made of, whatever it is read from.
+
+use std::fmt;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::EventId;
+
+/// One event of an SSE response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// A message; with an id where a client can come back for what follows it.
+    Message { id: Option<EventId>, payload: Bytes },
+    /// No message: an id to come back with, and when (SEP-1699).
+    Prime { id: EventId, retry: Option<Duration> },
+    /// No message: when to come back.
+    Retry(Duration),
+}
+
+/// What can be sent now.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    pub(crate) frames: Vec<Frame>,
+    /// Whether the response ends after them.
+    pub(crate) last: bool,
+}
+
+/// Where a response that streams is read from. Dropping it means that the client went away, or
+/// has everything.
+pub(crate) trait Source: fmt::Debug + Send {
+    /// Everything that can be sent now, at least one frame or the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames>;
+}
