@@ -32,7 +32,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// How long keep-alive takes in all to find that a peer is gone.
 const KEEPALIVE_TOTAL: Duration = Duration::from_secs(30);
 
-/// A TCP listener for [`axum::serve`] that lets no client hold a connection without reading.
+/// A TCP listener for [`axum::serve()`] that lets no client hold a connection without reading.
 ///
 /// Each connection has `TCP_NODELAY` set (an event is sent when it happens, not when the packet is
 /// full), TCP keep-alive (a peer that is gone is noticed within half a minute) and a
@@ -134,10 +134,9 @@ fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
-    #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "redox")))]
-    let keepalive = keepalive.with_interval(KEEPALIVE_EVERY);
+    // Elsewhere the system has its own interval and count.
     #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "freebsd", windows))]
-    let keepalive = keepalive.with_retries(KEEPALIVE_PROBES);
+    let keepalive = keepalive.with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
     // What was handed to the system and is not acknowledged is beyond the stream's own timer. A
     // shorter time than that of keep-alive would also overrule it, down to one lost probe.
@@ -241,7 +240,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
 mod tests {
     use std::future::poll_fn;
 
-    use axum::serve::Listener as _;
+    use axum::serve::{Listener as _, ListenerExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -336,5 +335,30 @@ mod tests {
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(LIMIT * 2));
         }
         assert_eq!(KEEPALIVE_AFTER + KEEPALIVE_EVERY * KEEPALIVE_PROBES, KEEPALIVE_TOTAL);
+    }
+
+    #[tokio::test]
+    async fn a_served_client_that_does_not_read_loses_its_connection() {
+        let listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(Duration::from_millis(50)));
+        let address = McpListener::local_addr(&listener).unwrap();
+        let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        let endless = move || {
+            let alive = alive.clone();
+            let chunk = axum::body::Bytes::from_static(&[b'x'; 64 * 1024]);
+            let chunks = futures_util::stream::repeat_with(move || {
+                let _held = &alive;
+                Ok::<_, io::Error>(chunk.clone())
+            });
+            std::future::ready(axum::body::Body::from_stream(chunks))
+        };
+        let app = axum::Router::new().route("/", axum::routing::get(endless));
+        let server = tokio::spawn(async move { axum::serve(listener.tap_io(|_| ()), app).await });
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        client.readable().await.unwrap();
+        // The router holds one sender and the body another; with the router gone the body is the last.
+        server.abort();
+        assert_eq!(ended.recv().await, None);
+        drop(client);
     }
 }

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn all_that_proxies_say_must_agree() {
-        let rows: [(&[&str], &[&str], Result<Option<&str>, &'static str>); 13] = [
+        type Expected = Result<Option<&'static str>, &'static str>;
+        let rows: [(&[&str], &[&str], Expected); 13] = [
             (&[], &[], Ok(None)),
             (&["a.example"], &[], Ok(Some("a.example"))),
             (&[], &["for=1.2.3.4"], Ok(None)),

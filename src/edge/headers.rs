@@ -121,6 +121,8 @@ mod tests {
 
     use super::*;
 
+    type Expected<T> = Result<Option<T>, Rejection>;
+
     fn read(rows: &[(&'static str, &[u8])]) -> Result<McpHeaders, Rejection> {
         let mut headers = HeaderMap::new();
         for (name, value) in rows {
@@ -133,7 +135,7 @@ mod tests {
     fn a_session_is_ours_foreign_or_malformed() {
         let id = SessionId::random();
         let ours = id.to_string();
-        let rows: [(&[u8], Result<Option<SessionId>, Rejection>); 9] = [
+        let rows: [(&[u8], Expected<SessionId>); 9] = [
             (ours.as_bytes(), Ok(Some(id))),
             // Visible ASCII, but none of ours.
             (b"abc", Err(Rejection::SessionNotFound)),
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_last_event_is_bounded_text() {
-        let rows: [(&[u8], Result<Option<&str>, Rejection>); 5] = [
+        let rows: [(&[u8], Expected<&str>); 5] = [
             (b"0-1", Ok(Some("0-1"))),
             (b"any thing", Ok(Some("any thing"))),
             (b"", Ok(None)),

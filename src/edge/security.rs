@@ -1,4 +1,11 @@
 //! Decides whether a request's `Host` and `Origin` are this server's business.
+//!
+//! 1. The host is the one the client meant: `Host`, the request target's where both are there and
+//!    equal, or what a trusted proxy says. Twice, missing or unreadable is a bad request (RFC 9112,
+//!    section 3.2), any other than those allowed is 403.
+//! 2. An origin is allowed by list, by being on a loopback name, or by being the host's own. Any
+//!    other, an unreadable one and `null` are 403 (MCP, Transports, "Security Warning").
+//! 3. Entries are parsed when they are set. A check allocates nothing.
 
 use std::net::SocketAddr;
 
@@ -50,18 +57,13 @@ pub struct Security {
     proxies: Vec<IpNet>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 enum Allowed<P> {
     /// Loopback names.
+    #[default]
     Unset,
     Only(Vec<P>),
     Anything,
-}
-
-impl<P> Default for Allowed<P> {
-    fn default() -> Self {
-        Self::Unset
-    }
 }
 
 impl<P> Allowed<P> {
