@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::message::{ErrorObject, ProtocolVersion};
+use crate::message::{ErrorObject, Malformed, ProtocolVersion, RequestId};
 
 /// Why a request was refused before any handler saw it.
 ///
@@ -106,8 +106,6 @@ pub enum Rejection {
     EventsExpired,
     /// `Last-Event-ID` where nothing can be resumed.
     NotResumable,
-    /// The answer names a question nobody asked.
-    UnknownQuestion,
     /// The session ended while the request was in flight.
     SessionEnded,
     /// The service is draining: no new sessions, no new calls.
@@ -164,7 +162,6 @@ impl Rejection {
             Self::UnknownEvent => "unknown_event",
             Self::EventsExpired => "events_expired",
             Self::NotResumable => "not_resumable",
-            Self::UnknownQuestion => "unknown_question",
             Self::SessionEnded => "session_ended",
             Self::Draining => "draining",
             Self::EngineUnavailable => "engine_unavailable",
@@ -182,6 +179,14 @@ impl Rejection {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
             }
             _ => error,
+        }
+    }
+
+    /// The refusal of a body, and the id to echo.
+    pub(crate) fn of(malformed: Malformed) -> (Self, Option<RequestId>) {
+        match malformed {
+            Malformed::NotJson => (Self::NotJson, None),
+            Malformed::NotAMessage { id, why } => (Self::NotAMessage(why), id),
         }
     }
 
@@ -262,7 +267,6 @@ impl Rejection {
             Self::NotResumable => {
                 row(400, REQUEST, "Bad request: Last-Event-ID is not supported, streams cannot be resumed here")
             }
-            Self::UnknownQuestion => row(400, REQUEST, "Invalid request: the answer belongs to no open request"),
             Self::SessionEnded => row(500, INTERNAL, "The session ended before the request was answered"),
             Self::Draining => row(503, INTERNAL, "The server is shutting down"),
             Self::EngineUnavailable => row(503, INTERNAL, "Sessions are out of reach for the moment"),

@@ -1,35 +1,167 @@
 //! Decides what an application can see and do from outside: announce changes, look at sessions,
 //! end them, drain.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use crate::counters::Statistics;
+use crate::error::StoreError;
+use crate::identity::{Principal, SessionId};
+use crate::legacy::Node;
+use crate::server::Session;
 use crate::server::channel::{Broadcast, Change};
+use crate::store::{EndReason, SessionSummary};
 
-/// The application's hand on a mounted service. Cheap to clone; it does not keep the service
-/// running.
+/// The application's hand on a mounted service. Cheap to clone. It does not keep the service
+/// running: once the service is gone, there is nothing to see and nothing to do.
 #[derive(Debug, Clone)]
 pub struct McpHandle {
-    broadcast: Arc<dyn Broadcast>,
+    node: Weak<Node>,
+}
+
+/// What a [drain](McpHandle::drain) did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Streams that were closed so that their clients come back elsewhere.
+    pub closed_streams: usize,
+    /// Calls in flight when it began.
+    pub calls: usize,
+    /// Of these, the calls that were still running at the deadline and were cut off.
+    pub cut_calls: usize,
+    /// Sessions that ended with the service; those of a durable engine live on.
+    pub ended_sessions: usize,
 }
 
 impl McpHandle {
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::downgrade(node) }
+    }
+
     /// Tells every client that the list of tools changed.
     pub fn tools_changed(&self) {
-        self.broadcast.publish(&Change::Tools);
+        self.announce(&Change::Tools);
     }
 
     /// Tells every client that the list of prompts changed.
     pub fn prompts_changed(&self) {
-        self.broadcast.publish(&Change::Prompts);
+        self.announce(&Change::Prompts);
     }
 
     /// Tells every client that the list of resources changed.
     pub fn resources_changed(&self) {
-        self.broadcast.publish(&Change::Resources);
+        self.announce(&Change::Resources);
     }
 
     /// Tells every client that subscribed to a resource that it changed.
     pub fn resource_updated(&self, uri: impl Into<String>) {
-        self.broadcast.publish(&Change::Resource(uri.into()));
+        self.announce(&Change::Resource(uri.into()));
+    }
+
+    fn announce(&self, change: &Change) {
+        if let Some(node) = self.node.upgrade() {
+            node.publish(change);
+        }
+    }
+
+    /// All sessions, with what they do at this moment.
+    ///
+    /// # Errors
+    ///
+    /// When the session engine cannot be reached.
+    pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
+        match self.node.upgrade() {
+            Some(node) => node.engine.list().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A session by its id, whoever it belongs to; `None` when there is none.
+    pub async fn session(&self, id: SessionId) -> Option<Session> {
+        let node = self.node.upgrade()?;
+        let principal = node.principal_of(id).await?;
+        let session = node.session(id, principal.as_ref()).await.ok()?;
+        Some(Session::new(session as _))
+    }
+
+    /// A session by its id, if it is this principal's.
+    pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Option<Session> {
+        let session = self.node.upgrade()?.session(id, principal).await.ok()?;
+        Some(Session::new(session as _))
+    }
+
+    /// Who a request comes from, as the service sees it.
+    pub(crate) fn principal_of(&self, parts: &http::request::Parts) -> Option<Principal> {
+        let node = self.node.upgrade()?;
+        match &node.settings.sessions.principal {
+            Some(of) => of(parts),
+            None => parts.extensions.get().cloned(),
+        }
+    }
+
+    /// Ends a session; whether it was there. Its calls are cancelled, its id is unknown after.
+    pub async fn end(&self, id: SessionId) -> bool {
+        let Some(node) = self.node.upgrade() else { return false };
+        match node.engine.end(id, EndReason::Closed).await {
+            Ok(ended) => {
+                node.closed([ended]);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Ends every session of a principal, as when somebody leaves; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When the session engine cannot be reached.
+    pub async fn end_all_of(&self, principal: &Principal) -> Result<usize, StoreError> {
+        let mut count = 0;
+        for summary in self.sessions().await? {
+            if summary.info.principal.as_ref() == Some(principal) && self.end(summary.info.id).await {
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends what has expired, now; how many sessions that was. The service does this by itself,
+    /// once a second.
+    pub async fn reap(&self) -> usize {
+        match self.node.upgrade() {
+            Some(node) => node.reap().await,
+            None => 0,
+        }
+    }
+
+    /// What was counted since the service started.
+    pub async fn statistics(&self) -> Statistics {
+        match self.node.upgrade() {
+            Some(node) => node.counters.read(node.engine.count().await.unwrap_or_default()),
+            None => Statistics::default(),
+        }
+    }
+
+    /// Whether new sessions and calls are taken: the answer for a readiness probe. False from
+    /// the beginning of a drain.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.node.upgrade().is_some_and(|node| !node.is_draining())
+    }
+
+    /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
+    /// `Retry-After`), streams are closed with a `retry` where their clients can come back, and
+    /// calls in flight may finish until the deadline. What still runs then is cut off, and
+    /// sessions that cannot outlive the process are ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// The service stays closed for new work; calling it again goes on where it was left.
+    pub async fn drain(&self, within: Duration) -> DrainReport {
+        match self.node.upgrade() {
+            Some(node) => node.drain(within).await,
+            None => DrainReport::default(),
+        }
     }
 }

@@ -35,6 +35,10 @@ impl SessionId {
         (id.hyphenated().encode_lower(&mut buffer) == text).then_some(Self(id))
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     /// The first eight digits, enough to follow a session in a log without giving it away.
     #[must_use]
     pub fn short(&self) -> String {

@@ -39,6 +39,8 @@ pub(super) struct Exchange {
     session: Option<Arc<LiveSession>>,
     principal: Option<Principal>,
     version: ProtocolVersion,
+    /// The number the engine knows the exchange under; `None`: it knows nothing of it.
+    stream: Option<StreamNo>,
     outlet: Outlet,
     state: Mutex<State>,
     /// Wakes the work.
@@ -52,8 +54,8 @@ pub(super) struct Exchange {
 /// Where an exchange streams to.
 #[derive(Debug)]
 pub(super) enum Outlet {
-    /// A log of its session.
-    Log(StreamNo),
+    /// The log of its stream.
+    Log,
     /// One response, without a way back: stateless mode.
     Queue(Arc<Queue>),
     /// Nowhere: answers are JSON.
@@ -88,6 +90,7 @@ impl Exchange {
         session: Option<Arc<LiveSession>>,
         principal: Option<Principal>,
         version: ProtocolVersion,
+        stream: Option<StreamNo>,
         outlet: Outlet,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -95,11 +98,12 @@ impl Exchange {
             session,
             principal,
             version,
+            stream,
             outlet,
             state: Mutex::default(),
             work: AtomicWaker::new(),
             room: Notify::new(),
-            _active: node.tasks.token(),
+            _active: node.running.token(),
         })
     }
 
@@ -127,10 +131,15 @@ impl Exchange {
         &self.outlet
     }
 
-    /// The stream's number, where it is a log.
-    pub(super) fn log(&self) -> Option<StreamNo> {
+    /// The number the engine knows the exchange under.
+    pub(super) fn stream(&self) -> Option<StreamNo> {
+        self.stream
+    }
+
+    /// The session and the number of the log this streams to, where it does.
+    pub(super) fn log(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
         match self.outlet {
-            Outlet::Log(stream) => Some(stream),
+            Outlet::Log => self.session.as_ref().zip(self.stream),
             Outlet::Queue(_) | Outlet::Nowhere => None,
         }
     }
@@ -163,6 +172,10 @@ impl Exchange {
     /// Waits for room, but not for ever: a reader that stays behind is cut off.
     async fn wait_for_room(&self) {
         let room = async {
+            if let Outlet::Queue(queue) = &self.outlet {
+                queue.room().await;
+                self.drained();
+            }
             loop {
                 let freed = self.room.notified();
                 if self.state().has_room() {
@@ -181,15 +194,15 @@ impl Exchange {
         self.node.counters.slow_reader();
         tracing::warn!("a reader that was too slow was cut off");
         match &self.outlet {
-            Outlet::Log(stream) => self.hang_up_reader(*stream, self.node.settings.streams.retry_interval),
+            Outlet::Log => self.hang_up_reader(self.node.settings.streams.retry_interval),
             Outlet::Queue(queue) => queue.abandon(),
             Outlet::Nowhere => {}
         }
         self.drained();
     }
 
-    fn hang_up_reader(&self, stream: StreamNo, retry: Option<Duration>) {
-        if let Some(session) = &self.session {
+    fn hang_up_reader(&self, retry: Option<Duration>) {
+        if let Some((session, stream)) = self.log() {
             self.node.step_aside(self.node.engine.hang_up(session.info.id, stream, retry));
         }
     }
@@ -197,8 +210,7 @@ impl Exchange {
     /// Ends the response while the calls go on; see `Context::close_sse_stream`.
     pub(super) fn close_stream(&self, retry: Option<Duration>) -> bool {
         let streams = &self.node.settings.streams;
-        let Outlet::Log(stream) = self.outlet else { return false };
-        if !streams.resumable || !self.version.has_priming() {
+        if self.log().is_none() || !streams.resumable || !self.version.has_priming() {
             return false;
         }
         let retry = retry.or(streams.retry_interval);
@@ -209,7 +221,7 @@ impl Exchange {
         state.streaming = true;
         if state.attached {
             drop(state);
-            self.hang_up_reader(stream, retry);
+            self.hang_up_reader(retry);
         } else {
             state.hang_up = Some(retry);
             drop(state);
@@ -237,6 +249,11 @@ impl Exchange {
         state.hang_up.take()
     }
 
+    /// Answers that were there before any handler ran: the broken elements of a batch.
+    pub(super) fn keep_answers(&self, answers: Vec<Bytes>) {
+        self.state().answers = answers;
+    }
+
     pub(super) fn take_answers(&self) -> Vec<Bytes> {
         std::mem::take(&mut self.state().answers)
     }
@@ -262,7 +279,11 @@ impl Exchange {
     pub(super) fn stop_polling(&self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
         let mut state = self.state();
         state.polling = false;
-        state.answers.append(answers);
+        if state.answers.is_empty() {
+            std::mem::swap(&mut state.answers, answers);
+        } else {
+            state.answers.append(answers);
+        }
         if !state.streaming {
             return done.then(Vec::new);
         }
@@ -339,7 +360,7 @@ impl Ticket {
     }
 
     pub(super) fn stream(&self) -> StreamNo {
-        self.exchange.log().unwrap_or(STANDALONE)
+        self.exchange.stream.unwrap_or(STANDALONE)
     }
 
     pub(super) fn cancel(&self, cause: Cause) {

@@ -13,9 +13,7 @@ use crate::store::{Event, EventKind, STANDALONE};
 /// Asks on the stream of a call.
 pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) -> Result<RawJson, ClientError> {
     let exchange = ticket.exchange();
-    let (Some(session), Some(stream)) = (exchange.session(), exchange.log()) else {
-        return Err(ClientError::NoStream);
-    };
+    let (session, stream) = exchange.log().ok_or(ClientError::NoStream)?;
     let node = exchange.node();
     let question = session.new_question(stream, node);
     let receiver = session.wait_for(question.clone()).ok_or(ClientError::Ended)?;
@@ -38,10 +36,8 @@ pub(super) async fn ask_standalone(
     let question = session.new_question(STANDALONE, &node);
     let receiver = session.wait_for(question.clone()).ok_or(ClientError::Ended)?;
     let _open = Open { session, node: &node, question: &question };
-    let event = Event {
-        kind: EventKind::Request(question.clone()),
-        payload: write::request(&question, method, &params),
-    };
+    let event =
+        Event { kind: EventKind::Request(question.clone()), payload: write::request(&question, method, &params) };
     let published = node.engine.publish(session.info.id, node.id, event).await;
     match published {
         Ok(appended) if appended.read => {}

@@ -13,7 +13,9 @@
 //! [`node`] is one service's share of it all.
 
 mod answer;
+mod aside;
 mod bell;
+mod drain;
 mod exchange;
 mod get;
 mod initialize;

@@ -30,8 +30,10 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     pub(crate) versions: Vec<ProtocolVersion>,
     pub(crate) counters: Counters,
-    /// Everything that runs for this service and must end with it.
+    /// Tasks that run for this service.
     pub(crate) tasks: TaskTracker,
+    /// Calls in flight here, in a task or in a request; a drain waits for them.
+    pub(super) running: TaskTracker,
     /// The sessions in use here. What must survive, or be decided, is the engine's.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
     /// Sessions whose standalone stream was opened here: those that hear of changes.
@@ -52,6 +54,7 @@ impl Node {
                 versions,
                 counters: Counters::default(),
                 tasks: TaskTracker::new(),
+                running: TaskTracker::new(),
                 sessions: Arc::default(),
                 listening: SessionMap::default(),
                 draining: AtomicBool::new(false),
@@ -77,7 +80,11 @@ impl Node {
 
     /// A session as it is used here; brought in from the engine when another node opened it.
     /// Whoever is not its principal learns nothing.
-    pub(crate) async fn session(&self, id: SessionId, principal: Option<&Principal>) -> Result<Arc<LiveSession>, Rejection> {
+    pub(crate) async fn session(
+        &self,
+        id: SessionId,
+        principal: Option<&Principal>,
+    ) -> Result<Arc<LiveSession>, Rejection> {
         let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
         if let Some(session) = here {
             if session.info.principal.as_ref() == principal {

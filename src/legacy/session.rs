@@ -14,8 +14,8 @@ use super::exchange::{Cause, Ticket};
 use super::input;
 use super::reader::ReaderCell;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::SessionInfo;
-use crate::message::{RawJson, RequestId, write};
+use crate::identity::{SessionId, SessionInfo};
+use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{ClientError, Extensions};
 use crate::store::{EndReason, Event, EventKind, STANDALONE, StreamNo};
@@ -65,6 +65,19 @@ impl LiveSession {
             node,
             live: Mutex::default(),
         }
+    }
+
+    /// A session that is being opened. Its epoch is as random as its id.
+    pub(super) fn draft(info: SessionInfo, node: &Arc<Node>) -> Self {
+        let [.., a, b, c, d] = *SessionId::random().as_bytes();
+        Self::new(Arc::new(info), u32::from_be_bytes([a, b, c, d]), Arc::downgrade(node))
+    }
+
+    /// The same draft in another revision.
+    pub(super) fn with_version(self: &Arc<Self>, version: ProtocolVersion) -> Arc<Self> {
+        let info = SessionInfo { version, ..(*self.info).clone() };
+        let extensions = self.extensions.take();
+        Arc::new(Self { extensions, ..Self::new(Arc::new(info), self.epoch, self.node.clone()) })
     }
 
     /// Brings in what an earlier node left in the engine.
@@ -243,7 +256,8 @@ impl LiveSession {
         let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
         loop {
             let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
-            let stored = stored.map(|uris| uris.read::<HashSet<Box<str>>>()).transpose().map_err(StoreError::corrupt)?;
+            let stored =
+                stored.map(|uris| uris.read::<HashSet<Box<str>>>()).transpose().map_err(StoreError::corrupt)?;
             let mut uris = stored.unwrap_or_default();
             let changed = if wanted { uris.insert(uri.into()) } else { uris.remove(uri) };
             if !changed {

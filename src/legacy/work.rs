@@ -1,7 +1,7 @@
 //! Decides how the handlers of one POST run: polled side by side in one task, which task ever
 //! that is, until each has answered, failed, panicked or been cancelled.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use super::exchange::{Cause, Exchange, Outlet, Ticket};
 use crate::error::StoreErrorKind;
 use crate::message::{ErrorObject, RawJson, write};
-use crate::store::{Append, Event, StreamNo};
+use crate::store::{Append, Event};
 use crate::streams::HIGH_WATER;
 
 /// A handler that runs.
@@ -113,9 +113,9 @@ pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
 async fn finish(exchange: &Exchange, closed: bool) {
     match exchange.outlet() {
         Outlet::Queue(queue) => drop(queue.push(std::iter::empty(), true)),
-        Outlet::Log(_) | Outlet::Nowhere => {}
+        Outlet::Log | Outlet::Nowhere => {}
     }
-    let (Some(session), Some(stream)) = (exchange.session(), exchange.registered()) else { return };
+    let (Some(session), Some(stream)) = (exchange.session(), exchange.stream()) else { return };
     session.unregister(stream);
     if !closed {
         // A session that has ended has nothing in flight either.
@@ -141,12 +141,12 @@ impl Writer<'_> {
                 let room = queue.push(events.into_iter().map(|event| event.payload), close);
                 self.exchange.written(!room);
             }
-            Outlet::Log(stream) => self.append(*stream, events, close).await,
+            Outlet::Log => self.append(events, close).await,
         }
     }
 
-    async fn append(&mut self, stream: StreamNo, events: Vec<Event>, close: bool) {
-        let (node, Some(session)) = (self.exchange.node(), self.exchange.session()) else { return };
+    async fn append(&mut self, events: Vec<Event>, close: bool) {
+        let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return };
         let count = events.len();
         let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
         match node.engine.append(append).await {

@@ -16,10 +16,9 @@ mod version;
 pub(crate) mod write;
 
 pub use error::ErrorObject;
-pub use id::RequestId;
+pub use id::{InvalidId, RequestId};
 pub use initialize::{ClientCapabilities, Implementation, InitializeParams};
 pub use raw::RawJson;
-pub use version::ProtocolVersion;
+pub use version::{ProtocolVersion, UnknownVersion};
 
 pub(crate) use envelope::{Body, Envelope, Kind, Malformed, parse};
-pub(crate) use version::UnknownVersion;

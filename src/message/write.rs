@@ -82,9 +82,15 @@ mod tests {
     #[test]
     fn messages_are_compact_and_on_one_line() {
         let id: RequestId = "\"a\"".parse().unwrap();
-        assert_eq!(answer(&id, &Ok(json("{\n \"x\": \"\\n\"\r\n}"))), r#"{"jsonrpc":"2.0","id":"a","result":{  "x": "\n"  }}"#);
+        assert_eq!(
+            answer(&id, &Ok(json("{\n \"x\": \"\\n\"\r\n}"))),
+            r#"{"jsonrpc":"2.0","id":"a","result":{  "x": "\n"  }}"#
+        );
         assert_eq!(notification("n/\"", &json("{}")), r#"{"jsonrpc":"2.0","method":"n/\"","params":{}}"#);
-        assert_eq!(request("s1-1", "ping", &json("{}")), r#"{"jsonrpc":"2.0","id":"s1-1","method":"ping","params":{}}"#);
+        assert_eq!(
+            request("s1-1", "ping", &json("{}")),
+            r#"{"jsonrpc":"2.0","id":"s1-1","method":"ping","params":{}}"#
+        );
         assert_eq!(batch(&["1".into(), "2".into()]), "[1,2]");
     }
 

@@ -35,6 +35,8 @@ pub struct Notice {
     pub method: std::borrow::Cow<'static, str>,
     /// The parameters, not parsed yet.
     pub params: Option<RawJson>,
+    /// The HTTP request that brought it.
+    pub parts: Parts,
     /// The way to the client's session; progress and requests have no stream to go on.
     pub context: Context,
 }

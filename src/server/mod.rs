@@ -7,7 +7,7 @@
 pub(crate) mod channel;
 mod client_error;
 mod context;
-mod contract;
+pub(crate) mod contract;
 mod session;
 
 pub use client_error::ClientError;

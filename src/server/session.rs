@@ -138,6 +138,12 @@ pub struct Extensions {
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 impl Extensions {
+    /// Everything, moved to another place.
+    pub(crate) fn take(&self) -> Self {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Self { values: Mutex::new(values) }
+    }
+
     /// The value of a type, if one was put in.
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {

@@ -6,7 +6,6 @@ mod streams;
 
 pub use limits::Limits;
 pub use sessions::Sessions;
-pub(crate) use sessions::{CloseHook, OpenHook, PrincipalOf};
 pub use streams::{ResponseMode, Streams};
 
 use crate::error::ConfigError;
@@ -39,7 +38,9 @@ impl Settings {
         if let (Some(idle), Some(retry)) = (self.sessions.idle_timeout, self.streams.retry_interval)
             && idle <= retry
         {
-            let why = format!("{idle:?} must be longer than the retry interval, {retry:?}: a client that waits to come back would find its session gone");
+            let why = format!(
+                "{idle:?} must be longer than the retry interval, {retry:?}: a client that waits to come back would find its session gone"
+            );
             return Err(ConfigError::new("idle_timeout", why));
         }
         Ok(())

@@ -167,15 +167,17 @@ impl Streams {
         positive("slow_reader", self.slow_reader)?;
         at_least_one("kept (events)", self.kept_events)?;
         at_least_one("kept (bytes)", self.kept_bytes)?;
-        at_least_one("kept_per_session", self.kept_bytes_per_session)
+        at_least_one("kept_per_session", self.kept_bytes_per_session)?;
+        at_least_one("finished (streams)", self.finished)
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
         policy.stream_events = self.kept_events;
         policy.stream_bytes = self.kept_bytes;
         policy.session_bytes = self.kept_bytes_per_session;
-        policy.finished_streams = if self.resumable { self.finished } else { 0 };
-        policy.finished_for = self.finished_for;
+        policy.finished_streams = self.finished;
+        // Where nobody can come back, a finished stream waits for its own response only.
+        policy.finished_for = if self.resumable { self.finished_for } else { Duration::from_secs(1) };
     }
 }
 

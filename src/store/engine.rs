@@ -55,7 +55,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// A POST with requests arrives: registers them as in flight, all or none, and gives them a
     /// stream. `Full` and `FullForPrincipal` are the limits of calls; `Conflict` an id that is in
     /// flight already, where that is refused.
-    fn begin(&self, begin: Begin) -> Step<Result<StreamNo>>;
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>>;
 
     /// The requests of a stream are answered or given up; ends the stream if it was never read
     /// from. Doing it twice is no error.
@@ -75,7 +75,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// also for a stream that is not kept (any more), `BeyondEnd` for a cursor that was never
     /// given out, `Conflict` for a held stream when taking over is not wanted, `Full` for the limit
     /// of readers.
-    fn attach(&self, attach: Attach) -> Step<Result<Attached>>;
+    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>>;
 
     /// Reads on after a place: ascending, at most about `max_bytes`, always at least one event
     /// if there is one. Only the present reader may; another is `Fenced`.

@@ -8,5 +8,5 @@ mod queue;
 
 pub(crate) use event_id::EventId;
 pub(crate) use frame::{Frame, Frames, Source};
-pub(crate) use log::{Bounds, Holder, StreamLog};
-pub(crate) use queue::{Queue, QueueReader};
+pub(crate) use log::{Bounds, StreamLog};
+pub(crate) use queue::{HIGH_WATER, Queue, QueueReader};

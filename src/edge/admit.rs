@@ -1,0 +1,163 @@
+//! Decides whether the head of a request lets it in.
+
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::accept::{Accepts, Needs};
+use super::content_type;
+use super::headers::McpHeaders;
+use super::security::Security;
+use crate::error::Rejection;
+
+/// What the edge has to know about the service.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    pub(crate) security: Security,
+    pub(crate) allow: Allow,
+    /// What a POST must accept: [`Needs::Json`] where the service never streams.
+    pub(crate) post_needs: Needs,
+}
+
+/// Which methods are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allow {
+    /// POST, GET and DELETE: there are sessions.
+    Sessions,
+    /// POST alone: there are none.
+    PostOnly,
+}
+
+/// A method that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Post,
+    Get,
+    Delete,
+}
+
+/// What is known of a request that has been let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    pub(crate) method: Method,
+    pub(crate) accepts: Accepts,
+    pub(crate) headers: McpHeaders,
+}
+
+impl Allow {
+    /// The value of the `Allow` header.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sessions => "GET, POST, DELETE",
+            Self::PostOnly => "POST",
+        }
+    }
+
+    /// Refuses a method that is not served.
+    pub(crate) fn check(self, method: &http::Method) -> Result<Method, Rejection> {
+        match (self, method) {
+            (_, &http::Method::POST) => Ok(Method::Post),
+            (Self::Sessions, &http::Method::GET) => Ok(Method::Get),
+            (Self::Sessions, &http::Method::DELETE) => Ok(Method::Delete),
+            _ => Err(Rejection::MethodNotAllowed { allow: self.as_str() }),
+        }
+    }
+}
+
+/// Makes the checks of this folder that need no body, in their order.
+pub(crate) fn admit(parts: &Parts, gate: &Gate) -> Result<Admitted, Rejection> {
+    gate.security.check(parts)?;
+    let method = gate.allow.check(&parts.method)?;
+    let accepts = check_media_types(&parts.headers, method, gate.post_needs)?;
+    let headers = McpHeaders::read(&parts.headers)?;
+    Ok(Admitted { method, accepts, headers })
+}
+
+fn check_media_types(headers: &HeaderMap, method: Method, post_needs: Needs) -> Result<Accepts, Rejection> {
+    let accepts = Accepts::read(headers);
+    match method {
+        Method::Post => {
+            accepts.require(post_needs)?;
+            content_type::check(headers)?;
+        }
+        Method::Get => accepts.require(Needs::EventStream)?,
+        // The answer has no body.
+        Method::Delete => {}
+    }
+    Ok(accepts)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    const GATE: fn() -> Gate = || Gate { security: Security::new(), allow: Allow::Sessions, post_needs: Needs::Both };
+
+    fn head(method: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri("/mcp");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn kind(method: &str, headers: &[(&str, &str)]) -> Result<Method, &'static str> {
+        admit(&head(method, headers), &GATE()).map(|admitted| admitted.method).map_err(|refused| refused.kind())
+    }
+
+    #[test]
+    fn the_first_check_that_fails_gives_the_answer() {
+        // Everything is wrong; each row puts right what the row before was refused for.
+        let wrong = [
+            ("host", "evil.example"),
+            ("origin", "http://evil.example"),
+            ("accept", "text/html"),
+            ("content-type", "text/plain"),
+            ("mcp-session-id", "a"),
+            ("mcp-session-id", "b"),
+        ];
+        let right = [
+            ("host", "localhost"),
+            ("origin", "http://localhost:5173"),
+            ("accept", "application/json, text/event-stream"),
+            ("content-type", "application/json"),
+        ];
+        let fixed = |n: usize| [&right[..n], &wrong[n..]].concat();
+        assert_eq!(kind("PUT", &fixed(0)), Err("host_not_allowed"));
+        assert_eq!(kind("PUT", &fixed(1)), Err("origin_not_allowed"));
+        assert_eq!(kind("PUT", &fixed(2)), Err("method_not_allowed"));
+        assert_eq!(kind("POST", &fixed(2)), Err("not_acceptable"));
+        assert_eq!(kind("POST", &fixed(3)), Err("unsupported_media_type"));
+        assert_eq!(kind("POST", &fixed(4)), Err("duplicate_header"));
+        assert_eq!(kind("POST", &right), Ok(Method::Post));
+    }
+
+    #[test]
+    fn each_method_asks_for_its_own_media_types() {
+        let host = ("host", "localhost");
+        assert_eq!(kind("GET", &[host, ("accept", "text/event-stream")]), Ok(Method::Get));
+        assert_eq!(kind("GET", &[host, ("accept", "application/json")]), Err("not_acceptable"));
+        assert_eq!(kind("DELETE", &[host, ("accept", "text/html")]), Ok(Method::Delete));
+        let json = [host, ("accept", "application/json"), ("content-type", "application/json")];
+        assert_eq!(kind("POST", &json), Err("not_acceptable"));
+        let never_streams = Gate { post_needs: Needs::Json, ..GATE() };
+        assert!(admit(&head("POST", &json), &never_streams).is_ok());
+    }
+
+    #[test]
+    fn other_methods_are_told_those_that_are_served() {
+        for (allow, method, served) in [
+            (Allow::Sessions, http::Method::OPTIONS, None),
+            (Allow::Sessions, http::Method::HEAD, None),
+            (Allow::Sessions, http::Method::DELETE, Some(Method::Delete)),
+            (Allow::PostOnly, http::Method::GET, None),
+            (Allow::PostOnly, http::Method::DELETE, None),
+            (Allow::PostOnly, http::Method::POST, Some(Method::Post)),
+        ] {
+            let refused = Rejection::MethodNotAllowed { allow: allow.as_str() };
+            assert_eq!(allow.check(&method), served.ok_or(refused), "{method}");
+        }
+        assert_eq!(Allow::PostOnly.as_str(), "POST");
+    }
+}

@@ -1,0 +1,219 @@
+//! Decides how much of a body is read, and how long for.
+//!
+//! 1. A body that is declared too large is refused before a byte of it is read, one that turns
+//!    out too large with the frame that makes it so.
+//! 2. The time is for the whole body, so that one byte a second is no way to stay. It starts when
+//!    the body is not there at once; for one that is, no timer is made.
+//! 3. A body in one piece is handed on as it came, without a copy.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError};
+
+use crate::error::Rejection;
+
+/// The most that is reserved on a client's word; beyond it, memory follows what has arrived.
+const MAX_RESERVED: usize = 64 * 1024;
+
+/// The most frames without data. They cost the sender next to nothing, so that no number of them
+/// may be free.
+const MAX_EMPTY_FRAMES: usize = 64;
+
+/// How far down an error is searched for its cause. Bodies are wrapped once by each layer.
+const MAX_CAUSES: usize = 16;
+
+/// Reads a whole body of at most `limit` bytes. `declared` is the `Content-Length`.
+///
+/// # Cancel safety
+///
+/// What has been read is lost with the future; the body is meant to be read by nobody else.
+pub(crate) async fn read<B>(body: B, declared: Option<u64>, limit: usize, within: Duration) -> Result<Bytes, Rejection>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let declared = match declared.map(usize::try_from) {
+        None => 0,
+        Some(Ok(length)) if length <= limit => length,
+        Some(_) => return Err(Rejection::BodyTooLarge { limit }),
+    };
+    let mut collecting = pin!(collect(body, declared.min(MAX_RESERVED), limit));
+    match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+        Poll::Ready(read) => read,
+        Poll::Pending => tokio::time::timeout(within, collecting).await.unwrap_or(Err(Rejection::BodyTimeout)),
+    }
+}
+
+async fn collect<B>(body: B, expected: usize, limit: usize) -> Result<Bytes, Rejection>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut body = pin!(body);
+    // Where a layer outside has a lower limit, its body says so here, and its error does not.
+    let outer_limit = body.size_hint().upper();
+    let mut read = Chunks::default();
+    let mut empty_frames = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| refusal(error.into().as_ref(), outer_limit, limit))?;
+        match frame.into_data() {
+            Ok(data) if data.len() > limit - read.len() => return Err(Rejection::BodyTooLarge { limit }),
+            Ok(data) if !data.is_empty() => read.push(data, expected),
+            // No data, or trailers.
+            _ => empty_frames += 1,
+        }
+        if empty_frames > MAX_EMPTY_FRAMES {
+            return Err(Rejection::BodyIncomplete);
+        }
+    }
+    Ok(read.into_bytes())
+}
+
+/// What has been read: the first piece as it came, or all of them in one buffer.
+#[derive(Default)]
+struct Chunks {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Chunks {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, data: Bytes, expected: usize) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.all.reserve(expected.max(self.first.len() + data.len()));
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}
+
+/// What a body's error means: a limit of a layer outside, or a body that broke off.
+fn refusal(error: &(dyn Error + 'static), outer_limit: Option<u64>, limit: usize) -> Rejection {
+    let mut causes =
+        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).take(MAX_CAUSES);
+    if causes.any(|cause| cause.is::<LengthLimitError>()) {
+        let outer = outer_limit.and_then(|outer| usize::try_from(outer).ok());
+        Rejection::BodyTooLarge { limit: outer.unwrap_or(limit).min(limit) }
+    } else {
+        tracing::debug!(error, "a body broke off");
+        Rejection::BodyIncomplete
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{self, StreamExt};
+    use http_body::Frame;
+    use http_body_util::{Full, Limited, StreamBody};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LIMIT: usize = 10;
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    fn chunks(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = Infallible> + use<> {
+        let frames: Vec<_> = pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))).collect();
+        StreamBody::new(stream::iter(frames))
+    }
+
+    /// Yields one byte a second, for ever.
+    fn trickle() -> impl Body<Data = Bytes, Error = Infallible> {
+        StreamBody::new(stream::repeat(()).then(|()| async {
+            sleep(Duration::from_secs(1)).await;
+            Ok(Frame::data(Bytes::from_static(b"x")))
+        }))
+    }
+
+    async fn text<B>(body: B, declared: Option<u64>) -> Result<String, Rejection>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        read(body, declared, LIMIT, WITHIN).await.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_body_may_have_as_many_bytes_as_the_limit() {
+        let too_large = Err(Rejection::BodyTooLarge { limit: LIMIT });
+        for (pieces, expected) in [
+            (&[][..], Ok("")),
+            (&["0123456789"], Ok("0123456789")),
+            (&["01234", "", "567", "89"], Ok("0123456789")),
+            // One byte more, in one piece or the last.
+            (&["0123456789x"], Err(())),
+            (&["01234", "56789", "x"], Err(())),
+        ] {
+            let expected = expected.map_or(too_large.clone(), |text| Ok(text.to_owned()));
+            assert_eq!(text(chunks(pieces), None).await, expected, "{pieces:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_declared_too_large_is_not_read() {
+        let unread =
+            StreamBody::new(stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> { panic!("read") }));
+        assert_eq!(text(unread, Some(11)).await, Err(Rejection::BodyTooLarge { limit: LIMIT }));
+        assert_eq!(text(chunks(&["a"]), Some(u64::MAX)).await, Err(Rejection::BodyTooLarge { limit: LIMIT }));
+        assert_eq!(text(chunks(&["0123456789"]), Some(10)).await, Ok("0123456789".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_body_in_one_piece_is_not_copied() {
+        let sent = Bytes::from_static(b"0123456789");
+        let got = read(Full::new(sent.clone()), Some(10), LIMIT, WITHIN).await.unwrap();
+        assert_eq!(got.as_ptr(), sent.as_ptr());
+    }
+
+    #[test]
+    fn a_body_that_is_there_needs_no_timer() {
+        // No runtime: a timer would panic.
+        let read = read(chunks(&["a", "b"]), None, LIMIT, WITHIN);
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert_eq!(pin!(read).poll(&mut cx), Poll::Ready(Ok(Bytes::from_static(b"ab"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_is_for_the_whole_body() {
+        let start = Instant::now();
+        assert_eq!(text(trickle(), None).await, Err(Rejection::BodyTimeout));
+        assert_eq!(start.elapsed(), WITHIN);
+    }
+
+    #[tokio::test]
+    async fn frames_without_data_are_counted() {
+        let empty = StreamBody::new(stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new()))));
+        assert_eq!(text(empty, None).await, Err(Rejection::BodyIncomplete));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_incomplete() {
+        let frames = [Ok(Frame::data(Bytes::from_static(b"a"))), Err("reset")];
+        assert_eq!(text(StreamBody::new(stream::iter(frames)), None).await, Err(Rejection::BodyIncomplete));
+    }
+
+    #[tokio::test]
+    async fn the_limit_of_a_layer_outside_is_named() {
+        let limited = axum::body::Body::new(Limited::new(axum::body::Body::new(chunks(&["01", "23", "4"])), 4));
+        assert_eq!(text(limited, None).await, Err(Rejection::BodyTooLarge { limit: 4 }));
+    }
+}

@@ -1,0 +1,132 @@
+//! Decides whether a body is declared as JSON (RFC 9110, sections 8.3 and 8.4; RFC 8259, section 11).
+//!
+//! 1. There is exactly one `Content-Type`, and it is `application/json`. The check is also what
+//!    keeps a web page from sending a message without asking first: the types a form can send
+//!    are others (Fetch, "CORS-safelisted request-header").
+//! 2. Parameters are ignored, but a `charset` must be UTF-8.
+//! 3. The body is not compressed; a layer that decompresses takes `Content-Encoding` away.
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use mime::Mime;
+
+use super::list;
+use crate::error::Rejection;
+
+/// Refuses a body that is not declared as plain JSON.
+pub(super) fn check(headers: &HeaderMap) -> Result<(), Rejection> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let json = types.next().is_some_and(is_json) && types.next().is_none();
+    if json && !is_encoded(headers) { Ok(()) } else { Err(Rejection::UnsupportedMediaType) }
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    let text = value.as_bytes();
+    if text == b"application/json" || text == b"application/json; charset=utf-8" {
+        return true;
+    }
+    let Some(parsed) = value.to_str().ok().and_then(|text| text.trim().parse::<Mime>().ok()) else { return false };
+    let utf8 = |charset: mime::Name<'_>| matches!(charset.as_str(), "utf-8" | "utf8");
+    parsed.essence_str() == "application/json"
+        && parsed.params().all(|(name, value)| name != mime::CHARSET || utf8(value))
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| list::split(value.as_bytes(), b','));
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_accepted(types: &[&str], encodings: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for (name, values) in [(CONTENT_TYPE, types), (CONTENT_ENCODING, encodings)] {
+            for value in values {
+                headers.append(&name, HeaderValue::from_str(value).unwrap());
+            }
+        }
+        let checked = check(&headers);
+        assert!(matches!(checked, Ok(()) | Err(Rejection::UnsupportedMediaType)));
+        checked.is_ok()
+    }
+
+    #[test]
+    fn one_content_type_and_that_json() {
+        for value in [
+            // Case and white space.
+            "application/json",
+            "Application/JSON",
+            " application/json ",
+            "application/json;",
+            // Parameters.
+            "application/json; charset=utf-8",
+            "application/json;charset=UTF-8",
+            "application/json; Charset=\"Utf-8\"",
+            "application/json; charset=utf8",
+            "application/json; version=1; charset=utf-8",
+            "application/json; q=0",
+        ] {
+            assert!(is_accepted(&[value], &[]), "{value}");
+        }
+        for value in [
+            // Other types, however close.
+            "",
+            "text/plain",
+            "application/jsonp",
+            "application/json-seq",
+            "application/vnd.x+json",
+            "text/json",
+            "application/*",
+            "*/*",
+            "application",
+            "json",
+            "application/json/x",
+            "application /json",
+            // The types a form can send.
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=application/json",
+            "text/plain; application/json",
+            "text/plain, application/json",
+            // Two in one, even equal ones.
+            "application/json, application/json",
+            "application/json,text/plain",
+            "application/json; charset=utf-8, text/plain",
+            // Another charset, or a second one.
+            "application/json; charset=utf-16",
+            "application/json; charset=latin1",
+            "application/json; charset=",
+            "application/json; charset=utf-8; charset=utf-16",
+            "application/json; charset=utf-16; charset=utf-8",
+        ] {
+            assert!(!is_accepted(&[value], &[]), "{value}");
+        }
+        assert!(!is_accepted(&[], &[]));
+        assert!(!is_accepted(&["application/json", "application/json"], &[]));
+        assert!(!is_accepted(&["application/json", "text/plain"], &[]));
+    }
+
+    #[test]
+    fn an_encoded_body_is_refused() {
+        for (encodings, accepted) in [
+            (&["identity"][..], true),
+            (&["Identity, identity"], true),
+            (&[""], true),
+            (&["gzip"], false),
+            (&["identity, gzip"], false),
+            (&["identity", "br"], false),
+        ] {
+            assert_eq!(is_accepted(&["application/json"], encodings), accepted, "{encodings:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(value in "(application/json)?[ -~\t]{0,40}") {
+            let _ = is_accepted(&[&value], &[&value]);
+        }
+    }
+}

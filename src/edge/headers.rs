@@ -1,0 +1,213 @@
+//! Decides what the protocol's own headers say.
+//!
+//! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
+//!    them are refused even if they are equal, since whoever stands between may have read
+//!    the other.
+//! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
+//!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
+//!    [`McpHeaders::last_event`], which refuse.
+//! 3. What is kept of a value is bounded.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::Rejection;
+use crate::identity::SessionId;
+use crate::message::ProtocolVersion;
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How much of an unknown version is kept, for the refusal that names it: six times the length
+/// of a known one.
+const MAX_VERSION: usize = 64;
+
+/// The longest id of an event. Ours are far shorter; this leaves room for those of an
+/// application's own event store.
+const MAX_EVENT: usize = 512;
+
+/// The protocol's headers of one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct McpHeaders {
+    pub(crate) session: Option<SessionHeader>,
+    pub(crate) version: Option<VersionHeader>,
+    last_event: Option<HeaderValue>,
+}
+
+/// What `Mcp-Session-Id` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionHeader {
+    /// An id as this crate issues them.
+    Known(SessionId),
+    /// Visible ASCII, as the specification wants, but no id of ours.
+    Foreign,
+    /// Nothing, or not visible ASCII.
+    Malformed,
+}
+
+/// What `MCP-Protocol-Version` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum VersionHeader {
+    Known(ProtocolVersion),
+    /// The first visible characters of something else.
+    Unknown(String),
+}
+
+impl McpHeaders {
+    /// Reads all three.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
+        Ok(Self {
+            session: single(headers, &SESSION, "Mcp-Session-Id")?.map(read_session),
+            version: single(headers, &VERSION, "MCP-Protocol-Version")?.map(read_version),
+            last_event: single(headers, &LAST_EVENT, "Last-Event-ID")?.cloned(),
+        })
+    }
+
+    /// The session the request belongs to, if it names one.
+    pub(crate) fn session_id(&self) -> Result<Option<SessionId>, Rejection> {
+        match self.session {
+            None => Ok(None),
+            Some(SessionHeader::Known(id)) => Ok(Some(id)),
+            Some(SessionHeader::Foreign) => Err(Rejection::SessionNotFound),
+            Some(SessionHeader::Malformed) => Err(Rejection::InvalidHeader("Mcp-Session-Id")),
+        }
+    }
+
+    /// The id of the last event the client has seen. An empty one is none (HTML, "The
+    /// `Last-Event-ID` header": it is sent only if the id is not empty).
+    pub(crate) fn last_event(&self) -> Result<Option<&str>, Rejection> {
+        let Some(value) = self.last_event.as_ref().filter(|value| !value.is_empty()) else { return Ok(None) };
+        match value.to_str() {
+            Ok(text) if text.len() <= MAX_EVENT => Ok(Some(text)),
+            _ => Err(Rejection::InvalidHeader("Last-Event-ID")),
+        }
+    }
+}
+
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    shown: &'static str,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() { Err(Rejection::DuplicateHeader(shown)) } else { Ok(first) }
+}
+
+fn read_session(value: &HeaderValue) -> SessionHeader {
+    let bytes = value.as_bytes();
+    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_graphic) {
+        return SessionHeader::Malformed;
+    }
+    match std::str::from_utf8(bytes).ok().and_then(SessionId::parse) {
+        Some(id) => SessionHeader::Known(id),
+        None => SessionHeader::Foreign,
+    }
+}
+
+fn read_version(value: &HeaderValue) -> VersionHeader {
+    match value.to_str().ok().and_then(|text| text.parse().ok()) {
+        Some(version) => VersionHeader::Known(version),
+        None => {
+            let visible = value.as_bytes().iter().copied().filter(u8::is_ascii_graphic);
+            VersionHeader::Unknown(visible.take(MAX_VERSION).map(char::from).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Expected<T> = Result<Option<T>, Rejection>;
+
+    fn read(rows: &[(&'static str, &[u8])]) -> Result<McpHeaders, Rejection> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in rows {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        McpHeaders::read(&headers)
+    }
+
+    #[test]
+    fn a_session_is_ours_foreign_or_malformed() {
+        let id = SessionId::random();
+        let ours = id.to_string();
+        let rows: [(&[u8], Expected<SessionId>); 9] = [
+            (ours.as_bytes(), Ok(Some(id))),
+            // Visible ASCII, but none of ours.
+            (b"abc", Err(Rejection::SessionNotFound)),
+            (b"!\"#~", Err(Rejection::SessionNotFound)),
+            (&ours.as_bytes()[1..], Err(Rejection::SessionNotFound)),
+            (&[b'a'; 5000], Err(Rejection::SessionNotFound)),
+            // Outside 0x21 to 0x7E.
+            (b"", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
+            (b"a b", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
+            (b"a\tb", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
+            (b"caf\xc3\xa9", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
+        ];
+        for (value, expected) in rows {
+            let headers = read(&[("mcp-session-id", value)]).unwrap();
+            assert_eq!(headers.session_id(), expected, "{}", value.escape_ascii());
+        }
+        assert_eq!(read(&[]).unwrap(), McpHeaders::default());
+        assert_eq!(McpHeaders::default().session_id(), Ok(None));
+    }
+
+    #[test]
+    fn an_unknown_version_is_kept_short_and_visible() {
+        for version in ProtocolVersion::SESSION_ERA {
+            let headers = read(&[("mcp-protocol-version", version.as_str().as_bytes())]).unwrap();
+            assert_eq!(headers.version, Some(VersionHeader::Known(version)));
+        }
+        let rows: [(&[u8], &str); 5] = [
+            (b"1999-01-01", "1999-01-01"),
+            (b"", ""),
+            (b"2025-06-18, 2025-06-18", "2025-06-18,2025-06-18"),
+            (b"a\t\xffb", "ab"),
+            (&[b'x'; 5000], &"x".repeat(64)),
+        ];
+        for (value, kept) in rows {
+            let headers = read(&[("mcp-protocol-version", value)]).unwrap();
+            assert_eq!(headers.version, Some(VersionHeader::Unknown(kept.to_owned())));
+        }
+    }
+
+    #[test]
+    fn the_last_event_is_bounded_text() {
+        let rows: [(&[u8], Expected<&str>); 5] = [
+            (b"0-1", Ok(Some("0-1"))),
+            (b"any thing", Ok(Some("any thing"))),
+            (b"", Ok(None)),
+            (b"\xff", Err(Rejection::InvalidHeader("Last-Event-ID"))),
+            (&[b'x'; MAX_EVENT + 1], Err(Rejection::InvalidHeader("Last-Event-ID"))),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(read(&[("last-event-id", value)]).unwrap().last_event(), expected);
+        }
+    }
+
+    #[test]
+    fn a_header_twice_is_refused_even_if_equal() {
+        for (name, shown) in [
+            ("mcp-session-id", "Mcp-Session-Id"),
+            ("mcp-protocol-version", "MCP-Protocol-Version"),
+            ("last-event-id", "Last-Event-ID"),
+        ] {
+            for second in [&b"a"[..], b"b", b""] {
+                assert_eq!(read(&[(name, b"a"), (name, second)]), Err(Rejection::DuplicateHeader(shown)));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(value in proptest::collection::vec(prop_oneof![0x20u8..0x7f, 0x80u8..], 0..100)) {
+            let headers =
+                read(&[("mcp-session-id", &value), ("mcp-protocol-version", &value), ("last-event-id", &value)]).unwrap();
+            let _ = (headers.session_id(), headers.last_event());
+        }
+    }
+}

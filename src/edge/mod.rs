@@ -1,0 +1,69 @@
+//! Decides whether one HTTP request may come in, from its head and the bytes of its body alone.
+//!
+//! The order of the checks is the security policy: who asks, before what is asked; the cheap,
+//! before the dear; nothing of the body is read for a stranger.
+//!
+//! 1. **Host** is a name this server answers to, against DNS rebinding (MCP, Transports,
+//!    "Security Warning"; RFC 9110, section 7.2; RFC 9112, section 3.2; RFC 9113, section 8.3.1).
+//!    Behind a proxy the operator trusts: `X-Forwarded-Host`, `Forwarded` (RFC 7239, section 5.3).
+//! 2. **Origin**, where a browser sends one, is a site this server serves, else 403 (MCP,
+//!    Transports, "Security Warning"; RFC 6454, section 7).
+//! 3. **Method** is served here, else 405 with `Allow` (RFC 9110, section 15.5.6).
+//! 4. **Accept** leaves a media type an answer can have, else 406 (MCP, "Sending Messages to the
+//!    Server", 2; RFC 9110, section 12.5.1).
+//! 5. **Content-Type** is JSON, and no coding hides it, else 415 (RFC 9110, sections 8.3, 8.4 and
+//!    15.5.16; RFC 8259, section 8.1).
+//! 6. **Typed headers**: session, protocol version and last event are there once at most (MCP,
+//!    "Session Management", "Protocol Version Header", "Resumability and Redelivery").
+//! 7. **Body**: bounded in bytes and in time, else 413 or 408 (RFC 9110, sections 15.5.14 and 15.5.9).
+//! 8. **JSON**: [`message`](crate::message) reads it.
+//!
+//! [`admit`] makes the first six, [`read_body`] the seventh. What they return is parsed: nobody
+//! looks at these headers again.
+
+mod accept;
+mod admit;
+mod authority;
+mod body;
+mod content_type;
+mod era;
+mod forwarded;
+mod headers;
+mod list;
+mod origin;
+mod security;
+
+pub use security::Security;
+
+pub(crate) use accept::Needs;
+pub(crate) use admit::{Admitted, Allow, Gate, Method, admit};
+use body::read as read_body;
+pub(crate) use era::{Era, era};
+pub(crate) use headers::{McpHeaders, VersionHeader};
+
+use axum::body::Body as HttpBody;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+
+use crate::error::Rejection;
+use crate::message::{self, Body, Envelope, Kind, RequestId};
+
+/// Makes the checks that need the body.
+pub(crate) async fn read_json(
+    body: HttpBody,
+    headers: &HeaderMap,
+    limit: usize,
+    within: std::time::Duration,
+) -> Result<Body, (Rejection, Option<RequestId>)> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = read_body(body, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
+    message::parse(&bytes).map_err(Rejection::of)
+}
+
+/// The id to echo when the whole body is refused.
+pub(crate) fn request_id(body: &Body) -> Option<RequestId> {
+    match body {
+        Body::One(Envelope { kind: Kind::Request { id, .. }, .. }) => Some(id.clone()),
+        Body::One(_) | Body::Batch(_) => None,
+    }
+}

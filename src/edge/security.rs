@@ -1,0 +1,517 @@
+//! Decides whether a request's `Host` and `Origin` are this server's business.
+//!
+//! 1. The host is the one the client meant: `Host`, the request target's where both are there and
+//!    equal, or what a trusted proxy says. Twice, missing or unreadable is a bad request (RFC 9112,
+//!    section 3.2), any other than those allowed is 403.
+//! 2. An origin is allowed by list, by being on a loopback name, or by being the host's own. Any
+//!    other, an unreadable one and `null` are 403 (MCP, Transports, "Security Warning").
+//! 3. Entries are parsed when they are set. A check allocates nothing.
+
+use std::net::SocketAddr;
+
+use axum::extract::ConnectInfo;
+use http::request::Parts;
+use http::{Version, header};
+use ipnet::IpNet;
+
+use super::authority::{Authority, HostPattern};
+use super::forwarded::{self, Named};
+use super::origin::{Origin, OriginPattern};
+use crate::error::{ConfigError, Rejection};
+
+/// Which hosts this server answers to, and which web sites may call it.
+///
+/// With nothing set, a server is for programs on the same machine: the `Host` must be a loopback
+/// name (`localhost`, any address of 127.0.0.0/8, `[::1]`), with any port; and a web page that
+/// calls it, known by its `Origin`, must be on a loopback name too. That keeps a web site the user
+/// happens to visit from reaching the server by DNS rebinding. Programs send no `Origin` and are
+/// not asked for one.
+///
+/// A server that others reach needs its public name:
+///
+/// ```
+/// use mcp_http::Security;
+///
+/// let security = Security::new()
+///     .allowed_hosts(["mcp.example.com", "*.internal.example:8080"])?
+///     .allowed_origins(["https://app.example.com"])?
+///     .trusted_proxies(["10.0.0.0/8"])?;
+/// # Ok::<(), mcp_http::error::ConfigError>(())
+/// ```
+///
+/// # Which origins are served without being listed
+///
+/// - Those on loopback names, as long as [`allowed_origins`](Self::allowed_origins) is not set.
+/// - The server's own: an `http` or `https` origin with the very host and port of the request's
+///   `Host`. The `Host` has been checked before, so this opens nothing to DNS rebinding; under
+///   [`insecure_any_host`](Self::insecure_any_host) it would, and does not apply.
+///
+/// `Origin: null` (a sandboxed frame, a local file) is nobody's, and refused.
+///
+/// This is no CORS: a browser also wants the headers of a CORS layer around the service.
+#[derive(Debug, Clone, Default)]
+pub struct Security {
+    loopback: Option<bool>,
+    hosts: Allowed<HostPattern>,
+    origins: Allowed<OriginPattern>,
+    proxies: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Allowed<P> {
+    /// Loopback names.
+    #[default]
+    Unset,
+    Only(Vec<P>),
+    Anything,
+}
+
+impl<P> Allowed<P> {
+    /// Reads a list of patterns.
+    fn only<T: AsRef<str>>(
+        setting: &'static str,
+        entries: impl IntoIterator<Item = T>,
+        parse: impl Fn(&str) -> Result<P, &'static str>,
+    ) -> Result<Self, ConfigError> {
+        let read = |entry: T| {
+            let entry = entry.as_ref();
+            parse(entry).map_err(|why| ConfigError::new(setting, format!("`{entry}` {why}")))
+        };
+        entries.into_iter().map(read).collect::<Result<_, _>>().map(Self::Only)
+    }
+
+    fn listed(&self) -> &[P] {
+        match self {
+            Self::Only(patterns) => patterns,
+            Self::Unset | Self::Anything => &[],
+        }
+    }
+}
+
+impl Security {
+    /// Loopback names only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The hosts this server answers to, in place of the loopback names (see
+    /// [`allow_loopback`](Self::allow_loopback)).
+    ///
+    /// | entry | means |
+    /// |---|---|
+    /// | `example.com`, `192.0.2.1`, `[2001:db8::1]` | that host, with any port or none |
+    /// | `example.com:*` | the same |
+    /// | `example.com:8080` | that host with that port; one without a port, too, if it is 80 or 443 |
+    /// | `*.example.com` | one or more labels in front of it, but not `example.com` itself |
+    ///
+    /// Case does not matter; international names are written in punycode. An empty list allows none.
+    ///
+    /// # Errors
+    ///
+    /// Names the first entry that is none of these.
+    pub fn allowed_hosts<T: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
+        self.hosts = Allowed::only("allowed_hosts", hosts, HostPattern::parse)?;
+        Ok(self)
+    }
+
+    /// The web sites that may call this server, in place of those on loopback names (see
+    /// [`allow_loopback`](Self::allow_loopback)).
+    ///
+    /// An entry is `scheme://host`, `scheme://host:port` or `scheme://host:*`, as a browser sends
+    /// it: without a port it means the default port of `http` or `https`, and nothing follows,
+    /// no slash either. The host may begin with `*.` as in [`allowed_hosts`](Self::allowed_hosts).
+    ///
+    /// # Errors
+    ///
+    /// Names the first entry that is no origin.
+    pub fn allowed_origins<T: AsRef<str>>(mut self, origins: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
+        self.origins = Allowed::only("allowed_origins", origins, OriginPattern::parse)?;
+        Ok(self)
+    }
+
+    /// Whether loopback names are allowed, as hosts and as origins, beside those listed.
+    ///
+    /// Left alone, they are allowed where nothing is listed.
+    #[must_use]
+    pub fn allow_loopback(mut self, allowed: bool) -> Self {
+        self.loopback = Some(allowed);
+        self
+    }
+
+    /// The proxies in front of this server, as networks (`10.0.0.0/8`) or single addresses.
+    ///
+    /// When a request's connection comes from one of them, the host is what `X-Forwarded-Host` or
+    /// `Forwarded` (its `host` parameter) name, and `Host` only if they name none. If they name
+    /// several hosts, in one header or in both, the request is refused. From anyone else, the
+    /// two headers are not looked at.
+    ///
+    /// The connection's address comes from axum's `ConnectInfo<SocketAddr>`: serve the
+    /// application with `into_make_service_with_connect_info::<SocketAddr>()`, or no proxy is ever
+    /// recognised.
+    ///
+    /// # Errors
+    ///
+    /// Names the first entry that is neither a network nor an address.
+    pub fn trusted_proxies<T: AsRef<str>>(mut self, proxies: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
+        let read = |entry: T| {
+            let entry = entry.as_ref();
+            let network =
+                entry.parse::<IpNet>().or_else(|_| entry.parse().map(|address: std::net::IpAddr| address.into()));
+            network
+                .map_err(|_| ConfigError::new("trusted_proxies", format!("`{entry}` is no network and no IP address")))
+        };
+        self.proxies = proxies.into_iter().map(read).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Does not look at the host at all.
+    ///
+    /// Safe where something in front of the server has checked it, or where no browser can reach
+    /// it. Anywhere else, a web page can call the server through DNS rebinding.
+    #[must_use]
+    pub fn insecure_any_host(mut self) -> Self {
+        self.hosts = Allowed::Anything;
+        self
+    }
+
+    /// Does not look at the origin at all.
+    ///
+    /// Any web page the user opens may then call the server, with whatever the browser adds to it
+    /// (cookies, a client certificate, the user's place in the network).
+    #[must_use]
+    pub fn insecure_any_origin(mut self) -> Self {
+        self.origins = Allowed::Anything;
+        self
+    }
+
+    /// Checks the host, then the origin.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Rejection> {
+        let site = match self.hosts {
+            Allowed::Anything => None,
+            Allowed::Unset | Allowed::Only(_) => Some(self.check_host(parts)?),
+        };
+        self.check_origin(parts, site.as_ref())
+    }
+
+    fn check_host<'a>(&self, parts: &'a Parts) -> Result<Authority<'a>, Rejection> {
+        let named = self.named_host(parts)?;
+        let Some(authority) = Authority::parse(named.text) else {
+            tracing::warn!(host = %shown(named.text), by = named.by, "refused a request whose host cannot be read");
+            return Err(Rejection::InvalidHeader(named.by));
+        };
+        let loopback = self.loopback.unwrap_or(matches!(self.hosts, Allowed::Unset));
+        if (loopback && authority.host.is_loopback()) || self.hosts.listed().iter().any(|it| it.matches(&authority)) {
+            return Ok(authority);
+        }
+        tracing::warn!(
+            host = %shown(named.text),
+            by = named.by,
+            peer = ?peer(parts),
+            "refused a request for another host; `Security::allowed_hosts` would allow it"
+        );
+        Err(Rejection::HostNotAllowed)
+    }
+
+    fn check_origin(&self, parts: &Parts, site: Option<&Authority<'_>>) -> Result<(), Rejection> {
+        let mut values = parts.headers.get_all(header::ORIGIN).iter();
+        let Some(value) = values.next() else { return Ok(()) };
+        if matches!(self.origins, Allowed::Anything) {
+            return Ok(());
+        }
+        // Unreadable or doubled, it is an invalid origin like any other, for which the
+        // specification has one status: 403.
+        let origin = if values.next().is_some() { None } else { Origin::parse(value.as_bytes()) };
+        let loopback = self.loopback.unwrap_or(matches!(self.origins, Allowed::Unset));
+        let allowed = origin.is_some_and(|origin| {
+            (loopback && origin.is_loopback())
+                || site.is_some_and(|site| origin.is_of(site))
+                || self.origins.listed().iter().any(|pattern| pattern.matches(&origin))
+        });
+        if allowed {
+            return Ok(());
+        }
+        tracing::warn!(
+            origin = %shown(value.as_bytes()),
+            "refused a request of another site; `Security::allowed_origins` would allow it"
+        );
+        Err(Rejection::OriginNotAllowed)
+    }
+
+    fn named_host<'a>(&self, parts: &'a Parts) -> Result<Named<'a>, Rejection> {
+        if self.is_from_proxy(parts) {
+            let forwarded = forwarded::host(&parts.headers).inspect_err(|_| {
+                tracing::warn!(
+                    "refused a request of a trusted proxy whose forwarding headers disagree or cannot be read"
+                );
+            })?;
+            if let Some(named) = forwarded {
+                return Ok(named);
+            }
+        }
+        direct_host(parts).map(|text| Named { text, by: "Host" })
+    }
+
+    fn is_from_proxy(&self, parts: &Parts) -> bool {
+        if self.proxies.is_empty() {
+            return false;
+        }
+        // A socket that serves both families shows IPv4 peers as mapped IPv6 addresses.
+        let address = peer(parts).map(|peer| peer.ip().to_canonical());
+        address.is_some_and(|address| self.proxies.iter().any(|network| network.contains(&address)))
+    }
+}
+
+/// Where the connection comes from, if the application was served in a way that tells.
+fn peer(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
+}
+
+/// The host the request names itself. Where both the request target and the header name one,
+/// they must be the same (RFC 9113, section 8.3.1); the target alone is enough from HTTP/2 on.
+fn direct_host(parts: &Parts) -> Result<&[u8], Rejection> {
+    let mut values = parts.headers.get_all(header::HOST).iter();
+    let header = values.next().map(|value| value.as_bytes());
+    if values.next().is_some() {
+        return Err(Rejection::DuplicateHeader("Host"));
+    }
+    let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (header, target) {
+        (Some(header), Some(target)) if !header.eq_ignore_ascii_case(target) => Err(Rejection::InvalidHeader("Host")),
+        (Some(header), _) => Ok(header),
+        (None, Some(target)) if parts.version >= Version::HTTP_2 => Ok(target),
+        (None, _) => Err(Rejection::InvalidHeader("Host")),
+    }
+}
+
+/// What the log shows of a header's value: the length of the longest name, no control characters.
+fn shown(text: &[u8]) -> impl std::fmt::Display {
+    text.get(..255).unwrap_or(text).escape_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+
+    fn head(headers: Headers<'_>) -> Parts {
+        let request =
+            headers.iter().fold(Request::post("/mcp"), |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn from_peer(peer: &str, headers: Headers<'_>) -> Parts {
+        let mut parts = head(headers);
+        parts.extensions.insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+        parts
+    }
+
+    #[track_caller]
+    fn assert_rows(security: &Security, rows: &[(Headers<'_>, Result<(), Rejection>)]) {
+        for (headers, expected) in rows {
+            assert_eq!(security.check(&head(headers)), *expected, "{headers:?}");
+        }
+    }
+
+    const NO_HOST: Result<(), Rejection> = Err(Rejection::HostNotAllowed);
+    const NO_ORIGIN: Result<(), Rejection> = Err(Rejection::OriginNotAllowed);
+    const BAD_HOST: Result<(), Rejection> = Err(Rejection::InvalidHeader("Host"));
+
+    #[test]
+    fn with_nothing_set_the_server_is_for_this_machine() {
+        assert_rows(
+            &Security::new(),
+            &[
+                // Loopback names, any port.
+                (&[("host", "localhost")], Ok(())),
+                (&[("host", "LocalHost:3000")], Ok(())),
+                (&[("host", "127.0.0.1:3000")], Ok(())),
+                (&[("host", "127.8.9.10")], Ok(())),
+                (&[("host", "[::1]:3000")], Ok(())),
+                // Others.
+                (&[("host", "evil.example.com")], NO_HOST),
+                (&[("host", "0.0.0.0:3000")], NO_HOST),
+                (&[("host", "128.0.0.1")], NO_HOST),
+                (&[("host", "[::ffff:127.0.0.1]")], NO_HOST),
+                (&[("host", "localhost.evil.example")], NO_HOST),
+                (&[("host", "127.0.0.1.nip.io")], NO_HOST),
+                // None, two, and what no browser sends.
+                (&[], BAD_HOST),
+                (&[("host", "")], BAD_HOST),
+                (&[("host", "localhost"), ("host", "localhost")], Err(Rejection::DuplicateHeader("Host"))),
+                (&[("host", "127.0.0.1@evil.example")], BAD_HOST),
+                (&[("host", "localhost.")], BAD_HOST),
+                (&[("host", "127.1")], BAD_HOST),
+                (&[("host", "0x7f.1")], BAD_HOST),
+                (&[("host", "localhost:99999")], BAD_HOST),
+                // Proxies are not believed.
+                (&[("host", "evil.example"), ("x-forwarded-host", "localhost")], NO_HOST),
+                (&[("host", "localhost"), ("x-forwarded-host", "evil.example")], Ok(())),
+                // The host speaks first.
+                (&[("host", "evil.example"), ("origin", "http://evil.example")], NO_HOST),
+            ],
+        );
+    }
+
+    #[test]
+    fn with_nothing_set_only_pages_of_this_machine_may_call() {
+        let local = ("host", "127.0.0.1:3000");
+        assert_rows(
+            &Security::new(),
+            &[
+                (&[local], Ok(())),
+                (&[local, ("origin", "http://127.0.0.1:3000")], Ok(())),
+                (&[local, ("origin", "http://localhost:5173")], Ok(())),
+                (&[local, ("origin", "https://[::1]")], Ok(())),
+                // Others, and what is no site.
+                (&[local, ("origin", "https://evil.example")], NO_ORIGIN),
+                (&[local, ("origin", "http://localhost.evil.example")], NO_ORIGIN),
+                (&[local, ("origin", "chrome-extension://localhost")], NO_ORIGIN),
+                (&[local, ("origin", "null")], NO_ORIGIN),
+                (&[local, ("origin", "")], NO_ORIGIN),
+                (&[local, ("origin", "*")], NO_ORIGIN),
+                (&[local, ("origin", "http://localhost/")], NO_ORIGIN),
+                (&[local, ("origin", "http://localhost http://evil.example")], NO_ORIGIN),
+                (&[local, ("origin", "http://localhost"), ("origin", "http://localhost")], NO_ORIGIN),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_list_takes_the_place_of_the_loopback_names() {
+        let listed = Security::new().allowed_hosts(["mcp.example.com", "*.internal:8080"]).unwrap();
+        assert_rows(
+            &listed,
+            &[
+                (&[("host", "MCP.example.com:443")], Ok(())),
+                (&[("host", "a.b.internal:8080")], Ok(())),
+                (&[("host", "a.internal")], NO_HOST),
+                (&[("host", "localhost")], NO_HOST),
+                // The server's own pages, on its own host and port only.
+                (&[("host", "mcp.example.com"), ("origin", "https://mcp.example.com")], Ok(())),
+                (&[("host", "a.internal:8080"), ("origin", "http://a.internal:8080")], Ok(())),
+                (&[("host", "a.internal:8080"), ("origin", "http://b.internal:8080")], NO_ORIGIN),
+                (&[("host", "mcp.example.com"), ("origin", "https://mcp.example.com:8443")], NO_ORIGIN),
+            ],
+        );
+        assert_rows(&listed.clone().allow_loopback(true), &[(&[("host", "localhost")], Ok(()))]);
+        assert_rows(&Security::new().allow_loopback(false), &[(&[("host", "localhost")], NO_HOST)]);
+        let host = ("host", "mcp.example.com");
+        assert_rows(
+            &listed.allowed_origins(["https://app.example.com"]).unwrap(),
+            &[
+                (&[host, ("origin", "https://app.example.com")], Ok(())),
+                (&[host, ("origin", "https://mcp.example.com")], Ok(())),
+                (&[host, ("origin", "http://localhost:5173")], NO_ORIGIN),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_switched_off_is_not_looked_at() {
+        let any_host = Security::new().insecure_any_host();
+        assert_rows(
+            &any_host,
+            &[
+                (&[], Ok(())),
+                (&[("host", "evil.example")], Ok(())),
+                // After rebinding, a page of the attacker has the host of the server.
+                (&[("host", "evil.example"), ("origin", "http://evil.example")], NO_ORIGIN),
+            ],
+        );
+        assert_rows(
+            &Security::new().insecure_any_origin(),
+            &[
+                (&[("host", "localhost"), ("origin", "null")], Ok(())),
+                (&[("host", "evil.example"), ("origin", "null")], NO_HOST),
+            ],
+        );
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_can_say_what_the_host_was() {
+        let security = Security::new()
+            .allowed_hosts(["mcp.example.com"])
+            .and_then(|security| security.trusted_proxies(["10.0.0.0/8", "2001:db8::1"]))
+            .unwrap();
+        let (good, bad) = (("host", "mcp.example.com"), ("host", "10.0.0.7:3000"));
+        let (said, lied) = (("x-forwarded-host", "mcp.example.com"), ("x-forwarded-host", "evil.example"));
+        let rows: [(&str, Headers<'_>, Result<(), Rejection>); 12] = [
+            // From a proxy, its word counts, and the `Host` if it has none.
+            ("10.1.2.3:9", &[bad, said], Ok(())),
+            ("[::ffff:10.1.2.3]:9", &[bad, said], Ok(())),
+            ("[2001:db8::1]:9", &[bad, ("forwarded", "for=_a;host=mcp.example.com")], Ok(())),
+            ("10.1.2.3:9", &[good, lied], NO_HOST),
+            ("10.1.2.3:9", &[good], Ok(())),
+            ("10.1.2.3:9", &[bad], NO_HOST),
+            ("10.1.2.3:9", &[bad, said, ("origin", "https://mcp.example.com")], Ok(())),
+            // It must agree with itself.
+            ("10.1.2.3:9", &[good, said, lied], Err(Rejection::InvalidHeader("X-Forwarded-Host"))),
+            ("10.1.2.3:9", &[good, said, ("forwarded", "host=a")], Err(Rejection::InvalidHeader("Forwarded"))),
+            ("10.1.2.3:9", &[good, ("x-forwarded-host", "127.1")], Err(Rejection::InvalidHeader("X-Forwarded-Host"))),
+            // Nobody else's word counts.
+            ("11.1.2.3:9", &[bad, said], NO_HOST),
+            ("11.1.2.3:9", &[good, lied], Ok(())),
+        ];
+        for (peer, headers, expected) in rows {
+            assert_eq!(security.check(&from_peer(peer, headers)), expected, "{peer} {headers:?}");
+        }
+        assert_eq!(security.check(&head(&[bad, said])), NO_HOST, "a peer nobody knows");
+    }
+
+    #[test]
+    fn the_request_target_names_the_host_from_http_2_on() {
+        let security = Security::new();
+        let check = |uri: &str, version, host: Option<&str>| {
+            let mut request = Request::post(uri).version(version);
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            security.check(&request.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(check("http://localhost:3000/mcp", Version::HTTP_2, None), Ok(()));
+        assert_eq!(check("http://evil.example/mcp", Version::HTTP_2, None), NO_HOST);
+        assert_eq!(check("http://u@localhost/mcp", Version::HTTP_2, None), BAD_HOST);
+        assert_eq!(check("/mcp", Version::HTTP_2, None), BAD_HOST);
+        // Both, and they must be the same.
+        assert_eq!(check("http://localhost/mcp", Version::HTTP_2, Some("LOCALHOST")), Ok(()));
+        assert_eq!(check("http://localhost/mcp", Version::HTTP_11, Some("evil.example")), BAD_HOST);
+        assert_eq!(check("http://evil.example/mcp", Version::HTTP_2, Some("localhost")), BAD_HOST);
+        // HTTP/1.1 asks for the header (RFC 9112, section 3.2).
+        assert_eq!(check("http://localhost/mcp", Version::HTTP_11, None), BAD_HOST);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_names_itself_and_the_entry() {
+        let new = Security::new;
+        let rows = [
+            (new().allowed_hosts(["a", "http://b"]), "setting `allowed_hosts`: `http://b` has a scheme"),
+            (new().allowed_origins(["null"]), "setting `allowed_origins`: `null` is every sandboxed page"),
+            (new().trusted_proxies(["10.0.0.0/33"]), "setting `trusted_proxies`: `10.0.0.0/33` is no network"),
+        ];
+        for (result, message) in rows {
+            let error = result.unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_host_passes_for_loopback(host in "(localhost|127\\.0\\.0\\.1|\\[::1\\])?[ -~]{1,12}") {
+            if Security::new().check(&head(&[("host", &host)])) == Ok(()) {
+                let url: http::Uri = format!("http://{host}/").parse().unwrap();
+                let name = url.host().unwrap().to_ascii_lowercase();
+                prop_assert!(matches!(name.as_str(), "localhost" | "[::1]") || name.starts_with("127."), "{}", host);
+            }
+        }
+
+        #[test]
+        fn checking_never_panics(host in "[ -~]{0,40}", origin in "(https?://)?[ -~]{0,40}") {
+            let _ = Security::new().check(&head(&[("host", &host), ("origin", &origin)]));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Decides what a handler can do when no call of its own is running: for notifications and
+//! openings.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::session::LiveSession;
+use crate::identity::Principal;
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
+use crate::server::ClientError;
+use crate::server::channel::{Channel, SessionAccess};
+
+/// A session without a call: what is sent goes to its standalone stream.
+#[derive(Debug)]
+pub(super) struct Aside {
+    session: Arc<LiveSession>,
+}
+
+impl Aside {
+    pub(super) fn new(session: &Arc<LiveSession>) -> Self {
+        Self { session: Arc::clone(session) }
+    }
+}
+
+impl Channel for Aside {
+    fn version(&self) -> ProtocolVersion {
+        self.session.info.version
+    }
+
+    fn client(&self) -> Option<&Implementation> {
+        Some(&self.session.info.client)
+    }
+
+    fn capabilities(&self) -> Option<&ClientCapabilities> {
+        Some(&self.session.info.capabilities)
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        self.session.info.principal.as_ref()
+    }
+
+    fn session(&self) -> Option<Arc<dyn SessionAccess>> {
+        Some(Arc::clone(&self.session) as _)
+    }
+
+    fn log_level(&self) -> u8 {
+        self.session.log_level.load(Ordering::Relaxed)
+    }
+
+    fn set_log_level(&self, level: u8) {
+        self.session.set_log_level(level);
+    }
+
+    fn notify(&self, method: &str, params: &RawJson) -> bool {
+        SessionAccess::notify(&*self.session, method, params);
+        true
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        SessionAccess::request(&*self.session, method, params)
+    }
+
+    fn close_stream(&self, _retry: Option<Duration>) -> bool {
+        false
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}

@@ -1,0 +1,73 @@
+//! Decides how a service lets go of its clients: what can come back elsewhere is sent away, what
+//! runs may finish, what cannot is cut off and counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Node;
+use super::exchange::Cause;
+use super::session::LiveSession;
+use crate::handle::DrainReport;
+use crate::identity::{Principal, SessionId};
+use crate::store::{EndReason, STANDALONE};
+
+/// How long the answers of calls that are cut off may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// See [`McpHandle::drain`](crate::McpHandle::drain).
+    pub(crate) async fn drain(self: Arc<Self>, within: Duration) -> DrainReport {
+        self.start_draining();
+        let sessions: Vec<Arc<LiveSession>> = self.sessions.iter().map(|session| Arc::clone(&session)).collect();
+        let mut report = DrainReport {
+            closed_streams: sessions.iter().map(|session| self.send_away(session)).sum(),
+            calls: self.running.len(),
+            ..DrainReport::default()
+        };
+        if !self.finished_within(within).await {
+            report.cut_calls = self.running.len();
+            let tickets = sessions.iter().flat_map(|session| session.tickets());
+            tickets.for_each(|ticket| ticket.cancel(Cause::Shutdown));
+            self.finished_within(LAST_WORDS).await;
+        }
+        if !self.engine.durable() {
+            report.ended_sessions = self.end_all(EndReason::Shutdown).await;
+        }
+        report
+    }
+
+    /// Closes the streams of a session whose clients know how to come back: standalone ones, and
+    /// since 2025-11-25 those of calls. Older clients take an early end for the loss of the answer.
+    fn send_away(&self, session: &LiveSession) -> usize {
+        let retry = self.settings.streams.retry_interval;
+        let can_return = session.info.version.has_priming() && self.settings.streams.resumable;
+        let leaving = session.readers().into_iter().filter(|cell| cell.stream() == STANDALONE || can_return);
+        leaving.map(|cell| cell.release(u32::MAX, retry)).count()
+    }
+
+    async fn finished_within(&self, within: Duration) -> bool {
+        self.running.close();
+        tokio::time::timeout(within, self.running.wait()).await.is_ok()
+    }
+
+    async fn end_all(&self, reason: EndReason) -> usize {
+        let ids: Vec<SessionId> = self.sessions.iter().map(|session| *session.key()).collect();
+        let mut count = 0;
+        for id in ids {
+            if let Ok(ended) = self.engine.end(id, reason).await {
+                self.closed([ended]);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Whose a session is; `None` when there is no such session.
+    pub(crate) async fn principal_of(&self, id: SessionId) -> Option<Option<Principal>> {
+        if let Some(session) = self.sessions.get(&id) {
+            return Some(session.info.principal.clone());
+        }
+        let sessions = self.engine.list().await.ok()?;
+        sessions.into_iter().find(|summary| summary.info.id == id).map(|summary| summary.info.principal.clone())
+    }
+}

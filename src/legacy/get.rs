@@ -1,0 +1,64 @@
+//! Decides what a GET is given, a standalone stream or the rest of a broken one, and what a
+//! DELETE ends.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::post::Incoming;
+use super::reader::LogReader;
+use crate::encode::SESSION_ID;
+use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::outcome::{Outcome, Reply};
+use crate::store::{EndReason, STANDALONE};
+use crate::streams::{EventId, Frame};
+
+/// Opens the standalone stream of a session, or resumes the stream that `Last-Event-ID` names.
+pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, Rejection> {
+    let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
+    let principal = incoming.principal.as_ref();
+    let session = node.session(id, principal).await?;
+    // A session may have ended elsewhere; and a GET is a use of it.
+    let loaded = node.engine.load(id, principal).await.map_err(|error| node.refusal(&error))?;
+    let streams = &node.settings.streams;
+    let (stream, after) = match incoming.headers.last_event()? {
+        Some(_) if !streams.resumable => return Err(Rejection::NotResumable),
+        Some(text) => {
+            let event = EventId::parse(text.as_bytes()).filter(|event| event.epoch == loaded.epoch);
+            let event = event.ok_or(Rejection::UnknownEvent)?;
+            (event.stream, Some(event.seq))
+        }
+        None => (STANDALONE, None),
+    };
+    // Whoever comes back with an event has a right to the stream; a newcomer may be a second one.
+    let takeover = after.is_some() || !streams.exclusive;
+    let reader = LogReader::open(node, &session, principal, stream, after, takeover)
+        .await
+        .map_err(|error| refusal(node, &error))?;
+    if stream == STANDALONE {
+        node.listening.insert(id, ());
+    }
+    let primes = streams.resumable && session.info.version.has_priming();
+    let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
+    let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
+    Ok(Reply { outcome, session: incoming.parts.headers.get(SESSION_ID).cloned() })
+}
+
+/// The session is there, so what is not found is the stream.
+fn refusal(node: &Node, error: &StoreError) -> Rejection {
+    match error.kind() {
+        StoreErrorKind::NotFound => Rejection::EventsExpired,
+        StoreErrorKind::BeyondEnd => Rejection::UnknownEvent,
+        StoreErrorKind::Conflict => Rejection::StreamTaken,
+        StoreErrorKind::Full => Rejection::TooManyStreams { limit: node.settings.policy().max_streams },
+        _ => node.refusal(error),
+    }
+}
+
+/// Ends a session: its calls are cancelled, its streams end.
+pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming) -> Result<Reply, Rejection> {
+    let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
+    let session = node.session(id, incoming.principal.as_ref()).await?;
+    let ended = node.engine.end(session.info.id, EndReason::Deleted).await.map_err(|error| node.refusal(&error))?;
+    node.closed([ended]);
+    Ok(Outcome::Ended.into())
+}

@@ -1,0 +1,185 @@
+//! Decides how a session opens: who asks, what is agreed, and that nothing is left of an opening
+//! that fails.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::FutureExt;
+use serde::Deserialize;
+
+use super::Node;
+use super::aside::Aside;
+use super::post::{Incoming, Post, session_header};
+use super::session::LiveSession;
+use crate::error::{Rejection, StoreErrorKind};
+use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
+use crate::outcome::{Outcome, Reply};
+use crate::server::{Context, Session};
+use crate::settings::ResponseMode;
+use crate::store::{Create, EndReason};
+
+/// A POST that names no session: an opening, or a mistake.
+pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
+    post: Post<'_, S>,
+    body: Body,
+) -> Result<Reply, Rejection> {
+    match body {
+        Body::One(Envelope { kind: Kind::Request { id, method }, params }) if method == "initialize" => {
+            open(post, id, params).await
+        }
+        Body::One(Envelope { params, .. }) => Err(match claimed_version(params.as_ref()) {
+            Some(requested) => unsupported(post.node, requested),
+            None => Rejection::SessionRequired,
+        }),
+        Body::Batch(elements) => {
+            let opens =
+                |envelope: &Envelope| matches!(&envelope.kind, Kind::Request { method, .. } if method == "initialize");
+            let opening = elements.iter().flatten().any(opens);
+            Err(if opening { Rejection::InitializeInBatch } else { Rejection::SessionRequired })
+        }
+    }
+}
+
+/// Clients of a later revision say in each request which one they speak; they are told what is
+/// spoken here.
+pub(super) fn claimed_version(params: Option<&RawJson>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Params<'a> {
+        #[serde(borrow, rename = "_meta")]
+        meta: Meta<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Meta<'a> {
+        #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+        version: std::borrow::Cow<'a, str>,
+    }
+    let params: Params<'_> = params?.read_borrowed().ok()?;
+    Some(params.meta.version.chars().take(64).collect())
+}
+
+pub(super) fn unsupported(node: &Node, requested: String) -> Rejection {
+    Rejection::UnsupportedVersion { requested, supported: node.versions.clone() }
+}
+
+/// Reads the parameters of `initialize`.
+pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, ErrorObject> {
+    let params = params.unwrap_or_else(RawJson::empty_object);
+    params.read().map_err(|error| {
+        tracing::debug!(error = &error as &dyn std::error::Error, "initialize with unreadable parameters");
+        ErrorObject::invalid_params("Invalid parameters of initialize: `protocolVersion` (a string) is required, `capabilities` and `clientInfo` are objects")
+    })
+}
+
+/// The revision to speak: the one asked for where it is served, else the newest that is.
+pub(super) fn negotiate(node: &Node, requested: &str) -> ProtocolVersion {
+    let asked = requested.parse().ok().filter(|version| node.versions.contains(version));
+    asked.unwrap_or_else(|| node.newest_version())
+}
+
+async fn open<S: Clone + Send + Sync + 'static>(
+    post: Post<'_, S>,
+    id: RequestId,
+    params: Option<RawJson>,
+) -> Result<Reply, Rejection> {
+    let Post { node, server, state, incoming } = post;
+    if node.is_draining() {
+        return Err(Rejection::Draining);
+    }
+    let params = match read_params(params.clone()) {
+        Ok(params) => params,
+        Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error))).into()),
+    };
+    let mut session = draft(node, &incoming, &params);
+    let channel = Arc::new(Aside::new(&session));
+    let opening = Arc::clone(server).initialize(params, Context::new(channel, None), state);
+    let result = AssertUnwindSafe(opening).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("initialize panicked");
+        Err(ErrorObject::internal())
+    });
+    let result = match result {
+        Ok(result) => result,
+        Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error))).into()),
+    };
+    if let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version) {
+        session = session.with_version(version);
+    }
+    if let Err(error) = keep(node, &session).await? {
+        return Ok(in_form(node, write::answer(&id, &Err(error))).into());
+    }
+    let header = session_header(&session);
+    Ok(Reply { outcome: in_form(node, write::answer(&id, &Ok(result))), session: header })
+}
+
+/// A session nobody else knows of yet.
+fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Arc<LiveSession> {
+    let info = SessionInfo {
+        id: SessionId::random(),
+        principal: incoming.principal.as_ref().map(Principal::clone),
+        version: negotiate(node, &params.protocol_version),
+        client: params.client_info.clone(),
+        capabilities: params.capabilities.clone(),
+        opened_at: SystemTime::now(),
+    };
+    Arc::new(LiveSession::draft(info, node))
+}
+
+/// The server has the last word on the revision, among those served.
+fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Agreed {
+        protocol_version: ProtocolVersion,
+    }
+    let agreed: Agreed = result.read_borrowed().ok()?;
+    node.versions.contains(&agreed.protocol_version).then_some(agreed.protocol_version)
+}
+
+/// Makes the session known. The hook may still refuse it; then nothing of it is left.
+async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(), ErrorObject>, Rejection> {
+    let create = Create { info: Arc::clone(&session.info), epoch: session.epoch };
+    let policy = node.settings.policy();
+    let evicted = node.engine.create(create).await.map_err(|error| match error.kind() {
+        StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
+        StoreErrorKind::FullForPrincipal => {
+            Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
+        }
+        _ => node.refusal(&error),
+    })?;
+    node.closed(evicted);
+    if let Some(hook) = &node.settings.sessions.opened {
+        // A client that leaves now, or a hook that panics, must not leave the session behind.
+        let mut guard = Unkept { node, session, refused: true };
+        let welcome = AssertUnwindSafe(hook(Session::new(Arc::clone(session) as _))).catch_unwind().await;
+        if let Err(error) = welcome.unwrap_or_else(|_| Err(ErrorObject::internal())) {
+            return Ok(Err(error));
+        }
+        guard.refused = false;
+    }
+    node.opened(Arc::clone(session));
+    Ok(Ok(()))
+}
+
+/// A session in the engine that was not welcomed.
+struct Unkept<'a> {
+    node: &'a Arc<Node>,
+    session: &'a Arc<LiveSession>,
+    refused: bool,
+}
+
+impl Drop for Unkept<'_> {
+    fn drop(&mut self) {
+        if self.refused {
+            self.node.step_aside(self.node.engine.end(self.session.info.id, EndReason::Closed));
+        }
+    }
+}
+
+/// One answer in the form the service promised.
+pub(super) fn in_form(node: &Node, answer: bytes::Bytes) -> Outcome {
+    match node.settings.streams.response_mode {
+        ResponseMode::Sse => Outcome::ShortStream(Some(answer)),
+        ResponseMode::Auto | ResponseMode::Json => Outcome::Json(answer),
+    }
+}

@@ -1,0 +1,249 @@
+//! Decides what a POST of the session revisions is: an opening, calls, a notification, an answer.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::request::Parts;
+use serde::Deserialize;
+
+use super::answer::{Form, answer};
+use super::exchange::{Exchange, Outlet, Ticket};
+use super::session::LiveSession;
+use super::work::{Handler, Handlers};
+use super::{Node, initialize, stateless};
+use crate::edge::McpHeaders;
+use crate::encode::SESSION_ID;
+use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::identity::Principal;
+use crate::message::{Body, Envelope, Kind, Malformed, RawJson, RequestId, write};
+use crate::outcome::{Outcome, Reply};
+use crate::server::contract::ErasedServer;
+use crate::server::{Call, Context, Notice};
+use crate::settings::ResponseMode;
+use crate::store::Begin;
+
+/// A request that came past the edge.
+pub(crate) struct Incoming {
+    pub(crate) parts: Parts,
+    pub(crate) headers: McpHeaders,
+    pub(crate) principal: Option<Principal>,
+}
+
+/// What a POST works with: the service's share, the user's server and its state.
+pub(super) struct Post<'a, S> {
+    pub(super) node: &'a Arc<Node>,
+    pub(super) server: &'a Arc<dyn ErasedServer<S>>,
+    pub(super) state: S,
+    pub(super) incoming: Incoming,
+}
+
+/// Answers a POST.
+pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    incoming: Incoming,
+    body: Body,
+) -> Reply {
+    let id = first_id(&body);
+    let post = Post { node, server, state, incoming };
+    let reply = if node.settings.sessions.stateless {
+        stateless::post(post, body).await.map(Reply::from)
+    } else {
+        in_session(post, body).await
+    };
+    reply.unwrap_or_else(|rejection| Outcome::Rejected(rejection, id).into())
+}
+
+async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: Body) -> Result<Reply, Rejection> {
+    let (node, incoming) = (post.node, &post.incoming);
+    let Some(id) = incoming.headers.session_id()? else {
+        return initialize::without_session(post, body).await;
+    };
+    let session = node.session(id, incoming.principal.as_ref()).await?;
+    let header = incoming.parts.headers.get(SESSION_ID).cloned();
+    let outcome = match body {
+        Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
+            if method == "initialize" {
+                return Err(Rejection::AlreadyInitialized);
+            }
+            calls(post, session, vec![Asked { id, method, params }], None).await?
+        }
+        Body::One(other) => aside(&post, &session, other).await?,
+        Body::Batch(elements) => batch(post, session, elements).await?,
+    };
+    Ok(Reply { outcome, session: header })
+}
+
+/// A request, still without a handler.
+pub(super) struct Asked {
+    pub(super) id: RequestId,
+    pub(super) method: std::borrow::Cow<'static, str>,
+    pub(super) params: Option<RawJson>,
+}
+
+/// Starts calls in a session and answers them. `refused`: answers that are there already, for
+/// the elements of a batch that are no messages; `None` when it is no batch.
+async fn calls<S: Clone + Send + Sync + 'static>(
+    post: Post<'_, S>,
+    session: Arc<LiveSession>,
+    asked: Vec<Asked>,
+    batch: Option<Vec<bytes::Bytes>>,
+) -> Result<Outcome, Rejection> {
+    let Post { node, server, state, incoming } = post;
+    if node.is_draining() {
+        return Err(Rejection::Draining);
+    }
+    let streams = &node.settings.streams;
+    let stream = {
+        let ids: Vec<RequestId> = asked.iter().map(|call| call.id.clone()).collect();
+        let principal = incoming.principal.as_ref();
+        let id = session.info.id;
+        let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
+        node.engine.begin(begin).await.map_err(|error| limit(node, &error))?
+    };
+    let mode = streams.response_mode;
+    let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
+    let (version, principal) = (session.info.version, incoming.principal);
+    let exchange = Exchange::new(node, Some(Arc::clone(&session)), principal, version, Some(stream), outlet);
+    let form = Form { mode, batch: batch.is_some(), queue: None };
+    if let Some(refused) = batch {
+        exchange.keep_answers(refused);
+    }
+    let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);
+    session.register(tickets.iter().cloned());
+    Ok(answer(exchange, tickets, handlers, form).await)
+}
+
+/// Gives each request a ticket and a handler.
+pub(super) fn start<S: Clone + Send + Sync + 'static>(
+    exchange: &Arc<Exchange>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: &S,
+    parts: Parts,
+    mut asked: Vec<Asked>,
+) -> (Vec<Arc<Ticket>>, Handlers) {
+    let handle = |asked: Asked, parts: Parts| {
+        let Asked { id, method, params } = asked;
+        let ticket = Ticket::new(exchange, id.clone());
+        let context = Context::new(Arc::clone(&ticket) as _, params.clone());
+        let call = Call { method, id, params, parts, context };
+        Handler { ticket, future: Arc::clone(server).call(call, state.clone()) }
+    };
+    if asked.len() == 1
+        && let Some(only) = asked.pop()
+    {
+        let handler = handle(only, parts);
+        return (vec![Arc::clone(&handler.ticket)], Handlers::one(handler));
+    }
+    let handlers: Vec<Handler> = asked.into_iter().map(|asked| handle(asked, parts.clone())).collect();
+    (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers))
+}
+
+/// What an engine's refusal of calls means.
+fn limit(node: &Node, error: &StoreError) -> Rejection {
+    let policy = node.settings.policy();
+    match error.kind() {
+        StoreErrorKind::Conflict => Rejection::DuplicateId,
+        StoreErrorKind::Full => Rejection::TooManyCalls { limit: policy.max_calls },
+        StoreErrorKind::FullForPrincipal => {
+            Rejection::TooManyCallsOfPrincipal { limit: policy.max_calls_per_principal }
+        }
+        _ => node.refusal(error),
+    }
+}
+
+/// A notification or an answer: taken, and nothing is said (202).
+async fn aside<S: Clone + Send + Sync + 'static>(
+    post: &Post<'_, S>,
+    session: &Arc<LiveSession>,
+    envelope: Envelope,
+) -> Result<Outcome, Rejection> {
+    let (node, id) = (post.node, session.info.id);
+    match envelope.kind {
+        Kind::Answer { id: question, outcome } => {
+            // Ours are strings. A late or repeated answer is no fault of the client's.
+            let question: String = serde_json::from_str(question.as_json()).unwrap_or_default();
+            match node.engine.answer(id, &question, outcome).await {
+                Ok(first) => tracing::debug!(session = ?id, question, first, "the client answered"),
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {
+                    tracing::debug!(session = ?id, question, "an answer to no open question");
+                    node.engine
+                        .load(id, post.incoming.principal.as_ref())
+                        .await
+                        .map_err(|error| node.refusal(&error))?;
+                }
+                Err(error) => return Err(node.refusal(&error)),
+            }
+        }
+        Kind::Notification { method } if method == "notifications/cancelled" => {
+            if let Some(call) = cancelled_id(envelope.params.as_ref()) {
+                node.engine.cancel(id, &call).await.map_err(|error| node.refusal(&error))?;
+            }
+        }
+        Kind::Notification { method } => {
+            node.engine.load(id, post.incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
+            let context = Context::new(Arc::new(super::aside::Aside::new(session)), envelope.params.clone());
+            let notice = Notice { method, params: envelope.params, parts: post.incoming.parts.clone(), context };
+            node.aside(Arc::clone(post.server).notified(notice, post.state.clone()));
+        }
+        Kind::Request { .. } => {}
+    }
+    Ok(Outcome::Accepted)
+}
+
+fn cancelled_id(params: Option<&RawJson>) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Cancelled<'a> {
+        #[serde(borrow)]
+        request_id: &'a serde_json::value::RawValue,
+    }
+    let cancelled: Cancelled<'_> = params?.read_borrowed().ok()?;
+    cancelled.request_id.get().parse().ok()
+}
+
+/// A batch (2025-03-26 only): its requests are one exchange, on one stream.
+async fn batch<S: Clone + Send + Sync + 'static>(
+    post: Post<'_, S>,
+    session: Arc<LiveSession>,
+    elements: Vec<Result<Envelope, Malformed>>,
+) -> Result<Outcome, Rejection> {
+    if !session.info.version.has_batches() {
+        return Err(Rejection::BatchNotServed);
+    }
+    let (mut asked, mut refused) = (Vec::new(), Vec::new());
+    for element in elements {
+        match element {
+            Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
+                if method == "initialize" {
+                    return Err(Rejection::InitializeInBatch);
+                }
+                asked.push(Asked { id, method, params });
+            }
+            Ok(other) => drop(aside(&post, &session, other).await?),
+            Err(malformed) => {
+                let (rejection, id) = Rejection::of(malformed);
+                refused.push(write::failure(id.as_ref(), &rejection.to_error()));
+            }
+        }
+    }
+    match (asked.is_empty(), refused.is_empty()) {
+        (true, true) => Ok(Outcome::Accepted),
+        (true, false) => Ok(Outcome::Json(write::batch(&refused))),
+        (false, _) => calls(post, session, asked, Some(refused)).await,
+    }
+}
+
+/// The id to echo when the whole POST is refused.
+fn first_id(body: &Body) -> Option<RequestId> {
+    match body {
+        Body::One(Envelope { kind: Kind::Request { id, .. }, .. }) => Some(id.clone()),
+        Body::One(_) | Body::Batch(_) => None,
+    }
+}
+
+/// The header of a session for its responses.
+pub(super) fn session_header(session: &LiveSession) -> Option<HeaderValue> {
+    HeaderValue::try_from(session.info.id.to_string()).ok()
+}

@@ -1,0 +1,218 @@
+//! Decides what a reader of a log is given: a cursor's view, each event once, holes named, until
+//! the stream ends or somebody takes it over.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use serde_json::json;
+
+use super::Node;
+use super::session::LiveSession;
+use crate::error::StoreError;
+use crate::identity::Principal;
+use crate::message::{RawJson, write};
+use crate::store::{Attach, Page, Step, Stored, StreamNo};
+use crate::streams::{EventId, Frame, Frames, Source};
+
+/// The part of a reader that the engine's bell can reach.
+#[derive(Debug)]
+pub(super) struct ReaderCell {
+    stream: StreamNo,
+    waker: AtomicWaker,
+    signal: Mutex<Signal>,
+}
+
+#[derive(Debug)]
+struct Signal {
+    /// Something may have been written since the last read.
+    rung: bool,
+    /// Readers up to this generation shall leave, and when their clients should come back.
+    released: Option<(u32, Option<Duration>)>,
+}
+
+impl ReaderCell {
+    pub(super) fn stream(&self) -> StreamNo {
+        self.stream
+    }
+
+    pub(super) fn ring(&self) {
+        self.signal().rung = true;
+        self.waker.wake();
+    }
+
+    /// Tells the reader to leave, if it is of this generation or an older one. Generations grow,
+    /// so this may come before the reader knows its own.
+    pub(super) fn release(&self, generation: u32, retry: Option<Duration>) {
+        {
+            let mut signal = self.signal();
+            if signal.released.is_none_or(|(before, _)| before < generation) {
+                signal.released = Some((generation, retry));
+            }
+        }
+        self.waker.wake();
+    }
+
+    fn signal(&self) -> MutexGuard<'_, Signal> {
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A cursor on a log, as the source of a response. Dropping it lets go of the log.
+pub(super) struct LogReader {
+    node: Arc<Node>,
+    session: Arc<LiveSession>,
+    cell: Arc<ReaderCell>,
+    generation: u32,
+    /// The last event that was handed out.
+    cursor: u64,
+    reading: Option<Step<Result<Page, StoreError>>>,
+}
+
+/// How much is read, and leaves, in one piece.
+const PAGE_BYTES: usize = 64 << 10;
+
+impl LogReader {
+    /// Takes over a log from a cursor; `None`: from what was not handed to a reader yet.
+    pub(super) async fn open(
+        node: &Arc<Node>,
+        session: &Arc<LiveSession>,
+        principal: Option<&Principal>,
+        stream: StreamNo,
+        after: Option<u64>,
+        takeover: bool,
+    ) -> Result<Self, StoreError> {
+        let signal = Mutex::new(Signal { rung: true, released: None });
+        let cell = Arc::new(ReaderCell { stream, waker: AtomicWaker::new(), signal });
+        // Before the engine knows of the reader: a bell that rings at once must find it.
+        session.add_reader(Arc::clone(&cell));
+        let mut reader = Self {
+            node: Arc::clone(node),
+            session: Arc::clone(session),
+            cell,
+            generation: 0,
+            cursor: 0,
+            reading: None,
+        };
+        let id = session.info.id;
+        let attach = Attach { session: id, principal, stream, node: node.id, after, takeover };
+        let attached = node.engine.attach(attach).await?;
+        reader.generation = attached.generation;
+        reader.cursor = attached.after;
+        Ok(reader)
+    }
+
+    /// The id a client could come back with now.
+    pub(super) fn position(&self) -> EventId {
+        EventId { stream: self.cell.stream, seq: self.cursor, epoch: self.session.epoch }
+    }
+
+    /// Asks this very reader to leave.
+    pub(super) fn hang_up(&self, retry: Option<Duration>) {
+        self.cell.release(self.generation, retry);
+    }
+
+    fn released(&self) -> Option<Option<Duration>> {
+        let signal = self.cell.signal();
+        signal.released.filter(|(generation, _)| *generation >= self.generation).map(|(_, retry)| retry)
+    }
+
+    /// The end of the response for a client that may come back.
+    fn farewell(&self, retry: Option<Duration>) -> Frames {
+        let retry = retry.filter(|_| self.session.info.version.has_priming());
+        Frames { frames: retry.map(Frame::Retry).into_iter().collect(), last: true }
+    }
+
+    fn frames(&mut self, page: Page) -> Frames {
+        let mut frames = Vec::with_capacity(page.events.len());
+        for Stored { seq, payload } in page.events {
+            if seq > self.cursor + 1 {
+                frames.push(self.hole(seq - 1));
+            }
+            self.cursor = seq;
+            frames.push(Frame::Message { id: self.id(seq), payload });
+        }
+        let complete = self.cursor >= page.tail;
+        if !complete {
+            self.cell.signal().rung = true;
+        }
+        Frames { frames, last: page.closed && complete }
+    }
+
+    /// Says that everything after the cursor up to a place is lost, under the id of that place:
+    /// a client that comes back does not hear of it twice.
+    fn hole(&self, up_to: u64) -> Frame {
+        let lost = up_to - self.cursor;
+        tracing::debug!(session = ?self.session.info.id, lost, "a reader was told of a hole");
+        let params = RawJson::from_value(&json!({
+            "level": "warning",
+            "logger": "mcp-http",
+            "data": { "reason": "events_lost", "lost": lost },
+        }));
+        let params = params.unwrap_or_else(|_| RawJson::empty_object());
+        Frame::Message { id: self.id(up_to), payload: write::notification("notifications/message", &params) }
+    }
+
+    fn id(&self, seq: u64) -> Option<EventId> {
+        let resumable = self.node.settings.streams.resumable;
+        resumable.then_some(EventId { stream: self.cell.stream, seq, epoch: self.session.epoch })
+    }
+}
+
+impl Source for LogReader {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
+        self.cell.waker.register(cx.waker());
+        loop {
+            if let Some(retry) = self.released() {
+                return Poll::Ready(self.farewell(retry));
+            }
+            let Some(step) = &mut self.reading else {
+                if !std::mem::take(&mut self.cell.signal().rung) {
+                    return Poll::Pending;
+                }
+                let (id, stream) = (self.session.info.id, self.cell.stream);
+                self.reading = Some(self.node.engine.read_after(id, stream, self.generation, self.cursor, PAGE_BYTES));
+                continue;
+            };
+            let Poll::Ready(read) = Pin::new(step).poll(cx) else { return Poll::Pending };
+            self.reading = None;
+            match read {
+                Ok(page) => {
+                    let frames = self.frames(page);
+                    if frames.last || !frames.frames.is_empty() {
+                        return Poll::Ready(frames);
+                    }
+                }
+                // Replaced, or the session is gone, or the engine is: the client may come back.
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a reader stopped");
+                    return Poll::Ready(self.farewell(self.node.settings.streams.retry_interval));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        self.session.remove_reader(&self.cell);
+        if self.generation > 0 {
+            let id = self.session.info.id;
+            self.node.step_aside(self.node.engine.detach(id, self.cell.stream, self.generation));
+        }
+    }
+}
+
+impl fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogReader")
+            .field("session", &self.session.info.id)
+            .field("stream", &self.cell.stream)
+            .field("cursor", &self.cursor)
+            .finish_non_exhaustive()
+    }
+}

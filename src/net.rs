@@ -1,0 +1,364 @@
+//! Decides when a connection is given up on.
+//!
+//! A client that stops reading, or is gone without a word, holds its connection, the stream on it
+//! and what is buffered for it. [`McpListener`] bounds that time from both ends:
+//!
+//! 1. **Nothing to write**: TCP keep-alive asks whether the peer is still there, and takes no for an
+//!    answer after 30 seconds.
+//! 2. **Something to write**: the connection fails when the peer has taken none of it for the write
+//!    timeout. The clock runs only while a write waits, so that an idle connection costs no timer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::time::Sleep;
+
+/// When the peer of a silent connection is first asked for a sign of life. Shorter than the
+/// usual patience of a NAT gateway or a load balancer, so that the connection lives through them.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+
+/// How long after one unanswered question the next is put.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+
+/// How many questions stay unanswered before the peer is gone.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How long keep-alive takes in all to find that a peer is gone.
+const KEEPALIVE_TOTAL: Duration = Duration::from_secs(30);
+
+/// A TCP listener for [`axum::serve()`] that lets no client hold a connection without reading.
+///
+/// Each connection has `TCP_NODELAY` set (an event is sent when it happens, not when the packet is
+/// full), TCP keep-alive (a peer that is gone is noticed within half a minute) and a
+/// [write timeout](Self::write_timeout).
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use mcp_http::McpListener;
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let app = Router::new().route("/", get(|| async { "home" }));
+/// axum::serve(McpListener::bind("127.0.0.1:0").await?, app).await
+/// # }
+/// ```
+///
+/// For `ConnectInfo<SocketAddr>`, which [`Security::trusted_proxies`] needs, axum wants a listener
+/// of its own around this one:
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+///
+/// use axum::{Router, serve::ListenerExt};
+/// use mcp_http::McpListener;
+///
+/// # async fn run(app: Router) -> std::io::Result<()> {
+/// let listener = McpListener::bind("0.0.0.0:3000").await?.tap_io(|_| ());
+/// axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+/// # }
+/// ```
+///
+/// [`Security::trusted_proxies`]: crate::Security::trusted_proxies
+#[derive(Debug)]
+pub struct McpListener {
+    tcp: TcpListener,
+    write_timeout: Option<Duration>,
+}
+
+impl McpListener {
+    /// The write timeout unless it is set: longer than a phone takes to change from one network
+    /// to another, short enough that clients that stopped reading do not add up.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// Listens on an address.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be resolved or bound.
+    pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        TcpListener::bind(address).await.map(Self::new)
+    }
+
+    /// Takes over a listener.
+    #[must_use]
+    pub fn new(tcp: TcpListener) -> Self {
+        Self { tcp, write_timeout: Some(Self::WRITE_TIMEOUT) }
+    }
+
+    /// How long a peer may take nothing of what is being written to it before its connection
+    /// fails, [`WRITE_TIMEOUT`](Self::WRITE_TIMEOUT) by default; `None` waits for ever.
+    ///
+    /// A peer that reads slowly but reads is not cut: each time the system's send buffer has room
+    /// again, the time starts anew.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// The address it listens on, with the port the system chose if it was 0.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+impl axum::serve::Listener for McpListener {
+    type Io = GuardedStream;
+    type Addr = SocketAddr;
+
+    /// Errors of the listening socket are logged and waited out, as axum does.
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, peer) = axum::serve::Listener::accept(&mut self.tcp).await;
+        if let Err(error) = tune(&stream, self.write_timeout) {
+            // The peer may have left already; if not, it is served without.
+            tracing::debug!(%error, "could not set the options of a connection");
+        }
+        (GuardedStream::new(stream, self.write_timeout), peer)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
+fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
+    // Elsewhere the system has its own interval and count.
+    #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "freebsd", windows))]
+    let keepalive = keepalive.with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // What was handed to the system and is not acknowledged is beyond the stream's own timer. A
+    // shorter time than that of keep-alive would also overrule it, down to one lost probe.
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    socket.set_tcp_user_timeout(write_timeout.map(|timeout| timeout.max(KEEPALIVE_TOTAL)))?;
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = (write_timeout, KEEPALIVE_TOTAL);
+    Ok(())
+}
+
+/// A connection that fails, with [`io::ErrorKind::TimedOut`], when its peer takes nothing of what is
+/// written for too long. Made by [`McpListener`].
+#[derive(Debug)]
+pub struct GuardedStream<T = TcpStream> {
+    io: T,
+    patience: Patience,
+}
+
+impl<T> GuardedStream<T> {
+    fn new(io: T, write_timeout: Option<Duration>) -> Self {
+        Self { io, patience: Patience { limit: write_timeout, waiting: None } }
+    }
+
+    /// The connection.
+    pub fn get_ref(&self) -> &T {
+        &self.io
+    }
+}
+
+/// How long a write has been waiting.
+#[derive(Debug)]
+struct Patience {
+    limit: Option<Duration>,
+    /// There only while something waits.
+    waiting: Option<(Waiting, Pin<Box<Sleep>>)>,
+}
+
+/// What waits for the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Write,
+    Flush,
+}
+
+impl Patience {
+    fn judge<R>(&mut self, what: Waiting, cx: &mut Context<'_>, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if polled.is_ready() {
+            // A flush has nothing to say on bytes that were not even taken yet: a socket's own
+            // is always ready.
+            self.waiting.take_if(|(waiting, _)| what == Waiting::Write || *waiting == Waiting::Flush);
+            return polled;
+        }
+        let Some(limit) = self.limit else { return Poll::Pending };
+        let (_, timer) = self.waiting.get_or_insert_with(|| (what, Box::pin(tokio::time::sleep(limit))));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer has stopped reading")))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { io, patience } = self.get_mut();
+        let polled = Pin::new(io).poll_write(cx, buf);
+        patience.judge(Waiting::Write, cx, polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let Self { io, patience } = self.get_mut();
+        let polled = Pin::new(io).poll_write_vectored(cx, bufs);
+        patience.judge(Waiting::Write, cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, patience } = self.get_mut();
+        let polled = Pin::new(io).poll_flush(cx);
+        patience.judge(Waiting::Flush, cx, polled)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, patience } = self.get_mut();
+        let polled = Pin::new(io).poll_shutdown(cx);
+        patience.judge(Waiting::Flush, cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use axum::serve::{Listener as _, ListenerExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, advance, sleep, timeout};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    fn pair() -> (GuardedStream<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(4);
+        (GuardedStream::new(ours, Some(LIMIT)), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
+        let (mut ours, _theirs) = pair();
+        let start = Instant::now();
+        let error = ours.write_all(b"12345").await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+        assert_eq!(ours.write(b"5").await.unwrap_err().kind(), io::ErrorKind::TimedOut, "and stays cut");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_a_byte_now_and_then_is_not_cut() {
+        let (mut ours, mut theirs) = pair();
+        let reader = tokio::spawn(async move {
+            let mut got = Vec::new();
+            while got.len() < 10 {
+                sleep(LIMIT - Duration::from_secs(1)).await;
+                got.push(theirs.read_u8().await.unwrap());
+            }
+            got
+        });
+        ours.write_all(b"0123456789").await.unwrap();
+        assert_eq!(reader.await.unwrap(), b"0123456789");
+        assert!(ours.patience.waiting.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_has_no_timer_and_no_end() {
+        let (mut ours, mut theirs) = pair();
+        assert!(timeout(LIMIT * 100, ours.read_u8()).await.is_err());
+        assert!(ours.patience.waiting.is_none());
+        ours.write_all(b"1234").await.unwrap();
+        ours.flush().await.unwrap();
+        assert!(ours.patience.waiting.is_none());
+        advance(LIMIT * 2).await;
+        theirs.read_exact(&mut [0; 4]).await.unwrap();
+        ours.write_all(b"5").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_does_not_buy_time_for_a_write_that_waits() {
+        let (mut ours, _theirs) = pair();
+        ours.write_all(b"1234").await.unwrap();
+        let start = Instant::now();
+        assert!(timeout(LIMIT / 2, ours.write(b"5")).await.is_err());
+        ours.flush().await.unwrap();
+        let error = ours.write(b"5").await.unwrap_err();
+        assert_eq!((error.kind(), start.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_write_timeout_a_write_waits_for_ever() {
+        let (ours, _theirs) = duplex(4);
+        let mut ours = GuardedStream::new(ours, None);
+        assert!(timeout(LIMIT * 100, ours.write_all(b"12345")).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vectored_writes_are_forwarded_and_timed() {
+        let (mut ours, _theirs) = pair();
+        assert!(ours.is_write_vectored());
+        let bufs = [io::IoSlice::new(b"12"), io::IoSlice::new(b"345")];
+        let mut write = async || poll_fn(|cx| Pin::new(&mut ours).poll_write_vectored(cx, &bufs)).await;
+        assert_eq!(write().await.unwrap(), 4);
+        assert_eq!(write().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_accepted_connection_has_its_options_set() {
+        let mut listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(LIMIT * 2));
+        let address = McpListener::local_addr(&listener).unwrap();
+        let (_client, (stream, _)) = tokio::join!(TcpStream::connect(address), listener.accept());
+        assert!(stream.get_ref().nodelay().unwrap());
+        let socket = SockRef::from(stream.get_ref());
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_EVERY);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_PROBES);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(LIMIT * 2));
+        }
+        assert_eq!(KEEPALIVE_AFTER + KEEPALIVE_EVERY * KEEPALIVE_PROBES, KEEPALIVE_TOTAL);
+    }
+
+    #[tokio::test]
+    async fn a_served_client_that_does_not_read_loses_its_connection() {
+        let listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(Duration::from_millis(50)));
+        let address = McpListener::local_addr(&listener).unwrap();
+        let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        let endless = move || {
+            let alive = alive.clone();
+            let chunk = axum::body::Bytes::from_static(&[b'x'; 64 * 1024]);
+            let chunks = futures_util::stream::repeat_with(move || {
+                let _held = &alive;
+                Ok::<_, io::Error>(chunk.clone())
+            });
+            std::future::ready(axum::body::Body::from_stream(chunks))
+        };
+        let app = axum::Router::new().route("/", axum::routing::get(endless));
+        let server = tokio::spawn(async move { axum::serve(listener.tap_io(|_| ()), app).await });
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        client.readable().await.unwrap();
+        // The router holds one sender and the body another; with the router gone the body is the last.
+        server.abort();
+        assert_eq!(ended.recv().await, None);
+        drop(client);
+    }
+}

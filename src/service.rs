@@ -1,0 +1,347 @@
+//! Decides how a server is mounted: with which settings, and that each request passes the edge,
+//! goes to its era and leaves through the encoder.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{NestedPath, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use tower_service::Service;
+
+use crate::edge::{self, Admitted, Allow, Era, Gate, Method, Needs, Security};
+use crate::encode::respond;
+use crate::error::{ConfigError, Rejection};
+use crate::handle::McpHandle;
+use crate::legacy::{self, Incoming, Node};
+use crate::message::{ProtocolVersion, RequestId};
+use crate::outcome::{Outcome, Reply};
+use crate::router;
+use crate::server::contract::{ErasedServer, Server};
+use crate::settings::{Limits, ResponseMode, Sessions, Settings, Streams};
+use crate::store::{MemoryEngine, SessionEngine};
+
+type RejectionHook = Arc<dyn Fn(&Rejection) + Send + Sync>;
+
+/// A server with its settings, ready to be mounted: as a [`Router`](McpService::into_router), as
+/// a [layer](crate::McpLayer), or as the tower service it is.
+///
+/// Each setter checks what it is given. The first use (a [handle](McpService::handle), a clone, a
+/// router) settles the settings; setters refuse after it.
+///
+/// ```
+/// use mcp_http::{McpServer, McpService, ResponseMode, Streams};
+///
+/// let mcp = McpService::new(McpServer::new("weather", "1.0.0"))
+///     .streams(Streams::new().response_mode(ResponseMode::Sse))?;
+/// let handle = mcp.handle();
+/// let app: axum::Router = axum::Router::new().nest("/mcp", mcp.into_router());
+/// # let _ = (handle, app);
+/// # Ok::<(), mcp_http::error::ConfigError>(())
+/// ```
+pub struct McpService<S = ()> {
+    server: Arc<dyn ErasedServer<S>>,
+    settings: Settings,
+    security: Security,
+    versions: Vec<ProtocolVersion>,
+    engine: Option<Arc<dyn SessionEngine>>,
+    on_rejection: Option<RejectionHook>,
+    mounted: OnceLock<Mounted<S>>,
+}
+
+impl<S: Clone + Send + Sync + 'static> McpService<S> {
+    /// A server with the default settings.
+    pub fn new(server: impl Server<S>) -> Self {
+        Self {
+            server: Arc::new(server),
+            settings: Settings::default(),
+            security: Security::default(),
+            versions: ProtocolVersion::SESSION_ERA.to_vec(),
+            engine: None,
+            on_rejection: None,
+            mounted: OnceLock::new(),
+        }
+    }
+
+    /// How sessions live and die.
+    ///
+    /// # Errors
+    ///
+    /// A setting that cannot be, alone or beside the others, is named in the error.
+    pub fn sessions(mut self, sessions: Sessions) -> Result<Self, ConfigError> {
+        self.settings.sessions = sessions;
+        self.checked()
+    }
+
+    /// How answers travel, and how long they wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`McpService::sessions`].
+    pub fn streams(mut self, streams: Streams) -> Result<Self, ConfigError> {
+        self.settings.streams = streams;
+        self.checked()
+    }
+
+    /// How much one client may ask for.
+    ///
+    /// # Errors
+    ///
+    /// As [`McpService::sessions`].
+    pub fn limits(mut self, limits: Limits) -> Result<Self, ConfigError> {
+        self.settings.limits = limits;
+        self.checked()
+    }
+
+    /// Which hosts and origins are served. Default: loopback names.
+    ///
+    /// # Errors
+    ///
+    /// When the service is in use already.
+    pub fn security(mut self, security: Security) -> Result<Self, ConfigError> {
+        self.security = security;
+        self.checked()
+    }
+
+    /// Which protocol revisions are served. Default: all of [`ProtocolVersion::SESSION_ERA`].
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn versions(mut self, versions: impl IntoIterator<Item = ProtocolVersion>) -> Result<Self, ConfigError> {
+        self.versions = versions.into_iter().collect();
+        self.versions.sort_unstable();
+        self.versions.dedup();
+        if self.versions.is_empty() {
+            return Err(ConfigError::new("versions", "at least one protocol version must be served"));
+        }
+        self.checked()
+    }
+
+    /// Where sessions are kept. Default: a [`MemoryEngine`] of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the service is in use already.
+    pub fn engine(mut self, engine: impl SessionEngine) -> Result<Self, ConfigError> {
+        self.engine = Some(Arc::new(engine));
+        self.checked()
+    }
+
+    /// Called for each refused request, once.
+    ///
+    /// # Errors
+    ///
+    /// When the service is in use already.
+    pub fn on_rejection(mut self, hook: impl Fn(&Rejection) + Send + Sync + 'static) -> Result<Self, ConfigError> {
+        self.on_rejection = Some(Arc::new(hook));
+        self.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        if self.mounted.get().is_some() {
+            return Err(ConfigError::new(
+                "(any)",
+                "the service is in use: settings come before handles, clones and routers",
+            ));
+        }
+        self.settings.check()?;
+        Ok(self)
+    }
+
+    /// The application's hand on the service.
+    #[must_use]
+    pub fn handle(&self) -> McpHandle {
+        McpHandle::new(&self.mounted().0.node)
+    }
+
+    /// A router to nest at any path: `Router::new().nest("/mcp", service.into_router())` serves
+    /// `/mcp` and `/mcp/`, and nothing below.
+    pub fn into_router(self) -> Router<S> {
+        router::nested(self.mounted().clone())
+    }
+
+    /// A router to merge, that serves the path given, with and without a slash at its end.
+    pub fn into_router_at(self, path: &str) -> Router<S> {
+        router::at(path, self.mounted().clone())
+    }
+
+    pub(crate) fn mounted(&self) -> &Mounted<S> {
+        self.mounted.get_or_init(|| {
+            let engine = self.engine.clone().unwrap_or_else(|| Arc::new(MemoryEngine::new()));
+            let node = Node::new(engine, self.settings.clone(), self.versions.clone());
+            let gate = Gate {
+                security: self.security.clone(),
+                allow: if self.settings.sessions.stateless { Allow::PostOnly } else { Allow::Sessions },
+                post_needs: match self.settings.streams.response_mode {
+                    ResponseMode::Json => Needs::Json,
+                    ResponseMode::Auto | ResponseMode::Sse => Needs::Both,
+                },
+            };
+            self.server.mounted(&McpHandle::new(&node));
+            let (server, on_rejection) = (Arc::clone(&self.server), self.on_rejection.clone());
+            Mounted(Arc::new(Shared { server, node, gate, on_rejection }))
+        })
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Clone for McpService<S> {
+    /// The same service: clones share sessions.
+    fn clone(&self) -> Self {
+        let mounted = OnceLock::from(self.mounted().clone());
+        Self {
+            server: Arc::clone(&self.server),
+            settings: self.settings.clone(),
+            security: self.security.clone(),
+            versions: self.versions.clone(),
+            engine: self.engine.clone(),
+            on_rejection: self.on_rejection.clone(),
+            mounted,
+        }
+    }
+}
+
+impl<S> fmt::Debug for McpService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpService")
+            .field("server", &self.server)
+            .field("settings", &self.settings)
+            .field("security", &self.security)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B> Service<http::Request<B>> for McpService<()>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let mounted = self.mounted().clone();
+        let request = request.map(Body::new);
+        Box::pin(async move {
+            if !is_endpoint(&request) {
+                return Ok(StatusCode::NOT_FOUND.into_response());
+            }
+            Ok(mounted.serve(request, ()).await)
+        })
+    }
+}
+
+/// A service in use.
+#[derive(Debug)]
+pub(crate) struct Mounted<S>(Arc<Shared<S>>);
+
+struct Shared<S> {
+    server: Arc<dyn ErasedServer<S>>,
+    node: Arc<Node>,
+    gate: Gate,
+    on_rejection: Option<RejectionHook>,
+}
+
+impl<S> Clone for Mounted<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> fmt::Debug for Shared<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("server", &self.server).field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Mounted<S> {
+    pub(crate) fn handle(&self) -> McpHandle {
+        McpHandle::new(&self.0.node)
+    }
+
+    /// Serves one request: admit, fork, encode.
+    pub(crate) async fn serve(&self, request: Request, state: S) -> Response {
+        let shared = &*self.0;
+        let (parts, body) = request.into_parts();
+        let reply = shared
+            .answer(parts, body, state)
+            .await
+            .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
+        if let Outcome::Rejected(rejection, _) = &reply.outcome {
+            shared.rejected(rejection);
+        }
+        respond(reply, shared.node.settings.streams.keep_alive)
+    }
+}
+
+type Refused = (Rejection, Option<RequestId>);
+
+impl<S: Clone + Send + Sync + 'static> Shared<S> {
+    async fn answer(&self, parts: Parts, body: Body, state: S) -> Result<Reply, Refused> {
+        let unknown = |rejection| (rejection, None);
+        let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
+        match admitted.method {
+            Method::Post => self.post(parts, admitted, body, state).await,
+            Method::Get | Method::Delete => self.get_or_delete(parts, admitted).await.map_err(unknown),
+        }
+    }
+
+    async fn post(&self, parts: Parts, admitted: Admitted, body: Body, state: S) -> Result<Reply, Refused> {
+        let limits = &self.node.settings.limits;
+        let body = edge::read_json(body, &parts.headers, limits.body, limits.body_timeout).await?;
+        match edge::era(&admitted.headers, &self.node.versions) {
+            Era::Session => {
+                let incoming = self.incoming(parts, admitted);
+                Ok(legacy::post(&self.node, &self.server, state, incoming, body).await)
+            }
+            Era::NotServed(rejection) => Err((rejection, edge::request_id(&body))),
+        }
+    }
+
+    async fn get_or_delete(&self, parts: Parts, admitted: Admitted) -> Result<Reply, Rejection> {
+        if let Era::NotServed(rejection) = edge::era(&admitted.headers, &self.node.versions) {
+            return Err(rejection);
+        }
+        let method = admitted.method;
+        let incoming = self.incoming(parts, admitted);
+        match method {
+            Method::Get => legacy::get(&self.node, incoming).await,
+            Method::Post | Method::Delete => legacy::delete(&self.node, &incoming).await,
+        }
+    }
+
+    fn incoming(&self, parts: Parts, admitted: Admitted) -> Incoming {
+        let principal = match &self.node.settings.sessions.principal {
+            Some(of) => of(&parts),
+            None => parts.extensions.get().cloned(),
+        };
+        Incoming { parts, headers: admitted.headers, principal }
+    }
+
+    fn rejected(&self, rejection: &Rejection) {
+        tracing::debug!(kind = rejection.kind(), "a request was refused");
+        self.node.counters.rejected(rejection);
+        if let Some(hook) = &self.on_rejection {
+            hook(rejection);
+        }
+    }
+}
+
+/// Whether a request that was routed here by a prefix is for the endpoint itself and not for
+/// something below it.
+fn is_endpoint(request: &Request) -> bool {
+    request.extensions().get::<NestedPath>().is_none() || matches!(request.uri().path(), "" | "/")
+}
