@@ -9,3 +9,4 @@ pub mod server;
 pub use error::Rejection;
 pub use handle::McpHandle;
 pub use identity::{Principal, SessionId, SessionInfo};
+pub use server::McpServer;
