@@ -136,14 +136,22 @@ fn unwrap_optional(field: &mut Map<String, Value>) -> Option<()> {
     Some(())
 }
 
-/// Choices with a text for people: the documentation of a variant, or its name.
+/// Choices with a text for people: the documentation of a variant, or its name. Variants without
+/// documentation come in one branch together.
 fn titled(choices: &[Value]) -> Option<Value> {
-    let one = |choice: &Value| {
-        let value = choice.get("const")?.as_str()?;
+    let mut titled = Vec::new();
+    for choice in choices {
+        if choice["type"] == "null" {
+            continue;
+        }
         let title = choice.get("title").or_else(|| choice.get("description")).and_then(Value::as_str);
-        Some(json!({ "const": value, "title": title.unwrap_or(value) }))
-    };
-    choices.iter().map(one).collect::<Option<Vec<_>>>().map(Value::Array)
+        let values = choice.get("const").map(std::slice::from_ref).or_else(|| Some(choice.get("enum")?.as_array()?))?;
+        for value in values {
+            let value = value.as_str()?;
+            titled.push(json!({ "const": value, "title": title.unwrap_or(value) }));
+        }
+    }
+    Some(Value::Array(titled))
 }
 
 fn settings() -> SchemaSettings {
@@ -252,7 +260,8 @@ mod tests {
         assert_eq!(form["required"], json!(["name", "colour", "many"]));
         assert_eq!(form["properties"]["age"], json!({"type": "integer", "minimum": 0, "maximum": 255}));
         assert_eq!(form["properties"]["colour"], json!({"type": "string", "enum": ["red", "green"]}));
-        assert_eq!(form["properties"]["when"]["oneOf"][0], json!({"const": "now", "title": "A day like today."}));
+        let choices = json!([{"const": "later", "title": "later"}, {"const": "now", "title": "A day like today."}]);
+        assert_eq!(form["properties"]["when"], json!({"type": "string", "oneOf": choices}));
         assert_eq!(form["properties"]["many"]["items"], json!({"type": "string", "enum": ["red", "green"]}));
     }
 

@@ -190,11 +190,11 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {
-        One(Content),
+        One(Box<Content>),
         Many(Vec<Content>),
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(content) => vec![content],
+        OneOrMany::One(content) => vec![*content],
         OneOrMany::Many(contents) => contents,
     })
 }

@@ -5,5 +5,7 @@ mod describe;
 mod dispatch;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{DEFAULT_PAGE_SIZE, McpServer};
