@@ -26,7 +26,7 @@ use crate::message::ErrorObject;
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Query { text: String }
 /// async fn find(State(db): State<Db>, headers: HeaderMap, cx: Context, Args(query): Args<Query>) -> String {
 ///     # let _ = (db, headers);
-///     cx.progress(1, 2).await;
+///     cx.progress(1, 2.0).await;
 ///     query.text
 /// }
 ///
