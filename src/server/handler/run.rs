@@ -48,7 +48,8 @@ use crate::message::ErrorObject;
             extractor of the request's parts (`State`, `Extension`, `HeaderMap`, ..)",
     note = "its future must be `Send`: nothing that is not `Send`, such as an `Rc` or a std mutex guard, may live across \
             an `.await`",
-    note = "`T` in `Args<T>` needs `serde::Deserialize` and `schemars::JsonSchema`"
+    note = "`T` in `Args<T>` needs `serde::Deserialize` and `schemars::JsonSchema`",
+    note = "a server whose handlers take `State<T>` is an `McpServer<T>`; `.with_state(..)` then makes it fit any router"
 )]
 pub trait Handler<S, M>: Send + Sync + 'static {
     /// What the function resolves to.
