@@ -2,7 +2,7 @@
 //!
 //! Lock order: `followers`, then `tables`, then those of a follower. A follower is made from a
 //! store and never the other way round, so the order has no circle. No lock is held across an
-//! await or while a change is announced.
+//! await, and none on what is offered while a change is announced.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

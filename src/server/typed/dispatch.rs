@@ -91,7 +91,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
             contents: Vec<ResourceContents>,
         }
         let ByUri { uri } = params.read()?;
-        let (mut contents, found) = match self.store.tables().find(&uri) {
+        let found = self.store.tables().find(&uri);
+        let (mut contents, found) = match found {
             None => return Err(unknown_resource(&uri)),
             Some(Found::Fixed(resource)) => {
                 let call = CallParts { parts, context, arguments: Arguments::Json(None) };
@@ -254,7 +255,10 @@ fn texts(arguments: &RawValue) -> Result<Vec<(String, String)>, ErrorObject> {
 }
 
 fn unknown_resource(uri: &str) -> ErrorObject {
-    ErrorObject::invalid_params("Unknown resource").with_data(&json!({ "uri": bounded(uri) }))
+    /// Longer than any URI somebody means; what is longer is not repeated whole.
+    const MOST: usize = 2048;
+    let uri = if uri.len() > MOST { bounded(uri) } else { Cow::Borrowed(uri) };
+    ErrorObject::invalid_params("Unknown resource").with_data(&json!({ "uri": uri }))
 }
 
 fn write<T: Serialize>(result: &T) -> Answer {
