@@ -27,5 +27,6 @@ pub use identity::{Principal, SessionId, SessionInfo};
 pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;
+pub use server::McpServer;
 pub use service::McpService;
 pub use settings::{Limits, ResponseMode, Sessions, Streams};

@@ -1,6 +1,16 @@
-//! Decides how a service becomes an axum router: at one path, with and without a slash at its
-//! end, for every method (the service refuses those it does not serve), with the state of the
-//! router around it.
+//! Decides how a service becomes an axum router: at one path, for every method (the service
+//! refuses those it does not serve), with the state of the router around it.
+//!
+//! | mounted by | serves |
+//! |---|---|
+//! | `nest("/mcp", mcp_router(server))` | `/mcp` |
+//! | `merge(service.into_router_at("/mcp"))` | `/mcp` and `/mcp/` |
+//! | `nest_service("/mcp", service)` | `/mcp` and `/mcp/` |
+//! | `route_service("/mcp", service)` | `/mcp` |
+//! | `layer(McpLayer::new(server))` | `/mcp` and `/mcp/` |
+//!
+//! None of them serves anything below. (`nest` cannot match a slash at the end: axum joins the
+//! prefix and the inner `/` to `/mcp`.)
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,8 +18,7 @@ use std::pin::Pin;
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::any;
 
 use crate::service::{McpService, Mounted};
@@ -19,8 +28,8 @@ use crate::service::{McpService, Mounted};
 /// Takes an [`McpServer`](crate::McpServer), served with the default settings, or an
 /// [`McpService`] with its own. Handlers see the state of the router it is nested in.
 ///
-/// It has a fallback of its own, so that the path is served with a slash at its end too; to
-/// [merge](Router::merge) instead of nesting, use [`McpService::into_router_at`].
+/// To [merge](Router::merge) instead of nesting, or to serve the path with a slash at its end too,
+/// use [`McpService::into_router_at`].
 ///
 /// ```
 /// use axum::{Router, extract::State};
@@ -45,15 +54,12 @@ pub fn mcp_router<S: Clone + Send + Sync + 'static>(service: impl Into<McpServic
 
 /// The endpoint as the root of a router that will be nested.
 pub(crate) fn nested<S: Clone + Send + Sync + 'static>(mounted: Mounted<S>) -> Router<S> {
-    let endpoint = Endpoint { mounted, root_only: false };
-    // A nested router sees `/mcp/` and `/mcp/x` in its fallback only.
-    let fallback = Endpoint { root_only: true, ..endpoint.clone() };
-    Router::new().route("/", any(endpoint)).fallback(fallback)
+    Router::new().route("/", any(Endpoint { mounted }))
 }
 
 /// The endpoint at a path of its own.
 pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, mounted: Mounted<S>) -> Router<S> {
-    let endpoint = Endpoint { mounted, root_only: false };
+    let endpoint = Endpoint { mounted };
     let path = path.trim_end_matches('/');
     let router = Router::new().route(&format!("{path}/"), any(endpoint.clone()));
     if path.is_empty() { router } else { router.route(path, any(endpoint)) }
@@ -62,13 +68,11 @@ pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, mounted: Mounted<
 /// The service as an axum handler, because only a handler is given the router's state.
 struct Endpoint<S> {
     mounted: Mounted<S>,
-    /// Serves the root, and nothing below it.
-    root_only: bool,
 }
 
 impl<S> Clone for Endpoint<S> {
     fn clone(&self) -> Self {
-        Self { mounted: self.mounted.clone(), root_only: self.root_only }
+        Self { mounted: self.mounted.clone() }
     }
 }
 
@@ -76,11 +80,6 @@ impl<S: Clone + Send + Sync + 'static> Handler<(), S> for Endpoint<S> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
-        Box::pin(async move {
-            if self.root_only && !matches!(request.uri().path(), "" | "/") {
-                return StatusCode::NOT_FOUND.into_response();
-            }
-            self.mounted.serve(request, state).await
-        })
+        Box::pin(async move { self.mounted.serve(request, state).await })
     }
 }

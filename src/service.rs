@@ -25,6 +25,7 @@ use crate::legacy::{self, Incoming, Node};
 use crate::message::{ProtocolVersion, RequestId};
 use crate::outcome::{Outcome, Reply};
 use crate::router;
+use crate::server::McpServer;
 use crate::server::contract::{ErasedServer, Server};
 use crate::settings::{Limits, ResponseMode, Sessions, Settings, Streams};
 use crate::store::{MemoryEngine, SessionEngine};
@@ -164,7 +165,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     }
 
     /// A router to nest at any path: `Router::new().nest("/mcp", service.into_router())` serves
-    /// `/mcp` and `/mcp/`, and nothing below.
+    /// `/mcp`.
     pub fn into_router(self) -> Router<S> {
         router::nested(self.mounted().clone())
     }
@@ -190,6 +191,12 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             let (server, on_rejection) = (Arc::clone(&self.server), self.on_rejection.clone());
             Mounted(Arc::new(Shared { server, node, gate, on_rejection }))
         })
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> From<McpServer<S>> for McpService<S> {
+    fn from(server: McpServer<S>) -> Self {
+        Self::new(server)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJso
 ///
 /// async fn index(cx: Context) -> &'static str {
 ///     for step in 1..=3 {
-///         cx.progress(step, 3).await;
+///         cx.progress(step, 3.0).await;
 ///     }
 ///     "indexed"
 /// }

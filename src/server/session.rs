@@ -8,13 +8,16 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ClientError;
 use super::channel::SessionAccess;
-use crate::error::StoreError;
-use crate::identity::SessionInfo;
+use super::{ClientError, Context};
+use crate::error::{Rejection, StoreError};
+use crate::handle::McpHandle;
+use crate::identity::{SessionId, SessionInfo};
 use crate::message::RawJson;
 
 /// A session of the session revisions, from a [`Context`](super::Context) or, on a route of your
@@ -117,6 +120,66 @@ impl Session {
     /// Subscribes to, or unsubscribes from, updates of one resource.
     pub(crate) async fn subscribe(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
         self.inner.subscribe(uri, wanted).await
+    }
+}
+
+/// The session of a request, on handlers of tools and on routes of your own.
+///
+/// On a route of your own it is the session that the request's `Mcp-Session-Id` header names, if
+/// it is the request's principal's. The route must be given the service: it is below an
+/// [`McpLayer`](crate::McpLayer), or has the [`McpHandle`] as an
+/// [`Extension`](axum::Extension).
+///
+/// ```
+/// use axum::{Extension, Router, routing::get};
+/// use mcp_http::server::Session;
+/// use mcp_http::{McpServer, McpService};
+///
+/// async fn whoami(session: Session) -> String {
+///     session.client.name.clone()
+/// }
+///
+/// let mcp = McpService::new(McpServer::new("doc", "1"));
+/// let app: Router = Router::new()
+///     .route("/whoami", get(whoami).layer(Extension(mcp.handle())))
+///     .nest("/mcp", mcp.into_router());
+/// # let _ = app;
+/// ```
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = SessionRefused;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRefused> {
+        if let Some(context) = parts.extensions.get::<Context>() {
+            return context.session().ok_or(SessionRefused(Rejection::SessionRequired));
+        }
+        let Some(handle) = parts.extensions.get::<McpHandle>().cloned() else {
+            tracing::error!(
+                "a route takes a Session, but was not given the service: layer it with McpLayer, or with Extension(handle)"
+            );
+            return Err(SessionRefused(Rejection::Internal));
+        };
+        let header = parts.headers.get("mcp-session-id").ok_or(SessionRefused(Rejection::SessionRequired))?;
+        let id = header.to_str().ok().and_then(SessionId::parse).ok_or(SessionRefused(Rejection::SessionNotFound))?;
+        let principal = handle.principal_of(parts);
+        handle.session_of(id, principal.as_ref()).await.ok_or(SessionRefused(Rejection::SessionNotFound))
+    }
+}
+
+/// Why a request has no [`Session`]: it names none (400), or none of its principal's (404).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRefused(Rejection);
+
+impl SessionRefused {
+    /// The refusal.
+    #[must_use]
+    pub fn rejection(&self) -> &Rejection {
+        &self.0
+    }
+}
+
+impl axum::response::IntoResponse for SessionRefused {
+    fn into_response(self) -> axum::response::Response {
+        crate::encode::reject(self.0, None)
     }
 }
 

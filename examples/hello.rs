@@ -1,0 +1,31 @@
+//! The smallest useful server: one tool at http://127.0.0.1:3000/mcp.
+
+use axum::{Json, Router};
+use mcp_http::server::Args;
+use mcp_http::{McpListener, McpServer, mcp_router};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize, JsonSchema)]
+struct Add {
+    x: i64,
+    y: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Sum {
+    total: i64,
+}
+
+async fn add(Args(add): Args<Add>) -> Json<Sum> {
+    Json(Sum { total: add.x.saturating_add(add.y) })
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let server = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
+    let app = Router::new().nest("/mcp", mcp_router(server));
+    let listener = McpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on http://{}/mcp", listener.local_addr()?);
+    axum::serve(listener, app).await
+}

@@ -1,0 +1,191 @@
+//! Decides the order of a list, its pages and their cursors.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::error::ConfigError;
+use crate::message::{ErrorObject, RawJson};
+
+/// Something that stands in a list under a key.
+pub(crate) trait Item {
+    /// The member of the result that holds the list; also the tag of its cursors.
+    const LIST: &'static str;
+
+    fn key(&self) -> &str;
+
+    /// The item as it stands in the list, or why it cannot stand there.
+    fn check(&self) -> Result<RawJson, ConfigError>;
+}
+
+/// The items of one list, in the order of their registration.
+#[derive(Debug)]
+pub(crate) struct Entries<T> {
+    by_key: HashMap<Arc<str>, (u64, Arc<T>)>,
+    /// The JSON of each item, by its number. A number is never used again.
+    rendered: BTreeMap<u64, RawJson>,
+    next: u64,
+}
+
+impl<T: Item> Entries<T> {
+    /// Puts an item in; one with the same key is replaced and keeps its place.
+    pub(crate) fn put(&mut self, item: T) -> Result<(), ConfigError> {
+        let json = item.check()?;
+        let number = match self.by_key.get(item.key()) {
+            Some((number, _)) => *number,
+            None => self.next,
+        };
+        self.by_key.insert(Arc::from(item.key()), (number, Arc::new(item)));
+        self.rendered.insert(number, json);
+        self.next = self.next.max(number + 1);
+        Ok(())
+    }
+
+    /// Takes an item out, if it is there.
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Arc<T>> {
+        let (number, item) = self.by_key.remove(key)?;
+        self.rendered.remove(&number);
+        Some(item)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Arc<T>> {
+        self.by_key.get(key).map(|(_, item)| item)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rendered.is_empty()
+    }
+
+    pub(crate) fn items(&self) -> impl Iterator<Item = &T> {
+        self.by_key.values().map(|(_, item)| &**item)
+    }
+
+    /// The items in their order, with the numbers they have.
+    pub(crate) fn ordered(&self) -> Vec<&T> {
+        let mut items: Vec<_> = self.by_key.values().collect();
+        items.sort_unstable_by_key(|(number, _)| *number);
+        items.into_iter().map(|(_, item)| &**item).collect()
+    }
+
+    /// A page of the list as the result of its method.
+    pub(crate) fn page(&self, cursor: Option<&str>, size: usize) -> Result<RawJson, ErrorObject> {
+        let from = match cursor {
+            None => 0,
+            Some(cursor) => number_after::<T>(cursor).ok_or_else(|| ErrorObject::invalid_params("Invalid cursor"))?,
+        };
+        let mut rest = self.rendered.range(from..);
+        let mut out =
+            Vec::with_capacity(64 + rest.clone().take(size).map(|(_, json)| json.as_bytes().len() + 1).sum::<usize>());
+        out.extend_from_slice(b"{\"");
+        out.extend_from_slice(T::LIST.as_bytes());
+        out.extend_from_slice(b"\":[");
+        let mut last = None;
+        for (number, json) in rest.by_ref().take(size) {
+            if last.is_some() {
+                out.push(b',');
+            }
+            out.extend_from_slice(json.as_bytes());
+            last = Some(*number);
+        }
+        out.push(b']');
+        if let (Some(last), Some(_)) = (last, rest.next()) {
+            out.extend_from_slice(b",\"nextCursor\":\"");
+            out.extend_from_slice(cursor_of::<T>(last).as_bytes());
+            out.push(b'"');
+        }
+        out.push(b'}');
+        Ok(RawJson::trusted(out))
+    }
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self { by_key: HashMap::new(), rendered: BTreeMap::new(), next: 0 }
+    }
+}
+
+impl<T> Clone for Entries<T> {
+    fn clone(&self) -> Self {
+        Self { by_key: self.by_key.clone(), rendered: self.rendered.clone(), next: self.next }
+    }
+}
+
+fn cursor_of<T: Item>(last: u64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{last}", T::LIST))
+}
+
+/// The number a page begins at, from the cursor of the page before.
+fn number_after<T: Item>(cursor: &str) -> Option<u64> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (list, number) = text.split_once(':')?;
+    let number: u64 = number.parse().ok()?;
+    (list == T::LIST).then(|| number.checked_add(1))?
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Name(&'static str);
+
+    impl Item for Name {
+        const LIST: &'static str = "names";
+
+        fn key(&self) -> &str {
+            self.0
+        }
+
+        fn check(&self) -> Result<RawJson, ConfigError> {
+            RawJson::from_value(self.0).map_err(|error| ConfigError::new("name", error.to_string()))
+        }
+    }
+
+    fn entries(names: &[&'static str]) -> Entries<Name> {
+        let mut entries = Entries::default();
+        for name in names {
+            entries.put(Name(name)).unwrap();
+        }
+        entries
+    }
+
+    fn page(entries: &Entries<Name>, cursor: Option<&str>) -> (Vec<String>, Option<String>) {
+        let page: Value = entries.page(cursor, 2).unwrap().read().unwrap();
+        let names = serde_json::from_value(page["names"].clone()).unwrap();
+        (names, page["nextCursor"].as_str().map(str::to_owned))
+    }
+
+    #[test]
+    fn pages_follow_the_order_of_registration_and_the_last_has_no_cursor() {
+        let entries = entries(&["c", "a", "b", "d"]);
+        let (first, cursor) = page(&entries, None);
+        assert_eq!(first, ["c", "a"]);
+        assert_eq!(page(&entries, cursor.as_deref()), (vec!["b".to_owned(), "d".to_owned()], None));
+        assert_eq!(page(&Entries::default(), None), (vec![], None));
+    }
+
+    #[test]
+    fn a_cursor_stays_right_when_the_list_changes() {
+        let mut entries = entries(&["a", "b", "c"]);
+        let (_, cursor) = page(&entries, None);
+        entries.remove("b");
+        entries.remove("a");
+        entries.put(Name("d")).unwrap();
+        entries.put(Name("c")).unwrap();
+        assert_eq!(page(&entries, cursor.as_deref()).0, ["c", "d"]);
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_or_of_nobody_is_refused() {
+        let entries = entries(&["a"]);
+        let foreign = URL_SAFE_NO_PAD.encode("tools:0");
+        let too_far = URL_SAFE_NO_PAD.encode(format!("names:{}", u64::MAX));
+        for cursor in ["", "x", "!!", foreign.as_str(), too_far.as_str()] {
+            assert_eq!(entries.page(Some(cursor), 2).unwrap_err().code, ErrorObject::INVALID_PARAMS, "{cursor}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Decides how what a server offers is kept, looked up and replaced while calls run.
+//!
+//! Lock order: `followers`, then `tables`, then those of a follower. A follower is made from a
+//! store and never the other way round, so the order has no circle. No lock is held across an
+//! await, and none on what is offered while a change is announced.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use super::entries::{Entries, Item};
+use crate::error::ConfigError;
+use crate::handle::McpHandle;
+use crate::server::resource::decoded;
+use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
+
+/// What a server offers, shared by its clones, its mounts and its [`Catalog`](super::Catalog)s.
+pub(crate) struct Store<S> {
+    tables: RwLock<Arc<Tables<S>>>,
+    /// The mounts to tell of changes.
+    mounts: Mutex<Vec<McpHandle>>,
+    /// Servers made from this one by giving it its state.
+    followers: Mutex<Vec<Box<dyn Follow<S>>>>,
+    /// Whether somebody may change it later, so that an empty list is no reason to keep silent.
+    open: AtomicBool,
+}
+
+/// What is offered at one moment.
+pub(crate) struct Tables<S> {
+    pub(crate) tools: Entries<Tool<S>>,
+    pub(crate) resources: Entries<Resource<S>>,
+    pub(crate) templates: Entries<ResourceTemplate<S>>,
+    pub(crate) prompts: Entries<Prompt<S>>,
+    /// From the URI of a template to its key.
+    routes: matchit::Router<Arc<str>>,
+}
+
+/// A change of one of the lists.
+pub(crate) enum Edit<S> {
+    Tool(Op<Tool<S>>),
+    Resource(Op<Resource<S>>),
+    Template(Op<ResourceTemplate<S>>),
+    Prompt(Op<Prompt<S>>),
+}
+
+/// A change of an item.
+pub(crate) enum Op<T> {
+    /// Must be new.
+    Add(T),
+    /// May replace one.
+    Put(T),
+    Remove(String),
+}
+
+/// A resource that has a URI.
+pub(crate) enum Found<S> {
+    Fixed(Arc<Resource<S>>),
+    /// With the values of the template's variables.
+    Matched(Arc<ResourceTemplate<S>>, Vec<(String, String)>),
+}
+
+impl<S> Store<S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: RwLock::new(Arc::new(Tables::empty())),
+            mounts: Mutex::new(Vec::new()),
+            followers: Mutex::new(Vec::new()),
+            open: AtomicBool::new(false),
+        }
+    }
+
+    /// What is offered now; later changes do not show in it.
+    pub(crate) fn tables(&self) -> Arc<Tables<S>> {
+        Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn tool(&self, name: &str) -> Option<Arc<Tool<S>>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).tools.get(name).cloned()
+    }
+
+    /// Makes a change here and in every follower, and announces it. `false`: there was nothing to
+    /// remove.
+    pub(crate) fn edit(&self, edit: Edit<S>) -> Result<bool, ConfigError> {
+        let announce = edit.announcement();
+        let mut followers = lock(&self.followers);
+        let forward: Vec<_> = followers.iter().map(|follower| follower.bind(&edit)).collect();
+        let changed = {
+            let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut *tables).apply(edit)?
+        };
+        let mut alive = forward.into_iter().map(|forward| forward());
+        followers.retain(|_| alive.next().unwrap_or(false));
+        drop(alive);
+        drop(followers);
+        if changed {
+            // Cloned, so that an announcement never runs under the lock.
+            let mounts = lock(&self.mounts).clone();
+            mounts.iter().for_each(announce);
+        }
+        Ok(changed)
+    }
+
+    pub(crate) fn mounted(&self, handle: &McpHandle) {
+        lock(&self.mounts).push(handle.clone());
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Store<S> {
+    /// The same offers with their state given. Later changes here show there too.
+    pub(crate) fn with_state<S2: Send + Sync + 'static>(&self, state: S) -> Arc<Store<S2>> {
+        let mut followers = lock(&self.followers);
+        let store = Arc::new(Store {
+            tables: RwLock::new(Arc::new(self.tables().with_state(&state))),
+            mounts: Mutex::new(Vec::new()),
+            followers: Mutex::new(Vec::new()),
+            open: AtomicBool::new(self.is_open()),
+        });
+        followers.push(Box::new(Follower { state, store: Arc::downgrade(&store) }));
+        store
+    }
+}
+
+impl<S> Tables<S> {
+    fn empty() -> Self {
+        Self {
+            tools: Entries::default(),
+            resources: Entries::default(),
+            templates: Entries::default(),
+            prompts: Entries::default(),
+            routes: matchit::Router::new(),
+        }
+    }
+
+    /// The resource that has a URI: one registered for exactly it, or by a template.
+    pub(crate) fn find(&self, uri: &str) -> Option<Found<S>> {
+        if let Some(resource) = self.resources.get(uri) {
+            return Some(Found::Fixed(Arc::clone(resource)));
+        }
+        let matched = self.routes.at(uri).ok()?;
+        let template = self.templates.get(matched.value)?;
+        let variables = matched.params.iter().map(|(name, value)| Some((name.to_owned(), decoded(value)?)));
+        Some(Found::Matched(Arc::clone(template), variables.collect::<Option<_>>()?))
+    }
+
+    /// Whether any argument has a handler that proposes values.
+    pub(crate) fn completes(&self) -> bool {
+        self.prompts.items().any(|prompt| !prompt.completers.is_empty())
+            || self.templates.items().any(|template| !template.completers.is_empty())
+    }
+
+    fn apply(&mut self, edit: Edit<S>) -> Result<bool, ConfigError> {
+        match edit {
+            Edit::Tool(op) => apply_to(&mut self.tools, "tool", op),
+            Edit::Resource(op) => apply_to(&mut self.resources, "resource", op),
+            Edit::Prompt(op) => apply_to(&mut self.prompts, "prompt", op),
+            Edit::Template(op) => self.apply_template(op),
+        }
+    }
+
+    fn apply_template(&mut self, op: Op<ResourceTemplate<S>>) -> Result<bool, ConfigError> {
+        match &op {
+            Op::Add(template) | Op::Put(template) => {
+                template.check()?;
+                if self.templates.get(template.key()).is_none() {
+                    let route = template.route()?.to_owned();
+                    self.routes.insert(route, Arc::from(template.key())).map_err(|error| {
+                        ConfigError::new("resource_template", format!("{:?}: {error}", template.key()))
+                    })?;
+                }
+            }
+            Op::Remove(written) => {
+                // Either spelling of `{+rest}` is the same template.
+                let key = written.replace("{*", "{+");
+                let Some(template) = self.templates.remove(&key) else { return Ok(false) };
+                if let Ok(route) = template.route() {
+                    self.routes.remove(route);
+                }
+                return Ok(true);
+            }
+        }
+        apply_to(&mut self.templates, "resource_template", op)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Tables<S> {
+    fn with_state<S2: 'static>(&self, state: &S) -> Tables<S2> {
+        let mut bound = Tables::empty();
+        let tools = self.tools.ordered().into_iter().map(|item| Edit::Tool(Op::Put(item.with_state(state))));
+        let resources =
+            self.resources.ordered().into_iter().map(|item| Edit::Resource(Op::Put(item.with_state(state))));
+        let templates =
+            self.templates.ordered().into_iter().map(|item| Edit::Template(Op::Put(item.with_state(state))));
+        let prompts = self.prompts.ordered().into_iter().map(|item| Edit::Prompt(Op::Put(item.with_state(state))));
+        for edit in tools.chain(resources).chain(templates).chain(prompts) {
+            // Each was accepted once and is the same but for its state.
+            let accepted = bound.apply(edit);
+            debug_assert!(accepted.is_ok(), "{accepted:?}");
+        }
+        bound
+    }
+}
+
+fn apply_to<T: Item>(entries: &mut Entries<T>, setting: &'static str, op: Op<T>) -> Result<bool, ConfigError> {
+    match op {
+        Op::Add(item) if entries.get(item.key()).is_some() => {
+            Err(ConfigError::new(setting, format!("{:?} is registered twice", item.key())))
+        }
+        Op::Add(item) | Op::Put(item) => entries.put(item).map(|()| true),
+        Op::Remove(key) => Ok(entries.remove(&key).is_some()),
+    }
+}
+
+impl<S> Edit<S> {
+    /// How the change is told to a mount.
+    fn announcement(&self) -> fn(&McpHandle) {
+        match self {
+            Self::Tool(_) => McpHandle::tools_changed,
+            Self::Prompt(_) => McpHandle::prompts_changed,
+            Self::Resource(_) | Self::Template(_) => McpHandle::resources_changed,
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Edit<S> {
+    fn with_state<S2: 'static>(&self, state: &S) -> Edit<S2> {
+        match self {
+            Self::Tool(op) => Edit::Tool(op.map(|item| item.with_state(state))),
+            Self::Resource(op) => Edit::Resource(op.map(|item| item.with_state(state))),
+            Self::Template(op) => Edit::Template(op.map(|item| item.with_state(state))),
+            Self::Prompt(op) => Edit::Prompt(op.map(|item| item.with_state(state))),
+        }
+    }
+}
+
+impl<T> Op<T> {
+    fn map<T2>(&self, change: impl FnOnce(&T) -> T2) -> Op<T2> {
+        match self {
+            Self::Add(item) | Self::Put(item) => Op::Put(change(item)),
+            Self::Remove(key) => Op::Remove(key.clone()),
+        }
+    }
+}
+
+/// A store with another type of state that shows the changes of this one.
+trait Follow<S>: Send + Sync {
+    /// The change with its state given, ready to be made there. It answers whether anybody still
+    /// uses that store.
+    fn bind(&self, edit: &Edit<S>) -> Box<dyn FnOnce() -> bool>;
+}
+
+struct Follower<S, S2> {
+    state: S,
+    store: Weak<Store<S2>>,
+}
+
+impl<S, S2> Follow<S> for Follower<S, S2>
+where
+    S: Clone + Send + Sync + 'static,
+    S2: Send + Sync + 'static,
+{
+    fn bind(&self, edit: &Edit<S>) -> Box<dyn FnOnce() -> bool> {
+        let (store, edit) = (self.store.clone(), edit.with_state(&self.state));
+        Box::new(move || {
+            let Some(store) = store.upgrade() else { return false };
+            if let Err(error) = store.edit(edit) {
+                // Only where the follower got a conflicting template of its own.
+                tracing::warn!(%error, "a change of a server does not fit one that was made from it");
+            }
+            true
+        })
+    }
+}
+
+impl<S> Clone for Tables<S> {
+    fn clone(&self) -> Self {
+        Self {
+            tools: self.tools.clone(),
+            resources: self.resources.clone(),
+            templates: self.templates.clone(),
+            prompts: self.prompts.clone(),
+            routes: self.routes.clone(),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Store<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tables = self.tables();
+        let keys = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        f.debug_struct("Store")
+            .field("tools", &keys(tables.tools.ordered().into_iter().map(Item::key).collect()))
+            .field("resources", &keys(tables.resources.ordered().into_iter().map(Item::key).collect()))
+            .field("resource_templates", &keys(tables.templates.ordered().into_iter().map(Item::key).collect()))
+            .field("prompts", &keys(tables.prompts.ordered().into_iter().map(Item::key).collect()))
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

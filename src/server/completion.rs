@@ -1,0 +1,172 @@
+//! Decides how proposals for an argument are asked for and given (`completion/complete`).
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+
+use super::handler::{Arguments, CallParts, Erased, FromCall, Handler, Refusal, Run};
+use super::{IntoToolError, ToolError};
+use crate::message::ErrorObject;
+
+/// The handlers that propose values, by the name of the argument.
+pub(crate) type Completers<S> = HashMap<String, Erased<S, Completion>>;
+
+/// What is being typed: an argument of a handler for completions.
+///
+/// ```
+/// use mcp_http::McpServer;
+/// use mcp_http::server::{CompletionRequest, Prompt};
+///
+/// async fn languages(typed: CompletionRequest) -> Vec<&'static str> {
+///     ["python", "rust"].into_iter().filter(|name| name.starts_with(&typed.value)).collect()
+/// }
+///
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Review { language: String }
+/// # use mcp_http::server::Args;
+/// async fn review(Args(review): Args<Review>) -> String {
+///     format!("Review this {} code.", review.language)
+/// }
+///
+/// let prompt = Prompt::new("review", "Reviews code.", review).complete("language", languages);
+/// let server: McpServer = McpServer::new("review", "1.0.0").with_prompt(prompt);
+/// ```
+#[derive(Debug, Clone)]
+pub struct CompletionRequest {
+    /// The name of the argument.
+    pub argument: String,
+    /// What is typed of it so far.
+    pub value: String,
+    /// The other arguments, as far as the client knows them; none before 2025-06-18.
+    pub known: HashMap<String, String>,
+}
+
+/// Proposals for an argument, the best first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Completion {
+    values: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<usize>,
+    has_more: bool,
+}
+
+impl Completion {
+    /// The most proposals in one answer, by the specification. Further ones are cut off, and the
+    /// client is told that there are more.
+    pub const MOST: usize = 100;
+
+    /// Proposals.
+    #[must_use]
+    pub fn new(values: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let mut values: Vec<String> = values.into_iter().map(Into::into).collect();
+        let total = values.len();
+        values.truncate(Self::MOST);
+        Self { has_more: total > values.len(), total: Some(total), values }
+    }
+
+    /// How many there are in all, where the list is only the beginning.
+    #[must_use]
+    pub fn total(mut self, total: usize) -> Self {
+        self.has_more = total > self.values.len();
+        self.total = Some(total);
+        self
+    }
+}
+
+/// What a handler for completions may return: a list of texts, a [`Completion`], or a `Result` of
+/// these.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a completion",
+    label = "not a completion",
+    note = "return `Vec<String>`, `Vec<&'static str>`, `Completion`, or a `Result` of these"
+)]
+pub trait IntoCompletion {
+    /// Makes the proposals.
+    ///
+    /// # Errors
+    ///
+    /// When the handler failed.
+    fn into_completion(self) -> Result<Completion, ToolError>;
+}
+
+impl IntoCompletion for Completion {
+    fn into_completion(self) -> Result<Self, ToolError> {
+        Ok(self)
+    }
+}
+
+impl IntoCompletion for Vec<String> {
+    fn into_completion(self) -> Result<Completion, ToolError> {
+        Ok(Completion::new(self))
+    }
+}
+
+impl IntoCompletion for Vec<&'static str> {
+    fn into_completion(self) -> Result<Completion, ToolError> {
+        Ok(Completion::new(self))
+    }
+}
+
+impl<T: IntoCompletion, E: IntoToolError> IntoCompletion for Result<T, E> {
+    fn into_completion(self) -> Result<Completion, ToolError> {
+        self.map_err(E::into_tool_error)?.into_completion()
+    }
+}
+
+/// Names the kind of this argument; exists only as a type.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum ViaCompletion {}
+
+impl<S: Sync> FromCall<S, ViaCompletion> for CompletionRequest {
+    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, Refusal> {
+        let Arguments::Partial(pairs) = &call.arguments else {
+            return Err(Refusal::server("CompletionRequest belongs to handlers for completions"));
+        };
+        let Some(((argument, value), known)) = pairs.split_last() else {
+            return Err(Refusal::client("There is no argument to complete"));
+        };
+        Ok(Self { argument: argument.clone(), value: value.clone(), known: known.iter().cloned().collect() })
+    }
+}
+
+/// Calls a handler for completions.
+pub(crate) struct Complete<H, M> {
+    handler: H,
+    arguments: PhantomData<fn() -> M>,
+}
+
+impl<H, M> Complete<H, M> {
+    pub(crate) fn new(handler: H) -> Self {
+        Self { handler, arguments: PhantomData }
+    }
+}
+
+impl<S, H, M> Run<S, Completion> for Complete<H, M>
+where
+    S: Send + Sync,
+    H: Handler<S, M>,
+    H::Output: IntoCompletion + Send,
+{
+    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Completion, ErrorObject>> {
+        Box::pin(async move {
+            let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
+            output.into_completion().map_err(ToolError::into_error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_at_most_a_hundred_proposals_and_says_when_there_are_more() {
+        let all = Completion::new((0..250).map(|n| n.to_string()));
+        assert_eq!((all.values.len(), all.total, all.has_more), (100, Some(250), true));
+        let few = Completion::new(["a"]);
+        assert_eq!((few.total, few.has_more), (Some(1), false));
+    }
+}

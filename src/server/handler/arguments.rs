@@ -1,0 +1,148 @@
+//! Decides how typed arguments are read, and what a client is told when they do not fit.
+
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
+
+use serde::de::DeserializeOwned;
+
+use super::from_call::Arguments;
+use super::text::Texts;
+use crate::message::RawJson;
+
+/// The typed arguments of a call.
+///
+/// For a tool, `T` is read from the JSON `arguments` and gives the tool its input schema. For a
+/// prompt and a resource template, whose arguments are texts by the protocol, fields of numbers
+/// and booleans are parsed from them, as axum's `Path` and `Query` do.
+///
+/// Arguments that do not fit never reach the handler; the client is told which field is wrong.
+///
+/// ```
+/// use mcp_http::McpServer;
+/// use mcp_http::server::Args;
+/// use schemars::JsonSchema;
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Add {
+///     x: i64,
+///     y: i64,
+/// }
+///
+/// async fn add(Args(add): Args<Add>) -> String {
+///     (add.x + add.y).to_string()
+/// }
+///
+/// let server: McpServer = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Args<T>(pub T);
+
+impl<T> Deref for Args<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Args<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl Arguments {
+    /// Reads the arguments into their type. The error is a text for the client.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
+        match self {
+            Self::Json(Some(json)) => read_json(json),
+            Self::Json(None) => read_json(&RawJson::empty_object()),
+            Self::Text(pairs) | Self::Partial(pairs) => {
+                serde_path_to_error::deserialize(Texts::new(pairs)).map_err(|error| explain(&error))
+            }
+        }
+    }
+}
+
+fn read_json<T: DeserializeOwned>(json: &RawJson) -> Result<T, String> {
+    json.read().map_err(|plain| {
+        // Only now is the path worth its price.
+        let mut parser = serde_json::Deserializer::from_slice(json.as_bytes());
+        match serde_path_to_error::deserialize::<_, T>(&mut parser) {
+            Err(error) => explain(&error),
+            Ok(_) => format!("Invalid arguments: {}", reason(&plain)),
+        }
+    })
+}
+
+fn explain<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> String {
+    let path = error.path();
+    let reason = reason(error.inner());
+    match path.iter().next() {
+        None => format!("Invalid arguments: {reason}"),
+        Some(_) => format!("Invalid arguments: `{}`: {reason}", bounded(&path.to_string())),
+    }
+}
+
+/// What is wrong, without the position: a client does not see the text we parsed.
+fn reason(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    bounded(&text[..end]).into_owned()
+}
+
+/// The most bytes of somebody else's text that an error repeats: enough to recognise it.
+const MOST: usize = 160;
+
+/// Cuts a text that an error repeats.
+pub(crate) fn bounded(text: &str) -> Cow<'static, str> {
+    if text.len() <= MOST {
+        return Cow::Owned(text.to_owned());
+    }
+    Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Inner {
+        count: u8,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Outer {
+        list: Vec<Inner>,
+        name: String,
+    }
+
+    fn json(text: &'static str) -> Arguments {
+        Arguments::Json(Some(RawJson::trusted(text)))
+    }
+
+    #[test]
+    fn an_error_names_the_path_and_not_the_position() {
+        let wrong = json(r#"{"name":"a","list":[{"count":1},{"count":"x"}]}"#).read::<Outer>().unwrap_err();
+        assert_eq!(wrong, "Invalid arguments: `list[1].count`: invalid type: string \"x\", expected u8");
+        let missing = json(r#"{"list":[]}"#).read::<Outer>().unwrap_err();
+        assert_eq!(missing, "Invalid arguments: missing field `name`");
+    }
+
+    #[test]
+    fn an_error_never_repeats_a_long_text() {
+        let text = format!(r#"{{"name":"a","list":"{}"}}"#, "ü".repeat(10_000));
+        let arguments = Arguments::Json(Some(RawJson::trusted(text)));
+        assert!(arguments.read::<Outer>().unwrap_err().len() < 400);
+    }
+
+    #[test]
+    fn absent_arguments_are_the_empty_object() {
+        assert_eq!(Arguments::Json(None).read::<BTreeMap<String, u8>>(), Ok(BTreeMap::new()));
+    }
+}

@@ -1,0 +1,236 @@
+//! Decides how the client's user is asked for input: by a flat form, or by a page elsewhere.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::DEFAULT_PERSON_TIMEOUT;
+use crate::message::ProtocolVersion;
+use crate::server::{ClientError, Context, schema};
+
+/// What the user did with a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elicited<T> {
+    /// Answered it.
+    Accept(T),
+    /// Said no.
+    Decline,
+    /// Closed it without an answer.
+    Cancel,
+}
+
+impl<T> Elicited<T> {
+    /// The answer, if there is one.
+    #[must_use]
+    pub fn accepted(self) -> Option<T> {
+        match self {
+            Self::Accept(value) => Some(value),
+            Self::Decline | Self::Cancel => None,
+        }
+    }
+}
+
+impl Context {
+    /// Asks the client's user to fill in a form whose fields are those of `T`.
+    ///
+    /// The protocol's forms are flat: texts, numbers, booleans, choices (an enum without data) and
+    /// lists of choices (since 2025-11-25). An `Option` is a field that may stay empty. Do not ask
+    /// for secrets with a form; that is what [`Context::elicit_url`] is for.
+    ///
+    /// ```
+    /// use mcp_http::server::{Context, Elicited, ToolError};
+    ///
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct Confirm {
+    ///     /// Delete the file for good?
+    ///     sure: bool,
+    /// }
+    ///
+    /// async fn delete(cx: Context) -> Result<&'static str, ToolError> {
+    ///     match cx.elicit::<Confirm>("This cannot be undone.").await? {
+    ///         Elicited::Accept(Confirm { sure: true }) => Ok("deleted"),
+    ///         _ => Ok("kept"),
+    ///     }
+    /// }
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("delete", "Deletes.", delete);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]; [`ClientError::Unreadable`] also when `T` is no flat form.
+    pub fn elicit<T: DeserializeOwned + JsonSchema>(&self, message: impl Into<String>) -> Elicit<T> {
+        let schema = schema::form::<T>().map_err(ClientErrorText);
+        Elicit::new(self.clone(), message.into(), schema)
+    }
+
+    /// As [`Context::elicit`], with the schema of the form written by hand.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub fn elicit_schema<T: DeserializeOwned>(&self, message: impl Into<String>, requested_schema: Value) -> Elicit<T> {
+        Elicit::new(self.clone(), message.into(), Ok(requested_schema))
+    }
+
+    /// Asks the client's user to open a page and do something there: sign in, pay, enter a secret.
+    /// The answer only says whether the user agreed to open it.
+    ///
+    /// `elicitation_id` names this question for the notification that it is done
+    /// (`notifications/elicitation/complete`).
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]; [`ClientError::NotCapable`] for every client before 2025-11-25.
+    pub fn elicit_url(
+        &self,
+        message: impl Into<String>,
+        url: impl Into<String>,
+        elicitation_id: impl Into<String>,
+    ) -> ElicitUrl {
+        ElicitUrl {
+            context: self.clone(),
+            message: message.into(),
+            url: url.into(),
+            id: elicitation_id.into(),
+            within: DEFAULT_PERSON_TIMEOUT,
+        }
+    }
+}
+
+/// A form for the user, from [`Context::elicit`]; sent when awaited.
+#[must_use = "a question is sent when it is awaited"]
+pub struct Elicit<T> {
+    context: Context,
+    message: String,
+    schema: Result<Value, ClientErrorText>,
+    within: Duration,
+    answer: PhantomData<fn() -> T>,
+}
+
+/// Why a type is no form; an error of the program, told when the question is asked.
+struct ClientErrorText(String);
+
+impl<T> Elicit<T> {
+    fn new(context: Context, message: String, schema: Result<Value, ClientErrorText>) -> Self {
+        Self { context, message, schema, within: DEFAULT_PERSON_TIMEOUT, answer: PhantomData }
+    }
+
+    /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
+    pub fn timeout(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
+    type Output = Result<Elicited<T>, ClientError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let context = &self.context;
+            context.check_capability("elicitation", |client| client.elicits_forms())?;
+            let schema =
+                self.schema.map_err(|ClientErrorText(why)| ClientError::Unreadable(serde_json::Error::custom(why)))?;
+            // Older revisions know no modes.
+            let mode = (context.protocol_version() >= ProtocolVersion::V2025_11_25).then_some("form");
+            let params = Form { mode, message: &self.message, requested_schema: &schema };
+            let answer: Answer = context.ask("elicitation/create", &params, self.within).await?;
+            answer.with_content(|content| serde_json::from_str(content.map_or("{}", RawValue::get)))
+        })
+    }
+}
+
+impl<T> fmt::Debug for Elicit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elicit").field("message", &self.message).finish_non_exhaustive()
+    }
+}
+
+/// A page for the user, from [`Context::elicit_url`]; sent when awaited.
+#[derive(Debug)]
+#[must_use = "a question is sent when it is awaited"]
+pub struct ElicitUrl {
+    context: Context,
+    message: String,
+    url: String,
+    id: String,
+    within: Duration,
+}
+
+impl ElicitUrl {
+    /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
+    pub fn timeout(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+}
+
+impl IntoFuture for ElicitUrl {
+    type Output = Result<Elicited<()>, ClientError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let new_enough = self.context.protocol_version() >= ProtocolVersion::V2025_11_25;
+            self.context.check_capability("elicitation.url", |client| new_enough && client.elicits_urls())?;
+            let params = Url { mode: "url", message: &self.message, url: &self.url, elicitation_id: &self.id };
+            let answer: Answer = self.context.ask("elicitation/create", &params, self.within).await?;
+            answer.with_content(|_| Ok(()))
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Form<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    message: &'a str,
+    requested_schema: &'a Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Url<'a> {
+    mode: &'static str,
+    message: &'a str,
+    url: &'a str,
+    elicitation_id: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    action: Action,
+    #[serde(default)]
+    content: Option<Box<RawValue>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Accept,
+    Decline,
+    Cancel,
+}
+
+impl Answer {
+    fn with_content<T>(
+        self,
+        read: impl FnOnce(Option<&RawValue>) -> Result<T, serde_json::Error>,
+    ) -> Result<Elicited<T>, ClientError> {
+        Ok(match self.action {
+            Action::Accept => Elicited::Accept(read(self.content.as_deref()).map_err(ClientError::Unreadable)?),
+            Action::Decline => Elicited::Decline,
+            Action::Cancel => Elicited::Cancel,
+        })
+    }
+}

@@ -1,0 +1,268 @@
+//! Decides what is said about a prompt, and ties it to its handler.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use schemars::Schema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{GetPromptResult, IntoPromptResult};
+use crate::error::ConfigError;
+use crate::message::{ErrorObject, RawJson};
+use crate::server::catalog::Item;
+use crate::server::completion::{Complete, Completers, IntoCompletion};
+use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
+use crate::server::{Icon, ToolError};
+
+/// A prompt: a name, a description for the person who picks it, and a handler that writes its
+/// messages.
+///
+/// Its arguments are the fields of the handler's [`Args`](crate::server::Args); by the protocol
+/// they are texts, and fields of numbers and booleans are parsed from them.
+///
+/// ```
+/// use mcp_http::McpServer;
+/// use mcp_http::server::{Args, Prompt};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Review {
+///     /// The language of the code.
+///     language: String,
+/// }
+///
+/// async fn review(Args(review): Args<Review>) -> String {
+///     format!("Review this {} code.", review.language)
+/// }
+///
+/// let prompt = Prompt::new("review", "Reviews code.", review).title("Code review");
+/// let server: McpServer = McpServer::new("review", "1.0.0").with_prompt(prompt);
+/// ```
+#[derive(Debug)]
+pub struct Prompt<S = ()> {
+    facts: Facts,
+    pub(crate) completers: Completers<S>,
+    pub(crate) run: Erased<S, GetPromptResult>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Facts {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    description: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    arguments: Vec<PromptArgument>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<Icon>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Map<String, Value>>,
+}
+
+/// An argument of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PromptArgument {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    required: bool,
+}
+
+impl PromptArgument {
+    /// An argument that may be left out.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), title: None, description: None, required: false }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Whether it must be there.
+    #[must_use]
+    pub fn required(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+}
+
+impl<S> Prompt<S> {
+    /// A prompt.
+    #[must_use]
+    pub fn new<H, M>(name: impl Into<String>, description: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<S, M>,
+        H::Output: IntoPromptResult + Send,
+        S: Send + Sync + 'static,
+        M: 'static,
+    {
+        let facts = Facts {
+            name: name.into(),
+            title: None,
+            description: description.into(),
+            arguments: H::arguments().map(arguments_of).unwrap_or_default(),
+            icons: Vec::new(),
+            meta: None,
+        };
+        let run = Erased::new(Get { handler, arguments: PhantomData });
+        Self { facts, completers: HashMap::new(), run }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.facts.title = Some(title.into());
+        self
+    }
+
+    /// Describes an argument in other words than the type of the arguments does, or one that the
+    /// type leaves open (a map).
+    #[must_use]
+    pub fn argument(mut self, argument: PromptArgument) -> Self {
+        match self.facts.arguments.iter_mut().find(|known| known.name == argument.name) {
+            Some(known) => *known = argument,
+            None => self.facts.arguments.push(argument),
+        }
+        self
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.facts.icons.push(icon);
+        self
+    }
+
+    /// With a `_meta` member.
+    #[must_use]
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.facts.meta = Some(meta);
+        self
+    }
+
+    /// A handler that proposes values for an argument, see
+    /// [`CompletionRequest`](crate::server::CompletionRequest). A name the prompt does not have is
+    /// refused where it is registered.
+    #[must_use]
+    pub fn complete<H, M>(mut self, argument: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<S, M>,
+        H::Output: IntoCompletion + Send,
+        S: Send + Sync + 'static,
+        M: 'static,
+    {
+        self.completers.insert(argument.into(), Erased::new(Complete::new(handler)));
+        self
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Prompt<S> {
+    /// With its state given: it fits a server of any state.
+    #[must_use]
+    pub fn with_state<S2: 'static>(&self, state: &S) -> Prompt<S2> {
+        let completers = self.completers.iter().map(|(name, run)| (name.clone(), run.bind(state))).collect();
+        Prompt { facts: self.facts.clone(), completers, run: self.run.bind(state) }
+    }
+}
+
+impl<S> Item for Prompt<S> {
+    const LIST: &'static str = "prompts";
+
+    fn key(&self) -> &str {
+        &self.facts.name
+    }
+
+    fn check(&self) -> Result<RawJson, ConfigError> {
+        let Facts { name, arguments, .. } = &self.facts;
+        if name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
+            return Err(ConfigError::new("prompt", format!("{name:?} is no name of 1 to 128 bytes")));
+        }
+        let known = |wanted: &String| arguments.iter().any(|argument| argument.name == *wanted);
+        if let Some(wanted) = self.completers.keys().find(|wanted| !known(wanted)) {
+            return Err(ConfigError::new("prompt", format!("`{name}` has no argument `{wanted}` to complete")));
+        }
+        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("prompt", error.to_string()))
+    }
+}
+
+/// The arguments that the fields of a type are.
+fn arguments_of(schema: Schema) -> Vec<PromptArgument> {
+    let schema = schema.to_value();
+    let required = |name: &String| schema["required"].as_array().is_some_and(|names| names.iter().any(|n| n == name));
+    let text = |field: &Value, member: &str| field[member].as_str().map(str::to_owned);
+    let Some(fields) = schema["properties"].as_object() else { return Vec::new() };
+    fields
+        .iter()
+        .map(|(name, field)| PromptArgument {
+            name: name.clone(),
+            title: text(field, "title"),
+            description: text(field, "description"),
+            required: required(name),
+        })
+        .collect()
+}
+
+/// Calls the handler and takes its messages.
+struct Get<H, M> {
+    handler: H,
+    arguments: PhantomData<fn() -> M>,
+}
+
+impl<S, H, M> Run<S, GetPromptResult> for Get<H, M>
+where
+    S: Send + Sync,
+    H: Handler<S, M>,
+    H::Output: IntoPromptResult + Send,
+{
+    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<GetPromptResult, ErrorObject>> {
+        Box::pin(async move {
+            let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
+            output.into_prompt_result().map_err(ToolError::into_error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+
+    use super::*;
+    use crate::server::schema;
+
+    #[derive(JsonSchema)]
+    #[allow(dead_code)]
+    struct Review {
+        /// The language.
+        language: String,
+        lines: Option<u32>,
+    }
+
+    #[test]
+    fn the_fields_of_a_type_are_the_arguments_of_a_prompt() {
+        assert_eq!(
+            arguments_of(schema::input::<Review>()),
+            [PromptArgument::new("language").description("The language.").required(true), PromptArgument::new("lines"),]
+        );
+    }
+
+    #[test]
+    fn a_completion_for_an_argument_that_is_not_there_is_found_at_registration() {
+        let prompt = Prompt::<()>::new("p", "P.", async || "text").complete("x", async || vec!["y"]);
+        assert!(prompt.check().unwrap_err().to_string().contains("`x`"));
+        assert!(prompt.argument(PromptArgument::new("x")).check().is_ok());
+    }
+}

@@ -1,0 +1,201 @@
+//! Decides what is said about a resource at a fixed URI, and ties it to its handler.
+
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::ConfigError;
+use crate::message::{ErrorObject, RawJson};
+use crate::server::catalog::Item;
+use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
+use crate::server::{Annotations, Icon, IntoResourceContents, ResourceContents, ToolError};
+
+/// The parts of a resource; none at all when it does not exist.
+pub(crate) type Parts = Vec<ResourceContents>;
+
+/// A resource at a fixed URI, with a handler that reads it.
+///
+/// ```
+/// use mcp_http::McpServer;
+/// use mcp_http::server::Resource;
+///
+/// async fn readme() -> &'static str {
+///     "# Read me"
+/// }
+///
+/// let resource = Resource::new("docs://readme", "readme", readme).mime_type("text/markdown");
+/// let server: McpServer = McpServer::new("docs", "1.0.0").with_resource(resource);
+/// ```
+#[derive(Debug)]
+pub struct Resource<S = ()> {
+    facts: Facts,
+    pub(crate) run: Erased<S, Parts>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    uri: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<Icon>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Map<String, Value>>,
+}
+
+impl<S> Resource<S> {
+    /// A resource. The URI needs a scheme; another text is refused where it is registered.
+    #[must_use]
+    pub fn new<H, M>(uri: impl Into<String>, name: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<S, M>,
+        H::Output: IntoResourceContents + Send,
+        S: Send + Sync + 'static,
+        M: 'static,
+    {
+        let facts = Facts {
+            uri: uri.into(),
+            name: name.into(),
+            title: None,
+            description: None,
+            mime_type: None,
+            size: None,
+            annotations: None,
+            icons: Vec::new(),
+            meta: None,
+        };
+        Self { facts, run: Erased::new(Read { handler, arguments: PhantomData }) }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.facts.title = Some(title.into());
+        self
+    }
+
+    /// What it is, for the model.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.facts.description = Some(description.into());
+        self
+    }
+
+    /// Its media type, also of the contents that name none.
+    #[must_use]
+    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.facts.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// Its size in bytes, before any encoding.
+    #[must_use]
+    pub fn size(mut self, size: u64) -> Self {
+        self.facts.size = Some(size);
+        self
+    }
+
+    /// Hints on how to use it.
+    #[must_use]
+    pub fn annotations(mut self, annotations: Annotations) -> Self {
+        self.facts.annotations = Some(annotations);
+        self
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.facts.icons.push(icon);
+        self
+    }
+
+    /// With a `_meta` member.
+    #[must_use]
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.facts.meta = Some(meta);
+        self
+    }
+
+    pub(crate) fn media_type(&self) -> Option<&str> {
+        self.facts.mime_type.as_deref()
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Resource<S> {
+    /// With its state given: it fits a server of any state.
+    #[must_use]
+    pub fn with_state<S2: 'static>(&self, state: &S) -> Resource<S2> {
+        Resource { facts: self.facts.clone(), run: self.run.bind(state) }
+    }
+}
+
+impl<S> Item for Resource<S> {
+    const LIST: &'static str = "resources";
+
+    fn key(&self) -> &str {
+        &self.facts.uri
+    }
+
+    fn check(&self) -> Result<RawJson, ConfigError> {
+        if !has_scheme(&self.facts.uri) {
+            return Err(ConfigError::new("resource", format!("{:?} is no URI with a scheme", self.facts.uri)));
+        }
+        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("resource", error.to_string()))
+    }
+}
+
+/// Whether a text begins as a URI does (RFC 3986, section 3.1) and has nothing in it that a URI
+/// never has.
+pub(super) fn has_scheme(uri: &str) -> bool {
+    let Some((scheme, _)) = uri.split_once(':') else { return false };
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && !uri.contains(|any: char| any.is_whitespace() || any.is_control())
+}
+
+/// Calls the handler and takes its contents.
+pub(super) struct Read<H, M> {
+    pub(super) handler: H,
+    pub(super) arguments: PhantomData<fn() -> M>,
+}
+
+impl<S, H, M> Run<S, Parts> for Read<H, M>
+where
+    S: Send + Sync,
+    H: Handler<S, M>,
+    H::Output: IntoResourceContents + Send,
+{
+    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Parts, ErrorObject>> {
+        Box::pin(async move {
+            let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
+            output.into_resource_contents().map_err(ToolError::into_error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_begins_with_a_scheme() {
+        for good in ["a:b", "test://x/y", "urn:isbn:1", "x+y-1.z:"] {
+            assert!(has_scheme(good), "{good}");
+        }
+        for bad in ["", "a", "/a:b", "1a:b", "a b:c", "a:b c", ":a"] {
+            assert!(!has_scheme(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Decides which URIs a template matches: `{id}` is one segment, `{+rest}` everything to the end.
+//!
+//! Of RFC 6570 exactly these two forms are taken. `{*rest}`, as axum's routes write it, is read as
+//! `{+rest}`, and clients are told the latter. Values arrive percent-decoded.
+
+use crate::error::ConfigError;
+
+/// A template, read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    /// As clients see it.
+    pub(crate) public: String,
+    /// As the matcher wants it.
+    pub(crate) route: String,
+    /// The names of its variables, in order.
+    pub(crate) variables: Vec<String>,
+}
+
+impl Pattern {
+    pub(crate) fn parse(template: &str) -> Result<Self, ConfigError> {
+        let wrong = |why: &str| ConfigError::new("resource_template", format!("{template:?}: {why}"));
+        if !super::fixed::has_scheme(template) {
+            return Err(wrong("not a URI template with a scheme"));
+        }
+        let mut pattern = Self { public: String::new(), route: String::new(), variables: Vec::new() };
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (inside, after) = after.split_once('}').ok_or_else(|| wrong("a `{` without its `}`"))?;
+            if before.contains('}') {
+                return Err(wrong("a `}` without its `{`"));
+            }
+            let (name, many) = match inside.strip_prefix(['+', '*']) {
+                Some(name) => (name, true),
+                None => (inside, false),
+            };
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return Err(wrong("only `{name}` and `{+name}` are known, with a name of letters, digits and `_`"));
+            }
+            if pattern.variables.iter().any(|known| known == name) {
+                return Err(wrong("a variable appears twice"));
+            }
+            let (public, route) = if many { ("+", "*") } else { ("", "") };
+            pattern.public.push_str(&format!("{before}{{{public}{name}}}"));
+            pattern.route.push_str(&format!("{before}{{{route}{name}}}"));
+            pattern.variables.push(name.to_owned());
+            rest = after;
+        }
+        if rest.contains('}') {
+            return Err(wrong("a `}` without its `{`"));
+        }
+        if pattern.variables.is_empty() {
+            return Err(wrong("without a variable it is a resource, not a template"));
+        }
+        pattern.public.push_str(rest);
+        pattern.route.push_str(rest);
+        Ok(pattern)
+    }
+}
+
+/// The value of a variable, percent-decoded; `None` when that gives no UTF-8.
+pub(crate) fn decoded(value: &str) -> Option<String> {
+    if !value.contains('%') {
+        return Some(value.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                bytes.push(hex(*high)? << 4 | hex(*low)?);
+                after
+            }
+            _ => {
+                bytes.push(*first);
+                after
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_told_in_the_words_of_the_rfc_and_matched_in_those_of_the_router() {
+        let pattern = Pattern::parse("file://{host}/{*path}").unwrap();
+        assert_eq!(pattern.public, "file://{host}/{+path}");
+        assert_eq!(pattern.route, "file://{host}/{*path}");
+        assert_eq!(pattern.variables, ["host", "path"]);
+        assert_eq!(Pattern::parse("file://{host}/{+path}").unwrap(), pattern);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for bad in ["a://b", "a://{", "a://}", "a://{x}}", "a://{}", "a://{?q}", "a://{x,y}", "a://{x}/{x}", "{x}"] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_are_decoded_once() {
+        let rows =
+            [("a", Some("a")), ("a%20b", Some("a b")), ("%2525", Some("%25")), ("%", Some("%")), ("%zz", Some("%zz"))];
+        for (value, wanted) in rows {
+            assert_eq!(decoded(value).as_deref(), wanted, "{value}");
+        }
+        assert_eq!(decoded("%C3%BC").as_deref(), Some("ü"));
+        assert_eq!(decoded("%ff"), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! Decides what is said about resources that share a URI template, and ties them to their handler.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::fixed::Read;
+use super::{Parts, Pattern};
+use crate::error::ConfigError;
+use crate::message::RawJson;
+use crate::server::catalog::Item;
+use crate::server::completion::{Complete, Completers, Completion, IntoCompletion};
+use crate::server::handler::{Erased, Handler};
+use crate::server::{Annotations, Icon, IntoResourceContents};
+
+/// Resources that share a template of their URI, with a handler that reads any of them.
+///
+/// `{id}` stands for one segment, `{+rest}` (or `{*rest}`, as in axum's routes) for everything to
+/// the end. The handler takes the variables, percent-decoded, as typed
+/// [`Args`](crate::server::Args); `None` says that there is no such resource.
+///
+/// A decoded value may hold anything, `/` and `..` included: check it before it becomes part of a
+/// path.
+///
+/// ```
+/// use axum::Json;
+/// use mcp_http::McpServer;
+/// use mcp_http::server::{Args, ResourceTemplate};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct User {
+///     id: u64,
+/// }
+///
+/// async fn profile(Args(user): Args<User>) -> Option<Json<u64>> {
+///     (user.id < 100).then_some(Json(user.id))
+/// }
+///
+/// async fn ids() -> Vec<String> {
+///     vec!["1".into(), "2".into()]
+/// }
+///
+/// let template = ResourceTemplate::new("users://{id}/profile", "profile", profile).complete("id", ids);
+/// let server: McpServer = McpServer::new("users", "1.0.0").with_resource_template(template);
+/// ```
+#[derive(Debug)]
+pub struct ResourceTemplate<S = ()> {
+    facts: Facts,
+    pattern: Result<Pattern, ConfigError>,
+    pub(crate) completers: Completers<S>,
+    pub(crate) run: Erased<S, Parts>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    uri_template: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<Icon>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Map<String, Value>>,
+}
+
+impl<S> ResourceTemplate<S> {
+    /// A template. One that cannot be read is refused where it is registered.
+    #[must_use]
+    pub fn new<H, M>(uri_template: impl Into<String>, name: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<S, M>,
+        H::Output: IntoResourceContents + Send,
+        S: Send + Sync + 'static,
+        M: 'static,
+    {
+        let written = uri_template.into();
+        let pattern = Pattern::parse(&written);
+        let facts = Facts {
+            uri_template: pattern.as_ref().map_or(written, |pattern| pattern.public.clone()),
+            name: name.into(),
+            title: None,
+            description: None,
+            mime_type: None,
+            annotations: None,
+            icons: Vec::new(),
+            meta: None,
+        };
+        let run = Erased::new(Read { handler, arguments: PhantomData });
+        Self { facts, pattern, completers: HashMap::new(), run }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.facts.title = Some(title.into());
+        self
+    }
+
+    /// What these resources are, for the model.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.facts.description = Some(description.into());
+        self
+    }
+
+    /// The media type, if all of them have the same.
+    #[must_use]
+    pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
+        self.facts.mime_type = Some(mime_type.into());
+        self
+    }
+
+    /// Hints on how to use them.
+    #[must_use]
+    pub fn annotations(mut self, annotations: Annotations) -> Self {
+        self.facts.annotations = Some(annotations);
+        self
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.facts.icons.push(icon);
+        self
+    }
+
+    /// With a `_meta` member.
+    #[must_use]
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.facts.meta = Some(meta);
+        self
+    }
+
+    /// A handler that proposes values for a variable, see
+    /// [`CompletionRequest`](crate::server::CompletionRequest). A name the template does not have
+    /// is refused where it is registered.
+    #[must_use]
+    pub fn complete<H, M>(mut self, variable: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<S, M>,
+        H::Output: IntoCompletion + Send,
+        S: Send + Sync + 'static,
+        M: 'static,
+    {
+        let run: Erased<S, Completion> = Erased::new(Complete::new(handler));
+        self.completers.insert(variable.into(), run);
+        self
+    }
+
+    pub(crate) fn media_type(&self) -> Option<&str> {
+        self.facts.mime_type.as_deref()
+    }
+
+    pub(crate) fn route(&self) -> Result<&str, ConfigError> {
+        self.pattern.as_ref().map(|pattern| pattern.route.as_str()).map_err(Clone::clone)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> ResourceTemplate<S> {
+    /// With its state given: it fits a server of any state.
+    #[must_use]
+    pub fn with_state<S2: 'static>(&self, state: &S) -> ResourceTemplate<S2> {
+        let completers = self.completers.iter().map(|(name, run)| (name.clone(), run.bind(state))).collect();
+        ResourceTemplate {
+            facts: self.facts.clone(),
+            pattern: self.pattern.clone(),
+            completers,
+            run: self.run.bind(state),
+        }
+    }
+}
+
+impl<S> Item for ResourceTemplate<S> {
+    const LIST: &'static str = "resourceTemplates";
+
+    fn key(&self) -> &str {
+        &self.facts.uri_template
+    }
+
+    fn check(&self) -> Result<RawJson, ConfigError> {
+        let pattern = self.pattern.as_ref().map_err(Clone::clone)?;
+        if let Some(name) = self.completers.keys().find(|name| !pattern.variables.contains(name)) {
+            let why = format!("`{}` has no variable `{name}` to complete", self.facts.uri_template);
+            return Err(ConfigError::new("resource_template", why));
+        }
+        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("resource_template", error.to_string()))
+    }
+}

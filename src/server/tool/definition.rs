@@ -1,0 +1,285 @@
+//! Decides what is said about a tool, and ties it to its handler.
+
+use std::marker::PhantomData;
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{CallToolResult, IntoToolResult};
+use crate::error::ConfigError;
+use crate::message::{ErrorObject, RawJson};
+use crate::server::catalog::Item;
+use crate::server::handler::{CallParts, Erased, Handler, Run};
+use crate::server::{Icon, schema};
+
+/// A tool: a name, a description for the model, and a handler.
+///
+/// [`McpServer::tool`](crate::McpServer::tool) makes one of the three; this type is for tools that
+/// say more of themselves.
+///
+/// ```
+/// use mcp_http::McpServer;
+/// use mcp_http::server::{Tool, ToolAnnotations};
+///
+/// async fn now() -> String {
+///     "12:00".into()
+/// }
+///
+/// let tool = Tool::new("now", "Tells the time.", now)
+///     .title("Current time")
+///     .annotations(ToolAnnotations::new().read_only(true));
+/// let server: McpServer = McpServer::new("clock", "1.0.0").with_tool(tool);
+/// ```
+#[derive(Debug)]
+pub struct Tool<S = ()> {
+    facts: Facts,
+    problem: Option<ConfigError>,
+    pub(crate) run: Erased<S, RawJson>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Facts {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<String>,
+    description: String,
+    input_schema: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<ToolAnnotations>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    icons: Vec<Icon>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Map<String, Value>>,
+}
+
+/// Hints for the client on what a tool does. Clients must not trust them, and neither must you
+/// trust that a client heeds them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolAnnotations {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_only_hint: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destructive_hint: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotent_hint: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_world_hint: Option<bool>,
+}
+
+impl ToolAnnotations {
+    /// No hints yet: the protocol then supposes a destructive tool in an open world.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// It changes nothing.
+    #[must_use]
+    pub fn read_only(mut self, yes: bool) -> Self {
+        self.read_only_hint = Some(yes);
+        self
+    }
+
+    /// It may destroy something, rather than only add.
+    #[must_use]
+    pub fn destructive(mut self, yes: bool) -> Self {
+        self.destructive_hint = Some(yes);
+        self
+    }
+
+    /// Calling it twice is calling it once.
+    #[must_use]
+    pub fn idempotent(mut self, yes: bool) -> Self {
+        self.idempotent_hint = Some(yes);
+        self
+    }
+
+    /// It reaches beyond what the server knows, as a web search does.
+    #[must_use]
+    pub fn open_world(mut self, yes: bool) -> Self {
+        self.open_world_hint = Some(yes);
+        self
+    }
+}
+
+impl<S> Tool<S> {
+    /// A tool. Its input schema is that of the handler's [`Args`](crate::server::Args), its output
+    /// schema that of the handler's [`axum::Json`].
+    ///
+    /// A name has 1 to 128 characters of `A-Z a-z 0-9 _ . -`; another one is refused where the tool
+    /// is registered.
+    #[must_use]
+    pub fn new<H, M>(name: impl Into<String>, description: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<S, M>,
+        H::Output: IntoToolResult + Send,
+        S: Send + Sync + 'static,
+        M: 'static,
+    {
+        let name = name.into();
+        let mut problem = (!is_tool_name(&name)).then(|| {
+            ConfigError::new("tool", format!("the name {name:?} has not 1 to 128 characters of A-Z a-z 0-9 _ . -"))
+        });
+        let input_schema = schema::of_tool(H::arguments()).unwrap_or_else(|why| {
+            problem = Some(ConfigError::new("tool", format!("`{name}`: {why}")));
+            Value::Null
+        });
+        let facts = Facts {
+            name,
+            title: None,
+            description: description.into(),
+            input_schema,
+            output_schema: H::Output::output_schema(),
+            annotations: None,
+            icons: Vec::new(),
+            meta: None,
+        };
+        Self { facts, problem, run: Erased::new(Call { handler, arguments: PhantomData }) }
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.facts.title = Some(title.into());
+        self
+    }
+
+    /// Hints on what it does.
+    #[must_use]
+    pub fn annotations(mut self, annotations: ToolAnnotations) -> Self {
+        self.facts.annotations = Some(annotations);
+        self
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn icon(mut self, icon: Icon) -> Self {
+        self.facts.icons.push(icon);
+        self
+    }
+
+    /// Another input schema than the one of the arguments' type. It describes, it does not check:
+    /// what reaches the handler is what fits its type.
+    ///
+    /// A schema that is no object's is refused where the tool is registered.
+    #[must_use]
+    pub fn input_schema(mut self, schema: Value) -> Self {
+        self.facts.input_schema = self.checked(schema);
+        self
+    }
+
+    /// Another output schema than the one of the result's type. The results must fit it.
+    ///
+    /// A schema that is no object's is refused where the tool is registered.
+    #[must_use]
+    pub fn output_schema(mut self, schema: Value) -> Self {
+        self.facts.output_schema = Some(self.checked(schema));
+        self
+    }
+
+    /// With a `_meta` member.
+    #[must_use]
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.facts.meta = Some(meta);
+        self
+    }
+
+    fn checked(&mut self, schema: Value) -> Value {
+        if schema.get("type").is_none_or(|kind| kind != "object") {
+            let why = format!("`{}`: a schema of a tool must have \"type\": \"object\"", self.facts.name);
+            self.problem = Some(ConfigError::new("tool", why));
+        }
+        schema
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Tool<S> {
+    /// With its state given: it fits a server of any state.
+    #[must_use]
+    pub fn with_state<S2: 'static>(&self, state: &S) -> Tool<S2> {
+        Tool { facts: self.facts.clone(), problem: self.problem.clone(), run: self.run.bind(state) }
+    }
+}
+
+impl<S> Item for Tool<S> {
+    const LIST: &'static str = "tools";
+
+    fn key(&self) -> &str {
+        &self.facts.name
+    }
+
+    fn check(&self) -> Result<RawJson, ConfigError> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
+        }
+        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("tool", error.to_string()))
+    }
+}
+
+fn is_tool_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+/// Calls the handler and writes its result.
+struct Call<H, M> {
+    handler: H,
+    arguments: PhantomData<fn() -> M>,
+}
+
+impl<S, H, M> Run<S, RawJson> for Call<H, M>
+where
+    S: Send + Sync,
+    H: Handler<S, M>,
+    H::Output: IntoToolResult + Send,
+{
+    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<RawJson, ErrorObject>> {
+        let version = call.context().protocol_version();
+        Box::pin(async move {
+            match self.handler.handle(call, state).await {
+                Ok(output) => output.into_raw_result(version),
+                Err(refusal) => {
+                    let text = refusal
+                        .into_text()
+                        .unwrap_or("The tool cannot be called. The reason is in the server's log.".into());
+                    CallToolResult::error(text).into_raw_result(version)
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_made_of_what_every_client_can_pass_on() {
+        let longest = "a".repeat(128);
+        for good in ["a", "Add_2.x-y", longest.as_str()] {
+            assert!(is_tool_name(good), "{good}");
+        }
+        let too_long = "a".repeat(129);
+        for bad in ["", "a b", "a/b", "ä", too_long.as_str()] {
+            assert!(!is_tool_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_is_no_objects_is_found_at_registration() {
+        let tool = Tool::<()>::new("a", "A.", async || "a").input_schema(serde_json::json!({"type": "string"}));
+        assert_eq!(tool.check().unwrap_err().setting(), "tool");
+        let facts: Value = Tool::<()>::new("a", "A.", async || "a").check().unwrap().read().unwrap();
+        assert_eq!(
+            facts,
+            serde_json::json!({
+                "name": "a", "description": "A.", "inputSchema": {"type": "object", "additionalProperties": false}
+            })
+        );
+    }
+}

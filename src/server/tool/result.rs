@@ -1,0 +1,330 @@
+//! Decides how a tool's result is written: content, structured content, errors.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::IntoToolError;
+use crate::message::{ErrorObject, ProtocolVersion, RawJson};
+use crate::server::{Content, schema};
+
+/// A tool's result in full: content for the model, structured content for programs, whether it is
+/// an error.
+///
+/// Most tools return something simpler, see [`IntoToolResult`].
+///
+/// ```
+/// use mcp_http::server::{CallToolResult, Content};
+///
+/// async fn both() -> CallToolResult {
+///     CallToolResult::new([Content::text("12 °C")]).structured(serde_json::json!({"celsius": 12}))
+/// }
+/// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("both", "Tells the temperature.", both);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallToolResult {
+    content: Vec<Content>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    structured_content: Option<Value>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_error: bool,
+    #[serde(default, rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<Map<String, Value>>,
+}
+
+impl CallToolResult {
+    /// A result of blocks of content.
+    #[must_use]
+    pub fn new(content: impl IntoIterator<Item = Content>) -> Self {
+        Self { content: content.into_iter().collect(), ..Self::default() }
+    }
+
+    /// A failure, with a text for the model.
+    #[must_use]
+    pub fn error(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { content: vec![Content::text(text)], is_error: true, ..Self::default() }
+    }
+
+    /// Adds a block of content.
+    #[must_use]
+    pub fn content(mut self, content: impl Into<Content>) -> Self {
+        self.content.push(content.into());
+        self
+    }
+
+    /// With structured content. The protocol wants an object; anything else is left out.
+    #[must_use]
+    pub fn structured(mut self, value: Value) -> Self {
+        self.structured_content = value.is_object().then_some(value);
+        self
+    }
+
+    /// Marked as a failure, or not.
+    #[must_use]
+    pub fn is_error(mut self, is_error: bool) -> Self {
+        self.is_error = is_error;
+        self
+    }
+
+    /// With a `_meta` member.
+    #[must_use]
+    pub fn meta(mut self, meta: Map<String, Value>) -> Self {
+        self.meta = Some(meta);
+        self
+    }
+}
+
+/// What a tool may return.
+///
+/// | result | becomes |
+/// |---|---|
+/// | `()` | no content |
+/// | `String`, `&'static str` | one text |
+/// | [`Content`], `Vec<Content>` | these blocks |
+/// | [`axum::Json<T>`](Json) | structured content with an output schema, and the same JSON as a text |
+/// | [`CallToolResult`] | itself |
+/// | `Result<T, E>` | `T`, or an error, see [`IntoToolError`] |
+///
+/// [`Json`] of something that is no object (a list, a number) becomes a text only: the protocol
+/// knows structured objects only.
+///
+/// ```compile_fail,E0277
+/// async fn count() -> u32 {
+///     7
+/// }
+/// let server: mcp_http::McpServer = mcp_http::McpServer::new("doc", "1").tool("count", "Counts.", count);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of an MCP tool",
+    label = "not a result of a tool",
+    note = "return `()`, `String`, `&'static str`, `Content`, `Vec<Content>`, `axum::Json<T>` with `T: Serialize + \
+            JsonSchema`, `CallToolResult`, or a `Result` of these with an error that is `ToolError`, `String`, \
+            `&'static str` or `ErrorObject`"
+)]
+pub trait IntoToolResult: Sized {
+    /// Makes the result.
+    ///
+    /// # Errors
+    ///
+    /// A JSON-RPC error instead of a result. A tool that failed is a result, marked as an error.
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject>;
+
+    /// Writes the result as JSON, as a client of this revision can read it. The provided way goes
+    /// through [`IntoToolResult::into_tool_result`]; types that can write themselves do.
+    ///
+    /// # Errors
+    ///
+    /// As [`IntoToolResult::into_tool_result`].
+    fn into_raw_result(self, version: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+        let mut result = self.into_tool_result()?;
+        for content in &mut result.content {
+            content.fit(version);
+        }
+        written(RawJson::from_value(&result))
+    }
+
+    /// The schema of the structured content, if every result has such.
+    #[must_use]
+    fn output_schema() -> Option<Value> {
+        None
+    }
+}
+
+impl IntoToolResult for CallToolResult {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(self)
+    }
+}
+
+impl IntoToolResult for () {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::default())
+    }
+}
+
+impl IntoToolResult for String {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::new([Content::text(self)]))
+    }
+
+    fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+        written(one_text(&self))
+    }
+}
+
+impl IntoToolResult for &'static str {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::new([Content::text(self)]))
+    }
+
+    fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+        written(one_text(self))
+    }
+}
+
+impl IntoToolResult for Content {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult::new([self]))
+    }
+}
+
+impl IntoToolResult for Vec<Content> {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        Ok(CallToolResult { content: self, ..CallToolResult::default() })
+    }
+}
+
+impl<T: Serialize + JsonSchema> IntoToolResult for Json<T> {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        let value = written(serde_json::to_value(&self.0))?;
+        Ok(CallToolResult::new([Content::text(value.to_string())]).structured(value))
+    }
+
+    fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+        written(structured(&self.0))
+    }
+
+    fn output_schema() -> Option<Value> {
+        schema::output::<T>()
+    }
+}
+
+impl<T: IntoToolResult, E: IntoToolError> IntoToolResult for Result<T, E> {
+    fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
+        match self {
+            Ok(result) => result.into_tool_result(),
+            Err(error) => error.into_tool_error().publish().map(CallToolResult::error),
+        }
+    }
+
+    fn into_raw_result(self, version: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+        match self {
+            Ok(result) => result.into_raw_result(version),
+            Err(error) => error.into_tool_error().publish().map(CallToolResult::error)?.into_raw_result(version),
+        }
+    }
+
+    fn output_schema() -> Option<Value> {
+        T::output_schema()
+    }
+}
+
+/// A value that does not serialise is the server's own fault.
+fn written<T>(result: Result<T, serde_json::Error>) -> Result<T, ErrorObject> {
+    result.map_err(|error| {
+        tracing::error!(%error, "the result of a tool cannot be written");
+        ErrorObject::internal()
+    })
+}
+
+const BEFORE_TEXT: &[u8] = br#"{"content":[{"type":"text","text":"#;
+
+fn one_text(text: &str) -> Result<RawJson, serde_json::Error> {
+    // Escapes are rare in the middle of prose; a few bytes to spare save the second allocation.
+    let mut out = Vec::with_capacity(BEFORE_TEXT.len() + text.len() + text.len() / 8 + 8);
+    out.extend_from_slice(BEFORE_TEXT);
+    serde_json::to_writer(&mut out, text)?;
+    out.extend_from_slice(b"}]}");
+    Ok(RawJson::trusted(out))
+}
+
+/// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}` in one buffer, with X
+/// serialised once. What is no object is a text only.
+fn structured<T: Serialize>(value: &T) -> Result<RawJson, serde_json::Error> {
+    const BEFORE: &[u8] = br#"{"structuredContent":"#;
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(BEFORE);
+    serde_json::to_writer(&mut out, value)?;
+    let end = out.len();
+    if out.get(BEFORE.len()) != Some(&b'{') {
+        return one_text(&String::from_utf8_lossy(&out[BEFORE.len()..]));
+    }
+    out.extend_from_slice(br#","content":[{"type":"text","text":""#);
+    escape_within(&mut out, BEFORE.len(), end);
+    out.extend_from_slice(b"\"}]}");
+    Ok(RawJson::trusted(out))
+}
+
+/// Appends a part of the buffer, which is JSON without blanks, as the inside of a JSON string.
+/// Such text holds no control characters, so only quotes and backslashes need escaping.
+fn escape_within(out: &mut Vec<u8>, start: usize, end: usize) {
+    out.reserve(end - start + (end - start) / 4);
+    let mut from = start;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', &out[from..end]) {
+        out.extend_from_within(from..from + at);
+        out.push(b'\\');
+        out.push(out[from + at]);
+        from += at + 1;
+    }
+    out.extend_from_within(from..end);
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::server::{ResourceLink, ToolError};
+
+    const NEWEST: ProtocolVersion = ProtocolVersion::NEWEST_SESSION;
+
+    fn raw(result: impl IntoToolResult) -> Value {
+        result.into_raw_result(NEWEST).unwrap().read().unwrap()
+    }
+
+    #[derive(Serialize, JsonSchema)]
+    struct Sum {
+        total: i64,
+        note: String,
+    }
+
+    #[test]
+    fn a_structured_result_holds_the_same_json_twice() {
+        let sum = || Json(Sum { total: 3, note: "a \"b\" \\ \n\u{1} ü".into() });
+        let result = raw(sum());
+        assert_eq!(result["structuredContent"], json!({"total": 3, "note": "a \"b\" \\ \n\u{1} ü"}));
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), result["structuredContent"]);
+        let slow = serde_json::to_value(sum().into_tool_result().unwrap()).unwrap();
+        assert_eq!(slow["structuredContent"], result["structuredContent"]);
+    }
+
+    #[test]
+    fn a_list_is_a_text_only_and_has_no_output_schema() {
+        assert_eq!(raw(Json(vec![1, 2])), json!({"content": [{"type": "text", "text": "[1,2]"}]}));
+        assert_eq!(Json::<Vec<u8>>::output_schema(), None);
+        assert_eq!(<Result<Json<Sum>, ToolError>>::output_schema().unwrap()["type"], "object");
+    }
+
+    #[test]
+    fn texts_are_written_alike_on_the_short_way_and_the_long_one() {
+        for text in ["", "plain", "quote \" and \u{7} bell", "ü"] {
+            let long = serde_json::to_value(text.into_tool_result().unwrap()).unwrap();
+            assert_eq!(raw(text), long);
+            assert_eq!(raw(text.to_owned()), long);
+        }
+    }
+
+    #[test]
+    fn an_error_text_is_an_error_result_and_an_error_object_is_none() {
+        assert_eq!(raw(Err::<(), _>("no")), json!({"content": [{"type": "text", "text": "no"}], "isError": true}));
+        let error = Err::<(), _>(ErrorObject::invalid_params("no")).into_raw_result(NEWEST).unwrap_err();
+        assert_eq!(error.code, ErrorObject::INVALID_PARAMS);
+    }
+
+    #[test]
+    fn an_old_client_gets_no_kind_of_content_it_does_not_know() {
+        let link = Content::link(ResourceLink::new("a:b", "b"));
+        let result: Value = link.into_raw_result(ProtocolVersion::V2025_03_26).unwrap().read().unwrap();
+        assert_eq!(result["content"][0]["type"], "text");
+    }
+}

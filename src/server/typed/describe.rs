@@ -1,0 +1,101 @@
+//! Decides what a server says of itself in `initialize`: its name and its capabilities.
+
+use serde::Serialize;
+
+use super::DEFAULT_PAGE_SIZE;
+use crate::message::ProtocolVersion;
+use crate::server::Icon;
+use crate::server::catalog::Store;
+
+/// What a server says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) info: Info,
+    pub(super) instructions: Option<String>,
+    pub(super) page_size: usize,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Info {
+    pub(super) name: String,
+    pub(super) version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) title: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) icons: Vec<Icon>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) website_url: Option<String>,
+}
+
+impl Facts {
+    pub(super) fn new(name: String, version: String) -> Self {
+        let info = Info { name, version, title: None, icons: Vec::new(), website_url: None };
+        Self { info, instructions: None, page_size: DEFAULT_PAGE_SIZE }
+    }
+
+    pub(super) fn initialize_result(&self, version: ProtocolVersion, capabilities: Capabilities) -> impl Serialize {
+        InitializeResult {
+            protocol_version: version,
+            capabilities,
+            server_info: &self.info,
+            instructions: self.instructions.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InitializeResult<'a> {
+    protocol_version: ProtocolVersion,
+    capabilities: Capabilities,
+    server_info: &'a Info,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<&'a str>,
+}
+
+/// What a server can do, as it follows from what it offers.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Capabilities {
+    logging: Empty,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completions: Option<Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompts: Option<Changing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<Changing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Changing>,
+}
+
+/// `{}`
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Empty {}
+
+/// A list that may change. Without a session there is no stream to tell it on, so nothing is
+/// promised then.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Changing {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_changed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscribe: Option<bool>,
+}
+
+impl Capabilities {
+    pub(super) fn of<S>(store: &Store<S>, has_session: bool) -> Self {
+        let tables = store.tables();
+        let promise = has_session.then_some(true);
+        let list = |offered: bool, subscribe: Option<bool>| {
+            (offered || store.is_open()).then_some(Changing { list_changed: promise, subscribe })
+        };
+        Self {
+            logging: Empty {},
+            completions: (tables.completes() || store.is_open()).then_some(Empty {}),
+            prompts: list(!tables.prompts.is_empty(), None),
+            resources: list(!tables.resources.is_empty() || !tables.templates.is_empty(), promise),
+            tools: list(!tables.tools.is_empty(), None),
+        }
+    }
+}

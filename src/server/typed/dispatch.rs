@@ -1,0 +1,289 @@
+//! Decides what the typed server answers to each method.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use http::request::Parts;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::McpServer;
+use super::describe::Capabilities;
+use crate::handle::McpHandle;
+use crate::message::{ErrorObject, InitializeParams, RawJson};
+use crate::server::catalog::{Found, Tables};
+use crate::server::completion::{Completers, Completion};
+use crate::server::content::ResourceContents;
+use crate::server::handler::{Arguments, CallParts, bounded};
+use crate::server::{Call, Context, LogLevel, Server};
+
+type Answer = Result<RawJson, ErrorObject>;
+
+impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
+    async fn initialize(&self, _: InitializeParams, context: Context, _: &S) -> Answer {
+        let capabilities = Capabilities::of(&self.store, context.session().is_some());
+        write(&self.facts.initialize_result(context.protocol_version(), capabilities))
+    }
+
+    async fn call(&self, call: Call, state: &S) -> Answer {
+        let Call { method, params, parts, context, .. } = call;
+        let params = Params(params);
+        match &*method {
+            "tools/call" => self.call_tool(&params, parts, context, state).await,
+            "tools/list" => self.list(&params, |tables, cursor, size| tables.tools.page(cursor, size)),
+            "resources/list" => self.list(&params, |tables, cursor, size| tables.resources.page(cursor, size)),
+            "resources/templates/list" => {
+                self.list(&params, |tables, cursor, size| tables.templates.page(cursor, size))
+            }
+            "resources/read" => self.read_resource(&params, parts, context, state).await,
+            "resources/subscribe" => self.subscribe(&params, &context, true).await,
+            "resources/unsubscribe" => self.subscribe(&params, &context, false).await,
+            "prompts/list" => self.list(&params, |tables, cursor, size| tables.prompts.page(cursor, size)),
+            "prompts/get" => self.get_prompt(&params, parts, context, state).await,
+            "completion/complete" => self.complete(&params, parts, context, state).await,
+            "logging/setLevel" => set_level(&params, &context),
+            "ping" => Ok(RawJson::empty_object()),
+            _ => Err(ErrorObject::method_not_found(&bounded(&method))),
+        }
+    }
+
+    fn mounted(&self, handle: &McpHandle) {
+        self.store.mounted(handle);
+    }
+}
+
+impl<S: Send + Sync + 'static> McpServer<S> {
+    fn list(&self, params: &Params, page: impl FnOnce(&Tables<S>, Option<&str>, usize) -> Answer) -> Answer {
+        #[derive(Default, Deserialize)]
+        struct List<'a> {
+            #[serde(borrow, default)]
+            cursor: Option<Cow<'a, str>>,
+        }
+        let List { cursor } = if params.0.is_some() { params.read()? } else { List::default() };
+        page(&self.store.tables(), cursor.as_deref(), self.facts.page_size)
+    }
+
+    async fn call_tool(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
+        #[derive(Deserialize)]
+        struct CallTool<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+            #[serde(borrow, default)]
+            arguments: Option<&'a RawValue>,
+        }
+        let asked: CallTool<'_> = params.read()?;
+        let Some(tool) = self.store.tool(&asked.name) else {
+            return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&asked.name))));
+        };
+        let arguments = match asked.arguments {
+            Some(raw) if !raw.get().starts_with('{') => {
+                return Err(ErrorObject::invalid_params("Invalid params: `arguments` is not an object"));
+            }
+            raw => Arguments::Json(raw.and_then(|raw| params.slice(raw))),
+        };
+        tool.run.run(CallParts { parts, context, arguments }, state).await
+    }
+
+    async fn read_resource(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
+        #[derive(Serialize)]
+        struct ReadResult {
+            contents: Vec<ResourceContents>,
+        }
+        let ByUri { uri } = params.read()?;
+        let found = self.store.tables().find(&uri);
+        let (mut contents, found) = match found {
+            None => return Err(unknown_resource(&uri)),
+            Some(Found::Fixed(resource)) => {
+                let call = CallParts { parts, context, arguments: Arguments::Json(None) };
+                (resource.run.run(call, state).await?, Found::Fixed(resource))
+            }
+            Some(Found::Matched(template, variables)) => {
+                let call = CallParts { parts, context, arguments: Arguments::Text(variables) };
+                (template.run.run(call, state).await?, Found::Matched(template, Vec::new()))
+            }
+        };
+        if contents.is_empty() {
+            return Err(unknown_resource(&uri));
+        }
+        let mime_type = match &found {
+            Found::Fixed(resource) => resource.media_type(),
+            Found::Matched(template, _) => template.media_type(),
+        };
+        for part in &mut contents {
+            part.complete(&uri, mime_type);
+        }
+        write(&ReadResult { contents })
+    }
+
+    async fn subscribe(&self, params: &Params, context: &Context, wanted: bool) -> Answer {
+        let ByUri { uri } = params.read()?;
+        let Some(session) = context.session() else {
+            return Err(ErrorObject::invalid_params("Subscriptions need a session, and the server runs without"));
+        };
+        // Only what exists can be subscribed to, so that a client cannot have us keep any text.
+        if wanted && self.store.tables().find(&uri).is_none() {
+            return Err(unknown_resource(&uri));
+        }
+        session.subscribe(&uri, wanted).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a subscription cannot be kept");
+            ErrorObject::internal()
+        })?;
+        Ok(RawJson::empty_object())
+    }
+
+    async fn get_prompt(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
+        #[derive(Deserialize)]
+        struct GetPrompt<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+            #[serde(borrow, default)]
+            arguments: Option<&'a RawValue>,
+        }
+        let asked: GetPrompt<'_> = params.read()?;
+        let prompt = self.store.tables().prompts.get(&asked.name).cloned();
+        let Some(prompt) = prompt else {
+            return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", bounded(&asked.name))));
+        };
+        let arguments = Arguments::Text(asked.arguments.map(texts).transpose()?.unwrap_or_default());
+        let version = context.protocol_version();
+        let mut result = prompt.run.run(CallParts { parts, context, arguments }, state).await?;
+        result.fit(version);
+        write(&result)
+    }
+
+    async fn complete(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
+        #[derive(Serialize)]
+        struct CompleteResult {
+            completion: Completion,
+        }
+        let asked: Complete<'_> = params.read()?;
+        let tables = self.store.tables();
+        let Some(completers) = completers(&tables, &asked.reference) else {
+            let (Reference::Prompt { name } | Reference::Resource { uri: name }) = &asked.reference;
+            return Err(ErrorObject::invalid_params(format!("Nothing to complete: {}", bounded(name))));
+        };
+        let Argument { name, value } = asked.argument;
+        let Some(run) = completers.get(&*name).cloned() else {
+            return write(&CompleteResult { completion: Completion::default() });
+        };
+        drop(tables);
+        let mut pairs: Vec<(String, String)> = asked.context.arguments.into_iter().collect();
+        pairs.retain(|(known, _)| *known != name);
+        pairs.push((name.into_owned(), value.into_owned()));
+        let call = CallParts { parts, context, arguments: Arguments::Partial(pairs) };
+        write(&CompleteResult { completion: run.run(call, state).await? })
+    }
+}
+
+fn set_level(params: &Params, context: &Context) -> Answer {
+    #[derive(Deserialize)]
+    struct SetLevel {
+        level: LogLevel,
+    }
+    let SetLevel { level } = params.read()?;
+    context.set_log_level(level);
+    Ok(RawJson::empty_object())
+}
+
+#[derive(Deserialize)]
+struct ByUri<'a> {
+    #[serde(borrow)]
+    uri: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Complete<'a> {
+    #[serde(borrow, rename = "ref")]
+    reference: Reference<'a>,
+    #[serde(borrow)]
+    argument: Argument<'a>,
+    #[serde(default)]
+    context: Known,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type")]
+enum Reference<'a> {
+    #[serde(rename = "ref/prompt")]
+    Prompt {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+    },
+    #[serde(rename = "ref/resource")]
+    Resource {
+        #[serde(borrow)]
+        uri: Cow<'a, str>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Argument<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+}
+
+#[derive(Default, Deserialize)]
+struct Known {
+    #[serde(default)]
+    arguments: HashMap<String, String>,
+}
+
+fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option<&'a Completers<S>> {
+    match reference {
+        Reference::Prompt { name } => tables.prompts.get(name).map(|prompt| &prompt.completers),
+        Reference::Resource { uri } => tables.templates.get(uri).map(|template| &template.completers),
+    }
+}
+
+/// The arguments of a prompt, which are texts by the protocol.
+fn texts(arguments: &RawValue) -> Result<Vec<(String, String)>, ErrorObject> {
+    let mut parser = serde_json::Deserializer::from_str(arguments.get());
+    let pairs: HashMap<String, String> = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+        let path = error.path();
+        match path.iter().next() {
+            None => ErrorObject::invalid_params("Invalid params: `arguments` is not an object"),
+            Some(_) => ErrorObject::invalid_params(format!(
+                "Invalid arguments: `{}` is not a string",
+                bounded(&path.to_string())
+            )),
+        }
+    })?;
+    Ok(pairs.into_iter().collect())
+}
+
+fn unknown_resource(uri: &str) -> ErrorObject {
+    /// Longer than any URI somebody means; what is longer is not repeated whole.
+    const MOST: usize = 2048;
+    let uri = if uri.len() > MOST { bounded(uri) } else { Cow::Borrowed(uri) };
+    ErrorObject::invalid_params("Unknown resource").with_data(&json!({ "uri": uri }))
+}
+
+fn write<T: Serialize>(result: &T) -> Answer {
+    RawJson::from_value(result).map_err(|error| {
+        tracing::error!(%error, "a result cannot be written");
+        ErrorObject::internal()
+    })
+}
+
+/// The parameters of a call; methods that need some refuse a call without.
+struct Params(Option<RawJson>);
+
+impl Params {
+    fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ErrorObject> {
+        let Some(raw) = &self.0 else { return Err(ErrorObject::invalid_params("Invalid params: they are missing")) };
+        raw.read_borrowed().map_err(|error| {
+            let text = error.to_string();
+            let end = text.rfind(" at line ").unwrap_or(text.len());
+            ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&text[..end])))
+        })
+    }
+
+    /// A part of the parameters, without a copy.
+    fn slice(&self, part: &RawValue) -> Option<RawJson> {
+        let whole = self.0.clone()?.into_bytes();
+        Some(RawJson::trusted(whole.slice_ref(part.get().as_bytes())))
+    }
+}

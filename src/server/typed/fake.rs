@@ -1,0 +1,182 @@
+//! A transport for tests: it keeps what a call sends and answers what a call asks.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::McpServer;
+use crate::error::StoreError;
+use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::message::{
+    ClientCapabilities, ErrorObject, Implementation, InitializeParams, ProtocolVersion, RawJson, RequestId,
+};
+use crate::server::channel::{Channel, SessionAccess};
+use crate::server::{Call, ClientError, Context, Extensions, Server};
+
+/// What a [`Fake`] saw and will answer.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) notices: Vec<(String, Value)>,
+    pub(super) questions: Vec<(&'static str, Value)>,
+    pub(super) answers: VecDeque<Value>,
+    pub(super) level: u8,
+}
+
+/// A client with a session, or without.
+#[derive(Debug, Clone)]
+pub(super) struct Fake {
+    pub(super) seen: Arc<Mutex<Seen>>,
+    version: ProtocolVersion,
+    session: Option<Arc<FakeSession>>,
+}
+
+#[derive(Debug)]
+struct FakeSession {
+    info: SessionInfo,
+    extensions: Extensions,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Fake {
+    pub(super) fn with_session(version: ProtocolVersion, capabilities: Value) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let info = SessionInfo {
+            id: SessionId::random(),
+            principal: None,
+            version,
+            client: Implementation::default(),
+            capabilities: serde_json::from_value(capabilities).unwrap(),
+            opened_at: SystemTime::UNIX_EPOCH,
+        };
+        let session = FakeSession { info, extensions: Extensions::default(), seen: Arc::clone(&seen) };
+        Self { seen, version, session: Some(Arc::new(session)) }
+    }
+
+    pub(super) fn new() -> Self {
+        Self::with_session(ProtocolVersion::NEWEST_SESSION, json!({}))
+    }
+
+    pub(super) fn stateless() -> Self {
+        Self { session: None, ..Self::new() }
+    }
+
+    pub(super) async fn initialize(&self, server: &McpServer) -> Value {
+        let context = Context::new(Arc::new(self.clone()), None);
+        Server::<()>::initialize(server, InitializeParams::default(), context, &()).await.unwrap().read().unwrap()
+    }
+
+    pub(super) async fn call(
+        &self,
+        server: &McpServer,
+        method: &'static str,
+        params: Value,
+    ) -> Result<Value, ErrorObject> {
+        let params = (!params.is_null()).then(|| RawJson::from_value(&params).unwrap());
+        let (parts, ()) = http::Request::builder().header("x-who", "me").body(()).unwrap().into_parts();
+        let call = Call {
+            method: method.into(),
+            id: RequestId::from(1),
+            context: Context::new(Arc::new(self.clone()), params.clone()),
+            params,
+            parts,
+        };
+        Server::<()>::call(server, call, &()).await.map(|result| result.read().unwrap())
+    }
+}
+
+impl Channel for Fake {
+    fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    fn client(&self) -> Option<&Implementation> {
+        Some(&self.session.as_ref()?.info.client)
+    }
+
+    fn capabilities(&self) -> Option<&ClientCapabilities> {
+        Some(&self.session.as_ref()?.info.capabilities)
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        None
+    }
+
+    fn session(&self) -> Option<Arc<dyn SessionAccess>> {
+        self.session.clone().map(|session| session as _)
+    }
+
+    fn log_level(&self) -> u8 {
+        self.seen.lock().unwrap().level
+    }
+
+    fn set_log_level(&self, level: u8) {
+        self.seen.lock().unwrap().level = level;
+    }
+
+    fn notify(&self, method: &str, params: &RawJson) -> bool {
+        self.seen.lock().unwrap().notices.push((method.to_owned(), params.read().unwrap()));
+        true
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        let mut seen = self.seen.lock().unwrap();
+        seen.questions.push((method, params.read().unwrap()));
+        match seen.answers.pop_front() {
+            Some(answer) => async move { Ok(RawJson::from_value(&answer).unwrap()) }.boxed(),
+            None => std::future::pending().boxed(),
+        }
+    }
+
+    fn close_stream(&self, _: Option<Duration>) -> bool {
+        false
+    }
+
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
+    }
+}
+
+impl SessionAccess for FakeSession {
+    fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn load_state(&self, _: &str) -> BoxFuture<'_, Result<(Option<RawJson>, u64), StoreError>> {
+        async { Ok((None, 0)) }.boxed()
+    }
+
+    fn store_state(&self, _: &str, _: RawJson, _: u64) -> BoxFuture<'_, Result<bool, StoreError>> {
+        async { Ok(true) }.boxed()
+    }
+
+    fn notify(&self, _: &str, _: &RawJson) {}
+
+    fn request(&self, _: &'static str, _: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        async { Err(ClientError::NoStream) }.boxed()
+    }
+
+    fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.seen.lock().unwrap().notices.push((format!("subscribe {wanted}"), uri.into()));
+        async { Ok(()) }.boxed()
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+}

@@ -1,0 +1,314 @@
+//! What the typed server answers, method by method, over a transport that only remembers.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::McpServer;
+use super::fake::Fake;
+use crate::message::{ErrorObject, ProtocolVersion};
+use crate::server::{
+    Args, Completion, CompletionRequest, Context, Elicited, Prompt, Resource, ResourceTemplate, Session, Tool,
+    ToolError,
+};
+
+#[derive(Deserialize, JsonSchema)]
+struct Add {
+    x: i64,
+    y: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Sum {
+    total: i64,
+}
+
+async fn add(Args(add): Args<Add>) -> Json<Sum> {
+    Json(Sum { total: add.x + add.y })
+}
+
+#[derive(Clone)]
+struct Greeting(&'static str);
+
+/// Extractors and our own arguments, mixed.
+async fn greet(cx: Context, State(greeting): State<Greeting>, headers: HeaderMap, session: Session) -> String {
+    let _ = (cx, session.version);
+    format!("{} {}", greeting.0, headers["x-who"].to_str().unwrap())
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct ById {
+    id: u32,
+}
+
+async fn user(Args(by): Args<ById>) -> Option<String> {
+    (by.id < 10).then(|| format!("user {}", by.id))
+}
+
+fn server() -> McpServer {
+    McpServer::<Greeting>::new("test", "1")
+        .tool("add", "Adds.", add)
+        .tool("greet", "Greets.", greet)
+        .with_resource(Resource::new("test://fixed", "fixed", async || "text").mime_type("text/plain"))
+        .resource_template("test://user/{id}", "user", user)
+        .with_prompt(
+            Prompt::new("ask", "Asks.", async |Args(by): Args<ById>| format!("Who is {}?", by.id))
+                .complete("id", async |typed: CompletionRequest| Completion::new([typed.value + "0"])),
+        )
+        .with_state(Greeting("Hello,"))
+}
+
+#[track_caller]
+fn refused(result: Result<Value, ErrorObject>) -> (i64, String) {
+    let error = result.unwrap_err();
+    (error.code, error.message.into_owned())
+}
+
+#[tokio::test]
+async fn a_tool_takes_its_arguments_and_answers_in_structure_and_text() {
+    let result = Fake::new().call(&server(), "tools/call", json!({"name": "add", "arguments": {"x": 1, "y": 2}})).await;
+    assert_eq!(
+        result.unwrap(),
+        json!({"structuredContent": {"total": 3}, "content": [{"type": "text", "text": "{\"total\":3}"}]})
+    );
+}
+
+#[tokio::test]
+async fn a_handler_takes_extractors_and_our_own_arguments_in_any_order() {
+    let result = Fake::new().call(&server(), "tools/call", json!({"name": "greet"})).await.unwrap();
+    assert_eq!(result["content"][0]["text"], "Hello, me");
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_fit_are_an_error_result_of_a_tool() {
+    let params = json!({"name": "add", "arguments": {"x": 1, "y": "2"}});
+    let result = Fake::new().call(&server(), "tools/call", params).await.unwrap();
+    assert_eq!(result["isError"], true);
+    assert_eq!(result["content"][0]["text"], "Invalid arguments: `y`: invalid type: string \"2\", expected i64");
+    let missing = Fake::new().call(&server(), "tools/call", json!({"name": "add"})).await.unwrap();
+    assert_eq!(missing["content"][0]["text"], "Invalid arguments: missing field `x`");
+}
+
+#[tokio::test]
+async fn a_session_argument_is_an_error_result_without_sessions() {
+    let result = Fake::stateless().call(&server(), "tools/call", json!({"name": "greet"})).await.unwrap();
+    assert_eq!(result["isError"], true);
+}
+
+#[tokio::test]
+async fn the_text_of_a_rejection_is_public_only_when_the_client_is_at_fault() {
+    struct Refuses<const STATUS: u16>;
+    impl<S: Sync, const STATUS: u16> axum::extract::FromRequestParts<S> for Refuses<STATUS> {
+        type Rejection = (StatusCode, &'static str);
+        async fn from_request_parts(_: &mut http::request::Parts, _: &S) -> Result<Self, Self::Rejection> {
+            Err((StatusCode::from_u16(STATUS).unwrap(), "the reason"))
+        }
+    }
+    let server: McpServer = McpServer::new("test", "1").tool("client", "Refuses.", async |_: Refuses<403>| ()).tool(
+        "server",
+        "Refuses.",
+        async |_: Refuses<500>| (),
+    );
+    let fake = Fake::new();
+    let text = async |name: &str| {
+        let result = fake.call(&server, "tools/call", json!({"name": name})).await.unwrap();
+        assert_eq!(result["isError"], true);
+        result["content"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(text("client").await, "the reason");
+    assert!(!text("server").await.contains("reason."), "{}", text("server").await);
+    assert!(!text("server").await.contains("the reason is"));
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_an_error_of_the_parameters_and_never_repeats_a_long_text() {
+    let (fake, server, long) = (Fake::new(), server(), "x".repeat(10_000));
+    for (method, params) in [
+        ("tools/call", json!({"name": long})),
+        ("prompts/get", json!({"name": long})),
+        ("resources/read", json!({"uri": format!("test://{long}")})),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": long}, "argument": {"name": "", "value": ""}}),
+        ),
+        ("tools/call", json!({"name": "add", "arguments": []})),
+        ("tools/call", json!({})),
+        ("tools/call", Value::Null),
+        ("tools/list", json!({"cursor": "x"})),
+        ("logging/setLevel", json!({"level": "loud"})),
+    ] {
+        let (code, message) = refused(fake.call(&server, method, params).await);
+        assert_eq!(code, ErrorObject::INVALID_PARAMS, "{method}: {message}");
+        assert!(message.len() < 400, "{method}");
+    }
+    let (code, message) = refused(fake.call(&server, "tools/call", json!({"name": "nope"})).await);
+    assert_eq!((code, &*message), (-32602, "Unknown tool: nope"));
+    let error = fake.call(&server, "resources/read", json!({"uri": "test://no"})).await.unwrap_err();
+    assert_eq!(error.data.unwrap().as_str(), r#"{"uri":"test://no"}"#);
+    assert_eq!(refused(fake.call(&server, "tools/nope", Value::Null).await).0, ErrorObject::METHOD_NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_resource_is_read_by_its_uri_or_by_a_template() {
+    let (fake, server) = (Fake::new(), server());
+    let read = async |uri: &str| fake.call(&server, "resources/read", json!({"uri": uri})).await;
+    assert_eq!(
+        read("test://fixed").await.unwrap(),
+        json!({"contents": [{"uri": "test://fixed", "mimeType": "text/plain", "text": "text"}]})
+    );
+    assert_eq!(
+        read("test://user/%37").await.unwrap(),
+        json!({"contents": [{"uri": "test://user/%37", "text": "user 7"}]})
+    );
+    assert_eq!(refused(read("test://user/70").await), (-32602, "Unknown resource".into()));
+    let (code, message) = refused(read("test://user/x").await);
+    assert_eq!((code, &*message), (-32602, "Invalid arguments: `id`: \"x\" is not a valid u32"));
+}
+
+#[tokio::test]
+async fn a_prompt_parses_texts_and_names_what_does_not_fit() {
+    let (fake, server) = (Fake::new(), server());
+    let get = async |arguments: Value| {
+        fake.call(&server, "prompts/get", json!({"name": "ask", "arguments": arguments})).await
+    };
+    assert_eq!(
+        get(json!({"id": "3"})).await.unwrap(),
+        json!({"messages": [{"role": "user", "content": {"type": "text", "text": "Who is 3?"}}]})
+    );
+    assert!(refused(get(json!({})).await).1.contains("`id`"));
+    assert_eq!(refused(get(json!({"id": 3})).await), (-32602, "Invalid arguments: `id` is not a string".into()));
+}
+
+#[tokio::test]
+async fn an_argument_is_completed_by_its_handler_or_by_nobody() {
+    let (fake, server) = (Fake::new(), server());
+    let complete = async |name: &str| {
+        let params = json!({"ref": {"type": "ref/prompt", "name": "ask"}, "argument": {"name": name, "value": "1"}});
+        fake.call(&server, "completion/complete", params).await.unwrap()
+    };
+    assert_eq!(complete("id").await, json!({"completion": {"values": ["10"], "total": 1, "hasMore": false}}));
+    assert_eq!(complete("other").await, json!({"completion": {"values": [], "hasMore": false}}));
+}
+
+#[tokio::test]
+async fn ping_and_set_level_answer_exactly_an_empty_object() {
+    let (fake, server) = (Fake::new(), server());
+    assert_eq!(fake.call(&server, "ping", Value::Null).await.unwrap(), json!({}));
+    assert_eq!(fake.call(&server, "logging/setLevel", json!({"level": "error"})).await.unwrap(), json!({}));
+    assert_eq!(fake.seen.lock().unwrap().level, 4);
+}
+
+#[tokio::test]
+async fn subscriptions_are_kept_by_the_session_for_what_exists() {
+    let (fake, server) = (Fake::new(), server());
+    let to = |uri: &str| json!({ "uri": uri });
+    assert_eq!(fake.call(&server, "resources/subscribe", to("test://user/1")).await.unwrap(), json!({}));
+    assert_eq!(fake.call(&server, "resources/unsubscribe", to("test://gone")).await.unwrap(), json!({}));
+    assert!(fake.call(&server, "resources/subscribe", to("test://no")).await.is_err());
+    assert!(Fake::stateless().call(&server, "resources/subscribe", to("test://fixed")).await.is_err());
+    assert_eq!(
+        fake.seen.lock().unwrap().notices,
+        [("subscribe true".to_owned(), json!("test://user/1")), ("subscribe false".to_owned(), json!("test://gone"))]
+    );
+}
+
+#[tokio::test]
+async fn capabilities_follow_from_what_is_offered_and_promise_nothing_without_a_session() {
+    let empty: McpServer = McpServer::new("empty", "1");
+    assert_eq!(Fake::new().initialize(&empty).await["capabilities"], json!({"logging": {}}));
+    let _catalog = empty.catalog();
+    let list = json!({"listChanged": true});
+    let all = json!({
+        "logging": {}, "completions": {}, "prompts": list, "tools": list,
+        "resources": {"listChanged": true, "subscribe": true}
+    });
+    assert_eq!(Fake::new().initialize(&empty).await["capabilities"], all);
+    assert_eq!(Fake::new().initialize(&server()).await["capabilities"], all);
+    assert_eq!(
+        Fake::stateless().initialize(&server()).await["capabilities"],
+        json!({"logging": {}, "completions": {}, "prompts": {}, "resources": {}, "tools": {}})
+    );
+    let result = Fake::new().initialize(&server().title("Test").instructions("Be kind.")).await;
+    assert_eq!(result["serverInfo"], json!({"name": "test", "version": "1", "title": "Test"}));
+    assert_eq!((&result["protocolVersion"], &result["instructions"]), (&json!("2025-11-25"), &json!("Be kind.")));
+}
+
+#[tokio::test]
+async fn a_catalog_taken_before_the_state_was_given_changes_the_server_that_has_it() {
+    let before = McpServer::<Greeting>::new("test", "1");
+    let catalog = before.catalog();
+    let server: McpServer = before.with_state(Greeting("Later,"));
+    catalog.insert_tool(Tool::new("greet", "Greets.", greet)).unwrap();
+    let fake = Fake::new();
+    let result = fake.call(&server, "tools/call", json!({"name": "greet"})).await.unwrap();
+    assert_eq!(result["content"][0]["text"], "Later, me");
+    assert!(catalog.remove_tool("greet") && !catalog.remove_tool("greet"));
+    assert_eq!(fake.call(&server, "tools/list", Value::Null).await.unwrap(), json!({"tools": []}));
+}
+
+#[tokio::test]
+async fn a_template_in_conflict_is_refused_and_one_taken_out_makes_room() {
+    let server: McpServer = McpServer::new("test", "1").resource_template("a://{x}", "x", async || "x");
+    let catalog = server.catalog();
+    let other = || ResourceTemplate::<()>::new("a://{*y}/z", "y", async || "y");
+    let same = || ResourceTemplate::<()>::new("a://{y}", "y", async || "y");
+    assert!(catalog.insert_resource_template(other()).is_err(), "everything to the end is last");
+    assert_eq!(catalog.insert_resource_template(same()).unwrap_err().setting(), "resource_template");
+    assert!(catalog.remove_resource_template("a://{x}"));
+    catalog.insert_resource_template(same()).unwrap();
+    let result = Fake::new().call(&server, "resources/read", json!({"uri": "a://1"})).await.unwrap();
+    assert_eq!(result["contents"][0]["text"], "y");
+}
+
+#[test]
+#[should_panic(expected = "\"add\" is registered twice")]
+fn the_same_name_twice_is_found_at_set_up() {
+    let _ = server().tool("add", "Adds again.", async || ());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
+    #[derive(Deserialize, JsonSchema)]
+    struct Name {
+        name: String,
+    }
+    async fn ask(cx: Context) -> Result<String, ToolError> {
+        let answer = cx.elicit::<Name>("Who?").timeout(Duration::from_secs(9)).await?;
+        Ok(match answer {
+            Elicited::Accept(Name { name }) => name,
+            Elicited::Decline | Elicited::Cancel => "nobody".to_owned(),
+        })
+    }
+    let server: McpServer = McpServer::new("test", "1").tool("ask", "Asks.", ask);
+    let told = async |fake: &Fake| {
+        let result = fake.call(&server, "tools/call", json!({"name": "ask"})).await.unwrap();
+        result["content"][0]["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(told(&Fake::new()).await, "the client does not support elicitation");
+    let fake = Fake::with_session(ProtocolVersion::V2025_11_25, json!({"elicitation": {}}));
+    let answers = [
+        json!({"action": "accept", "content": {"name": "Ada"}}),
+        json!({"action": "cancel"}),
+        json!({"action": "accept"}),
+    ];
+    fake.seen.lock().unwrap().answers.extend(answers);
+    assert_eq!(told(&fake).await, "Ada");
+    assert_eq!(
+        fake.seen.lock().unwrap().questions[0],
+        (
+            "elicitation/create",
+            json!({
+                "mode": "form", "message": "Who?",
+                "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+            })
+        )
+    );
+    assert_eq!(told(&fake).await, "nobody");
+    assert_eq!(told(&fake).await, "the client's answer does not fit the question");
+    assert_eq!(told(&fake).await, "the client did not answer within 9s");
+}
