@@ -1,7 +1,64 @@
-//! A server that offers everything: run it to try a client, or the protocol's conformance suite.
+//! A server that offers everything, with a switch for every setting: run it to try a client, to
+//! learn what a setting does, or under the protocol's conformance suite.
+//!
+//! `cargo run --example everything -- --help` explains the switches.
 
+mod auth;
+mod cli;
 mod fixtures;
 
-fn main() {
-    println!("{:?}", fixtures::server());
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use clap::Parser;
+use mcp_http::{McpListener, McpService};
+
+use crate::cli::Cli;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
+
+    let mcp = McpService::new(fixtures::server())
+        .sessions(cli.sessions())?
+        .streams(cli.streams())?
+        .limits(cli.limits())?
+        .security(cli.security()?)?;
+    let handle = mcp.handle();
+    let mut app = Router::new().merge(mcp.into_router_at("/mcp"));
+    if !cli.token.is_empty() {
+        app = app.layer(from_fn_with_state(Arc::from(cli.token.clone()), auth::check));
+    }
+
+    let listener = McpListener::bind((cli.bind, cli.port)).await?;
+    // Whoever starts this server waits for the line.
+    writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
+    let drain_within = cli.drain();
+    let stop = async move {
+        stop_signal().await;
+        let report = handle.drain(drain_within).await;
+        tracing::info!(?report, "drained");
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    Ok(())
+}
+
+/// Ctrl-C, or what a process manager sends.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }

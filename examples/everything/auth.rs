@@ -1,0 +1,47 @@
+//! Decides who asks: bearer tokens given on the command line, each the secret of one principal.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use mcp_http::Principal;
+
+/// A principal's name and the secret that proves it.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) name: String,
+    pub(crate) secret: String,
+}
+
+impl std::str::FromStr for Token {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, secret)) if !name.is_empty() && !secret.is_empty() => {
+                Ok(Self { name: name.to_owned(), secret: secret.to_owned() })
+            }
+            _ => Err("expected NAME=SECRET"),
+        }
+    }
+}
+
+/// Lets a request with a known token in, as its principal; answers the others 401.
+pub(crate) async fn check(State(tokens): State<Arc<[Token]>>, mut request: Request, next: Next) -> Response {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let Some(token) = tokens.iter().find(|token| same(&token.secret, given)) else {
+        return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
+    };
+    request.extensions_mut().insert(Principal::new(&token.name));
+    next.run(request).await
+}
+
+/// Compares in a time that does not tell how much of a guess was right.
+fn same(secret: &str, guess: &str) -> bool {
+    let differences = secret.bytes().zip(guess.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    secret.len() == guess.len() && differences == 0
+}

@@ -1,0 +1,178 @@
+//! Decides what can be set from the command line.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use mcp_http::error::ConfigError;
+use mcp_http::{Limits, ResponseMode, Security, Sessions, Streams};
+
+use crate::auth::Token;
+
+/// An MCP server with every feature of the protocol, for trying clients and settings.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// The port to listen on; 0 takes any free one, and the first line of output says which.
+    #[arg(long, default_value_t = 3000)]
+    pub(crate) port: u16,
+
+    /// The address to listen on. Beyond loopback, --allowed-host must name the host clients use.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+
+    /// The form of answers: JSON unless a call streams (auto), always a stream (sse), or always
+    /// JSON (json).
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    response_mode: Mode,
+
+    /// Milliseconds of silence after which an answer becomes a stream, in auto mode.
+    #[arg(long, default_value_t = 500)]
+    silence: u64,
+
+    /// Seconds between comments on a quiet stream; 0: none.
+    #[arg(long, default_value_t = 15.0)]
+    keep_alive: f64,
+
+    /// Milliseconds after which clients should reconnect, sent with streams; 0: not sent.
+    #[arg(long, default_value_t = 1000)]
+    retry_interval: u64,
+
+    /// Events have no ids, and a broken stream cannot be resumed.
+    #[arg(long)]
+    not_resumable: bool,
+
+    /// A second standalone stream (409) and an id in flight (400) are refused.
+    #[arg(long)]
+    exclusive: bool,
+
+    /// Seconds a call waits for a reader that is behind, before it is cut off.
+    #[arg(long, default_value_t = 10.0)]
+    slow_reader: f64,
+
+    /// Notifications kept in a stream for a client that is away.
+    #[arg(long, default_value_t = Streams::DEFAULT_KEPT.0)]
+    kept_events: usize,
+
+    /// Bytes of notifications kept in a stream for a client that is away.
+    #[arg(long, default_value_t = Streams::DEFAULT_KEPT.1)]
+    kept_bytes: usize,
+
+    /// No sessions: each request stands for itself.
+    #[arg(long)]
+    stateless: bool,
+
+    /// Seconds after which a session nobody uses ends; 0: never.
+    #[arg(long, default_value_t = 1800.0)]
+    idle_timeout: f64,
+
+    /// Seconds after which a session ends, used or not; 0: never.
+    #[arg(long, default_value_t = 0.0)]
+    lifetime: f64,
+
+    /// The most sessions at one time.
+    #[arg(long, default_value_t = Sessions::DEFAULT_MAX)]
+    max_sessions: usize,
+
+    /// The most sessions of one principal at one time.
+    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PRINCIPAL)]
+    max_sessions_per_principal: usize,
+
+    /// The largest body in bytes.
+    #[arg(long, default_value_t = Limits::DEFAULT_BODY)]
+    max_body: usize,
+
+    /// Seconds a whole body may take.
+    #[arg(long, default_value_t = 30.0)]
+    body_timeout: f64,
+
+    /// The most calls in flight in one session.
+    #[arg(long, default_value_t = Limits::DEFAULT_CALLS)]
+    max_calls: usize,
+
+    /// A host clients may use, besides loopback names; repeatable.
+    #[arg(long, value_name = "HOST")]
+    allowed_host: Vec<String>,
+
+    /// A web origin that may use the server, besides those on loopback; repeatable.
+    #[arg(long, value_name = "ORIGIN")]
+    allowed_origin: Vec<String>,
+
+    /// A network of proxies whose X-Forwarded-Host and Forwarded are believed; repeatable.
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
+
+    /// Asks for a bearer token: SECRET makes the client the principal NAME; repeatable.
+    #[arg(long, value_name = "NAME=SECRET")]
+    pub(crate) token: Vec<Token>,
+
+    /// Seconds calls may take to finish when the server is stopped.
+    #[arg(long, default_value_t = 10.0)]
+    drain: f64,
+
+    /// How much is logged to stderr: error, warn, info, debug, trace.
+    #[arg(long, default_value = "info")]
+    pub(crate) log: tracing::Level,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    Auto,
+    Sse,
+    Json,
+}
+
+impl Cli {
+    pub(crate) fn sessions(&self) -> Sessions {
+        Sessions::new()
+            .stateless(self.stateless)
+            .idle_timeout(seconds(self.idle_timeout))
+            .lifetime(seconds(self.lifetime))
+            .max(self.max_sessions)
+            .max_per_principal(self.max_sessions_per_principal.min(self.max_sessions))
+    }
+
+    pub(crate) fn streams(&self) -> Streams {
+        let retry = Duration::from_millis(self.retry_interval);
+        Streams::new()
+            .response_mode(match self.response_mode {
+                Mode::Auto => ResponseMode::Auto,
+                Mode::Sse => ResponseMode::Sse,
+                Mode::Json => ResponseMode::Json,
+            })
+            .silence(Duration::from_millis(self.silence))
+            .keep_alive(seconds(self.keep_alive))
+            .retry_interval(Some(retry).filter(|retry| !retry.is_zero()))
+            .resumable(!self.not_resumable)
+            .exclusive(self.exclusive)
+            .slow_reader(seconds(self.slow_reader).unwrap_or_default())
+            .kept(self.kept_events, self.kept_bytes)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::new()
+            .body(self.max_body)
+            .body_timeout(seconds(self.body_timeout).unwrap_or_default())
+            .calls(self.max_calls)
+    }
+
+    pub(crate) fn security(&self) -> Result<Security, ConfigError> {
+        let mut security = Security::new();
+        if !self.allowed_host.is_empty() {
+            security = security.allowed_hosts(&self.allowed_host)?;
+        }
+        if !self.allowed_origin.is_empty() {
+            security = security.allowed_origins(&self.allowed_origin)?;
+        }
+        security.allow_loopback(true).trusted_proxies(&self.trusted_proxy)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        seconds(self.drain).unwrap_or_default()
+    }
+}
+
+/// Zero, and what is no duration, is none.
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
+}
