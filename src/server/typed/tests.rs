@@ -312,3 +312,38 @@ async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
     assert_eq!(told(&fake).await, "the client's answer does not fit the question");
     assert_eq!(told(&fake).await, "the client did not answer within 9s");
 }
+
+#[tokio::test]
+async fn a_client_is_never_asked_in_words_its_revision_does_not_have() {
+    let list = json!({"type": "object", "properties": {"many": {"type": "array", "items": {"enum": ["a"]}}}});
+    let server: McpServer = McpServer::new("test", "1")
+        .tool("form", "Asks.", async |cx: Context| format!("{:?}", cx.elicit_schema::<Value>("?", json!({})).await))
+        .tool("list", "Asks.", move |cx: Context| {
+            let list = list.clone();
+            async move { format!("{:?}", cx.elicit_schema::<Value>("?", list).await) }
+        })
+        .tool("url", "Asks.", async |cx: Context| format!("{:?}", cx.elicit_url("?", "https://a", "1").await));
+    for (version, asked) in [
+        (ProtocolVersion::V2025_03_26, [false, false, false]),
+        (ProtocolVersion::V2025_06_18, [true, false, false]),
+        (ProtocolVersion::V2025_11_25, [true, true, true]),
+    ] {
+        for (name, asked) in ["form", "list", "url"].into_iter().zip(asked) {
+            let fake = Fake::with_session(version, json!({"elicitation": {"form": {}, "url": {}}}));
+            fake.seen.lock().unwrap().answers.push_back(json!({"action": "decline"}));
+            let result = fake.call(&server, "tools/call", json!({"name": name})).await.unwrap();
+            assert_eq!(result["content"][0]["text"] == "Ok(Decline)", asked, "{version} {name} {result}");
+            assert_eq!(fake.seen.lock().unwrap().questions.len(), usize::from(asked), "{version} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_server_and_what_hangs_on_it_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<McpServer>();
+    shared::<McpServer<Greeting>>();
+    shared::<crate::server::Catalog<Greeting>>();
+    shared::<Context>();
+    shared::<Session>();
+}
