@@ -85,6 +85,34 @@ async fn a_handler_takes_extractors_and_our_own_arguments_in_any_order() {
 }
 
 #[tokio::test]
+async fn a_handler_has_up_to_twelve_arguments() {
+    type H = HeaderMap;
+    #[allow(clippy::too_many_arguments)]
+    async fn many(
+        _: H,
+        _: H,
+        _: H,
+        Args(add): Args<Add>,
+        _: H,
+        _: H,
+        _: H,
+        _: H,
+        _: H,
+        _: H,
+        _: Context,
+        _: H,
+    ) -> String {
+        add.x.to_string()
+    }
+    let server: McpServer = McpServer::new("test", "1").tool("many", "Takes many.", many);
+    let params = json!({"name": "many", "arguments": {"x": 1, "y": 2}});
+    let result = Fake::new().call(&server, "tools/call", params).await.unwrap();
+    assert_eq!(result["content"][0]["text"], "1");
+    let list = Fake::new().call(&server, "tools/list", Value::Null).await.unwrap();
+    assert_eq!(list["tools"][0]["inputSchema"]["required"], json!(["x", "y"]));
+}
+
+#[tokio::test]
 async fn arguments_that_do_not_fit_are_an_error_result_of_a_tool() {
     let params = json!({"name": "add", "arguments": {"x": 1, "y": "2"}});
     let result = Fake::new().call(&server(), "tools/call", params).await.unwrap();
