@@ -5,6 +5,7 @@
 //! validators that know only older dialects refuse the name and read the schema well.
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
@@ -94,8 +95,7 @@ fn primitive(mut field: Map<String, Value>) -> Option<Map<String, Value>> {
         field.insert("oneOf".into(), titled(&choices)?);
     }
     match field.get("type")?.as_str()? {
-        "boolean" => {}
-        "integer" | "number" => drop(field.remove("format")),
+        "boolean" | "integer" | "number" => {}
         "string" => {
             let known = ["email", "uri", "date", "date-time"];
             if field.get("format").is_some_and(|format| !known.iter().any(|known| format == known)) {
@@ -155,7 +155,22 @@ fn titled(choices: &[Value]) -> Option<Value> {
 }
 
 fn settings() -> SchemaSettings {
-    SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None)
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(drop_number_format));
+    settings.with(|settings| settings.meta_schema = None)
+}
+
+/// Formats of numbers (`uint32`) are no part of JSON Schema: they tell a model nothing, and
+/// validators warn of those they do not know.
+fn drop_number_format(schema: &mut Schema) {
+    let numeric = |kind: &Value| kind == "integer" || kind == "number";
+    let is_number = match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(numeric),
+        Some(kind) => numeric(kind),
+        None => false,
+    };
+    if is_number {
+        schema.remove("format");
+    }
 }
 
 /// The name of a Rust type says nothing to a model; a title somebody wrote stays.
@@ -224,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_of_arguments_has_no_name_of_a_rust_type() {
+    fn the_schema_of_arguments_has_no_names_of_rust_types() {
         assert_eq!(
             of_tool(Some(input::<Add>())),
             Ok(json!({
                 "type": "object",
                 "properties": {
-                    "x": {"type": "integer", "format": "int64", "description": "The first."},
-                    "y": {"type": ["integer", "null"], "format": "int64"},
+                    "x": {"type": "integer", "description": "The first."},
+                    "y": {"type": ["integer", "null"]},
                 },
                 "required": ["x"],
             }))

@@ -11,7 +11,8 @@ use super::{CallParts, FromCall, Refusal};
 use crate::message::ErrorObject;
 
 /// An async function whose arguments can be taken from a call: up to twelve extractors, in any
-/// order. Closures that return a future are handlers too.
+/// order. Closures that return a future are handlers too; one that captures something clones it for
+/// each call: `move |..| { let db = db.clone(); async move { .. } }`.
 ///
 /// It is implemented for functions only; `M` names the kinds of the arguments and is always
 /// inferred.

@@ -65,9 +65,14 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// See [`ClientError`]; [`ClientError::Unreadable`] also when `T` is no flat form.
+    /// See [`ClientError`]; [`ClientError::Unreadable`] also when `T` is no flat form, and
+    /// [`ClientError::NotCapable`] for lists of choices before 2025-11-25.
+    ///
+    /// # Cancel safety
+    ///
+    /// The question may have been sent; a late answer to it is dropped.
     pub fn elicit<T: DeserializeOwned + JsonSchema>(&self, message: impl Into<String>) -> Elicit<T> {
-        let schema = schema::form::<T>().map_err(ClientErrorText);
+        let schema = schema::form::<T>().map_err(NoForm);
         Elicit::new(self.clone(), message.into(), schema)
     }
 
@@ -76,6 +81,10 @@ impl Context {
     /// # Errors
     ///
     /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The question may have been sent; a late answer to it is dropped.
     pub fn elicit_schema<T: DeserializeOwned>(&self, message: impl Into<String>, requested_schema: Value) -> Elicit<T> {
         Elicit::new(self.clone(), message.into(), Ok(requested_schema))
     }
@@ -89,6 +98,10 @@ impl Context {
     /// # Errors
     ///
     /// See [`ClientError`]; [`ClientError::NotCapable`] for every client before 2025-11-25.
+    ///
+    /// # Cancel safety
+    ///
+    /// The question may have been sent; a late answer to it is dropped.
     pub fn elicit_url(
         &self,
         message: impl Into<String>,
@@ -110,16 +123,16 @@ impl Context {
 pub struct Elicit<T> {
     context: Context,
     message: String,
-    schema: Result<Value, ClientErrorText>,
+    schema: Result<Value, NoForm>,
     within: Duration,
     answer: PhantomData<fn() -> T>,
 }
 
 /// Why a type is no form; an error of the program, told when the question is asked.
-struct ClientErrorText(String);
+struct NoForm(String);
 
 impl<T> Elicit<T> {
-    fn new(context: Context, message: String, schema: Result<Value, ClientErrorText>) -> Self {
+    fn new(context: Context, message: String, schema: Result<Value, NoForm>) -> Self {
         Self { context, message, schema, within: DEFAULT_PERSON_TIMEOUT, answer: PhantomData }
     }
 
@@ -137,11 +150,17 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let context = &self.context;
-            context.check_capability("elicitation", |client| client.elicits_forms())?;
-            let schema =
-                self.schema.map_err(|ClientErrorText(why)| ClientError::Unreadable(serde_json::Error::custom(why)))?;
-            // Older revisions know no modes.
-            let mode = (context.protocol_version() >= ProtocolVersion::V2025_11_25).then_some("form");
+            let version = context.protocol_version();
+            // The method is younger than the oldest revision, whatever a client of that declares.
+            let known = version >= ProtocolVersion::V2025_06_18;
+            context.check_capability("elicitation", |client| known && client.elicits_forms())?;
+            let schema = self.schema.map_err(|NoForm(why)| ClientError::Unreadable(serde_json::Error::custom(why)))?;
+            // Older revisions know neither modes nor lists of choices.
+            let newest = version >= ProtocolVersion::V2025_11_25;
+            if !newest && has_list(&schema) {
+                return Err(ClientError::NotCapable("forms with lists of choices"));
+            }
+            let mode = newest.then_some("form");
             let params = Form { mode, message: &self.message, requested_schema: &schema };
             let answer: Answer = context.ask("elicitation/create", &params, self.within).await?;
             answer.with_content(|content| serde_json::from_str(content.map_or("{}", RawValue::get)))
@@ -187,6 +206,10 @@ impl IntoFuture for ElicitUrl {
             answer.with_content(|_| Ok(()))
         })
     }
+}
+
+fn has_list(schema: &Value) -> bool {
+    schema["properties"].as_object().is_some_and(|fields| fields.values().any(|field| field["type"] == "array"))
 }
 
 #[derive(Serialize)]

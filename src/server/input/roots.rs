@@ -25,6 +25,10 @@ impl Context {
     /// # Errors
     ///
     /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The question may have been sent; a late answer to it is dropped.
     pub fn roots(&self) -> ListRoots {
         ListRoots { context: self.clone(), within: DEFAULT_PROGRAM_TIMEOUT }
     }

@@ -216,6 +216,10 @@ impl Context {
     /// # Errors
     ///
     /// See [`ClientError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The question may have been sent; a late answer to it is dropped.
     pub fn sample(&self, request: SamplingRequest) -> Sample {
         Sample { context: self.clone(), request, within: DEFAULT_PERSON_TIMEOUT }
     }

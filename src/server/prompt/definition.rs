@@ -199,21 +199,26 @@ impl<S> Item for Prompt<S> {
     }
 }
 
-/// The arguments that the fields of a type are.
+/// The arguments that the fields of a type are: those that must be there first, as the type has
+/// them, since the list of fields itself may come in alphabetical order.
 fn arguments_of(schema: Schema) -> Vec<PromptArgument> {
     let schema = schema.to_value();
-    let required = |name: &String| schema["required"].as_array().is_some_and(|names| names.iter().any(|n| n == name));
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let place = |name: &str| required.iter().position(|required| *required == name);
     let text = |field: &Value, member: &str| field[member].as_str().map(str::to_owned);
-    let Some(fields) = schema["properties"].as_object() else { return Vec::new() };
-    fields
-        .iter()
+    let mut arguments: Vec<PromptArgument> = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
         .map(|(name, field)| PromptArgument {
             name: name.clone(),
             title: text(field, "title"),
             description: text(field, "description"),
-            required: required(name),
+            required: place(name).is_some(),
         })
-        .collect()
+        .collect();
+    arguments.sort_by_key(|argument| place(&argument.name).unwrap_or(usize::MAX));
+    arguments
 }
 
 /// Calls the handler and takes its messages.
@@ -248,14 +253,19 @@ mod tests {
     struct Review {
         /// The language.
         language: String,
-        lines: Option<u32>,
+        from: Option<u32>,
+        author: String,
     }
 
     #[test]
     fn the_fields_of_a_type_are_the_arguments_of_a_prompt() {
         assert_eq!(
             arguments_of(schema::input::<Review>()),
-            [PromptArgument::new("language").description("The language.").required(true), PromptArgument::new("lines"),]
+            [
+                PromptArgument::new("language").description("The language.").required(true),
+                PromptArgument::new("author").required(true),
+                PromptArgument::new("from"),
+            ]
         );
     }
 

@@ -85,6 +85,34 @@ async fn a_handler_takes_extractors_and_our_own_arguments_in_any_order() {
 }
 
 #[tokio::test]
+async fn a_handler_has_up_to_twelve_arguments() {
+    type H = HeaderMap;
+    #[allow(clippy::too_many_arguments)]
+    async fn many(
+        _: H,
+        _: H,
+        _: H,
+        Args(add): Args<Add>,
+        _: H,
+        _: H,
+        _: H,
+        _: H,
+        _: H,
+        _: H,
+        _: Context,
+        _: H,
+    ) -> String {
+        add.x.to_string()
+    }
+    let server: McpServer = McpServer::new("test", "1").tool("many", "Takes many.", many);
+    let params = json!({"name": "many", "arguments": {"x": 1, "y": 2}});
+    let result = Fake::new().call(&server, "tools/call", params).await.unwrap();
+    assert_eq!(result["content"][0]["text"], "1");
+    let list = Fake::new().call(&server, "tools/list", Value::Null).await.unwrap();
+    assert_eq!(list["tools"][0]["inputSchema"]["required"], json!(["x", "y"]));
+}
+
+#[tokio::test]
 async fn arguments_that_do_not_fit_are_an_error_result_of_a_tool() {
     let params = json!({"name": "add", "arguments": {"x": 1, "y": "2"}});
     let result = Fake::new().call(&server(), "tools/call", params).await.unwrap();
@@ -311,4 +339,39 @@ async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
     assert_eq!(told(&fake).await, "nobody");
     assert_eq!(told(&fake).await, "the client's answer does not fit the question");
     assert_eq!(told(&fake).await, "the client did not answer within 9s");
+}
+
+#[tokio::test]
+async fn a_client_is_never_asked_in_words_its_revision_does_not_have() {
+    let list = json!({"type": "object", "properties": {"many": {"type": "array", "items": {"enum": ["a"]}}}});
+    let server: McpServer = McpServer::new("test", "1")
+        .tool("form", "Asks.", async |cx: Context| format!("{:?}", cx.elicit_schema::<Value>("?", json!({})).await))
+        .tool("list", "Asks.", move |cx: Context| {
+            let list = list.clone();
+            async move { format!("{:?}", cx.elicit_schema::<Value>("?", list).await) }
+        })
+        .tool("url", "Asks.", async |cx: Context| format!("{:?}", cx.elicit_url("?", "https://a", "1").await));
+    for (version, asked) in [
+        (ProtocolVersion::V2025_03_26, [false, false, false]),
+        (ProtocolVersion::V2025_06_18, [true, false, false]),
+        (ProtocolVersion::V2025_11_25, [true, true, true]),
+    ] {
+        for (name, asked) in ["form", "list", "url"].into_iter().zip(asked) {
+            let fake = Fake::with_session(version, json!({"elicitation": {"form": {}, "url": {}}}));
+            fake.seen.lock().unwrap().answers.push_back(json!({"action": "decline"}));
+            let result = fake.call(&server, "tools/call", json!({"name": name})).await.unwrap();
+            assert_eq!(result["content"][0]["text"] == "Ok(Decline)", asked, "{version} {name} {result}");
+            assert_eq!(fake.seen.lock().unwrap().questions.len(), usize::from(asked), "{version} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_server_and_what_hangs_on_it_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<McpServer>();
+    shared::<McpServer<Greeting>>();
+    shared::<crate::server::Catalog<Greeting>>();
+    shared::<Context>();
+    shared::<Session>();
 }
