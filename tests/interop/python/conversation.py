@@ -157,15 +157,18 @@ class CuttingProxy:
 
     async def _relay(self, client) -> None:
         async with client, await anyio.connect_tcp(self.host, int(self.port)) as server:
+            passed = b""  # of the answer to the last request
             async with anyio.create_task_group() as both:
 
                 async def upstream() -> None:
+                    nonlocal passed
                     async for data in client:
+                        passed = b""
                         await server.send(data)
                     both.cancel_scope.cancel()
 
                 async def downstream() -> None:
-                    passed = b""
+                    nonlocal passed
                     async for data in server:
                         keep = len(passed)
                         passed += data
