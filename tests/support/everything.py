@@ -77,9 +77,12 @@ def ready(server: subprocess.Popen) -> str:
             if line.startswith("listening on "):
                 threading.Thread(target=lambda: [None for _ in server.stdout], daemon=True).start()
                 return line.removeprefix("listening on ").strip()
+        code = server.wait()
     finally:
         timer.cancel()
-    raise Failed(f"the server did not say where it listens within {READY_WITHIN} s")
+    if code == -signal.SIGKILL:
+        raise Failed(f"the server did not say where it listens within {READY_WITHIN} s")
+    raise Failed(f"the server ended with {code} before it said where it listens")
 
 
 def stop(server: subprocess.Popen) -> bool:
