@@ -39,7 +39,6 @@ pub(crate) enum Method {
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     pub(crate) method: Method,
-    pub(crate) accepts: Accepts,
     pub(crate) headers: McpHeaders,
 }
 
@@ -67,9 +66,9 @@ impl Allow {
 pub(crate) fn admit(parts: &Parts, gate: &Gate) -> Result<Admitted, Rejection> {
     gate.security.check(parts)?;
     let method = gate.allow.check(&parts.method)?;
-    let accepts = check_media_types(&parts.headers, method, gate.post_needs)?;
+    check_media_types(&parts.headers, method, gate.post_needs)?;
     let headers = McpHeaders::read(&parts.headers)?;
-    Ok(Admitted { method, accepts, headers })
+    Ok(Admitted { method, headers })
 }
 
 fn check_media_types(headers: &HeaderMap, method: Method, post_needs: Needs) -> Result<Accepts, Rejection> {
