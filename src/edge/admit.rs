@@ -71,7 +71,7 @@ pub(crate) fn admit(parts: &Parts, gate: &Gate) -> Result<Admitted, Rejection> {
     Ok(Admitted { method, headers })
 }
 
-fn check_media_types(headers: &HeaderMap, method: Method, post_needs: Needs) -> Result<Accepts, Rejection> {
+fn check_media_types(headers: &HeaderMap, method: Method, post_needs: Needs) -> Result<(), Rejection> {
     let accepts = Accepts::read(headers);
     match method {
         Method::Post => {
@@ -82,7 +82,7 @@ fn check_media_types(headers: &HeaderMap, method: Method, post_needs: Needs) -> 
         // The answer has no body.
         Method::Delete => {}
     }
-    Ok(accepts)
+    Ok(())
 }
 
 #[cfg(test)]

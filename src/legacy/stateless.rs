@@ -3,14 +3,18 @@
 //! The client cannot be asked, nothing can be resumed or cancelled, progress travels on the
 //! response it belongs to. A session id that a client sends all the same is ignored.
 
+use std::sync::Arc;
+
 use super::answer::{Form, answer};
-use super::exchange::{Exchange, Outlet};
+use super::exchange::{Exchange, Outlet, Ticket};
 use super::initialize::{claimed_version, in_form, negotiate, read_params, unsupported};
 use super::post::{Asked, Post, start};
+use super::work::{Handler, Handlers};
 use crate::edge::VersionHeader;
 use crate::error::Rejection;
-use crate::message::{Body, Envelope, Kind, ProtocolVersion, write};
+use crate::message::{Body, Envelope, Kind, ProtocolVersion, RawJson, RequestId, write};
 use crate::outcome::Outcome;
+use crate::server::Context;
 use crate::settings::ResponseMode;
 use crate::streams::Queue;
 
@@ -26,13 +30,10 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
             if let Some(requested) = claimed_version(params.as_ref()) {
                 return Err(unsupported(post.node, requested));
             }
-            let mut version = stated_version(&post);
             if method == "initialize" {
-                match read_params(params.clone()) {
-                    Ok(params) => version = negotiate(post.node, &params.protocol_version),
-                    Err(error) => return Ok(in_form(post.node, write::answer(&id, &Err(error)))),
-                }
+                return Ok(opening(post, id, params).await);
             }
+            let version = stated_version(&post);
             Ok(calls(post, version, vec![Asked { id, method, params }], None).await)
         }
         Body::One(_) => Ok(Outcome::Accepted),
@@ -62,6 +63,30 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
             }
             Ok(calls(post, version, asked, Some(refused)).await)
         }
+    }
+}
+
+/// Answers `initialize`, and keeps nothing of it.
+async fn opening<S: Clone + Send + Sync + 'static>(
+    post: Post<'_, S>,
+    id: RequestId,
+    params: Option<RawJson>,
+) -> Outcome {
+    let Post { node, server, state, incoming } = post;
+    let params = match read_params(params) {
+        Ok(params) => params,
+        Err(error) => return in_form(node, write::answer(&id, &Err(error))),
+    };
+    let version = negotiate(node, &params.protocol_version);
+    let exchange = Exchange::new(node, None, incoming.principal, version, None, Outlet::Nowhere);
+    let ticket = Ticket::new(&exchange, id);
+    let context = Context::new(Arc::clone(&ticket) as _, None);
+    let future = Arc::clone(server).initialize(params, context, state);
+    let handlers = Handlers::one(Handler { ticket: Arc::clone(&ticket), future });
+    let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
+    match answer(exchange, vec![ticket], handlers, form).await {
+        Outcome::Json(result) => in_form(node, result),
+        other => other,
     }
 }
 

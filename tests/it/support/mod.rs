@@ -1,0 +1,12 @@
+//! What the tests stand on: an application in this process, a client that shows every byte, and a
+//! server with tools for each kind of call.
+
+mod app;
+mod sse;
+mod tools;
+mod wire;
+
+pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize, request, service};
+pub(crate) use sse::{Event, Sse};
+pub(crate) use tools::{Probe, server};
+pub(crate) use wire::{Served, exchange};

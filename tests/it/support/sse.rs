@@ -1,0 +1,126 @@
+//! A client's view of a stream: each event as it comes, and the bytes it came in.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+/// One event, or a comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) id: Option<String>,
+    pub(crate) data: Option<String>,
+    pub(crate) retry: Option<u64>,
+    pub(crate) comment: bool,
+}
+
+impl Event {
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        let data = self.data.as_deref().unwrap_or_else(|| panic!("no data: {self:?}"));
+        serde_json::from_str(data).unwrap_or_else(|error| panic!("{data}: {error}"))
+    }
+
+    /// An id with empty data.
+    pub(crate) fn primes(&self) -> bool {
+        self.id.is_some() && self.data.as_deref() == Some("")
+    }
+
+    #[track_caller]
+    pub(crate) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or_else(|| panic!("no id: {self:?}"))
+    }
+}
+
+/// A stream that is being read. Dropping it is a client that leaves.
+pub(crate) struct Sse {
+    body: Body,
+    buffer: String,
+    /// Every chunk as it came: what left the server in one piece.
+    pub(crate) chunks: Vec<String>,
+}
+
+impl Sse {
+    pub(crate) fn new(body: Body) -> Self {
+        Self { body, buffer: String::new(), chunks: Vec::new() }
+    }
+
+    /// The next event or comment; `None` at the end. On paused time a quiet stream runs into the
+    /// time-out at once, which is an hour.
+    pub(crate) async fn next_any(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let text: String = self.buffer.drain(..end + 2).collect();
+                return Some(parse(&text));
+            }
+            let frame = tokio::time::timeout(Duration::from_secs(3600), self.body.frame()).await;
+            match frame.expect("the stream stays silent") {
+                Some(frame) => {
+                    let data = frame.unwrap().into_data().unwrap();
+                    let text = String::from_utf8(data.to_vec()).unwrap();
+                    self.buffer.push_str(&text);
+                    self.chunks.push(text);
+                }
+                None => {
+                    assert_eq!(self.buffer, "", "the stream breaks off within an event");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The next event that is no comment.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.next_any().await {
+                Some(event) if event.comment => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The next event with a message in it.
+    pub(crate) async fn message(&mut self) -> Option<Event> {
+        loop {
+            match self.next().await {
+                Some(event) if event.data.as_deref().unwrap_or_default().is_empty() => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// The messages up to the end.
+    pub(crate) async fn rest(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.message().await {
+            events.push(event);
+        }
+        events
+    }
+
+    /// Whether nothing comes within a (paused) second.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        self.buffer.is_empty() && tokio::time::timeout(Duration::from_secs(1), self.body.frame()).await.is_err()
+    }
+}
+
+fn parse(text: &str) -> Event {
+    let mut event = Event { id: None, data: None, retry: None, comment: true };
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        event.comment &= field.is_empty();
+        match field {
+            "" => {}
+            "id" => event.id = Some(value.to_owned()),
+            "data" => {
+                assert_eq!(event.data, None, "a message is one data line: {text:?}");
+                event.data = Some(value.to_owned());
+            }
+            "retry" => event.retry = Some(value.parse().unwrap()),
+            other => panic!("field {other:?} in {text:?}"),
+        }
+    }
+    event
+}
