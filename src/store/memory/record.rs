@@ -41,8 +41,12 @@ pub(super) struct Record {
     /// Ascending by number; a log is made when it is first written or read.
     streams: Vec<(StreamNo, StreamLog)>,
     questions: Vec<QuestionRow>,
-    state: Option<Box<HashMap<Box<str>, (RawJson, u64)>>>,
+    /// Made when it is first written; boxed, because most sessions have none.
+    state: Option<Box<State>>,
 }
+
+/// Values by key, each with its version.
+type State = HashMap<Box<str>, (RawJson, u64)>;
 
 #[derive(Debug)]
 struct CallRow {
