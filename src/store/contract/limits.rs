@@ -19,35 +19,61 @@ async fn create(t: &Trial, principal: Option<&Principal>) -> (SessionId, Vec<Ses
 
 /// The least used session makes room, one that works never does.
 pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 42, Policy { max_sessions: 3, ..Policy::default() }).await;
-    // Where steps take no time at all, all of them are used in the same moment: let some pass.
-    let pass = || async {
-        if let Some(tick) = backend.tick() {
-            backend.pass(tick / 2).await;
-        }
-    };
     let (busy, stream) = t.called().await;
-    pass().await;
+    backend.pass(tick).await;
     let idle = t.session().await;
-    pass().await;
+    backend.pass(tick).await;
     let heard = t.session().await;
     let reader = t.attach(heard, STANDALONE, 0).await;
-    pass().await;
+    backend.pass(tick).await;
     let (second, evicted) = create(&t, None).await;
     t.same(evicted, [idle], "what made room");
-    pass().await;
+    backend.pass(tick).await;
     let (third, evicted) = create(&t, None).await;
     t.same(evicted, [second], "what made room next");
     t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
     t.refused(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
 
     t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
-    pass().await;
+    backend.pass(tick).await;
     t.ok(t.a.engine.finish(busy, stream).await, "finish");
+    backend.pass(tick).await;
     t.same(create(&t, None).await.1, [heard], "what made room after it was left");
-    t.same(create(&t, None).await.1.len(), 1, "sessions that made room at last");
+    t.same(create(&t, None).await.1, [busy], "what made room after it was answered");
     t.same(t.ok(t.b.engine.count().await, "count"), 3, "sessions");
-    t.ok(t.a.engine.load(third, None).await, "load of the busy session");
+    t.ok(t.a.engine.load(third, None).await, "load of the session at work");
+}
+
+/// Among sessions of one moment the one at rest is found, wherever it stands, as soon as it rests.
+pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 65, Policy { max_sessions: 8, ..Policy::default() }).await;
+    let mut streams = Vec::new();
+    for _ in 0..7 {
+        streams.push(t.called().await);
+    }
+    let mut idle = t.session().await;
+    for (number, (busy, stream)) in streams.into_iter().enumerate() {
+        let (new, evicted) = create(&t, None).await;
+        t.same(evicted, [idle], "what made room");
+        t.ok(t.a.begin(new, &[1.into()], true).await, "begin");
+        for _ in 0..2 {
+            t.refused(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
+        }
+        if number % 2 == 0 {
+            t.ok(t.b.engine.finish(busy, stream).await, "finish");
+        } else {
+            t.close(busy, stream, 1).await;
+        }
+        idle = busy;
+    }
+    let (heard, evicted) = create(&t, None).await;
+    t.same(evicted, [idle], "what made room");
+    let reader = t.attach(heard, STANDALONE, 0).await;
+    t.refused(t.b.create(SessionId::random(), None).await, FULL, "create while somebody reads");
+    t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
+    t.same(create(&t, None).await.1, [heard], "what made room after the reader left");
 }
 
 /// One principal's sessions make room for its own, and for nobody else's.

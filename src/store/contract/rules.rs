@@ -124,6 +124,7 @@ pub const RULES: &[Rule] = &[
     rule(62, "leave", |b, n| Box::pin(doorbell::a_node_that_left_is_not_rung(b, n))),
     rule(63, "repeated question", |b, n| Box::pin(questions::a_repeated_append_asks_once(b, n))),
     rule(64, "refused attach", |b, n| Box::pin(readers::a_refused_attach_is_no_listener(b, n))),
+    rule(65, "one at rest", |b, n| Box::pin(limits::a_session_at_rest_is_found_among_busy_ones(b, n))),
 ];
 
 #[cfg(test)]
