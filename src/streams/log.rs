@@ -361,6 +361,30 @@ mod tests {
         assert_eq!(seqs(&log.read_after(holder.generation, 1, 99).unwrap()), [2]);
     }
 
+    #[test]
+    fn place_zero_is_no_repetition_of_anything() {
+        let mut log = StreamLog::new(Some(NODE));
+        assert_eq!(append(&mut log, 0, vec![note("a")], false), Err(StoreErrorKind::Conflict));
+        append(&mut log, 1, vec![note("a")], false).unwrap();
+        assert_eq!(append(&mut log, 0, vec![note("b")], false), Err(StoreErrorKind::Conflict));
+        assert_eq!(append(&mut log, u64::MAX, vec![note("b")], false), Err(StoreErrorKind::Conflict));
+    }
+
+    #[test]
+    fn a_settled_question_makes_room_like_a_notification() {
+        let mut log = StreamLog::new(None);
+        let narrow = Bounds { events: 2, bytes: 1 << 20 };
+        for number in 1..=1000 {
+            let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
+            log.publish(question, narrow);
+            log.settle(number);
+            log.settle(number);
+        }
+        assert_eq!((log.entries.len(), log.droppable.events, log.bytes), (3, 3, 24));
+        log.publish(note("x"), narrow);
+        assert_eq!((log.entries.len(), log.spare()), (2, 8));
+    }
+
     /// What may happen to a log.
     #[derive(Debug, Clone)]
     enum Op {

@@ -64,4 +64,9 @@ impl Expiry {
         let first = self.finished.first()?;
         (first.0.after(at_least) <= now).then(|| self.finished.pop_first()).flatten().map(|(_, session)| session)
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.age.is_empty() && self.finished.is_empty() && self.untold.is_empty()
+    }
 }

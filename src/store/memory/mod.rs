@@ -9,8 +9,13 @@
 //! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
 
 mod expiry;
+#[cfg(test)]
+mod model;
+mod questions;
 mod record;
 mod room;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +25,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use self::expiry::Expiry;
+use self::questions::Outcome;
 use self::record::{Record, Wake};
 use super::{
     Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, NodeId, Page, Policy,
@@ -31,7 +37,6 @@ use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
-type Outcome = std::result::Result<RawJson, RawJson>;
 
 /// Sessions in the memory of this process. They end with it.
 ///

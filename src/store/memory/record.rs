@@ -6,21 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::questions::{Outcome, Place, Questions};
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{RawJson, RequestId};
 use crate::store::{
-    Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
-    SessionSummary, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, Event, NodeId, Page, Policy, Ring, STANDALONE, SessionSummary,
+    StreamNo,
 };
 use crate::streams::{Bounds, StreamLog};
 
 type Result<T> = std::result::Result<T, StoreError>;
-type Outcome = std::result::Result<RawJson, RawJson>;
 
 /// A bell to ring once no lock is held any more.
 pub(super) type Wake = Option<(NodeId, Ring)>;
+
+/// The values of the application's state, with their versions.
+type State = HashMap<Box<str>, (RawJson, u64)>;
 
 /// One session.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub(super) struct Record {
     calls: Vec<CallRow>,
     /// Ascending by number; a log is made when it is first written or read.
     streams: Vec<(StreamNo, StreamLog)>,
-    questions: Vec<QuestionRow>,
-    state: Option<Box<HashMap<Box<str>, (RawJson, u64)>>>,
+    questions: Questions,
+    state: Option<Box<State>>,
 }
 
 #[derive(Debug)]
@@ -49,16 +52,6 @@ struct CallRow {
     id: RequestId,
     stream: StreamNo,
     node: NodeId,
-}
-
-#[derive(Debug)]
-struct QuestionRow {
-    id: Box<str>,
-    stream: StreamNo,
-    /// Where it stands in the stream.
-    seq: u64,
-    node: NodeId,
-    answer: Option<Outcome>,
 }
 
 fn fail<T>(kind: StoreErrorKind) -> Result<T> {
@@ -78,9 +71,15 @@ impl Record {
             usage,
             calls: Vec::new(),
             streams: Vec::new(),
-            questions: Vec::new(),
+            questions: Questions::default(),
             state: None,
         }
+    }
+
+    /// As if so many streams had been given out.
+    #[cfg(test)]
+    pub(super) fn spend_streams(&mut self, next: StreamNo) {
+        self.next_stream = next;
     }
 
     /// Whether a caller may know that the session exists.
@@ -145,7 +144,7 @@ impl Record {
         if let Some(usage) = &self.usage {
             usage.fetch_sub(before - self.calls.len(), Ordering::Relaxed);
         }
-        self.questions.retain(|row| row.stream != stream);
+        self.questions.release(stream);
     }
 
     pub(super) fn append(&mut self, append: Append, policy: &Policy, now: Tick) -> Result<(Appended, Wake)> {
@@ -154,13 +153,16 @@ impl Record {
             return fail(StoreErrorKind::Fenced);
         }
         let at = self.open(stream)?;
-        let asked: Vec<_> =
-            events.iter().zip(0..).filter_map(|(event, at)| question_of(event, first.wrapping_add(at))).collect();
+        let asked: Vec<_> = events
+            .iter()
+            .zip(0..)
+            .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
+            .collect();
         let log = &mut self.streams[at].1;
         let is_new = log.next() == first;
         let mut appended = log.append(node, first, events, close, bounds(policy), now)?;
         if is_new {
-            self.ask(asked, stream, node);
+            self.questions.ask(asked, stream, node);
         }
         if close {
             self.touched = now;
@@ -171,22 +173,14 @@ impl Record {
         Ok((appended, wake))
     }
 
-    fn ask(&mut self, questions: impl IntoIterator<Item = (Box<str>, u64)>, stream: StreamNo, node: NodeId) {
-        for (id, seq) in questions {
-            if !self.questions.iter().any(|row| row.id == id) {
-                self.questions.push(QuestionRow { id, stream, seq, node, answer: None });
-            }
-        }
-    }
-
     pub(super) fn publish(&mut self, node: NodeId, event: Event, policy: &Policy) -> (Appended, Wake) {
         let Ok(at) = self.position(STANDALONE) else {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
         let log = &mut self.streams[at].1;
-        let asked = question_of(&event, log.next());
+        let asked = Questions::in_event(&event, log.next());
         let mut appended = log.publish(event, bounds(policy));
-        self.ask(asked, STANDALONE, node);
+        self.questions.ask(asked, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
         self.shrink(policy, STANDALONE, &mut appended);
         (appended, wake)
@@ -268,39 +262,30 @@ impl Record {
     pub(super) fn answer(&mut self, question: &str, outcome: Outcome, now: Tick) -> Result<(bool, Wake)> {
         self.touched = now;
         let session = self.info.id;
-        let Some(row) = self.questions.iter_mut().find(|row| *row.id == *question) else {
-            return fail(StoreErrorKind::NotFound);
-        };
-        if row.answer.is_some() {
-            return Ok((false, None));
-        }
-        row.answer = Some(outcome);
-        Ok((true, Some((row.node, Ring::Answer { session, question: row.id.clone() }))))
+        let asker = self.questions.answer(question, outcome)?;
+        let wake = asker.map(|node| (node, Ring::Answer { session, question: question.into() }));
+        Ok((wake.is_some(), wake))
     }
 
     pub(super) fn take(&mut self, question: &str) -> Result<Option<Outcome>> {
-        let Some(at) = self.questions.iter().position(|row| *row.id == *question) else {
-            return fail(StoreErrorKind::NotFound);
-        };
-        if self.questions[at].answer.is_none() {
-            return Ok(None);
-        }
-        Ok(self.close_question(at).answer)
+        let taken = self.questions.take(question)?;
+        Ok(taken.map(|(answer, place)| {
+            self.settle(place);
+            answer
+        }))
     }
 
     pub(super) fn withdraw(&mut self, question: &str) {
-        if let Some(at) = self.questions.iter().position(|row| *row.id == *question) {
-            self.close_question(at);
+        if let Some(place) = self.questions.withdraw(question) {
+            self.settle(place);
         }
     }
 
     /// Nobody waits for the answer any more, so the question need not be kept for ever.
-    fn close_question(&mut self, at: usize) -> QuestionRow {
-        let row = self.questions.swap_remove(at);
-        if let Ok(at) = self.position(row.stream) {
-            self.streams[at].1.settle(row.seq);
+    fn settle(&mut self, place: Place) {
+        if let Ok(at) = self.position(place.stream) {
+            self.streams[at].1.settle(place.seq);
         }
-        row
     }
 
     pub(super) fn cancel(&mut self, id: &RequestId, now: Tick) -> (bool, Wake) {
@@ -417,11 +402,4 @@ const TAKEN_OVER_RETRY: Duration = Duration::from_secs(5);
 
 fn bounds(policy: &Policy) -> Bounds {
     Bounds { events: policy.stream_events, bytes: policy.stream_bytes }
-}
-
-fn question_of(event: &Event, seq: u64) -> Option<(Box<str>, u64)> {
-    match &event.kind {
-        EventKind::Request(id) => Some((id.clone(), seq)),
-        EventKind::Notification | EventKind::Response => None,
-    }
 }
