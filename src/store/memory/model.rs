@@ -269,6 +269,7 @@ impl Model {
     fn attach(&mut self, at: (usize, StreamNo), back: Option<u64>) {
         let Session { owned, .. } = self.sessions[at.0];
         let (session, readers) = (self.sessions[at.0].id(), self.sessions[at.0].readers());
+        let is_new = !self.sessions[at.0].streams.contains_key(&at.1);
         let known = self.sessions[at.0].streams.entry(at.1).or_default();
         let (held, closed, given) = (known.generation.is_some(), known.closed, known.given);
         let after = back.map(|back| known.cursor.saturating_sub(back));
@@ -284,9 +285,8 @@ impl Model {
             Err(kind) => {
                 let full = kind == StoreErrorKind::Full && !held && readers >= 2;
                 assert!(full || (kind == StoreErrorKind::NotFound && closed && !held), "attach: {kind:?}");
-                let stream = self.of(at);
-                if at.1 == STANDALONE && stream.cursor == 0 && stream.written.is_empty() && stream.given == 0 {
-                    self.sessions[at.0].streams.remove(&STANDALONE);
+                if is_new {
+                    self.sessions[at.0].streams.remove(&at.1);
                 }
             }
         }
