@@ -19,8 +19,17 @@ pub(super) struct Expiry {
     age: BTreeSet<(Tick, SessionId)>,
     /// Sessions that keep finished streams, by the moment the first of them finished.
     finished: BTreeSet<(Tick, SessionId)>,
+    /// Looks begun so far, and going on now.
+    looks: (u64, usize),
     /// Sessions that ended without anybody having been told.
     pub(super) untold: Vec<Ended>,
+}
+
+/// A look at sessions at rest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    number: u64,
+    alone: bool,
 }
 
 impl Expiry {
@@ -41,6 +50,21 @@ impl Expiry {
 
     pub(super) fn requeue(&mut self, session: SessionId, queued: Tick) {
         self.rest.insert((queued, session));
+    }
+
+    /// Somebody begins to take sessions out and put them back.
+    pub(super) fn start_looking(&mut self) -> Look {
+        let (begun, going_on) = &mut self.looks;
+        *begun += 1;
+        *going_on += 1;
+        Look { number: *begun, alone: *going_on == 1 }
+    }
+
+    /// Whether that look, before it puts anything back, was at every session: nothing is left, and
+    /// nobody else had taken one out meanwhile.
+    pub(super) fn stop_looking(&mut self, look: Look) -> bool {
+        self.looks.1 -= 1;
+        look.alone && look.number == self.looks.0 && self.rest.is_empty()
     }
 
     /// Takes out the session that has rested longest, if its moment is due.

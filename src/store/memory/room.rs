@@ -25,7 +25,7 @@ const LOOKING: u8 = 1;
 const NOBODY: u8 = 2;
 
 /// What a look at a session that seemed to rest came to.
-enum Look {
+enum Found {
     Ended(Ended),
     /// It was used since, or it is gone.
     Elsewhere,
@@ -134,12 +134,7 @@ impl Shared {
         if self.rest.load(Ordering::Acquire) == NOBODY {
             return None;
         }
-        self.rest.store(LOOKING, Ordering::Release);
-        let ended = self.end_rested(EndReason::Evicted, now, 1, |_| true).pop();
-        let after = if ended.is_some() { PERHAPS } else { NOBODY };
-        // Fails when a session came to rest since: whoever did that has set it back.
-        let _ = self.rest.compare_exchange(LOOKING, after, Ordering::AcqRel, Ordering::Relaxed);
-        ended
+        self.end_rested(EndReason::Evicted, now, 1, |_| true).pop()
     }
 
     /// A session may have come to rest. To be called after its lock is gone: whoever looked at it
@@ -153,38 +148,47 @@ impl Shared {
     /// Ends up to so many sessions that rest since a moment that is due, the earliest first.
     fn end_rested(&self, reason: EndReason, now: Tick, limit: usize, due: impl Fn(Tick) -> bool) -> Vec<Ended> {
         let (mut ended, mut busy) = (Vec::new(), Vec::new());
+        let look = {
+            let mut expiry = self.expiry();
+            self.rest.store(LOOKING, Ordering::Release);
+            expiry.start_looking()
+        };
         while ended.len() < limit {
             let Some(session) = self.expiry().rested(&due) else { break };
             match self.look_at(session, reason, now, &due) {
-                Look::Ended(one) => ended.push(one),
-                Look::Busy => busy.push(session),
-                Look::Elsewhere => {}
+                Found::Ended(one) => ended.push(one),
+                Found::Busy => busy.push(session),
+                Found::Elsewhere => {}
             }
         }
+        let mut expiry = self.expiry();
+        let saw_all = expiry.stop_looking(look) && ended.is_empty();
         // Only now, or this very loop might look at them again, for ever.
-        if !busy.is_empty() {
-            let mut expiry = self.expiry();
-            busy.into_iter().for_each(|session| expiry.requeue(session, now));
+        busy.into_iter().for_each(|session| expiry.requeue(session, now));
+        if saw_all {
+            // Fails when a session came to rest since: whoever did that has set it back.
+            let _ = self.rest.compare_exchange(LOOKING, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
         }
+        drop(expiry);
         ended
     }
 
     /// Ends a session that rests, and whose last use is as long ago as the queue believed;
     /// otherwise finds its true moment.
-    fn look_at(&self, session: SessionId, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Look {
+    fn look_at(&self, session: SessionId, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Found {
         let rests = |record: &Record| record.is_idle() && record.touched == record.queued && due(record.touched);
         if let Some(ended) = self.end_if(session, reason, rests) {
-            return Look::Ended(ended);
+            return Found::Ended(ended);
         }
         let rested_since = {
-            let Some(mut record) = self.sessions.get_mut(&session) else { return Look::Elsewhere };
+            let Some(mut record) = self.sessions.get_mut(&session) else { return Found::Elsewhere };
             let since = record.is_idle().then_some(record.touched);
             record.queued = since.unwrap_or(now);
             since
         };
-        let Some(since) = rested_since else { return Look::Busy };
+        let Some(since) = rested_since else { return Found::Busy };
         self.expiry().requeue(session, since);
-        Look::Elsewhere
+        Found::Elsewhere
     }
 
     pub(super) fn end_if(
