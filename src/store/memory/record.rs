@@ -11,11 +11,11 @@ use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{ErrorObject, RawJson, RequestId, write};
+use crate::store::log::{Bounds, StreamLog};
 use crate::store::{
     Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
     SessionSummary, StreamNo,
 };
-use crate::streams::{Bounds, StreamLog};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
