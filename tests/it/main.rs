@@ -4,5 +4,6 @@
 mod support;
 
 mod house;
+mod layers;
 mod rmcp_client;
 mod smoke;
