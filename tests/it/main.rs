@@ -3,4 +3,14 @@
 
 mod support;
 
+mod announcements;
+mod expiry;
+mod mounting;
+mod nodes;
+mod opening;
+mod owners;
+mod races;
+mod sessions;
+mod shutdown;
 mod smoke;
+mod stateless;
