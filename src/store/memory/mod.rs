@@ -184,8 +184,9 @@ impl Shared {
     }
 
     fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
-        let candidates = self.expiry().len();
-        for _ in 0..candidates {
+        // Twice: whoever was used since goes back under its true moment, and may be the one all the same.
+        let looks = self.expiry().len() * 2;
+        for _ in 0..looks {
             let session = self.expiry().rested(Duration::ZERO, now)?;
             if let Some(ended) = self.end_or_requeue(session, EndReason::Evicted, now, |_| true) {
                 return Some(ended);
