@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 
 use self::expiry::Expiry;
 use self::record::{Record, Wake};
@@ -139,40 +138,52 @@ impl Shared {
     fn create(&self, create: Create) -> Result<Vec<Ended>> {
         let policy = self.policy();
         let (session, principal) = (create.info.id, create.info.principal.clone());
+        if self.sessions.contains_key(&session) {
+            return Err(StoreError::new(StoreErrorKind::Conflict));
+        }
         let now = self.clock.now();
-        let mut evicted = Vec::new();
-        if let Some(principal) = &principal {
-            evicted.extend(self.room_for(principal, policy)?);
-        }
-        if self.count.fetch_add(1, Ordering::Relaxed) >= policy.max_sessions {
-            let Some(ended) = self.evict_longest_idle(now) else {
+        // Its place is taken first and room is made then: two that are opened at once never take
+        // the same room, and who has made room is never refused.
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        let claimed = principal.as_ref().map(|principal| self.claim(principal, session, policy)).transpose();
+        let (usage, mut evicted) = match claimed {
+            Ok(claimed) => claimed.map_or((None, None), |(usage, evicted)| (Some(usage), evicted)),
+            Err(error) => {
                 self.count.fetch_sub(1, Ordering::Relaxed);
-                return Err(StoreError::new(StoreErrorKind::Full));
-            };
-            evicted.push(ended);
-        }
-        let usage =
-            principal.as_ref().map(|principal| self.principals.entry(principal.clone()).or_default().calls.clone());
-        match self.sessions.entry(session) {
-            Entry::Occupied(_) => {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                return Err(StoreError::new(StoreErrorKind::Conflict));
+                return Err(error);
             }
-            Entry::Vacant(vacant) => drop(vacant.insert(Record::new(create, usage, now))),
+        };
+        if evicted.is_none() && before >= policy.max_sessions {
+            evicted = self.evict_longest_idle(now);
+            if evicted.is_none() {
+                drop(usage);
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                if let Some(principal) = &principal {
+                    self.forget_of(principal, session);
+                }
+                return Err(StoreError::new(StoreErrorKind::Full));
+            }
         }
+        self.sessions.insert(session, Record::new(create, usage, now));
         self.expiry().opened(session, now, policy.lifetime.is_some());
-        if let Some(principal) = principal {
-            self.principals.entry(principal).or_default().sessions.push(session);
-        }
-        Ok(evicted)
+        Ok(evicted.into_iter().collect())
     }
 
-    /// Makes room for one more session of a principal.
-    fn room_for(&self, principal: &Principal, policy: &Policy) -> Result<Option<Ended>> {
-        let sessions = self.principals.get(principal).map(|of| of.sessions.clone()).unwrap_or_default();
-        if sessions.len() < policy.max_sessions_per_principal {
-            return Ok(None);
-        }
+    /// Counts one more session of a principal, which makes room for it if need be.
+    fn claim(
+        &self,
+        principal: &Principal,
+        session: SessionId,
+        policy: &Policy,
+    ) -> Result<(Arc<AtomicUsize>, Option<Ended>)> {
+        let (usage, sessions) = {
+            let mut of = self.principals.entry(principal.clone()).or_default();
+            of.sessions.push(session);
+            if of.sessions.len() <= policy.max_sessions_per_principal {
+                return Ok((Arc::clone(&of.calls), None));
+            }
+            (Arc::clone(&of.calls), of.sessions.clone())
+        };
         let resting = |id: &SessionId| {
             let record = self.sessions.get(id)?;
             record.is_idle().then_some((record.touched, *id))
@@ -180,7 +191,12 @@ impl Shared {
         let mut longest: Vec<_> = sessions.iter().filter_map(resting).collect();
         longest.sort_unstable();
         let ended = longest.into_iter().find_map(|(_, id)| self.end_if(id, EndReason::Evicted, Record::is_idle));
-        ended.map(Some).ok_or_else(|| StoreError::new(StoreErrorKind::FullForPrincipal))
+        if ended.is_none() {
+            drop(usage);
+            self.forget_of(principal, session);
+            return Err(StoreError::new(StoreErrorKind::FullForPrincipal));
+        }
+        Ok((usage, ended))
     }
 
     fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
