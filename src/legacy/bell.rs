@@ -48,9 +48,11 @@ impl Doorbell for Bell {
                 }
             }
             Ring::Ended { session, .. } => {
+                // In this order: who begins to listen now looks for the session after it.
+                let live = node.sessions.remove(&session);
                 node.listening.remove(&session);
-                if let Some((_, session)) = node.sessions.remove(&session) {
-                    session.ended();
+                if let Some((_, live)) = live {
+                    live.ended();
                 }
             }
             Ring::Topic { topic } => node.tell(&topic),

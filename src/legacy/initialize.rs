@@ -157,7 +157,10 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(),
         }
         guard.refused = false;
     }
-    node.opened(Arc::clone(session));
+    node.opened(session).await.map_err(|error| match error.kind() {
+        StoreErrorKind::NotFound => Rejection::SessionEnded,
+        _ => node.refusal(&error),
+    })?;
     Ok(Ok(()))
 }
 

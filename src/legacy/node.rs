@@ -97,8 +97,20 @@ impl Node {
         let session = LiveSession::new(loaded.info, loaded.epoch, self.me.clone());
         session.restore(self).await.map_err(|error| self.refusal(&error))?;
         let session = Arc::new(session);
-        let entry = self.sessions.entry(id).or_insert_with(|| session);
-        Ok(Arc::clone(&entry))
+        let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
+        self.still_there(&session).await.map_err(|error| self.refusal(&error))?;
+        Ok(session)
+    }
+
+    /// A session that was just brought in may have ended before this node could hear of it.
+    async fn still_there(&self, session: &Arc<LiveSession>) -> Result<(), StoreError> {
+        let id = session.info.id;
+        let there = self.engine.load(id, session.info.principal.as_ref()).await;
+        if there.is_err() {
+            self.sessions.remove_if(&id, |_, other| Arc::ptr_eq(other, session));
+            session.ended();
+        }
+        there.map(drop)
     }
 
     /// What an engine's error is to a client; what only the operator may know is logged.
@@ -116,11 +128,13 @@ impl Node {
         }
     }
 
-    /// A session opened here: it is known here, and the reaper runs.
-    pub(super) fn opened(&self, session: Arc<LiveSession>) {
+    /// A session opened here: it is known here, and the reaper runs. It may have ended while it
+    /// was welcomed.
+    pub(super) async fn opened(&self, session: &Arc<LiveSession>) -> Result<(), StoreError> {
         self.counters.opened();
-        self.sessions.insert(session.info.id, session);
+        self.sessions.insert(session.info.id, Arc::clone(session));
         self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
+        self.still_there(session).await
     }
 
     /// Sessions the engine handed to us as ended: told once to whoever wants to know.
