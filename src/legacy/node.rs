@@ -98,6 +98,8 @@ impl Node {
         session.restore(self).await.map_err(|error| self.refusal(&error))?;
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
+        // Whoever opened it may be gone.
+        self.start_reaper();
         self.still_there(&session).await.map_err(|error| self.refusal(&error))?;
         Ok(session)
     }
@@ -133,8 +135,12 @@ impl Node {
     pub(super) async fn opened(&self, session: &Arc<LiveSession>) -> Result<(), StoreError> {
         self.counters.opened();
         self.sessions.insert(session.info.id, Arc::clone(session));
-        self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
+        self.start_reaper();
         self.still_there(session).await
+    }
+
+    fn start_reaper(&self) {
+        self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
     }
 
     /// Sessions the engine handed to us as ended: told once to whoever wants to know.
