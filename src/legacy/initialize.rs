@@ -102,6 +102,10 @@ async fn open<S: Clone + Send + Sync + 'static>(
         Ok(result) => result,
         Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error))).into()),
     };
+    // The drain may have begun in the meantime, and even be over.
+    if node.is_draining() {
+        return Err(Rejection::Draining);
+    }
     if let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version) {
         session = session.with_version(version);
     }
