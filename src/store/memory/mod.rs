@@ -226,7 +226,9 @@ impl Shared {
         }
         let queued = {
             let mut record = self.sessions.get_mut(&session)?;
-            record.queued = if record.is_idle() { record.touched } else { now };
+            // Behind all that rest now, so that it is not looked at again before them.
+            let later = now.after(Duration::from_millis(1));
+            record.queued = if record.is_idle() { record.touched } else { later };
             record.queued
         };
         self.expiry().requeue(session, queued);
