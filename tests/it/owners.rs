@@ -161,7 +161,11 @@ async fn open_streams_are_bounded_in_a_session() {
     assert_eq!(reply.status, 429, "{:?}", reply.rejection);
     let body = reply.json().await;
     assert_eq!((&body["id"], &body["error"]["code"]), (&json!(6), &json!(-32603)));
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert_eq!(app.probe.state("b"), Some("cancelled"), "it goes on although it was refused");
     drop(get);
+    let again = client.call(6, "progress", json!({"steps": 1})).await;
+    assert_eq!(again.message().await["result"]["content"][0]["text"], "done");
 }
 
 /// Acceptance 177.
@@ -188,6 +192,7 @@ async fn an_application_lists_inspects_and_ends_sessions() {
 
     assert_eq!(app.handle.end_all_of(&Principal::new("ann")).await.unwrap(), 2);
     assert_eq!(app.handle.end_all_of(&Principal::new("ann")).await.unwrap(), 0);
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(app.probe.state("a"), Some("cancelled"));
     for client in &ann {
         assert_eq!(client.post(ping()).await.status, 404);

@@ -98,8 +98,9 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
             for _ in 0..ROUNDS {
                 let opening = crate::support::request(Method::POST).message(initialize("2025-11-25", json!({})));
                 let opening = if n % 2 == 0 { opening.principal("ann") } else { opening };
+                // 500: evicted before it was handed out.
                 let status = app.send(opening).await.status.as_u16();
-                assert!(status == 200 || status == 503, "{status}");
+                assert!([200, 500, 503].contains(&status), "{status}");
             }
         })
     });
@@ -110,6 +111,8 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
     let list = app.handle.sessions().await.unwrap();
     assert!(statistics.sessions <= 8 && list.len() == statistics.sessions, "{statistics:?} {}", list.len());
     assert_eq!(statistics.opened, statistics.sessions as u64 + statistics.ended.values().sum::<u64>());
+    let of_ann = list.iter().filter(|summary| summary.info.principal.is_some()).count();
+    assert!(of_ann <= 4, "{of_ann}");
     // Whoever was evicted in the turmoil takes no place of its principal's for ever.
     for summary in list {
         assert!(app.handle.end(summary.info.id).await);

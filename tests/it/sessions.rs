@@ -126,6 +126,7 @@ async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
     for stream in streams.iter_mut().chain([&mut get]) {
         assert_eq!(stream.rest().await.len(), 0, "a message after the end");
     }
+    sleep(Duration::from_millis(1)).await;
     for label in ["a", "b", "c"] {
         assert_eq!(app.probe.state(label), Some("cancelled"), "{label}");
     }
@@ -238,15 +239,15 @@ async fn a_session_ends_once_however_often_it_is_ended() {
     let mut get = client.listen().await;
     let session = app.handle.session(SessionId::parse(&client.session).unwrap()).await.unwrap();
     let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    assert_eq!(call.message().await.unwrap().json()["params"]["progress"], 1);
+    assert!(get.next().await.unwrap().primes());
     let deletes = futures_util::future::join_all((0..10).map(|_| client.delete()));
     let ends = futures_util::future::join_all((0..10).map(|_| session.end()));
     let (deletes, _) = tokio::join!(deletes, ends);
     assert_eq!(deletes.iter().filter(|reply| reply.status == 200).count(), 1);
     assert_eq!(deletes.iter().filter(|reply| reply.status == 404).count(), 9);
     session.end().await;
-    assert!(get.next().await.unwrap().primes());
     assert_eq!(get.next().await.map(|event| event.data), None);
-    assert_eq!(call.message().await.unwrap().json()["params"]["progress"], 1);
     assert_eq!(call.next().await.map(|event| event.data), None);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(log.lock().unwrap().len(), 2, "opened once, ended once");

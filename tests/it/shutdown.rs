@@ -120,6 +120,7 @@ async fn a_call_that_is_cut_off_is_answered() {
     let mut stream = older.call(2, "note_and_hold", json!({"label": "b"})).await.sse();
     assert_eq!(stream.message().await.unwrap().json()["params"]["progress"], 1);
     let rest = tokio::spawn(async move { stream.rest().await });
+    sleep(Duration::from_millis(100)).await;
     for app in [&app, &streaming] {
         let report = app.handle.drain(Duration::from_secs(5)).await;
         assert_eq!((report.calls, report.cut_calls), (1, 1));
