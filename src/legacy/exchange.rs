@@ -327,6 +327,8 @@ pub(super) enum Cause {
     SessionEnded = 2,
     /// The service could wait no longer.
     Shutdown = 3,
+    /// There was no room for its stream.
+    Refused = 4,
 }
 
 /// One call of an exchange: what its handler's context stands on.
@@ -377,7 +379,8 @@ impl Ticket {
             0 => None,
             1 => Some(Cause::Client),
             2 => Some(Cause::SessionEnded),
-            _ => Some(Cause::Shutdown),
+            3 => Some(Cause::Shutdown),
+            _ => Some(Cause::Refused),
         }
     }
 

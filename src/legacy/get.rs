@@ -40,6 +40,10 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         .map_err(|error| refusal(node, &error))?;
     if stream == STANDALONE {
         node.listening.insert(id, ());
+        // It may have ended before it listened.
+        if !node.sessions.contains_key(&id) {
+            node.listening.remove(&id);
+        }
     }
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });

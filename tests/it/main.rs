@@ -3,7 +3,17 @@
 
 mod support;
 
+mod announcements;
+mod expiry;
 mod house;
 mod layers;
+mod mounting;
+mod nodes;
+mod opening;
+mod owners;
+mod races;
 mod rmcp_client;
+mod sessions;
+mod shutdown;
 mod smoke;
+mod stateless;

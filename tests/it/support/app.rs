@@ -42,6 +42,12 @@ impl App {
         Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe }
     }
 
+    /// With a service of the test's own.
+    pub(crate) fn of(service: McpService) -> Self {
+        let handle = service.handle();
+        Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe: Probe::default() }
+    }
+
     /// With layers of the test's own around it.
     pub(crate) fn layered(mut self, layer: impl FnOnce(Router) -> Router) -> Self {
         self.router = layer(self.router);
