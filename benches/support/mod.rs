@@ -83,7 +83,9 @@ impl Client {
             ("mcp-protocol-version", "2025-11-25"),
         ];
         let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        Self { service: router.into_service(), headers: headers.into_iter().map(header).collect() }
+        // With its state, as `axum::serve` gives it one for each connection.
+        let service = router.with_state(()).into_service();
+        Self { service, headers: headers.into_iter().map(header).collect() }
     }
 
     /// Opens a session, or another one.
