@@ -58,8 +58,4 @@ impl Expiry {
         let first = self.finished.front()?;
         (first.0.after(at_least) <= now).then(|| self.finished.pop_front()).flatten().map(|(_, session)| session)
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.rest.len()
-    }
 }

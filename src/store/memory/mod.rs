@@ -200,39 +200,46 @@ impl Shared {
     }
 
     fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
-        // Twice: whoever was used since goes back under its true moment, and may be the one all the same.
-        let looks = self.expiry().len() * 2;
-        for _ in 0..looks {
-            let session = self.expiry().rested(Duration::ZERO, now)?;
-            if let Some(ended) = self.end_or_requeue(session, EndReason::Evicted, now, |_| true) {
-                return Some(ended);
+        // Those in use go back last, so that each is looked at once.
+        let mut busy = Vec::new();
+        let ended = loop {
+            let Some(session) = self.next_rested(Duration::ZERO, now) else { break None };
+            if let Some(ended) = self.end_if(session, EndReason::Evicted, Record::is_at_rest) {
+                break Some(ended);
             }
-        }
-        None
+            match self.moment_of(session, now) {
+                Some((rests_since, true)) => self.expiry().requeue(session, rests_since),
+                Some((_, false)) => busy.push(session),
+                None => {}
+            }
+        };
+        let mut expiry = self.expiry();
+        busy.into_iter().for_each(|session| expiry.requeue(session, now));
+        ended
+    }
+
+    fn next_rested(&self, at_least: Duration, now: Tick) -> Option<SessionId> {
+        self.expiry().rested(at_least, now)
     }
 
     /// Ends a session that rests, and whose last use is as long ago as the queue believed;
     /// otherwise puts it back under its true moment.
-    fn end_or_requeue(
-        &self,
-        session: SessionId,
-        reason: EndReason,
-        now: Tick,
-        long_enough: impl Fn(&Record) -> bool,
-    ) -> Option<Ended> {
-        let due = |record: &Record| record.is_idle() && record.touched == record.queued && long_enough(record);
-        if let Some(ended) = self.end_if(session, reason, due) {
+    fn end_or_requeue(&self, session: SessionId, idle: Duration, now: Tick) -> Option<Ended> {
+        let due = |record: &Record| record.is_at_rest() && record.touched.after(idle) <= now;
+        if let Some(ended) = self.end_if(session, EndReason::Idle, due) {
             return Some(ended);
         }
-        let queued = {
-            let mut record = self.sessions.get_mut(&session)?;
-            // Behind all that rest now, so that it is not looked at again before them.
-            let later = now.after(Duration::from_millis(1));
-            record.queued = if record.is_idle() { record.touched } else { later };
-            record.queued
-        };
-        self.expiry().requeue(session, queued);
+        let (moment, _) = self.moment_of(session, now)?;
+        self.expiry().requeue(session, moment);
         None
+    }
+
+    /// Under which moment a session belongs into the queue, and whether it rests since then.
+    fn moment_of(&self, session: SessionId, now: Tick) -> Option<(Tick, bool)> {
+        let mut record = self.sessions.get_mut(&session)?;
+        let rests = record.is_idle();
+        record.queued = if rests { record.touched } else { now };
+        Some((record.queued, rests))
     }
 
     fn end_if(&self, session: SessionId, reason: EndReason, condition: impl Fn(&Record) -> bool) -> Option<Ended> {
@@ -260,9 +267,8 @@ impl Shared {
         let (policy, now) = (self.policy(), self.clock.now());
         let mut ended = Vec::new();
         if let Some(idle) = policy.idle_timeout {
-            while let Some(session) = { self.expiry().rested(idle, now) } {
-                let long_enough = |record: &Record| record.touched.after(idle) <= now;
-                ended.extend(self.end_or_requeue(session, EndReason::Idle, now, long_enough));
+            while let Some(session) = self.next_rested(idle, now) {
+                ended.extend(self.end_or_requeue(session, idle, now));
             }
         }
         if let Some(lifetime) = policy.lifetime {
