@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::support::{App, Client, RequestExt, call, initialize};
 
-const ROUNDS: usize = 200;
+const ROUNDS: usize = 60;
 
 /// Whatever comes of a call whose session ends: an answer, a refusal, or a stream that ends.
 async fn settles(client: &Client, id: usize, tool: &str) {
