@@ -10,6 +10,7 @@ mod nodes;
 mod opening;
 mod owners;
 mod races;
+mod revisions;
 mod sessions;
 mod shutdown;
 mod smoke;
