@@ -59,7 +59,7 @@ async fn nothing_is_left(app: &App) {
     assert_eq!(app.handle.sessions().await.unwrap().len(), 0);
 }
 
-/// Acceptance 3, 76.
+/// Acceptance 3.
 #[tokio::test(start_paused = true)]
 async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
     let app = raw();

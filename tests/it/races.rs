@@ -123,7 +123,7 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
     assert_eq!(app.handle.sessions().await.unwrap().len(), 4, "the first were not evicted");
 }
 
-/// Acceptance 84, 105, 162, 164.
+/// Acceptance 105, 164.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cancellations_that_race_with_answers_leave_nothing_in_flight() {
     let app = App::new();
