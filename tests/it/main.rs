@@ -12,6 +12,7 @@ mod nodes;
 mod opening;
 mod owners;
 mod races;
+mod revisions;
 mod rmcp_client;
 mod sessions;
 mod shutdown;

@@ -199,7 +199,7 @@ async fn a_layer_passes_everything_else_on() {
     }
 }
 
-/// Acceptance 43.
+/// Acceptance 29.
 #[tokio::test(start_paused = true)]
 async fn two_services_in_one_application_do_not_know_each_others_sessions() {
     let two = |service: McpService| Router::new().nest("/mcp", service.into_router()).nest("/two", mcp_router(plain()));
