@@ -1,5 +1,5 @@
 //! A server that an operator can restart during the day: readiness for the load balancer, and on
-//! Ctrl-C a drain that lets calls finish and sends clients elsewhere.
+//! Ctrl-C a drain that takes nothing new, lets calls finish, and reports what it had to cut.
 
 use std::time::Duration;
 

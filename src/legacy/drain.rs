@@ -40,11 +40,13 @@ impl Node {
         report
     }
 
-    /// Closes the streams of a session whose clients know how to come back: standalone ones, and
-    /// since 2025-11-25 those of calls. Older clients take an early end for the loss of the answer.
+    /// Closes the streams of a session whose clients can come back for the rest: standalone ones,
+    /// and, where another node has the session too, those of calls since 2025-11-25. Older clients
+    /// take an early end for the loss of the answer; and where the session ends with this process,
+    /// it would be.
     fn send_away(&self, session: &LiveSession) -> usize {
         let retry = self.settings.streams.retry_interval;
-        let can_return = session.info.version.has_priming() && self.settings.streams.resumable;
+        let can_return = session.info.version.has_priming() && self.settings.streams.resumable && self.engine.durable();
         let leaving = session.readers().into_iter().filter(|cell| cell.stream() == STANDALONE || can_return);
         leaving.map(|cell| cell.release(u32::MAX, retry)).count()
     }

@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::bell::Bell;
@@ -21,7 +22,7 @@ use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ProtocolVersion, write};
 use crate::server::channel::{Broadcast, Change};
 use crate::settings::Settings;
-use crate::store::{Ended, Event, EventKind, NodeId, SessionEngine, Step};
+use crate::store::{Begin, Ended, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -116,6 +117,25 @@ impl Node {
         if let Some((_, session)) = session {
             session.ended();
         }
+    }
+
+    /// Registers calls. A client that leaves before the engine has answered must not leave calls in
+    /// flight that nobody runs.
+    pub(super) async fn begin(&self, begin: Begin<'_>) -> Result<StreamNo, StoreError> {
+        let session = begin.session;
+        let step = match self.engine.begin(begin).now() {
+            Ok(begun) => return begun,
+            Err(step) => step,
+        };
+        let (engine, (sender, begun)) = (Arc::clone(&self.engine), oneshot::channel());
+        self.tasks.spawn(async move {
+            let begun = step.await;
+            let stream = begun.as_ref().ok().copied();
+            if let (Err(_), Some(stream)) = (sender.send(begun), stream) {
+                let _ = engine.finish(session, stream).await;
+            }
+        });
+        begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
     /// What an engine's error is to a client; what only the operator may know is logged.

@@ -101,7 +101,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
-        node.engine.begin(begin).await.map_err(|error| limit(node, id, &error))?
+        node.begin(begin).await.map_err(|error| limit(node, id, &error))?
     };
     let mode = streams.response_mode;
     let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };

@@ -93,11 +93,6 @@ impl Record {
         self.calls.is_empty() && self.streams.iter().all(|(_, log)| log.holder().is_none())
     }
 
-    /// Idle, and not used since the queue of expiry was told when it came to rest.
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.is_idle() && self.touched == self.queued
-    }
-
     pub(super) fn begin(&mut self, begin: &Begin<'_>, policy: &Policy, now: Tick) -> Result<StreamNo> {
         self.touched = now;
         let wanted = begin.ids.len();
