@@ -3,4 +3,9 @@
 
 mod support;
 
+mod asking;
+mod bodies;
+mod leaving;
+mod listening;
+mod resuming;
 mod smoke;

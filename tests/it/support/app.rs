@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::{McpHandle, McpService, Principal};
+use mcp_http::{McpHandle, McpServer, McpService, Principal};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -37,7 +37,19 @@ impl App {
     /// With settings of the test's own.
     pub(crate) fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
         let (service, probe) = service();
-        let service = configure(service);
+        Self::of(configure(service), probe)
+    }
+
+    /// With a server of the test's own: the test server and more tools.
+    pub(crate) fn serving(
+        tools: impl FnOnce(McpServer) -> McpServer,
+        configure: impl FnOnce(McpService) -> McpService,
+    ) -> Self {
+        let probe = Probe::default();
+        Self::of(configure(McpService::new(tools(server(&probe)))), probe)
+    }
+
+    fn of(service: McpService, probe: Probe) -> Self {
         let handle = service.handle();
         Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe }
     }
