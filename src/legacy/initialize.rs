@@ -13,7 +13,7 @@ use super::aside::Aside;
 use super::post::{Incoming, Post, session_header};
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::identity::{SessionId, SessionInfo};
 use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::{Context, Session};
@@ -116,7 +116,7 @@ async fn open<S: Clone + Send + Sync + 'static>(
 fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Arc<LiveSession> {
     let info = SessionInfo {
         id: SessionId::random(),
-        principal: incoming.principal.as_ref().map(Principal::clone),
+        principal: incoming.principal.clone(),
         version: negotiate(node, &params.protocol_version),
         client: params.client_info.clone(),
         capabilities: params.capabilities.clone(),
