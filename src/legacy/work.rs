@@ -13,7 +13,6 @@ use super::exchange::{Cause, Exchange, Outlet, Ticket};
 use crate::error::StoreErrorKind;
 use crate::message::{ErrorObject, RawJson, write};
 use crate::store::{Append, Event};
-use crate::streams::HIGH_WATER;
 
 /// A handler that runs.
 pub(super) struct Handler {
@@ -139,7 +138,7 @@ impl Writer<'_> {
             Outlet::Nowhere => {}
             Outlet::Queue(queue) => {
                 let room = queue.push(events.into_iter().map(|event| event.payload), close);
-                self.exchange.written(!room);
+                self.exchange.queued(!room);
             }
             Outlet::Log => self.append(events, close).await,
         }
@@ -154,14 +153,14 @@ impl Writer<'_> {
                 self.next += count as u64;
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
-                self.exchange.written(appended.read && appended.unread > HIGH_WATER);
+                self.exchange.written(count, appended.read.then_some(appended.unread));
             }
             Err(error) => {
                 // A session that ended takes its calls with it; the rest is for the operator.
                 if error.kind() != StoreErrorKind::NotFound {
                     tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost");
                 }
-                self.exchange.written(false);
+                self.exchange.written(0, None);
             }
         }
     }
