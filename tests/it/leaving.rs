@@ -193,6 +193,7 @@ async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
     assert_eq!(client.delete().await.status, 200);
     assert!(call.rest().await.is_empty());
     assert!(get.rest().await.is_empty());
+    sleep(Duration::from_millis(1)).await;
     assert_eq!(app.probe.state("a"), Some("cancelled"));
     assert!(others.is_silent().await);
     app.probe.release("b");

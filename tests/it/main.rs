@@ -5,7 +5,10 @@ mod support;
 
 mod asking;
 mod bodies;
+mod bursts;
 mod leaving;
 mod listening;
+mod polling;
+mod races;
 mod resuming;
 mod smoke;
