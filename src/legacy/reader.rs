@@ -128,8 +128,7 @@ impl LogReader {
     }
 
     /// The end of the response for a client that may come back.
-    fn farewell(&self, retry: Option<Duration>) -> Frames {
-        let retry = retry.filter(|_| self.session.info.version.has_priming());
+    fn farewell(retry: Option<Duration>) -> Frames {
         Frames { frames: retry.map(Frame::Retry).into_iter().collect(), last: true }
     }
 
@@ -174,7 +173,7 @@ impl Source for LogReader {
         self.cell.waker.register(cx.waker());
         loop {
             if let Some(SendOff { retry }) = self.released() {
-                return Poll::Ready(self.farewell(retry));
+                return Poll::Ready(Self::farewell(retry));
             }
             let Some(step) = &mut self.reading else {
                 if !std::mem::take(&mut self.cell.signal().rung) {
@@ -196,7 +195,7 @@ impl Source for LogReader {
                 // Replaced, or the session is gone, or the engine is: the client may come back.
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a reader stopped");
-                    return Poll::Ready(self.farewell(self.node.settings.streams.retry_interval));
+                    return Poll::Ready(Self::farewell(self.node.settings.streams.retry_interval));
                 }
             }
         }

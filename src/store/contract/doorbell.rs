@@ -158,7 +158,7 @@ pub async fn a_node_that_left_holds_nothing(backend: &dyn Backend, nodes: Nodes)
 
     let page = t.all(session, stream, 0).await;
     t.same(page.events.len(), 2, "events of the abandoned call");
-    t.same(&page.events[0].payload[..], b"kept", "what was streamed before");
+    t.same(&page.events[0].payload, &note("kept").payload, "what was streamed before");
     let end = String::from_utf8_lossy(&page.events[1].payload).into_owned();
     t.holds(
         end.contains(r#""id":7"#) && end.contains(r#""reason":"node_lost""#),

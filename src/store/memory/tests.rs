@@ -1,3 +1,5 @@
+//! What threads and churn must not do to the engine in memory.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
