@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::news::News;
 use super::post::Incoming;
 use super::reader::LogReader;
 use crate::encode::SESSION_ID;
@@ -38,8 +39,8 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let reader = LogReader::open(node, &session, principal, stream, after, takeover)
         .await
         .map_err(|error| refusal(node, &error))?;
-    if stream == STANDALONE {
-        node.listening.insert(id, ());
+    if stream == STANDALONE && node.listening.insert(id, ()).is_none() {
+        node.spread(id, News::Listens).await;
     }
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
