@@ -170,6 +170,27 @@ async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     }
 }
 
+/// Acceptance 93, 124: even when one of the nodes is slow to tell.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_speed() {
+    let publishes = std::sync::atomic::AtomicU64::new(0);
+    let engine = FarEngine::new(move |step, _| {
+        let turn = publishes.fetch_add(u64::from(step == "publish"), std::sync::atomic::Ordering::Relaxed);
+        let there = if step == "publish" { 50 * (turn % 2) } else { 1 };
+        Pace { there: Duration::from_millis(there), back: Duration::ZERO }
+    });
+    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
+    let (a, b) = (node(), node());
+    let here = a.open().await;
+    let there = at(&b, &here);
+    for client in [&here, &there, &here, &there, &there] {
+        let mut get = listening(client).await;
+        a.handle.tools_changed();
+        assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
+        assert!(get.is_silent().await, "told twice");
+    }
+}
+
 /// Acceptance 46, 124: where a client subscribes does not matter to where it listens.
 #[tokio::test(start_paused = true)]
 async fn a_subscription_made_at_one_node_counts_at_the_other() {
@@ -180,8 +201,8 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
             json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
         assert_eq!(here.post(subscribe).await.message().await["result"], json!({}));
         a.handle.resource_updated("test://fixed");
-        let told = get.message().await.unwrap().json();
-        assert_eq!(told["method"], "notifications/resources/updated");
+        let told = tokio::time::timeout(Duration::from_secs(5), get.message()).await;
+        assert_eq!(told.unwrap().unwrap().json()["method"], "notifications/resources/updated");
         assert!(get.is_silent().await);
     }
 }
