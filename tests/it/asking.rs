@@ -113,7 +113,9 @@ async fn the_first_answer_counts_and_late_or_repeated_ones_are_taken_quietly() {
     assert_eq!(number.status, 202);
 }
 
-/// Acceptance 94: declined, cancelled, refused and nonsense are four different things.
+/// Declined, cancelled, refused and nonsense are four different things.
+///
+/// Acceptance 94.
 #[tokio::test(start_paused = true)]
 async fn each_kind_of_answer_reaches_the_handler_as_what_it_is() {
     let client = App::new().open().await;
@@ -133,7 +135,9 @@ async fn each_kind_of_answer_reaches_the_handler_as_what_it_is() {
     }
 }
 
-/// Acceptance 29, 94: questions of one session are not another session's to answer.
+/// Questions of one session are not another session's to answer.
+///
+/// Acceptance 29, 94.
 #[tokio::test(start_paused = true)]
 async fn an_answer_from_another_session_is_no_answer() {
     let app = App::new();
@@ -182,7 +186,9 @@ async fn json_answers_cannot_ask_and_drop_what_a_call_streams() {
     assert_eq!(app.handle.statistics().await.dropped, 11);
 }
 
-/// Acceptance 94: nobody answers.
+/// Nobody answers.
+///
+/// Acceptance 94.
 #[tokio::test(start_paused = true)]
 async fn a_question_nobody_answers_ends_by_its_time() {
     let client = App::new().open().await;
@@ -194,7 +200,9 @@ async fn a_question_nobody_answers_ends_by_its_time() {
     assert_eq!(answer(&client, &asked, json!({"roots": []})).await, 202);
 }
 
-/// Acceptance 140: the call is over, so is its right to ask.
+/// The call is over, so is its right to ask.
+///
+/// Acceptance 140.
 #[tokio::test(start_paused = true)]
 async fn a_question_after_the_end_of_its_call_fails_at_once() {
     let client = app(|service| service).open().await;

@@ -146,7 +146,9 @@ async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
     }
 }
 
-/// Acceptance 91: a burst leaves in one piece, not in as many as it has events.
+/// A burst leaves in one piece, not in as many as it has events.
+///
+/// Acceptance 91.
 #[tokio::test(start_paused = true)]
 async fn a_burst_leaves_in_one_chunk() {
     let client = App::new().open().await;
@@ -167,7 +169,7 @@ async fn comment(stream: &mut crate::support::Sse) -> u128 {
     start.elapsed().as_millis()
 }
 
-/// Acceptance 99.
+/// Acceptance 99, 100.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_sends_a_comment_each_interval() {
     let client = with(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
@@ -181,7 +183,9 @@ async fn a_quiet_stream_sends_a_comment_each_interval() {
     }
 }
 
-/// Acceptance 99: the interval counts from the last thing that was sent.
+/// The interval counts from the last thing that was sent.
+///
+/// Acceptance 99.
 #[tokio::test(start_paused = true)]
 async fn a_comment_waits_for_a_whole_interval_of_silence_and_no_longer() {
     let client = with(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
@@ -208,7 +212,7 @@ async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
         let mut stream = client.listen().await;
         assert!(stream.next_any().await.unwrap().primes());
         assert!(stream.is_silent().await);
-        tokio::time::sleep(Duration::from_secs(100_000)).await;
+        tokio::time::sleep(Duration::from_secs(10_000)).await;
         assert!(stream.is_silent().await, "{never:?}");
         client.app.handle.tools_changed();
         assert_eq!(stream.next_any().await.unwrap().json()["method"], "notifications/tools/list_changed");
@@ -220,8 +224,8 @@ async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
 async fn huge_settings_of_time_do_not_overflow() {
     let app = with(|streams| streams.silence(Duration::MAX).slow_reader(Duration::MAX).finished(4, Duration::MAX));
     let client = app.open().await;
-    let slow = client.call(1, "slow", json!({"ms": 86_400_000u64, "label": "a"}));
-    let answer = tokio::time::timeout(Duration::from_secs(86_401), slow).await.unwrap();
+    let slow = client.call(1, "slow", json!({"ms": 20_000_000, "label": "a"}));
+    let answer = tokio::time::timeout(Duration::from_secs(20_001), slow).await.unwrap();
     assert_eq!(answer.text().await, result(1, "slept"));
     let events = client.call(2, "progress", json!({"steps": 2000})).await.sse().rest().await;
     assert_eq!(events.len(), 2001);

@@ -74,7 +74,9 @@ async fn a_reader_that_reads_loses_nothing_of_a_burst() {
     }
 }
 
-/// Acceptance 91: small logs, large messages.
+/// Small logs, large messages.
+///
+/// Acceptance 91.
 #[tokio::test(start_paused = true)]
 async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
     for (kept, padding) in [((16, 1 << 20), 10), ((1_024, 1 << 20), 5_000), ((64, 64 << 10), 300)] {
@@ -86,7 +88,9 @@ async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
     }
 }
 
-/// Acceptance 93: order within a task, none lost, however many emit at once.
+/// Order within a task, none lost, however many emit at once.
+///
+/// Acceptance 93.
 #[tokio::test(start_paused = true)]
 async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
     let client = app(|streams| streams).open().await;
@@ -94,7 +98,9 @@ async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
     complete(&events, 8, 1_000);
 }
 
-/// Acceptance 93: the same with threads.
+/// The same with threads.
+///
+/// Acceptance 93.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
     for stateless in [false, true] {
@@ -109,7 +115,9 @@ async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
     }
 }
 
-/// Acceptance 104, 113, 175: nobody reads; the handler is not slowed down, the client is told.
+/// Nobody reads; the handler is not slowed down, the client is told.
+///
+/// Acceptance 104, 113, 175.
 #[tokio::test(start_paused = true)]
 async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
     let client = app(|streams| streams).open().await;
@@ -125,7 +133,9 @@ async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
     assert_eq!(client.app.handle.statistics().await.dropped, lost);
 }
 
-/// Acceptance 102, 163, 170: the reader is there and reads nothing.
+/// The reader is there and reads nothing.
+///
+/// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
     let client = app(|streams| streams.slow_reader(Duration::from_secs(10))).open().await;
@@ -152,7 +162,9 @@ async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
     assert_eq!(events.last().unwrap().json()["result"]["content"][0]["text"], "burst");
 }
 
-/// Acceptance 102, 163, 170: without a log the slow reader's response just ends.
+/// Without a log the slow reader's response just ends.
+///
+/// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
 async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes() {
     let app = App::serving(tools, |service: McpService| service.sessions(Sessions::new().stateless(true)).unwrap());
@@ -164,7 +176,9 @@ async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes()
     assert_eq!(app.handle.drain(Duration::from_secs(1)).await.calls, 0);
 }
 
-/// Acceptance 140: what comes after the answer is dropped and counted.
+/// What comes after the answer is dropped and counted.
+///
+/// Acceptance 140.
 #[tokio::test(start_paused = true)]
 async fn what_a_call_says_after_its_end_goes_nowhere_and_is_counted() {
     let client = App::new().open().await;
@@ -177,7 +191,9 @@ async fn what_a_call_says_after_its_end_goes_nowhere_and_is_counted() {
     assert_eq!(client.app.handle.statistics().await.dropped, 1);
 }
 
-/// Acceptance 94, 102, 163: on real connections, one of which is not read any more.
+/// On real connections, one of which is not read any more.
+///
+/// Acceptance 94, 102, 163.
 #[tokio::test]
 async fn a_connection_that_is_not_read_delays_no_other() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -158,7 +158,9 @@ async fn closing_a_stream_works_over_an_engine_that_takes_its_time() {
     }
 }
 
-/// Acceptance 102, 163: a reader that reads is never taken for one that does not.
+/// A reader that reads is never taken for one that does not.
+///
+/// Acceptance 102, 163.
 #[tokio::test(start_paused = true)]
 async fn a_burst_loses_nothing_over_an_engine_that_takes_its_time() {
     for pace in PACES {
@@ -214,7 +216,9 @@ async fn a_store_that_is_slow_for_one_session_delays_no_other() {
     assert!((5..=10).contains(&took), "{took}");
 }
 
-/// Acceptance 33, 165: calls whose session ends somewhere in between.
+/// Calls whose session ends somewhere in between.
+///
+/// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
     for pace in PACES {
@@ -235,4 +239,24 @@ async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
             assert_eq!(client.app.handle.drain(Duration::from_secs(60)).await.cut_calls, 0);
         }
     }
+}
+
+/// Acceptance 105, 107, 123, 164.
+#[tokio::test(start_paused = true)]
+async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
+    let app = App::with(|service| {
+        let slow = |step: &str, _| if step == "append" { pace(5_000, 0) } else { Pace::YIELD };
+        service.engine(FarEngine::new(slow)).unwrap()
+    });
+    let client = app.open().await;
+    let start = Instant::now();
+    let mut stream = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    assert!(stream.next().await.unwrap().primes(), "before anything is stored");
+    assert!(start.elapsed() < Duration::from_secs(6));
+    assert_eq!(client.cancel(1).await.status, 202);
+    let events = stream.rest().await;
+    assert!(events.iter().all(|event| event.json()["method"] == "notifications/progress"));
+    assert_eq!(app.probe.state("a"), Some("cancelled"));
+    at_rest(&client).await;
+    assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
 }

@@ -40,7 +40,9 @@ async fn a_client_that_leaves_a_stream_does_not_cancel_its_call() {
     assert_eq!(client.text_of("echo", json!({"message": "alive"})).await, "alive");
 }
 
-/// Acceptance 103, 104: the client leaves before there is a response at all.
+/// The client leaves before there is a response at all.
+///
+/// Acceptance 103, 104.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_before_the_response_does_not_cancel_its_call() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
@@ -88,6 +90,31 @@ async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
     }
 }
 
+/// Acceptance 104, 105, 158.
+#[tokio::test(start_paused = true)]
+async fn leaving_and_cancelling_do_not_depend_on_what_is_kept() {
+    let app = App::with(|service| service.streams(Streams::new().resumable(false)).unwrap());
+    let client = app.open().await;
+    for (id, label) in [(1, "left"), (2, "cancelled")] {
+        let mut stream = client.call(id, "note_and_hold", json!({"label": label})).await.sse();
+        assert_eq!(stream.message().await.unwrap().id, None);
+        if label == "left" {
+            drop(stream);
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(app.probe.state(label), Some("running"));
+            app.probe.release(label);
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(app.probe.state(label), Some("finished"));
+        } else {
+            assert_eq!(client.cancel(id).await.status, 202);
+            assert_eq!(stream.next().await, None);
+            assert_eq!(app.probe.state(label), Some("cancelled"));
+        }
+    }
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
+}
+
 /// Acceptance 105, 164.
 #[tokio::test(start_paused = true)]
 async fn a_call_cancelled_in_json_mode_is_accepted_without_a_body() {
@@ -122,7 +149,9 @@ async fn a_cancellation_of_nothing_is_taken_quietly() {
     assert_eq!(client.cancel(1).await.status, 202, "it is over already");
 }
 
-/// Acceptance 105: one of several, by its own id, number or text.
+/// One of several, by its own id, number or text.
+///
+/// Acceptance 105.
 #[tokio::test(start_paused = true)]
 async fn only_the_call_that_is_named_is_cancelled() {
     let client = App::new().open().await;
@@ -137,7 +166,9 @@ async fn only_the_call_that_is_named_is_cancelled() {
     assert_eq!(one.rest().await.len(), 1);
 }
 
-/// Acceptance 105: another session's ids are none of ours.
+/// Another session's ids are none of ours.
+///
+/// Acceptance 105.
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_from_another_session_cancels_nothing() {
     let app = App::new();
@@ -214,7 +245,9 @@ async fn a_call_answered_in_json_hears_of_the_end_of_its_session() {
     assert_eq!(client.app.probe.state("a"), Some("cancelled"));
 }
 
-/// Acceptance 93: what a client wants to hear of, and where it hears it.
+/// What a client wants to hear of, and where it hears it.
+///
+/// Acceptance 93.
 #[tokio::test(start_paused = true)]
 async fn log_messages_below_the_level_the_client_set_are_not_sent() {
     let client = App::new().open().await;

@@ -48,7 +48,9 @@ async fn each_message_goes_to_exactly_one_stream_of_each_session() {
     assert_eq!(deaf.delete().await.status, 200);
 }
 
-/// Acceptance 46: subscribers only.
+/// Subscribers only.
+///
+/// Acceptance 46.
 #[tokio::test(start_paused = true)]
 async fn a_changed_resource_is_told_to_those_who_subscribed_to_it() {
     let app = App::new();
@@ -154,7 +156,9 @@ async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {
     assert!(plain.is_silent().await);
 }
 
-/// Acceptance 153: the id of an event is given at the writer.
+/// The id of an event is given at the writer.
+///
+/// Acceptance 153.
 #[tokio::test(start_paused = true)]
 async fn two_readers_see_one_event_under_one_id() {
     let client = App::new().open().await;
@@ -185,7 +189,9 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
     drop((unread, stalled));
 }
 
-/// Acceptance 112: an id of another stream resumes that stream, whatever else is open.
+/// An id of another stream resumes that stream, whatever else is open.
+///
+/// Acceptance 112.
 #[tokio::test(start_paused = true)]
 async fn a_call_is_resumed_beside_an_open_standalone_stream() {
     let client = App::new().open().await;

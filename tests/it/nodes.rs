@@ -155,7 +155,9 @@ async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
     }
 }
 
-/// Acceptance 93, 124: the client that moved is told once, not once by each node it was at.
+/// The client that moved is told once, not once by each node it was at.
+///
+/// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     for (a, b) in [nodes(), far_nodes()] {
@@ -170,7 +172,9 @@ async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     }
 }
 
-/// Acceptance 93, 124: even when one of the nodes is slow to tell.
+/// Even when one of the nodes is slow to tell.
+///
+/// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_speed() {
     let publishes = std::sync::atomic::AtomicU64::new(0);
@@ -191,7 +195,9 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
     }
 }
 
-/// Acceptance 46, 124: where a client subscribes does not matter to where it listens.
+/// Where a client subscribes does not matter to where it listens.
+///
+/// Acceptance 46, 124.
 #[tokio::test(start_paused = true)]
 async fn a_subscription_made_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
@@ -207,7 +213,9 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
     }
 }
 
-/// Acceptance 93, 124: neither does where it sets its log level.
+/// Neither does where it sets its log level.
+///
+/// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
 async fn a_log_level_set_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {

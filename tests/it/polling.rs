@@ -47,7 +47,9 @@ async fn connection(mut stream: Sse, last: &mut String, retry: &mut u64) -> Vec<
     messages
 }
 
-/// Acceptance 113, 119, 120: close, wait as told, come back, several times over one call.
+/// Close, wait as told, come back, several times over one call.
+///
+/// Acceptance 113, 119, 120.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_polls_gets_everything_of_one_call() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
@@ -71,7 +73,9 @@ async fn a_client_that_polls_gets_everything_of_one_call() {
     }
 }
 
-/// Acceptance 106, 119: the exact bytes of a stream that is closed at once.
+/// The exact bytes of a stream that is closed at once.
+///
+/// Acceptance 106, 119.
 #[tokio::test(start_paused = true)]
 async fn a_stream_closed_before_it_began_still_says_how_to_come_back() {
     for (retry, told) in [(json!(50), "50"), (json!(null), "1000")] {
@@ -88,7 +92,9 @@ async fn a_stream_closed_before_it_began_still_says_how_to_come_back() {
     }
 }
 
-/// Acceptance 113, 119: whether the client is back before the answer or after it.
+/// Whether the client is back before the answer or after it.
+///
+/// Acceptance 113, 119.
 #[tokio::test(start_paused = true)]
 async fn the_answer_waits_for_a_client_that_takes_its_time() {
     for away in [0, 100, 300, 5_000] {
@@ -146,8 +152,10 @@ async fn a_call_that_is_over_has_no_stream_to_close() {
     assert_eq!(session.get::<String>("closed").await.unwrap().as_deref(), Some("false"));
 }
 
-/// Acceptance 111, 121: a service that drains closes the standalone stream; what is kept comes
+/// A service that drains closes the standalone stream; what is kept comes
 /// with the next one.
+///
+/// Acceptance 111, 121.
 #[tokio::test(start_paused = true)]
 async fn a_standalone_stream_the_server_closed_is_opened_again() {
     let client = App::new().open().await;

@@ -33,7 +33,9 @@ async fn all_of(reply: Reply) -> Vec<Value> {
     vec![reply.json().await]
 }
 
-/// Acceptance 91, 140: whatever tasks say around the end, the answer is there, once and last.
+/// Whatever tasks say around the end, the answer is there, once and last.
+///
+/// Acceptance 91, 140.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_that_speak_while_their_call_ends_never_cost_it_its_answer() {
     let app = App::serving(tools, |service| service);
@@ -73,7 +75,9 @@ fn steps(events: &[Event]) -> Vec<Value> {
     events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
 }
 
-/// Acceptance 118: one of two wins, and what the two were given together has no gap.
+/// One of two wins, and what the two were given together has no gap.
+///
+/// Acceptance 118.
 #[tokio::test(start_paused = true)]
 async fn of_two_that_resume_at_once_the_later_gets_the_rest() {
     let client = App::new().open().await;
@@ -89,7 +93,9 @@ async fn of_two_that_resume_at_once_the_later_gets_the_rest() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].readers, 0);
 }
 
-/// Acceptance 113, 114, 115: the client comes back in the very moment the call ends, on threads.
+/// The client comes back in the very moment the call ends, on threads.
+///
+/// Acceptance 113, 114, 115.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_client_that_resumes_while_its_call_ends_gets_the_answer() {
     let client = App::new().open().await;
@@ -115,7 +121,9 @@ async fn a_client_that_resumes_while_its_call_ends_gets_the_answer() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].calls, 0);
 }
 
-/// Acceptance 33, 165: the session ends after any number of events.
+/// The session ends after any number of events.
+///
+/// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
 async fn a_session_deleted_at_any_moment_ends_its_streams() {
     for at in 0..60 {
@@ -130,7 +138,9 @@ async fn a_session_deleted_at_any_moment_ends_its_streams() {
     }
 }
 
-/// Acceptance 45, 165: requests and the end of their session, on threads; everything is answered.
+/// Requests and the end of their session, on threads; everything is answered.
+///
+/// Acceptance 45, 165.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_that_race_the_end_of_their_session_are_all_answered() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
@@ -158,7 +168,9 @@ async fn calls_that_race_the_end_of_their_session_are_all_answered() {
     }
 }
 
-/// Acceptance 105, 164: a cancellation that meets its call anywhere.
+/// A cancellation that meets its call anywhere.
+///
+/// Acceptance 105, 164.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancellation_that_races_the_answer_leaves_one_or_none() {
     let client = App::new().open().await;

@@ -39,7 +39,9 @@ async fn refused(reply: Reply) -> String {
     body["error"]["message"].as_str().unwrap().to_owned()
 }
 
-/// Acceptance 110, 111, 115, 161: every place a connection can break at, live and after the end.
+/// Every place a connection can break at, live and after the end.
+///
+/// Acceptance 110, 111, 115, 161.
 #[tokio::test(start_paused = true)]
 async fn wherever_a_stream_breaks_the_rest_comes_gapless_once_and_with_the_answer_last() {
     const STEPS: u64 = 6;
@@ -68,7 +70,9 @@ async fn wherever_a_stream_breaks_the_rest_comes_gapless_once_and_with_the_answe
     }
 }
 
-/// Acceptance 111, 115: cut after each event, again and again, over one call.
+/// Cut after each event, again and again, over one call.
+///
+/// Acceptance 111, 115.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_breaks_after_each_event_loses_nothing() {
     let client = App::new().open().await;
@@ -81,7 +85,9 @@ async fn a_connection_that_breaks_after_each_event_loses_nothing() {
     whole(&seen, 20);
 }
 
-/// Acceptance 118, 153: the newer reader takes over, at each event of the live stream.
+/// The newer reader takes over, at each event of the live stream.
+///
+/// Acceptance 118, 153.
 #[tokio::test(start_paused = true)]
 async fn a_live_stream_is_taken_over_at_any_moment() {
     for at in 0..5 {
@@ -155,7 +161,9 @@ async fn ids_that_name_no_event_of_the_session_are_refused_with_400() {
     assert_eq!(other.resume(foreign[0].id()).await.status, 404);
 }
 
-/// Acceptance 116: to a client, an empty last event id is none.
+/// To a client, an empty last event id is none.
+///
+/// Acceptance 116.
 #[tokio::test(start_paused = true)]
 async fn an_empty_event_id_is_a_fresh_get() {
     let client = App::new().open().await;
@@ -178,7 +186,9 @@ async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
 
-/// Acceptance 122: by number; the oldest go first.
+/// By number; the oldest go first.
+///
+/// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn of_the_finished_streams_the_newest_are_kept() {
     let client = with(|streams| streams.finished(3, Duration::from_secs(60))).open().await;
@@ -203,7 +213,9 @@ async fn where_nothing_can_be_resumed_the_refusal_says_so() {
     assert_eq!(client.app.send(client.request(Method::GET)).await.status, 200);
 }
 
-/// Acceptance 108: resumption is older than priming.
+/// Resumption is older than priming.
+///
+/// Acceptance 108.
 #[tokio::test(start_paused = true)]
 async fn a_client_of_an_older_revision_resumes_without_being_primed() {
     for version in ["2025-03-26", "2025-06-18"] {
@@ -224,7 +236,9 @@ async fn a_client_of_an_older_revision_resumes_without_being_primed() {
     }
 }
 
-/// Acceptance 108: the session's revision decides, not the header of one request.
+/// The session's revision decides, not the header of one request.
+///
+/// Acceptance 108.
 #[tokio::test(start_paused = true)]
 async fn priming_follows_the_revision_of_the_session() {
     let client = App::new().open().await;
@@ -233,7 +247,7 @@ async fn priming_follows_the_revision_of_the_session() {
     assert!(client.app.send(request).await.sse().next_any().await.unwrap().primes());
 }
 
-/// A progress token, kept short, so that events have known sizes.
+/// What a client that left after the first event finds when it comes back, and that event's id.
 async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
     let mut stream = client.call(1, "progress", json!({"steps": steps, "delay_ms": 10})).await.sse();
     let first = stream.message().await.unwrap();
@@ -265,7 +279,9 @@ async fn a_hole_is_reported_and_the_answer_survives() {
     assert_eq!(client.resume(&first).await.sse().rest().await, events);
 }
 
-/// Acceptance 122: the bound by bytes.
+/// The bound by bytes.
+///
+/// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn a_stream_keeps_no_more_bytes_than_it_may() {
     let app = with(|streams| streams.kept(1_000, 1_000).finished(8, Duration::from_secs(7200)));
@@ -291,7 +307,9 @@ async fn what_a_session_kept_goes_with_it() {
     assert_eq!(stream.sse().rest().await, []);
 }
 
-/// Acceptance 114, 161: JSON answers are not kept; nobody was given an id for them.
+/// JSON answers are not kept; nobody was given an id for them.
+///
+/// Acceptance 114, 161.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_left_as_json_is_not_kept() {
     let app = with(|streams| streams.response_mode(ResponseMode::Json));

@@ -7,7 +7,8 @@ mod sse;
 mod tools;
 mod wire;
 
-pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize};
+pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize, request, service};
 pub(crate) use engine::{FarEngine, Pace};
 pub(crate) use sse::{Event, Sse};
+pub(crate) use tools::{Probe, server};
 pub(crate) use wire::{Served, exchange};
