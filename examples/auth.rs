@@ -52,8 +52,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // CORS outermost: a browser's preflight has no token.
     let app = Router::new().nest("/mcp", mcp.into_router()).layer(from_fn(authenticate)).layer(cors);
-    let listener = McpListener::bind("127.0.0.1:3000").await?;
+    let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+/// Where to listen: the first argument, if there is one.
+fn address() -> String {
+    std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

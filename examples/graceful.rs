@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handle = mcp.handle();
 
     let app = Router::new().route("/ready", get(ready)).with_state(handle.clone()).merge(mcp.into_router_at("/mcp"));
-    let listener = McpListener::bind("127.0.0.1:3000").await?;
+    let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
@@ -50,4 +50,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .await?;
     Ok(())
+}
+
+/// Where to listen: the first argument, if there is one.
+fn address() -> String {
+    std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

@@ -34,7 +34,12 @@ async fn main() -> std::io::Result<()> {
         .route("/notes", get(notes))
         .layer(McpLayer::new(server))
         .layer(TraceLayer::new_for_http());
-    let listener = McpListener::bind("127.0.0.1:3000").await?;
+    let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
     axum::serve(listener, app).await
+}
+
+/// Where to listen: the first argument, if there is one.
+fn address() -> String {
+    std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{NestedPath, Request};
+use axum::extract::{MatchedPath, NestedPath, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -284,7 +284,7 @@ impl<S: Clone + Send + Sync + 'static> Mounted<S> {
         let shared = &*self.0;
         let (parts, body) = request.into_parts();
         let reply = shared
-            .answer(parts, body, state)
+            .answer(Box::new(parts), body, state)
             .await
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
@@ -297,7 +297,7 @@ impl<S: Clone + Send + Sync + 'static> Mounted<S> {
 type Refused = (Rejection, Option<RequestId>);
 
 impl<S: Clone + Send + Sync + 'static> Shared<S> {
-    async fn answer(&self, parts: Parts, body: Body, state: S) -> Result<Reply, Refused> {
+    async fn answer(&self, parts: Box<Parts>, body: Body, state: S) -> Result<Reply, Refused> {
         let unknown = |rejection| (rejection, None);
         let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
         match admitted.method {
@@ -306,7 +306,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
     }
 
-    async fn post(&self, parts: Parts, admitted: Admitted, body: Body, state: S) -> Result<Reply, Refused> {
+    async fn post(&self, parts: Box<Parts>, admitted: Admitted, body: Body, state: S) -> Result<Reply, Refused> {
         let limits = &self.node.settings.limits;
         let body = edge::read_json(body, &parts.headers, limits.body, limits.body_timeout).await?;
         match edge::era(&admitted.headers, &self.node.versions) {
@@ -318,7 +318,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
     }
 
-    async fn get_or_delete(&self, parts: Parts, admitted: Admitted) -> Result<Reply, Rejection> {
+    async fn get_or_delete(&self, parts: Box<Parts>, admitted: Admitted) -> Result<Reply, Rejection> {
         if let Era::NotServed(rejection) = edge::era(&admitted.headers, &self.node.versions) {
             return Err(rejection);
         }
@@ -330,7 +330,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
     }
 
-    fn incoming(&self, parts: Parts, admitted: Admitted) -> Incoming {
+    fn incoming(&self, parts: Box<Parts>, admitted: Admitted) -> Incoming {
         let principal = match &self.node.settings.sessions.principal {
             Some(of) => of(&parts),
             None => parts.extensions.get().cloned(),
@@ -348,7 +348,10 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 }
 
 /// Whether a request that was routed here by a prefix is for the endpoint itself and not for
-/// something below it.
+/// something below it. A route has a matched path, which what is below a nested service has not.
 fn is_endpoint(request: &Request) -> bool {
-    request.extensions().get::<NestedPath>().is_none() || matches!(request.uri().path(), "" | "/")
+    let extensions = request.extensions();
+    extensions.get::<NestedPath>().is_none()
+        || extensions.get::<MatchedPath>().is_some()
+        || matches!(request.uri().path(), "" | "/")
 }

@@ -11,8 +11,11 @@ use crate::handle::DrainReport;
 use crate::identity::{Principal, SessionId};
 use crate::store::{EndReason, STANDALONE};
 
-/// How long the answers of calls that are cut off may take to leave.
+/// How long the last answers may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether they have left.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Node {
     /// See [`McpHandle::drain`](crate::McpHandle::drain).
@@ -31,6 +34,7 @@ impl Node {
             self.finished_within(LAST_WORDS).await;
         }
         if !self.engine.durable() {
+            answers_sent(&sessions).await;
             report.ended_sessions = self.end_all(EndReason::Shutdown).await;
         }
         report
@@ -70,4 +74,17 @@ impl Node {
         let sessions = self.engine.list().await.ok()?;
         sessions.into_iter().find(|summary| summary.info.id == id).map(|summary| summary.info.principal.clone())
     }
+}
+
+/// Waits until the responses of calls are read to their end: with its session a stream ends where
+/// it stands.
+async fn answers_sent(sessions: &[Arc<LiveSession>]) {
+    let answers = |session: &Arc<LiveSession>| session.readers().iter().any(|cell| cell.stream() != STANDALONE);
+    let all = async {
+        while sessions.iter().any(answers) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    // Whoever does not read even now is left behind.
+    let _ = tokio::time::timeout(LAST_WORDS, all).await;
 }

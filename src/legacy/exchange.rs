@@ -76,8 +76,6 @@ struct State {
     behind: bool,
     /// The reader was cut off for it, and has neither left nor read since.
     cut: bool,
-    /// Messages written since the reader last took some.
-    untaken: usize,
     /// The reader took some since the present write began: what the engine then tells of it is old.
     taken: bool,
     /// A reader of the stream was made.
@@ -216,7 +214,7 @@ impl Exchange {
             if std::mem::replace(&mut state.cut, true) {
                 return;
             }
-            (state.behind, state.untaken) = (false, 0);
+            state.behind = false;
         }
         self.node.counters.slow_reader();
         tracing::warn!("a reader that was too slow was cut off");
@@ -289,7 +287,7 @@ impl Exchange {
     pub(super) fn drained(&self) {
         {
             let mut state = self.state();
-            (state.behind, state.cut, state.taken, state.untaken) = (false, false, true, 0);
+            (state.behind, state.cut, state.taken) = (false, false, true);
         }
         self.room.notify_waiters();
     }
@@ -328,20 +326,15 @@ impl Exchange {
         Some(std::mem::take(&mut state.outbox))
     }
 
-    /// So many messages were written; `unread`: bytes the reader has not taken, where there is one.
-    pub(super) fn written(&self, messages: usize, unread: Option<usize>) {
+    /// Messages were written; how many messages and bytes the reader has not taken, and whether
+    /// there is a reader.
+    pub(super) fn written(&self, unread: (usize, usize), read: bool) {
         let (events, bytes) = self.node.settings.streams.bounds();
         {
             let mut state = self.state();
             // A reader that is still being made will read.
-            let awaited = !state.attached || unread.is_some();
-            if state.taken || state.cut || !awaited {
-                state.untaken = 0;
-                state.behind = false;
-            } else {
-                state.untaken += messages;
-                state.behind = state.untaken > events / 2 || unread.unwrap_or_default() > HIGH_WATER.min(bytes / 2);
-            }
+            let waits = (read || !state.attached) && !state.taken && !state.cut;
+            state.behind = waits && (unread.0 > events / 2 || unread.1 > HIGH_WATER.min(bytes / 2));
         }
         self.room.notify_waiters();
     }
@@ -369,6 +362,8 @@ pub(super) enum Cause {
     SessionEnded = 2,
     /// The service could wait no longer.
     Shutdown = 3,
+    /// There was no room for its stream.
+    Refused = 4,
 }
 
 /// One call of an exchange: what its handler's context stands on.
@@ -419,7 +414,8 @@ impl Ticket {
             0 => None,
             1 => Some(Cause::Client),
             2 => Some(Cause::SessionEnded),
-            _ => Some(Cause::Shutdown),
+            3 => Some(Cause::Shutdown),
+            _ => Some(Cause::Refused),
         }
     }
 

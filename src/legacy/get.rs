@@ -39,8 +39,14 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let reader = LogReader::open(node, &session, principal, stream, after, takeover)
         .await
         .map_err(|error| refusal(node, &error))?;
-    if stream == STANDALONE && node.listening.insert(id, ()).is_none() {
-        node.spread(id, News::Listens).await;
+    if stream == STANDALONE {
+        let new_here = node.listening.insert(id, ()).is_none();
+        // It may have ended before it listened.
+        if !node.sessions.contains_key(&id) {
+            node.listening.remove(&id);
+        } else if new_here {
+            node.spread(id, News::Listens).await;
+        }
     }
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });

@@ -98,6 +98,8 @@ impl Node {
         session.restore(self).await.map_err(|error| self.refusal(&error))?;
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
+        // Whoever opened it may be gone.
+        self.start_reaper();
         // It may have ended since it was loaded, when nobody here could hear of it.
         if let Err(error) = self.engine.load(id, principal).await {
             self.forget(id);
@@ -108,8 +110,10 @@ impl Node {
 
     /// A session is over, or never came to be: nothing of it is kept here.
     pub(super) fn forget(&self, id: SessionId) {
+        // In this order: who begins to listen now looks for the session after it.
+        let session = self.sessions.remove(&id);
         self.listening.remove(&id);
-        if let Some((_, session)) = self.sessions.remove(&id) {
+        if let Some((_, session)) = session {
             session.ended();
         }
     }
@@ -135,9 +139,14 @@ impl Node {
         self.sessions.insert(session.info.id, Arc::clone(session));
     }
 
-    /// A session was opened here; from the first one on the reaper runs.
-    pub(super) fn opened(&self) {
+    /// A session was opened here; whether it has not ended while it was welcomed.
+    pub(super) fn opened(&self, session: &LiveSession) -> bool {
         self.counters.opened();
+        self.start_reaper();
+        self.sessions.contains_key(&session.info.id)
+    }
+
+    fn start_reaper(&self) {
         self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
     }
 

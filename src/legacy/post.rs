@@ -24,7 +24,8 @@ use crate::store::Begin;
 
 /// A request that came past the edge.
 pub(crate) struct Incoming {
-    pub(crate) parts: Parts,
+    /// Boxed, because it is handed down from future to future.
+    pub(crate) parts: Box<Parts>,
     pub(crate) headers: McpHeaders,
     pub(crate) principal: Option<Principal>,
 }
@@ -37,7 +38,7 @@ pub(super) struct Post<'a, S> {
     pub(super) incoming: Incoming,
 }
 
-/// Answers a POST.
+/// Answers a POST. The rarer ways are boxed, so that a call in a session carries no room for them.
 pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
@@ -48,7 +49,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     let id = first_id(&body);
     let post = Post { node, server, state, incoming };
     let reply = if node.settings.sessions.stateless {
-        stateless::post(post, body).await.map(Reply::from)
+        Box::pin(stateless::post(post, body)).await.map(Reply::from)
     } else {
         in_session(post, body).await
     };
@@ -58,7 +59,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
 async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: Body) -> Result<Reply, Rejection> {
     let (node, incoming) = (post.node, &post.incoming);
     let Some(id) = incoming.headers.session_id()? else {
-        return initialize::without_session(post, body).await;
+        return Box::pin(initialize::without_session(post, body)).await;
     };
     let session = node.session(id, incoming.principal.as_ref()).await?;
     let header = incoming.parts.headers.get(SESSION_ID).cloned();
@@ -70,7 +71,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
             calls(post, session, vec![Asked { id, method, params }], None).await?
         }
         Body::One(other) => aside(&post, &session, other).await?,
-        Body::Batch(elements) => batch(post, session, elements).await?,
+        Body::Batch(elements) => Box::pin(batch(post, session, elements)).await?,
     };
     Ok(Reply { outcome, session: header })
 }
@@ -120,7 +121,7 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     exchange: &Arc<Exchange>,
     server: &Arc<dyn ErasedServer<S>>,
     state: &S,
-    parts: Parts,
+    parts: Box<Parts>,
     mut asked: Vec<Asked>,
 ) -> (Vec<Arc<Ticket>>, Handlers) {
     let handle = |asked: Asked, parts: Parts| {
@@ -133,10 +134,10 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     if asked.len() == 1
         && let Some(only) = asked.pop()
     {
-        let handler = handle(only, parts);
+        let handler = handle(only, *parts);
         return (vec![Arc::clone(&handler.ticket)], Handlers::one(handler));
     }
-    let handlers: Vec<Handler> = asked.into_iter().map(|asked| handle(asked, parts.clone())).collect();
+    let handlers: Vec<Handler> = asked.into_iter().map(|asked| handle(asked, Parts::clone(&parts))).collect();
     (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers))
 }
 
@@ -189,7 +190,7 @@ async fn aside<S: Clone + Send + Sync + 'static>(
         Kind::Notification { method } => {
             node.engine.load(id, post.incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
             let context = Context::new(Arc::new(super::aside::Aside::new(session)), envelope.params.clone());
-            let notice = Notice { method, params: envelope.params, parts: post.incoming.parts.clone(), context };
+            let notice = Notice { method, params: envelope.params, parts: Parts::clone(&post.incoming.parts), context };
             node.aside(Arc::clone(post.server).notified(notice, post.state.clone()));
         }
         Kind::Request { .. } => {}

@@ -93,7 +93,7 @@ struct Members<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
+    method: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -101,6 +101,10 @@ struct Members<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
 }
+
+/// A string, borrowed unless it has escapes; serde borrows no `Cow` inside an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Keeps `null` apart from an absent member.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
@@ -148,8 +152,8 @@ fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
         (Some(_), Some(_)) => return refuse("both `result` and `error`"),
     };
     let kind = match (members.method, known.clone(), outcome) {
-        (Some(method), Some(id), None) => Kind::Request { id, method: known_method(method) },
-        (Some(method), None, None) => Kind::Notification { method: known_method(method) },
+        (Some(Text(method)), Some(id), None) => Kind::Request { id, method: known_method(method) },
+        (Some(Text(method)), None, None) => Kind::Notification { method: known_method(method) },
         (None, Some(id), Some(outcome)) => Kind::Answer { id, outcome },
         (Some(_), _, Some(_)) => return refuse("a method together with an answer"),
         (None, _, _) => return refuse("neither a method nor an answer to one"),

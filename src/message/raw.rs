@@ -51,6 +51,11 @@ impl RawJson {
         Self(text.into())
     }
 
+    /// A part of this very text, without a copy.
+    pub(crate) fn slice(&self, part: &RawValue) -> Self {
+        Self(self.0.slice_ref(part.get().as_bytes()))
+    }
+
     /// The empty object.
     #[must_use]
     pub fn empty_object() -> Self {

@@ -1,7 +1,7 @@
 //! Decides what a handler can do while its call runs: tell progress, log, ask the client, hear of
 //! its cancellation.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJso
 pub struct Context {
     channel: Arc<dyn Channel>,
     params: Option<RawJson>,
+    /// Read when first asked for: most calls have no progress.
+    progress_token: OnceLock<Option<RawJson>>,
 }
 
 /// How urgent a log message is, from RFC 5424, least severe first.
@@ -52,7 +54,7 @@ pub enum LogLevel {
 
 impl Context {
     pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
-        Self { channel, params }
+        Self { channel, params, progress_token: OnceLock::new() }
     }
 
     /// The protocol revision this call is served in.
@@ -106,13 +108,8 @@ impl Context {
         message: Option<impl AsRef<str> + Send>,
     ) {
         let Some(token) = self.progress_token() else { return };
-        let progress = Progress {
-            progress_token: token,
-            progress: Number(progress.into()),
-            total: total.into().map(Number),
-            message: message.as_ref().map(AsRef::as_ref),
-        };
-        if let Ok(params) = RawJson::from_value(&progress) {
+        let message = message.as_ref().map(AsRef::as_ref);
+        if let Ok(params) = progress_params(token, progress.into(), total.into(), message) {
             self.notify("notifications/progress", &params).await;
         }
     }
@@ -205,8 +202,7 @@ impl Context {
         self.channel.set_log_level(level as u8);
     }
 
-    /// Read only when asked for: most calls have no progress.
-    fn progress_token(&self) -> Option<&RawValue> {
+    fn progress_token(&self) -> Option<&RawJson> {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow, default, rename = "_meta")]
@@ -218,20 +214,37 @@ impl Context {
             #[serde(borrow, default)]
             progress_token: Option<&'a RawValue>,
         }
-        let params: Params<'_> = self.params.as_ref()?.read_borrowed().ok()?;
-        params.meta?.progress_token
+        let read = || {
+            let params = self.params.as_ref()?;
+            let read: Params<'_> = params.read_borrowed().ok()?;
+            Some(params.slice(read.meta?.progress_token?))
+        };
+        self.progress_token.get_or_init(read).as_ref()
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Progress<'a> {
-    progress_token: &'a RawValue,
-    progress: Number,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+/// Progress is what streams in quantities, so it is written by hand.
+fn progress_params(
+    token: &RawJson,
+    progress: f64,
+    total: Option<f64>,
+    message: Option<&str>,
+) -> Result<RawJson, serde_json::Error> {
+    let mut text = Vec::with_capacity(128);
+    text.extend_from_slice(br#"{"progressToken":"#);
+    text.extend_from_slice(token.as_bytes());
+    text.extend_from_slice(br#","progress":"#);
+    serde_json::to_writer(&mut text, &Number(progress))?;
+    if let Some(total) = total {
+        text.extend_from_slice(br#","total":"#);
+        serde_json::to_writer(&mut text, &Number(total))?;
+    }
+    if let Some(message) = message {
+        text.extend_from_slice(br#","message":"#);
+        serde_json::to_writer(&mut text, message)?;
+    }
+    text.push(b'}');
+    Ok(RawJson::trusted(text))
 }
 
 #[derive(Serialize)]

@@ -1,251 +1,178 @@
-//! Two services on one engine: whatever begins at one goes on at the other.
+//! Two services on one engine are two nodes: any of them serves any request.
 
 use std::time::Duration;
 
+use axum::http::Method;
 use mcp_http::store::MemoryEngine;
+use mcp_http::{Limits, Principal, Sessions};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{App, Client, Event, FarEngine, Pace, Sse};
+use crate::support::{App, Client};
 
-const TOOLS: &str = "notifications/tools/list_changed";
+fn node(engine: &MemoryEngine) -> App {
+    let sessions = Sessions::new().idle_timeout(Duration::from_secs(60));
+    App::with(|service| service.engine(engine.clone()).unwrap().sessions(sessions).unwrap())
+}
 
-fn nodes() -> (App, App) {
+fn two() -> (App, App) {
     let engine = MemoryEngine::new();
-    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
-    (node(), node())
+    (node(&engine), node(&engine))
 }
 
-fn far_nodes() -> (App, App) {
-    let engine = FarEngine::new(|_, _| Pace { there: Duration::from_millis(2), back: Duration::from_millis(3) });
-    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
-    (node(), node())
-}
-
-/// The same client, sent to another node.
 fn at(app: &App, client: &Client) -> Client {
     Client { app: app.clone(), ..client.clone() }
 }
 
-fn steps(events: &[Event]) -> Vec<Value> {
-    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
+fn text(answer: &Value) -> &str {
+    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
-async fn listening(client: &Client) -> Sse {
-    let mut stream = client.listen().await;
-    assert!(stream.next_any().await.unwrap().primes());
-    stream
-}
-
-/// Acceptance 27, 111, 113, 124.
+/// Acceptance 159.
 #[tokio::test(start_paused = true)]
-async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
-    for (a, b) in [nodes(), far_nodes()] {
-        for cut in 0..=5 {
-            let here = a.open().await;
-            let there = at(&b, &here);
-            let mut stream = here.call(1, "progress", json!({"steps": 5, "delay_ms": 20})).await.sse();
-            let mut last = stream.next().await.unwrap().id().to_owned();
-            let mut seen = Vec::new();
-            for _ in 0..cut {
-                let event = stream.message().await.unwrap();
-                event.id().clone_into(&mut last);
-                seen.push(event);
-            }
-            drop(stream);
-            seen.extend(there.resume(&last).await.sse().rest().await);
-            assert_eq!(steps(&seen), [json!(1), json!(2), json!(3), json!(4), json!(5), Value::Null]);
-        }
+async fn a_session_is_taken_up_by_whatever_message_comes_first() {
+    for n in 0..6 {
+        let (a, b) = two();
+        let client = at(&b, &a.open().await);
+        let reply = match n {
+            0 => client.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await,
+            1 => client.post(json!({"jsonrpc": "2.0", "id": "s9-9", "result": {}})).await,
+            2 => client.cancel(99).await,
+            3 => client.call(1, "count", json!({})).await,
+            4 => b.send(client.request(Method::GET)).await,
+            _ => client.delete().await,
+        };
+        assert!(reply.status.is_success(), "{n}: {:?}", reply.rejection);
+        assert_eq!(b.handle.statistics().await.sessions, usize::from(n < 5));
     }
 }
 
-/// Acceptance 118, 124.
+/// Acceptance 56, 159.
 #[tokio::test(start_paused = true)]
-async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = at(&b, &here);
-        let mut stream = here.call(1, "progress", json!({"steps": 12, "delay_ms": 30})).await.sse();
-        let (mut seen, mut turn) = (Vec::new(), 0);
-        while let Some(event) = stream.message().await {
-            turn += 1;
-            let next = if turn % 2 == 0 { &here } else { &there };
-            let old = std::mem::replace(&mut stream, next.resume(event.id()).await.sse());
-            seen.push(event);
-            let mut old = old;
-            sleep(Duration::from_millis(12)).await;
-            let mut retry = None;
-            while let Some(event) = old.next().await {
-                retry = event.retry.or(retry);
-            }
-            if turn < 12 {
-                assert_eq!(retry, Some(5_000), "the replaced reader at turn {turn}");
-            }
-        }
-        let mut expected: Vec<Value> = (1..=12).map(Value::from).collect();
-        expected.push(Value::Null);
-        assert_eq!(steps(&seen), expected);
+async fn another_node_knows_the_owner() {
+    let (a, b) = two();
+    let client = at(&b, &a.open_principal("ann").await);
+    for principal in [None, Some(Principal::new("bob"))] {
+        let other = Client { principal, ..client.clone() };
+        assert_eq!(other.call(1, "count", json!({})).await.status, 404);
+        assert_eq!(b.send(other.request(Method::GET)).await.status, 404);
+        assert_eq!(other.delete().await.status, 404);
     }
+    assert_eq!(client.text_of("count", json!({})).await, "1");
 }
 
-/// Acceptance 94, 124.
+/// Acceptance 94, 159.
 #[tokio::test(start_paused = true)]
-async fn a_question_of_one_node_is_answered_at_the_other() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = at(&b, &here);
-        let mut stream = here.call(1, "ask", json!({})).await.sse();
-        let id = stream.message().await.unwrap().json()["id"].clone();
-        let answer =
-            |name: &str| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept", "content": {"name": name}}});
-        assert_eq!(there.post(answer("Ann")).await.status, 202);
-        assert_eq!(here.post(answer("Bob")).await.status, 202);
-        let rest = stream.rest().await;
-        assert_eq!(rest[0].json()["result"]["content"][0]["text"], "accept Ann");
-    }
+async fn an_answer_that_comes_to_another_node_reaches_its_question() {
+    let (a, b) = two();
+    let client = a.open().await;
+    let mut stream = client.call(1, "ask", json!({})).await.sse();
+    let question = stream.message().await.unwrap().json();
+    assert_eq!(question["method"], "elicitation/create");
+    let answer =
+        json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "Bo"}}});
+    assert_eq!(at(&b, &client).post(answer).await.status, 202);
+    assert_eq!(text(&stream.message().await.unwrap().json()), "accept Bo");
 }
 
-/// Acceptance 105, 164, 159.
+/// Acceptance 33, 105, 159, 164.
 #[tokio::test(start_paused = true)]
-async fn a_call_of_one_node_is_cancelled_at_the_other() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let mut stream = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
-        assert!(stream.message().await.is_some());
-        assert_eq!(at(&b, &here).cancel(1).await.status, 202);
-        assert_eq!(stream.next().await, None);
-        assert_eq!(a.probe.state("a"), Some("cancelled"));
-        assert_eq!(b.handle.sessions().await.unwrap()[0].calls, 0);
+async fn a_call_is_cancelled_and_a_session_deleted_from_another_node() {
+    let (a, b) = two();
+    let client = a.open().await;
+    let mut get = client.listen().await;
+    let mut first = client.call(1, "note_and_hold", json!({"label": "1"})).await.sse();
+    let mut second = client.call(2, "note_and_hold", json!({"label": "2"})).await.sse();
+    for stream in [&mut first, &mut second] {
+        assert_eq!(stream.message().await.unwrap().json()["params"]["progress"], 1);
     }
+    assert_eq!(at(&b, &client).cancel(1).await.status, 202);
+    assert_eq!(first.rest().await.len(), 0, "an answer");
+    assert_eq!((a.probe.state("1"), a.probe.state("2")), (Some("cancelled"), Some("running")));
+    assert_eq!(at(&b, &client).delete().await.status, 200);
+    assert_eq!(second.rest().await.len(), 0);
+    assert_eq!(get.rest().await.len(), 0);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(a.probe.state("2"), Some("cancelled"));
+    assert_eq!(client.call(3, "count", json!({})).await.status, 404);
 }
 
-/// Acceptance 30, 33, 165, 159.
+/// Acceptance 27, 159.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_at_one_node_ends_everywhere() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = at(&b, &here);
-        let mut call = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
-        assert!(call.message().await.is_some());
-        let mut get = listening(&here).await;
-        assert_eq!(there.delete().await.status, 200);
-        assert_eq!(call.rest().await, []);
-        assert_eq!(get.rest().await, []);
-        sleep(Duration::from_millis(1)).await;
-        assert_eq!(a.probe.state("a"), Some("cancelled"));
-        for client in [&here, &there] {
-            assert_eq!(client.call(2, "echo", json!({"message": "x"})).await.status, 404);
-            assert_eq!(client.delete().await.status, 404);
-        }
-    }
+async fn state_log_level_and_subscriptions_move_with_the_session() {
+    let (a, b) = two();
+    let client = a.open().await;
+    assert_eq!(client.text_of("count", json!({})).await, "1");
+    let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
+    assert_eq!(client.post(set).await.status, 200);
+    let wish = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
+    assert_eq!(client.post(wish).await.status, 200);
+    drop(a);
+    let client = at(&b, &client);
+    assert_eq!(client.text_of("count", json!({})).await, "2");
+    assert_eq!(client.call(1, "log", json!({})).await.sse().rest().await.len(), 2, "the error and the answer");
+    let mut get = client.listen().await;
+    b.handle.resource_updated("test://other");
+    b.handle.resource_updated("test://fixed");
+    assert_eq!(get.message().await.unwrap().json()["params"]["uri"], "test://fixed");
+    assert!(get.is_silent().await);
 }
 
-/// Acceptance 124, 159, 173.
+/// Acceptance 111, 113, 159.
 #[tokio::test(start_paused = true)]
-async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let mut get = listening(&at(&b, &here)).await;
+async fn a_stream_is_resumed_at_another_node() {
+    let (a, b) = two();
+    let client = a.open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 4, "delay_ms": 100})).await.sse();
+    let first = stream.message().await.unwrap();
+    drop(stream);
+    let mut rest = at(&b, &client).resume(first.id()).await.sse();
+    let seen: Vec<_> = rest.rest().await.iter().map(|event| event.json()["params"]["progress"].clone()).collect();
+    assert_eq!(seen, [json!(2), json!(3), json!(4), json!(null)]);
+}
+
+/// Acceptance 101, 154, 159.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
+    let (a, b) = two();
+    for successor in [&a, &b] {
+        let client = a.open().await;
+        let mut old = client.listen().await;
+        assert!(old.next().await.unwrap().primes());
+        let mut new = at(successor, &client).listen().await;
+        assert!(new.next().await.unwrap().primes());
+        let farewell = old.next().await.unwrap();
+        assert!(farewell.retry.is_some() && farewell.data.is_none(), "{farewell:?}");
+        assert!(old.next().await.is_none());
+        drop(old);
+        sleep(Duration::from_secs(120)).await;
         a.handle.tools_changed();
-        assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
-        assert!(get.is_silent().await);
-        b.handle.prompts_changed();
-        assert!(get.message().await.is_some());
-        assert!(get.is_silent().await);
+        assert_eq!(new.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+        assert!(new.is_silent().await, "told once");
     }
 }
 
-/// The client that moved is told once, not once by each node it was at.
-///
-/// Acceptance 93, 124.
+/// Acceptance 49, 159.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = at(&b, &here);
-        for client in [&here, &there, &here, &there] {
-            let mut get = listening(client).await;
-            a.handle.tools_changed();
-            assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
-            assert!(get.is_silent().await, "told twice");
-        }
-    }
+async fn a_node_reaps_what_another_one_opened_and_left() {
+    let (a, b) = two();
+    let client = at(&b, &a.open().await);
+    drop(a);
+    assert_eq!(client.text_of("count", json!({})).await, "1");
+    sleep(Duration::from_secs(65)).await;
+    assert_eq!(b.handle.statistics().await.sessions, 0);
+    assert_eq!(client.call(1, "count", json!({})).await.status, 404);
 }
 
-/// Even when one of the nodes is slow to tell.
-///
-/// Acceptance 93, 124.
+/// Acceptance 160.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_speed() {
-    let publishes = std::sync::atomic::AtomicU64::new(0);
-    let engine = FarEngine::new(move |step, _| {
-        let turn = publishes.fetch_add(u64::from(step == "publish"), std::sync::atomic::Ordering::Relaxed);
-        let there = if step == "publish" { 50 * (turn % 2) } else { 1 };
-        Pace { there: Duration::from_millis(there), back: Duration::ZERO }
-    });
-    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
-    let (a, b) = (node(), node());
-    let here = a.open().await;
-    let there = at(&b, &here);
-    for client in [&here, &there, &here, &there, &there] {
-        let mut get = listening(client).await;
-        a.handle.tools_changed();
-        assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
-        assert!(get.is_silent().await, "told twice");
+async fn open_streams_take_no_permit_from_calls() {
+    let app = App::with(|service| service.limits(Limits::new().calls(1).calls_per_principal(1)).unwrap());
+    let mut streams = Vec::new();
+    for _ in 0..300 {
+        let client = app.open_principal("ann").await;
+        streams.push(client.listen().await);
+        assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
     }
-}
-
-/// Where a client subscribes does not matter to where it listens.
-///
-/// Acceptance 46, 124.
-#[tokio::test(start_paused = true)]
-async fn a_subscription_made_at_one_node_counts_at_the_other() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let mut get = listening(&at(&b, &here)).await;
-        let subscribe =
-            json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
-        assert_eq!(here.post(subscribe).await.message().await["result"], json!({}));
-        a.handle.resource_updated("test://fixed");
-        let told = tokio::time::timeout(Duration::from_secs(5), get.message()).await;
-        assert_eq!(told.unwrap().unwrap().json()["method"], "notifications/resources/updated");
-        assert!(get.is_silent().await);
-    }
-}
-
-/// Neither does where it sets its log level.
-///
-/// Acceptance 93, 124.
-#[tokio::test(start_paused = true)]
-async fn a_log_level_set_at_one_node_counts_at_the_other() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = at(&b, &here);
-        assert_eq!(there.text_of("echo", json!({"message": "x"})).await, "x");
-        let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
-        assert_eq!(here.post(set).await.message().await["result"], json!({}));
-        sleep(Duration::from_secs(1)).await;
-        let events = there.call(2, "log", json!({})).await.sse().rest().await;
-        assert_eq!(events.len(), 2, "one error, one answer");
-    }
-}
-
-/// Acceptance 27, 124.
-#[tokio::test(start_paused = true)]
-async fn the_state_of_a_session_is_one_at_both_nodes() {
-    for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = at(&b, &here);
-        let calls = (1..=10).map(|id| {
-            let client = if id % 2 == 0 { here.clone() } else { there.clone() };
-            tokio::spawn(async move { client.call(id, "count", json!({})).await.message().await })
-        });
-        let mut counts = Vec::new();
-        for call in calls.collect::<Vec<_>>() {
-            let answer = call.await.unwrap();
-            counts.push(answer["result"]["content"][0]["text"].as_str().unwrap().parse::<u32>().unwrap());
-        }
-        counts.sort_unstable();
-        assert_eq!(counts, (1..=10).collect::<Vec<_>>());
-    }
+    assert_eq!(app.handle.statistics().await.sessions, 300);
 }

@@ -37,7 +37,7 @@ impl App {
     /// With settings of the test's own.
     pub(crate) fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
         let (service, probe) = service();
-        Self::of(configure(service), probe)
+        Self { probe, ..Self::of(configure(service)) }
     }
 
     /// With a server of the test's own: the test server and more tools.
@@ -46,12 +46,14 @@ impl App {
         configure: impl FnOnce(McpService) -> McpService,
     ) -> Self {
         let probe = Probe::default();
-        Self::of(configure(McpService::new(tools(server(&probe)))), probe)
+        let service = configure(McpService::new(tools(server(&probe))));
+        Self { probe, ..Self::of(service) }
     }
 
-    fn of(service: McpService, probe: Probe) -> Self {
+    /// With a service of the test's own.
+    pub(crate) fn of(service: McpService) -> Self {
         let handle = service.handle();
-        Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe }
+        Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe: Probe::default() }
     }
 
     /// With layers of the test's own around it.

@@ -1,0 +1,34 @@
+//! axum's `Sse` and this crate's body, side by side: one event, and a burst of 51.
+//!
+//! `mcp-http` is the whole way of a call through the service: checks, session, handler, log, body.
+//! `axum Sse` answers with the very same bytes, recorded before, and does nothing else: no checks,
+//! no handler, no JSON. What it takes is thus the price of its encoder and its body alone.
+
+mod support;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mcp_http::ResponseMode;
+
+use support::{Client, floor, progress_call, service};
+
+fn encode(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for (name, steps) in [("one event", 0), ("51 events", 50)] {
+        let call = progress_call(steps);
+        let mut ours = Client::new(service(ResponseMode::Sse));
+        let recorded = runtime.block_on(async {
+            ours.open().await;
+            ours.text(&call).await
+        });
+        let mut theirs = Client::new(floor::replay(&recorded));
+        assert_eq!(runtime.block_on(theirs.text(&call)), recorded, "the bytes are the same");
+
+        let mut group = criterion.benchmark_group(name);
+        group.bench_function("mcp-http", |bencher| bencher.iter(|| runtime.block_on(ours.call(&call))));
+        group.bench_function("axum Sse", |bencher| bencher.iter(|| runtime.block_on(theirs.call(&call))));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, encode);
+criterion_main!(benches);
