@@ -167,6 +167,8 @@ impl Work {
     }
 
     fn move_to_task(&mut self) {
+        // The response has its reader by now, or will never have one.
+        self.exchange.attached();
         if let Some(future) = self.future.take()
             && tokio::runtime::Handle::try_current().is_ok()
         {

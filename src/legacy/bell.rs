@@ -75,6 +75,7 @@ fn resync(node: &Arc<Node>) {
     let sessions: Vec<_> = node.sessions.iter().map(|session| Arc::clone(&session)).collect();
     for session in sessions {
         session.wake_all_readers();
+        session.refresh(node);
         for question in session.open_questions() {
             take_answer(node, &session, &question);
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::news::News;
 use super::post::Incoming;
 use super::reader::LogReader;
 use crate::encode::SESSION_ID;
@@ -39,10 +40,12 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         .await
         .map_err(|error| refusal(node, &error))?;
     if stream == STANDALONE {
-        node.listening.insert(id, ());
+        let new_here = node.listening.insert(id, ()).is_none();
         // It may have ended before it listened.
         if !node.sessions.contains_key(&id) {
             node.listening.remove(&id);
+        } else if new_here {
+            node.spread(id, News::Listens).await;
         }
     }
     let primes = streams.resumable && session.info.version.has_priming();

@@ -212,6 +212,9 @@ impl Node {
 
     /// Tells the sessions that listen here of a change announced anywhere.
     pub(super) fn tell(&self, topic: &str) {
+        if self.hear(topic) {
+            return;
+        }
         let Ok(change) = serde_json::from_str::<Change>(topic) else { return };
         let (method, params) = change.notification();
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, &params) };

@@ -68,9 +68,9 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     fn append(&self, append: Append) -> Step<Result<Appended>>;
 
     /// Any node adds one event to the standalone stream. Before somebody listened for the first
-    /// time it is dropped, and nothing is told. An event equal to the newest one that nobody has
-    /// read yet is merged with it. The one step that is not safe to repeat: an event may then stand
-    /// twice.
+    /// time it is dropped, and nothing is told; so is a question while nobody listens, which is
+    /// never asked later. An event equal to the newest one that nobody has read yet is merged with
+    /// it. The one step that is not safe to repeat: an event may then stand twice.
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>>;
 
     /// A reader takes over a stream from a cursor; the one before is told to let go. `NotFound`

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use crate::support::{App, RequestExt, initialize, service};
+use crate::support::{App, FarEngine, Pace, RequestExt, initialize, service};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -39,10 +39,37 @@ async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
     drop(held);
 }
 
+/// On an engine that other nodes reach too.
+fn far() -> App {
+    App::with(|service| service.engine(FarEngine::new(|_, _| Pace::YIELD)).unwrap())
+}
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
+    let app = App::new();
+    let client = app.open().await;
+    let mut get = client.listen().await;
+    let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    let handle = app.handle.clone();
+    let drain = tokio::spawn(async move { handle.drain(LONG).await });
+    sleep(Duration::from_secs(1)).await;
+    assert!(get.next().await.unwrap().primes());
+    assert_eq!(get.next().await.unwrap().retry, Some(1000));
+    app.probe.release("a");
+    let texts: Vec<_> =
+        call.rest().await.iter().map(|event| event.json()["result"]["content"][0]["text"].clone()).collect();
+    assert_eq!(texts, [json!(null), json!("released")]);
+    let report = drain.await.unwrap();
+    assert_eq!((report.closed_streams, report.calls, report.cut_calls, report.ended_sessions), (1, 1, 0, 1));
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Shutdown)), (0, Some(&1)));
+}
+
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_says_what_was_cut() {
-    let app = App::new();
+    let app = far();
     let (new, old) = (app.open().await, app.open_version("2025-06-18").await);
     let (mut new_get, mut old_get) = (new.listen().await, old.listen().await);
     let mut new_call = new.call(1, "note_and_hold", json!({"label": "new"})).await.sse();
@@ -59,19 +86,19 @@ async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_s
     assert_eq!(old_call.message().await.unwrap().json()["params"]["progress"], 1);
     assert!(old_call.is_silent().await, "an older client waits for its answer");
     let report = drain.await.unwrap();
-    assert_eq!((report.closed_streams, report.calls, report.cut_calls, report.ended_sessions), (3, 2, 2, 2));
+    assert_eq!((report.closed_streams, report.calls, report.cut_calls, report.ended_sessions), (3, 2, 2, 0));
     for label in ["new", "old"] {
         assert_eq!(app.probe.state(label), Some("cancelled"));
     }
     let statistics = app.handle.statistics().await;
-    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Shutdown)), (0, Some(&2)));
+    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Shutdown)), (2, None), "they live on elsewhere");
     assert_eq!(app.handle.drain(LONG).await.calls, 0, "once more, nothing is there");
 }
 
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
-    let app = App::new();
+    let app = far();
     let client = app.open().await;
     let (mut get, mut call) =
         (client.listen().await, client.call(1, "note_and_hold", json!({"label": "a"})).await.sse());

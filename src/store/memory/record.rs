@@ -215,6 +215,9 @@ impl Record {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
         let log = &mut self.streams[at].1;
+        if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
+            return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
+        }
         let asked = Questions::in_event(&event, log.next());
         let mut appended = log.publish(event, bounds(policy));
         self.questions.ask(asked, STANDALONE, node);

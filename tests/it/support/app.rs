@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::{McpHandle, McpService, Principal};
+use mcp_http::{McpHandle, McpServer, McpService, Principal};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -37,9 +37,17 @@ impl App {
     /// With settings of the test's own.
     pub(crate) fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
         let (service, probe) = service();
-        let service = configure(service);
-        let handle = service.handle();
-        Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe }
+        Self { probe, ..Self::of(configure(service)) }
+    }
+
+    /// With a server of the test's own: the test server and more tools.
+    pub(crate) fn serving(
+        tools: impl FnOnce(McpServer) -> McpServer,
+        configure: impl FnOnce(McpService) -> McpService,
+    ) -> Self {
+        let probe = Probe::default();
+        let service = configure(McpService::new(tools(server(&probe))));
+        Self { probe, ..Self::of(service) }
     }
 
     /// With a service of the test's own.
