@@ -3,4 +3,17 @@
 
 mod support;
 
+mod batches;
+mod faulty;
+mod guard;
+mod header_rules;
+mod hostile;
+mod media_types;
+mod messages;
+mod openings;
+mod panics;
+mod raw_http;
+mod rejections;
+mod slow_clients;
 mod smoke;
+mod table;
