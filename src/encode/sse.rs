@@ -42,9 +42,9 @@ struct KeepAlive {
 }
 
 impl SseBody {
-    pub(super) fn new(prelude: Option<Frame>, source: Box<dyn Source>, keep_alive: Option<Duration>) -> Self {
+    pub(super) fn new(prelude: Option<&Frame>, source: Box<dyn Source>, keep_alive: Option<Duration>) -> Self {
         let mut first = Vec::new();
-        match &prelude {
+        match prelude {
             Some(frame) => render(frame, &mut first),
             None => first.extend_from_slice(COMMENT),
         }

@@ -115,8 +115,8 @@ async fn stream(exchange: &Arc<Exchange>, queue: Option<QueueReader>) -> Outcome
         Ok(reader) => {
             let primes = streams.resumable && exchange.version().has_priming();
             let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
-            if let Some(retry) = exchange.attached() {
-                reader.hang_up(retry);
+            if let Some(send_off) = exchange.attached() {
+                reader.hang_up(send_off);
             }
             Outcome::Stream { prelude, source: Box::new(reader) }
         }

@@ -47,12 +47,7 @@ impl Doorbell for Bell {
                     take_answer(&node, &session, &question);
                 }
             }
-            Ring::Ended { session, .. } => {
-                node.listening.remove(&session);
-                if let Some((_, session)) = node.sessions.remove(&session) {
-                    session.ended();
-                }
-            }
+            Ring::Ended { session, .. } => node.forget(session),
             Ring::Topic { topic } => node.tell(&topic),
             Ring::Resync => resync(&node),
         }

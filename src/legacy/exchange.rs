@@ -23,6 +23,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::reader::SendOff;
 use super::session::LiveSession;
 use super::{Node, input};
 use crate::identity::Principal;
@@ -76,7 +77,7 @@ struct State {
     /// A reader of the stream was made.
     attached: bool,
     /// What a reader shall be told when it is made: to leave.
-    hang_up: Option<Option<Duration>>,
+    send_off: Option<SendOff>,
     ended: bool,
 }
 
@@ -223,7 +224,7 @@ impl Exchange {
             drop(state);
             self.hang_up_reader(retry);
         } else {
-            state.hang_up = Some(retry);
+            state.send_off = Some(SendOff { retry });
             drop(state);
             self.work.wake();
         }
@@ -243,10 +244,10 @@ impl Exchange {
     }
 
     /// A reader was made; what it shall be told at once.
-    pub(super) fn attached(&self) -> Option<Option<Duration>> {
+    pub(super) fn attached(&self) -> Option<SendOff> {
         let mut state = self.state();
         state.attached = true;
-        state.hang_up.take()
+        state.send_off.take()
     }
 
     /// Answers that were there before any handler ran: the broken elements of a batch.

@@ -29,6 +29,10 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         }
         None => (STANDALONE, None),
     };
+    if after.is_none() && node.is_draining() {
+        // Whoever comes back for the rest of a call may have it; nobody is to settle down.
+        return Err(Rejection::Draining);
+    }
     // Whoever comes back with an event has a right to the stream; a newcomer may be a second one.
     let takeover = after.is_some() || !streams.exclusive;
     let reader = LogReader::open(node, &session, principal, stream, after, takeover)

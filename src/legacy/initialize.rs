@@ -13,7 +13,7 @@ use super::aside::Aside;
 use super::post::{Incoming, Post, session_header};
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::identity::{SessionId, SessionInfo};
 use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::{Context, Session};
@@ -116,7 +116,7 @@ async fn open<S: Clone + Send + Sync + 'static>(
 fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Arc<LiveSession> {
     let info = SessionInfo {
         id: SessionId::random(),
-        principal: incoming.principal.as_ref().map(Principal::clone),
+        principal: incoming.principal.clone(),
         version: negotiate(node, &params.protocol_version),
         client: params.client_info.clone(),
         capabilities: params.capabilities.clone(),
@@ -139,13 +139,17 @@ fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
 /// Makes the session known. The hook may still refuse it; then nothing of it is left.
 async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(), ErrorObject>, Rejection> {
     let create = Create { info: Arc::clone(&session.info), epoch: session.epoch };
-    let policy = node.settings.policy();
-    let evicted = node.engine.create(create).await.map_err(|error| match error.kind() {
-        StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
-        StoreErrorKind::FullForPrincipal => {
-            Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
+    node.know(session);
+    let evicted = node.engine.create(create).await.map_err(|error| {
+        node.forget(session.info.id);
+        let policy = node.settings.policy();
+        match error.kind() {
+            StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
+            StoreErrorKind::FullForPrincipal => {
+                Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
+            }
+            _ => node.refusal(&error),
         }
-        _ => node.refusal(&error),
     })?;
     node.closed(evicted);
     if let Some(hook) = &node.settings.sessions.opened {
@@ -157,7 +161,7 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(),
         }
         guard.refused = false;
     }
-    node.opened(Arc::clone(session));
+    node.opened();
     Ok(Ok(()))
 }
 

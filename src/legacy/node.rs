@@ -97,8 +97,21 @@ impl Node {
         let session = LiveSession::new(loaded.info, loaded.epoch, self.me.clone());
         session.restore(self).await.map_err(|error| self.refusal(&error))?;
         let session = Arc::new(session);
-        let entry = self.sessions.entry(id).or_insert_with(|| session);
-        Ok(Arc::clone(&entry))
+        let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
+        // It may have ended since it was loaded, when nobody here could hear of it.
+        if let Err(error) = self.engine.load(id, principal).await {
+            self.forget(id);
+            return Err(self.refusal(&error));
+        }
+        Ok(session)
+    }
+
+    /// A session is over, or never came to be: nothing of it is kept here.
+    pub(super) fn forget(&self, id: SessionId) {
+        self.listening.remove(&id);
+        if let Some((_, session)) = self.sessions.remove(&id) {
+            session.ended();
+        }
     }
 
     /// What an engine's error is to a client; what only the operator may know is logged.
@@ -116,10 +129,15 @@ impl Node {
         }
     }
 
-    /// A session opened here: it is known here, and the reaper runs.
-    pub(super) fn opened(&self, session: Arc<LiveSession>) {
+    /// A session is being opened here. Known here before the engine knows it, so that its end finds
+    /// it, however soon that comes.
+    pub(super) fn know(&self, session: &Arc<LiveSession>) {
+        self.sessions.insert(session.info.id, Arc::clone(session));
+    }
+
+    /// A session was opened here; from the first one on the reaper runs.
+    pub(super) fn opened(&self) {
         self.counters.opened();
-        self.sessions.insert(session.info.id, session);
         self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
     }
 

@@ -43,7 +43,7 @@ struct Live {
     tickets: Vec<Arc<Ticket>>,
     readers: Vec<Arc<ReaderCell>>,
     waiting: Vec<(Box<str>, oneshot::Sender<Answer>)>,
-    subscriptions: Option<Box<HashSet<Box<str>>>>,
+    subscriptions: HashSet<Box<str>>,
     ended: bool,
 }
 
@@ -88,7 +88,7 @@ impl LiveSession {
         }
         if let (Some(uris), _) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
             let uris: HashSet<Box<str>> = uris.read().map_err(StoreError::corrupt)?;
-            self.live().subscriptions = Some(Box::new(uris));
+            self.live().subscriptions = uris;
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl LiveSession {
     // The session itself.
 
     pub(super) fn subscribes(&self, uri: &str) -> bool {
-        self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
+        self.live().subscriptions.contains(uri)
     }
 
     pub(super) fn set_log_level(self: &Arc<Self>, level: u8) {
@@ -244,7 +244,7 @@ impl LiveSession {
         let (tickets, readers, waiting) = {
             let mut live = self.live();
             live.ended = true;
-            live.subscriptions = None;
+            live.subscriptions = HashSet::new();
             (std::mem::take(&mut live.tickets), live.readers.clone(), std::mem::take(&mut live.waiting))
         };
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
@@ -268,7 +268,7 @@ impl LiveSession {
             }
             let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
             if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
-                self.live().subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
+                self.live().subscriptions = uris;
                 return Ok(());
             }
         }
