@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Served, exchange, initialize};
+use crate::support::{self, Served, initialize};
 
 const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,6 +20,17 @@ async fn open(served: &Served) -> String {
     let mut stream = served.connect().await;
     let answer = exchange(&mut stream, served.post(None, &opening()).as_bytes(), QUIET).await;
     answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap().to_owned()
+}
+
+/// Sends bytes and reads what comes: the first of it however long it takes, the rest until it is
+/// quiet.
+async fn exchange(stream: &mut TcpStream, bytes: &[u8], quiet: Duration) -> String {
+    stream.write_all(bytes).await.unwrap();
+    let mut first = [0; 1];
+    match tokio::time::timeout(PATIENCE, stream.read(&mut first)).await.expect("no answer") {
+        Ok(1) => char::from(first[0]).to_string() + &support::exchange(stream, b"", quiet).await,
+        _ => String::new(),
+    }
 }
 
 fn statuses(answer: &str) -> Vec<&str> {

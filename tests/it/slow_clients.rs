@@ -73,8 +73,8 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut(
 #[tokio::test]
 async fn a_client_that_never_reads_holds_little_and_is_cut() {
     let patience = Duration::from_millis(400);
-    let streams = Streams::new().slow_reader(patience).kept(64, 256 << 10);
-    let (addr, handle) = flooding(streams, patience).await;
+    let streams = Streams::new().slow_reader(patience);
+    let (addr, handle) = flooding(streams, patience * 3).await;
     let session = open(addr).await;
     let mut deaf = narrow(addr).await;
     deaf.write_all(post(addr, Some(&session), FLOOD).as_bytes()).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
         most = most.max(sessions[0].bytes);
         let statistics = handle.statistics().await;
         if sessions[0].calls == 0 && sessions[0].readers == 0 && start.elapsed() > patience {
-            assert!(statistics.slow_readers > 0 || statistics.dropped > 0, "{statistics:?}");
+            assert_eq!(statistics.slow_readers, 1, "{statistics:?}");
             break;
         }
         assert!(start.elapsed() < PATIENCE, "{sessions:?} {statistics:?}");
@@ -98,7 +98,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
         tokio::time::timeout(PATIENCE, other.read_exact(&mut first)).await.unwrap().unwrap();
         assert_eq!((&first, asked.elapsed() < Duration::from_secs(5)), (b"HTTP/1.1 200", true));
     }
-    assert!(most <= 1 << 20, "{most} bytes were kept");
+    assert!(most <= 2 << 20, "{most} bytes were kept");
     // The connection is over: what it had in its buffers, then the end.
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, deaf.read_to_end(&mut rest)).await.expect("still open");
@@ -110,7 +110,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
 #[tokio::test]
 async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
     let patience = Duration::from_millis(300);
-    let streams = Streams::new().slow_reader(patience).kept(64, 256 << 10);
+    let streams = Streams::new().slow_reader(patience);
     let (addr, handle) = flooding(streams, Duration::from_secs(30)).await;
     let session = open(addr).await;
     let mut slow = narrow(addr).await;
@@ -125,7 +125,7 @@ async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
     });
     eventually("the call is still running", || async {
         let sessions = handle.sessions().await.unwrap();
-        assert!(sessions[0].bytes <= 1 << 20, "{sessions:?}");
+        assert!(sessions[0].bytes <= 2 << 20, "{sessions:?}");
         handle.statistics().await.slow_readers > 0 && sessions[0].calls == 0
     })
     .await;
