@@ -2,7 +2,8 @@
 //!
 //! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
 //!    them are refused even if they are equal, since whoever stands between may have read
-//!    the other.
+//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which nobody else reads here:
+//!    a gateway may have routed by one of the two.
 //! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
 //!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
 //!    [`McpHeaders::last_event`], which refuse.
@@ -17,6 +18,9 @@ use crate::message::ProtocolVersion;
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const PARAM: &str = "mcp-param-";
 
 /// How much of an unknown version is kept, for the refusal that names it: six times the length
 /// of a known one.
@@ -56,6 +60,7 @@ pub(crate) enum VersionHeader {
 impl McpHeaders {
     /// Reads all three.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
+        mirrored_once(headers)?;
         Ok(Self {
             session: single(headers, &SESSION, "Mcp-Session-Id")?.map(read_session),
             version: single(headers, &VERSION, "MCP-Protocol-Version")?.map(read_version),
@@ -92,6 +97,20 @@ fn single<'a>(
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() { Err(Rejection::DuplicateHeader(shown)) } else { Ok(first) }
+}
+
+/// Refuses a header twice that repeats something of the body.
+fn mirrored_once(headers: &HeaderMap) -> Result<(), Rejection> {
+    // Nearly always there is nothing twice.
+    if headers.len() == headers.keys_len() {
+        return Ok(());
+    }
+    single(headers, &METHOD, "Mcp-Method")?;
+    single(headers, &NAME, "Mcp-Name")?;
+    for name in headers.keys().filter(|name| name.as_str().starts_with(PARAM)) {
+        single(headers, name, "Mcp-Param-*")?;
+    }
+    Ok(())
 }
 
 fn read_session(value: &HeaderValue) -> SessionHeader {
@@ -195,6 +214,9 @@ mod tests {
             ("mcp-session-id", "Mcp-Session-Id"),
             ("mcp-protocol-version", "MCP-Protocol-Version"),
             ("last-event-id", "Last-Event-ID"),
+            ("mcp-method", "Mcp-Method"),
+            ("mcp-name", "Mcp-Name"),
+            ("mcp-param-region", "Mcp-Param-*"),
         ] {
             for second in [&b"a"[..], b"b", b""] {
                 assert_eq!(read(&[(name, b"a"), (name, second)]), Err(Rejection::DuplicateHeader(shown)));

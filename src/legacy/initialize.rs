@@ -66,9 +66,18 @@ pub(super) fn unsupported(node: &Node, requested: String) -> Rejection {
 /// Reads the parameters of `initialize`.
 pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, ErrorObject> {
     let params = params.unwrap_or_else(RawJson::empty_object);
+    let invalid = || {
+        ErrorObject::invalid_params(
+            "Invalid parameters of initialize: `protocolVersion` (a string) is required, `capabilities` and `clientInfo` are objects",
+        )
+    };
+    // Read as a struct, an array would be the members by position.
+    if !params.as_str().starts_with('{') {
+        return Err(invalid());
+    }
     params.read().map_err(|error| {
         tracing::debug!(error = &error as &dyn std::error::Error, "initialize with unreadable parameters");
-        ErrorObject::invalid_params("Invalid parameters of initialize: `protocolVersion` (a string) is required, `capabilities` and `clientInfo` are objects")
+        invalid()
     })
 }
 

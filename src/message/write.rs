@@ -1,5 +1,7 @@
 //! Decides how messages of ours are written: compact JSON on one line, into one buffer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{ErrorObject, RawJson, RequestId};
@@ -9,7 +11,7 @@ pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> 
     match outcome {
         Ok(result) => {
             let id = id.as_json().as_bytes();
-            let result = one_line(result);
+            let result = one_line(result.as_bytes());
             concat(&[br#"{"jsonrpc":"2.0","id":"#, id, br#","result":"#, &result, b"}"])
         }
         Err(error) => failure(Some(id), error),
@@ -20,6 +22,7 @@ pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> 
 pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
     let internal: &[u8] = br#"{"code":-32603,"message":"Internal error"}"#;
     let text = serde_json::to_vec(error).unwrap_or_else(|_| internal.to_vec());
+    let text = one_line(&text);
     match id {
         Some(id) => concat(&[br#"{"jsonrpc":"2.0","id":"#, id.as_json().as_bytes(), br#","error":"#, &text, b"}"]),
         None => concat(&[br#"{"jsonrpc":"2.0","error":"#, &text, b"}"]),
@@ -29,14 +32,22 @@ pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
 /// A notification to the client.
 pub(crate) fn notification(method: &str, params: &RawJson) -> Bytes {
     let method = quoted(method);
-    concat(&[br#"{"jsonrpc":"2.0","method":"#, method.as_bytes(), br#","params":"#, &one_line(params), b"}"])
+    concat(&[br#"{"jsonrpc":"2.0","method":"#, method.as_bytes(), br#","params":"#, &one_line(params.as_bytes()), b"}"])
 }
 
 /// A question to the client.
 pub(crate) fn request(id: &str, method: &str, params: &RawJson) -> Bytes {
     let (id, method) = (quoted(id), quoted(method));
     let head: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-    concat(&[head, id.as_bytes(), br#","method":"#, method.as_bytes(), br#","params":"#, &one_line(params), b"}"])
+    concat(&[
+        head,
+        id.as_bytes(),
+        br#","method":"#,
+        method.as_bytes(),
+        br#","params":"#,
+        &one_line(params.as_bytes()),
+        b"}",
+    ])
 }
 
 /// Answers of a batch as one array.
@@ -59,8 +70,7 @@ fn quoted(text: &str) -> String {
 
 /// JSON that somebody else wrote may hold line breaks between its tokens, which would end an SSE
 /// `data:` line. Inside strings JSON has none.
-fn one_line(json: &RawJson) -> std::borrow::Cow<'_, [u8]> {
-    let text = json.as_bytes();
+fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'\n', b'\r', text).is_none() {
         return text.into();
     }

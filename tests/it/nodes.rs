@@ -28,7 +28,7 @@ fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
 
-/// Acceptance 159.
+/// Acceptance 151, 159.
 #[tokio::test(start_paused = true)]
 async fn a_session_is_taken_up_by_whatever_message_comes_first() {
     for n in 0..6 {

@@ -105,3 +105,26 @@ async fn an_unknown_method_is_an_answer_without_words_of_later_revisions() {
     let list = client.post(json!({"jsonrpc": "2.0", "id": 9, "method": "tools/list"})).await.text().await;
     assert!(list.contains("tools") && !list.contains("resultType") && !list.contains("ttlMs"), "{list}");
 }
+
+/// Acceptance 23.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_switched_off_is_refused_with_those_served() {
+    let app = App::with(|service| service.versions([ProtocolVersion::V2025_06_18]).unwrap());
+    let client = app.open_version("2025-06-18").await;
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+        let reply = app
+            .send(
+                client
+                    .request(method)
+                    .message(ping)
+                    .header("mcp-protocol-version", "2025-11-25")
+                    .header("accept", "*/*"),
+            )
+            .await;
+        assert_eq!(reply.status, 400);
+        let error = reply.json().await["error"].clone();
+        assert_eq!((&error["code"], &error["data"]["supported"]), (&json!(-32022), &json!(["2025-06-18"])));
+    }
+    assert_eq!(client.text_of("echo", json!({"message": "still here"})).await, "still here");
+}

@@ -196,7 +196,7 @@ fn logged(log: &Log) -> Sessions {
         })
 }
 
-/// Acceptance 43.
+/// Acceptance 43, 152.
 #[tokio::test(start_paused = true)]
 async fn each_hook_is_called_once_for_each_session_with_its_id() {
     let log = Log::default();
