@@ -26,7 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::session::LiveSession;
 use super::{Node, input};
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::server::ClientError;
 use crate::server::channel::{Channel, SessionAccess};
 use crate::store::{Event, EventKind, STANDALONE, StreamNo};
@@ -419,8 +419,7 @@ impl Channel for Ticket {
         }
     }
 
-    fn notify(&self, method: &str, params: &RawJson) -> bool {
-        let payload = write::notification(method, params);
+    fn send(&self, payload: Bytes) -> bool {
         self.exchange.emit(Event { kind: EventKind::Notification, payload })
     }
 
