@@ -44,7 +44,8 @@ pub struct MemoryEngine {
 
 struct Shared {
     clock: Clock,
-    sessions: SessionMap<Record>,
+    /// Boxed, because a map holds up to twice the room its entries need.
+    sessions: SessionMap<Box<Record>>,
     /// How many there are: asking the map would visit each of its shards.
     count: AtomicUsize,
     principals: DashMap<Principal, OfPrincipal>,
@@ -158,7 +159,7 @@ impl Shared {
                 self.count.fetch_sub(1, Ordering::Relaxed);
                 return Err(StoreError::new(StoreErrorKind::Conflict));
             }
-            Entry::Vacant(vacant) => drop(vacant.insert(Record::new(create, usage, now))),
+            Entry::Vacant(vacant) => drop(vacant.insert(Box::new(Record::new(create, usage, now)))),
         }
         self.expiry().opened(session, now, policy.lifetime.is_some());
         if let Some(principal) = principal {

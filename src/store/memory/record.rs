@@ -109,6 +109,8 @@ impl Record {
         }
         let stream = self.next_stream;
         self.next_stream += 1;
+        // Exactly, because a session keeps the room of its first call, and most have one at a time.
+        self.calls.reserve_exact(wanted);
         self.calls.extend(begin.ids.iter().map(|id| CallRow { id: id.clone(), stream, node: begin.node }));
         Ok(stream)
     }
