@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::session::LiveSession;
@@ -54,8 +55,8 @@ impl Channel for Aside {
         self.session.set_log_level(level);
     }
 
-    fn notify(&self, method: &str, params: &RawJson) -> bool {
-        SessionAccess::notify(&*self.session, method, params);
+    fn send(&self, notification: Bytes) -> bool {
+        self.session.publish(notification);
         true
     }
 

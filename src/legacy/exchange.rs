@@ -27,7 +27,7 @@ use super::reader::SendOff;
 use super::session::LiveSession;
 use super::{Node, input};
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::server::ClientError;
 use crate::server::channel::{Channel, SessionAccess};
 use crate::store::{Event, EventKind, STANDALONE, StreamNo};
@@ -462,8 +462,7 @@ impl Channel for Ticket {
         }
     }
 
-    fn notify(&self, method: &str, params: &RawJson) -> bool {
-        let payload = write::notification(method, params);
+    fn send(&self, payload: Bytes) -> bool {
         self.exchange.emit(Event { kind: EventKind::Notification, payload })
     }
 

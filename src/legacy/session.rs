@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -220,6 +221,13 @@ impl LiveSession {
 
     // The session itself.
 
+    /// Puts a notification on the standalone stream.
+    pub(super) fn publish(&self, payload: Bytes) {
+        let Some(node) = self.node.upgrade() else { return };
+        let event = Event { kind: EventKind::Notification, payload };
+        node.step_aside(node.engine.publish(self.info.id, node.id, event));
+    }
+
     pub(super) fn subscribes(&self, uri: &str) -> bool {
         self.live().subscriptions.contains(uri)
     }
@@ -323,9 +331,7 @@ impl SessionAccess for LiveSession {
     }
 
     fn notify(&self, method: &str, params: &RawJson) {
-        let Some(node) = self.node.upgrade() else { return };
-        let event = Event { kind: EventKind::Notification, payload: write::notification(method, params) };
-        node.step_aside(node.engine.publish(self.info.id, node.id, event));
+        self.publish(write::notification(method, params));
     }
 
     fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {

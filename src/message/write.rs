@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::{ErrorObject, RawJson, RequestId};
+
+const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0","method":"#;
+const PARAMS: &[u8] = br#","params":"#;
 
 /// The answer to a request.
 pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> Bytes {
@@ -31,23 +35,53 @@ pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
 
 /// A notification to the client.
 pub(crate) fn notification(method: &str, params: &RawJson) -> Bytes {
-    let method = quoted(method);
-    concat(&[br#"{"jsonrpc":"2.0","method":"#, method.as_bytes(), br#","params":"#, &one_line(params.as_bytes()), b"}"])
+    let params = one_line(params.as_bytes());
+    let mut text = Vec::with_capacity(NOTIFICATION.len() + method.len() + PARAMS.len() + params.len() + 3);
+    text.extend_from_slice(NOTIFICATION);
+    string(method, &mut text);
+    text.extend_from_slice(PARAMS);
+    text.extend_from_slice(&params);
+    text.push(b'}');
+    text.into()
+}
+
+/// How far a call has come. It is what streams in quantities, so it is written in one go.
+pub(crate) fn progress(
+    token: &RawJson,
+    progress: &impl Serialize,
+    total: Option<&impl Serialize>,
+    message: Option<&str>,
+) -> Result<Bytes, serde_json::Error> {
+    const HEAD: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#;
+    let mut text = Vec::with_capacity(HEAD.len() + token.as_bytes().len() + 64 + message.map_or(0, str::len));
+    text.extend_from_slice(HEAD);
+    text.extend_from_slice(&one_line(token.as_bytes()));
+    text.extend_from_slice(br#","progress":"#);
+    serde_json::to_writer(&mut text, progress)?;
+    if let Some(total) = total {
+        text.extend_from_slice(br#","total":"#);
+        serde_json::to_writer(&mut text, total)?;
+    }
+    if let Some(message) = message {
+        text.extend_from_slice(br#","message":"#);
+        string(message, &mut text);
+    }
+    text.extend_from_slice(b"}}");
+    Ok(text.into())
 }
 
 /// A question to the client.
 pub(crate) fn request(id: &str, method: &str, params: &RawJson) -> Bytes {
-    let (id, method) = (quoted(id), quoted(method));
-    let head: &[u8] = br#"{"jsonrpc":"2.0","id":"#;
-    concat(&[
-        head,
-        id.as_bytes(),
-        br#","method":"#,
-        method.as_bytes(),
-        br#","params":"#,
-        &one_line(params.as_bytes()),
-        b"}",
-    ])
+    let params = one_line(params.as_bytes());
+    let mut text = Vec::with_capacity(64 + id.len() + method.len() + params.len());
+    text.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    string(id, &mut text);
+    text.extend_from_slice(br#","method":"#);
+    string(method, &mut text);
+    text.extend_from_slice(PARAMS);
+    text.extend_from_slice(&params);
+    text.push(b'}');
+    text.into()
 }
 
 /// Answers of a batch as one array.
@@ -64,8 +98,37 @@ pub(crate) fn batch(answers: &[Bytes]) -> Bytes {
     text.into()
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+/// A JSON string. Most text needs no escapes, so it is looked at and copied in blocks.
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
+    const BLOCK: usize = 64;
+    let plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+    out.push(b'"');
+    for block in text.as_bytes().chunks(BLOCK) {
+        // Without a branch for each byte, so that the processor takes many at a time.
+        if block.iter().fold(true, |all, byte| all & plain(byte)) {
+            out.extend_from_slice(block);
+        } else {
+            block.iter().for_each(|byte| escape(*byte, out));
+        }
+    }
+    out.push(b'"');
+}
+
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0x08 => out.extend_from_slice(b"\\b"),
+        0x0c => out.extend_from_slice(b"\\f"),
+        0..b' ' => {
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        _ => out.push(byte),
+    }
 }
 
 /// JSON that somebody else wrote may hold line breaks between its tokens, which would end an SSE
@@ -83,6 +146,8 @@ fn concat(parts: &[&[u8]]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn json(text: &str) -> RawJson {
@@ -108,5 +173,16 @@ mod tests {
     fn an_error_without_a_known_id_has_no_id() {
         let error = ErrorObject::new(-32700, "Parse error");
         assert_eq!(failure(None, &error), r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"}}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_is_written_as_serde_json_writes_it(
+            text in prop_oneof![any::<String>(), "[a-z\"\\\\\u{0}-\u{1f}\u{7f}é]{0,200}"],
+        ) {
+            let mut out = Vec::new();
+            string(&text, &mut out);
+            prop_assert_eq!(out, serde_json::to_vec(&text).unwrap());
+        }
     }
 }

@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientError, Extensions};
 use crate::error::StoreError;
 use crate::identity::{Principal, SessionInfo};
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, write};
 
 /// The transport as one call sees it.
 pub(crate) trait Channel: fmt::Debug + Send + Sync {
@@ -23,9 +24,13 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     /// The least severe log level the client wants, as an index into the eight levels of RFC 5424.
     fn log_level(&self) -> u8;
     fn set_log_level(&self, level: u8);
-    /// Queues a notification for the stream of this call; after the call's end it is dropped.
-    /// Whether there is room for more.
-    fn notify(&self, method: &str, params: &RawJson) -> bool;
+    /// Queues a notification, already written, for the stream of this call; after the call's end
+    /// it is dropped. Whether there is room for more.
+    fn send(&self, notification: Bytes) -> bool;
+    /// Writes and queues a notification.
+    fn notify(&self, method: &str, params: &RawJson) -> bool {
+        self.send(write::notification(method, params))
+    }
     /// Waits until there is room again.
     fn room(&self) -> BoxFuture<'_, ()>;
     /// Asks the client on the stream of this call and waits for its answer, however long.

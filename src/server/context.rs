@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::channel::Channel;
 use super::{ClientError, Session};
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, write};
 
 /// The way back to the client while a call runs. A handler takes it as an argument; it is cheap
 /// to clone, and clones may be moved into tasks.
@@ -109,8 +109,11 @@ impl Context {
     ) {
         let Some(token) = self.progress_token() else { return };
         let message = message.as_ref().map(AsRef::as_ref);
-        if let Ok(params) = progress_params(token, progress.into(), total.into(), message) {
-            self.notify("notifications/progress", &params).await;
+        let (progress, total) = (Number(progress.into()), total.into().map(Number));
+        if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message)
+            && !self.channel.send(notification)
+        {
+            self.channel.room().await;
         }
     }
 
@@ -221,30 +224,6 @@ impl Context {
         };
         self.progress_token.get_or_init(read).as_ref()
     }
-}
-
-/// Progress is what streams in quantities, so it is written by hand.
-fn progress_params(
-    token: &RawJson,
-    progress: f64,
-    total: Option<f64>,
-    message: Option<&str>,
-) -> Result<RawJson, serde_json::Error> {
-    let mut text = Vec::with_capacity(128);
-    text.extend_from_slice(br#"{"progressToken":"#);
-    text.extend_from_slice(token.as_bytes());
-    text.extend_from_slice(br#","progress":"#);
-    serde_json::to_writer(&mut text, &Number(progress))?;
-    if let Some(total) = total {
-        text.extend_from_slice(br#","total":"#);
-        serde_json::to_writer(&mut text, &Number(total))?;
-    }
-    if let Some(message) = message {
-        text.extend_from_slice(br#","message":"#);
-        serde_json::to_writer(&mut text, message)?;
-    }
-    text.push(b'}');
-    Ok(RawJson::trusted(text))
 }
 
 #[derive(Serialize)]

@@ -40,11 +40,12 @@ impl EventId {
 
     /// Appends the text to a buffer, without going through the formatter.
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
-        write_base36(u64::from(self.stream), out);
-        out.push(b'.');
-        write_base36(self.seq, out);
-        out.push(b'.');
-        write_base36(u64::from(self.epoch), out);
+        let mut text = [b'.'; MAX_LENGTH];
+        // From its end, because that is how digits come.
+        let epoch = write_base36(u64::from(self.epoch), &mut text, MAX_LENGTH);
+        let seq = write_base36(self.seq, &mut text, epoch - 1);
+        let stream = write_base36(u64::from(self.stream), &mut text, seq - 1);
+        out.extend_from_slice(&text[stream..]);
     }
 }
 
@@ -71,17 +72,18 @@ fn base36(digits: &[u8]) -> Option<u64> {
     })
 }
 
-fn write_base36(mut value: u64, out: &mut Vec<u8>) {
+/// Writes a number that ends before `end`; where it starts.
+fn write_base36(mut value: u64, text: &mut [u8; MAX_LENGTH], end: usize) -> usize {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let start = out.len();
+    let mut start = end;
     loop {
-        out.push(DIGITS[(value % 36) as usize]);
+        start -= 1;
+        text[start] = DIGITS[(value % 36) as usize];
         value /= 36;
         if value == 0 {
-            break;
+            return start;
         }
     }
-    out[start..].reverse();
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::IntoToolError;
-use crate::message::{ErrorObject, ProtocolVersion, RawJson};
+use crate::message::{ErrorObject, ProtocolVersion, RawJson, write};
 use crate::server::{Content, schema};
 
 /// A tool's result in full: content for the model, structured content for programs, whether it is
@@ -152,7 +152,7 @@ impl IntoToolResult for String {
     }
 
     fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
-        written(one_text(&self))
+        Ok(one_text(&self))
     }
 }
 
@@ -162,7 +162,7 @@ impl IntoToolResult for &'static str {
     }
 
     fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
-        written(one_text(self))
+        Ok(one_text(self))
     }
 }
 
@@ -223,13 +223,13 @@ fn written<T>(result: Result<T, serde_json::Error>) -> Result<T, ErrorObject> {
 
 const BEFORE_TEXT: &[u8] = br#"{"content":[{"type":"text","text":"#;
 
-fn one_text(text: &str) -> Result<RawJson, serde_json::Error> {
+fn one_text(text: &str) -> RawJson {
     // Escapes are rare in the middle of prose; a few bytes to spare save the second allocation.
     let mut out = Vec::with_capacity(BEFORE_TEXT.len() + text.len() + text.len() / 8 + 8);
     out.extend_from_slice(BEFORE_TEXT);
-    serde_json::to_writer(&mut out, text)?;
+    write::string(text, &mut out);
     out.extend_from_slice(b"}]}");
-    Ok(RawJson::trusted(out))
+    RawJson::trusted(out)
 }
 
 /// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}` in one buffer, with X
@@ -241,7 +241,7 @@ fn structured<T: Serialize>(value: &T) -> Result<RawJson, serde_json::Error> {
     serde_json::to_writer(&mut out, value)?;
     let end = out.len();
     if out.get(BEFORE.len()) != Some(&b'{') {
-        return one_text(&String::from_utf8_lossy(&out[BEFORE.len()..]));
+        return Ok(one_text(&String::from_utf8_lossy(&out[BEFORE.len()..])));
     }
     out.extend_from_slice(br#","content":[{"type":"text","text":""#);
     escape_within(&mut out, BEFORE.len(), end);

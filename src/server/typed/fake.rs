@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -117,8 +118,10 @@ impl Channel for Fake {
         self.seen.lock().unwrap().level = level;
     }
 
-    fn notify(&self, method: &str, params: &RawJson) -> bool {
-        self.seen.lock().unwrap().notices.push((method.to_owned(), params.read().unwrap()));
+    fn send(&self, notification: Bytes) -> bool {
+        let mut notification: Value = serde_json::from_slice(&notification).unwrap();
+        let method = notification["method"].as_str().unwrap().to_owned();
+        self.seen.lock().unwrap().notices.push((method, notification["params"].take()));
         true
     }
 

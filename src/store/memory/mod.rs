@@ -49,7 +49,8 @@ pub struct MemoryEngine {
 
 struct Shared {
     clock: Clock,
-    sessions: SessionMap<Record>,
+    /// Boxed, because a map holds up to twice the room its entries need.
+    sessions: SessionMap<Box<Record>>,
     /// How many there are: asking the map would visit each of its shards.
     count: AtomicUsize,
     principals: DashMap<Principal, OfPrincipal>,

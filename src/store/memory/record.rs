@@ -113,6 +113,8 @@ impl Record {
             }
         }
         self.next_stream = next;
+        // Exactly, because a session keeps the room of its first call, and most have one at a time.
+        self.calls.reserve_exact(wanted);
         self.calls.extend(begin.ids.iter().map(|id| CallRow { id: id.clone(), stream, node: begin.node }));
         Ok(stream)
     }

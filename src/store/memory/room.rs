@@ -59,7 +59,7 @@ impl Shared {
             let vacant = match self.sessions.entry(info.id) {
                 Entry::Occupied(_) => false,
                 Entry::Vacant(vacant) => {
-                    drop(vacant.insert(Record::new(create, usage, now)));
+                    drop(vacant.insert(Box::new(Record::new(create, usage, now))));
                     true
                 }
             };

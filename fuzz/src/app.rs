@@ -1,0 +1,137 @@
+//! An application in this process, and a client of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use mcp_http::server::{Args, Context};
+use mcp_http::{McpHandle, McpServer, McpService};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{Mutex, mpsc};
+use tower::ServiceExt;
+
+#[derive(Deserialize, JsonSchema)]
+struct Message {
+    message: String,
+}
+
+/// What the tool `steps` is told to do.
+pub enum Step {
+    Emit(u8),
+    Finish,
+}
+
+pub struct App {
+    router: Router,
+    pub handle: McpHandle,
+    /// Commands for the tool `steps`.
+    pub steps: mpsc::UnboundedSender<Step>,
+}
+
+/// An answer, its body not read yet.
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Body,
+}
+
+impl App {
+    pub fn new(configure: impl FnOnce(McpService) -> McpService) -> Self {
+        let (steps, commands) = mpsc::unbounded_channel();
+        let commands = Arc::new(Mutex::new(commands));
+        let server = McpServer::new("fuzz", "1")
+            .tool("echo", "Says it again.", |Args(args): Args<Message>| async move { args.message })
+            .tool("progress", "Counts.", |cx: Context| async move {
+                cx.progress(1, None).await;
+                "done"
+            })
+            .tool("steps", "Does as it is told.", move |cx: Context| {
+                let commands = Arc::clone(&commands);
+                async move {
+                    let (mut commands, mut count) = (commands.lock().await, 0u32);
+                    while let Some(Step::Emit(times)) = commands.recv().await {
+                        for _ in 0..times {
+                            count += 1;
+                            cx.progress(count, None).await;
+                        }
+                    }
+                    "done"
+                }
+            });
+        let service = configure(McpService::new(server));
+        let handle = service.handle();
+        Self { router: Router::new().nest("/mcp", service.into_router()), handle, steps }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Reply {
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        let (parts, body) = response.into_parts();
+        Reply { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Opens a session; its id.
+    pub async fn open(&self, version: &str) -> String {
+        let message = format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"fuzz","version":"1"}}}}}}"#
+        );
+        let reply = self.send(request(Method::POST, None, message)).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        reply.headers["mcp-session-id"].to_str().expect("text").to_owned()
+    }
+
+    pub async fn post(&self, session: &str, message: impl Into<Body>) -> Reply {
+        self.send(request(Method::POST, Some(session), message)).await
+    }
+
+    pub async fn resume(&self, session: &str, last_event: &str) -> Reply {
+        let mut request = request(Method::GET, Some(session), "");
+        request.headers_mut().insert("last-event-id", last_event.parse().expect("a header"));
+        self.send(request).await
+    }
+}
+
+impl Reply {
+    pub fn is_stream(&self) -> bool {
+        self.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream")
+    }
+
+    /// The whole body.
+    pub async fn text(self) -> String {
+        let body = tokio::time::timeout(Duration::from_secs(600), self.body.collect()).await;
+        let bytes = body.expect("the body ends").expect("the body is whole").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("the body is text")
+    }
+
+    /// Each message of the answer, whatever form it came in.
+    pub async fn messages(self) -> Vec<Value> {
+        let streams = self.is_stream();
+        let text = self.text().await;
+        let texts: Vec<&str> = match streams {
+            true => {
+                text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty()).collect()
+            }
+            false => vec![&text],
+        };
+        let messages = texts.into_iter().map(|text| serde_json::from_str(text).expect("the message is JSON"));
+        messages.flat_map(|message| if let Value::Array(all) = message { all } else { vec![message] }).collect()
+    }
+}
+
+/// A request with the headers every client sends.
+pub fn request(method: Method, session: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri("/mcp")
+        .header("host", "127.0.0.1:3000")
+        .header("accept", "application/json, text/event-stream")
+        .header("content-type", "application/json");
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session);
+    }
+    request.body(body.into()).expect("a request")
+}

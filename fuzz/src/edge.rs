@@ -1,0 +1,182 @@
+//! Anything as a request: method, headers and body.
+
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+
+use crate::app::App;
+
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    method: Verb<'a>,
+    /// The usual headers stand unless one of these replaces them.
+    headers: Vec<(Name<'a>, Worth<'a>)>,
+    append: bool,
+    body: Vec<Piece<'a>>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Verb<'a> {
+    Post,
+    Get,
+    Delete,
+    Other(&'a str),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Name<'a> {
+    Known(u8),
+    Other(&'a [u8]),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Worth<'a> {
+    Session,
+    Absent,
+    Known(u8),
+    Other(&'a [u8]),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Piece<'a> {
+    Known(u8),
+    Bytes(&'a [u8]),
+}
+
+const NAMES: [&str; 10] = [
+    "host",
+    "origin",
+    "accept",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "mcp-session-id",
+    "mcp-protocol-version",
+    "last-event-id",
+    "forwarded",
+];
+
+const VALUES: [&str; 16] = [
+    "127.0.0.1:3000",
+    "localhost",
+    "[::1]:80",
+    "http://localhost:3000",
+    "null",
+    "evil.example",
+    "*/*",
+    "text/event-stream;q=0, application/json",
+    "application/json; charset=utf-8",
+    "text/plain",
+    "2025-03-26",
+    "2025-11-25",
+    "2026-07-28",
+    "0.0.0",
+    "99999999999999999999",
+    "gzip",
+];
+
+const PIECES: [&str; 24] = [
+    r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#,
+    r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"}}}"#,
+    r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"progress","_meta":{"progressToken":1}}}"#,
+    r#"{"jsonrpc":"2.0","id":"x","method":"#,
+    r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+    r#"{"jsonrpc":"2.0","id":4,"method":"tools/list","params":{"cursor":"#,
+    r#"{"jsonrpc":"2.0","id":5,"method":"logging/setLevel","params":{"level":"debug"}}"#,
+    r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+    r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"#,
+    r#"{"jsonrpc":"2.0","id":"s1-0","result":{}}"#,
+    r#"{"jsonrpc":"2.0","id":6,"method":"initialize","params":{"protocolVersion":"#,
+    "[",
+    "]",
+    "{",
+    "}",
+    "}}",
+    ",",
+    "\"",
+    "\\u0000",
+    "null",
+    "1e999",
+    "\"2025-11-25\"",
+    "\u{feff}",
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+];
+
+/// Never panics, never blames itself for the client's fault, never answers to `null`, and opens or
+/// ends a session only where it says so.
+pub fn edge(data: &[u8]) {
+    crate::run(data, check);
+}
+
+async fn check(input: Input<'_>) {
+    let app = App::new(|service| service);
+    let session = app.open("2025-11-25").await;
+    let Some(request) = build(&input, &session) else { return };
+    let method = request.method().clone();
+
+    let reply = app.send(request).await;
+    let (status, headers) = (reply.status, reply.headers.clone());
+    assert!(status.as_u16() < 500, "{status} for {input:?}");
+    let mut body = reply.body;
+    let mut text = Vec::new();
+    // A stream that stays open is left.
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(1), body.frame()).await {
+        text.extend_from_slice(frame.expect("a whole body").data_ref().expect("data"));
+    }
+    drop(body);
+    let text = String::from_utf8(text).expect("text");
+    assert!(!text.contains(r#""id":null"#), "{text} for {input:?}");
+
+    let expected = match (method, status, headers.get("mcp-session-id")) {
+        (Method::POST, StatusCode::OK, Some(named)) if *named != session.as_str() => 2,
+        (Method::DELETE, StatusCode::OK, _) => 0,
+        _ => 1,
+    };
+    assert_eq!(app.handle.statistics().await.sessions, expected, "{status} {text} for {input:?}");
+}
+
+/// The request, where HTTP allows it at all.
+fn build(input: &Input<'_>, session: &str) -> Option<Request<Body>> {
+    let method = match input.method {
+        Verb::Post => Method::POST,
+        Verb::Get => Method::GET,
+        Verb::Delete => Method::DELETE,
+        Verb::Other(name) => Method::from_bytes(name.as_bytes()).ok()?,
+    };
+    let mut body = Vec::new();
+    for piece in &input.body {
+        body.extend_from_slice(match piece {
+            Piece::Known(at) => pick(&PIECES, *at).as_bytes(),
+            Piece::Bytes(bytes) => bytes,
+        });
+    }
+    let mut request = crate::app::request(method, None, body);
+    for (name, value) in &input.headers {
+        let name = match name {
+            Name::Known(at) => HeaderName::from_static(pick(&NAMES, *at)),
+            Name::Other(name) => HeaderName::from_bytes(name).ok()?,
+        };
+        let value = match value {
+            Worth::Session => session.parse().ok()?,
+            Worth::Known(at) => HeaderValue::from_static(pick(&VALUES, *at)),
+            Worth::Other(value) => HeaderValue::from_bytes(value).ok()?,
+            Worth::Absent => {
+                request.headers_mut().remove(name);
+                continue;
+            }
+        };
+        if input.append {
+            request.headers_mut().append(name, value);
+        } else {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    Some(request)
+}
+
+fn pick(from: &[&'static str], at: u8) -> &'static str {
+    from[usize::from(at) % from.len()]
+}

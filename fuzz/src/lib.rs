@@ -1,0 +1,25 @@
+//! The fuzz targets, each a function of bytes that panics when a promise is broken.
+//!
+//! They go through the public API only, against a service in this process, on paused time.
+//! `fuzz_targets/` wraps each for libFuzzer (`cargo +nightly fuzz run edge --features libfuzzer`),
+//! `tests/smoke.rs` runs each over its corpus and over random bytes on a stable compiler.
+
+mod app;
+mod batch;
+mod edge;
+mod ids;
+mod streams;
+
+pub use batch::batch;
+pub use edge::edge;
+pub use ids::ids;
+pub use streams::streams;
+
+use arbitrary::{Arbitrary, Unstructured};
+
+/// Reads a case from bytes and runs it on paused time.
+fn run<'a, T: Arbitrary<'a>, F: Future<Output = ()>>(data: &'a [u8], case: impl FnOnce(T) -> F) {
+    let Ok(input) = T::arbitrary_take_rest(Unstructured::new(data)) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(case(input));
+}
