@@ -86,7 +86,10 @@ impl McpHandle {
 
     /// A session by its id, if it is this principal's.
     pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Option<Session> {
-        let session = self.node.upgrade()?.session(id, principal).await.ok()?;
+        let node = self.node.upgrade()?;
+        let session = node.session(id, principal).await.ok()?;
+        // A use of the session like any other.
+        node.engine.load(id, principal).await.ok()?;
         Some(Session::new(session as _))
     }
 

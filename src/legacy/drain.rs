@@ -33,8 +33,13 @@ impl Node {
             tickets.for_each(|ticket| ticket.cancel(Cause::Shutdown));
             self.finished_within(LAST_WORDS).await;
         }
-        if !self.engine.durable() {
-            answers_sent(&sessions).await;
+        answers_sent(&sessions).await;
+        if self.engine.durable() {
+            // Whoever came back while it drained goes on elsewhere.
+            let retry = self.settings.streams.retry_interval;
+            let readers = self.sessions.iter().flat_map(|session| session.readers());
+            readers.for_each(|cell| cell.release(u32::MAX, retry));
+        } else {
             report.ended_sessions = self.end_all(EndReason::Shutdown).await;
         }
         report
