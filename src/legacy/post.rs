@@ -7,8 +7,9 @@ use http::request::Parts;
 use serde::Deserialize;
 
 use super::answer::{Form, answer};
-use super::exchange::{Exchange, Outlet, Ticket};
+use super::exchange::{Exchange, Outlet};
 use super::session::LiveSession;
+use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
 use crate::edge::McpHeaders;
@@ -105,8 +106,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     };
     let mode = streams.response_mode;
     let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
-    let (version, principal) = (session.info.version, incoming.principal);
-    let exchange = Exchange::new(node, Some(Arc::clone(&session)), principal, version, Some(stream), outlet);
+    let exchange = Exchange::in_session(node, &session, incoming.principal, stream, outlet);
     let form = Form { mode, batch: batch.is_some(), queue: None };
     if let Some(refused) = batch {
         exchange.keep_answers(refused);

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::answer::{Form, answer};
-use super::exchange::{Exchange, Outlet, Ticket};
+use super::exchange::{Exchange, Outlet};
 use super::initialize::{claimed_version, in_form, negotiate, read_params, unsupported};
 use super::post::{Asked, Post, start};
+use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use crate::edge::VersionHeader;
 use crate::error::Rejection;
@@ -78,7 +79,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
         Err(error) => return in_form(node, write::answer(&id, &Err(error))),
     };
     let version = negotiate(node, &params.protocol_version);
-    let exchange = Exchange::new(node, None, incoming.principal, version, None, Outlet::Nowhere);
+    let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere);
     let ticket = Ticket::new(&exchange, id);
     let context = Context::new(Arc::clone(&ticket) as _, None);
     let future = Arc::clone(server).initialize(params, context, state);
@@ -114,7 +115,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
             (Outlet::Queue(queue), Some(reader))
         }
     };
-    let exchange = Exchange::new(node, None, incoming.principal, version, None, outlet);
+    let exchange = Exchange::alone(node, incoming.principal, version, outlet);
     let form = Form { mode, batch: batch.is_some(), queue };
     if let Some(refused) = batch {
         exchange.keep_answers(refused);
