@@ -23,6 +23,7 @@
 
 mod answer;
 mod aside;
+mod batch;
 mod bell;
 mod drain;
 mod exchange;

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use super::answer::{Form, answer};
+use super::batch::{Asked, Batch};
 use super::exchange::{Exchange, Outlet};
 use super::initialize::{claimed_version, in_form, negotiate, read_params, unsupported};
-use super::post::{Asked, Post, start};
+use super::post::{Post, start};
 use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use crate::edge::VersionHeader;
@@ -40,25 +41,7 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
         Body::One(_) => Ok(Outcome::Accepted),
         Body::Batch(elements) => {
             let version = stated_version(&post);
-            if !version.has_batches() {
-                return Err(Rejection::BatchNotServed);
-            }
-            let (mut asked, mut refused) = (Vec::new(), Vec::new());
-            for element in elements {
-                match element {
-                    Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
-                        if method == "initialize" {
-                            return Err(Rejection::InitializeInBatch);
-                        }
-                        asked.push(Asked { id, method, params });
-                    }
-                    Ok(_) => {}
-                    Err(malformed) => {
-                        let (rejection, id) = Rejection::of(malformed);
-                        refused.push(write::failure(id.as_ref(), &rejection.to_error()));
-                    }
-                }
-            }
+            let Batch { asked, refused, .. } = Batch::sort(elements, version)?;
             if asked.is_empty() && refused.is_empty() {
                 return Ok(Outcome::Accepted);
             }
