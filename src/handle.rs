@@ -79,7 +79,7 @@ impl McpHandle {
     /// A session by its id, whoever it belongs to; `None` when there is none.
     pub async fn session(&self, id: SessionId) -> Option<Session> {
         let node = self.node.upgrade()?;
-        let principal = node.principal_of(id).await?;
+        let principal = node.owner_of(id).await?;
         let session = node.session(id, principal.as_ref()).await.ok()?;
         Some(Session::new(session as _))
     }
@@ -95,11 +95,7 @@ impl McpHandle {
 
     /// Who a request comes from, as the service sees it.
     pub(crate) fn principal_of(&self, parts: &http::request::Parts) -> Option<Principal> {
-        let node = self.node.upgrade()?;
-        match &node.settings.sessions.principal {
-            Some(of) => of(parts),
-            None => parts.extensions.get().cloned(),
-        }
+        self.node.upgrade()?.settings.sessions.principal_of(parts)
     }
 
     /// Ends a session; whether it was there. Its calls are cancelled, its id is unknown after.

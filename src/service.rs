@@ -331,10 +331,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 
     fn incoming(&self, parts: Box<Parts>, admitted: Admitted) -> Incoming {
-        let principal = match &self.node.settings.sessions.principal {
-            Some(of) => of(&parts),
-            None => parts.extensions.get().cloned(),
-        };
+        let principal = self.node.settings.sessions.principal_of(&parts);
         Incoming { parts, headers: admitted.headers, principal }
     }
 

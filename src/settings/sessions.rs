@@ -16,9 +16,9 @@ use crate::server::Session;
 use crate::store::{Ended, Policy};
 
 // What a hook does before its future exists runs in the future, too: a panic there is caught with it.
-pub(crate) type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
-pub(crate) type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
-pub(crate) type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
+type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
+type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
+type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
 
 /// How sessions live and die. Give it to [`McpService::sessions`](crate::McpService::sessions).
 ///
@@ -38,7 +38,7 @@ pub struct Sessions {
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max: usize,
     pub(crate) max_per_principal: usize,
-    pub(crate) principal: Option<PrincipalOf>,
+    principal: Option<PrincipalOf>,
     pub(crate) opened: Option<OpenHook>,
     pub(crate) closed: Option<CloseHook>,
 }
@@ -146,6 +146,14 @@ impl Sessions {
             Box::pin(async move { hook(ended).await })
         }));
         self
+    }
+
+    /// Who a request comes from.
+    pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
+        match &self.principal {
+            Some(of) => of(parts),
+            None => parts.extensions.get().cloned(),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
