@@ -71,6 +71,7 @@ impl Sessions {
 
     /// No sessions at all: each POST stands for itself, GET and DELETE are refused (405), nothing
     /// is kept, the client cannot be asked. For functions and for load balancers without memory.
+    /// Default: no.
     #[must_use]
     pub fn stateless(mut self, stateless: bool) -> Self {
         self.stateless = stateless;
@@ -94,14 +95,15 @@ impl Sessions {
     }
 
     /// How many sessions there may be. A new one beyond it ends the one that rested longest with
-    /// nothing in flight; without such a one it is refused (503, `Retry-After`).
+    /// nothing in flight; without such a one it is refused (503, `Retry-After`). Default
+    /// [`Sessions::DEFAULT_MAX`].
     #[must_use]
     pub fn max(mut self, sessions: usize) -> Self {
         self.max = sessions;
         self
     }
 
-    /// The same for the sessions of one principal.
+    /// The same for the sessions of one principal. Default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
     #[must_use]
     pub fn max_per_principal(mut self, sessions: usize) -> Self {
         self.max_per_principal = sessions;
