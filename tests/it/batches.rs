@@ -4,12 +4,8 @@ use axum::http::Method;
 use mcp_http::{ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 
-use crate::support::{App, Client, Reply, RequestExt, call, initialize, request};
+use crate::support::{App, Client, Reply, RequestExt, call, initialize, ping, request};
 use crate::table::{read, seen, sent};
-
-fn ping(id: impl Into<Value>) -> Value {
-    json!({"jsonrpc": "2.0", "id": id.into(), "method": "ping"})
-}
 
 fn note() -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -29,10 +25,6 @@ async fn answers(reply: Reply) -> Vec<Value> {
         Value::Array(answers) => answers,
         other => panic!("no array: {other}"),
     }
-}
-
-fn json_mode() -> App {
-    App::with(|service| service.streams(Streams::new().response_mode(ResponseMode::Json)).unwrap())
 }
 
 /// Acceptance 72, 166.
@@ -75,7 +67,7 @@ async fn a_batch_has_between_one_and_a_hundred_messages() {
 /// Acceptance 73.
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_notifications_is_taken_without_a_word() {
-    for app in [App::new(), json_mode()] {
+    for app in [App::new(), App::in_mode(ResponseMode::Json)] {
         let client = old(&app).await;
         let answer = json!({"jsonrpc": "2.0", "id": "s9-9", "result": {}});
         for batch in [json!([note()]), json!([note(), answer, note()])] {
@@ -98,7 +90,7 @@ async fn a_batch_answers_each_request_and_each_broken_element() {
         call(2, "echo", json!({"message": "hi"})),
         {"jsonrpc": "2.0", "id": 3, "method": "no/such"},
     ]);
-    for app in [App::new(), json_mode()] {
+    for app in [App::new(), App::in_mode(ResponseMode::Json)] {
         let mut got = answers(old(&app).await.post(broken.clone()).await).await;
         let position =
             |id: Value, code: Value| move |answer: &Value| answer["id"] == id && answer["error"]["code"] == code;
@@ -139,7 +131,7 @@ async fn arrays_inside_a_batch_are_no_messages() {
 /// Acceptance 73.
 #[tokio::test(start_paused = true)]
 async fn a_batch_in_json_mode_is_one_array_even_of_one() {
-    let client = old(&json_mode()).await;
+    let client = old(&App::in_mode(ResponseMode::Json)).await;
     let reply = client.post(json!([call(1, "slow", json!({"ms": 2000, "label": "a"})), ping(2)])).await;
     let got = answers(reply).await;
     assert_eq!(got.iter().map(|answer| &answer["id"]).collect::<Vec<_>>(), [2, 1]);

@@ -3,20 +3,12 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use mcp_http::{McpService, ResponseMode, Streams};
+use mcp_http::ResponseMode;
 use serde_json::json;
 
 use crate::support::{App, Client, Reply};
 
 const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
-
-fn with(change: impl FnOnce(Streams) -> Streams) -> App {
-    App::with(|service: McpService| service.streams(change(Streams::new())).unwrap())
-}
-
-fn in_mode(mode: ResponseMode) -> App {
-    with(|streams| streams.response_mode(mode))
-}
 
 /// A body with the session's part of its event ids blotted out, which is random.
 async fn body(reply: Reply) -> String {
@@ -50,7 +42,7 @@ async fn each_mode_and_revision_has_its_exact_bodies() {
     let streamed = [progress(1, 2), progress(2, 2), result(2, "done")];
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         for version in VERSIONS {
-            let client = in_mode(mode).open_version(version).await;
+            let client = App::in_mode(mode).open_version(version).await;
             let prime = |s: u32| {
                 if version == "2025-11-25" { format!("id: {s}.0.E\nretry: 1000\ndata: \n\n") } else { String::new() }
             };
@@ -78,13 +70,13 @@ async fn each_mode_and_revision_has_its_exact_bodies() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
     let slow = json!({"ms": 2000, "label": "a"});
-    let reply = in_mode(ResponseMode::Auto).open().await.call(1, "slow", slow.clone()).await;
+    let reply = App::in_mode(ResponseMode::Auto).open().await.call(1, "slow", slow.clone()).await;
     assert_eq!(body(reply).await, format!("id: 1.0.E\nretry: 1000\ndata: \n\n{}", events(1, &[result(1, "slept")])));
-    let reply = in_mode(ResponseMode::Auto).open_version("2025-06-18").await.call(1, "slow", slow.clone()).await;
+    let reply = App::in_mode(ResponseMode::Auto).open_version("2025-06-18").await.call(1, "slow", slow.clone()).await;
     assert_eq!(body(reply).await, format!(":\n\n{}", events(1, &[result(1, "slept")])));
-    let reply = in_mode(ResponseMode::Json).open().await.call(1, "slow", slow.clone()).await;
+    let reply = App::in_mode(ResponseMode::Json).open().await.call(1, "slow", slow.clone()).await;
     assert_eq!(body(reply).await, result(1, "slept"));
-    let patient = with(|streams| streams.silence(Duration::from_secs(5)));
+    let patient = App::streaming(|streams| streams.silence(Duration::from_secs(5)));
     assert_eq!(body(patient.open().await.call(1, "slow", slow).await).await, result(1, "slept"));
 }
 
@@ -92,10 +84,10 @@ async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
 #[tokio::test(start_paused = true)]
 async fn the_retry_of_the_priming_event_is_the_configured_one_or_none() {
     for (retry, line) in [(Some(Duration::from_millis(2500)), "retry: 2500\n"), (None, "")] {
-        let app = with(|streams| streams.retry_interval(retry));
+        let app = App::streaming(|streams| streams.retry_interval(retry));
         let reply = app.open().await.call(1, "progress", json!({"steps": 0, "delay_ms": 0})).await;
         assert_eq!(body(reply).await, result(1, "done"));
-        let app = with(|streams| streams.retry_interval(retry).response_mode(ResponseMode::Sse));
+        let app = App::streaming(|streams| streams.retry_interval(retry).response_mode(ResponseMode::Sse));
         let reply = app.open().await.call(1, "echo", json!({"message": "x"})).await;
         assert_eq!(body(reply).await, format!("id: 1.0.E\n{line}data: \n\n{}", events(1, &[result(1, "x")])));
     }
@@ -104,7 +96,7 @@ async fn the_retry_of_the_priming_event_is_the_configured_one_or_none() {
 /// Acceptance 108, 109, 119.
 #[tokio::test(start_paused = true)]
 async fn without_resumption_no_event_has_an_id_and_no_stream_is_primed() {
-    let app = with(|streams| streams.resumable(false));
+    let app = App::streaming(|streams| streams.resumable(false));
     for version in VERSIONS {
         let client = app.open_version(version).await;
         let reply = client.call(1, "progress", json!({"steps": 1})).await;
@@ -172,7 +164,7 @@ async fn comment(stream: &mut crate::support::Sse) -> u128 {
 /// Acceptance 99, 100.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_sends_a_comment_each_interval() {
-    let client = with(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
+    let client = App::streaming(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
     for mut stream in [client.listen().await, pending(&client).await] {
         assert!(stream.next_any().await.unwrap().primes());
         for _ in 0..4 {
@@ -188,7 +180,7 @@ async fn a_quiet_stream_sends_a_comment_each_interval() {
 /// Acceptance 99.
 #[tokio::test(start_paused = true)]
 async fn a_comment_waits_for_a_whole_interval_of_silence_and_no_longer() {
-    let client = with(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
+    let client = App::streaming(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 7_000})).await.sse();
     assert!(stream.next_any().await.unwrap().primes());
     for _ in 0..3 {
@@ -208,7 +200,7 @@ async fn a_comment_waits_for_a_whole_interval_of_silence_and_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
     for never in [Duration::ZERO, Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
-        let client = with(|streams| streams.keep_alive(never)).open().await;
+        let client = App::streaming(|streams| streams.keep_alive(never)).open().await;
         let mut stream = client.listen().await;
         assert!(stream.next_any().await.unwrap().primes());
         assert!(stream.is_silent().await);
@@ -222,7 +214,8 @@ async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
 /// Acceptance 99.
 #[tokio::test(start_paused = true)]
 async fn huge_settings_of_time_do_not_overflow() {
-    let app = with(|streams| streams.silence(Duration::MAX).slow_reader(Duration::MAX).finished(4, Duration::MAX));
+    let app =
+        App::streaming(|streams| streams.silence(Duration::MAX).slow_reader(Duration::MAX).finished(4, Duration::MAX));
     let client = app.open().await;
     let slow = client.call(1, "slow", json!({"ms": 20_000_000, "label": "a"}));
     let answer = tokio::time::timeout(Duration::from_secs(20_001), slow).await.unwrap();

@@ -4,32 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcp_http::{ResponseMode, Streams};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{App, Client, Event, FarEngine, Pace};
+use crate::support::{App, Client, FarEngine, Pace, whole};
 
 const fn pace(there: u64, back: u64) -> Pace {
     Pace { there: Duration::from_millis(there), back: Duration::from_millis(back) }
 }
 
 const PACES: [Pace; 4] = [Pace::YIELD, pace(5, 0), pace(0, 5), pace(3, 40)];
-
-fn far(pace: Pace) -> App {
-    App::with(|service| service.engine(FarEngine::new(move |_, _| pace)).unwrap())
-}
-
-fn steps(events: &[Event]) -> Vec<Value> {
-    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
-}
-
-#[track_caller]
-fn whole(events: &[Event], count: u64) {
-    let mut expected: Vec<Value> = (1..=count).map(Value::from).collect();
-    expected.push(Value::Null);
-    assert_eq!(steps(events), expected);
-    assert!(events.last().unwrap().json()["result"].is_object());
-}
 
 /// Waits until nothing runs and nobody reads; what is far away takes a while.
 async fn at_rest(client: &Client) {
@@ -47,7 +31,7 @@ async fn at_rest(client: &Client) {
 #[tokio::test(start_paused = true)]
 async fn a_whole_conversation_goes_over_an_engine_that_takes_its_time() {
     for pace in PACES {
-        let client = far(pace).open().await;
+        let client = App::far(pace).open().await;
         assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
         for count in 1..4 {
             assert_eq!(client.text_of("count", json!({})).await, count.to_string());
@@ -77,7 +61,7 @@ async fn resuming_is_gapless_over_an_engine_that_takes_its_time() {
     for pace in PACES {
         for cut in 0..=5 {
             for away in [0, 4, 30, 3_000] {
-                let client = far(pace).open().await;
+                let client = App::far(pace).open().await;
                 let mut stream = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
                 let mut last = stream.next().await.unwrap().id().to_owned();
                 let mut seen = Vec::new();
@@ -101,7 +85,7 @@ async fn resuming_is_gapless_over_an_engine_that_takes_its_time() {
 async fn a_takeover_works_over_an_engine_that_takes_its_time() {
     for pace in PACES {
         for at in 1..60 {
-            let client = far(pace).open().await;
+            let client = App::far(pace).open().await;
             let mut old = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
             let prime = old.next().await.unwrap();
             sleep(Duration::from_millis(at)).await;
@@ -118,7 +102,7 @@ async fn a_takeover_works_over_an_engine_that_takes_its_time() {
 #[tokio::test(start_paused = true)]
 async fn questions_and_cancellations_work_over_an_engine_that_takes_its_time() {
     for pace in PACES {
-        let client = far(pace).open().await;
+        let client = App::far(pace).open().await;
         let mut stream = client.call(1, "ask", json!({})).await.sse();
         let id = stream.message().await.unwrap().json()["id"].clone();
         let answer =
@@ -142,7 +126,7 @@ async fn questions_and_cancellations_work_over_an_engine_that_takes_its_time() {
 async fn closing_a_stream_works_over_an_engine_that_takes_its_time() {
     for pace in PACES {
         for before in [0, 2, 10, 100] {
-            let client = far(pace).open().await;
+            let client = App::far(pace).open().await;
             let close = json!({"before_ms": before, "after_ms": 300, "retry_ms": 20});
             let mut stream = client.call(1, "close", close).await.sse();
             let (mut last, mut retry) = (String::new(), None);
@@ -223,7 +207,7 @@ async fn a_store_that_is_slow_for_one_session_delays_no_other() {
 async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
     for pace in PACES {
         for at in 0..80 {
-            let client = far(pace).open().await;
+            let client = App::far(pace).open().await;
             let call = tokio::spawn({
                 let client = client.clone();
                 async move {

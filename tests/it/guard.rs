@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderName, Method, Request, Uri};
+use axum::http::{HeaderName, Method, Uri};
 use axum::serve::ListenerExt;
 use futures_util::stream;
 use mcp_http::error::StoreErrorKind;
@@ -17,14 +17,10 @@ use serde_json::json;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::faulty::Faulty;
-use crate::support::{App, Reply, RequestExt, exchange, initialize, request, service};
+use crate::support::{App, Reply, RequestExt, exchange, initialize, opening, request, service};
 
 fn secured(security: Security) -> App {
     App::with(|service| service.security(security).unwrap())
-}
-
-fn opening() -> Request<Body> {
-    request(Method::POST).message(initialize("2025-11-25", json!({})))
 }
 
 async fn status_for_host(app: &App, host: &str) -> u16 {

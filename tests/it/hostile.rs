@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::http::{Method, Request};
+use axum::body::Bytes;
+use axum::http::Method;
 use mcp_http::Sessions;
 use serde_json::{Value, json};
 
-use crate::support::{App, Client, Reply, RequestExt, call, initialize, request};
+use crate::support::{App, Reply, RequestExt, call, initialize, request};
 use crate::table::{read, seen, sent};
-
-fn raw(client: &Client, body: impl Into<Body>) -> Request<Body> {
-    client.request(Method::POST).header("content-type", "application/json").raw(body)
-}
 
 /// What no answer to an attack may be or hold.
 async fn harmless(reply: Reply, what: &str) -> String {
@@ -73,7 +69,7 @@ async fn hostile_members_are_answered_within_bounds() {
     ];
     for body in bodies {
         let what: String = body.chars().take(150).collect();
-        let reply = client.app.send(raw(&client, body)).await;
+        let reply = client.app.send(client.raw(body)).await;
         let status = reply.status;
         // A tool's list is longer than an error may be; the others are short.
         let text = if what.contains("tools/list") && status == 200 {

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use mcp_http::{McpService, ResponseMode, Streams};
+use mcp_http::{ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::support::{App, Client, Sse};
-
-fn in_mode(mode: ResponseMode) -> App {
-    App::with(|service: McpService| service.streams(Streams::new().response_mode(mode)).unwrap())
-}
 
 async fn calls_in_flight(app: &App) -> usize {
     app.handle.sessions().await.unwrap().iter().map(|session| session.calls).sum()
@@ -46,7 +42,7 @@ async fn a_client_that_leaves_a_stream_does_not_cancel_its_call() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_before_the_response_does_not_cancel_its_call() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        let client = in_mode(mode).open().await;
+        let client = App::in_mode(mode).open().await;
         let call = client.call(1, "hold", json!({"label": "a"}));
         let gone = tokio::time::timeout(Duration::from_millis(100), call).await;
         drop(gone);
@@ -76,7 +72,7 @@ async fn a_cancelled_call_ends_its_stream_without_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
     for (mode, within) in [(ResponseMode::Auto, 100), (ResponseMode::Auto, 1_000), (ResponseMode::Sse, 100)] {
-        let client = in_mode(mode).open().await;
+        let client = App::in_mode(mode).open().await;
         let asked = tokio::spawn({
             let client = client.clone();
             async move { client.call("x", "hold", json!({"label": "a"})).await.sse().rest().await }
@@ -118,7 +114,7 @@ async fn leaving_and_cancelling_do_not_depend_on_what_is_kept() {
 /// Acceptance 105, 164.
 #[tokio::test(start_paused = true)]
 async fn a_call_cancelled_in_json_mode_is_accepted_without_a_body() {
-    let client = in_mode(ResponseMode::Json).open().await;
+    let client = App::in_mode(ResponseMode::Json).open().await;
     let call = async {
         let reply = client.call(1, "hold", json!({"label": "a"})).await;
         (reply.status.as_u16(), reply.text().await)
@@ -234,7 +230,7 @@ async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
 /// Acceptance 34, 165.
 #[tokio::test(start_paused = true)]
 async fn a_call_answered_in_json_hears_of_the_end_of_its_session() {
-    let client = in_mode(ResponseMode::Json).open().await;
+    let client = App::in_mode(ResponseMode::Json).open().await;
     let end = async {
         sleep(Duration::from_millis(100)).await;
         client.delete().await.status

@@ -8,16 +8,10 @@ use mcp_http::server::Context;
 use mcp_http::{McpService, Streams};
 use serde_json::json;
 
-use crate::support::{App, Client, RequestExt, Sse};
+use crate::support::{App, RequestExt, Sse};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 const PROMPTS: &str = "notifications/prompts/list_changed";
-
-async fn listening(client: &Client) -> Sse {
-    let mut stream = client.listen().await;
-    assert!(stream.next_any().await.unwrap().primes());
-    stream
-}
 
 async fn method(stream: &mut Sse) -> String {
     stream.message().await.unwrap().json()["method"].as_str().unwrap().to_owned()
@@ -28,7 +22,7 @@ async fn method(stream: &mut Sse) -> String {
 async fn each_message_goes_to_exactly_one_stream_of_each_session() {
     let app = App::new();
     let (client, other, deaf) = (app.open().await, app.open().await, app.open().await);
-    let (mut get, mut others) = (listening(&client).await, listening(&other).await);
+    let (mut get, mut others) = (client.listen_primed().await, other.listen_primed().await);
     let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
     let mut second = client.call(2, "note_and_hold", json!({"label": "b"})).await.sse();
     for stream in [&mut call, &mut second] {
@@ -55,7 +49,7 @@ async fn each_message_goes_to_exactly_one_stream_of_each_session() {
 async fn a_changed_resource_is_told_to_those_who_subscribed_to_it() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
-    let (mut get, mut others) = (listening(&client).await, listening(&other).await);
+    let (mut get, mut others) = (client.listen_primed().await, other.listen_primed().await);
     let ask = |method: &str| json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"uri": "test://fixed"}});
     assert_eq!(client.post(ask("resources/subscribe")).await.message().await["result"], json!({}));
     app.handle.resource_updated("test://fixed");
@@ -83,7 +77,7 @@ async fn what_nobody_listens_for_goes_nowhere() {
     let client = app.open().await;
     app.handle.tools_changed();
     assert_eq!(client.text_of("aside", json!({})).await, "told");
-    let mut get = listening(&client).await;
+    let mut get = client.listen_primed().await;
     assert!(get.is_silent().await, "who never listened has missed nothing");
     assert_eq!(client.text_of("aside", json!({})).await, "told");
     assert_eq!(method(&mut get).await, "notifications/custom");
@@ -110,8 +104,8 @@ async fn the_newest_get_wins_and_the_older_one_is_told_to_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_get_that_ends_takes_only_itself_away() {
     let client = App::new().open().await;
-    let old = listening(&client).await;
-    let mut new = listening(&client).await;
+    let old = client.listen_primed().await;
+    let mut new = client.listen_primed().await;
     drop(old);
     client.app.handle.tools_changed();
     assert_eq!(method(&mut new).await, TOOLS);
@@ -126,21 +120,21 @@ async fn a_get_that_ends_takes_only_itself_away() {
 async fn a_strict_service_refuses_a_second_get_until_the_first_is_gone() {
     let app = App::with(|service: McpService| service.streams(Streams::new().exclusive(true)).unwrap());
     let client = app.open().await;
-    let mut first = listening(&client).await;
+    let mut first = client.listen_primed().await;
     let refused = app.send(client.request(Method::GET)).await;
     assert_eq!(refused.status, 409);
     assert_eq!(refused.error().await.0, -32600);
     app.handle.tools_changed();
     assert_eq!(method(&mut first).await, TOOLS);
     drop(first);
-    listening(&client).await;
+    client.listen_primed().await;
 }
 
 /// Acceptance 111, 113, 121.
 #[tokio::test(start_paused = true)]
 async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {
     let client = App::new().open().await;
-    let mut get = listening(&client).await;
+    let mut get = client.listen_primed().await;
     client.app.handle.tools_changed();
     let seen = get.message().await.unwrap().id().to_owned();
     drop(get);
@@ -151,7 +145,7 @@ async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {
     assert!(get.is_silent().await);
     drop(get);
     client.app.handle.prompts_changed();
-    let mut plain = listening(&client).await;
+    let mut plain = client.listen_primed().await;
     assert_eq!(method(&mut plain).await, PROMPTS, "a GET without an id is given what nobody was given");
     assert!(plain.is_silent().await);
 }
@@ -162,7 +156,7 @@ async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {
 #[tokio::test(start_paused = true)]
 async fn two_readers_see_one_event_under_one_id() {
     let client = App::new().open().await;
-    let mut first = listening(&client).await;
+    let mut first = client.listen_primed().await;
     client.app.handle.tools_changed();
     let one = first.message().await.unwrap();
     let start = one.id().replacen(".1.", ".0.", 1);
@@ -178,7 +172,7 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
     let (client, other) = (app.open().await, app.open().await);
     let unread = client.listen().await;
     let stalled = client.call(1, "progress", json!({"steps": 5_000})).await;
-    let mut others = listening(&other).await;
+    let mut others = other.listen_primed().await;
     let start = tokio::time::Instant::now();
     app.handle.tools_changed();
     assert_eq!(method(&mut others).await, TOOLS);
@@ -195,7 +189,7 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_call_is_resumed_beside_an_open_standalone_stream() {
     let client = App::new().open().await;
-    let mut get = listening(&client).await;
+    let mut get = client.listen_primed().await;
     let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
     let seen = call.message().await.unwrap().id().to_owned();
     drop(call);

@@ -1,7 +1,7 @@
 //! What a body says: JSON or not, a message or not, and its id as it was written.
 
 use axum::body::{Body, Bytes};
-use axum::http::{Method, Request};
+use axum::http::Method;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -9,12 +9,8 @@ use tower::ServiceExt;
 use crate::support::{App, Client, RequestExt, call, initialize, request, service};
 use crate::table::{Seen, read, seen, sent};
 
-fn raw(client: &Client, body: impl Into<Body>) -> Request<Body> {
-    client.request(Method::POST).header("content-type", "application/json").raw(body)
-}
-
 async fn posted(client: &Client, body: impl Into<Body>) -> Seen {
-    sent(&client.app, raw(client, body)).await
+    sent(&client.app, client.raw(body)).await
 }
 
 /// Acceptance 67.
@@ -195,7 +191,7 @@ async fn numbers_beyond_every_type_are_answered() {
         let steps = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"progress","arguments":{{"steps":{number}}}}}}}"#
         );
-        let reply = client.app.send(raw(&client, steps)).await;
+        let reply = client.app.send(client.raw(steps)).await;
         assert_eq!(reply.status, 200, "{number}");
         let answer = reply.json().await;
         assert_eq!(answer["result"]["isError"], true, "{number}: {answer}");

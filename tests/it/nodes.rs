@@ -20,10 +20,6 @@ fn two() -> (App, App) {
     (node(&engine), node(&engine))
 }
 
-fn at(app: &App, client: &Client) -> Client {
-    Client { app: app.clone(), ..client.clone() }
-}
-
 fn text(answer: &Value) -> &str {
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
 }
@@ -33,7 +29,7 @@ fn text(answer: &Value) -> &str {
 async fn a_session_is_taken_up_by_whatever_message_comes_first() {
     for n in 0..6 {
         let (a, b) = two();
-        let client = at(&b, &a.open().await);
+        let client = a.open().await.at(&b);
         let reply = match n {
             0 => client.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await,
             1 => client.post(json!({"jsonrpc": "2.0", "id": "s9-9", "result": {}})).await,
@@ -51,7 +47,7 @@ async fn a_session_is_taken_up_by_whatever_message_comes_first() {
 #[tokio::test(start_paused = true)]
 async fn another_node_knows_the_owner() {
     let (a, b) = two();
-    let client = at(&b, &a.open_principal("ann").await);
+    let client = a.open_principal("ann").await.at(&b);
     for principal in [None, Some(Principal::new("bob"))] {
         let other = Client { principal, ..client.clone() };
         assert_eq!(other.call(1, "count", json!({})).await.status, 404);
@@ -71,7 +67,7 @@ async fn an_answer_that_comes_to_another_node_reaches_its_question() {
     assert_eq!(question["method"], "elicitation/create");
     let answer =
         json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "Bo"}}});
-    assert_eq!(at(&b, &client).post(answer).await.status, 202);
+    assert_eq!(client.at(&b).post(answer).await.status, 202);
     assert_eq!(text(&stream.message().await.unwrap().json()), "accept Bo");
 }
 
@@ -86,10 +82,10 @@ async fn a_call_is_cancelled_and_a_session_deleted_from_another_node() {
     for stream in [&mut first, &mut second] {
         assert_eq!(stream.message().await.unwrap().json()["params"]["progress"], 1);
     }
-    assert_eq!(at(&b, &client).cancel(1).await.status, 202);
+    assert_eq!(client.at(&b).cancel(1).await.status, 202);
     assert_eq!(first.rest().await.len(), 0, "an answer");
     assert_eq!((a.probe.state("1"), a.probe.state("2")), (Some("cancelled"), Some("running")));
-    assert_eq!(at(&b, &client).delete().await.status, 200);
+    assert_eq!(client.at(&b).delete().await.status, 200);
     assert_eq!(second.rest().await.len(), 0);
     assert_eq!(get.rest().await.len(), 0);
     sleep(Duration::from_millis(1)).await;
@@ -108,7 +104,7 @@ async fn state_log_level_and_subscriptions_move_with_the_session() {
     let wish = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
     assert_eq!(client.post(wish).await.status, 200);
     drop(a);
-    let client = at(&b, &client);
+    let client = client.at(&b);
     assert_eq!(client.text_of("count", json!({})).await, "2");
     assert_eq!(client.call(1, "log", json!({})).await.sse().rest().await.len(), 2, "the error and the answer");
     let mut get = client.listen().await;
@@ -126,7 +122,7 @@ async fn a_stream_is_resumed_at_another_node() {
     let mut stream = client.call(1, "progress", json!({"steps": 4, "delay_ms": 100})).await.sse();
     let first = stream.message().await.unwrap();
     drop(stream);
-    let mut rest = at(&b, &client).resume(first.id()).await.sse();
+    let mut rest = client.at(&b).resume(first.id()).await.sse();
     let seen: Vec<_> = rest.rest().await.iter().map(|event| event.json()["params"]["progress"].clone()).collect();
     assert_eq!(seen, [json!(2), json!(3), json!(4), json!(null)]);
 }
@@ -139,7 +135,7 @@ async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
         let client = a.open().await;
         let mut old = client.listen().await;
         assert!(old.next().await.unwrap().primes());
-        let mut new = at(successor, &client).listen().await;
+        let mut new = client.at(successor).listen().await;
         assert!(new.next().await.unwrap().primes());
         let farewell = old.next().await.unwrap();
         assert!(farewell.retry.is_some() && farewell.data.is_none(), "{farewell:?}");
@@ -156,7 +152,7 @@ async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_node_reaps_what_another_one_opened_and_left() {
     let (a, b) = two();
-    let client = at(&b, &a.open().await);
+    let client = a.open().await.at(&b);
     drop(a);
     assert_eq!(client.text_of("count", json!({})).await, "1");
     sleep(Duration::from_secs(65)).await;

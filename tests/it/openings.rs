@@ -11,12 +11,8 @@ use mcp_http::message::ErrorObject;
 use mcp_http::{Limits, Sessions};
 use serde_json::json;
 
-use crate::support::{App, RequestExt, initialize, request};
+use crate::support::{App, RequestExt, initialize, opening, request};
 use crate::table::{seen, sent};
-
-fn opening() -> Request<Body> {
-    request(Method::POST).message(initialize("2025-11-25", json!({})))
-}
 
 fn raw(body: &str) -> Request<Body> {
     request(Method::POST).header("content-type", "application/json").raw(body.to_owned())

@@ -2,19 +2,15 @@
 
 use axum::http::Method;
 use mcp_http::{Limits, Principal, SessionId, Sessions};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{App, Client, RequestExt, initialize, request};
-
-fn ping() -> Value {
-    json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})
-}
+use crate::support::{App, Client, RequestExt, initialize, ping, request};
 
 /// The body of a refusal, for each kind of request.
 async fn refusals(client: &Client) -> Vec<(u16, String)> {
     let mut refusals = Vec::new();
     for request in [
-        client.request(Method::POST).message(ping()),
+        client.request(Method::POST).message(ping(1)),
         client.request(Method::POST).message(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})),
         client.request(Method::POST).message(json!({"jsonrpc": "2.0", "id": "s1-0", "result": {}})),
         client.request(Method::POST).message(initialize("2025-11-25", json!({}))),
@@ -51,7 +47,7 @@ async fn a_session_does_not_exist_for_anybody_but_its_principal() {
                 assert_eq!(refusals(&intruder).await, expected, "an oracle");
             }
         }
-        assert_eq!(client.post(ping()).await.status, 200, "the session is alive");
+        assert_eq!(client.post(ping(1)).await.status, 200, "the session is alive");
         assert_eq!(client.delete().await.status, 200);
     }
 }
@@ -80,7 +76,7 @@ async fn an_application_may_read_the_principal_itself() {
     let opening = request(Method::POST).message(initialize("2025-11-25", json!({}))).header("x-verified", "ann");
     let session = app.send(opening).await.header("mcp-session-id").unwrap().to_owned();
     let status = async |user: &str, extension: &str| {
-        let request = request(Method::POST).message(ping()).header("mcp-session-id", &session);
+        let request = request(Method::POST).message(ping(1)).header("mcp-session-id", &session);
         app.send(request.header("x-verified", user).principal(extension)).await.status.as_u16()
     };
     assert_eq!(status("ann", "somebody").await, 200, "the function alone decides");
@@ -102,11 +98,11 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
     let others = [app.open_principal("bob").await, app.open().await];
     drop(streams);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    assert_eq!(clients[0].post(ping()).await.status, 200);
+    assert_eq!(clients[0].post(ping(1)).await.status, 200);
     assert_eq!(app.send(opening()).await.status, 200);
-    assert_eq!(clients[1].post(ping()).await.status, 404, "it had rested longest");
+    assert_eq!(clients[1].post(ping(1)).await.status, 404, "it had rested longest");
     for client in [&clients[0], &others[0], &others[1]] {
-        assert_eq!(client.post(ping()).await.status, 200);
+        assert_eq!(client.post(ping(1)).await.status, 200);
     }
 }
 
@@ -125,23 +121,23 @@ async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
         (&one, "Too many calls in flight in this session: the limit is 2"),
         (&two, "Too many calls in flight of this principal: the limit is 3"),
     ] {
-        let reply = client.post(ping()).await;
+        let reply = client.post(ping(1)).await;
         assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")));
         let expected = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": message}});
         assert_eq!(reply.json().await, expected);
     }
-    assert_eq!(other.post(ping()).await.status, 200);
+    assert_eq!(other.post(ping(1)).await.status, 200);
     // What ends gives back: by its answer, by cancellation, by the end of its session.
     app.probe.release("1");
     assert_eq!(held.remove(0).message().await["id"], 1);
-    assert_eq!(one.post(ping()).await.status, 200);
+    assert_eq!(one.post(ping(1)).await.status, 200);
     assert_eq!(one.cancel(2).await.status, 202);
     assert_eq!(two.delete().await.status, 200);
     for id in 4..6 {
         held.push(one.call(id, "note_and_hold", json!({"label": id.to_string()})).await);
     }
     let three = app.open_principal("ann").await;
-    assert_eq!(three.post(ping()).await.status, 200, "two of three are in flight");
+    assert_eq!(three.post(ping(1)).await.status, 200, "two of three are in flight");
 }
 
 /// Acceptance 176.
@@ -195,11 +191,11 @@ async fn an_application_lists_inspects_and_ends_sessions() {
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(app.probe.state("a"), Some("cancelled"));
     for client in &ann {
-        assert_eq!(client.post(ping()).await.status, 404);
+        assert_eq!(client.post(ping(1)).await.status, 404);
     }
     assert!(app.handle.end(SessionId::parse(&bob.session).unwrap()).await);
-    assert_eq!(bob.post(ping()).await.status, 404);
-    assert_eq!(nobody.post(ping()).await.status, 200);
+    assert_eq!(bob.post(ping(1)).await.status, 404);
+    assert_eq!(nobody.post(ping(1)).await.status, 200);
     assert!(app.handle.session(id).await.is_none());
     drop((get, call));
 }

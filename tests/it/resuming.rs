@@ -3,32 +3,20 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use mcp_http::{McpService, ResponseMode, Streams};
+use mcp_http::ResponseMode;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{App, Client, Event, Reply, RequestExt, Sse};
-
-fn with(change: impl FnOnce(Streams) -> Streams) -> App {
-    App::with(|service: McpService| service.streams(change(Streams::new())).unwrap())
-}
+use crate::support::{App, Client, Event, Reply, RequestExt, Sse, steps};
 
 fn seqs(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| u64::from_str_radix(event.id().split('.').nth(1).unwrap(), 36).unwrap()).collect()
 }
 
-/// What a call of `progress` says: its steps, and `null` for the answer.
-fn steps(events: &[Event]) -> Vec<Value> {
-    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
-}
-
 #[track_caller]
 fn whole(events: &[Event], count: u64) {
-    let mut expected: Vec<Value> = (1..=count).map(Value::from).collect();
-    expected.push(Value::Null);
-    assert_eq!(steps(events), expected);
+    crate::support::whole(events, count);
     assert_eq!(seqs(events), (1..=count + 1).collect::<Vec<_>>());
-    assert!(events.last().unwrap().json()["result"].is_object());
 }
 
 async fn refused(reply: Reply) -> String {
@@ -176,7 +164,7 @@ async fn an_empty_event_id_is_a_fresh_get() {
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
-    let client = with(|streams| streams.finished(8, Duration::from_secs(60))).open().await;
+    let client = App::streaming(|streams| streams.finished(8, Duration::from_secs(60))).open().await;
     let events = client.call(1, "progress", json!({"steps": 1})).await.sse().rest().await;
     sleep(Duration::from_secs(58)).await;
     assert_eq!(client.resume(events[0].id()).await.sse().rest().await.len(), 1);
@@ -191,7 +179,7 @@ async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn of_the_finished_streams_the_newest_are_kept() {
-    let client = with(|streams| streams.finished(3, Duration::from_secs(60))).open().await;
+    let client = App::streaming(|streams| streams.finished(3, Duration::from_secs(60))).open().await;
     let mut last = Vec::new();
     for id in 1..=5 {
         let events = client.call(id, "progress", json!({"steps": 1})).await.sse().rest().await;
@@ -207,7 +195,7 @@ async fn of_the_finished_streams_the_newest_are_kept() {
 /// Acceptance 117.
 #[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_resumed_the_refusal_says_so() {
-    let client = with(|streams| streams.resumable(false)).open().await;
+    let client = App::streaming(|streams| streams.resumable(false)).open().await;
     let why = refused(client.resume("1.0.a").await).await;
     assert!(why.to_lowercase().contains("resum"), "{why}");
     assert_eq!(client.app.send(client.request(Method::GET)).await.status, 200);
@@ -260,7 +248,7 @@ async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
 /// Acceptance 122, 175.
 #[tokio::test(start_paused = true)]
 async fn a_hole_is_reported_and_the_answer_survives() {
-    let app = with(|streams| streams.kept(10, 1 << 20).finished(8, Duration::from_secs(7200)));
+    let app = App::streaming(|streams| streams.kept(10, 1 << 20).finished(8, Duration::from_secs(7200)));
     let client = app.open().await;
     let (events, first) = absent(&client, 100).await;
     let hole = events[0].json();
@@ -284,7 +272,7 @@ async fn a_hole_is_reported_and_the_answer_survives() {
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn a_stream_keeps_no_more_bytes_than_it_may() {
-    let app = with(|streams| streams.kept(1_000, 1_000).finished(8, Duration::from_secs(7200)));
+    let app = App::streaming(|streams| streams.kept(1_000, 1_000).finished(8, Duration::from_secs(7200)));
     let client = app.open().await;
     let (events, _) = absent(&client, 100).await;
     let kept: usize = events[1..events.len() - 1].iter().map(|event| event.data.as_ref().unwrap().len()).sum();
@@ -312,7 +300,7 @@ async fn what_a_session_kept_goes_with_it() {
 /// Acceptance 114, 161.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_left_as_json_is_not_kept() {
-    let app = with(|streams| streams.response_mode(ResponseMode::Json));
+    let app = App::streaming(|streams| streams.response_mode(ResponseMode::Json));
     let client = app.open().await;
     assert_eq!(client.text_of("progress", json!({"steps": 5})).await, "done");
     let mut get: Sse = client.listen().await;

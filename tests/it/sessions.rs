@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::support::{App, Client, Reply, RequestExt, call, initialize, request};
+use crate::support::{App, Client, Reply, RequestExt, call, initialize, ping, request};
 
 /// A call that runs while the test goes on; it has arrived when this returns.
 async fn started(client: &Client, id: u32, tool: &'static str, label: &str) -> JoinHandle<Reply> {
@@ -21,10 +21,6 @@ async fn started(client: &Client, id: u32, tool: &'static str, label: &str) -> J
         tokio::task::yield_now().await;
     }
     task
-}
-
-fn ping(id: u32) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "method": "ping"})
 }
 
 /// Acceptance 27, 46.

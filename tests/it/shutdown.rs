@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use crate::support::{App, FarEngine, Pace, RequestExt, initialize, service};
+use crate::support::{App, Pace, RequestExt, initialize, service};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -37,11 +37,6 @@ async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
     let report = drain.await.unwrap();
     assert_eq!((report.calls, report.cut_calls, report.ended_sessions), (1, 0, 1));
     drop(held);
-}
-
-/// On an engine that other nodes reach too.
-fn far() -> App {
-    App::with(|service| service.engine(FarEngine::new(|_, _| Pace::YIELD)).unwrap())
 }
 
 /// Acceptance 174.
@@ -69,7 +64,7 @@ async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_says_what_was_cut() {
-    let app = far();
+    let app = App::far(Pace::YIELD);
     let (new, old) = (app.open().await, app.open_version("2025-06-18").await);
     let (mut new_get, mut old_get) = (new.listen().await, old.listen().await);
     let mut new_call = new.call(1, "note_and_hold", json!({"label": "new"})).await.sse();
@@ -98,7 +93,7 @@ async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_s
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
-    let app = far();
+    let app = App::far(Pace::YIELD);
     let client = app.open().await;
     let (mut get, mut call) =
         (client.listen().await, client.call(1, "note_and_hold", json!({"label": "a"})).await.sse());

@@ -7,7 +7,7 @@ use mcp_http::{McpServer, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{App, Client, Event, Reply};
+use crate::support::{App, Client, Event, Reply, steps};
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Emit {
@@ -69,10 +69,6 @@ async fn running(client: &Client, delay: u64) -> (String, Vec<Event>) {
     let prime = stream.next().await.unwrap();
     let first = stream.message().await.unwrap();
     (prime.id().to_owned(), vec![first])
-}
-
-fn steps(events: &[Event]) -> Vec<Value> {
-    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
 }
 
 /// One of two wins, and what the two were given together has no gap.

@@ -6,7 +6,7 @@ use mcp_http::store::MemoryEngine;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{App, Client, Event, FarEngine, Pace, Sse};
+use crate::support::{App, FarEngine, Pace, steps};
 
 const TOOLS: &str = "notifications/tools/list_changed";
 
@@ -22,28 +22,13 @@ fn far_nodes() -> (App, App) {
     (node(), node())
 }
 
-/// The same client, sent to another node.
-fn at(app: &App, client: &Client) -> Client {
-    Client { app: app.clone(), ..client.clone() }
-}
-
-fn steps(events: &[Event]) -> Vec<Value> {
-    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
-}
-
-async fn listening(client: &Client) -> Sse {
-    let mut stream = client.listen().await;
-    assert!(stream.next_any().await.unwrap().primes());
-    stream
-}
-
 /// Acceptance 27, 111, 113, 124.
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
     for (a, b) in [nodes(), far_nodes()] {
         for cut in 0..=5 {
             let here = a.open().await;
-            let there = at(&b, &here);
+            let there = here.at(&b);
             let mut stream = here.call(1, "progress", json!({"steps": 5, "delay_ms": 20})).await.sse();
             let mut last = stream.next().await.unwrap().id().to_owned();
             let mut seen = Vec::new();
@@ -64,7 +49,7 @@ async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
 async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let there = at(&b, &here);
+        let there = here.at(&b);
         let mut stream = here.call(1, "progress", json!({"steps": 12, "delay_ms": 30})).await.sse();
         let (mut seen, mut turn) = (Vec::new(), 0);
         while let Some(event) = stream.message().await {
@@ -93,7 +78,7 @@ async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
 async fn a_question_of_one_node_is_answered_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let there = at(&b, &here);
+        let there = here.at(&b);
         let mut stream = here.call(1, "ask", json!({})).await.sse();
         let id = stream.message().await.unwrap().json()["id"].clone();
         let answer =
@@ -112,7 +97,7 @@ async fn a_call_of_one_node_is_cancelled_at_the_other() {
         let here = a.open().await;
         let mut stream = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
         assert!(stream.message().await.is_some());
-        assert_eq!(at(&b, &here).cancel(1).await.status, 202);
+        assert_eq!(here.at(&b).cancel(1).await.status, 202);
         assert_eq!(stream.next().await, None);
         assert_eq!(a.probe.state("a"), Some("cancelled"));
         assert_eq!(b.handle.sessions().await.unwrap()[0].calls, 0);
@@ -124,10 +109,10 @@ async fn a_call_of_one_node_is_cancelled_at_the_other() {
 async fn a_session_that_ends_at_one_node_ends_everywhere() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let there = at(&b, &here);
+        let there = here.at(&b);
         let mut call = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
         assert!(call.message().await.is_some());
-        let mut get = listening(&here).await;
+        let mut get = here.listen_primed().await;
         assert_eq!(there.delete().await.status, 200);
         assert_eq!(call.rest().await, []);
         assert_eq!(get.rest().await, []);
@@ -145,7 +130,7 @@ async fn a_session_that_ends_at_one_node_ends_everywhere() {
 async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let mut get = listening(&at(&b, &here)).await;
+        let mut get = here.at(&b).listen_primed().await;
         a.handle.tools_changed();
         assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
         assert!(get.is_silent().await);
@@ -162,9 +147,9 @@ async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
 async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let there = at(&b, &here);
+        let there = here.at(&b);
         for client in [&here, &there, &here, &there] {
-            let mut get = listening(client).await;
+            let mut get = client.listen_primed().await;
             a.handle.tools_changed();
             assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
             assert!(get.is_silent().await, "told twice");
@@ -186,9 +171,9 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
     let node = || App::with(|service| service.engine(engine.clone()).unwrap());
     let (a, b) = (node(), node());
     let here = a.open().await;
-    let there = at(&b, &here);
+    let there = here.at(&b);
     for client in [&here, &there, &here, &there, &there] {
-        let mut get = listening(client).await;
+        let mut get = client.listen_primed().await;
         a.handle.tools_changed();
         assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
         assert!(get.is_silent().await, "told twice");
@@ -202,7 +187,7 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
 async fn a_subscription_made_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let mut get = listening(&at(&b, &here)).await;
+        let mut get = here.at(&b).listen_primed().await;
         let subscribe =
             json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
         assert_eq!(here.post(subscribe).await.message().await["result"], json!({}));
@@ -220,7 +205,7 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
 async fn a_log_level_set_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let there = at(&b, &here);
+        let there = here.at(&b);
         assert_eq!(there.text_of("echo", json!({"message": "x"})).await, "x");
         let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
         assert_eq!(here.post(set).await.message().await["result"], json!({}));
@@ -235,7 +220,7 @@ async fn a_log_level_set_at_one_node_counts_at_the_other() {
 async fn the_state_of_a_session_is_one_at_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
         let here = a.open().await;
-        let there = at(&b, &here);
+        let there = here.at(&b);
         let calls = (1..=10).map(|id| {
             let client = if id % 2 == 0 { here.clone() } else { there.clone() };
             tokio::spawn(async move { client.call(id, "count", json!({})).await.message().await })

@@ -7,10 +7,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::{McpHandle, McpServer, McpService, Principal};
+use mcp_http::{McpHandle, McpServer, McpService, Principal, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::engine::{FarEngine, Pace};
 use super::sse::Sse;
 use super::tools::{Probe, server};
 
@@ -48,6 +49,21 @@ impl App {
         let probe = Probe::default();
         let service = configure(McpService::new(tools(server(&probe))));
         Self { probe, ..Self::of(service) }
+    }
+
+    /// With settings of streams of the test's own.
+    pub(crate) fn streaming(change: impl FnOnce(Streams) -> Streams) -> Self {
+        Self::with(|service| service.streams(change(Streams::new())).unwrap())
+    }
+
+    /// With answers in one form.
+    pub(crate) fn in_mode(mode: ResponseMode) -> Self {
+        Self::streaming(|streams| streams.response_mode(mode))
+    }
+
+    /// With an engine that is far away.
+    pub(crate) fn far(pace: Pace) -> Self {
+        Self::with(|service| service.engine(FarEngine::new(move |_, _| pace)).unwrap())
     }
 
     /// With a service of the test's own.
@@ -121,6 +137,16 @@ pub(crate) fn initialize(version: &str, capabilities: Value) -> Value {
     }})
 }
 
+/// A request that opens a session in the newest revision.
+pub(crate) fn opening() -> Request<Body> {
+    request(Method::POST).message(initialize("2025-11-25", json!({})))
+}
+
+/// A `ping`.
+pub(crate) fn ping(id: impl Into<Value>) -> Value {
+    json!({"jsonrpc": "2.0", "id": id.into(), "method": "ping"})
+}
+
 /// A client in a session.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -161,6 +187,23 @@ impl Client {
         let reply = self.app.send(self.request(Method::GET)).await;
         assert_eq!(reply.status, StatusCode::OK, "{:?}", reply.rejection);
         reply.sse()
+    }
+
+    /// Opens the standalone stream and reads the event that primes it.
+    pub(crate) async fn listen_primed(&self) -> Sse {
+        let mut stream = self.listen().await;
+        assert!(stream.next_any().await.unwrap().primes());
+        stream
+    }
+
+    /// The same client at another node.
+    pub(crate) fn at(&self, app: &App) -> Self {
+        Self { app: app.clone(), ..self.clone() }
+    }
+
+    /// A POST of this session with a body of the test's own.
+    pub(crate) fn raw(&self, body: impl Into<Body>) -> Request<Body> {
+        self.request(Method::POST).header("content-type", "application/json").raw(body)
     }
 
     /// Comes back with the id of an event.

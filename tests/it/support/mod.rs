@@ -7,7 +7,7 @@ mod sse;
 mod tools;
 mod wire;
 
-pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize, request, service};
+pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize, opening, ping, request, service};
 pub(crate) use engine::{FarEngine, Pace};
-pub(crate) use sse::{Event, Sse};
+pub(crate) use sse::{Event, Sse, steps, whole};
 pub(crate) use wire::{Served, exchange};

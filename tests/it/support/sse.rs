@@ -105,6 +105,20 @@ impl Sse {
     }
 }
 
+/// How far each message says the call has come; `null` for the answer.
+pub(crate) fn steps(events: &[Event]) -> Vec<Value> {
+    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
+}
+
+/// That these are all the messages of a call: so many steps, in order, and the answer.
+#[track_caller]
+pub(crate) fn whole(events: &[Event], count: u64) {
+    let mut expected: Vec<Value> = (1..=count).map(Value::from).collect();
+    expected.push(Value::Null);
+    assert_eq!(steps(events), expected);
+    assert!(events.last().unwrap().json()["result"].is_object());
+}
+
 fn parse(text: &str) -> Event {
     let mut event = Event { id: None, data: None, retry: None, comment: true };
     for line in text.lines().filter(|line| !line.is_empty()) {
