@@ -8,15 +8,11 @@
 //!    [`McpHeaders::last_event`], which refuse.
 //! 3. What is kept of a value is bounded.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::error::Rejection;
 use crate::identity::SessionId;
 use crate::message::ProtocolVersion;
-
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
 
 /// How much of an unknown version is kept, for the refusal that names it: six times the length
 /// of a known one.
@@ -54,12 +50,21 @@ pub(crate) enum VersionHeader {
 }
 
 impl McpHeaders {
-    /// Reads all three.
+    /// Reads all three, in one walk over the headers.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
+        let (mut session, mut version, mut last_event) = (Single::None, Single::None, Single::None);
+        for (name, value) in headers {
+            match name.as_str() {
+                "mcp-session-id" => session.add(value),
+                "mcp-protocol-version" => version.add(value),
+                "last-event-id" => last_event.add(value),
+                _ => {}
+            }
+        }
         Ok(Self {
-            session: single(headers, &SESSION, "Mcp-Session-Id")?.map(read_session),
-            version: single(headers, &VERSION, "MCP-Protocol-Version")?.map(read_version),
-            last_event: single(headers, &LAST_EVENT, "Last-Event-ID")?.cloned(),
+            session: session.get("Mcp-Session-Id")?.map(read_session),
+            version: version.get("MCP-Protocol-Version")?.map(read_version),
+            last_event: last_event.get("Last-Event-ID")?.cloned(),
         })
     }
 
@@ -84,14 +89,25 @@ impl McpHeaders {
     }
 }
 
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-    shown: &'static str,
-) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() { Err(Rejection::DuplicateHeader(shown)) } else { Ok(first) }
+/// A header that may be there once.
+enum Single<'a> {
+    None,
+    One(&'a HeaderValue),
+    Several,
+}
+
+impl<'a> Single<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        *self = if matches!(self, Self::None) { Self::One(value) } else { Self::Several };
+    }
+
+    fn get(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
+        match self {
+            Self::None => Ok(None),
+            Self::One(value) => Ok(Some(value)),
+            Self::Several => Err(Rejection::DuplicateHeader(shown)),
+        }
+    }
 }
 
 fn read_session(value: &HeaderValue) -> SessionHeader {
