@@ -1,5 +1,6 @@
 //! Decides what a POST of the session revisions is: an opening, calls, a notification, an answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -79,7 +80,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
 /// A request, still without a handler.
 pub(super) struct Asked {
     pub(super) id: RequestId,
-    pub(super) method: std::borrow::Cow<'static, str>,
+    pub(super) method: Cow<'static, str>,
     pub(super) params: Option<RawJson>,
 }
 
@@ -97,7 +98,10 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     }
     let streams = &node.settings.streams;
     let stream = {
-        let ids: Vec<RequestId> = asked.iter().map(|call| call.id.clone()).collect();
+        let ids: Cow<'_, [RequestId]> = match &asked[..] {
+            [only] => std::slice::from_ref(&only.id).into(),
+            several => several.iter().map(|call| call.id.clone()).collect(),
+        };
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
