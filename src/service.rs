@@ -314,7 +314,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 let incoming = self.incoming(parts, admitted);
                 Ok(legacy::post(&self.node, &self.server, state, incoming, body).await)
             }
-            Era::NotServed(rejection) => Err((rejection, edge::request_id(&body))),
+            Era::NotServed(rejection) => Err((rejection, body.request_id().cloned())),
         }
     }
 

@@ -46,7 +46,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 
 use crate::error::Rejection;
-use crate::message::{self, Body, Envelope, Kind, RequestId};
+use crate::message::{self, Body, RequestId};
 
 /// Makes the checks that need the body.
 pub(crate) async fn read_json(
@@ -58,12 +58,4 @@ pub(crate) async fn read_json(
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = read_body(body, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
     message::parse(&bytes).map_err(Rejection::of)
-}
-
-/// The id to echo when the whole body is refused.
-pub(crate) fn request_id(body: &Body) -> Option<RequestId> {
-    match body {
-        Body::One(Envelope { kind: Kind::Request { id, .. }, .. }) => Some(id.clone()),
-        Body::One(_) | Body::Batch(_) => None,
-    }
 }

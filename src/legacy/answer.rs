@@ -17,8 +17,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
-use super::exchange::{Cause, Exchange, Outlet, Ticket};
+use super::exchange::{Exchange, Outlet};
 use super::reader::LogReader;
+use super::ticket::{Cause, Ticket};
 use super::work::{Handlers, run};
 use crate::error::{Rejection, StoreErrorKind};
 use crate::message::{RequestId, write};

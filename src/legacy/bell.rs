@@ -34,7 +34,7 @@ impl Doorbell for Bell {
             }
             Ring::Drained { session, stream } => {
                 if let Some(session) = here(session) {
-                    session.drained(stream);
+                    session.reader_took(stream);
                 }
             }
             Ring::Cancel { session, stream, id } => {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
-use super::exchange::Cause;
 use super::session::LiveSession;
+use super::ticket::Cause;
 use crate::handle::DrainReport;
 use crate::identity::{Principal, SessionId};
 use crate::store::{EndReason, STANDALONE};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::future::{Either, select};
 
 use super::Node;
-use super::exchange::Ticket;
 use super::session::{Answer, LiveSession};
+use super::ticket::Ticket;
 use crate::message::{ErrorObject, RawJson, write};
 use crate::server::ClientError;
 use crate::server::channel::Channel;

@@ -7,13 +7,23 @@
 //!                +-> notification, answer, cancellation -> engine -> bell -> ticket
 //! ```
 //!
-//! One POST with requests is an [`exchange`]: its handlers are polled inline by [`work`], and
-//! [`answer`] decides whether the result leaves as JSON or the exchange becomes a stream. What an
-//! exchange streams goes into its log in the engine; a [`reader`] is a cursor on a log. The
-//! [`node`] is one service's share of it all.
+//! The words:
+//!
+//! | | is |
+//! |---|---|
+//! | [`node`] | one service's share of it all |
+//! | [`session`] | a session as it is used on this node; the engine has what must survive |
+//! | [`exchange`] | one POST with requests, and the stream it may become |
+//! | [`ticket`] | one request of an exchange: what its handler's `Context` stands on |
+//! | [`work`] | the handlers of an exchange while they are polled, inline or in a task |
+//! | [`answer`] | whether the result leaves as JSON, or the exchange streams |
+//! | [`outbox`] | what of an exchange waits to be written |
+//! | [`pace`] | whether its handlers wait for its reader |
+//! | [`reader`] | a cursor on a log: where a response that streams comes from |
 
 mod answer;
 mod aside;
+mod batch;
 mod bell;
 mod drain;
 mod exchange;
@@ -22,11 +32,14 @@ mod initialize;
 mod input;
 mod news;
 mod node;
+mod outbox;
+mod pace;
 mod post;
 mod reader;
 mod reaper;
 mod session;
 mod stateless;
+mod ticket;
 mod work;
 
 pub(crate) use get::{delete, get};

@@ -8,8 +8,10 @@ use http::request::Parts;
 use serde::Deserialize;
 
 use super::answer::{Form, answer};
-use super::exchange::{Exchange, Outlet, Ticket};
+use super::batch::{Asked, Batch};
+use super::exchange::{Exchange, Outlet};
 use super::session::LiveSession;
+use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
 use crate::edge::McpHeaders;
@@ -47,7 +49,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     incoming: Incoming,
     body: Body,
 ) -> Reply {
-    let id = first_id(&body);
+    let id = body.request_id().cloned();
     let post = Post { node, server, state, incoming };
     let reply = if node.settings.sessions.stateless {
         Box::pin(stateless::post(post, body)).await.map(Reply::from)
@@ -71,17 +73,13 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
             }
             calls(post, session, vec![Asked { id, method, params }], None).await?
         }
-        Body::One(other) => aside(&post, &session, other).await?,
+        Body::One(message) => {
+            aside(&post, &session, message).await?;
+            Outcome::Accepted
+        }
         Body::Batch(elements) => Box::pin(batch(post, session, elements)).await?,
     };
     Ok(Reply { outcome, session: header })
-}
-
-/// A request, still without a handler.
-pub(super) struct Asked {
-    pub(super) id: RequestId,
-    pub(super) method: Cow<'static, str>,
-    pub(super) params: Option<RawJson>,
 }
 
 /// Starts calls in a session and answers them. `refused`: answers that are there already, for
@@ -98,10 +96,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     }
     let streams = &node.settings.streams;
     let stream = {
-        let ids: Cow<'_, [RequestId]> = match &asked[..] {
-            [only] => std::slice::from_ref(&only.id).into(),
-            several => several.iter().map(|call| call.id.clone()).collect(),
-        };
+        let ids = ids(&asked);
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
@@ -109,8 +104,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     };
     let mode = streams.response_mode;
     let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
-    let (version, principal) = (session.info.version, incoming.principal);
-    let exchange = Exchange::new(node, Some(Arc::clone(&session)), principal, version, Some(stream), outlet);
+    let exchange = Exchange::in_session(node, &session, incoming.principal, stream, outlet);
     let form = Form { mode, batch: batch.is_some(), queue: None };
     if let Some(refused) = batch {
         exchange.keep_answers(refused);
@@ -118,6 +112,14 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);
     session.register(tickets.iter().cloned());
     Ok(answer(exchange, tickets, handlers, form).await)
+}
+
+/// The ids of requests; nearly always there is one, which is borrowed.
+fn ids(asked: &[Asked]) -> Cow<'_, [RequestId]> {
+    match asked {
+        [only] => Cow::Borrowed(std::slice::from_ref(&only.id)),
+        several => several.iter().map(|asked| asked.id.clone()).collect(),
+    }
 }
 
 /// Gives each request a ticket and a handler.
@@ -168,7 +170,7 @@ async fn aside<S: Clone + Send + Sync + 'static>(
     post: &Post<'_, S>,
     session: &Arc<LiveSession>,
     envelope: Envelope,
-) -> Result<Outcome, Rejection> {
+) -> Result<(), Rejection> {
     let (node, id) = (post.node, session.info.id);
     match envelope.kind {
         Kind::Answer { id: question, outcome } => {
@@ -199,7 +201,7 @@ async fn aside<S: Clone + Send + Sync + 'static>(
         }
         Kind::Request { .. } => {}
     }
-    Ok(Outcome::Accepted)
+    Ok(())
 }
 
 fn cancelled_id(params: Option<&RawJson>) -> Option<RequestId> {
@@ -213,43 +215,20 @@ fn cancelled_id(params: Option<&RawJson>) -> Option<RequestId> {
     cancelled.request_id.get().parse().ok()
 }
 
-/// A batch (2025-03-26 only): its requests are one exchange, on one stream.
+/// A batch: its requests are one exchange, on one stream.
 async fn batch<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: Arc<LiveSession>,
     elements: Vec<Result<Envelope, Malformed>>,
 ) -> Result<Outcome, Rejection> {
-    if !session.info.version.has_batches() {
-        return Err(Rejection::BatchNotServed);
-    }
-    let (mut asked, mut refused) = (Vec::new(), Vec::new());
-    for element in elements {
-        match element {
-            Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
-                if method == "initialize" {
-                    return Err(Rejection::InitializeInBatch);
-                }
-                asked.push(Asked { id, method, params });
-            }
-            Ok(other) => drop(aside(&post, &session, other).await?),
-            Err(malformed) => {
-                let (rejection, id) = Rejection::of(malformed);
-                refused.push(write::failure(id.as_ref(), &rejection.to_error()));
-            }
-        }
+    let Batch { asked, told, refused } = Batch::sort(elements, session.info.version)?;
+    for message in told {
+        aside(&post, &session, message).await?;
     }
     match (asked.is_empty(), refused.is_empty()) {
         (true, true) => Ok(Outcome::Accepted),
         (true, false) => Ok(Outcome::Json(write::batch(&refused))),
         (false, _) => calls(post, session, asked, Some(refused)).await,
-    }
-}
-
-/// The id to echo when the whole POST is refused.
-fn first_id(body: &Body) -> Option<RequestId> {
-    match body {
-        Body::One(Envelope { kind: Kind::Request { id, .. }, .. }) => Some(id.clone()),
-        Body::One(_) | Body::Batch(_) => None,
     }
 }
 

@@ -11,10 +11,10 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::Node;
-use super::exchange::{Cause, Ticket};
 use super::input;
 use super::news::News;
 use super::reader::ReaderCell;
+use super::ticket::{Cause, Ticket};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
@@ -126,11 +126,11 @@ impl LiveSession {
         }
     }
 
-    /// The reader of a stream written here took something.
-    pub(super) fn drained(&self, stream: StreamNo) {
+    /// The reader of a stream written here took something, or left.
+    pub(super) fn reader_took(&self, stream: StreamNo) {
         let ticket = self.live().tickets.iter().find(|ticket| ticket.stream() == stream).cloned();
         if let Some(ticket) = ticket {
-            ticket.exchange().drained();
+            ticket.exchange().reader_took();
         }
     }
 

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use super::answer::{Form, answer};
-use super::exchange::{Exchange, Outlet, Ticket};
+use super::batch::{Asked, Batch};
+use super::exchange::{Exchange, Outlet};
 use super::initialize::{claimed_version, in_form, negotiate, read_params, unsupported};
-use super::post::{Asked, Post, start};
+use super::post::{Post, start};
+use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use crate::edge::VersionHeader;
 use crate::error::Rejection;
@@ -39,25 +41,7 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
         Body::One(_) => Ok(Outcome::Accepted),
         Body::Batch(elements) => {
             let version = stated_version(&post);
-            if !version.has_batches() {
-                return Err(Rejection::BatchNotServed);
-            }
-            let (mut asked, mut refused) = (Vec::new(), Vec::new());
-            for element in elements {
-                match element {
-                    Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
-                        if method == "initialize" {
-                            return Err(Rejection::InitializeInBatch);
-                        }
-                        asked.push(Asked { id, method, params });
-                    }
-                    Ok(_) => {}
-                    Err(malformed) => {
-                        let (rejection, id) = Rejection::of(malformed);
-                        refused.push(write::failure(id.as_ref(), &rejection.to_error()));
-                    }
-                }
-            }
+            let Batch { asked, refused, .. } = Batch::sort(elements, version)?;
             if asked.is_empty() && refused.is_empty() {
                 return Ok(Outcome::Accepted);
             }
@@ -78,7 +62,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
         Err(error) => return in_form(node, write::answer(&id, &Err(error))),
     };
     let version = negotiate(node, &params.protocol_version);
-    let exchange = Exchange::new(node, None, incoming.principal, version, None, Outlet::Nowhere);
+    let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere);
     let ticket = Ticket::new(&exchange, id);
     let context = Context::new(Arc::clone(&ticket) as _, None);
     let future = Arc::clone(server).initialize(params, context, state);
@@ -114,7 +98,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
             (Outlet::Queue(queue), Some(reader))
         }
     };
-    let exchange = Exchange::new(node, None, incoming.principal, version, None, outlet);
+    let exchange = Exchange::alone(node, incoming.principal, version, outlet);
     let form = Form { mode, batch: batch.is_some(), queue };
     if let Some(refused) = batch {
         exchange.keep_answers(refused);

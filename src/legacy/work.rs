@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::exchange::{Cause, Exchange, Outlet, Ticket};
+use super::exchange::{Exchange, Outlet};
+use super::pace::Written;
+use super::ticket::{Cause, Ticket};
 use crate::error::StoreErrorKind;
 use crate::message::{ErrorObject, RawJson, write};
 use crate::store::{Append, Event};
@@ -169,14 +171,18 @@ impl Writer<'_> {
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
                 self.remember(sizes, appended.unread);
-                self.exchange.written((self.unread.len(), appended.unread), appended.read);
+                self.exchange.written(Written {
+                    untaken_events: self.unread.len(),
+                    untaken_bytes: appended.unread,
+                    read: appended.read,
+                });
             }
             Err(error) => {
                 // A session that ended takes its calls with it; the rest is for the operator.
                 if error.kind() != StoreErrorKind::NotFound {
                     tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost");
                 }
-                self.exchange.written((0, 0), false);
+                self.exchange.written(Written::default());
             }
         }
     }

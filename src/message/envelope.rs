@@ -18,6 +18,16 @@ pub(crate) enum Body {
     Batch(Vec<Result<Envelope, Malformed>>),
 }
 
+impl Body {
+    /// The id to echo when the whole body is refused.
+    pub(crate) fn request_id(&self) -> Option<&RequestId> {
+        match self {
+            Self::One(Envelope { kind: Kind::Request { id, .. }, .. }) => Some(id),
+            Self::One(_) | Self::Batch(_) => None,
+        }
+    }
+}
+
 /// One JSON-RPC message: what it is and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Envelope {

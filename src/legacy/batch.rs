@@ -1,0 +1,81 @@
+//! Decides what the elements of a batch are: requests to run, messages to take, the rest to
+//! refuse. Only 2025-03-26 has batches.
+//!
+//! A batch that must not be is refused whole, before any element of it takes effect.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::error::Rejection;
+use crate::message::{Envelope, Kind, Malformed, ProtocolVersion, RawJson, RequestId, write};
+
+/// A request, still without a handler.
+pub(super) struct Asked {
+    pub(super) id: RequestId,
+    pub(super) method: Cow<'static, str>,
+    pub(super) params: Option<RawJson>,
+}
+
+/// The elements of a batch, sorted.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) asked: Vec<Asked>,
+    /// Notifications and answers.
+    pub(super) told: Vec<Envelope>,
+    /// The answers to elements that are no messages.
+    pub(super) refused: Vec<Bytes>,
+}
+
+impl Batch {
+    pub(super) fn sort(
+        elements: Vec<Result<Envelope, Malformed>>,
+        version: ProtocolVersion,
+    ) -> Result<Self, Rejection> {
+        if !version.has_batches() {
+            return Err(Rejection::BatchNotServed);
+        }
+        let mut batch = Self::default();
+        for element in elements {
+            match element {
+                Ok(Envelope { kind: Kind::Request { method, .. }, .. }) if method == "initialize" => {
+                    return Err(Rejection::InitializeInBatch);
+                }
+                Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
+                    batch.asked.push(Asked { id, method, params });
+                }
+                Ok(told) => batch.told.push(told),
+                Err(malformed) => {
+                    let (rejection, id) = Rejection::of(malformed);
+                    batch.refused.push(write::failure(id.as_ref(), &rejection.to_error()));
+                }
+            }
+        }
+        Ok(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Body, parse};
+
+    fn sort(text: &'static str, version: ProtocolVersion) -> Result<(usize, usize, usize), Rejection> {
+        let Ok(Body::Batch(elements)) = parse(&Bytes::from(text)) else { panic!("{text}") };
+        Batch::sort(elements, version).map(|batch| (batch.asked.len(), batch.told.len(), batch.refused.len()))
+    }
+
+    #[test]
+    fn each_element_is_asked_told_or_refused() {
+        let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}, 7, {"jsonrpc":"2.0","method":"notifications/a"},
+            {"jsonrpc":"2.0","id":"s1-0","result":{}}]"#;
+        assert_eq!(sort(batch, ProtocolVersion::V2025_03_26), Ok((1, 2, 1)));
+        assert_eq!(sort(batch, ProtocolVersion::V2025_06_18), Err(Rejection::BatchNotServed));
+    }
+
+    #[test]
+    fn an_opening_in_a_batch_refuses_it_whole() {
+        let batch = r#"[{"jsonrpc":"2.0","method":"notifications/a"}, {"jsonrpc":"2.0","id":1,"method":"initialize"}]"#;
+        assert_eq!(sort(batch, ProtocolVersion::V2025_03_26), Err(Rejection::InitializeInBatch));
+    }
+}

@@ -1,0 +1,164 @@
+//! Decides whether a call waits for the reader of its stream.
+//!
+//! 1. A reader is *behind* while more than half of what its log holds for it stands untaken, or
+//!    more than a network carries at a time: what else is written might push out what it has not
+//!    seen.
+//! 2. A reader that takes something is not behind. What a write that had begun before says of it
+//!    is old, and not listened to.
+//! 3. Without a reader nobody waits: the log keeps what its bounds let it keep. A reader that is
+//!    still being made counts as one.
+//! 4. A reader that was cut off is not waited for until it takes something again.
+
+use crate::streams::HIGH_WATER;
+
+/// How the reader of one stream keeps up with its writer.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Untaken messages and bytes from which on a reader is behind.
+    behind_from: (usize, usize),
+    reader: Reader,
+    /// There is a reader, or there was, or there never will be one.
+    attached: bool,
+    /// The reader took something since the present write began.
+    took: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    KeepsUp,
+    Behind,
+    CutOff,
+}
+
+/// What a write told of the stream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    pub(super) untaken_events: usize,
+    pub(super) untaken_bytes: usize,
+    /// Whether somebody reads.
+    pub(super) read: bool,
+}
+
+impl Pace {
+    /// Of a stream that holds so many messages and bytes for its reader.
+    pub(super) fn new((events, bytes): (usize, usize)) -> Self {
+        let behind_from = (events / 2, HIGH_WATER.min(bytes / 2));
+        Self { behind_from, reader: Reader::KeepsUp, attached: false, took: false }
+    }
+
+    /// Whether the writer waits.
+    pub(super) fn is_behind(&self) -> bool {
+        self.reader == Reader::Behind
+    }
+
+    /// Whether the reader has been made, or will not be.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    pub(super) fn attach(&mut self) {
+        self.attached = true;
+    }
+
+    pub(super) fn write_begins(&mut self) {
+        self.took = false;
+    }
+
+    /// A write to a log came back.
+    pub(super) fn written(&mut self, written: Written) {
+        let Written { untaken_events, untaken_bytes, read } = written;
+        let too_much = untaken_events > self.behind_from.0 || untaken_bytes > self.behind_from.1;
+        let waited_for = (read || !self.attached) && !self.took;
+        self.set_behind(too_much && waited_for);
+    }
+
+    /// A write to a queue came back, which measures its reader itself.
+    pub(super) fn queued(&mut self, full: bool) {
+        self.set_behind(full);
+    }
+
+    /// The reader took something, or left.
+    pub(super) fn took(&mut self) {
+        self.reader = Reader::KeepsUp;
+        self.took = true;
+    }
+
+    /// The reader is waited for no longer; whether it was not cut off before.
+    pub(super) fn cut_off(&mut self) -> bool {
+        std::mem::replace(&mut self.reader, Reader::CutOff) != Reader::CutOff
+    }
+
+    fn set_behind(&mut self, behind: bool) {
+        if self.reader != Reader::CutOff {
+            self.reader = if behind { Reader::Behind } else { Reader::KeepsUp };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAR: Written = Written { untaken_events: 6, untaken_bytes: 60, read: true };
+
+    fn read_pace() -> Pace {
+        let mut pace = Pace::new((10, 1_000));
+        pace.attach();
+        pace
+    }
+
+    #[test]
+    fn a_reader_is_behind_with_more_than_half_of_its_log_untaken() {
+        for (untaken_events, untaken_bytes, behind) in [(5, 500, false), (6, 0, true), (0, 501, true), (0, 0, false)] {
+            let mut pace = read_pace();
+            pace.written(Written { untaken_events, untaken_bytes, read: true });
+            assert_eq!(pace.is_behind(), behind, "{untaken_events} messages, {untaken_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_large_log_lets_no_reader_fall_further_behind_than_a_queue_would() {
+        let mut pace = Pace::new((10, HIGH_WATER * 8));
+        pace.written(Written { untaken_events: 1, untaken_bytes: HIGH_WATER + 1, read: true });
+        assert!(pace.is_behind());
+    }
+
+    #[test]
+    fn a_reader_that_took_something_is_not_behind_whatever_an_older_write_says() {
+        let mut pace = read_pace();
+        pace.written(FAR);
+        pace.write_begins();
+        pace.took();
+        assert!(!pace.is_behind());
+        pace.written(FAR);
+        assert!(!pace.is_behind());
+        pace.write_begins();
+        pace.written(FAR);
+        assert!(pace.is_behind());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_left_but_for_one_that_is_coming() {
+        let mut pace = Pace::new((10, 1_000));
+        pace.written(Written { read: false, ..FAR });
+        assert!(pace.is_behind());
+        pace.attach();
+        pace.written(Written { read: false, ..FAR });
+        assert!(!pace.is_behind());
+    }
+
+    #[test]
+    fn a_reader_is_cut_off_once_and_waited_for_again_when_it_comes_back() {
+        let mut pace = read_pace();
+        pace.written(FAR);
+        assert!(pace.cut_off());
+        assert!(!pace.cut_off());
+        pace.written(FAR);
+        pace.queued(true);
+        assert!(!pace.is_behind());
+        pace.took();
+        pace.write_begins();
+        pace.written(FAR);
+        assert!(pace.is_behind());
+    }
+}

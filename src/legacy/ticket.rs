@@ -1,0 +1,160 @@
+//! Decides what the handler of one call can do while it runs, and why it is made to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use super::exchange::Exchange;
+use super::input;
+use crate::identity::Principal;
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
+use crate::server::ClientError;
+use crate::server::channel::{Channel, SessionAccess};
+use crate::store::{Event, EventKind, STANDALONE, StreamNo};
+
+/// Why a call was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Cause {
+    /// The client said so.
+    Client = 1,
+    /// Its session ended.
+    SessionEnded = 2,
+    /// The service could wait no longer.
+    Shutdown = 3,
+    /// There was no room for its stream.
+    Refused = 4,
+}
+
+/// One call of an exchange: what its handler's context stands on.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    exchange: Arc<Exchange>,
+    id: RequestId,
+    /// 0, or a [`Cause`].
+    cancelled: AtomicU8,
+    over: AtomicBool,
+    /// Wakes those who wait for either.
+    ended: Notify,
+}
+
+impl Ticket {
+    pub(super) fn new(exchange: &Arc<Exchange>, id: RequestId) -> Arc<Self> {
+        Arc::new(Self {
+            exchange: Arc::clone(exchange),
+            id,
+            cancelled: AtomicU8::new(0),
+            over: AtomicBool::new(false),
+            ended: Notify::new(),
+        })
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    pub(super) fn stream(&self) -> StreamNo {
+        self.exchange.stream().unwrap_or(STANDALONE)
+    }
+
+    pub(super) fn cancel(&self, cause: Cause) {
+        let first = self.cancelled.compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.ended.notify_waiters();
+            self.exchange.wake_work();
+        }
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        match self.cancelled.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Cause::Client),
+            2 => Some(Cause::SessionEnded),
+            3 => Some(Cause::Shutdown),
+            _ => Some(Cause::Refused),
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The handler has ended, one way or another.
+    pub(super) fn is_over(&self) {
+        self.over.store(true, Ordering::Release);
+        self.ended.notify_waiters();
+    }
+}
+
+impl Channel for Ticket {
+    fn version(&self) -> ProtocolVersion {
+        self.exchange.version()
+    }
+
+    fn client(&self) -> Option<&Implementation> {
+        self.exchange.session().map(|session| &session.info.client)
+    }
+
+    fn capabilities(&self) -> Option<&ClientCapabilities> {
+        self.exchange.session().map(|session| &session.info.capabilities)
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        self.exchange.principal()
+    }
+
+    fn session(&self) -> Option<Arc<dyn SessionAccess>> {
+        let session = self.exchange.session()?;
+        Some(Arc::clone(session) as _)
+    }
+
+    fn log_level(&self) -> u8 {
+        self.exchange.session().map_or(0, |session| session.log_level.load(Ordering::Relaxed))
+    }
+
+    fn set_log_level(&self, level: u8) {
+        if let Some(session) = self.exchange.session() {
+            session.set_log_level(level);
+        }
+    }
+
+    fn send(&self, payload: Bytes) -> bool {
+        self.exchange.emit(Event { kind: EventKind::Notification, payload })
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.exchange.wait_for_room())
+    }
+
+    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(input::ask(self, method, params))
+    }
+
+    fn close_stream(&self, retry: Option<Duration>) -> bool {
+        self.exchange.close_stream(retry)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cause().is_some()
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let ended = self.ended.notified();
+                if self.is_cancelled() || self.has_ended() {
+                    return;
+                }
+                ended.await;
+            }
+        })
+    }
+}
