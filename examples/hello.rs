@@ -25,7 +25,12 @@ async fn add(Args(add): Args<Add>) -> Json<Sum> {
 async fn main() -> std::io::Result<()> {
     let server = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
     let app = Router::new().nest("/mcp", mcp_router(server));
-    let listener = McpListener::bind("127.0.0.1:3000").await?;
+    let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
     axum::serve(listener, app).await
+}
+
+/// Where to listen: the first argument, if there is one.
+fn address() -> String {
+    std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

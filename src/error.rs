@@ -338,9 +338,9 @@ pub enum StoreErrorKind {
     BeyondEnd,
     /// What is stored cannot be read.
     Corrupt,
-    /// A limit is reached: the total number of sessions.
+    /// A limit is reached: of sessions, of calls, readers or subscriptions in one.
     Full,
-    /// A limit is reached: the sessions of one principal.
+    /// A limit of one principal is reached: of sessions or calls.
     FullForPrincipal,
 }
 
@@ -376,8 +376,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Fenced => "closed, or owned by another node",
             StoreErrorKind::BeyondEnd => "beyond the end of the stream",
             StoreErrorKind::Corrupt => "what is stored cannot be read",
-            StoreErrorKind::Full => "the limit of sessions is reached",
-            StoreErrorKind::FullForPrincipal => "the limit of sessions of one principal is reached",
+            StoreErrorKind::Full => "a limit is reached",
+            StoreErrorKind::FullForPrincipal => "a limit of one principal is reached",
         })
     }
 }

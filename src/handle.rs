@@ -86,7 +86,10 @@ impl McpHandle {
 
     /// A session by its id, if it is this principal's.
     pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Option<Session> {
-        let session = self.node.upgrade()?.session(id, principal).await.ok()?;
+        let node = self.node.upgrade()?;
+        let session = node.session(id, principal).await.ok()?;
+        // A use of the session like any other.
+        node.engine.load(id, principal).await.ok()?;
         Some(Session::new(session as _))
     }
 
@@ -151,9 +154,10 @@ impl McpHandle {
     }
 
     /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
-    /// `Retry-After`), streams are closed with a `retry` where their clients can come back, and
-    /// calls in flight may finish until the deadline. What still runs then is cut off, and
-    /// sessions that cannot outlive the process are ended.
+    /// `Retry-After`), and calls in flight may finish until the deadline. Standalone streams are
+    /// closed with a `retry`; with an engine whose sessions outlive the process, so are those of
+    /// calls, whose clients find the rest on another node. What still runs at the deadline is cut
+    /// off, and sessions that cannot outlive the process are ended.
     ///
     /// # Cancel safety
     ///

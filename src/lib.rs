@@ -1,4 +1,27 @@
-#![doc = "Model Context Protocol over HTTP for axum."]
+#![doc = include_str!("../README.md")]
+//!
+//! # The map of this crate
+//!
+//! ```text
+//!  request -> edge: host, origin, method, media types, headers, size, JSON -> era -> legacy: sessions, GET, DELETE, resume <-> store
+//!                 |                                                                   |
+//!                 +-- Rejection ------------------+                                   v
+//!  response <- encode: JSON or SSE bytes <--------+-- Outcome <---- server: your handlers, as axum's
+//! ```
+//!
+//! | | decides |
+//! |---|---|
+//! | [`McpService`], [`mcp_router`], [`McpLayer`] | how a server is mounted, and with which settings |
+//! | [`server`] | what you write against: [`McpServer`], [`server::Context`], [`server::Session`], and [`server::Server`] below them |
+//! | [`Sessions`], [`Streams`], [`Limits`], [`Security`] | what can be set |
+//! | [`McpHandle`] | what an application sees and does from outside |
+//! | [`message`] | JSON-RPC: ids and parameters as exact text |
+//! | [`store`] | where sessions are kept: the engine boundary, its contract, the engine in memory |
+//! | [`error`] | how requests are refused, and what can go wrong |
+//!
+//! # Features
+//!
+//! Features only add; none is on by default. `testing`: the contract suite of session engines.
 
 mod clock;
 mod counters;

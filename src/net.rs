@@ -63,6 +63,13 @@ const KEEPALIVE_TOTAL: Duration = Duration::from_secs(30);
 /// # }
 /// ```
 ///
+/// What it cannot bound is a request head that trickles in: only the HTTP parser sees where a head
+/// ends, and [`axum::serve()`] gives hyper no timer for it. A server that faces the open internet
+/// stands behind a proxy that has one, or runs hyper itself with `header_read_timeout`.
+///
+/// A client that closes its sending half counts as gone, as hyper sees it: its call goes on, but
+/// only an answer that is ready at once still reaches it.
+///
 /// [`Security::trusted_proxies`]: crate::Security::trusted_proxies
 #[derive(Debug)]
 pub struct McpListener {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{NestedPath, Request};
+use axum::extract::{MatchedPath, NestedPath, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
@@ -348,7 +348,10 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 }
 
 /// Whether a request that was routed here by a prefix is for the endpoint itself and not for
-/// something below it.
+/// something below it. A route has a matched path, which what is below a nested service has not.
 fn is_endpoint(request: &Request) -> bool {
-    request.extensions().get::<NestedPath>().is_none() || matches!(request.uri().path(), "" | "/")
+    let extensions = request.extensions();
+    extensions.get::<NestedPath>().is_none()
+        || extensions.get::<MatchedPath>().is_some()
+        || matches!(request.uri().path(), "" | "/")
 }

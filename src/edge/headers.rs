@@ -2,17 +2,25 @@
 //!
 //! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
 //!    them are refused even if they are equal, since whoever stands between may have read
-//!    the other.
+//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which nobody else reads here:
+//!    a gateway may have routed by one of the two.
 //! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
 //!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
 //!    [`McpHeaders::last_event`], which refuse.
 //! 3. What is kept of a value is bounded.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::Rejection;
 use crate::identity::SessionId;
 use crate::message::ProtocolVersion;
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const PARAM: &str = "mcp-param-";
 
 /// How much of an unknown version is kept, for the refusal that names it: six times the length
 /// of a known one.
@@ -52,20 +60,17 @@ pub(crate) enum VersionHeader {
 impl McpHeaders {
     /// Reads all three, in one walk over the headers.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
-        let (mut session, mut version, mut last_event) = (Single::None, Single::None, Single::None);
+        each_once(headers)?;
+        let mut read = Self::default();
         for (name, value) in headers {
             match name.as_str() {
-                "mcp-session-id" => session.add(value),
-                "mcp-protocol-version" => version.add(value),
-                "last-event-id" => last_event.add(value),
+                "mcp-session-id" => read.session = Some(read_session(value)),
+                "mcp-protocol-version" => read.version = Some(read_version(value)),
+                "last-event-id" => read.last_event = Some(value.clone()),
                 _ => {}
             }
         }
-        Ok(Self {
-            session: session.get("Mcp-Session-Id")?.map(read_session),
-            version: version.get("MCP-Protocol-Version")?.map(read_version),
-            last_event: last_event.get("Last-Event-ID")?.cloned(),
-        })
+        Ok(read)
     }
 
     /// The session the request belongs to, if it names one.
@@ -89,25 +94,25 @@ impl McpHeaders {
     }
 }
 
-/// A header that may be there once.
-enum Single<'a> {
-    None,
-    One(&'a HeaderValue),
-    Several,
-}
-
-impl<'a> Single<'a> {
-    fn add(&mut self, value: &'a HeaderValue) {
-        *self = if matches!(self, Self::None) { Self::One(value) } else { Self::Several };
+/// Refuses a header of the protocol that is there twice, those that repeat something of the body
+/// first.
+fn each_once(headers: &HeaderMap) -> Result<(), Rejection> {
+    // Nearly always there is nothing twice.
+    if headers.len() == headers.keys_len() {
+        return Ok(());
     }
-
-    fn get(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
-        match self {
-            Self::None => Ok(None),
-            Self::One(value) => Ok(Some(value)),
-            Self::Several => Err(Rejection::DuplicateHeader(shown)),
-        }
+    let once = |name: &HeaderName, shown| match headers.get_all(name).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Rejection::DuplicateHeader(shown)),
+    };
+    once(&METHOD, "Mcp-Method")?;
+    once(&NAME, "Mcp-Name")?;
+    for name in headers.keys().filter(|name| name.as_str().starts_with(PARAM)) {
+        once(name, "Mcp-Param-*")?;
     }
+    once(&SESSION, "Mcp-Session-Id")?;
+    once(&VERSION, "MCP-Protocol-Version")?;
+    once(&LAST_EVENT, "Last-Event-ID")
 }
 
 fn read_session(value: &HeaderValue) -> SessionHeader {
@@ -211,6 +216,9 @@ mod tests {
             ("mcp-session-id", "Mcp-Session-Id"),
             ("mcp-protocol-version", "MCP-Protocol-Version"),
             ("last-event-id", "Last-Event-ID"),
+            ("mcp-method", "Mcp-Method"),
+            ("mcp-name", "Mcp-Name"),
+            ("mcp-param-region", "Mcp-Param-*"),
         ] {
             for second in [&b"a"[..], b"b", b""] {
                 assert_eq!(read(&[(name, b"a"), (name, second)]), Err(Rejection::DuplicateHeader(shown)));

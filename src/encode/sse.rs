@@ -33,22 +33,23 @@ pub(super) struct SseBody {
 }
 
 /// The timer is made when a stream is first quiet, and moved only when it rings: writing costs a
-/// flag.
+/// look at the clock.
 #[derive(Debug)]
 struct KeepAlive {
     every: Duration,
-    wrote: bool,
+    /// When something was last sent.
+    last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl SseBody {
-    pub(super) fn new(prelude: Option<Frame>, source: Box<dyn Source>, keep_alive: Option<Duration>) -> Self {
+    pub(super) fn new(prelude: Option<&Frame>, source: Box<dyn Source>, keep_alive: Option<Duration>) -> Self {
         let mut first = Vec::new();
-        match &prelude {
+        match prelude {
             Some(frame) => render(frame, &mut first),
             None => first.extend_from_slice(COMMENT),
         }
-        let keep_alive = keep_alive.map(|every| KeepAlive { every, wrote: false, timer: None });
+        let keep_alive = keep_alive.map(|every| KeepAlive { every, last: Instant::now(), timer: None });
         Self { prelude: Some(first), source: Some(source), keep_alive }
     }
 }
@@ -89,7 +90,7 @@ impl Body for SseBody {
             },
         };
         if let Some(keep_alive) = &mut this.keep_alive {
-            keep_alive.wrote = true;
+            keep_alive.last = Instant::now();
         }
         if chunk.is_empty() {
             return Poll::Ready(None);
@@ -107,20 +108,14 @@ impl KeepAlive {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let every = self.every;
         loop {
-            let timer = self.timer.get_or_insert_with(|| {
-                self.wrote = false;
-                Box::pin(tokio::time::sleep(every))
-            });
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            let next = Instant::now().checked_add(every);
-            match next {
-                Some(next) => timer.as_mut().reset(next),
+            match self.last.checked_add(every) {
+                Some(due) if due > Instant::now() => timer.as_mut().reset(due),
+                Some(_) => return Poll::Ready(()),
                 None => return Poll::Pending,
-            }
-            if !std::mem::take(&mut self.wrote) {
-                return Poll::Ready(());
             }
         }
     }

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use super::exchange::{Cause, Exchange, Outlet, Ticket};
 use super::reader::LogReader;
 use super::work::{Handlers, run};
-use crate::error::Rejection;
+use crate::error::{Rejection, StoreErrorKind};
 use crate::message::{RequestId, write};
 use crate::outcome::Outcome;
 use crate::settings::ResponseMode;
@@ -51,7 +51,12 @@ pub(super) async fn answer(
     if finished && !exchange.is_streaming() {
         return at_once(&exchange, &tickets, &form);
     }
-    let outcome = stream(&exchange, form.queue).await;
+    let mut outcome = stream(&exchange, form.queue).await;
+    if let Outcome::Rejected(_, id) = &mut outcome {
+        // The client hears that its calls failed: they shall not go on behind its back.
+        tickets.iter().for_each(|ticket| ticket.cancel(Cause::Refused));
+        *id = tickets.first().map(|ticket| RequestId::clone(ticket.id()));
+    }
     // Only now, so that the reader is there before the first event that wakes it.
     work.move_to_task();
     outcome
@@ -115,14 +120,17 @@ async fn stream(exchange: &Arc<Exchange>, queue: Option<QueueReader>) -> Outcome
         Ok(reader) => {
             let primes = streams.resumable && exchange.version().has_priming();
             let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
-            if let Some(retry) = exchange.attached() {
-                reader.hang_up(retry);
+            if let Some(send_off) = exchange.attached() {
+                reader.hang_up(send_off);
             }
             Outcome::Stream { prelude, source: Box::new(reader) }
         }
         // The calls were cancelled, or the session ended, before anything was written.
-        Err(error) if error.kind() == crate::error::StoreErrorKind::NotFound => {
+        Err(error) if error.kind() == StoreErrorKind::NotFound => {
             Outcome::Stream { prelude: None, source: Box::new(Nothing) }
+        }
+        Err(error) if error.kind() == StoreErrorKind::Full => {
+            Rejection::TooManyStreams { limit: node.settings.policy().max_streams }.into()
         }
         Err(error) => node.refusal(&error).into(),
     }
@@ -159,6 +167,8 @@ impl Work {
     }
 
     fn move_to_task(&mut self) {
+        // The response has its reader by now, or will never have one.
+        self.exchange.attached();
         if let Some(future) = self.future.take()
             && tokio::runtime::Handle::try_current().is_ok()
         {

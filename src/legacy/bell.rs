@@ -47,12 +47,7 @@ impl Doorbell for Bell {
                     take_answer(&node, &session, &question);
                 }
             }
-            Ring::Ended { session, .. } => {
-                node.listening.remove(&session);
-                if let Some((_, session)) = node.sessions.remove(&session) {
-                    session.ended();
-                }
-            }
+            Ring::Ended { session, .. } => node.forget(session),
             Ring::Topic { topic } => node.tell(&topic),
             Ring::Resync => resync(&node),
         }
@@ -80,6 +75,7 @@ fn resync(node: &Arc<Node>) {
     let sessions: Vec<_> = node.sessions.iter().map(|session| Arc::clone(&session)).collect();
     for session in sessions {
         session.wake_all_readers();
+        session.refresh(node);
         for question in session.open_questions() {
             take_answer(node, &session, &question);
         }

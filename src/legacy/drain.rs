@@ -11,8 +11,11 @@ use crate::handle::DrainReport;
 use crate::identity::{Principal, SessionId};
 use crate::store::{EndReason, STANDALONE};
 
-/// How long the answers of calls that are cut off may take to leave.
+/// How long the last answers may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether they have left.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Node {
     /// See [`McpHandle::drain`](crate::McpHandle::drain).
@@ -30,17 +33,25 @@ impl Node {
             tickets.for_each(|ticket| ticket.cancel(Cause::Shutdown));
             self.finished_within(LAST_WORDS).await;
         }
-        if !self.engine.durable() {
+        answers_sent(&sessions).await;
+        if self.engine.durable() {
+            // Whoever came back while it drained goes on elsewhere.
+            let retry = self.settings.streams.retry_interval;
+            let readers = self.sessions.iter().flat_map(|session| session.readers());
+            readers.for_each(|cell| cell.release(u32::MAX, retry));
+        } else {
             report.ended_sessions = self.end_all(EndReason::Shutdown).await;
         }
         report
     }
 
-    /// Closes the streams of a session whose clients know how to come back: standalone ones, and
-    /// since 2025-11-25 those of calls. Older clients take an early end for the loss of the answer.
+    /// Closes the streams of a session whose clients can come back for the rest: standalone ones,
+    /// and, where another node has the session too, those of calls since 2025-11-25. Older clients
+    /// take an early end for the loss of the answer; and where the session ends with this process,
+    /// it would be.
     fn send_away(&self, session: &LiveSession) -> usize {
         let retry = self.settings.streams.retry_interval;
-        let can_return = session.info.version.has_priming() && self.settings.streams.resumable;
+        let can_return = session.info.version.has_priming() && self.settings.streams.resumable && self.engine.durable();
         let leaving = session.readers().into_iter().filter(|cell| cell.stream() == STANDALONE || can_return);
         leaving.map(|cell| cell.release(u32::MAX, retry)).count()
     }
@@ -70,4 +81,17 @@ impl Node {
         let sessions = self.engine.list().await.ok()?;
         sessions.into_iter().find(|summary| summary.info.id == id).map(|summary| summary.info.principal.clone())
     }
+}
+
+/// Waits until the responses of calls are read to their end: with its session a stream ends where
+/// it stands.
+async fn answers_sent(sessions: &[Arc<LiveSession>]) {
+    let answers = |session: &Arc<LiveSession>| session.readers().iter().any(|cell| cell.stream() != STANDALONE);
+    let all = async {
+        while sessions.iter().any(answers) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    // Whoever does not read even now is left behind.
+    let _ = tokio::time::timeout(LAST_WORDS, all).await;
 }

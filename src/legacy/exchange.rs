@@ -23,6 +23,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::reader::SendOff;
 use super::session::LiveSession;
 use super::{Node, input};
 use crate::identity::Principal;
@@ -30,7 +31,7 @@ use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJso
 use crate::server::ClientError;
 use crate::server::channel::{Channel, SessionAccess};
 use crate::store::{Event, EventKind, STANDALONE, StreamNo};
-use crate::streams::Queue;
+use crate::streams::{HIGH_WATER, Queue};
 
 /// One POST with requests, from its arrival to its last answer.
 #[derive(Debug)]
@@ -73,16 +74,21 @@ struct State {
     polling: bool,
     /// The reader is far behind.
     behind: bool,
+    /// The reader was cut off for it, and has neither left nor read since.
+    cut: bool,
+    /// The reader took some since the present write began: what the engine then tells of it is old.
+    taken: bool,
     /// A reader of the stream was made.
     attached: bool,
     /// What a reader shall be told when it is made: to leave.
-    hang_up: Option<Option<Duration>>,
+    send_off: Option<SendOff>,
     ended: bool,
 }
 
-/// What the outbox holds before an emitter has to wait for the work to come round.
+/// What the outbox holds before an emitter has to wait for the work to come round; no more bytes
+/// than a reader takes at once.
 const OUTBOX_EVENTS: usize = 128;
-const OUTBOX_BYTES: usize = 128 << 10;
+const OUTBOX_BYTES: usize = 64 << 10;
 
 impl Exchange {
     pub(super) fn new(
@@ -161,7 +167,7 @@ impl Exchange {
         state.outbox_bytes += event.payload.len();
         state.outbox.push(event);
         state.streaming = true;
-        let (room, polling) = (state.has_room(), state.polling);
+        let (room, polling) = (self.has_room(&state), state.polling);
         drop(state);
         if !polling {
             self.work.wake();
@@ -172,13 +178,15 @@ impl Exchange {
     /// Waits for room, but not for ever: a reader that stays behind is cut off.
     async fn wait_for_room(&self) {
         let room = async {
-            if let Outlet::Queue(queue) = &self.outlet {
-                queue.room().await;
-                self.drained();
-            }
             loop {
+                if let Outlet::Queue(queue) = &self.outlet
+                    && self.state().behind
+                {
+                    queue.room().await;
+                    self.drained();
+                }
                 let freed = self.room.notified();
-                if self.state().has_room() {
+                if self.has_room(&self.state()) {
                     return;
                 }
                 freed.await;
@@ -190,7 +198,24 @@ impl Exchange {
         }
     }
 
+    /// An emitter has to wait beyond this. What a reader is behind must fit into its log, or it
+    /// would lose messages though it reads.
+    fn has_room(&self, state: &State) -> bool {
+        let (events, bytes) = self.node.settings.streams.bounds();
+        state.ended
+            || (!state.behind
+                && state.outbox.len() < (events / 4).clamp(1, OUTBOX_EVENTS)
+                && state.outbox_bytes < (bytes / 4).clamp(1, OUTBOX_BYTES))
+    }
+
     fn cut_reader(&self) {
+        {
+            let mut state = self.state();
+            if std::mem::replace(&mut state.cut, true) {
+                return;
+            }
+            state.behind = false;
+        }
         self.node.counters.slow_reader();
         tracing::warn!("a reader that was too slow was cut off");
         match &self.outlet {
@@ -198,7 +223,7 @@ impl Exchange {
             Outlet::Queue(queue) => queue.abandon(),
             Outlet::Nowhere => {}
         }
-        self.drained();
+        self.room.notify_waiters();
     }
 
     fn hang_up_reader(&self, retry: Option<Duration>) {
@@ -223,7 +248,7 @@ impl Exchange {
             drop(state);
             self.hang_up_reader(retry);
         } else {
-            state.hang_up = Some(retry);
+            state.send_off = Some(SendOff { retry });
             drop(state);
             self.work.wake();
         }
@@ -242,11 +267,11 @@ impl Exchange {
         self.state().streaming
     }
 
-    /// A reader was made; what it shall be told at once.
-    pub(super) fn attached(&self) -> Option<Option<Duration>> {
+    /// A reader was made, or will not be; what it shall be told at once.
+    pub(super) fn attached(&self) -> Option<SendOff> {
         let mut state = self.state();
         state.attached = true;
-        state.hang_up.take()
+        state.send_off.take()
     }
 
     /// Answers that were there before any handler ran: the broken elements of a batch.
@@ -260,7 +285,10 @@ impl Exchange {
 
     /// There is room again, as far as the reader is concerned.
     pub(super) fn drained(&self) {
-        self.state().behind = false;
+        {
+            let mut state = self.state();
+            (state.behind, state.cut, state.taken) = (false, false, true);
+        }
         self.room.notify_waiters();
     }
 
@@ -275,10 +303,12 @@ impl Exchange {
     }
 
     /// After the handlers were polled: what is to be written, or `None` to wait. `done`: every
-    /// handler has ended.
+    /// handler has ended, and with them the exchange; whether it streamed is settled then.
     pub(super) fn stop_polling(&self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
         let mut state = self.state();
         state.polling = false;
+        state.taken = false;
+        state.ended |= done;
         if state.answers.is_empty() {
             std::mem::swap(&mut state.answers, answers);
         } else {
@@ -296,23 +326,29 @@ impl Exchange {
         Some(std::mem::take(&mut state.outbox))
     }
 
-    /// Messages were written; whether the reader is far behind.
-    pub(super) fn written(&self, behind: bool) {
-        self.state().behind = behind;
-        if !behind {
-            self.room.notify_waiters();
+    /// Messages were written; how many messages and bytes the reader has not taken, and whether
+    /// there is a reader.
+    pub(super) fn written(&self, unread: (usize, usize), read: bool) {
+        let (events, bytes) = self.node.settings.streams.bounds();
+        {
+            let mut state = self.state();
+            // A reader that is still being made will read.
+            let waits = (read || !state.attached) && !state.taken && !state.cut;
+            state.behind = waits && (unread.0 > events / 2 || unread.1 > HIGH_WATER.min(bytes / 2));
         }
+        self.room.notify_waiters();
     }
 
+    /// Messages went into the queue; whether it is full.
+    pub(super) fn queued(&self, full: bool) {
+        self.state().behind = full;
+        self.room.notify_waiters();
+    }
+
+    /// Nobody is to be waited for any more.
     pub(super) fn end(&self) {
         self.state().ended = true;
         self.room.notify_waiters();
-    }
-}
-
-impl State {
-    fn has_room(&self) -> bool {
-        self.ended || (!self.behind && self.outbox.len() < OUTBOX_EVENTS && self.outbox_bytes < OUTBOX_BYTES)
     }
 }
 
@@ -326,6 +362,8 @@ pub(super) enum Cause {
     SessionEnded = 2,
     /// The service could wait no longer.
     Shutdown = 3,
+    /// There was no room for its stream.
+    Refused = 4,
 }
 
 /// One call of an exchange: what its handler's context stands on.
@@ -376,8 +414,13 @@ impl Ticket {
             0 => None,
             1 => Some(Cause::Client),
             2 => Some(Cause::SessionEnded),
-            _ => Some(Cause::Shutdown),
+            3 => Some(Cause::Shutdown),
+            _ => Some(Cause::Refused),
         }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// The handler has ended, one way or another.
@@ -443,7 +486,7 @@ impl Channel for Ticket {
         Box::pin(async move {
             loop {
                 let ended = self.ended.notified();
-                if self.is_cancelled() || self.over.load(Ordering::Acquire) {
+                if self.is_cancelled() || self.has_ended() {
                     return;
                 }
                 ended.await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::news::News;
 use super::post::Incoming;
 use super::reader::LogReader;
 use crate::encode::SESSION_ID;
@@ -29,13 +30,23 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         }
         None => (STANDALONE, None),
     };
+    if after.is_none() && node.is_draining() {
+        // Whoever comes back for the rest of a call may have it; nobody is to settle down.
+        return Err(Rejection::Draining);
+    }
     // Whoever comes back with an event has a right to the stream; a newcomer may be a second one.
     let takeover = after.is_some() || !streams.exclusive;
     let reader = LogReader::open(node, &session, principal, stream, after, takeover)
         .await
         .map_err(|error| refusal(node, &error))?;
     if stream == STANDALONE {
-        node.listening.insert(id, ());
+        let new_here = node.listening.insert(id, ()).is_none();
+        // It may have ended before it listened.
+        if !node.sessions.contains_key(&id) {
+            node.listening.remove(&id);
+        } else if new_here {
+            node.spread(id, News::Listens).await;
+        }
     }
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });

@@ -12,8 +12,8 @@ use super::Node;
 use super::aside::Aside;
 use super::post::{Incoming, Post, session_header};
 use super::session::LiveSession;
-use crate::error::{Rejection, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::identity::{SessionId, SessionInfo};
 use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::{Context, Session};
@@ -66,9 +66,18 @@ pub(super) fn unsupported(node: &Node, requested: String) -> Rejection {
 /// Reads the parameters of `initialize`.
 pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, ErrorObject> {
     let params = params.unwrap_or_else(RawJson::empty_object);
+    let invalid = || {
+        ErrorObject::invalid_params(
+            "Invalid parameters of initialize: `protocolVersion` (a string) is required, `capabilities` and `clientInfo` are objects",
+        )
+    };
+    // Read as a struct, an array would be the members by position.
+    if !params.as_str().starts_with('{') {
+        return Err(invalid());
+    }
     params.read().map_err(|error| {
         tracing::debug!(error = &error as &dyn std::error::Error, "initialize with unreadable parameters");
-        ErrorObject::invalid_params("Invalid parameters of initialize: `protocolVersion` (a string) is required, `capabilities` and `clientInfo` are objects")
+        invalid()
     })
 }
 
@@ -102,6 +111,10 @@ async fn open<S: Clone + Send + Sync + 'static>(
         Ok(result) => result,
         Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error))).into()),
     };
+    // The drain may have begun in the meantime, and even be over.
+    if node.is_draining() {
+        return Err(Rejection::Draining);
+    }
     if let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version) {
         session = session.with_version(version);
     }
@@ -116,7 +129,7 @@ async fn open<S: Clone + Send + Sync + 'static>(
 fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Arc<LiveSession> {
     let info = SessionInfo {
         id: SessionId::random(),
-        principal: incoming.principal.as_ref().map(Principal::clone),
+        principal: incoming.principal.clone(),
         version: negotiate(node, &params.protocol_version),
         client: params.client_info.clone(),
         capabilities: params.capabilities.clone(),
@@ -139,38 +152,51 @@ fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
 /// Makes the session known. The hook may still refuse it; then nothing of it is left.
 async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(), ErrorObject>, Rejection> {
     let create = Create { info: Arc::clone(&session.info), epoch: session.epoch };
-    let policy = node.settings.policy();
-    let evicted = node.engine.create(create).await.map_err(|error| match error.kind() {
-        StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
-        StoreErrorKind::FullForPrincipal => {
-            Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
-        }
-        _ => node.refusal(&error),
+    // A client that leaves now, or a hook that panics, must not leave the session behind.
+    let mut guard = Unkept { node, session, created: true, kept: false };
+    node.know(session);
+    let evicted = node.engine.create(create).await.map_err(|error| {
+        guard.created = false;
+        refusal(node, &error)
     })?;
     node.closed(evicted);
     if let Some(hook) = &node.settings.sessions.opened {
-        // A client that leaves now, or a hook that panics, must not leave the session behind.
-        let mut guard = Unkept { node, session, refused: true };
         let welcome = AssertUnwindSafe(hook(Session::new(Arc::clone(session) as _))).catch_unwind().await;
         if let Err(error) = welcome.unwrap_or_else(|_| Err(ErrorObject::internal())) {
             return Ok(Err(error));
         }
-        guard.refused = false;
     }
-    node.opened(Arc::clone(session));
-    Ok(Ok(()))
+    guard.kept = true;
+    if node.opened(session) { Ok(Ok(())) } else { Err(Rejection::SessionEnded) }
 }
 
-/// A session in the engine that was not welcomed.
+fn refusal(node: &Node, error: &StoreError) -> Rejection {
+    let policy = node.settings.policy();
+    match error.kind() {
+        StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
+        StoreErrorKind::FullForPrincipal => {
+            Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
+        }
+        _ => node.refusal(error),
+    }
+}
+
+/// A session that was not welcomed yet.
 struct Unkept<'a> {
     node: &'a Arc<Node>,
     session: &'a Arc<LiveSession>,
-    refused: bool,
+    /// The engine may have it.
+    created: bool,
+    kept: bool,
 }
 
 impl Drop for Unkept<'_> {
     fn drop(&mut self) {
-        if self.refused {
+        if self.kept {
+            return;
+        }
+        self.node.forget(self.session.info.id);
+        if self.created {
             self.node.step_aside(self.node.engine.end(self.session.info.id, EndReason::Closed));
         }
     }

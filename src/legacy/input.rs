@@ -3,16 +3,22 @@
 
 use std::sync::Arc;
 
+use futures_util::future::{Either, select};
+
 use super::Node;
 use super::exchange::Ticket;
 use super::session::{Answer, LiveSession};
 use crate::message::{ErrorObject, RawJson, write};
 use crate::server::ClientError;
+use crate::server::channel::Channel;
 use crate::store::{Event, EventKind, STANDALONE};
 
 /// Asks on the stream of a call.
 pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) -> Result<RawJson, ClientError> {
     let exchange = ticket.exchange();
+    if ticket.has_ended() {
+        return Err(ClientError::Ended);
+    }
     let (session, stream) = exchange.log().ok_or(ClientError::NoStream)?;
     let node = exchange.node();
     let question = session.new_question(stream, node);
@@ -22,7 +28,11 @@ pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) 
         kind: EventKind::Request(question.clone()),
         payload: write::request(&question, method, &params),
     });
-    read(receiver.await.map_err(|_| ClientError::Ended)?)
+    // A task that asks may outlive its call.
+    match select(receiver, ticket.cancelled()).await {
+        Either::Left((answer, _)) => read(answer.map_err(|_| ClientError::Ended)?),
+        Either::Right(_) => Err(ClientError::Ended),
+    }
 }
 
 /// Asks on the standalone stream; somebody must be listening there.

@@ -20,6 +20,7 @@ mod exchange;
 mod get;
 mod initialize;
 mod input;
+mod news;
 mod node;
 mod post;
 mod reader;

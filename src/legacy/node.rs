@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::bell::Bell;
@@ -21,7 +22,7 @@ use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ProtocolVersion, write};
 use crate::server::channel::{Broadcast, Change};
 use crate::settings::Settings;
-use crate::store::{Ended, Event, EventKind, NodeId, SessionEngine, Step};
+use crate::store::{Begin, Ended, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -97,8 +98,44 @@ impl Node {
         let session = LiveSession::new(loaded.info, loaded.epoch, self.me.clone());
         session.restore(self).await.map_err(|error| self.refusal(&error))?;
         let session = Arc::new(session);
-        let entry = self.sessions.entry(id).or_insert_with(|| session);
-        Ok(Arc::clone(&entry))
+        let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
+        // Whoever opened it may be gone.
+        self.start_reaper();
+        // It may have ended since it was loaded, when nobody here could hear of it.
+        if let Err(error) = self.engine.load(id, principal).await {
+            self.forget(id);
+            return Err(self.refusal(&error));
+        }
+        Ok(session)
+    }
+
+    /// A session is over, or never came to be: nothing of it is kept here.
+    pub(super) fn forget(&self, id: SessionId) {
+        // In this order: who begins to listen now looks for the session after it.
+        let session = self.sessions.remove(&id);
+        self.listening.remove(&id);
+        if let Some((_, session)) = session {
+            session.ended();
+        }
+    }
+
+    /// Registers calls. A client that leaves before the engine has answered must not leave calls in
+    /// flight that nobody runs.
+    pub(super) async fn begin(&self, begin: Begin<'_>) -> Result<StreamNo, StoreError> {
+        let session = begin.session;
+        let step = match self.engine.begin(begin).now() {
+            Ok(begun) => return begun,
+            Err(step) => step,
+        };
+        let (engine, (sender, begun)) = (Arc::clone(&self.engine), oneshot::channel());
+        self.tasks.spawn(async move {
+            let begun = step.await;
+            let stream = begun.as_ref().ok().copied();
+            if let (Err(_), Some(stream)) = (sender.send(begun), stream) {
+                let _ = engine.finish(session, stream).await;
+            }
+        });
+        begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
     /// What an engine's error is to a client; what only the operator may know is logged.
@@ -116,10 +153,20 @@ impl Node {
         }
     }
 
-    /// A session opened here: it is known here, and the reaper runs.
-    pub(super) fn opened(&self, session: Arc<LiveSession>) {
+    /// A session is being opened here. Known here before the engine knows it, so that its end finds
+    /// it, however soon that comes.
+    pub(super) fn know(&self, session: &Arc<LiveSession>) {
+        self.sessions.insert(session.info.id, Arc::clone(session));
+    }
+
+    /// A session was opened here; whether it has not ended while it was welcomed.
+    pub(super) fn opened(&self, session: &LiveSession) -> bool {
         self.counters.opened();
-        self.sessions.insert(session.info.id, session);
+        self.start_reaper();
+        self.sessions.contains_key(&session.info.id)
+    }
+
+    fn start_reaper(&self) {
         self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
     }
 
@@ -165,6 +212,9 @@ impl Node {
 
     /// Tells the sessions that listen here of a change announced anywhere.
     pub(super) fn tell(&self, topic: &str) {
+        if self.hear(topic) {
+            return;
+        }
         let Ok(change) = serde_json::from_str::<Change>(topic) else { return };
         let (method, params) = change.notification();
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, &params) };

@@ -15,7 +15,7 @@ use super::{Node, initialize, stateless};
 use crate::edge::McpHeaders;
 use crate::encode::SESSION_ID;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::identity::Principal;
+use crate::identity::{Principal, SessionId};
 use crate::message::{Body, Envelope, Kind, Malformed, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
@@ -105,7 +105,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
-        node.engine.begin(begin).await.map_err(|error| limit(node, &error))?
+        node.begin(begin).await.map_err(|error| limit(node, id, &error))?
     };
     let mode = streams.response_mode;
     let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
@@ -146,13 +146,18 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
 }
 
 /// What an engine's refusal of calls means.
-fn limit(node: &Node, error: &StoreError) -> Rejection {
+fn limit(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
     let policy = node.settings.policy();
     match error.kind() {
         StoreErrorKind::Conflict => Rejection::DuplicateId,
         StoreErrorKind::Full => Rejection::TooManyCalls { limit: policy.max_calls },
         StoreErrorKind::FullForPrincipal => {
             Rejection::TooManyCallsOfPrincipal { limit: policy.max_calls_per_principal }
+        }
+        StoreErrorKind::NotFound => {
+            // It ended, and the bell that said so was not heard.
+            node.forget(session);
+            Rejection::SessionNotFound
         }
         _ => node.refusal(error),
     }

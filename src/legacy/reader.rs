@@ -19,6 +19,12 @@ use crate::message::{RawJson, write};
 use crate::store::{Attach, Page, Step, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
 
+/// That a reader shall leave, and when its client should come back, if it is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SendOff {
+    pub(super) retry: Option<Duration>,
+}
+
 /// The part of a reader that the engine's bell can reach.
 #[derive(Debug)]
 pub(super) struct ReaderCell {
@@ -32,7 +38,7 @@ struct Signal {
     /// Something may have been written since the last read.
     rung: bool,
     /// Readers up to this generation shall leave, and when their clients should come back.
-    released: Option<(u32, Option<Duration>)>,
+    released: Option<(u32, SendOff)>,
 }
 
 impl ReaderCell {
@@ -51,7 +57,7 @@ impl ReaderCell {
         {
             let mut signal = self.signal();
             if signal.released.is_none_or(|(before, _)| before < generation) {
-                signal.released = Some((generation, retry));
+                signal.released = Some((generation, SendOff { retry }));
             }
         }
         self.waker.wake();
@@ -112,18 +118,17 @@ impl LogReader {
     }
 
     /// Asks this very reader to leave.
-    pub(super) fn hang_up(&self, retry: Option<Duration>) {
-        self.cell.release(self.generation, retry);
+    pub(super) fn hang_up(&self, send_off: SendOff) {
+        self.cell.release(self.generation, send_off.retry);
     }
 
-    fn released(&self) -> Option<Option<Duration>> {
+    fn released(&self) -> Option<SendOff> {
         let signal = self.cell.signal();
-        signal.released.filter(|(generation, _)| *generation >= self.generation).map(|(_, retry)| retry)
+        signal.released.filter(|(generation, _)| *generation >= self.generation).map(|(_, send_off)| send_off)
     }
 
     /// The end of the response for a client that may come back.
-    fn farewell(&self, retry: Option<Duration>) -> Frames {
-        let retry = retry.filter(|_| self.session.info.version.has_priming());
+    fn farewell(retry: Option<Duration>) -> Frames {
         Frames { frames: retry.map(Frame::Retry).into_iter().collect(), last: true }
     }
 
@@ -167,8 +172,8 @@ impl Source for LogReader {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         self.cell.waker.register(cx.waker());
         loop {
-            if let Some(retry) = self.released() {
-                return Poll::Ready(self.farewell(retry));
+            if let Some(SendOff { retry }) = self.released() {
+                return Poll::Ready(Self::farewell(retry));
             }
             let Some(step) = &mut self.reading else {
                 if !std::mem::take(&mut self.cell.signal().rung) {
@@ -190,7 +195,7 @@ impl Source for LogReader {
                 // Replaced, or the session is gone, or the engine is: the client may come back.
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a reader stopped");
-                    return Poll::Ready(self.farewell(self.node.settings.streams.retry_interval));
+                    return Poll::Ready(Self::farewell(self.node.settings.streams.retry_interval));
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! Decides when sessions are looked at for expiry: by one task for each service, which starts
-//! with the first session and ends with the service.
+//! with the first session used here and ends with the service.
 
 use std::sync::Weak;
 use std::time::Duration;

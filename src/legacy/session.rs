@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::Node;
 use super::exchange::{Cause, Ticket};
 use super::input;
+use super::news::News;
 use super::reader::ReaderCell;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
@@ -44,7 +45,7 @@ struct Live {
     tickets: Vec<Arc<Ticket>>,
     readers: Vec<Arc<ReaderCell>>,
     waiting: Vec<(Box<str>, oneshot::Sender<Answer>)>,
-    subscriptions: Option<Box<HashSet<Box<str>>>>,
+    subscriptions: HashSet<Box<str>>,
     ended: bool,
 }
 
@@ -89,7 +90,7 @@ impl LiveSession {
         }
         if let (Some(uris), _) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
             let uris: HashSet<Box<str>> = uris.read().map_err(StoreError::corrupt)?;
-            self.live().subscriptions = Some(Box::new(uris));
+            self.live().subscriptions = uris;
         }
         Ok(())
     }
@@ -228,20 +229,41 @@ impl LiveSession {
     }
 
     pub(super) fn subscribes(&self, uri: &str) -> bool {
-        self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
+        self.live().subscriptions.contains(uri)
     }
 
     pub(super) fn set_log_level(self: &Arc<Self>, level: u8) {
         self.log_level.store(level, Ordering::Relaxed);
         let (Some(node), Ok(value)) = (self.node.upgrade(), RawJson::from_value(&level)) else { return };
-        let (engine, id) = (Arc::clone(&node.engine), self.info.id);
+        let (known, id) = (Arc::clone(&node), self.info.id);
         node.aside(Box::pin(async move {
             // The last writer wins, which is all a level needs.
-            while let Ok((_, version)) = engine.load_state(id, LOG_LEVEL).await {
-                match engine.store_state(id, LOG_LEVEL, value.clone(), version).await {
-                    Ok(true) | Err(_) => break,
+            while let Ok((_, version)) = known.engine.load_state(id, LOG_LEVEL).await {
+                match known.engine.store_state(id, LOG_LEVEL, value.clone(), version).await {
+                    Ok(true) => return known.spread(id, News::LogLevel(level)).await,
+                    Err(_) => return,
                     Ok(false) => {}
                 }
+            }
+        }));
+    }
+
+    /// What another node learnt.
+    pub(super) fn heard(&self, news: News) {
+        match news {
+            News::LogLevel(level) => self.log_level.store(level, Ordering::Relaxed),
+            News::Subscribed(uri) => drop(self.live().subscriptions.insert(uri)),
+            News::Unsubscribed(uri) => drop(self.live().subscriptions.remove(&uri)),
+            News::Listens => {}
+        }
+    }
+
+    /// News may have been lost: looks at the engine again.
+    pub(super) fn refresh(self: &Arc<Self>, node: &Arc<Node>) {
+        let (session, known) = (Arc::clone(self), Arc::clone(node));
+        node.aside(Box::pin(async move {
+            if let Err(error) = session.restore(&known).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
             }
         }));
     }
@@ -252,7 +274,7 @@ impl LiveSession {
         let (tickets, readers, waiting) = {
             let mut live = self.live();
             live.ended = true;
-            live.subscriptions = None;
+            live.subscriptions = HashSet::new();
             (std::mem::take(&mut live.tickets), live.readers.clone(), std::mem::take(&mut live.waiting))
         };
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
@@ -276,7 +298,9 @@ impl LiveSession {
             }
             let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
             if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
-                self.live().subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
+                self.live().subscriptions = uris;
+                let news = if wanted { News::Subscribed(uri.into()) } else { News::Unsubscribed(uri.into()) };
+                node.spread(self.info.id, news).await;
                 return Ok(());
             }
         }

@@ -1,6 +1,7 @@
 //! Decides how the handlers of one POST run: polled side by side in one task, which task ever
 //! that is, until each has answered, failed, panicked or been cancelled.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use super::exchange::{Cause, Exchange, Outlet, Ticket};
 use crate::error::StoreErrorKind;
 use crate::message::{ErrorObject, RawJson, write};
 use crate::store::{Append, Event};
-use crate::streams::HIGH_WATER;
 
 /// A handler that runs.
 pub(super) struct Handler {
@@ -84,7 +84,7 @@ impl Drop for Handler {
 ///
 /// None: the future must be run to its end, by another task if need be.
 pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
-    let mut writer = Writer { exchange: &exchange, next: 1, closed: false };
+    let mut writer = Writer { exchange: &exchange, next: 1, closed: false, unread: VecDeque::new(), unread_bytes: 0 };
     let mut answered = false;
     loop {
         let (events, done) = poll_fn(|cx| {
@@ -128,6 +128,9 @@ struct Writer<'a> {
     exchange: &'a Exchange,
     next: u64,
     closed: bool,
+    /// The sizes of the newest messages, as far back as the reader may not have taken them.
+    unread: VecDeque<usize>,
+    unread_bytes: usize,
 }
 
 impl Writer<'_> {
@@ -139,29 +142,41 @@ impl Writer<'_> {
             Outlet::Nowhere => {}
             Outlet::Queue(queue) => {
                 let room = queue.push(events.into_iter().map(|event| event.payload), close);
-                self.exchange.written(!room);
+                self.exchange.queued(!room);
             }
             Outlet::Log => self.append(events, close).await,
         }
     }
 
+    /// The engine counts what is unread in bytes; the sizes tell how many messages that are.
+    fn remember(&mut self, sizes: Vec<usize>, unread: usize) {
+        self.unread_bytes += sizes.iter().sum::<usize>();
+        self.unread.extend(sizes);
+        while self.unread_bytes > unread
+            && let Some(taken) = self.unread.pop_front()
+        {
+            self.unread_bytes -= taken;
+        }
+    }
+
     async fn append(&mut self, events: Vec<Event>, close: bool) {
         let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return };
-        let count = events.len();
+        let sizes: Vec<usize> = events.iter().map(|event| event.payload.len()).collect();
         let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
         match node.engine.append(append).await {
             Ok(appended) => {
-                self.next += count as u64;
+                self.next += sizes.len() as u64;
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
-                self.exchange.written(appended.read && appended.unread > HIGH_WATER);
+                self.remember(sizes, appended.unread);
+                self.exchange.written((self.unread.len(), appended.unread), appended.read);
             }
             Err(error) => {
                 // A session that ended takes its calls with it; the rest is for the operator.
                 if error.kind() != StoreErrorKind::NotFound {
                     tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost");
                 }
-                self.exchange.written(false);
+                self.exchange.written((0, 0), false);
             }
         }
     }

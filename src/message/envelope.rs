@@ -119,6 +119,10 @@ struct OnlyId<'a> {
 }
 
 fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
+    // An element of a batch; read as a struct, an array would be the members by position.
+    if text.starts_with('[') {
+        return Err(Malformed::NotAMessage { id: None, why: "not a JSON-RPC message" });
+    }
     let members: Members<'_> = match serde_json::from_str(text) {
         Ok(members) => members,
         Err(error) if error.is_data() => {

@@ -1,7 +1,7 @@
 //! What a JSON-RPC message is here: one pass over the bytes, ids and parameters kept as the
 //! exact text the client sent.
 //!
-//! 1. A body is parsed once, into [`Envelope`] values that point into it; `params` stay raw
+//! 1. A body is parsed once, into envelopes that point into it; `params` stay raw
 //!    ([`RawJson`]) until a handler's own type wants them.
 //! 2. An id is echoed byte for byte ([`RequestId`]): an integer above 2^53 survives, and `1` is
 //!    not `"1"` (JSON-RPC 2.0, section 4).

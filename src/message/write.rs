@@ -1,5 +1,7 @@
 //! Decides how messages of ours are written: compact JSON on one line, into one buffer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -13,7 +15,7 @@ pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> 
     match outcome {
         Ok(result) => {
             let id = id.as_json().as_bytes();
-            let result = one_line(result);
+            let result = one_line(result.as_bytes());
             concat(&[br#"{"jsonrpc":"2.0","id":"#, id, br#","result":"#, &result, b"}"])
         }
         Err(error) => failure(Some(id), error),
@@ -24,6 +26,7 @@ pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> 
 pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
     let internal: &[u8] = br#"{"code":-32603,"message":"Internal error"}"#;
     let text = serde_json::to_vec(error).unwrap_or_else(|_| internal.to_vec());
+    let text = one_line(&text);
     match id {
         Some(id) => concat(&[br#"{"jsonrpc":"2.0","id":"#, id.as_json().as_bytes(), br#","error":"#, &text, b"}"]),
         None => concat(&[br#"{"jsonrpc":"2.0","error":"#, &text, b"}"]),
@@ -32,7 +35,7 @@ pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
 
 /// A notification to the client.
 pub(crate) fn notification(method: &str, params: &RawJson) -> Bytes {
-    let params = one_line(params);
+    let params = one_line(params.as_bytes());
     let mut text = Vec::with_capacity(NOTIFICATION.len() + method.len() + PARAMS.len() + params.len() + 3);
     text.extend_from_slice(NOTIFICATION);
     string(method, &mut text);
@@ -52,7 +55,7 @@ pub(crate) fn progress(
     const HEAD: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#;
     let mut text = Vec::with_capacity(HEAD.len() + token.as_bytes().len() + 64 + message.map_or(0, str::len));
     text.extend_from_slice(HEAD);
-    text.extend_from_slice(&one_line(token));
+    text.extend_from_slice(&one_line(token.as_bytes()));
     text.extend_from_slice(br#","progress":"#);
     serde_json::to_writer(&mut text, progress)?;
     if let Some(total) = total {
@@ -69,7 +72,7 @@ pub(crate) fn progress(
 
 /// A question to the client.
 pub(crate) fn request(id: &str, method: &str, params: &RawJson) -> Bytes {
-    let params = one_line(params);
+    let params = one_line(params.as_bytes());
     let mut text = Vec::with_capacity(64 + id.len() + method.len() + params.len());
     text.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     string(id, &mut text);
@@ -130,8 +133,7 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
 
 /// JSON that somebody else wrote may hold line breaks between its tokens, which would end an SSE
 /// `data:` line. Inside strings JSON has none.
-fn one_line(json: &RawJson) -> std::borrow::Cow<'_, [u8]> {
-    let text = json.as_bytes();
+fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'\n', b'\r', text).is_none() {
         return text.into();
     }

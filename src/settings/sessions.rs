@@ -15,6 +15,7 @@ use crate::message::ErrorObject;
 use crate::server::Session;
 use crate::store::{Ended, Policy};
 
+// What a hook does before its future exists runs in the future, too: a panic there is caught with it.
 pub(crate) type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
 pub(crate) type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
 pub(crate) type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
@@ -124,7 +125,11 @@ impl Sessions {
         F: Fn(Session) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), ErrorObject>> + Send + 'static,
     {
-        self.opened = Some(Arc::new(move |session| Box::pin(hook(session))));
+        let hook = Arc::new(hook);
+        self.opened = Some(Arc::new(move |session| {
+            let hook = Arc::clone(&hook);
+            Box::pin(async move { hook(session).await })
+        }));
         self
     }
 
@@ -135,7 +140,11 @@ impl Sessions {
         F: Fn(Ended) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.closed = Some(Arc::new(move |ended| Box::pin(hook(ended))));
+        let hook = Arc::new(hook);
+        self.closed = Some(Arc::new(move |ended| {
+            let hook = Arc::clone(&hook);
+            Box::pin(async move { hook(ended).await })
+        }));
         self
     }
 

@@ -162,6 +162,11 @@ impl Streams {
         self
     }
 
+    /// As [`Streams::kept`].
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        (self.kept_events, self.kept_bytes)
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         positive("silence", self.silence)?;
         positive("slow_reader", self.slow_reader)?;

@@ -40,13 +40,14 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Registers a service; its bell is rung from now on.
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId;
 
-    /// The service is gone; its bell is not rung again. Calls it owned stay as they are until
-    /// their sessions end.
+    /// The service is gone: its bell is not rung again, its readers are detached, its calls are
+    /// given up, so that nothing of it keeps a session from resting.
     fn leave(&self, node: NodeId);
 
     /// Keeps a new session. At a limit the longest idle session with nothing in flight makes
     /// room; without one it fails with `Full` or `FullForPrincipal`. An id that exists is a
-    /// `Conflict`.
+    /// `Conflict`. A session that made room for a creation that then failed is handed out by the
+    /// next [`sweep`](SessionEngine::sweep).
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>>;
 
     /// Finds a session for a principal, and counts as its use.
@@ -57,8 +58,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// flight already, where that is refused.
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>>;
 
-    /// The requests of a stream are answered or given up; ends the stream if it was never read
-    /// from. Doing it twice is no error.
+    /// The requests of a stream are in flight no more. A stream that was not closed by its answer
+    /// was given up: it is forgotten, and its reader is told to let go. Doing it twice is no error.
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>>;
 
     /// The owner of a stream adds events. `first` makes it repeatable: the same events at the
@@ -67,8 +68,9 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     fn append(&self, append: Append) -> Step<Result<Appended>>;
 
     /// Any node adds one event to the standalone stream. Before somebody listened for the first
-    /// time it is dropped, and nothing is told. An event equal to the newest one that nobody has
-    /// read yet is merged with it.
+    /// time it is dropped, and nothing is told; so is a question while nobody listens, which is
+    /// never asked later. An event equal to the newest one that nobody has read yet is merged with
+    /// it. The one step that is not safe to repeat: an event may then stand twice.
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>>;
 
     /// A reader takes over a stream from a cursor; the one before is told to let go. `NotFound`

@@ -15,6 +15,7 @@
 //! Every engine passes the same public suite, `store::contract` (feature `testing`).
 
 mod engine;
+mod log;
 pub(crate) mod memory;
 mod policy;
 mod step;

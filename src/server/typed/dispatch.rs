@@ -274,6 +274,10 @@ struct Params(Option<RawJson>);
 impl Params {
     fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ErrorObject> {
         let Some(raw) = &self.0 else { return Err(ErrorObject::invalid_params("Invalid params: they are missing")) };
+        // JSON-RPC has parameters by position too; the protocol names them.
+        if !raw.as_str().starts_with('{') {
+            return Err(ErrorObject::invalid_params("Invalid params: they are not an object"));
+        }
         raw.read_borrowed().map_err(|error| {
             let text = error.to_string();
             let end = text.rfind(" at line ").unwrap_or(text.len());

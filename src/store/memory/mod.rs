@@ -9,29 +9,34 @@
 //! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
 
 mod expiry;
+#[cfg(test)]
+mod model;
+mod questions;
 mod record;
+mod room;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 
 use self::expiry::Expiry;
+use self::questions::Outcome;
 use self::record::{Record, Wake};
 use super::{
     Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, NodeId, Page, Policy,
     Ring, SessionEngine, SessionSummary, Step, StreamNo,
 };
-use crate::clock::{Clock, Tick};
+use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
-type Outcome = std::result::Result<RawJson, RawJson>;
 
 /// Sessions in the memory of this process. They end with it.
 ///
@@ -50,6 +55,8 @@ struct Shared {
     count: AtomicUsize,
     principals: DashMap<Principal, OfPrincipal>,
     expiry: Mutex<Expiry>,
+    /// Whether some session may be at rest; see [`room`].
+    rest: AtomicU8,
     nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
     next_node: AtomicU64,
     policy: OnceLock<Policy>,
@@ -72,6 +79,7 @@ impl MemoryEngine {
             count: AtomicUsize::new(0),
             principals: DashMap::new(),
             expiry: Mutex::default(),
+            rest: AtomicU8::default(),
             nodes: RwLock::default(),
             next_node: AtomicU64::new(1),
             policy: OnceLock::new(),
@@ -137,140 +145,21 @@ impl Shared {
         }
     }
 
-    fn create(&self, create: Create) -> Result<Vec<Ended>> {
-        let policy = self.policy();
-        let (session, principal) = (create.info.id, create.info.principal.clone());
-        let now = self.clock.now();
-        let mut evicted = Vec::new();
-        if let Some(principal) = &principal {
-            evicted.extend(self.room_for(principal, policy)?);
-        }
-        if self.count.fetch_add(1, Ordering::Relaxed) >= policy.max_sessions {
-            let Some(ended) = self.evict_longest_idle(now) else {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                return Err(StoreError::new(StoreErrorKind::Full));
-            };
-            evicted.push(ended);
-        }
-        let usage =
-            principal.as_ref().map(|principal| self.principals.entry(principal.clone()).or_default().calls.clone());
-        match self.sessions.entry(session) {
-            Entry::Occupied(_) => {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                return Err(StoreError::new(StoreErrorKind::Conflict));
-            }
-            Entry::Vacant(vacant) => drop(vacant.insert(Box::new(Record::new(create, usage, now)))),
-        }
-        self.expiry().opened(session, now, policy.lifetime.is_some());
-        if let Some(principal) = principal {
-            self.principals.entry(principal).or_default().sessions.push(session);
-        }
-        Ok(evicted)
-    }
-
-    /// Makes room for one more session of a principal.
-    fn room_for(&self, principal: &Principal, policy: &Policy) -> Result<Option<Ended>> {
-        let sessions = self.principals.get(principal).map(|of| of.sessions.clone()).unwrap_or_default();
-        if sessions.len() < policy.max_sessions_per_principal {
-            return Ok(None);
-        }
-        let resting = |id: &SessionId| {
-            let record = self.sessions.get(id)?;
-            record.is_idle().then_some((record.touched, *id))
-        };
-        let mut longest: Vec<_> = sessions.iter().filter_map(resting).collect();
-        longest.sort_unstable();
-        let ended = longest.into_iter().find_map(|(_, id)| self.end_if(id, EndReason::Evicted, Record::is_idle));
-        ended.map(Some).ok_or_else(|| StoreError::new(StoreErrorKind::FullForPrincipal))
-    }
-
-    fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
-        let candidates = self.expiry().len();
-        for _ in 0..candidates {
-            let session = self.expiry().rested(Duration::ZERO, now)?;
-            if let Some(ended) = self.end_or_requeue(session, EndReason::Evicted, now, |_| true) {
-                return Some(ended);
-            }
-        }
-        None
-    }
-
-    /// Ends a session that rests, and whose last use is as long ago as the queue believed;
-    /// otherwise puts it back under its true moment.
-    fn end_or_requeue(
-        &self,
-        session: SessionId,
-        reason: EndReason,
-        now: Tick,
-        long_enough: impl Fn(&Record) -> bool,
-    ) -> Option<Ended> {
-        let due = |record: &Record| record.is_idle() && record.touched == record.queued && long_enough(record);
-        if let Some(ended) = self.end_if(session, reason, due) {
-            return Some(ended);
-        }
-        let queued = {
-            let mut record = self.sessions.get_mut(&session)?;
-            record.queued = if record.is_idle() { record.touched } else { now };
-            record.queued
-        };
-        self.expiry().requeue(session, queued);
-        None
-    }
-
-    fn end_if(&self, session: SessionId, reason: EndReason, condition: impl Fn(&Record) -> bool) -> Option<Ended> {
-        let (_, record) = self.sessions.remove_if(&session, |_, record| condition(record))?;
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        self.expiry().ended(session, record.queued, record.opened);
-        let info = Arc::clone(&record.info);
-        // First the record, which counts as a user of its principal's entry.
-        drop(record);
-        if let Some(principal) = &info.principal {
-            self.forget_of(principal, session);
-        }
-        self.ring_all(&Ring::Ended { session, reason });
-        Some(Ended { info, reason })
-    }
-
-    fn forget_of(&self, principal: &Principal, session: SessionId) {
-        if let Some(mut of) = self.principals.get_mut(principal) {
-            of.sessions.retain(|id| *id != session);
-        }
-        self.principals.remove_if(principal, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
-    }
-
-    fn sweep(&self) -> Vec<Ended> {
-        let (policy, now) = (self.policy(), self.clock.now());
-        let mut ended = Vec::new();
-        if let Some(idle) = policy.idle_timeout {
-            while let Some(session) = { self.expiry().rested(idle, now) } {
-                let long_enough = |record: &Record| record.touched.after(idle) <= now;
-                ended.extend(self.end_or_requeue(session, EndReason::Idle, now, long_enough));
-            }
-        }
-        if let Some(lifetime) = policy.lifetime {
-            while let Some(session) = { self.expiry().aged(lifetime, now) } {
-                ended.extend(self.end_if(session, EndReason::Lifetime, |_| true));
-            }
-        }
-        while let Some(session) = { self.expiry().kept(policy.finished_for, now) } {
-            let more = self.sessions.get_mut(&session).is_some_and(|mut record| record.forget_finished(policy, now));
-            if more {
-                self.expiry().keeps_finished(session, now);
-            }
-        }
-        ended
-    }
-
     fn append(&self, append: Append) -> Result<Appended> {
         let (session, close, now) = (append.session, append.close, self.clock.now());
-        let mut retained = false;
+        let mut first_kept = false;
         let appended = self.on(session, |record| {
             let done = record.append(append, self.policy(), now)?;
-            retained = close && !record.retained && record.keeps_finished();
-            record.retained |= retained;
+            first_kept = close && record.kept.is_none() && record.keeps_finished();
+            if first_kept {
+                record.kept = Some(now);
+            }
             Ok(done)
         })?;
-        if retained {
+        if close {
+            self.somebody_rests();
+        }
+        if first_kept {
             self.expiry().keeps_finished(session, now);
         }
         Ok(appended)
@@ -289,6 +178,13 @@ impl SessionEngine for MemoryEngine {
 
     fn leave(&self, node: NodeId) {
         self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
+        let (policy, now) = (self.shared.policy(), self.shared.clock.now());
+        let mut wakes = Vec::new();
+        for mut record in self.shared.sessions.iter_mut() {
+            wakes.extend(record.abandon(node, policy, now).into_iter().flatten());
+        }
+        self.shared.somebody_rests();
+        wakes.into_iter().for_each(|(node, ring)| self.shared.ring(node, ring));
     }
 
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
@@ -318,7 +214,9 @@ impl SessionEngine for MemoryEngine {
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
         let now = self.shared.clock.now();
-        Step::ready(self.shared.on(session, |record| Ok(((), record.finish(stream, now)))))
+        let finished = self.shared.on(session, |record| Ok(((), record.finish(stream, now))));
+        self.shared.somebody_rests();
+        Step::ready(finished)
     }
 
     fn append(&self, append: Append) -> Step<Result<Appended>> {
@@ -352,7 +250,9 @@ impl SessionEngine for MemoryEngine {
 
     fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
         let now = self.shared.clock.now();
-        Step::ready(self.shared.on(session, |record| Ok(((), record.detach(stream, generation, now)))))
+        let detached = self.shared.on(session, |record| Ok(((), record.detach(stream, generation, now))));
+        self.shared.somebody_rests();
+        Step::ready(detached)
     }
 
     fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {

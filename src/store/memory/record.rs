@@ -6,21 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::questions::{Outcome, Place, Questions};
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
-use crate::message::{RawJson, RequestId};
+use crate::message::{ErrorObject, RawJson, RequestId, write};
+use crate::store::log::{Bounds, StreamLog};
 use crate::store::{
     Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
     SessionSummary, StreamNo,
 };
-use crate::streams::{Bounds, StreamLog};
 
 type Result<T> = std::result::Result<T, StoreError>;
-type Outcome = std::result::Result<RawJson, RawJson>;
 
 /// A bell to ring once no lock is held any more.
 pub(super) type Wake = Option<(NodeId, Ring)>;
+
+/// The values of the application's state, with their versions.
+type State = HashMap<Box<str>, (RawJson, u64)>;
 
 /// One session.
 #[derive(Debug)]
@@ -33,15 +36,16 @@ pub(super) struct Record {
     pub(super) touched: Tick,
     /// Under which moment the queue of expiry knows it.
     pub(super) queued: Tick,
-    /// Whether the queue of finished streams knows it.
-    pub(super) retained: bool,
+    /// Under which moment the queue of finished streams knows it.
+    pub(super) kept: Option<Tick>,
     /// Calls in flight of its principal, everywhere.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
     /// Ascending by number; a log is made when it is first written or read.
     streams: Vec<(StreamNo, StreamLog)>,
-    questions: Vec<QuestionRow>,
-    state: Option<Box<HashMap<Box<str>, (RawJson, u64)>>>,
+    questions: Questions,
+    /// Made when it is first written; boxed, because most sessions have none.
+    state: Option<Box<State>>,
 }
 
 #[derive(Debug)]
@@ -49,14 +53,6 @@ struct CallRow {
     id: RequestId,
     stream: StreamNo,
     node: NodeId,
-}
-
-#[derive(Debug)]
-struct QuestionRow {
-    id: Box<str>,
-    stream: StreamNo,
-    node: NodeId,
-    answer: Option<Outcome>,
 }
 
 fn fail<T>(kind: StoreErrorKind) -> Result<T> {
@@ -72,13 +68,19 @@ impl Record {
             opened: now,
             touched: now,
             queued: now,
-            retained: false,
+            kept: None,
             usage,
             calls: Vec::new(),
             streams: Vec::new(),
-            questions: Vec::new(),
+            questions: Questions::default(),
             state: None,
         }
+    }
+
+    /// As if so many streams had been given out.
+    #[cfg(test)]
+    pub(super) fn spend_streams(&mut self, next: StreamNo) {
+        self.next_stream = next;
     }
 
     /// Whether a caller may know that the session exists.
@@ -94,29 +96,40 @@ impl Record {
     pub(super) fn begin(&mut self, begin: &Begin<'_>, policy: &Policy, now: Tick) -> Result<StreamNo> {
         self.touched = now;
         let wanted = begin.ids.len();
-        if begin.unique && self.calls.iter().any(|row| begin.ids.contains(&row.id)) {
-            return fail(StoreErrorKind::Conflict);
-        }
         if self.calls.len() + wanted > policy.max_calls {
             return fail(StoreErrorKind::Full);
         }
+        if begin.unique && self.clashes(begin.ids) {
+            return fail(StoreErrorKind::Conflict);
+        }
+        let stream = self.next_stream;
+        // A number is never given out twice, least of all the standalone stream's: a session that
+        // has used them up is over, and its client opens another one.
+        let Some(next) = stream.checked_add(1) else { return fail(StoreErrorKind::NotFound) };
         if let Some(usage) = &self.usage {
-            let before = usage.fetch_add(wanted, Ordering::Relaxed);
-            if before + wanted > policy.max_calls_per_principal {
-                usage.fetch_sub(wanted, Ordering::Relaxed);
+            let more = |calls: usize| (calls + wanted <= policy.max_calls_per_principal).then_some(calls + wanted);
+            if usage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
                 return fail(StoreErrorKind::FullForPrincipal);
             }
         }
-        let stream = self.next_stream;
-        self.next_stream += 1;
+        self.next_stream = next;
         // Exactly, because a session keeps the room of its first call, and most have one at a time.
         self.calls.reserve_exact(wanted);
         self.calls.extend(begin.ids.iter().map(|id| CallRow { id: id.clone(), stream, node: begin.node }));
         Ok(stream)
     }
 
+    /// Whether one of the ids is in flight already, or stands twice among them.
+    fn clashes(&self, ids: &[RequestId]) -> bool {
+        self.calls.iter().any(|row| ids.contains(&row.id))
+            || ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id))
+    }
+
     pub(super) fn finish(&mut self, stream: StreamNo, now: Tick) -> Wake {
         self.touched = now;
+        if stream == STANDALONE {
+            return None;
+        }
         self.release(stream);
         let at = self.position(stream).ok()?;
         if self.streams[at].1.closed_at().is_some() {
@@ -127,6 +140,42 @@ impl Record {
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
 
+    /// A node is gone: it reads nothing any more, and its calls will not be answered by it. What
+    /// they had streamed stays, and ends with an error; whether the session had anything of it.
+    pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick) -> Vec<Wake> {
+        for (_, log) in &mut self.streams {
+            if let Some(holder) = log.holder().filter(|holder| holder.node == node) {
+                log.detach(holder.generation);
+                self.touched = now;
+            }
+        }
+        let mut streams: Vec<StreamNo> =
+            self.calls.iter().filter(|row| row.node == node).map(|row| row.stream).collect();
+        streams.dedup();
+        streams.into_iter().map(|stream| self.close_abandoned(stream, node, policy, now)).collect()
+    }
+
+    fn close_abandoned(&mut self, stream: StreamNo, node: NodeId, policy: &Policy, now: Tick) -> Wake {
+        self.touched = now;
+        let lost = ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server that ran this call is gone")
+            .with_data(&serde_json::json!({ "reason": "node_lost" }));
+        let rows = self.calls.iter().filter(|row| row.stream == stream);
+        let events = rows
+            .map(|row| Event { kind: EventKind::Response, payload: write::failure(Some(&row.id), &lost) })
+            .collect();
+        let wake = match self.position(stream) {
+            Ok(at) => {
+                let log = &mut self.streams[at].1;
+                // A log that is closed already has its answers.
+                let _ = log.append(node, log.next(), events, true, bounds(policy), now);
+                self.wake_reader(stream, at)
+            }
+            Err(_) => None,
+        };
+        self.release(stream);
+        wake
+    }
+
     /// The calls of a stream are over, and with them their questions.
     fn release(&mut self, stream: StreamNo) {
         let before = self.calls.len();
@@ -134,25 +183,32 @@ impl Record {
         if let Some(usage) = &self.usage {
             usage.fetch_sub(before - self.calls.len(), Ordering::Relaxed);
         }
-        self.questions.retain(|row| row.stream != stream);
+        self.questions.release(stream);
     }
 
     pub(super) fn append(&mut self, append: Append, policy: &Policy, now: Tick) -> Result<(Appended, Wake)> {
         let Append { stream, node, first, events, close, .. } = append;
+        if stream == STANDALONE {
+            return fail(StoreErrorKind::Fenced);
+        }
         let at = self.open(stream)?;
-        let asked: Vec<_> = events.iter().filter_map(question_of).collect();
-        let appended = self.streams[at].1.append(node, first, events, close, bounds(policy), now)?;
-        for id in asked {
-            if !self.questions.iter().any(|row| row.id == id) {
-                self.questions.push(QuestionRow { id, stream, node, answer: None });
-            }
+        let asked: Vec<_> = events
+            .iter()
+            .zip(0..)
+            .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
+            .collect();
+        let log = &mut self.streams[at].1;
+        let is_new = log.next() == first;
+        let mut appended = log.append(node, first, events, close, bounds(policy), now)?;
+        if is_new {
+            self.questions.ask(asked, stream, node);
         }
         if close {
             self.touched = now;
             self.release(stream);
         }
         let wake = self.wake_reader(stream, at);
-        self.shrink(policy);
+        self.shrink(policy, stream, &mut appended);
         Ok((appended, wake))
     }
 
@@ -160,11 +216,16 @@ impl Record {
         let Ok(at) = self.position(STANDALONE) else {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
-        if let Some(id) = question_of(&event) {
-            self.questions.push(QuestionRow { id, stream: STANDALONE, node, answer: None });
+        let log = &mut self.streams[at].1;
+        if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
+            return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
         }
-        let appended = self.streams[at].1.publish(event, bounds(policy));
-        (appended, self.wake_reader(STANDALONE, at))
+        let asked = Questions::in_event(&event, log.next());
+        let mut appended = log.publish(event, bounds(policy));
+        self.questions.ask(asked, STANDALONE, node);
+        let wake = self.wake_reader(STANDALONE, at);
+        self.shrink(policy, STANDALONE, &mut appended);
+        (appended, wake)
     }
 
     fn wake_reader(&self, stream: StreamNo, at: usize) -> Wake {
@@ -174,8 +235,18 @@ impl Record {
 
     pub(super) fn attach(&mut self, attach: &Attach<'_>, policy: &Policy, now: Tick) -> Result<(Attached, Wake)> {
         self.touched = now;
-        let readers = self.streams.iter().filter(|(_, log)| log.holder().is_some()).count();
+        let known = self.streams.len();
         let at = if attach.stream == STANDALONE { self.make(STANDALONE, None) } else { self.open(attach.stream)? };
+        let attached = self.attach_at(at, attach, policy);
+        if attached.is_err() && self.streams.len() > known {
+            // Whoever is refused did not listen, so nothing is kept for it.
+            self.streams.remove(at);
+        }
+        attached
+    }
+
+    fn attach_at(&mut self, at: usize, attach: &Attach<'_>, policy: &Policy) -> Result<(Attached, Wake)> {
+        let readers = self.readers();
         let log = &mut self.streams[at].1;
         if log.holder().is_some() && !attach.takeover {
             return fail(StoreErrorKind::Conflict);
@@ -200,7 +271,8 @@ impl Record {
     ) -> Result<(Page, Wake)> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
         let page = self.streams[at].1.read_after(generation, after, max)?;
-        Ok((page, self.wake_owner(stream, at)))
+        let wake = if page.events.is_empty() { None } else { self.wake_owner(stream, at) };
+        Ok((page, wake))
     }
 
     pub(super) fn detach(&mut self, stream: StreamNo, generation: u32, now: Tick) -> Wake {
@@ -232,28 +304,30 @@ impl Record {
     pub(super) fn answer(&mut self, question: &str, outcome: Outcome, now: Tick) -> Result<(bool, Wake)> {
         self.touched = now;
         let session = self.info.id;
-        let Some(row) = self.questions.iter_mut().find(|row| *row.id == *question) else {
-            return fail(StoreErrorKind::NotFound);
-        };
-        if row.answer.is_some() {
-            return Ok((false, None));
-        }
-        row.answer = Some(outcome);
-        Ok((true, Some((row.node, Ring::Answer { session, question: row.id.clone() }))))
+        let asker = self.questions.answer(question, outcome)?;
+        let wake = asker.map(|node| (node, Ring::Answer { session, question: question.into() }));
+        Ok((wake.is_some(), wake))
     }
 
     pub(super) fn take(&mut self, question: &str) -> Result<Option<Outcome>> {
-        let Some(at) = self.questions.iter().position(|row| *row.id == *question) else {
-            return fail(StoreErrorKind::NotFound);
-        };
-        if self.questions[at].answer.is_none() {
-            return Ok(None);
-        }
-        Ok(self.questions.swap_remove(at).answer)
+        let taken = self.questions.take(question)?;
+        Ok(taken.map(|(answer, place)| {
+            self.settle(place);
+            answer
+        }))
     }
 
     pub(super) fn withdraw(&mut self, question: &str) {
-        self.questions.retain(|row| *row.id != *question);
+        if let Some(place) = self.questions.withdraw(question) {
+            self.settle(place);
+        }
+    }
+
+    /// Nobody waits for the answer any more, so the question need not be kept for ever.
+    fn settle(&mut self, place: Place) {
+        if let Ok(at) = self.position(place.stream) {
+            self.streams[at].1.settle(place.seq);
+        }
     }
 
     pub(super) fn cancel(&mut self, id: &RequestId, now: Tick) -> (bool, Wake) {
@@ -278,32 +352,49 @@ impl Record {
         stored == version
     }
 
-    /// Forgets finished streams that were kept long enough; whether others are still kept.
-    pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick) -> bool {
+    /// Forgets finished streams that were kept long enough, and nobody reads; the moment from
+    /// which the next of them counts.
+    pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick) -> Option<Tick> {
         self.streams.retain(|(_, log)| {
             log.holder().is_some() || log.closed_at().is_none_or(|closed| closed.after(policy.finished_for) > now)
         });
-        self.retained = self.keeps_finished();
-        self.retained
+        let counts = |log: &StreamLog| log.closed_at().map(|at| if log.holder().is_some() { now } else { at });
+        self.kept = self.streams.iter().filter_map(|(_, log)| counts(log)).min();
+        self.kept
     }
 
     pub(super) fn keeps_finished(&self) -> bool {
         self.streams.iter().any(|(_, log)| log.closed_at().is_some())
     }
 
-    /// Makes the session fit its bounds again; finished streams nobody reads go first, the
-    /// oldest of them first.
-    fn shrink(&mut self, policy: &Policy) {
+    /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
+    /// of them first, then notifications of the stream that has most of them. What the stream
+    /// that was written to loses is told to its writer.
+    fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended) {
         loop {
             let finished = self.streams.iter().filter(|(_, log)| log.closed_at().is_some()).count();
             let bytes: usize = self.streams.iter().map(|(_, log)| log.bytes()).sum();
-            if finished <= policy.finished_streams && bytes <= policy.session_bytes {
+            let excess = bytes.saturating_sub(policy.session_bytes);
+            if finished <= policy.finished_streams && excess == 0 {
                 return;
             }
-            let unread = |(_, log): &(StreamNo, StreamLog)| log.closed_at().is_some() && log.holder().is_none();
-            let Some(oldest) = self.streams.iter().position(unread) else { return };
-            self.streams.remove(oldest);
+            let forgettable = |(_, log): &(StreamNo, StreamLog)| log.closed_at().is_some() && log.holder().is_none();
+            if let Some(oldest) = self.streams.iter().position(forgettable) {
+                self.streams.remove(oldest);
+                continue;
+            }
+            let most = self.streams.iter_mut().max_by_key(|(_, log)| log.spare());
+            let Some((stream, log)) = most.filter(|(_, log)| excess > 0 && log.spare() > 0) else { return };
+            let dropped = log.free(excess);
+            if *stream == written {
+                appended.dropped += dropped;
+                appended.unread = log.unread();
+            }
         }
+    }
+
+    fn readers(&self) -> usize {
+        self.streams.iter().filter(|(_, log)| log.holder().is_some()).count()
     }
 
     pub(super) fn summary(&self, now: Tick) -> SessionSummary {
@@ -311,7 +402,7 @@ impl Record {
             info: Arc::clone(&self.info),
             idle: if self.is_idle() { now.since(self.touched) } else { Duration::ZERO },
             calls: self.calls.len(),
-            readers: self.streams.iter().filter(|(_, log)| log.holder().is_some()).count(),
+            readers: self.readers(),
             bytes: self.streams.iter().map(|(_, log)| log.bytes()).sum(),
         }
     }
@@ -353,11 +444,4 @@ const TAKEN_OVER_RETRY: Duration = Duration::from_secs(5);
 
 fn bounds(policy: &Policy) -> Bounds {
     Bounds { events: policy.stream_events, bytes: policy.stream_bytes }
-}
-
-fn question_of(event: &Event) -> Option<Box<str>> {
-    match &event.kind {
-        EventKind::Request(id) => Some(id.clone()),
-        EventKind::Notification | EventKind::Response => None,
-    }
 }

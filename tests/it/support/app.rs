@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::{McpHandle, McpService, Principal};
+use mcp_http::{McpHandle, McpServer, McpService, Principal};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -37,9 +37,23 @@ impl App {
     /// With settings of the test's own.
     pub(crate) fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
         let (service, probe) = service();
-        let service = configure(service);
+        Self { probe, ..Self::of(configure(service)) }
+    }
+
+    /// With a server of the test's own: the test server and more tools.
+    pub(crate) fn serving(
+        tools: impl FnOnce(McpServer) -> McpServer,
+        configure: impl FnOnce(McpService) -> McpService,
+    ) -> Self {
+        let probe = Probe::default();
+        let service = configure(McpService::new(tools(server(&probe))));
+        Self { probe, ..Self::of(service) }
+    }
+
+    /// With a service of the test's own.
+    pub(crate) fn of(service: McpService) -> Self {
         let handle = service.handle();
-        Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe }
+        Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe: Probe::default() }
     }
 
     /// With layers of the test's own around it.
@@ -98,6 +112,7 @@ impl App {
 }
 
 /// An `initialize` message with id 0.
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
 pub(crate) fn initialize(version: &str, capabilities: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
         "protocolVersion": version,
@@ -164,6 +179,7 @@ impl Client {
 }
 
 /// A `tools/call` that asks for progress under the token `t`.
+#[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
 pub(crate) fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> Value {
     let id: Value = id.into();
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {

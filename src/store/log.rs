@@ -2,13 +2,13 @@
 //!
 //! 1. The writer numbers each event, from 1, whether or not anybody reads.
 //! 2. A reader is a cursor. Live delivery, replay and takeover are the same read.
-//! 3. Beyond the bounds notifications are dropped, oldest first; questions and answers never.
+//! 3. Beyond the bounds notifications are dropped, oldest first; answers and open questions never.
 //!    What is dropped shows as a jump in the numbers.
 //!
 //! Invariants:
 //!
 //! - `entries` ascend by `seq`; every `seq` is below `next`.
-//! - `bytes` is the sum of the payloads in `entries`, `droppable` of the notifications among them,
+//! - `bytes` is the sum of the payloads in `entries`, `droppable` of those that may be dropped,
 //!   `unread` of those above `delivered`.
 //! - `delivered < next`, and it never goes back.
 //! - A closed log takes no more events, except the very ones it was closed with.
@@ -98,13 +98,13 @@ impl StreamLog {
         if self.owner.is_some_and(|owner| owner != node) {
             return Err(StoreError::new(StoreErrorKind::Fenced));
         }
-        let end = first + events.len() as u64;
+        let end = first.saturating_add(events.len() as u64);
         if let Some((closing, _)) = self.closed {
             let repeated = close && first == closing && end == self.next;
             return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Fenced)) };
         }
         if first != self.next {
-            let repeated = !events.is_empty() && end <= self.next;
+            let repeated = !events.is_empty() && first > 0 && end <= self.next;
             return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Conflict)) };
         }
         for event in events {
@@ -120,11 +120,8 @@ impl StreamLog {
     /// Adds one event wherever the end is. An event equal to the newest, unread one is merged
     /// with it: ten times "the list changed" is "the list changed".
     pub(crate) fn publish(&mut self, event: Event, bounds: Bounds) -> Appended {
-        let repeats = self
-            .entries
-            .back()
-            .is_some_and(|last| last.droppable && last.seq > self.delivered && last.payload == event.payload);
-        if !repeats {
+        let is_repeated = |last: &Entry| last.droppable && last.seq > self.delivered && last.payload == event.payload;
+        if event.kind != EventKind::Notification || !self.entries.back().is_some_and(is_repeated) {
             self.push(event);
         }
         let dropped = self.shrink(bounds);
@@ -168,6 +165,28 @@ impl StreamLog {
             }
         }
         dropped
+    }
+
+    /// Bytes that could be dropped.
+    pub(crate) fn spare(&self) -> usize {
+        let newest = self.entries.back().filter(|entry| entry.droppable).map_or(0, |entry| entry.payload.len());
+        self.droppable.bytes - newest
+    }
+
+    /// Drops the oldest notifications, so many bytes of them if there are; how many of them no
+    /// reader was given.
+    pub(crate) fn free(&mut self, bytes: usize) -> usize {
+        self.shrink(Bounds { events: usize::MAX, bytes: self.droppable.bytes.saturating_sub(bytes) })
+    }
+
+    /// A question nobody waits for any more may be dropped like a notification.
+    pub(crate) fn settle(&mut self, seq: u64) {
+        let at = self.entries.partition_point(|entry| entry.seq < seq);
+        if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.seq == seq && !entry.droppable) {
+            entry.droppable = true;
+            self.droppable.events += 1;
+            self.droppable.bytes += entry.payload.len();
+        }
     }
 
     fn appended(&self, dropped: usize) -> Appended {
@@ -227,6 +246,16 @@ impl StreamLog {
 
     pub(crate) fn holder(&self) -> Option<Holder> {
         self.holder
+    }
+
+    /// The number the next event gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Bytes no reader was given yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.unread
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -330,6 +359,30 @@ mod tests {
         assert_eq!(seqs(&log.read_after(holder.generation, 0, 99).unwrap()), [1]);
         log.publish(note("changed"), WIDE);
         assert_eq!(seqs(&log.read_after(holder.generation, 1, 99).unwrap()), [2]);
+    }
+
+    #[test]
+    fn place_zero_is_no_repetition_of_anything() {
+        let mut log = StreamLog::new(Some(NODE));
+        assert_eq!(append(&mut log, 0, vec![note("a")], false), Err(StoreErrorKind::Conflict));
+        append(&mut log, 1, vec![note("a")], false).unwrap();
+        assert_eq!(append(&mut log, 0, vec![note("b")], false), Err(StoreErrorKind::Conflict));
+        assert_eq!(append(&mut log, u64::MAX, vec![note("b")], false), Err(StoreErrorKind::Conflict));
+    }
+
+    #[test]
+    fn a_settled_question_makes_room_like_a_notification() {
+        let mut log = StreamLog::new(None);
+        let narrow = Bounds { events: 2, bytes: 1 << 20 };
+        for number in 1..=1000 {
+            let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
+            log.publish(question, narrow);
+            log.settle(number);
+            log.settle(number);
+        }
+        assert_eq!((log.entries.len(), log.droppable.events, log.bytes), (3, 3, 24));
+        log.publish(note("x"), narrow);
+        assert_eq!((log.entries.len(), log.spare()), (2, 8));
     }
 
     /// What may happen to a log.

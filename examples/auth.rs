@@ -1,0 +1,64 @@
+//! Sessions that belong to somebody: an authentication layer names the principal, a session opened
+//! by one principal does not exist for another, and a browser on one site may use the server.
+//!
+//! Try it with `-H "Authorization: Bearer alices-secret"`.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use mcp_http::server::Context;
+use mcp_http::{McpListener, McpServer, McpService, Principal, Security};
+use tower_http::cors::CorsLayer;
+
+/// Where a real application verifies a token and reads issuer, client and subject from it.
+async fn authenticate(mut request: Request, next: Next) -> Response {
+    let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let principal = match token {
+        Some("alices-secret") => Principal::issued("https://issuer.example", "cli", "alice"),
+        Some("bobs-secret") => Principal::issued("https://issuer.example", "cli", "bob"),
+        _ => return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response(),
+    };
+    request.extensions_mut().insert(principal);
+    next.run(request).await
+}
+
+async fn whoami(cx: Context) -> String {
+    cx.principal().map_or_else(|| "nobody".to_owned(), ToString::to_string)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let site = "https://app.example";
+    let server = McpServer::new("members", "1.0.0").tool("whoami", "Says who asks.", whoami);
+    let mcp = McpService::new(server).security(Security::new().allowed_origins([site])?)?;
+
+    let cors = CorsLayer::new()
+        .allow_origin(HeaderValue::from_static(site))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static("mcp-session-id"),
+            HeaderName::from_static("mcp-protocol-version"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([HeaderName::from_static("mcp-session-id")])
+        .max_age(Duration::from_secs(3600));
+
+    // CORS outermost: a browser's preflight has no token.
+    let app = Router::new().nest("/mcp", mcp.into_router()).layer(from_fn(authenticate)).layer(cors);
+    let listener = McpListener::bind(address()).await?;
+    println!("listening on http://{}/mcp", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+/// Where to listen: the first argument, if there is one.
+fn address() -> String {
+    std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
+}

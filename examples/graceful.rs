@@ -1,0 +1,58 @@
+//! A server that an operator can restart during the day: readiness for the load balancer, and on
+//! Ctrl-C a drain that takes nothing new, lets calls finish, and reports what it had to cut.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use mcp_http::server::{Args, Context};
+use mcp_http::{McpHandle, McpListener, McpServer, McpService, Sessions, Streams};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Deserialize, JsonSchema)]
+struct Job {
+    /// How long it takes.
+    seconds: u32,
+}
+
+async fn job(cx: Context, Args(job): Args<Job>) -> &'static str {
+    for second in 1..=job.seconds {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cx.progress(second, f64::from(job.seconds)).await;
+    }
+    "done"
+}
+
+async fn ready(State(mcp): State<McpHandle>) -> StatusCode {
+    if mcp.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().init();
+    let closed = |ended: mcp_http::store::Ended| async move { tracing::info!(reason = ?ended.reason, "session ended") };
+    let mcp = McpService::new(McpServer::new("jobs", "1.0.0").tool("job", "Works for a while.", job))
+        .sessions(Sessions::new().idle_timeout(Duration::from_secs(600)).on_close(closed))?
+        .streams(Streams::new().retry_interval(Duration::from_secs(2)))?;
+    let handle = mcp.handle();
+
+    let app = Router::new().route("/ready", get(ready)).with_state(handle.clone()).merge(mcp.into_router_at("/mcp"));
+    let listener = McpListener::bind(address()).await?;
+    println!("listening on http://{}/mcp", listener.local_addr()?);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            let report = handle.drain(Duration::from_secs(10)).await;
+            tracing::info!(?report, "drained");
+        })
+        .await?;
+    Ok(())
+}
+
+/// Where to listen: the first argument, if there is one.
+fn address() -> String {
+    std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
+}

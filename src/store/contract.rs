@@ -1,1 +1,0 @@
-//! What every [`SessionEngine`](super::SessionEngine) must do, as a suite any backend can run.

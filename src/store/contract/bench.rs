@@ -1,0 +1,324 @@
+//! What the rules are written with: two nodes on a new engine, bells that remember, and
+//! assertions that name the rule.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{Backend, Nodes, Rule};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
+use crate::store::{
+    Append, Appended, Attach, Attached, Begin, Create, Doorbell, Ended, Event, EventKind, NodeId, Page, Policy, Ring,
+    SessionEngine, Stored, StreamNo,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// One rule at work. `a` does the first half, `b` the second: with one node they are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    rule: Rule,
+    pub(super) a: Node,
+    pub(super) b: Node,
+}
+
+/// A node that joined.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) engine: Arc<dyn SessionEngine>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) id: NodeId,
+}
+
+/// What happens to the rings of a node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Manner {
+    /// They arrive.
+    #[default]
+    Faithful,
+    /// None arrives.
+    Deaf,
+    /// Each arrives three times, anywhere among the others.
+    Scrambled,
+}
+
+/// A bell that remembers.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    manner: Manner,
+    heard: Mutex<Vec<Ring>>,
+    news: Notify,
+    random: AtomicU32,
+}
+
+/// How long a bell that must ring may take; where the clock is paused, no time at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Doorbell for Bell {
+    fn ring(&self, ring: Ring) {
+        let mut heard = self.heard();
+        match self.manner {
+            Manner::Deaf => return,
+            Manner::Faithful => heard.push(ring),
+            Manner::Scrambled => {
+                for _ in 0..3 {
+                    let random = self.random.fetch_add(0x9e37_79b9, Ordering::Relaxed).rotate_left(7) as usize;
+                    let at = random % (heard.len() + 1);
+                    heard.insert(at, ring.clone());
+                }
+            }
+        }
+        drop(heard);
+        self.news.notify_one();
+    }
+}
+
+impl Bell {
+    fn heard(&self) -> MutexGuard<'_, Vec<Ring>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was heard so far.
+    pub(super) fn clear(&self) {
+        self.heard().clear();
+    }
+
+    /// Whether such a ring was heard; it and those before it are forgotten.
+    fn take(&self, wanted: &impl Fn(&Ring) -> bool) -> bool {
+        let mut heard = self.heard();
+        let at = heard.iter().position(|ring| wanted(ring) || *ring == Ring::Resync);
+        at.map(|at| drop(heard.remove(at))).is_some()
+    }
+
+    /// Whether such a ring has been heard and not been asked for.
+    pub(super) fn has(&self, wanted: impl Fn(&Ring) -> bool) -> bool {
+        self.heard().iter().any(wanted)
+    }
+
+    /// Waits for such a ring; whether it came.
+    pub(super) async fn wait(&self, wanted: impl Fn(&Ring) -> bool) -> bool {
+        let heard = async {
+            while !self.take(&wanted) {
+                self.news.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard).await.is_ok()
+    }
+}
+
+impl Node {
+    pub(super) fn join(engine: &Arc<dyn SessionEngine>, manner: Manner, policy: &Policy) -> Self {
+        let bell = Arc::new(Bell { manner, ..Bell::default() });
+        let doorbell = Arc::clone(&bell) as Arc<dyn Doorbell>;
+        Self { engine: Arc::clone(engine), bell, id: engine.join(doorbell, policy.clone()) }
+    }
+
+    /// Tries to open a session.
+    pub(super) async fn create(&self, session: SessionId, principal: Option<&Principal>) -> Result<Vec<Ended>> {
+        self.engine.create(Create { info: Arc::new(info(session, principal)), epoch: 7 }).await
+    }
+
+    /// Tries to begin calls, of a session without a principal.
+    pub(super) async fn begin(&self, session: SessionId, ids: &[RequestId], unique: bool) -> Result<StreamNo> {
+        self.begin_as(session, None, ids, unique).await
+    }
+
+    pub(super) async fn begin_as(
+        &self,
+        session: SessionId,
+        principal: Option<&Principal>,
+        ids: &[RequestId],
+        unique: bool,
+    ) -> Result<StreamNo> {
+        self.engine.begin(Begin { session, principal, node: self.id, ids, unique }).await
+    }
+
+    /// Tries to append.
+    pub(super) async fn append(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        first: u64,
+        events: Vec<Event>,
+        close: bool,
+    ) -> Result<Appended> {
+        self.engine.append(Append { session, stream, node: self.id, first, events, close }).await
+    }
+
+    /// Tries to attach, taking over, to a session without a principal.
+    pub(super) async fn attach(&self, session: SessionId, stream: StreamNo, after: Option<u64>) -> Result<Attached> {
+        let attach = Attach { session, principal: None, stream, node: self.id, after, takeover: true };
+        self.engine.attach(attach).await
+    }
+
+    pub(super) async fn read(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        reader: Attached,
+        after: u64,
+        max_bytes: usize,
+    ) -> Result<Page> {
+        self.engine.read_after(session, stream, reader.generation, after, max_bytes).await
+    }
+}
+
+impl Trial {
+    /// A new engine with nodes whose bells arrive.
+    pub(super) async fn new(backend: &dyn Backend, nodes: Nodes, number: u8, policy: Policy) -> Self {
+        Self::with_bells(backend, nodes, number, policy, Manner::Faithful).await
+    }
+
+    pub(super) async fn with_bells(
+        backend: &dyn Backend,
+        nodes: Nodes,
+        number: u8,
+        policy: Policy,
+        manner: Manner,
+    ) -> Self {
+        let rule = Rule::find(number);
+        let [first, second] = backend.fresh().await;
+        let a = Node::join(&first, manner, &policy);
+        let b = match nodes {
+            Nodes::One => a.clone(),
+            Nodes::Two => Node::join(&second, manner, &policy),
+        };
+        Self { rule, a, b }
+    }
+
+    /// A session without a principal.
+    pub(super) async fn session(&self) -> SessionId {
+        self.session_of(None).await
+    }
+
+    pub(super) async fn session_of(&self, principal: Option<&Principal>) -> SessionId {
+        let session = SessionId::random();
+        let ended = self.ok(self.a.create(session, principal).await, "create");
+        self.same(ended.len(), 0, "sessions that made room");
+        session
+    }
+
+    /// A call in flight, owned by `a`.
+    pub(super) async fn call(&self, session: SessionId, id: i64) -> StreamNo {
+        self.ok(self.a.begin(session, &[id.into()], true).await, "begin")
+    }
+
+    /// A session with a call of `a` in flight.
+    pub(super) async fn called(&self) -> (SessionId, StreamNo) {
+        let session = self.session().await;
+        (session, self.call(session, 1).await)
+    }
+
+    /// `a` appends notifications.
+    pub(super) async fn write(&self, session: SessionId, stream: StreamNo, first: u64, texts: &[&str]) -> Appended {
+        let events = texts.iter().map(|text| note(text)).collect();
+        self.ok(self.a.append(session, stream, first, events, false).await, "append")
+    }
+
+    /// `a` answers and closes.
+    pub(super) async fn close(&self, session: SessionId, stream: StreamNo, first: u64) -> Appended {
+        self.ok(self.a.append(session, stream, first, vec![response("done")], true).await, "the closing append")
+    }
+
+    /// `b` attaches at a place.
+    pub(super) async fn attach(&self, session: SessionId, stream: StreamNo, after: u64) -> Attached {
+        self.ok(self.b.attach(session, stream, Some(after)).await, "attach")
+    }
+
+    /// `b` takes over at a place and reads everything.
+    pub(super) async fn all(&self, session: SessionId, stream: StreamNo, after: u64) -> Page {
+        let reader = self.attach(session, stream, after).await;
+        self.ok(self.b.read(session, stream, reader, after, usize::MAX).await, "read")
+    }
+
+    #[track_caller]
+    pub(super) fn ok<T>(&self, result: Result<T>, what: &str) -> T {
+        match result {
+            Ok(value) => value,
+            Err(error) => self.broken(format_args!("{what} failed: {error} ({:?})", error.kind())),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn refused<T: Debug>(&self, result: Result<T>, kind: StoreErrorKind, what: &str) {
+        match result {
+            Err(error) if error.kind() == kind => {}
+            other => self.broken(format_args!("{what} gave {other:?} instead of {kind:?}")),
+        }
+    }
+
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "what is compared is made in the call")]
+    pub(super) fn same<T: PartialEq<U> + Debug, U: Debug>(&self, is: T, should: U, what: &str) {
+        if is != should {
+            self.broken(format_args!("{what}: {is:?} instead of {should:?}"));
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn holds(&self, condition: bool, what: &str) {
+        if !condition {
+            self.broken(format_args!("{what}"));
+        }
+    }
+
+    /// A ring that must come to a node.
+    pub(super) async fn rung(&self, node: &Node, wanted: impl Fn(&Ring) -> bool, what: &str) {
+        let came = node.bell.wait(wanted).await;
+        self.holds(came, what);
+    }
+
+    #[track_caller]
+    pub(super) fn broken(&self, what: std::fmt::Arguments<'_>) -> ! {
+        panic!("{}: {what}", self.rule);
+    }
+}
+
+pub(super) fn info(session: SessionId, principal: Option<&Principal>) -> SessionInfo {
+    SessionInfo {
+        id: session,
+        principal: principal.cloned(),
+        version: ProtocolVersion::V2025_11_25,
+        client: Implementation { name: "contract".into(), version: "1".into(), title: Some("The suite".into()) },
+        capabilities: ClientCapabilities { roots: Some(serde_json::Map::new()), ..ClientCapabilities::default() },
+        opened_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+    }
+}
+
+/// A message that may be dropped.
+pub(super) fn note(text: &str) -> Event {
+    Event { kind: EventKind::Notification, payload: payload(text) }
+}
+
+pub(super) fn response(text: &str) -> Event {
+    Event { kind: EventKind::Response, payload: payload(text) }
+}
+
+pub(super) fn question(id: &str) -> Event {
+    Event { kind: EventKind::Request(id.into()), payload: payload(id) }
+}
+
+pub(super) fn payload(text: &str) -> Bytes {
+    RawJson::from_value(text).unwrap_or_else(|_| RawJson::empty_object()).into_bytes()
+}
+
+/// An answer a client could give.
+pub(super) fn answer(text: &str) -> std::result::Result<RawJson, RawJson> {
+    Ok(RawJson::trusted(payload(text)))
+}
+
+/// What a reader got, by number.
+pub(super) fn numbers(page: &Page) -> Vec<u64> {
+    page.events.iter().map(|event| event.seq).collect()
+}
+
+/// What a reader got, as it was written.
+pub(super) fn stored(first: u64, texts: &[&str]) -> Vec<Stored> {
+    texts.iter().zip(first..).map(|(text, seq)| Stored { seq, payload: payload(text) }).collect()
+}

@@ -1,0 +1,127 @@
+//! Calls in flight, their ids, and the state they share.
+
+use super::bench::{Trial, response};
+use super::{Backend, Nodes};
+use crate::error::StoreErrorKind;
+use crate::message::{RawJson, RequestId};
+use crate::store::{Policy, Ring, STANDALONE};
+
+/// A value is written by whoever knows its version; nobody's update is lost.
+pub async fn no_update_of_the_state_is_lost(backend: &dyn Backend, nodes: Nodes) {
+    const WRITERS: u64 = 4;
+    const TIMES: u64 = 25;
+    let t = Trial::new(backend, nodes, 10, Policy::default()).await;
+    let session = t.session().await;
+    t.same(t.ok(t.b.engine.load_state(session, "n").await, "load_state"), (None, 0), "what was never written");
+    let wrong = t.b.engine.store_state(session, "n", RawJson::empty_object(), 3).await;
+    t.same(t.ok(wrong, "store_state"), false, "a write under a version that never was");
+
+    let writers = (0..WRITERS).map(|number| {
+        let t = t.clone();
+        tokio::spawn(async move {
+            let node = if number % 2 == 0 { &t.a } else { &t.b };
+            let mut written = 0;
+            while written < TIMES {
+                let (value, version) = t.ok(node.engine.load_state(session, "n").await, "load_state");
+                let count: u64 = value.and_then(|value| value.read().ok()).unwrap_or(0);
+                tokio::task::yield_now().await;
+                let Ok(next) = RawJson::from_value(&(count + 1)) else { continue };
+                let stored = node.engine.store_state(session, "n", next, version).await;
+                written += u64::from(t.ok(stored, "store_state"));
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        t.holds(writer.await.is_ok(), "a writer failed");
+    }
+    let (value, version) = t.ok(t.b.engine.load_state(session, "n").await, "load_state");
+    t.same(value.map(|value| value.as_str().to_owned()), Some((WRITERS * TIMES).to_string()), "updates that were kept");
+    t.same(version, WRITERS * TIMES, "the version");
+    t.same(t.ok(t.a.engine.load_state(session, "m").await, "load_state"), (None, 0), "another key");
+    let other = t.session().await;
+    t.same(t.ok(t.a.engine.load_state(other, "n").await, "load_state"), (None, 0), "another session's key");
+}
+
+/// The same id twice is refused where that is asked for, all or none; `1` is not `"1"`.
+pub async fn a_duplicate_id_is_refused_where_asked(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 11, Policy::default()).await;
+    let session = t.session().await;
+    let (one, two): (RequestId, RequestId) = (1.into(), 2.into());
+    let Ok(text) = "\"1\"".parse::<RequestId>() else { t.broken(format_args!("no id")) };
+    let first = t.ok(t.a.begin(session, std::slice::from_ref(&one), true).await, "begin");
+    let second = t.ok(t.b.begin(session, &[text], true).await, "begin with the id as a string");
+    t.holds(first != second, "two calls have one stream");
+    let both = [two.clone(), one.clone()];
+    t.refused(t.b.begin(session, &both, true).await, StoreErrorKind::Conflict, "a batch with an id in flight");
+    let third =
+        t.ok(t.b.begin(session, std::slice::from_ref(&two), true).await, "begin with the other id of a refused batch");
+    let within = [3.into(), 3.into()];
+    t.refused(t.b.begin(session, &within, true).await, StoreErrorKind::Conflict, "a batch with one id twice");
+
+    let fourth = t.ok(t.b.begin(session, &both, false).await, "begin where duplicates are served");
+    t.holds(fourth > third && third > second, "the numbers of streams do not ascend");
+    for stream in [first, fourth] {
+        t.ok(t.a.engine.finish(session, stream).await, "finish");
+    }
+    t.ok(t.b.begin(session, &[one], true).await, "begin with an id that is free again");
+    let other = t.session().await;
+    t.ok(t.b.begin(other, &[two], true).await, "begin with an id another session has in flight");
+}
+
+/// A cancellation reaches the owner of a call in flight, and nothing else.
+pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 32, Policy::default()).await;
+    let (session, stream) = t.called().await;
+    let id: RequestId = 1.into();
+    t.same(t.ok(t.b.engine.cancel(session, &2.into()).await, "cancel"), false, "a call nobody made was found");
+    let other = t.session().await;
+    t.same(t.ok(t.b.engine.cancel(other, &id).await, "cancel"), false, "another session's call was found");
+    t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found");
+    let wanted = Ring::Cancel { session, stream, id: id.clone() };
+    t.rung(&t.a, |ring| *ring == wanted, "the owner was not told").await;
+    t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found again");
+
+    t.ok(t.a.engine.finish(session, stream).await, "finish");
+    t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), false, "a finished call was found");
+    let stream = t.call(session, 1).await;
+    t.close(session, stream, 1).await;
+    t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), false, "an answered call was found");
+}
+
+/// Which of two calls was meant cannot be known.
+pub async fn an_ambiguous_id_cancels_nothing(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 56, Policy::default()).await;
+    let (session, stream) = t.called().await;
+    t.ok(t.b.begin(session, &[1.into()], false).await, "begin with the same id");
+    t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), false, "a call was found");
+    t.ok(t.a.engine.finish(session, stream).await, "finish");
+    t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), true, "the one left was found");
+    t.rung(&t.b, |ring| matches!(ring, Ring::Cancel { .. }), "the owner was not told").await;
+}
+
+/// A call is over once; what it did not answer is forgotten, what it answered is kept.
+pub async fn finishing_twice_is_no_error(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 58, Policy::default()).await;
+    let (session, stream) = t.called().await;
+    t.write(session, stream, 1, &["a"]).await;
+    for node in [&t.a, &t.b, &t.a] {
+        t.ok(node.engine.finish(session, stream).await, "finish");
+    }
+    t.refused(t.b.attach(session, stream, Some(0)).await, StoreErrorKind::NotFound, "attach to what was given up");
+    t.refused(
+        t.a.append(session, stream, 2, vec![response("late")], true).await,
+        StoreErrorKind::NotFound,
+        "append to what was given up",
+    );
+
+    let stream = t.call(session, 2).await;
+    t.close(session, stream, 1).await;
+    t.ok(t.b.engine.finish(session, stream).await, "finish after the answer");
+    t.same(t.all(session, stream, 0).await.tail, 1, "events of an answered call");
+    t.ok(t.b.engine.finish(session, stream + 7).await, "finish of a stream that never was");
+    // The stream that belongs to no request is not over with any of them.
+    t.attach(session, STANDALONE, 0).await;
+    t.ok(t.b.engine.publish(session, t.b.id, response("kept")).await, "publish");
+    t.ok(t.a.engine.finish(session, STANDALONE).await, "finish of the standalone stream");
+    t.same(t.all(session, STANDALONE, 0).await.tail, 1, "events of the standalone stream");
+}

@@ -1,0 +1,175 @@
+//! Bells only wake; and what is told to everybody.
+
+use super::bench::{Manner, Node, Trial, answer, note, question, response, stored};
+use super::{Backend, Nodes};
+use crate::error::StoreErrorKind;
+use crate::identity::SessionId;
+use crate::message::RequestId;
+use crate::store::{Attached, EventKind, Page, Policy, Ring, STANDALONE, StreamNo};
+
+/// How many events a call of these rules has.
+const EVENTS: u64 = 300;
+
+/// Without any bell, looking again finds everything.
+pub async fn everything_arrives_without_bells(backend: &dyn Backend, nodes: Nodes) {
+    conversation(backend, nodes, 37, Manner::Deaf).await;
+}
+
+/// Bells that come three times and in any order change nothing.
+pub async fn bells_may_repeat_and_change_places(backend: &dyn Backend, nodes: Nodes) {
+    conversation(backend, nodes, 38, Manner::Scrambled).await;
+}
+
+/// A call that reports, asks and answers, read at the other node.
+async fn conversation(backend: &dyn Backend, nodes: Nodes, number: u8, manner: Manner) {
+    let t = Trial::with_bells(backend, nodes, number, Policy::default(), manner).await;
+    let (session, stream) = t.called().await;
+    let reader = t.attach(session, stream, 0).await;
+    let (writing, t2) = (t.clone(), t.clone());
+    let handler = tokio::spawn(async move { handle(&writing, manner, session, stream).await });
+    let client = tokio::spawn(async move { listen(&t2, manner, session, stream, reader).await });
+    t.holds(handler.await.is_ok() && client.await.is_ok(), "see the panic above");
+}
+
+async fn handle(t: &Trial, manner: Manner, session: SessionId, stream: StreamNo) {
+    for number in 1..EVENTS {
+        let event = if number == EVENTS / 2 { question("q") } else { note(&number.to_string()) };
+        let asked = event.kind != EventKind::Notification;
+        t.ok(t.a.append(session, stream, number, vec![event], false).await, "append");
+        let mut looks = 0;
+        while asked && t.ok(t.a.engine.take(session, "q").await, "take").is_none() {
+            let wanted = Ring::Answer { session, question: "q".into() };
+            next(t, manner, &t.a, |ring| *ring == wanted, &mut looks).await;
+        }
+        tokio::task::yield_now().await;
+    }
+    t.ok(t.a.append(session, stream, EVENTS, vec![response("done")], true).await, "the closing append");
+}
+
+async fn listen(t: &Trial, manner: Manner, session: SessionId, stream: StreamNo, reader: Attached) {
+    let (mut cursor, mut looks) = (0, 0);
+    loop {
+        let page = t.ok(t.b.read(session, stream, reader, cursor, 100).await, "read");
+        for event in &page.events {
+            t.same(event.seq, cursor + 1, "the next event");
+            cursor = event.seq;
+            if cursor == EVENTS / 2 {
+                t.same(t.ok(t.b.engine.answer(session, "q", answer("a")).await, "answer"), true, "the answer counts");
+            }
+        }
+        if page.closed && cursor == page.tail {
+            t.same(cursor, EVENTS, "events that arrived");
+            return;
+        }
+        if page.events.is_empty() {
+            next(t, manner, &t.b, |ring| matches!(ring, Ring::Stream { .. }), &mut looks).await;
+        }
+    }
+}
+
+/// Waits for a bell, or a moment where there is none.
+async fn next(t: &Trial, manner: Manner, node: &Node, wanted: impl Fn(&Ring) -> bool, looks: &mut u32) {
+    *looks += 1;
+    t.holds(*looks < 1_000_000, "looked a million times and nothing came");
+    match manner {
+        Manner::Deaf => tokio::task::yield_now().await,
+        Manner::Faithful | Manner::Scrambled => t.rung(node, wanted, "nothing came, and no bell rang").await,
+    }
+}
+
+/// What is told before anybody ever listened is not kept.
+pub async fn nothing_is_kept_before_the_first_listener(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 50, Policy::default()).await;
+    let session = t.session().await;
+    for node in [&t.a, &t.b] {
+        let appended = t.ok(node.engine.publish(session, node.id, note("early")).await, "publish");
+        t.same((appended.read, appended.dropped), (false, 1), "what became of it");
+    }
+    let page = t.all(session, STANDALONE, 0).await;
+    t.same((page.events, page.tail), (Vec::new(), 0), "what the first listener finds");
+    let reader = t.attach(session, STANDALONE, 0).await;
+    t.ok(t.b.engine.detach(session, STANDALONE, reader.generation).await, "detach");
+    let appended = t.ok(t.a.engine.publish(session, t.a.id, note("late")).await, "publish");
+    t.same((appended.read, appended.dropped), (false, 0), "what became of it after somebody listened");
+    t.same(t.all(session, STANDALONE, 0).await.events, stored(1, &["late"]), "what a later listener finds");
+}
+
+/// Ten times "the list changed" is "the list changed", until somebody has read it.
+pub async fn equal_announcements_nobody_read_are_one(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 51, Policy::default()).await;
+    let session = t.session().await;
+    t.attach(session, STANDALONE, 0).await;
+    let publish = async |node: &Node, event| t.ok(node.engine.publish(session, node.id, event).await, "publish");
+    for node in [&t.a, &t.b, &t.a] {
+        publish(node, note("x")).await;
+    }
+    publish(&t.b, note("y")).await;
+    publish(&t.a, note("x")).await;
+    t.same(t.all(session, STANDALONE, 0).await.events, stored(1, &["x", "y", "x"]), "the announcements");
+    publish(&t.b, note("x")).await;
+    t.same(t.all(session, STANDALONE, 3).await.events, stored(4, &["x"]), "one that was read before");
+    publish(&t.b, note("q")).await;
+    publish(&t.a, question("q")).await;
+    let page: Page = t.all(session, STANDALONE, 4).await;
+    t.same(page.events, stored(5, &["q", "q"]), "a question is not merged with what looks like it");
+}
+
+/// What is announced rings everywhere.
+pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 53, Policy::default()).await;
+    for (from, topic) in [(&t.a, "tools"), (&t.b, "file:///é {x}")] {
+        t.ok(from.engine.announce(topic).await, "announce");
+        t.rung(&t.a, |ring| *ring == Ring::Topic { topic: topic.into() }, "the first node was not told").await;
+        if nodes == Nodes::Two {
+            t.rung(&t.b, |ring| *ring == Ring::Topic { topic: topic.into() }, "the second node was not told").await;
+        }
+    }
+}
+
+/// A node that left hears no more, and the sessions go on without it.
+pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 62, Policy::default()).await;
+    let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
+    t.holds(gone.id != t.a.id && gone.id != t.b.id, "two nodes have one id");
+    let session = t.session().await;
+    let reader = t.ok(gone.attach(session, STANDALONE, None).await, "attach");
+    gone.engine.leave(gone.id);
+    gone.bell.clear();
+    t.ok(t.a.engine.announce("topic").await, "announce");
+    t.rung(&t.a, |ring| matches!(ring, Ring::Topic { .. }), "a node that stays was not told").await;
+    t.attach(session, STANDALONE, 0).await;
+    t.holds(!gone.bell.has(|_| true), "the node that left was rung");
+    t.refused(gone.read(session, STANDALONE, reader, 0, 9).await, StoreErrorKind::Fenced, "read by the one that left");
+    let again = Node::join(&t.a.engine, Manner::Faithful, &Policy::default());
+    t.holds(again.id != gone.id, "an id was used twice");
+}
+
+/// A node that left reads nothing and answers nothing: its calls end with an error after what they
+/// had streamed, and its sessions can rest.
+pub async fn a_node_that_left_holds_nothing(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 66, Policy::default()).await;
+    let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
+    let session = t.session().await;
+    let id: RequestId = 7.into();
+    let stream = t.ok(gone.begin(session, &[id], false).await, "begin");
+    t.ok(gone.append(session, stream, 1, vec![note("kept")], false).await, "append");
+    t.ok(gone.attach(session, STANDALONE, None).await, "attach");
+    gone.engine.leave(gone.id);
+
+    let page = t.all(session, stream, 0).await;
+    t.same(page.events.len(), 2, "events of the abandoned call");
+    t.same(&page.events[0].payload, &note("kept").payload, "what was streamed before");
+    let end = String::from_utf8_lossy(&page.events[1].payload).into_owned();
+    t.holds(
+        end.contains(r#""id":7"#) && end.contains(r#""reason":"node_lost""#),
+        "the call does not end with its error",
+    );
+    t.holds(page.closed, "the abandoned stream is open");
+    let summaries = t.ok(t.a.engine.list().await, "list");
+    // The trial's own reader has the one stream that is read.
+    t.same(
+        summaries.iter().map(|summary| (summary.calls, summary.readers)).collect::<Vec<_>>(),
+        vec![(0, 1)],
+        "in use",
+    );
+}

@@ -1,0 +1,241 @@
+//! Limits are reached exactly, and given back.
+
+use super::bench::{Trial, response};
+use super::{Backend, Nodes};
+use crate::error::StoreErrorKind;
+use crate::identity::{Principal, SessionId};
+use crate::store::{Attach, EndReason, Ended, Policy, STANDALONE};
+
+const FULL: StoreErrorKind = StoreErrorKind::Full;
+const FULL_FOR_PRINCIPAL: StoreErrorKind = StoreErrorKind::FullForPrincipal;
+
+/// Creates a session and gives back those that made room.
+async fn create(t: &Trial, principal: Option<&Principal>) -> (SessionId, Vec<SessionId>) {
+    let session = SessionId::random();
+    let ended = t.ok(t.b.create(session, principal).await, "create");
+    t.holds(ended.iter().all(|ended| ended.reason == EndReason::Evicted), "another reason than eviction");
+    (session, ended.into_iter().map(|Ended { info, .. }| info.id).collect())
+}
+
+/// The least used session makes room, one that works never does.
+pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
+    let t = Trial::new(backend, nodes, 42, Policy { max_sessions: 3, ..Policy::default() }).await;
+    let (busy, stream) = t.called().await;
+    backend.pass(tick).await;
+    let idle = t.session().await;
+    backend.pass(tick).await;
+    let heard = t.session().await;
+    let reader = t.attach(heard, STANDALONE, 0).await;
+    backend.pass(tick).await;
+    let (second, evicted) = create(&t, None).await;
+    t.same(evicted, [idle], "what made room");
+    backend.pass(tick).await;
+    let (third, evicted) = create(&t, None).await;
+    t.same(evicted, [second], "what made room next");
+    t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
+    t.refused(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
+
+    t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
+    backend.pass(tick).await;
+    t.ok(t.a.engine.finish(busy, stream).await, "finish");
+    backend.pass(tick).await;
+    t.same(create(&t, None).await.1, [heard], "what made room after it was left");
+    t.same(create(&t, None).await.1, [busy], "what made room after it was answered");
+    t.same(t.ok(t.b.engine.count().await, "count"), 3, "sessions");
+    t.ok(t.a.engine.load(third, None).await, "load of the session at work");
+}
+
+/// Among sessions of one moment the one at rest is found, wherever it stands, as soon as it rests.
+pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 65, Policy { max_sessions: 8, ..Policy::default() }).await;
+    let mut streams = Vec::new();
+    for _ in 0..7 {
+        streams.push(t.called().await);
+    }
+    let mut idle = t.session().await;
+    for (number, (busy, stream)) in streams.into_iter().enumerate() {
+        let (new, evicted) = create(&t, None).await;
+        t.same(evicted, [idle], "what made room");
+        t.ok(t.a.begin(new, &[1.into()], true).await, "begin");
+        for _ in 0..2 {
+            t.refused(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
+        }
+        if number % 2 == 0 {
+            t.ok(t.b.engine.finish(busy, stream).await, "finish");
+        } else {
+            t.close(busy, stream, 1).await;
+        }
+        idle = busy;
+    }
+    let (heard, evicted) = create(&t, None).await;
+    t.same(evicted, [idle], "what made room");
+    let reader = t.attach(heard, STANDALONE, 0).await;
+    t.refused(t.b.create(SessionId::random(), None).await, FULL, "create while somebody reads");
+    t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
+    t.same(create(&t, None).await.1, [heard], "what made room after the reader left");
+}
+
+/// One principal's sessions make room for its own, and for nobody else's.
+pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 43, Policy { max_sessions_per_principal: 2, ..Policy::default() }).await;
+    let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
+    let (first, second) = (t.session_of(Some(&alice)).await, t.session_of(Some(&alice)).await);
+    t.ok(t.a.begin_as(first, Some(&alice), &[1.into()], true).await, "begin");
+    for principal in [Some(&bob), None, None, None] {
+        t.session_of(principal).await;
+    }
+    let (third, evicted) = create(&t, Some(&alice)).await;
+    t.same(evicted, [second], "what made room");
+    let reader = Attach {
+        session: third,
+        principal: Some(&alice),
+        stream: STANDALONE,
+        node: t.b.id,
+        after: None,
+        takeover: true,
+    };
+    t.ok(t.b.engine.attach(reader).await, "attach");
+    t.refused(t.a.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create where nothing is idle");
+    t.ok(t.a.engine.end(first, EndReason::Deleted).await, "end");
+    t.same(create(&t, Some(&alice)).await.1, [], "sessions that made room after one ended");
+    t.same(t.ok(t.a.engine.count().await, "count"), 6, "sessions");
+}
+
+/// Calls in flight are counted, and no longer when they are over.
+pub async fn a_session_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 44, Policy { max_calls: 3, ..Policy::default() }).await;
+    let session = t.session().await;
+    let first = t.ok(t.a.begin(session, &[1.into(), 2.into()], true).await, "begin of two");
+    t.refused(t.b.begin(session, &[3.into(), 4.into()], true).await, FULL, "begin of two more");
+    let second = t.ok(t.b.begin(session, &[3.into()], true).await, "begin of one more");
+    t.refused(t.b.begin(session, &[5.into()], true).await, FULL, "begin of a fourth");
+    for _ in 0..2 {
+        t.ok(t.a.engine.finish(session, second).await, "finish");
+    }
+    let third = t.ok(t.b.begin(session, &[3.into()], true).await, "begin after one finished");
+    t.refused(t.b.begin(session, &[5.into()], true).await, FULL, "begin of a fourth");
+    for _ in 0..2 {
+        t.ok(t.a.append(session, first, 1, vec![response("done")], true).await, "the closing append");
+    }
+    t.ok(t.b.engine.finish(session, first).await, "finish");
+    t.ok(t.b.begin(session, &[5.into(), 6.into()], true).await, "begin after two were answered");
+    t.refused(t.b.begin(session, &[7.into()], true).await, FULL, "begin of a fourth");
+    t.ok(t.b.engine.finish(session, third).await, "finish");
+    let other = t.session().await;
+    t.ok(t.b.begin(other, &[1.into(), 2.into(), 3.into()], true).await, "begin in another session");
+}
+
+/// A principal's calls are counted over all its sessions, and no longer when they are over.
+pub async fn a_principal_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 45, Policy { max_calls_per_principal: 3, ..Policy::default() }).await;
+    let alice = Principal::new("alice");
+    let owner = Some(&alice);
+    let (here, there) = (t.session_of(owner).await, t.session_of(owner).await);
+    for round in 0..4 {
+        let first = t.ok(t.a.begin_as(here, owner, &[1.into(), 2.into()], true).await, "begin of two");
+        let two = [3.into(), 4.into()];
+        t.refused(t.b.begin_as(there, owner, &two, true).await, FULL_FOR_PRINCIPAL, "begin of two more");
+        let second = t.ok(t.b.begin_as(there, owner, &[3.into()], true).await, "begin of one more");
+        t.refused(t.a.begin_as(here, owner, &[5.into()], true).await, FULL_FOR_PRINCIPAL, "begin of a fourth");
+        if round % 2 == 0 {
+            t.ok(t.b.engine.finish(here, first).await, "finish");
+            t.ok(t.b.append(there, second, 1, vec![response("done")], true).await, "the closing append");
+        }
+        t.ok(t.a.engine.finish(here, first).await, "finish");
+        t.ok(t.a.engine.finish(there, second).await, "finish");
+    }
+    let ending = t.session_of(owner).await;
+    t.ok(t.a.begin_as(ending, owner, &[1.into(), 2.into(), 3.into()], true).await, "begin of three");
+    t.ok(t.b.engine.end(ending, EndReason::Deleted).await, "end");
+    t.ok(t.a.begin_as(here, owner, &[1.into(), 2.into(), 3.into()], true).await, "begin after the session ended");
+    let other = t.session_of(Some(&Principal::new("bob"))).await;
+    t.ok(t.a.begin_as(other, Some(&Principal::new("bob")), &[1.into()], true).await, "begin by another principal");
+    let nobody = t.session().await;
+    t.ok(t.a.begin(nobody, &[1.into(), 2.into(), 3.into(), 4.into()], true).await, "begin by nobody in particular");
+}
+
+/// Connected readers are counted, and no longer when they leave; taking over needs no room.
+pub async fn a_session_has_so_many_readers(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 46, Policy { max_streams: 2, ..Policy::default() }).await;
+    let (session, first) = t.called().await;
+    let second = t.call(session, 2).await;
+    t.attach(session, first, 0).await;
+    let reader = t.attach(session, second, 0).await;
+    t.refused(t.a.attach(session, STANDALONE, None).await, FULL, "a third reader");
+    let reader = t.ok(t.a.attach(session, second, Some(0)).await, "taking over").generation.max(reader.generation);
+    t.ok(t.a.engine.detach(session, second, reader).await, "detach");
+    t.ok(t.a.attach(session, STANDALONE, None).await, "a reader after one left");
+    t.refused(t.b.attach(session, second, None).await, FULL, "a third reader");
+    t.ok(t.a.engine.finish(session, first).await, "finish");
+    t.ok(t.b.attach(session, second, None).await, "a reader after a stream ended");
+}
+
+/// Whoever is refused has changed nothing.
+pub async fn a_refused_create_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_sessions: 3, max_sessions_per_principal: 2, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 59, policy).await;
+    let alice = Principal::new("alice");
+    let mut sessions = Vec::new();
+    for principal in [Some(&alice), Some(&alice), None] {
+        sessions.push((t.session_of(principal).await, principal));
+    }
+    for (session, principal) in &sessions {
+        for other in [Some(&alice), None] {
+            t.refused(t.b.create(*session, other).await, StoreErrorKind::Conflict, "create of an id that exists");
+            t.ok(t.a.engine.load(*session, *principal).await, "load");
+        }
+    }
+    t.same(t.ok(t.a.engine.count().await, "count"), 3, "sessions");
+    for (session, principal) in &sessions {
+        t.ok(t.a.begin_as(*session, *principal, &[1.into()], true).await, "begin");
+    }
+    for _ in 0..5 {
+        t.refused(t.b.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create by a principal");
+        t.refused(t.b.create(SessionId::random(), None).await, FULL, "create");
+        t.refused(t.b.create(SessionId::random(), Some(&Principal::new("bob"))).await, FULL, "create by another");
+    }
+    for (session, _) in &sessions {
+        t.ok(t.b.engine.end(*session, EndReason::Closed).await, "end");
+    }
+    for _ in 0..2 {
+        t.same(create(&t, Some(&alice)).await.1, [], "what made room where there was some");
+    }
+    t.same(create(&t, None).await.1, [], "what made room where there was some");
+}
+
+/// Many at once are no more than the limit, and each that made room is handed out once.
+pub async fn racing_creates_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_sessions: 10, max_sessions_per_principal: 4, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 60, policy).await;
+    let alice = Principal::new("alice");
+    let creators = (0..8).map(|number| {
+        let (t, alice) = (t.clone(), alice.clone());
+        tokio::spawn(async move {
+            let (mut made, mut ended) = (0, 0);
+            for round in 0..25 {
+                let node = if round % 2 == 0 { &t.a } else { &t.b };
+                let principal = (number % 2 == 0).then_some(&alice);
+                match node.create(SessionId::random(), principal).await {
+                    Ok(evicted) => (made, ended) = (made + 1, ended + evicted.len()),
+                    Err(error) => t.holds(matches!(error.kind(), FULL | FULL_FOR_PRINCIPAL), "another refusal"),
+                }
+                tokio::task::yield_now().await;
+            }
+            (made, ended)
+        })
+    });
+    let (mut made, mut ended) = (0, 0);
+    for creator in creators.collect::<Vec<_>>() {
+        let Ok((more, out)) = creator.await else { t.broken(format_args!("a create panicked")) };
+        (made, ended) = (made + more, ended + out);
+    }
+    // What was evicted for a create that was refused after all is handed to a sweep.
+    ended += t.ok(t.a.engine.sweep(t.a.id).await, "sweep").len();
+    let list = t.ok(t.a.engine.list().await, "list");
+    t.same(made - ended, list.len(), "sessions left");
+    t.same(t.ok(t.b.engine.count().await, "count"), list.len(), "the count");
+    t.holds(list.len() <= 10, "more sessions than the limit");
+    let of_alice = list.iter().filter(|summary| summary.info.principal.as_ref() == Some(&alice)).count();
+    t.holds(of_alice <= 4, "more sessions of a principal than the limit");
+}

@@ -1,0 +1,118 @@
+//! Questions to the client, and who may answer them.
+
+use super::bench::{Trial, answer, note, question, response};
+use super::{Backend, Nodes};
+use crate::error::StoreErrorKind;
+use crate::identity::SessionId;
+use crate::message::RawJson;
+use crate::store::{Policy, Ring, STANDALONE, StreamNo};
+
+const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
+
+/// A session whose first call asked something.
+async fn asked(t: &Trial, id: &str) -> (SessionId, StreamNo) {
+    let (session, stream) = t.called().await;
+    t.ok(t.a.append(session, stream, 1, vec![note("before"), question(id)], false).await, "append of a question");
+    (session, stream)
+}
+
+/// An answer stays until it is fetched, is fetched once, and rings the one who asked.
+pub async fn an_answer_waits_for_whoever_asked(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 28, Policy::default()).await;
+    let (session, _) = asked(&t, "q").await;
+    t.same(t.ok(t.a.engine.take(session, "q").await, "take"), None, "an answer nobody gave");
+    t.same(t.ok(t.b.engine.answer(session, "q", answer("yes")).await, "answer"), true, "the answer counts");
+    let wanted = Ring::Answer { session, question: "q".into() };
+    t.rung(&t.a, |ring| *ring == wanted, "the one who asked was not told").await;
+    t.same(t.ok(t.a.engine.take(session, "q").await, "take"), Some(answer("yes")), "the answer");
+    t.refused(t.a.engine.take(session, "q").await, NOT_FOUND, "take of an answer that was fetched");
+
+    let (session, _) = asked(&t, "r").await;
+    let error = Err(RawJson::empty_object());
+    t.ok(t.b.engine.answer(session, "r", error.clone()).await, "answer with an error");
+    t.same(t.ok(t.a.engine.take(session, "r").await, "take"), Some(error), "the error");
+
+    t.attach(session, STANDALONE, 0).await;
+    t.ok(t.b.engine.publish(session, t.b.id, question("s")).await, "publish of a question");
+    t.same(t.ok(t.a.engine.answer(session, "s", answer("ok")).await, "answer"), true, "the answer counts");
+    let wanted = Ring::Answer { session, question: "s".into() };
+    t.rung(&t.b, |ring| *ring == wanted, "the one who asked was not told").await;
+    t.same(t.ok(t.b.engine.take(session, "s").await, "take"), Some(answer("ok")), "the answer");
+}
+
+/// Of many answers one counts, and only that one is fetched.
+pub async fn the_first_answer_wins(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 29, Policy::default()).await;
+    let (session, _) = asked(&t, "q").await;
+    t.same(t.ok(t.a.engine.answer(session, "q", answer("1")).await, "answer"), true, "the first counts");
+    t.same(t.ok(t.b.engine.answer(session, "q", answer("2")).await, "answer"), false, "the second counts");
+    t.same(t.ok(t.b.engine.take(session, "q").await, "take"), Some(answer("1")), "the answer");
+
+    let (session, _) = asked(&t, "q").await;
+    let racers = (0..8).map(|number| {
+        let t = t.clone();
+        let node = if number % 2 == 0 { t.a.clone() } else { t.b.clone() };
+        tokio::spawn(async move { t.ok(node.engine.answer(session, "q", answer(&number.to_string())).await, "answer") })
+    });
+    let mut winners = Vec::new();
+    for (number, racer) in racers.collect::<Vec<_>>().into_iter().enumerate() {
+        if racer.await.is_ok_and(|won| won) {
+            winners.push(number);
+        }
+    }
+    t.same(winners.len(), 1, "answers that count");
+    t.same(t.ok(t.a.engine.take(session, "q").await, "take"), Some(answer(&winners[0].to_string())), "the answer");
+}
+
+/// Knowing the id of a question is not enough.
+pub async fn another_session_cannot_answer(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 30, Policy::default()).await;
+    let (session, _) = asked(&t, "q").await;
+    let other = t.session().await;
+    t.refused(t.b.engine.answer(other, "q", answer("x")).await, NOT_FOUND, "answer");
+    t.refused(t.b.engine.take(other, "q").await, NOT_FOUND, "take");
+    t.ok(t.b.engine.withdraw(other, "q").await, "withdraw of a question that is not its own");
+    t.same(t.ok(t.b.engine.answer(session, "q", answer("y")).await, "answer"), true, "the session's own answer");
+}
+
+/// What was never asked, or is not waited for any more, cannot be answered.
+pub async fn a_question_nobody_asks_is_not_found(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 31, Policy::default()).await;
+    let (session, stream) = asked(&t, "q").await;
+    for unknown in ["", "p", "q ", "Q", "qq"] {
+        t.refused(t.b.engine.answer(session, unknown, answer("x")).await, NOT_FOUND, "answer to nothing");
+    }
+    for _ in 0..2 {
+        t.ok(t.a.engine.withdraw(session, "q").await, "withdraw");
+    }
+    t.refused(t.b.engine.answer(session, "q", answer("x")).await, NOT_FOUND, "answer after withdraw");
+    t.refused(t.a.engine.take(session, "q").await, NOT_FOUND, "take after withdraw");
+
+    t.ok(t.a.append(session, stream, 3, vec![question("r")], false).await, "append");
+    t.ok(t.a.append(session, stream, 4, vec![response("done")], true).await, "the closing append");
+    t.refused(t.b.engine.answer(session, "r", answer("x")).await, NOT_FOUND, "answer after the call");
+    let stream = t.call(session, 2).await;
+    t.ok(t.a.append(session, stream, 1, vec![question("s")], false).await, "append");
+    t.ok(t.a.engine.finish(session, stream).await, "finish");
+    t.refused(t.b.engine.answer(session, "s", answer("x")).await, NOT_FOUND, "answer after the call was given up");
+
+    // A question that is dropped because nobody listens was not asked.
+    t.ok(t.a.engine.publish(session, t.a.id, question("u")).await, "publish");
+    t.refused(t.b.engine.answer(session, "u", answer("x")).await, NOT_FOUND, "answer to a dropped question");
+}
+
+/// An append that is asked for again does not ask its questions again.
+pub async fn a_repeated_append_asks_once(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 63, Policy::default()).await;
+    let (session, stream) = asked(&t, "q").await;
+    let again = || vec![note("before"), question("q")];
+    t.ok(t.a.append(session, stream, 1, again(), false).await, "a repeated append");
+    t.ok(t.b.engine.answer(session, "q", answer("1")).await, "answer");
+    t.ok(t.a.append(session, stream, 1, again(), false).await, "a repeated append");
+    t.same(t.ok(t.b.engine.answer(session, "q", answer("2")).await, "answer"), false, "the second answer counts");
+    t.same(t.ok(t.a.engine.take(session, "q").await, "take"), Some(answer("1")), "the answer");
+    t.ok(t.a.append(session, stream, 1, again(), false).await, "a repeated append");
+    t.refused(t.b.engine.answer(session, "q", answer("3")).await, NOT_FOUND, "answer after it was fetched");
+    t.refused(t.a.append(session, stream, 9, vec![question("r")], false).await, StoreErrorKind::Conflict, "append");
+    t.refused(t.b.engine.answer(session, "r", answer("4")).await, NOT_FOUND, "answer to a question that never stood");
+}

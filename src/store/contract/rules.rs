@@ -1,0 +1,143 @@
+//! The table of rules.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use super::{Backend, Nodes, calls, doorbell, lifecycle, limits, log, questions, readers, retention};
+
+type Check = for<'a> fn(&'a dyn Backend, Nodes) -> BoxFuture<'a, ()>;
+
+/// One rule of the contract.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    number: u8,
+    name: &'static str,
+    check: Check,
+}
+
+impl Rule {
+    /// Its number, for ever.
+    #[must_use]
+    pub const fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// What it demands, in a few words.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The rule of a number that is in the table.
+    pub(super) fn find(number: u8) -> Self {
+        match RULES.iter().find(|rule| rule.number == number) {
+            Some(rule) => *rule,
+            None => panic!("there is no rule {number}"),
+        }
+    }
+
+    /// Runs it on a new engine.
+    ///
+    /// # Panics
+    ///
+    /// When the engine breaks the rule.
+    pub async fn check(&self, backend: &dyn Backend, nodes: Nodes) {
+        (self.check)(backend, nodes).await;
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {}, {}", self.number, self.name)
+    }
+}
+
+const fn rule(number: u8, name: &'static str, check: Check) -> Rule {
+    Rule { number, name, check }
+}
+
+/// The contract, by number.
+pub const RULES: &[Rule] = &[
+    rule(1, "create and load", |b, n| Box::pin(lifecycle::a_created_session_is_loaded_as_it_was(b, n))),
+    rule(2, "id collision", |b, n| Box::pin(lifecycle::an_id_that_exists_is_refused(b, n))),
+    rule(3, "unknown session", |b, n| Box::pin(lifecycle::an_unknown_session_is_not_found(b, n))),
+    rule(4, "wrong principal", |b, n| Box::pin(lifecycle::a_wrong_principal_is_not_found(b, n))),
+    rule(5, "use extends life", |b, n| Box::pin(lifecycle::use_extends_life(b, n))),
+    rule(6, "idle expiry", |b, n| Box::pin(lifecycle::an_idle_session_expires_once(b, n))),
+    rule(7, "a call prevents expiry", |b, n| Box::pin(lifecycle::a_call_prevents_expiry(b, n))),
+    rule(8, "a reader prevents expiry", |b, n| Box::pin(lifecycle::a_reader_prevents_expiry(b, n))),
+    rule(9, "end", |b, n| Box::pin(lifecycle::an_ended_session_is_not_found(b, n))),
+    rule(10, "state compare and swap", |b, n| Box::pin(calls::no_update_of_the_state_is_lost(b, n))),
+    rule(11, "duplicate ids", |b, n| Box::pin(calls::a_duplicate_id_is_refused_where_asked(b, n))),
+    rule(12, "numbers from 1", |b, n| Box::pin(log::events_are_numbered_from_one(b, n))),
+    rule(13, "repeated append", |b, n| Box::pin(log::a_repeated_append_is_one_event(b, n))),
+    rule(14, "append at a wrong place", |b, n| Box::pin(log::a_wrong_place_is_a_conflict(b, n))),
+    rule(15, "append by a stranger", |b, n| Box::pin(log::only_the_owner_appends(b, n))),
+    rule(16, "append after close", |b, n| Box::pin(log::a_closed_stream_takes_nothing(b, n))),
+    rule(17, "read after a place", |b, n| Box::pin(log::reading_gives_the_exact_rest(b, n))),
+    rule(18, "read at the tail", |b, n| Box::pin(log::at_the_tail_there_is_nothing(b, n))),
+    rule(19, "streams apart", |b, n| Box::pin(log::streams_do_not_mix(b, n))),
+    rule(20, "sessions apart", |b, n| Box::pin(log::sessions_do_not_mix(b, n))),
+    rule(21, "paging", |b, n| Box::pin(log::paging_loses_nothing(b, n))),
+    rule(22, "attach racing append", |b, n| Box::pin(readers::attach_races_append(b, n))),
+    rule(23, "second attach", |b, n| Box::pin(readers::a_second_reader_fences_the_first(b, n))),
+    rule(24, "stale detach", |b, n| Box::pin(readers::a_stale_detach_changes_nothing(b, n))),
+    rule(25, "attach at one cursor", |b, n| Box::pin(readers::of_two_at_one_cursor_one_reads(b, n))),
+    rule(26, "holes", |b, n| Box::pin(log::what_was_dropped_is_a_jump_in_the_numbers(b, n))),
+    rule(27, "overflow", |b, n| Box::pin(log::questions_and_responses_survive_overflow(b, n))),
+    rule(28, "answer before take", |b, n| Box::pin(questions::an_answer_waits_for_whoever_asked(b, n))),
+    rule(29, "answer twice", |b, n| Box::pin(questions::the_first_answer_wins(b, n))),
+    rule(30, "answer of another session", |b, n| Box::pin(questions::another_session_cannot_answer(b, n))),
+    rule(31, "answer to nothing", |b, n| Box::pin(questions::a_question_nobody_asks_is_not_found(b, n))),
+    rule(32, "cancel", |b, n| Box::pin(calls::a_call_in_flight_can_be_cancelled(b, n))),
+    rule(37, "no bell at all", |b, n| Box::pin(doorbell::everything_arrives_without_bells(b, n))),
+    rule(38, "bells repeated and shuffled", |b, n| Box::pin(doorbell::bells_may_repeat_and_change_places(b, n))),
+    rule(39, "large and odd events", |b, n| Box::pin(log::events_come_out_byte_for_byte(b, n))),
+    rule(41, "cursor beyond the end", |b, n| Box::pin(readers::a_cursor_never_given_out_is_refused(b, n))),
+    rule(42, "limit of sessions", |b, n| Box::pin(limits::the_longest_idle_session_makes_room(b, n))),
+    rule(43, "limit of a principal's sessions", |b, n| Box::pin(limits::a_principal_has_so_many_sessions(b, n))),
+    rule(44, "limit of a session's calls", |b, n| Box::pin(limits::a_session_has_so_many_calls(b, n))),
+    rule(45, "limit of a principal's calls", |b, n| Box::pin(limits::a_principal_has_so_many_calls(b, n))),
+    rule(46, "limit of readers", |b, n| Box::pin(limits::a_session_has_so_many_readers(b, n))),
+    rule(47, "finished streams by time", |b, n| Box::pin(retention::a_finished_stream_is_kept_for_a_while(b, n))),
+    rule(48, "finished streams by number", |b, n| Box::pin(retention::so_many_finished_streams_are_kept(b, n))),
+    rule(49, "bytes of a session", |b, n| Box::pin(retention::a_session_keeps_so_many_bytes(b, n))),
+    rule(50, "publish to nobody", |b, n| Box::pin(doorbell::nothing_is_kept_before_the_first_listener(b, n))),
+    rule(51, "publish the same again", |b, n| Box::pin(doorbell::equal_announcements_nobody_read_are_one(b, n))),
+    rule(52, "hang up", |b, n| Box::pin(readers::hanging_up_rings_the_reader(b, n))),
+    rule(53, "announce", |b, n| Box::pin(doorbell::an_announcement_reaches_every_node(b, n))),
+    rule(54, "lifetime", |b, n| Box::pin(lifecycle::a_session_ends_at_its_greatest_age(b, n))),
+    rule(55, "list and count", |b, n| Box::pin(lifecycle::sessions_are_listed_and_counted(b, n))),
+    rule(56, "ambiguous cancel", |b, n| Box::pin(calls::an_ambiguous_id_cancels_nothing(b, n))),
+    rule(57, "attach without taking over", |b, n| Box::pin(readers::a_reader_can_keep_its_place(b, n))),
+    rule(58, "finish", |b, n| Box::pin(calls::finishing_twice_is_no_error(b, n))),
+    rule(59, "refused create", |b, n| Box::pin(limits::a_refused_create_costs_nothing(b, n))),
+    rule(60, "racing creates", |b, n| Box::pin(limits::racing_creates_keep_the_limits(b, n))),
+    rule(61, "attach where the last one was", |b, n| Box::pin(readers::a_reader_goes_on_where_the_last_one_was(b, n))),
+    rule(62, "leave", |b, n| Box::pin(doorbell::a_node_that_left_is_not_rung(b, n))),
+    rule(63, "repeated question", |b, n| Box::pin(questions::a_repeated_append_asks_once(b, n))),
+    rule(64, "refused attach", |b, n| Box::pin(readers::a_refused_attach_is_no_listener(b, n))),
+    rule(65, "one at rest", |b, n| Box::pin(limits::a_session_at_rest_is_found_among_busy_ones(b, n))),
+    rule(66, "what a node leaves behind", |b, n| Box::pin(doorbell::a_node_that_left_holds_nothing(b, n))),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_one_number_and_one_name() {
+        assert!(RULES.windows(2).all(|pair| pair[0].number < pair[1].number));
+        let mut names: Vec<_> = RULES.iter().map(Rule::name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), RULES.len());
+    }
+}

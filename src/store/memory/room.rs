@@ -1,0 +1,245 @@
+//! Decides which session comes in, and which one goes for it, or because its time is over.
+//!
+//! A session takes its places, its principal's and the engine's, before it stands in the map, and
+//! gives them back when it leaves it. Where a limit is reached, looking for a session at rest in
+//! vain means looking at all of them; that is done once, and then not again before one of them
+//! may have come to rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::mapref::entry::Entry;
+
+use super::record::Record;
+use super::{Result, Shared};
+use crate::clock::Tick;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, SessionId};
+use crate::store::{Create, EndReason, Ended, Policy, Ring};
+
+/// Some session may be at rest.
+const PERHAPS: u8 = 0;
+/// The same, and somebody is looking.
+const LOOKING: u8 = 1;
+/// Somebody looked at all of them in vain, and none came to rest since.
+const NOBODY: u8 = 2;
+
+/// What a look at a session that seemed to rest came to.
+enum Found {
+    Ended(Ended),
+    /// It was used since, or it is gone.
+    Elsewhere,
+    /// It works.
+    Busy,
+}
+
+impl Shared {
+    pub(super) fn create(&self, create: Create) -> Result<Vec<Ended>> {
+        // Before anything makes room for it. Two creates at once are told apart by the map.
+        if self.sessions.contains_key(&create.info.id) {
+            return Err(StoreError::new(StoreErrorKind::Conflict));
+        }
+        let mut evicted = Vec::new();
+        let created = self.enter(create, &mut evicted);
+        if created.is_err() && !evicted.is_empty() {
+            // They ended all the same: the next sweep tells of them.
+            self.expiry().untold.append(&mut evicted);
+        }
+        created.map(|()| evicted)
+    }
+
+    fn enter(&self, create: Create, evicted: &mut Vec<Ended>) -> Result<()> {
+        let (policy, now) = (self.policy(), self.clock.now());
+        let info = Arc::clone(&create.info);
+        let usage = match &info.principal {
+            Some(principal) => Some(self.place_of(principal, info.id, policy, evicted)?),
+            None => None,
+        };
+        let placed = self.place(policy, now, evicted).and_then(|()| {
+            let vacant = match self.sessions.entry(info.id) {
+                Entry::Occupied(_) => false,
+                Entry::Vacant(vacant) => {
+                    drop(vacant.insert(Box::new(Record::new(create, usage, now))));
+                    true
+                }
+            };
+            if vacant {
+                return Ok(());
+            }
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            Err(StoreError::new(StoreErrorKind::Conflict))
+        });
+        if let (Err(_), Some(principal)) = (&placed, &info.principal) {
+            self.forget_of(principal, info.id);
+        }
+        placed?;
+        self.expiry().opened(info.id, now, policy.lifetime.is_some());
+        self.somebody_rests();
+        Ok(())
+    }
+
+    /// Takes one of a principal's places, and gives what counts its calls.
+    fn place_of(
+        &self,
+        principal: &Principal,
+        session: SessionId,
+        policy: &Policy,
+        evicted: &mut Vec<Ended>,
+    ) -> Result<Arc<AtomicUsize>> {
+        let limit = policy.max_sessions_per_principal;
+        loop {
+            {
+                let mut of = self.principals.entry(principal.clone()).or_default();
+                if of.sessions.len() < limit {
+                    of.sessions.push(session);
+                    return Ok(Arc::clone(&of.calls));
+                }
+            }
+            let ended = self.evict_of(principal);
+            let is_full =
+                ended.is_none() && self.principals.get(principal).is_some_and(|of| of.sessions.len() >= limit);
+            if is_full {
+                self.forget_of(principal, session);
+                return Err(StoreError::new(StoreErrorKind::FullForPrincipal));
+            }
+            evicted.extend(ended);
+        }
+    }
+
+    /// Takes one of the engine's places.
+    fn place(&self, policy: &Policy, now: Tick, evicted: &mut Vec<Ended>) -> Result<()> {
+        let one_more = |count: usize| (count < policy.max_sessions).then_some(count + 1);
+        while self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            let ended = self.evict_longest_idle(now);
+            if ended.is_none() && self.count.load(Ordering::Relaxed) >= policy.max_sessions {
+                return Err(StoreError::new(StoreErrorKind::Full));
+            }
+            evicted.extend(ended);
+        }
+        Ok(())
+    }
+
+    fn evict_of(&self, principal: &Principal) -> Option<Ended> {
+        let sessions = self.principals.get(principal).map(|of| of.sessions.clone()).unwrap_or_default();
+        let resting = |id: &SessionId| {
+            let record = self.sessions.get(id)?;
+            record.is_idle().then_some((record.touched, *id))
+        };
+        let mut longest: Vec<_> = sessions.iter().filter_map(resting).collect();
+        longest.sort_unstable();
+        longest.into_iter().find_map(|(_, id)| self.end_if(id, EndReason::Evicted, Record::is_idle))
+    }
+
+    fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
+        if self.rest.load(Ordering::Acquire) == NOBODY {
+            return None;
+        }
+        self.end_rested(EndReason::Evicted, now, 1, |_| true).pop()
+    }
+
+    /// A session may have come to rest. To be called after its lock is gone: whoever looked at it
+    /// before took that lock first, so the mark made before looking is seen here.
+    pub(super) fn somebody_rests(&self) {
+        if self.rest.load(Ordering::Acquire) != PERHAPS {
+            self.rest.store(PERHAPS, Ordering::Release);
+        }
+    }
+
+    /// Ends up to so many sessions that rest since a moment that is due, the earliest first.
+    fn end_rested(&self, reason: EndReason, now: Tick, limit: usize, due: impl Fn(Tick) -> bool) -> Vec<Ended> {
+        let (mut ended, mut busy) = (Vec::new(), Vec::new());
+        let look = {
+            let mut expiry = self.expiry();
+            self.rest.store(LOOKING, Ordering::Release);
+            expiry.start_looking()
+        };
+        while ended.len() < limit {
+            let Some(session) = self.expiry().rested(&due) else { break };
+            match self.look_at(session, reason, now, &due) {
+                Found::Ended(one) => ended.push(one),
+                Found::Busy => busy.push(session),
+                Found::Elsewhere => {}
+            }
+        }
+        let mut expiry = self.expiry();
+        let saw_all = expiry.stop_looking(look) && ended.is_empty();
+        // Only now, or this very loop might look at them again, for ever.
+        busy.into_iter().for_each(|session| expiry.requeue(session, now));
+        if saw_all {
+            // Fails when a session came to rest since: whoever did that has set it back.
+            let _ = self.rest.compare_exchange(LOOKING, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        drop(expiry);
+        ended
+    }
+
+    /// Ends a session that rests, and whose last use is as long ago as the queue believed;
+    /// otherwise finds its true moment.
+    fn look_at(&self, session: SessionId, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Found {
+        let rests = |record: &Record| record.is_idle() && record.touched == record.queued && due(record.touched);
+        if let Some(ended) = self.end_if(session, reason, rests) {
+            return Found::Ended(ended);
+        }
+        let rested_since = {
+            let Some(mut record) = self.sessions.get_mut(&session) else { return Found::Elsewhere };
+            let since = record.is_idle().then_some(record.touched);
+            record.queued = since.unwrap_or(now);
+            since
+        };
+        let Some(since) = rested_since else { return Found::Busy };
+        self.expiry().requeue(session, since);
+        Found::Elsewhere
+    }
+
+    pub(super) fn end_if(
+        &self,
+        session: SessionId,
+        reason: EndReason,
+        condition: impl Fn(&Record) -> bool,
+    ) -> Option<Ended> {
+        let (_, record) = self.sessions.remove_if(&session, |_, record| condition(record))?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.expiry().ended(session, record.queued, record.opened, record.kept);
+        let info = Arc::clone(&record.info);
+        // First the record, which counts as a user of its principal's entry.
+        drop(record);
+        if let Some(principal) = &info.principal {
+            self.forget_of(principal, session);
+        }
+        self.ring_all(&Ring::Ended { session, reason });
+        Some(Ended { info, reason })
+    }
+
+    /// Gives a principal's place back.
+    fn forget_of(&self, principal: &Principal, session: SessionId) {
+        if let Some(mut of) = self.principals.get_mut(principal)
+            && let Some(at) = of.sessions.iter().position(|id| *id == session)
+        {
+            of.sessions.swap_remove(at);
+        }
+        self.principals.remove_if(principal, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
+    }
+
+    pub(super) fn sweep(&self) -> Vec<Ended> {
+        let (policy, now) = (self.policy(), self.clock.now());
+        let mut ended = std::mem::take(&mut self.expiry().untold);
+        if let Some(idle) = policy.idle_timeout {
+            ended.extend(self.end_rested(EndReason::Idle, now, usize::MAX, |tick| tick.after(idle) <= now));
+        }
+        if let Some(lifetime) = policy.lifetime {
+            while let Some(session) = { self.expiry().aged(lifetime, now) } {
+                ended.extend(self.end_if(session, EndReason::Lifetime, |_| true));
+            }
+        }
+        let mut keeping = Vec::new();
+        while let Some(session) = { self.expiry().kept(policy.finished_for, now) } {
+            let next = self.sessions.get_mut(&session).and_then(|mut record| record.forget_finished(policy, now));
+            keeping.extend(next.map(|next| (next, session)));
+        }
+        if !keeping.is_empty() {
+            let mut expiry = self.expiry();
+            keeping.into_iter().for_each(|(next, session)| expiry.keeps_finished(session, next));
+        }
+        ended
+    }
+}

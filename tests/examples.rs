@@ -1,0 +1,137 @@
+//! Each example does what its first line says, as a process of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// A running example; it is killed with this value.
+struct Example {
+    process: Child,
+    address: String,
+    /// Kept open, so that it can write.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Example {
+    fn start(name: &str) -> Self {
+        // Run alone, this test would meet whatever was built before.
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", name]).status().unwrap();
+        assert!(built.success(), "{name} does not build");
+        // Examples lie beside the folder of test binaries.
+        let mut path: PathBuf = std::env::current_exe().unwrap();
+        path.pop();
+        path.pop();
+        path.extend(["examples", name]);
+        let mut process = Command::new(&path).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/mcp"));
+        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { process, address, _output: output }
+    }
+
+    /// A request on a connection of its own, and the whole response.
+    fn send(&self, head: &str, body: &str) -> String {
+        let mut stream = self.begin(head, body);
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        response
+    }
+
+    /// A request whose response is read by the caller.
+    fn begin(&self, head: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (address, length) = (&self.address, body.len());
+        write!(
+            stream,
+            "{head}\r\nHost: {address}\r\nAccept: application/json, text/event-stream\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        stream
+    }
+
+    /// Opens a session; `headers` end with a line break each. Returns the lines that name it.
+    fn open(&self, headers: &str) -> String {
+        let response = self.send(&format!("POST /mcp HTTP/1.1\r\n{headers}X-Test: 1"), INITIALIZE);
+        let id = response.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+        format!("Mcp-Session-Id: {}\r\n{headers}X-Test: 1", id.unwrap_or_else(|| panic!("{response}")).trim())
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+
+fn call(tool: &str, arguments: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"progressToken":1}}}}}}"#
+    )
+}
+
+#[test]
+fn hello_adds_two_numbers() {
+    let hello = Example::start("hello");
+    let session = hello.open("");
+    let answer = hello.send(&format!("POST /mcp HTTP/1.1\r\n{session}"), &call("add", r#"{"x":1,"y":2}"#));
+    assert!(answer.contains(r#""structuredContent":{"total":3}"#), "{answer}");
+}
+
+#[test]
+fn layer_leaves_the_application_as_it_was_and_shares_its_sessions() {
+    let layer = Example::start("layer");
+    assert!(layer.send("GET / HTTP/1.1\r\nX-Test: 1", "").contains("The application as it was."));
+    let session = layer.open("");
+    for note in ["one", "two"] {
+        let answer = layer
+            .send(&format!("POST /mcp/ HTTP/1.1\r\n{session}"), &call("remember", &format!(r#"{{"text":"{note}"}}"#)));
+        assert!(answer.contains("notes"), "{answer}");
+    }
+    assert!(layer.send(&format!("GET /notes HTTP/1.1\r\n{session}"), "").ends_with("one\ntwo"));
+    assert!(layer.send("GET /notes HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn auth_keeps_sessions_to_their_owners_and_browsers_to_their_site() {
+    let auth = Example::start("auth");
+    assert!(auth.send("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE).starts_with("HTTP/1.1 401"));
+    let alice = auth.open("Authorization: Bearer alices-secret\r\n");
+    let answer = auth.send(&format!("POST /mcp HTTP/1.1\r\n{alice}"), &call("whoami", "{}"));
+    assert!(answer.contains("alice"), "{answer}");
+    let bob = alice.replace("alices", "bobs");
+    assert!(auth.send(&format!("POST /mcp HTTP/1.1\r\n{bob}"), &call("whoami", "{}")).starts_with("HTTP/1.1 404"));
+
+    let preflight = "OPTIONS /mcp HTTP/1.1\r\nAccess-Control-Request-Method: POST\r\nOrigin: https://app.example";
+    assert!(auth.send(preflight, "").contains("access-control-allow-origin: https://app.example"));
+    let foreign = format!("POST /mcp HTTP/1.1\r\n{alice}\r\nOrigin: https://evil.example");
+    assert!(auth.send(&foreign, &call("whoami", "{}")).starts_with("HTTP/1.1 403"));
+}
+
+#[cfg(unix)]
+#[test]
+fn graceful_lets_a_call_finish_before_it_ends() {
+    let mut graceful = Example::start("graceful");
+    assert!(graceful.send("GET /ready HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 200"));
+    let session = graceful.open("");
+    let mut stream =
+        BufReader::new(graceful.begin(&format!("POST /mcp HTTP/1.1\r\n{session}"), &call("job", r#"{"seconds":3}"#)));
+    let mut seen = String::new();
+    while !seen.contains(r#""progress":1"#) {
+        assert!(stream.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    let signal = Command::new("kill").args(["-INT", &graceful.process.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+
+    stream.read_to_string(&mut seen).unwrap();
+    assert!(seen.contains(r#""progress":3"#) && seen.contains(r#""text":"done""#), "{seen}");
+    assert!(graceful.process.wait().unwrap().success());
+}

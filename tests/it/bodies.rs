@@ -1,0 +1,232 @@
+//! The bytes of answers: which form, which events, which chunks, which comments.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mcp_http::{McpService, ResponseMode, Streams};
+use serde_json::json;
+
+use crate::support::{App, Client, Reply};
+
+const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+
+fn with(change: impl FnOnce(Streams) -> Streams) -> App {
+    App::with(|service: McpService| service.streams(change(Streams::new())).unwrap())
+}
+
+fn in_mode(mode: ResponseMode) -> App {
+    with(|streams| streams.response_mode(mode))
+}
+
+/// A body with the session's part of its event ids blotted out, which is random.
+async fn body(reply: Reply) -> String {
+    let text = reply.text().await;
+    let epoch = text.lines().find_map(|line| line.strip_prefix("id: ")?.split('.').nth(2));
+    match epoch.map(str::to_owned) {
+        Some(epoch) => text.replace(&format!(".{epoch}\n"), ".E\n"),
+        None => text,
+    }
+}
+
+fn progress(step: u32, of: u32) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":"t","progress":{step},"total":{of}}}}}"#
+    )
+}
+
+fn result(id: u32, text: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#)
+}
+
+/// The messages of a stream's body, the first of them numbered `n`, on stream `s`.
+fn events(s: u32, messages: &[String]) -> String {
+    let event = |(n, message): (usize, &String)| format!("id: {s}.{}.E\ndata: {message}\n\n", n + 1);
+    messages.iter().enumerate().map(event).collect()
+}
+
+/// Acceptance 91, 92, 95, 106, 108, 109, 110.
+#[tokio::test(start_paused = true)]
+async fn each_mode_and_revision_has_its_exact_bodies() {
+    let streamed = [progress(1, 2), progress(2, 2), result(2, "done")];
+    for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        for version in VERSIONS {
+            let client = in_mode(mode).open_version(version).await;
+            let prime = |s: u32| {
+                if version == "2025-11-25" { format!("id: {s}.0.E\nretry: 1000\ndata: \n\n") } else { String::new() }
+            };
+
+            let reply = client.call(1, "echo", json!({"message": "hi"})).await;
+            let expected = match mode {
+                ResponseMode::Sse => prime(1) + &events(1, &[result(1, "hi")]),
+                _ => result(1, "hi"),
+            };
+            assert_eq!(reply.is_sse(), mode == ResponseMode::Sse);
+            assert_eq!(body(reply).await, expected, "{mode:?} {version}: a call that only answers");
+
+            let reply = client.call(2, "progress", json!({"steps": 2})).await;
+            let expected = match mode {
+                ResponseMode::Json => result(2, "done"),
+                _ => prime(2) + &events(2, &streamed),
+            };
+            assert_eq!(reply.is_sse(), mode != ResponseMode::Json);
+            assert_eq!(body(reply).await, expected, "{mode:?} {version}: a call that streams");
+        }
+    }
+}
+
+/// Acceptance 92, 135.
+#[tokio::test(start_paused = true)]
+async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
+    let slow = json!({"ms": 2000, "label": "a"});
+    let reply = in_mode(ResponseMode::Auto).open().await.call(1, "slow", slow.clone()).await;
+    assert_eq!(body(reply).await, format!("id: 1.0.E\nretry: 1000\ndata: \n\n{}", events(1, &[result(1, "slept")])));
+    let reply = in_mode(ResponseMode::Auto).open_version("2025-06-18").await.call(1, "slow", slow.clone()).await;
+    assert_eq!(body(reply).await, format!(":\n\n{}", events(1, &[result(1, "slept")])));
+    let reply = in_mode(ResponseMode::Json).open().await.call(1, "slow", slow.clone()).await;
+    assert_eq!(body(reply).await, result(1, "slept"));
+    let patient = with(|streams| streams.silence(Duration::from_secs(5)));
+    assert_eq!(body(patient.open().await.call(1, "slow", slow).await).await, result(1, "slept"));
+}
+
+/// Acceptance 106.
+#[tokio::test(start_paused = true)]
+async fn the_retry_of_the_priming_event_is_the_configured_one_or_none() {
+    for (retry, line) in [(Some(Duration::from_millis(2500)), "retry: 2500\n"), (None, "")] {
+        let app = with(|streams| streams.retry_interval(retry));
+        let reply = app.open().await.call(1, "progress", json!({"steps": 0, "delay_ms": 0})).await;
+        assert_eq!(body(reply).await, result(1, "done"));
+        let app = with(|streams| streams.retry_interval(retry).response_mode(ResponseMode::Sse));
+        let reply = app.open().await.call(1, "echo", json!({"message": "x"})).await;
+        assert_eq!(body(reply).await, format!("id: 1.0.E\n{line}data: \n\n{}", events(1, &[result(1, "x")])));
+    }
+}
+
+/// Acceptance 108, 109, 119.
+#[tokio::test(start_paused = true)]
+async fn without_resumption_no_event_has_an_id_and_no_stream_is_primed() {
+    let app = with(|streams| streams.resumable(false));
+    for version in VERSIONS {
+        let client = app.open_version(version).await;
+        let reply = client.call(1, "progress", json!({"steps": 1})).await;
+        assert_eq!(
+            reply.text().await,
+            format!("data: {}\n\ndata: {}\n\n", progress(1, 1), result(1, "done")),
+            "{version}"
+        );
+        let reply = client.call(2, "close", json!({"after_ms": 10})).await;
+        assert_eq!(reply.text().await, result(2, "closed false"));
+    }
+}
+
+/// Acceptance 98.
+#[tokio::test(start_paused = true)]
+async fn streams_carry_the_headers_that_keep_proxies_from_holding_them() {
+    let client = App::new().open().await;
+    let post = client.call(1, "progress", json!({"steps": 1})).await;
+    let get = client.app.send(client.request(Method::GET)).await;
+    for reply in [&post, &get] {
+        assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+        assert_eq!(reply.header("cache-control"), Some("no-cache, no-transform"));
+        assert_eq!(reply.header("x-accel-buffering"), Some("no"));
+        assert_eq!(reply.header("mcp-session-id"), Some(&*client.session));
+        assert_eq!(reply.header("content-length"), None);
+    }
+}
+
+/// Acceptance 98, 106.
+#[tokio::test(start_paused = true)]
+async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
+    for (version, first) in [("2025-11-25", "retry: 1000\ndata: \n\n"), ("2025-06-18", ":\n\n")] {
+        let client = App::new().open_version(version).await;
+        let mut stream = client.listen().await;
+        let event = stream.next_any().await.unwrap();
+        assert_eq!(event.comment, version == "2025-06-18");
+        assert_eq!(stream.chunks.len(), 1);
+        assert!(stream.chunks[0].ends_with(first), "{:?}", stream.chunks);
+    }
+}
+
+/// A burst leaves in one piece, not in as many as it has events.
+///
+/// Acceptance 91.
+#[tokio::test(start_paused = true)]
+async fn a_burst_leaves_in_one_chunk() {
+    let client = App::new().open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 50})).await.sse();
+    assert_eq!(stream.rest().await.len(), 51);
+    assert_eq!(stream.chunks.len(), 1, "{:?}", stream.chunks);
+}
+
+async fn pending(client: &Client) -> crate::support::Sse {
+    client.call(1, "slow", json!({"ms": 600_000, "label": "a"})).await.sse()
+}
+
+/// How long the stream takes to its next comment, in milliseconds.
+async fn comment(stream: &mut crate::support::Sse) -> u128 {
+    let start = tokio::time::Instant::now();
+    let event = stream.next_any().await.unwrap();
+    assert!(event.comment, "{event:?}");
+    start.elapsed().as_millis()
+}
+
+/// Acceptance 99, 100.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_sends_a_comment_each_interval() {
+    let client = with(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
+    for mut stream in [client.listen().await, pending(&client).await] {
+        assert!(stream.next_any().await.unwrap().primes());
+        for _ in 0..4 {
+            let after = comment(&mut stream).await;
+            assert!((10_000..10_010).contains(&after), "{after} ms");
+        }
+        assert_eq!(stream.chunks[1..], [":\n\n", ":\n\n", ":\n\n", ":\n\n"]);
+    }
+}
+
+/// The interval counts from the last thing that was sent.
+///
+/// Acceptance 99.
+#[tokio::test(start_paused = true)]
+async fn a_comment_waits_for_a_whole_interval_of_silence_and_no_longer() {
+    let client = with(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 7_000})).await.sse();
+    assert!(stream.next_any().await.unwrap().primes());
+    for _ in 0..3 {
+        let event = stream.next_any().await.unwrap();
+        assert!(!event.comment, "a stream that is not quiet needs no comment");
+    }
+    let mut stream = client.listen().await;
+    assert!(stream.next_any().await.unwrap().primes());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    client.app.handle.tools_changed();
+    assert!(!stream.next_any().await.unwrap().comment);
+    let after = comment(&mut stream).await;
+    assert!((10_000..10_010).contains(&after), "{after} ms");
+}
+
+/// Acceptance 99.
+#[tokio::test(start_paused = true)]
+async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
+    for never in [Duration::ZERO, Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
+        let client = with(|streams| streams.keep_alive(never)).open().await;
+        let mut stream = client.listen().await;
+        assert!(stream.next_any().await.unwrap().primes());
+        assert!(stream.is_silent().await);
+        tokio::time::sleep(Duration::from_secs(10_000)).await;
+        assert!(stream.is_silent().await, "{never:?}");
+        client.app.handle.tools_changed();
+        assert_eq!(stream.next_any().await.unwrap().json()["method"], "notifications/tools/list_changed");
+    }
+}
+
+/// Acceptance 99.
+#[tokio::test(start_paused = true)]
+async fn huge_settings_of_time_do_not_overflow() {
+    let app = with(|streams| streams.silence(Duration::MAX).slow_reader(Duration::MAX).finished(4, Duration::MAX));
+    let client = app.open().await;
+    let slow = client.call(1, "slow", json!({"ms": 20_000_000, "label": "a"}));
+    let answer = tokio::time::timeout(Duration::from_secs(20_001), slow).await.unwrap();
+    assert_eq!(answer.text().await, result(1, "slept"));
+    let events = client.call(2, "progress", json!({"steps": 2000})).await.sse().rest().await;
+    assert_eq!(events.len(), 2001);
+}

@@ -1,0 +1,234 @@
+//! More messages than anybody can take at once: to a reader that reads, to none, to one that stopped.
+
+use std::time::Duration;
+
+use mcp_http::server::{Args, Context};
+use mcp_http::{McpServer, McpService, ResponseMode, Sessions, Streams};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{App, Event, Served};
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Burst {
+    tasks: u32,
+    each: u32,
+    /// Characters of padding in each message.
+    #[serde(default)]
+    padding: usize,
+}
+
+/// Adds `burst`: several tasks emit at once, and the answer comes when all are done.
+fn tools(server: McpServer) -> McpServer {
+    server.tool("burst", "Emits from several tasks.", async |cx: Context, Args(burst): Args<Burst>| {
+        let padding = "x".repeat(burst.padding);
+        let tasks: Vec<_> = (0..burst.tasks)
+            .map(|task| {
+                let (cx, padding) = (cx.clone(), padding.clone());
+                tokio::spawn(async move {
+                    for number in 1..=burst.each {
+                        let text = format!("{task} {number} {padding}");
+                        cx.progress_message(number, None, Some(text)).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        "burst"
+    })
+}
+
+/// The number each task had reached, message by message; every task's numbers ascend by one.
+#[track_caller]
+fn complete(events: &[Event], tasks: usize, each: u64) {
+    let mut reached = vec![0; tasks];
+    let (answer, messages) = events.split_last().unwrap();
+    assert_eq!(answer.json()["result"]["content"][0]["text"], "burst");
+    for message in messages {
+        let params = message.json()["params"].clone();
+        let text = params["message"].as_str().unwrap_or_else(|| panic!("{params}")).to_owned();
+        let mut words = text.split(' ').map(|word| word.parse::<u64>().unwrap_or_default());
+        let (task, number) = (words.next().unwrap(), words.next().unwrap());
+        let task = &mut reached[usize::try_from(task).unwrap()];
+        *task += 1;
+        assert_eq!(*task, number);
+    }
+    assert_eq!(reached, vec![each; tasks]);
+}
+
+fn app(change: impl FnOnce(Streams) -> Streams) -> App {
+    App::serving(tools, |service: McpService| service.streams(change(Streams::new())).unwrap())
+}
+
+/// Acceptance 91, 102, 163.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_reads_loses_nothing_of_a_burst() {
+    for mode in [ResponseMode::Auto, ResponseMode::Sse] {
+        let client = app(|streams| streams.response_mode(mode)).open().await;
+        let events = client.call(1, "progress", json!({"steps": 10_000})).await.sse().rest().await;
+        assert_eq!(events.len(), 10_001, "{}", events[0].data.as_deref().unwrap());
+        let statistics = client.app.handle.statistics().await;
+        assert_eq!((statistics.dropped, statistics.slow_readers), (0, 0));
+    }
+}
+
+/// Small logs, large messages.
+///
+/// Acceptance 91.
+#[tokio::test(start_paused = true)]
+async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
+    for (kept, padding) in [((16, 1 << 20), 10), ((1_024, 1 << 20), 5_000), ((64, 64 << 10), 300)] {
+        let client = app(|streams| streams.kept(kept.0, kept.1)).open().await;
+        let burst = json!({"tasks": 1, "each": 1_000, "padding": padding});
+        let events = client.call(1, "burst", burst).await.sse().rest().await;
+        complete(&events, 1, 1_000);
+        assert_eq!(client.app.handle.statistics().await.slow_readers, 0);
+    }
+}
+
+/// Order within a task, none lost, however many emit at once.
+///
+/// Acceptance 93.
+#[tokio::test(start_paused = true)]
+async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
+    let client = app(|streams| streams).open().await;
+    let events = client.call(1, "burst", json!({"tasks": 8, "each": 1_000})).await.sse().rest().await;
+    complete(&events, 8, 1_000);
+}
+
+/// The same with threads.
+///
+/// Acceptance 93.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
+    for stateless in [false, true] {
+        let app =
+            App::serving(tools, |service: McpService| service.sessions(Sessions::new().stateless(stateless)).unwrap());
+        let reply = if stateless {
+            app.post(crate::support::call(1, "burst", json!({"tasks": 8, "each": 2_000}))).await
+        } else {
+            app.open().await.call(1, "burst", json!({"tasks": 8, "each": 2_000})).await
+        };
+        complete(&reply.sse().rest().await, 8, 2_000);
+    }
+}
+
+/// Nobody reads; the handler is not slowed down, the client is told.
+///
+/// Acceptance 104, 113, 175.
+#[tokio::test(start_paused = true)]
+async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
+    let client = app(|streams| streams).open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 10_000, "delay_ms": 1})).await.sse();
+    let first = stream.message().await.unwrap();
+    drop(stream);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let events = client.resume(first.id()).await.sse().rest().await;
+    let lost = events[0].json()["params"]["data"]["lost"].as_u64().unwrap();
+    assert_eq!(events.len() - 2, 1_024);
+    assert_eq!(lost, 10_000 - 1 - 1_024);
+    assert_eq!(events.last().unwrap().json()["result"]["content"][0]["text"], "done");
+    assert_eq!(client.app.handle.statistics().await.dropped, lost);
+}
+
+/// The reader is there and reads nothing.
+///
+/// Acceptance 102, 163, 170.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
+    let client = app(|streams| streams.slow_reader(Duration::from_secs(10))).open().await;
+    let start = Instant::now();
+    let reply = client.call(1, "burst", json!({"tasks": 1, "each": 10_000, "padding": 200})).await;
+    loop {
+        let busy: usize = client.app.handle.sessions().await.unwrap().iter().map(|session| session.calls).sum();
+        if busy == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let took = start.elapsed().as_secs();
+    assert!((10..12).contains(&took), "the call was delayed for {took} s");
+    let statistics = client.app.handle.statistics().await;
+    assert_eq!(statistics.slow_readers, 1);
+    assert!(statistics.dropped > 0);
+    let mut stream = reply.sse();
+    let prime = stream.next().await.unwrap();
+    let farewell = stream.next().await.unwrap();
+    assert_eq!((farewell.retry, stream.next().await), (Some(1_000), None));
+    let events = client.resume(prime.id()).await.sse().rest().await;
+    assert_eq!(events[0].json()["params"]["data"]["reason"], "events_lost");
+    assert_eq!(events.last().unwrap().json()["result"]["content"][0]["text"], "burst");
+}
+
+/// Without a log the slow reader's response just ends.
+///
+/// Acceptance 102, 163, 170.
+#[tokio::test(start_paused = true)]
+async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes() {
+    let app = App::serving(tools, |service: McpService| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let reply = app.post(crate::support::call(1, "burst", json!({"tasks": 1, "each": 10_000, "padding": 200}))).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(app.handle.statistics().await.slow_readers, 1);
+    let text = reply.text().await;
+    assert!(!text.contains("\"result\""), "{}", text.len());
+    assert_eq!(app.handle.drain(Duration::from_secs(1)).await.calls, 0);
+}
+
+/// What comes after the answer is dropped and counted.
+///
+/// Acceptance 140.
+#[tokio::test(start_paused = true)]
+async fn what_a_call_says_after_its_end_goes_nowhere_and_is_counted() {
+    let client = App::new().open().await;
+    let mut get = client.listen().await;
+    assert!(get.next().await.unwrap().primes());
+    assert_eq!(client.text_of("detached", json!({"label": "a"})).await, "answered");
+    client.app.probe.release("a");
+    assert!(get.is_silent().await);
+    assert_eq!(client.app.probe.state("a"), Some("finished"));
+    assert_eq!(client.app.handle.statistics().await.dropped, 1);
+}
+
+/// On real connections, one of which is not read any more.
+///
+/// Acceptance 94, 102, 163.
+#[tokio::test]
+async fn a_connection_that_is_not_read_delays_no_other() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let patience = Duration::from_millis(500);
+    let served = Served::with(|service| service.streams(Streams::new().slow_reader(patience)).unwrap()).await;
+    let opening = crate::support::initialize("2025-11-25", json!({})).to_string();
+    let mut other = served.connect().await;
+    let request = served.post(None, &opening);
+    let opened = crate::support::exchange(&mut other, request.as_bytes(), Duration::from_millis(200)).await;
+    let session = opened.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap().to_owned();
+
+    let mut stalled = served.connect().await;
+    let burst = crate::support::call(1, "progress", json!({"steps": 200_000})).to_string();
+    stalled.write_all(served.post(Some(&session), &burst).as_bytes()).await.unwrap();
+    let started = Instant::now();
+    for id in 2..20 {
+        let echo = crate::support::call(id, "echo", json!({"message": "quick"})).to_string();
+        other.write_all(served.post(Some(&session), &echo).as_bytes()).await.unwrap();
+        let mut bytes = vec![0; 4_096];
+        let read = tokio::time::timeout(Duration::from_secs(5), other.read(&mut bytes)).await.unwrap().unwrap();
+        let answer = String::from_utf8_lossy(&bytes[..read]).into_owned();
+        assert!(answer.contains("quick"), "{answer}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(5));
+    for _ in 0..600 {
+        let busy: usize = served.handle.sessions().await.unwrap().iter().map(|session| session.calls).sum();
+        if busy == 0 && served.handle.statistics().await.slow_readers > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let statistics = served.handle.statistics().await;
+    assert_eq!(statistics.slow_readers, 1);
+    assert!(statistics.dropped > 0);
+    let calls: usize = served.handle.sessions().await.unwrap().iter().map(|session| session.calls).sum();
+    assert_eq!(calls, 0, "the call of the reader that stopped has finished");
+}

@@ -1,0 +1,262 @@
+//! Engines that are far away: every step takes its time, and nothing may depend on its not doing so.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mcp_http::{ResponseMode, Streams};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{App, Client, Event, FarEngine, Pace};
+
+const fn pace(there: u64, back: u64) -> Pace {
+    Pace { there: Duration::from_millis(there), back: Duration::from_millis(back) }
+}
+
+const PACES: [Pace; 4] = [Pace::YIELD, pace(5, 0), pace(0, 5), pace(3, 40)];
+
+fn far(pace: Pace) -> App {
+    App::with(|service| service.engine(FarEngine::new(move |_, _| pace)).unwrap())
+}
+
+fn steps(events: &[Event]) -> Vec<Value> {
+    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
+}
+
+#[track_caller]
+fn whole(events: &[Event], count: u64) {
+    let mut expected: Vec<Value> = (1..=count).map(Value::from).collect();
+    expected.push(Value::Null);
+    assert_eq!(steps(events), expected);
+    assert!(events.last().unwrap().json()["result"].is_object());
+}
+
+/// Waits until nothing runs and nobody reads; what is far away takes a while.
+async fn at_rest(client: &Client) {
+    for _ in 0..200 {
+        let sessions = client.app.handle.sessions().await.unwrap();
+        if sessions.iter().all(|session| session.calls == 0 && session.readers == 0) {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("something is left: {:?}", client.app.handle.sessions().await.unwrap());
+}
+
+/// Acceptance 26, 27, 30, 91, 106, 111, 114.
+#[tokio::test(start_paused = true)]
+async fn a_whole_conversation_goes_over_an_engine_that_takes_its_time() {
+    for pace in PACES {
+        let client = far(pace).open().await;
+        assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
+        for count in 1..4 {
+            assert_eq!(client.text_of("count", json!({})).await, count.to_string());
+        }
+        let mut stream = client.call(2, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
+        assert!(stream.next().await.unwrap().primes());
+        whole(&stream.rest().await, 5);
+
+        let mut get = client.listen().await;
+        assert!(get.next().await.unwrap().primes());
+        client.app.handle.tools_changed();
+        assert_eq!(get.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+        assert!(get.is_silent().await);
+        drop(get);
+
+        assert_eq!(client.text_of("slow", json!({"ms": 700, "label": "s"})).await, "slept");
+        at_rest(&client).await;
+        assert_eq!(client.delete().await.status, 200);
+        assert_eq!(client.call(3, "echo", json!({"message": "hi"})).await.status, 404);
+        assert!(client.app.handle.sessions().await.unwrap().is_empty());
+    }
+}
+
+/// Acceptance 111, 113, 115, 161.
+#[tokio::test(start_paused = true)]
+async fn resuming_is_gapless_over_an_engine_that_takes_its_time() {
+    for pace in PACES {
+        for cut in 0..=5 {
+            for away in [0, 4, 30, 3_000] {
+                let client = far(pace).open().await;
+                let mut stream = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
+                let mut last = stream.next().await.unwrap().id().to_owned();
+                let mut seen = Vec::new();
+                for _ in 0..cut {
+                    let event = stream.message().await.unwrap();
+                    event.id().clone_into(&mut last);
+                    seen.push(event);
+                }
+                drop(stream);
+                sleep(Duration::from_millis(away)).await;
+                seen.extend(client.resume(&last).await.sse().rest().await);
+                whole(&seen, 5);
+                at_rest(&client).await;
+            }
+        }
+    }
+}
+
+/// Acceptance 118.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_works_over_an_engine_that_takes_its_time() {
+    for pace in PACES {
+        for at in 1..60 {
+            let client = far(pace).open().await;
+            let mut old = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
+            let prime = old.next().await.unwrap();
+            sleep(Duration::from_millis(at)).await;
+            let mut new = client.resume(prime.id()).await.sse();
+            let (before, after) = tokio::join!(old.rest(), new.rest());
+            whole(&after, 5);
+            assert_eq!(before, after[..before.len()]);
+            at_rest(&client).await;
+        }
+    }
+}
+
+/// Acceptance 94, 105, 164.
+#[tokio::test(start_paused = true)]
+async fn questions_and_cancellations_work_over_an_engine_that_takes_its_time() {
+    for pace in PACES {
+        let client = far(pace).open().await;
+        let mut stream = client.call(1, "ask", json!({})).await.sse();
+        let id = stream.message().await.unwrap().json()["id"].clone();
+        let answer =
+            |name: &str| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept", "content": {"name": name}}});
+        assert_eq!(client.post(answer("Ann")).await.status, 202);
+        assert_eq!(client.post(answer("Bob")).await.status, 202);
+        let rest = stream.rest().await;
+        assert_eq!(rest[0].json()["result"]["content"][0]["text"], "accept Ann");
+
+        let mut stream = client.call(2, "note_and_hold", json!({"label": "a"})).await.sse();
+        assert!(stream.message().await.is_some());
+        assert_eq!(client.cancel(2).await.status, 202);
+        assert_eq!(stream.next().await, None);
+        assert_eq!(client.app.probe.state("a"), Some("cancelled"));
+        at_rest(&client).await;
+    }
+}
+
+/// Acceptance 119, 120.
+#[tokio::test(start_paused = true)]
+async fn closing_a_stream_works_over_an_engine_that_takes_its_time() {
+    for pace in PACES {
+        for before in [0, 2, 10, 100] {
+            let client = far(pace).open().await;
+            let close = json!({"before_ms": before, "after_ms": 300, "retry_ms": 20});
+            let mut stream = client.call(1, "close", close).await.sse();
+            let (mut last, mut retry) = (String::new(), None);
+            while let Some(event) = stream.next().await {
+                last = event.id.unwrap_or(last);
+                retry = event.retry.or(retry);
+            }
+            assert_eq!(retry, Some(20));
+            let rest = client.resume(&last).await.sse().rest().await;
+            assert_eq!(rest[0].json()["result"]["content"][0]["text"], "closed true");
+            at_rest(&client).await;
+        }
+    }
+}
+
+/// A reader that reads is never taken for one that does not.
+///
+/// Acceptance 102, 163.
+#[tokio::test(start_paused = true)]
+async fn a_burst_loses_nothing_over_an_engine_that_takes_its_time() {
+    for pace in PACES {
+        for mode in [ResponseMode::Auto, ResponseMode::Sse] {
+            let app = App::with(|service| {
+                let service = service.streams(Streams::new().response_mode(mode)).unwrap();
+                service.engine(FarEngine::new(move |_, _| pace)).unwrap()
+            });
+            let client = app.open().await;
+            let mut stream = client.call(1, "progress", json!({"steps": 5_000})).await.sse();
+            let events = stream.rest().await;
+            whole(&events, 5_000);
+            let statistics = app.handle.statistics().await;
+            assert_eq!((statistics.dropped, statistics.slow_readers), (0, 0), "{pace:?}");
+        }
+    }
+}
+
+/// Acceptance 155.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_slow_for_one_session_delays_no_other() {
+    let slow = Arc::new(Mutex::new(None));
+    let named = Arc::clone(&slow);
+    let engine = FarEngine::new(move |step, session| {
+        let slow = session.is_some() && session == *named.lock().unwrap() && step == "append";
+        if slow { pace(5_000, 0) } else { Pace::YIELD }
+    });
+    let app = App::with(|service| service.engine(engine).unwrap());
+    let (victim, other) = (app.open().await, app.open().await);
+    let sessions = app.handle.sessions().await.unwrap();
+    let id = sessions.iter().map(|session| session.info.id).find(|id| id.to_string() == victim.session);
+    *slow.lock().unwrap() = Some(id.unwrap());
+
+    let start = Instant::now();
+    let delayed = tokio::spawn(async move {
+        let reply = victim.call(1, "progress", json!({"steps": 2})).await;
+        (reply.sse().rest().await, start.elapsed().as_secs())
+    });
+    sleep(Duration::from_millis(1)).await;
+    for id in 0..50 {
+        assert_eq!(other.text_of("echo", json!({"message": "quick"})).await, "quick");
+        whole(&other.call(id, "progress", json!({"steps": 3})).await.sse().rest().await, 3);
+    }
+    let mut get = other.listen().await;
+    assert!(get.next().await.unwrap().primes());
+    app.handle.tools_changed();
+    assert!(get.message().await.is_some());
+    drop(get);
+    assert_eq!(other.delete().await.status, 200);
+    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    let (events, took) = delayed.await.unwrap();
+    whole(&events, 2);
+    assert!((5..=10).contains(&took), "{took}");
+}
+
+/// Calls whose session ends somewhere in between.
+///
+/// Acceptance 33, 165.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
+    for pace in PACES {
+        for at in 0..80 {
+            let client = far(pace).open().await;
+            let call = tokio::spawn({
+                let client = client.clone();
+                async move {
+                    let reply = client.call(1, "progress", json!({"steps": 3, "delay_ms": 10})).await;
+                    (reply.status.as_u16(), reply.text().await)
+                }
+            });
+            sleep(Duration::from_millis(at)).await;
+            assert_eq!(client.delete().await.status, 200);
+            let (status, text) = call.await.unwrap();
+            assert!([200, 404, 500].contains(&status), "{pace:?} {at}: {status} {text}");
+            assert!(client.app.handle.sessions().await.unwrap().is_empty());
+            assert_eq!(client.app.handle.drain(Duration::from_secs(60)).await.cut_calls, 0);
+        }
+    }
+}
+
+/// Acceptance 105, 107, 123, 164.
+#[tokio::test(start_paused = true)]
+async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
+    let app = App::with(|service| {
+        let slow = |step: &str, _| if step == "append" { pace(5_000, 0) } else { Pace::YIELD };
+        service.engine(FarEngine::new(slow)).unwrap()
+    });
+    let client = app.open().await;
+    let start = Instant::now();
+    let mut stream = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    assert!(stream.next().await.unwrap().primes(), "before anything is stored");
+    assert!(start.elapsed() < Duration::from_secs(6));
+    assert_eq!(client.cancel(1).await.status, 202);
+    let events = stream.rest().await;
+    assert!(events.iter().all(|event| event.json()["method"] == "notifications/progress"));
+    assert_eq!(app.probe.state("a"), Some("cancelled"));
+    at_rest(&client).await;
+    assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
+}

@@ -1,0 +1,142 @@
+//! An engine that can be broken, and that counts how often it is asked.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mcp_http::error::{StoreError, StoreErrorKind};
+use mcp_http::message::{RawJson, RequestId};
+use mcp_http::store::{
+    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, MemoryEngine, NodeId,
+    Page, Policy, SessionEngine, SessionSummary, Step, StreamNo,
+};
+use mcp_http::{Principal, SessionId};
+
+type Done<T> = Step<Result<T, StoreError>>;
+
+/// A memory engine behind a switch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Faulty {
+    inner: Arc<MemoryEngine>,
+    broken: Arc<Mutex<Option<StoreErrorKind>>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Faulty {
+    /// From now on every step of a request fails like this; the source is no client's business.
+    pub(crate) fn break_down(&self, kind: StoreErrorKind) {
+        *self.broken.lock().unwrap() = Some(kind);
+    }
+
+    pub(crate) fn repair(&self) {
+        *self.broken.lock().unwrap() = None;
+    }
+
+    /// How many steps requests took so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn step<T>(&self, step: impl FnOnce() -> Done<T>) -> Done<T> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let broken = *self.broken.lock().unwrap();
+        match broken {
+            Some(kind) => Step::ready(Err(StoreError::because(kind, "secret: disk 7 of host db-3"))),
+            None => step(),
+        }
+    }
+}
+
+impl SessionEngine for Faulty {
+    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+        self.inner.join(bell, policy)
+    }
+
+    fn leave(&self, node: NodeId) {
+        self.inner.leave(node);
+    }
+
+    fn create(&self, create: Create) -> Done<Vec<Ended>> {
+        self.step(|| self.inner.create(create))
+    }
+
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Done<Loaded> {
+        self.step(|| self.inner.load(session, principal))
+    }
+
+    fn begin(&self, begin: Begin<'_>) -> Done<StreamNo> {
+        self.step(|| self.inner.begin(begin))
+    }
+
+    fn finish(&self, session: SessionId, stream: StreamNo) -> Done<()> {
+        self.step(|| self.inner.finish(session, stream))
+    }
+
+    fn append(&self, append: Append) -> Done<Appended> {
+        self.step(|| self.inner.append(append))
+    }
+
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Done<Appended> {
+        self.step(|| self.inner.publish(session, node, event))
+    }
+
+    fn attach(&self, attach: Attach<'_>) -> Done<Attached> {
+        self.step(|| self.inner.attach(attach))
+    }
+
+    fn read_after(&self, session: SessionId, stream: StreamNo, reader: u32, after: u64, bytes: usize) -> Done<Page> {
+        self.step(|| self.inner.read_after(session, stream, reader, after, bytes))
+    }
+
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Done<()> {
+        self.step(|| self.inner.detach(session, stream, generation))
+    }
+
+    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Done<()> {
+        self.step(|| self.inner.hang_up(session, stream, retry))
+    }
+
+    fn answer(&self, session: SessionId, question: &str, outcome: Result<RawJson, RawJson>) -> Done<bool> {
+        self.step(|| self.inner.answer(session, question, outcome))
+    }
+
+    fn take(&self, session: SessionId, question: &str) -> Done<Option<Result<RawJson, RawJson>>> {
+        self.step(|| self.inner.take(session, question))
+    }
+
+    fn withdraw(&self, session: SessionId, question: &str) -> Done<()> {
+        self.step(|| self.inner.withdraw(session, question))
+    }
+
+    fn cancel(&self, session: SessionId, id: &RequestId) -> Done<bool> {
+        self.step(|| self.inner.cancel(session, id))
+    }
+
+    fn load_state(&self, session: SessionId, key: &str) -> Done<(Option<RawJson>, u64)> {
+        self.step(|| self.inner.load_state(session, key))
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Done<bool> {
+        self.step(|| self.inner.store_state(session, key, value, version))
+    }
+
+    fn end(&self, session: SessionId, reason: EndReason) -> Done<Ended> {
+        self.step(|| self.inner.end(session, reason))
+    }
+
+    fn sweep(&self, node: NodeId) -> Done<Vec<Ended>> {
+        self.inner.sweep(node)
+    }
+
+    fn announce(&self, topic: &str) -> Done<()> {
+        self.inner.announce(topic)
+    }
+
+    fn list(&self) -> Done<Vec<SessionSummary>> {
+        self.inner.list()
+    }
+
+    fn count(&self) -> Done<usize> {
+        self.inner.count()
+    }
+}

@@ -1,0 +1,324 @@
+//! Hosts, origins and proxies: who may come in at all.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderName, Method, Request, Uri};
+use axum::serve::ListenerExt;
+use futures_util::stream;
+use mcp_http::error::StoreErrorKind;
+use mcp_http::{McpListener, McpService, Security};
+use serde_json::json;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::faulty::Faulty;
+use crate::support::{App, Reply, RequestExt, exchange, initialize, request, service};
+
+fn secured(security: Security) -> App {
+    App::with(|service| service.security(security).unwrap())
+}
+
+fn opening() -> Request<Body> {
+    request(Method::POST).message(initialize("2025-11-25", json!({})))
+}
+
+async fn status_for_host(app: &App, host: &str) -> u16 {
+    app.send(opening().header("host", host)).await.status.as_u16()
+}
+
+async fn status_for_origin(app: &App, origin: &str) -> u16 {
+    app.send(opening().header("origin", origin)).await.status.as_u16()
+}
+
+async fn refused_text(reply: Reply) -> String {
+    assert_eq!(reply.status, 403);
+    reply.json().await["error"]["message"].as_str().unwrap().to_owned()
+}
+
+/// Acceptance 85, 178.
+#[tokio::test(start_paused = true)]
+async fn a_foreign_host_is_refused_on_every_method_and_told_the_setting() {
+    let app = App::new();
+    let client = app.open().await;
+    for method in [Method::POST, Method::GET, Method::DELETE, Method::OPTIONS, Method::PUT] {
+        let reply = app.send(client.request(method.clone()).header("host", "evil.example")).await;
+        assert!(refused_text(reply).await.contains("`allowed_hosts`"), "{method}");
+    }
+    assert_eq!(client.text_of("echo", json!({"message": "alive"})).await, "alive");
+}
+
+/// Acceptance 87.
+#[tokio::test(start_paused = true)]
+async fn with_nothing_set_only_loopback_names_are_served() {
+    let app = App::new();
+    for (host, status) in [
+        ("localhost", 200),
+        ("LocalHost:3000", 200),
+        ("127.0.0.1", 200),
+        ("127.8.9.1:80", 200),
+        ("[::1]:3000", 200),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("0.0.0.0", 403),
+        ("192.168.1.1", 403),
+        ("evil.example", 403),
+        // No host at all, by RFC 9112 a bad request.
+        ("", 400),
+        ("localhost:", 400),
+        ("localhost:99999", 400),
+        ("localhost@evil.example", 400),
+        ("2130706433", 400),
+        ("127.1", 400),
+        ("localhost/", 400),
+    ] {
+        assert_eq!(status_for_host(&app, host).await, status, "{host:?}");
+    }
+    assert_eq!(app.send(opening().without("host")).await.status, 400);
+    assert_eq!(app.send(opening().and_header("host", "localhost")).await.status, 400, "two hosts");
+    assert_eq!(app.send(opening().header("origin", "http://evil.example")).await.status, 403);
+}
+
+/// Acceptance 87.
+#[tokio::test(start_paused = true)]
+async fn protection_is_switched_off_by_name_only() {
+    let app = secured(Security::new().insecure_any_host().insecure_any_origin());
+    for host in ["evil.example", "127.0.0.1.evil.example", "any:1"] {
+        assert_eq!(app.send(opening().header("host", host).header("origin", "null")).await.status, 200, "{host}");
+    }
+    let host_only = secured(Security::new().insecure_any_host());
+    assert_eq!(status_for_host(&host_only, "evil.example").await, 200);
+    let same_site = opening().header("host", "evil.example").header("origin", "http://evil.example");
+    assert_eq!(host_only.send(same_site).await.status, 403, "a rebound page is not its own site");
+}
+
+/// Acceptance 87.
+#[tokio::test]
+async fn a_server_on_every_address_still_answers_to_loopback_names_alone() {
+    let (mcp, _probe) = service();
+    let listener = McpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let app = Router::new().nest("/mcp", mcp.into_router());
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    for (host, status) in [("127.0.0.1", "200"), ("192.168.1.7", "403"), ("0.0.0.0", "403")] {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let body = initialize("2025-11-25", json!({})).to_string();
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = exchange(&mut stream, request.as_bytes(), Duration::from_secs(2)).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+    server.abort();
+}
+
+/// Acceptance 88.
+#[tokio::test(start_paused = true)]
+async fn patterns_of_hosts_mean_ports_subdomains_and_addresses() {
+    let hosts = ["mcp.example", "api.example:8443", "*.wild.example:*", "[2001:db8::1]", "192.0.2.1:80"];
+    let app = secured(Security::new().allowed_hosts(hosts).unwrap());
+    for (host, served) in [
+        ("mcp.example", true),
+        ("MCP.example:9", true),
+        ("api.example:8443", true),
+        ("api.example:8444", false),
+        ("api.example", false),
+        ("a.b.wild.example:1", true),
+        ("wild.example", false),
+        ("[2001:db8::1]:7", true),
+        ("[2001:db8:0::1]", true),
+        ("[2001:db8::2]", false),
+        ("192.0.2.1", true),
+        ("192.0.2.1:81", false),
+        // What is listed replaces the loopback names.
+        ("localhost", false),
+    ] {
+        assert_eq!(status_for_host(&app, host).await, if served { 200 } else { 403 }, "{host}");
+    }
+}
+
+/// Acceptance 86.
+#[tokio::test(start_paused = true)]
+async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
+    let app = App::new();
+    for (origin, status) in [
+        ("http://localhost:5173", 200),
+        ("https://127.0.0.1", 200),
+        ("http://[::1]:1", 200),
+        ("https://evil.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("http://localhost@evil.example", 403),
+        ("null", 403),
+        ("", 403),
+        ("localhost", 403),
+        ("file://", 403),
+        ("http://localhost, http://evil.example", 403),
+    ] {
+        assert_eq!(status_for_origin(&app, origin).await, status, "{origin:?}");
+    }
+    assert_eq!(app.send(opening()).await.status, 200);
+    let reply = app.send(opening().header("origin", "https://evil.example")).await;
+    assert!(refused_text(reply).await.contains("`allowed_origins`"));
+    let twice = opening().header("origin", "http://localhost").and_header("origin", "http://localhost");
+    assert_eq!(app.send(twice).await.status, 403);
+    let client = app.open().await;
+    for method in [Method::GET, Method::DELETE] {
+        let reply = app.send(client.request(method).header("origin", "https://evil.example")).await;
+        assert_eq!(reply.status, 403);
+    }
+    let listed = secured(Security::new().allowed_origins(["https://app.example"]).unwrap());
+    for (origin, status) in [
+        ("https://app.example", 200),
+        ("https://app.example:444", 403),
+        ("http://app.example", 403),
+        ("http://localhost", 403),
+    ] {
+        assert_eq!(status_for_origin(&listed, origin).await, status, "{origin}");
+    }
+}
+
+/// Acceptance 89.
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
+    let engine = Faulty::default();
+    let app = App::with(|service| service.engine(engine.clone()).unwrap());
+    let client = app.open().await;
+    engine.break_down(StoreErrorKind::Unavailable);
+    let asked = engine.asked();
+    let touched = Arc::new(AtomicBool::new(false));
+    for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
+        for version in ["2025-11-25", "2026-07-28", "none"] {
+            let read = Arc::clone(&touched);
+            let body = Body::from_stream(stream::poll_fn(move |_| {
+                read.store(true, Ordering::Relaxed);
+                std::task::Poll::Ready(None::<Result<Bytes, std::io::Error>>)
+            }));
+            let request = client.request(Method::POST).raw(body).header("content-type", "application/json");
+            let reply = app.send(request.header("mcp-protocol-version", version).header(name, value)).await;
+            assert_eq!(reply.status, 403, "{name} {version}");
+        }
+    }
+    assert!(!touched.load(Ordering::Relaxed), "the body was read");
+    assert_eq!(engine.asked(), asked, "the engine was asked");
+}
+
+/// Acceptance 90.
+#[tokio::test(start_paused = true)]
+async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
+    const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+    let site = "https://app.example";
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list([site.parse().unwrap()]))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(
+            ["content-type", "mcp-session-id", "mcp-protocol-version", "last-event-id"]
+                .map(|name| name.parse::<HeaderName>().unwrap()),
+        )
+        .expose_headers([SESSION]);
+    let app = secured(Security::new().allowed_origins([site]).unwrap().allow_loopback(false));
+    // Hosts are loopback names by default; `allow_loopback(false)` would close them too.
+    assert_eq!(app.send(opening()).await.status, 403);
+    let app = secured(Security::new().allowed_origins([site]).unwrap()).layered(|router| router.layer(cors));
+    let preflight = |origin: &str| {
+        request(Method::OPTIONS)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type, mcp-session-id")
+    };
+    let reply = app.send(preflight(site)).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (200, Some(site)));
+    let reply = app.send(preflight("https://evil.example")).await;
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+    let reply = app.send(opening().header("origin", site)).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("access-control-allow-origin"), Some(site));
+    assert_eq!(reply.header("access-control-expose-headers"), Some("mcp-session-id"));
+    let reply = app.send(opening().header("origin", "https://evil.example")).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (403, None));
+    assert_eq!(app.handle.statistics().await.sessions, 1, "a preflight opens nothing");
+}
+
+fn proxied(service: McpService) -> McpService {
+    let security = Security::new().allowed_hosts(["mcp.example"]).unwrap();
+    service.security(security.trusted_proxies(["10.0.0.0/8", "127.0.0.1"]).unwrap()).unwrap()
+}
+
+/// Acceptance 178.
+#[tokio::test(start_paused = true)]
+async fn what_a_proxy_says_counts_only_if_the_proxy_is_trusted() {
+    let app = App::with(proxied);
+    let from = |peer: &str, host: &str, forwarded: &[(&str, &str)]| {
+        let mut request = opening().header("host", host);
+        for (name, value) in forwarded {
+            request = request.and_header(name, value);
+        }
+        let peer: SocketAddr = peer.parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    };
+    type Headers = &'static [(&'static str, &'static str)];
+    let rows: [(&str, &str, Headers, u16); 12] = [
+        ("10.1.2.3:1", "inner", &[("x-forwarded-host", "mcp.example")], 200),
+        ("10.1.2.3:1", "inner", &[("forwarded", "for=192.0.2.1;host=mcp.example")], 200),
+        ("10.1.2.3:1", "inner", &[("x-forwarded-host", "mcp.example"), ("forwarded", "host=mcp.example")], 200),
+        ("[::ffff:10.1.2.3]:1", "inner", &[("x-forwarded-host", "mcp.example")], 200),
+        ("10.1.2.3:1", "mcp.example", &[], 200),
+        ("10.1.2.3:1", "mcp.example", &[("x-forwarded-host", "evil.example")], 403),
+        // Which of two hosts the client meant is not guessed.
+        ("10.1.2.3:1", "inner", &[("x-forwarded-host", "mcp.example, evil.example")], 400),
+        ("10.1.2.3:1", "inner", &[("x-forwarded-host", "mcp.example"), ("forwarded", "host=evil.example")], 400),
+        ("10.1.2.3:1", "inner", &[("forwarded", "host=\"mcp.example")], 400),
+        // A stranger who claims to be a proxy.
+        ("192.0.2.9:1", "inner", &[("x-forwarded-host", "mcp.example")], 403),
+        ("192.0.2.9:1", "evil.example", &[("forwarded", "host=mcp.example")], 403),
+        ("192.0.2.9:1", "mcp.example", &[("x-forwarded-host", "evil.example")], 200),
+    ];
+    for (peer, host, forwarded, status) in rows {
+        let reply = app.send(from(peer, host, forwarded)).await;
+        assert_eq!(reply.status, status, "{peer} {host} {forwarded:?}");
+        if status == 403 {
+            assert!(refused_text(reply).await.contains("`allowed_hosts`"), "{peer} {host} {forwarded:?}");
+        }
+    }
+    let unknown = opening().header("host", "inner").header("x-forwarded-host", "mcp.example");
+    assert_eq!(app.send(unknown).await.status, 403, "without an address nobody is a proxy");
+}
+
+/// Acceptance 178.
+#[tokio::test]
+async fn a_proxy_is_recognised_by_the_address_of_its_connection() {
+    let (mcp, _probe) = service();
+    let app = Router::new().nest("/mcp", proxied(mcp).into_router());
+    let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener.tap_io(|_| ()), app).await });
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let head = "GET /mcp HTTP/1.1\r\nHost: inner\r\nX-Forwarded-Host: ";
+    for (host, status) in [("mcp.example", "400"), ("evil.example", "403")] {
+        let answer = exchange(&mut stream, format!("{head}{host}\r\n\r\n").as_bytes(), Duration::from_secs(1)).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+    }
+    server.abort();
+}
+
+/// Acceptance 85, 89.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_names_a_host_must_name_the_same() {
+    let app = App::new();
+    for (target, status) in [
+        ("http://127.0.0.1:3000/mcp", 200),
+        ("http://evil.example/mcp", 400),
+        ("http://127.0.0.1:3000@evil.example/mcp", 400),
+    ] {
+        let mut request = opening();
+        *request.uri_mut() = target.parse::<Uri>().unwrap();
+        assert_eq!(app.send(request).await.status, status, "{target}");
+    }
+}

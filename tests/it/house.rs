@@ -1,0 +1,172 @@
+//! The laws of the house: which room may know which, how large a room may be, what is made where.
+//! They are read from the sources, so that a change that breaks one has to change it here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room of `src` and the rooms it may import; data flows from the edge inwards.
+const ROOMS: [(&str, &[&str]); 18] = [
+    ("clock", &[]),
+    ("counters", &["error", "store"]),
+    ("edge", &["error", "identity", "message"]),
+    ("encode", &["error", "message", "outcome", "streams"]),
+    ("error", &["message"]),
+    ("handle", &["counters", "error", "identity", "legacy", "server", "store"]),
+    ("identity", &["message"]),
+    ("layer", &["handle", "service"]),
+    (
+        "legacy",
+        &[
+            "counters", "edge", "encode", "error", "handle", "identity", "message", "outcome", "server", "settings",
+            "store", "streams",
+        ],
+    ),
+    ("message", &[]),
+    ("net", &[]),
+    ("outcome", &["error", "message", "streams"]),
+    ("router", &["service"]),
+    ("server", &["encode", "error", "handle", "identity", "message"]),
+    (
+        "service",
+        &["edge", "encode", "error", "handle", "legacy", "message", "outcome", "router", "server", "settings", "store"],
+    ),
+    ("settings", &["error", "identity", "message", "server", "store"]),
+    ("store", &["clock", "error", "identity", "message"]),
+    ("streams", &["store"]),
+];
+
+/// The most lines of code (no comments, blanks or tests) a file may have, and a function.
+const MAX_FILE: usize = 400;
+const MAX_FUNCTION: usize = 60;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+/// The room a file belongs to: its folder or its own name right below `src`.
+fn room(path: &Path) -> String {
+    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    below.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The lines of code of a file, its tests left out, without indentation.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    lines.map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty() && !line.starts_with("//"))
+}
+
+#[test]
+fn a_room_imports_only_what_its_row_lists() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let room = room(&path);
+        if room == "lib" {
+            continue;
+        }
+        let row = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("room {room} has no row"));
+        for (line, code) in code(&text) {
+            for import in code.split("crate::").skip(1) {
+                let name: String = import.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let known = ROOMS.iter().any(|(room, _)| *room == name);
+                if known && name != room && !row.1.contains(&&*name) {
+                    broken.push(format!("{}:{line}: {room} imports {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let lines = code(&text).count();
+        if lines > MAX_FILE && !path.ends_with("tests.rs") {
+            broken.push(format!("{}: {lines} lines of code", path.display()));
+        }
+        let mut open: Option<(usize, &str)> = None;
+        for line in text.lines().take_while(|line| line.trim() != "#[cfg(test)]") {
+            let indent = line.len() - line.trim_start().len();
+            if let Some((length, name)) = &mut open {
+                *length += 1;
+                if line.trim() != "}" || indent > 4 {
+                    continue;
+                }
+                // The table of refusals is one function and as long as there are refusals.
+                if *length > MAX_FUNCTION && !name.contains("fn row(") && !path.ends_with("tests.rs") {
+                    broken.push(format!("{}: {length} lines: {name}", path.display()));
+                }
+                open = None;
+            } else if line.contains("fn ") && line.trim_end().ends_with('{') && !line.trim_start().starts_with("//") {
+                open = Some((0, line.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn what_has_one_place_is_made_there_only() {
+    // What, and the rooms that may name it.
+    let laws: [(&str, &[&str]); 5] = [
+        ("Response::new(", &["encode"]),
+        ("Response::builder(", &["encode"]),
+        ("Instant::now(", &["clock", "encode", "net"]),
+        ("Uuid::new_v4(", &["identity"]),
+        ("tokio::sync::{Mutex", &[]),
+    ];
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let room = room(&path);
+        for (line, code) in code(&text) {
+            for (what, rooms) in laws {
+                if code.contains(what) && !rooms.contains(&&*room) {
+                    broken.push(format!("{}:{line}: {what}..", path.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_file_says_first_what_it_decides() {
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//! ") && !text.starts_with("#![doc")).collect();
+    assert!(silent.is_empty(), "{:#?}", silent.iter().map(|(path, _)| path).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_in_the_sources_can_panic_by_accident() {
+    let words = [".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "unimplemented!("];
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        // The contract suite is made of assertions; models and fakes are tests in files of their own.
+        let test_only = ["contract", "tests.rs", "fake.rs", "model.rs"];
+        if path.iter().any(|part| test_only.iter().any(|name| part == *name)) {
+            continue;
+        }
+        for (line, code) in code(&text) {
+            if words.iter().any(|word| code.contains(word)) {
+                broken.push(format!("{}:{line}: {code}", path.display()));
+            }
+        }
+    }
+    // The builder panics at start-up, at the line that registers, as axum's router does.
+    broken.retain(|found| !found.contains("server/typed/builder.rs"));
+    assert!(broken.is_empty(), "{broken:#?}");
+}

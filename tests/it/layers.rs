@@ -1,0 +1,123 @@
+//! The service under the layers people put around it.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use mcp_http::server::Args;
+use mcp_http::{McpServer, McpService, mcp_router};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+use tower::ServiceExt;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+
+use crate::support::{App, RequestExt, call, initialize, request};
+
+/// Acceptance 102.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_layer_bounds_a_json_answer_and_not_a_stream() {
+    let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
+    let app = App::new().layered(|router| router.layer(timeout).layer(TraceLayer::new_for_http()));
+    let client = app.open().await;
+    // Half a second of silence makes it a stream, whose body may take as long as it likes.
+    let reply = client.call(1, "slow", json!({"ms": 60_000, "label": "a"})).await;
+    assert_eq!(reply.message().await["result"]["content"][0]["text"], "slept");
+}
+
+/// Acceptance 104.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_timeout_layer_cuts_goes_on() {
+    let app = App::with(|service| {
+        let streams = mcp_http::Streams::new().response_mode(mcp_http::ResponseMode::Json);
+        service.streams(streams).unwrap()
+    });
+    let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
+    let app = app.layered(|router| router.layer(timeout));
+    let client = app.open().await;
+    let reply = client.call(1, "slow", json!({"ms": 5_000, "label": "a"})).await;
+    assert_eq!((reply.status, app.probe.state("a")), (StatusCode::GATEWAY_TIMEOUT, Some("running")));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(app.probe.state("a"), Some("finished"));
+}
+
+/// Acceptance 38, 82.
+#[tokio::test(start_paused = true)]
+async fn a_body_limit_layer_is_heeded_and_named() {
+    let app = App::new().layered(|router| router.layer(RequestBodyLimitLayer::new(200)));
+    let mut message = initialize("2025-11-25", json!({}));
+    message["params"]["clientInfo"]["name"] = json!("x".repeat(300));
+    // Without a declared length the layer's limit shows only while the body is read.
+    let reply = app.send(request(Method::POST).message(message)).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(app.handle.sessions().await.unwrap().is_empty());
+}
+
+/// Acceptance 60.
+#[tokio::test(start_paused = true)]
+async fn an_auth_layer_comes_before_everything() {
+    #[allow(deprecated)]
+    let auth = ValidateRequestHeaderLayer::bearer("secret");
+    let app = App::new().layered(|router| router.layer(auth));
+    let opening = || request(Method::POST).message(initialize("2025-11-25", json!({})));
+    assert_eq!(app.send(opening()).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(app.send(opening().header("authorization", "Bearer secret")).await.status, StatusCode::OK);
+    assert_eq!(app.handle.sessions().await.unwrap().len(), 1);
+}
+
+#[derive(Clone)]
+struct Words(&'static str);
+
+/// An extractor of an application's own.
+struct Language(String);
+
+impl<S: Sync> FromRequestParts<S> for Language {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let header = parts.headers.get("accept-language").and_then(|value| value.to_str().ok());
+        header.map(|value| Self(value.to_owned())).ok_or((StatusCode::BAD_REQUEST, "Accept-Language is missing"))
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Whom {
+    whom: String,
+}
+
+/// Acceptance 172.
+#[tokio::test(start_paused = true)]
+async fn state_of_the_router_and_extractors_of_ones_own_reach_tools_resources_and_prompts() {
+    async fn tool(State(words): State<Words>, Language(language): Language, Args(args): Args<Whom>) -> String {
+        format!("{} {} ({language})", words.0, args.whom)
+    }
+    async fn resource(State(words): State<Words>, Language(language): Language) -> String {
+        format!("{} ({language})", words.0)
+    }
+    async fn prompt(State(words): State<Words>, Language(language): Language, Args(args): Args<Whom>) -> String {
+        format!("{} {} ({language})", words.0, args.whom)
+    }
+    let server = McpServer::<Words>::new("greeter", "1.0.0")
+        .tool("greet", "Greets.", tool)
+        .resource("greet://all", "all", resource)
+        .prompt("greet", "Greets.", prompt);
+    // No session, so that each request stands for itself.
+    let service = McpService::new(server).sessions(mcp_http::Sessions::new().stateless(true)).unwrap();
+    let router: Router = Router::new().nest("/mcp", mcp_router(service)).with_state(Words("Hello,"));
+    let ask = async |message: serde_json::Value| {
+        let request = request(Method::POST).message(message).header("accept-language", "en");
+        let response = router.clone().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    assert!(ask(call(1, "greet", json!({"whom": "Ada"}))).await.contains("Hello, Ada (en)"));
+    let read = json!({"jsonrpc": "2.0", "id": 2, "method": "resources/read", "params": {"uri": "greet://all"}});
+    assert!(ask(read).await.contains("Hello, (en)"));
+    let get = json!({"jsonrpc": "2.0", "id": 3, "method": "prompts/get", "params": {"name": "greet", "arguments": {"whom": "Ada"}}});
+    assert!(ask(get).await.contains("Hello, Ada (en)"));
+}

@@ -1,0 +1,212 @@
+//! Where a service can stand in an application, and what reaches it there.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request};
+use axum::routing::get;
+use axum::{Extension, Router};
+use mcp_http::server::{Context, Session};
+use mcp_http::{McpLayer, McpServer, McpService, mcp_router};
+use serde_json::json;
+
+use crate::support::{App, RequestExt, call, initialize, request, service};
+
+fn to(path: &str) -> Request<Body> {
+    let mut request = request(Method::POST).message(initialize("2025-11-25", json!({})));
+    *request.uri_mut() = path.parse().unwrap();
+    request
+}
+
+fn plain() -> McpServer {
+    McpServer::new("plain", "1")
+}
+
+/// The paths that are served, of those asked for.
+async fn served(router: Router, paths: &[&'static str]) -> Vec<&'static str> {
+    let app = App::new().layered(|_| router);
+    let mut served = Vec::new();
+    for path in paths {
+        let reply = app.send(to(path)).await;
+        match reply.status.as_u16() {
+            200 if reply.header("mcp-session-id").is_some() => served.push(*path),
+            404 => assert_eq!(reply.rejection, None, "{path}: refused by the service and not by the router"),
+            other => panic!("{path}: {other}"),
+        }
+    }
+    served
+}
+
+/// Acceptance 78.
+#[tokio::test(start_paused = true)]
+async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
+    let paths = ["/mcp", "/mcp/", "/mcp/x", "/mcp/mcp", "/mcpx", "/", "/x"];
+    let both = ["/mcp", "/mcp/"];
+    let nested = Router::new().nest("/mcp", mcp_router(plain()));
+    assert_eq!(served(nested, &paths).await, ["/mcp"]);
+    for path in ["/mcp", "/mcp/"] {
+        let merged = Router::new().merge(McpService::new(plain()).into_router_at(path));
+        assert_eq!(served(merged, &paths).await, both);
+    }
+    let nested = Router::new().nest_service("/mcp", McpService::new(plain()));
+    assert_eq!(served(nested, &paths).await, both);
+    let routed = Router::new().route_service("/mcp", McpService::new(plain()));
+    assert_eq!(served(routed, &paths).await, ["/mcp"]);
+    let layered = Router::new().route("/home", get(|| async { "home" })).layer(McpLayer::new(plain()));
+    // The router is layered as a whole: paths it does not know pass the layer, too.
+    let layered = Router::new().fallback_service(layered);
+    assert_eq!(served(layered, &paths).await, both);
+    let root = Router::new().merge(McpService::new(plain()).into_router_at("/"));
+    assert_eq!(served(root, &["/", "/x"]).await, ["/"]);
+}
+
+/// Acceptance 78.
+#[tokio::test(start_paused = true)]
+async fn a_service_may_stand_within_another_router() {
+    let paths = ["/api/mcp", "/api/mcp/", "/api/mcp/x", "/api", "/mcp"];
+    let nested = Router::new().nest("/mcp", mcp_router(plain()));
+    assert_eq!(served(Router::new().nest("/api", nested), &paths).await, ["/api/mcp"]);
+    let merged = McpService::new(plain()).into_router_at("/mcp");
+    assert_eq!(served(Router::new().nest("/api", merged), &paths).await, ["/api/mcp", "/api/mcp/"]);
+    let inner = Router::new().nest_service("/mcp", McpService::new(plain()));
+    assert_eq!(served(Router::new().nest("/api", inner), &paths).await, ["/api/mcp", "/api/mcp/"]);
+    let routed = Router::new().route_service("/mcp", McpService::new(plain()));
+    assert_eq!(served(Router::new().nest("/api", routed), &paths).await, ["/api/mcp"]);
+}
+
+/// Acceptance 172.
+#[tokio::test(start_paused = true)]
+async fn the_state_and_the_layers_of_the_router_reach_a_tool() {
+    #[derive(Clone)]
+    struct Greeting(&'static str);
+    #[derive(Clone)]
+    struct User(&'static str);
+    let tool = async |State(greeting): State<Greeting>, Extension(user): Extension<User>| {
+        format!("{}, {}!", greeting.0, user.0)
+    };
+    let nested = |state| {
+        let server = McpServer::new("greeter", "1").tool("greet", "Greets.", tool);
+        Router::new().nest("/mcp", mcp_router(server)).with_state(Greeting(state))
+    };
+    let merged = |state| {
+        let server = McpServer::new("greeter", "1").tool("greet", "Greets.", tool);
+        Router::new().merge(McpService::new(server).into_router_at("/mcp")).with_state(Greeting(state))
+    };
+    let own = |state| {
+        let server = McpServer::new("greeter", "1").tool("greet", "Greets.", tool);
+        Router::new().nest_service("/mcp", McpService::new(server.with_state(Greeting(state))))
+    };
+    for (router, said) in [(nested("Hello"), "Hello, Ann!"), (merged("Hi"), "Hi, Ann!"), (own("Ho"), "Ho, Ann!")] {
+        let app = App::new().layered(|_| router.layer(Extension(User("Ann"))));
+        assert_eq!(app.open().await.text_of("greet", json!({})).await, said);
+    }
+}
+
+/// Acceptance 172.
+#[tokio::test(start_paused = true)]
+async fn a_tool_whose_extractor_refuses_fails_alone() {
+    #[derive(Clone)]
+    struct Absent;
+    let server: McpServer = plain().tool("needy", "Needs.", async |Extension(_): Extension<Absent>| "had it").tool(
+        "fine",
+        "Needs nothing.",
+        async || "fine",
+    );
+    let client = App::of(McpService::new(server)).open().await;
+    let answer = client.call(1, "needy", json!({})).await;
+    assert_eq!(answer.status, 200);
+    let answer = answer.json().await;
+    assert!(answer["error"].is_object() || answer["result"]["isError"] == true, "{answer}");
+    assert_eq!(client.text_of("fine", json!({})).await, "fine");
+}
+
+async fn who(session: Session) -> String {
+    let visits = session.update("visits", |visits: &mut u32| *visits += 1).await.unwrap();
+    format!("{} {visits}", session.client.name)
+}
+
+/// A route beside the service that takes the session.
+async fn visit(app: &App, session: Option<&str>, principal: Option<&str>) -> (u16, String) {
+    let mut request = request(Method::GET);
+    *request.uri_mut() = "/who".parse().unwrap();
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session);
+    }
+    if let Some(principal) = principal {
+        request = request.principal(principal);
+    }
+    let reply = app.send(request).await;
+    (reply.status.as_u16(), reply.text().await)
+}
+
+/// Acceptance 58, 172.
+#[tokio::test(start_paused = true)]
+async fn a_route_of_ones_own_takes_the_session() {
+    let (mcp, _) = service();
+    let layer = McpLayer::new(mcp);
+    let mut layered = App::new().layered(|_| Router::new().route("/who", get(who)).layer(layer.clone()));
+    layered.handle = layer.handle();
+    let (mcp, _) = service();
+    let handle = mcp.handle();
+    let route = get(who).layer(Extension(handle.clone()));
+    let mut extended = App::new().layered(|_| Router::new().route("/who", route).nest("/mcp", mcp.into_router()));
+    extended.handle = handle;
+    for app in [layered, extended] {
+        let client = app.open_principal("ann").await;
+        let (session, ann) = (Some(&*client.session), Some("ann"));
+        assert_eq!(visit(&app, session, ann).await, (200, "test 1".to_owned()));
+        assert_eq!(visit(&app, session, ann).await, (200, "test 2".to_owned()));
+        assert_eq!(visit(&app, None, ann).await.0, 400);
+        for (session, principal) in [(session, Some("bob")), (session, None), (Some("abc"), ann)] {
+            let (status, body) = visit(&app, session, principal).await;
+            assert_eq!(status, 404);
+            assert!(body.contains("-32001"), "{body}");
+        }
+        assert_eq!(client.delete().await.status, 200);
+        assert_eq!(visit(&app, session, ann).await.0, 404);
+    }
+    let alone = App::new().layered(|_| Router::new().route("/who", get(who)));
+    assert_eq!(visit(&alone, Some("abc"), None).await.0, 500, "a route that was not given the service");
+}
+
+/// Acceptance 27, 172.
+#[tokio::test(start_paused = true)]
+async fn a_tool_and_a_context_share_the_session_of_their_call() {
+    let server: McpServer = plain().tool("same", "Compares.", async |session: Session, cx: Context| {
+        let mine = cx.session().unwrap();
+        mine.update("n", |n: &mut u32| *n += 1).await.unwrap();
+        format!("{} {:?}", mine.id == session.id, session.get::<u32>("n").await.unwrap())
+    });
+    let client = App::of(McpService::new(server)).open().await;
+    assert_eq!(client.text_of("same", json!({})).await, "true Some(1)");
+}
+
+/// Acceptance 78.
+#[tokio::test(start_paused = true)]
+async fn a_layer_passes_everything_else_on() {
+    let inner = Router::new().route("/", get(|| async { "home" })).fallback(|| async { "other" });
+    let app = App::new().layered(|_| inner.layer(McpLayer::new(plain()).at("/api/mcp/")));
+    for (path, body) in
+        [("/", "home"), ("/mcp", "other"), ("/api/mcp/x", "other"), ("/api/mcpx", "other"), ("/api", "other")]
+    {
+        let mut request = request(Method::GET).without("host");
+        *request.uri_mut() = path.parse().unwrap();
+        let reply = app.send(request).await;
+        assert_eq!((reply.status.as_u16(), reply.text().await), (200, body.to_owned()), "{path}");
+    }
+    for path in ["/api/mcp", "/api/mcp/"] {
+        let reply = app.send(to(path)).await;
+        assert!(reply.header("mcp-session-id").is_some(), "{path}");
+    }
+}
+
+/// Acceptance 29.
+#[tokio::test(start_paused = true)]
+async fn two_services_in_one_application_do_not_know_each_others_sessions() {
+    let two = |service: McpService| Router::new().nest("/mcp", service.into_router()).nest("/two", mcp_router(plain()));
+    let app = App::new().layered(|_| two(service().0));
+    let client = app.open().await;
+    let mut request = client.request(Method::POST).message(call(1, "echo", json!({"message": "hi"})));
+    *request.uri_mut() = "/two".parse().unwrap();
+    assert_eq!(app.send(request).await.status, 404);
+    assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
+}

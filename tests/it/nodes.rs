@@ -1,0 +1,178 @@
+//! Two services on one engine are two nodes: any of them serves any request.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mcp_http::store::MemoryEngine;
+use mcp_http::{Limits, Principal, Sessions};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{App, Client};
+
+fn node(engine: &MemoryEngine) -> App {
+    let sessions = Sessions::new().idle_timeout(Duration::from_secs(60));
+    App::with(|service| service.engine(engine.clone()).unwrap().sessions(sessions).unwrap())
+}
+
+fn two() -> (App, App) {
+    let engine = MemoryEngine::new();
+    (node(&engine), node(&engine))
+}
+
+fn at(app: &App, client: &Client) -> Client {
+    Client { app: app.clone(), ..client.clone() }
+}
+
+fn text(answer: &Value) -> &str {
+    answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// Acceptance 151, 159.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_taken_up_by_whatever_message_comes_first() {
+    for n in 0..6 {
+        let (a, b) = two();
+        let client = at(&b, &a.open().await);
+        let reply = match n {
+            0 => client.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await,
+            1 => client.post(json!({"jsonrpc": "2.0", "id": "s9-9", "result": {}})).await,
+            2 => client.cancel(99).await,
+            3 => client.call(1, "count", json!({})).await,
+            4 => b.send(client.request(Method::GET)).await,
+            _ => client.delete().await,
+        };
+        assert!(reply.status.is_success(), "{n}: {:?}", reply.rejection);
+        assert_eq!(b.handle.statistics().await.sessions, usize::from(n < 5));
+    }
+}
+
+/// Acceptance 56, 159.
+#[tokio::test(start_paused = true)]
+async fn another_node_knows_the_owner() {
+    let (a, b) = two();
+    let client = at(&b, &a.open_principal("ann").await);
+    for principal in [None, Some(Principal::new("bob"))] {
+        let other = Client { principal, ..client.clone() };
+        assert_eq!(other.call(1, "count", json!({})).await.status, 404);
+        assert_eq!(b.send(other.request(Method::GET)).await.status, 404);
+        assert_eq!(other.delete().await.status, 404);
+    }
+    assert_eq!(client.text_of("count", json!({})).await, "1");
+}
+
+/// Acceptance 94, 159.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_to_another_node_reaches_its_question() {
+    let (a, b) = two();
+    let client = a.open().await;
+    let mut stream = client.call(1, "ask", json!({})).await.sse();
+    let question = stream.message().await.unwrap().json();
+    assert_eq!(question["method"], "elicitation/create");
+    let answer =
+        json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "Bo"}}});
+    assert_eq!(at(&b, &client).post(answer).await.status, 202);
+    assert_eq!(text(&stream.message().await.unwrap().json()), "accept Bo");
+}
+
+/// Acceptance 33, 105, 159, 164.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_cancelled_and_a_session_deleted_from_another_node() {
+    let (a, b) = two();
+    let client = a.open().await;
+    let mut get = client.listen().await;
+    let mut first = client.call(1, "note_and_hold", json!({"label": "1"})).await.sse();
+    let mut second = client.call(2, "note_and_hold", json!({"label": "2"})).await.sse();
+    for stream in [&mut first, &mut second] {
+        assert_eq!(stream.message().await.unwrap().json()["params"]["progress"], 1);
+    }
+    assert_eq!(at(&b, &client).cancel(1).await.status, 202);
+    assert_eq!(first.rest().await.len(), 0, "an answer");
+    assert_eq!((a.probe.state("1"), a.probe.state("2")), (Some("cancelled"), Some("running")));
+    assert_eq!(at(&b, &client).delete().await.status, 200);
+    assert_eq!(second.rest().await.len(), 0);
+    assert_eq!(get.rest().await.len(), 0);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(a.probe.state("2"), Some("cancelled"));
+    assert_eq!(client.call(3, "count", json!({})).await.status, 404);
+}
+
+/// Acceptance 27, 159.
+#[tokio::test(start_paused = true)]
+async fn state_log_level_and_subscriptions_move_with_the_session() {
+    let (a, b) = two();
+    let client = a.open().await;
+    assert_eq!(client.text_of("count", json!({})).await, "1");
+    let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
+    assert_eq!(client.post(set).await.status, 200);
+    let wish = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
+    assert_eq!(client.post(wish).await.status, 200);
+    drop(a);
+    let client = at(&b, &client);
+    assert_eq!(client.text_of("count", json!({})).await, "2");
+    assert_eq!(client.call(1, "log", json!({})).await.sse().rest().await.len(), 2, "the error and the answer");
+    let mut get = client.listen().await;
+    b.handle.resource_updated("test://other");
+    b.handle.resource_updated("test://fixed");
+    assert_eq!(get.message().await.unwrap().json()["params"]["uri"], "test://fixed");
+    assert!(get.is_silent().await);
+}
+
+/// Acceptance 111, 113, 159.
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_resumed_at_another_node() {
+    let (a, b) = two();
+    let client = a.open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 4, "delay_ms": 100})).await.sse();
+    let first = stream.message().await.unwrap();
+    drop(stream);
+    let mut rest = at(&b, &client).resume(first.id()).await.sse();
+    let seen: Vec<_> = rest.rest().await.iter().map(|event| event.json()["params"]["progress"].clone()).collect();
+    assert_eq!(seen, [json!(2), json!(3), json!(4), json!(null)]);
+}
+
+/// Acceptance 101, 154, 159.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
+    let (a, b) = two();
+    for successor in [&a, &b] {
+        let client = a.open().await;
+        let mut old = client.listen().await;
+        assert!(old.next().await.unwrap().primes());
+        let mut new = at(successor, &client).listen().await;
+        assert!(new.next().await.unwrap().primes());
+        let farewell = old.next().await.unwrap();
+        assert!(farewell.retry.is_some() && farewell.data.is_none(), "{farewell:?}");
+        assert!(old.next().await.is_none());
+        drop(old);
+        sleep(Duration::from_secs(120)).await;
+        a.handle.tools_changed();
+        assert_eq!(new.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+        assert!(new.is_silent().await, "told once");
+    }
+}
+
+/// Acceptance 49, 159.
+#[tokio::test(start_paused = true)]
+async fn a_node_reaps_what_another_one_opened_and_left() {
+    let (a, b) = two();
+    let client = at(&b, &a.open().await);
+    drop(a);
+    assert_eq!(client.text_of("count", json!({})).await, "1");
+    sleep(Duration::from_secs(65)).await;
+    assert_eq!(b.handle.statistics().await.sessions, 0);
+    assert_eq!(client.call(1, "count", json!({})).await.status, 404);
+}
+
+/// Acceptance 160.
+#[tokio::test(start_paused = true)]
+async fn open_streams_take_no_permit_from_calls() {
+    let app = App::with(|service| service.limits(Limits::new().calls(1).calls_per_principal(1)).unwrap());
+    let mut streams = Vec::new();
+    for _ in 0..300 {
+        let client = app.open_principal("ann").await;
+        streams.push(client.listen().await);
+        assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
+    }
+    assert_eq!(app.handle.statistics().await.sessions, 300);
+}

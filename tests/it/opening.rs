@@ -1,0 +1,274 @@
+//! How sessions open, and that an opening which fails leaves nothing behind.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use mcp_http::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson};
+use mcp_http::server::{Call, Context, Server};
+use mcp_http::{Limits, McpHandle, McpService, SessionId, Sessions};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{App, RequestExt, initialize, request};
+
+/// Opens as the client's name says, and counts how often it was mounted.
+#[derive(Debug, Default)]
+struct Raw {
+    mounts: Arc<AtomicUsize>,
+}
+
+impl<S: Send + Sync> Server<S> for Raw {
+    async fn initialize(&self, params: InitializeParams, cx: Context, _: &S) -> Result<RawJson, ErrorObject> {
+        let mut version = cx.protocol_version();
+        match &*params.client_info.name {
+            "fails" => return Err(ErrorObject::new(-32000, "not today")),
+            "panics" => panic!("secret"),
+            "slow" => sleep(Duration::from_secs(10)).await,
+            "old" => version = ProtocolVersion::V2025_03_26,
+            _ => {}
+        }
+        RawJson::from_value(&json!({"protocolVersion": version, "capabilities": {}, "serverInfo": {}}))
+            .map_err(|_| ErrorObject::internal())
+    }
+
+    async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
+        Ok(call.params.unwrap_or_else(RawJson::empty_object))
+    }
+
+    fn mounted(&self, _: &McpHandle) {
+        self.mounts.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn raw() -> App {
+    App::of(McpService::new(Raw::default()))
+}
+
+fn opening_by(name: &str) -> Request<Body> {
+    let mut message = initialize("2025-11-25", json!({}));
+    message["params"]["clientInfo"]["name"] = name.into();
+    request(Method::POST).message(message)
+}
+
+async fn nothing_is_left(app: &App) {
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.opened), (0, 0), "{statistics:?}");
+    assert_eq!(app.handle.sessions().await.unwrap().len(), 0);
+}
+
+/// Acceptance 3.
+#[tokio::test(start_paused = true)]
+async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
+    let app = raw();
+    let reply = app.send(opening_by("old")).await;
+    let id = SessionId::parse(reply.header("mcp-session-id").unwrap()).unwrap();
+    assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-03-26");
+    assert_eq!(app.handle.session(id).await.unwrap().version, ProtocolVersion::V2025_03_26);
+}
+
+/// Acceptance 26.
+#[tokio::test(start_paused = true)]
+async fn each_session_has_an_id_of_visible_characters_of_its_own() {
+    let app = App::new();
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..100 {
+        let reply = app.post(initialize("2025-11-25", json!({}))).await;
+        let id = reply.header("mcp-session-id").unwrap().to_owned();
+        assert!(id.len() >= 32 && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte)), "{id}");
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), 100);
+}
+
+/// Acceptance 36.
+#[tokio::test(start_paused = true)]
+async fn an_opening_within_a_batch_is_refused() {
+    let app = App::new();
+    let batch = json!([initialize("2025-03-26", json!({})), {"jsonrpc": "2.0", "id": 1, "method": "ping"}]);
+    let reply = app.post(batch.clone()).await;
+    assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
+    nothing_is_left(&app).await;
+    let client = app.open_version("2025-03-26").await;
+    let reply = client.post(batch).await;
+    assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
+    assert_eq!(app.handle.statistics().await.sessions, 1);
+}
+
+/// Acceptance 35, 37, 38, 79.
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
+    let app = App::with(|service| service.limits(Limits::new().body(1_000)).unwrap());
+    let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));
+    let chunks = || {
+        let chunks = (0..11).map(|_| Ok::<_, std::io::Error>(vec![b' '; 100]));
+        Body::from_stream(futures_util::stream::iter(chunks))
+    };
+    let rows: Vec<(Request<Body>, u16, i64)> = vec![
+        (good().raw(r#"{"jsonrpc":"2.0","id":0,"method":"initialize""#), 400, -32700),
+        (good().raw(""), 400, -32700),
+        (good().message(json!({"id": 0, "method": "initialize"})), 400, -32600),
+        (good().message(json!({"jsonrpc": "2.0", "method": "initialize"})), 400, -32600),
+        (good().header("accept", "application/json"), 406, -32600),
+        (good().header("content-type", "text/plain"), 415, -32600),
+        (good().header("content-length", "1001"), 413, -32600),
+        (good().raw(chunks()), 413, -32600),
+        (good().header("host", "evil.example"), 403, -32600),
+        (good().header("origin", "http://evil.example"), 403, -32600),
+        (good().header("mcp-session-id", "0123"), 404, -32001),
+        (good().header("mcp-session-id", "a").and_header("mcp-session-id", "a"), 400, -32600),
+    ];
+    let refused = rows.len() as u64;
+    for (n, (request, status, code)) in rows.into_iter().enumerate() {
+        let reply = app.send(request).await;
+        assert_eq!(reply.header("mcp-session-id"), None, "{n}");
+        assert_eq!((reply.status.as_u16(), reply.error().await.0), (status, code), "{n}");
+    }
+    // Let in, but what it asks cannot be read.
+    for params in
+        [json!({}), json!({"protocolVersion": 7}), json!([]), json!({"protocolVersion": "x", "capabilities": 1})]
+    {
+        let reply = app.post(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
+        assert_eq!(reply.header("mcp-session-id"), None);
+        assert_eq!((reply.status.as_u16(), reply.error().await), (200, (-32602, Some(json!(0)))));
+    }
+    nothing_is_left(&app).await;
+    assert_eq!(app.handle.statistics().await.rejected.values().sum::<u64>(), refused);
+}
+
+/// Acceptance 38.
+#[test]
+fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
+    assert_eq!(Limits::DEFAULT_BODY, 4 << 20);
+    let error = McpService::<()>::new(Raw::default()).limits(Limits::new().body(0)).unwrap_err();
+    assert_eq!(error.setting(), "body");
+}
+
+/// Acceptance 37, 39, 83.
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_fails_or_panics_leaves_no_session() {
+    let app = raw();
+    for (name, code, message) in [("fails", -32000, "not today"), ("panics", -32603, "Internal error")] {
+        let reply = app.send(opening_by(name)).await;
+        assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (200, None));
+        assert_eq!(reply.json().await, json!({"jsonrpc": "2.0", "id": 0, "error": {"code": code, "message": message}}));
+        nothing_is_left(&app).await;
+    }
+    assert_eq!(app.send(opening_by("good")).await.status, 200);
+}
+
+type Hook = fn(mcp_http::server::Session) -> futures_util::future::BoxFuture<'static, Result<(), ErrorObject>>;
+
+/// An application whose sessions are welcomed by a hook, and what its other hook was told.
+fn welcomed(hook: Hook) -> (App, Arc<AtomicUsize>) {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&closed);
+    let sessions = Sessions::new().on_open(hook).on_close(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    (App::with(|service| service.sessions(sessions).unwrap()), closed)
+}
+
+/// Acceptance 37, 43, 83.
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_refuses_or_panics_leaves_no_session() {
+    let rows: [(Hook, i64, &str); 3] = [
+        (|_| Box::pin(async { Err(ErrorObject::new(-32042, "full moon")) }), -32042, "full moon"),
+        (|_| Box::pin(async { panic!("secret") }), -32603, "Internal error"),
+        (|_| panic!("secret"), -32603, "Internal error"),
+    ];
+    for (hook, code, message) in rows {
+        let (app, closed) = welcomed(hook);
+        let reply = app.post(initialize("2025-11-25", json!({}))).await;
+        assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (200, None));
+        assert_eq!(reply.json().await["error"], json!({"code": code, "message": message}));
+        nothing_is_left(&app).await;
+        assert_eq!(closed.load(Ordering::Relaxed), 0, "it was never opened");
+    }
+}
+
+/// Acceptance 37, 45.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
+    let app = raw();
+    assert!(timeout(Duration::from_secs(1), app.send(opening_by("slow"))).await.is_err());
+    nothing_is_left(&app).await;
+    let (app, closed) = welcomed(|_| {
+        Box::pin(async {
+            sleep(Duration::from_secs(10)).await;
+            Ok(())
+        })
+    });
+    assert!(timeout(Duration::from_secs(1), app.post(initialize("2025-11-25", json!({})))).await.is_err());
+    nothing_is_left(&app).await;
+    assert_eq!(closed.load(Ordering::Relaxed), 0);
+}
+
+/// Acceptance 45.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (ids, first) = (Arc::clone(&seen), AtomicUsize::new(0));
+    // The first is welcomed at once, the second ends itself, the third takes longer than it may rest.
+    let sessions = Sessions::new().idle_timeout(Duration::from_secs(5)).on_open(move |session| {
+        ids.lock().unwrap().push(session.id);
+        let n = first.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match n {
+                0 => {}
+                1 => session.end().await,
+                _ => sleep(Duration::from_secs(20)).await,
+            }
+            Ok(())
+        }
+    });
+    let app = App::with(|service| service.sessions(sessions).unwrap());
+    assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 200);
+    for n in 1..3 {
+        let reply = app.post(initialize("2025-11-25", json!({}))).await;
+        assert_eq!(reply.header("mcp-session-id"), None, "{n}");
+        assert_eq!((reply.status.as_u16(), reply.error().await), (500, (-32603, Some(json!(0)))));
+        let id = seen.lock().unwrap()[n];
+        assert!(app.handle.session(id).await.is_none(), "a ghost of {n} is left");
+    }
+}
+
+/// Acceptance 41, 42.
+#[tokio::test(start_paused = true)]
+async fn a_service_is_mounted_once_and_settled_by_its_first_use() {
+    let raw = Raw::default();
+    let mounts = Arc::clone(&raw.mounts);
+    let service = McpService::<()>::new(raw);
+    assert_eq!(mounts.load(Ordering::Relaxed), 0);
+    let app = App::of(service.clone());
+    for _ in 0..3 {
+        assert_eq!(app.send(opening_by("good")).await.status, 200);
+    }
+    assert_eq!(mounts.load(Ordering::Relaxed), 1);
+    assert_eq!(service.handle().statistics().await.opened, 3, "clones share sessions");
+    assert!(service.sessions(Sessions::new()).unwrap_err().to_string().contains("in use"));
+}
+
+/// Acceptance 37, 157.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_refused_openings_leave_the_service_where_it_was() {
+    let app = App::new();
+    for n in 0..10_000 {
+        let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));
+        let request = match n % 4 {
+            0 => good().raw("{"),
+            1 => good().header("mcp-protocol-version", "2026-07-28"),
+            2 => good().header("accept", "text/html"),
+            _ => good().header("mcp-session-id", &SessionId::random().to_string()),
+        };
+        assert!(app.send(request).await.status.is_client_error());
+    }
+    nothing_is_left(&app).await;
+    let rejected = app.handle.statistics().await.rejected;
+    for kind in ["not_json", "unsupported_version", "not_acceptable", "session_not_found"] {
+        assert_eq!(rejected.get(kind), Some(&2_500), "{kind}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Openings that fail leave nothing: no session, no id, no task.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request};
+use futures_util::stream;
+use mcp_http::message::ErrorObject;
+use mcp_http::{Limits, Sessions};
+use serde_json::json;
+
+use crate::support::{App, RequestExt, initialize, request};
+use crate::table::{seen, sent};
+
+fn opening() -> Request<Body> {
+    request(Method::POST).message(initialize("2025-11-25", json!({})))
+}
+
+fn raw(body: &str) -> Request<Body> {
+    request(Method::POST).header("content-type", "application/json").raw(body.to_owned())
+}
+
+/// Every way an opening is refused at the edge or by the protocol.
+fn refused() -> Vec<(Request<Body>, u16)> {
+    let initialize_with =
+        |params: &str| raw(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{params}}}"#));
+    vec![
+        (opening().header("accept", "text/html"), 406),
+        (opening().header("content-type", "text/plain"), 415),
+        (opening().header("host", "evil.example"), 403),
+        (opening().header("origin", "null"), 403),
+        (opening().header("mcp-protocol-version", "1"), 400),
+        (opening().header("mcp-session-id", "unknown"), 404),
+        (opening().header("mcp-session-id", "a b"), 400),
+        (opening().raw("x".repeat(2_000)), 413),
+        (opening().header("content-length", "5000000"), 413),
+        (raw(""), 400),
+        (raw("{"), 400),
+        (raw(r#"{"jsonrpc":"2.0","id":null,"method":"initialize","params":{}}"#), 400),
+        (raw(&json!([initialize("2025-03-26", json!({}))]).to_string()), 400),
+        // A notification opens nothing.
+        (raw(r#"{"jsonrpc":"2.0","method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#), 400),
+        // Understood and refused by the protocol, in band.
+        (raw(r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#), 200),
+        (initialize_with("{}"), 200),
+        (initialize_with(r#"{"protocolVersion":7}"#), 200),
+        (initialize_with(r#"{"protocolVersion":"2025-11-25","capabilities":7}"#), 200),
+        (initialize_with(r#"{"protocolVersion":"2025-11-25","protocolVersion":"2025-03-26"}"#), 200),
+    ]
+}
+
+/// Acceptance 35, 37, 38, 157.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
+    let app = App::with(|service| service.limits(Limits::new().body(1_000)).unwrap());
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut count = 0;
+    while count < 10_000 {
+        for (request, status) in refused() {
+            let shown = format!("{request:?}");
+            let reply = app.send(request).await;
+            assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (status, None), "{shown}");
+            let text = reply.text().await;
+            assert!(text.contains(r#""error":{"#), "{shown}: {text}");
+            count += 1;
+        }
+    }
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.opened), (0, 0));
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
+}
+
+/// Acceptance 38.
+#[tokio::test(start_paused = true)]
+async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
+    let app = App::with(|service| service.limits(Limits::new().body(1_000)).unwrap());
+    let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
+    let request = request(Method::POST).header("content-type", "application/json").raw(Body::from_stream(endless));
+    assert_eq!(sent(&app, request).await, seen(413, -32600, None));
+    assert!(mcp_http::McpService::new(mcp_http::McpServer::<()>::new("a", "1")).limits(Limits::new().body(0)).is_err());
+    assert_eq!(Limits::DEFAULT_BODY, 4 * 1024 * 1024);
+}
+
+/// Acceptance 37, 43, 157.
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_the_application_refuses_leaves_nothing() {
+    let round = Arc::new(AtomicUsize::new(0));
+    let rounds = Arc::clone(&round);
+    let sessions = Sessions::new().on_open(move |_| {
+        let round = rounds.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match round {
+                0 => {}
+                1 => panic!("secret"),
+                _ => tokio::time::sleep(Duration::from_secs(60)).await,
+            }
+            Err(ErrorObject::new(-32099, "not today"))
+        }
+    });
+    let app = App::with(|service| service.sessions(sessions).unwrap());
+    assert_eq!(sent(&app, opening()).await, seen(200, -32099, Some("0")));
+    let reply = app.send(opening()).await;
+    assert_eq!(reply.header("mcp-session-id"), None);
+    let text = reply.text().await;
+    assert!(text.contains("-32603") && !text.contains("secret"), "{text}");
+    // A client that leaves while the application still thinks.
+    assert!(tokio::time::timeout(Duration::from_secs(1), app.send(opening())).await.is_err());
+    assert_eq!(round.load(Ordering::Relaxed), 3);
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.opened), (0, 0));
+}

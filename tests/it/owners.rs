@@ -1,0 +1,205 @@
+//! Whose a session is, what each may have, and what an application can see and end.
+
+use axum::http::Method;
+use mcp_http::{Limits, Principal, SessionId, Sessions};
+use serde_json::{Value, json};
+
+use crate::support::{App, Client, RequestExt, initialize, request};
+
+fn ping() -> Value {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+}
+
+/// The body of a refusal, for each kind of request.
+async fn refusals(client: &Client) -> Vec<(u16, String)> {
+    let mut refusals = Vec::new();
+    for request in [
+        client.request(Method::POST).message(ping()),
+        client.request(Method::POST).message(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})),
+        client.request(Method::POST).message(json!({"jsonrpc": "2.0", "id": "s1-0", "result": {}})),
+        client.request(Method::POST).message(initialize("2025-11-25", json!({}))),
+        client.request(Method::GET),
+        client.request(Method::GET).header("last-event-id", "0-1"),
+        client.request(Method::DELETE),
+    ] {
+        let reply = client.app.send(request).await;
+        refusals.push((reply.status.as_u16(), reply.text().await));
+    }
+    refusals
+}
+
+/// Acceptance 56, 57, 58, 59.
+#[tokio::test(start_paused = true)]
+async fn a_session_does_not_exist_for_anybody_but_its_principal() {
+    let app = App::new();
+    let bob = Principal::issued("https://a", "cli", "bob");
+    let owners = [Some(bob.clone()), None];
+    for owner in owners {
+        let client = app.open_as("2025-11-25", json!({}), owner.clone()).await;
+        let unknown = Client { session: SessionId::random().to_string(), ..client.clone() };
+        let expected = refusals(&unknown).await;
+        assert!(expected.iter().all(|(status, body)| *status == 404 && body.contains("-32001")), "{expected:?}");
+        for other in [
+            Some(Principal::issued("https://a", "web", "bob")),
+            Some(Principal::issued("https://a", "cli", "eve")),
+            Some(Principal::issued("https://b", "cli", "bob")),
+            None,
+            Some(bob.clone()),
+        ] {
+            if other != owner {
+                let intruder = Client { principal: other, ..client.clone() };
+                assert_eq!(refusals(&intruder).await, expected, "an oracle");
+            }
+        }
+        assert_eq!(client.post(ping()).await.status, 200, "the session is alive");
+        assert_eq!(client.delete().await.status, 200);
+    }
+}
+
+/// Acceptance 60.
+#[tokio::test(start_paused = true)]
+async fn the_principal_comes_from_the_layer_and_never_from_a_header() {
+    let app = App::new();
+    let client = app.open_principal("alice").await;
+    assert_eq!(client.text_of("whoami", json!({})).await, "alice test 2025-11-25");
+    let forged =
+        client.request(Method::POST).header("authorization", "Bearer mallory").header("x-principal", "mallory");
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami"}});
+    let answer = app.send(forged.message(message)).await.json().await;
+    assert_eq!(answer["result"]["content"][0]["text"], "alice test 2025-11-25");
+    let nobody = app.open().await;
+    assert_eq!(nobody.text_of("whoami", json!({})).await, "nobody test 2025-11-25");
+}
+
+/// Acceptance 60.
+#[tokio::test(start_paused = true)]
+async fn an_application_may_read_the_principal_itself() {
+    let sessions = Sessions::new()
+        .principal(|parts| parts.headers.get("x-verified").map(|user| Principal::new(user.to_str().unwrap())));
+    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let opening = request(Method::POST).message(initialize("2025-11-25", json!({}))).header("x-verified", "ann");
+    let session = app.send(opening).await.header("mcp-session-id").unwrap().to_owned();
+    let status = async |user: &str, extension: &str| {
+        let request = request(Method::POST).message(ping()).header("mcp-session-id", &session);
+        app.send(request.header("x-verified", user).principal(extension)).await.status.as_u16()
+    };
+    assert_eq!(status("ann", "somebody").await, 200, "the function alone decides");
+    assert_eq!(status("bob", "ann").await, 404);
+}
+
+/// Acceptance 48, 176.
+#[tokio::test(start_paused = true)]
+async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
+    let app = App::with(|service| service.sessions(Sessions::new().max_per_principal(2)).unwrap());
+    let clients = [app.open_principal("ann").await, app.open_principal("ann").await];
+    let streams = [clients[0].listen().await, clients[1].listen().await];
+    let opening = || request(Method::POST).message(initialize("2025-11-25", json!({}))).principal("ann");
+    let reply = app.send(opening()).await;
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
+    let message = reply.json().await["error"]["message"].clone();
+    assert_eq!(message, "Too many sessions of this principal: the limit is 2");
+    // Neither another principal nor nobody is locked out.
+    let others = [app.open_principal("bob").await, app.open().await];
+    drop(streams);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(clients[0].post(ping()).await.status, 200);
+    assert_eq!(app.send(opening()).await.status, 200);
+    assert_eq!(clients[1].post(ping()).await.status, 404, "it had rested longest");
+    for client in [&clients[0], &others[0], &others[1]] {
+        assert_eq!(client.post(ping()).await.status, 200);
+    }
+}
+
+/// Acceptance 176.
+#[tokio::test(start_paused = true)]
+async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
+    let limits = Limits::new().calls(2).calls_per_principal(3);
+    let app = App::with(|service| service.limits(limits).unwrap());
+    let (one, two, other) =
+        (app.open_principal("ann").await, app.open_principal("ann").await, app.open_principal("bob").await);
+    let mut held = Vec::new();
+    for (client, id) in [(&one, 1), (&one, 2), (&two, 3)] {
+        held.push(client.call(id, "note_and_hold", json!({"label": id.to_string()})).await);
+    }
+    for (client, message) in [
+        (&one, "Too many calls in flight in this session: the limit is 2"),
+        (&two, "Too many calls in flight of this principal: the limit is 3"),
+    ] {
+        let reply = client.post(ping()).await;
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")));
+        let expected = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32603, "message": message}});
+        assert_eq!(reply.json().await, expected);
+    }
+    assert_eq!(other.post(ping()).await.status, 200);
+    // What ends gives back: by its answer, by cancellation, by the end of its session.
+    app.probe.release("1");
+    assert_eq!(held.remove(0).message().await["id"], 1);
+    assert_eq!(one.post(ping()).await.status, 200);
+    assert_eq!(one.cancel(2).await.status, 202);
+    assert_eq!(two.delete().await.status, 200);
+    for id in 4..6 {
+        held.push(one.call(id, "note_and_hold", json!({"label": id.to_string()})).await);
+    }
+    let three = app.open_principal("ann").await;
+    assert_eq!(three.post(ping()).await.status, 200, "two of three are in flight");
+}
+
+/// Acceptance 176.
+#[tokio::test(start_paused = true)]
+async fn open_streams_are_bounded_in_a_session() {
+    let app = App::with(|service| service.limits(Limits::new().streams(1)).unwrap());
+    let client = app.open().await;
+    let stream = client.call(5, "note_and_hold", json!({"label": "a"})).await;
+    let reply = app.send(client.request(Method::GET)).await;
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")));
+    assert_eq!(reply.json().await["error"]["message"], "Too many open streams in this session: the limit is 1");
+    drop(stream);
+    let get = client.listen().await;
+    // A call that needs a stream is told the same, under its id; one that needs none is served.
+    assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
+    let reply = client.call(6, "note_and_hold", json!({"label": "b"})).await;
+    assert_eq!(reply.status, 429, "{:?}", reply.rejection);
+    let body = reply.json().await;
+    assert_eq!((&body["id"], &body["error"]["code"]), (&json!(6), &json!(-32603)));
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert_eq!(app.probe.state("b"), Some("cancelled"), "it goes on although it was refused");
+    drop(get);
+    let again = client.call(6, "progress", json!({"steps": 1})).await;
+    assert_eq!(again.message().await["result"]["content"][0]["text"], "done");
+}
+
+/// Acceptance 177.
+#[tokio::test(start_paused = true)]
+async fn an_application_lists_inspects_and_ends_sessions() {
+    let app = App::new();
+    let ann = [app.open_principal("ann").await, app.open_principal("ann").await];
+    let (bob, nobody) = (app.open_principal("bob").await, app.open().await);
+    let id = SessionId::parse(&ann[0].session).unwrap();
+    let get = ann[0].listen().await;
+    let call = ann[0].call(1, "note_and_hold", json!({"label": "a"})).await;
+    let list = app.handle.sessions().await.unwrap();
+    assert_eq!(list.len(), 4);
+    let summary = list.iter().find(|summary| summary.info.id == id).unwrap();
+    assert_eq!((summary.calls, summary.readers), (1, 2));
+    assert!(summary.bytes > 0, "one progress is kept");
+    assert_eq!((summary.info.principal.as_ref().unwrap().as_str(), &*summary.info.client.name), ("ann", "test"));
+    let session = app.handle.session(id).await.unwrap();
+    assert_eq!(session.get::<u32>("count").await.unwrap(), None);
+    assert_eq!(ann[0].text_of("count", json!({})).await, "1");
+    assert_eq!(session.get::<u32>("count").await.unwrap(), Some(1));
+    assert!(app.handle.session(SessionId::random()).await.is_none());
+    assert!(!app.handle.end(SessionId::random()).await);
+
+    assert_eq!(app.handle.end_all_of(&Principal::new("ann")).await.unwrap(), 2);
+    assert_eq!(app.handle.end_all_of(&Principal::new("ann")).await.unwrap(), 0);
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert_eq!(app.probe.state("a"), Some("cancelled"));
+    for client in &ann {
+        assert_eq!(client.post(ping()).await.status, 404);
+    }
+    assert!(app.handle.end(SessionId::parse(&bob.session).unwrap()).await);
+    assert_eq!(bob.post(ping()).await.status, 404);
+    assert_eq!(nobody.post(ping()).await.status, 200);
+    assert!(app.handle.session(id).await.is_none());
+    drop((get, call));
+}

@@ -1,0 +1,150 @@
+//! Handlers that panic or fail: the call ends, nothing else does, and the text stays inside.
+
+use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
+use mcp_http::server::{Call, Context, Notice, Server};
+use mcp_http::{McpService, ResponseMode, Streams};
+use serde_json::{Value, json};
+
+use crate::faulty::Faulty;
+use crate::support::{App, Client, call};
+
+async fn answer(client: &Client, message: Value) -> (String, Value) {
+    let reply = client.post(message).await;
+    assert_eq!(reply.status, 200);
+    let sse = reply.is_sse();
+    let text = reply.text().await;
+    let json = if sse { text.rsplit("data: ").next().unwrap() } else { &text };
+    (text.clone(), serde_json::from_str(json).unwrap())
+}
+
+/// Acceptance 83, 169.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
+        let app = App::with(|service| service.streams(Streams::new().response_mode(mode)).unwrap());
+        let client = app.open().await;
+        let mut listening = client.listen().await;
+        assert!(listening.next().await.unwrap().primes());
+        for round in 0..3 {
+            let (text, got) = answer(&client, call(round, "boom", json!({}))).await;
+            assert_eq!(
+                got,
+                json!({"jsonrpc": "2.0", "id": round, "error": {"code": -32603, "message": "Internal error"}})
+            );
+            assert!(!text.contains("secret"), "{mode:?} {text}");
+        }
+        let (_, got) = answer(&client, call(9, "echo", json!({"message": "alive"}))).await;
+        assert_eq!(got["result"]["content"][0]["text"], "alive", "{mode:?}");
+        app.handle.tools_changed();
+        assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+        assert_eq!(app.handle.sessions().await.unwrap()[0].calls, 0, "{mode:?}");
+    }
+}
+
+/// Acceptance 83.
+#[tokio::test(start_paused = true)]
+async fn an_internal_failure_is_no_text_on_the_wire() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
+        let client = App::with(|service| service.streams(Streams::new().response_mode(mode)).unwrap()).open().await;
+        let (text, got) = answer(&client, call(1, "leak", json!({}))).await;
+        assert!(!text.contains("secret"), "{mode:?} {text}");
+        assert!(got["result"]["isError"] == true || got["error"]["code"] == -32603, "{got}");
+    }
+}
+
+/// Acceptance 83.
+#[tokio::test(start_paused = true)]
+async fn what_an_engine_fails_of_is_no_text_on_the_wire() {
+    use mcp_http::error::StoreErrorKind as Kind;
+    for kind in [Kind::Unavailable, Kind::Corrupt, Kind::Fenced, Kind::BeyondEnd, Kind::NotFound, Kind::Conflict] {
+        let engine = Faulty::default();
+        let app = App::with(|service| service.engine(engine.clone()).unwrap());
+        let client = app.open().await;
+        engine.break_down(kind);
+        let mut replies = vec![
+            client.call(1, "echo", json!({"message": "x"})).await,
+            client.cancel(1).await,
+            client.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await,
+            client.post(json!({"jsonrpc": "2.0", "id": "s1-1", "result": {}})).await,
+            client.resume("1.0.0").await,
+            client.delete().await,
+        ];
+        replies.push(app.post(crate::support::initialize("2025-11-25", json!({}))).await);
+        for reply in replies {
+            assert!(reply.status.is_client_error() || reply.status.is_server_error(), "{kind:?} {}", reply.status);
+            let text = reply.text().await;
+            assert!(!text.contains("secret") && !text.contains("db-3"), "{kind:?} {text}");
+        }
+    }
+}
+
+/// A server below the typed one that fails wherever it can.
+#[derive(Debug)]
+struct Rude;
+
+impl<S: Send + Sync> Server<S> for Rude {
+    fn initialize(
+        &self,
+        params: InitializeParams,
+        cx: Context,
+        _: &S,
+    ) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send {
+        assert_ne!(params.client_info.name, "rude", "secret");
+        let version = cx.protocol_version();
+        let result =
+            json!({"protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "a", "version": "1"}});
+        std::future::ready(RawJson::from_value(&result).map_err(|_| ErrorObject::internal()))
+    }
+
+    fn call(&self, call: Call, _: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send {
+        assert_ne!(call.method, "panic", "secret");
+        let data = RawJson::parse("{\n\"a\":\r\n1}").unwrap();
+        let mut error = ErrorObject::new(-32000, "many\nlines");
+        error.data = Some(data);
+        std::future::ready(Err(error))
+    }
+
+    fn notified(&self, notice: Notice, _: &S) -> impl Future<Output = ()> + Send {
+        assert_ne!(notice.method, "panic", "secret");
+        std::future::ready(())
+    }
+}
+
+fn rude(mode: ResponseMode) -> App {
+    App::with(|_| McpService::new(Rude).streams(Streams::new().response_mode(mode)).unwrap())
+}
+
+/// Acceptance 83, 169.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_panics_before_its_future_is_contained_too() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
+        let app = rude(mode);
+        let client = app.open().await;
+        let (text, got) = answer(&client, json!({"jsonrpc": "2.0", "id": 1, "method": "panic"})).await;
+        assert_eq!(got["error"]["code"], -32603, "{mode:?}");
+        assert!(!text.contains("secret"), "{text}");
+        let reply = client.post(json!({"jsonrpc": "2.0", "method": "panic"})).await;
+        assert_eq!(reply.status, 202, "{mode:?}");
+        let mut opening = crate::support::initialize("2025-11-25", json!({}));
+        opening["params"]["clientInfo"]["name"] = "rude".into();
+        let reply = app.post(opening).await;
+        assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (200, None), "{mode:?}");
+        let text = reply.text().await;
+        assert!(text.contains("-32603") && !text.contains("secret"), "{text}");
+        let sessions = app.handle.sessions().await.unwrap();
+        assert_eq!((sessions.len(), sessions[0].calls), (1, 0), "{mode:?}");
+    }
+}
+
+/// Acceptance 91, 109.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_many_lines_is_one_line_of_a_stream() {
+    let client = rude(ResponseMode::Sse).open().await;
+    let mut stream = client.post(json!({"jsonrpc": "2.0", "id": 1, "method": "any"})).await.sse();
+    let got = stream.rest().await;
+    assert_eq!(got.len(), 1, "{got:?}");
+    assert_eq!(
+        got[0].json(),
+        json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "many\nlines", "data": {"a": 1}}})
+    );
+}

@@ -1,0 +1,144 @@
+//! What unlucky or hostile clients do at the same moment. The threads are real here, and so is
+//! the time; nothing waits for either.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mcp_http::store::{EndReason, MemoryEngine};
+use mcp_http::{SessionId, Sessions};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::support::{App, Client, RequestExt, call, initialize};
+
+const ROUNDS: usize = 60;
+
+/// Whatever comes of a call whose session ends: an answer, a refusal, or a stream that ends.
+async fn settles(client: &Client, id: usize, tool: &str) {
+    let reply = client.call(id, tool, json!({"label": format!("{id} {}", client.session)})).await;
+    match reply.status.as_u16() {
+        200 => drop(timeout(Duration::from_secs(20), reply.sse().rest()).await.expect("the stream hangs")),
+        404 => assert_eq!(reply.error().await.0, -32001),
+        500 => assert_eq!(reply.error().await, (-32603, Some(json!(id)))),
+        other => panic!("{other}"),
+    }
+}
+
+/// Acceptance 33, 34, 44, 165.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_race_with_the_end_of_their_session_all_settle() {
+    let app = App::new();
+    for _ in 0..ROUNDS {
+        let client = app.open().await;
+        let mut tasks = Vec::new();
+        for id in 0..6 {
+            let client = client.clone();
+            let tool = if id % 2 == 0 { "hold" } else { "note_and_hold" };
+            tasks.push(tokio::spawn(async move { settles(&client, id, tool).await }));
+        }
+        let listener = client.clone();
+        tasks.push(tokio::spawn(async move {
+            let reply = listener.app.send(listener.request(Method::GET)).await;
+            if reply.status == 200 {
+                timeout(Duration::from_secs(20), reply.sse().rest()).await.expect("the stream hangs");
+            }
+        }));
+        for _ in 0..2 {
+            let client = client.clone();
+            tasks.push(tokio::spawn(async move { drop(client.delete().await) }));
+        }
+        for task in tasks {
+            timeout(Duration::from_secs(20), task).await.expect("a request hangs").unwrap();
+        }
+        assert!(app.handle.session(SessionId::parse(&client.session).unwrap()).await.is_none());
+    }
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Deleted)), (0, Some(&(ROUNDS as u64))));
+    assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0, "a call is left in flight");
+}
+
+/// Acceptance 30, 159.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
+    let engine = MemoryEngine::new();
+    let [a, b] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone()).unwrap()));
+    for _ in 0..ROUNDS {
+        let client = a.open().await;
+        let there = Client { app: b.clone(), ..client.clone() };
+        let tasks = [
+            tokio::spawn({
+                let there = there.clone();
+                async move { drop(there.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await) }
+            }),
+            tokio::spawn(async move { drop(there.app.send(there.request(Method::GET)).await) }),
+            tokio::spawn({
+                let client = client.clone();
+                async move { assert_eq!(client.delete().await.status, 200) }
+            }),
+        ];
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let id = SessionId::parse(&client.session).unwrap();
+        for app in [&a, &b] {
+            assert!(app.handle.session(id).await.is_none(), "a ghost");
+        }
+    }
+    assert_eq!(a.handle.statistics().await.sessions, 0);
+}
+
+/// Acceptance 48, 176.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn openings_that_race_never_exceed_the_limit_of_sessions() {
+    let sessions = Sessions::new().max(8).max_per_principal(4);
+    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let openers = (0..8).map(|n| {
+        let app = app.clone();
+        tokio::spawn(async move {
+            for _ in 0..ROUNDS {
+                let opening = crate::support::request(Method::POST).message(initialize("2025-11-25", json!({})));
+                let opening = if n % 2 == 0 { opening.principal("ann") } else { opening };
+                // 500: evicted before it was handed out.
+                let status = app.send(opening).await.status.as_u16();
+                assert!([200, 500, 503].contains(&status), "{status}");
+            }
+        })
+    });
+    for opener in openers.collect::<Vec<_>>() {
+        opener.await.unwrap();
+    }
+    let statistics = app.handle.statistics().await;
+    let list = app.handle.sessions().await.unwrap();
+    assert!(statistics.sessions <= 8 && list.len() == statistics.sessions, "{statistics:?} {}", list.len());
+    assert_eq!(statistics.opened, statistics.sessions as u64 + statistics.ended.values().sum::<u64>());
+    let of_ann = list.iter().filter(|summary| summary.info.principal.is_some()).count();
+    assert!(of_ann <= 4, "{of_ann}");
+    // Whoever was evicted in the turmoil takes no place of its principal's for ever.
+    for summary in list {
+        assert!(app.handle.end(summary.info.id).await);
+    }
+    for _ in 0..4 {
+        app.open_principal("ann").await;
+    }
+    assert_eq!(app.handle.sessions().await.unwrap().len(), 4, "the first were not evicted");
+}
+
+/// Acceptance 105, 164.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn cancellations_that_race_with_answers_leave_nothing_in_flight() {
+    let app = App::new();
+    let client = app.open().await;
+    for id in 0..ROUNDS {
+        let (caller, canceller) = (client.clone(), client.clone());
+        let call = tokio::spawn(async move {
+            let reply = caller.post(call(id, "progress", json!({"steps": 3}))).await;
+            assert!(reply.status.is_success());
+            let messages = reply.sse().rest().await;
+            assert!(messages.len() <= 4);
+        });
+        assert_eq!(canceller.cancel(id).await.status, 202);
+        timeout(Duration::from_secs(20), call).await.expect("the call hangs").unwrap();
+    }
+    assert_eq!(app.handle.sessions().await.unwrap()[0].calls, 0);
+    assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
+}

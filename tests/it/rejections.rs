@@ -1,0 +1,289 @@
+//! Every refusal there is, produced over the wire: its status, its code, its public text, and that
+//! it is counted and told once.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request};
+use futures_util::stream;
+use mcp_http::error::StoreErrorKind;
+use mcp_http::{Limits, McpService, ResponseMode, Sessions, Streams};
+use serde_json::{Value, json};
+
+use crate::faulty::Faulty;
+use crate::support::{App, Reply, RequestExt, call, initialize, request};
+
+/// What was produced so far.
+#[derive(Clone, Default)]
+struct Sheet {
+    told: Arc<Mutex<Vec<&'static str>>>,
+    produced: Arc<Mutex<BTreeSet<&'static str>>>,
+}
+
+/// A kind, its status, its code and its text.
+type Row = (&'static str, u16, i64, &'static str);
+
+impl Sheet {
+    fn app(&self, configure: impl FnOnce(McpService) -> McpService) -> App {
+        let told = Arc::clone(&self.told);
+        App::with(|service| {
+            configure(service).on_rejection(move |refused| told.lock().unwrap().push(refused.kind())).unwrap()
+        })
+    }
+
+    async fn expect(&self, app: &App, request: Request<Body>, id: Option<i64>, row: Row) {
+        self.told.lock().unwrap().clear();
+        let before = app.handle.statistics().await.rejected.get(row.0).copied().unwrap_or_default();
+        let reply = app.send(request).await;
+        self.check(app, reply, id, row, before).await;
+    }
+
+    async fn check(&self, app: &App, reply: Reply, id: Option<i64>, row: Row, before: u64) {
+        let (kind, status, code, text) = row;
+        let refused = reply.rejection.clone().unwrap_or_else(|| panic!("{kind}: served with {}", reply.status));
+        assert_eq!((refused.kind(), reply.status.as_u16()), (kind, status));
+        assert_eq!(reply.header("retry-after"), matches!(status, 429 | 503).then_some("2"), "{kind}");
+        assert_eq!(reply.header("allow").is_some(), status == 405, "{kind}");
+        // Only a call that was let in names its session, though that has ended.
+        assert_eq!(reply.header("mcp-session-id").is_some(), kind == "session_ended", "{kind}");
+        let body = reply.json().await;
+        let mut expected = json!({"jsonrpc": "2.0", "error": {"code": code, "message": text}});
+        if let Some(id) = id {
+            expected["id"] = id.into();
+        }
+        if kind == "unsupported_version" {
+            expected["error"]["data"] =
+                json!({"requested": "1999-01-01", "supported": ["2025-03-26", "2025-06-18", "2025-11-25"]});
+        }
+        assert_eq!(body, expected, "{kind}");
+        assert_eq!(*self.told.lock().unwrap(), [kind], "the hook hears of {kind} once");
+        assert_eq!(app.handle.statistics().await.rejected[kind], before + 1, "{kind} is counted once");
+        self.produced.lock().unwrap().insert(kind);
+    }
+}
+
+fn opening() -> Value {
+    initialize("2025-11-25", json!({}))
+}
+
+fn post(message: Value) -> Request<Body> {
+    request(Method::POST).message(message)
+}
+
+/// All kinds, as the crate itself names them.
+fn all_kinds() -> BTreeSet<&'static str> {
+    let source = include_str!("../../src/error.rs");
+    let table = source.split("pub fn kind(").nth(1).and_then(|rest| rest.split("pub fn").next()).unwrap();
+    let named = table.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","));
+    named.collect()
+}
+
+/// Acceptance 81.
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
+    let sheet = Sheet::default();
+    heads(&sheet).await;
+    bodies(&sheet).await;
+    sessions(&sheet).await;
+    limits(&sheet).await;
+    streams(&sheet).await;
+    the_server_itself(&sheet).await;
+    assert_eq!(*sheet.produced.lock().unwrap(), all_kinds());
+}
+
+async fn heads(sheet: &Sheet) {
+    let app = sheet.app(|service| service);
+    let rows: [(Request<Body>, Row); 7] = [
+        (
+            post(opening()).header("host", "evil.example"),
+            (
+                "host_not_allowed",
+                403,
+                -32600,
+                "Host not allowed; the server's setting `allowed_hosts` lists the names it answers to",
+            ),
+        ),
+        (
+            post(opening()).header("origin", "https://evil.example"),
+            (
+                "origin_not_allowed",
+                403,
+                -32600,
+                "Origin not allowed; the server's setting `allowed_origins` lists the sites it serves",
+            ),
+        ),
+        (request(Method::PUT), ("method_not_allowed", 405, -32600, "Method not allowed")),
+        (
+            post(opening()).header("accept", "application/json"),
+            (
+                "not_acceptable",
+                406,
+                -32600,
+                "Not acceptable: the client must accept both application/json and text/event-stream",
+            ),
+        ),
+        (
+            post(opening()).header("content-type", "text/plain"),
+            ("unsupported_media_type", 415, -32600, "Unsupported media type: Content-Type must be application/json"),
+        ),
+        (
+            post(opening()).header("mcp-session-id", "a").and_header("mcp-session-id", "a"),
+            ("duplicate_header", 400, -32600, "Bad request: more than one Mcp-Session-Id header"),
+        ),
+        (
+            post(opening()).header("mcp-session-id", "a b"),
+            ("invalid_header", 400, -32600, "Bad request: invalid Mcp-Session-Id header"),
+        ),
+    ];
+    for (request, row) in rows {
+        let id = (row.0 == "invalid_header").then_some(0);
+        sheet.expect(&app, request, id, row).await;
+    }
+}
+
+async fn bodies(sheet: &Sheet) {
+    let app = sheet.app(|service| service.limits(Limits::new().body(400)).unwrap());
+    let raw = |body: Body| request(Method::POST).header("content-type", "application/json").raw(body);
+    let never = Body::from_stream(stream::pending::<io::Result<Bytes>>());
+    let broken = Body::from_stream(stream::iter([Ok(Bytes::from("{")), Err(io::Error::other("secret"))]));
+    let rows: [(Body, Option<i64>, Row); 6] = [
+        (" ".repeat(401).into(), None, ("body_too_large", 413, -32600, "Body too large: the limit is 400 bytes")),
+        (never, None, ("body_timeout", 408, -32600, "The body did not arrive in time")),
+        (broken, None, ("body_incomplete", 400, -32600, "Bad request: the body is incomplete")),
+        ("{".into(), None, ("not_json", 400, -32700, "Parse error: the body is not valid JSON, or nested too deep")),
+        (
+            r#"{"id":3,"method":"ping"}"#.into(),
+            Some(3),
+            ("not_a_message", 400, -32600, "Invalid request: `jsonrpc` is not \"2.0\""),
+        ),
+        (
+            json!([opening()]).to_string().into(),
+            None,
+            ("initialize_in_batch", 400, -32600, "Invalid request: initialize must not be part of a batch"),
+        ),
+    ];
+    for (body, id, row) in rows {
+        sheet.expect(&app, raw(body), id, row).await;
+    }
+    let client = app.open().await;
+    let batch = client.request(Method::POST).message(json!([{"jsonrpc": "2.0", "id": 1, "method": "ping"}]));
+    let row = ("batch_not_served", 400, -32600, "Invalid request: batches exist in protocol version 2025-03-26 only");
+    sheet.expect(&app, batch, None, row).await;
+}
+
+async fn sessions(sheet: &Sheet) {
+    let app = sheet.app(|service| service);
+    let client = app.open().await;
+    let ping = json!({"jsonrpc": "2.0", "id": 5, "method": "ping"});
+    let rows: [(Request<Body>, Option<i64>, Row); 4] = [
+        (
+            post(ping.clone()).header("mcp-protocol-version", "1999-01-01"),
+            Some(5),
+            ("unsupported_version", 400, -32022, "Unsupported protocol version; `data.supported` lists those served"),
+        ),
+        (
+            post(ping.clone()),
+            Some(5),
+            ("session_required", 400, -32600, "Bad request: the Mcp-Session-Id header is required"),
+        ),
+        (post(ping).header("mcp-session-id", "none"), Some(5), ("session_not_found", 404, -32001, "Session not found")),
+        (
+            client.request(Method::POST).message(opening()),
+            Some(0),
+            ("already_initialized", 400, -32600, "Invalid request: the session is already initialized"),
+        ),
+    ];
+    for (request, id, row) in rows {
+        sheet.expect(&app, request, id, row).await;
+    }
+}
+
+async fn limits(sheet: &Sheet) {
+    let app = sheet.app(|service| service.sessions(Sessions::new().max(1)).unwrap());
+    let _held = app.open().await.call(1, "hold", json!({"label": "a"})).await;
+    let row = ("too_many_sessions", 503, -32603, "Too many sessions: the limit is 1");
+    sheet.expect(&app, post(opening()), Some(0), row).await;
+
+    let app = sheet.app(|service| service.sessions(Sessions::new().max_per_principal(1)).unwrap());
+    let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
+    let row = ("too_many_sessions_of_principal", 503, -32603, "Too many sessions of this principal: the limit is 1");
+    sheet.expect(&app, post(opening()).principal("ann"), Some(0), row).await;
+
+    let app = sheet.app(|service| service.limits(Limits::new().calls(1).streams(1)).unwrap());
+    let client = app.open().await;
+    let _held = client.call(1, "hold", json!({"label": "a"})).await;
+    let second = client.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
+    let row = ("too_many_calls", 429, -32603, "Too many calls in flight in this session: the limit is 1");
+    sheet.expect(&app, second, Some(2), row).await;
+    let row = ("too_many_streams", 429, -32603, "Too many open streams in this session: the limit is 1");
+    sheet.expect(&app, client.request(Method::GET), None, row).await;
+
+    let app = sheet.app(|service| service.limits(Limits::new().calls_per_principal(1)).unwrap());
+    let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
+    let other = app.open_principal("ann").await;
+    let second = other.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
+    let row =
+        ("too_many_calls_of_principal", 429, -32603, "Too many calls in flight of this principal: the limit is 1");
+    sheet.expect(&app, second, Some(2), row).await;
+}
+
+async fn streams(sheet: &Sheet) {
+    let app = sheet.app(|service| service.streams(Streams::new().exclusive(true)).unwrap());
+    let client = app.open().await;
+    let _held = client.call(1, "hold", json!({"label": "a"})).await;
+    let again = client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));
+    let row = ("duplicate_id", 400, -32600, "Invalid request: a request with the same id is in flight");
+    sheet.expect(&app, again, Some(1), row).await;
+    let _open = client.listen().await;
+    let row = ("stream_taken", 409, -32600, "Conflict: the session's stream is already open");
+    sheet.expect(&app, client.request(Method::GET), None, row).await;
+
+    let resume = |id: &str| client.request(Method::GET).header("last-event-id", id);
+    let row = ("unknown_event", 400, -32600, "Bad request: Last-Event-ID names no event of this session");
+    sheet.expect(&app, resume("1.2"), None, row).await;
+    let mut stream = client.call(2, "progress", json!({"steps": 1})).await.sse();
+    let last = stream.rest().await.pop().unwrap();
+    tokio::time::sleep(Streams::DEFAULT_FINISHED.1 + Duration::from_secs(2)).await;
+    let row = ("events_expired", 400, -32600, "Bad request: the stream named by Last-Event-ID is no longer kept");
+    sheet.expect(&app, resume(last.id()), None, row).await;
+
+    let app = sheet.app(|service| service.streams(Streams::new().resumable(false)).unwrap());
+    let client = app.open().await;
+    let row =
+        ("not_resumable", 400, -32600, "Bad request: Last-Event-ID is not supported, streams cannot be resumed here");
+    sheet.expect(&app, client.request(Method::GET).header("last-event-id", last.id()), None, row).await;
+}
+
+async fn the_server_itself(sheet: &Sheet) {
+    let app = sheet.app(|service| service.streams(Streams::new().response_mode(ResponseMode::Json)).unwrap());
+    let client = app.open().await;
+    sheet.told.lock().unwrap().clear();
+    let held = tokio::spawn({
+        let client = client.clone();
+        async move { client.call(7, "hold", json!({"label": "a"})).await }
+    });
+    while app.probe.state("a").is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.delete().await.status, 200);
+    let row = ("session_ended", 500, -32603, "The session ended before the request was answered");
+    sheet.check(&app, held.await.unwrap(), Some(7), row, 0).await;
+
+    let engine = Faulty::default();
+    let app = sheet.app(|service| service.engine(engine.clone()).unwrap());
+    let client = app.open().await;
+    let ping = || client.request(Method::POST).message(json!({"jsonrpc": "2.0", "id": 9, "method": "ping"}));
+    engine.break_down(StoreErrorKind::Unavailable);
+    let row = ("engine_unavailable", 503, -32603, "Sessions are out of reach for the moment");
+    sheet.expect(&app, ping(), Some(9), row).await;
+    engine.break_down(StoreErrorKind::Corrupt);
+    sheet.expect(&app, ping(), Some(9), ("internal", 500, -32603, "Internal error")).await;
+    engine.repair();
+
+    app.handle.drain(Duration::ZERO).await;
+    let row = ("draining", 503, -32603, "The server is shutting down");
+    sheet.expect(&app, post(opening()), Some(0), row).await;
+}

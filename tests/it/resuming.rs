@@ -1,0 +1,322 @@
+//! Coming back: each event once, in order, the answer last, wherever the connection broke.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mcp_http::{McpService, ResponseMode, Streams};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{App, Client, Event, Reply, RequestExt, Sse};
+
+fn with(change: impl FnOnce(Streams) -> Streams) -> App {
+    App::with(|service: McpService| service.streams(change(Streams::new())).unwrap())
+}
+
+fn seqs(events: &[Event]) -> Vec<u64> {
+    events.iter().map(|event| u64::from_str_radix(event.id().split('.').nth(1).unwrap(), 36).unwrap()).collect()
+}
+
+/// What a call of `progress` says: its steps, and `null` for the answer.
+fn steps(events: &[Event]) -> Vec<Value> {
+    events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
+}
+
+#[track_caller]
+fn whole(events: &[Event], count: u64) {
+    let mut expected: Vec<Value> = (1..=count).map(Value::from).collect();
+    expected.push(Value::Null);
+    assert_eq!(steps(events), expected);
+    assert_eq!(seqs(events), (1..=count + 1).collect::<Vec<_>>());
+    assert!(events.last().unwrap().json()["result"].is_object());
+}
+
+async fn refused(reply: Reply) -> String {
+    assert_eq!(reply.status, 400);
+    let body = reply.json().await;
+    assert_eq!(body["error"]["code"], -32600);
+    assert_eq!(body.get("id"), None);
+    body["error"]["message"].as_str().unwrap().to_owned()
+}
+
+/// Every place a connection can break at, live and after the end.
+///
+/// Acceptance 110, 111, 115, 161.
+#[tokio::test(start_paused = true)]
+async fn wherever_a_stream_breaks_the_rest_comes_gapless_once_and_with_the_answer_last() {
+    const STEPS: u64 = 6;
+    for delay in [0, 10] {
+        for pause in [0, 5, 25, 2_000] {
+            for cut in 0..=STEPS + 1 {
+                let client = App::new().open().await;
+                let mut stream = client.call(1, "progress", json!({"steps": STEPS, "delay_ms": delay})).await.sse();
+                let prime = stream.next().await.unwrap();
+                assert!(prime.primes());
+                let (mut seen, mut last) = (Vec::new(), prime.id().to_owned());
+                for _ in 0..cut {
+                    let event = stream.message().await.unwrap();
+                    last = event.id().to_owned();
+                    seen.push(event);
+                }
+                drop(stream);
+                sleep(Duration::from_millis(pause)).await;
+                let mut rest = client.resume(&last).await.sse();
+                let again = rest.next().await.unwrap();
+                assert_eq!((again.primes(), again.id()), (true, &*last));
+                seen.extend(rest.rest().await);
+                whole(&seen, STEPS);
+            }
+        }
+    }
+}
+
+/// Cut after each event, again and again, over one call.
+///
+/// Acceptance 111, 115.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_after_each_event_loses_nothing() {
+    let client = App::new().open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 20, "delay_ms": 10})).await.sse();
+    let mut seen: Vec<Event> = Vec::new();
+    while let Some(event) = stream.message().await {
+        stream = client.resume(event.id()).await.sse();
+        seen.push(event);
+    }
+    whole(&seen, 20);
+}
+
+/// The newer reader takes over, at each event of the live stream.
+///
+/// Acceptance 118, 153.
+#[tokio::test(start_paused = true)]
+async fn a_live_stream_is_taken_over_at_any_moment() {
+    for at in 0..5 {
+        let client = App::new().open().await;
+        let mut old = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
+        let mut last = old.next().await.unwrap().id().to_owned();
+        let mut seen = Vec::new();
+        for _ in 0..at {
+            let event = old.message().await.unwrap();
+            last = event.id().to_owned();
+            seen.push(event);
+        }
+        let mut new = client.resume(&last).await.sse();
+        // What had left already may still be read from the old connection.
+        let mut left = Vec::new();
+        while let Some(event) = old.next().await {
+            left.push(event);
+        }
+        let farewell = left.pop().unwrap();
+        assert_eq!((farewell.retry, farewell.data.as_deref()), (Some(5_000), None), "at {at}");
+        assert!(left.len() <= 1);
+        seen.extend(new.rest().await);
+        whole(&seen, 5);
+    }
+}
+
+/// Acceptance 114.
+#[tokio::test(start_paused = true)]
+async fn a_finished_call_is_replayed_and_the_stream_ends_as_often_as_wanted() {
+    let client = App::new().open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 3})).await.sse();
+    let prime = stream.next().await.unwrap();
+    let all = stream.rest().await;
+    for _ in 0..3 {
+        assert_eq!(client.resume(prime.id()).await.sse().rest().await, all);
+        assert_eq!(client.resume(all[1].id()).await.sse().rest().await, all[2..]);
+        assert_eq!(client.resume(all[3].id()).await.sse().rest().await, []);
+    }
+}
+
+/// Acceptance 112, 116, 117, 29.
+#[tokio::test(start_paused = true)]
+async fn ids_that_name_no_event_of_the_session_are_refused_with_400() {
+    let app = App::new();
+    let (client, other) = (app.open().await, app.open().await);
+    let events = client.call(1, "progress", json!({"steps": 2})).await.sse().rest().await;
+    let foreign = other.call(1, "progress", json!({"steps": 2})).await.sse().rest().await;
+    let epoch = events[0].id().rsplit('.').next().unwrap();
+    let beyond = format!("1.4.{epoch}");
+    for id in [
+        foreign[0].id(),
+        &beyond,
+        "1.1.0",
+        "garbage",
+        "1",
+        "1.1",
+        "..",
+        "1.1.1.1",
+        "-1.1.1",
+        "1.1.zzzzzzzzzzzzzzzzzzzzzzzz",
+    ] {
+        let why = refused(client.resume(id).await).await;
+        assert_eq!(why, "Bad request: Last-Event-ID names no event of this session", "{id:?}");
+    }
+    for (id, why) in [(format!("9.1.{epoch}"), "kept"), (format!("9.0.{epoch}"), "kept")] {
+        let told = refused(client.resume(&id).await).await;
+        assert!(told.contains(why), "{told}");
+    }
+    assert_eq!(client.resume(events[2].id()).await.status, 200);
+    assert_eq!(other.delete().await.status, 200);
+    assert_eq!(other.resume(foreign[0].id()).await.status, 404);
+}
+
+/// To a client, an empty last event id is none.
+///
+/// Acceptance 116.
+#[tokio::test(start_paused = true)]
+async fn an_empty_event_id_is_a_fresh_get() {
+    let client = App::new().open().await;
+    let mut get = client.resume("").await.sse();
+    assert!(get.next_any().await.unwrap().primes());
+    client.app.handle.tools_changed();
+    assert_eq!(get.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+}
+
+/// Acceptance 122.
+#[tokio::test(start_paused = true)]
+async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
+    let client = with(|streams| streams.finished(8, Duration::from_secs(60))).open().await;
+    let events = client.call(1, "progress", json!({"steps": 1})).await.sse().rest().await;
+    sleep(Duration::from_secs(58)).await;
+    assert_eq!(client.resume(events[0].id()).await.sse().rest().await.len(), 1);
+    sleep(Duration::from_secs(5)).await;
+    let why = refused(client.resume(events[0].id()).await).await;
+    assert!(why.contains("kept"), "{why}");
+    assert_eq!(client.app.handle.sessions().await.unwrap()[0].bytes, 0);
+}
+
+/// By number; the oldest go first.
+///
+/// Acceptance 122.
+#[tokio::test(start_paused = true)]
+async fn of_the_finished_streams_the_newest_are_kept() {
+    let client = with(|streams| streams.finished(3, Duration::from_secs(60))).open().await;
+    let mut last = Vec::new();
+    for id in 1..=5 {
+        let events = client.call(id, "progress", json!({"steps": 1})).await.sse().rest().await;
+        last.push(events[0].id().to_owned());
+    }
+    let mut kept = Vec::new();
+    for id in &last {
+        kept.push(client.resume(id).await.status.as_u16());
+    }
+    assert_eq!(kept, [400, 400, 200, 200, 200]);
+}
+
+/// Acceptance 117.
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_be_resumed_the_refusal_says_so() {
+    let client = with(|streams| streams.resumable(false)).open().await;
+    let why = refused(client.resume("1.0.a").await).await;
+    assert!(why.to_lowercase().contains("resum"), "{why}");
+    assert_eq!(client.app.send(client.request(Method::GET)).await.status, 200);
+}
+
+/// Resumption is older than priming.
+///
+/// Acceptance 108.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_an_older_revision_resumes_without_being_primed() {
+    for version in ["2025-03-26", "2025-06-18"] {
+        let client = App::new().open_version(version).await;
+        let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 5})).await.sse();
+        let first = stream.next_any().await.unwrap();
+        assert!(!first.primes() && first.retry.is_none());
+        drop(stream);
+        let mut rest = client.resume(first.id()).await.sse();
+        let mut seen = vec![first];
+        while let Some(event) = rest.next_any().await {
+            assert!(!event.primes() && event.retry.is_none());
+            if !event.comment {
+                seen.push(event);
+            }
+        }
+        whole(&seen, 3);
+    }
+}
+
+/// The session's revision decides, not the header of one request.
+///
+/// Acceptance 108.
+#[tokio::test(start_paused = true)]
+async fn priming_follows_the_revision_of_the_session() {
+    let client = App::new().open().await;
+    let call = crate::support::call(1, "progress", json!({"steps": 1}));
+    let request = client.request(Method::POST).message(call).header("mcp-protocol-version", "2025-03-26");
+    assert!(client.app.send(request).await.sse().next_any().await.unwrap().primes());
+}
+
+/// What a client that left after the first event finds when it comes back, and that event's id.
+async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
+    let mut stream = client.call(1, "progress", json!({"steps": steps, "delay_ms": 10})).await.sse();
+    let first = stream.message().await.unwrap();
+    drop(stream);
+    sleep(Duration::from_secs(30)).await;
+    let events = client.resume(first.id()).await.sse().rest().await;
+    (events, first.id().to_owned())
+}
+
+/// Acceptance 122, 175.
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_reported_and_the_answer_survives() {
+    let app = with(|streams| streams.kept(10, 1 << 20).finished(8, Duration::from_secs(7200)));
+    let client = app.open().await;
+    let (events, first) = absent(&client, 100).await;
+    let hole = events[0].json();
+    assert_eq!(hole["method"], "notifications/message");
+    assert_eq!(
+        hole["params"],
+        json!({"level": "warning", "logger": "mcp-http", "data": {"reason": "events_lost", "lost": 89}})
+    );
+    assert_eq!(steps(&events[1..11]), (91..=100).map(Value::from).collect::<Vec<_>>());
+    assert_eq!(events.len(), 12);
+    assert_eq!(events[11].json()["result"]["content"][0]["text"], "done");
+    assert_eq!(app.handle.statistics().await.dropped, 89);
+
+    let after = client.resume(events[0].id()).await.sse().rest().await;
+    assert_eq!(after, events[1..], "who has heard of the hole does not hear of it again");
+    assert_eq!(client.resume(&first).await.sse().rest().await, events);
+}
+
+/// The bound by bytes.
+///
+/// Acceptance 122.
+#[tokio::test(start_paused = true)]
+async fn a_stream_keeps_no_more_bytes_than_it_may() {
+    let app = with(|streams| streams.kept(1_000, 1_000).finished(8, Duration::from_secs(7200)));
+    let client = app.open().await;
+    let (events, _) = absent(&client, 100).await;
+    let kept: usize = events[1..events.len() - 1].iter().map(|event| event.data.as_ref().unwrap().len()).sum();
+    assert!((800..=1_000).contains(&kept), "{kept}");
+    let lost = events[0].json()["params"]["data"]["lost"].as_u64().unwrap();
+    assert_eq!(usize::try_from(lost).unwrap() + events.len() - 2, 99);
+}
+
+/// Acceptance 122.
+#[tokio::test(start_paused = true)]
+async fn what_a_session_kept_goes_with_it() {
+    let app = App::new();
+    let client = app.open().await;
+    let (_, first) = absent(&client, 5).await;
+    let stream = client.call(2, "note_and_hold", json!({"label": "a"})).await;
+    assert!(app.handle.sessions().await.unwrap()[0].bytes > 0);
+    assert_eq!(client.delete().await.status, 200);
+    assert!(app.handle.sessions().await.unwrap().is_empty());
+    assert_eq!(client.resume(&first).await.status, 404);
+    assert_eq!(stream.sse().rest().await, []);
+}
+
+/// JSON answers are not kept; nobody was given an id for them.
+///
+/// Acceptance 114, 161.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_left_as_json_is_not_kept() {
+    let app = with(|streams| streams.response_mode(ResponseMode::Json));
+    let client = app.open().await;
+    assert_eq!(client.text_of("progress", json!({"steps": 5})).await, "done");
+    let mut get: Sse = client.listen().await;
+    let epoch = get.next().await.unwrap().id().rsplit('.').next().unwrap().to_owned();
+    refused(client.resume(&format!("1.0.{epoch}")).await).await;
+    assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
+}

@@ -1,0 +1,130 @@
+//! Which revision is spoken, and what a client of another one is told.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use mcp_http::message::ProtocolVersion;
+use serde_json::{Value, json};
+
+use crate::support::{App, Client, RequestExt, initialize, request};
+
+/// Acceptance 3.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_for_another_revision_is_given_the_newest_served() {
+    let app = App::new();
+    for (asked, given) in [
+        ("2026-07-28", "2025-11-25"),
+        ("1999-01-01", "2025-11-25"),
+        ("", "2025-11-25"),
+        ("2025-11-25", "2025-11-25"),
+        ("2025-06-18", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+    ] {
+        let reply = app.post(initialize(asked, json!({}))).await;
+        assert!(reply.header("mcp-session-id").is_some(), "{asked}");
+        assert_eq!(reply.json().await["result"]["protocolVersion"], given, "{asked}");
+    }
+    let app =
+        App::with(|service| service.versions([ProtocolVersion::V2025_06_18, ProtocolVersion::V2025_03_26]).unwrap());
+    for asked in ["2025-11-25", "2026-07-28"] {
+        let answer = app.post(initialize(asked, json!({}))).await.json().await;
+        assert_eq!(answer["result"]["protocolVersion"], "2025-06-18");
+    }
+}
+
+/// Acceptance 9, 10, 18, 77, 80.
+#[tokio::test(start_paused = true)]
+async fn a_version_header_that_is_not_served_is_refused_with_those_that_are() {
+    let app = App::new();
+    let client = app.open().await;
+    let requests: [fn(&Client) -> Request<Body>; 5] = [
+        |_| request(Method::POST).message(initialize("2025-11-25", json!({}))),
+        |client| client.request(Method::POST).message(json!({"jsonrpc": "2.0", "id": 0, "method": "ping"})),
+        |client| client.request(Method::POST).message(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})),
+        |client| client.request(Method::GET),
+        |client| client.request(Method::DELETE),
+    ];
+    for version in ["2026-07-28", "1999-01-01", "2025-11-25, 2025-11-25"] {
+        for (n, make) in requests.iter().enumerate() {
+            let reply = app.send(make(&client).header("mcp-protocol-version", version)).await;
+            assert_eq!(reply.status, 400, "{version} {n}");
+            let body = reply.json().await;
+            assert_eq!(body["error"]["code"], -32022);
+            assert!(body["error"]["message"].as_str().unwrap().starts_with("Unsupported protocol version"));
+            assert_eq!(body["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
+            assert_eq!(body["error"]["data"]["requested"], version.replace(' ', ""));
+            assert_eq!(body.get("id").cloned(), (n < 2).then(|| json!(0)));
+        }
+    }
+    assert_eq!(app.handle.statistics().await.sessions, 1);
+    assert_eq!(client.text_of("echo", json!({"message": "still here"})).await, "still here");
+}
+
+/// Acceptance 9, 10.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_switched_off_is_refused_as_an_unknown_one() {
+    let app = App::with(|service| service.versions([ProtocolVersion::V2025_06_18]).unwrap());
+    let reply = app
+        .send(
+            request(Method::POST)
+                .message(initialize("2025-11-25", json!({})))
+                .header("mcp-protocol-version", "2025-11-25"),
+        )
+        .await;
+    assert_eq!(reply.status, 400);
+    let error = &reply.json().await["error"];
+    assert_eq!(error["data"], json!({"requested": "2025-11-25", "supported": ["2025-06-18"]}));
+}
+
+/// Acceptance 10, 11, 12, 28.
+#[tokio::test(start_paused = true)]
+async fn a_discovery_leaves_no_session() {
+    let app = App::new();
+    let discover = |params: Value| json!({"jsonrpc": "2.0", "id": "d", "method": "server/discover", "params": params});
+    let claim = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
+    let reply = app.post(discover(claim)).await;
+    assert_eq!(reply.status, 400);
+    let body = reply.json().await;
+    assert_eq!((&body["id"], &body["error"]["code"]), (&json!("d"), &json!(-32022)));
+    assert_eq!(body["error"]["data"]["requested"], "2026-07-28");
+    assert_eq!(app.post(discover(json!({}))).await.error().await, (-32600, Some(json!("d"))));
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.opened), (0, 0));
+}
+
+/// Acceptance 12, 14.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_method_is_an_answer_without_words_of_later_revisions() {
+    let client = App::new().open().await;
+    for method in ["server/discover", "subscriptions/listen", "no/such"] {
+        let reply = client.post(json!({"jsonrpc": "2.0", "id": 9, "method": method})).await;
+        assert_eq!(reply.status, 200);
+        let body = reply.json().await;
+        assert_eq!((&body["id"], &body["error"]["code"]), (&json!(9), &json!(-32601)));
+        assert_eq!(body["error"].get("data"), None);
+    }
+    let list = client.post(json!({"jsonrpc": "2.0", "id": 9, "method": "tools/list"})).await.text().await;
+    assert!(list.contains("tools") && !list.contains("resultType") && !list.contains("ttlMs"), "{list}");
+}
+
+/// Acceptance 23.
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_is_switched_off_is_refused_with_those_served() {
+    let app = App::with(|service| service.versions([ProtocolVersion::V2025_06_18]).unwrap());
+    let client = app.open_version("2025-06-18").await;
+    for method in [Method::POST, Method::GET, Method::DELETE] {
+        let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+        let reply = app
+            .send(
+                client
+                    .request(method)
+                    .message(ping)
+                    .header("mcp-protocol-version", "2025-11-25")
+                    .header("accept", "*/*"),
+            )
+            .await;
+        assert_eq!(reply.status, 400);
+        let error = reply.json().await["error"].clone();
+        assert_eq!((&error["code"], &error["data"]["supported"]), (&json!(-32022), &json!(["2025-06-18"])));
+    }
+    assert_eq!(client.text_of("echo", json!({"message": "still here"})).await, "still here");
+}

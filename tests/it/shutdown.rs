@@ -1,0 +1,243 @@
+//! How a service lets go of its clients.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::Method;
+use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
+use mcp_http::server::{Call, Context, Server};
+use mcp_http::store::EndReason;
+use mcp_http::{McpListener, McpService, ResponseMode, Sessions, Streams};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep;
+
+use crate::support::{App, FarEngine, Pace, RequestExt, initialize, service};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
+    let app = App::new();
+    let client = app.open().await;
+    let held = client.call(1, "note_and_hold", json!({"label": "a"})).await;
+    assert!(app.handle.is_ready());
+    let handle = app.handle.clone();
+    let drain = tokio::spawn(async move { handle.drain(LONG).await });
+    sleep(Duration::from_secs(1)).await;
+    assert!(!app.handle.is_ready());
+    for message in [initialize("2025-11-25", json!({})), json!({"jsonrpc": "2.0", "id": 0, "method": "ping"})] {
+        let reply = if message["method"] == "ping" { client.post(message).await } else { app.post(message).await };
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
+        assert_eq!(reply.error().await, (-32603, Some(json!(0))));
+    }
+    // What runs may still be cancelled and answered.
+    assert_eq!(client.cancel(1).await.status, 202);
+    let report = drain.await.unwrap();
+    assert_eq!((report.calls, report.cut_calls, report.ended_sessions), (1, 0, 1));
+    drop(held);
+}
+
+/// On an engine that other nodes reach too.
+fn far() -> App {
+    App::with(|service| service.engine(FarEngine::new(|_, _| Pace::YIELD)).unwrap())
+}
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
+    let app = App::new();
+    let client = app.open().await;
+    let mut get = client.listen().await;
+    let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    let handle = app.handle.clone();
+    let drain = tokio::spawn(async move { handle.drain(LONG).await });
+    sleep(Duration::from_secs(1)).await;
+    assert!(get.next().await.unwrap().primes());
+    assert_eq!(get.next().await.unwrap().retry, Some(1000));
+    app.probe.release("a");
+    let texts: Vec<_> =
+        call.rest().await.iter().map(|event| event.json()["result"]["content"][0]["text"].clone()).collect();
+    assert_eq!(texts, [json!(null), json!("released")]);
+    let report = drain.await.unwrap();
+    assert_eq!((report.closed_streams, report.calls, report.cut_calls, report.ended_sessions), (1, 1, 0, 1));
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Shutdown)), (0, Some(&1)));
+}
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_says_what_was_cut() {
+    let app = far();
+    let (new, old) = (app.open().await, app.open_version("2025-06-18").await);
+    let (mut new_get, mut old_get) = (new.listen().await, old.listen().await);
+    let mut new_call = new.call(1, "note_and_hold", json!({"label": "new"})).await.sse();
+    let mut old_call = old.call(2, "note_and_hold", json!({"label": "old"})).await.sse();
+    let handle = app.handle.clone();
+    let drain = tokio::spawn(async move { handle.drain(LONG).await });
+    sleep(Duration::from_secs(1)).await;
+    for stream in [&mut new_get, &mut new_call] {
+        assert!(stream.next().await.unwrap().primes());
+    }
+    assert_eq!(new_call.message().await.map(|event| event.data.is_some()), None, "closed before what was unread");
+    assert_eq!(old_get.next().await.unwrap().retry, Some(1000), "any client knows `retry`");
+    assert!(old_get.next().await.is_none());
+    assert_eq!(old_call.message().await.unwrap().json()["params"]["progress"], 1);
+    assert!(old_call.is_silent().await, "an older client waits for its answer");
+    let report = drain.await.unwrap();
+    assert_eq!((report.closed_streams, report.calls, report.cut_calls, report.ended_sessions), (3, 2, 2, 0));
+    for label in ["new", "old"] {
+        assert_eq!(app.probe.state(label), Some("cancelled"));
+    }
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Shutdown)), (2, None), "they live on elsewhere");
+    assert_eq!(app.handle.drain(LONG).await.calls, 0, "once more, nothing is there");
+}
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
+    let app = far();
+    let client = app.open().await;
+    let (mut get, mut call) =
+        (client.listen().await, client.call(1, "note_and_hold", json!({"label": "a"})).await.sse());
+    assert_eq!(call.message().await.unwrap().json()["params"]["progress"], 1);
+    assert!(get.next().await.unwrap().primes());
+    let handle = app.handle.clone();
+    let drain = tokio::spawn(async move { handle.drain(LONG).await });
+    for stream in [&mut get, &mut call] {
+        let farewell = stream.next().await.unwrap();
+        assert_eq!((farewell.retry, farewell.data.is_none()), (Some(1000), true));
+        assert!(stream.next().await.is_none());
+    }
+    app.probe.release("a");
+    assert_eq!(drain.await.unwrap().cut_calls, 0);
+}
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn an_answer_within_the_deadline_reaches_a_client_that_waits() {
+    let app = App::new();
+    let client = app.open_version("2025-06-18").await;
+    let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    assert_eq!(call.message().await.unwrap().json()["params"]["progress"], 1);
+    let handle = app.handle.clone();
+    let drain = tokio::spawn(async move { handle.drain(LONG).await });
+    sleep(Duration::from_secs(1)).await;
+    app.probe.release("a");
+    // A connection that is slower than the drain.
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(call.message().await.expect("the answer").json()["result"]["content"][0]["text"], "released");
+    drop(call);
+    assert_eq!(drain.await.unwrap().cut_calls, 0);
+}
+
+/// Acceptance 34, 174.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cut_off_is_answered() {
+    let json_only = Streams::new().response_mode(ResponseMode::Json);
+    let app = App::with(|service| service.streams(json_only).unwrap());
+    let client = app.open().await;
+    let post = {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(1, "hold", json!({"label": "a"})).await })
+    };
+    let streaming = App::new();
+    let older = streaming.open_version("2025-06-18").await;
+    let mut stream = older.call(2, "note_and_hold", json!({"label": "b"})).await.sse();
+    assert_eq!(stream.message().await.unwrap().json()["params"]["progress"], 1);
+    let rest = tokio::spawn(async move { stream.rest().await });
+    sleep(Duration::from_millis(100)).await;
+    for app in [&app, &streaming] {
+        let report = app.handle.drain(Duration::from_secs(5)).await;
+        assert_eq!((report.calls, report.cut_calls), (1, 1));
+    }
+    let answer = post.await.unwrap().json().await;
+    assert_eq!(answer["error"], json!({"code": -32603, "message": "The server is shutting down"}));
+    let rest = rest.await.unwrap();
+    assert_eq!(rest.len(), 1);
+    assert_eq!((&rest[0].json()["id"], &rest[0].json()["error"]["code"]), (&json!(2), &json!(-32603)));
+}
+
+#[derive(Debug)]
+struct SlowToOpen;
+
+impl<S: Send + Sync> Server<S> for SlowToOpen {
+    async fn initialize(&self, _: InitializeParams, _: Context, _: &S) -> Result<RawJson, ErrorObject> {
+        sleep(Duration::from_secs(10)).await;
+        Ok(RawJson::empty_object())
+    }
+
+    async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::method_not_found(&call.method))
+    }
+}
+
+/// Acceptance 40, 157, 174.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
+    let app = App::of(McpService::new(SlowToOpen));
+    let opening = {
+        let app = app.clone();
+        tokio::spawn(async move { app.post(initialize("2025-11-25", json!({}))).await })
+    };
+    sleep(Duration::from_secs(1)).await;
+    app.handle.drain(Duration::from_secs(1)).await;
+    let reply = opening.await.unwrap();
+    assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (503, None));
+    assert_eq!(app.handle.statistics().await.sessions, 0);
+}
+
+/// Acceptance 40.
+#[tokio::test(start_paused = true)]
+async fn a_handle_outlives_its_service_and_sees_nothing() {
+    let app = App::with(|service| service.sessions(Sessions::new().idle_timeout(None)).unwrap());
+    let client = app.open().await;
+    let id = mcp_http::SessionId::parse(&client.session).unwrap();
+    let mut get = client.listen().await;
+    let session = app.handle.session(id).await.unwrap();
+    let handle = app.handle.clone();
+    assert!(get.next().await.unwrap().primes());
+    drop((get, client, app));
+    assert!(!handle.is_ready() && handle.session(id).await.is_none() && !handle.end(id).await);
+    assert_eq!(handle.sessions().await.unwrap().len(), 0);
+    assert_eq!(handle.drain(LONG).await, mcp_http::DrainReport::default());
+    assert!(session.get::<u32>("count").await.is_err());
+    session.end().await;
+}
+
+/// Acceptance 40, 150.
+#[tokio::test]
+async fn a_host_shuts_down_promptly_with_a_client_connected() {
+    let (mcp, _) = service();
+    let handle = mcp.handle();
+    let router = Router::new().nest("/mcp", mcp.into_router());
+    let app = App::new().layered(|_| router.clone());
+    let client = app.open().await;
+    let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        let shutdown = async move {
+            stopped.await.unwrap();
+            handle.drain(Duration::from_millis(300)).await;
+        };
+        axum::serve(listener, router).with_graceful_shutdown(shutdown).await.unwrap();
+    });
+    let mut socket = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let get = format!(
+        "GET /mcp HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\nMcp-Session-Id: {}\r\n\r\n",
+        client.session
+    );
+    socket.write_all(get.as_bytes()).await.unwrap();
+    let mut start = [0; 512];
+    assert!(socket.read(&mut start).await.unwrap() > 0);
+    stop.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), server).await.expect("the host hangs").unwrap();
+    let mut rest = String::new();
+    socket.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("retry: 1000\n\n"), "{rest}");
+    let again = app.send(client.request(Method::POST).message(json!({"jsonrpc": "2.0", "method": "n"}))).await;
+    assert_eq!(again.status, 404);
+}

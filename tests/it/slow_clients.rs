@@ -1,0 +1,167 @@
+//! Clients that do not read, or read or send one byte at a time, on real sockets.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use mcp_http::server::Context;
+use mcp_http::{Limits, McpHandle, McpListener, McpServer, McpService, Streams};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::support::{Served, exchange, initialize};
+
+/// How long anything here may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const LINE: usize = 8 * 1024;
+
+/// A server whose tool `flood` logs 64 MiB, and how far it got.
+async fn flooding(streams: Streams, write_timeout: Duration) -> (std::net::SocketAddr, McpHandle) {
+    async fn flood(cx: Context) -> &'static str {
+        let line = "x".repeat(LINE);
+        for _ in 0..(64 << 20) / LINE {
+            cx.log(mcp_http::server::LogLevel::Error, &line).await;
+        }
+        "flooded"
+    }
+    let server = McpServer::new("flood", "1.0.0").tool("flood", "Floods.", flood);
+    let service = McpService::new(server).streams(streams).unwrap();
+    let handle = service.handle();
+    let app = Router::new().nest("/mcp", service.into_router());
+    let listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(write_timeout));
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (addr, handle)
+}
+
+/// A connection whose window is small, so that little is hidden in the system's buffers.
+async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(addr).await.unwrap()
+}
+
+fn post(addr: std::net::SocketAddr, session: Option<&str>, body: &str) -> String {
+    let session = session.map(|id| format!("Mcp-Session-Id: {id}\r\n")).unwrap_or_default();
+    format!(
+        "POST /mcp HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\n{session}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+async fn open(addr: std::net::SocketAddr) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let body = initialize("2025-11-25", json!({})).to_string();
+    let answer = exchange(&mut stream, post(addr, None, &body).as_bytes(), Duration::from_millis(300)).await;
+    let id = answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+    id.unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+const FLOOD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"flood","arguments":{}}}"#;
+
+/// Waits until the condition holds; the operating system's side of a socket has no paused time.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let start = Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Acceptance 163, 170.
+#[tokio::test]
+async fn a_client_that_never_reads_holds_little_and_is_cut() {
+    let patience = Duration::from_millis(400);
+    let streams = Streams::new().slow_reader(patience);
+    let (addr, handle) = flooding(streams, patience * 3).await;
+    let session = open(addr).await;
+    let mut deaf = narrow(addr).await;
+    deaf.write_all(post(addr, Some(&session), FLOOD).as_bytes()).await.unwrap();
+    let mut most = 0;
+    let start = Instant::now();
+    loop {
+        let sessions = handle.sessions().await.unwrap();
+        most = most.max(sessions[0].bytes);
+        let statistics = handle.statistics().await;
+        if sessions[0].calls == 0 && sessions[0].readers == 0 && start.elapsed() > patience {
+            assert_eq!(statistics.slow_readers, 1, "{statistics:?}");
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{sessions:?} {statistics:?}");
+        // Somebody else in the same session is served all the while.
+        let mut other = TcpStream::connect(addr).await.unwrap();
+        let ping = post(addr, Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
+        let asked = Instant::now();
+        other.write_all(ping.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        tokio::time::timeout(PATIENCE, other.read_exact(&mut first)).await.unwrap().unwrap();
+        assert_eq!((&first, asked.elapsed() < Duration::from_secs(5)), (b"HTTP/1.1 200", true));
+    }
+    assert!(most <= 2 << 20, "{most} bytes were kept");
+    // The connection is over: what it had in its buffers, then the end.
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, deaf.read_to_end(&mut rest)).await.expect("still open");
+    assert!(rest.len() < 16 << 20, "{ended:?}: {} bytes were buffered", rest.len());
+    assert!(!String::from_utf8_lossy(&rest).contains("flooded"), "cut before its answer");
+}
+
+/// Acceptance 170.
+#[tokio::test]
+async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
+    let patience = Duration::from_millis(300);
+    let streams = Streams::new().slow_reader(patience);
+    let (addr, handle) = flooding(streams, Duration::from_secs(30)).await;
+    let session = open(addr).await;
+    let mut slow = narrow(addr).await;
+    slow.write_all(post(addr, Some(&session), FLOOD).as_bytes()).await.unwrap();
+    let reading = tokio::spawn(async move {
+        let mut read = 0_usize;
+        while slow.read_u8().await.is_ok() {
+            read += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        read
+    });
+    eventually("the call is still running", || async {
+        let sessions = handle.sessions().await.unwrap();
+        assert!(sessions[0].bytes <= 2 << 20, "{sessions:?}");
+        handle.statistics().await.slow_readers > 0 && sessions[0].calls == 0
+    })
+    .await;
+    assert!(!reading.is_finished() || reading.await.unwrap() > 0);
+}
+
+/// Acceptance 170.
+#[tokio::test]
+async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
+    let limits = Limits::new().body_timeout(Duration::from_millis(300));
+    let served = Served::with(|service| service.limits(limits).unwrap()).await;
+    let mut stream = served.connect().await;
+    let body = initialize("2025-11-25", json!({})).to_string();
+    let request = post(served.addr, None, &body);
+    let (head, body) = request.split_at(request.len() - body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let start = Instant::now();
+    let (mut reading, mut writing) = stream.into_split();
+    let trickle = tokio::spawn({
+        let body = body.to_owned();
+        async move {
+            for byte in body.bytes() {
+                if writing.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    });
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut answer)).await.expect("still open");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{ended:?} {answer}");
+    assert!(answer.contains("The body did not arrive in time"), "{answer}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    trickle.abort();
+    let statistics = served.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.rejected["body_timeout"]), (0, 1));
+}

@@ -1,0 +1,127 @@
+//! Without sessions each POST stands for itself.
+
+use axum::http::Method;
+use mcp_http::Sessions;
+use serde_json::{Value, json};
+
+use crate::support::{App, Reply, RequestExt, call, initialize, request};
+
+fn app() -> App {
+    App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap())
+}
+
+async fn text(reply: Reply) -> Value {
+    reply.message().await["result"]["content"][0]["text"].clone()
+}
+
+/// Acceptance 47, 125.
+#[tokio::test(start_paused = true)]
+async fn no_id_is_issued_and_any_id_is_ignored() {
+    let app = app();
+    let reply = app.post(initialize("2025-11-25", json!({}))).await;
+    assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (200, None));
+    assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-11-25");
+    for id in ["", "a b", "abc", "c9d7e2c0-38e2-4f35-9b1e-2bd6e53ad3f4"] {
+        let echo = call(1, "echo", json!({"message": "hi"}));
+        let reply = app.send(request(Method::POST).header("mcp-session-id", id).message(echo)).await;
+        assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (200, None), "{id:?}");
+        assert_eq!(text(reply).await, "hi");
+    }
+    let reply = app.post(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(reply.text().await, "");
+    assert_eq!(app.handle.statistics().await.sessions, 0);
+}
+
+/// Acceptance 78, 126.
+#[tokio::test(start_paused = true)]
+async fn only_post_is_allowed() {
+    let app = app();
+    for method in [Method::GET, Method::DELETE, Method::PUT, Method::HEAD, Method::OPTIONS] {
+        let reply = app.send(request(method.clone()).header("accept", "text/event-stream")).await;
+        assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, Some("POST")), "{method}");
+    }
+}
+
+/// Acceptance 93, 127.
+#[tokio::test(start_paused = true)]
+async fn the_client_cannot_be_asked_but_hears_of_progress() {
+    let app = app();
+    for tool in ["ask", "sample", "roots"] {
+        let answer = text(app.post(call(1, tool, json!({}))).await).await;
+        assert!(answer.as_str().unwrap().starts_with("error: the client"), "{tool}: {answer}");
+    }
+    assert_eq!(text(app.post(call(1, "count", json!({}))).await).await, "no session");
+    let closed = text(app.post(call(1, "close", json!({"after_ms": 5}))).await).await;
+    assert_eq!(closed, "closed false");
+    let events = app.post(call(1, "progress", json!({"steps": 3}))).await.sse().rest().await;
+    let progress: Vec<_> = events.iter().map(|event| event.json()["params"]["progress"].clone()).collect();
+    assert_eq!(progress, [json!(1), json!(2), json!(3), json!(null)]);
+    assert!(events.iter().all(|event| event.id.is_none()), "nobody can come back for them");
+    let subscribe =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
+    assert_eq!(app.post(subscribe).await.error().await.0, -32602);
+}
+
+/// Acceptance 128.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_delivered_is_not_advertised() {
+    let capabilities = async |app: App| {
+        app.post(initialize("2025-11-25", json!({}))).await.json().await["result"]["capabilities"].clone()
+    };
+    let stateful = capabilities(App::new()).await;
+    let stateless = capabilities(app()).await;
+    assert_eq!(stateful["tools"]["listChanged"], true);
+    assert_eq!(stateful["resources"]["subscribe"], true);
+    assert!(stateless["tools"].is_object() && stateless["resources"].is_object());
+    let text = stateless.to_string();
+    assert!(!text.contains("\"listChanged\":true") && !text.contains("\"subscribe\":true"), "{text}");
+}
+
+/// Acceptance 128, 83.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_request_that_failed() {
+    let app = app();
+    for _ in 0..100 {
+        assert_eq!(app.post(call(1, "boom", json!({}))).await.error().await, (-32603, Some(json!(1))));
+        let leak = app.post(call(1, "leak", json!({}))).await.text().await;
+        assert!(!leak.contains("secret"), "{leak}");
+        assert_eq!(app.post(call(1, "nobody", json!({}))).await.error().await.0, -32602);
+    }
+    let report = app.handle.drain(std::time::Duration::ZERO).await;
+    assert_eq!((report.calls, report.ended_sessions), (0, 0));
+}
+
+/// Acceptance 129.
+#[tokio::test(start_paused = true)]
+async fn concurrent_requests_do_not_see_each_other() {
+    let app = app();
+    let each = (0..50).map(|n| {
+        let app = app.clone();
+        async move {
+            let version = ["2025-03-26", "2025-06-18", "2025-11-25"][n % 3];
+            let who = request(Method::POST).principal(&format!("user {n}")).header("mcp-protocol-version", version);
+            let mut steps = call(n, "progress", json!({"steps": 3, "delay_ms": 10}));
+            steps["params"]["_meta"]["progressToken"] = json!(n);
+            let (who, steps) = tokio::join!(app.send(who.message(call(n, "whoami", json!({})))), app.post(steps));
+            assert_eq!(text(who).await, format!("user {n} ? {version}"));
+            let events = steps.sse().rest().await;
+            assert_eq!(events.len(), 4);
+            assert!(events[..3].iter().all(|event| event.json()["params"]["progressToken"] == n));
+        }
+    });
+    futures_util::future::join_all(each).await;
+    let unstated = text(app.post(call(1, "whoami", json!({}))).await).await;
+    assert_eq!(unstated, "nobody ? 2025-03-26", "without a header it is the oldest");
+}
+
+/// Acceptance 9, 10, 18, 36.
+#[tokio::test(start_paused = true)]
+async fn what_a_session_would_refuse_is_refused_here_too() {
+    let app = app();
+    let refused = request(Method::POST).header("mcp-protocol-version", "2026-07-28");
+    let reply = app.send(refused.message(initialize("2025-11-25", json!({})))).await;
+    assert_eq!((reply.status.as_u16(), reply.error().await), (400, (-32022, Some(json!(0)))));
+    let reply = app.post(json!([initialize("2025-03-26", json!({}))])).await;
+    assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
+}

@@ -1,0 +1,197 @@
+//! An engine on the other side of a network: every step takes its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcp_http::error::StoreError;
+use mcp_http::message::{RawJson, RequestId};
+use mcp_http::store::{
+    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, MemoryEngine, NodeId,
+    Page, Policy, SessionEngine, SessionSummary, Step, StreamNo,
+};
+use mcp_http::{Principal, SessionId};
+
+type Result<T> = std::result::Result<T, StoreError>;
+type Outcome = std::result::Result<RawJson, RawJson>;
+
+/// How a step takes its time, by the name of the step and its session.
+pub(crate) type Delay = dyn Fn(&str, Option<SessionId>) -> Pace + Send + Sync;
+
+/// How long a step takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// On its way to the engine.
+    pub(crate) there: Duration,
+    /// On its way back, after it was done.
+    pub(crate) back: Duration,
+}
+
+impl Pace {
+    /// At once, though never without waiting for the scheduler.
+    pub(crate) const YIELD: Self = Self { there: Duration::ZERO, back: Duration::ZERO };
+}
+
+/// A memory engine that can only be reached later.
+#[derive(Clone)]
+pub(crate) struct FarEngine {
+    inner: MemoryEngine,
+    delay: Arc<Delay>,
+}
+
+impl FarEngine {
+    pub(crate) fn new(delay: impl Fn(&str, Option<SessionId>) -> Pace + Send + Sync + 'static) -> Self {
+        Self { inner: MemoryEngine::new(), delay: Arc::new(delay) }
+    }
+
+    fn later<T: Unpin + Send + 'static>(
+        &self,
+        name: &str,
+        session: impl Into<Option<SessionId>>,
+        step: impl FnOnce(&MemoryEngine) -> Step<T> + Send + 'static,
+    ) -> Step<T> {
+        let (inner, pace) = (self.inner.clone(), (self.delay)(name, session.into()));
+        Step::later(async move {
+            pause(pace.there).await;
+            let value = step(&inner).await;
+            pause(pace.back).await;
+            value
+        })
+    }
+}
+
+async fn pause(delay: Duration) {
+    tokio::task::yield_now().await;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+}
+
+impl std::fmt::Debug for FarEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FarEngine")
+    }
+}
+
+impl SessionEngine for FarEngine {
+    /// Its sessions do not end with a service.
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+        self.inner.join(bell, policy)
+    }
+
+    fn leave(&self, node: NodeId) {
+        self.inner.leave(node);
+    }
+
+    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
+        self.later("create", create.info.id, move |engine| engine.create(create))
+    }
+
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
+        let principal = principal.cloned();
+        self.later("load", session, move |engine| engine.load(session, principal.as_ref()))
+    }
+
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+        let Begin { session, principal, node, ids, unique } = begin;
+        let (principal, ids) = (principal.cloned(), ids.to_vec());
+        self.later("begin", session, move |engine| {
+            engine.begin(Begin { session, principal: principal.as_ref(), node, ids: &ids, unique })
+        })
+    }
+
+    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
+        self.later("finish", session, move |engine| engine.finish(session, stream))
+    }
+
+    fn append(&self, append: Append) -> Step<Result<Appended>> {
+        self.later("append", append.session, move |engine| engine.append(append))
+    }
+
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
+        self.later("publish", session, move |engine| engine.publish(session, node, event))
+    }
+
+    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
+        let Attach { session, principal, stream, node, after, takeover } = attach;
+        let principal = principal.cloned();
+        self.later("attach", session, move |engine| {
+            engine.attach(Attach { session, principal: principal.as_ref(), stream, node, after, takeover })
+        })
+    }
+
+    fn read_after(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        generation: u32,
+        after: u64,
+        max_bytes: usize,
+    ) -> Step<Result<Page>> {
+        self.later("read_after", session, move |engine| {
+            engine.read_after(session, stream, generation, after, max_bytes)
+        })
+    }
+
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
+        self.later("detach", session, move |engine| engine.detach(session, stream, generation))
+    }
+
+    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
+        self.later("hang_up", session, move |engine| engine.hang_up(session, stream, retry))
+    }
+
+    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
+        let question = question.to_owned();
+        self.later("answer", session, move |engine| engine.answer(session, &question, outcome))
+    }
+
+    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
+        let question = question.to_owned();
+        self.later("take", session, move |engine| engine.take(session, &question))
+    }
+
+    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
+        let question = question.to_owned();
+        self.later("withdraw", session, move |engine| engine.withdraw(session, &question))
+    }
+
+    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
+        let id = id.clone();
+        self.later("cancel", session, move |engine| engine.cancel(session, &id))
+    }
+
+    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
+        let key = key.to_owned();
+        self.later("load_state", session, move |engine| engine.load_state(session, &key))
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
+        let key = key.to_owned();
+        self.later("store_state", session, move |engine| engine.store_state(session, &key, value, version))
+    }
+
+    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
+        self.later("end", session, move |engine| engine.end(session, reason))
+    }
+
+    fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>> {
+        self.later("sweep", None, move |engine| engine.sweep(node))
+    }
+
+    fn announce(&self, topic: &str) -> Step<Result<()>> {
+        let topic = topic.to_owned();
+        self.later("announce", None, move |engine| engine.announce(&topic))
+    }
+
+    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
+        self.later("list", None, MemoryEngine::list)
+    }
+
+    fn count(&self) -> Step<Result<usize>> {
+        self.later("count", None, MemoryEngine::count)
+    }
+}
