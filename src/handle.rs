@@ -69,6 +69,10 @@ impl McpHandle {
     /// # Errors
     ///
     /// When the session engine cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so nothing is lost.
     pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
         match self.node.upgrade() {
             Some(node) => node.engine.list().await,
@@ -76,10 +80,15 @@ impl McpHandle {
         }
     }
 
-    /// A session by its id, whoever it belongs to; `None` when there is none.
+    /// A session by its id, whoever it belongs to; `None` when there is none, or the session engine
+    /// cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so nothing is lost.
     pub async fn session(&self, id: SessionId) -> Option<Session> {
         let node = self.node.upgrade()?;
-        let principal = node.principal_of(id).await?;
+        let principal = node.owner_of(id).await?;
         let session = node.session(id, principal.as_ref()).await.ok()?;
         Some(Session::new(session as _))
     }
@@ -95,14 +104,15 @@ impl McpHandle {
 
     /// Who a request comes from, as the service sees it.
     pub(crate) fn principal_of(&self, parts: &http::request::Parts) -> Option<Principal> {
-        let node = self.node.upgrade()?;
-        match &node.settings.sessions.principal {
-            Some(of) => of(parts),
-            None => parts.extensions.get().cloned(),
-        }
+        self.node.upgrade()?.settings.sessions.principal_of(parts)
     }
 
-    /// Ends a session; whether it was there. Its calls are cancelled, its id is unknown after.
+    /// Ends a session; whether it did: not when there is none, or the session engine cannot be
+    /// reached. Its calls are cancelled, its id is unknown after.
+    ///
+    /// # Cancel safety
+    ///
+    /// The session may have ended all the same; then nobody is told of it as ended.
     pub async fn end(&self, id: SessionId) -> bool {
         let Some(node) = self.node.upgrade() else { return false };
         match node.engine.end(id, EndReason::Closed).await {
@@ -119,6 +129,10 @@ impl McpHandle {
     /// # Errors
     ///
     /// When the session engine cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// Some of the sessions may have ended; calling it again ends the rest.
     pub async fn end_all_of(&self, principal: &Principal) -> Result<usize, StoreError> {
         let mut count = 0;
         for summary in self.sessions().await? {
@@ -131,6 +145,10 @@ impl McpHandle {
 
     /// Ends what has expired, now; how many sessions that was. The service does this by itself,
     /// once a second.
+    ///
+    /// # Cancel safety
+    ///
+    /// Sessions may have ended all the same; then nobody is told of them as ended.
     pub async fn reap(&self) -> usize {
         match self.node.upgrade() {
             Some(node) => node.reap().await,
@@ -139,6 +157,10 @@ impl McpHandle {
     }
 
     /// What was counted since the service started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so nothing is lost.
     pub async fn statistics(&self) -> Statistics {
         match self.node.upgrade() {
             Some(node) => node.counters.read(node.engine.count().await.unwrap_or_default()),

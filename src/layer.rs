@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -31,7 +32,7 @@ use crate::service::{McpService, Mounted};
 /// ```
 #[derive(Clone)]
 pub struct McpLayer {
-    path: std::sync::Arc<str>,
+    path: Arc<str>,
     mounted: Mounted<()>,
 }
 
@@ -41,14 +42,14 @@ impl McpLayer {
         Self { path: "/mcp".into(), mounted: service.into().mounted().clone() }
     }
 
-    /// The path to serve instead.
+    /// The path to serve instead of `/mcp`, with and without a slash at its end.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
         self.path = path.trim_end_matches('/').into();
         self
     }
 
-    /// The application's hand on the service.
+    /// The application's hand on the service: announce changes, look at sessions, drain.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
         self.mounted.handle()

@@ -12,7 +12,9 @@
 //! | | decides |
 //! |---|---|
 //! | [`McpService`], [`mcp_router`], [`McpLayer`] | how a server is mounted, and with which settings |
-//! | [`server`] | what you write against: [`McpServer`], [`server::Context`], [`server::Session`], and [`server::Server`] below them |
+//! | [`McpServer`] | what a server offers: tools, resources, prompts, each an axum handler |
+//! | [`server::Args`], [`server::Context`], [`server::Session`] | what handlers take: typed arguments, the way back to the client, what stays between calls |
+//! | [`server`] | everything else you write against, down to JSON-RPC ([`server::Server`]) |
 //! | [`Sessions`], [`Streams`], [`Limits`], [`Security`] | what can be set |
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |

@@ -87,6 +87,10 @@ impl McpListener {
     /// # Errors
     ///
     /// If the address cannot be resolved or bound.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is left: an address that was bound is free again.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         TcpListener::bind(address).await.map(Self::new)
     }

@@ -137,7 +137,9 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         self.checked()
     }
 
-    /// Called for each refused request, once.
+    /// Called for each refused request, once, before its response leaves: for logs, metrics and
+    /// alarms. It must not block. Default: nothing is called; refusals are counted in the
+    /// [statistics](McpHandle::statistics) all the same.
     ///
     /// # Errors
     ///
@@ -158,7 +160,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         Ok(self)
     }
 
-    /// The application's hand on the service.
+    /// The application's hand on the service: announce changes, look at sessions, drain.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
         McpHandle::new(&self.mounted().0.node)
@@ -331,10 +333,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 
     fn incoming(&self, parts: Box<Parts>, admitted: Admitted) -> Incoming {
-        let principal = match &self.node.settings.sessions.principal {
-            Some(of) => of(&parts),
-            None => parts.extensions.get().cloned(),
-        };
+        let principal = self.node.settings.sessions.principal_of(&parts);
         Incoming { parts, headers: admitted.headers, principal }
     }
 

@@ -8,7 +8,7 @@ use super::Node;
 use super::session::LiveSession;
 use super::ticket::Cause;
 use crate::handle::DrainReport;
-use crate::identity::{Principal, SessionId};
+use crate::identity::SessionId;
 use crate::store::{EndReason, STANDALONE};
 
 /// How long the last answers may take to leave.
@@ -71,15 +71,6 @@ impl Node {
             }
         }
         count
-    }
-
-    /// Whose a session is; `None` when there is no such session.
-    pub(crate) async fn principal_of(&self, id: SessionId) -> Option<Option<Principal>> {
-        if let Some(session) = self.sessions.get(&id) {
-            return Some(session.info.principal.clone());
-        }
-        let sessions = self.engine.list().await.ok()?;
-        sessions.into_iter().find(|summary| summary.info.id == id).map(|summary| summary.info.principal.clone())
     }
 }
 

@@ -87,42 +87,68 @@ pub(super) fn negotiate(node: &Node, requested: &str) -> ProtocolVersion {
     asked.unwrap_or_else(|| node.newest_version())
 }
 
+/// Why no session opens.
+enum Failed {
+    /// The transport refuses it.
+    Refused(Rejection),
+    /// The server, or its hook, answers with an error.
+    Answered(ErrorObject),
+}
+
+impl From<Rejection> for Failed {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection)
+    }
+}
+
+impl From<ErrorObject> for Failed {
+    fn from(error: ErrorObject) -> Self {
+        Self::Answered(error)
+    }
+}
+
 async fn open<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     id: RequestId,
     params: Option<RawJson>,
 ) -> Result<Reply, Rejection> {
+    let node = post.node;
+    match opened(post, params).await {
+        Ok((session, result)) => {
+            let outcome = in_form(node, write::answer(&id, &Ok(result)));
+            Ok(Reply { outcome, session: session_header(&session) })
+        }
+        Err(Failed::Answered(error)) => Ok(in_form(node, write::answer(&id, &Err(error))).into()),
+        Err(Failed::Refused(rejection)) => Err(rejection),
+    }
+}
+
+/// Asks the server; its result, and the session that is kept for it.
+async fn opened<S: Clone + Send + Sync + 'static>(
+    post: Post<'_, S>,
+    params: Option<RawJson>,
+) -> Result<(Arc<LiveSession>, RawJson), Failed> {
     let Post { node, server, state, incoming } = post;
     if node.is_draining() {
-        return Err(Rejection::Draining);
+        return Err(Rejection::Draining.into());
     }
-    let params = match read_params(params.clone()) {
-        Ok(params) => params,
-        Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error))).into()),
-    };
+    let params = read_params(params)?;
     let mut session = draft(node, &incoming, &params);
     let channel = Arc::new(Aside::new(&session));
     let opening = Arc::clone(server).initialize(params, Context::new(channel, None), state);
     let result = AssertUnwindSafe(opening).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("initialize panicked");
         Err(ErrorObject::internal())
-    });
-    let result = match result {
-        Ok(result) => result,
-        Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error))).into()),
-    };
+    })?;
     // The drain may have begun in the meantime, and even be over.
     if node.is_draining() {
-        return Err(Rejection::Draining);
+        return Err(Rejection::Draining.into());
     }
     if let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version) {
         session = session.with_version(version);
     }
-    if let Err(error) = keep(node, &session).await? {
-        return Ok(in_form(node, write::answer(&id, &Err(error))).into());
-    }
-    let header = session_header(&session);
-    Ok(Reply { outcome: in_form(node, write::answer(&id, &Ok(result))), session: header })
+    keep(node, &session).await?;
+    Ok((session, result))
 }
 
 /// A session nobody else knows of yet.
@@ -150,7 +176,7 @@ fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
 }
 
 /// Makes the session known. The hook may still refuse it; then nothing of it is left.
-async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(), ErrorObject>, Rejection> {
+async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed> {
     let create = Create { info: Arc::clone(&session.info), epoch: session.epoch };
     // A client that leaves now, or a hook that panics, must not leave the session behind.
     let mut guard = Unkept { node, session, created: true, kept: false };
@@ -162,12 +188,10 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<Result<(),
     node.closed(evicted);
     if let Some(hook) = &node.settings.sessions.opened {
         let welcome = AssertUnwindSafe(hook(Session::new(Arc::clone(session) as _))).catch_unwind().await;
-        if let Err(error) = welcome.unwrap_or_else(|_| Err(ErrorObject::internal())) {
-            return Ok(Err(error));
-        }
+        welcome.unwrap_or_else(|_| Err(ErrorObject::internal()))?;
     }
     guard.kept = true;
-    if node.opened(session) { Ok(Ok(())) } else { Err(Rejection::SessionEnded) }
+    if node.opened(session) { Ok(()) } else { Err(Rejection::SessionEnded.into()) }
 }
 
 fn refusal(node: &Node, error: &StoreError) -> Rejection {

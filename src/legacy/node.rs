@@ -109,6 +109,15 @@ impl Node {
         Ok(session)
     }
 
+    /// Whose a session is; `None` when there is no such session.
+    pub(crate) async fn owner_of(&self, id: SessionId) -> Option<Option<Principal>> {
+        if let Some(session) = self.sessions.get(&id) {
+            return Some(session.info.principal.clone());
+        }
+        let sessions = self.engine.list().await.ok()?;
+        sessions.into_iter().find(|summary| summary.info.id == id).map(|summary| summary.info.principal.clone())
+    }
+
     /// A session is over, or never came to be: nothing of it is kept here.
     pub(super) fn forget(&self, id: SessionId) {
         // In this order: who begins to listen now looks for the session after it.

@@ -101,6 +101,10 @@ impl Context {
     }
 
     /// As [`Context::progress`], with a sentence for the person who waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Context::progress`].
     pub async fn progress_message(
         &self,
         progress: impl Into<f64> + Send,
@@ -130,6 +134,10 @@ impl Context {
     }
 
     /// As [`Context::log`], under the name of a logger.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Context::log`].
     pub async fn log_as(&self, level: LogLevel, logger: Option<&str>, data: impl Serialize + Send) {
         if (level as u8) < self.channel.log_level() {
             return;

@@ -1,8 +1,20 @@
 //! What users write against.
 //!
-//! [`McpServer`] is the typed front: tools, resources and prompts are axum handlers. [`Server`] is
-//! the ground under it, at the level of JSON-RPC, for another framework to stand on. [`Context`]
-//! is the way back to the client while a call runs, [`Session`] what stays between calls.
+//! Most servers need the first four of these; the rest is there when one of them points to it.
+//!
+//! | to | there is |
+//! |---|---|
+//! | offer tools, resources and prompts, each an async function | [`McpServer`] |
+//! | take typed arguments | [`Args`], beside any axum extractor ([`Handler`]) |
+//! | tell progress, log, ask the client, hear of a cancellation while a call runs | [`Context`] |
+//! | keep something between calls | [`Session`] |
+//! | say more of what is offered | [`Tool`], [`Resource`], [`ResourceTemplate`], [`Prompt`] |
+//! | answer with more than text or [`Json`](axum::Json) | [`CallToolResult`], [`Content`], [`ResourceContents`], [`GetPromptResult`] |
+//! | fail in words the client may read | [`ToolError`] |
+//! | ask the person or the model behind the client | [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
+//! | propose values while somebody types | [`CompletionRequest`] |
+//! | change what is offered while it is served | [`Catalog`] |
+//! | put another framework in the place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
 
 mod catalog;
 pub(crate) mod channel;

@@ -38,6 +38,10 @@ impl Session {
     /// # Errors
     ///
     /// When the engine cannot be reached, or the stored value does not fit the type.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so nothing is lost.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
         let (value, _) = self.inner.load_state(key).await?;
         value.map(|value| value.read().map_err(StoreError::corrupt)).transpose()
@@ -96,12 +100,17 @@ impl Session {
         self.inner.notify(method, params);
     }
 
-    /// Asks the client on the session's standalone stream.
+    /// Asks the client on the session's standalone stream and waits for its answer, at most for the
+    /// time given. For questions while a call runs, see [`Context::request`].
     ///
     /// # Errors
     ///
     /// [`ClientError::NoStream`] at once when no such stream is open; see [`ClientError`] for the
     /// rest.
+    ///
+    /// # Cancel safety
+    ///
+    /// The request may have been sent; a late answer to it is dropped.
     pub async fn request(
         &self,
         method: &'static str,
@@ -112,7 +121,12 @@ impl Session {
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
     }
 
-    /// Ends the session: its calls are cancelled, its streams end, its id is unknown after.
+    /// Ends the session: its calls are cancelled, its streams end, its id is unknown after. Where
+    /// the session engine cannot be reached, it lives on.
+    ///
+    /// # Cancel safety
+    ///
+    /// The session may have ended all the same; then nobody is told of it as ended.
     pub async fn end(&self) {
         self.inner.end().await;
     }

@@ -16,9 +16,9 @@ use crate::server::Session;
 use crate::store::{Ended, Policy};
 
 // What a hook does before its future exists runs in the future, too: a panic there is caught with it.
-pub(crate) type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
-pub(crate) type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
-pub(crate) type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
+type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
+type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
+type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
 
 /// How sessions live and die. Give it to [`McpService::sessions`](crate::McpService::sessions).
 ///
@@ -38,7 +38,7 @@ pub struct Sessions {
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max: usize,
     pub(crate) max_per_principal: usize,
-    pub(crate) principal: Option<PrincipalOf>,
+    principal: Option<PrincipalOf>,
     pub(crate) opened: Option<OpenHook>,
     pub(crate) closed: Option<CloseHook>,
 }
@@ -71,6 +71,7 @@ impl Sessions {
 
     /// No sessions at all: each POST stands for itself, GET and DELETE are refused (405), nothing
     /// is kept, the client cannot be asked. For functions and for load balancers without memory.
+    /// Default: no.
     #[must_use]
     pub fn stateless(mut self, stateless: bool) -> Self {
         self.stateless = stateless;
@@ -94,14 +95,15 @@ impl Sessions {
     }
 
     /// How many sessions there may be. A new one beyond it ends the one that rested longest with
-    /// nothing in flight; without such a one it is refused (503, `Retry-After`).
+    /// nothing in flight; without such a one it is refused (503, `Retry-After`). Default
+    /// [`Sessions::DEFAULT_MAX`].
     #[must_use]
     pub fn max(mut self, sessions: usize) -> Self {
         self.max = sessions;
         self
     }
 
-    /// The same for the sessions of one principal.
+    /// The same for the sessions of one principal. Default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
     #[must_use]
     pub fn max_per_principal(mut self, sessions: usize) -> Self {
         self.max_per_principal = sessions;
@@ -146,6 +148,14 @@ impl Sessions {
             Box::pin(async move { hook(ended).await })
         }));
         self
+    }
+
+    /// Who a request comes from.
+    pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
+        match &self.principal {
+            Some(of) => of(parts),
+            None => parts.extensions.get().cloned(),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {

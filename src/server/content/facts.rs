@@ -2,6 +2,7 @@
 //! which picture.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Who speaks, or for whom something is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +54,17 @@ impl Annotations {
         self.last_modified = Some(when.into());
         self
     }
+}
+
+/// What is said of everything that is offered, beside its name.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Shown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) icons: Vec<Icon>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    pub(crate) meta: Option<Map<String, Value>>,
 }
 
 /// A picture for a server, tool, resource or prompt; shown by clients since 2025-11-25.

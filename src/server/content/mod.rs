@@ -6,5 +6,6 @@ mod facts;
 mod resource;
 
 pub use block::{Content, ResourceLink};
+pub(crate) use facts::Shown;
 pub use facts::{Annotations, Icon, Role, Theme};
 pub use resource::{IntoResourceContents, ResourceContents};

@@ -13,6 +13,7 @@ use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
 use crate::server::completion::{Complete, Completers, IntoCompletion};
+use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 use crate::server::{Icon, ToolError};
 
@@ -49,15 +50,11 @@ pub struct Prompt<S = ()> {
 #[derive(Debug, Clone, Serialize)]
 struct Facts {
     name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
     description: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     arguments: Vec<PromptArgument>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    icons: Vec<Icon>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    shown: Shown,
 }
 
 /// An argument of a prompt.
@@ -112,11 +109,9 @@ impl<S> Prompt<S> {
     {
         let facts = Facts {
             name: name.into(),
-            title: None,
             description: description.into(),
             arguments: H::arguments().map(arguments_of).unwrap_or_default(),
-            icons: Vec::new(),
-            meta: None,
+            shown: Shown::default(),
         };
         let run = Erased::new(Get { handler, arguments: PhantomData });
         Self { facts, completers: HashMap::new(), run }
@@ -125,7 +120,7 @@ impl<S> Prompt<S> {
     /// The name for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.title = Some(title.into());
+        self.facts.shown.title = Some(title.into());
         self
     }
 
@@ -143,14 +138,14 @@ impl<S> Prompt<S> {
     /// Adds a picture.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.icons.push(icon);
+        self.facts.shown.icons.push(icon);
         self
     }
 
     /// With a `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.meta = Some(meta);
+        self.facts.shown.meta = Some(meta);
         self
     }
 

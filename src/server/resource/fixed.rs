@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
+use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 use crate::server::{Annotations, Icon, IntoResourceContents, ResourceContents, ToolError};
 
@@ -40,8 +41,6 @@ struct Facts {
     uri: String,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mime_type: Option<String>,
@@ -49,10 +48,8 @@ struct Facts {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    icons: Vec<Icon>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    shown: Shown,
 }
 
 impl<S> Resource<S> {
@@ -68,13 +65,11 @@ impl<S> Resource<S> {
         let facts = Facts {
             uri: uri.into(),
             name: name.into(),
-            title: None,
             description: None,
             mime_type: None,
             size: None,
             annotations: None,
-            icons: Vec::new(),
-            meta: None,
+            shown: Shown::default(),
         };
         Self { facts, run: Erased::new(Read { handler, arguments: PhantomData }) }
     }
@@ -82,7 +77,7 @@ impl<S> Resource<S> {
     /// The name for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.title = Some(title.into());
+        self.facts.shown.title = Some(title.into());
         self
     }
 
@@ -117,14 +112,14 @@ impl<S> Resource<S> {
     /// Adds a picture.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.icons.push(icon);
+        self.facts.shown.icons.push(icon);
         self
     }
 
     /// With a `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.meta = Some(meta);
+        self.facts.shown.meta = Some(meta);
         self
     }
 

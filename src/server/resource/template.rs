@@ -12,6 +12,7 @@ use crate::error::ConfigError;
 use crate::message::RawJson;
 use crate::server::catalog::Item;
 use crate::server::completion::{Complete, Completers, Completion, IntoCompletion};
+use crate::server::content::Shown;
 use crate::server::handler::{Erased, Handler};
 use crate::server::{Annotations, Icon, IntoResourceContents};
 
@@ -59,17 +60,13 @@ struct Facts {
     uri_template: String,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mime_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    icons: Vec<Icon>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    shown: Shown,
 }
 
 impl<S> ResourceTemplate<S> {
@@ -87,12 +84,10 @@ impl<S> ResourceTemplate<S> {
         let facts = Facts {
             uri_template: pattern.as_ref().map_or(written, |pattern| pattern.public.clone()),
             name: name.into(),
-            title: None,
             description: None,
             mime_type: None,
             annotations: None,
-            icons: Vec::new(),
-            meta: None,
+            shown: Shown::default(),
         };
         let run = Erased::new(Read { handler, arguments: PhantomData });
         Self { facts, pattern, completers: HashMap::new(), run }
@@ -101,7 +96,7 @@ impl<S> ResourceTemplate<S> {
     /// The name for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.title = Some(title.into());
+        self.facts.shown.title = Some(title.into());
         self
     }
 
@@ -129,14 +124,14 @@ impl<S> ResourceTemplate<S> {
     /// Adds a picture.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.icons.push(icon);
+        self.facts.shown.icons.push(icon);
         self
     }
 
     /// With a `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.meta = Some(meta);
+        self.facts.shown.meta = Some(meta);
         self
     }
 

@@ -10,6 +10,7 @@ use super::{CallToolResult, IntoToolResult};
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
+use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Run};
 use crate::server::{Icon, schema};
 
@@ -42,18 +43,14 @@ pub struct Tool<S = ()> {
 #[serde(rename_all = "camelCase")]
 struct Facts {
     name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<String>,
     description: String,
     input_schema: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_schema: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<ToolAnnotations>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    icons: Vec<Icon>,
-    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<Map<String, Value>>,
+    #[serde(flatten)]
+    shown: Shown,
 }
 
 /// Hints for the client on what a tool does. Clients must not trust them, and neither must you
@@ -131,13 +128,11 @@ impl<S> Tool<S> {
         });
         let facts = Facts {
             name,
-            title: None,
             description: description.into(),
             input_schema,
             output_schema: H::Output::output_schema(),
             annotations: None,
-            icons: Vec::new(),
-            meta: None,
+            shown: Shown::default(),
         };
         Self { facts, problem, run: Erased::new(Call { handler, arguments: PhantomData }) }
     }
@@ -145,7 +140,7 @@ impl<S> Tool<S> {
     /// The name for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.facts.title = Some(title.into());
+        self.facts.shown.title = Some(title.into());
         self
     }
 
@@ -159,7 +154,7 @@ impl<S> Tool<S> {
     /// Adds a picture.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        self.facts.icons.push(icon);
+        self.facts.shown.icons.push(icon);
         self
     }
 
@@ -185,7 +180,7 @@ impl<S> Tool<S> {
     /// With a `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
-        self.facts.meta = Some(meta);
+        self.facts.shown.meta = Some(meta);
         self
     }
 
