@@ -29,12 +29,13 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// A session id as this crate makes them.
 const KNOWN: &str = "6f1c2f54-9d7b-4c39-8a7e-0d6b1f1f2a3b";
 
-const OPERATIONS: [(&str, &str); 10] = [
+const OPERATIONS: [(&str, &str); 11] = [
     ("floor", "bare axum route: echo, JSON"),
     ("floor-session", "the same, and a look at a DashMap of sessions"),
     ("floor-sse", "bare axum route: echo, axum's `Sse`"),
     ("floor-burst", "bare axum route: 51 recorded events, axum's `Sse`"),
     ("echo", "echo in a session, JSON"),
+    ("echo-merged", "the same, by a service that is merged and not nested"),
     ("echo-sse", "echo in a session, SSE"),
     ("echo-16k", "echo of 16 KiB in a session, JSON"),
     ("floor-16k", "bare axum route: echo of 16 KiB, JSON"),
@@ -69,6 +70,7 @@ fn router(name: &str) -> Router {
         "floor-session" => floor::session(KNOWN),
         "floor-sse" => floor::sse(),
         "echo-sse" | "burst" => service(ResponseMode::Sse),
+        "echo-merged" => support::mcp(ResponseMode::Auto).into_router_at("/mcp"),
         "echo" | "echo-16k" | "cycle" => service(ResponseMode::Auto),
         _ => panic!("no such operation: {name}"),
     }
@@ -136,17 +138,22 @@ async fn print_counts() {
         let allocations = (change.allocations + change.reallocations) as f64 / TIMES as f64;
         println!("| {what} | {allocations:.1} | {} |", change.bytes_allocated / TIMES);
     }
-    println!("\nbytes of an idle session: {}", idle_session().await);
+    println!("\nbytes of an idle session: {}", idle_session(false).await);
+    println!("bytes of an idle session that made a call: {}", idle_session(true).await);
 }
 
-async fn idle_session() -> usize {
+async fn idle_session(calls: bool) -> usize {
     const SESSIONS: usize = 10_000;
     let mut client = Client::new(router("echo"));
     client.open().await;
     client.delete().await;
+    let call = message("echo");
     let region = Region::new(ALLOCATOR);
     for _ in 0..SESSIONS {
         client.open().await;
+        if calls {
+            client.call(&call).await;
+        }
     }
     let change = region.change();
     (change.bytes_allocated - change.bytes_deallocated) / SESSIONS

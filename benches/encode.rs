@@ -1,8 +1,9 @@
 //! axum's `Sse` and this crate's body, side by side: one event, and a burst of 51.
 //!
 //! `mcp-http` is the whole way of a call through the service: checks, session, handler, log, body.
-//! `axum Sse` answers with the very same bytes, recorded before, and does nothing else: no checks,
-//! no handler, no JSON. What it takes is thus the price of its encoder and its body alone.
+//! `axum Sse` answers with the same events, recorded before, and does nothing else: no checks, no
+//! handler, no JSON. What it takes is thus the price of its encoder and its body alone. (One line
+//! is missing: axum writes no empty `data:`, without which clients drop the id of a first event.)
 
 mod support;
 
@@ -21,7 +22,8 @@ fn encode(criterion: &mut Criterion) {
             ours.text(&call).await
         });
         let mut theirs = Client::new(floor::replay(&recorded));
-        assert_eq!(runtime.block_on(theirs.text(&call)), recorded, "the bytes are the same");
+        let writable = recorded.replacen("data: \n\n", "\n", 1);
+        assert_eq!(runtime.block_on(theirs.text(&call)), writable, "the events are the same");
 
         let mut group = criterion.benchmark_group(name);
         group.bench_function("mcp-http", |bencher| bencher.iter(|| runtime.block_on(ours.call(&call))));

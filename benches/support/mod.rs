@@ -40,11 +40,15 @@ async fn progress(cx: Context, Args(args): Args<Steps>) -> &'static str {
 
 /// A service with the tools `echo {message}` and `progress {steps}`, at `/mcp`.
 pub(crate) fn service(mode: ResponseMode) -> Router {
+    Router::new().nest("/mcp", mcp(mode).into_router())
+}
+
+/// The service itself.
+pub(crate) fn mcp(mode: ResponseMode) -> McpService {
     let server =
         McpServer::new("bench", "1.0.0").tool("echo", "Says it again.", echo).tool("progress", "Counts.", progress);
     let streams = Streams::new().response_mode(mode);
-    let service = McpService::new(server).streams(streams).expect("good settings");
-    Router::new().nest("/mcp", service.into_router())
+    McpService::new(server).streams(streams).expect("good settings")
 }
 
 /// The text of a call of `echo`.

@@ -138,11 +138,9 @@ impl Client {
         self.buffer.clear();
         let replaced = !self.seen.is_empty();
         self.come_back(at).await;
-        if let Some(body) = before {
-            if replaced {
-                let end = tokio::time::timeout(Duration::from_secs(5), body.collect()).await;
-                end.expect("the connection before is let go").expect("it ends whole");
-            }
+        if let Some(body) = before.filter(|_| replaced) {
+            let end = tokio::time::timeout(Duration::from_secs(5), body.collect()).await;
+            end.expect("the connection before is let go").expect("it ends whole");
         }
     }
 

@@ -9,17 +9,13 @@
 //!    [`McpHeaders::last_event`], which refuse.
 //! 3. What is kept of a value is bounded.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use crate::error::Rejection;
 use crate::identity::SessionId;
 use crate::message::ProtocolVersion;
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// What headers begin with that repeat an argument of the body.
 const PARAM: &str = "mcp-param-";
 
 /// How much of an unknown version is kept, for the refusal that names it: six times the length
@@ -58,13 +54,27 @@ pub(crate) enum VersionHeader {
 }
 
 impl McpHeaders {
-    /// Reads all three.
+    /// Reads all three, in one walk over the headers.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
-        mirrored_once(headers)?;
+        let (mut session, mut version, mut last_event) = (Single::None, Single::None, Single::None);
+        let (mut method, mut named) = (Single::None, Single::None);
+        for (name, value) in headers {
+            match name.as_str() {
+                "mcp-session-id" => session.add(value),
+                "mcp-protocol-version" => version.add(value),
+                "last-event-id" => last_event.add(value),
+                "mcp-method" => method.add(value),
+                "mcp-name" => named.add(value),
+                _ => {}
+            }
+        }
+        method.get("Mcp-Method")?;
+        named.get("Mcp-Name")?;
+        params_once(headers)?;
         Ok(Self {
-            session: single(headers, &SESSION, "Mcp-Session-Id")?.map(read_session),
-            version: single(headers, &VERSION, "MCP-Protocol-Version")?.map(read_version),
-            last_event: single(headers, &LAST_EVENT, "Last-Event-ID")?.cloned(),
+            session: session.get("Mcp-Session-Id")?.map(read_session),
+            version: version.get("MCP-Protocol-Version")?.map(read_version),
+            last_event: last_event.get("Last-Event-ID")?.cloned(),
         })
     }
 
@@ -89,28 +99,36 @@ impl McpHeaders {
     }
 }
 
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-    shown: &'static str,
-) -> Result<Option<&'a HeaderValue>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() { Err(Rejection::DuplicateHeader(shown)) } else { Ok(first) }
+/// A header that may be there once.
+enum Single<'a> {
+    None,
+    One(&'a HeaderValue),
+    Several,
 }
 
-/// Refuses a header twice that repeats something of the body.
-fn mirrored_once(headers: &HeaderMap) -> Result<(), Rejection> {
+impl<'a> Single<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        *self = if matches!(self, Self::None) { Self::One(value) } else { Self::Several };
+    }
+
+    fn get(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
+        match self {
+            Self::None => Ok(None),
+            Self::One(value) => Ok(Some(value)),
+            Self::Several => Err(Rejection::DuplicateHeader(shown)),
+        }
+    }
+}
+
+/// Refuses a header twice that repeats an argument of the body.
+fn params_once(headers: &HeaderMap) -> Result<(), Rejection> {
     // Nearly always there is nothing twice.
     if headers.len() == headers.keys_len() {
         return Ok(());
     }
-    single(headers, &METHOD, "Mcp-Method")?;
-    single(headers, &NAME, "Mcp-Name")?;
-    for name in headers.keys().filter(|name| name.as_str().starts_with(PARAM)) {
-        single(headers, name, "Mcp-Param-*")?;
-    }
-    Ok(())
+    let mut params = headers.keys().filter(|name| name.as_str().starts_with(PARAM));
+    let twice = params.any(|name| headers.get_all(name).iter().nth(1).is_some());
+    if twice { Err(Rejection::DuplicateHeader("Mcp-Param-*")) } else { Ok(()) }
 }
 
 fn read_session(value: &HeaderValue) -> SessionHeader {
