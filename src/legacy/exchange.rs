@@ -222,7 +222,7 @@ impl Exchange {
 
     fn hang_up_reader(&self, retry: Option<Duration>) {
         if let Some((session, stream)) = self.log() {
-            self.node.step_aside(self.node.engine.hang_up(session.info.id, stream, retry));
+            self.node.step_in_background(self.node.engine.hang_up(session.info.id, stream, retry));
         }
     }
 

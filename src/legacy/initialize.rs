@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 
 use super::Node;
-use super::aside::Aside;
 use super::post::{Incoming, Post, session_header};
 use super::session::LiveSession;
+use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
@@ -134,7 +134,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     }
     let params = read_params(params)?;
     let mut session = draft(node, &incoming, &params);
-    let channel = Arc::new(Aside::new(&session));
+    let channel = Arc::new(Standalone::new(&session));
     let opening = Arc::clone(server).initialize(params, Context::new(channel, None), state);
     let result = AssertUnwindSafe(opening).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("initialize panicked");
@@ -221,7 +221,7 @@ impl Drop for Unkept<'_> {
         }
         self.node.forget(self.session.info.id);
         if self.created {
-            self.node.step_aside(self.node.engine.end(self.session.info.id, EndReason::Closed));
+            self.node.step_in_background(self.node.engine.end(self.session.info.id, EndReason::Closed));
         }
     }
 }

@@ -74,7 +74,7 @@ struct Open<'a> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         if self.session.stop_waiting(self.question) {
-            self.node.step_aside(self.node.engine.withdraw(self.session.info.id, self.question));
+            self.node.step_in_background(self.node.engine.withdraw(self.session.info.id, self.question));
         }
     }
 }

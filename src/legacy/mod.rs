@@ -15,6 +15,7 @@
 //! | [`session`] | a session as it is used on this node; the engine has what must survive |
 //! | [`exchange`] | one POST with requests, and the stream it may become |
 //! | [`ticket`] | one request of an exchange: what its handler's `Context` stands on |
+//! | [`standalone`] | what a handler's `Context` stands on that has no request to answer |
 //! | [`work`] | the handlers of an exchange while they are polled, inline or in a task |
 //! | [`answer`] | whether the result leaves as JSON, or the exchange streams |
 //! | [`outbox`] | what of an exchange waits to be written |
@@ -22,7 +23,6 @@
 //! | [`reader`] | a cursor on a log: where a response that streams comes from |
 
 mod answer;
-mod aside;
 mod batch;
 mod bell;
 mod drain;
@@ -38,6 +38,7 @@ mod post;
 mod reader;
 mod reaper;
 mod session;
+mod standalone;
 mod stateless;
 mod ticket;
 mod work;

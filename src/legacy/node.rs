@@ -185,14 +185,14 @@ impl Node {
             self.counters.ended(ended.reason);
             tracing::debug!(session = ?ended.info.id, reason = ?ended.reason, "session ended");
             if let Some(hook) = &self.settings.sessions.closed {
-                self.aside(hook(ended));
+                self.in_background(hook(ended));
             }
         }
     }
 
     /// Runs something nobody waits for. Most such things are done at once and need no task. A
     /// panic in it stays in it.
-    pub(super) fn aside(&self, future: BoxFuture<'static, ()>) {
+    pub(super) fn in_background(&self, future: BoxFuture<'static, ()>) {
         let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind().map(|result| {
             if result.is_err() {
                 tracing::error!("a handler panicked");
@@ -205,7 +205,7 @@ impl Node {
     }
 
     /// Runs a step of the engine nobody waits for.
-    pub(super) fn step_aside<T: Unpin + Send + 'static>(&self, step: Step<Result<T, StoreError>>) {
+    pub(super) fn step_in_background<T: Unpin + Send + 'static>(&self, step: Step<Result<T, StoreError>>) {
         if let Err(step) = step.now()
             && tokio::runtime::Handle::try_current().is_ok()
         {
@@ -234,7 +234,7 @@ impl Node {
                 Change::Tools | Change::Prompts | Change::Resources => true,
             };
             if wants {
-                self.step_aside(self.engine.publish(id, self.id, event.clone()));
+                self.step_in_background(self.engine.publish(id, self.id, event.clone()));
             }
         }
     }
@@ -243,7 +243,7 @@ impl Node {
 impl Broadcast for Node {
     fn publish(&self, change: &Change) {
         if let Ok(topic) = serde_json::to_string(change) {
-            self.step_aside(self.engine.announce(&topic));
+            self.step_in_background(self.engine.announce(&topic));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::answer::{Form, answer};
 use super::batch::{Asked, Batch};
 use super::exchange::{Exchange, Outlet};
 use super::session::LiveSession;
+use super::standalone::Standalone;
 use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
@@ -74,7 +75,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
             calls(post, session, vec![Asked { id, method, params }], None).await?
         }
         Body::One(message) => {
-            aside(&post, &session, message).await?;
+            take(&post, &session, message).await?;
             Outcome::Accepted
         }
         Body::Batch(elements) => Box::pin(batch(post, session, elements)).await?,
@@ -166,7 +167,7 @@ fn limit(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
 }
 
 /// A notification or an answer: taken, and nothing is said (202).
-async fn aside<S: Clone + Send + Sync + 'static>(
+async fn take<S: Clone + Send + Sync + 'static>(
     post: &Post<'_, S>,
     session: &Arc<LiveSession>,
     envelope: Envelope,
@@ -195,9 +196,9 @@ async fn aside<S: Clone + Send + Sync + 'static>(
         }
         Kind::Notification { method } => {
             node.engine.load(id, post.incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
-            let context = Context::new(Arc::new(super::aside::Aside::new(session)), envelope.params.clone());
+            let context = Context::new(Arc::new(Standalone::new(session)), envelope.params.clone());
             let notice = Notice { method, params: envelope.params, parts: Parts::clone(&post.incoming.parts), context };
-            node.aside(Arc::clone(post.server).notified(notice, post.state.clone()));
+            node.in_background(Arc::clone(post.server).notified(notice, post.state.clone()));
         }
         Kind::Request { .. } => {}
     }
@@ -223,7 +224,7 @@ async fn batch<S: Clone + Send + Sync + 'static>(
 ) -> Result<Outcome, Rejection> {
     let Batch { asked, told, refused } = Batch::sort(elements, session.info.version)?;
     for message in told {
-        aside(&post, &session, message).await?;
+        take(&post, &session, message).await?;
     }
     match (asked.is_empty(), refused.is_empty()) {
         (true, true) => Ok(Outcome::Accepted),

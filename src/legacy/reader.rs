@@ -207,7 +207,7 @@ impl Drop for LogReader {
         self.session.remove_reader(&self.cell);
         if self.generation > 0 {
             let id = self.session.info.id;
-            self.node.step_aside(self.node.engine.detach(id, self.cell.stream, self.generation));
+            self.node.step_in_background(self.node.engine.detach(id, self.cell.stream, self.generation));
         }
     }
 }

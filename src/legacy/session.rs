@@ -225,7 +225,7 @@ impl LiveSession {
     pub(super) fn publish(&self, payload: Bytes) {
         let Some(node) = self.node.upgrade() else { return };
         let event = Event { kind: EventKind::Notification, payload };
-        node.step_aside(node.engine.publish(self.info.id, node.id, event));
+        node.step_in_background(node.engine.publish(self.info.id, node.id, event));
     }
 
     pub(super) fn subscribes(&self, uri: &str) -> bool {
@@ -236,7 +236,7 @@ impl LiveSession {
         self.log_level.store(level, Ordering::Relaxed);
         let (Some(node), Ok(value)) = (self.node.upgrade(), RawJson::from_value(&level)) else { return };
         let (known, id) = (Arc::clone(&node), self.info.id);
-        node.aside(Box::pin(async move {
+        node.in_background(Box::pin(async move {
             // The last writer wins, which is all a level needs.
             while let Ok((_, version)) = known.engine.load_state(id, LOG_LEVEL).await {
                 match known.engine.store_state(id, LOG_LEVEL, value.clone(), version).await {
@@ -261,7 +261,7 @@ impl LiveSession {
     /// News may have been lost: looks at the engine again.
     pub(super) fn refresh(self: &Arc<Self>, node: &Arc<Node>) {
         let (session, known) = (Arc::clone(self), Arc::clone(node));
-        node.aside(Box::pin(async move {
+        node.in_background(Box::pin(async move {
             if let Err(error) = session.restore(&known).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
             }

@@ -1,5 +1,5 @@
-//! Decides what a handler can do when no call of its own is running: for notifications and
-//! openings.
+//! Decides what a handler can do that has no call to answer, and so no stream of its own: one of
+//! notifications and openings.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,17 +16,17 @@ use crate::server::channel::{Channel, SessionAccess};
 
 /// A session without a call: what is sent goes to its standalone stream.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct Standalone {
     session: Arc<LiveSession>,
 }
 
-impl Aside {
+impl Standalone {
     pub(super) fn new(session: &Arc<LiveSession>) -> Self {
         Self { session: Arc::clone(session) }
     }
 }
 
-impl Channel for Aside {
+impl Channel for Standalone {
     fn version(&self) -> ProtocolVersion {
         self.session.info.version
     }
