@@ -1,4 +1,4 @@
-//! Decides how much of a body is read, and how long for.
+//! Decides how much of a body is read, how long for, and what comes of it.
 //!
 //! 1. A body that is declared too large is refused before a byte of it is read, one that turns
 //!    out too large with the frame that makes it so.
@@ -13,10 +13,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::error::Rejection;
+use crate::message::{self, RequestId};
 
 /// The most that is reserved on a client's word; beyond it, memory follows what has arrived.
 const MAX_RESERVED: usize = 64 * 1024;
@@ -28,12 +31,24 @@ const MAX_EMPTY_FRAMES: usize = 64;
 /// How far down an error is searched for its cause. Bodies are wrapped once by each layer.
 const MAX_CAUSES: usize = 16;
 
+/// Makes the checks that need the body, and says whose id to echo where one of them fails.
+pub(crate) async fn read_json(
+    body: axum::body::Body,
+    headers: &HeaderMap,
+    limit: usize,
+    within: Duration,
+) -> Result<message::Body, (Rejection, Option<RequestId>)> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = read(body, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
+    message::parse(&bytes).map_err(Rejection::of)
+}
+
 /// Reads a whole body of at most `limit` bytes. `declared` is the `Content-Length`.
 ///
 /// # Cancel safety
 ///
 /// What has been read is lost with the future; the body is meant to be read by nobody else.
-pub(crate) async fn read<B>(body: B, declared: Option<u64>, limit: usize, within: Duration) -> Result<Bytes, Rejection>
+async fn read<B>(body: B, declared: Option<u64>, limit: usize, within: Duration) -> Result<Bytes, Rejection>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,

@@ -18,7 +18,7 @@
 //! 7. **Body**: bounded in bytes and in time, else 413 or 408 (RFC 9110, sections 15.5.14 and 15.5.9).
 //! 8. **JSON**: [`message`](crate::message) reads it.
 //!
-//! [`admit`] makes the first six, [`read_body`] the seventh. What they return is parsed: nobody
+//! [`admit()`] makes the first six, [`read_json`] the other two. What they return is parsed: nobody
 //! looks at these headers again.
 
 mod accept;
@@ -37,25 +37,6 @@ pub use security::Security;
 
 pub(crate) use accept::Needs;
 pub(crate) use admit::{Admitted, Allow, Gate, Method, admit};
-use body::read as read_body;
+pub(crate) use body::read_json;
 pub(crate) use era::{Era, era};
 pub(crate) use headers::{McpHeaders, VersionHeader};
-
-use axum::body::Body as HttpBody;
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
-
-use crate::error::Rejection;
-use crate::message::{self, Body, RequestId};
-
-/// Makes the checks that need the body.
-pub(crate) async fn read_json(
-    body: HttpBody,
-    headers: &HeaderMap,
-    limit: usize,
-    within: std::time::Duration,
-) -> Result<Body, (Rejection, Option<RequestId>)> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let bytes = read_body(body, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
-    message::parse(&bytes).map_err(Rejection::of)
-}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
 use serde::Deserialize;
@@ -83,13 +84,13 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
     Ok(Reply { outcome, session: header })
 }
 
-/// Starts calls in a session and answers them. `refused`: answers that are there already, for
-/// the elements of a batch that are no messages; `None` when it is no batch.
+/// Starts calls in a session and answers them. `refused`: the answers to those elements of the batch
+/// that are no messages; `None` when it is no batch.
 async fn calls<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: Arc<LiveSession>,
     asked: Vec<Asked>,
-    batch: Option<Vec<bytes::Bytes>>,
+    refused: Option<Vec<Bytes>>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
     if node.is_draining() {
@@ -101,13 +102,13 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
-        node.begin(begin).await.map_err(|error| limit(node, id, &error))?
+        node.begin(begin).await.map_err(|error| refusal(node, id, &error))?
     };
     let mode = streams.response_mode;
     let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
     let exchange = Exchange::in_session(node, &session, incoming.principal, stream, outlet);
-    let form = Form { mode, batch: batch.is_some(), queue: None };
-    if let Some(refused) = batch {
+    let form = Form { mode, batch: refused.is_some(), queue: None };
+    if let Some(refused) = refused {
         exchange.keep_answers(refused);
     }
     let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);
@@ -129,7 +130,7 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: &S,
     parts: Box<Parts>,
-    mut asked: Vec<Asked>,
+    asked: Vec<Asked>,
 ) -> (Vec<Arc<Ticket>>, Handlers) {
     let handle = |asked: Asked, parts: Parts| {
         let Asked { id, method, params } = asked;
@@ -138,18 +139,21 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
         let call = Call { method, id, params, parts, context };
         Handler { ticket, future: Arc::clone(server).call(call, state.clone()) }
     };
-    if asked.len() == 1
-        && let Some(only) = asked.pop()
-    {
-        let handler = handle(only, *parts);
-        return (vec![Arc::clone(&handler.ticket)], Handlers::one(handler));
+    match <[Asked; 1]>::try_from(asked) {
+        Ok([only]) => {
+            // It may have the request's head, which several have to share in copies.
+            let handler = handle(only, *parts);
+            (vec![Arc::clone(&handler.ticket)], Handlers::one(handler))
+        }
+        Err(several) => {
+            let handlers: Vec<Handler> = several.into_iter().map(|asked| handle(asked, Parts::clone(&parts))).collect();
+            (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers))
+        }
     }
-    let handlers: Vec<Handler> = asked.into_iter().map(|asked| handle(asked, Parts::clone(&parts))).collect();
-    (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers))
 }
 
 /// What an engine's refusal of calls means.
-fn limit(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
+fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
     let policy = node.settings.policy();
     match error.kind() {
         StoreErrorKind::Conflict => Rejection::DuplicateId,

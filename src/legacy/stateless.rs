@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::answer::{Form, answer};
 use super::batch::{Asked, Batch};
 use super::exchange::{Exchange, Outlet};
@@ -87,7 +89,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     version: ProtocolVersion,
     asked: Vec<Asked>,
-    batch: Option<Vec<bytes::Bytes>>,
+    refused: Option<Vec<Bytes>>,
 ) -> Outcome {
     let Post { node, server, state, incoming } = post;
     let mode = node.settings.streams.response_mode;
@@ -99,8 +101,8 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         }
     };
     let exchange = Exchange::alone(node, incoming.principal, version, outlet);
-    let form = Form { mode, batch: batch.is_some(), queue };
-    if let Some(refused) = batch {
+    let form = Form { mode, batch: refused.is_some(), queue };
+    if let Some(refused) = refused {
         exchange.keep_answers(refused);
     }
     let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);

@@ -20,7 +20,7 @@ use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::RawJson;
 
-/// A session of the session revisions, from a [`Context`](super::Context) or, on a route of your
+/// A session of the session revisions, from a [`Context`] or, on a route of your
 /// own, as an extractor. Its facts ([`SessionInfo`]) are reached by dereference.
 #[derive(Debug, Clone)]
 pub struct Session {

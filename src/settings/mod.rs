@@ -54,3 +54,13 @@ impl Settings {
         policy
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_with_nothing_set_asks_of_an_engine_what_it_does_by_itself() {
+        assert_eq!(Settings::default().policy(), Policy::default());
+    }
+}
