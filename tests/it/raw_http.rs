@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{self, Served, initialize};
+use crate::support::{Served, exchange, initialize};
 
 const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -14,23 +14,6 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 fn opening() -> String {
     initialize("2025-11-25", json!({})).to_string()
-}
-
-async fn open(served: &Served) -> String {
-    let mut stream = served.connect().await;
-    let answer = exchange(&mut stream, served.post(None, &opening()).as_bytes(), QUIET).await;
-    answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap().to_owned()
-}
-
-/// Sends bytes and reads what comes: the first of it however long it takes, the rest until it is
-/// quiet.
-async fn exchange(stream: &mut TcpStream, bytes: &[u8], quiet: Duration) -> String {
-    stream.write_all(bytes).await.unwrap();
-    let mut first = [0; 1];
-    match tokio::time::timeout(PATIENCE, stream.read(&mut first)).await.expect("no answer") {
-        Ok(1) => char::from(first[0]).to_string() + &support::exchange(stream, b"", quiet).await,
-        _ => String::new(),
-    }
 }
 
 fn statuses(answer: &str) -> Vec<&str> {
@@ -49,7 +32,7 @@ async fn to_end(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_their_order() {
     let served = Served::new().await;
-    let session = open(&served).await;
+    let session = served.open().await;
     let calls: String = (0..20)
         .map(|id| {
             let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
@@ -77,7 +60,7 @@ fn chunked(served: &Served, session: &str, extra: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_body_in_odd_chunks_is_one_body() {
     let served = Served::new().await;
-    let session = open(&served).await;
+    let session = served.open().await;
     let bytes: String = PING.chars().map(|byte| format!("1\r\n{byte}\r\n")).collect();
     let whole = format!("{:X};name=\"va;lue\"\r\n{PING}\r\n", PING.len());
     let padded = format!("{:016x}\r\n{PING}\r\n", PING.len());
@@ -98,7 +81,7 @@ async fn a_body_in_odd_chunks_is_one_body() {
 #[tokio::test]
 async fn a_length_beside_chunks_smuggles_nothing() {
     let served = Served::new().await;
-    let session = open(&served).await;
+    let session = served.open().await;
     let smuggled = served.post(Some(&session), r#"{"jsonrpc":"2.0","id":"smuggled","method":"ping"}"#);
     // Who believes the length takes what follows the last chunk for the body, and the other way round.
     for length in [0, 4, PING.len(), 5000] {
@@ -181,7 +164,7 @@ async fn too_many_or_too_large_headers_are_refused_before_the_service() {
 #[tokio::test]
 async fn a_client_that_asks_before_sending_is_told_to_go_on_or_refused_at_once() {
     let served = Served::new().await;
-    let session = open(&served).await;
+    let session = served.open().await;
     let request = served.post(Some(&session), PING).replacen("Accept:", "Expect: 100-continue\r\nAccept:", 1);
     let (head, body) = request.split_at(request.len() - PING.len());
     let mut stream = served.connect().await;
@@ -216,7 +199,7 @@ async fn a_body_that_breaks_off_opens_nothing() {
         }
     }
     // A whole one behind them shows that the service goes on.
-    let session = open(&served).await;
+    let session = served.open().await;
     assert_eq!(served.handle.statistics().await.opened, 1);
     assert!(!session.is_empty());
 }
@@ -225,7 +208,7 @@ async fn a_body_that_breaks_off_opens_nothing() {
 #[tokio::test]
 async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on() {
     let served = Served::new().await;
-    let session = open(&served).await;
+    let session = served.open().await;
     let mut stream = served.connect().await;
     stream.write_all(served.post(Some(&session), PING).as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();

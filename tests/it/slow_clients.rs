@@ -2,22 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use mcp_http::server::Context;
-use mcp_http::{Limits, McpHandle, McpListener, McpServer, McpService, Streams};
+use mcp_http::{Limits, McpServer, McpService, Streams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{Served, exchange, initialize};
+use crate::support::{Served, initialize};
 
 /// How long anything here may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const LINE: usize = 8 * 1024;
 
-/// A server whose tool `flood` logs 64 MiB, and how far it got.
-async fn flooding(streams: Streams, write_timeout: Duration) -> (std::net::SocketAddr, McpHandle) {
+/// A server whose tool `flood` logs 64 MiB.
+async fn flooding(streams: Streams, write_timeout: Duration) -> Served {
     async fn flood(cx: Context) -> &'static str {
         let line = "x".repeat(LINE);
         for _ in 0..(64 << 20) / LINE {
@@ -27,12 +26,7 @@ async fn flooding(streams: Streams, write_timeout: Duration) -> (std::net::Socke
     }
     let server = McpServer::new("flood", "1.0.0").tool("flood", "Floods.", flood);
     let service = McpService::new(server).streams(streams).unwrap();
-    let handle = service.handle();
-    let app = Router::new().nest("/mcp", service.into_router());
-    let listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(write_timeout));
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (addr, handle)
+    Served::of(service, |listener| listener.write_timeout(Some(write_timeout))).await
 }
 
 /// A connection whose window is small, so that little is hidden in the system's buffers.
@@ -40,22 +34,6 @@ async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     socket.connect(addr).await.unwrap()
-}
-
-fn post(addr: std::net::SocketAddr, session: Option<&str>, body: &str) -> String {
-    let session = session.map(|id| format!("Mcp-Session-Id: {id}\r\n")).unwrap_or_default();
-    format!(
-        "POST /mcp HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\n{session}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-async fn open(addr: std::net::SocketAddr) -> String {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
-    let body = initialize("2025-11-25", json!({})).to_string();
-    let answer = exchange(&mut stream, post(addr, None, &body).as_bytes(), Duration::from_millis(300)).await;
-    let id = answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
-    id.unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
 const FLOOD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"flood","arguments":{}}}"#;
@@ -74,24 +52,24 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut(
 async fn a_client_that_never_reads_holds_little_and_is_cut() {
     let patience = Duration::from_millis(400);
     let streams = Streams::new().slow_reader(patience);
-    let (addr, handle) = flooding(streams, patience * 3).await;
-    let session = open(addr).await;
-    let mut deaf = narrow(addr).await;
-    deaf.write_all(post(addr, Some(&session), FLOOD).as_bytes()).await.unwrap();
+    let served = flooding(streams, patience * 3).await;
+    let session = served.open().await;
+    let mut deaf = narrow(served.addr).await;
+    deaf.write_all(served.post(Some(&session), FLOOD).as_bytes()).await.unwrap();
     let mut most = 0;
     let start = Instant::now();
     loop {
-        let sessions = handle.sessions().await.unwrap();
+        let sessions = served.handle.sessions().await.unwrap();
         most = most.max(sessions[0].bytes);
-        let statistics = handle.statistics().await;
+        let statistics = served.handle.statistics().await;
         if sessions[0].calls == 0 && sessions[0].readers == 0 && start.elapsed() > patience {
             assert_eq!(statistics.slow_readers, 1, "{statistics:?}");
             break;
         }
         assert!(start.elapsed() < PATIENCE, "{sessions:?} {statistics:?}");
         // Somebody else in the same session is served all the while.
-        let mut other = TcpStream::connect(addr).await.unwrap();
-        let ping = post(addr, Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
+        let mut other = served.connect().await;
+        let ping = served.post(Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
         let asked = Instant::now();
         other.write_all(ping.as_bytes()).await.unwrap();
         let mut first = [0; 12];
@@ -111,10 +89,10 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
 async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
     let patience = Duration::from_millis(300);
     let streams = Streams::new().slow_reader(patience);
-    let (addr, handle) = flooding(streams, Duration::from_secs(30)).await;
-    let session = open(addr).await;
-    let mut slow = narrow(addr).await;
-    slow.write_all(post(addr, Some(&session), FLOOD).as_bytes()).await.unwrap();
+    let served = flooding(streams, Duration::from_secs(30)).await;
+    let session = served.open().await;
+    let mut slow = narrow(served.addr).await;
+    slow.write_all(served.post(Some(&session), FLOOD).as_bytes()).await.unwrap();
     let reading = tokio::spawn(async move {
         let mut read = 0_usize;
         while slow.read_u8().await.is_ok() {
@@ -124,9 +102,9 @@ async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
         read
     });
     eventually("the call is still running", || async {
-        let sessions = handle.sessions().await.unwrap();
+        let sessions = served.handle.sessions().await.unwrap();
         assert!(sessions[0].bytes <= 2 << 20, "{sessions:?}");
-        handle.statistics().await.slow_readers > 0 && sessions[0].calls == 0
+        served.handle.statistics().await.slow_readers > 0 && sessions[0].calls == 0
     })
     .await;
     assert!(!reading.is_finished() || reading.await.unwrap() > 0);
@@ -139,7 +117,7 @@ async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
     let served = Served::with(|service| service.limits(limits).unwrap()).await;
     let mut stream = served.connect().await;
     let body = initialize("2025-11-25", json!({})).to_string();
-    let request = post(served.addr, None, &body);
+    let request = served.post(None, &body);
     let (head, body) = request.split_at(request.len() - body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     let start = Instant::now();

@@ -5,20 +5,26 @@ use std::time::Duration;
 
 use axum::Router;
 use mcp_http::{McpHandle, McpListener, McpService};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::app::service;
+use super::app::{initialize, service};
 use super::tools::Probe;
+
+/// How long anything on a socket may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a port of its own; it ends with this value.
 pub(crate) struct Served {
     pub(crate) addr: SocketAddr,
     pub(crate) handle: McpHandle,
     pub(crate) probe: Probe,
-    task: JoinHandle<()>,
+    _task: Task,
 }
+
+struct Task(JoinHandle<()>);
 
 impl Served {
     pub(crate) async fn new() -> Self {
@@ -27,13 +33,17 @@ impl Served {
 
     pub(crate) async fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
         let (service, probe) = service();
-        let service = configure(service);
+        Self { probe, ..Self::of(configure(service), |listener| listener).await }
+    }
+
+    /// With a service of the test's own, behind a listener of its own.
+    pub(crate) async fn of(service: McpService, configure: impl FnOnce(McpListener) -> McpListener) -> Self {
         let handle = service.handle();
         let app = Router::new().nest("/mcp", service.into_router());
-        let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = configure(McpListener::bind("127.0.0.1:0").await.unwrap());
         let addr = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { addr, handle, probe, task }
+        let task = Task(tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
+        Self { addr, handle, probe: Probe::default(), _task: task }
     }
 
     /// A connection of its own.
@@ -41,6 +51,14 @@ impl Served {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream
+    }
+
+    /// Opens a session on a connection of its own; its id.
+    pub(crate) async fn open(&self) -> String {
+        let opening = self.post(None, &initialize("2025-11-25", json!({})).to_string());
+        let answer = exchange(&mut self.connect().await, opening.as_bytes(), Duration::from_millis(300)).await;
+        let id = answer.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+        id.unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     /// The text of a POST with a message, as a client sends it.
@@ -55,22 +73,22 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
-/// Sends bytes and reads what comes until the connection ends or stays quiet for a while.
+/// Sends bytes and reads what comes: the first of it however long it takes, the rest until the
+/// connection ends or stays quiet for a while.
 pub(crate) async fn exchange(stream: &mut TcpStream, bytes: &[u8], quiet: Duration) -> String {
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
-    while let Ok(Ok(read)) = tokio::time::timeout(quiet, stream.read(&mut chunk)).await {
-        if read == 0 {
-            break;
-        }
+    let mut patience = PATIENCE;
+    while let Ok(Ok(read @ 1..)) = tokio::time::timeout(patience, stream.read(&mut chunk)).await {
         answer.extend_from_slice(&chunk[..read]);
+        patience = quiet;
     }
     String::from_utf8_lossy(&answer).into_owned()
 }
