@@ -124,7 +124,7 @@ impl Node {
         let session = self.sessions.remove(&id);
         self.listening.remove(&id);
         if let Some((_, session)) = session {
-            session.ended();
+            session.close();
         }
     }
 

@@ -7,7 +7,8 @@
 //!    is old, and not listened to.
 //! 3. Without a reader nobody waits: the log keeps what its bounds let it keep. A reader that is
 //!    still being made counts as one.
-//! 4. A reader that was cut off is not waited for until it takes something again.
+//! 4. A reader that was cut off is not waited for until it takes something again, or leaves and
+//!    another one comes.
 
 use crate::streams::HIGH_WATER;
 

@@ -270,7 +270,7 @@ impl LiveSession {
 
     /// The session is over: its calls are cancelled, its readers let go, its questions stay open
     /// for nobody.
-    pub(super) fn ended(&self) {
+    pub(super) fn close(&self) {
         let (tickets, readers, waiting) = {
             let mut live = self.live();
             live.ended = true;

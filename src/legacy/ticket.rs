@@ -88,7 +88,7 @@ impl Ticket {
     }
 
     /// The handler has ended, one way or another.
-    pub(super) fn is_over(&self) {
+    pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
         self.ended.notify_waiters();
     }

@@ -75,7 +75,7 @@ impl Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.ticket.is_over();
+        self.ticket.end();
     }
 }
 
