@@ -91,7 +91,7 @@ impl Context {
     /// (no `progressToken`).
     ///
     /// `total` may be `None` when it is not known. The specification wants each figure larger
-    /// than the one before.
+    /// than the one before. A figure that is no number is not sent.
     ///
     /// # Cancel safety
     ///
@@ -111,9 +111,10 @@ impl Context {
         total: impl Into<Option<f64>> + Send,
         message: Option<impl AsRef<str> + Send>,
     ) {
-        let Some(token) = self.progress_token() else { return };
+        let (progress, total) = (progress.into(), total.into().filter(|total| total.is_finite()));
+        let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
         let message = message.as_ref().map(AsRef::as_ref);
-        let (progress, total) = (Number(progress.into()), total.into().map(Number));
+        let (progress, total) = (Number(progress), total.map(Number));
         if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message)
             && !self.channel.send(notification)
         {

@@ -70,6 +70,21 @@ pub async fn so_many_finished_streams_are_kept(backend: &dyn Backend, nodes: Nod
     t.ok(t.b.read(session, finished[1], reader, 0, 99).await, "read of a finished stream");
     t.same(numbers(&t.all(session, open, 0).await), [1], "the open stream");
 
+    // What ended last is forgotten last, whenever it began.
+    if let Some(tick) = backend.tick() {
+        let t = Trial::new(backend, nodes, 48, Policy { finished_streams: 2, ..Policy::default() }).await;
+        let (session, long) = t.called().await;
+        let mut streams = vec![long];
+        for id in 101..=103 {
+            let stream = t.call(session, id).await;
+            t.close(session, stream, 1).await;
+            streams.push(stream);
+        }
+        backend.pass(tick).await;
+        t.close(session, long, 1).await;
+        kept(&t, session, &streams, &[0, 3]).await;
+    }
+
     let t = Trial::new(backend, nodes, 48, Policy { finished_streams: 0, ..Policy::default() }).await;
     let (session, stream) = t.called().await;
     let reader = t.attach(session, stream, 0).await;

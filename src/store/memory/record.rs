@@ -378,8 +378,10 @@ impl Record {
             if finished <= policy.finished_streams && excess == 0 {
                 return;
             }
-            let forgettable = |(_, log): &(StreamNo, StreamLog)| log.closed_at().is_some() && log.holder().is_none();
-            if let Some(oldest) = self.streams.iter().position(forgettable) {
+            // By when they ended, not when they began: a long call's client may just have lost it.
+            let unread = self.streams.iter().enumerate().filter(|(_, (_, log))| log.holder().is_none());
+            let ended = unread.filter_map(|(at, (_, log))| Some((log.closed_at()?, at)));
+            if let Some((_, oldest)) = ended.min() {
                 self.streams.remove(oldest);
                 continue;
             }
