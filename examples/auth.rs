@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use mcp_http::server::Context;
-use mcp_http::{McpListener, McpServer, McpService, Principal, Security};
+use mcp_http::{McpListener, McpServer, McpService, Principal, Security, header};
 use tower_http::cors::CorsLayer;
 
-/// Where a real application verifies a token and reads issuer, client and subject from it.
+/// Where a real application verifies a token, points clients to its authorization server
+/// (`resource_metadata` in `WWW-Authenticate`, RFC 9728) and reads issuer, client and subject from it.
 async fn authenticate(mut request: Request, next: Next) -> Response {
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let principal = match token {
@@ -43,11 +44,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .allow_headers([
             AUTHORIZATION,
             CONTENT_TYPE,
-            HeaderName::from_static("mcp-session-id"),
-            HeaderName::from_static("mcp-protocol-version"),
-            HeaderName::from_static("last-event-id"),
+            header::SESSION_ID,
+            header::PROTOCOL_VERSION,
+            header::LAST_EVENT_ID,
         ])
-        .expose_headers([HeaderName::from_static("mcp-session-id")])
+        .expose_headers([header::SESSION_ID])
         .max_age(Duration::from_secs(3600));
 
     // CORS outermost: a browser's preflight has no token.

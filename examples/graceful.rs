@@ -44,12 +44,32 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("listening on http://{}/mcp", listener.local_addr()?);
     axum::serve(listener, app)
         .with_graceful_shutdown(async move {
-            let _ = tokio::signal::ctrl_c().await;
-            let report = handle.drain(Duration::from_secs(10)).await;
-            tracing::info!(?report, "drained");
+            stop_signal().await;
+            // Open streams never end by themselves, so a server without this would not stop. Whoever
+            // is in a hurry asks twice.
+            tokio::select! {
+                report = handle.drain(Duration::from_secs(10)) => tracing::info!(?report, "drained"),
+                () = stop_signal() => std::process::exit(1),
+            }
         })
         .await?;
     Ok(())
+}
+
+/// Ctrl-C, or what systemd and Kubernetes send.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Where to listen: the first argument, if there is one.

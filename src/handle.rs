@@ -4,12 +4,16 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+
 use crate::counters::Statistics;
 use crate::error::StoreError;
 use crate::identity::{Principal, SessionId};
 use crate::legacy::Node;
-use crate::server::Session;
 use crate::server::channel::{Broadcast, Change};
+use crate::server::{Context, Session};
 use crate::store::{EndReason, SessionSummary};
 
 /// The application's hand on a mounted service. Cheap to clone. It does not keep the service
@@ -17,6 +21,20 @@ use crate::store::{EndReason, SessionSummary};
 #[derive(Debug, Clone)]
 pub struct McpHandle {
     node: Weak<Node>,
+}
+
+/// The service of a request: as an argument of a tool, resource or prompt handler, and on routes
+/// below an [`McpLayer`](crate::McpLayer) or with the handle as an [`Extension`](axum::Extension).
+impl<S: Sync> FromRequestParts<S> for McpHandle {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, StatusCode> {
+        let context = parts.extensions.get::<Context>().map(Context::handle);
+        context.or_else(|| parts.extensions.get().cloned()).ok_or_else(|| {
+            tracing::error!("a route takes an McpHandle, but was not given the service: layer it with McpLayer, or with Extension(handle)");
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
+    }
 }
 
 /// What a [drain](McpHandle::drain) did.
@@ -35,7 +53,11 @@ pub struct DrainReport {
 
 impl McpHandle {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::downgrade(node) }
+        Self::weak(Arc::downgrade(node))
+    }
+
+    pub(crate) fn weak(node: Weak<Node>) -> Self {
+        Self { node }
     }
 
     /// Tells every client that the list of tools changed.
@@ -103,7 +125,7 @@ impl McpHandle {
     }
 
     /// Who a request comes from, as the service sees it.
-    pub(crate) fn principal_of(&self, parts: &http::request::Parts) -> Option<Principal> {
+    pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
         self.node.upgrade()?.settings.sessions.principal_of(parts)
     }
 

@@ -109,8 +109,9 @@ impl Principal {
     /// three being another makes another principal.
     #[must_use]
     pub fn issued(issuer: &str, client: &str, subject: &str) -> Self {
-        // Lengths first, so that no two triples share a text.
-        Self(format!("{}:{}:{issuer}{client}{subject}", issuer.len(), client.len()).into())
+        // As a JSON array, so that no two triples share a text and people can read it.
+        let triple = serde_json::to_string(&[issuer, client, subject]);
+        Self(triple.unwrap_or_default().into())
     }
 
     /// The name.

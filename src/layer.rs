@@ -42,10 +42,11 @@ impl McpLayer {
         Self { path: "/mcp".into(), mounted: service.into().mounted().clone() }
     }
 
-    /// The path to serve instead of `/mcp`, with and without a slash at its end.
+    /// The path to serve instead of `/mcp`, with and without a slash at its end. It is taken
+    /// literally: it has no parameters.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
-        self.path = path.trim_end_matches('/').into();
+        self.path = format!("/{}", path.trim_matches('/')).into();
         self
     }
 

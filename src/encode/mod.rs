@@ -3,4 +3,4 @@
 mod respond;
 mod sse;
 
-pub(crate) use respond::{SESSION_ID, reject, respond};
+pub(crate) use respond::respond;

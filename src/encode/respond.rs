@@ -10,11 +10,9 @@ use http::{HeaderValue, StatusCode};
 
 use super::sse::{self, SseBody};
 use crate::error::Rejection;
+use crate::header::SESSION_ID;
 use crate::message::{RequestId, write};
 use crate::outcome::{Outcome, Reply};
-
-/// The header that names a session.
-pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// Tells nginx and those who follow it not to hold a stream back.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -41,7 +39,7 @@ pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>) -> Response {
 }
 
 /// A refusal as a response, with the refusal in its extensions.
-pub(crate) fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
+fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
     let mut response = json(rejection.status(), write::failure(id, &rejection.to_error()));
     if let Rejection::MethodNotAllowed { allow } = rejection {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));

@@ -17,8 +17,8 @@ use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
 use crate::edge::McpHeaders;
-use crate::encode::SESSION_ID;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::header::SESSION_ID;
 use crate::identity::{Principal, SessionId};
 use crate::message::{Body, Envelope, Kind, Malformed, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
@@ -136,8 +136,8 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
         let Asked { id, method, params } = asked;
         let ticket = Ticket::new(exchange, id.clone());
         let context = Context::new(Arc::clone(&ticket) as _, params.clone());
-        let call = Call { method, id, params, parts, context };
-        Handler { ticket, future: Arc::clone(server).call(call, state.clone()) }
+        let call = Call { method: method.clone(), id, params, parts, context };
+        Handler::new(ticket, &method, Arc::clone(server).call(call, state.clone()))
     };
     match <[Asked; 1]>::try_from(asked) {
         Ok([only]) => {

@@ -16,6 +16,7 @@ use super::news::News;
 use super::reader::ReaderCell;
 use super::ticket::{Cause, Ticket};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
@@ -97,6 +98,10 @@ impl LiveSession {
 
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn handle(&self) -> McpHandle {
+        McpHandle::weak(self.node.clone())
     }
 
     // Calls.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::session::LiveSession;
+use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
 use crate::server::ClientError;
@@ -45,6 +46,10 @@ impl Channel for Standalone {
 
     fn session(&self) -> Option<Arc<dyn SessionAccess>> {
         Some(Arc::clone(&self.session) as _)
+    }
+
+    fn handle(&self) -> McpHandle {
+        self.session.handle()
     }
 
     fn log_level(&self) -> u8 {

@@ -68,7 +68,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
     let ticket = Ticket::new(&exchange, id);
     let context = Context::new(Arc::clone(&ticket) as _, None);
     let future = Arc::clone(server).initialize(params, context, state);
-    let handlers = Handlers::one(Handler { ticket: Arc::clone(&ticket), future });
+    let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", future));
     let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
     match answer(exchange, vec![ticket], handlers, form).await {
         Outcome::Json(result) => in_form(node, result),

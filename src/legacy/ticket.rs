@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::exchange::Exchange;
 use super::input;
+use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::server::ClientError;
@@ -114,6 +115,10 @@ impl Channel for Ticket {
     fn session(&self) -> Option<Arc<dyn SessionAccess>> {
         let session = self.exchange.session()?;
         Some(Arc::clone(session) as _)
+    }
+
+    fn handle(&self) -> McpHandle {
+        McpHandle::new(self.exchange.node())
     }
 
     fn log_level(&self) -> u8 {

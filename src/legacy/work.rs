@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use tracing::{Span, field};
 
 use super::exchange::{Exchange, Outlet};
 use super::pace::Written;
@@ -21,6 +22,8 @@ use crate::store::{Append, Event};
 pub(super) struct Handler {
     pub(super) ticket: Arc<Ticket>,
     pub(super) future: BoxFuture<'static, Result<RawJson, ErrorObject>>,
+    /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
+    span: Span,
 }
 
 /// The handlers of one POST; nearly always one.
@@ -49,6 +52,17 @@ impl Handlers {
 }
 
 impl Handler {
+    /// A handler, its log lines within a span of its own, inside the request's.
+    pub(super) fn new(
+        ticket: Arc<Ticket>,
+        method: &str,
+        future: BoxFuture<'static, Result<RawJson, ErrorObject>>,
+    ) -> Self {
+        let session = ticket.exchange().session().map(|session| field::debug(session.info.id));
+        let span = tracing::info_span!("mcp.call", method, tool = field::Empty, id = %ticket.id(), session);
+        Self { ticket, future, span }
+    }
+
     /// Whether the handler has ended. A cancelled one is dropped at once by the caller.
     fn poll(&mut self, cx: &mut Context<'_>, answers: &mut Vec<Bytes>) -> bool {
         if let Some(cause) = self.ticket.cause() {
@@ -58,16 +72,21 @@ impl Handler {
             }
             return true;
         }
+        let _entered = self.span.enter();
         // A handler that panicked is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx)));
         let outcome = match polled {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(outcome)) => outcome,
             Err(_) => {
-                tracing::error!(id = %self.ticket.id(), "a handler panicked");
+                tracing::error!("a handler panicked");
                 Err(ErrorObject::internal())
             }
         };
+        match &outcome {
+            Ok(_) => tracing::debug!("answered"),
+            Err(error) => tracing::debug!(code = error.code, "answered with an error"),
+        }
         answers.push(write::answer(self.ticket.id(), &outcome));
         true
     }

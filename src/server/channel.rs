@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClientError, Extensions};
 use crate::error::StoreError;
+use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, write};
 
@@ -21,6 +22,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     fn capabilities(&self) -> Option<&ClientCapabilities>;
     fn principal(&self) -> Option<&Principal>;
     fn session(&self) -> Option<Arc<dyn SessionAccess>>;
+    fn handle(&self) -> McpHandle;
     /// The least severe log level the client wants, as an index into the eight levels of RFC 5424.
     fn log_level(&self) -> u8;
     fn set_log_level(&self, level: u8);

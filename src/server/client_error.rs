@@ -21,6 +21,8 @@ pub enum ClientError {
     Ended,
     /// The client answered with something that does not fit the question.
     Unreadable(serde_json::Error),
+    /// The client was not asked: the type is no form that the protocol can show, and why.
+    NotAForm(String),
 }
 
 impl fmt::Display for ClientError {
@@ -32,6 +34,7 @@ impl fmt::Display for ClientError {
             Self::NoStream => f.write_str("the client cannot be asked: it has no open stream"),
             Self::Ended => f.write_str("the call ended before the client answered"),
             Self::Unreadable(_) => f.write_str("the client's answer does not fit the question"),
+            Self::NotAForm(why) => write!(f, "the client was not asked: {why}"),
         }
     }
 }
@@ -41,7 +44,7 @@ impl std::error::Error for ClientError {
         match self {
             Self::Refused(error) => Some(error),
             Self::Unreadable(error) => Some(error),
-            Self::NotCapable(_) | Self::Timeout(_) | Self::NoStream | Self::Ended => None,
+            Self::NotCapable(_) | Self::Timeout(_) | Self::NoStream | Self::Ended | Self::NotAForm(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::channel::Channel;
 use super::{ClientError, Session};
+use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, write};
 
@@ -52,6 +53,51 @@ pub enum LogLevel {
     Emergency,
 }
 
+/// A number that says how far a call has come: any of Rust's number types.
+pub trait Amount: Send + private::Sealed {
+    /// As the protocol has it. Beyond 2^53 it is rounded, which no progress bar shows.
+    fn amount(self) -> f64;
+}
+
+/// What [`Amount`] there is to do in all, if that is known.
+pub trait Total: Send + private::Sealed {
+    /// As the protocol has it.
+    fn total(self) -> Option<f64>;
+}
+
+mod private {
+    pub trait Sealed {}
+}
+
+macro_rules! amounts {
+    ($($number:ty),*) => {$(
+        impl private::Sealed for $number {}
+
+        impl Amount for $number {
+            #[allow(clippy::cast_lossless, clippy::cast_precision_loss)]
+            fn amount(self) -> f64 {
+                self as f64
+            }
+        }
+
+        impl Total for $number {
+            fn total(self) -> Option<f64> {
+                Some(self.amount())
+            }
+        }
+    )*};
+}
+
+amounts!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64);
+
+impl private::Sealed for Option<f64> {}
+
+impl Total for Option<f64> {
+    fn total(self) -> Self {
+        self
+    }
+}
+
 impl Context {
     pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
         Self { channel, params, progress_token: OnceLock::new() }
@@ -81,6 +127,13 @@ impl Context {
         self.channel.principal()
     }
 
+    /// The application's hand on the service, for example to announce a change this call made. As
+    /// an argument of a handler, [`McpHandle`] is the same.
+    #[must_use]
+    pub fn handle(&self) -> McpHandle {
+        self.channel.handle()
+    }
+
     /// The session this call belongs to; `None` in stateless mode.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
@@ -96,7 +149,7 @@ impl Context {
     /// # Cancel safety
     ///
     /// The notification is either queued whole or not at all.
-    pub async fn progress(&self, progress: impl Into<f64> + Send, total: impl Into<Option<f64>> + Send) {
+    pub async fn progress(&self, progress: impl Amount, total: impl Total) {
         self.progress_message(progress, total, None::<&str>).await;
     }
 
@@ -107,11 +160,11 @@ impl Context {
     /// As [`Context::progress`].
     pub async fn progress_message(
         &self,
-        progress: impl Into<f64> + Send,
-        total: impl Into<Option<f64>> + Send,
+        progress: impl Amount,
+        total: impl Total,
         message: Option<impl AsRef<str> + Send>,
     ) {
-        let (progress, total) = (progress.into(), total.into().filter(|total| total.is_finite()));
+        let (progress, total) = (progress.amount(), total.total().filter(|total| total.is_finite()));
         let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
         let message = message.as_ref().map(AsRef::as_ref);
         let (progress, total) = (Number(progress), total.map(Number));

@@ -36,7 +36,7 @@ pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
-pub use context::{Context, LogLevel};
+pub use context::{Amount, Context, LogLevel, Total};
 pub use contract::{Call, Notice, Server};
 pub use handler::{Args, CallParts, FromCall, Handler, Refusal};
 pub use input::{

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -164,7 +165,10 @@ impl<S: Sync> FromRequestParts<S> for Session {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRefused> {
         if let Some(context) = parts.extensions.get::<Context>() {
-            return context.session().ok_or(SessionRefused(Rejection::SessionRequired));
+            return context.session().ok_or_else(|| {
+                tracing::error!("a handler takes a Session, but the service keeps none: it is stateless");
+                SessionRefused(Rejection::Internal)
+            });
         }
         let Some(handle) = parts.extensions.get::<McpHandle>().cloned() else {
             tracing::error!(
@@ -191,9 +195,9 @@ impl SessionRefused {
     }
 }
 
-impl axum::response::IntoResponse for SessionRefused {
-    fn into_response(self) -> axum::response::Response {
-        crate::encode::reject(self.0, None)
+impl IntoResponse for SessionRefused {
+    fn into_response(self) -> Response {
+        (self.0.status(), self.0.to_string()).into_response()
     }
 }
 

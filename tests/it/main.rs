@@ -19,6 +19,7 @@ mod house;
 mod layers;
 mod leaving;
 mod listening;
+mod logging;
 mod media_types;
 mod messages;
 mod mounting;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
-use serde::de::{DeserializeOwned, Error};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -154,7 +154,10 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
             // The method is younger than the oldest revision, whatever a client of that declares.
             let known = version >= ProtocolVersion::V2025_06_18;
             context.check_capability("elicitation", |client| known && client.elicits_forms())?;
-            let schema = self.schema.map_err(|NoForm(why)| ClientError::Unreadable(serde_json::Error::custom(why)))?;
+            let schema = self.schema.map_err(|NoForm(why)| {
+                tracing::error!(why, "a type cannot be elicited");
+                ClientError::NotAForm(why)
+            })?;
             // Older revisions know neither modes nor lists of choices.
             let newest = version >= ProtocolVersion::V2025_11_25;
             if !newest && has_list(&schema) {

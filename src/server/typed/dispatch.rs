@@ -73,6 +73,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
             arguments: Option<&'a RawValue>,
         }
         let asked: CallTool<'_> = params.read()?;
+        // The transport's span of this call has the field, and does not know the name.
+        let span = tracing::Span::current();
+        if !span.is_disabled() {
+            span.record("tool", &*bounded(&asked.name));
+        }
         let Some(tool) = self.store.tool(&asked.name) else {
             return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&asked.name))));
         };

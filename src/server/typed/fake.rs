@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::McpServer;
 use crate::error::StoreError;
+use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, InitializeParams, ProtocolVersion, RawJson, RequestId,
@@ -108,6 +109,10 @@ impl Channel for Fake {
 
     fn session(&self) -> Option<Arc<dyn SessionAccess>> {
         self.session.clone().map(|session| session as _)
+    }
+
+    fn handle(&self) -> McpHandle {
+        McpHandle::weak(std::sync::Weak::new())
     }
 
     fn log_level(&self) -> u8 {

@@ -1,0 +1,12 @@
+//! The names of the protocol's headers, for CORS layers, proxies and logs.
+
+use http::HeaderName;
+
+/// Names the session of a request, and of the answer that opens it.
+pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// Names the revision a request is made in.
+pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// Names the last event a client has of the stream it comes back for.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

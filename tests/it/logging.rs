@@ -1,0 +1,79 @@
+//! What an operator can read in the log: which call a line belongs to, also after the call moved to
+//! a task of its own.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use mcp_http::McpHandle;
+use mcp_http::server::{Args, ToolError};
+use serde_json::json;
+
+use crate::support::App;
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn fails_late() -> Result<&'static str, ToolError> {
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    Err(io::Error::other("the database is down"))?;
+    Ok("unreachable")
+}
+
+/// Acceptance 83.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_logged_with_its_tool_its_id_and_its_session() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // One thread runs the test and every task of it.
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let app = App::serving(|server| server.tool("fails", "Fails late.", fails_late), |service| service);
+    let client = app.open().await;
+    let answer = client.call(7, "fails", json!({})).await.message().await;
+    assert_eq!(answer["result"]["isError"], true);
+    assert!(!answer.to_string().contains("database"), "{answer}");
+    let session = &client.session;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let line = log.lines().find(|line| line.contains("the database is down")).unwrap_or_else(|| panic!("{log}"));
+    for part in ["mcp.call", "tools/call", "fails", "id=7", &session[..8]] {
+        assert!(line.contains(part), "{part} is missing: {line}");
+    }
+    assert!(!log.contains(session), "a whole session id is a secret: {log}");
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Uri {
+    uri: String,
+}
+
+/// Acceptance 93.
+#[tokio::test(start_paused = true)]
+async fn a_tool_can_announce_what_it_changed() {
+    async fn touch(mcp: McpHandle, Args(args): Args<Uri>) -> &'static str {
+        mcp.resource_updated(args.uri);
+        mcp.tools_changed();
+        "touched"
+    }
+    let app = App::serving(|server| server.tool("touch", "Touches.", touch), |service| service);
+    let client = app.open().await;
+    let mut stream = client.listen().await;
+    client
+        .post(json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}}))
+        .await;
+    assert_eq!(client.text_of("touch", json!({"uri": "test://fixed"})).await, "touched");
+    let methods = [stream.message().await.unwrap().json(), stream.message().await.unwrap().json()]
+        .map(|note| note["method"].clone());
+    assert_eq!(methods, ["notifications/resources/updated", "notifications/tools/list_changed"]);
+}
