@@ -1,4 +1,4 @@
-//! A server that offers everything, with a switch for every setting: run it to try a client, to
+//! A server that offers everything, with a switch for most settings: run it to try a client, to
 //! learn what a setting does, or under the protocol's conformance suite.
 //!
 //! `cargo run --example everything -- --help` explains the switches.

@@ -116,7 +116,8 @@ impl fmt::Debug for ToolError {
     message = "`{Self}` cannot be the error of an MCP handler",
     label = "not an error a client may see",
     note = "use `Result<_, ToolError>`: any error then passes with `?`, its text goes to the log only; \
-            `ToolError::new(..)` gives the client a text"
+            `ToolError::new(..)` gives the client a text",
+    note = "`anyhow` and boxed errors pass by `.map_err(ToolError::internal)`"
 )]
 pub trait IntoToolError {
     /// Makes the failure.
