@@ -1,7 +1,9 @@
 //! Decides what is read of an `initialize` request: who the client is and what it can do.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use super::RawJson;
 
 /// The parameters of `initialize`, as far as the transport needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,34 +34,48 @@ pub struct Implementation {
 
 /// What a client says it can be asked for.
 ///
-/// Each capability is an object on the wire; a member that is there, even `{}`, is declared.
+/// Each capability is an object on the wire, kept as its text; a member that is there, even `{}`,
+/// is declared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClientCapabilities {
     /// The client can list its roots.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub roots: Option<Map<String, Value>>,
+    pub roots: Option<RawJson>,
     /// The client can let its model answer a prompt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sampling: Option<Map<String, Value>>,
+    pub sampling: Option<RawJson>,
     /// The client can ask its user for input. `{}` means by form; `url` is declared by name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub elicitation: Option<Map<String, Value>>,
+    pub elicitation: Option<RawJson>,
     /// Capabilities outside the specification.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub experimental: Option<Map<String, Value>>,
+    pub experimental: Option<RawJson>,
 }
 
 impl ClientCapabilities {
     /// Whether the client can ask its user with a form: declared, and not narrowed to `url`.
     #[must_use]
     pub fn elicits_forms(&self) -> bool {
-        self.elicitation.as_ref().is_some_and(|modes| modes.contains_key("form") || !modes.contains_key("url"))
+        self.elicits().is_some_and(|modes| modes.form.is_some() || modes.url.is_none())
     }
 
     /// Whether the client can send its user to a URL (since 2025-11-25).
     #[must_use]
     pub fn elicits_urls(&self) -> bool {
-        self.elicitation.as_ref().is_some_and(|modes| modes.contains_key("url"))
+        self.elicits().is_some_and(|modes| modes.url.is_some())
     }
+
+    fn elicits(&self) -> Option<Modes> {
+        // What is no object declares no mode, which is a form.
+        self.elicitation.as_ref().map(|modes| modes.read().unwrap_or_default())
+    }
+}
+
+/// The modes of elicitation a client names.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Modes {
+    form: Option<IgnoredAny>,
+    url: Option<IgnoredAny>,
 }

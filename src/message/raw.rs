@@ -116,6 +116,9 @@ impl Serialize for RawJson {
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if raw.get() == "{}" {
+            return Ok(Self::empty_object());
+        }
         Ok(Self(Bytes::from(String::from(Box::<str>::from(raw)))))
     }
 }
