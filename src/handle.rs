@@ -137,13 +137,7 @@ impl McpHandle {
     /// The session may have ended all the same; then nobody is told of it as ended.
     pub async fn end(&self, id: SessionId) -> bool {
         let Some(node) = self.node.upgrade() else { return false };
-        match node.engine.end(id, EndReason::Closed).await {
-            Ok(ended) => {
-                node.closed([ended]);
-                true
-            }
-            Err(_) => false,
-        }
+        node.end(id, EndReason::Closed).await.is_ok()
     }
 
     /// Ends every session of a principal, as when somebody leaves; how many there were.

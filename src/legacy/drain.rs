@@ -65,10 +65,7 @@ impl Node {
         let ids: Vec<SessionId> = self.sessions.iter().map(|session| *session.key()).collect();
         let mut count = 0;
         for id in ids {
-            if let Ok(ended) = self.engine.end(id, reason).await {
-                self.closed([ended]);
-                count += 1;
-            }
+            count += usize::from(self.end(id, reason).await.is_ok());
         }
         count
     }

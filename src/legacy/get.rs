@@ -69,7 +69,6 @@ fn refusal(node: &Node, error: &StoreError) -> Rejection {
 pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming) -> Result<Reply, Rejection> {
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let session = node.session(id, incoming.principal.as_ref()).await?;
-    let ended = node.engine.end(session.info.id, EndReason::Deleted).await.map_err(|error| node.refusal(&error))?;
-    node.closed([ended]);
+    node.end(session.info.id, EndReason::Deleted).await.map_err(|error| node.refusal(&error))?;
     Ok(Outcome::Ended.into())
 }

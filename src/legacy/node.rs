@@ -22,7 +22,7 @@ use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ProtocolVersion, write};
 use crate::server::channel::{Broadcast, Change};
 use crate::settings::Settings;
-use crate::store::{Begin, Ended, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
+use crate::store::{Begin, EndReason, Ended, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -145,6 +145,26 @@ impl Node {
             }
         });
         begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+    }
+
+    /// Ends a session, and tells whoever wants to know. That goes on when the caller leaves.
+    pub(crate) async fn end(&self, session: SessionId, reason: EndReason) -> Result<(), StoreError> {
+        let step = match self.engine.end(session, reason).now() {
+            Ok(ended) => {
+                self.closed([ended?]);
+                return Ok(());
+            }
+            Err(step) => step,
+        };
+        let node = self.me.clone();
+        let ending = self.tasks.spawn(async move {
+            let ended = step.await?;
+            if let Some(node) = node.upgrade() {
+                node.closed([ended]);
+            }
+            Ok(())
+        });
+        ending.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
     /// What an engine's error is to a client; what only the operator may know is logged.

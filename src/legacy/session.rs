@@ -351,8 +351,10 @@ impl SessionAccess for LiveSession {
     fn end(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let Some(node) = self.node.upgrade() else { return };
-            if let Ok(ended) = node.engine.end(self.info.id, EndReason::Closed).await {
-                node.closed([ended]);
+            if let Err(error) = node.end(self.info.id, EndReason::Closed).await
+                && error.kind() != StoreErrorKind::NotFound
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be ended");
             }
         })
     }

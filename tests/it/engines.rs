@@ -1,9 +1,10 @@
 //! Engines that are far away: every step takes its time, and nothing may depend on its not doing so.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcp_http::{ResponseMode, Streams};
+use mcp_http::{ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -243,4 +244,25 @@ async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
     assert_eq!(app.probe.state("a"), Some("cancelled"));
     at_rest(&client).await;
     assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
+}
+
+/// Acceptance 43, 155.
+#[tokio::test(start_paused = true)]
+async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&closed);
+    let sessions = Sessions::new().on_close(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    let slow = |name: &str, _: Option<mcp_http::SessionId>| {
+        let back = if name == "end" { Duration::from_secs(5) } else { Duration::ZERO };
+        Pace { back, ..Pace::YIELD }
+    };
+    let app = App::with(|service| service.sessions(sessions).unwrap().engine(FarEngine::new(slow)).unwrap());
+    let client = app.open().await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), client.delete()).await.is_err(), "it takes five");
+    sleep(Duration::from_secs(10)).await;
+    let statistics = app.handle.statistics().await;
+    assert_eq!((closed.load(Ordering::Relaxed), statistics.ended.values().sum::<u64>()), (1, 1));
 }
