@@ -1,6 +1,7 @@
 //! A server that an operator can restart during the day: readiness for the load balancer, and on
 //! Ctrl-C a drain that takes nothing new, lets calls finish, and reports what it had to cut.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use mcp_http::server::{Args, Context};
 use mcp_http::{McpHandle, McpListener, McpServer, McpService, Sessions, Streams};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
 #[derive(Deserialize, JsonSchema)]
 struct Job {
@@ -42,13 +44,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new().route("/ready", get(ready)).with_state(handle.clone()).merge(mcp.into_router_at("/mcp"));
     let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            let _ = tokio::signal::ctrl_c().await;
-            let report = handle.drain(Duration::from_secs(10)).await;
-            tracing::info!(?report, "drained");
-        })
-        .await?;
+    let (drained, after_drain) = oneshot::channel::<()>();
+    let stop = async move {
+        let _ = tokio::signal::ctrl_c().await;
+        let report = handle.drain(Duration::from_secs(10)).await;
+        tracing::info!(?report, "drained");
+        let _ = drained.send(());
+    };
+    let too_late = async {
+        let _ = after_drain.await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    };
+    // axum alone waits for each request that has begun, even for one that is never sent to its end.
+    tokio::select! {
+        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,
+        () = too_late => tracing::warn!("connections were cut off"),
+    }
     Ok(())
 }
 
