@@ -1,6 +1,7 @@
 //! A server that an operator can restart during the day: readiness for the load balancer, and on
 //! Ctrl-C a drain that takes nothing new, lets calls finish, and reports what it had to cut.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use mcp_http::server::{Args, Context};
 use mcp_http::{McpHandle, McpListener, McpServer, McpService, Sessions, Streams};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::oneshot;
 
 #[derive(Deserialize, JsonSchema)]
 struct Job {
@@ -42,17 +44,28 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new().route("/ready", get(ready)).with_state(handle.clone()).merge(mcp.into_router_at("/mcp"));
     let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            stop_signal().await;
-            // Open streams never end by themselves, so a server without this would not stop. Whoever
-            // is in a hurry asks twice.
-            tokio::select! {
-                report = handle.drain(Duration::from_secs(10)) => tracing::info!(?report, "drained"),
-                () = stop_signal() => std::process::exit(1),
-            }
-        })
-        .await?;
+    let (drained, after_drain) = oneshot::channel::<()>();
+    let stop = async move {
+        stop_signal().await;
+        // Open streams never end by themselves: without this, the server would not either.
+        let report = handle.drain(Duration::from_secs(10)).await;
+        tracing::info!(?report, "drained");
+        let _ = drained.send(());
+    };
+    // axum waits for each request that has begun, even for one that is never sent to its end.
+    let too_late = async {
+        let _ = after_drain.await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    };
+    let asked_twice = async {
+        stop_signal().await;
+        stop_signal().await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,
+        () = too_late => tracing::warn!("connections were cut off"),
+        () = asked_twice => tracing::warn!("stopped in the middle"),
+    }
     Ok(())
 }
 

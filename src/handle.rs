@@ -197,6 +197,10 @@ impl McpHandle {
     /// calls, whose clients find the rest on another node. What still runs at the deadline is cut
     /// off, and sessions that cannot outlive the process are ended.
     ///
+    /// Connections are not the service's: `axum::serve`, told to shut down, waits for each request
+    /// that has begun, even for one that is never sent to its end. Bound that wait, as
+    /// `examples/graceful.rs` does.
+    ///
     /// # Cancel safety
     ///
     /// The service stays closed for new work; calling it again goes on where it was left.

@@ -135,3 +135,23 @@ fn graceful_lets_a_call_finish_before_it_ends() {
     assert!(seen.contains(r#""progress":3"#) && seen.contains(r#""text":"done""#), "{seen}");
     assert!(graceful.process.wait().unwrap().success());
 }
+
+#[cfg(unix)]
+#[test]
+fn graceful_ends_although_a_request_was_begun_and_never_sent_to_its_end() {
+    let mut graceful = Example::start("graceful");
+    let mut half = TcpStream::connect(&graceful.address).unwrap();
+    write!(half, "POST /mcp HTTP/1.1\r\nHost: 127").unwrap();
+    // It was accepted before this one.
+    assert!(graceful.send("GET /ready HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 200"));
+    let signal = Command::new("kill").args(["-INT", &graceful.process.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    for _ in 0..100 {
+        if let Some(status) = graceful.process.try_wait().unwrap() {
+            assert!(status.success());
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("it still runs after ten seconds");
+}

@@ -168,10 +168,9 @@ impl Context {
         let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
         let message = message.as_ref().map(AsRef::as_ref);
         let (progress, total) = (Number(progress), total.map(Number));
-        if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message)
-            && !self.channel.send(notification)
-        {
-            self.channel.room().await;
+        if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message) {
+            let room = self.channel.send(notification);
+            self.sent(room).await;
         }
     }
 
@@ -208,9 +207,17 @@ impl Context {
     ///
     /// The notification is either queued whole or not at all.
     pub async fn notify(&self, method: &str, params: &RawJson) {
-        if !self.channel.notify(method, params) {
+        let room = self.channel.notify(method, params);
+        self.sent(room).await;
+    }
+
+    /// Waits for room where there is none. Where there is always some, because nobody reads, a
+    /// handler that does nothing but send would never wait: now and then it is the turn of others.
+    async fn sent(&self, room: bool) {
+        if !room {
             self.channel.room().await;
         }
+        tokio::task::coop::consume_budget().await;
     }
 
     /// Sends any request to the client on the stream of this call and waits for the answer, at

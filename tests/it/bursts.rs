@@ -133,6 +133,38 @@ async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
     assert_eq!(client.app.handle.statistics().await.dropped, lost);
 }
 
+/// Nothing makes the handler wait, neither a reader nor a pause of its own: others have their turn
+/// all the same.
+///
+/// Acceptance 102.
+#[tokio::test]
+async fn a_call_that_never_waits_leaves_their_turns_to_others() {
+    for (mode, stateless) in [(ResponseMode::Auto, false), (ResponseMode::Json, false), (ResponseMode::Auto, true)] {
+        let app = App::with(|service| {
+            let service = service.sessions(Sessions::new().stateless(stateless)).unwrap();
+            service.streams(Streams::new().response_mode(mode)).unwrap()
+        });
+        let message = crate::support::call(1, "progress", json!({"steps": 100_000}));
+        let call = if stateless {
+            let app = app.clone();
+            tokio::spawn(async move { drop(app.post(message).await) })
+        } else {
+            let client = app.open().await;
+            tokio::spawn(async move { drop(client.post(message).await) })
+        };
+        let mut turns = 0;
+        let mut over = std::pin::pin!(async {
+            call.await.unwrap();
+            app.handle.drain(Duration::from_secs(60)).await
+        });
+        while futures_util::poll!(over.as_mut()).is_pending() {
+            turns += 1;
+            tokio::task::yield_now().await;
+        }
+        assert!(turns >= 8, "{turns} turns in {mode:?}, stateless: {stateless}");
+    }
+}
+
 /// The reader is there and reads nothing.
 ///
 /// Acceptance 102, 163, 170.
