@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::time::Sleep;
 
 /// When the peer of a silent connection is first asked for a sign of life. Shorter than the
@@ -31,6 +31,12 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// How long keep-alive takes in all to find that a peer is gone.
 const KEEPALIVE_TOTAL: Duration = Duration::from_secs(30);
+
+/// How many connections may wait to be accepted. When a server restarts or a network fails, all
+/// clients come back at once; whoever finds the queue full (128, as tokio and std make it) is not
+/// refused but tries again after one second, then three, then seven. Linux takes the smaller of this
+/// and `net.core.somaxconn`, which is 4,096, too.
+const BACKLOG: u32 = 4_096;
 
 /// A TCP listener for [`axum::serve()`] that lets no client hold a connection without reading.
 ///
@@ -82,7 +88,7 @@ impl McpListener {
     /// to another, short enough that clients that stopped reading do not add up.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Listens on an address.
+    /// Listens on an address, with room for thousands of clients that come at once.
     ///
     /// # Errors
     ///
@@ -92,7 +98,14 @@ impl McpListener {
     ///
     /// Nothing is left: an address that was bound is free again.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        TcpListener::bind(address).await.map(Self::new)
+        let mut failed = None;
+        for address in tokio::net::lookup_host(address).await? {
+            match listen(address) {
+                Ok(tcp) => return Ok(Self::new(tcp)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
     }
 
     /// Takes over a listener.
@@ -139,6 +152,16 @@ impl axum::serve::Listener for McpListener {
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.tcp.local_addr()
     }
+}
+
+/// As [`TcpListener::bind`], with room for more who wait.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // On Windows this would let two servers listen on one port.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {

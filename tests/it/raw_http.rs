@@ -234,3 +234,17 @@ async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on()
     };
     tokio::time::timeout(PATIENCE, finished).await.expect("the call was lost");
 }
+
+/// A server that is busy, or has just started, and every client comes back to it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn clients_that_come_back_all_at_once_wait_in_line_and_are_not_turned_away() {
+    let room: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    let listener = mcp_http::McpListener::bind("localhost:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for at in 0..room.min(500) {
+        let connect = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
+        waiting.push(connect.unwrap_or_else(|_| panic!("the client after {at} others is not let in")).unwrap());
+    }
+}
