@@ -58,9 +58,9 @@ impl Streams {
     /// 4 MiB in one session.
     pub const DEFAULT_KEPT_PER_SESSION: usize = 4 << 20;
 
-    /// 32 finished streams for a minute each: a client that lost its connection is back by then,
+    /// 128 finished streams, as many as calls in flight, for a minute each: a client that lost its connection is back by then,
     /// or has started anew.
-    pub const DEFAULT_FINISHED: (usize, Duration) = (32, Duration::from_secs(60));
+    pub const DEFAULT_FINISHED: (usize, Duration) = (128, Duration::from_secs(60));
 
     /// The defaults.
     #[must_use]

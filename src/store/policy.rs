@@ -49,7 +49,7 @@ impl Default for Policy {
             stream_events: 1_024,
             stream_bytes: 1 << 20,
             session_bytes: 4 << 20,
-            finished_streams: 32,
+            finished_streams: 128,
             finished_for: Duration::from_secs(60),
         }
     }

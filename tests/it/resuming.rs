@@ -308,3 +308,20 @@ async fn an_answer_that_left_as_json_is_not_kept() {
     refused(client.resume(&format!("1.0.{epoch}")).await).await;
     assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
+
+/// Acceptance 161.
+#[tokio::test(start_paused = true)]
+async fn as_many_answers_wait_as_calls_may_be_in_flight() {
+    let at_once = mcp_http::Streams::new().response_mode(ResponseMode::Sse);
+    let client = App::with(|service| service.streams(at_once).unwrap()).open().await;
+    let mut ids = Vec::new();
+    for call in 1..=128 {
+        let mut stream =
+            client.call(call, "slow", serde_json::json!({"ms": 5_000, "label": call.to_string()})).await.sse();
+        ids.push(stream.next().await.unwrap().id().to_owned());
+    }
+    sleep(Duration::from_secs(20)).await;
+    for id in ids {
+        assert_eq!(client.resume(&id).await.message().await["result"]["content"][0]["text"], "slept", "{id}");
+    }
+}
