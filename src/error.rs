@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::message::{ErrorObject, Malformed, ProtocolVersion, RequestId};
+use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
 
 /// Why a request was refused before any handler saw it.
 ///
@@ -64,6 +64,36 @@ pub enum Rejection {
         requested: String,
         /// What is served.
         supported: Vec<ProtocolVersion>,
+    },
+    /// A header of 2026-07-28 is missing, cannot be read, or does not repeat the body.
+    HeaderMismatch {
+        /// The header.
+        header: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A request of 2026-07-28 does not say of itself what it has to, or not rightly.
+    InvalidMeta(&'static str),
+    /// The method does not exist, or not in this revision (2026-07-28; the session revisions
+    /// answer it in a 200).
+    MethodNotFound {
+        /// The method, cut to a sane length.
+        method: String,
+    },
+    /// The request needs something of its client that was not declared (2026-07-28).
+    MissingCapability {
+        /// The error's data: `requiredCapabilities`.
+        data: Option<RawJson>,
+    },
+    /// All subscription streams of the service are taken (2026-07-28).
+    TooManyListens {
+        /// The limit.
+        limit: usize,
+    },
+    /// The principal has all the subscription streams it may have (2026-07-28).
+    TooManyListensOfPrincipal {
+        /// The limit.
+        limit: usize,
     },
     /// The request needs a session and names none.
     SessionRequired,
@@ -149,6 +179,12 @@ impl Rejection {
             Self::BatchNotServed => "batch_not_served",
             Self::InitializeInBatch => "initialize_in_batch",
             Self::UnsupportedVersion { .. } => "unsupported_version",
+            Self::HeaderMismatch { .. } => "header_mismatch",
+            Self::InvalidMeta(_) => "invalid_meta",
+            Self::MethodNotFound { .. } => "method_not_found",
+            Self::MissingCapability { .. } => "missing_capability",
+            Self::TooManyListens { .. } => "too_many_listens",
+            Self::TooManyListensOfPrincipal { .. } => "too_many_listens_of_principal",
             Self::SessionRequired => "session_required",
             Self::SessionNotFound => "session_not_found",
             Self::AlreadyInitialized => "already_initialized",
@@ -178,6 +214,7 @@ impl Rejection {
             Self::UnsupportedVersion { requested, supported } => {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
             }
+            Self::MissingCapability { data } => ErrorObject { data: data.clone(), ..error },
             _ => error,
         }
     }
@@ -240,6 +277,22 @@ impl Rejection {
                 ErrorObject::UNSUPPORTED_VERSION,
                 "Unsupported protocol version; `data.supported` lists those served",
             ),
+            Self::HeaderMismatch { header, why } => {
+                (400, ErrorObject::HEADER_MISMATCH, format!("Header mismatch: {header} {why}").into())
+            }
+            Self::InvalidMeta(why) => (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into()),
+            Self::MethodNotFound { method } => {
+                (404, ErrorObject::METHOD_NOT_FOUND, format!("Method not found: {method}").into())
+            }
+            Self::MissingCapability { .. } => {
+                row(400, ErrorObject::MISSING_CAPABILITY, "Missing required client capability")
+            }
+            Self::TooManyListens { limit } => {
+                (429, INTERNAL, format!("Too many subscription streams: the limit is {limit}").into())
+            }
+            Self::TooManyListensOfPrincipal { limit } => {
+                (429, INTERNAL, format!("Too many subscription streams of this principal: the limit is {limit}").into())
+            }
             Self::SessionRequired => row(400, REQUEST, "Bad request: the Mcp-Session-Id header is required"),
             Self::SessionNotFound => row(404, ErrorObject::SESSION_NOT_FOUND, "Session not found"),
             Self::AlreadyInitialized => row(400, REQUEST, "Invalid request: the session is already initialized"),

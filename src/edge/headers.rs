@@ -13,14 +13,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::Rejection;
 use crate::identity::SessionId;
-use crate::message::ProtocolVersion;
+use crate::message::{MAX_VERSION, ProtocolVersion};
 
 /// What headers begin with that repeat an argument of the body.
 const PARAM: &str = "mcp-param-";
-
-/// How much of an unknown version is kept, for the refusal that names it: six times the length
-/// of a known one.
-const MAX_VERSION: usize = 64;
 
 /// The longest id of an event. Ours are far shorter; this leaves room for those of an
 /// application's own event store.

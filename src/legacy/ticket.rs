@@ -118,7 +118,7 @@ impl Channel for Ticket {
     }
 
     fn handle(&self) -> McpHandle {
-        McpHandle::new(self.exchange.node())
+        self.exchange.node().handle()
     }
 
     fn log_level(&self) -> u8 {

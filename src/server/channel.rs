@@ -61,11 +61,6 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-/// How a change reaches every connected client, of either era and on every node.
-pub(crate) trait Broadcast: fmt::Debug + Send + Sync {
-    fn publish(&self, change: &Change);
-}
-
 /// Something that changed on the server. Its JSON is what nodes tell each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {

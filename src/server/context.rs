@@ -103,6 +103,11 @@ impl Context {
         Self { channel, params, progress_token: OnceLock::new() }
     }
 
+    /// For a transport that has read the progress token already.
+    pub(crate) fn with_progress(channel: Arc<dyn Channel>, token: Option<RawJson>) -> Self {
+        Self { channel, params: None, progress_token: OnceLock::from(token) }
+    }
+
     /// The protocol revision this call is served in.
     #[must_use]
     pub fn protocol_version(&self) -> ProtocolVersion {

@@ -23,8 +23,10 @@ mod completion;
 mod content;
 mod context;
 pub(crate) mod contract;
+mod discovery;
 mod handler;
 mod input;
+mod mirror;
 mod prompt;
 mod resource;
 mod schema;
@@ -38,11 +40,13 @@ pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
 pub use context::{Amount, Context, LogLevel, Total};
 pub use contract::{Call, Notice, Server};
+pub use discovery::Discovery;
 pub use handler::{Args, CallParts, FromCall, Handler, Refusal};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,
     Sample, SamplingMessage, SamplingRequest, SamplingResult,
 };
+pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
 pub use session::{Extensions, Session, SessionRefused};

@@ -55,8 +55,7 @@ impl Sheet {
             expected["id"] = id.into();
         }
         if kind == "unsupported_version" {
-            expected["error"]["data"] =
-                json!({"requested": "1999-01-01", "supported": ["2025-03-26", "2025-06-18", "2025-11-25"]});
+            expected["error"]["data"] = json!({"requested": "1999-01-01", "supported": ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]});
         }
         assert_eq!(body, expected, "{kind}");
         assert_eq!(*self.told.lock().unwrap(), [kind], "the hook hears of {kind} once");

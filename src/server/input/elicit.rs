@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::DEFAULT_PERSON_TIMEOUT;
-use crate::message::ProtocolVersion;
+use crate::message::{Era, ProtocolVersion};
 use crate::server::{ClientError, Context, schema};
 
 /// What the user did with a question.
@@ -202,9 +202,11 @@ impl IntoFuture for ElicitUrl {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let new_enough = self.context.protocol_version() >= ProtocolVersion::V2025_11_25;
+            let version = self.context.protocol_version();
+            let new_enough = version >= ProtocolVersion::V2025_11_25;
             self.context.check_capability("elicitation.url", |client| new_enough && client.elicits_urls())?;
-            let params = Url { mode: "url", message: &self.message, url: &self.url, elicitation_id: &self.id };
+            let elicitation_id = (version.era() == Era::Legacy).then_some(&*self.id);
+            let params = Url { mode: "url", message: &self.message, url: &self.url, elicitation_id };
             let answer: Answer = self.context.ask("elicitation/create", &params, self.within).await?;
             answer.with_content(|_| Ok(()))
         })
@@ -230,7 +232,9 @@ struct Url<'a> {
     mode: &'static str,
     message: &'a str,
     url: &'a str,
-    elicitation_id: &'a str,
+    /// Later revisions have no notification it could be named in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elicitation_id: Option<&'a str>,
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
-use crate::server::{Annotations, Icon, IntoResourceContents, ResourceContents, ToolError};
+use crate::server::{Annotations, Icon, IntoResourceContents, ResourceContents};
 
 /// The parts of a resource; none at all when it does not exist.
 pub(crate) type Parts = Vec<ResourceContents>;
@@ -173,9 +173,10 @@ where
     H::Output: IntoResourceContents + Send,
 {
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Parts, ErrorObject>> {
+        let version = call.context().protocol_version();
         Box::pin(async move {
             let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
-            output.into_resource_contents().map_err(ToolError::into_error)
+            output.into_resource_contents().map_err(|error| error.into_error(version))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Decides what is said about a tool, and ties it to its handler.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Run};
-use crate::server::{Icon, schema};
+use crate::server::{Icon, MirroredArguments, schema};
 
 /// A tool: a name, a description for the model, and a handler.
 ///
@@ -36,6 +37,8 @@ use crate::server::{Icon, schema};
 pub struct Tool<S = ()> {
     facts: Facts,
     problem: Option<ConfigError>,
+    /// What clients repeat as headers.
+    pub(crate) mirrored: Option<Arc<MirroredArguments>>,
     pub(crate) run: Erased<S, RawJson>,
 }
 
@@ -134,7 +137,8 @@ impl<S> Tool<S> {
             annotations: None,
             shown: Shown::default(),
         };
-        Self { facts, problem, run: Erased::new(Call { handler, arguments: PhantomData }) }
+        let run = Erased::new(Call { handler, arguments: PhantomData });
+        Self { facts, problem, mirrored: None, run }.with_headers()
     }
 
     /// The name for people.
@@ -161,10 +165,21 @@ impl<S> Tool<S> {
     /// Another input schema than the one of the arguments' type. It describes, it does not check:
     /// what reaches the handler is what fits its type.
     ///
-    /// A schema that is no object's is refused where the tool is registered.
+    /// A schema that is no object's is refused where the tool is registered. So is an annotation
+    /// `x-mcp-header` that clients would not accept, see [`MirroredArguments`]: with it, a client of
+    /// 2026-07-28 repeats the argument as a header, and is refused where the two are not the same.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.facts.input_schema = self.checked(schema);
+        self.with_headers()
+    }
+
+    /// Reads which arguments the input schema wants repeated as headers.
+    fn with_headers(mut self) -> Self {
+        match MirroredArguments::of(&self.facts.input_schema) {
+            Ok(mirrored) => self.mirrored = (!mirrored.is_empty()).then(|| Arc::new(mirrored)),
+            Err(problem) => self.problem = Some(problem),
+        }
         self
     }
 
@@ -197,7 +212,12 @@ impl<S: Clone + Send + Sync + 'static> Tool<S> {
     /// With its state given: it fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Tool<S2> {
-        Tool { facts: self.facts.clone(), problem: self.problem.clone(), run: self.run.bind(state) }
+        Tool {
+            facts: self.facts.clone(),
+            problem: self.problem.clone(),
+            mirrored: self.mirrored.clone(),
+            run: self.run.bind(state),
+        }
     }
 }
 

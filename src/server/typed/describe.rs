@@ -1,16 +1,20 @@
 //! Decides what a server says of itself in `initialize`: its name and its capabilities.
 
+use std::sync::OnceLock;
+
 use serde::Serialize;
 
 use super::DEFAULT_PAGE_SIZE;
-use crate::message::ProtocolVersion;
+use crate::message::{ProtocolVersion, RawJson};
 use crate::server::Icon;
 use crate::server::catalog::Store;
 
 /// What a server says of itself.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    pub(super) info: Info,
+    info: Info,
+    /// The same as JSON, written when it is first asked for.
+    written: OnceLock<RawJson>,
     pub(super) instructions: Option<String>,
     pub(super) page_size: usize,
 }
@@ -31,7 +35,24 @@ pub(super) struct Info {
 impl Facts {
     pub(super) fn new(name: String, version: String) -> Self {
         let info = Info { name, version, title: None, icons: Vec::new(), website_url: None };
-        Self { info, instructions: None, page_size: DEFAULT_PAGE_SIZE }
+        Self { info, written: OnceLock::new(), instructions: None, page_size: DEFAULT_PAGE_SIZE }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    pub(super) fn info(&mut self) -> &mut Info {
+        self.written = OnceLock::new();
+        &mut self.info
+    }
+
+    /// Name and version, as each result of the stateless revision carries them.
+    pub(super) fn written_info(&self) -> Option<RawJson> {
+        if self.written.get().is_none() {
+            let _ = self.written.set(RawJson::from_value(&self.info).ok()?);
+        }
+        self.written.get().cloned()
     }
 
     pub(super) fn initialize_result(&self, version: ProtocolVersion, capabilities: Capabilities) -> impl Serialize {
@@ -98,4 +119,17 @@ impl Capabilities {
             tools: list(!tables.tools.is_empty(), None),
         }
     }
+}
+
+/// Whether a method belongs to something a server has, as its [`Capabilities`] say.
+pub(super) fn has<S>(store: &Store<S>, method: &str) -> bool {
+    let tables = store.tables();
+    let has = match method.split('/').next() {
+        Some("tools") => !tables.tools.is_empty(),
+        Some("prompts") => !tables.prompts.is_empty(),
+        Some("resources") => !tables.resources.is_empty() || !tables.templates.is_empty(),
+        Some("completion") => tables.completes(),
+        _ => return false,
+    };
+    has || store.is_open()
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
@@ -9,14 +10,14 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::McpServer;
-use super::describe::Capabilities;
+use super::describe::{Capabilities, has};
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, InitializeParams, RawJson};
 use crate::server::catalog::{Found, Tables};
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts, bounded};
-use crate::server::{Call, Context, LogLevel, Server};
+use crate::server::{Call, Context, Discovery, LogLevel, MirroredArguments, Server};
 
 type Answer = Result<RawJson, ErrorObject>;
 
@@ -46,6 +47,27 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
             "ping" => Ok(RawJson::empty_object()),
             _ => Err(ErrorObject::method_not_found(&bounded(&method))),
         }
+    }
+
+    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+        let capabilities = write(&Capabilities::of(&self.store, true))?;
+        let discovery = Discovery::new(capabilities);
+        Ok(match &self.facts.instructions {
+            Some(instructions) => discovery.instructions(instructions),
+            None => discovery,
+        })
+    }
+
+    fn info(&self) -> Option<RawJson> {
+        self.facts.written_info()
+    }
+
+    fn serves(&self, method: &str) -> bool {
+        has(&self.store, method)
+    }
+
+    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+        self.store.tool(tool)?.mirrored.clone()
     }
 
     fn mounted(&self, handle: &McpHandle) {
