@@ -16,13 +16,16 @@
 //! | [`round`] | one POST of a call: what its handler's `Context` stands on |
 //! | [`input`] | what the handler of a round is answered, and what its client is asked in the end |
 //! | [`seal`], [`canonical`] | how a client carries something, and to what it is bound |
-//! | [`run`] | the handler while it is polled, and the form its answer takes |
+//! | [`handler`], [`run`] | the handler while it is polled, and the form its answer takes |
+//! | [`task`] | calls that became tasks: their clients poll |
 //! | [`stamp`] | what every result says besides what the server answered |
 //! | [`quota`] | how much one principal may have at a time |
 
 mod admit;
 mod canonical;
+mod bell;
 mod discover;
+mod handler;
 mod input;
 mod mirror;
 mod node;
@@ -32,6 +35,7 @@ mod round;
 mod run;
 mod seal;
 mod stamp;
+mod task;
 
 pub(crate) use node::Node;
 pub(crate) use post::{Incoming, post};

@@ -6,16 +6,23 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::bell::Bell;
 use super::quota::Quota;
 use super::seal::Sealer;
+use super::task::TaskMap;
 use crate::clock::WallClock;
 use crate::hall::Hall;
+use crate::store::NodeId;
 
 /// One service's share of the stateless revision.
 pub(crate) struct Node {
     pub(super) hall: Arc<Hall>,
+    /// By this name the engine knows it.
+    pub(super) id: NodeId,
     /// Calls in flight of each principal.
     pub(super) calls: Arc<Quota>,
+    /// Tasks that run here.
+    pub(super) tasks: TaskMap,
     pub(super) sealer: Sealer,
     pub(super) clock: WallClock,
     /// Ends what still runs when the service can wait no longer.
@@ -25,8 +32,10 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(hall: &Arc<Hall>) -> Arc<Self> {
         let policy = hall.settings.policy();
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             hall: Arc::clone(hall),
+            id: hall.engine.join(Arc::new(Bell::new(me.clone())), policy.clone()),
+            tasks: TaskMap::new(),
             calls: Quota::new(policy.max_calls_per_principal),
             sealer: Sealer::new(&hall.settings.inputs.keys),
             clock: WallClock::new(),
@@ -42,6 +51,12 @@ impl Node {
     /// The service can wait no longer.
     pub(crate) fn cut_calls(&self) {
         self.cut.cancel();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.hall.engine.leave(self.id);
     }
 }
 

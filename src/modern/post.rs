@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::admit::{Admitted, admit, admit_notification};
@@ -10,7 +11,8 @@ use super::input::{self, Inputs};
 use super::round::{Asking, Opening, Round};
 use super::run::Running;
 use super::stamp::{Stamp, is_cacheable};
-use super::{Node, discover, mirror};
+use super::handler::Answer;
+use super::{Node, discover, mirror, task};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::identity::Principal;
@@ -106,15 +108,21 @@ async fn request<S: Clone + Send + Sync + 'static>(
         return Ok(Running::new(&round, &method, stamp, refused).answer().await);
     }
     let context = Context::with_progress(Arc::clone(&round) as _, token);
-    let running = if method == "server/discover" {
-        let (server, served) = (Arc::clone(server), node.hall.versions.clone());
-        let future = async move { discover::result(&server.discover(context, state).await?, &served) };
-        Running::new(&round, &method, stamp, Box::pin(future))
-    } else {
-        let call = Call { method: method.clone(), id, params, parts: *parts, context };
-        Running::new(&round, &method, stamp, Arc::clone(server).call(call, state))
+    let future: BoxFuture<'static, Answer> = match &*method {
+        "server/discover" => {
+            let (server, served) = (Arc::clone(server), node.hall.versions.clone());
+            Box::pin(async move { discover::result(&server.discover(context, state).await?, &served) })
+        }
+        "tasks/get" | "tasks/update" | "tasks/cancel" if server.has_tasks() => {
+            let capabilities = context.client_capabilities().cloned().unwrap_or_default();
+            Box::pin(task::serve(Arc::clone(node), method.clone(), params, round.principal().cloned(), capabilities))
+        }
+        _ => {
+            let call = Call { method: method.clone(), id, params, parts: *parts, context };
+            Arc::clone(server).call(call, state)
+        }
     };
-    Ok(running.answer().await)
+    Ok(Running::new(&round, &method, stamp, future).answer().await)
 }
 
 /// What a request brings from the rounds before it.

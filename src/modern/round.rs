@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
+use super::task::TaskRun;
 use super::input::{self, Bounds, Inputs};
 use super::quota::Permit;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{
@@ -42,6 +44,8 @@ pub(super) struct Round {
     asking: Option<Asking>,
     /// What was answered and what is asked. Never held across an await.
     inputs: Mutex<Inputs>,
+    /// What the call became, if it did.
+    task: OnceLock<Arc<TaskRun>>,
     /// What the call is answered with instead of what its handler would say.
     verdict: OnceLock<ErrorObject>,
     /// The handler is to stop: it has asked, or there is a verdict.
@@ -98,6 +102,7 @@ impl Round {
             queue: OnceLock::new(),
             asking,
             inputs: Mutex::new(inputs),
+            task: OnceLock::new(),
             verdict: OnceLock::new(),
             stopping: AtomicBool::new(false),
             work: AtomicWaker::new(),
@@ -110,6 +115,10 @@ impl Round {
 
     pub(super) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    pub(super) fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
     }
 
     pub(super) fn id(&self) -> &RequestId {
@@ -142,6 +151,18 @@ impl Round {
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.work.wake();
+    }
+
+    /// What the call became, if it did.
+    pub(super) fn task(&self) -> Option<&Arc<TaskRun>> {
+        self.task.get()
+    }
+
+    /// Ends the call with an error, whatever its handler would say.
+    async fn end_with(&self, error: ErrorObject) {
+        let _ = self.verdict.set(error);
+        self.stop();
+        self.cancelled().await;
     }
 
     /// What the call is answered with when its handler was stopped: what it asks.
@@ -209,7 +230,7 @@ impl Channel for Round {
 
     fn send(&self, notification: Bytes) -> bool {
         let goes_nowhere = self.node.hall.settings.streams.response_mode == ResponseMode::Json;
-        if goes_nowhere || self.has_ended() {
+        if goes_nowhere || self.task().is_some() || self.has_ended() {
             self.node.hall.counters.dropped(1);
             return true;
         }
@@ -238,6 +259,9 @@ impl Channel for Round {
             if !input::may_be_asked(method) {
                 return Err(ClientError::NotCapable(method));
             }
+            if let Some(task) = self.task() {
+                return task.ask(Question { method, params, key }).await;
+            }
             if let Some(answer) = self.inputs().ask(method, params, key.as_deref()) {
                 return Ok(answer);
             }
@@ -252,11 +276,38 @@ impl Channel for Round {
         Box::pin(async move {
             tracing::debug!(%error, method, "the answer of a client does not fit its question");
             let text = format!("Invalid params: an input response does not fit its {method}");
-            let _ = self.verdict.set(ErrorObject::invalid_params(text));
-            self.stop();
-            self.cancelled().await;
+            self.end_with(ErrorObject::invalid_params(text)).await;
             ClientError::Ended
         })
+    }
+
+    fn begin_task(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let is_tool = self.asking.as_ref().is_some_and(|asking| asking.method == "tools/call");
+            if !is_tool || !self.takes_tasks() || self.has_ended() {
+                return false;
+            }
+            if self.task().is_some() {
+                return true;
+            }
+            match TaskRun::begin(&self.node, self.principal.as_ref()).await {
+                Ok(task) => self.task.set(task).is_ok(),
+                Err(error) => {
+                    self.end_with(no_task(&error)).await;
+                    false
+                }
+            }
+        })
+    }
+
+    fn takes_tasks(&self) -> bool {
+        Channel::capabilities(self).is_some_and(ClientCapabilities::takes_tasks)
+    }
+
+    fn say(&self, message: &str) {
+        if let Some(task) = self.task() {
+            task.say(message);
+        }
     }
 
     fn recall(&self, step: &str) -> Option<RawJson> {
@@ -287,5 +338,19 @@ impl Channel for Round {
                 ended.await;
             }
         })
+    }
+}
+
+/// Why a call cannot become a task.
+fn no_task(error: &StoreError) -> ErrorObject {
+    match error.kind() {
+        StoreErrorKind::Full => ErrorObject::new(ErrorObject::INTERNAL_ERROR, "Too many tasks"),
+        StoreErrorKind::FullForPrincipal => {
+            ErrorObject::new(ErrorObject::INTERNAL_ERROR, "Too many tasks of this principal")
+        }
+        _ => {
+            tracing::error!(error = error as &dyn std::error::Error, "a task cannot be kept");
+            ErrorObject::internal()
+        }
     }
 }

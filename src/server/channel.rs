@@ -43,6 +43,19 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
         let _ = method;
         Box::pin(std::future::ready(ClientError::Unreadable(error)))
     }
+    /// From here on the call is a task, if its client takes tasks; whether it is.
+    fn begin_task(&self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(false))
+    }
+    /// Whether the client takes tasks for answers, or is of a revision that does not know them and
+    /// waits for every call.
+    fn takes_tasks(&self) -> bool {
+        true
+    }
+    /// How far the call has come, for whoever polls for it.
+    fn say(&self, message: &str) {
+        let _ = message;
+    }
     /// The value a step of this call had when the call was made before.
     fn recall(&self, step: &str) -> Option<RawJson> {
         let _ = step;

@@ -160,7 +160,8 @@ impl Context {
         self.progress_message(progress, total, None::<&str>).await;
     }
 
-    /// As [`Context::progress`], with a sentence for the person who waits.
+    /// As [`Context::progress`], with a sentence for the person who waits. In a task, where no progress
+    /// is sent, the sentence is what a client that polls is shown.
     ///
     /// # Cancel safety
     ///
@@ -171,9 +172,12 @@ impl Context {
         total: impl Total,
         message: Option<impl AsRef<str> + Send>,
     ) {
+        let message = message.as_ref().map(AsRef::as_ref);
+        if let Some(message) = message {
+            self.channel.say(message);
+        }
         let (progress, total) = (progress.amount(), total.total().filter(|total| total.is_finite()));
         let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
-        let message = message.as_ref().map(AsRef::as_ref);
         let (progress, total) = (Number(progress), total.map(Number));
         if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message) {
             let room = self.channel.send(notification);
@@ -255,6 +259,25 @@ impl Context {
     /// What it means that an answer does not fit its question.
     pub(super) async fn misread(&self, method: &'static str, error: serde_json::Error) -> ClientError {
         self.channel.misread(method, error).await
+    }
+
+    /// From here on the call is a task: its client is told so, and polls for the answer. For tools that
+    /// are declared to [become one later](crate::server::Tool::task_later), after they asked what had
+    /// to be known first. Whether it is a task now; not for clients that take none, and clients of
+    /// the session revisions, which wait.
+    ///
+    /// The handler goes on as before. What it asks from now on is asked while it waits. A call that
+    /// cannot become a task, because there is no room for one, ends here.
+    ///
+    /// # Cancel safety
+    ///
+    /// The task may exist and end at once.
+    pub async fn begin_task(&self) -> bool {
+        self.channel.begin_task().await
+    }
+
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.channel.takes_tasks()
     }
 
     /// Takes a step of the call that must not be taken twice, such as placing an order, before a

@@ -121,6 +121,13 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Whether calls may become tasks that the transport keeps
+    /// ([`Context::begin_task`]). It then serves `tasks/get`, `tasks/update` and `tasks/cancel`; else
+    /// they are calls like any other, for servers with tasks of their own. No by default.
+    fn has_tasks(&self) -> bool {
+        false
+    }
+
     /// The arguments of a tool that clients of 2026-07-28 repeat as headers. None by default.
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         let _ = tool;
@@ -149,6 +156,7 @@ pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
     fn discover(self: Arc<Self>, context: Context, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
     fn info(&self) -> Option<RawJson>;
     fn serves(&self, method: &str) -> bool;
+    fn has_tasks(&self) -> bool;
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>>;
     fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()>;
     fn mounted(&self, handle: &McpHandle);
@@ -173,6 +181,10 @@ impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
 
     fn serves(&self, method: &str) -> bool {
         Server::serves(self, method)
+    }
+
+    fn has_tasks(&self) -> bool {
+        Server::has_tasks(self)
     }
 
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {

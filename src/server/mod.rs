@@ -50,5 +50,5 @@ pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
 pub use session::{Extensions, Session, SessionRefused};
-pub use tool::{CallToolResult, IntoToolError, IntoToolResult, Tool, ToolAnnotations, ToolError};
+pub use tool::{CallToolResult, IntoToolError, IntoToolResult, TaskSupport, Tool, ToolAnnotations, ToolError};
 pub use typed::{DEFAULT_PAGE_SIZE, McpServer};

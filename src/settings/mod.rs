@@ -4,11 +4,13 @@ mod inputs;
 mod limits;
 mod sessions;
 mod streams;
+mod tasks;
 
 pub use inputs::{Inputs, SealingKey};
 pub use limits::Limits;
 pub use sessions::Sessions;
 pub use streams::{ResponseMode, Streams};
+pub use tasks::Tasks;
 
 use crate::error::ConfigError;
 use crate::store::Policy;
@@ -30,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) streams: Streams,
     pub(crate) limits: Limits,
     pub(crate) inputs: Inputs,
+    pub(crate) tasks: Tasks,
 }
 
 impl Settings {
@@ -39,6 +42,7 @@ impl Settings {
         self.streams.check()?;
         self.limits.check()?;
         self.inputs.check()?;
+        self.tasks.check()?;
         if let (Some(idle), Some(retry)) = (self.sessions.idle_timeout, self.streams.retry_interval)
             && idle <= retry
         {
@@ -55,6 +59,7 @@ impl Settings {
         self.sessions.apply(&mut policy);
         self.streams.apply(&mut policy);
         self.limits.apply(&mut policy);
+        self.tasks.apply(&mut policy);
         policy
     }
 }

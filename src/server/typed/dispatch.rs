@@ -17,6 +17,7 @@ use crate::server::catalog::{Found, Tables};
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts, bounded};
+use crate::server::tool::{TaskSupport, Tasking};
 use crate::server::{Call, Context, Discovery, LogLevel, MirroredArguments, Server};
 
 type Answer = Result<RawJson, ErrorObject>;
@@ -50,7 +51,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
     }
 
     async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
-        let capabilities = write(&Capabilities::of(&self.store, true))?;
+        let capabilities = write(&Capabilities::of(&self.store, true).with_tasks(self.has_tasks()))?;
         let discovery = Discovery::new(capabilities);
         Ok(match &self.facts.instructions {
             Some(instructions) => discovery.instructions(instructions),
@@ -64,6 +65,10 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
 
     fn serves(&self, method: &str) -> bool {
         has(&self.store, method)
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.store.is_open() || self.store.tables().has_tasks()
     }
 
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
@@ -109,6 +114,14 @@ impl<S: Send + Sync + 'static> McpServer<S> {
             }
             raw => Arguments::Json(raw.and_then(|raw| params.slice(raw))),
         };
+        if let Some(Tasking { support, later }) = tool.task {
+            if support == TaskSupport::Required && !context.takes_tasks() {
+                return Err(ErrorObject::tasks_not_declared());
+            }
+            if !later {
+                context.begin_task().await;
+            }
+        }
         tool.run.run(CallParts { parts, context, arguments }, state).await
     }
 
