@@ -22,8 +22,8 @@
 //! | [`quota`] | how much one principal may have at a time |
 
 mod admit;
-mod canonical;
 mod bell;
+mod canonical;
 mod discover;
 mod handler;
 mod input;

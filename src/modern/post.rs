@@ -7,11 +7,11 @@ use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::admit::{Admitted, admit, admit_notification};
+use super::handler::Answer;
 use super::input::{self, Inputs};
 use super::round::{Asking, Opening, Round};
 use super::run::Running;
 use super::stamp::{Stamp, is_cacheable};
-use super::handler::Answer;
 use super::{Node, discover, mirror, task};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;

@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
-use super::task::TaskRun;
 use super::input::{self, Bounds, Inputs};
 use super::quota::Permit;
+use super::task::TaskRun;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
 use crate::identity::Principal;

@@ -43,4 +43,5 @@ mod smoke;
 mod stateless;
 mod stream_races;
 mod table;
+mod tasks;
 mod two_nodes;

@@ -129,7 +129,7 @@ impl Document {
             Some(End::Failed(error)) => (None, Some(error)),
             Some(End::Cancelled) | None => (None, None),
         };
-        let requests = (!requests.is_empty()).then(|| Requests(requests));
+        let requests = (!requests.is_empty()).then_some(Requests(requests));
         RawJson::from_value(&View { input_requests: requests, result, error, ..self.view(id) })
     }
 
@@ -182,9 +182,8 @@ impl Serialize for Requests<'_> {
             method: &'a str,
             params: &'a RawJson,
         }
-        serializer.collect_map(
-            self.0.iter().map(|open| (&open.key, Request { method: &open.method, params: &open.params })),
-        )
+        serializer
+            .collect_map(self.0.iter().map(|open| (&open.key, Request { method: &open.method, params: &open.params })))
     }
 }
 

@@ -83,9 +83,8 @@ impl TaskRun {
     fn hand_out(&self, document: &Document) {
         let answered: Vec<_> = {
             let mut live = self.live();
-            let (answered, waiting) = std::mem::take(&mut live.waiting)
-                .into_iter()
-                .partition(|(key, _)| document.answer_to(key).is_some());
+            let (answered, waiting) =
+                std::mem::take(&mut live.waiting).into_iter().partition(|(key, _)| document.answer_to(key).is_some());
             live.waiting = waiting;
             answered
         };
