@@ -22,6 +22,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 use tracing::{Span, field};
 
+use super::post::unknown_method;
 use super::round::Round;
 use super::stamp::Stamp;
 use crate::error::Rejection;
@@ -98,8 +99,7 @@ impl Running {
                 Outcome::Rejected(Rejection::MissingCapability { data }, Some(self.round.id().clone()))
             }
             Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&self.method) => {
-                let method = self.method.to_string();
-                Outcome::Rejected(Rejection::MethodNotFound { method }, Some(self.round.id().clone()))
+                Outcome::Rejected(unknown_method(&self.method), Some(self.round.id().clone()))
             }
             answer => match mode {
                 ResponseMode::Sse => Outcome::ShortStream(Some(self.written(&answer))),
