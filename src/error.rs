@@ -154,6 +154,13 @@ struct Row {
 }
 
 impl Rejection {
+    /// A method that does not exist; what is unknown is repeated within bounds.
+    pub(crate) fn method_not_found(method: &str) -> Self {
+        /// Longer than any method somebody means.
+        const MOST: usize = 160;
+        Self::MethodNotFound { method: method.chars().take(MOST).collect() }
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use crate::edge::{McpHeaders, VersionHeader};
 use crate::error::Rejection;
 use crate::message::{Era, ProtocolVersion, RequestMeta, Stated};
+use crate::server::LogLevel;
 
 const VERSION: &str = "MCP-Protocol-Version";
 
@@ -38,6 +39,9 @@ pub(super) fn admit(
         return Err(Rejection::InvalidMeta(
             "`_meta` must have `io.modelcontextprotocol/clientCapabilities`, an object",
         ));
+    }
+    if meta.log_level.as_ref().is_some_and(|level| level.read::<LogLevel>().is_err()) {
+        return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/logLevel` is no log level"));
     }
     super::mirror::check_standard(all, method, &meta)?;
     Ok(Admitted { meta, version })

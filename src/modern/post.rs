@@ -48,7 +48,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     incoming: Incoming,
     body: Body,
 ) -> Reply {
-    let refused = |rejection, id| Outcome::Rejected(rejection, id).into();
+    let refused = |rejection| Outcome::Rejected(rejection, None).into();
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
             let asked = Asked { id: id.clone(), method, params };
@@ -59,13 +59,14 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
         Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => {
             match admit_notification(incoming.meta.as_deref(), &incoming.headers, &node.hall.versions) {
                 Ok(()) => Outcome::Accepted.into(),
-                Err(rejection) => refused(rejection, None),
+                Err(rejection) => refused(rejection),
             }
         }
-        Body::One(Envelope { kind: Kind::Answer { id, .. }, .. }) => {
-            refused(Rejection::NotAMessage("clients of 2026-07-28 do not send answers"), Some(id))
+        // Without the id: a client that reads errors by theirs would take it for its own request's.
+        Body::One(Envelope { kind: Kind::Answer { .. }, .. }) => {
+            refused(Rejection::NotAMessage("clients of 2026-07-28 do not send answers"))
         }
-        Body::Batch(_) => refused(Rejection::BatchNotServed, None),
+        Body::Batch(_) => refused(Rejection::BatchNotServed),
     }
 }
 
@@ -85,7 +86,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
         mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
     }
     if was_removed(&method) || !(method == "server/discover" || server.serves(&method)) {
-        return Err(Rejection::MethodNotFound { method: method.chars().take(MAX_METHOD).collect() });
+        return Err(Rejection::method_not_found(&method));
     }
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
@@ -143,9 +144,6 @@ fn known(
     };
     Inputs::read(carried.as_deref(), meta.input_responses.as_ref(), node.clock.unix_millis())
 }
-
-/// How much of an unknown method a refusal repeats.
-const MAX_METHOD: usize = 160;
 
 /// What the session revisions have and this one has not.
 fn was_removed(method: &str) -> bool {

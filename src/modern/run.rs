@@ -176,7 +176,7 @@ fn at_once(round: &Round, reply: &Reply, answer: Answer, mode: ResponseMode) -> 
             refused(Rejection::MissingCapability { data })
         }
         Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&reply.method) => {
-            refused(Rejection::MethodNotFound { method: reply.method.to_string() })
+            refused(Rejection::method_not_found(&reply.method))
         }
         answer => match mode {
             ResponseMode::Sse => Outcome::ShortStream(Some(reply.written(&answer))),

@@ -12,7 +12,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::message::{ErrorObject, RawJson, RequestId, write};
@@ -74,7 +73,7 @@ impl Stamp {
                 out.extend_from_slice(COMPLETE);
                 if let Some(server) = &self.server {
                     out.extend_from_slice(META);
-                    out.extend_from_slice(server.as_bytes());
+                    out.extend_from_slice(&write::one_line(server.as_bytes()));
                     out.push(b'}');
                 }
                 if self.cacheable {
@@ -109,7 +108,9 @@ impl Stamp {
         if member("resultType").is_none() {
             out.push(("resultType", "\"complete\"".into()));
         }
-        out.push(("_meta", self.meta(member("_meta"))?.into()));
+        if let Some(meta) = self.meta(member("_meta")) {
+            out.push(("_meta", meta));
+        }
         if self.cacheable && complete {
             if member("ttlMs").is_none() {
                 out.push(("ttlMs", "0".into()));
@@ -122,7 +123,7 @@ impl Stamp {
             members.iter().filter(|(name, _)| name != "_meta").map(|(name, value)| (&**name, value.get().into())),
         );
         let mut text = String::from("{");
-        for (at, (name, value)) in out.iter().filter(|(_, value)| !value.is_empty()).enumerate() {
+        for (at, (name, value)) in out.iter().enumerate() {
             if at > 0 {
                 text.push(',');
             }
@@ -134,17 +135,24 @@ impl Stamp {
         Some(text)
     }
 
-    /// `_meta`, with the server's name where it is not there yet; empty where there is nothing to say.
-    fn meta(&self, meta: Option<&RawValue>) -> Option<String> {
-        let mut meta: Value = match meta {
-            None => Value::Object(serde_json::Map::new()),
-            Some(meta) => serde_json::from_str(meta.get()).ok()?,
+    /// `_meta`, with the server's name where it is not there yet.
+    fn meta<'a>(&self, meta: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
+        let server = self.server.as_ref().map(|server| write::one_line(server.as_bytes()));
+        let Some(server) = server.as_deref().and_then(|server| std::str::from_utf8(server).ok()) else {
+            return meta.map(|meta| meta.get().into());
         };
-        let members = meta.as_object_mut()?;
-        if let Some(server) = &self.server {
-            members.entry(SERVER_INFO).or_insert(server.read().ok()?);
+        let Some(meta) = meta.map(RawValue::get) else {
+            return Some(format!(r#"{{"{SERVER_INFO}":{server}}}"#).into());
+        };
+        let members = Members::read(meta.as_bytes());
+        match (members, meta.strip_suffix('}')) {
+            (Some(members), Some(open)) if !members.iter().any(|(name, _)| name == SERVER_INFO) => {
+                let comma = if members.is_empty() { "" } else { "," };
+                Some(format!(r#"{open}{comma}"{SERVER_INFO}":{server}}}"#).into())
+            }
+            // It is there, or `_meta` is no object: the server's word.
+            _ => Some(meta.into()),
         }
-        if members.is_empty() { Some(String::new()) } else { serde_json::to_string(&meta).ok() }
     }
 }
 

@@ -22,6 +22,7 @@ mod listening;
 mod logging;
 mod media_types;
 mod messages;
+mod modern;
 mod mounting;
 mod nodes;
 mod opening;

@@ -1,0 +1,6 @@
+//! 2026-07-28 at the wire, one module for each theme.
+
+mod envelope;
+mod eras;
+mod foreign;
+mod headers;
