@@ -15,7 +15,7 @@
 //! | [`McpServer`] | what a server offers: tools, resources, prompts, each an axum handler |
 //! | [`server::Args`], [`server::Context`], [`server::Session`] | what handlers take: typed arguments, the way back to the client, what stays between calls |
 //! | [`server`] | everything else you write against, down to JSON-RPC ([`server::Server`]) |
-//! | [`Sessions`], [`Streams`], [`Limits`], [`Security`] | what can be set |
+//! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Security`] | what can be set |
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | where sessions are kept: the engine boundary, its contract, the engine in memory |
@@ -57,4 +57,4 @@ pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;
 pub use server::{Args, Context, McpServer};
 pub use service::McpService;
-pub use settings::{Limits, ResponseMode, Sessions, Streams};
+pub use settings::{Inputs, Limits, ResponseMode, SealingKey, Sessions, Streams};

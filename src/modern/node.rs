@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::quota::Quota;
+use super::seal::Sealer;
+use crate::clock::WallClock;
 use crate::hall::Hall;
 
 /// One service's share of the stateless revision.
@@ -14,6 +16,8 @@ pub(crate) struct Node {
     pub(super) hall: Arc<Hall>,
     /// Calls in flight of each principal.
     pub(super) calls: Arc<Quota>,
+    pub(super) sealer: Sealer,
+    pub(super) clock: WallClock,
     /// Ends what still runs when the service can wait no longer.
     pub(super) cut: CancellationToken,
 }
@@ -24,6 +28,8 @@ impl Node {
         Arc::new(Self {
             hall: Arc::clone(hall),
             calls: Quota::new(policy.max_calls_per_principal),
+            sealer: Sealer::new(&hall.settings.inputs.keys),
+            clock: WallClock::new(),
             cut: CancellationToken::new(),
         })
     }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::admit::{Admitted, admit, admit_notification};
-use super::round::{Opening, Round};
+use super::input::{self, Inputs};
+use super::round::{Asking, Opening, Round};
 use super::run::Running;
 use super::stamp::{Stamp, is_cacheable};
 use super::{Node, discover, mirror};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::identity::Principal;
-use crate::message::{Body, Envelope, Kind, RawJson, RequestId, RequestMeta};
+use crate::message::{Body, Envelope, ErrorObject, Kind, ProtocolVersion, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
 use crate::server::{Call, Context};
@@ -91,7 +92,19 @@ async fn request<S: Clone + Send + Sync + 'static>(
     let permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
     let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&method) };
     let token = meta.progress_token.clone();
-    let round = Round::new(node, Opening { id: id.clone(), version, meta, principal, permit });
+    let asking = input::may_ask(&method).then(|| Asking { method: method.clone(), params: params.clone() });
+    let known = asking
+        .as_ref()
+        .map_or_else(|| Ok(Inputs::default()), |asking| known(node, &meta, asking, principal.as_ref(), version));
+    let (inputs, unusable) = match known {
+        Ok(inputs) => (inputs, None),
+        Err(error) => (Inputs::default(), Some(error)),
+    };
+    let round = Round::new(node, Opening { id: id.clone(), version, meta, principal, permit, asking, inputs });
+    if let Some(error) = unusable {
+        let refused = Box::pin(std::future::ready(Err(error)));
+        return Ok(Running::new(&round, &method, stamp, refused).answer().await);
+    }
     let context = Context::with_progress(Arc::clone(&round) as _, token);
     let running = if method == "server/discover" {
         let (server, served) = (Arc::clone(server), node.hall.versions.clone());
@@ -102,6 +115,25 @@ async fn request<S: Clone + Send + Sync + 'static>(
         Running::new(&round, &method, stamp, Arc::clone(server).call(call, state))
     };
     Ok(running.answer().await)
+}
+
+/// What a request brings from the rounds before it.
+fn known(
+    node: &Node,
+    meta: &RequestMeta,
+    asking: &Asking,
+    principal: Option<&Principal>,
+    version: ProtocolVersion,
+) -> Result<Inputs, ErrorObject> {
+    let carried = match &meta.request_state {
+        None => None,
+        Some(sealed) => {
+            let sealed: Option<Cow<'_, str>> = sealed.read_borrowed().ok();
+            let open = |sealed: Cow<'_, str>| node.sealer.open(&sealed, &asking.purpose(principal, version));
+            Some(sealed.and_then(open).ok_or_else(input::unusable)?)
+        }
+    };
+    Inputs::read(carried.as_deref(), meta.input_responses.as_ref(), node.clock.unix_millis())
 }
 
 /// How much of an unknown method a refusal repeats.

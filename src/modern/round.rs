@@ -1,20 +1,26 @@
 //! Decides what the handler of one POST can do while it runs, where there is no session behind it.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
+use super::input::{self, Bounds, Inputs};
 use super::quota::Permit;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta};
-use crate::server::channel::{Channel, SessionAccess};
+use crate::message::{
+    ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,
+};
+use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{ClientError, LogLevel};
 use crate::settings::ResponseMode;
 use crate::streams::Queue;
@@ -32,6 +38,16 @@ pub(super) struct Round {
     capabilities: OnceLock<ClientCapabilities>,
     /// There from the first message on, if what is sent goes anywhere.
     queue: OnceLock<Arc<Queue>>,
+    /// Where the method may ask at all: what its answers are bound to.
+    asking: Option<Asking>,
+    /// What was answered and what is asked. Never held across an await.
+    inputs: Mutex<Inputs>,
+    /// What the call is answered with instead of what its handler would say.
+    verdict: OnceLock<ErrorObject>,
+    /// The handler is to stop: it has asked, or there is a verdict.
+    stopping: AtomicBool,
+    /// Wakes whoever polls the handler.
+    work: AtomicWaker,
     over: AtomicBool,
     /// Wakes those who wait for the end.
     ended: Notify,
@@ -47,6 +63,22 @@ pub(super) struct Opening {
     pub(super) meta: Box<RequestMeta>,
     pub(super) principal: Option<Principal>,
     pub(super) permit: Option<Permit>,
+    pub(super) asking: Option<Asking>,
+    pub(super) inputs: Inputs,
+}
+
+/// A call that may ask its client.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) method: Cow<'static, str>,
+    pub(super) params: Option<RawJson>,
+}
+
+impl Asking {
+    /// See [`input::purpose`].
+    pub(super) fn purpose(&self, principal: Option<&Principal>, version: ProtocolVersion) -> Vec<u8> {
+        input::purpose(principal.map(Principal::as_str), version, &self.method, self.params.as_ref())
+    }
 }
 
 /// More severe than any message.
@@ -54,7 +86,7 @@ const NOTHING: u8 = LogLevel::Emergency as u8 + 1;
 
 impl Round {
     pub(super) fn new(node: &Arc<Node>, opening: Opening) -> Arc<Self> {
-        let Opening { id, version, meta, principal, permit } = opening;
+        let Opening { id, version, meta, principal, permit, asking, inputs } = opening;
         Arc::new(Self {
             node: Arc::clone(node),
             id,
@@ -64,6 +96,11 @@ impl Round {
             client: OnceLock::new(),
             capabilities: OnceLock::new(),
             queue: OnceLock::new(),
+            asking,
+            inputs: Mutex::new(inputs),
+            verdict: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+            work: AtomicWaker::new(),
             over: AtomicBool::new(false),
             ended: Notify::new(),
             _active: node.hall.running.token(),
@@ -87,6 +124,41 @@ impl Round {
     /// What is sent from now on travels as a stream, in any case.
     pub(super) fn stream(&self) -> &Arc<Queue> {
         self.queue.get_or_init(Arc::default)
+    }
+
+    fn inputs(&self) -> MutexGuard<'_, Inputs> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn register_work(&self, waker: &Waker) {
+        self.work.register(waker);
+    }
+
+    /// Whether the handler is to be polled no more.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.work.wake();
+    }
+
+    /// What the call is answered with when its handler was stopped: what it asks.
+    pub(super) fn conclusion(&self) -> Result<RawJson, ErrorObject> {
+        if let Some(verdict) = self.verdict.get() {
+            return Err(verdict.clone());
+        }
+        let Some(asking) = &self.asking else { return Err(ErrorObject::internal()) };
+        let settings = &self.node.hall.settings.inputs;
+        let bounds = Bounds {
+            now: self.node.clock.unix_millis(),
+            lifetime: u64::try_from(settings.lifetime.as_millis()).unwrap_or(u64::MAX),
+            rounds: settings.rounds,
+            bytes: settings.state_bytes,
+        };
+        let purpose = asking.purpose(self.principal.as_ref(), self.version);
+        std::mem::take(&mut *self.inputs()).result(&bounds, |plain| self.node.sealer.seal(plain, &purpose))
     }
 
     /// The handler has ended, one way or another.
@@ -156,9 +228,45 @@ impl Channel for Round {
         })
     }
 
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        let _ = (method, params);
-        Box::pin(std::future::ready(Err(ClientError::NoStream)))
+    /// What is not answered yet is never answered in this round: it ends, and its client asks anew.
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(async move {
+            if self.asking.is_none() {
+                return Err(ClientError::NoStream);
+            }
+            let Question { method, params, key } = question;
+            if !input::may_be_asked(method) {
+                return Err(ClientError::NotCapable(method));
+            }
+            if let Some(answer) = self.inputs().ask(method, params, key.as_deref()) {
+                return Ok(answer);
+            }
+            self.stop();
+            self.cancelled().await;
+            Err(ClientError::Ended)
+        })
+    }
+
+    /// The client is at fault, so it is the client that hears of it.
+    fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
+        Box::pin(async move {
+            tracing::debug!(%error, method, "the answer of a client does not fit its question");
+            let text = format!("Invalid params: an input response does not fit its {method}");
+            let _ = self.verdict.set(ErrorObject::invalid_params(text));
+            self.stop();
+            self.cancelled().await;
+            ClientError::Ended
+        })
+    }
+
+    fn recall(&self, step: &str) -> Option<RawJson> {
+        self.inputs().recall(step)
+    }
+
+    fn remember(&self, step: &str, value: RawJson) {
+        if self.asking.is_some() {
+            self.inputs().remember(step, value);
+        }
     }
 
     fn close_stream(&self, _retry: Option<Duration>) -> bool {

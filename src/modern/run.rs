@@ -7,7 +7,9 @@
 //!    a task of its own, so that a slow reader never slows it, and the response reads a queue.
 //! 3. A client that goes away cancels (2026-07-28, Streamable HTTP, "Cancellation"): with the
 //!    request's future, or the reader of the queue, goes the handler.
-//! 4. The status tells of what was wrong with the request itself only, and of a capability that turns
+//! 4. A handler that waits for an answer its client has not given is not waited for: the call ends
+//!    with the question.
+//! 5. The status tells of what was wrong with the request itself only, and of a capability that turns
 //!    out to be missing before anything was sent.
 
 use std::future::{Future, poll_fn};
@@ -141,9 +143,11 @@ impl Future for Running {
         let this = self.get_mut();
         let Some(future) = &mut this.future else { return Poll::Pending };
         let _entered = this.span.enter();
+        this.round.register_work(cx.waker());
         // A handler that panicked is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let answer = match polled {
+            Ok(Poll::Pending) if this.round.is_stopping() => this.round.conclusion(),
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(answer)) => answer,
             Err(_) => {

@@ -1,6 +1,7 @@
 //! Decides what a call needs from the transport that carries it, so that handlers never learn
 //! which era or engine that is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +36,36 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     }
     /// Waits until there is room again.
     fn room(&self) -> BoxFuture<'_, ()>;
-    /// Asks the client on the stream of this call and waits for its answer, however long.
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// Asks the client in this call and waits for its answer, however long.
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// The client answered with something that does not fit its question.
+    fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
+        let _ = method;
+        Box::pin(std::future::ready(ClientError::Unreadable(error)))
+    }
+    /// The value a step of this call had when the call was made before.
+    fn recall(&self, step: &str) -> Option<RawJson> {
+        let _ = step;
+        None
+    }
+    /// Keeps the value of a step for when the call is made again.
+    fn remember(&self, step: &str, value: RawJson) {
+        let _ = (step, value);
+    }
     /// Ends the response that carries this call; the client comes back for the rest. Whether it
     /// did: only revisions since 2025-11-25, and only where the stream can be resumed.
     fn close_stream(&self, retry: Option<Duration>) -> bool;
     fn is_cancelled(&self) -> bool;
     fn cancelled(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Something the client is asked.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) method: &'static str,
+    pub(crate) params: RawJson,
+    /// The name of the question within its call, if the handler gave it one.
+    pub(crate) key: Option<Cow<'static, str>>,
 }
 
 /// A live session as handlers, routes and the handle see it.

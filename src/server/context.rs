@@ -1,13 +1,15 @@
 //! Decides what a handler can do while its call runs: tell progress, log, ask the client, hear of
 //! its cancellation.
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::channel::Channel;
+use super::channel::{Channel, Question};
 use super::{ClientError, Session};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
@@ -242,8 +244,62 @@ impl Context {
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        let answer = self.channel.request(method, params);
+        self.put(Question { method, params, key: None }, within).await
+    }
+
+    pub(super) async fn put(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
+        let answer = self.channel.request(question);
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
+    }
+
+    /// What it means that an answer does not fit its question.
+    pub(super) async fn misread(&self, method: &'static str, error: serde_json::Error) -> ClientError {
+        self.channel.misread(method, error).await
+    }
+
+    /// Takes a step of the call that must not be taken twice, such as placing an order, before a
+    /// question.
+    ///
+    /// A client of 2026-07-28 answers a question by calling again, and the handler begins again. A
+    /// step that succeeded is not taken again then: its value is part of what the client carries
+    /// (sealed, bounded by [`Inputs`](crate::Inputs)), and is returned at once. For clients of the
+    /// session revisions, whose calls wait for their answers, the step is simply taken.
+    ///
+    /// `key` names the step within its handler.
+    ///
+    /// ```
+    /// use mcp_http::server::{Context, ToolError};
+    ///
+    /// # async fn reserve() -> Result<String, ToolError> { Ok("A7".into()) }
+    /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Sure { sure: bool }
+    /// async fn book(cx: Context) -> Result<String, ToolError> {
+    ///     let seat: String = cx.once("seat", reserve()).await?;
+    ///     cx.elicit::<Sure>(format!("Seat {seat} is yours for a minute. Take it?")).await?;
+    ///     Ok(seat)
+    /// }
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("book", "Books a seat.", book);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the step; an error is not remembered.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of the step.
+    pub async fn once<T, E>(&self, key: &str, step: impl Future<Output = Result<T, E>> + Send) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned + Send,
+    {
+        if let Some(value) = self.channel.recall(key).and_then(|value| value.read().ok()) {
+            return Ok(value);
+        }
+        let value = step.await?;
+        match RawJson::from_value(&value) {
+            Ok(written) => self.channel.remember(key, written),
+            Err(error) => tracing::error!(%error, key, "a step cannot be remembered: it has no JSON"),
+        }
+        Ok(value)
     }
 
     /// Ends the HTTP response that carries this call, while the call goes on: the client comes

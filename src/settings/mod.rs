@@ -1,9 +1,11 @@
 //! Everything that can be set, in groups; each default with its reason.
 
+mod inputs;
 mod limits;
 mod sessions;
 mod streams;
 
+pub use inputs::{Inputs, SealingKey};
 pub use limits::Limits;
 pub use sessions::Sessions;
 pub use streams::{ResponseMode, Streams};
@@ -27,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
     pub(crate) limits: Limits,
+    pub(crate) inputs: Inputs,
 }
 
 impl Settings {
@@ -35,6 +38,7 @@ impl Settings {
         self.sessions.check()?;
         self.streams.check()?;
         self.limits.check()?;
+        self.inputs.check()?;
         if let (Some(idle), Some(retry)) = (self.sessions.idle_timeout, self.streams.retry_interval)
             && idle <= retry
         {

@@ -24,7 +24,13 @@ const ROOMS: [(&str, &[&str]); 21] = [
         ],
     ),
     ("message", &[]),
-    ("modern", &["edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings", "streams"]),
+    (
+        "modern",
+        &[
+            "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings",
+            "streams",
+        ],
+    ),
     ("net", &[]),
     ("outcome", &["error", "message", "streams"]),
     ("router", &["service"]),

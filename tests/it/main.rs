@@ -30,6 +30,7 @@ mod openings;
 mod owners;
 mod panics;
 mod polling;
+mod questions;
 mod races;
 mod raw_http;
 mod rejections;
