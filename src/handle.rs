@@ -189,7 +189,7 @@ impl McpHandle {
     /// Sessions may have ended all the same; then nobody is told of them as ended.
     pub async fn reap(&self) -> usize {
         match self.legacy() {
-            Some(node) => node.reap().await,
+            Some(node) => node.reap(node.id).await,
             None => 0,
         }
     }
