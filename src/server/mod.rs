@@ -14,8 +14,10 @@
 //! | ask the person or the model behind the client | [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | propose values while somebody types | [`CompletionRequest`] |
 //! | change what is offered while it is served | [`Catalog`] |
+//! | let clients keep what they were told | [`CacheHint`], [`Cached`] |
 //! | put another framework in the place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
 
+mod cache;
 mod catalog;
 pub(crate) mod channel;
 mod client_error;
@@ -34,6 +36,7 @@ mod session;
 mod tool;
 mod typed;
 
+pub use cache::{CacheHint, CacheScope, Cached};
 pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};

@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
         "modern",
         &[
             "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings",
-            "streams",
+            "store", "streams",
         ],
     ),
     ("net", &[]),

@@ -9,6 +9,7 @@ mod asking;
 mod batches;
 mod bodies;
 mod bursts;
+mod caching;
 mod engines;
 mod expiry;
 mod faulty;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use super::DEFAULT_PAGE_SIZE;
+use super::caching::Caching;
 use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
@@ -18,6 +19,7 @@ pub(super) struct Facts {
     written: OnceLock<RawJson>,
     pub(super) instructions: Option<String>,
     pub(super) page_size: usize,
+    pub(super) caching: Caching,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -36,7 +38,13 @@ pub(super) struct Info {
 impl Facts {
     pub(super) fn new(name: String, version: String) -> Self {
         let info = Info { name, version, title: None, icons: Vec::new(), website_url: None };
-        Self { info, written: OnceLock::new(), instructions: None, page_size: DEFAULT_PAGE_SIZE }
+        Self {
+            info,
+            written: OnceLock::new(),
+            instructions: None,
+            page_size: DEFAULT_PAGE_SIZE,
+            caching: Caching::default(),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
