@@ -1,7 +1,7 @@
 //! Decides what the handler of one POST can do while it runs, where there is no session behind it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +37,8 @@ pub(super) struct Round {
     ended: Notify,
     /// In flight as long as anybody may still do something for it.
     _active: TaskTrackerToken,
-    _permit: Option<Permit>,
+    /// Given back when the handler has ended: a context may outlive it.
+    permit: Mutex<Option<Permit>>,
 }
 
 /// What a round is made for.
@@ -67,7 +68,7 @@ impl Round {
             over: AtomicBool::new(false),
             ended: Notify::new(),
             _active: node.hall.running.token(),
-            _permit: permit,
+            permit: Mutex::new(permit),
         })
     }
 
@@ -92,6 +93,8 @@ impl Round {
     /// The handler has ended, one way or another.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
+        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(permit);
         self.ended.notify_waiters();
     }
 
