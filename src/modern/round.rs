@@ -57,7 +57,8 @@ pub(super) struct Round {
     ended: Notify,
     /// In flight as long as anybody may still do something for it.
     _active: TaskTrackerToken,
-    _permit: Option<Permit>,
+    /// Given back when the handler has ended: a context may outlive it.
+    permit: Mutex<Option<Permit>>,
 }
 
 /// What a round is made for.
@@ -109,7 +110,7 @@ impl Round {
             over: AtomicBool::new(false),
             ended: Notify::new(),
             _active: node.hall.running.token(),
-            _permit: permit,
+            permit: Mutex::new(permit),
         })
     }
 
@@ -185,7 +186,14 @@ impl Round {
     /// The handler has ended, one way or another.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
+        self.give_back();
         self.ended.notify_waiters();
+    }
+
+    /// It is no call of its principal any more; a task is counted among the tasks.
+    pub(super) fn give_back(&self) {
+        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(permit);
     }
 
     fn has_ended(&self) -> bool {

@@ -71,7 +71,7 @@ impl Running {
             }
             Progress::BecameTask(task) => {
                 let created = task.created();
-                go_on(self.handler, self.round.node(), task);
+                go_on(self.handler, &self.round, task);
                 at_once(&self.round, &self.reply, created, mode)
             }
             Progress::Streams => self.stream(),
@@ -119,7 +119,7 @@ impl Running {
             let answer = match progress {
                 Progress::BecameTask(task) => {
                     let created = task.created();
-                    go_on(handler, &node, task);
+                    go_on(handler, &round, task);
                     created
                 }
                 Progress::Answered(answer) => settle(&round, answer).await,
@@ -149,9 +149,10 @@ async fn settle(round: &Round, answer: Answer) -> Answer {
 }
 
 /// The handler of a task runs until it has answered, or is stopped.
-fn go_on(mut handler: Handler, node: &Arc<super::Node>, task: Arc<TaskRun>) {
-    let cut = node.cut.clone();
-    node.hall.tasks.spawn(async move {
+fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
+    round.give_back();
+    let cut = round.node().cut.clone();
+    round.node().hall.tasks.spawn(async move {
         let Runs(task) = &Runs(task);
         let answer = tokio::select! {
             biased;
