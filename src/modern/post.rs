@@ -18,6 +18,7 @@ use crate::error::Rejection;
 use crate::identity::Principal;
 use crate::message::{Body, Envelope, ErrorObject, Kind, ProtocolVersion, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
+use crate::server::context::Read;
 use crate::server::contract::ErasedServer;
 use crate::server::{Call, Context};
 
@@ -81,7 +82,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
     let Asked { id, method, params } = asked;
     let Admitted { meta, version } = admit(&method, meta, &headers, &parts.headers, &node.hall.versions)?;
     if method == "tools/call"
-        && let Some(mirrored) = meta.name.as_deref().and_then(|tool| server.mirrored(tool))
+        && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
     {
         mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
     }
@@ -94,7 +95,10 @@ async fn request<S: Clone + Send + Sync + 'static>(
     let permit = node.calls.take(principal.as_ref());
     let permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
     let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&method) };
-    let token = meta.progress_token.clone();
+    let read = Read {
+        progress_token: meta.progress_token.clone(),
+        named: meta.name.clone().map(|name| (name, meta.arguments.clone())),
+    };
     let asking = input::may_ask(&method).then(|| Asking { method: method.clone(), params: params.clone() });
     let known = asking
         .as_ref()
@@ -108,7 +112,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
         let refused = Box::pin(std::future::ready(Err(error)));
         return Ok(Running::new(&round, &method, stamp, refused).answer().await);
     }
-    let context = Context::with_progress(Arc::clone(&round) as _, token);
+    let context = Context::of_read(Arc::clone(&round) as _, read);
     let future: BoxFuture<'static, Answer> = match &*method {
         "server/discover" => {
             let (server, served) = (Arc::clone(server), node.hall.versions.clone());

@@ -38,6 +38,15 @@ pub struct Context {
     params: Option<RawJson>,
     /// Read when first asked for: most calls have no progress.
     progress_token: OnceLock<Option<RawJson>>,
+    named: Option<(RawJson, Option<RawJson>)>,
+}
+
+/// What a transport has read of the parameters of a call.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) progress_token: Option<RawJson>,
+    /// `name`, a text, and `arguments`.
+    pub(crate) named: Option<(RawJson, Option<RawJson>)>,
 }
 
 /// How urgent a log message is, from RFC 5424, least severe first.
@@ -102,12 +111,17 @@ impl Total for Option<f64> {
 
 impl Context {
     pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
-        Self { channel, params, progress_token: OnceLock::new() }
+        Self { channel, params, progress_token: OnceLock::new(), named: None }
     }
 
-    /// For a transport that has read the progress token already.
-    pub(crate) fn with_progress(channel: Arc<dyn Channel>, token: Option<RawJson>) -> Self {
-        Self { channel, params: None, progress_token: OnceLock::from(token) }
+    /// For a transport that has looked into the parameters already.
+    pub(crate) fn of_read(channel: Arc<dyn Channel>, read: Read) -> Self {
+        Self { channel, params: None, progress_token: OnceLock::from(read.progress_token), named: read.named }
+    }
+
+    /// What the call is about by name, and its arguments, where the transport has read them.
+    pub(super) fn take_named(&mut self) -> Option<(RawJson, Option<RawJson>)> {
+        self.named.take()
     }
 
     /// The protocol revision this call is served in.

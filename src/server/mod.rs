@@ -23,7 +23,7 @@ pub(crate) mod channel;
 mod client_error;
 mod completion;
 mod content;
-mod context;
+pub(crate) mod context;
 pub(crate) mod contract;
 mod discovery;
 mod handler;

@@ -97,28 +97,22 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context))
     }
 
-    async fn call_tool(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
-        #[derive(Deserialize)]
-        struct CallTool<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-            #[serde(borrow, default)]
-            arguments: Option<&'a RawValue>,
-        }
-        let asked: CallTool<'_> = params.read()?;
+    async fn call_tool(&self, params: &Params, parts: Parts, mut context: Context, state: &S) -> Answer {
+        let known = context.take_named();
+        let (name, arguments) = params.named(known.as_ref())?;
         // The transport's span of this call has the field, and does not know the name.
         let span = tracing::Span::current();
         if !span.is_disabled() {
-            span.record("tool", &*bounded(&asked.name));
+            span.record("tool", &*bounded(&name));
         }
-        let Some(tool) = self.store.tool(&asked.name) else {
-            return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&asked.name))));
+        let Some(tool) = self.store.tool(&name) else {
+            return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&name))));
         };
-        let arguments = match asked.arguments {
-            Some(raw) if !raw.get().starts_with('{') => {
+        let arguments = match arguments {
+            Some(raw) if !raw.as_bytes().starts_with(b"{") => {
                 return Err(ErrorObject::invalid_params("Invalid params: `arguments` is not an object"));
             }
-            raw => Arguments::Json(raw.and_then(|raw| params.slice(raw))),
+            raw => Arguments::Json(raw),
         };
         if let Some(Tasking { support, later }) = tool.task {
             if support == TaskSupport::Required && !context.takes_tasks() {
@@ -185,20 +179,14 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         Ok(RawJson::empty_object())
     }
 
-    async fn get_prompt(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
-        #[derive(Deserialize)]
-        struct GetPrompt<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-            #[serde(borrow, default)]
-            arguments: Option<&'a RawValue>,
-        }
-        let asked: GetPrompt<'_> = params.read()?;
-        let prompt = self.store.tables().prompts.get(&asked.name).cloned();
+    async fn get_prompt(&self, params: &Params, parts: Parts, mut context: Context, state: &S) -> Answer {
+        let known = context.take_named();
+        let (name, arguments) = params.named(known.as_ref())?;
+        let prompt = self.store.tables().prompts.get(&name).cloned();
         let Some(prompt) = prompt else {
-            return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", bounded(&asked.name))));
+            return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", bounded(&name))));
         };
-        let arguments = Arguments::Text(asked.arguments.map(texts).transpose()?.unwrap_or_default());
+        let arguments = Arguments::Text(arguments.as_ref().map(texts).transpose()?.unwrap_or_default());
         let version = context.protocol_version();
         let mut result = prompt.run.run(CallParts { parts, context, arguments }, state).await?;
         result.fit(version);
@@ -303,8 +291,8 @@ fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option
 }
 
 /// The arguments of a prompt, which are texts by the protocol.
-fn texts(arguments: &RawValue) -> Result<Vec<(String, String)>, ErrorObject> {
-    let mut parser = serde_json::Deserializer::from_str(arguments.get());
+fn texts(arguments: &RawJson) -> Result<Vec<(String, String)>, ErrorObject> {
+    let mut parser = serde_json::Deserializer::from_str(arguments.as_str());
     let pairs: HashMap<String, String> = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path();
         match path.iter().next() {
@@ -349,8 +337,24 @@ impl Params {
         })
     }
 
-    /// A part of the parameters, without a copy.
-    fn slice(&self, part: &RawValue) -> Option<RawJson> {
-        self.0.as_ref().map(|whole| whole.slice(part))
+    /// `name` and `arguments`, as calls of tools and prompts have them; `known` where the transport
+    /// has read them.
+    fn named<'a>(
+        &'a self,
+        known: Option<&'a (RawJson, Option<RawJson>)>,
+    ) -> Result<(Cow<'a, str>, Option<RawJson>), ErrorObject> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+            #[serde(borrow, default)]
+            arguments: Option<&'a RawValue>,
+        }
+        if let Some((name, arguments)) = known.and_then(|(name, arguments)| Some((name.text()?, arguments))) {
+            return Ok((name, arguments.clone()));
+        }
+        let Named { name, arguments } = self.read()?;
+        let slice = |part| self.0.as_ref().map(|whole| whole.slice(part));
+        Ok((name, arguments.and_then(slice)))
     }
 }
