@@ -18,7 +18,7 @@
 //! | [`Sessions`], [`Streams`], [`Limits`], [`Security`] | what can be set |
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
-//! | [`store`] | where sessions are kept: the engine boundary, its contract, the engine in memory |
+//! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, the engine in memory |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
 //! # Features
@@ -49,7 +49,7 @@ pub use counters::Statistics;
 pub use edge::Security;
 pub use error::Rejection;
 pub use handle::{DrainReport, McpHandle};
-pub use identity::{Principal, SessionId, SessionInfo};
+pub use identity::{Principal, SessionId, SessionInfo, TaskId};
 pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;
