@@ -328,19 +328,20 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// The engine cannot be reached now; trying again may help.
     Unavailable,
-    /// No such session, stream or question, or not for this principal.
+    /// No such session, stream, question or task, or not for this principal.
     NotFound,
     /// Something is already there: an id, a newer version, another holder.
     Conflict,
-    /// The stream is closed, or this node no longer owns it.
+    /// The stream is closed, or this node no longer owns it; the task is done.
     Fenced,
     /// The cursor names no event: it lies beyond the end of the stream.
     BeyondEnd,
     /// What is stored cannot be read.
     Corrupt,
-    /// A limit is reached: of sessions, of calls, readers or subscriptions in one.
+    /// A limit is reached: of sessions, of calls, readers or subscriptions in one; of tasks or
+    /// their bytes.
     Full,
-    /// A limit of one principal is reached: of sessions or calls.
+    /// A limit of one principal is reached: of sessions, calls or tasks.
     FullForPrincipal,
 }
 
@@ -373,7 +374,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unavailable => "the session engine cannot be reached",
             StoreErrorKind::NotFound => "not found",
             StoreErrorKind::Conflict => "already there, or changed in the meantime",
-            StoreErrorKind::Fenced => "closed, or owned by another node",
+            StoreErrorKind::Fenced => "closed, done, or owned by another node",
             StoreErrorKind::BeyondEnd => "beyond the end of the stream",
             StoreErrorKind::Corrupt => "what is stored cannot be read",
             StoreErrorKind::Full => "a limit is reached",

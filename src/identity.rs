@@ -124,6 +124,9 @@ impl Hasher for IdHasher {
 /// The map of everything that is kept by session.
 pub(crate) type SessionMap<T> = dashmap::DashMap<SessionId, T, BuildHasherDefault<IdHasher>>;
 
+/// The map of everything that is kept by task.
+pub(crate) type TaskMap<T> = std::collections::HashMap<TaskId, T, BuildHasherDefault<IdHasher>>;
+
 /// Who a request comes from, as the user's own authentication layer says.
 ///
 /// Put it into the request's extensions; a session opened by one principal does not exist for
