@@ -145,8 +145,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// session is `NotFound` afterwards, everywhere.
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>>;
 
-    /// Ends what has expired, tasks too, and forgets what was kept long enough. Each ended session is handed
-    /// to exactly one caller.
+    /// Ends what has expired, tasks too, and forgets what was kept long enough. Each ended session
+    /// is handed to exactly one caller.
     fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>>;
 
     /// Rings [`Ring::Topic`] on every node.

@@ -2,8 +2,8 @@
 //!
 //! A [`SessionEngine`] decides, atomically, everything two nodes could disagree about: whether a
 //! session lives and whose it is, which calls are in flight, what stands in each stream's log and
-//! who reads it, which question was answered first, what became of a task. A [`Doorbell`] only wakes: it may lose,
-//! repeat or reorder, and nothing is wrong afterwards.
+//! who reads it, which question was answered first, what became of a task. A [`Doorbell`] only
+//! wakes: it may lose, repeat or reorder, and nothing is wrong afterwards.
 //!
 //! A task belongs to no session: it is a document that outlives the call that made it, so that a
 //! client can come back for what became of it, to any node.

@@ -38,7 +38,8 @@ pub struct Policy {
     pub max_tasks: usize,
     /// Tasks of one principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
     pub max_tasks_per_principal: usize,
-    /// The documents of all tasks together, in bytes. Default [`Policy::DEFAULT_TASK_BYTES`].
+    /// The documents of all tasks together, in bytes, whoever they belong to. Default
+    /// [`Policy::DEFAULT_TASK_BYTES`].
     pub task_bytes: usize,
 }
 
@@ -47,7 +48,7 @@ impl Policy {
     /// before anything new is refused. About three megabytes beside the documents.
     pub const DEFAULT_MAX_TASKS: usize = 10_000;
 
-    /// A tenth of all: one principal cannot lock the others out.
+    /// A tenth of all: one principal cannot take every place.
     pub const DEFAULT_MAX_TASKS_PER_PRINCIPAL: usize = 1_000;
 
     /// 64 MiB: more than six kilobytes for each of ten thousand tasks, where most results are

@@ -66,8 +66,8 @@ pub trait Backend: Sync {
     /// twice if that is what sharing means here. What an earlier engine kept must not be seen.
     fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]>;
 
-    /// The unit of time of the timed rules: a session or a task of theirs expires after ten. Ten of them
-    /// must be much longer than a step takes. `None` skips these rules.
+    /// The unit of time of the timed rules: a session or a task of theirs expires after ten. Ten
+    /// of them must be much longer than a step takes. `None` skips these rules.
     fn tick(&self) -> Option<Duration> {
         Some(Duration::from_secs(1))
     }
