@@ -90,6 +90,14 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS)]
     max_calls: usize,
 
+    /// The most subscription streams at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
+    max_listens: usize,
+
+    /// The most subscription streams of one principal at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
+    max_listens_per_principal: usize,
+
     /// A host clients may use, besides loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
     allowed_host: Vec<String>,
@@ -154,6 +162,8 @@ impl Cli {
             .body(self.max_body)
             .body_timeout(seconds(self.body_timeout).unwrap_or_default())
             .calls(self.max_calls)
+            .listens(self.max_listens)
+            .listens_per_principal(self.max_listens_per_principal)
     }
 
     pub(crate) fn security(&self) -> Result<Security, ConfigError> {

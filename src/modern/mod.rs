@@ -4,6 +4,7 @@
 //! ```text
 //!  POST -> post: admit -> round -> run -> answer: JSON, or a stream of what the handler sends
 //!                  +----> discover
+//!                  +----> listen: a stream of what changes <- listening <- bell
 //! ```
 //!
 //! The words:
@@ -17,9 +18,18 @@
 //! | [`run`] | the handler while it is polled, and the form its answer takes |
 //! | [`stamp`] | what every result says besides what the server answered |
 //! | [`quota`] | how much one principal may have at a time |
+//! | [`listen`] | a subscription: the request, and the stream that answers it |
+//! | [`filter`] | what a client is told of |
+//! | [`listening`] | everybody who listens, and how a change reaches them |
+//! | [`waiting`] | what one of them was not told yet |
+//! | [`bell`] | what is heard of other nodes |
 
 mod admit;
+mod bell;
 mod discover;
+mod filter;
+mod listen;
+mod listening;
 mod mirror;
 mod node;
 mod post;
@@ -27,6 +37,7 @@ mod quota;
 mod round;
 mod run;
 mod stamp;
+mod waiting;
 
 pub(crate) use node::Node;
 pub(crate) use post::{Incoming, post};

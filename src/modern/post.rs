@@ -9,7 +9,7 @@ use super::admit::{Admitted, admit, admit_notification};
 use super::round::{Opening, Round};
 use super::run::Running;
 use super::stamp::{Stamp, is_cacheable};
-use super::{Node, discover, mirror};
+use super::{Node, discover, listen, mirror};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::identity::Principal;
@@ -73,7 +73,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
     incoming: Incoming,
     asked: Asked,
 ) -> Result<Outcome, Rejection> {
-    let Incoming { parts, headers, principal, meta, takes_streams: _ } = incoming;
+    let Incoming { parts, headers, principal, meta, takes_streams } = incoming;
     let Asked { id, method, params } = asked;
     let Admitted { meta, version } = admit(&method, meta, &headers, &parts.headers, &node.hall.versions)?;
     if method == "tools/call"
@@ -81,17 +81,22 @@ async fn request<S: Clone + Send + Sync + 'static>(
     {
         mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
     }
-    if was_removed(&method) || !(method == "server/discover" || server.serves(&method)) {
+    if was_removed(&method) || !(is_ours(&method) || server.serves(&method)) {
         return Err(Rejection::MethodNotFound { method: method.chars().take(MAX_METHOD).collect() });
     }
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
     }
-    let permit = node.calls.take(principal.as_ref());
-    let permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
-    let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&method) };
     let token = meta.progress_token.clone();
-    let round = Round::new(node, Opening { id: id.clone(), version, meta, principal, permit });
+    let mut opening = Opening { id: id.clone(), version, meta, principal, permit: None };
+    if method == listen::METHOD {
+        drop(parts);
+        return listen::listen(node, server, state, opening, params, takes_streams).await;
+    }
+    let permit = node.calls.take(opening.principal.as_ref());
+    opening.permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
+    let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&method) };
+    let round = Round::new(node, opening);
     let context = Context::with_progress(Arc::clone(&round) as _, token);
     let running = if method == "server/discover" {
         let (server, served) = (Arc::clone(server), node.hall.versions.clone());
@@ -102,6 +107,11 @@ async fn request<S: Clone + Send + Sync + 'static>(
         Running::new(&round, &method, stamp, Arc::clone(server).call(call, state))
     };
     Ok(running.answer().await)
+}
+
+/// What the transport answers, whatever the server serves.
+fn is_ours(method: &str) -> bool {
+    method == "server/discover" || method == listen::METHOD
 }
 
 /// How much of an unknown method a refusal repeats.

@@ -60,6 +60,18 @@ impl Running {
         }
     }
 
+    /// Runs the handler for its result; whatever else it answers with is all there is to say.
+    pub(super) async fn result(mut self) -> Result<RawJson, Outcome> {
+        match self.inline(None).await {
+            Some(Ok(result)) => Ok(result),
+            Some(answer) => {
+                let mode = self.round.node().hall.settings.streams.response_mode;
+                Err(self.at_once(answer, mode))
+            }
+            None => Err(self.stream()),
+        }
+    }
+
     /// Polls the handler in place until it has answered, or streams (`None`).
     async fn inline(&mut self, silence: Option<Duration>) -> Option<Answer> {
         let round = Arc::clone(&self.round);

@@ -24,7 +24,14 @@ const ROOMS: [(&str, &[&str]); 21] = [
         ],
     ),
     ("message", &[]),
-    ("modern", &["edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings", "streams"]),
+    // Of the store only the bell: it keeps nothing for this revision.
+    (
+        "modern",
+        &[
+            "edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings", "store",
+            "streams",
+        ],
+    ),
     ("net", &[]),
     ("outcome", &["error", "message", "streams"]),
     ("router", &["service"]),
