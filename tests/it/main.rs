@@ -41,5 +41,6 @@ mod slow_clients;
 mod smoke;
 mod stateless;
 mod stream_races;
+mod subscriptions;
 mod table;
 mod two_nodes;
