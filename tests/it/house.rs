@@ -51,7 +51,7 @@ const ROOMS: [(&str, &[&str]); 21] = [
 const MAX_FILE: usize = 400;
 const MAX_FUNCTION: usize = 60;
 
-pub(crate) fn sources() -> Vec<(PathBuf, String)> {
+fn sources() -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
