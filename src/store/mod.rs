@@ -18,6 +18,9 @@
 //! Every engine passes the same public suite, `store::contract` (feature `testing`).
 
 mod engine;
+#[cfg(feature = "file")]
+mod file;
+mod journal;
 mod log;
 pub(crate) mod memory;
 mod policy;
@@ -30,6 +33,8 @@ pub use engine::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
     Loaded, LoadedTask, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored, StreamNo,
 };
+#[cfg(feature = "file")]
+pub use file::{Durability, FileEngine, OpenError, Recovery};
 pub use memory::MemoryEngine;
 pub use policy::Policy;
 pub use step::Step;

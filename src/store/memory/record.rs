@@ -11,7 +11,12 @@ use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{ErrorObject, RawJson, RequestId, write};
+#[cfg(feature = "file")]
+use crate::store::file::image::{LogImage, SessionImage};
+use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog};
+#[cfg(feature = "file")]
+use crate::store::memory::restore::GONE;
 use crate::store::{
     Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
     SessionSummary, StreamNo,
@@ -27,7 +32,7 @@ type State = HashMap<Box<str>, (RawJson, u64)>;
 
 /// One session.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Record<M = ()> {
     pub(super) info: Arc<SessionInfo>,
     pub(super) epoch: u32,
     next_stream: StreamNo,
@@ -38,6 +43,8 @@ pub(super) struct Record {
     pub(super) queued: Tick,
     /// Under which moment the queue of finished streams knows it.
     pub(super) kept: Option<Tick>,
+    /// Where the journal has its newest change.
+    pub(super) mark: M,
     /// Calls in flight of its principal, everywhere.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
@@ -59,9 +66,9 @@ fn fail<T>(kind: StoreErrorKind) -> Result<T> {
     Err(StoreError::new(kind))
 }
 
-impl Record {
-    pub(super) fn new(create: Create, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
-        Self {
+impl<M: Default> Record<M> {
+    pub(super) fn new(create: Create, usage: Option<Arc<AtomicUsize>>, now: Tick, notes: &mut impl Notes) -> Self {
+        let record = Self {
             info: create.info,
             epoch: create.epoch,
             next_stream: STANDALONE + 1,
@@ -69,12 +76,92 @@ impl Record {
             touched: now,
             queued: now,
             kept: None,
+            mark: M::default(),
             usage,
             calls: Vec::new(),
             streams: Vec::new(),
             questions: Questions::default(),
             state: None,
+        };
+        record.note_session(notes);
+        record
+    }
+
+    /// A session of an earlier process, its calls still in flight and nobody connected.
+    #[cfg(feature = "file")]
+    pub(super) fn restored(image: SessionImage, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
+        let SessionImage { info, epoch, opened, below, streams, state } = image;
+        let mut record = Self {
+            info,
+            epoch,
+            next_stream: below.max(STANDALONE + 1),
+            opened,
+            touched: now,
+            queued: now,
+            kept: None,
+            mark: M::default(),
+            usage,
+            calls: Vec::new(),
+            streams: Vec::new(),
+            questions: Questions::default(),
+            state: (!state.is_empty()).then(|| Box::new(state)),
+        };
+        for (stream, LogImage { calls, entries, closed, delivered }) in streams {
+            // Of what a damaged journal leaves without calls and without an end nothing can come.
+            if stream != STANDALONE && calls.is_empty() && closed.is_none() {
+                continue;
+            }
+            let owner = (stream != STANDALONE).then_some(GONE);
+            // Nobody waits for the answers to the questions that stand there.
+            let events = entries
+                .into_iter()
+                .map(|(seq, (droppable, payload))| (seq, droppable || stream == STANDALONE, payload));
+            record.streams.push((stream, StreamLog::restored(owner, events, delivered, closed)));
+            record.calls.extend(calls.into_iter().map(|id| CallRow { id, stream, node: GONE }));
         }
+        if let Some(usage) = &record.usage {
+            usage.fetch_add(record.calls.len(), Ordering::Relaxed);
+        }
+        record.kept = record.streams.iter().filter_map(|(_, log)| log.closed_at()).min();
+        record
+    }
+}
+
+impl<M> Record<M> {
+    /// Tells of everything there is.
+    #[cfg(feature = "file")]
+    pub(super) fn note_all(&self, notes: &mut impl Notes) {
+        notes.note(|| Change::Afresh);
+        self.note_session(notes);
+        if let Some(last) = self.next_stream.checked_sub(1).filter(|last| *last > STANDALONE) {
+            notes.note(|| Change::Streams { below: given_out(last) });
+        }
+        for (stream, log) in &self.streams {
+            let (stream, delivered) = (*stream, log.delivered());
+            notes.note(|| self.note_opened(stream));
+            log.note_all(&mut OnStream(stream, notes));
+            if stream == STANDALONE && delivered > 0 {
+                notes.note(|| Change::Delivered { stream, seq: delivered });
+            }
+        }
+        for (key, (value, version)) in self.state.iter().flat_map(|state| state.iter()) {
+            notes.note(|| note_state(key, value, *version));
+        }
+    }
+
+    /// About what that would weigh.
+    #[cfg(feature = "file")]
+    pub(super) fn weight(&self) -> usize {
+        let state = self.state.iter().flat_map(|state| state.iter());
+        let state: usize = state.map(|(key, (value, _))| 64 + key.len() + value.as_bytes().len()).sum();
+        512 + self.streams.iter().map(|(_, log)| 64 + log.bytes()).sum::<usize>() + state
+    }
+
+    fn note_session(&self, notes: &mut impl Notes) {
+        notes.note(|| {
+            let info = serde_json::to_string(&self.info).unwrap_or_default().into();
+            Change::Session { info, epoch: self.epoch, opened: self.opened }
+        });
     }
 
     /// As if so many streams had been given out.
@@ -93,7 +180,13 @@ impl Record {
         self.calls.is_empty() && self.streams.iter().all(|(_, log)| log.holder().is_none())
     }
 
-    pub(super) fn begin(&mut self, begin: &Begin<'_>, policy: &Policy, now: Tick) -> Result<StreamNo> {
+    pub(super) fn begin(
+        &mut self,
+        begin: &Begin<'_>,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<StreamNo> {
         self.touched = now;
         let wanted = begin.ids.len();
         if self.calls.len() + wanted > policy.max_calls {
@@ -113,6 +206,9 @@ impl Record {
             }
         }
         self.next_stream = next;
+        if stream == STANDALONE + 1 || stream.is_multiple_of(STREAMS_AT_ONCE) {
+            notes.note(|| Change::Streams { below: given_out(stream) });
+        }
         // Exactly, because a session keeps the room of its first call, and most have one at a time.
         self.calls.reserve_exact(wanted);
         self.calls.extend(begin.ids.iter().map(|id| CallRow { id: id.clone(), stream, node: begin.node }));
@@ -125,7 +221,7 @@ impl Record {
             || ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id))
     }
 
-    pub(super) fn finish(&mut self, stream: StreamNo, now: Tick) -> Wake {
+    pub(super) fn finish(&mut self, stream: StreamNo, now: Tick, notes: &mut impl Notes) -> Wake {
         self.touched = now;
         if stream == STANDALONE {
             return None;
@@ -137,12 +233,13 @@ impl Record {
         }
         // Given up without an answer: nobody shall come back for it.
         let (_, log) = self.streams.remove(at);
+        notes.note(|| Change::Forgotten { stream });
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
 
     /// A node is gone: it reads nothing any more, and its calls will not be answered by it. What
     /// they had streamed stays, and ends with an error; whether the session had anything of it.
-    pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick) -> Vec<Wake> {
+    pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Vec<Wake> {
         for (_, log) in &mut self.streams {
             if let Some(holder) = log.holder().filter(|holder| holder.node == node) {
                 log.detach(holder.generation);
@@ -152,10 +249,17 @@ impl Record {
         let mut streams: Vec<StreamNo> =
             self.calls.iter().filter(|row| row.node == node).map(|row| row.stream).collect();
         streams.dedup();
-        streams.into_iter().map(|stream| self.close_abandoned(stream, node, policy, now)).collect()
+        streams.into_iter().map(|stream| self.close_abandoned(stream, node, policy, now, notes)).collect()
     }
 
-    fn close_abandoned(&mut self, stream: StreamNo, node: NodeId, policy: &Policy, now: Tick) -> Wake {
+    fn close_abandoned(
+        &mut self,
+        stream: StreamNo,
+        node: NodeId,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Wake {
         self.touched = now;
         let lost = ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server that ran this call is gone")
             .with_data(&serde_json::json!({ "reason": "node_lost" }));
@@ -167,7 +271,9 @@ impl Record {
             Ok(at) => {
                 let log = &mut self.streams[at].1;
                 // A log that is closed already has its answers.
-                let _ = log.append(node, log.next(), events, true, bounds(policy), now);
+                let (session, first) = (self.info.id, log.next());
+                let append = Append { session, stream, node, first, events, close: true };
+                let _ = log.append(append, bounds(policy), now, &mut OnStream(stream, notes));
                 self.wake_reader(stream, at)
             }
             Err(_) => None,
@@ -186,20 +292,27 @@ impl Record {
         self.questions.release(stream);
     }
 
-    pub(super) fn append(&mut self, append: Append, policy: &Policy, now: Tick) -> Result<(Appended, Wake)> {
-        let Append { stream, node, first, events, close, .. } = append;
+    pub(super) fn append(
+        &mut self,
+        append: Append,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<(Appended, Wake)> {
+        let Append { stream, node, first, close, .. } = append;
         if stream == STANDALONE {
             return fail(StoreErrorKind::Fenced);
         }
-        let at = self.open(stream)?;
-        let asked: Vec<_> = events
+        let at = self.open(stream, notes)?;
+        let asked: Vec<_> = append
+            .events
             .iter()
             .zip(0..)
             .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
             .collect();
         let log = &mut self.streams[at].1;
         let is_new = log.next() == first;
-        let mut appended = log.append(node, first, events, close, bounds(policy), now)?;
+        let mut appended = log.append(append, bounds(policy), now, &mut OnStream(stream, notes))?;
         if is_new {
             self.questions.ask(asked, stream, node);
         }
@@ -208,11 +321,17 @@ impl Record {
             self.release(stream);
         }
         let wake = self.wake_reader(stream, at);
-        self.shrink(policy, stream, &mut appended);
+        self.shrink(policy, stream, &mut appended, notes);
         Ok((appended, wake))
     }
 
-    pub(super) fn publish(&mut self, node: NodeId, event: Event, policy: &Policy) -> (Appended, Wake) {
+    pub(super) fn publish(
+        &mut self,
+        node: NodeId,
+        event: Event,
+        policy: &Policy,
+        notes: &mut impl Notes,
+    ) -> (Appended, Wake) {
         let Ok(at) = self.position(STANDALONE) else {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
@@ -221,10 +340,10 @@ impl Record {
             return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
         }
         let asked = Questions::in_event(&event, log.next());
-        let mut appended = log.publish(event, bounds(policy));
+        let mut appended = log.publish(event, bounds(policy), &mut OnStream(STANDALONE, notes));
         self.questions.ask(asked, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
-        self.shrink(policy, STANDALONE, &mut appended);
+        self.shrink(policy, STANDALONE, &mut appended, notes);
         (appended, wake)
     }
 
@@ -233,14 +352,24 @@ impl Record {
         Some((holder.node, Ring::Stream { session: self.info.id, stream }))
     }
 
-    pub(super) fn attach(&mut self, attach: &Attach<'_>, policy: &Policy, now: Tick) -> Result<(Attached, Wake)> {
+    pub(super) fn attach(
+        &mut self,
+        attach: &Attach<'_>,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<(Attached, Wake)> {
         self.touched = now;
         let known = self.streams.len();
-        let at = if attach.stream == STANDALONE { self.make(STANDALONE, None) } else { self.open(attach.stream)? };
+        let at = match attach.stream {
+            STANDALONE => self.make(STANDALONE, None, notes),
+            stream => self.open(stream, notes)?,
+        };
         let attached = self.attach_at(at, attach, policy);
         if attached.is_err() && self.streams.len() > known {
             // Whoever is refused did not listen, so nothing is kept for it.
-            self.streams.remove(at);
+            let (stream, _) = self.streams.remove(at);
+            notes.note(|| Change::Forgotten { stream });
         }
         attached
     }
@@ -268,9 +397,14 @@ impl Record {
         generation: u32,
         after: u64,
         max: usize,
+        notes: &mut impl Notes,
     ) -> Result<(Page, Wake)> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
         let page = self.streams[at].1.read_after(generation, after, max)?;
+        // Only there a reader may start where the one before stopped.
+        if let Some(last) = page.events.last().filter(|_| stream == STANDALONE) {
+            notes.note(|| Change::Delivered { stream, seq: last.seq });
+        }
         let wake = if page.events.is_empty() { None } else { self.wake_owner(stream, at) };
         Ok((page, wake))
     }
@@ -343,10 +477,11 @@ impl Record {
         entry.map_or((None, 0), |(value, version)| (Some(value.clone()), *version))
     }
 
-    pub(super) fn store_state(&mut self, key: &str, value: RawJson, version: u64) -> bool {
+    pub(super) fn store_state(&mut self, key: &str, value: RawJson, version: u64, notes: &mut impl Notes) -> bool {
         let state = self.state.get_or_insert_default();
         let stored = state.get(key).map_or(0, |(_, version)| *version);
         if stored == version {
+            notes.note(|| note_state(key, &value, version + 1));
             state.insert(key.into(), (value, version + 1));
         }
         stored == version
@@ -354,9 +489,14 @@ impl Record {
 
     /// Forgets finished streams that were kept long enough, and nobody reads; the moment from
     /// which the next of them counts.
-    pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick) -> Option<Tick> {
-        self.streams.retain(|(_, log)| {
-            log.holder().is_some() || log.closed_at().is_none_or(|closed| closed.after(policy.finished_for) > now)
+    pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Option<Tick> {
+        self.streams.retain(|(stream, log)| {
+            let stays =
+                log.holder().is_some() || log.closed_at().is_none_or(|closed| closed.after(policy.finished_for) > now);
+            if !stays {
+                notes.note(|| Change::Forgotten { stream: *stream });
+            }
+            stays
         });
         let counts = |log: &StreamLog| log.closed_at().map(|at| if log.holder().is_some() { now } else { at });
         self.kept = self.streams.iter().filter_map(|(_, log)| counts(log)).min();
@@ -370,7 +510,7 @@ impl Record {
     /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
     /// of them first, then notifications of the stream that has most of them. What the stream
     /// that was written to loses is told to its writer.
-    fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended) {
+    fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended, notes: &mut impl Notes) {
         loop {
             let finished = self.streams.iter().filter(|(_, log)| log.closed_at().is_some()).count();
             let bytes: usize = self.streams.iter().map(|(_, log)| log.bytes()).sum();
@@ -382,12 +522,13 @@ impl Record {
             let unread = self.streams.iter().enumerate().filter(|(_, (_, log))| log.holder().is_none());
             let ended = unread.filter_map(|(at, (_, log))| Some((log.closed_at()?, at)));
             if let Some((_, oldest)) = ended.min() {
-                self.streams.remove(oldest);
+                let (stream, _) = self.streams.remove(oldest);
+                notes.note(|| Change::Forgotten { stream });
                 continue;
             }
             let most = self.streams.iter_mut().max_by_key(|(_, log)| log.spare());
             let Some((stream, log)) = most.filter(|(_, log)| excess > 0 && log.spare() > 0) else { return };
-            let dropped = log.free(excess);
+            let dropped = log.free(excess, &mut OnStream(*stream, notes));
             if *stream == written {
                 appended.dropped += dropped;
                 appended.unread = log.unread();
@@ -410,21 +551,27 @@ impl Record {
     }
 
     /// The stream's log; made now if the stream is in flight and nobody needed it before.
-    fn open(&mut self, stream: StreamNo) -> Result<usize> {
+    fn open(&mut self, stream: StreamNo, notes: &mut impl Notes) -> Result<usize> {
         match self.position(stream) {
             Ok(at) => Ok(at),
             Err(_) => match self.calls.iter().find(|row| row.stream == stream).map(|row| row.node) {
-                Some(owner) => Ok(self.make(stream, Some(owner))),
+                Some(owner) => Ok(self.make(stream, Some(owner), notes)),
                 None => fail(StoreErrorKind::NotFound),
             },
         }
     }
 
-    fn make(&mut self, stream: StreamNo, owner: Option<NodeId>) -> usize {
+    fn make(&mut self, stream: StreamNo, owner: Option<NodeId>, notes: &mut impl Notes) -> usize {
         self.position(stream).unwrap_or_else(|at| {
             self.streams.insert(at, (stream, StreamLog::new(owner)));
+            notes.note(|| self.note_opened(stream));
             at
         })
+    }
+
+    fn note_opened(&self, stream: StreamNo) -> Change {
+        let calls = self.calls.iter().filter(|row| row.stream == stream);
+        Change::Opened { stream, calls: calls.map(|row| row.id.as_json().into()).collect() }
     }
 
     fn position(&self, stream: StreamNo) -> std::result::Result<usize, usize> {
@@ -432,7 +579,19 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+fn note_state(key: &str, value: &RawJson, version: u64) -> Change {
+    Change::State { key: key.into(), value: value.clone().into_bytes(), version }
+}
+
+/// How many streams a journal hears of at once: most calls never have a log, and need no word.
+const STREAMS_AT_ONCE: StreamNo = 64;
+
+/// The number below which streams count as given out once this one was.
+fn given_out(stream: StreamNo) -> StreamNo {
+    (stream / STREAMS_AT_ONCE + 1).saturating_mul(STREAMS_AT_ONCE)
+}
+
+impl<M> Drop for Record<M> {
     fn drop(&mut self) {
         if let Some(usage) = &self.usage {
             usage.fetch_sub(self.calls.len(), Ordering::Relaxed);

@@ -1,0 +1,141 @@
+//! Decides when steps reach the disk, and when what counts no more is given back: one thread of
+//! its own, so that no step of another session waits for a file.
+//!
+//! 1. Whatever waits is written at once, together, and then everybody who waits for it is told:
+//!    the more there is, the larger the portions.
+//! 2. What cannot be written is tried again, in a new segment, for as long as the engine lives.
+//!    Steps are refused meanwhile; nothing that was acknowledged is given up.
+//! 3. When the segments hold much more than what is there, all of it is written once more, a little
+//!    at a time between the portions, and the old segments are deleted.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::frame::{self, Frame};
+use super::queue::{Queue, Taken};
+use super::segment::Segments;
+use crate::identity::SessionId;
+use crate::store::memory::Shared;
+
+/// Segments may hold this and twice of what is there, before they are written anew.
+const SPARE: u64 = 16 << 20;
+
+/// So many segments are too many, however small; each start makes one.
+const MANY: usize = 32;
+
+/// How often it is looked how much of the segments still counts.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a disk that refuses is left alone.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What is written anew at a time.
+const SLICE: usize = 1 << 20;
+
+pub(super) struct Writer {
+    pub(super) queue: Arc<Queue>,
+    pub(super) shared: Weak<Shared<Arc<Queue>>>,
+    pub(super) segments: Segments,
+    /// Whether a portion must have reached the disk before anybody is told.
+    pub(super) sync: bool,
+    /// Everything is to be written anew now: something in the segments cannot be read.
+    pub(super) damaged: bool,
+    pub(super) renewal: Option<Renewal>,
+    pub(super) buffer: Vec<u8>,
+}
+
+/// Everything that is there is being written once more.
+pub(super) struct Renewal {
+    /// Segments before this one count no more in the end.
+    first: u64,
+    sessions: Vec<SessionId>,
+    /// All of it lies before this place of the queue.
+    end: Option<u64>,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        loop {
+            let patience = if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY };
+            match self.queue.take(patience) {
+                Taken::Frames(frames) => self.write(&frames),
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+            if let Err(error) = self.renew() {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old segments of the journal could not be renewed"
+                );
+                self.renewal = None;
+            }
+        }
+        if let Err(error) = self.segments.sync() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the journal could not be synced at its end");
+        }
+    }
+
+    /// Writes a portion, however often that must be tried.
+    fn write(&mut self, frames: &[Frame]) {
+        let Some(last) = frames.last() else { return };
+        self.buffer.clear();
+        for step in frames {
+            if let Err(error) = frame::write(step, &mut self.buffer) {
+                tracing::error!(error = &error as &dyn std::error::Error, "a step is too large for the journal");
+            }
+        }
+        while let Err(error) = self.segments.append(&self.buffer, self.sync) {
+            if self.queue.failed() {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the journal cannot be written; sessions are out of reach until it can"
+                );
+            }
+            if !self.queue.pause(RETRY) {
+                return;
+            }
+            let _ = self.segments.roll();
+        }
+        self.queue.wrote(last.number);
+        // One large portion must not keep its room for ever.
+        self.buffer.shrink_to(SLICE);
+    }
+
+    fn renew(&mut self) -> io::Result<()> {
+        let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+        let Some(renewal) = &mut self.renewal else {
+            return self.look(&shared);
+        };
+        while self.queue.weight() < SLICE
+            && let Some(session) = renewal.sessions.pop()
+        {
+            shared.write_anew(session);
+        }
+        if !renewal.sessions.is_empty() {
+            return Ok(());
+        }
+        let end = *renewal.end.get_or_insert_with(|| shared.write_rest_anew());
+        if self.queue.has_written(end) {
+            let first = renewal.first;
+            // It must be there before what it replaces is not.
+            self.segments.sync()?;
+            self.segments.delete_before(first)?;
+            self.renewal = None;
+            tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
+        }
+        Ok(())
+    }
+
+    /// Begins a renewal if one is due.
+    fn look(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
+        let is_many = self.segments.count() > MANY;
+        let is_large = || self.segments.size() > SPARE.saturating_add(2 * shared.bytes());
+        // Looking costs a look at every session: only where there is something to win.
+        if std::mem::take(&mut self.damaged) || is_many || (self.segments.size() > SPARE && is_large()) {
+            let first = self.segments.roll()?;
+            self.renewal = Some(Renewal { first, sessions: shared.session_ids(), end: None });
+        }
+        Ok(())
+    }
+}
