@@ -141,6 +141,7 @@ pub(crate) struct Cli {
     /// Bytes that a client of 2026-07-28 is made to carry between the rounds of a call.
     #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
     input_bytes: usize,
+
     /// The most subscription streams at one time.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
     max_listens: usize,
