@@ -74,6 +74,8 @@ pub enum Rejection {
     },
     /// A request of 2026-07-28 does not say of itself what it has to, or not rightly.
     InvalidMeta(&'static str),
+    /// The parameters of a request that the transport itself answers are not right (2026-07-28).
+    InvalidParams(&'static str),
     /// The method does not exist, or not in this revision (2026-07-28; the session revisions
     /// answer it in a 200).
     MethodNotFound {
@@ -154,6 +156,13 @@ struct Row {
 }
 
 impl Rejection {
+    /// A method that does not exist; what is unknown is repeated within bounds.
+    pub(crate) fn method_not_found(method: &str) -> Self {
+        /// Longer than any method somebody means.
+        const MOST: usize = 160;
+        Self::MethodNotFound { method: method.chars().take(MOST).collect() }
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -181,6 +190,7 @@ impl Rejection {
             Self::UnsupportedVersion { .. } => "unsupported_version",
             Self::HeaderMismatch { .. } => "header_mismatch",
             Self::InvalidMeta(_) => "invalid_meta",
+            Self::InvalidParams(_) => "invalid_params",
             Self::MethodNotFound { .. } => "method_not_found",
             Self::MissingCapability { .. } => "missing_capability",
             Self::TooManyListens { .. } => "too_many_listens",
@@ -280,7 +290,9 @@ impl Rejection {
             Self::HeaderMismatch { header, why } => {
                 (400, ErrorObject::HEADER_MISMATCH, format!("Header mismatch: {header} {why}").into())
             }
-            Self::InvalidMeta(why) => (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into()),
+            Self::InvalidMeta(why) | Self::InvalidParams(why) => {
+                (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into())
+            }
             Self::MethodNotFound { method } => {
                 (404, ErrorObject::METHOD_NOT_FOUND, format!("Method not found: {method}").into())
             }
@@ -381,19 +393,20 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// The engine cannot be reached now; trying again may help.
     Unavailable,
-    /// No such session, stream or question, or not for this principal.
+    /// No such session, stream, question or task, or not for this principal.
     NotFound,
     /// Something is already there: an id, a newer version, another holder.
     Conflict,
-    /// The stream is closed, or this node no longer owns it.
+    /// The stream is closed, or this node no longer owns it; the task is done.
     Fenced,
     /// The cursor names no event: it lies beyond the end of the stream.
     BeyondEnd,
     /// What is stored cannot be read.
     Corrupt,
-    /// A limit is reached: of sessions, of calls, readers or subscriptions in one.
+    /// A limit is reached: of sessions, of calls, readers or subscriptions in one; of tasks or
+    /// their bytes.
     Full,
-    /// A limit of one principal is reached: of sessions or calls.
+    /// A limit of one principal is reached: of sessions, calls or tasks.
     FullForPrincipal,
 }
 
@@ -426,7 +439,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unavailable => "the session engine cannot be reached",
             StoreErrorKind::NotFound => "not found",
             StoreErrorKind::Conflict => "already there, or changed in the meantime",
-            StoreErrorKind::Fenced => "closed, or owned by another node",
+            StoreErrorKind::Fenced => "closed, done, or owned by another node",
             StoreErrorKind::BeyondEnd => "beyond the end of the stream",
             StoreErrorKind::Corrupt => "what is stored cannot be read",
             StoreErrorKind::Full => "a limit is reached",

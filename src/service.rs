@@ -29,7 +29,7 @@ use crate::outcome::{Outcome, Reply};
 use crate::router;
 use crate::server::McpServer;
 use crate::server::contract::{ErasedServer, Server};
-use crate::settings::{Limits, ResponseMode, Sessions, Settings, Streams};
+use crate::settings::{Inputs, Limits, ResponseMode, Sessions, Settings, Streams, Tasks};
 use crate::store::{MemoryEngine, SessionEngine};
 
 type RejectionHook = Arc<dyn Fn(&Rejection) + Send + Sync>;
@@ -101,6 +101,26 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     /// As [`McpService::sessions`].
     pub fn limits(mut self, limits: Limits) -> Result<Self, ConfigError> {
         self.settings.limits = limits;
+        self.checked()
+    }
+
+    /// How clients of 2026-07-28 are asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`McpService::sessions`].
+    pub fn inputs(mut self, inputs: Inputs) -> Result<Self, ConfigError> {
+        self.settings.inputs = inputs;
+        self.checked()
+    }
+
+    /// How long tasks are kept, and how many (clients of 2026-07-28).
+    ///
+    /// # Errors
+    ///
+    /// As [`McpService::sessions`].
+    pub fn tasks(mut self, tasks: Tasks) -> Result<Self, ConfigError> {
+        self.settings.tasks = tasks;
         self.checked()
     }
 

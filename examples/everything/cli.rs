@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use mcp_http::error::ConfigError;
-use mcp_http::{Limits, ResponseMode, Security, Sessions, Streams};
+use mcp_http::message::ProtocolVersion;
+use mcp_http::server::{CacheHint, DEFAULT_PAGE_SIZE};
+use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams};
 
 use crate::auth::Token;
 
@@ -20,6 +22,19 @@ pub(crate) struct Cli {
     /// The address to listen on. Beyond loopback, --allowed-host must name the host clients use.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
+
+    /// The revisions to serve, with commas between them; all of them when not given.
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    versions: Vec<ProtocolVersion>,
+
+    /// How many items a page of a list has.
+    #[arg(long, default_value_t = DEFAULT_PAGE_SIZE)]
+    pub(crate) page_size: usize,
+
+    /// Seconds clients of 2026-07-28 may keep lists and what the server says of itself; 0: not at
+    /// all.
+    #[arg(long, default_value_t = 60.0)]
+    cache: f64,
 
     /// The form of answers: JSON unless a call streams (auto), always a stream (sse), or always
     /// JSON (json).
@@ -58,6 +73,18 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Streams::DEFAULT_KEPT.1)]
     kept_bytes: usize,
 
+    /// Bytes of notifications kept in all streams of a session together.
+    #[arg(long, default_value_t = Streams::DEFAULT_KEPT_PER_SESSION)]
+    kept_per_session: usize,
+
+    /// Finished streams kept in a session for a client that comes back.
+    #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.0)]
+    finished: usize,
+
+    /// Seconds a finished stream is kept.
+    #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.1.as_secs_f64())]
+    finished_for: f64,
+
     /// No sessions: each request stands for itself.
     #[arg(long)]
     stateless: bool,
@@ -89,6 +116,38 @@ pub(crate) struct Cli {
     /// The most calls in flight in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS)]
     max_calls: usize,
+
+    /// The most calls in flight of one principal.
+    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PRINCIPAL)]
+    calls_per_principal: usize,
+
+    /// The most open streams in one session.
+    #[arg(long, default_value_t = Limits::DEFAULT_STREAMS)]
+    streams: usize,
+
+    /// A key in Base64 that seals what clients of 2026-07-28 carry between the rounds of a call;
+    /// repeatable, the first one seals. When not given, a random one.
+    #[arg(long, value_name = "KEY")]
+    sealing_key: Vec<SealingKey>,
+
+    /// Seconds a client of 2026-07-28 may take from a question to its answer.
+    #[arg(long, default_value_t = Inputs::DEFAULT_LIFETIME.as_secs_f64())]
+    input_lifetime: f64,
+
+    /// How often one call may ask a client of 2026-07-28 and be called again.
+    #[arg(long, default_value_t = Inputs::DEFAULT_ROUNDS)]
+    input_rounds: u32,
+
+    /// Bytes that a client of 2026-07-28 is made to carry between the rounds of a call.
+    #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
+    input_bytes: usize,
+    /// The most subscription streams at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
+    max_listens: usize,
+
+    /// The most subscription streams of one principal at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
+    max_listens_per_principal: usize,
 
     /// A host clients may use, besides loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
@@ -147,6 +206,8 @@ impl Cli {
             .exclusive(self.exclusive)
             .slow_reader(seconds(self.slow_reader).unwrap_or_default())
             .kept(self.kept_events, self.kept_bytes)
+            .kept_per_session(self.kept_per_session)
+            .finished(self.finished, seconds(self.finished_for).unwrap_or_default())
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -154,6 +215,27 @@ impl Cli {
             .body(self.max_body)
             .body_timeout(seconds(self.body_timeout).unwrap_or_default())
             .calls(self.max_calls)
+            .calls_per_principal(self.calls_per_principal)
+            .streams(self.streams)
+            .listens(self.max_listens)
+            .listens_per_principal(self.max_listens_per_principal)
+    }
+
+    pub(crate) fn inputs(&self) -> Inputs {
+        let inputs = Inputs::new()
+            .lifetime(seconds(self.input_lifetime).unwrap_or_default())
+            .rounds(self.input_rounds)
+            .state_bytes(self.input_bytes);
+        if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
+    }
+
+    /// With --token there may be lists that not everybody should see, so nobody shares them.
+    pub(crate) fn cache(&self) -> CacheHint {
+        CacheHint::private(seconds(self.cache).unwrap_or_default())
+    }
+
+    pub(crate) fn versions(&self) -> Vec<ProtocolVersion> {
+        if self.versions.is_empty() { ProtocolVersion::ALL.to_vec() } else { self.versions.clone() }
     }
 
     pub(crate) fn security(&self) -> Result<Security, ConfigError> {

@@ -3,19 +3,18 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
-use super::reaper;
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::hall::Hall;
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{Era, ProtocolVersion, write};
 use crate::server::channel::Change;
-use crate::store::{Begin, EndReason, Ended, Event, EventKind, NodeId, StreamNo};
+use crate::store::{Begin, EndReason, Event, EventKind, NodeId, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -25,7 +24,6 @@ pub(crate) struct Node {
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
     /// Sessions whose standalone stream was opened here: those that hear of changes.
     pub(super) listening: SessionMap<()>,
-    reaper: OnceLock<()>,
     me: Weak<Self>,
 }
 
@@ -45,7 +43,6 @@ impl Node {
             id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
             sessions: Arc::default(),
             listening: SessionMap::default(),
-            reaper: OnceLock::new(),
             me: me.clone(),
         })
     }
@@ -86,7 +83,7 @@ impl Node {
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
         // Whoever opened it may be gone.
-        self.start_reaper();
+        self.hall.start_reaper(self.id);
         // It may have ended since it was loaded, when nobody here could hear of it.
         if let Err(error) = self.engine.load(id, principal).await {
             self.forget(id);
@@ -177,23 +174,8 @@ impl Node {
     /// A session was opened here; whether it has not ended while it was welcomed.
     pub(super) fn opened(&self, session: &LiveSession) -> bool {
         self.counters.opened();
-        self.start_reaper();
+        self.hall.start_reaper(self.id);
         self.sessions.contains_key(&session.info.id)
-    }
-
-    fn start_reaper(&self) {
-        self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
-    }
-
-    /// Sessions the engine handed to us as ended: told once to whoever wants to know.
-    pub(crate) fn closed(&self, ended: impl IntoIterator<Item = Ended>) {
-        for ended in ended {
-            self.counters.ended(ended.reason);
-            tracing::debug!(session = ?ended.info.id, reason = ?ended.reason, "session ended");
-            if let Some(hook) = &self.settings.sessions.closed {
-                self.in_background(hook(ended));
-            }
-        }
     }
 
     /// Tells the sessions that listen here of a change announced anywhere.

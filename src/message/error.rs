@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::RawJson;
+use serde_json::json;
+
+use super::{RawJson, TASKS};
 
 /// The `error` member of a JSON-RPC answer: a code, a public message and optional data.
 ///
@@ -68,6 +70,11 @@ impl ErrorObject {
     #[must_use]
     pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Self::INVALID_PARAMS, message)
+    }
+
+    /// The client does not take tasks for answers, and has to (2026-07-28).
+    pub(crate) fn tasks_not_declared() -> Self {
+        Self::missing_capability(&json!({ "extensions": { TASKS: {} } }))
     }
 
     /// Client capabilities that a request needs and its client did not declare, as the protocol

@@ -18,9 +18,10 @@ pub(crate) struct RequestMeta {
     pub(crate) log_level: Option<RawJson>,
     pub(crate) progress_token: Option<RawJson>,
     /// `name`, `uri` and `taskId` of the parameters, where they are texts.
-    pub(crate) name: Option<Box<str>>,
-    pub(crate) uri: Option<Box<str>>,
-    pub(crate) task: Option<Box<str>>,
+    pub(crate) name: Option<RawJson>,
+    pub(crate) uri: Option<RawJson>,
+    pub(crate) task: Option<RawJson>,
+    pub(crate) arguments: Option<RawJson>,
     /// What the client was asked in an earlier round.
     pub(crate) input_responses: Option<RawJson>,
     pub(crate) request_state: Option<RawJson>,
@@ -49,6 +50,8 @@ struct Params<'a> {
     meta: Meta<'a>,
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
     #[serde(borrow, default)]
     uri: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "taskId")]
@@ -86,9 +89,10 @@ impl RequestMeta {
         if !params.as_str().starts_with('{') {
             return None;
         }
-        let Params { meta, name, uri, task, input_responses, request_state } = params.read_borrowed().ok()?;
+        let Params { meta, name, arguments, uri, task, input_responses, request_state } =
+            params.read_borrowed().ok()?;
         let cut = |raw: &RawValue| params.slice(raw);
-        let text = |raw: &RawValue| serde_json::from_str::<Box<str>>(raw.get()).ok();
+        let text = |raw: &RawValue| raw.get().starts_with('"').then(|| cut(raw));
         Some(Self {
             version: meta.version.map(Stated::read),
             client: meta.client.map(cut),
@@ -98,6 +102,7 @@ impl RequestMeta {
             name: name.and_then(text),
             uri: uri.and_then(text),
             task: task.and_then(text),
+            arguments: arguments.map(cut),
             input_responses: input_responses.map(cut),
             request_state: request_state.map(cut),
         })
@@ -147,7 +152,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(meta.version, Some(Stated::Known(ProtocolVersion::V2026_07_28)));
-        assert_eq!(meta.name.as_deref(), Some("echo"));
+        assert_eq!(meta.name.as_ref().and_then(RawJson::text).as_deref(), Some("echo"));
         assert_eq!(meta.capabilities.as_ref().map(RawJson::as_str), Some(r#"{"roots":{}}"#));
         assert_eq!(meta.progress_token.as_ref().map(RawJson::as_str), Some("7"));
         assert_eq!(meta.input_responses.as_ref().map(RawJson::as_str), Some("null"));

@@ -23,4 +23,5 @@ pub use raw::RawJson;
 pub use version::{Era, ProtocolVersion, UnknownVersion};
 
 pub(crate) use envelope::{Body, Envelope, Kind, Malformed, parse};
+pub(crate) use initialize::TASKS;
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::message::{ErrorObject, ProtocolVersion, RawJson};
-use crate::server::Discovery;
+use crate::server::{CacheHint, Discovery};
 
 /// The result of `server/discover`: what the server says of itself, and which revisions the
 /// transport serves.
@@ -11,12 +11,15 @@ pub(super) fn result(discovery: &Discovery, served: &[ProtocolVersion]) -> Resul
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct DiscoverResult<'a> {
+        #[serde(flatten)]
+        cache: CacheHint,
         supported_versions: &'a [ProtocolVersion],
         capabilities: &'a RawJson,
         #[serde(skip_serializing_if = "Option::is_none")]
         instructions: Option<&'a str>,
     }
     let result = DiscoverResult {
+        cache: discovery.get_cache(),
         supported_versions: served,
         capabilities: discovery.capabilities(),
         instructions: discovery.get_instructions(),

@@ -46,7 +46,7 @@ pub(super) fn check_standard(headers: &HeaderMap, method: &str, meta: &RequestMe
         (None, Some(_)) => Err(mismatch(NAME, "is required")),
         (Some(stated), about) => {
             let stated = text(stated).ok_or_else(|| mismatch(NAME, "is not valid"))?;
-            let same = about.as_deref().is_some_and(|about| about == stated);
+            let same = about.as_ref().and_then(RawJson::text).is_some_and(|about| about == stated);
             if same { Ok(()) } else { Err(mismatch(NAME, "does not match the body")) }
         }
     }

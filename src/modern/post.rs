@@ -6,17 +6,14 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::admit::{Admitted, admit, admit_notification};
-use super::round::{Opening, Round};
-use super::run::Running;
-use super::stamp::{Stamp, is_cacheable};
-use super::{Node, discover, mirror};
+use super::round::Opening;
+use super::{Node, call, listen, mirror};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::identity::Principal;
 use crate::message::{Body, Envelope, Kind, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
-use crate::server::{Call, Context};
 
 /// A request that came past the edge.
 pub(crate) struct Incoming {
@@ -31,10 +28,10 @@ pub(crate) struct Incoming {
 }
 
 /// One request, read.
-struct Asked {
-    id: RequestId,
-    method: Cow<'static, str>,
-    params: Option<RawJson>,
+pub(super) struct Asked {
+    pub(super) method: Cow<'static, str>,
+    pub(super) params: Option<RawJson>,
+    pub(super) parts: Box<Parts>,
 }
 
 /// Answers a POST.
@@ -48,8 +45,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     let refused = |rejection| Outcome::Rejected(rejection, None).into();
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
-            let asked = Asked { id: id.clone(), method, params };
-            let outcome = request(node, server, state, incoming, asked).await;
+            let outcome = request(node, server, state, incoming, (&id, method, params)).await;
             outcome.unwrap_or_else(|rejection| Outcome::Rejected(rejection, Some(id))).into()
         }
         // The revision has none that travel over HTTP (Streamable HTTP, "Sending Messages").
@@ -72,44 +68,32 @@ async fn request<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     incoming: Incoming,
-    asked: Asked,
+    (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
-    let Incoming { parts, headers, principal, meta, takes_streams: _ } = incoming;
-    let Asked { id, method, params } = asked;
+    let Incoming { parts, headers, principal, meta, takes_streams } = incoming;
     let Admitted { meta, version } = admit(&method, meta, &headers, &parts.headers, &node.hall.versions)?;
     if method == "tools/call"
-        && let Some(mirrored) = meta.name.as_deref().and_then(|tool| server.mirrored(tool))
+        && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
     {
         mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
     }
-    if was_removed(&method) || !(method == "server/discover" || server.serves(&method)) {
-        return Err(unknown_method(&method));
+    if was_removed(&method) || !(is_ours(&method) || server.serves(&method)) {
+        return Err(Rejection::method_not_found(&method));
     }
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
     }
-    let permit = node.calls.take(principal.as_ref());
-    let permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
-    let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&method) };
-    let token = meta.progress_token.clone();
-    let round = Round::new(node, Opening { id: id.clone(), version, meta, principal, permit });
-    let context = Context::with_progress(Arc::clone(&round) as _, token);
-    let running = if method == "server/discover" {
-        let (server, served) = (Arc::clone(server), node.hall.versions.clone());
-        let future = async move { discover::result(&server.discover(context, state).await?, &served) };
-        Running::new(&round, &method, stamp, Box::pin(future))
-    } else {
-        let call = Call { method: method.clone(), id, params, parts: *parts, context };
-        Running::new(&round, &method, stamp, Arc::clone(server).call(call, state))
-    };
-    Ok(running.answer().await)
+    let opening = Opening::new(id.clone(), version, meta, principal);
+    if method == listen::METHOD {
+        drop(parts);
+        return listen::listen(node, server, state, opening, params, takes_streams).await;
+    }
+    call::call(node, server, state, opening, Asked { method, params, parts }).await
 }
 
-/// The refusal of a method that does not exist.
-pub(super) fn unknown_method(method: &str) -> Rejection {
-    /// How much of it is repeated.
-    const MOST: usize = 160;
-    Rejection::MethodNotFound { method: method.chars().take(MOST).collect() }
+/// What the transport answers, whatever the server serves.
+fn is_ours(method: &str) -> bool {
+    method == call::DISCOVER || method == listen::METHOD
 }
 
 /// What the session revisions have and this one has not.

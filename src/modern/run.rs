@@ -1,5 +1,4 @@
-//! Decides how the handler of a POST runs, and which form its answer takes, at the last moment it
-//! can be decided.
+//! Decides which form the answer to a POST takes, at the last moment it can be decided.
 //!
 //! 1. The handler is polled inside the request's own future: a call that answers without streaming
 //!    costs no task, no channel and no timer, and leaves as one JSON body.
@@ -7,12 +6,14 @@
 //!    a task of its own, so that a slow reader never slows it, and the response reads a queue.
 //! 3. A client that goes away cancels (2026-07-28, Streamable HTTP, "Cancellation"): with the
 //!    request's future, or the reader of the queue, goes the handler.
-//! 4. The status tells of what was wrong with the request itself only, and of a capability that turns
+//! 4. A handler that waits for an answer its client has not given is not waited for: the call ends
+//!    with the question.
+//! 5. A call that has become a task is answered with the task, and goes on without its client.
+//! 6. The status tells of what was wrong with the request itself only, and of a capability that turns
 //!    out to be missing before anything was sent.
 
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,35 +21,43 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
-use tracing::{Span, field};
 
-use super::post::unknown_method;
+use super::handler::{Answer, Handler};
 use super::round::Round;
 use super::stamp::Stamp;
+use super::task::{Runs, TaskRun};
 use crate::error::Rejection;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, RawJson, RequestId};
 use crate::outcome::Outcome;
 use crate::settings::ResponseMode;
-use crate::streams::Queue;
-
-type Answer = Result<RawJson, ErrorObject>;
 
 /// A handler that runs, and what becomes of its answer.
 pub(super) struct Running {
     round: Arc<Round>,
-    /// Gone once it has ended.
-    future: Option<BoxFuture<'static, Answer>>,
-    /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
-    span: Span,
+    handler: Handler,
+    reply: Reply,
+}
+
+/// How the answer is written.
+struct Reply {
+    id: RequestId,
     method: Box<str>,
     stamp: Stamp,
 }
 
+/// How far a handler has come.
+enum Progress {
+    Answered(Answer),
+    /// It goes on as a task.
+    BecameTask(Arc<TaskRun>),
+    /// It goes on, and what it says is to be sent.
+    Streams,
+}
+
 impl Running {
     pub(super) fn new(round: &Arc<Round>, method: &str, stamp: Stamp, future: BoxFuture<'static, Answer>) -> Self {
-        let span =
-            tracing::info_span!("mcp.call", method, tool = field::Empty, id = %round.id(), session = field::Empty);
-        Self { round: Arc::clone(round), future: Some(future), span, method: method.into(), stamp }
+        let reply = Reply { id: round.id().clone(), method: method.into(), stamp };
+        Self { round: Arc::clone(round), handler: Handler::new(round, method, future), reply }
     }
 
     /// Runs the handler until the form of its answer is clear.
@@ -56,125 +65,142 @@ impl Running {
         let streams = &self.round.node().hall.settings.streams;
         let (mode, silence) = (streams.response_mode, streams.silence);
         match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
-            Some(answer) => self.at_once(answer, mode),
-            None => self.stream(),
+            Progress::Answered(answer) => {
+                let answer = settle(&self.round, answer).await;
+                at_once(&self.round, &self.reply, answer, mode)
+            }
+            Progress::BecameTask(task) => {
+                let created = task.created();
+                go_on(self.handler, &self.round, task);
+                at_once(&self.round, &self.reply, created, mode)
+            }
+            Progress::Streams => self.stream(),
         }
     }
 
-    /// Polls the handler in place until it has answered, or streams (`None`).
-    async fn inline(&mut self, silence: Option<Duration>) -> Option<Answer> {
-        let round = Arc::clone(&self.round);
+    /// Runs the handler for its result; whatever else it answers with is all there is to say.
+    pub(super) async fn result(mut self) -> Result<RawJson, Outcome> {
+        match self.inline(None).await {
+            Progress::Answered(Ok(result)) => Ok(result),
+            Progress::Answered(answer) => {
+                let mode = self.round.node().hall.settings.streams.response_mode;
+                Err(at_once(&self.round, &self.reply, answer, mode))
+            }
+            Progress::BecameTask(_) | Progress::Streams => Err(self.stream()),
+        }
+    }
+
+    /// Polls the handler in place until it is clear how it goes on.
+    async fn inline(&mut self, silence: Option<Duration>) -> Progress {
+        let Self { round, handler, .. } = self;
         let mut timer = pin!(None::<Sleep>);
         let inline = poll_fn(|cx| {
-            if let Poll::Ready(answer) = Pin::new(&mut *self).poll(cx) {
-                return Poll::Ready(Some(answer));
+            if let Poll::Ready(progress) = poll(handler, round, cx) {
+                return Poll::Ready(progress);
             }
             let Some(silence) = silence else { return Poll::Pending };
             if round.streamed().is_some() {
-                return Poll::Ready(None);
+                return Poll::Ready(Progress::Streams);
             }
             if timer.is_none() {
                 timer.set(Some(tokio::time::sleep(silence)));
             }
             let rang = timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
-            if rang { Poll::Ready(None) } else { Poll::Pending }
+            if rang { Poll::Ready(Progress::Streams) } else { Poll::Pending }
         });
-        let cut = &round.node().cut;
         tokio::select! {
             biased;
-            answer = inline => answer,
-            () = cut.cancelled() => Some(Err(shutting_down())),
-        }
-    }
-
-    /// The handler has ended.
-    fn at_once(&self, answer: Answer, mode: ResponseMode) -> Outcome {
-        if let Some(queue) = self.round.streamed() {
-            let reader = queue.reader();
-            queue.push(std::iter::once(self.written(&answer)), true);
-            return Outcome::Stream { prelude: None, source: Box::new(reader) };
-        }
-        match answer {
-            Err(ErrorObject { code: ErrorObject::MISSING_CAPABILITY, data, .. }) => {
-                Outcome::Rejected(Rejection::MissingCapability { data }, Some(self.round.id().clone()))
-            }
-            Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&self.method) => {
-                Outcome::Rejected(unknown_method(&self.method), Some(self.round.id().clone()))
-            }
-            answer => match mode {
-                ResponseMode::Sse => Outcome::ShortStream(Some(self.written(&answer))),
-                ResponseMode::Auto | ResponseMode::Json => Outcome::Json(self.written(&answer)),
-            },
+            progress = inline => progress,
+            () = round.node().cut.cancelled() => Progress::Answered(Err(shutting_down())),
         }
     }
 
     /// The response reads what the handler sends from here on.
-    fn stream(mut self) -> Outcome {
-        let queue = Arc::clone(self.round.stream());
+    fn stream(self) -> Outcome {
+        let Self { round, mut handler, reply } = self;
+        let queue = Arc::clone(round.stream());
         let reader = queue.reader();
-        let node = Arc::clone(self.round.node());
-        node.clone().hall.tasks.spawn(async move {
-            let answer = tokio::select! {
+        let node = Arc::clone(round.node());
+        node.hall.tasks.clone().spawn(async move {
+            let progress = tokio::select! {
                 biased;
-                answer = &mut self => answer,
+                progress = poll_fn(|cx| poll(&mut handler, &round, cx)) => progress,
                 () = queue.reader_left() => return,
-                () = node.cut.cancelled() => Err(shutting_down()),
+                () = node.cut.cancelled() => Progress::Answered(Err(shutting_down())),
             };
-            self.last_word(&queue, &answer);
+            let answer = match progress {
+                Progress::BecameTask(task) => {
+                    let created = task.created();
+                    go_on(handler, &round, task);
+                    created
+                }
+                Progress::Answered(answer) => settle(&round, answer).await,
+                Progress::Streams => return,
+            };
+            queue.push(std::iter::once(reply.written(&answer)), true);
         });
         Outcome::Stream { prelude: None, source: Box::new(reader) }
     }
+}
 
-    fn last_word(&self, queue: &Queue, answer: &Answer) {
-        queue.push(std::iter::once(self.written(answer)), true);
-    }
-
-    fn written(&self, answer: &Answer) -> Bytes {
-        self.stamp.answer(self.round.id(), answer)
+/// Polls a handler, and looks whether it has become a task.
+fn poll(handler: &mut Handler, round: &Round, cx: &mut Context<'_>) -> Poll<Progress> {
+    match (handler.poll(cx), round.task()) {
+        (Poll::Ready(answer), _) => Poll::Ready(Progress::Answered(answer)),
+        (Poll::Pending, Some(task)) => Poll::Ready(Progress::BecameTask(Arc::clone(task))),
+        (Poll::Pending, None) => Poll::Pending,
     }
 }
 
-impl Future for Running {
-    type Output = Answer;
+/// What the client is answered: the handler's answer, or the task it belongs to.
+async fn settle(round: &Round, answer: Answer) -> Answer {
+    let Some(task) = round.task() else { return answer };
+    let Runs(task) = &Runs(Arc::clone(task));
+    task.finish(answer).await;
+    task.created()
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let this = self.get_mut();
-        let Some(future) = &mut this.future else { return Poll::Pending };
-        let _entered = this.span.enter();
-        // A handler that panicked is not polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let answer = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(answer)) => answer,
-            Err(_) => {
-                tracing::error!("a handler panicked");
-                Err(ErrorObject::internal())
-            }
+/// The handler of a task runs until it has answered, or is stopped.
+fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
+    round.give_back();
+    let cut = round.node().cut.clone();
+    round.node().hall.tasks.spawn(async move {
+        let Runs(task) = &Runs(task);
+        let answer = tokio::select! {
+            biased;
+            answer = poll_fn(|cx| handler.poll(cx)) => answer,
+            () = task.stopped.cancelled() => return,
+            () = cut.cancelled() => Err(shutting_down()),
         };
-        match &answer {
-            Ok(_) => tracing::debug!("answered"),
-            Err(error) => tracing::debug!(code = error.code, "answered with an error"),
+        task.finish(answer).await;
+    });
+}
+
+/// The handler has ended, or needs its client no more.
+fn at_once(round: &Round, reply: &Reply, answer: Answer, mode: ResponseMode) -> Outcome {
+    if let Some(queue) = round.streamed() {
+        let reader = queue.reader();
+        queue.push(std::iter::once(reply.written(&answer)), true);
+        return Outcome::Stream { prelude: None, source: Box::new(reader) };
+    }
+    let refused = |rejection| Outcome::Rejected(rejection, Some(reply.id.clone()));
+    match answer {
+        Err(ErrorObject { code: ErrorObject::MISSING_CAPABILITY, data, .. }) => {
+            refused(Rejection::MissingCapability { data })
         }
-        drop_quietly(this.future.take());
-        this.round.end();
-        Poll::Ready(answer)
+        Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&reply.method) => {
+            refused(Rejection::method_not_found(&reply.method))
+        }
+        answer => match mode {
+            ResponseMode::Sse => Outcome::ShortStream(Some(reply.written(&answer))),
+            ResponseMode::Auto | ResponseMode::Json => Outcome::Json(reply.written(&answer)),
+        },
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.future.is_some() {
-            self.span.in_scope(|| tracing::debug!("cancelled"));
-            drop_quietly(self.future.take());
-        }
-        self.round.end();
-    }
-}
-
-/// What a handler cleans up may panic; that is the end of nothing else.
-fn drop_quietly<T>(value: T) {
-    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-        tracing::error!("a handler panicked while it was cleaned up");
+impl Reply {
+    fn written(&self, answer: &Answer) -> Bytes {
+        self.stamp.answer(&self.id, answer)
     }
 }
 

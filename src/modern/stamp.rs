@@ -5,8 +5,9 @@
 //! 2. `_meta` names the server, if it has a name.
 //! 3. What may be cached says for how long and by whom; by default not at all, and by nobody else.
 //!
-//! What the server says itself stands. Nearly always it says none of these, which one look at the
-//! bytes shows, and the result is written behind them without being parsed.
+//! What the server says itself stands. Nearly always it says none of these, or the third right at
+//! the beginning, which one look at the bytes shows; the result is written behind the rest without
+//! being parsed.
 
 use std::borrow::Cow;
 
@@ -68,7 +69,7 @@ impl Stamp {
         let text = write::one_line(result.as_bytes());
         let text = text.trim_ascii();
         match text.strip_prefix(b"{") {
-            Some(rest) if !self.says_something(text) => {
+            Some(rest) if !self.says_something(rest) => {
                 out.push(b'{');
                 out.extend_from_slice(COMPLETE);
                 if let Some(server) = &self.server {
@@ -76,7 +77,7 @@ impl Stamp {
                     out.extend_from_slice(&write::one_line(server.as_bytes()));
                     out.push(b'}');
                 }
-                if self.cacheable {
+                if self.cacheable && !begins_with_hint(rest) {
                     out.extend_from_slice(UNCACHED);
                 }
                 if !rest.trim_ascii_start().starts_with(b"}") {
@@ -93,10 +94,12 @@ impl Stamp {
         }
     }
 
-    /// Whether the result may have one of the members already.
+    /// Whether the result may have one of the members already, where it would be hard to see.
     fn says_something(&self, text: &[u8]) -> bool {
         let has = |needle: &[u8]| memmem::find(text, needle).is_some();
-        has(b"\"resultType\"") || has(b"\"_meta\"") || (self.cacheable && (has(b"\"ttlMs\"") || has(b"\"cacheScope\"")))
+        let says_how_to_cache =
+            || self.cacheable && !begins_with_hint(text) && (has(b"\"ttlMs\"") || has(b"\"cacheScope\""));
+        has(b"\"resultType\"") || has(b"\"_meta\"") || says_how_to_cache()
     }
 
     /// The result with the members it lacks, when it has some of them.
@@ -156,6 +159,15 @@ impl Stamp {
     }
 }
 
+/// Whether an object's first two members are those that say how it may be cached, in the order and
+/// the form that [`CacheHint`](crate::server::CacheHint) gives them.
+fn begins_with_hint(rest: &[u8]) -> bool {
+    let Some(rest) = rest.strip_prefix(br#""ttlMs":"#) else { return false };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let scope = rest[digits..].strip_prefix(br#","cacheScope":""#);
+    digits > 0 && scope.is_some_and(|scope| scope.starts_with(b"private\"") || scope.starts_with(b"public\""))
+}
+
 /// The members of an object in their order, each value as its text.
 struct Members;
 
@@ -208,6 +220,39 @@ mod tests {
             stamped(true, ME, r#"{"tools":[]}"#),
             r#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":0,"cacheScope":"private","tools":[]}"#
         );
+    }
+
+    #[test]
+    fn a_hint_at_the_beginning_stands_and_nothing_is_parsed() {
+        // A result that is parsed loses the blanks between its members.
+        assert_eq!(
+            stamped(true, ME, r#"{"ttlMs":300000,"cacheScope":"public", "tools":[]}"#),
+            r#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":300000,"cacheScope":"public", "tools":[]}"#
+        );
+        assert_eq!(
+            stamped(true, None, r#"{"ttlMs":0,"cacheScope":"private"}"#),
+            r#"{"resultType":"complete","ttlMs":0,"cacheScope":"private"}"#
+        );
+        assert_eq!(
+            stamped(true, None, r#"{"cacheScope":"public", "ttlMs":1}"#),
+            r#"{"resultType":"complete","cacheScope":"public","ttlMs":1}"#
+        );
+    }
+
+    #[test]
+    fn only_a_whole_hint_at_the_beginning_is_one() {
+        for (rest, wanted) in [
+            (r#""ttlMs":1,"cacheScope":"public"}"#, true),
+            (r#""ttlMs":1,"cacheScope":"private","tools":[]}"#, true),
+            (r#""ttlMs":,"cacheScope":"public"}"#, false),
+            (r#""ttlMs":-1,"cacheScope":"public"}"#, false),
+            (r#""ttlMs":1,"cacheScope":"secret"}"#, false),
+            (r#""ttlMs":1,"tools":[]}"#, false),
+            (r#""tools":[],"ttlMs":1,"cacheScope":"public"}"#, false),
+            ("}", false),
+        ] {
+            assert_eq!(begins_with_hint(rest.as_bytes()), wanted, "{rest}");
+        }
     }
 
     #[test]

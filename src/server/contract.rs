@@ -97,6 +97,9 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
 
     /// Answers `server/discover` of 2026-07-28: what the server says of itself where there is no
     /// `initialize`. By default it is what `initialize` says, asked as a client of that revision.
+    ///
+    /// Asked at each `subscriptions/listen` too: clients are told of what the capabilities promise
+    /// (`listChanged`, `resources.subscribe`).
     fn discover(&self, context: Context, state: &S) -> impl Future<Output = Result<Discovery, ErrorObject>> + Send {
         let params = InitializeParams {
             protocol_version: context.protocol_version().to_string(),
@@ -114,11 +117,18 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Whether a method of 2026-07-28 exists here at all; one that does not is refused with HTTP
-    /// status 404 and never called. By default every method may exist, and an answer of -32601
+    /// status 404 and never called. `server/discover` and `subscriptions/listen` always do. By default every method may exist, and an answer of -32601
     /// says that it does not.
     fn serves(&self, method: &str) -> bool {
         let _ = method;
         true
+    }
+
+    /// Whether calls may become tasks that the transport keeps
+    /// ([`Context::begin_task`]). It then serves `tasks/get`, `tasks/update` and `tasks/cancel`; else
+    /// they are calls like any other, for servers with tasks of their own. No by default.
+    fn has_tasks(&self) -> bool {
+        false
     }
 
     /// The arguments of a tool that clients of 2026-07-28 repeat as headers. None by default.
@@ -149,6 +159,7 @@ pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
     fn discover(self: Arc<Self>, context: Context, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
     fn info(&self) -> Option<RawJson>;
     fn serves(&self, method: &str) -> bool;
+    fn has_tasks(&self) -> bool;
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>>;
     fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()>;
     fn mounted(&self, handle: &McpHandle);
@@ -173,6 +184,10 @@ impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
 
     fn serves(&self, method: &str) -> bool {
         Server::serves(self, method)
+    }
+
+    fn has_tasks(&self) -> bool {
+        Server::has_tasks(self)
     }
 
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {

@@ -14,14 +14,16 @@
 //! | ask the person or the model behind the client | [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | propose values while somebody types | [`CompletionRequest`] |
 //! | change what is offered while it is served | [`Catalog`] |
+//! | let clients keep what they were told | [`CacheHint`], [`Cached`] |
 //! | put another framework in the place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
 
+mod cache;
 mod catalog;
 pub(crate) mod channel;
 mod client_error;
 mod completion;
 mod content;
-mod context;
+pub(crate) mod context;
 pub(crate) mod contract;
 mod discovery;
 mod handler;
@@ -34,6 +36,7 @@ mod session;
 mod tool;
 mod typed;
 
+pub use cache::{CacheHint, CacheScope, Cached};
 pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
@@ -50,5 +53,5 @@ pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
 pub use session::{Extensions, Session, SessionRefused};
-pub use tool::{CallToolResult, IntoToolError, IntoToolResult, Tool, ToolAnnotations, ToolError};
+pub use tool::{CallToolResult, IntoToolError, IntoToolResult, TaskSupport, Tool, ToolAnnotations, ToolError};
 pub use typed::{DEFAULT_PAGE_SIZE, McpServer};

@@ -37,6 +37,8 @@ use crate::server::{Icon, MirroredArguments, schema};
 pub struct Tool<S = ()> {
     facts: Facts,
     problem: Option<ConfigError>,
+    /// Whether its calls may be tasks.
+    pub(crate) task: Option<Tasking>,
     /// What clients repeat as headers.
     pub(crate) mirrored: Option<Arc<MirroredArguments>>,
     pub(crate) run: Erased<S, RawJson>,
@@ -54,6 +56,24 @@ struct Facts {
     annotations: Option<ToolAnnotations>,
     #[serde(flatten)]
     shown: Shown,
+}
+
+/// What happens when a client calls a tool that may be a task, and takes no tasks for answers.
+/// Clients of the session revisions wait in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskSupport {
+    /// It waits for the answer, as for any other tool.
+    Optional,
+    /// It is refused (-32021).
+    Required,
+}
+
+/// How calls of a tool are tasks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tasking {
+    pub(crate) support: TaskSupport,
+    /// The handler says when.
+    pub(crate) later: bool,
 }
 
 /// Hints for the client on what a tool does. Clients must not trust them, and neither must you
@@ -138,7 +158,7 @@ impl<S> Tool<S> {
             shown: Shown::default(),
         };
         let run = Erased::new(Call { handler, arguments: PhantomData });
-        Self { facts, problem, mirrored: None, run }.with_headers()
+        Self { facts, problem, task: None, mirrored: None, run }.with_headers()
     }
 
     /// The name for people.
@@ -172,6 +192,34 @@ impl<S> Tool<S> {
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.facts.input_schema = self.checked(schema);
         self.with_headers()
+    }
+
+    /// Its calls are tasks from their beginning, for clients of 2026-07-28 that take tasks for
+    /// answers: the client polls, and may be gone in the meantime.
+    ///
+    /// ```
+    /// use mcp_http::McpServer;
+    /// use mcp_http::server::{TaskSupport, Tool};
+    ///
+    /// async fn train() -> &'static str {
+    ///     "trained"
+    /// }
+    ///
+    /// let tool = Tool::new("train", "Trains the model.", train).task(TaskSupport::Optional);
+    /// let server: McpServer = McpServer::new("lab", "1.0.0").with_tool(tool);
+    /// ```
+    #[must_use]
+    pub fn task(mut self, support: TaskSupport) -> Self {
+        self.task = Some(Tasking { support, later: false });
+        self
+    }
+
+    /// Its calls become tasks when their handler says so with
+    /// [`Context::begin_task`](crate::Context::begin_task): after it asked what has to be known first.
+    #[must_use]
+    pub fn task_later(mut self, support: TaskSupport) -> Self {
+        self.task = Some(Tasking { support, later: true });
+        self
     }
 
     /// Reads which arguments the input schema wants repeated as headers.
@@ -215,6 +263,7 @@ impl<S: Clone + Send + Sync + 'static> Tool<S> {
         Tool {
             facts: self.facts.clone(),
             problem: self.problem.clone(),
+            task: self.task,
             mirrored: self.mirrored.clone(),
             run: self.run.bind(state),
         }

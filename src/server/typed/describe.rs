@@ -1,11 +1,13 @@
 //! Decides what a server says of itself in `initialize`: its name and its capabilities.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::Serialize;
 
 use super::DEFAULT_PAGE_SIZE;
-use crate::message::{ProtocolVersion, RawJson};
+use super::caching::Caching;
+use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
 
@@ -17,6 +19,7 @@ pub(super) struct Facts {
     written: OnceLock<RawJson>,
     pub(super) instructions: Option<String>,
     pub(super) page_size: usize,
+    pub(super) caching: Caching,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -35,7 +38,13 @@ pub(super) struct Info {
 impl Facts {
     pub(super) fn new(name: String, version: String) -> Self {
         let info = Info { name, version, title: None, icons: Vec::new(), website_url: None };
-        Self { info, written: OnceLock::new(), instructions: None, page_size: DEFAULT_PAGE_SIZE }
+        Self {
+            info,
+            written: OnceLock::new(),
+            instructions: None,
+            page_size: DEFAULT_PAGE_SIZE,
+            caching: Caching::default(),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -79,6 +88,9 @@ struct InitializeResult<'a> {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Capabilities {
     logging: Empty,
+    /// Extensions of the protocol, by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<BTreeMap<&'static str, Empty>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completions: Option<Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +117,12 @@ struct Changing {
 }
 
 impl Capabilities {
+    /// Where clients know the extension: calls may become tasks.
+    pub(super) fn with_tasks(mut self, has_tasks: bool) -> Self {
+        self.extensions = has_tasks.then(|| BTreeMap::from([(TASKS, Empty {})]));
+        self
+    }
+
     pub(super) fn of<S>(store: &Store<S>, has_session: bool) -> Self {
         let tables = store.tables();
         let promise = has_session.then_some(true);
@@ -113,6 +131,7 @@ impl Capabilities {
         };
         Self {
             logging: Empty {},
+            extensions: None,
             completions: (tables.completes() || store.is_open()).then_some(Empty {}),
             prompts: list(!tables.prompts.is_empty(), None),
             resources: list(!tables.resources.is_empty() || !tables.templates.is_empty(), promise),
@@ -129,6 +148,7 @@ pub(super) fn has<S>(store: &Store<S>, method: &str) -> bool {
         Some("prompts") => !tables.prompts.is_empty(),
         Some("resources") => !tables.resources.is_empty() || !tables.templates.is_empty(),
         Some("completion") => tables.completes(),
+        Some("tasks") => tables.has_tasks(),
         _ => return false,
     };
     has || store.is_open()

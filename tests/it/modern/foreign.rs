@@ -234,6 +234,6 @@ async fn arguments_that_stand_twice_are_not_served() {
     for arguments in [r#"{},"arguments":{"region":"eu"}"#, r#"{"region":"eu"},"arguments":{}"#] {
         let message = envelope("tools/call", json!({"name": "route", "answer": "{}", "arguments": "ARGUMENTS"}));
         let request = mirrored(message.clone()).raw(message.to_string().replacen("\"ARGUMENTS\"", arguments, 1));
-        assert_eq!(read(app.send(request).await).await, seen(400, -32020, Some("1")), "{arguments}");
+        assert_eq!(read(app.send(request).await).await, seen(400, -32602, Some("1")), "{arguments}");
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use mcp_http::error::StoreError;
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, MemoryEngine, NodeId,
-    Page, Policy, SessionEngine, SessionSummary, Step, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
+    LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
-use mcp_http::{Principal, SessionId};
+use mcp_http::{Principal, SessionId, TaskId};
 
 type Result<T> = std::result::Result<T, StoreError>;
 type Outcome = std::result::Result<RawJson, RawJson>;
@@ -172,6 +172,19 @@ impl SessionEngine for FarEngine {
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
         let key = key.to_owned();
         self.later("store_state", session, move |engine| engine.store_state(session, &key, value, version))
+    }
+
+    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+        self.later("create_task", None, move |engine| engine.create_task(create))
+    }
+
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
+        let principal = principal.cloned();
+        self.later("load_task", None, move |engine| engine.load_task(task, principal.as_ref()))
+    }
+
+    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+        self.later("store_task", None, move |engine| engine.store_task(store))
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {

@@ -1,6 +1,8 @@
 //! Decides what both eras share of one service: its settings, its engine, what runs for it, what
 //! it counts, and whether it still takes anything in. It knows neither of them.
 
+mod reaper;
+
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +20,7 @@ use crate::handle::McpHandle;
 use crate::message::ProtocolVersion;
 use crate::server::channel::Change;
 use crate::settings::Settings;
-use crate::store::{SessionEngine, Step};
+use crate::store::{Ended, SessionEngine, Step};
 
 /// What both eras of one service stand on.
 pub(crate) struct Hall {
@@ -33,6 +35,7 @@ pub(crate) struct Hall {
     pub(crate) running: TaskTracker,
     draining: AtomicBool,
     handle: OnceLock<McpHandle>,
+    reaper: OnceLock<()>,
 }
 
 impl Hall {
@@ -46,6 +49,7 @@ impl Hall {
             running: TaskTracker::new(),
             draining: AtomicBool::new(false),
             handle: OnceLock::new(),
+            reaper: OnceLock::new(),
         })
     }
 
@@ -78,6 +82,17 @@ impl Hall {
     pub(crate) fn publish(&self, change: &Change) {
         if let Ok(topic) = serde_json::to_string(change) {
             self.step_in_background(self.engine.announce(&topic));
+        }
+    }
+
+    /// Sessions the engine handed to us as ended: told once to whoever wants to know.
+    pub(crate) fn closed(&self, ended: impl IntoIterator<Item = Ended>) {
+        for ended in ended {
+            self.counters.ended(ended.reason);
+            tracing::debug!(session = ?ended.info.id, reason = ?ended.reason, "session ended");
+            if let Some(hook) = &self.settings.sessions.closed {
+                self.in_background(hook(ended));
+            }
         }
     }
 
