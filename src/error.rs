@@ -74,6 +74,8 @@ pub enum Rejection {
     },
     /// A request of 2026-07-28 does not say of itself what it has to, or not rightly.
     InvalidMeta(&'static str),
+    /// The parameters of a request that the transport itself answers are not right (2026-07-28).
+    InvalidParams(&'static str),
     /// The method does not exist, or not in this revision (2026-07-28; the session revisions
     /// answer it in a 200).
     MethodNotFound {
@@ -188,6 +190,7 @@ impl Rejection {
             Self::UnsupportedVersion { .. } => "unsupported_version",
             Self::HeaderMismatch { .. } => "header_mismatch",
             Self::InvalidMeta(_) => "invalid_meta",
+            Self::InvalidParams(_) => "invalid_params",
             Self::MethodNotFound { .. } => "method_not_found",
             Self::MissingCapability { .. } => "missing_capability",
             Self::TooManyListens { .. } => "too_many_listens",
@@ -287,7 +290,9 @@ impl Rejection {
             Self::HeaderMismatch { header, why } => {
                 (400, ErrorObject::HEADER_MISMATCH, format!("Header mismatch: {header} {why}").into())
             }
-            Self::InvalidMeta(why) => (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into()),
+            Self::InvalidMeta(why) | Self::InvalidParams(why) => {
+                (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into())
+            }
             Self::MethodNotFound { method } => {
                 (404, ErrorObject::METHOD_NOT_FOUND, format!("Method not found: {method}").into())
             }

@@ -20,6 +20,12 @@ use crate::store::{EndReason, SessionSummary};
 
 /// The application's hand on a mounted service. Cheap to clone. It does not keep the service
 /// running: once the service is gone, there is nothing to see and nothing to do.
+///
+/// What it announces reaches, in both eras and through every service on the same
+/// [engine](crate::store), whoever listens at that moment: the standalone streams of sessions, and
+/// the subscription streams of 2026-07-28 that asked for it. Nobody is told later, and nobody who
+/// reads slowly holds the announcement up: what a subscription stream has not read yet it is told
+/// once, however often it changed.
 #[derive(Debug, Clone)]
 pub struct McpHandle(Arc<Reach>);
 
@@ -52,7 +58,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Streams that were closed so that their clients come back elsewhere.
+    /// Streams that were closed so that their clients come back elsewhere, subscription streams
+    /// among them.
     pub closed_streams: usize,
     /// Calls in flight when it began.
     pub calls: usize,
@@ -82,22 +89,24 @@ impl McpHandle {
         self.0.legacy.upgrade()
     }
 
-    /// Tells every client that the list of tools changed.
+    /// Tells every client that listens that the list of tools changed. A
+    /// [`Catalog`](crate::server::Catalog) does it by itself.
     pub fn tools_changed(&self) {
         self.announce(&Change::Tools);
     }
 
-    /// Tells every client that the list of prompts changed.
+    /// Tells every client that listens that the list of prompts changed.
     pub fn prompts_changed(&self) {
         self.announce(&Change::Prompts);
     }
 
-    /// Tells every client that the list of resources changed.
+    /// Tells every client that listens that the list of resources changed.
     pub fn resources_changed(&self) {
         self.announce(&Change::Resources);
     }
 
-    /// Tells every client that subscribed to a resource that it changed.
+    /// Tells every client that subscribed to a resource that it changed: with `resources/subscribe`
+    /// in a session, with `subscriptions/listen` since 2026-07-28.
     pub fn resource_updated(&self, uri: impl Into<String>) {
         self.announce(&Change::Resource(uri.into()));
     }
@@ -200,10 +209,11 @@ impl McpHandle {
     ///
     /// Nothing is changed, so nothing is lost.
     pub async fn statistics(&self) -> Statistics {
-        match self.hall() {
-            Some(hall) => hall.counters.read(hall.engine.count().await.unwrap_or_default()),
-            None => Statistics::default(),
-        }
+        let (Some(hall), Some(modern)) = (self.hall(), self.0.modern.upgrade()) else {
+            return Statistics::default();
+        };
+        let sessions = hall.engine.count().await.unwrap_or_default();
+        hall.counters.read(sessions, modern.listens())
     }
 
     /// Whether new sessions and calls are taken: the answer for a readiness probe. False from
@@ -214,8 +224,8 @@ impl McpHandle {
     }
 
     /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
-    /// `Retry-After`), and calls in flight may finish until the deadline. Standalone streams are
-    /// closed with a `retry`; with an engine whose sessions outlive the process, so are those of
+    /// `Retry-After`), and calls in flight may finish until the deadline. Subscription streams end
+    /// with their result. Standalone streams are closed with a `retry`; with an engine whose sessions outlive the process, so are those of
     /// calls, whose clients find the rest on another node. What still runs at the deadline is cut
     /// off, and sessions that cannot outlive the process are ended.
     ///

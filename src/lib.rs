@@ -3,9 +3,10 @@
 //! # The map of this crate
 //!
 //! ```text
-//!  request -> edge: host, origin, method, media types, headers, size, JSON -> era -> legacy: sessions, GET, DELETE, resume <-> store
-//!                 |                                                                   |
-//!                 +-- Rejection ------------------+                                   v
+//!  request -> edge: host, origin, method, media types, headers, size, JSON -> era -+-> legacy: sessions, GET, DELETE, resume <-> store
+//!                 |                                                                +-> modern: stateless, listen, rounds, tasks <-> store
+//!                 +-- Rejection ------------------+                                             |
+//!                                                 |                                             v
 //!  response <- encode: JSON or SSE bytes <--------+-- Outcome <---- server: your handlers, as axum's
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, the engine in memory |
+//! | [`guide`] | pages to read: every setting, coming from another SDK |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
 //! # Features
@@ -30,6 +32,7 @@ mod counters;
 mod edge;
 mod encode;
 pub mod error;
+pub mod guide;
 mod hall;
 mod handle;
 pub mod header;

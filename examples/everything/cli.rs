@@ -142,6 +142,13 @@ pub(crate) struct Cli {
     /// Bytes that a client of 2026-07-28 is made to carry between the rounds of a call.
     #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
     input_bytes: usize,
+    /// The most subscription streams at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
+    max_listens: usize,
+
+    /// The most subscription streams of one principal at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
+    max_listens_per_principal: usize,
 
     /// Seconds a task is kept from its beginning; 0: until others need the room.
     #[arg(long, default_value_t = Tasks::DEFAULT_TTL.as_secs_f64())]
@@ -231,6 +238,8 @@ impl Cli {
             .calls(self.max_calls)
             .calls_per_principal(self.calls_per_principal)
             .streams(self.streams)
+            .listens(self.max_listens)
+            .listens_per_principal(self.max_listens_per_principal)
     }
 
     pub(crate) fn inputs(&self) -> Inputs {

@@ -1,5 +1,5 @@
-//! Decides what one service keeps for the stateless revision: who has how much in flight, and what
-//! ends with it.
+//! Decides what one service keeps for the stateless revision: who has how much in flight, who
+//! listens, and what ends with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::bell::Bell;
+use super::listening::Listening;
 use super::quota::Quota;
 use super::seal::Sealer;
 use super::task::TaskMap;
@@ -21,6 +22,8 @@ pub(crate) struct Node {
     pub(super) id: NodeId,
     /// Calls in flight of each principal.
     pub(super) calls: Arc<Quota>,
+    /// Subscription streams. They do not keep the node: they end with it.
+    pub(super) listening: Arc<Listening>,
     /// Tasks that run here.
     pub(super) tasks: TaskMap,
     pub(super) sealer: Sealer,
@@ -32,9 +35,11 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(hall: &Arc<Hall>) -> Arc<Self> {
         let policy = hall.settings.policy();
+        let listening = Listening::new(&hall.settings.limits);
         Arc::new_cyclic(|me| Self {
             hall: Arc::clone(hall),
-            id: hall.engine.join(Arc::new(Bell::new(me.clone())), policy.clone()),
+            id: hall.engine.join(Arc::new(Bell::new(&listening, me.clone())), policy.clone()),
+            listening,
             tasks: TaskMap::new(),
             calls: Quota::new(policy.max_calls_per_principal),
             sealer: Sealer::new(&hall.settings.inputs.keys),
@@ -43,9 +48,14 @@ impl Node {
         })
     }
 
+    /// How many subscription streams are open.
+    pub(crate) fn listens(&self) -> usize {
+        self.listening.count()
+    }
+
     /// The service takes nothing new: ends the subscription streams; how many there were.
     pub(crate) fn end_listens(&self) -> usize {
-        0
+        self.listening.end()
     }
 
     /// The service can wait no longer.
@@ -57,6 +67,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.hall.engine.leave(self.id);
+        self.listening.end();
     }
 }
 

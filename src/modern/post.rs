@@ -3,24 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use http::request::Parts;
 
 use super::admit::{Admitted, admit, admit_notification};
-use super::handler::Answer;
-use super::input::{self, Inputs};
-use super::round::{Asking, Opening, Round};
-use super::run::Running;
-use super::stamp::{Stamp, is_cacheable};
-use super::{Node, discover, mirror, task};
+use super::round::Opening;
+use super::{Node, call, listen, mirror};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::identity::Principal;
-use crate::message::{Body, Envelope, ErrorObject, Kind, ProtocolVersion, RawJson, RequestId, RequestMeta};
+use crate::message::{Body, Envelope, Kind, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
-use crate::server::context::Read;
 use crate::server::contract::ErasedServer;
-use crate::server::{Call, Context};
 
 /// A request that came past the edge.
 pub(crate) struct Incoming {
@@ -35,10 +28,10 @@ pub(crate) struct Incoming {
 }
 
 /// One request, read.
-struct Asked {
-    id: RequestId,
-    method: Cow<'static, str>,
-    params: Option<RawJson>,
+pub(super) struct Asked {
+    pub(super) method: Cow<'static, str>,
+    pub(super) params: Option<RawJson>,
+    pub(super) parts: Box<Parts>,
 }
 
 /// Answers a POST.
@@ -52,8 +45,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     let refused = |rejection| Outcome::Rejected(rejection, None).into();
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
-            let asked = Asked { id: id.clone(), method, params };
-            let outcome = request(node, server, state, incoming, asked).await;
+            let outcome = request(node, server, state, incoming, (&id, method, params)).await;
             outcome.unwrap_or_else(|rejection| Outcome::Rejected(rejection, Some(id))).into()
         }
         // The revision has none that travel over HTTP (Streamable HTTP, "Sending Messages").
@@ -76,77 +68,32 @@ async fn request<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     incoming: Incoming,
-    asked: Asked,
+    (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
-    let Incoming { parts, headers, principal, meta, takes_streams: _ } = incoming;
-    let Asked { id, method, params } = asked;
+    let Incoming { parts, headers, principal, meta, takes_streams } = incoming;
     let Admitted { meta, version } = admit(&method, meta, &headers, &parts.headers, &node.hall.versions)?;
     if method == "tools/call"
         && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
     {
         mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
     }
-    if was_removed(&method) || !(method == "server/discover" || server.serves(&method)) {
+    if was_removed(&method) || !(is_ours(&method) || server.serves(&method)) {
         return Err(Rejection::method_not_found(&method));
     }
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
     }
-    let permit = node.calls.take(principal.as_ref());
-    let permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
-    let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&method) };
-    let read = Read {
-        progress_token: meta.progress_token.clone(),
-        named: meta.name.clone().map(|name| (name, meta.arguments.clone())),
-    };
-    let asking = input::may_ask(&method).then(|| Asking { method: method.clone(), params: params.clone() });
-    let known = asking
-        .as_ref()
-        .map_or_else(|| Ok(Inputs::default()), |asking| known(node, &meta, asking, principal.as_ref(), version));
-    let (inputs, unusable) = match known {
-        Ok(inputs) => (inputs, None),
-        Err(error) => (Inputs::default(), Some(error)),
-    };
-    let round = Round::new(node, Opening { id: id.clone(), version, meta, principal, permit, asking, inputs });
-    if let Some(error) = unusable {
-        let refused = Box::pin(std::future::ready(Err(error)));
-        return Ok(Running::new(&round, &method, stamp, refused).answer().await);
+    let opening = Opening::new(id.clone(), version, meta, principal);
+    if method == listen::METHOD {
+        drop(parts);
+        return listen::listen(node, server, state, opening, params, takes_streams).await;
     }
-    let context = Context::of_read(Arc::clone(&round) as _, read);
-    let future: BoxFuture<'static, Answer> = match &*method {
-        "server/discover" => {
-            let (server, served) = (Arc::clone(server), node.hall.versions.clone());
-            Box::pin(async move { discover::result(&server.discover(context, state).await?, &served) })
-        }
-        "tasks/get" | "tasks/update" | "tasks/cancel" if server.has_tasks() => {
-            let capabilities = context.client_capabilities().cloned().unwrap_or_default();
-            Box::pin(task::serve(Arc::clone(node), method.clone(), params, round.principal().cloned(), capabilities))
-        }
-        _ => {
-            let call = Call { method: method.clone(), id, params, parts: *parts, context };
-            Arc::clone(server).call(call, state)
-        }
-    };
-    Ok(Running::new(&round, &method, stamp, future).answer().await)
+    call::call(node, server, state, opening, Asked { method, params, parts }).await
 }
 
-/// What a request brings from the rounds before it.
-fn known(
-    node: &Node,
-    meta: &RequestMeta,
-    asking: &Asking,
-    principal: Option<&Principal>,
-    version: ProtocolVersion,
-) -> Result<Inputs, ErrorObject> {
-    let carried = match &meta.request_state {
-        None => None,
-        Some(sealed) => {
-            let sealed: Option<Cow<'_, str>> = sealed.read_borrowed().ok();
-            let open = |sealed: Cow<'_, str>| node.sealer.open(&sealed, &asking.purpose(principal, version));
-            Some(sealed.and_then(open).ok_or_else(input::unusable)?)
-        }
-    };
-    Inputs::read(carried.as_deref(), meta.input_responses.as_ref(), node.clock.unix_millis())
+/// What the transport answers, whatever the server serves.
+fn is_ours(method: &str) -> bool {
+    method == call::DISCOVER || method == listen::METHOD
 }
 
 /// What the session revisions have and this one has not.

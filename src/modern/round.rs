@@ -72,6 +72,17 @@ pub(super) struct Opening {
     pub(super) inputs: Inputs,
 }
 
+impl Opening {
+    pub(super) fn new(
+        id: RequestId,
+        version: ProtocolVersion,
+        meta: Box<RequestMeta>,
+        principal: Option<Principal>,
+    ) -> Self {
+        Self { id, version, meta, principal, permit: None, asking: None, inputs: Inputs::default() }
+    }
+}
+
 /// A call that may ask its client.
 #[derive(Debug)]
 pub(super) struct Asking {

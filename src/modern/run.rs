@@ -27,7 +27,7 @@ use super::round::Round;
 use super::stamp::Stamp;
 use super::task::{Runs, TaskRun};
 use crate::error::Rejection;
-use crate::message::{ErrorObject, RequestId};
+use crate::message::{ErrorObject, RawJson, RequestId};
 use crate::outcome::Outcome;
 use crate::settings::ResponseMode;
 
@@ -75,6 +75,18 @@ impl Running {
                 at_once(&self.round, &self.reply, created, mode)
             }
             Progress::Streams => self.stream(),
+        }
+    }
+
+    /// Runs the handler for its result; whatever else it answers with is all there is to say.
+    pub(super) async fn result(mut self) -> Result<RawJson, Outcome> {
+        match self.inline(None).await {
+            Progress::Answered(Ok(result)) => Ok(result),
+            Progress::Answered(answer) => {
+                let mode = self.round.node().hall.settings.streams.response_mode;
+                Err(at_once(&self.round, &self.reply, answer, mode))
+            }
+            Progress::BecameTask(_) | Progress::Streams => Err(self.stream()),
         }
     }
 

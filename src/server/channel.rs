@@ -99,7 +99,7 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
 }
 
 /// Something that changed on the server. Its JSON is what nodes tell each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Change {
     Tools,
     Prompts,
@@ -109,16 +109,27 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// The method of the notification that tells a client.
+    pub(crate) fn method(&self) -> &'static str {
+        match self {
+            Self::Tools => "notifications/tools/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
+            Self::Resources => "notifications/resources/list_changed",
+            Self::Resource(_) => "notifications/resources/updated",
+        }
+    }
+
+    /// The resource, where it is about one.
+    pub(crate) fn uri(&self) -> Option<&str> {
+        match self {
+            Self::Resource(uri) => Some(uri),
+            Self::Tools | Self::Prompts | Self::Resources => None,
+        }
+    }
+
     /// The notification that tells a client.
     pub(crate) fn notification(&self) -> (&'static str, RawJson) {
-        match self {
-            Self::Tools => ("notifications/tools/list_changed", RawJson::empty_object()),
-            Self::Prompts => ("notifications/prompts/list_changed", RawJson::empty_object()),
-            Self::Resources => ("notifications/resources/list_changed", RawJson::empty_object()),
-            Self::Resource(uri) => {
-                let params = RawJson::from_value(&serde_json::json!({ "uri": uri }));
-                ("notifications/resources/updated", params.unwrap_or_else(|_| RawJson::empty_object()))
-            }
-        }
+        let params = self.uri().and_then(|uri| RawJson::from_value(&serde_json::json!({ "uri": uri })).ok());
+        (self.method(), params.unwrap_or_else(RawJson::empty_object))
     }
 }

@@ -42,7 +42,7 @@ pub struct Context {
 }
 
 /// What a transport has read of the parameters of a call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) progress_token: Option<RawJson>,
     /// `name`, a text, and `arguments`.

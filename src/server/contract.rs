@@ -97,6 +97,9 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
 
     /// Answers `server/discover` of 2026-07-28: what the server says of itself where there is no
     /// `initialize`. By default it is what `initialize` says, asked as a client of that revision.
+    ///
+    /// Asked at each `subscriptions/listen` too: clients are told of what the capabilities promise
+    /// (`listChanged`, `resources.subscribe`).
     fn discover(&self, context: Context, state: &S) -> impl Future<Output = Result<Discovery, ErrorObject>> + Send {
         let params = InitializeParams {
             protocol_version: context.protocol_version().to_string(),
@@ -114,7 +117,7 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Whether a method of 2026-07-28 exists here at all; one that does not is refused with HTTP
-    /// status 404 and never called. By default every method may exist, and an answer of -32601
+    /// status 404 and never called. `server/discover` and `subscriptions/listen` always do. By default every method may exist, and an answer of -32601
     /// says that it does not.
     fn serves(&self, method: &str) -> bool {
         let _ = method;

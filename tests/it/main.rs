@@ -44,6 +44,7 @@ mod slow_clients;
 mod smoke;
 mod stateless;
 mod stream_races;
+mod subscriptions;
 mod table;
 mod tasks;
 mod two_nodes;

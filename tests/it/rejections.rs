@@ -97,22 +97,8 @@ async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
     streams(&sheet).await;
     the_server_itself(&sheet).await;
     the_stateless_revision(&sheet).await;
-    let mut produced = sheet.produced.lock().unwrap().clone();
-    produced.extend(NOBODY_YET);
-    assert_eq!(produced, all_kinds());
-}
-
-/// Kinds that nothing in the sources makes yet.
-const NOBODY_YET: [&str; 2] = ["too_many_listens", "too_many_listens_of_principal"];
-
-/// The allowance above ends by itself: once something makes these kinds, they are to be produced
-/// here as all others are.
-#[test]
-fn no_kind_is_left_out_that_something_makes() {
-    let sources = crate::house::sources();
-    let makers = sources.iter().filter(|(path, text)| !path.ends_with("error.rs") && text.contains("TooManyListens"));
-    let makers: Vec<_> = makers.map(|(path, _)| path).collect();
-    assert!(makers.is_empty(), "take {NOBODY_YET:?} out of the allowance and produce them: {makers:?}");
+    listens(&sheet).await;
+    assert_eq!(*sheet.produced.lock().unwrap(), all_kinds());
 }
 
 async fn heads(sheet: &Sheet) {
@@ -315,7 +301,7 @@ async fn the_stateless_revision(sheet: &Sheet) {
     }
     let app = App::serving(|server| server.tool("needs", "Needs roots.", needs), |service| sheet.watched(service));
     let list = || modern("tools/list", json!({}));
-    let rows: [(Request<Body>, Row); 4] = [
+    let rows: [(Request<Body>, Row); 5] = [
         (list().without("mcp-method"), ("header_mismatch", 400, -32020, "Header mismatch: Mcp-Method is required")),
         (
             modern("tools/list", json!({"_meta": {CAPABILITIES_KEY: null}})),
@@ -328,6 +314,10 @@ async fn the_stateless_revision(sheet: &Sheet) {
         ),
         (modern("no/such", json!({})), ("method_not_found", 404, -32601, "Method not found: no/such")),
         (
+            modern("subscriptions/listen", json!({})),
+            ("invalid_params", 400, -32602, "Invalid params: `notifications` is required, and is an object"),
+        ),
+        (
             modern("tools/call", json!({"name": "needs"})),
             ("missing_capability", 400, -32021, "Missing required client capability"),
         ),
@@ -335,4 +325,19 @@ async fn the_stateless_revision(sheet: &Sheet) {
     for (request, row) in rows {
         sheet.expect(&app, request, Some(1), row).await;
     }
+}
+
+async fn listens(sheet: &Sheet) {
+    let app = sheet.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)).unwrap());
+    let listen = || modern("subscriptions/listen", json!({"notifications": {}}));
+    let _open = app.send(listen().principal("ann")).await;
+    let full = ("too_many_listens", 429, -32603, "Too many subscription streams: the limit is 1");
+    sheet.expect(&app, listen(), Some(1), full).await;
+    let of_principal = (
+        "too_many_listens_of_principal",
+        429,
+        -32603,
+        "Too many subscription streams of this principal: the limit is 1",
+    );
+    sheet.expect(&app, listen().principal("ann"), Some(1), of_principal).await;
 }
