@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::timeout;
 
-use crate::message::{Expected, Received, shorten};
+use crate::message::{Expected, Received, Refusal, shorten};
 use crate::wire::{Connection, Events, Head, Media};
 
 /// Longer than any answer takes that still comes.
@@ -133,7 +133,8 @@ impl Client {
     pub(crate) async fn call(&mut self, tool: Tool<'_>) -> Result<Received> {
         let head = self.start(tool).await?;
         let received = self.answer(head, self.expected(tool)).await?;
-        ensure!(received.results == 1, "{} results", received.results);
+        let (results, steps) = (received.results, received.steps.len());
+        ensure!(results == 1, "it answered with {results} results and {steps} notifications");
         Ok(received)
     }
 
@@ -198,12 +199,14 @@ impl Client {
         }
         let body = timeout(PATIENCE, self.connection.body(&mut head)).await.context("the answer did not end")??;
         let read = received.take(&body, expected);
-        if head.status != 200 {
-            // What the text says is more to the point, where it is a message.
-            let why = read.err().map(|error| error.to_string()).filter(|why| why.starts_with("error "));
-            bail!("HTTP {}, {}", head.status, why.unwrap_or_else(|| shorten(&body)));
+        if head.status == 200 {
+            return read.map(|()| received);
         }
-        read.map(|()| received)
+        // What a message says is more to the point than that there is one.
+        match read {
+            Err(refused) if refused.is::<Refusal>() => Err(refused.context(format!("HTTP {}", head.status))),
+            _ => bail!("HTTP {} {}", head.status, shorten(&body)),
+        }
     }
 
     /// The next piece of an answer, if it comes in time.

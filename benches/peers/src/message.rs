@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -76,7 +76,7 @@ impl Received {
         let shown = || format!("not a message: {}", shorten(text));
         let message: Message<'_> = serde_json::from_slice(text).with_context(shown)?;
         if let Some(failure) = message.error {
-            bail!("error {}: {}", failure.code, shorten(failure.message.as_bytes()));
+            return Err(failure.into());
         }
         if let Some(result) = message.result {
             ensure!(message.id == Some(expected.id), "the answer to {:?} came for {}", message.id, expected.id);
@@ -103,6 +103,27 @@ impl Outcome<'_> {
         let complete = self.result_type.as_deref() == Some("complete");
         ensure!(complete || !expected.typed, "the result does not say that it is complete");
         Ok(())
+    }
+}
+
+/// An error that a server answered with.
+#[derive(Debug)]
+pub(crate) struct Refusal(String);
+
+impl std::error::Error for Refusal {}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Failure<'_>> for anyhow::Error {
+    fn from(failure: Failure<'_>) -> Self {
+        /// What the specification has for a revision that a server does not serve.
+        const UNSUPPORTED: i64 = -32022;
+        let served = if failure.code == UNSUPPORTED { "this revision is not served: " } else { "" };
+        Refusal(format!("{served}error {}, {}", failure.code, shorten(failure.message.as_bytes()))).into()
     }
 }
 

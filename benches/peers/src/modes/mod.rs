@@ -36,8 +36,8 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) fn full() -> Self {
         Self {
-            repetitions: 5,
-            measured: Duration::from_secs(1),
+            repetitions: 7,
+            measured: Duration::from_millis(500),
             warm_up: Duration::from_millis(300),
             sessions: 10_000,
             streams: 4_000,
