@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::message::{Expected, Received, Refusal, shorten};
 use crate::wire::{Connection, Events, Head, Media};
@@ -41,6 +41,8 @@ pub(crate) struct Client {
     era: Era,
     /// Whether the revision is agreed upon, and thus named by each request.
     agreed: bool,
+    /// Into how many bits, with which pause before each, the bodies of requests are cut.
+    pub(crate) trickle: Option<(usize, Duration)>,
     /// The id of the last request.
     id: u64,
     /// The request being written.
@@ -88,9 +90,26 @@ impl Client {
         Ok(client)
     }
 
+    /// Drops its connection, with whatever is under way on it, and then opens another one.
+    pub(crate) async fn reconnected(mut self) -> Result<Self> {
+        drop(self.connection);
+        self.connection = Connection::open(self.address).await?;
+        Ok(self)
+    }
+
     pub(crate) fn on(connection: Connection, address: SocketAddr, era: Era) -> Self {
         let (request, body) = (Vec::with_capacity(20 << 10), Vec::with_capacity(20 << 10));
-        Self { address, connection, session: None, era, agreed: era == Era::Modern, id: 0, request, body }
+        Self {
+            address,
+            connection,
+            session: None,
+            era,
+            agreed: era == Era::Modern,
+            trickle: None,
+            id: 0,
+            request,
+            body,
+        }
     }
 
     /// `initialize` and `notifications/initialized`.
@@ -245,7 +264,18 @@ impl Client {
         } else {
             request.extend_from_slice(b"\r\n");
         }
-        self.connection.send(request).await?;
+        match self.trickle.filter(|_| method == "POST") {
+            None => self.connection.send(request).await?,
+            // The head at once, then the body bit by bit.
+            Some((bits, pause)) => {
+                let (head, body) = request.split_at(request.len() - body.len());
+                self.connection.send(head).await?;
+                for bit in body.chunks(body.len().div_ceil(bits)) {
+                    sleep(pause).await;
+                    self.connection.send(bit).await?;
+                }
+            }
+        }
         timeout(PATIENCE, self.connection.head()).await.context("no answer")?
     }
 }

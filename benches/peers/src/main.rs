@@ -1,6 +1,7 @@
 //! Decides what is run: see `README.md` for what it means.
 
 mod client;
+mod cut_off;
 mod message;
 mod modes;
 mod operation;
@@ -8,11 +9,12 @@ mod process;
 mod report;
 mod results;
 mod servers;
+mod soak;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -38,6 +40,9 @@ struct Arguments {
     /// How often each mode is measured.
     #[arg(long)]
     repetitions: Option<usize>,
+    /// The soak instead: this crate, or the servers that are named.
+    #[arg(long)]
+    soak: bool,
     /// What can be measured of whom.
     #[arg(long)]
     list: bool,
@@ -67,11 +72,15 @@ async fn main() -> Result<()> {
     let folder = arguments.results.unwrap_or_else(|| if whole { "results" } else { "target/partial" }.into());
     let mut scale = if arguments.quick { Scale::quick() } else { Scale::full() };
     scale.repetitions = arguments.repetitions.unwrap_or(scale.repetitions).max(1);
-    let modes = chosen_modes(&arguments.modes)?;
-    let servers = chosen_servers(&arguments.servers)?;
     let places = Places { binaries: arguments.binaries, installed: arguments.installed, foreign: arguments.foreign };
     let machine = Machine::look();
     prepare()?;
+    if arguments.soak {
+        let scale = if arguments.quick { soak::Scale::quick() } else { soak::Scale::full() };
+        return run_soak(&arguments.servers, &places, scale, &machine, &folder).await;
+    }
+    let modes = chosen_modes(&arguments.modes)?;
+    let servers = chosen_servers(&arguments.servers)?;
     let mut results = Results::default();
     for (name, mode) in modes {
         compare(&mut results, name, mode, &servers, &places, &scale).await;
@@ -79,6 +88,22 @@ async fn main() -> Result<()> {
         report::write(&folder, &results, &servers, &machine, &scale)?;
     }
     println!("{}", folder.join("table.md").display());
+    Ok(())
+}
+
+async fn run_soak(
+    names: &[String],
+    places: &Places,
+    scale: soak::Scale,
+    machine: &Machine,
+    folder: &Path,
+) -> Result<()> {
+    let names = if names.is_empty() { &["mcp-http".to_owned()] } else { names };
+    let servers = names.iter().map(|name| Server::find(name).with_context(|| format!("no such server: {name}")));
+    let (text, settled) = soak::run(&servers.collect::<Result<Vec<_>>>()?, places, scale).await?;
+    report::write_soak(folder, &text, machine)?;
+    print!("{text}");
+    ensure!(settled, "not everything is accounted for");
     Ok(())
 }
 

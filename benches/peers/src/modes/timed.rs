@@ -13,7 +13,8 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
 use super::{Sample, Scale};
-use crate::operation::{Operation, Tally};
+use crate::cut_off::Tally;
+use crate::operation::Operation;
 use crate::process::{Process, Under};
 use crate::servers::{Places, Server};
 

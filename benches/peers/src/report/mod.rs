@@ -1,4 +1,4 @@
-//! Decides what is written when a run is over: tables, a plot, and every sample.
+//! Decides what is written when a run is over: tables, a plot, every sample, or the soak's report.
 
 mod footnotes;
 mod machine;
@@ -28,4 +28,11 @@ pub(crate) fn write(
     fs::write(folder.join("table.md"), tables::markdown(results, servers, machine, scale))?;
     fs::write(folder.join("samples.json"), serde_json::to_string_pretty(&results.samples())?)?;
     plot::draw(&folder.join("cpu.svg"), results, servers)
+}
+
+/// Writes `soak.md` into a folder.
+pub(crate) fn write_soak(folder: &Path, text: &str, machine: &Machine) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let text = format!("# The soak\n\n{}\n\n{text}", machine.describe());
+    Ok(fs::write(folder.join("soak.md"), text)?)
 }

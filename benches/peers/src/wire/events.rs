@@ -84,7 +84,11 @@ mod tests {
             let mut events = Events::default();
             let mut data = Vec::new();
             for piece in [&STREAM[..cut], &STREAM[cut..]] {
-                events.push(piece, |event| Ok(data.push(String::from_utf8(event.to_vec())?))).unwrap();
+                let keep = |event: &[u8]| {
+                    data.push(String::from_utf8(event.to_vec())?);
+                    Ok(())
+                };
+                events.push(piece, keep).unwrap();
             }
             assert_eq!(data, [r#"{"a":1}"#, "two"], "cut at {cut}");
             assert_eq!(events.last_id(), Some("2"));
