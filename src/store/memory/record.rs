@@ -137,7 +137,7 @@ impl Record {
             return None;
         }
         // Given up without an answer: nobody shall come back for it.
-        let log = self.streams.remove(at);
+        let log = self.streams.remove(at)?;
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
 
@@ -355,14 +355,13 @@ impl Record {
     /// which the next of them counts.
     pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick) -> Option<Tick> {
         self.streams.forget_finished(|closed| closed.after(policy.finished_for) > now);
-        let finished = self.streams.finished().iter().filter_map(|stream| self.streams.position(*stream).ok());
         let counts = |log: &StreamLog| log.closed_at().map(|at| if log.holder().is_some() { now } else { at });
-        self.kept = finished.filter_map(|at| counts(self.streams.at(at))).min();
+        self.kept = self.streams.finished().filter_map(|at| counts(self.streams.at(at))).min();
         self.kept
     }
 
     pub(super) fn keeps_finished(&self) -> bool {
-        !self.streams.finished().is_empty()
+        self.streams.finished_count() > 0
     }
 
     /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
@@ -371,12 +370,11 @@ impl Record {
     fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended) {
         loop {
             let excess = self.streams.bytes().saturating_sub(policy.session_bytes);
-            if self.streams.finished().len() <= policy.finished_streams && excess == 0 {
+            if self.streams.finished_count() <= policy.finished_streams && excess == 0 {
                 return;
             }
             // By when they ended, not when they began: a long call's client may just have lost it.
-            let mut finished = self.streams.finished().iter().filter_map(|stream| self.streams.position(*stream).ok());
-            if let Some(oldest) = finished.find(|at| self.streams.at(*at).holder().is_none()) {
+            if let Some(oldest) = self.streams.oldest_finished() {
                 self.streams.remove(oldest);
                 continue;
             }

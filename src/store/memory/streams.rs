@@ -1,116 +1,128 @@
 //! Decides how the streams of one session are found, and what they add up to: asked at each write,
 //! so it is kept and not counted.
 
+use std::collections::VecDeque;
+
 use crate::clock::Tick;
 use crate::store::StreamNo;
 use crate::store::log::StreamLog;
 
-/// The streams of one session. Most sessions have none, and hold room for none.
-#[derive(Debug, Default)]
-pub(super) struct Streams(Option<Box<Shelf>>);
-
+/// The streams of one session.
+///
 /// Invariant: the sums are those of the logs. Every change of a log goes through
 /// [`Streams::change`], which keeps them.
 #[derive(Debug, Default)]
-struct Shelf {
-    /// Ascending by number.
-    logs: Vec<(StreamNo, StreamLog)>,
-    /// Those that are closed, in the order they became so.
-    finished: Vec<StreamNo>,
+pub(super) struct Streams {
+    /// Ascending by number: they come at one end and go, nearly always, near the other.
+    logs: VecDeque<(StreamNo, StreamLog)>,
+    /// Boxed, because most sessions have no streams.
+    sums: Option<Box<Sums>>,
+}
+
+#[derive(Debug, Default)]
+struct Sums {
     bytes: usize,
     readers: usize,
+    /// Those that are closed, in the order they became so.
+    finished: VecDeque<StreamNo>,
 }
 
 impl Streams {
-    fn logs(&self) -> &[(StreamNo, StreamLog)] {
-        self.0.as_ref().map_or(&[], |shelf| &shelf.logs)
-    }
-
     /// Where a stream stands, or where it would.
     pub(super) fn position(&self, stream: StreamNo) -> Result<usize, usize> {
-        self.logs().binary_search_by_key(&stream, |(number, _)| *number)
+        self.logs.binary_search_by_key(&stream, |(number, _)| *number)
     }
 
     /// The log at a position. A position is good until the next insertion or removal.
     pub(super) fn at(&self, at: usize) -> &StreamLog {
-        &self.logs()[at].1
+        &self.logs[at].1
     }
 
     pub(super) fn len(&self) -> usize {
-        self.logs().len()
+        self.logs.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamNo, &StreamLog)> {
-        self.logs().iter().map(|(stream, log)| (*stream, log))
+        self.logs.iter().map(|(stream, log)| (*stream, log))
     }
 
     /// Bytes kept in all of them.
     pub(super) fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |shelf| shelf.bytes)
+        self.sums.as_ref().map_or(0, |sums| sums.bytes)
     }
 
     /// How many have a reader.
     pub(super) fn readers(&self) -> usize {
-        self.0.as_ref().map_or(0, |shelf| shelf.readers)
+        self.sums.as_ref().map_or(0, |sums| sums.readers)
     }
 
-    /// Those that are closed, in the order they became so.
-    pub(super) fn finished(&self) -> &[StreamNo] {
-        self.0.as_ref().map_or(&[], |shelf| &shelf.finished)
+    /// How many are closed.
+    pub(super) fn finished_count(&self) -> usize {
+        self.sums.as_ref().map_or(0, |sums| sums.finished.len())
+    }
+
+    /// Where those stand that are closed, in the order they became so.
+    pub(super) fn finished(&self) -> impl Iterator<Item = usize> {
+        let finished = self.sums.iter().flat_map(|sums| &sums.finished);
+        finished.filter_map(|stream| self.position(*stream).ok())
+    }
+
+    /// Where the one stands that has been closed longest, of those that nobody reads.
+    pub(super) fn oldest_finished(&self) -> Option<usize> {
+        self.finished().find(|at| self.at(*at).holder().is_none())
     }
 
     /// Changes the log at a position.
     pub(super) fn change<T>(&mut self, at: usize, change: impl FnOnce(&mut StreamLog) -> T) -> T {
-        let shelf = self.0.get_or_insert_default();
-        let (stream, log) = &mut shelf.logs[at];
+        let (stream, log) = &mut self.logs[at];
         let before = Sum::of(log);
         let changed = change(log);
-        let (after, stream) = (Sum::of(log), *stream);
-        shelf.bytes = shelf.bytes + after.bytes - before.bytes;
-        shelf.readers = shelf.readers + usize::from(after.read) - usize::from(before.read);
-        if after.closed.is_some() && before.closed.is_none() {
-            shelf.finished.push(stream);
-        }
+        let after = Sum::of(log);
+        self.sums.get_or_insert_default().replace(*stream, &before, &after);
         changed
     }
 
     /// Puts a log where [`Streams::position`] says it would stand.
     pub(super) fn insert(&mut self, at: usize, stream: StreamNo, log: StreamLog) {
-        self.0.get_or_insert_default().logs.insert(at, (stream, log));
-        // Whatever it brings with it.
-        let sum = Sum::of(self.at(at));
-        if let Some(shelf) = &mut self.0 {
-            shelf.bytes += sum.bytes;
-            shelf.readers += usize::from(sum.read);
-        }
+        self.sums.get_or_insert_default().replace(stream, &Sum::default(), &Sum::of(&log));
+        self.logs.insert(at, (stream, log));
     }
 
-    pub(super) fn remove(&mut self, at: usize) -> StreamLog {
-        let shelf = self.0.get_or_insert_default();
-        let (stream, log) = shelf.logs.remove(at);
-        let sum = Sum::of(&log);
-        shelf.bytes -= sum.bytes;
-        shelf.readers -= usize::from(sum.read);
-        if sum.closed.is_some() {
-            shelf.finished.retain(|finished| *finished != stream);
-        }
-        log
+    pub(super) fn remove(&mut self, at: usize) -> Option<StreamLog> {
+        let (stream, log) = self.logs.remove(at)?;
+        self.sums.get_or_insert_default().replace(stream, &Sum::of(&log), &Sum::default());
+        Some(log)
     }
 
     /// Removes the finished streams that nobody reads and that are not worth keeping.
     pub(super) fn forget_finished(&mut self, keep: impl Fn(Tick) -> bool) {
-        for stream in self.finished().to_vec() {
-            if let Ok(at) = self.position(stream) {
-                let log = self.at(at);
-                if log.holder().is_none() && log.closed_at().is_some_and(|closed| !keep(closed)) {
-                    self.remove(at);
+        while let Some(oldest) = self.oldest_finished() {
+            if self.at(oldest).closed_at().is_none_or(&keep) {
+                return;
+            }
+            self.remove(oldest);
+        }
+    }
+}
+
+impl Sums {
+    fn replace(&mut self, stream: StreamNo, before: &Sum, after: &Sum) {
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.readers = self.readers + usize::from(after.read) - usize::from(before.read);
+        match (before.closed.is_some(), after.closed.is_some()) {
+            (false, true) => self.finished.push_back(stream),
+            (true, false) => {
+                if let Some(at) = self.finished.iter().position(|finished| *finished == stream) {
+                    self.finished.remove(at);
                 }
             }
+            _ => {}
         }
     }
 }
 
 /// What one log adds to the sums.
+#[derive(Default)]
 struct Sum {
     bytes: usize,
     read: bool,
@@ -140,8 +152,10 @@ mod tests {
         assert_eq!(streams.readers(), logs().filter(|log| log.holder().is_some()).count());
         let mut closed: Vec<_> =
             streams.iter().filter(|(_, log)| log.closed_at().is_some()).map(|(no, _)| no).collect();
-        let mut finished = streams.finished().to_vec();
-        (closed.sort_unstable(), finished.sort_unstable());
+        let mut finished: Vec<_> = streams.finished().map(|at| streams.logs[at].0).collect();
+        assert_eq!(finished.len(), streams.finished_count());
+        closed.sort_unstable();
+        finished.sort_unstable();
         assert_eq!(closed, finished);
     }
 
