@@ -2,8 +2,8 @@
 //!
 //! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
 //!    them are refused even if they are equal, since whoever stands between may have read
-//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which nobody else reads here:
-//!    a gateway may have routed by one of the two.
+//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which sessions do not know: a
+//!    gateway may have routed by one of the two.
 //! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
 //!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
 //!    [`McpHeaders::last_event`], which refuse.
@@ -28,6 +28,9 @@ pub(crate) struct McpHeaders {
     pub(crate) session: Option<SessionHeader>,
     pub(crate) version: Option<VersionHeader>,
     last_event: Option<HeaderValue>,
+    /// `Mcp-Method` and `Mcp-Name`, which only the stateless revision has.
+    pub(crate) method: Option<HeaderValue>,
+    pub(crate) named: Option<HeaderValue>,
 }
 
 /// What `Mcp-Session-Id` says.
@@ -50,7 +53,7 @@ pub(crate) enum VersionHeader {
 }
 
 impl McpHeaders {
-    /// Reads all three, in one walk over the headers.
+    /// Reads them in one walk over the headers.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
         let (mut session, mut version, mut last_event) = (Single::None, Single::None, Single::None);
         let (mut method, mut named) = (Single::None, Single::None);
@@ -64,10 +67,11 @@ impl McpHeaders {
                 _ => {}
             }
         }
-        method.get("Mcp-Method")?;
-        named.get("Mcp-Name")?;
+        let (method, named) = (method.get("Mcp-Method")?, named.get("Mcp-Name")?);
         params_once(headers)?;
         Ok(Self {
+            method: method.cloned(),
+            named: named.cloned(),
             session: session.get("Mcp-Session-Id")?.map(read_session),
             version: version.get("MCP-Protocol-Version")?.map(read_version),
             last_event: last_event.get("Last-Event-ID")?.cloned(),

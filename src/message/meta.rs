@@ -2,7 +2,9 @@
 //! `_meta`, and what its headers repeat. One pass over its parameters; nothing is copied.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -41,8 +43,8 @@ pub(crate) enum Stated {
 /// of a known one.
 pub(crate) const MAX_VERSION: usize = 64;
 
-/// A member that is there in every request of 2026-07-28, and in few others.
-const MARK: &[u8] = b"/protocolVersion\"";
+/// Finds a member that is there in every request of 2026-07-28, and in few others.
+static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"/protocolVersion\""));
 
 #[derive(Deserialize)]
 struct Params<'a> {
@@ -111,7 +113,7 @@ impl RequestMeta {
     /// Whether parameters can say anything of themselves at all: a look at the bytes, which is
     /// all that older revisions pay for this one.
     pub(crate) fn may_claim(params: Option<&RawJson>) -> bool {
-        params.is_some_and(|params| memchr::memmem::find(params.as_bytes(), MARK).is_some())
+        params.is_some_and(|params| MARK.find(params.as_bytes()).is_some())
     }
 
     /// Whether it says all that a request has to say of itself.

@@ -1,8 +1,6 @@
 //! Decides whether a request of the stateless revision is well-formed. The order of the checks is
 //! what a client learns first: which revision is spoken, before whether it is spoken well.
 
-use http::HeaderMap;
-
 use crate::edge::{McpHeaders, VersionHeader};
 use crate::error::Rejection;
 use crate::message::{Era, ProtocolVersion, RequestMeta, Stated};
@@ -22,7 +20,6 @@ pub(super) fn admit(
     method: &str,
     meta: Option<Box<RequestMeta>>,
     headers: &McpHeaders,
-    all: &HeaderMap,
     served: &[ProtocolVersion],
 ) -> Result<Admitted, Rejection> {
     let Some((meta, stated)) = meta.and_then(|meta| meta.version.clone().map(|stated| (meta, stated))) else {
@@ -43,7 +40,7 @@ pub(super) fn admit(
     if meta.log_level.as_ref().is_some_and(|level| level.read::<LogLevel>().is_err()) {
         return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/logLevel` is no log level"));
     }
-    super::mirror::check_standard(all, method, &meta)?;
+    super::mirror::check_standard(headers, method, &meta)?;
     Ok(Admitted { meta, version })
 }
 

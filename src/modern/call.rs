@@ -44,7 +44,7 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
         Some(error) => Box::pin(std::future::ready(Err(error))),
         None => answer(node, server, state, &round, asked, context),
     };
-    Ok(Running::new(&round, &method, stamp, answer).answer().await)
+    Ok(Running::new(&round, method, stamp, answer).answer().await)
 }
 
 /// Whoever answers it, at work.
@@ -87,7 +87,7 @@ fn know(node: &Node, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorOb
     };
     let given = opening.meta.input_responses.as_ref();
     if carried.is_some() || given.is_some() {
-        opening.inputs = Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?;
+        opening.inputs = Some(Box::new(Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?));
     }
     opening.asking = Some(asking);
     Ok(())

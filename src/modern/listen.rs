@@ -70,7 +70,7 @@ async fn capabilities<S: Clone + Send + Sync + 'static>(
     let context = Context::of_read(Arc::clone(&round) as _, Read::default());
     let discovery = Arc::clone(server).discover(context, state);
     let asking = Box::pin(async { Ok(discovery.await?.capabilities().clone()) });
-    Running::new(&round, METHOD, Stamp::default(), asking).result().await
+    Running::new(&round, METHOD.into(), Stamp::default(), asking).result().await
 }
 
 /// A subscription stream, as the source of a response.

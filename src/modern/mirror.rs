@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::message::{RawJson, RequestMeta};
 use crate::server::MirroredArguments;
@@ -29,8 +30,8 @@ const PARAM: &str = "Mcp-Param-*";
 const SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// Checks `Mcp-Method` and `Mcp-Name`.
-pub(super) fn check_standard(headers: &HeaderMap, method: &str, meta: &RequestMeta) -> Result<(), Rejection> {
-    let Some(stated) = headers.get("mcp-method") else { return Err(mismatch(METHOD, "is required")) };
+pub(super) fn check_standard(headers: &McpHeaders, method: &str, meta: &RequestMeta) -> Result<(), Rejection> {
+    let Some(stated) = &headers.method else { return Err(mismatch(METHOD, "is required")) };
     if stated.as_bytes().trim_ascii() != method.as_bytes() {
         return Err(mismatch(METHOD, "does not match the body"));
     }
@@ -40,7 +41,7 @@ pub(super) fn check_standard(headers: &HeaderMap, method: &str, meta: &RequestMe
         "tasks/get" | "tasks/update" | "tasks/cancel" => &meta.task,
         _ => return Ok(()),
     };
-    match (headers.get("mcp-name"), about) {
+    match (&headers.named, about) {
         // The method's own parameters say what is missing.
         (None, None) => Ok(()),
         (None, Some(_)) => Err(mismatch(NAME, "is required")),

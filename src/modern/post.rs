@@ -71,7 +71,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
     (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
     let Incoming { parts, headers, principal, meta, takes_streams } = incoming;
-    let Admitted { meta, version } = admit(&method, meta, &headers, &parts.headers, &node.hall.versions)?;
+    let Admitted { meta, version } = admit(&method, meta, &headers, &node.hall.versions)?;
     if method == "tools/call"
         && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
     {

@@ -42,8 +42,8 @@ pub(super) struct Round {
     queue: OnceLock<Arc<Queue>>,
     /// Where the method may ask at all: what its answers are bound to.
     asking: Option<Asking>,
-    /// What was answered and what is asked. Never held across an await.
-    inputs: Mutex<Inputs>,
+    /// What was answered and what is asked; most calls have neither. Never held across an await.
+    inputs: Mutex<Option<Box<Inputs>>>,
     /// What the call became, if it did.
     task: OnceLock<Arc<TaskRun>>,
     /// What the call is answered with instead of what its handler would say.
@@ -69,7 +69,7 @@ pub(super) struct Opening {
     pub(super) principal: Option<Principal>,
     pub(super) permit: Option<Permit>,
     pub(super) asking: Option<Asking>,
-    pub(super) inputs: Inputs,
+    pub(super) inputs: Option<Box<Inputs>>,
 }
 
 impl Opening {
@@ -79,7 +79,7 @@ impl Opening {
         meta: Box<RequestMeta>,
         principal: Option<Principal>,
     ) -> Self {
-        Self { id, version, meta, principal, permit: None, asking: None, inputs: Inputs::default() }
+        Self { id, version, meta, principal, permit: None, asking: None, inputs: None }
     }
 }
 
@@ -147,7 +147,7 @@ impl Round {
         self.queue.get_or_init(Arc::default)
     }
 
-    fn inputs(&self) -> MutexGuard<'_, Inputs> {
+    fn inputs(&self) -> MutexGuard<'_, Option<Box<Inputs>>> {
         self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -191,7 +191,8 @@ impl Round {
             bytes: settings.state_bytes,
         };
         let purpose = asking.purpose(self.principal.as_ref(), self.version);
-        std::mem::take(&mut *self.inputs()).result(&bounds, |plain| self.node.sealer.seal(plain, &purpose))
+        let inputs = self.inputs().take().unwrap_or_default();
+        inputs.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose))
     }
 
     /// The handler has ended, one way or another.
@@ -281,7 +282,7 @@ impl Channel for Round {
             if let Some(task) = self.task() {
                 return task.ask(Question { method, params, key }).await;
             }
-            if let Some(answer) = self.inputs().ask(method, params, key.as_deref()) {
+            if let Some(answer) = self.inputs().get_or_insert_default().ask(method, params, key.as_deref()) {
                 return Ok(answer);
             }
             self.stop();
@@ -330,12 +331,12 @@ impl Channel for Round {
     }
 
     fn recall(&self, step: &str) -> Option<RawJson> {
-        self.inputs().recall(step)
+        self.inputs().as_ref()?.recall(step)
     }
 
     fn remember(&self, step: &str, value: RawJson) {
         if self.asking.is_some() {
-            self.inputs().remember(step, value);
+            self.inputs().get_or_insert_default().remember(step, value);
         }
     }
 

@@ -12,6 +12,7 @@
 //! 6. The status tells of what was wrong with the request itself only, and of a capability that turns
 //!    out to be missing before anything was sent.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -41,7 +42,7 @@ pub(super) struct Running {
 /// How the answer is written.
 struct Reply {
     id: RequestId,
-    method: Box<str>,
+    method: Cow<'static, str>,
     stamp: Stamp,
 }
 
@@ -55,9 +56,15 @@ enum Progress {
 }
 
 impl Running {
-    pub(super) fn new(round: &Arc<Round>, method: &str, stamp: Stamp, future: BoxFuture<'static, Answer>) -> Self {
-        let reply = Reply { id: round.id().clone(), method: method.into(), stamp };
-        Self { round: Arc::clone(round), handler: Handler::new(round, method, future), reply }
+    pub(super) fn new(
+        round: &Arc<Round>,
+        method: Cow<'static, str>,
+        stamp: Stamp,
+        future: BoxFuture<'static, Answer>,
+    ) -> Self {
+        let handler = Handler::new(round, &method, future);
+        let reply = Reply { id: round.id().clone(), method, stamp };
+        Self { round: Arc::clone(round), handler, reply }
     }
 
     /// Runs the handler until the form of its answer is clear.

@@ -10,9 +10,10 @@
 //! being parsed.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use crate::message::{ErrorObject, RawJson, RequestId, write};
@@ -20,6 +21,12 @@ use crate::message::{ErrorObject, RawJson, RequestId, write};
 const COMPLETE: &[u8] = br#""resultType":"complete""#;
 const META: &[u8] = br#","_meta":{"io.modelcontextprotocol/serverInfo":"#;
 const UNCACHED: &[u8] = br#","ttlMs":0,"cacheScope":"private""#;
+
+// Made once: making one costs more than a search.
+static RESULT_TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"resultType\""));
+static META_MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"_meta\""));
+static TTL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"ttlMs\""));
+static SCOPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cacheScope\""));
 
 /// The key of the server's name in `_meta`.
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
@@ -96,10 +103,9 @@ impl Stamp {
 
     /// Whether the result may have one of the members already, where it would be hard to see.
     fn says_something(&self, text: &[u8]) -> bool {
-        let has = |needle: &[u8]| memmem::find(text, needle).is_some();
-        let says_how_to_cache =
-            || self.cacheable && !begins_with_hint(text) && (has(b"\"ttlMs\"") || has(b"\"cacheScope\""));
-        has(b"\"resultType\"") || has(b"\"_meta\"") || says_how_to_cache()
+        let has = |word: &Finder<'_>| word.find(text).is_some();
+        let says_how_to_cache = || self.cacheable && !begins_with_hint(text) && (has(&TTL) || has(&SCOPE));
+        has(&RESULT_TYPE) || has(&META_MEMBER) || says_how_to_cache()
     }
 
     /// The result with the members it lacks, when it has some of them.

@@ -18,6 +18,7 @@ mod record;
 pub(super) mod restore;
 mod room;
 mod steps;
+mod streams;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,22 @@
 //! Decides what happens to one session: its calls in flight, its streams, its questions, its
 //! state. Plain data, no clock, no lock; the engine around it brings both.
 
+#[cfg(feature = "file")]
+mod kept;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::questions::{Outcome, Place, Questions};
+use super::streams::Streams;
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{ErrorObject, RawJson, RequestId, write};
-#[cfg(feature = "file")]
-use crate::store::file::image::{LogImage, SessionImage};
 use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog};
-#[cfg(feature = "file")]
-use crate::store::memory::restore::GONE;
 use crate::store::{
     Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
     SessionSummary, StreamNo,
@@ -48,8 +48,8 @@ pub(super) struct Record<M = ()> {
     /// Calls in flight of its principal, everywhere.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
-    /// Ascending by number; a log is made when it is first written or read.
-    streams: Vec<(StreamNo, StreamLog)>,
+    /// A log is made when it is first written or read.
+    streams: Streams,
     questions: Questions,
     /// Made when it is first written; boxed, because most sessions have none.
     state: Option<Box<State>>,
@@ -79,84 +79,16 @@ impl<M: Default> Record<M> {
             mark: M::default(),
             usage,
             calls: Vec::new(),
-            streams: Vec::new(),
+            streams: Streams::default(),
             questions: Questions::default(),
             state: None,
         };
         record.note_session(notes);
         record
     }
-
-    /// A session of an earlier process, its calls still in flight and nobody connected.
-    #[cfg(feature = "file")]
-    pub(super) fn restored(image: SessionImage, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
-        let SessionImage { info, epoch, opened, below, streams, state } = image;
-        let mut record = Self {
-            info,
-            epoch,
-            next_stream: below.max(STANDALONE + 1),
-            opened,
-            touched: now,
-            queued: now,
-            kept: None,
-            mark: M::default(),
-            usage,
-            calls: Vec::new(),
-            streams: Vec::new(),
-            questions: Questions::default(),
-            state: (!state.is_empty()).then(|| Box::new(state)),
-        };
-        for (stream, LogImage { calls, entries, closed, delivered }) in streams {
-            // Of what a damaged journal leaves without calls and without an end nothing can come.
-            if stream != STANDALONE && calls.is_empty() && closed.is_none() {
-                continue;
-            }
-            let owner = (stream != STANDALONE).then_some(GONE);
-            // Nobody waits for the answers to the questions that stand there.
-            let events = entries
-                .into_iter()
-                .map(|(seq, (droppable, payload))| (seq, droppable || stream == STANDALONE, payload));
-            record.streams.push((stream, StreamLog::restored(owner, events, delivered, closed)));
-            record.calls.extend(calls.into_iter().map(|id| CallRow { id, stream, node: GONE }));
-        }
-        if let Some(usage) = &record.usage {
-            usage.fetch_add(record.calls.len(), Ordering::Relaxed);
-        }
-        record.kept = record.streams.iter().filter_map(|(_, log)| log.closed_at()).min();
-        record
-    }
 }
 
 impl<M> Record<M> {
-    /// Tells of everything there is.
-    #[cfg(feature = "file")]
-    pub(super) fn note_all(&self, notes: &mut impl Notes) {
-        notes.note(|| Change::Afresh);
-        self.note_session(notes);
-        if let Some(last) = self.next_stream.checked_sub(1).filter(|last| *last > STANDALONE) {
-            notes.note(|| Change::Streams { below: given_out(last) });
-        }
-        for (stream, log) in &self.streams {
-            let (stream, delivered) = (*stream, log.delivered());
-            notes.note(|| self.note_opened(stream));
-            log.note_all(&mut OnStream(stream, notes));
-            if stream == STANDALONE && delivered > 0 {
-                notes.note(|| Change::Delivered { stream, seq: delivered });
-            }
-        }
-        for (key, (value, version)) in self.state.iter().flat_map(|state| state.iter()) {
-            notes.note(|| note_state(key, value, *version));
-        }
-    }
-
-    /// About what that would weigh.
-    #[cfg(feature = "file")]
-    pub(super) fn weight(&self) -> usize {
-        let state = self.state.iter().flat_map(|state| state.iter());
-        let state: usize = state.map(|(key, (value, _))| 64 + key.len() + value.as_bytes().len()).sum();
-        512 + self.streams.iter().map(|(_, log)| 64 + log.bytes()).sum::<usize>() + state
-    }
-
     fn note_session(&self, notes: &mut impl Notes) {
         notes.note(|| {
             let info = serde_json::to_string(&self.info).unwrap_or_default().into();
@@ -177,7 +109,7 @@ impl<M> Record<M> {
 
     /// Nothing in flight and nobody connected.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.streams.iter().all(|(_, log)| log.holder().is_none())
+        self.calls.is_empty() && self.streams.readers() == 0
     }
 
     pub(super) fn begin(
@@ -228,11 +160,11 @@ impl<M> Record<M> {
         }
         self.release(stream);
         let at = self.position(stream).ok()?;
-        if self.streams[at].1.closed_at().is_some() {
+        if self.streams.at(at).closed_at().is_some() {
             return None;
         }
         // Given up without an answer: nobody shall come back for it.
-        let (_, log) = self.streams.remove(at);
+        let log = self.streams.remove(at)?;
         notes.note(|| Change::Forgotten { stream });
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
@@ -240,9 +172,9 @@ impl<M> Record<M> {
     /// A node is gone: it reads nothing any more, and its calls will not be answered by it. What
     /// they had streamed stays, and ends with an error; whether the session had anything of it.
     pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Vec<Wake> {
-        for (_, log) in &mut self.streams {
-            if let Some(holder) = log.holder().filter(|holder| holder.node == node) {
-                log.detach(holder.generation);
+        for at in 0..self.streams.len() {
+            if let Some(holder) = self.streams.at(at).holder().filter(|holder| holder.node == node) {
+                self.streams.change(at, |log| log.detach(holder.generation));
                 self.touched = now;
             }
         }
@@ -269,11 +201,11 @@ impl<M> Record<M> {
             .collect();
         let wake = match self.position(stream) {
             Ok(at) => {
-                let log = &mut self.streams[at].1;
                 // A log that is closed already has its answers.
-                let (session, first) = (self.info.id, log.next());
+                let (session, first) = (self.info.id, self.streams.at(at).next());
                 let append = Append { session, stream, node, first, events, close: true };
-                let _ = log.append(append, bounds(policy), now, &mut OnStream(stream, notes));
+                let notes = &mut OnStream(stream, notes);
+                let _ = self.streams.change(at, |log| log.append(append, bounds(policy), now, notes));
                 self.wake_reader(stream, at)
             }
             Err(_) => None,
@@ -310,9 +242,9 @@ impl<M> Record<M> {
             .zip(0..)
             .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
             .collect();
-        let log = &mut self.streams[at].1;
-        let is_new = log.next() == first;
-        let mut appended = log.append(append, bounds(policy), now, &mut OnStream(stream, notes))?;
+        let is_new = self.streams.at(at).next() == first;
+        let on_stream = &mut OnStream(stream, notes);
+        let mut appended = self.streams.change(at, |log| log.append(append, bounds(policy), now, on_stream))?;
         if is_new {
             self.questions.ask(asked, stream, node);
         }
@@ -335,12 +267,13 @@ impl<M> Record<M> {
         let Ok(at) = self.position(STANDALONE) else {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
-        let log = &mut self.streams[at].1;
+        let log = self.streams.at(at);
         if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
             return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
         }
         let asked = Questions::in_event(&event, log.next());
-        let mut appended = log.publish(event, bounds(policy), &mut OnStream(STANDALONE, notes));
+        let on_stream = &mut OnStream(STANDALONE, notes);
+        let mut appended = self.streams.change(at, |log| log.publish(event, bounds(policy), on_stream));
         self.questions.ask(asked, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
         self.shrink(policy, STANDALONE, &mut appended, notes);
@@ -348,7 +281,7 @@ impl<M> Record<M> {
     }
 
     fn wake_reader(&self, stream: StreamNo, at: usize) -> Wake {
-        let holder = self.streams[at].1.holder()?;
+        let holder = self.streams.at(at).holder()?;
         Some((holder.node, Ring::Stream { session: self.info.id, stream }))
     }
 
@@ -368,22 +301,20 @@ impl<M> Record<M> {
         let attached = self.attach_at(at, attach, policy);
         if attached.is_err() && self.streams.len() > known {
             // Whoever is refused did not listen, so nothing is kept for it.
-            let (stream, _) = self.streams.remove(at);
-            notes.note(|| Change::Forgotten { stream });
+            self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
         }
         attached
     }
 
     fn attach_at(&mut self, at: usize, attach: &Attach<'_>, policy: &Policy) -> Result<(Attached, Wake)> {
-        let readers = self.readers();
-        let log = &mut self.streams[at].1;
+        let (log, readers) = (self.streams.at(at), self.streams.readers());
         if log.holder().is_some() && !attach.takeover {
             return fail(StoreErrorKind::Conflict);
         }
         if log.holder().is_none() && readers >= policy.max_streams {
             return fail(StoreErrorKind::Full);
         }
-        let (holder, after, before) = log.attach(attach.node, attach.after)?;
+        let (holder, after, before) = self.streams.change(at, |log| log.attach(attach.node, attach.after))?;
         let wake = before.map(|old| {
             // The replaced client is alive, as far as anybody knows: it may come back.
             (old.node, self.detached(attach.stream, old.generation, Some(TAKEN_OVER_RETRY)))
@@ -400,7 +331,7 @@ impl<M> Record<M> {
         notes: &mut impl Notes,
     ) -> Result<(Page, Wake)> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
-        let page = self.streams[at].1.read_after(generation, after, max)?;
+        let page = self.streams.change(at, |log| log.read_after(generation, after, max))?;
         // Only there a reader may start where the one before stopped.
         if let Some(last) = page.events.last().filter(|_| stream == STANDALONE) {
             notes.note(|| Change::Delivered { stream, seq: last.seq });
@@ -411,7 +342,7 @@ impl<M> Record<M> {
 
     pub(super) fn detach(&mut self, stream: StreamNo, generation: u32, now: Tick) -> Wake {
         let at = self.position(stream).ok()?;
-        if !self.streams[at].1.detach(generation) {
+        if !self.streams.change(at, |log| log.detach(generation)) {
             return None;
         }
         self.touched = now;
@@ -420,14 +351,14 @@ impl<M> Record<M> {
 
     /// Whoever writes may be waiting for its reader.
     fn wake_owner(&self, stream: StreamNo, at: usize) -> Wake {
-        let log = &self.streams[at].1;
+        let log = self.streams.at(at);
         let owner = log.owner().filter(|_| log.closed_at().is_none())?;
         Some((owner, Ring::Drained { session: self.info.id, stream }))
     }
 
     pub(super) fn hang_up(&self, stream: StreamNo, retry: Option<Duration>) -> Wake {
         let at = self.position(stream).ok()?;
-        let holder = self.streams[at].1.holder()?;
+        let holder = self.streams.at(at).holder()?;
         Some((holder.node, self.detached(stream, holder.generation, retry)))
     }
 
@@ -460,7 +391,7 @@ impl<M> Record<M> {
     /// Nobody waits for the answer any more, so the question need not be kept for ever.
     fn settle(&mut self, place: Place) {
         if let Ok(at) = self.position(place.stream) {
-            self.streams[at].1.settle(place.seq);
+            self.streams.change(at, |log| log.settle(place.seq));
         }
     }
 
@@ -490,21 +421,15 @@ impl<M> Record<M> {
     /// Forgets finished streams that were kept long enough, and nobody reads; the moment from
     /// which the next of them counts.
     pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Option<Tick> {
-        self.streams.retain(|(stream, log)| {
-            let stays =
-                log.holder().is_some() || log.closed_at().is_none_or(|closed| closed.after(policy.finished_for) > now);
-            if !stays {
-                notes.note(|| Change::Forgotten { stream: *stream });
-            }
-            stays
-        });
+        let keep = |closed: Tick| closed.after(policy.finished_for) > now;
+        self.streams.forget_finished(keep, |stream| notes.note(|| Change::Forgotten { stream }));
         let counts = |log: &StreamLog| log.closed_at().map(|at| if log.holder().is_some() { now } else { at });
-        self.kept = self.streams.iter().filter_map(|(_, log)| counts(log)).min();
+        self.kept = self.streams.finished().filter_map(|at| counts(self.streams.at(at))).min();
         self.kept
     }
 
     pub(super) fn keeps_finished(&self) -> bool {
-        self.streams.iter().any(|(_, log)| log.closed_at().is_some())
+        self.streams.finished_count() > 0
     }
 
     /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
@@ -512,32 +437,23 @@ impl<M> Record<M> {
     /// that was written to loses is told to its writer.
     fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended, notes: &mut impl Notes) {
         loop {
-            let finished = self.streams.iter().filter(|(_, log)| log.closed_at().is_some()).count();
-            let bytes: usize = self.streams.iter().map(|(_, log)| log.bytes()).sum();
-            let excess = bytes.saturating_sub(policy.session_bytes);
-            if finished <= policy.finished_streams && excess == 0 {
+            let excess = self.streams.bytes().saturating_sub(policy.session_bytes);
+            if self.streams.finished_count() <= policy.finished_streams && excess == 0 {
                 return;
             }
             // By when they ended, not when they began: a long call's client may just have lost it.
-            let unread = self.streams.iter().enumerate().filter(|(_, (_, log))| log.holder().is_none());
-            let ended = unread.filter_map(|(at, (_, log))| Some((log.closed_at()?, at)));
-            if let Some((_, oldest)) = ended.min() {
-                let (stream, _) = self.streams.remove(oldest);
-                notes.note(|| Change::Forgotten { stream });
+            if let Some(oldest) = self.streams.oldest_finished() {
+                self.streams.forget(oldest, |stream| notes.note(|| Change::Forgotten { stream }));
                 continue;
             }
-            let most = self.streams.iter_mut().max_by_key(|(_, log)| log.spare());
-            let Some((stream, log)) = most.filter(|(_, log)| excess > 0 && log.spare() > 0) else { return };
-            let dropped = log.free(excess, &mut OnStream(*stream, notes));
-            if *stream == written {
+            let most = self.streams.iter().enumerate().max_by_key(|(_, (_, log))| log.spare());
+            let Some((at, (stream, _))) = most.filter(|(_, (_, log))| excess > 0 && log.spare() > 0) else { return };
+            let dropped = self.streams.change(at, |log| log.free(excess, &mut OnStream(stream, notes)));
+            if stream == written {
                 appended.dropped += dropped;
-                appended.unread = log.unread();
+                appended.unread = self.streams.at(at).unread();
             }
         }
-    }
-
-    fn readers(&self) -> usize {
-        self.streams.iter().filter(|(_, log)| log.holder().is_some()).count()
     }
 
     pub(super) fn summary(&self, now: Tick) -> SessionSummary {
@@ -545,8 +461,8 @@ impl<M> Record<M> {
             info: Arc::clone(&self.info),
             idle: if self.is_idle() { now.since(self.touched) } else { Duration::ZERO },
             calls: self.calls.len(),
-            readers: self.readers(),
-            bytes: self.streams.iter().map(|(_, log)| log.bytes()).sum(),
+            readers: self.streams.readers(),
+            bytes: self.streams.bytes(),
         }
     }
 
@@ -563,7 +479,7 @@ impl<M> Record<M> {
 
     fn make(&mut self, stream: StreamNo, owner: Option<NodeId>, notes: &mut impl Notes) -> usize {
         self.position(stream).unwrap_or_else(|at| {
-            self.streams.insert(at, (stream, StreamLog::new(owner)));
+            self.streams.insert(at, stream, StreamLog::new(owner));
             notes.note(|| self.note_opened(stream));
             at
         })
@@ -575,7 +491,7 @@ impl<M> Record<M> {
     }
 
     fn position(&self, stream: StreamNo) -> std::result::Result<usize, usize> {
-        self.streams.binary_search_by_key(&stream, |(number, _)| *number)
+        self.streams.position(stream)
     }
 }
 

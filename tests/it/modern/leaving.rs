@@ -341,3 +341,22 @@ async fn leaving_means_something_else_to_each_era() {
     app.probe.release("other");
     assert_eq!(other.rest().await.len(), 1);
 }
+
+/// HTTP/1.1 lets a client send its next request before the answer: then the end of the connection
+/// stands behind bytes nobody reads yet, and shows at the next comment.
+///
+/// Acceptance 99, 139.
+#[tokio::test]
+async fn a_connection_that_closes_behind_another_request_cancels_at_the_next_comment() {
+    for mode in [ResponseMode::Auto, ResponseMode::Sse] {
+        let streams = Streams::new().response_mode(mode).keep_alive(Duration::from_millis(50));
+        let served = Served::with(|service| service.streams(streams).unwrap()).await;
+        let mut stream = served.connect().await;
+        let asks =
+            |tool: &str| served.asks(&envelope("tools/call", json!({"name": tool, "arguments": {"label": "a"}})));
+        stream.write_all((asks("hold") + &asks("echo")).as_bytes()).await.unwrap();
+        eventually("the call did not begin", || served.probe.state("a") == Some("running")).await;
+        drop(stream);
+        eventually("it goes on", || served.probe.state("a") == Some("cancelled")).await;
+    }
+}

@@ -5,6 +5,7 @@ mod envelope;
 mod eras;
 mod foreign;
 mod headers;
+mod hostile;
 mod leaving;
 mod limits;
 mod people;
