@@ -14,6 +14,7 @@
 //! | engine | survives | nodes |
 //! |---|---|---|
 //! | [`MemoryEngine`] (default) | nothing | one process; several services may share one |
+//! | `FileEngine` (feature `file`) | `kill -9`, or a loss of power | the same; one process for each folder |
 //!
 //! Every engine passes the same public suite, `store::contract` (feature `testing`).
 

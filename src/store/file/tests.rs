@@ -293,7 +293,7 @@ fn space_is_given_back() {
             engine.append(Append { session, stream, node, first: 1, events, close: true }).await.unwrap();
         }
         engine.end(session, EndReason::Deleted).await.unwrap();
-        let given_back = || size(folder.path()) < 1 << 20;
+        let given_back = || size(folder.path()) < 17 << 20;
         let in_time = (0..400).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             given_back()
