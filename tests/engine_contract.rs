@@ -25,7 +25,7 @@ impl Backend for Memory {
 }
 
 /// Runs every rule, then says which ones are broken.
-fn keeps_every_rule(runtime: &Runtime, backend: impl Backend + Clone + Send + 'static, nodes: Nodes) {
+fn keeps_every_rule(runtime: &Runtime, backend: &(impl Backend + Clone + Send + 'static), nodes: Nodes) {
     let broken: Vec<String> = RULES.iter().filter_map(|rule| broken(runtime, backend.clone(), nodes, rule)).collect();
     assert!(broken.is_empty(), "{} of {} rules:\n{}", broken.len(), RULES.len(), broken.join("\n"));
 }
@@ -60,24 +60,24 @@ fn threads() -> Runtime {
 
 #[test]
 fn one_node_keeps_the_contract() {
-    keeps_every_rule(&paused(), Memory { timed: true }, Nodes::One);
+    keeps_every_rule(&paused(), &Memory { timed: true }, Nodes::One);
 }
 
 #[test]
 fn two_nodes_keep_the_contract() {
-    keeps_every_rule(&paused(), Memory { timed: true }, Nodes::Two);
+    keeps_every_rule(&paused(), &Memory { timed: true }, Nodes::Two);
 }
 
 #[test]
 fn one_node_keeps_the_contract_under_threads() {
-    keeps_every_rule(&threads(), Memory { timed: false }, Nodes::One);
+    keeps_every_rule(&threads(), &Memory { timed: false }, Nodes::One);
 }
 
 #[test]
 fn two_nodes_keep_the_contract_under_threads() {
     let runtime = threads();
     for _ in 0..5 {
-        keeps_every_rule(&runtime, Memory { timed: false }, Nodes::Two);
+        keeps_every_rule(&runtime, &Memory { timed: false }, Nodes::Two);
     }
 }
 
@@ -119,16 +119,16 @@ mod file {
 
     #[test]
     fn one_node_keeps_the_contract_in_files() {
-        keeps_every_rule(&threads(), Files::new(Durability::ProcessCrash, true), Nodes::One);
+        keeps_every_rule(&threads(), &Files::new(Durability::ProcessCrash, true), Nodes::One);
     }
 
     #[test]
     fn two_nodes_keep_the_contract_in_files() {
-        keeps_every_rule(&threads(), Files::new(Durability::ProcessCrash, true), Nodes::Two);
+        keeps_every_rule(&threads(), &Files::new(Durability::ProcessCrash, true), Nodes::Two);
     }
 
     #[test]
     fn two_nodes_keep_the_contract_where_each_step_reaches_the_disk() {
-        keeps_every_rule(&threads(), Files::new(Durability::PowerLoss, false), Nodes::Two);
+        keeps_every_rule(&threads(), &Files::new(Durability::PowerLoss, false), Nodes::Two);
     }
 }

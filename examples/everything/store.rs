@@ -33,7 +33,9 @@ impl Store {
         let durability = if sync { Durability::PowerLoss } else { Durability::ProcessCrash };
         match self {
             Self::Memory => Ok(service),
-            Self::File(folder) => Ok(service.engine(FileEngine::open(folder, durability).map_err(|error| error.to_string())?)?),
+            Self::File(folder) => {
+                Ok(service.engine(FileEngine::open(folder, durability).map_err(|error| error.to_string())?)?)
+            }
         }
     }
 

@@ -120,8 +120,9 @@ impl StreamLog {
             log.next = seq.saturating_add(1);
             log.entries.push_back(Entry { seq, droppable, payload });
         }
-        log.delivered = delivered;
-        log.next = log.next.max(delivered.saturating_add(1));
+        // What was given to a reader may be lost all the same, by damage: the newest event that is
+        // there is the end, or readers would wait for one that never comes.
+        log.delivered = delivered.min(log.next - 1);
         log
     }
 

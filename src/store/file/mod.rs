@@ -31,6 +31,7 @@ mod writer;
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 pub use self::open::{OpenError, Recovery};
 
+use self::open::Opened;
 use self::queue::Queue;
 use self::writer::Writer;
 use super::journal::Journal;
@@ -115,7 +117,10 @@ impl FileEngine {
     ///
     /// When the folder is in use, was written by a later version, or cannot be read or written.
     pub fn open(folder: impl AsRef<Path>, durability: Durability) -> std::result::Result<Self, OpenError> {
-        let opened = open::open(folder.as_ref())?;
+        Self::start(open::open(folder.as_ref())?, durability).map_err(|error| OpenError::io(folder.as_ref(), error))
+    }
+
+    fn start(opened: Opened, durability: Durability) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(opened.newest));
         let shared = Arc::new(Shared::restored(Arc::clone(&queue), opened.image));
         let writer = Writer {
@@ -123,12 +128,11 @@ impl FileEngine {
             shared: Arc::downgrade(&shared),
             segments: opened.segments,
             sync: durability == Durability::PowerLoss,
-            damaged: opened.recovery.unreadable_bytes > 0,
+            damaged: opened.damaged,
             renewal: None,
             buffer: Vec::new(),
         };
-        let thread = std::thread::Builder::new().name("mcp-journal".into()).spawn(|| writer.run());
-        let thread = thread.map_err(|error| OpenError::io(folder.as_ref(), error))?;
+        let thread = std::thread::Builder::new().name("mcp-journal".into()).spawn(|| writer.run())?;
         let inner = Inner {
             shared,
             queue,
@@ -236,7 +240,7 @@ impl SessionEngine for FileEngine {
     }
 
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
-        let node = self.inner.shared.join(bell, policy);
+        let node = self.inner.shared.join(bell, &policy);
         self.inner.taken_over.call_once(|| self.inner.shared.leave(GONE));
         node
     }

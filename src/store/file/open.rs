@@ -79,7 +79,12 @@ pub(super) struct Opened {
     /// The number of the newest step.
     pub(super) newest: u64,
     pub(super) recovery: Recovery,
+    /// Something was there that could not be read, or made no sense.
+    pub(super) damaged: bool,
 }
+
+/// So many streams may have been given out in what cannot be read.
+const STREAMS_LOST: u32 = 1 << 16;
 
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     let refused = |why| OpenError { path: folder.to_owned(), why };
@@ -100,7 +105,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         reading.segment(&path, pieces);
     }
     let segments = Segments::begin(folder, old).map_err(|error| refused(Why::Io(error)))?;
-    let Reading { image, newest, recovery } = reading;
+    let Reading { mut image, newest, recovery } = reading;
     let recovery = Recovery { sessions: image.sessions.len(), tasks: image.tasks.len(), ..recovery };
     if recovery.missing_steps > 0 || image.unexplained > 0 {
         tracing::error!(
@@ -110,7 +115,12 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         );
     }
     tracing::info!(?recovery, folder = %folder.display(), "sessions and tasks were brought back");
-    Ok(Opened { lock, segments, image, newest, recovery })
+    let damaged = recovery.unreadable_bytes + recovery.missing_steps + image.unexplained > 0;
+    if damaged {
+        // A number that a client knows must not come to mean another stream.
+        image.sessions.values_mut().for_each(|session| session.below = session.below.saturating_add(STREAMS_LOST));
+    }
+    Ok(Opened { lock, segments, image, newest, recovery, damaged })
 }
 
 #[derive(Default)]

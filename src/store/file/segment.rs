@@ -29,8 +29,8 @@ pub(super) struct Segments {
 ///
 /// `WouldBlock` when another process, or another engine of this one, has it.
 pub(super) fn lock(folder: &Path) -> io::Result<File> {
-    fs::create_dir_all(folder)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+    private_folder(folder)?;
+    let file = private_file().truncate(false).open(folder.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -50,6 +50,22 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Nobody else's business: ids of sessions stand in it, and whatever was said.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.create(true).write(true);
+    options
 }
 
 fn path(folder: &Path, number: u64) -> PathBuf {
@@ -107,6 +123,13 @@ impl Segments {
         Ok(())
     }
 
+    /// From now on there is no room, until the next segment.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn fill_up(&mut self) -> io::Result<()> {
+        self.file = OpenOptions::new().write(true).open("/dev/full")?;
+        Ok(())
+    }
+
     /// Bytes of all segments.
     pub(super) fn size(&self) -> u64 {
         self.size + self.old.iter().map(|(_, size)| size).sum::<u64>()
@@ -119,7 +142,7 @@ impl Segments {
 
 fn create(folder: &Path, number: u64) -> io::Result<File> {
     // One that a failure left behind half made has nothing that was promised to anybody.
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path(folder, number))?;
+    let mut file = private_file().truncate(true).open(path(folder, number))?;
     file.write_all(HEADER)?;
     // The name, too, must survive what its content survives.
     #[cfg(unix)]

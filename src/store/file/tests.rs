@@ -273,6 +273,42 @@ fn a_later_format_is_left_alone() {
     assert_eq!(fs::read(&file).unwrap(), b"mcp-http store 2\nsomething else");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_without_room_refuses_steps_and_loses_none() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let mut opened = open::open(folder.path()).unwrap();
+        opened.segments.fill_up().unwrap();
+        let engine = FileEngine::start(opened, Durability::PowerLoss).unwrap();
+        engine.join(Arc::new(Silent), policy());
+        let refused = engine.create(opening(None)).await.unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+        // The next attempt is made elsewhere, with everything that waits.
+        let created = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            engine.create(opening(None)).now().is_ok_and(|created| created.is_ok()) || !engine.inner.queue.is_failing()
+        });
+        assert!(created, "it never gets over it");
+        engine.create(opening(None)).await.unwrap();
+        let count = engine.count().await.unwrap();
+        drop(engine);
+        let (engine, _) = open(folder.path());
+        assert_eq!((engine.count().await.unwrap(), engine.recovery().missing_steps), (count, 0));
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_can_read_the_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let outer = TempDir::new().unwrap();
+    let folder = outer.path().join("a/b");
+    drop(FileEngine::open(&folder, Durability::ProcessCrash).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&segment(&folder))), (0o700, 0o600));
+}
+
 fn size(folder: &Path) -> u64 {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
 }

@@ -30,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a disk that refuses is left alone.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// What is written at a time, if it is more than one step.
+const PORTION: usize = 4 << 20;
+
 /// What is written anew at a time.
 const SLICE: usize = 1 << 20;
 
@@ -76,9 +79,25 @@ impl Writer {
         }
     }
 
-    /// Writes a portion, however often that must be tried.
-    fn write(&mut self, frames: &[Frame]) {
-        let Some(last) = frames.last() else { return };
+    /// Writes what waited, in portions, so that the buffer stays small.
+    fn write(&mut self, mut frames: &[Frame]) {
+        while !frames.is_empty() {
+            let mut weight = 0;
+            let fits = |frame: &&Frame| {
+                weight += frame::weight(&frame.changes);
+                weight <= PORTION
+            };
+            let (portion, rest) = frames.split_at(frames.iter().take_while(fits).count().max(1));
+            if !self.write_portion(portion) {
+                return;
+            }
+            frames = rest;
+        }
+    }
+
+    /// Writes a portion, however often that must be tried; whether it was.
+    fn write_portion(&mut self, frames: &[Frame]) -> bool {
+        let Some(last) = frames.last() else { return true };
         self.buffer.clear();
         for step in frames {
             if let Err(error) = frame::write(step, &mut self.buffer) {
@@ -93,13 +112,14 @@ impl Writer {
                 );
             }
             if !self.queue.pause(RETRY) {
-                return;
+                return false;
             }
             let _ = self.segments.roll();
         }
         self.queue.wrote(last.number);
         // One large portion must not keep its room for ever.
         self.buffer.shrink_to(SLICE);
+        true
     }
 
     fn renew(&mut self) -> io::Result<()> {

@@ -168,7 +168,7 @@ impl<J: Journal> Shared<J> {
 
 impl SessionEngine for MemoryEngine {
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
-        self.shared.join(bell, policy)
+        self.shared.join(bell, &policy)
     }
 
     fn leave(&self, node: NodeId) {

@@ -60,9 +60,9 @@ impl<J: Journal> Shared<J> {
         }
     }
 
-    pub(in crate::store) fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+    pub(in crate::store) fn join(&self, bell: Arc<dyn Doorbell>, policy: &Policy) -> NodeId {
         let node = self.new_node();
-        if *self.policy.get_or_init(|| policy.clone()) != policy {
+        if self.policy.get_or_init(|| policy.clone()) != policy {
             tracing::warn!("services that share a session engine have different limits; the first one's count");
         }
         self.add_bell(node, bell);

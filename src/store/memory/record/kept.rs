@@ -21,7 +21,7 @@ impl<M: Default> Record<M> {
         let mut record = Self {
             info,
             epoch,
-            next_stream: below.max(STANDALONE + 1),
+            next_stream: if below > STANDALONE + 1 { given_out(below - 1) } else { STANDALONE + 1 },
             opened,
             touched: now,
             queued: now,
