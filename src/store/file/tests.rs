@@ -253,6 +253,36 @@ fn time_goes_on_while_nobody_runs() {
 }
 
 #[test]
+fn what_was_brought_back_expires_as_anything_else() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let Life { session, finished, .. } = live(&engine, node).await;
+        drop(engine);
+        let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
+        let policy = Policy { lifetime: Some(Duration::from_secs(120)), ..policy() };
+        let node = engine.join(Arc::new(Silent), policy);
+        assert!(everything(&engine, session, node, finished).await.is_some());
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(engine.sweep(node).await.unwrap().len(), 0);
+        assert_eq!(everything(&engine, session, node, finished).await, None);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let ended = engine.sweep(node).await.unwrap();
+        assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Lifetime]);
+        drop(engine);
+        let (engine, node) = open(folder.path());
+        assert_eq!(engine.count().await.unwrap(), 0);
+        let create = opening(None);
+        engine.create(create).await.unwrap();
+        drop((engine, node));
+        let (engine, node) = open(folder.path());
+        tokio::time::advance(Duration::from_secs(1801)).await;
+        let ended = engine.sweep(node).await.unwrap();
+        assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Idle]);
+    });
+}
+
+#[test]
 fn a_folder_has_one_engine_at_a_time() {
     let folder = TempDir::new().unwrap();
     let first = FileEngine::open(folder.path(), Durability::PowerLoss).unwrap();
