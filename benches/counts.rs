@@ -1,4 +1,5 @@
-//! What does not depend on the machine: allocations, bytes and instructions. See `README.md`.
+//! What does not depend on the machine: allocations, bytes and instructions. See `README.md`; the
+//! package that builds this is `counts/`.
 //!
 //! ```text
 //! counts                      prints allocations and bytes of each operation, and of an idle session
@@ -48,7 +49,7 @@ const OPERATIONS: [(&str, &str); 14] = [
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => print_counts().await,
@@ -152,7 +153,7 @@ async fn print_counts() {
         }
         let change = region.change();
         let allocations = (change.allocations + change.reallocations) as f64 / TIMES as f64;
-        println!("| {what} | {allocations:.1} | {} |", change.bytes_allocated / TIMES);
+        println!("| `{name}`: {what} | {allocations:.1} | {} |", change.bytes_allocated / TIMES);
     }
     println!("\nbytes of an idle session: {}", idle_session(false).await);
     println!("bytes of an idle session that made a call: {}", idle_session(true).await);

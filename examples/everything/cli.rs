@@ -7,7 +7,8 @@ use clap::{Parser, ValueEnum};
 use mcp_http::error::ConfigError;
 use mcp_http::message::ProtocolVersion;
 use mcp_http::server::{CacheHint, DEFAULT_PAGE_SIZE};
-use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams};
+use mcp_http::store::Policy;
+use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams, Tasks};
 
 use crate::auth::Token;
 
@@ -141,6 +142,7 @@ pub(crate) struct Cli {
     /// Bytes that a client of 2026-07-28 is made to carry between the rounds of a call.
     #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
     input_bytes: usize,
+
     /// The most subscription streams at one time.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
     max_listens: usize,
@@ -148,6 +150,26 @@ pub(crate) struct Cli {
     /// The most subscription streams of one principal at one time.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
     max_listens_per_principal: usize,
+
+    /// Seconds a task is kept from its beginning; 0: until others need the room.
+    #[arg(long, default_value_t = Tasks::DEFAULT_TTL.as_secs_f64())]
+    task_ttl: f64,
+
+    /// Seconds after which clients are told to ask for a task again.
+    #[arg(long, default_value_t = Tasks::DEFAULT_POLL_INTERVAL.as_secs_f64())]
+    task_poll_interval: f64,
+
+    /// The most tasks at one time.
+    #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS)]
+    max_tasks: usize,
+
+    /// The most tasks of one principal at one time.
+    #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL)]
+    max_tasks_per_principal: usize,
+
+    /// Bytes that all tasks hold together.
+    #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES)]
+    task_bytes: usize,
 
     /// A host clients may use, besides loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
@@ -227,6 +249,15 @@ impl Cli {
             .rounds(self.input_rounds)
             .state_bytes(self.input_bytes);
         if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
+    }
+
+    pub(crate) fn tasks(&self) -> Tasks {
+        Tasks::new()
+            .ttl(seconds(self.task_ttl))
+            .poll_interval(seconds(self.task_poll_interval).unwrap_or_default())
+            .max(self.max_tasks)
+            .max_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
+            .bytes(self.task_bytes)
     }
 
     /// With --token there may be lists that not everybody should see, so nobody shares them.

@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .streams(cli.streams())?
         .limits(cli.limits())?
         .inputs(cli.inputs())?
+        .tasks(cli.tasks())?
         .security(cli.security()?)?;
     let handle = mcp.handle();
     let mut app = Router::new().merge(mcp.into_router_at("/mcp"));

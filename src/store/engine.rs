@@ -38,8 +38,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         false
     }
 
-    /// Registers a service; its bell is rung from now on. A service that serves both eras registers
-    /// for each of them: the one without sessions hears announcements only.
+    /// Registers a service; its bell is rung from now on. A service registers once
+    /// for each era: the one without sessions hears of tasks and announcements only.
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId;
 
     /// The service is gone: its bell is not rung again, its readers are detached, its calls are

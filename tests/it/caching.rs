@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Method, Request};
 use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
 use mcp_http::server::{
     Args, CacheHint, Cached, Call, Context, Discovery, Prompt, Resource, ResourceTemplate, Server, ToolError,
@@ -14,28 +12,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{App, RequestExt, request};
+use crate::support::App;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
 
-/// A request of 2026-07-28.
-fn modern(method: &str, mut params: Value) -> Request<Body> {
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let request = request(Method::POST).header("mcp-protocol-version", "2026-07-28").header("mcp-method", method);
-    let request = match params["uri"].as_str() {
-        Some(uri) => request.header("mcp-name", uri),
-        None => request,
-    };
-    request.message(json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-}
-
 /// What a result says of how long it may be kept, and for whom.
 async fn hint(app: &App, method: &str, params: Value) -> (u64, String) {
-    let answer = app.send(modern(method, params)).await.json().await;
+    let answer = app.ask(method, params).await.json().await;
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
     let (ttl, scope) = (answer["result"]["ttlMs"].as_u64(), answer["result"]["cacheScope"].as_str());
     (ttl.unwrap_or_else(|| panic!("{answer}")), scope.unwrap_or_else(|| panic!("{answer}")).to_owned())
@@ -103,12 +87,12 @@ async fn nothing_is_kept_where_the_server_does_not_say_so() {
 async fn a_hint_stands_first_in_each_list_and_in_what_the_server_says_of_itself() {
     let server: McpServer = McpServer::new("a", "1").tool("t", "T.", async || "t");
     let app = app(server.cache(CacheHint::public(MINUTE)));
-    let answer = app.send(modern("tools/list", json!({}))).await.text().await;
+    let answer = app.ask("tools/list", json!({})).await.text().await;
     assert_eq!(
         answer,
         r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":60000,"cacheScope":"public","tools":[{"name":"t","description":"T.","inputSchema":{"type":"object","additionalProperties":false}}]}}"#
     );
-    let answer = app.send(modern("server/discover", json!({}))).await.text().await;
+    let answer = app.ask("server/discover", json!({})).await.text().await;
     assert_eq!(
         answer,
         r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":60000,"cacheScope":"public","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"tools":{"listChanged":true}}}}"#
@@ -141,7 +125,7 @@ async fn one_list_may_be_set_apart_before_or_after_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn every_page_of_a_list_has_the_same_scope() {
     let app = app(offers().page_size(1).cache_tool_list(CacheHint::public(MINUTE)));
-    let first = app.send(modern("tools/list", json!({}))).await.json().await;
+    let first = app.ask("tools/list", json!({})).await.json().await;
     let cursor = first["result"]["nextCursor"].as_str().unwrap();
     assert_eq!(first["result"]["tools"][0]["name"], "one");
     assert_eq!(hint(&app, "tools/list", json!({})).await, public(60_000));
@@ -157,7 +141,7 @@ async fn what_a_handler_says_goes_before_what_its_resource_was_registered_with()
     assert_eq!(read(&app, "test://part/1").await, public(60_000));
     assert_eq!(read(&app, "test://part/3").await, public(180_000));
     for (uri, code) in [("test://part/0", -32602), ("test://part/9", -32603)] {
-        let answer = app.send(modern("resources/read", json!({"uri": uri}))).await.json().await;
+        let answer = app.ask("resources/read", json!({"uri": uri})).await.json().await;
         assert_eq!(answer["error"]["code"], code, "{answer}");
     }
 }
@@ -222,6 +206,6 @@ async fn what_a_server_of_ones_own_says_stands_and_only_what_is_complete_gets_th
     assert_eq!(hint(&app, "prompts/list", json!({})).await, public(0));
     assert_eq!(hint(&app, "resources/list", json!({})).await, public(7));
     assert_eq!(hint(&app, "server/discover", json!({})).await, public(60_000));
-    let answer = app.send(modern("resources/read", json!({"uri": "a:b"}))).await.text().await;
+    let answer = app.ask("resources/read", json!({"uri": "a:b"})).await.text().await;
     assert_eq!(answer, r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"x"}}"#);
 }

@@ -15,6 +15,7 @@ mod model;
 mod questions;
 mod record;
 mod room;
+mod streams;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,9 @@ at the same time with a client of the session revisions.
 import argparse
 
 import anyio
-from common import Peer, Wire, basics, cancelled, check, connected, equal, hold, progress, text
+from common import Peer, Wire, basics, cancelled, check, connected, equal, hold, progress, soon, text
 from mcp import Client, MCPError, types
+from mcp.client.subscriptions import ResourceUpdated, ToolsListChanged
 
 MODERN = "2026-07-28"
 WATCHED = "test://watched-resource"
@@ -124,14 +125,51 @@ async def rounds(client: Client, peer: Peer, wire: Wire) -> None:
     check("a tool that was written for sessions", "ada@example.com" in answer, answer)
 
 
+async def listened(client: Client, wire: Wire) -> None:
+    """What a client is told, and what it keeps until then."""
+    async with client.listen(tools_list_changed=True, resource_subscriptions=[WATCHED]) as changes:
+        honored = changes.honored.model_dump(exclude_none=True)
+        equal("what is listened to", honored, {"tools_list_changed": True, "resource_subscriptions": [WATCHED]})
+        await client.list_tools()
+        kept = len(wire.asked("tools/list"))
+        await client.call_tool("test_trigger_prompt_change")
+        await client.call_tool("test_trigger_resource_update", {"uri": "test://static-text"})
+        await client.call_tool("test_trigger_tool_change")
+        with anyio.fail_after(5):
+            equal("a change, and no other", await anext(changes), ToolsListChanged())
+        await client.call_tool("test_trigger_resource_update")
+        with anyio.fail_after(5):
+            equal("a resource that changed", await anext(changes), ResourceUpdated(uri=WATCHED))
+        await client.list_tools()
+        equal("a list that changed is asked for again", len(wire.asked("tools/list")), kept + 1)
+
+
 async def side_by_side(url: str, streams: bool) -> None:
     """A client of a session and one without, of one server."""
+    told = anyio.Event()
+
+    async def heard(message) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            told.set()
+
     async with (
-        connected(url) as (old, _, old_wire),
+        connected(url, message_handler=heard) as (old, _, old_wire),
         connected(url, "auto") as (modern, _, wire),
+        modern.listen(tools_list_changed=True) as changes,
     ):
         equal("revisions", [old.protocol_version, modern.protocol_version], ["2025-11-25", MODERN])
         check("one has a session", bool(old_wire.session) and not wire.session, (old_wire.session, wire.session))
+
+        async def standalone() -> str:
+            return str(old_wire.statuses("GET"))
+
+        await soon("the standalone stream", standalone, "[200]")
+        for by in (old, modern):
+            told = anyio.Event()
+            await by.call_tool("test_trigger_tool_change")
+            with anyio.fail_after(5):
+                await told.wait()
+                equal("both were told", await anext(changes), ToolsListChanged())
 
         answers = {}
 
@@ -156,6 +194,7 @@ async def conversation(options: argparse.Namespace) -> None:
         if streams:
             await progress(client)
         await rounds(client, peer, wire)
+        await listened(client, wire)
         await cancelled(client)
         stateless(wire)
     if streams:

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 
-import { basics, cancelled, check, connected, equal, hold, options, progress, text } from './common.mjs';
+import { basics, cancelled, check, connected, equal, hold, options, progress, soon, text } from './common.mjs';
 
 const MODERN = '2026-07-28';
 const PIN = { pin: MODERN };
@@ -121,11 +121,53 @@ async function rounds({ client, call, asked, wire }) {
   check('a tool that was written for sessions', answer.includes('ada@example.com'), answer);
 }
 
+/** What a client is told, and what it keeps until then. */
+async function listened({ client, call, wire }) {
+  const seen = [];
+  for (const kind of ['tools/list_changed', 'prompts/list_changed', 'resources/list_changed', 'resources/updated']) {
+    client.setNotificationHandler(`notifications/${kind}`, ({ params }) => void seen.push([kind, params?.uri]));
+  }
+  const told = (count) => soon(`${count} changes were told`, () => seen.length, count);
+  const listening = await client.listen({ toolsListChanged: true, resourceSubscriptions: [WATCHED] });
+  equal('what is listened to', listening.honoredFilter, { toolsListChanged: true, resourceSubscriptions: [WATCHED] });
+  await client.listTools();
+  const kept = wire.asked('tools/list').length;
+  await call('test_trigger_prompt_change');
+  await call('test_trigger_resource_update', { uri: 'test://static-text' });
+  await call('test_trigger_tool_change');
+  await told(1);
+  await call('test_trigger_resource_update');
+  await told(2);
+  const wanted = [['tools/list_changed', undefined], ['resources/updated', WATCHED]];
+  equal('what was asked for, and nothing else', seen, wanted);
+  await client.listTools();
+  check('a list that changed is asked for again', wire.asked('tools/list').length > kept, kept);
+  await listening.close();
+  equal('the subscription was ended by the client', await listening.closed, 'local');
+  await call('test_trigger_tool_change');
+  const again = await client.listen({ toolsListChanged: true });
+  await call('test_trigger_tool_change');
+  await told(3);
+  await again.close();
+}
+
 /** A client of a session and one without, of one server. */
 async function sideBySide(url) {
   const [old, modern] = await Promise.all([connected(url), connected(url, 'auto')]);
   equal('eras', [old, modern].map(({ client }) => client.getProtocolEra()), ['legacy', 'modern']);
-  check('one has a session', Boolean(old.wire.session) && !modern.wire.session, [old.wire.session, modern.wire.session]);
+  const sessions = [old, modern].map(({ wire }) => wire.session);
+  check('one has a session', sessions[0] && !sessions[1], sessions);
+  const seen = [];
+  for (const [name, { client }] of Object.entries({ old, modern })) {
+    client.setNotificationHandler('notifications/tools/list_changed', () => void seen.push(name));
+  }
+  await soon('the standalone stream', () => old.wire.statuses('GET')[0], 200);
+  const listening = await modern.client.listen({ toolsListChanged: true });
+  for (const [announced, by] of [old, modern].entries()) {
+    await by.call('test_trigger_tool_change');
+    const wanted = ['modern', 'old'].flatMap((name) => Array(announced + 1).fill(name)).join();
+    await soon('both were told', () => [...seen].sort().join(), wanted);
+  }
   const words = Array.from({ length: 16 }, (_, n) => `number ${n}`);
   const answers = await Promise.all(
     words.map(async (message, n) => text(await [old, modern][n % 2].call('echo', { message }))),
@@ -135,6 +177,7 @@ async function sideBySide(url) {
     const greeted = await Promise.all([old, modern].map(({ call }) => call('test_input_required_result_elicitation')));
     equal('one handler asks both', greeted.map(text), ['Hello, ada!', 'Hello, ada!']);
   }
+  await listening.close();
   await old.transport.terminateSession();
   await Promise.all([old.client.close(), modern.client.close()]);
 }
@@ -149,6 +192,7 @@ await hold(async (url) => {
     await logs(peer);
   }
   await rounds(peer);
+  await listened(peer);
   await cancelled(peer);
   stateless(peer);
   await peer.client.close();

@@ -8,7 +8,7 @@ use mcp_http::{Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::{ALL, EVERYTHING, Foreign, acknowledged, bytes, listen, listening, listens, method, modern, opened};
+use super::{ALL, EVERYTHING, Foreign, acknowledged, bytes, listen, listening, listens, method, opened, worded};
 use crate::support::{App, RequestExt};
 use crate::table::{seen, sent};
 
@@ -135,7 +135,7 @@ async fn what_is_no_filter_is_refused_and_takes_no_place() {
     }
     for params in ["{}", r#"{"notification":{}}"#, r#"{"notifications":{},"notifications":{}}"#] {
         let row = seen(400, -32602, Some("5"));
-        assert_eq!(sent(&app, modern("5", "subscriptions/listen", params)).await, row, "{params}");
+        assert_eq!(sent(&app, worded("5", "subscriptions/listen", params)).await, row, "{params}");
     }
     assert_eq!(listens(&app).await, 0);
     assert_eq!(app.handle.statistics().await.rejected["invalid_params"], 19);

@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::{ALL, EVERYTHING, Foreign, acknowledged, bytes, calling, listening, listens, method, on_the_wire, opened};
-use crate::support::{App, Served, Sse, exchange, service};
+use super::{ALL, EVERYTHING, Foreign, acknowledged, bytes, listening, listens, method, on_the_wire, opened};
+use crate::support::{App, Served, Sse, exchange, modern_call, service};
 use crate::table::{seen, sent};
 
 /// What the client is told until the stream ends with a result.
@@ -38,7 +38,7 @@ async fn at_the_end_of_the_service_each_listen_gets_what_waits_and_its_result() 
     let mut get = app.open().await.listen_primed().await;
     let held = tokio::spawn({
         let app = app.clone();
-        async move { app.send(calling("hold", &json!({"label": "x"}))).await.message().await }
+        async move { app.send(modern_call("hold", json!({"label": "x"}))).await.message().await }
     });
     assert_eq!(method(&mut first).await, "acknowledged");
     app.handle.tools_changed();

@@ -12,7 +12,6 @@ use axum::http::{Method, Request};
 use mcp_http::McpService;
 use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
 use mcp_http::server::{Call, Context, Discovery, Server};
-use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::support::{App, Reply, RequestExt, Served, Sse, request};
@@ -21,7 +20,7 @@ use crate::support::{App, Reply, RequestExt, Served, Sse, request};
 const ALL: &str = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["test://a","test://b"]}"#;
 
 /// A request of 2026-07-28 with nothing wrong with it; id and parameters are JSON texts.
-fn modern(id: &str, method: &str, params: &str) -> Request<Body> {
+fn worded(id: &str, method: &str, params: &str) -> Request<Body> {
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     let params = params.strip_prefix('{').unwrap();
     let comma = if params == "}" { "" } else { "," };
@@ -34,13 +33,7 @@ fn modern(id: &str, method: &str, params: &str) -> Request<Body> {
 }
 
 fn listening(id: &str, notifications: &str) -> Request<Body> {
-    modern(id, "subscriptions/listen", &format!(r#"{{"notifications":{notifications}}}"#))
-}
-
-/// A `tools/call` of 2026-07-28.
-fn calling(tool: &str, arguments: &Value) -> Request<Body> {
-    let params = json!({"name": tool, "arguments": arguments}).to_string();
-    modern("7", "tools/call", &params).header("mcp-name", tool)
+    worded(id, "subscriptions/listen", &format!(r#"{{"notifications":{notifications}}}"#))
 }
 
 /// Listens with id 1.

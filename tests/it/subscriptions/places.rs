@@ -9,8 +9,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::{ALL, EVERYTHING, Foreign, calling, listen, listening, listens, method, on_the_wire, opened};
-use crate::support::{App, RequestExt, Served, exchange, service};
+use super::{ALL, EVERYTHING, Foreign, listen, listening, listens, method, on_the_wire, opened};
+use crate::support::{App, RequestExt, Served, exchange, modern_call, service};
 use crate::table::{seen, sent};
 
 fn limited(limits: Limits) -> App {
@@ -78,11 +78,11 @@ async fn listens_and_calls_do_not_use_up_each_others_permits() {
     let mut streams = Vec::new();
     for _ in 0..100 {
         streams.push(opened(app.send(listening("1", ALL).principal("ann")).await));
-        let echo = app.send(calling("echo", &json!({"message": "hi"})).principal("ann")).await;
+        let echo = app.send(modern_call("echo", json!({"message": "hi"})).principal("ann")).await;
         assert_eq!(echo.message().await["result"]["content"][0]["text"], "hi");
     }
-    let _held = app.send(calling("note_and_hold", &json!({"label": "a"})).principal("ann")).await;
-    assert_eq!(app.send(calling("echo", &json!({"message": "hi"})).principal("ann")).await.status, 429);
+    let _held = app.send(modern_call("note_and_hold", json!({"label": "a"})).principal("ann")).await;
+    assert_eq!(app.send(modern_call("echo", json!({"message": "hi"})).principal("ann")).await.status, 429);
     streams.pop();
     let mut another = opened(app.send(listening("1", ALL).principal("ann")).await);
     assert_eq!(method(&mut another).await, "acknowledged");

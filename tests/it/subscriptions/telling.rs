@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{ALL, acknowledged, calling, listen, listening, listens, method, opened};
-use crate::support::{App, FarEngine, Pace};
+use super::{ALL, acknowledged, listen, listening, listens, method, opened};
+use crate::support::{App, FarEngine, Pace, modern_call};
 use crate::table::{seen, sent};
 
 /// Acceptance 142.
@@ -64,7 +64,7 @@ async fn a_listener_that_never_reads_is_told_of_each_thing_once_and_delays_nobod
         }
         if n % 1_000 == 0 {
             assert_eq!(method(&mut reader).await, "tools");
-            let echo = app.send(calling("echo", &json!({"message": "hi"}))).await.message().await;
+            let echo = app.send(modern_call("echo", json!({"message": "hi"}))).await.message().await;
             assert_eq!(echo["result"]["content"][0]["text"], "hi");
         }
     }

@@ -1,0 +1,46 @@
+"""The official Python SDK, as it comes: sessions, and every answer a stream."""
+
+import asyncio
+import socket
+import sys
+
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+
+BACKLOG = 4096
+
+mcp = MCPServer("peers", log_level="ERROR")
+
+
+@mcp.tool(structured_output=False)
+def echo(text: str) -> str:
+    return text
+
+
+@mcp.tool(structured_output=False)
+async def burst(ctx: Context) -> str:
+    for step in range(1, 51):
+        await ctx.report_progress(step, 50)
+    return "done"
+
+
+@mcp.tool(structured_output=False)
+async def slow(steps: int, millis: int, ctx: Context) -> str:
+    for step in range(1, steps + 1):
+        await asyncio.sleep(millis / 1000)
+        await ctx.report_progress(step, steps)
+    return "done"
+
+
+async def main() -> None:
+    if sys.argv[1:] != ["default"]:
+        sys.exit(f"no such variant: {sys.argv[1:]}")
+    # The comparison opens more sessions than the default allows.
+    app = mcp.streamable_http_app(max_sessions=None)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    config = uvicorn.Config(app, log_level="error", access_log=False, backlog=BACKLOG)
+    print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+asyncio.run(main())

@@ -1,0 +1,62 @@
+//! This crate, mounted as its README mounts it: `auto` with the defaults, `sse` with every answer a
+//! resumable stream.
+
+use std::time::Duration;
+
+use axum::Router;
+use mcp_http::server::{Args, Context};
+use mcp_http::{McpListener, McpServer, McpService, ResponseMode, Sessions, Streams, mcp_router};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Deserialize, JsonSchema)]
+struct Echo {
+    text: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Slow {
+    steps: u32,
+    millis: u64,
+}
+
+async fn echo(Args(echo): Args<Echo>) -> String {
+    echo.text
+}
+
+async fn burst(cx: Context) -> &'static str {
+    for step in 1..=50 {
+        cx.progress(step, 50).await;
+    }
+    "done"
+}
+
+async fn slow(cx: Context, Args(slow): Args<Slow>) -> &'static str {
+    for step in 1..=slow.steps {
+        tokio::time::sleep(Duration::from_millis(slow.millis)).await;
+        cx.progress(step, slow.steps).await;
+    }
+    "done"
+}
+
+fn main() {
+    stand::run(async {
+        let mode = match &*stand::variant() {
+            "auto" => ResponseMode::Auto,
+            "sse" => ResponseMode::Sse,
+            other => panic!("no such variant: {other:?}"),
+        };
+        let server = McpServer::new("peers", "1.0.0")
+            .tool("echo", "Says it again.", echo)
+            .tool("burst", "Fifty steps at once.", burst)
+            .tool("slow", "Steps with a pause before each.", slow);
+        // The comparison opens more sessions than the default allows.
+        let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
+        let service = McpService::new(server)
+            .streams(Streams::new().response_mode(mode))
+            .and_then(|service| service.sessions(sessions))
+            .expect("good settings");
+        let app = Router::new().nest("/mcp", mcp_router(service));
+        stand::serve_on(McpListener::new(stand::listener()?), app).await
+    });
+}

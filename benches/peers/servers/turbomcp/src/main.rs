@@ -1,0 +1,44 @@
+//! turbomcp, a prerelease, with the macros that are its only documented way, as its own one-call
+//! server mounts it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use turbomcp::http::{HttpConfig, router};
+use turbomcp::prelude::*;
+
+#[derive(Clone)]
+struct Tools;
+
+#[server(name = "peers", version = "1.0.0")]
+impl Tools {
+    #[tool(description = "Says it again.")]
+    async fn echo(&self, text: String) -> String {
+        text
+    }
+
+    #[tool(description = "Fifty steps at once.")]
+    async fn burst(&self, cx: &CallToolContext) -> String {
+        for step in 1..=50 {
+            cx.progress.report(step.into(), Some(50.0), None).await;
+        }
+        "done".to_owned()
+    }
+
+    #[tool(description = "Steps with a pause before each.")]
+    async fn slow(&self, cx: &CallToolContext, steps: u32, millis: u64) -> String {
+        for step in 1..=steps {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            cx.progress.report(step.into(), Some(steps.into()), None).await;
+        }
+        "done".to_owned()
+    }
+}
+
+fn main() {
+    stand::run(async {
+        let dispatcher = Tools.into_server().build();
+        let config = HttpConfig::new().with_session_terminator(Arc::new(dispatcher.session_terminator()));
+        stand::serve(router(dispatcher, config)).await
+    });
+}

@@ -1,0 +1,169 @@
+//! Decides what is run: see `README.md` for what it means.
+
+mod client;
+mod cut_off;
+mod message;
+mod modes;
+mod operation;
+mod process;
+mod report;
+mod results;
+mod servers;
+mod soak;
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
+
+use modes::{MODES, Mode, Scale};
+use report::Machine;
+use results::Results;
+use servers::{Places, SERVERS, Server};
+
+/// Runs servers of the Model Context Protocol side by side and measures them.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A short run: enough to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Only these servers, and the floors; `--list` names them.
+    #[arg(long = "server", value_name = "NAME")]
+    servers: Vec<String>,
+    /// Only these modes; `--list` names them. A name at whose end is a `*` stands for all that begin so.
+    #[arg(long = "mode", value_name = "NAME")]
+    modes: Vec<String>,
+    /// How often each mode is measured.
+    #[arg(long)]
+    repetitions: Option<usize>,
+    /// The soak instead: this crate, or the servers that are named.
+    #[arg(long)]
+    soak: bool,
+    /// What can be measured of whom.
+    #[arg(long)]
+    list: bool,
+    /// The folder of the servers' binaries.
+    #[arg(long, default_value = "target/servers")]
+    binaries: PathBuf,
+    /// The folder of what `tests/install` installed.
+    #[arg(long, default_value = "../../tests/.env")]
+    installed: PathBuf,
+    /// The folder of the servers in other languages.
+    #[arg(long, default_value = "foreign")]
+    foreign: PathBuf,
+    /// Where the results are written; `results`, or `target/partial` if the run is not the whole one.
+    #[arg(long)]
+    results: Option<PathBuf>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        println!("servers: {}", SERVERS.iter().map(|server| server.name).collect::<Vec<_>>().join(" "));
+        println!("modes: {}", MODES.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(" "));
+        return Ok(());
+    }
+    let whole = !arguments.quick && arguments.servers.is_empty() && arguments.modes.is_empty();
+    let folder = arguments.results.unwrap_or_else(|| if whole { "results" } else { "target/partial" }.into());
+    let mut scale = if arguments.quick { Scale::quick() } else { Scale::full() };
+    scale.repetitions = arguments.repetitions.unwrap_or(scale.repetitions).max(1);
+    let places = Places { binaries: arguments.binaries, installed: arguments.installed, foreign: arguments.foreign };
+    let machine = Machine::look();
+    prepare()?;
+    if arguments.soak {
+        let scale = if arguments.quick { soak::Scale::quick() } else { soak::Scale::full() };
+        return run_soak(&arguments.servers, &places, scale, &machine, &folder).await;
+    }
+    let modes = chosen_modes(&arguments.modes)?;
+    let servers = chosen_servers(&arguments.servers)?;
+    let mut results = Results::default();
+    for (name, mode) in modes {
+        compare(&mut results, name, mode, &servers, &places, &scale).await;
+        // What a run that is broken off has measured is not lost.
+        report::write(&folder, &results, &servers, &machine, &scale)?;
+    }
+    println!("{}", folder.join("table.md").display());
+    Ok(())
+}
+
+async fn run_soak(
+    names: &[String],
+    places: &Places,
+    scale: soak::Scale,
+    machine: &Machine,
+    folder: &Path,
+) -> Result<()> {
+    let names = if names.is_empty() { &["mcp-http".to_owned()] } else { names };
+    let servers = names.iter().map(|name| Server::find(name).with_context(|| format!("no such server: {name}")));
+    let (text, settled) = soak::run(&servers.collect::<Result<Vec<_>>>()?, places, scale).await?;
+    report::write_soak(folder, &text, machine)?;
+    print!("{text}");
+    ensure!(settled, "not everything is accounted for");
+    Ok(())
+}
+
+/// One processor for the load, and as many open files as are allowed.
+fn prepare() -> Result<()> {
+    let mut own = CpuSet::new();
+    own.set(process::LOAD_CPU)?;
+    sched_setaffinity(Pid::from_raw(0), &own).context("at least two processors are needed")?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(())
+}
+
+type NamedMode = (&'static str, Mode);
+
+fn chosen_modes(names: &[String]) -> Result<Vec<NamedMode>> {
+    let all = MODES.iter().map(|(name, mode, _)| (*name, *mode));
+    if names.is_empty() {
+        return Ok(all.collect());
+    }
+    let matches = |wanted: &str, name: &str| match wanted.strip_suffix('*') {
+        Some(front) => name.starts_with(front),
+        None => name == wanted,
+    };
+    if let Some(unknown) = names.iter().find(|wanted| !MODES.iter().any(|(name, ..)| matches(wanted, name))) {
+        bail!("no such mode: {unknown}");
+    }
+    Ok(all.filter(|(name, _)| names.iter().any(|wanted| matches(wanted, name))).collect())
+}
+
+fn chosen_servers(names: &[String]) -> Result<Vec<&'static Server>> {
+    if let Some(unknown) = names.iter().find(|name| Server::find(name).is_none()) {
+        bail!("no such server: {unknown}");
+    }
+    let chosen =
+        |server: &&Server| names.is_empty() || server.is_floor() || names.iter().any(|name| name == server.name);
+    Ok(SERVERS.iter().filter(chosen).collect())
+}
+
+/// A mode as often as it is to be run, each time with every server, each time another one first.
+async fn compare(
+    results: &mut Results,
+    name: &'static str,
+    mode: Mode,
+    servers: &[&Server],
+    places: &Places,
+    scale: &Scale,
+) {
+    for repetition in 0..mode.repetitions(scale) {
+        for turn in 0..servers.len() {
+            let server = servers[(turn + repetition) % servers.len()];
+            if results.refusal(name, server.name).is_some() {
+                continue;
+            }
+            let outcome = mode.run(server, places, scale).await.map_err(|why| format!("{why:#}"));
+            match &outcome {
+                Ok(sample) => eprintln!("{name} {}: {sample:.1?}", server.name),
+                Err(why) => eprintln!("{name} {}: no: {why}", server.name),
+            }
+            results.add(name, server.name, outcome);
+        }
+    }
+}

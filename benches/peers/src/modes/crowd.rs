@@ -1,0 +1,29 @@
+//! Decides what idle sessions cost those that are not: the same calls in the same process, before
+//! and after the crowd came.
+
+use anyhow::Result;
+
+use super::timed::closed_loop;
+use super::{CALL, Sample, Scale, memory};
+use crate::process::{Process, Under};
+use crate::servers::{Places, Server};
+
+const CONNECTIONS: usize = 32;
+
+pub(super) async fn run(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
+    let process = Process::start(&server.command(places), Under::Nothing)?;
+    let alone = closed_loop(CALL, CONNECTIONS, &process, scale.warm_up, scale.measured).await?;
+    let opened = memory::open(process.address, scale.crowd, scale.crowd_within).await?;
+    let among = closed_loop(CALL, CONNECTIONS, &process, scale.warm_up, scale.measured).await?;
+    let memory = process.memory()?;
+    process.stop()?;
+    Ok(Sample::from([
+        ("alone", alone["cpu"]),
+        ("cpu", among["cpu"]),
+        ("growth", among["cpu"] / alone["cpu"]),
+        ("p99", among["p99"]),
+        ("rate", among["rate"]),
+        ("opened", opened as f64),
+        ("memory", memory as f64),
+    ]))
+}

@@ -1,0 +1,113 @@
+//! Decides what a session and a stream weigh: the growth of the server's anonymous memory, divided
+//! by how many there are.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::{Sample, Scale};
+use crate::client::{Client, Era};
+use crate::operation::Operation;
+use crate::process::{Process, Under};
+use crate::servers::{Places, Server};
+
+/// Connections that open sessions.
+const OPENERS: usize = 8;
+/// Sessions that come and go first, so that what grows once has grown.
+const FIRST: usize = 500;
+/// What the server does after the last answer is done by then.
+const SETTLED: Duration = Duration::from_millis(300);
+/// Streams are opened in groups of so many at once.
+const GROUP: usize = 100;
+
+pub(super) async fn sessions(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
+    let process = Process::start(&server.command(places), Under::Nothing)?;
+    come_and_go(process.address).await?;
+    let before = settled(&process).await?;
+    let begin = Instant::now();
+    let opened = open(process.address, scale.sessions, scale.crowd_within).await?;
+    let took = begin.elapsed();
+    let after = settled(&process).await?;
+    process.stop()?;
+    let each = growth(before, after, opened);
+    Ok(Sample::from([("bytes", each), ("opened", opened as f64), ("seconds", took.as_secs_f64())]))
+}
+
+pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
+    let process = Process::start(&server.command(places), Under::Nothing)?;
+    let mut first = Client::ready(process.address, Era::Legacy).await?;
+    ensure!(first.session.is_some(), "it gives out no session to listen in");
+    first.listen(None).await?;
+    drop(first);
+
+    let before = settled(&process).await?;
+    let mut clients = Vec::with_capacity(scale.streams);
+    while clients.len() < scale.streams {
+        let mut group = JoinSet::new();
+        for _ in clients.len()..scale.streams.min(clients.len() + GROUP) {
+            group.spawn(Client::ready(process.address, Era::Legacy));
+        }
+        while let Some(client) = group.join_next().await {
+            clients.push(client??);
+        }
+    }
+    let idle = settled(&process).await?;
+    for client in &mut clients {
+        client.listen(None).await?;
+    }
+    let listening = settled(&process).await?;
+    let count = clients.len();
+    drop(clients);
+    process.stop()?;
+    Ok(Sample::from([
+        ("connection", growth(before, idle, count)),
+        ("bytes", growth(idle, listening, count)),
+        ("opened", count as f64),
+    ]))
+}
+
+async fn come_and_go(address: SocketAddr) -> Result<()> {
+    let mut client = Client::connect(address, Era::Legacy).await?;
+    for n in 0..FIRST as u64 {
+        Operation::Cycle.perform(&mut client, &mut String::new(), n).await?;
+    }
+    Ok(())
+}
+
+/// Opens sessions until there are so many or the time is over; how many there are. Their
+/// connections are closed again.
+pub(super) async fn open(address: SocketAddr, wanted: usize, within: Duration) -> Result<usize> {
+    let until = Instant::now() + within;
+    let mut openers = JoinSet::new();
+    for n in 0..OPENERS {
+        let share = wanted / OPENERS + usize::from(n < wanted % OPENERS);
+        openers.spawn(async move {
+            let mut client = Client::connect(address, Era::Legacy).await?;
+            let mut opened = 0;
+            while opened < share && Instant::now() < until {
+                client.open().await?;
+                ensure!(client.session.is_some(), "it gives out no session");
+                opened += 1;
+            }
+            anyhow::Ok(opened)
+        });
+    }
+    let mut opened = 0;
+    while let Some(share) = openers.join_next().await {
+        opened += share??;
+    }
+    ensure!(opened > 0, "no session was opened in {within:?}");
+    Ok(opened)
+}
+
+async fn settled(process: &Process) -> Result<u64> {
+    sleep(SETTLED).await;
+    process.memory().context("its memory")
+}
+
+fn growth(before: u64, after: u64, count: usize) -> f64 {
+    (after as f64 - before as f64) / count as f64
+}

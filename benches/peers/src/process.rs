@@ -1,0 +1,157 @@
+//! Decides how a server is run: as a process of its own, pinned to one processor, and what the
+//! kernel says it took.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
+
+/// The processor of the server; the load has another one.
+pub(crate) const SERVER_CPU: usize = 0;
+pub(crate) const LOAD_CPU: usize = 1;
+
+/// Long enough for an interpreter under valgrind.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// A server that runs; it ends with this value.
+pub(crate) struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    /// What it prints, line by line.
+    lines: Receiver<String>,
+    pub(crate) address: SocketAddr,
+    /// The server, where the child is strace: strace ends with it, but would leave it behind.
+    traced: Option<Pid>,
+}
+
+/// What a server is run under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Under<'a> {
+    Nothing,
+    /// Writes the number of instructions into the file.
+    Callgrind(&'a Path),
+    /// Writes a table of system calls into the file.
+    Strace(&'a Path),
+}
+
+impl Process {
+    /// Starts a server and waits until it listens.
+    pub(crate) fn start(command: &[String], under: Under<'_>) -> Result<Self> {
+        let mut line = vec!["taskset".to_owned(), "--cpu-list".to_owned(), SERVER_CPU.to_string()];
+        match under {
+            Under::Nothing => {}
+            Under::Callgrind(log) => line.extend([
+                "valgrind".to_owned(),
+                "--tool=callgrind".to_owned(),
+                "--callgrind-out-file=/dev/null".to_owned(),
+                format!("--log-file={}", log.display()),
+            ]),
+            Under::Strace(table) => {
+                line.extend(["strace", "-f", "-c", "-o"].map(str::to_owned));
+                line.push(table.display().to_string());
+            }
+        }
+        line.extend_from_slice(command);
+        let mut child = Command::new(&line[0])
+            .args(&line[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{} does not start", line.join(" ")))?;
+        let stdin = child.stdin.take().context("no stdin")?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut process = Self { child, stdin, lines, address: ([0, 0, 0, 0], 0).into(), traced: None };
+        process.address = process.ready().with_context(|| command.join(" "))?;
+        if let Under::Strace(_) = under {
+            process.traced = Some(process.only_child()?);
+        }
+        Ok(process)
+    }
+
+    fn ready(&self) -> Result<SocketAddr> {
+        let until = Instant::now() + READY_WITHIN;
+        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if let Some(url) = line.strip_prefix("listening on http://") {
+                return url.trim_end_matches("/mcp").parse().context("no address in its line");
+            }
+        }
+        bail!("it did not say where it listens")
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    fn only_child(&self) -> Result<Pid> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid()))?;
+        Ok(Pid::from_raw(children.trim().parse().context("strace has not one child")?))
+    }
+
+    /// The processor time it took so far, in user and system mode, of all its threads.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let clock: ClockId = clock_getcpuclockid(self.pid())?;
+        Ok(clock.now()?.into())
+    }
+
+    /// Its anonymous resident memory, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
+    /// Allocations and allocated bytes so far, of a server that counts them.
+    pub(crate) fn allocations(&mut self) -> Result<(u64, u64)> {
+        self.stdin.write_all(b"\n")?;
+        let line = self.lines.recv_timeout(Duration::from_secs(5)).context("it does not count")?;
+        let (count, bytes) = line.split_once(' ').context("not two numbers")?;
+        Ok((count.parse()?, bytes.parse()?))
+    }
+
+    /// Ends it and waits for its end.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the server ended by itself: {status}");
+        }
+        kill(self.traced.unwrap_or(self.pid()), Signal::SIGTERM)?;
+        let until = Instant::now() + STOP_WITHIN;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > until {
+                bail!("the server did not end");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing can be done about a server that cannot be killed. While strace runs, what it
+        // traces does, and has its id.
+        if let (Some(traced), Ok(None)) = (self.traced, self.child.try_wait()) {
+            let _ = kill(traced, Signal::SIGKILL);
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

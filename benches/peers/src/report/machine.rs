@@ -1,0 +1,61 @@
+//! Decides what is said of the machine, because times mean nothing without it.
+
+use std::fs;
+use std::process::Command;
+
+/// What the figures were measured on.
+pub(crate) struct Machine {
+    processor: String,
+    processors: usize,
+    memory: String,
+    kernel: String,
+    rustc: String,
+    revision: String,
+    load_before: String,
+}
+
+impl Machine {
+    /// Looks at the machine before anything is measured on it.
+    pub(crate) fn look() -> Self {
+        let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        Self {
+            processor: line("/proc/cpuinfo", "model name"),
+            processors,
+            memory: line("/proc/meminfo", "MemTotal"),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            rustc: said("rustc", &["--version"]),
+            revision: said("git", &["describe", "--always", "--dirty"]),
+            load_before: load(),
+        }
+    }
+
+    /// A paragraph about it.
+    pub(super) fn describe(&self) -> String {
+        let Self { processor, processors, memory, kernel, rustc, revision, load_before } = self;
+        format!(
+            "{processor}, {processors} processors, {memory}, Linux {kernel}, {rustc}, mcp-http at {revision}. Load average \
+             before the run {load_before}, after it {}.",
+            load()
+        )
+    }
+}
+
+fn load() -> String {
+    read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// What stands behind a name in a file of the kernel's.
+fn line(path: &str, name: &str) -> String {
+    let text = read(path);
+    let found = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
+    found.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(|_| format!("no {program}"), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,38 @@
+//! Decides what is written when a run is over: tables, a plot, every sample, or the soak's report.
+
+mod footnotes;
+mod machine;
+mod plot;
+mod tables;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+pub(crate) use machine::Machine;
+
+use crate::modes::Scale;
+use crate::results::Results;
+use crate::servers::Server;
+
+/// Writes `table.md`, `cpu.svg` and `samples.json` into a folder.
+pub(crate) fn write(
+    folder: &Path,
+    results: &Results,
+    servers: &[&Server],
+    machine: &Machine,
+    scale: &Scale,
+) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    fs::write(folder.join("table.md"), tables::markdown(results, servers, machine, scale))?;
+    fs::write(folder.join("samples.json"), serde_json::to_string_pretty(&results.samples())?)?;
+    plot::draw(&folder.join("cpu.svg"), results, servers)
+}
+
+/// Writes `soak.md` into a folder.
+pub(crate) fn write_soak(folder: &Path, text: &str, machine: &Machine) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let text = format!("# The soak\n\n{}\n\n{text}", machine.describe());
+    Ok(fs::write(folder.join("soak.md"), text)?)
+}

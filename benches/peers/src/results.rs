@@ -1,0 +1,119 @@
+//! Decides what is kept of all runs, and how runs become a figure: the median of the repetitions,
+//! and the median of the ratios to the floor of the same repetition.
+
+use std::collections::BTreeMap;
+
+use crate::modes::{MODES, Sample};
+
+type Outcome = Result<Sample, String>;
+
+/// All runs so far.
+#[derive(Default)]
+pub(crate) struct Results {
+    /// By mode and server, in the order of the repetitions.
+    runs: BTreeMap<(&'static str, &'static str), Vec<Outcome>>,
+}
+
+impl Results {
+    pub(crate) fn add(&mut self, mode: &'static str, server: &'static str, outcome: Outcome) {
+        self.runs.entry((mode, server)).or_default().push(outcome);
+    }
+
+    /// Why a server cannot do it, if it said so.
+    pub(crate) fn refusal(&self, mode: &str, server: &str) -> Option<&str> {
+        self.of(mode, server).iter().find_map(|run| run.as_ref().err()).map(String::as_str)
+    }
+
+    /// Whether it was tried at all.
+    pub(crate) fn has(&self, mode: &str, server: &str) -> bool {
+        !self.of(mode, server).is_empty()
+    }
+
+    pub(crate) fn median(&self, mode: &str, server: &str, figure: &str) -> Option<f64> {
+        if self.refusal(mode, server).is_some() {
+            return None;
+        }
+        median(self.of(mode, server).iter().flatten().filter_map(|sample| sample.get(figure).copied()))
+    }
+
+    /// The least of all repetitions.
+    pub(crate) fn least(&self, mode: &str, server: &str, figure: &str) -> Option<f64> {
+        self.of(mode, server).iter().flatten().filter_map(|sample| sample.get(figure).copied()).reduce(f64::min)
+    }
+
+    /// All repetitions together.
+    pub(crate) fn sum(&self, mode: &str, server: &str, figure: &str) -> f64 {
+        self.of(mode, server).iter().flatten().filter_map(|sample| sample.get(figure)).sum()
+    }
+
+    /// How many times the floor's.
+    pub(crate) fn ratio(&self, mode: &str, server: &str, figure: &str) -> Option<f64> {
+        let floor = MODES.iter().find(|(name, ..)| *name == mode)?.2?;
+        if self.refusal(mode, server).is_some() {
+            return None;
+        }
+        let both = self.of(mode, server).iter().flatten().zip(self.of(mode, floor).iter().flatten());
+        median(both.filter_map(|(own, floor)| Some(own.get(figure)? / floor.get(figure)?)))
+    }
+
+    /// Everything, to look closer.
+    pub(crate) fn samples(&self) -> serde_json::Value {
+        let mut modes: BTreeMap<&str, BTreeMap<&str, &Vec<Outcome>>> = BTreeMap::new();
+        for ((mode, server), runs) in &self.runs {
+            modes.entry(mode).or_default().insert(server, runs);
+        }
+        serde_json::json!(modes)
+    }
+
+    fn of(&self, mode: &str, server: &str) -> &[Outcome] {
+        let found = self.runs.iter().find(|((m, s), _)| *m == mode && *s == server);
+        found.map_or(&[], |(_, runs)| runs)
+    }
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(figures[middle]),
+        _ => Some(f64::midpoint(figures[middle - 1], figures[middle])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cpu: f64) -> Outcome {
+        Ok(Sample::from([("cpu", cpu)]))
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_a_repetition() {
+        let mut results = Results::default();
+        // The machine was twice as slow in the second repetition and three times in the third.
+        for (own, floor) in [(20.0, 10.0), (40.0, 20.0), (66.0, 30.0)] {
+            results.add("call", "mcp-http", sample(own));
+            results.add("call", "floor-json", sample(floor));
+        }
+        assert_eq!(results.ratio("call", "mcp-http", "cpu"), Some(2.0));
+        assert_eq!(results.median("call", "mcp-http", "cpu"), Some(40.0));
+    }
+
+    #[test]
+    fn one_refusal_is_enough_for_a_no() {
+        let mut results = Results::default();
+        results.add("call", "mcp-http", sample(1.0));
+        results.add("call", "mcp-http", Err("an answer was lost".to_owned()));
+        assert_eq!(results.median("call", "mcp-http", "cpu"), None);
+        assert_eq!(results.refusal("call", "mcp-http"), Some("an answer was lost"));
+    }
+
+    #[test]
+    fn the_median_of_two_is_in_the_middle() {
+        assert_eq!(median([4.0, 2.0].into_iter()), Some(3.0));
+        assert_eq!(median(std::iter::empty()), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! Decides who takes part, and how each is started.
+
+use std::path::{Path, PathBuf};
+
+/// A server of the comparison.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Server {
+    /// As it is named on the command line and in the results.
+    pub(crate) name: &'static str,
+    /// What the tables say behind the name and the version of its package.
+    label: &'static str,
+    pub(crate) kind: Kind,
+    package: Package,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No protocol: what the others are measured against.
+    Floor(Binary),
+    Rust(Binary),
+    Python(&'static str),
+    TypeScript(&'static str),
+}
+
+/// A binary of this package and its argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Binary(&'static str, &'static str);
+
+/// What is compared, in the lock file that pins it.
+#[derive(Debug, Clone, Copy)]
+enum Package {
+    Floor,
+    Crate(&'static str),
+    Pip(&'static str),
+    Npm(&'static str),
+}
+
+pub(crate) const SERVERS: &[Server] = &[
+    floor("floor-json", "axum, JSON", "json"),
+    floor("floor-session", "axum, JSON, sessions", "session"),
+    floor("floor-sse", "axum's `Sse`", "sse"),
+    floor("floor-bytes", "axum, events in one buffer", "bytes"),
+    rust("mcp-http", "`Auto`, the default", "mcp-http", "auto"),
+    rust("mcp-http-sse", "`Sse`", "mcp-http", "sse"),
+    rust("rmcp", "default: SSE", "rmcp", "default"),
+    rust("rmcp-macros", "default, tools by macros", "rmcp", "macros"),
+    rust("rmcp-json", "stateless, JSON", "rmcp", "json"),
+    rust("tower-mcp", "default: JSON", "tower-mcp", "json"),
+    rust("tower-mcp-sse", "SSE", "tower-mcp", "sse"),
+    rust("pmcp", "default, concurrent", "pmcp", "default"),
+    rust("pmcp-json", "JSON, concurrent", "pmcp", "json"),
+    rust("rust-mcp-sdk", "default: SSE", "rust-mcp-sdk", "sse"),
+    rust("rust-mcp-sdk-json", "JSON", "rust-mcp-sdk", "json"),
+    rust("turbomcp", "default", "turbomcp", "default"),
+    Server { name: "python", label: "Python, uvicorn", kind: Kind::Python("default"), package: Package::Pip("mcp") },
+    Server {
+        name: "typescript",
+        label: "TypeScript, node:http",
+        kind: Kind::TypeScript("default"),
+        package: Package::Npm("@modelcontextprotocol/server"),
+    },
+];
+
+const fn floor(name: &'static str, label: &'static str, variant: &'static str) -> Server {
+    Server { name, label, kind: Kind::Floor(Binary("floor", variant)), package: Package::Floor }
+}
+
+const fn rust(name: &'static str, label: &'static str, package: &'static str, variant: &'static str) -> Server {
+    Server { name, label, kind: Kind::Rust(Binary(package, variant)), package: Package::Crate(package) }
+}
+
+/// Where everything is that a server is started from.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// The folder of the binaries; beside it, with `-counted` at its end, those that count.
+    pub(crate) binaries: PathBuf,
+    /// What `tests/install` installed.
+    pub(crate) installed: PathBuf,
+    /// The sources of the servers in other languages.
+    pub(crate) foreign: PathBuf,
+}
+
+impl Server {
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        SERVERS.iter().find(|server| server.name == name)
+    }
+
+    /// As it is named in the tables, with the version that was built.
+    pub(crate) fn title(&self) -> String {
+        let label = self.label;
+        match self.package {
+            Package::Floor => format!("floor: {label}"),
+            Package::Crate("mcp-http") => format!("**mcp-http** ({label})"),
+            Package::Crate(name) | Package::Pip(name) | Package::Npm(name) => {
+                format!("{name} {} ({label})", self.package.version().unwrap_or("of unknown version"))
+            }
+        }
+    }
+
+    pub(crate) fn is_floor(&self) -> bool {
+        matches!(self.kind, Kind::Floor(_))
+    }
+
+    /// Whether its code is compiled before it runs, and thus fast from the first call.
+    pub(crate) fn is_native(&self) -> bool {
+        matches!(self.kind, Kind::Floor(_) | Kind::Rust(_))
+    }
+
+    pub(crate) fn command(&self, places: &Places) -> Vec<String> {
+        self.program(places, &places.binaries)
+    }
+
+    /// As [`command`](Self::command), of the build that counts its allocations, if it has one.
+    pub(crate) fn counted(&self, places: &Places) -> Option<Vec<String>> {
+        let mut name = places.binaries.as_os_str().to_owned();
+        name.push("-counted");
+        self.is_native().then(|| self.program(places, Path::new(&name)))
+    }
+
+    fn program(&self, places: &Places, binaries: &Path) -> Vec<String> {
+        let text = |path: PathBuf| path.display().to_string();
+        match self.kind {
+            Kind::Floor(Binary(name, variant)) | Kind::Rust(Binary(name, variant)) => {
+                vec![text(binaries.join(format!("server-{name}"))), variant.to_owned()]
+            }
+            Kind::Python(variant) => vec![
+                text(places.installed.join("python/bin/python")),
+                text(places.foreign.join("python/server.py")),
+                variant.to_owned(),
+            ],
+            Kind::TypeScript(variant) => vec![
+                text(places.installed.join("node/bin/node")),
+                text(places.foreign.join("typescript/server.mjs")),
+                variant.to_owned(),
+            ],
+        }
+    }
+}
+
+const CARGO: &str = include_str!("../Cargo.lock");
+const PIP: &str = include_str!("../../../tests/interop/python/requirements.txt");
+const NPM: &str = include_str!("../foreign/typescript/package-lock.json");
+
+impl Package {
+    fn version(self) -> Option<&'static str> {
+        let (text, before) = match self {
+            Self::Floor => return None,
+            Self::Crate(name) => (CARGO, format!("name = \"{name}\"\nversion = \"")),
+            Self::Pip(name) => (PIP, format!("\n{name}==")),
+            Self::Npm(name) => (NPM, format!("\"node_modules/{name}\": {{\n      \"version\": \"")),
+        };
+        let (_, behind) = text.split_once(&before)?;
+        behind.split(['"', ' ']).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_has_the_version_that_is_locked() {
+        for server in SERVERS.iter().filter(|server| !server.is_floor()) {
+            let version = server.package.version().unwrap_or_default();
+            assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{}: {version:?}", server.name);
+        }
+    }
+
+    #[test]
+    fn no_two_servers_have_the_same_name() {
+        for server in SERVERS {
+            assert_eq!(SERVERS.iter().filter(|other| other.name == server.name).count(), 1, "{}", server.name);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Decides what happens while the callers call: streams that are read and streams that are not,
+//! bodies that trickle in, and a storm of clients that come back at once. Who is done ends its
+//! session, so that the next phase begins with none.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::account::Account;
+use super::histogram;
+use crate::client::{Client, Era, Tool};
+use crate::cut_off::CutOff;
+use crate::message::Received;
+use crate::wire::{Connection, Events, Media};
+
+/// Clients are made in groups of so many, so that the accept queue has room for the callers.
+const GROUP: usize = 100;
+
+/// The pause between steps of a stream that is read, and of one that is not.
+const READ_EVERY: u64 = 200;
+const UNREAD_EVERY: u64 = 20;
+
+async fn clients(address: SocketAddr, count: usize, narrow: bool) -> Result<Vec<Client>> {
+    let mut all = Vec::with_capacity(count);
+    while all.len() < count {
+        let mut group = JoinSet::new();
+        for _ in all.len()..count.min(all.len() + GROUP) {
+            group.spawn_local(async move {
+                let connection =
+                    if narrow { Connection::narrow(address).await? } else { Connection::open(address).await? };
+                let mut client = Client::on(connection, address, Era::Legacy);
+                client.open().await?;
+                anyhow::Ok(client)
+            });
+        }
+        while let Some(client) = group.join_next().await {
+            all.push(client??);
+        }
+    }
+    Ok(all)
+}
+
+/// So many streams at once for so long: one half is read, of the other half only what waits at the
+/// end. What is read must be whole and in order; what was not, in order as far as it goes.
+pub(super) async fn streams(address: SocketAddr, count: usize, within: Duration) -> Result<Account> {
+    let readers = clients(address, count / 2, false).await?;
+    let others = clients(address, count - readers.len(), true).await?;
+    let mut account = Account::default();
+    let steps = u32::try_from(within.as_millis() / u128::from(READ_EVERY))?;
+
+    let mut reading = JoinSet::new();
+    for mut client in readers {
+        reading.spawn_local(async move {
+            let received = client.call(Tool::Slow { steps, millis: READ_EVERY }).await?;
+            ensure!(received.steps.iter().copied().eq(1..=steps), "{} of {steps} steps in order", received.steps.len());
+            client.delete().await?;
+            anyhow::Ok(u64::from(steps) + 1)
+        });
+    }
+    let mut waiting = JoinSet::new();
+    let until = Instant::now() + within;
+    for client in others {
+        waiting.spawn_local(unread(client, until));
+    }
+    for mut tasks in [reading, waiting] {
+        while let Some(done) = tasks.join_next().await {
+            match done? {
+                Ok(events) => account.right(events),
+                Err(why) => account.wrong(&format!("a stream: {why:#}")),
+            }
+        }
+    }
+    Ok(account)
+}
+
+/// Starts a call that sends for ever, reads nothing until then, and then what waits; how many
+/// events that was.
+async fn unread(mut client: Client, until: Instant) -> Result<u64> {
+    /// What waits has come by then; the call goes on sending.
+    const DRAINED_WITHIN: Duration = Duration::from_secs(1);
+    let tool = Tool::Slow { steps: 1_000_000, millis: UNREAD_EVERY };
+    let mut head = client.start(tool).await?;
+    ensure!(head.status == 200 && head.media == Media::Events, "HTTP {} and no stream", head.status);
+    sleep_until(until).await;
+    let (mut received, mut events) = (Received::default(), Events::default());
+    let expected = client.expected(tool);
+    let drained = Instant::now() + DRAINED_WITHIN;
+    while let Ok(Ok(Some(piece))) = timeout_at(drained, client.connection.piece(&mut head)).await {
+        events.push(&piece, |data| received.take(data, expected))?;
+    }
+    let steps = received.steps.len();
+    ensure!(received.steps.iter().copied().eq(1..=u32::try_from(steps)?), "{steps} steps, not in order");
+    // Ends the call too, which a dropped connection must not.
+    client.reconnected().await?.delete().await?;
+    Ok(steps as u64)
+}
+
+/// Calls whose bodies take that long to come.
+pub(super) async fn slow_bodies(address: SocketAddr, count: usize, within: Duration) -> Result<Account> {
+    const BITS: u32 = 20;
+    let mut calling = JoinSet::new();
+    for (n, mut client) in clients(address, count, false).await?.into_iter().enumerate() {
+        client.trickle = Some((BITS as usize, within / BITS));
+        calling.spawn_local(async move {
+            client.call(Tool::Echo(&format!("slow {n}"))).await?;
+            client.delete().await
+        });
+    }
+    let mut account = Account::default();
+    while let Some(done) = calling.join_next().await {
+        match done? {
+            Ok(()) => account.right(1),
+            Err(why) => account.wrong(&format!("a slow body: {why:#}")),
+        }
+    }
+    Ok(account)
+}
+
+/// What a storm was like.
+pub(super) struct Storm {
+    pub(super) account: Account,
+    /// How long after the cut the answers to those who came back began.
+    pub(super) back: Histogram<u64>,
+}
+
+/// Calls that are all cut off in the same moment, whose clients all come back in the next one.
+pub(super) async fn storm(address: SocketAddr, count: usize, within: Duration) -> Result<Storm> {
+    const MILLIS: u64 = 200;
+    const CUT_AFTER: usize = 3;
+    let steps = u32::try_from(within.as_millis() / u128::from(MILLIS))?;
+    let cut = Rc::new(Barrier::new(count));
+    let mut resuming = JoinSet::new();
+    for client in clients(address, count, false).await? {
+        let cut = Rc::clone(&cut);
+        resuming.spawn_local(async move {
+            let mut client = client;
+            let begun = CutOff::begin(&mut client, steps, MILLIS, CUT_AFTER).await;
+            cut.wait().await;
+            let mut begun = begun?;
+            let begin = Instant::now();
+            let mut client = client.reconnected().await?;
+            let back = begun.come_back(&mut client, begin + within * 4).await;
+            if back.is_ok() {
+                client.reconnected().await?.delete().await?;
+            }
+            anyhow::Ok((begun.tally(), back.map(|began| began - begin)))
+        });
+    }
+    let mut storm = Storm { account: Account::default(), back: histogram() };
+    while let Some(done) = resuming.join_next().await {
+        match done? {
+            Ok((tally, back)) => {
+                storm.account.tally(tally, u64::from(steps) + 1);
+                match back {
+                    Ok(took) => storm.back.saturating_record(u64::try_from(took.as_nanos())?),
+                    Err(why) => storm.account.wrong(&format!("a client that came back: {why:#}")),
+                }
+            }
+            Err(why) => storm.account.wrong(&format!("a call before the storm: {why:#}")),
+        }
+    }
+    Ok(storm)
+}

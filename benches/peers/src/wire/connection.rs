@@ -1,0 +1,201 @@
+//! Decides where an answer begins and ends on a connection.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+/// More than any head has headers.
+const HEADERS: usize = 64;
+
+/// What a body says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Media {
+    Json,
+    Events,
+    Other,
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) session: Option<String>,
+    pub(crate) media: Media,
+    framing: Framing,
+    closes: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Framing {
+    /// So many bytes are to come.
+    Length(usize),
+    /// So many bytes are to come of this chunk.
+    Chunked(usize),
+    /// What comes until the connection ends.
+    ToTheEnd,
+    Ended,
+}
+
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: BytesMut,
+    /// The peer said that it closes after this answer.
+    closes: bool,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
+        Self::from_socket(TcpSocket::new_v4()?, address).await
+    }
+
+    /// One that takes in little of what it does not read.
+    pub(crate) async fn narrow(address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4 << 10)?;
+        Self::from_socket(socket, address).await
+    }
+
+    async fn from_socket(socket: TcpSocket, address: SocketAddr) -> Result<Self> {
+        let stream = socket.connect(address).await.context("no connection")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: BytesMut::with_capacity(8 << 10), closes: false })
+    }
+
+    /// Whether another request may be sent.
+    pub(crate) fn is_reusable(&self) -> bool {
+        !self.closes
+    }
+
+    pub(crate) async fn send(&mut self, request: &[u8]) -> Result<()> {
+        self.stream.write_all(request).await.context("the request was not taken")
+    }
+
+    /// The head of the next answer.
+    pub(crate) async fn head(&mut self) -> Result<Head> {
+        loop {
+            if let Some((head, length)) = parse(&self.buffer)? {
+                self.buffer.advance(length);
+                self.closes = head.closes;
+                return Ok(head);
+            }
+            ensure!(self.fill().await?, "the connection ended before an answer");
+        }
+    }
+
+    /// The next piece of a body; `None` at its end.
+    pub(crate) async fn piece(&mut self, head: &mut Head) -> Result<Option<Bytes>> {
+        loop {
+            let wanted = match head.framing {
+                Framing::Ended | Framing::Length(0) => return Ok(None),
+                Framing::Chunked(0) => match self.next_chunk()? {
+                    Some(0) => {
+                        head.framing = Framing::Ended;
+                        return Ok(None);
+                    }
+                    Some(size) => {
+                        head.framing = Framing::Chunked(size);
+                        continue;
+                    }
+                    None => 0,
+                },
+                // A chunk is taken with the line end behind it or up to it, never in between.
+                Framing::Chunked(left) if self.buffer.len() >= left + 2 => {
+                    let piece = self.buffer.split_to(left).freeze();
+                    self.buffer.advance(2);
+                    head.framing = Framing::Chunked(0);
+                    return Ok(Some(piece));
+                }
+                Framing::Chunked(left) => left.saturating_sub(1).min(self.buffer.len()),
+                Framing::Length(left) => left.min(self.buffer.len()),
+                Framing::ToTheEnd => self.buffer.len(),
+            };
+            if wanted > 0 {
+                if let Framing::Chunked(left) | Framing::Length(left) = &mut head.framing {
+                    *left -= wanted;
+                }
+                return Ok(Some(self.buffer.split_to(wanted).freeze()));
+            }
+            if !self.fill().await? {
+                ensure!(matches!(head.framing, Framing::ToTheEnd), "the connection ended inside an answer");
+                head.framing = Framing::Ended;
+            }
+        }
+    }
+
+    /// A whole body. One with a length is not copied.
+    pub(crate) async fn body(&mut self, head: &mut Head) -> Result<Bytes> {
+        if let Framing::Length(length) = head.framing {
+            while self.buffer.len() < length {
+                ensure!(self.fill().await?, "the connection ended inside an answer");
+            }
+            head.framing = Framing::Ended;
+            return Ok(self.buffer.split_to(length).freeze());
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = self.piece(head).await? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    /// The size of the chunk that begins here, if its line is here.
+    fn next_chunk(&mut self) -> Result<Option<usize>> {
+        let Ok(parsed) = httparse::parse_chunk_size(&self.buffer) else { bail!("no chunk where one must begin") };
+        let httparse::Status::Complete((line, size)) = parsed else { return Ok(None) };
+        // The last chunk has an empty line behind it.
+        let length = if size == 0 { line + 2 } else { line };
+        if self.buffer.len() < length {
+            return Ok(None);
+        }
+        self.buffer.advance(length);
+        Ok(Some(usize::try_from(size)?))
+    }
+
+    async fn fill(&mut self) -> Result<bool> {
+        if self.buffer.capacity() - self.buffer.len() < 4 << 10 {
+            self.buffer.reserve(32 << 10);
+        }
+        Ok(self.stream.read_buf(&mut self.buffer).await.context("the connection broke")? > 0)
+    }
+}
+
+/// The head at the front of a buffer and its length, if all of it is there.
+fn parse(buffer: &[u8]) -> Result<Option<(Head, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(length) = response.parse(buffer).context("not an HTTP answer")? else {
+        return Ok(None);
+    };
+    let status = response.code.unwrap_or_default();
+    let none = matches!(status, 204 | 304);
+    let framing = if none { Framing::Ended } else { Framing::ToTheEnd };
+    let mut head = Head { status, session: None, media: Media::Other, framing, closes: false };
+    for header in response.headers.iter() {
+        let value = std::str::from_utf8(header.value).context("a header that is not text")?;
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("content-length") && !none {
+            head.framing = Framing::Length(value.trim().parse().context("a length that is no number")?);
+        } else if is("transfer-encoding") {
+            head.framing = Framing::Chunked(0);
+        } else if is("content-type") {
+            head.media = media(value);
+        } else if is("mcp-session-id") {
+            head.session = Some(value.to_owned());
+        } else if is("connection") {
+            head.closes = value.eq_ignore_ascii_case("close");
+        }
+    }
+    head.closes |= matches!(head.framing, Framing::ToTheEnd);
+    Ok(Some((head, length)))
+}
+
+fn media(value: &str) -> Media {
+    match value.split(';').next().unwrap_or_default().trim() {
+        "application/json" => Media::Json,
+        "text/event-stream" => Media::Events,
+        _ => Media::Other,
+    }
+}

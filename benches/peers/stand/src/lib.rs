@@ -1,0 +1,68 @@
+//! Decides what every Rust server of the comparison has in common: one worker thread, a listener
+//! without Nagle's algorithm, the line that says where it listens, and counted allocations.
+
+#[cfg(feature = "counted")]
+mod counted;
+
+use std::future::Future;
+use std::io;
+
+use axum::Router;
+use axum::serve::{Listener, ListenerExt};
+use tokio::net::{TcpListener, TcpSocket};
+
+/// As many connections as a storm of clients opens at once.
+pub const BACKLOG: u32 = 4_096;
+
+/// The argument that says which variant of a server to run.
+pub fn variant() -> String {
+    std::env::args().nth(1).unwrap_or_default()
+}
+
+/// Runs a server to its end: on one worker thread, beside which the main thread only waits.
+pub fn run<F>(server: F)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
+    #[cfg(feature = "counted")]
+    counted::answer_on_stdin();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.block_on(async { tokio::spawn(server).await.expect("no panic").expect("no error") });
+}
+
+/// Serves a router that answers at `/mcp`.
+///
+/// # Errors
+/// When there is no port to listen on.
+pub async fn serve(router: Router) -> io::Result<()> {
+    let listener = listener()?.tap_io(|tcp| drop(tcp.set_nodelay(true)));
+    serve_on(listener, router).await
+}
+
+/// As [`serve`], on a listener that the server brought along.
+///
+/// # Errors
+/// When its address is not known.
+pub async fn serve_on<L>(listener: L, router: Router) -> io::Result<()>
+where
+    L: Listener<Addr = std::net::SocketAddr>,
+{
+    announce(listener.local_addr()?);
+    axum::serve(listener, router).await
+}
+
+/// A listener on a port of its own.
+///
+/// # Errors
+/// When there is no port.
+pub fn listener() -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    socket.listen(BACKLOG)
+}
+
+/// Tells the harness where the server listens.
+pub fn announce(address: std::net::SocketAddr) {
+    println!("listening on http://{address}/mcp");
+}
