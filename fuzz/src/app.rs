@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::server::{Args, Context, LogLevel, Tool};
+use mcp_http::server::{Args, Context, Elicited, LogLevel, Tool};
 use mcp_http::{McpHandle, McpServer, McpService};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,13 @@ impl App {
         let server = McpServer::new("fuzz", "1")
             .tool("echo", "Says it again.", |Args(args): Args<Message>| async move { args.message })
             .with_tool(route())
+            .tool("ask", "Asks.", |cx: Context| async move {
+                match cx.elicit::<Message>("What?").await {
+                    Ok(Elicited::Accept(message)) => message.message,
+                    Ok(_) => "no".to_owned(),
+                    Err(error) => error.to_string(),
+                }
+            })
             .tool("log", "Logs.", |cx: Context| async move {
                 cx.log(LogLevel::Error, "a\nb").await;
                 "logged"

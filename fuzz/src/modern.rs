@@ -2,12 +2,14 @@
 //! repeat it or do not.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http_body_util::BodyExt;
 use mcp_http::message::Era;
 use mcp_http::{ResponseMode, Streams, era_of};
 use serde_json::value::RawValue;
@@ -26,6 +28,8 @@ struct Asked<'a> {
     kind: Kind,
     id: Id<'a>,
     method: Text<'a>,
+    /// Which tool is called, unless the parameters say otherwise.
+    tool: u8,
     params: Vec<(Text<'a>, Worth<'a>)>,
     meta: Vec<(Text<'a>, Worth<'a>)>,
     /// What stands in the headers instead of what the body says.
@@ -69,7 +73,9 @@ enum Worth<'a> {
     Odd(u8),
 }
 
-const METHODS: [&str; 12] = [
+const LISTEN: &str = "subscriptions/listen";
+
+const METHODS: [&str; 13] = [
     "tools/call",
     "tools/list",
     "server/discover",
@@ -82,9 +88,25 @@ const METHODS: [&str; 12] = [
     "completion/complete",
     "notifications/cancelled",
     "no/such",
+    LISTEN,
 ];
 
-const PARAMS: [&str; 10] = ["name", "region", "count", "uri", "cursor", "taskId", "level", "steps", "message", "zone"];
+const TOOLS: [&str; 5] = ["route", "ask", "progress", "log", "echo"];
+
+const PARAMS: [&str; 12] = [
+    "name",
+    "region",
+    "count",
+    "uri",
+    "cursor",
+    "taskId",
+    "steps",
+    "message",
+    "zone",
+    "requestState",
+    "inputResponses",
+    "notifications",
+];
 
 const META: [&str; 6] = [
     "io.modelcontextprotocol/protocolVersion",
@@ -107,7 +129,7 @@ const HEADERS: [&str; 9] = [
     "accept",
 ];
 
-const VALUES: [&str; 16] = [
+const VALUES: [&str; 17] = [
     "2026-07-28",
     "2025-11-25",
     "2025-03-26",
@@ -116,6 +138,7 @@ const VALUES: [&str; 16] = [
     "echo",
     "progress",
     "log",
+    "ask",
     "nobody",
     "tools/call",
     "debug",
@@ -126,7 +149,17 @@ const VALUES: [&str; 16] = [
     "null",
 ];
 
-const ODD: [&str; 6] = ["1e999", r#""\ud800""#, "-0", "42.0", "9007199254740993", r#"{},"arguments":{}"#];
+const ODD: [&str; 9] = [
+    "1e999",
+    r#""\ud800""#,
+    "-0",
+    "42.0",
+    "9007199254740993",
+    r#"{},"arguments":{}"#,
+    r#"{"elicitation":{}}"#,
+    r#"{"toolsListChanged":true}"#,
+    r#"{"input-1":{"action":"accept","content":{"message":"m"}}}"#,
+];
 
 /// Never panics, never blames itself, answers each request with JSON-RPC under its id, agrees with
 /// `era_of`, serves nothing whose headers say something else, and keeps nothing.
@@ -151,7 +184,8 @@ async fn check(mut input: Input<'_>) {
         fits(asked, &headers, &body, reply).await;
     }
     assert_eq!(app.handle.statistics().await.sessions, opened, "{input:?}");
-    assert_eq!(app.handle.drain(std::time::Duration::ZERO).await.calls, 0, "{input:?}");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0, "{input:?}");
 }
 
 /// That an answer is one the request may have.
@@ -161,7 +195,7 @@ async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply
     let era = era_of(headers, body);
     let what = format!("{status} {era:?} to {asked:?}, {}", String::from_utf8_lossy(body));
     assert!(status.as_u16() < 500, "{what}");
-    let text = reply.text().await;
+    let (text, ended) = read(reply).await;
     if status == StatusCode::ACCEPTED {
         assert!(text.is_empty() && era == Some(Era::Modern), "{what}: {text}");
         return;
@@ -170,18 +204,22 @@ async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply
         true => text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect(),
         false => vec![&text],
     };
-    let (answer, notes) = messages.split_last().expect("an answer");
-    for note in notes {
-        let note: Value = serde_json::from_str(note).expect("JSON");
-        assert!(note["jsonrpc"] == "2.0" && note["method"].is_string() && note.get("id").is_none(), "{what}: {note}");
+    if !ended {
+        assert!(sse && messages[0].contains("notifications/subscriptions/acknowledged"), "{what}: {text}");
+        messages.into_iter().for_each(|note| is_note(note, &what));
+        return;
     }
+    let (answer, notes) = messages.split_last().expect("an answer");
+    notes.iter().for_each(|note| is_note(note, &what));
     is_answer(answer, &what);
     let value: Value = serde_json::from_str(answer).expect("JSON");
     let code = value["error"]["code"].as_i64().unwrap_or_default();
     match era {
         Some(Era::Modern) => {
             assert!(!has_session, "{what}: {text}");
-            assert!(value["result"].is_null() || value["result"]["resultType"] == "complete", "{what}: {text}");
+            let result = &value["result"];
+            let asks = result["resultType"] == "input_required" && result["inputRequests"].is_object();
+            assert!(result.is_null() || result["resultType"] == "complete" || asks, "{what}: {text}");
             assert!(code != -32002 && code != -32042 && !(-32019..=-32000).contains(&code), "{what}: {text}");
         }
         Some(Era::Legacy) => {
@@ -197,6 +235,24 @@ async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply
         let route: Value = serde_json::from_str(said).expect("JSON");
         repeats(headers, &route, &what);
     }
+}
+
+/// The body, as far as it comes; a subscription stays open and is left.
+async fn read(reply: Reply) -> (String, bool) {
+    let (mut body, mut bytes) = (reply.body, Vec::new());
+    let ended = loop {
+        match tokio::time::timeout(Duration::from_secs(1), body.frame()).await {
+            Ok(Some(frame)) => bytes.extend_from_slice(frame.expect("a whole body").data_ref().expect("data")),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    (String::from_utf8(bytes).expect("text"), ended)
+}
+
+fn is_note(text: &str, what: &str) {
+    let note: Value = serde_json::from_str(text).expect("JSON");
+    assert!(note["jsonrpc"] == "2.0" && note["method"].is_string() && note.get("id").is_none(), "{what}: {note}");
 }
 
 /// That a text is one answer of JSON-RPC, with a result or an error and an id that is none's `null`.
@@ -257,7 +313,7 @@ impl Asked<'_> {
         let mut params = self.params();
         let mut meta = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}},
         });
         for (key, worth) in &self.meta {
             change(&mut meta, key.of(&META), worth);
@@ -286,13 +342,14 @@ impl Asked<'_> {
     }
 
     fn params(&self) -> Value {
-        let mut params = json!({"name": "route", "arguments": {}});
+        let tool = TOOLS[usize::from(self.tool) % TOOLS.len()];
+        let mut params = json!({"name": tool, "arguments": {}});
         for (key, worth) in &self.params {
             match key.of(&PARAMS) {
-                key if matches!(&*key, "name" | "uri" | "cursor" | "taskId" | "level") => {
-                    change(&mut params, key, worth)
+                key if matches!(&*key, "region" | "count" | "steps" | "message" | "zone") => {
+                    change(&mut params["arguments"], key, worth);
                 }
-                key => change(&mut params["arguments"], key, worth),
+                key => change(&mut params, key, worth),
             }
         }
         params
