@@ -104,8 +104,11 @@ impl Hall {
                 tracing::error!("a handler panicked");
             }
         }));
-        // The task polls again, so nothing is lost by this waker that wakes nobody.
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        // The task polls again, so nothing is lost by this waker that wakes nobody. Without a runtime,
+        // as in what is dropped last, there is nobody to go on.
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
             self.tasks.spawn(future);
         }
     }

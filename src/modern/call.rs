@@ -87,7 +87,7 @@ fn know(node: &Node, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorOb
     };
     let given = opening.meta.input_responses.as_ref();
     if carried.is_some() || given.is_some() {
-        opening.inputs = Some(Box::new(Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?));
+        opening.inputs = Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?;
     }
     opening.asking = Some(asking);
     Ok(())

@@ -39,8 +39,10 @@ impl Handler {
         // A handler that panicked is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         let answer = match polled {
-            Ok(Poll::Pending) if self.round.is_stopping() => self.round.conclusion(),
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => match self.round.conclusion() {
+                Some(answer) => answer,
+                None => return Poll::Pending,
+            },
             Ok(Poll::Ready(answer)) => answer,
             Err(_) => {
                 tracing::error!("a handler panicked");
@@ -61,9 +63,14 @@ impl Drop for Handler {
     fn drop(&mut self) {
         if self.future.is_some() {
             self.span.in_scope(|| tracing::debug!("cancelled"));
+            self.round.cancel();
             drop_quietly(self.future.take());
         }
         self.round.end();
+        // Whoever has its answer has ended the task with it; nobody else will.
+        if let Some(task) = self.round.task() {
+            task.leave();
+        }
     }
 }
 

@@ -15,11 +15,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::canonical;
-use crate::message::{ErrorObject, ProtocolVersion, RawJson};
+use super::names::Names;
+use crate::message::{ClientCapabilities, ErrorObject, ProtocolVersion, RawJson, write};
+use crate::server::ClientError;
 
 /// What a round knows of the rounds before it, and what it asks.
 #[derive(Debug, Default)]
@@ -27,10 +28,14 @@ pub(super) struct Inputs {
     carried: Carried,
     /// Answers that came with this request, until somebody asks for them.
     given: BTreeMap<String, RawJson>,
-    /// Questions of this round that nobody has answered, in their order.
+    /// Questions of this round that somebody waits for, in their order.
     open: Vec<Open>,
-    /// How often each name was used in this round.
-    used: BTreeMap<String, u32>,
+    names: Names,
+    steps: Names,
+    /// A step was taken whose value cannot travel.
+    lost: bool,
+    /// The round is over: nothing is asked in it any more.
+    closed: bool,
 }
 
 /// What a client carries from one round to the next.
@@ -78,9 +83,15 @@ pub(super) fn may_ask(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
-/// Requests that may be such a question.
-pub(super) fn may_be_asked(method: &str) -> bool {
-    matches!(method, "elicitation/create" | "sampling/createMessage" | "roots/list")
+/// Whether a request may be such a question, and to this client.
+pub(super) fn check(method: &'static str, client: &ClientCapabilities) -> Result<(), ClientError> {
+    let (capability, declared) = match method {
+        "elicitation/create" => ("elicitation", client.elicitation.is_some()),
+        "sampling/createMessage" => ("sampling", client.sampling.is_some()),
+        "roots/list" => ("roots", client.roots.is_some()),
+        other => (other, false),
+    };
+    if declared { Ok(()) } else { Err(ClientError::NotCapable(capability)) }
 }
 
 /// What a sealed text is bound to: whoever asks, and for what. Parameters that change from round to
@@ -91,14 +102,17 @@ pub(super) fn purpose(
     method: &str,
     params: Option<&RawJson>,
 ) -> Vec<u8> {
-    let mut params: Map<String, Value> = params.and_then(|params| params.read().ok()).unwrap_or_default();
-    for changing in ["_meta", "inputResponses", "requestState"] {
-        params.remove(changing);
+    let mut purpose = b"[".to_vec();
+    for part in [principal, Some(version.as_str()), Some(method)] {
+        match part {
+            Some(text) => write::string(text, &mut purpose),
+            None => purpose.extend_from_slice(b"null"),
+        }
+        purpose.push(b',');
     }
-    let mut purpose = Vec::new();
-    let who = principal.map_or(Value::Null, Value::from);
-    let what = Value::Array(vec![who, version.as_str().into(), method.into(), Value::Object(params)]);
-    canonical::write(&what, &mut purpose);
+    if let Some(params) = params {
+        canonical::write(params, &["_meta", "inputResponses", "requestState"], &mut purpose);
+    }
     purpose
 }
 
@@ -122,12 +136,12 @@ impl Inputs {
         Ok(Self { carried, given, ..Self::default() })
     }
 
-    /// The answer to a question; `None` when there is none yet, and it is asked.
-    pub(super) fn ask(&mut self, method: &'static str, params: RawJson, key: Option<&str>) -> Option<RawJson> {
-        let key = self.key(method, key);
-        let print = print(method, &params);
+    /// The answer to a question, or the name it is asked by as long as somebody waits.
+    pub(super) fn ask(&mut self, method: &'static str, params: &RawJson, key: Option<&str>) -> Result<RawJson, String> {
+        let key = self.name(method, key);
+        let print = print(method, params);
         if let Some(answered) = self.carried.answers.get(&key).filter(|answered| answered.print == print) {
-            return Some(answered.answer.clone());
+            return Ok(answered.answer.clone());
         }
         // Where it is known what the answer was given to, it must have been this.
         let fits = self.carried.asked.get(&key).is_none_or(|asked| *asked == print);
@@ -135,33 +149,53 @@ impl Inputs {
             Some(answer) => {
                 self.carried.asked.remove(&key);
                 self.carried.answers.insert(key, Answered { print, answer: answer.clone() });
-                Some(answer)
+                Ok(answer)
             }
             None => {
-                self.open.push(Open { key, method, params, print });
-                None
+                self.open.push(Open { key: key.clone(), method, params: params.clone(), print });
+                Err(key)
             }
         }
     }
 
-    /// The name of a question: its own, or what it is and which of them; a name that was used before
-    /// in this round is counted on.
-    fn key(&mut self, method: &str, key: Option<&str>) -> String {
-        let name = key.unwrap_or_else(|| method.split('/').next().unwrap_or(method));
-        let used = self.used.entry(name.to_owned()).or_default();
-        *used += 1;
-        match (key, *used) {
-            (Some(name), 1) => name.to_owned(),
-            (_, n) => format!("{name}-{n}"),
+    /// The name of the next question.
+    pub(super) fn name(&mut self, method: &str, key: Option<&str>) -> String {
+        self.names.question(method, key)
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(super) fn withdraw(&mut self, key: &str) {
+        self.open.retain(|open| open.key != key);
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(super) fn asks(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Ends the round; what it was.
+    pub(super) fn close(&mut self) -> Self {
+        std::mem::replace(self, Self { closed: true, ..Self::default() })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The name of the next step, and the value it had in an earlier round.
+    pub(super) fn step(&mut self, key: &str) -> (String, Option<RawJson>) {
+        let name = self.steps.give(key);
+        let value = self.carried.steps.get(&name).cloned();
+        (name, value)
+    }
+
+    /// Keeps the value of a step for the rounds to come. Without one it would be taken again in
+    /// them, so that there can be none.
+    pub(super) fn remember(&mut self, step: String, value: Option<RawJson>) {
+        match value {
+            Some(value) => drop(self.carried.steps.insert(step, value)),
+            None => self.lost = true,
         }
-    }
-
-    pub(super) fn recall(&self, step: &str) -> Option<RawJson> {
-        self.carried.steps.get(step).cloned()
-    }
-
-    pub(super) fn remember(&mut self, step: &str, value: RawJson) {
-        self.carried.steps.insert(step.to_owned(), value);
     }
 
     /// The result that asks the client, and what it shall carry, to be sealed.
@@ -182,7 +216,10 @@ impl Inputs {
             method: &'static str,
             params: &'a RawJson,
         }
-        let Self { mut carried, open, .. } = self;
+        let Self { mut carried, open, lost, .. } = self;
+        if lost {
+            return Err(internal("a step was taken whose value cannot be carried"));
+        }
         carried.round += 1;
         if carried.round > bounds.rounds {
             return Err(over(&format!("the call asked in {} rounds, which is the limit", bounds.rounds)));
@@ -216,19 +253,15 @@ fn internal(why: impl std::fmt::Display) -> ErrorObject {
 
 /// Tells one question from another.
 fn print(method: &str, params: &RawJson) -> u64 {
-    let mut text = Vec::with_capacity(method.len() + params.as_bytes().len());
-    text.extend_from_slice(method.as_bytes());
-    match params.read() {
-        Ok(params) => canonical::write(&params, &mut text),
-        Err(_) => text.extend_from_slice(params.as_bytes()),
-    }
+    let mut text = method.as_bytes().to_vec();
+    canonical::write(params, &[], &mut text);
     let digest: [u8; 32] = Sha256::digest(&text).into();
     digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -239,7 +272,7 @@ mod tests {
     }
 
     fn ask(inputs: &mut Inputs, words: &str, key: Option<&str>) -> Option<String> {
-        let answer = inputs.ask("elicitation/create", raw(&json!({"message": words})), key)?;
+        let answer = inputs.ask("elicitation/create", &raw(&json!({"message": words})), key).ok()?;
         Some(answer.as_str().to_owned())
     }
 
@@ -295,7 +328,7 @@ mod tests {
         for (words, key) in [("a", None), ("b", None), ("c", Some("x")), ("d", Some("x"))] {
             ask(&mut inputs, words, key);
         }
-        inputs.ask("roots/list", raw(&json!({})), None);
+        assert_eq!(inputs.ask("roots/list", &raw(&json!({})), None), Err("roots-1".to_owned()));
         assert_eq!(end(inputs).0, ["elicitation-1", "elicitation-2", "roots-1", "x", "x-2"]);
     }
 
@@ -313,9 +346,21 @@ mod tests {
         ask(&mut third, "a", None);
         assert_eq!(third.result(&BOUNDS, |_| None).unwrap_err().code, ErrorObject::INTERNAL_ERROR);
         let mut large = Inputs::default();
-        large.remember("step", raw(&json!("x".repeat(5_000))));
+        large.remember("step".to_owned(), Some(raw(&json!("x".repeat(5_000)))));
         ask(&mut large, "a", None);
         assert_eq!(large.result(&BOUNDS, |_| None).unwrap_err().code, ErrorObject::INTERNAL_ERROR);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_asked_and_keeps_its_name() {
+        let mut inputs = Inputs::default();
+        for words in ["a", "b", "c"] {
+            ask(&mut inputs, words, None);
+        }
+        inputs.withdraw("elicitation-2");
+        assert!(inputs.asks());
+        assert_eq!(end(inputs.close()).0, ["elicitation-1", "elicitation-3"]);
+        assert!(!inputs.asks() && inputs.is_closed());
     }
 
     #[test]
@@ -337,5 +382,7 @@ mod tests {
         assert_ne!(base, purpose(Some("bob"), r#"{"name":"a","arguments":{"x":1,"y":2}}"#));
         assert_ne!(base, purpose(None, r#"{"name":"a","arguments":{"x":1,"y":2}}"#));
         assert_ne!(base, purpose(Some("ann"), r#"{"name":"a","arguments":{"x":1,"y":3}}"#));
+        let other = RawJson::trusted(r#"{"name":"a","arguments":{"x":1,"y":2}}"#);
+        assert_ne!(base, super::purpose(Some("ann"), version, "prompts/get", Some(&other)));
     }
 }

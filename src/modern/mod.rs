@@ -15,8 +15,10 @@
 //! | [`admit`] | whether a request is well-formed, in the order the checks are made |
 //! | [`call`] | who answers a call, and what it knows of earlier rounds |
 //! | [`mirror`] | whether its headers repeat its body |
-//! | [`round`] | one POST of a call: what its handler's `Context` stands on |
+//! | [`round`] | one POST of a call: who is asked, whether it is a task, when it is over |
+//! | [`channel`] | what its handler's `Context` stands on |
 //! | [`input`] | what the handler of a round is answered, and what its client is asked in the end |
+//! | [`names`] | what its questions and steps are called |
 //! | [`seal`], [`canonical`] | how a client carries something, and to what it is bound |
 //! | [`handler`], [`run`] | the handler while it is polled, and the form its answer takes |
 //! | [`task`] | calls that became tasks: their clients poll |
@@ -32,6 +34,7 @@ mod admit;
 mod bell;
 mod call;
 mod canonical;
+mod channel;
 mod discover;
 mod filter;
 mod handler;
@@ -39,6 +42,7 @@ mod input;
 mod listen;
 mod listening;
 mod mirror;
+mod names;
 mod node;
 mod post;
 mod quota;

@@ -1,30 +1,33 @@
-//! Decides what the handler of one POST can do while it runs, where there is no session behind it.
+//! Decides what becomes of one POST of a call while its handler runs: who is asked, whether it is a
+//! task, and when it is over.
+//!
+//! 1. A question that nobody has answered yet is never answered in this round. Once the handler waits
+//!    for it, the round ends with what is asked; one that is given up before is not asked.
+//! 2. A call becomes a task once, and what it asks from then on, or asks already, the task asks.
+//! 3. Which of the two it is, is decided under one lock: no round ends with questions that a task
+//!    asks, and no task begins in a round that has ended.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
+use super::handler::Answer;
 use super::input::{self, Bounds, Inputs};
 use super::quota::Permit;
 use super::task::TaskRun;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,
 };
-use crate::server::channel::{Channel, Question, SessionAccess};
+use crate::server::channel::Question;
 use crate::server::{ClientError, LogLevel};
-use crate::settings::ResponseMode;
 use crate::streams::Queue;
 
 /// One POST of a call.
@@ -42,19 +45,19 @@ pub(super) struct Round {
     queue: OnceLock<Arc<Queue>>,
     /// Where the method may ask at all: what its answers are bound to.
     asking: Option<Asking>,
-    /// What was answered and what is asked; most calls have neither. Never held across an await.
-    inputs: Mutex<Option<Box<Inputs>>>,
-    /// What the call became, if it did.
+    /// What was answered and what is asked. Never held across an await.
+    inputs: Mutex<Inputs>,
+    /// What the call became, if it did. Set while the inputs are held and not closed.
     task: OnceLock<Arc<TaskRun>>,
     /// What the call is answered with instead of what its handler would say.
     verdict: OnceLock<ErrorObject>,
-    /// The handler is to stop: it has asked, or there is a verdict.
-    stopping: AtomicBool,
     /// Wakes whoever polls the handler.
     work: AtomicWaker,
     over: AtomicBool,
-    /// Wakes those who wait for the end.
-    ended: Notify,
+    /// The end came before the answer.
+    cancelled: AtomicBool,
+    /// Wakes those who wait for the end, or for the task.
+    changed: Notify,
     /// In flight as long as anybody may still do something for it.
     _active: TaskTrackerToken,
     /// Given back when the handler has ended: a context may outlive it.
@@ -69,7 +72,7 @@ pub(super) struct Opening {
     pub(super) principal: Option<Principal>,
     pub(super) permit: Option<Permit>,
     pub(super) asking: Option<Asking>,
-    pub(super) inputs: Option<Box<Inputs>>,
+    pub(super) inputs: Inputs,
 }
 
 impl Opening {
@@ -79,7 +82,7 @@ impl Opening {
         meta: Box<RequestMeta>,
         principal: Option<Principal>,
     ) -> Self {
-        Self { id, version, meta, principal, permit: None, asking: None, inputs: None }
+        Self { id, version, meta, principal, permit: None, asking: None, inputs: Inputs::default() }
     }
 }
 
@@ -97,9 +100,6 @@ impl Asking {
     }
 }
 
-/// More severe than any message.
-const NOTHING: u8 = LogLevel::Emergency as u8 + 1;
-
 impl Round {
     pub(super) fn new(node: &Arc<Node>, opening: Opening) -> Arc<Self> {
         let Opening { id, version, meta, principal, permit, asking, inputs } = opening;
@@ -116,10 +116,10 @@ impl Round {
             inputs: Mutex::new(inputs),
             task: OnceLock::new(),
             verdict: OnceLock::new(),
-            stopping: AtomicBool::new(false),
             work: AtomicWaker::new(),
             over: AtomicBool::new(false),
-            ended: Notify::new(),
+            cancelled: AtomicBool::new(false),
+            changed: Notify::new(),
             _active: node.hall.running.token(),
             permit: Mutex::new(permit),
         })
@@ -129,12 +129,32 @@ impl Round {
         &self.node
     }
 
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    pub(super) fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
     pub(super) fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
     }
 
-    pub(super) fn id(&self) -> &RequestId {
-        &self.id
+    /// Which program the client is. It is for display, so one that cannot be read is none.
+    pub(super) fn client_info(&self) -> Option<&Implementation> {
+        self.client.get_or_init(|| self.meta.client.as_ref()?.read().ok()).as_ref()
+    }
+
+    /// What the client can be asked for.
+    pub(super) fn client_capabilities(&self) -> &ClientCapabilities {
+        let read = || self.meta.capabilities.as_ref().and_then(|raw| raw.read().ok()).unwrap_or_default();
+        self.capabilities.get_or_init(read)
+    }
+
+    /// The least severe message the client wants, if it wants any.
+    pub(super) fn wanted_level(&self) -> Option<LogLevel> {
+        self.meta.log_level.as_ref().and_then(|raw| raw.read().ok())
     }
 
     /// What was sent, if anything was.
@@ -147,7 +167,7 @@ impl Round {
         self.queue.get_or_init(Arc::default)
     }
 
-    fn inputs(&self) -> MutexGuard<'_, Option<Box<Inputs>>> {
+    pub(super) fn inputs(&self) -> MutexGuard<'_, Inputs> {
         self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -155,34 +175,105 @@ impl Round {
         self.work.register(waker);
     }
 
-    /// Whether the handler is to be polled no more.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        self.work.wake();
-    }
-
     /// What the call became, if it did.
     pub(super) fn task(&self) -> Option<&Arc<TaskRun>> {
         self.task.get()
     }
 
-    /// Ends the call with an error, whatever its handler would say.
-    async fn end_with(&self, error: ErrorObject) {
-        let _ = self.verdict.set(error);
-        self.stop();
-        self.cancelled().await;
+    /// Asks the client.
+    pub(super) async fn ask(&self, question: Question) -> Result<RawJson, ClientError> {
+        let Question { method, params, key } = question;
+        if self.asking.is_none() {
+            return Err(ClientError::NoStream);
+        }
+        input::check(method, self.client_capabilities())?;
+        let (task, key) = {
+            let mut inputs = self.inputs();
+            match self.task() {
+                Some(task) => (Some(task), inputs.name(method, key.as_deref())),
+                None if inputs.is_closed() => return Err(ClientError::Ended),
+                None => match inputs.ask(method, &params, key.as_deref()) {
+                    Ok(answer) => return Ok(answer),
+                    Err(key) => (None, key),
+                },
+            }
+        };
+        let task = match task {
+            Some(task) => task,
+            None => {
+                let _open = Open { round: self, key: &key };
+                self.work.wake();
+                self.becomes_task().await.ok_or(ClientError::Ended)?
+            }
+        };
+        task.ask(key, method, params).await
     }
 
-    /// What the call is answered with when its handler was stopped: what it asks.
-    pub(super) fn conclusion(&self) -> Result<RawJson, ErrorObject> {
-        if let Some(verdict) = self.verdict.get() {
-            return Err(verdict.clone());
+    /// Waits until the call is a task; `None` when it ends before.
+    async fn becomes_task(&self) -> Option<&Arc<TaskRun>> {
+        loop {
+            let changed = self.changed.notified();
+            if self.task().is_some() || self.has_ended() {
+                return self.task();
+            }
+            changed.await;
         }
-        let Some(asking) = &self.asking else { return Err(ErrorObject::internal()) };
+    }
+
+    /// Goes on as a task, if its client takes tasks; whether it does.
+    pub(super) async fn become_task(&self) -> bool {
+        let is_tool = self.asking.as_ref().is_some_and(|asking| asking.method == "tools/call");
+        if !is_tool || !self.client_capabilities().takes_tasks() || self.has_ended() {
+            return false;
+        }
+        if self.task().is_some() {
+            return true;
+        }
+        match TaskRun::begin(&self.node, self.principal.as_ref()).await {
+            Ok(begun) => {
+                // Where it is a task already, or has ended, this one was begun for nothing.
+                let is_task = {
+                    let inputs = self.inputs();
+                    if !inputs.is_closed()
+                        && self.task().is_none()
+                        && let Some(task) = begun.keep()
+                    {
+                        let _ = self.task.set(task);
+                    }
+                    self.task().is_some()
+                };
+                self.changed.notify_waiters();
+                self.work.wake();
+                is_task
+            }
+            Err(_) if self.task().is_some() => true,
+            Err(error) => {
+                self.end_with(no_task(&error)).await;
+                false
+            }
+        }
+    }
+
+    /// Ends the call with an error, whatever its handler would say.
+    pub(super) async fn end_with(&self, error: ErrorObject) {
+        let _ = self.verdict.set(error);
+        self.work.wake();
+        self.ended().await;
+    }
+
+    /// What the call is answered with while its handler waits: the verdict, or what is asked.
+    pub(super) fn conclusion(&self) -> Option<Answer> {
+        if let Some(verdict) = self.verdict.get() {
+            return Some(Err(verdict.clone()));
+        }
+        let asking = self.asking.as_ref()?;
+        let asked = {
+            let mut inputs = self.inputs();
+            if self.task().is_some() || !inputs.asks() {
+                return None;
+            }
+            inputs.close()
+        };
         let settings = &self.node.hall.settings.inputs;
         let bounds = Bounds {
             now: self.node.clock.unix_millis(),
@@ -191,15 +282,24 @@ impl Round {
             bytes: settings.state_bytes,
         };
         let purpose = asking.purpose(self.principal.as_ref(), self.version);
-        let inputs = self.inputs().take().unwrap_or_default();
-        inputs.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose))
+        Some(asked.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose)))
     }
 
     /// The handler has ended, one way or another.
     pub(super) fn end(&self) {
+        self.inputs().close();
         self.over.store(true, Ordering::Release);
         self.give_back();
-        self.ended.notify_waiters();
+        self.changed.notify_waiters();
+    }
+
+    /// The handler ends without an answer.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    pub(super) fn was_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
     }
 
     /// It is no call of its principal any more; a task is counted among the tasks.
@@ -208,156 +308,31 @@ impl Round {
         drop(permit);
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// Waits until the handler has ended.
+    pub(super) async fn ended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.has_ended() {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
-impl Channel for Round {
-    fn version(&self) -> ProtocolVersion {
-        self.version
-    }
+/// A question of the round. Whoever gives up waiting takes it back.
+struct Open<'a> {
+    round: &'a Round,
+    key: &'a str,
+}
 
-    fn client(&self) -> Option<&Implementation> {
-        // It is for display, so one that cannot be read is none.
-        self.client.get_or_init(|| self.meta.client.as_ref()?.read().ok()).as_ref()
-    }
-
-    fn capabilities(&self) -> Option<&ClientCapabilities> {
-        let read = || self.meta.capabilities.as_ref().and_then(|raw| raw.read().ok()).unwrap_or_default();
-        Some(self.capabilities.get_or_init(read))
-    }
-
-    fn principal(&self) -> Option<&Principal> {
-        self.principal.as_ref()
-    }
-
-    fn session(&self) -> Option<Arc<dyn SessionAccess>> {
-        None
-    }
-
-    fn handle(&self) -> McpHandle {
-        self.node.hall.handle()
-    }
-
-    /// Without a level in its request a client is sent no message at all (2026-07-28, Logging).
-    fn log_level(&self) -> u8 {
-        let level: Option<LogLevel> = self.meta.log_level.as_ref().and_then(|raw| raw.read().ok());
-        level.map_or(NOTHING, |level| level as u8)
-    }
-
-    fn set_log_level(&self, _level: u8) {}
-
-    fn send(&self, notification: Bytes) -> bool {
-        let goes_nowhere = self.node.hall.settings.streams.response_mode == ResponseMode::Json;
-        if goes_nowhere || self.task().is_some() || self.has_ended() {
-            self.node.hall.counters.dropped(1);
-            return true;
-        }
-        self.stream().push(std::iter::once(notification), false)
-    }
-
-    fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            let queue = self.stream();
-            let patience = self.node.hall.settings.streams.slow_reader;
-            if tokio::time::timeout(patience, queue.room()).await.is_err() {
-                self.node.hall.counters.slow_reader();
-                tracing::warn!("a reader that was too slow was cut off");
-                queue.abandon();
-            }
-        })
-    }
-
-    /// What is not answered yet is never answered in this round: it ends, and its client asks anew.
-    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(async move {
-            if self.asking.is_none() {
-                return Err(ClientError::NoStream);
-            }
-            let Question { method, params, key } = question;
-            if !input::may_be_asked(method) {
-                return Err(ClientError::NotCapable(method));
-            }
-            if let Some(task) = self.task() {
-                return task.ask(Question { method, params, key }).await;
-            }
-            if let Some(answer) = self.inputs().get_or_insert_default().ask(method, params, key.as_deref()) {
-                return Ok(answer);
-            }
-            self.stop();
-            self.cancelled().await;
-            Err(ClientError::Ended)
-        })
-    }
-
-    /// The client is at fault, so it is the client that hears of it.
-    fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
-        Box::pin(async move {
-            tracing::debug!(%error, method, "the answer of a client does not fit its question");
-            let text = format!("Invalid params: an input response does not fit its {method}");
-            self.end_with(ErrorObject::invalid_params(text)).await;
-            ClientError::Ended
-        })
-    }
-
-    fn begin_task(&self) -> BoxFuture<'_, bool> {
-        Box::pin(async move {
-            let is_tool = self.asking.as_ref().is_some_and(|asking| asking.method == "tools/call");
-            if !is_tool || !self.takes_tasks() || self.has_ended() {
-                return false;
-            }
-            if self.task().is_some() {
-                return true;
-            }
-            match TaskRun::begin(&self.node, self.principal.as_ref()).await {
-                Ok(task) => self.task.set(task).is_ok(),
-                Err(error) => {
-                    self.end_with(no_task(&error)).await;
-                    false
-                }
-            }
-        })
-    }
-
-    fn takes_tasks(&self) -> bool {
-        Channel::capabilities(self).is_some_and(ClientCapabilities::takes_tasks)
-    }
-
-    fn say(&self, message: &str) {
-        if let Some(task) = self.task() {
-            task.say(message);
-        }
-    }
-
-    fn recall(&self, step: &str) -> Option<RawJson> {
-        self.inputs().as_ref()?.recall(step)
-    }
-
-    fn remember(&self, step: &str, value: RawJson) {
-        if self.asking.is_some() {
-            self.inputs().get_or_insert_default().remember(step, value);
-        }
-    }
-
-    fn close_stream(&self, _retry: Option<Duration>) -> bool {
-        false
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.has_ended()
-    }
-
-    fn cancelled(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            loop {
-                let ended = self.ended.notified();
-                if self.has_ended() {
-                    return;
-                }
-                ended.await;
-            }
-        })
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.round.inputs().withdraw(self.key);
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::Sleep;
 use super::handler::{Answer, Handler};
 use super::round::Round;
 use super::stamp::Stamp;
-use super::task::{Runs, TaskRun};
+use super::task::TaskRun;
 use crate::error::Rejection;
 use crate::message::{ErrorObject, RawJson, RequestId};
 use crate::outcome::Outcome;
@@ -72,10 +72,7 @@ impl Running {
         let streams = &self.round.node().hall.settings.streams;
         let (mode, silence) = (streams.response_mode, streams.silence);
         match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
-            Progress::Answered(answer) => {
-                let answer = settle(&self.round, answer).await;
-                at_once(&self.round, &self.reply, answer, mode)
-            }
+            Progress::Answered(answer) => at_once(&self.round, &self.reply, settle(&self.round, answer), mode),
             Progress::BecameTask(task) => {
                 let created = task.created();
                 go_on(self.handler, &self.round, task);
@@ -141,7 +138,7 @@ impl Running {
                     go_on(handler, &round, task);
                     created
                 }
-                Progress::Answered(answer) => settle(&round, answer).await,
+                Progress::Answered(answer) => settle(&round, answer),
                 Progress::Streams => return,
             };
             queue.push(std::iter::once(reply.written(&answer)), true);
@@ -160,10 +157,9 @@ fn poll(handler: &mut Handler, round: &Round, cx: &mut Context<'_>) -> Poll<Prog
 }
 
 /// What the client is answered: the handler's answer, or the task it belongs to.
-async fn settle(round: &Round, answer: Answer) -> Answer {
+fn settle(round: &Round, answer: Answer) -> Answer {
     let Some(task) = round.task() else { return answer };
-    let Runs(task) = &Runs(Arc::clone(task));
-    task.finish(answer).await;
+    task.finish(answer);
     task.created()
 }
 
@@ -172,14 +168,13 @@ fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
     round.give_back();
     let cut = round.node().cut.clone();
     round.node().hall.tasks.spawn(async move {
-        let Runs(task) = &Runs(task);
         let answer = tokio::select! {
             biased;
             answer = poll_fn(|cx| handler.poll(cx)) => answer,
-            () = task.stopped.cancelled() => return,
+            () = task.stopped() => return,
             () = cut.cancelled() => Err(shutting_down()),
         };
-        task.finish(answer).await;
+        task.finish(answer);
     });
 }
 

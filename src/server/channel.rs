@@ -56,13 +56,14 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     fn say(&self, message: &str) {
         let _ = message;
     }
-    /// The value a step of this call had when the call was made before.
-    fn recall(&self, step: &str) -> Option<RawJson> {
-        let _ = step;
-        None
+    /// What the next step of this name is called in its call, and the value it had when the call was
+    /// made before.
+    fn step(&self, key: &str) -> (String, Option<RawJson>) {
+        let _ = key;
+        (String::new(), None)
     }
-    /// Keeps the value of a step for when the call is made again.
-    fn remember(&self, step: &str, value: RawJson) {
+    /// Keeps the value of a step for when the call is made again; `None`: it cannot be kept.
+    fn remember(&self, step: String, value: Option<RawJson>) {
         let _ = (step, value);
     }
     /// Ends the response that carries this call; the client comes back for the rest. Whether it

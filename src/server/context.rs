@@ -302,7 +302,13 @@ impl Context {
     /// (sealed, bounded by [`Inputs`](crate::Inputs)), and is returned at once. For clients of the
     /// session revisions, whose calls wait for their answers, the step is simply taken.
     ///
-    /// `key` names the step within its handler.
+    /// `key` names the step within its handler; steps of one name are counted, in the order in which
+    /// they begin. A value whose JSON is not read as it was written (a number that is none) cannot be
+    /// kept, and a question after it fails the call.
+    ///
+    /// A client may still make the same call again from its beginning, or from any question it was
+    /// asked, as long as that is [valid](crate::Inputs::lifetime): what may be done once in all, such as
+    /// redeeming a voucher, is for the application to check.
     ///
     /// ```
     /// use mcp_http::server::{Context, ToolError};
@@ -328,14 +334,18 @@ impl Context {
     where
         T: Serialize + DeserializeOwned + Send,
     {
-        if let Some(value) = self.channel.recall(key).and_then(|value| value.read().ok()) {
-            return Ok(value);
+        let (name, known) = self.channel.step(key);
+        match known.map(|value| value.read()) {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(error)) => tracing::error!(%error, key, "a step is taken again: its value has another type now"),
+            None => {}
         }
         let value = step.await?;
-        match RawJson::from_value(&value) {
-            Ok(written) => self.channel.remember(key, written),
-            Err(error) => tracing::error!(%error, key, "a step cannot be remembered: it has no JSON"),
+        let written = RawJson::from_value(&value).ok().filter(|written| written.read::<T>().is_ok());
+        if written.is_none() {
+            tracing::error!(key, "a step cannot be kept: its value is not read as it is written");
         }
+        self.channel.remember(name, written);
         Ok(value)
     }
 

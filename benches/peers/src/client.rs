@@ -97,6 +97,12 @@ impl Client {
         Ok(self)
     }
 
+    /// In a session that another client opened.
+    pub(crate) async fn in_session(address: SocketAddr, session: String) -> Result<Self> {
+        let client = Self::connect(address, Era::Legacy).await?;
+        Ok(Self { session: Some(session), agreed: true, ..client })
+    }
+
     pub(crate) fn on(connection: Connection, address: SocketAddr, era: Era) -> Self {
         let (request, body) = (Vec::with_capacity(20 << 10), Vec::with_capacity(20 << 10));
         Self {

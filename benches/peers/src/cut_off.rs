@@ -69,3 +69,22 @@ impl CutOff {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_lost_and_what_comes_again_is_counted_again() {
+        let expected = Expected { id: 1, text: None, typed: false };
+        let cut = |steps: &[u32], results| {
+            let received = Received { steps: steps.to_vec(), results, version: None };
+            CutOff { steps: 4, received, expected, last_event_id: String::new() }.tally()
+        };
+        let found = |tally: Tally| (tally.lost, tally.duplicated);
+        assert_eq!(found(cut(&[1, 2, 3, 4], 1)), (0, 0));
+        assert_eq!(found(cut(&[1, 2, 2, 3, 4], 1)), (0, 1), "the event that the client had came again");
+        assert_eq!(found(cut(&[1, 2], 0)), (3, 0), "two steps and the result");
+        assert_eq!(found(cut(&[1, 1, 1, 4], 2)), (2, 3));
+    }
+}

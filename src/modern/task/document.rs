@@ -51,11 +51,6 @@ impl Document {
         self.end.is_some()
     }
 
-    /// Whether it was stopped from outside.
-    pub(super) fn is_cancelled(&self) -> bool {
-        matches!(self.end, Some(End::Cancelled))
-    }
-
     pub(super) fn touch(&mut self, now: u64) {
         self.updated = now.max(self.updated);
     }
@@ -74,6 +69,11 @@ impl Document {
                 answer: None,
             });
         }
+    }
+
+    /// Forgets the answers that nobody waits for.
+    pub(super) fn forget_answers(&mut self, waits: impl Fn(&str) -> bool) {
+        self.questions.retain(|question| question.answer.is_none() || waits(&question.key));
     }
 
     /// Takes an answer to an open question; whether it was one.
@@ -243,6 +243,10 @@ mod tests {
         assert!(document.answer("b", &raw(&json!(1))) && !document.answer("b", &raw(&json!(2))));
         assert!(!document.answer("stray", &raw(&json!(1))));
         assert_eq!(document.answer_to("b").map(RawJson::as_str), Some("1"));
+        document.forget_answers(|key| key == "b");
+        assert!(document.answer_to("b").is_some());
+        document.forget_answers(|_| false);
+        assert!(document.answer_to("b").is_none() && seen(&document)["inputRequests"].get("a").is_some());
         document.withdraw("a");
         assert_eq!((&seen(&document)["status"], seen(&document).get("inputRequests")), (&json!("working"), None));
     }

@@ -16,6 +16,25 @@ use crate::store::{CreateTask, StoreTask};
 /// after two or three.
 const TRIES: usize = 64;
 
+/// The pauses of something that is tried again while the engine is away: each twice as long as the
+/// one before, a quarter of an hour in all.
+#[derive(Debug, Default)]
+pub(super) struct Patience(u32);
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(100);
+    const PAUSES: u32 = 13;
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0 += 1;
+        (self.0 <= Self::PAUSES).then(|| Self::FIRST * (1 << (self.0 - 1)))
+    }
+}
+
 /// A task, and whose it is.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
@@ -25,21 +44,48 @@ pub(super) struct Kept {
 
 impl Node {
     /// Keeps a new task, so that every node can find it from now on.
-    pub(super) async fn create_task(&self, principal: Option<&Principal>) -> Result<(Kept, Document), StoreError> {
+    pub(super) async fn create_task(&self, kept: &Kept) -> Result<Document, StoreError> {
         let tasks = &self.hall.settings.tasks;
-        let ttl: Option<Duration> = tasks.ttl;
-        let document = Document::new(self.clock.unix_millis(), ttl, tasks.poll_interval);
-        let kept = Kept { id: TaskId::random(), principal: principal.cloned() };
+        let document = Document::new(self.clock.unix_millis(), tasks.ttl, tasks.poll_interval);
         let create = CreateTask {
             id: kept.id,
             principal: kept.principal.clone(),
             node: self.id,
-            ttl,
+            ttl: tasks.ttl,
             document: written(&document)?,
         };
         self.hall.engine.create_task(create).await?;
         self.hall.start_reaper(self.id);
-        Ok((kept, document))
+        Ok(document)
+    }
+
+    /// Ends a task. Its client waits for this, so that what cannot be stored now is stored later.
+    pub(super) async fn end_task(&self, kept: &Kept, mut end: End) {
+        let mut patience = Patience::default();
+        loop {
+            let Err(error) = self.change_task(kept, |document| document.end(end.clone())).await else { return };
+            match (error.kind(), &end) {
+                // It expired, or made room.
+                (StoreErrorKind::NotFound, _) => return,
+                (StoreErrorKind::Full, End::Completed(_)) => {
+                    end = End::Failed(too_large());
+                    continue;
+                }
+                _ => {}
+            }
+            if error.kind() == StoreErrorKind::Corrupt || !self.wait(&mut patience).await {
+                tracing::error!(error = &error as &dyn std::error::Error, task = ?kept.id, "the end of a task was lost");
+                return;
+            }
+        }
+    }
+
+    /// Waits until something may be tried again; whether it may.
+    pub(super) async fn wait(&self, patience: &mut Patience) -> bool {
+        match patience.next() {
+            Some(pause) => tokio::time::timeout(pause, self.cut.cancelled()).await.is_err(),
+            None => false,
+        }
     }
 
     /// Changes a task; `change` says whether there is anything to store. What the task is then.
@@ -73,6 +119,10 @@ impl Node {
 
 fn written(document: &Document) -> Result<Bytes, StoreError> {
     serde_json::to_vec(document).map(Bytes::from).map_err(StoreError::corrupt)
+}
+
+fn too_large() -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The result of the task is too large to be kept")
 }
 
 fn lost() -> ErrorObject {

@@ -8,13 +8,15 @@
 //! |---|---|
 //! | [`document`] | what a task is, and how it may change |
 //! | [`keep`] | how a change is made where others make theirs at the same time |
-//! | [`run`] | what the handler of a task stands on, and what stops it |
+//! | [`run`] | how a task begins here, what stops it, and that it ends |
+//! | [`talk`] | what it and its client say to each other meanwhile |
 //! | [`serve`] | what a client that polls is answered |
 
 mod document;
 mod keep;
 mod run;
 mod serve;
+mod talk;
 
-pub(super) use run::{Runs, TaskMap, TaskRun};
+pub(super) use run::{TaskMap, TaskRun};
 pub(super) use serve::serve;

@@ -174,7 +174,7 @@ fn careless(notes: &Notes, server: McpServer) -> McpServer {
                     let (notes, context) = (notes.clone(), context.clone());
                     tokio::spawn(async move {
                         context.cancelled().await;
-                        notes.add(if context.is_cancelled() { "told" } else { "not told" });
+                        notes.add(if context.is_cancelled() { "left" } else { "answered" });
                         std::future::pending::<()>().await;
                         drop(context);
                     });
@@ -236,11 +236,11 @@ async fn a_clean_up_that_hangs_withholds_neither_the_answer_nor_the_next_call() 
                 assert_eq!(reply.status, 200, "{mode:?} {notes_first} {round}");
                 assert_eq!(text_of(reply).await, "done", "{mode:?} {notes_first} {round}");
                 sleep(Duration::from_millis(1)).await;
-                assert_eq!(notes.take(), ["told"], "{mode:?} {notes_first}");
+                assert_eq!(notes.take(), ["answered"], "{mode:?} {notes_first}");
                 let left = async { app.send(call(false)).await.text().await };
                 assert!(timeout(Duration::from_secs(5), left).await.is_err());
                 sleep(Duration::from_millis(1)).await;
-                assert_eq!(notes.take(), ["told"], "{mode:?} {notes_first}");
+                assert_eq!(notes.take(), ["left"], "{mode:?} {notes_first}");
             }
         }
     }

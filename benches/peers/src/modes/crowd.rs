@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::timed::closed_loop;
+use super::timed::{closed_loop, warm_up};
 use super::{CALL, Sample, Scale, memory};
 use crate::process::{Process, Under};
 use crate::servers::{Places, Server};
@@ -12,9 +12,10 @@ const CONNECTIONS: usize = 32;
 
 pub(super) async fn run(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
     let process = Process::start(&server.command(places), Under::Nothing)?;
-    let alone = closed_loop(CALL, CONNECTIONS, &process, scale.warm_up, scale.measured).await?;
+    let warm_up = warm_up(server, scale);
+    let alone = closed_loop(CALL, CONNECTIONS, &process, warm_up, scale.measured).await?;
     let opened = memory::open(process.address, scale.crowd, scale.crowd_within).await?;
-    let among = closed_loop(CALL, CONNECTIONS, &process, scale.warm_up, scale.measured).await?;
+    let among = closed_loop(CALL, CONNECTIONS, &process, warm_up, scale.measured).await?;
     let memory = process.memory()?;
     process.stop()?;
     Ok(Sample::from([

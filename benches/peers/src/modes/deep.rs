@@ -18,6 +18,8 @@ const FEW: u64 = 200;
 const MANY: u64 = 1_200;
 const FEW_SLOW: u64 = 20;
 const MANY_SLOW: u64 = 120;
+/// How much more a burst is than a call.
+const BURSTS: u64 = 4;
 /// Connections at once where the server is to find several ready, as it does under load.
 const CONNECTIONS: u64 = 32;
 /// Operations of the two runs on each of them.
@@ -29,6 +31,8 @@ pub(super) async fn instructions(operation: Operation, server: &Server, places: 
         bail!("what a just-in-time compiler makes does not run under callgrind");
     }
     let (few, many) = if server.is_native() { (FEW, MANY) } else { (FEW_SLOW, MANY_SLOW) };
+    let less = if matches!(operation, Operation::Burst { .. }) { BURSTS } else { 1 };
+    let (few, many) = (few / less, many / less);
     let low = callgrind(operation, server, places, few).await?;
     let high = callgrind(operation, server, places, many).await?;
     Ok(Sample::from([("count", (high as f64 - low as f64) / (many - few) as f64)]))

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Sample, Scale};
+use super::{CALL, Sample, Scale};
 use crate::client::{Client, Era};
 use crate::operation::Operation;
 use crate::process::{Process, Under};
@@ -79,28 +79,42 @@ async fn come_and_go(address: SocketAddr) -> Result<()> {
 
 /// Opens sessions until there are so many or the time is over; how many there are. Their
 /// connections are closed again.
+///
+/// # Errors
+/// When the first of them is gone at the end: then there are fewer than were opened.
 pub(super) async fn open(address: SocketAddr, wanted: usize, within: Duration) -> Result<usize> {
     let until = Instant::now() + within;
     let mut openers = JoinSet::new();
     for n in 0..OPENERS {
         let share = wanted / OPENERS + usize::from(n < wanted % OPENERS);
-        openers.spawn(async move {
-            let mut client = Client::connect(address, Era::Legacy).await?;
-            let mut opened = 0;
-            while opened < share && Instant::now() < until {
-                client.open().await?;
-                ensure!(client.session.is_some(), "it gives out no session");
-                opened += 1;
-            }
-            anyhow::Ok(opened)
-        });
+        openers.spawn(open_share(address, share, until));
     }
     let mut opened = 0;
-    while let Some(share) = openers.join_next().await {
-        opened += share??;
+    let mut firsts = Vec::new();
+    while let Some(done) = openers.join_next().await {
+        let (share, first) = done??;
+        opened += share;
+        firsts.push(first);
     }
-    ensure!(opened > 0, "no session was opened in {within:?}");
+    for first in firsts {
+        let mut client = Client::in_session(address, first).await?;
+        let called = CALL.perform(&mut client, &mut String::new(), 0).await;
+        called.with_context(|| format!("the first of {opened} sessions is gone"))?;
+    }
     Ok(opened)
+}
+
+/// How many sessions one connection opened, and the first of them.
+async fn open_share(address: SocketAddr, share: usize, until: Instant) -> Result<(usize, String)> {
+    let mut client = Client::connect(address, Era::Legacy).await?;
+    let (mut opened, mut first) = (0, None);
+    while opened < share && Instant::now() < until {
+        client.open().await?;
+        let session = client.session.as_ref().context("it gives out no session")?;
+        first.get_or_insert_with(|| session.clone());
+        opened += 1;
+    }
+    Ok((opened, first.context("no session was opened in time")?))
 }
 
 async fn settled(process: &Process) -> Result<u64> {

@@ -29,10 +29,14 @@ pub(super) async fn run(
     scale: &Scale,
 ) -> Result<Sample> {
     let process = Process::start(&server.command(places), Under::Nothing)?;
-    let warm_up = if server.is_native() { scale.warm_up } else { scale.warm_up * COLD };
-    let sample = closed_loop(operation, connections, &process, warm_up, scale.measured).await?;
+    let sample = closed_loop(operation, connections, &process, warm_up(server, scale), scale.measured).await?;
     process.stop()?;
     Ok(sample)
+}
+
+/// How long a server is warmed up.
+pub(super) fn warm_up(server: &Server, scale: &Scale) -> Duration {
+    if server.is_native() { scale.warm_up } else { scale.warm_up * COLD }
 }
 
 /// What the loops share.

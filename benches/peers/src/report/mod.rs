@@ -26,7 +26,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     fs::write(folder.join("table.md"), tables::markdown(results, servers, machine, scale))?;
-    fs::write(folder.join("samples.json"), serde_json::to_string_pretty(&results.samples())?)?;
+    fs::write(folder.join("samples.json"), serde_json::to_string(&results.samples())?)?;
     plot::draw(&folder.join("cpu.svg"), results, servers)
 }
 

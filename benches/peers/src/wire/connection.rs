@@ -199,3 +199,59 @@ fn media(value: &str) -> Media {
         _ => Media::Other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
+        Mcp-Session-Id: abc\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n1\r\ng\r\n0\r\n\r\n";
+    const SIZED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 7\r\n\r\nabcdefg";
+
+    /// What a client reads of two answers on one connection that is cut into two pieces.
+    async fn read(cut: usize) -> Vec<(Media, Bytes)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let both = [CHUNKED, SIZED].concat();
+            for piece in [&both.as_bytes()[..cut], &both.as_bytes()[cut..]] {
+                peer.write_all(piece).await.unwrap();
+                // So that the client reads the first before the second is there.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let client = async {
+            let mut connection = Connection::open(address).await.unwrap();
+            let mut answers = Vec::new();
+            for _ in 0..2 {
+                let mut head = connection.head().await.unwrap();
+                answers.push((head.media, connection.body(&mut head).await.unwrap()));
+            }
+            answers
+        };
+        tokio::join!(client, server).0
+    }
+
+    #[tokio::test]
+    async fn answers_are_the_same_wherever_their_pieces_end() {
+        let whole = Bytes::from_static(b"abcdefg");
+        for cut in 0..CHUNKED.len() + SIZED.len() {
+            let expected = [(Media::Events, whole.clone()), (Media::Json, whole.clone())];
+            assert_eq!(read(cut).await, expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_head_says_what_comes_behind_it() {
+        let (head, length) = parse(CHUNKED.as_bytes()).unwrap().unwrap();
+        assert_eq!((head.status, head.session.as_deref(), head.media), (200, Some("abc"), Media::Events));
+        assert_eq!(&CHUNKED[length..length + 3], "6\r\n");
+        assert!(parse(&CHUNKED.as_bytes()[..length - 1]).unwrap().is_none());
+        let (head, _) = parse(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap();
+        assert!(matches!(head.framing, Framing::Ended) && !head.closes);
+    }
+}

@@ -1,5 +1,6 @@
-//! The floors: bare axum routes that do as little as the answer allows. They check no header, know
-//! no protocol and have no way back for a client that was cut off, so no server on axum goes below.
+//! Decides what the floors are: bare axum routes that do as little as the answer allows. They check
+//! no header, know no protocol and have no way back for a client that was cut off, so no server on
+//! axum goes below.
 //!
 //! | variant | answers |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! This crate, mounted as its README mounts it: `auto` with the defaults, `sse` with every answer a
-//! resumable stream.
+//! Decides how this crate is served: mounted as its README mounts it, `auto` with the defaults, `sse`
+//! with every answer a resumable stream.
 
 use std::time::Duration;
 

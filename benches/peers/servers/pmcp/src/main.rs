@@ -1,5 +1,6 @@
-//! pmcp with its concurrent router (the other one handles one request at a time): `default` as it
-//! comes, `json` with JSON answers; both with the 2026-07-28 revision, which is opt-in.
+//! Decides how pmcp is served: with its concurrent router (the other one handles one request at a
+//! time), `default` as it comes, `json` with JSON answers; both with the 2026-07-28 revision, which is
+//! opt-in.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The same tools as the documentation writes them.
+//! Decides how the same tools look with the macros of the documentation.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! The official SDK: `default` as it comes, `json` without sessions and with JSON answers, `macros`
-//! as its documentation writes tools. The first two are written by hand, which is faster.
+//! Decides how the official SDK is served: `default` as it comes, `json` without sessions and with
+//! JSON answers, `macros` as its documentation writes tools. The first two are written by hand, which
+//! is no slower.
 
 mod macros;
 

@@ -1,4 +1,5 @@
-//! rust-mcp-sdk with its axum routes: `sse` as it comes, `json` with JSON answers.
+//! Decides how rust-mcp-sdk is served: with its axum routes, `sse` as it comes, `json` with JSON
+//! answers.
 
 use std::sync::Arc;
 use std::time::Duration;

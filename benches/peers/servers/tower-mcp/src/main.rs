@@ -1,4 +1,4 @@
-//! tower-mcp: `json` as it comes, `sse` with every answer an event.
+//! Decides how tower-mcp is served: `json` as it comes, `sse` with every answer an event.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! turbomcp, a prerelease, with the macros that are its only documented way, as its own one-call
-//! server mounts it.
+//! Decides how turbomcp, a prerelease, is served: with the macros that are its documented way, mounted
+//! as its own one-call server does it.
 
 use std::sync::Arc;
 use std::time::Duration;

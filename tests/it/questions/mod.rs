@@ -1,6 +1,9 @@
 //! Questions to clients of 2026-07-28: a call ends with what it asks, and is made again with the
 //! answers. What the client carries in between is sealed.
 
+mod forging;
+mod handlers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +21,7 @@ struct Name {
     name: String,
 }
 
-#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
 struct Sure {
     sure: bool,
 }
@@ -126,7 +129,12 @@ impl<'a> Round<'a> {
         self.with("requestState", asked["result"]["requestState"].clone()).with("inputResponses", answers)
     }
 
-    async fn reply(mut self) -> crate::support::Reply {
+    async fn reply(self) -> crate::support::Reply {
+        self.rewritten(|text| text).await
+    }
+
+    /// Sends what no serialiser would write.
+    async fn rewritten(mut self, rewrite: impl FnOnce(String) -> String) -> crate::support::Reply {
         self.params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": self.capabilities,
@@ -136,7 +144,9 @@ impl<'a> Round<'a> {
             .header("mcp-protocol-version", "2026-07-28")
             .header("mcp-method", self.method)
             .header("mcp-name", self.name)
-            .message(json!({"jsonrpc": "2.0", "id": 1, "method": self.method, "params": self.params}));
+            .header("content-type", "application/json");
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": self.method, "params": self.params});
+        request = request.raw(rewrite(message.to_string()));
         if let Some(principal) = self.principal {
             request.extensions_mut().insert(Principal::new(principal));
         }

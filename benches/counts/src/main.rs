@@ -1,5 +1,4 @@
-//! What does not depend on the machine: allocations, bytes and instructions. See `README.md`; the
-//! package that builds this is `counts/`.
+//! What does not depend on the machine: allocations, bytes and instructions. See `../README.md`.
 //!
 //! ```text
 //! counts                      prints allocations and bytes of each operation, and of an idle session
@@ -8,6 +7,7 @@
 //! counts --drive ADDR OP N    runs an operation N times against such a server, on one connection
 //! ```
 
+#[path = "../../support/mod.rs"]
 mod support;
 
 use std::alloc::System;

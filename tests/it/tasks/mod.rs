@@ -1,12 +1,18 @@
 //! Tasks: calls of 2026-07-28 whose client polls for the answer, on any node, while the handler runs
 //! where the call came in.
 
+mod asking;
+mod ending;
+mod faults;
+mod races;
+
 use std::time::Duration;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use mcp_http::message::ErrorObject;
 use mcp_http::server::{Args, CallToolResult, Context, TaskSupport, Tool, ToolError};
-use mcp_http::store::MemoryEngine;
+use mcp_http::store::{MemoryEngine, SessionEngine};
 use mcp_http::{McpServer, McpService, Principal, TaskId, Tasks};
 use serde_json::{Value, json};
 
@@ -49,16 +55,19 @@ async fn later(cx: Context) -> Result<String, ToolError> {
     Ok(format!("{name} {is_task}"))
 }
 
-fn service(engine: MemoryEngine) -> McpService {
-    let server: McpServer = McpServer::new("tasks", "1.0.0")
+fn service(engine: impl SessionEngine) -> McpService {
+    McpService::new(server()).engine(engine).unwrap()
+}
+
+fn server() -> McpServer {
+    McpServer::new("tasks", "1.0.0")
         .with_tool(Tool::new("slow", "Waits.", slow).task(TaskSupport::Optional))
         .with_tool(Tool::new("required", "Waits.", slow).task(TaskSupport::Required))
         .with_tool(Tool::new("fails", "Fails.", fails).task(TaskSupport::Required))
         .with_tool(Tool::new("breaks", "Breaks.", breaks).task(TaskSupport::Optional))
         .with_tool(Tool::new("asks", "Asks.", asks).task(TaskSupport::Optional))
         .with_tool(Tool::new("later", "Asks, then works.", later).task_later(TaskSupport::Optional))
-        .tool("plain", "Is no task.", async || "plain");
-    McpService::new(server).engine(engine).unwrap()
+        .tool("plain", "Is no task.", async || "plain")
 }
 
 fn app() -> App {
@@ -83,7 +92,12 @@ impl<'a> Poller<'a> {
         Self { principal: Some(principal), ..self }
     }
 
-    async fn send(&self, method: &str, name: &str, mut params: Value) -> (u16, Value) {
+    async fn send(&self, method: &str, name: &str, params: Value) -> (u16, Value) {
+        let reply = self.app.send(self.request(method, name, params)).await;
+        (reply.status.as_u16(), reply.message().await)
+    }
+
+    fn request(&self, method: &str, name: &str, mut params: Value) -> Request<Body> {
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientCapabilities": self.capabilities,
@@ -96,8 +110,13 @@ impl<'a> Poller<'a> {
         if let Some(principal) = self.principal {
             request.extensions_mut().insert(Principal::new(principal));
         }
-        let reply = self.app.send(request).await;
-        (reply.status.as_u16(), reply.message().await)
+        request
+    }
+
+    /// Begins a call and leaves again: before it is answered, or right after.
+    async fn leave(&self, tool: &str, arguments: Value, after: Duration) {
+        let request = self.request("tools/call", tool, json!({"name": tool, "arguments": arguments}));
+        let _ = tokio::time::timeout(after, self.app.send(request)).await;
     }
 
     async fn call(&self, tool: &str, arguments: Value) -> Value {
@@ -146,6 +165,10 @@ fn is_empty_ack(answer: &Value) -> bool {
 
 async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 #[tokio::test(start_paused = true)]
