@@ -37,6 +37,11 @@ impl SessionId {
         self.0.as_bytes()
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The first eight digits, enough to follow a session in a log without giving it away.
     #[must_use]
     pub fn short(&self) -> String {
@@ -74,6 +79,16 @@ impl TaskId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         as_written_here(text).map(Self)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
     }
 
     /// The first eight digits, enough to follow a task in a log without giving it away.

@@ -55,7 +55,7 @@ fn paused() -> Runtime {
 }
 
 fn threads() -> Runtime {
-    Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap()
+    Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
 }
 
 #[test]
@@ -130,5 +130,63 @@ mod file {
     #[test]
     fn two_nodes_keep_the_contract_where_each_step_reaches_the_disk() {
         keeps_every_rule(&threads(), &Files::new(Durability::PowerLoss, false), Nodes::Two);
+    }
+}
+
+/// In Redis there is the clock of the server only, and each handle is a process of its own as far as
+/// the server can tell.
+#[cfg(feature = "redis")]
+#[path = "support/redis.rs"]
+mod redis_server;
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use mcp_http::store::{RedisEngine, RedisOptions};
+
+    use super::redis_server::RedisServer;
+    use super::*;
+
+    #[derive(Clone)]
+    struct Redis {
+        server: Arc<RedisServer>,
+        engines: Arc<AtomicUsize>,
+    }
+
+    impl Redis {
+        fn new() -> Self {
+            Self { server: Arc::new(RedisServer::start()), engines: Arc::default() }
+        }
+    }
+
+    impl Backend for Redis {
+        fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
+            let number = self.engines.fetch_add(1, Ordering::Relaxed);
+            let (url, options) = (self.server.url(), RedisOptions::new().namespace(format!("rule{number}")));
+            Step::later(async move {
+                let first = RedisEngine::connect_with(&url, options.clone()).await.unwrap();
+                let second = RedisEngine::connect_with(&url, options).await.unwrap();
+                [Arc::new(first) as _, Arc::new(second) as _]
+            })
+        }
+
+        fn tick(&self) -> Option<Duration> {
+            Some(Duration::from_millis(100))
+        }
+    }
+
+    #[test]
+    fn one_node_keeps_the_contract_in_redis() {
+        keeps_every_rule(&threads(), &Redis::new(), Nodes::One);
+    }
+
+    #[test]
+    fn two_nodes_keep_the_contract_in_redis() {
+        let runtime = threads();
+        let redis = Redis::new();
+        for _ in 0..2 {
+            keeps_every_rule(&runtime, &redis, Nodes::Two);
+        }
     }
 }

@@ -61,7 +61,7 @@ impl RequestId {
     }
 
     /// A form in which equal values have equal text: escapes of a string undone.
-    fn canonical(&self) -> Cow<'_, [u8]> {
+    pub(crate) fn canonical(&self) -> Cow<'_, [u8]> {
         if memchr::memchr(b'\\', &self.0).is_none() {
             return Cow::Borrowed(&self.0);
         }

@@ -14,6 +14,7 @@
 //! - A closed log takes no more events, except the very ones it was closed with.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -35,6 +36,10 @@ impl LogNotes for () {
     fn dropped(&mut self, _: u64) {}
     fn closed(&mut self, _: u64, _: Tick) {}
 }
+
+/// How long a replaced reader should wait before it comes back: two clients that both think the
+/// stream is theirs must not chase each other in a tight loop.
+pub(crate) const TAKEN_OVER_RETRY: Duration = Duration::from_secs(5);
 
 /// How much a log keeps before it drops notifications.
 #[derive(Debug, Clone, Copy)]

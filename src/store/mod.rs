@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | [`MemoryEngine`] (default) | nothing | one process; several services may share one |
 //! | `FileEngine` (feature `file`) | `kill -9`, or a loss of power | the same; one process for each folder |
+//! | `RedisEngine` (feature `redis`) | what its Redis server survives | many, on many machines |
 //!
 //! Every engine passes the same public suite, `store::contract` (feature `testing`).
 
@@ -23,13 +24,18 @@ mod engine;
 mod file;
 mod journal;
 mod log;
+mod lost;
 pub(crate) mod memory;
 mod policy;
+#[cfg(feature = "redis")]
+mod redis;
 mod step;
 
 #[cfg(feature = "testing")]
 pub mod contract;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
 pub use engine::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
     Loaded, LoadedTask, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored, StreamNo,

@@ -14,9 +14,10 @@ use super::streams::Streams;
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
-use crate::message::{ErrorObject, RawJson, RequestId, write};
+use crate::message::{RawJson, RequestId, write};
 use crate::store::journal::{Change, Notes, OnStream};
-use crate::store::log::{Bounds, StreamLog};
+use crate::store::log::{Bounds, StreamLog, TAKEN_OVER_RETRY};
+use crate::store::lost::node_lost;
 use crate::store::{
     Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
     SessionSummary, StreamNo,
@@ -193,8 +194,7 @@ impl<M> Record<M> {
         notes: &mut impl Notes,
     ) -> Wake {
         self.touched = now;
-        let lost = ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server that ran this call is gone")
-            .with_data(&serde_json::json!({ "reason": "node_lost" }));
+        let lost = node_lost();
         let rows = self.calls.iter().filter(|row| row.stream == stream);
         let events = rows
             .map(|row| Event { kind: EventKind::Response, payload: write::failure(Some(&row.id), &lost) })
@@ -514,10 +514,6 @@ impl<M> Drop for Record<M> {
         }
     }
 }
-
-/// How long a replaced reader should wait before it comes back: two clients that both think the
-/// stream is theirs must not chase each other in a tight loop.
-const TAKEN_OVER_RETRY: Duration = Duration::from_secs(5);
 
 fn bounds(policy: &Policy) -> Bounds {
     Bounds { events: policy.stream_events, bytes: policy.stream_bytes }

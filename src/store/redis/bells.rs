@@ -1,0 +1,183 @@
+//! Decides whom of this process a bell is for, and what it says.
+//!
+//! A bell on the wire is a node's id, where it is for one node, then a letter, then what the letter
+//! needs. What cannot be read is nobody's: a bell only wakes.
+
+use std::str;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::names::{NAME, Names};
+use crate::identity::SessionId;
+use crate::message::RequestId;
+use crate::store::{Doorbell, EndReason, NodeId, Ring, StreamNo};
+
+/// The nodes of this process.
+#[derive(Debug)]
+pub(super) struct Bells {
+    /// The upper part of each node's id.
+    process: u64,
+    next: AtomicU16,
+    nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
+    /// Somebody should look again; see [`Bells::doubt`].
+    pub(super) doubts: Notify,
+}
+
+/// Digits of a node's id, and how many of them are its process's.
+const NODE: usize = 16;
+const PROCESS: usize = 12;
+
+impl Bells {
+    /// Of a process that was never there before.
+    pub(super) fn new() -> Self {
+        let [a, b, c, d, e, f, ..] = *SessionId::random().as_bytes();
+        Self {
+            process: u64::from_be_bytes([a, b, c, d, e, f, 0, 0]),
+            next: AtomicU16::new(1),
+            nodes: RwLock::default(),
+            doubts: Notify::new(),
+        }
+    }
+
+    pub(super) fn process(&self) -> String {
+        text(NodeId(self.process))[..PROCESS].to_owned()
+    }
+
+    pub(super) fn join(&self, bell: Arc<dyn Doorbell>) -> NodeId {
+        let node = NodeId(self.process | u64::from(self.next.fetch_add(1, Ordering::Relaxed)));
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).push((node, bell));
+        node
+    }
+
+    pub(super) fn leave(&self, node: NodeId) {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
+    }
+
+    /// Rings may have been lost: everybody looks again, soon and once for many such moments.
+    pub(super) fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    pub(super) fn ring_all(&self, ring: &Ring) {
+        let bells: Vec<_> = {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            nodes.iter().map(|(_, bell)| Arc::clone(bell)).collect()
+        };
+        bells.iter().for_each(|bell| bell.ring(ring.clone()));
+    }
+
+    /// Rings for one node.
+    pub(super) fn ring(&self, names: &Names, text: &[u8]) {
+        let Some((node, said)) = text.split_at_checked(NODE) else { return };
+        let node = str::from_utf8(node).ok().and_then(|node| u64::from_str_radix(node, 16).ok()).map(NodeId);
+        let Some((node, ring)) = node.zip(read(names, said)) else { return };
+        let bell = {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            nodes.iter().find(|(id, _)| *id == node).map(|(_, bell)| Arc::clone(bell))
+        };
+        if let Some(bell) = bell {
+            bell.ring(ring);
+        }
+    }
+
+    /// Rings for every node.
+    pub(super) fn ring_everybody(&self, names: &Names, said: &[u8]) {
+        if let Some(ring) = read(names, said) {
+            self.ring_all(&ring);
+        }
+    }
+}
+
+/// A node's id as scripts know it.
+pub(super) fn text(node: NodeId) -> String {
+    format!("{:016x}", node.0)
+}
+
+fn read(names: &Names, said: &[u8]) -> Option<Ring> {
+    let (letter, rest) = said.split_first()?;
+    match letter {
+        b'T' => return Some(Ring::Task { task: names.task_of(rest)? }),
+        b'N' => return Some(Ring::Topic { topic: str::from_utf8(rest).ok()?.into() }),
+        _ => {}
+    }
+    let (name, rest) = rest.split_at_checked(NAME)?;
+    let session = names.session_of(name)?;
+    let rest = str::from_utf8(rest).ok()?.strip_prefix(' ')?;
+    Some(match letter {
+        b'S' => Ring::Stream { session, stream: rest.parse().ok()? },
+        b'R' => Ring::Drained { session, stream: rest.parse().ok()? },
+        b'A' => Ring::Answer { session, question: rest.into() },
+        b'C' => {
+            let (stream, id) = rest.split_once(' ')?;
+            Ring::Cancel { session, stream: stream.parse().ok()?, id: id.parse::<RequestId>().ok()? }
+        }
+        b'L' => detach(session, rest)?,
+        b'E' => Ring::Ended { session, reason: reason(rest)? },
+        _ => return None,
+    })
+}
+
+fn detach(session: SessionId, rest: &str) -> Option<Ring> {
+    let mut parts = rest.splitn(3, ' ');
+    let stream: StreamNo = parts.next()?.parse().ok()?;
+    let generation = parts.next()?.parse().ok()?;
+    let retry = match parts.next()? {
+        "" => None,
+        millis => Some(Duration::from_millis(millis.parse().ok()?)),
+    };
+    Some(Ring::Detach { session, stream, generation, retry })
+}
+
+const REASONS: [(&str, EndReason); 6] = [
+    ("deleted", EndReason::Deleted),
+    ("idle", EndReason::Idle),
+    ("lifetime", EndReason::Lifetime),
+    ("evicted", EndReason::Evicted),
+    ("closed", EndReason::Closed),
+    ("shutdown", EndReason::Shutdown),
+];
+
+/// A reason as scripts know it.
+pub(super) fn reason_text(reason: EndReason) -> &'static str {
+    REASONS.iter().find(|(_, known)| *known == reason).map_or("closed", |(text, _)| text)
+}
+
+pub(super) fn reason(text: &str) -> Option<EndReason> {
+    REASONS.iter().find(|(known, _)| *known == text).map(|(_, reason)| *reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_bell_says_what_its_script_meant() {
+        let names = Names::new(b"x");
+        let session = SessionId::random();
+        let name = names.session(session);
+        let said = |letter: &str, rest: &str| read(&names, format!("{letter}{name}{rest}").as_bytes());
+        assert_eq!(said("S", " 7"), Some(Ring::Stream { session, stream: 7 }));
+        assert_eq!(said("A", " s1-2 x"), Some(Ring::Answer { session, question: "s1-2 x".into() }));
+        let id: RequestId = r#""a b""#.parse().unwrap();
+        assert_eq!(said("C", r#" 3 "a b""#), Some(Ring::Cancel { session, stream: 3, id }));
+        let retry = Some(Duration::from_millis(1500));
+        assert_eq!(said("L", " 0 2 1500"), Some(Ring::Detach { session, stream: 0, generation: 2, retry }));
+        assert_eq!(said("L", " 0 2 "), Some(Ring::Detach { session, stream: 0, generation: 2, retry: None }));
+        assert_eq!(said("E", " idle"), Some(Ring::Ended { session, reason: EndReason::Idle }));
+        assert_eq!(read(&names, "Nfile:///é {x}".as_bytes()), Some(Ring::Topic { topic: "file:///é {x}".into() }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(said in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let bells = Bells::new();
+            bells.ring(&Names::new(b"x"), &said);
+            bells.ring_everybody(&Names::new(b"x"), &said);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Decides what this process does to count as alive, what it does for those that no longer do, and
+//! how its own nodes leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::link::{Call, Link};
+use super::{bells, scripts};
+use crate::error::StoreError;
+use crate::message::{RequestId, write};
+use crate::store::lost::node_lost;
+use crate::store::{NodeId, Ring};
+
+/// How many sessions of a node that is gone are given up in one step.
+const AT_ONCE: usize = 64;
+
+/// The text of the error of a lost call, before and after its id.
+#[derive(Debug)]
+pub(super) struct LostCall {
+    head: String,
+    tail: String,
+}
+
+impl LostCall {
+    pub(super) fn new() -> Self {
+        let id = RequestId::from(0);
+        let whole = write::failure(Some(&id), &node_lost());
+        let whole = String::from_utf8_lossy(&whole);
+        let (head, tail) = whole.split_once(r#""id":0"#).unwrap_or_default();
+        Self { head: format!(r#"{head}"id":"#), tail: tail.to_owned() }
+    }
+
+    fn on(&self, call: Call) -> Call {
+        call.arg(&self.head).arg(&self.tail).arg(AT_ONCE)
+    }
+}
+
+/// Says again and again that this process is alive.
+pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
+    let lost = LostCall::new();
+    let mut was_known = false;
+    loop {
+        let mut pause = lease / 3;
+        match one_beat(&link, &lost).await {
+            Ok((known, dead)) => {
+                if !known && was_known {
+                    tracing::warn!("this process was away for so long that its calls were given up");
+                    link.bells.ring_all(&Ring::Resync);
+                }
+                was_known = true;
+                if dead {
+                    pause = Duration::ZERO;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no sign of life could be given");
+                pause = lease / 15;
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Whether this process was known to be alive, and whether something dead is left.
+async fn one_beat(link: &Link, lost: &LostCall) -> Result<(bool, bool), StoreError> {
+    let mut reply = link.take(lost.on(link.call(&scripts::BEAT))).await?;
+    Ok((reply.flag()?, reply.flag()?))
+}
+
+/// Has everybody look again after doubts, at most a few times in a second.
+pub(super) async fn settle_doubts(link: Arc<Link>) {
+    loop {
+        link.bells.doubts.notified().await;
+        link.bells.ring_all(&Ring::Resync);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Nodes that are about to leave. What is asked of the engine after that waits for it.
+#[derive(Debug)]
+pub(super) struct Leaving(watch::Sender<usize>);
+
+/// One of them.
+struct One(Arc<Leaving>);
+
+impl Leaving {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(watch::Sender::new(0)))
+    }
+
+    /// Gives up what a node has, in a task. What fails is done by others, when the lease is over.
+    pub(super) fn leave(self: &Arc<Self>, link: &Arc<Link>, runtime: &Handle, node: NodeId) {
+        self.0.send_modify(|count| *count += 1);
+        let (one, link) = (One(Arc::clone(self)), Arc::clone(link));
+        runtime.spawn(async move {
+            let _one = one;
+            let lost = LostCall::new();
+            loop {
+                let call = link.call(&scripts::LEFT).arg(bells::text(node));
+                match link.take(lost.on(call)).await.and_then(|mut reply| reply.flag()) {
+                    Ok(false) => {}
+                    Ok(true) => return,
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a node could not take its leave");
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Waits until nobody is about to leave.
+    pub(super) async fn done(&self) {
+        if *self.0.borrow() > 0 {
+            let mut count = self.0.subscribe();
+            let _ = count.wait_for(|count| *count == 0).await;
+        }
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,210 @@
+//! Decides how a step reaches the server, how often it is tried, and what a failure means.
+//!
+//! Every step may be asked for again: scripts recognise a repetition by its place in a stream, or
+//! by a token. So what failed for a reason that passes is simply asked for again: shortly for
+//! somebody who waits for an answer, longer where a message would be lost.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
+use tokio::time::Instant;
+
+use super::bells::Bells;
+use super::names::Names;
+use super::options::RedisOptions;
+use super::reply::Reply;
+use crate::error::{StoreError, StoreErrorKind};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The way to the server.
+pub(super) struct Link {
+    connection: ConnectionManager,
+    pub(super) bells: Arc<Bells>,
+    pub(super) names: Arc<Names>,
+    /// What all keys begin with; its braces keep them in one slot.
+    pub(super) prefix: String,
+    process: String,
+    lease: u64,
+    timeout: Duration,
+    patience: Duration,
+    tokens: AtomicU64,
+}
+
+/// How long a step is tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patience {
+    /// Somebody waits for its answer.
+    Short,
+    /// It carries what would be lost.
+    Long,
+}
+
+/// A step on its way.
+pub(super) struct Call {
+    script: ScriptInvocation<'static>,
+    patience: Patience,
+}
+
+impl Call {
+    pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.script.arg(arg);
+        self
+    }
+
+    pub(super) fn patient(self) -> Self {
+        Self { patience: Patience::Long, ..self }
+    }
+}
+
+/// The pause after the first failure, and the longest one.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+impl Link {
+    pub(super) fn new(connection: ConnectionManager, bells: Arc<Bells>, names: Arc<Names>, of: &RedisOptions) -> Self {
+        Self {
+            connection,
+            process: bells.process(),
+            bells,
+            names,
+            prefix: prefix(of),
+            lease: micros(of.lease),
+            timeout: of.timeout,
+            patience: of.patience,
+            tokens: AtomicU64::new(0),
+        }
+    }
+
+    /// A text nobody else uses.
+    pub(super) fn token(&self) -> String {
+        format!("{}.{:x}", self.process, self.tokens.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A step that shows by itself whether it was taken.
+    pub(super) fn call(&self, script: &'static LazyLock<Script>) -> Call {
+        self.call_with(script, "")
+    }
+
+    /// A step known by a token.
+    pub(super) fn call_with(&self, script: &'static LazyLock<Script>, token: &str) -> Call {
+        let mut script = script.prepare_invoke();
+        script.key(&self.prefix).arg("PUBLISH").arg(&self.process).arg(self.lease).arg(token);
+        Call { script, patience: Patience::Short }
+    }
+
+    /// Takes a step.
+    pub(super) async fn take(&self, call: Call) -> Result<Reply> {
+        let Call { script, patience } = call;
+        let answer = self
+            .persist(patience, || {
+                let (script, mut connection) = (&script, self.connection.clone());
+                async move { script.invoke_async::<Value>(&mut connection).await }
+            })
+            .await?;
+        Reply::read(answer, |bell| self.bells.ring(&self.names, bell))
+    }
+
+    /// Sends one command.
+    pub(super) async fn command(&self, command: &Cmd) -> Result<Value> {
+        self.persist(Patience::Short, || {
+            let mut connection = self.connection.clone();
+            async move { command.query_async::<Value>(&mut connection).await }
+        })
+        .await
+    }
+
+    async fn persist<F: Future<Output = std::result::Result<Value, RedisError>>>(
+        &self,
+        patience: Patience,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<Value> {
+        let start = Instant::now();
+        let (mut pause, longest) = PAUSES;
+        let mut doubtful = false;
+        loop {
+            let error = match attempt().await {
+                Ok(value) => {
+                    if doubtful {
+                        // The bells of an answer that was not heard are lost.
+                        self.bells.doubt();
+                    }
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let most = match patience {
+                Patience::Short => self.timeout,
+                Patience::Long => self.patience,
+            };
+            if !passes(&error) || start.elapsed() + pause > most {
+                return Err(failure(error));
+            }
+            doubtful = true;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+pub(super) fn prefix(options: &RedisOptions) -> String {
+    format!("{}:{{0}}:", options.namespace)
+}
+
+/// Opens the connection that carries steps. It comes back by itself.
+pub(super) async fn connect(
+    client: &Client,
+    options: &RedisOptions,
+) -> std::result::Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(options.timeout))
+        .set_connection_timeout(Some(options.timeout))
+        .set_min_delay(PAUSES.0)
+        .set_max_delay(PAUSES.1)
+        .set_number_of_retries(0);
+    ConnectionManager::new_with_config(client.clone(), config).await
+}
+
+/// Whether trying again may help.
+fn passes(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => true,
+        ErrorKind::Server(kind) => matches!(kind, BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain),
+        _ => matches!(error.code(), Some("OOM" | "MISCONF" | "NOREPLICAS" | "BUSY")),
+    }
+}
+
+fn failure(error: RedisError) -> StoreError {
+    let kind = match error.kind() {
+        // A script stumbled over what it found.
+        ErrorKind::Server(ServerErrorKind::ResponseError) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::because(kind, error)
+}
+
+/// A while, as scripts count it; far in the future where that cannot be counted.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(MOST / 2)
+}
+
+/// The largest number scripts can count with.
+const MOST: u64 = (1 << 53) - 1;
+
+pub(super) fn number(value: u64) -> u64 {
+    value.min(MOST)
+}
+
+pub(super) fn size(value: usize) -> u64 {
+    number(value as u64)
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("prefix", &self.prefix).field("process", &self.process).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! Decides how nodes on many machines share sessions and tasks: a Redis server keeps them, each step is
+//! one script that runs there alone, and whoever must hear of it is told by the same script.
+//!
+//! ```text
+//!  step -> link -> script (decides, keeps, rings) -> answer, with the bells of this very process
+//!                     |
+//!                     +-> PUBLISH -> hearing -> bells -> the node that waits
+//! ```
+//!
+//! Invariants:
+//!
+//! 1. What two nodes could disagree about is decided by a script, on the moments of the server's
+//!    clock. No node keeps anything of its own but its bells.
+//! 2. A script may come twice: whatever it did the first time, it gives the same answer.
+//! 3. After any moment in which a bell may have been lost, every node looks again.
+//! 4. Nobody who reads what Redis keeps learns an id, a principal or anything about a client.
+//!    What clients and tools say to each other is kept as it is.
+//! 5. Every key of a script has one hash tag, so that it has one slot. All keys have the same one:
+//!    that is what makes every limit exact, and what keeps an engine to one server's core.
+
+mod bells;
+mod hearing;
+mod life;
+mod link;
+mod names;
+mod open;
+mod options;
+mod reply;
+mod scripts;
+mod sessions;
+mod streams;
+mod tasks;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::DropGuard;
+
+pub use self::options::{ConnectError, RedisOptions};
+
+use self::life::Leaving;
+use self::link::{Call, Link};
+use self::reply::Reply;
+use super::{
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
+    LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, SessionId, TaskId};
+use crate::message::{RawJson, RequestId};
+
+type Result<T> = std::result::Result<T, StoreError>;
+type Outcome = std::result::Result<RawJson, RawJson>;
+
+/// Sessions and tasks in a Redis server (7.0 or later) or Valkey: any node serves any request.
+///
+/// A session opened on one node is used on every other; a client that comes back with
+/// `Last-Event-ID` is served by whichever node it reaches; an answer to a question finds the
+/// handler that asked. A node that dies is noticed after its [lease](RedisOptions::lease): its calls
+/// end with an error behind what they had streamed, its tasks fail. While the server is away
+/// requests in sessions are answered with 503 and `Retry-After`, messages of running calls wait,
+/// and requests of 2026-07-28 go on.
+///
+/// A clone is the same engine.
+///
+/// ```no_run
+/// use mcp_http::store::RedisEngine;
+/// use mcp_http::{McpServer, McpService};
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = RedisEngine::connect("redis://127.0.0.1/").await?;
+/// let service: McpService = McpService::new(McpServer::new("everywhere", "1.0.0")).engine(engine)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisEngine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    link: Arc<Link>,
+    leaving: Arc<Leaving>,
+    policy: OnceLock<Policy>,
+    default_policy: Policy,
+    runtime: Handle,
+    /// Ends what runs for the engine.
+    _stop: DropGuard,
+}
+
+impl Inner {
+    fn policy(&self) -> &Policy {
+        self.policy.get().unwrap_or(&self.default_policy)
+    }
+
+    /// Takes a step that must not be left half done: unless it is known how it went, `otherwise` is
+    /// done in the background, also when nobody waits for the step any more.
+    async fn take_or(&self, call: Call, otherwise: Call) -> Result<Reply> {
+        let mut otherwise = Otherwise { inner: self, call: Some(otherwise) };
+        let taken = self.link.take(call).await;
+        if taken.as_ref().err().is_none_or(|error| error.kind() != StoreErrorKind::Unavailable) {
+            otherwise.call = None;
+        }
+        taken
+    }
+}
+
+/// What is done when a step went nobody knows how.
+struct Otherwise<'a> {
+    inner: &'a Inner,
+    call: Option<Call>,
+}
+
+impl Drop for Otherwise<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            let link = Arc::clone(&self.inner.link);
+            self.inner.runtime.spawn(async move {
+                let _ = link.take(call.patient()).await;
+            });
+        }
+    }
+}
+
+impl RedisEngine {
+    /// One step, after those that leave have left.
+    fn step<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Inner>) -> F) -> Step<Result<T>>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let taken = step(Arc::clone(&inner));
+        Step::later(async move {
+            inner.leaving.done().await;
+            taken.await
+        })
+    }
+}
+
+impl fmt::Debug for RedisEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisEngine").field("link", &self.inner.link).finish_non_exhaustive()
+    }
+}
+
+impl SessionEngine for RedisEngine {
+    fn durable(&self) -> bool {
+        true
+    }
+
+    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+        if *self.inner.policy.get_or_init(|| policy.clone()) != policy {
+            tracing::warn!("services that share a session engine have different limits; the first one's count");
+        }
+        self.inner.link.bells.join(bell)
+    }
+
+    fn leave(&self, node: NodeId) {
+        let Inner { link, leaving, runtime, .. } = &*self.inner;
+        link.bells.leave(node);
+        leaving.leave(link, runtime, node);
+    }
+
+    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
+        self.step(|inner| async move { inner.create(&create).await })
+    }
+
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
+        let principal = self.inner.link.names.principal(principal);
+        self.step(|inner| async move { inner.load(session, principal).await })
+    }
+
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+        let (call, otherwise) = self.inner.begin(&begin);
+        self.step(|inner| async move { inner.take_or(call, otherwise).await?.number() })
+    }
+
+    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
+        self.step(|inner| async move { inner.finish(session, stream).await })
+    }
+
+    fn append(&self, append: Append) -> Step<Result<Appended>> {
+        self.step(|inner| async move { inner.append(&append).await })
+    }
+
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
+        self.step(move |inner| async move { inner.publish(session, node, &event).await })
+    }
+
+    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
+        let (call, otherwise) = self.inner.attach(&attach);
+        self.step(|inner| async move {
+            let mut reply = inner.take_or(call, otherwise).await?;
+            Ok(Attached { generation: reply.number()?, after: reply.number()? })
+        })
+    }
+
+    fn read_after(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        generation: u32,
+        after: u64,
+        max_bytes: usize,
+    ) -> Step<Result<Page>> {
+        self.step(move |inner| async move { inner.read(session, stream, generation, after, max_bytes).await })
+    }
+
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
+        self.step(move |inner| async move { inner.detach(session, stream, generation).await })
+    }
+
+    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
+        self.step(move |inner| async move { inner.hang_up(session, stream, retry).await })
+    }
+
+    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
+        let question = question.to_owned();
+        self.step(move |inner| async move { inner.answer(session, &question, &outcome).await })
+    }
+
+    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
+        let question = question.to_owned();
+        self.step(move |inner| async move { inner.take(session, &question).await })
+    }
+
+    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
+        let question = question.to_owned();
+        self.step(move |inner| async move { inner.withdraw(session, &question).await })
+    }
+
+    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
+        let id = id.canonical().into_owned();
+        self.step(move |inner| async move { inner.cancel(session, &id).await })
+    }
+
+    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
+        let key = key.to_owned();
+        self.step(move |inner| async move { inner.load_state(session, &key).await })
+    }
+
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
+        let key = key.to_owned();
+        self.step(move |inner| async move { inner.store_state(session, &key, &value, version).await })
+    }
+
+    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+        self.step(|inner| async move { inner.create_task(&create).await })
+    }
+
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
+        let principal = self.inner.link.names.principal(principal);
+        self.step(move |inner| async move { inner.load_task(task, principal).await })
+    }
+
+    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+        self.step(|inner| async move { inner.store_task(&store).await })
+    }
+
+    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
+        self.step(move |inner| async move { inner.end(session, reason).await })
+    }
+
+    fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
+        self.step(|inner| async move { inner.sweep().await })
+    }
+
+    fn announce(&self, topic: &str) -> Step<Result<()>> {
+        let said = format!("N{topic}");
+        self.step(|inner| async move { inner.announce(&said).await })
+    }
+
+    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
+        self.step(|inner| async move { inner.list().await })
+    }
+
+    fn count(&self) -> Step<Result<usize>> {
+        self.step(|inner| async move { inner.count().await })
+    }
+}

@@ -1,0 +1,173 @@
+//! Decides under which names Redis knows sessions, tasks and principals, so that nobody who reads
+//! them there can use them.
+//!
+//! An id is one block of AES-256 under a key of its own: each id has one name, nobody without the
+//! secret can tell one from random, and who has it can tell from a bell's text which session is
+//! meant. A principal is a keyed hash. What is known of a session is sealed, bound to its name.
+
+use std::fmt;
+
+use aes::Aes256;
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chacha20poly1305::aead::{Aead, Generate, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
+
+const NONCE: usize = 24;
+
+/// The length of a name.
+pub(super) const NAME: usize = 22;
+
+pub(super) struct Names {
+    sessions: Aes256,
+    tasks: Aes256,
+    principals: [u8; 32],
+    facts: XChaCha20Poly1305,
+    check: [u8; 32],
+}
+
+impl Names {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self {
+            sessions: Aes256::new(&Array(keyed(secret, b"sessions"))),
+            tasks: Aes256::new(&Array(keyed(secret, b"tasks"))),
+            principals: keyed(secret, b"principals"),
+            facts: XChaCha20Poly1305::new(&keyed(secret, b"facts").into()),
+            check: keyed(secret, b"check"),
+        }
+    }
+
+    /// Two nodes with the same text have the same secret.
+    pub(super) fn check(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.check)
+    }
+
+    pub(super) fn session(&self, session: SessionId) -> String {
+        name(&self.sessions, *session.as_bytes())
+    }
+
+    pub(super) fn session_of(&self, name: &[u8]) -> Option<SessionId> {
+        id(&self.sessions, name).map(SessionId::from_bytes)
+    }
+
+    pub(super) fn task(&self, task: TaskId) -> String {
+        name(&self.tasks, *task.as_bytes())
+    }
+
+    pub(super) fn task_of(&self, name: &[u8]) -> Option<TaskId> {
+        id(&self.tasks, name).map(TaskId::from_bytes)
+    }
+
+    /// Empty for nobody.
+    pub(super) fn principal(&self, principal: Option<&Principal>) -> String {
+        principal.map_or_else(String::new, |principal| {
+            URL_SAFE_NO_PAD.encode(&keyed(&self.principals, principal.as_str().as_bytes())[..16])
+        })
+    }
+
+    pub(super) fn seal(&self, info: &SessionInfo) -> Result<Vec<u8>, StoreError> {
+        let plain = serde_json::to_vec(info).map_err(StoreError::corrupt)?;
+        let aad = self.session(info.id);
+        let nonce = XNonce::try_generate()
+            .map_err(|error| StoreError::because(StoreErrorKind::Unavailable, error.to_string()))?;
+        let sealed = self.facts.encrypt(&nonce, Payload { msg: &plain, aad: aad.as_bytes() });
+        let sealed = sealed.map_err(|_| StoreError::new(StoreErrorKind::Corrupt))?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// What is known of a session; `name` is the one it was found under, where that is known.
+    pub(super) fn open(&self, sealed: &[u8], name: &str) -> Result<SessionInfo, StoreError> {
+        let corrupt = || StoreError::new(StoreErrorKind::Corrupt);
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(corrupt)?;
+        let payload = Payload { msg: sealed, aad: name.as_bytes() };
+        let plain = self.facts.decrypt(&XNonce::from(*nonce), payload).map_err(|_| corrupt())?;
+        serde_json::from_slice(&plain).map_err(StoreError::corrupt)
+    }
+}
+
+fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
+    // A key of any length is good for this kind of hash.
+    Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |hash| hash.chain_update(text).finalize().into_bytes().into())
+}
+
+fn name(cipher: &Aes256, id: [u8; 16]) -> String {
+    let mut block = Array(id);
+    cipher.encrypt_block(&mut block);
+    URL_SAFE_NO_PAD.encode(block)
+}
+
+fn id(cipher: &Aes256, name: &[u8]) -> Option<[u8; 16]> {
+    let mut block = Array(<[u8; 16]>::try_from(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?);
+    cipher.decrypt_block(&mut block);
+    Some(block.0)
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
+
+    fn info(principal: &str) -> SessionInfo {
+        SessionInfo {
+            id: SessionId::random(),
+            principal: Some(Principal::new(principal)),
+            version: ProtocolVersion::V2025_11_25,
+            client: Implementation { name: "probe".into(), version: "1".into(), title: None },
+            capabilities: ClientCapabilities::default(),
+            opened_at: std::time::SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_back_with_the_same_secret_only() {
+        let (names, others) = (Names::new(b"secret"), Names::new(b"Secret"));
+        let (session, task) = (SessionId::random(), TaskId::random());
+        let name = names.session(session);
+        assert_eq!((name.len(), names.session_of(name.as_bytes())), (NAME, Some(session)));
+        assert_ne!(others.session_of(name.as_bytes()), Some(session));
+        assert_eq!(names.task_of(names.task(task).as_bytes()), Some(task));
+        assert_eq!(names.session_of(b"x"), None);
+        assert_ne!(names.check(), others.check());
+    }
+
+    #[test]
+    fn what_is_known_of_a_session_opens_under_its_own_name_only() {
+        let names = Names::new(b"secret");
+        let info = info("alice");
+        let (sealed, name) = (names.seal(&info).unwrap(), names.session(info.id));
+        assert_eq!(names.open(&sealed, &name).unwrap().principal, info.principal);
+        let other = names.session(SessionId::random());
+        assert_eq!(names.open(&sealed, &other).unwrap_err().kind(), StoreErrorKind::Corrupt);
+        assert_eq!(names.open(b"short", &name).unwrap_err().kind(), StoreErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn nothing_of_a_session_is_readable_in_what_is_kept() {
+        let names = Names::new(b"secret");
+        let info = info("alice");
+        let kept = [
+            names.seal(&info).unwrap(),
+            names.session(info.id).into_bytes(),
+            names.principal(info.principal.as_ref()).into_bytes(),
+        ];
+        for part in kept {
+            for word in ["alice", "probe", &info.id.to_string()] {
+                assert!(!part.windows(word.len()).any(|window| window == word.as_bytes()), "{word}");
+            }
+        }
+        assert_eq!(names.principal(None), "");
+        assert_ne!(names.principal(Some(&Principal::new(""))), "");
+    }
+}

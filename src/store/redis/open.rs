@@ -1,0 +1,129 @@
+//! Decides whether a server can be used, and what runs for an engine from then on.
+
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::aio::ConnectionManager;
+use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError, cmd};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::bells::Bells;
+use super::hearing::Hearing;
+use super::life::{self, Leaving};
+use super::link::{self, Link};
+use super::names::Names;
+use super::options::{ConnectError, Reason, RedisOptions};
+use super::{Inner, RedisEngine};
+use crate::identity::SessionId;
+use crate::store::Policy;
+
+/// How keys are laid out; another way of a later version would have another number.
+const LAYOUT: &str = "1";
+
+impl RedisEngine {
+    /// Connects to a server, by a URL such as `redis://:password@host:6379/`, with the
+    /// [default options](RedisOptions::new).
+    ///
+    /// The server should keep what it is given (`appendonly yes`, `maxmemory-policy noeviction`).
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none, the server cannot be reached or is too old, or keeps sessions that
+    /// this engine could not use; and outside a tokio runtime, which the engine's own work needs.
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConnectError> {
+        Self::connect_with(url, RedisOptions::new()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(url: impl AsRef<str>, options: RedisOptions) -> Result<Self, ConnectError> {
+        let runtime = Handle::try_current().map_err(|_| ConnectError::new(Reason::NoRuntime))?;
+        let client = client(url.as_ref()).map_err(ConnectError::server)?;
+        let mut connection = link::connect(&client, &options).await.map_err(ConnectError::server)?;
+        look_at(&mut connection).await?;
+        let names = Arc::new(agree(&mut connection, &options).await?);
+        let bells = Arc::new(Bells::new());
+        let hearing = Hearing::new(client, Arc::clone(&bells), Arc::clone(&names), &options);
+        let hearing = hearing.start().await.map_err(ConnectError::server)?;
+        let link = Arc::new(Link::new(connection, bells, names, &options));
+
+        let stop = CancellationToken::new();
+        runtime.spawn(stop.clone().run_until_cancelled_owned(hearing));
+        runtime.spawn(stop.clone().run_until_cancelled_owned(life::beat(Arc::clone(&link), options.lease)));
+        runtime.spawn(stop.clone().run_until_cancelled_owned(life::settle_doubts(Arc::clone(&link))));
+        let inner = Inner {
+            link,
+            leaving: Leaving::new(),
+            policy: OnceLock::new(),
+            default_policy: Policy::default(),
+            runtime,
+            _stop: stop.drop_guard(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+fn client(url: &str) -> Result<Client, RedisError> {
+    let info = url.into_connection_info()?;
+    // Bells come as pushes, which the older protocol has not.
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Client::open(info.set_redis_settings(settings))
+}
+
+/// Refuses a server that is too old, and says what an operator would want to know.
+async fn look_at(connection: &mut ConnectionManager) -> Result<(), ConnectError> {
+    // Who may not ask is taken at its word.
+    let Ok(facts) = cmd("INFO").query_async::<String>(connection).await else { return Ok(()) };
+    let fact = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    if let Some(version) = fact("redis_version") {
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_some_and(|major| major < 7) {
+            return Err(ConnectError::new(Reason::TooOld(version.to_owned())));
+        }
+    }
+    if let Some(policy) = fact("maxmemory_policy").filter(|policy| *policy != "noeviction") {
+        tracing::warn!(policy, "the Redis server may evict parts of sessions; set maxmemory-policy to noeviction");
+    }
+    if fact("aof_enabled") == Some("0") {
+        tracing::warn!("the Redis server forgets sessions when it restarts; set appendonly to yes");
+    }
+    Ok(())
+}
+
+/// Finds the secret, and whether everybody has the same.
+async fn agree(connection: &mut ConnectionManager, options: &RedisOptions) -> Result<Names, ConnectError> {
+    let key = format!("{}about", link::prefix(options));
+    if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
+        return Err(ConnectError::new(Reason::LaterVersion));
+    }
+    let secret = match &options.secret {
+        Some(secret) => secret.clone(),
+        None => {
+            let random = [SessionId::random(), SessionId::random(), SessionId::random()];
+            let random: Vec<u8> = random.iter().flat_map(|id| *id.as_bytes()).collect();
+            settled(connection, &key, "secret", &URL_SAFE_NO_PAD.encode(random)).await?.into_bytes()
+        }
+    };
+    let names = Names::new(&secret);
+    if settled(connection, &key, "check", &names.check()).await? != names.check() {
+        return Err(ConnectError::new(Reason::OtherSecret));
+    }
+    Ok(names)
+}
+
+/// What the first node said.
+async fn settled(
+    connection: &mut ConnectionManager,
+    key: &str,
+    field: &str,
+    proposal: &str,
+) -> Result<String, ConnectError> {
+    let first = cmd("HSETNX").arg(key).arg(field).arg(proposal).query_async::<()>(connection).await;
+    first.map_err(ConnectError::server)?;
+    cmd("HGET").arg(key).arg(field).query_async(connection).await.map_err(ConnectError::server)
+}

@@ -1,0 +1,164 @@
+//! Decides what can be set about a Redis server, and what keeps an engine from using one.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How an engine uses its Redis server. All nodes that share sessions must agree on the namespace,
+/// the secret and the lease.
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_http::store::RedisOptions;
+///
+/// let options = RedisOptions::new().namespace("billing").secret(b"at least 32 bytes of randomness!");
+/// let hasty = options.patience(Duration::from_secs(5));
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct RedisOptions {
+    pub(super) namespace: String,
+    pub(super) secret: Option<Vec<u8>>,
+    pub(super) lease: Duration,
+    pub(super) timeout: Duration,
+    pub(super) patience: Duration,
+}
+
+impl RedisOptions {
+    /// What all keys and channels begin with.
+    pub const DEFAULT_NAMESPACE: &str = "mcp";
+
+    /// A node counts as dead when it was not heard of for so long. Fifteen seconds: longer than a
+    /// pause of a virtual machine, shorter than people wait for an answer.
+    pub const DEFAULT_LEASE: Duration = Duration::from_secs(15);
+
+    /// The server must answer within this. Two seconds: a thousand times what it takes.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+
+    /// How long a message for a client is held while the server is away. Half a minute: as long as
+    /// a restart that reads its append-only file, or a failover.
+    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            namespace: Self::DEFAULT_NAMESPACE.to_owned(),
+            secret: None,
+            lease: Self::DEFAULT_LEASE,
+            timeout: Self::DEFAULT_TIMEOUT,
+            patience: Self::DEFAULT_PATIENCE,
+        }
+    }
+
+    /// What all keys and channels begin with, followed by a colon. Services with different
+    /// namespaces know nothing of each other. Default [`DEFAULT_NAMESPACE`](Self::DEFAULT_NAMESPACE).
+    ///
+    /// Braces, which a cluster reads a meaning into, are left out.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self.namespace.retain(|c| c != '{' && c != '}');
+        self
+    }
+
+    /// What session ids, task ids, principals and what is known of clients are hidden with, so that
+    /// whoever reads the server's memory, files or traffic learns none of them. At least 32 random
+    /// bytes, the same on every node; what was kept under another secret cannot be used.
+    ///
+    /// Without one the first node makes one up and keeps it in the server: a dump of everything then
+    /// gives everything away.
+    pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.secret = Some(secret.as_ref().to_vec());
+        self
+    }
+
+    /// After how much silence a node counts as dead: its calls end with an error, its tasks are
+    /// orphans. At least 100 ms. Default [`DEFAULT_LEASE`](Self::DEFAULT_LEASE).
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(Duration::from_millis(100));
+        self
+    }
+
+    /// Within what time the server must answer. Default
+    /// [`DEFAULT_TIMEOUT`](Self::DEFAULT_TIMEOUT).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a message for a client is held, and its handler with it, while the server is away;
+    /// after that it is lost. Everything a client waits for fails after the time of
+    /// [`timeout`](Self::timeout) instead. Default [`DEFAULT_PATIENCE`](Self::DEFAULT_PATIENCE).
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("namespace", &self.namespace)
+            .field("secret", &self.secret.is_some())
+            .field("lease", &self.lease)
+            .field("timeout", &self.timeout)
+            .field("patience", &self.patience)
+            .finish()
+    }
+}
+
+/// Why a Redis server cannot be used.
+#[derive(Debug)]
+pub struct ConnectError(Reason);
+
+#[derive(Debug)]
+pub(super) enum Reason {
+    Server(redis::RedisError),
+    TooOld(String),
+    OtherSecret,
+    LaterVersion,
+    NoRuntime,
+}
+
+impl ConnectError {
+    pub(super) fn new(reason: Reason) -> Self {
+        Self(reason)
+    }
+
+    pub(super) fn server(error: redis::RedisError) -> Self {
+        Self(Reason::Server(error))
+    }
+
+    /// Whether the server holds sessions that were kept under another secret.
+    #[must_use]
+    pub fn is_other_secret(&self) -> bool {
+        matches!(self.0, Reason::OtherSecret)
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Reason::Server(_) => f.write_str("the Redis server cannot be used"),
+            Reason::TooOld(version) => write!(f, "the Redis server is of version {version}; 7.0 is needed"),
+            Reason::OtherSecret => {
+                f.write_str("the Redis server keeps sessions under another secret; use that one, or another namespace")
+            }
+            Reason::LaterVersion => f.write_str("the Redis server keeps sessions of a later version of this crate"),
+            Reason::NoRuntime => f.write_str("a Redis engine needs a tokio runtime"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Reason::Server(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Decides what a script's answer is: a step that was taken, with what it gave, or a refusal.
+
+use std::vec;
+
+use redis::Value;
+
+use crate::error::{StoreError, StoreErrorKind};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What a step gave, value by value.
+#[derive(Debug)]
+pub(super) struct Reply(vec::IntoIter<Value>);
+
+impl Reply {
+    /// Reads an answer; `ring` gets the bells it carries for nodes of this process.
+    pub(super) fn read(answer: Value, mut ring: impl FnMut(&[u8])) -> Result<Self> {
+        let mut reply = Self::of(answer)?;
+        let kind = reply.bytes()?;
+        for bell in reply.list()? {
+            ring(&bytes_of(bell)?);
+        }
+        let refused = match &*kind {
+            b"ok" => return Ok(reply),
+            b"not found" => StoreErrorKind::NotFound,
+            b"conflict" => StoreErrorKind::Conflict,
+            b"fenced" => StoreErrorKind::Fenced,
+            b"beyond end" => StoreErrorKind::BeyondEnd,
+            b"full" => StoreErrorKind::Full,
+            b"full for principal" => StoreErrorKind::FullForPrincipal,
+            _ => StoreErrorKind::Corrupt,
+        };
+        Err(StoreError::new(refused))
+    }
+
+    /// A list within an answer.
+    pub(super) fn of(value: Value) -> Result<Self> {
+        match value {
+            Value::Array(values) => Ok(Self(values.into_iter())),
+            _ => corrupt(),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Value> {
+        self.0.next()
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>> {
+        self.next().map_or_else(corrupt, bytes_of)
+    }
+
+    /// Nothing at the end of an answer is nothing at all.
+    pub(super) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>> {
+        match self.next() {
+            None | Some(Value::Nil) => Ok(None),
+            Some(value) => bytes_of(value).map(Some),
+        }
+    }
+
+    pub(super) fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?).or_else(|_| corrupt())
+    }
+
+    pub(super) fn number<T: TryFrom<i64>>(&mut self) -> Result<T> {
+        match self.next() {
+            Some(Value::Int(number)) => number.try_into().or_else(|_| corrupt()),
+            // What a hash or a set keeps is text.
+            Some(value) => {
+                let text = String::from_utf8(bytes_of(value)?).or_else(|_| corrupt())?;
+                text.parse::<i64>().ok().and_then(|number| number.try_into().ok()).map_or_else(corrupt, Ok)
+            }
+            None => corrupt(),
+        }
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool> {
+        self.number::<i64>().map(|number| number != 0)
+    }
+
+    pub(super) fn list(&mut self) -> Result<vec::IntoIter<Value>> {
+        match self.next() {
+            Some(Value::Array(values)) => Ok(values.into_iter()),
+            _ => corrupt(),
+        }
+    }
+}
+
+fn bytes_of(value: Value) -> Result<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        _ => corrupt(),
+    }
+}
+
+fn corrupt<T>() -> Result<T> {
+    Err(StoreError::new(StoreErrorKind::Corrupt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn an_answer_is_what_a_step_gave_or_why_it_did_not() {
+        let mut rung = Vec::new();
+        let values = vec![text("ok"), Value::Array(vec![text("bell")]), Value::Int(7), text("12"), Value::Nil];
+        let mut reply = Reply::read(Value::Array(values), |bell| rung.push(bell.to_vec())).unwrap();
+        assert_eq!((reply.number::<u32>().unwrap(), reply.number::<u64>().unwrap()), (7, 12));
+        assert_eq!(
+            (reply.maybe_bytes().unwrap(), reply.maybe_bytes().unwrap(), rung),
+            (None, None, vec![b"bell".into()])
+        );
+        let refused = |kind: &str| {
+            let values = Value::Array(vec![text(kind), Value::Array(vec![])]);
+            Reply::read(values, |_| ()).unwrap_err().kind()
+        };
+        assert_eq!(refused("fenced"), StoreErrorKind::Fenced);
+        assert_eq!(refused("something else"), StoreErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn what_no_script_answers_is_refused_without_a_panic() {
+        for value in [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![text("ok")])] {
+            assert_eq!(Reply::read(value, |_| ()).unwrap_err().kind(), StoreErrorKind::Corrupt);
+        }
+        let mut reply = Reply::of(Value::Array(vec![Value::Int(-1), text("x")])).unwrap();
+        assert!(reply.number::<u32>().is_err() && reply.number::<u32>().is_err() && reply.bytes().is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! Decides which scripts there are: one for each step, behind what it shares with others.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// The text of a script, the shared parts before it.
+macro_rules! script {
+    ($($file:literal),+) => {
+        LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+)))
+    };
+}
+
+type Lazy = LazyLock<Script>;
+
+pub(super) static CREATE: Lazy = script!("common", "create");
+pub(super) static LOAD: Lazy = script!("common", "load");
+pub(super) static BEGIN: Lazy = script!("common", "begin");
+pub(super) static FINISH: Lazy = script!("common", "log", "finish");
+pub(super) static APPEND: Lazy = script!("common", "log", "append");
+pub(super) static PUBLISH: Lazy = script!("common", "log", "publish");
+pub(super) static ATTACH: Lazy = script!("common", "log", "attach");
+pub(super) static READ: Lazy = script!("common", "log", "read");
+pub(super) static DETACH: Lazy = script!("common", "log", "detach");
+pub(super) static HANG_UP: Lazy = script!("common", "log", "hang_up");
+pub(super) static ANSWER: Lazy = script!("common", "answer");
+pub(super) static TAKE: Lazy = script!("common", "log", "take");
+pub(super) static CANCEL: Lazy = script!("common", "cancel");
+pub(super) static STATE: Lazy = script!("common", "state");
+pub(super) static END: Lazy = script!("common", "end");
+pub(super) static SWEEP: Lazy = script!("common", "log", "tasks", "sweep");
+pub(super) static LIST: Lazy = script!("common", "list");
+pub(super) static CREATE_TASK: Lazy = script!("common", "tasks", "create_task");
+pub(super) static LOAD_TASK: Lazy = script!("common", "tasks", "load_task");
+pub(super) static STORE_TASK: Lazy = script!("common", "tasks", "store_task");
+pub(super) static LEFT: Lazy = script!("common", "log", "leave", "left");
+pub(super) static BEAT: Lazy = script!("common", "log", "leave", "beat");

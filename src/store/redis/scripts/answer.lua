@@ -1,0 +1,21 @@
+-- Decides which answer to a question counts: the first.
+local told = told_before()
+if told then
+  return told
+end
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+save(true)
+local row = call('HGET', P .. 'q:' .. H, arg(2))
+if not row then
+  return refused(NOT_FOUND)
+end
+row = cmsgpack.unpack(row)
+if row[4] then
+  return done(0)
+end
+row[4], row[5] = arg(3), arg(4)
+call('HSET', P .. 'q:' .. H, arg(2), cmsgpack.pack(row))
+ring(row[3], 'A' .. H .. ' ' .. arg(2))
+return remember(done(1))

@@ -1,0 +1,51 @@
+-- Decides whether events are added to a stream by the node that owns it. The same events at the same
+-- place are there once, however often they come.
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+local stream, node, first, closing = arg(2), arg(3), number(4), arg(5) == '1'
+if stream == '0' then
+  return refused(FENCED)
+end
+local log = log_in_flight(stream)
+if not log then
+  return refused(NOT_FOUND)
+end
+if log[OWNER] ~= node then
+  return refused(FENCED)
+end
+local from = 10
+local count = (#ARGV - 4 - from + 1) / 2
+local stop = first + count
+if log[CLOSED] then
+  if closing and first == log[CLOSED] and stop == log[NEXT] then
+    return done(appended(log, 0))
+  end
+  return refused(FENCED)
+end
+if first ~= log[NEXT] then
+  if count > 0 and first > 0 and stop <= log[NEXT] then
+    return done(appended(log, 0))
+  end
+  return refused(CONFLICT)
+end
+for at = from, #ARGV - 4, 2 do
+  local kind = arg(at)
+  local seq = push(stream, log, kind ~= 'n', arg(at + 1))
+  if string.sub(kind, 1, 1) == 'q' then
+    ask(string.sub(kind, 2), stream, seq, node)
+  end
+end
+if closing then
+  close(stream, log, first)
+  release(stream)
+end
+local dropped = shrink(stream, log, number(6), number(7))
+dropped = dropped + fit(stream, log, number(8), number(9))
+wake_reader(stream, log)
+-- It may have been forgotten at once: closed, read by nobody, and not worth its room.
+if not closing or call('ZSCORE', P .. 'f:' .. H, stream) then
+  save_log(stream, log)
+end
+save(closing)
+return done(appended(log, dropped))

@@ -1,0 +1,43 @@
+-- Decides who reads a stream from now on, and from where. Asked again with its token it is the same
+-- reader.
+if not open_as(arg(1), arg(2)) then
+  return refused(NOT_FOUND)
+end
+local stream, node, after, takeover = arg(3), arg(4), number(5), arg(6) == '1'
+local limit, retry = number(7), arg(8)
+local log = log_in_flight(stream) or (stream == '0' and new_log(''))
+
+local function turned_away(kind)
+  save(true)
+  return refused(kind)
+end
+
+if not log then
+  return turned_away(NOT_FOUND)
+end
+after = after or log[GIVEN]
+if log[READER] == node and log[CAME] == TOKEN then
+  return done(log[GENERATION], after)
+end
+local held = log[READER] ~= ''
+if held and not takeover then
+  return turned_away(CONFLICT)
+end
+if not held and s.readers >= limit then
+  return turned_away(FULL)
+end
+if after >= log[NEXT] then
+  return turned_away(BEYOND_END)
+end
+if held then
+  -- The replaced client is alive, as far as anybody knows: it may come back.
+  send_away(stream, log, retry)
+  let_go(log[READER])
+else
+  s.readers = s.readers + 1
+end
+hold(node)
+log[READER], log[CAME], log[GENERATION] = node, TOKEN, log[GENERATION] + 1
+save_log(stream, log)
+save(true)
+return done(log[GENERATION], after)

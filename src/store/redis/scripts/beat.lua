@@ -1,0 +1,29 @@
+-- Decides who is alive: whoever said so a lease ago at most, by the clock of the server. Whoever asks
+-- gives up what one dead process had; that each step comes once is the server's doing. Rings the
+-- asker over the wire, so that it knows its bells arrive.
+local last = tonumber(call('GET', P .. 'beat') or 0)
+call('SET', P .. 'beat', int(NOW))
+-- Where nobody could say so, nobody is dead, and no session was idle.
+if last > 0 and NOW - last > LEASE * 2 / 3 then
+  for _, process in ipairs(call('ZRANGE', P .. 'leases', 0, -1)) do
+    call('ZADD', P .. 'leases', int(NOW + LEASE), process)
+  end
+  call('HSET', P .. 'outage', 'over', int(NOW), 'lasted', int(NOW - last))
+end
+local known = call('ZSCORE', P .. 'leases', PROCESS)
+call('ZADD', P .. 'leases', int(NOW + LEASE), PROCESS)
+call(PUBLISH, P .. 'bell:' .. PROCESS, 'P')
+
+local more = 0
+local dead = call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW), 'LIMIT', 0, 1)[1]
+if dead then
+  more = 1
+  local node = call('SRANDMEMBER', P .. 'nodes:' .. dead)
+  if node then
+    give_up(node, arg(1), arg(2), number(3))
+  else
+    call('ZREM', P .. 'leases', dead)
+    call('UNLINK', P .. 'left:' .. dead)
+  end
+end
+return done(known and 1 or 0, more)

@@ -1,0 +1,57 @@
+-- Decides whether calls are taken in, all or none, and which stream they get. Asked again with its
+-- token it gives the same stream.
+if not open_as(arg(1), arg(2)) then
+  return refused(NOT_FOUND)
+end
+local node, unique, limit, limit_of_one = arg(3), arg(4) == '1', number(5), number(6)
+local written, compared = {}, {}
+for at = 7, #ARGV - 4, 2 do
+  written[#written + 1] = arg(at)
+  compared[#compared + 1] = arg(at + 1)
+end
+
+local rows, clash = s.calls > 0 and call('HGETALL', P .. 'c:' .. H) or {}, false
+local known = {}
+for at = 1, #rows, 2 do
+  local row = cmsgpack.unpack(rows[at + 1])
+  if row[1] == node and row[2] == TOKEN then
+    return done(tonumber(rows[at]))
+  end
+  for _, id in ipairs(row[4]) do
+    known[id] = true
+  end
+end
+for _, id in ipairs(compared) do
+  clash = clash or known[id]
+  known[id] = true
+end
+
+local function turned_away(kind)
+  save(true)
+  return refused(kind)
+end
+
+if s.calls + #written > limit then
+  return turned_away(FULL)
+end
+if unique and clash then
+  return turned_away(CONFLICT)
+end
+local stream = tonumber(call('HGET', P .. 's:' .. H, 'next'))
+-- A number is never given out twice: a session that has used them up is over.
+if stream >= 4294967295 then
+  return turned_away(NOT_FOUND)
+end
+if s.principal ~= '' then
+  local used = tonumber(call('HGET', P .. 'calls', s.principal) or 0)
+  if used + #written > limit_of_one then
+    return turned_away(FULL_FOR_PRINCIPAL)
+  end
+end
+use(s.principal, #written)
+s.calls = s.calls + #written
+call('HSET', P .. 's:' .. H, 'next', int(stream + 1))
+call('HSET', P .. 'c:' .. H, int(stream), cmsgpack.pack({ node, TOKEN, written, compared }))
+hold(node)
+save(true)
+return done(stream)

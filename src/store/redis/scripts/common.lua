@@ -1,0 +1,188 @@
+-- Decides what every step has in common: its moment, its bells, its answer, and how a session and
+-- what a node has in it are counted. Stands before each of the other scripts.
+--
+-- KEYS[1] is the prefix of all keys of one partition, with its hash tag: whatever a script touches
+-- lies in one slot. A step's own arguments begin at ARGV[5]. Moments are microseconds by the clock
+-- of the server; no node's clock counts.
+--
+--   s:<session>          hash    the session: info, principal, epoch, opened, next, calls, readers,
+--                                bytes, closed (streams so far), n<node> (what a node has in it)
+--   c:<session>          hash    stream -> its calls in flight
+--   m:<session>          hash    stream -> what is known of its log
+--   e:<session>:<stream> stream  the log
+--   f:<session>          zset    finished streams, in the order they ended
+--   q:<session>          hash    questions
+--   v:<session>          hash    the application's state
+--   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
+--   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
+--   t:<task> task:*      tasks, see tasks.lua
+--   leases               zset    processes, by when they count as dead
+--   nodes:<process>      set     its nodes that have something;   in:<node>: set, the sessions
+--   r:<token>            string  the answer to a step that is not asked twice, for a minute
+local P, PUBLISH, PROCESS, TOKEN = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
+local LEASE = tonumber(ARGV[3])
+local call = redis.call
+local time = call('TIME')
+local NOW = time[1] * 1000000 + time[2]
+
+local NOT_FOUND, CONFLICT, FENCED, BEYOND_END = 'not found', 'conflict', 'fenced', 'beyond end'
+local FULL, FULL_FOR_PRINCIPAL = 'full', 'full for principal'
+
+local function arg(at)
+  return ARGV[at + 4]
+end
+
+local function number(at)
+  return tonumber(ARGV[at + 4])
+end
+
+local function int(value)
+  -- The sum has no sign where it is nothing; a server takes no '-0'.
+  return string.format('%.0f', value + 0)
+end
+
+-- Bells of the process that asks are rung from its answer; another's go over the wire.
+local bells = {}
+local function ring(node, text)
+  local process = string.sub(node, 1, 12)
+  if process == PROCESS then
+    bells[#bells + 1] = node .. text
+  else
+    call(PUBLISH, P .. 'bell:' .. process, node .. text)
+  end
+end
+
+local function ring_all(text)
+  call(PUBLISH, P .. 'bells', text)
+end
+
+local function refused(kind)
+  return { kind, bells }
+end
+
+local function done(...)
+  return { 'ok', bells, ... }
+end
+
+-- The answer to the same step, asked again because it was not heard.
+local function told_before()
+  local told = TOKEN ~= '' and call('GET', P .. 'r:' .. TOKEN)
+  return told and cmsgpack.unpack(told)
+end
+
+local function remember(answer)
+  call('SET', P .. 'r:' .. TOKEN, cmsgpack.pack({ answer[1], {}, unpack(answer, 3) }), 'EX', 60)
+  return answer
+end
+
+-- The session this step is about.
+local H, s
+
+local function open(session)
+  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes')
+  if not row[1] then
+    return false
+  end
+  H = session
+  s = { principal = row[1], calls = tonumber(row[2]), readers = tonumber(row[3]), bytes = tonumber(row[4]) }
+  s.was = { s.calls, s.readers, s.bytes }
+  return true
+end
+
+local function open_as(session, principal)
+  return open(session) and s.principal == principal
+end
+
+-- Writes back what was counted. A session at rest stands in the queue of those, under the moment it
+-- was last used; one that works does not.
+local function save(used)
+  local was = s.was
+  if s.calls ~= was[1] or s.readers ~= was[2] or s.bytes ~= was[3] then
+    call('HSET', P .. 's:' .. H, 'calls', int(s.calls), 'readers', int(s.readers), 'bytes', int(s.bytes))
+  end
+  if s.calls == 0 and s.readers == 0 then
+    if used or was[1] ~= 0 or was[2] ~= 0 then
+      call('ZADD', P .. 'rest', int(NOW), H)
+    end
+  elseif was[1] == 0 and was[2] == 0 then
+    call('ZREM', P .. 'rest', H)
+  end
+end
+
+-- The process is known, so that somebody notices when it dies.
+local function alive()
+  call('ZADD', P .. 'leases', 'NX', int(NOW + LEASE), PROCESS)
+end
+
+-- A node has one thing more in this session, or one less.
+local function hold(node)
+  if call('HINCRBY', P .. 's:' .. H, 'n' .. node, 1) == 1 then
+    call('SADD', P .. 'in:' .. node, H)
+    call('SADD', P .. 'nodes:' .. string.sub(node, 1, 12), node)
+    alive()
+  end
+end
+
+local function let_go(node)
+  if call('HINCRBY', P .. 's:' .. H, 'n' .. node, -1) <= 0 then
+    call('HDEL', P .. 's:' .. H, 'n' .. node)
+    call('SREM', P .. 'in:' .. node, H)
+  end
+end
+
+-- Calls in flight: node, token, ids as they came, ids as they are compared.
+local function row_of(stream)
+  local row = call('HGET', P .. 'c:' .. H, stream)
+  return row and cmsgpack.unpack(row)
+end
+
+local function use(principal, calls)
+  if principal ~= '' and calls ~= 0 and call('HINCRBY', P .. 'calls', principal, calls) <= 0 then
+    call('HDEL', P .. 'calls', principal)
+  end
+end
+
+-- The calls of a stream are over, and with them their questions.
+local function release(stream)
+  local row = row_of(stream)
+  if row then
+    s.calls = s.calls - #row[3]
+    call('HDEL', P .. 'c:' .. H, stream)
+    let_go(row[1])
+    use(s.principal, -#row[3])
+  end
+  local questions = call('HGETALL', P .. 'q:' .. H)
+  for at = 1, #questions, 2 do
+    if cmsgpack.unpack(questions[at + 1])[1] == stream then
+      call('HDEL', P .. 'q:' .. H, questions[at])
+    end
+  end
+end
+
+-- The session is no more; gives its sealed facts.
+local function remove(reason)
+  local facts = call('HGETALL', P .. 's:' .. H)
+  local info
+  for at = 1, #facts, 2 do
+    if facts[at] == 'info' then
+      info = facts[at + 1]
+    elseif string.sub(facts[at], 1, 1) == 'n' and facts[at] ~= 'next' then
+      call('SREM', P .. 'in:' .. string.sub(facts[at], 2), H)
+    end
+  end
+  use(s.principal, -s.calls)
+  if s.principal ~= '' then
+    call('SREM', P .. 'of:' .. s.principal, H)
+  end
+  for _, stream in ipairs(call('HKEYS', P .. 'm:' .. H)) do
+    call('UNLINK', P .. 'e:' .. H .. ':' .. stream)
+  end
+  for _, kind in ipairs({ 's:', 'c:', 'm:', 'f:', 'q:', 'v:' }) do
+    call('UNLINK', P .. kind .. H)
+  end
+  for _, queue in ipairs({ 'rest', 'age', 'kept' }) do
+    call('ZREM', P .. queue, H)
+  end
+  ring_all('E' .. H .. ' ' .. reason)
+  return info
+end

@@ -1,0 +1,66 @@
+-- Decides whether a session comes in, and which ones at rest make room for it. Whoever is refused has
+-- changed nothing.
+local told = told_before()
+if told then
+  return told
+end
+local session, principal = arg(1), arg(3)
+local limit, limit_of_one = number(5), number(6)
+if call('EXISTS', P .. 's:' .. session) == 1 then
+  return refused(CONFLICT)
+end
+
+-- Which session of the principal has rested longest.
+local function rested_longest_of(list, taken)
+  local found, since
+  for _, name in ipairs(list) do
+    local moment = not taken[name] and tonumber(call('ZSCORE', P .. 'rest', name) or nil)
+    if moment and (not since or moment < since) then
+      found, since = name, moment
+    end
+  end
+  return found
+end
+
+local leaving, taken = {}, {}
+local function leaves(name)
+  leaving[#leaving + 1] = name
+  taken[name] = true
+end
+
+if principal ~= '' then
+  local own = call('SMEMBERS', P .. 'of:' .. principal)
+  while #own - #leaving >= limit_of_one do
+    local name = rested_longest_of(own, taken)
+    if not name then
+      return refused(FULL_FOR_PRINCIPAL)
+    end
+    leaves(name)
+  end
+end
+local excess = call('ZCARD', P .. 'age') - #leaving - limit + 1
+if excess > 0 then
+  for _, name in ipairs(call('ZRANGE', P .. 'rest', 0, excess + #leaving - 1)) do
+    if excess > 0 and not taken[name] then
+      leaves(name)
+      excess = excess - 1
+    end
+  end
+  if excess > 0 then
+    return refused(FULL)
+  end
+end
+
+local evicted = {}
+for at, name in ipairs(leaving) do
+  open(name)
+  evicted[at] = { name, remove('evicted') }
+end
+call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoch', arg(4), 'opened', int(NOW),
+  'next', 1, 'calls', 0, 'readers', 0, 'bytes', 0, 'closed', 0)
+call('ZADD', P .. 'age', int(NOW), session)
+call('ZADD', P .. 'rest', int(NOW), session)
+if principal ~= '' then
+  call('SADD', P .. 'of:' .. principal, session)
+end
+return remember(done(evicted))

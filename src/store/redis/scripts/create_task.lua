@@ -1,0 +1,43 @@
+-- Decides whether a task comes in, and which ones that are done make room for it: among the
+-- principal's own first, then among all. Whoever is refused has changed nothing.
+local told = told_before()
+if told then
+  return told
+end
+expire_tasks()
+local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(8)
+local limit, limit_of_one, limit_of_bytes = number(5), number(6), number(7)
+local own, size = P .. 'task:of:' .. principal, #document
+if call('EXISTS', P .. 't:' .. task) == 1 then
+  return refused(CONFLICT)
+end
+if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one then
+  return refused(FULL_FOR_PRINCIPAL)
+end
+if total('all') - call('ZCARD', P .. 'task:done') >= limit or not could_grow(0, size, limit_of_bytes) then
+  return refused(FULL)
+end
+if principal ~= '' then
+  while call('ZCARD', own) >= limit_of_one do
+    remove_task(call('ZRANGE', own, 0, 0)[1])
+  end
+end
+while total('all') >= limit and forget_one() do
+end
+make_room(0, size, limit_of_bytes)
+
+call('HSET', P .. 't:' .. task, 'document', document, 'version', 1, 'principal', principal, 'node', node, 'done', '')
+if ttl then
+  call('ZADD', P .. 'task:ends', int(NOW + ttl), task)
+end
+if principal ~= '' then
+  call('ZADD', own, '+inf', task)
+end
+sum('all', 1)
+sum('bytes', size)
+call('SADD', P .. 'task:by:' .. node, task)
+call('SADD', P .. 'nodes:' .. string.sub(node, 1, 12), node)
+if string.sub(node, 1, 12) == PROCESS then
+  alive()
+end
+return remember(done())

@@ -1,0 +1,18 @@
+-- Decides whether a reader that leaves was still the present one; otherwise nothing happens.
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+local stream, generation, node, token = arg(2), arg(3), arg(4), arg(5)
+local log = log_of(stream)
+-- A reader that never heard its own number is known by its token.
+local present = log and log[READER] ~= '' and
+  (generation == int(log[GENERATION]) or (generation == '' and log[READER] == node and log[CAME] == token))
+if present then
+  s.readers = s.readers - 1
+  let_go(log[READER])
+  log[READER] = ''
+  save_log(stream, log)
+  wake_owner(stream, log)
+  save(true)
+end
+return done()

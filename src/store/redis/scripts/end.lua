@@ -1,0 +1,9 @@
+-- Decides who ended a session: whoever finds it still there.
+local told = told_before()
+if told then
+  return told
+end
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+return remember(done(remove(arg(2))))

@@ -1,0 +1,29 @@
+-- Decides what is left of a stream whose calls are over: what was answered is kept, what was given up
+-- is forgotten.
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+local stream = arg(2)
+if stream == '' then
+  -- Nobody heard which stream it got; the calls are known by their node and token.
+  local rows = call('HGETALL', P .. 'c:' .. H)
+  for at = 1, #rows, 2 do
+    local row = cmsgpack.unpack(rows[at + 1])
+    if row[1] == arg(3) and row[2] == arg(4) then
+      stream = rows[at]
+    end
+  end
+  if stream == '' then
+    return done()
+  end
+end
+if stream ~= '0' then
+  release(stream)
+  local log = log_of(stream)
+  if log and not log[CLOSED] then
+    send_away(stream, log, '')
+    forget(stream, log)
+  end
+end
+save(true)
+return done()

@@ -1,0 +1,2 @@
+-- Decides whether everything is given up that a node had which said it is gone.
+return done(give_up(arg(1), arg(2), arg(3), number(4)) and 1 or 0)

@@ -1,0 +1,42 @@
+-- Decides what becomes of an event for the standalone stream, which any node may write to: dropped
+-- before anybody ever listened, merged with an equal one that nobody has read yet, else added.
+local told = told_before()
+if told then
+  return told
+end
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+local stream, node, kind, payload = '0', arg(2), arg(3), arg(4)
+local asks = string.sub(kind, 1, 1) == 'q'
+local log = log_of(stream)
+if not log then
+  return done(0, 0, 1)
+end
+if asks and log[READER] == '' then
+  return done(0, log[UNREAD], 1)
+end
+
+-- Whether the newest event says the same and waits to be read.
+local function is_repeated()
+  local newest = log[NEXT] - 1
+  if kind ~= 'n' or newest <= log[GIVEN] or log[NEWEST] ~= #payload or is_firm(log, newest) then
+    return false
+  end
+  local id = '0-' .. int(newest)
+  local event = call('XRANGE', events_of(stream), id, id)[1]
+  return event and event[2][2] == payload
+end
+
+if not is_repeated() then
+  local seq = push(stream, log, kind ~= 'n', payload)
+  if asks then
+    ask(string.sub(kind, 2), stream, seq, node)
+  end
+end
+local dropped = shrink(stream, log, number(5), number(6))
+dropped = dropped + fit(stream, log, number(7), number(8))
+wake_reader(stream, log)
+save_log(stream, log)
+save(false)
+return remember(done(appended(log, dropped)))

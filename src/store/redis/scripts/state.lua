@@ -1,0 +1,23 @@
+-- Decides which value of the application's state is the newest: a write counts under the version that
+-- is there.
+local told = told_before()
+if told then
+  return told
+end
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+local row = call('HGET', P .. 'v:' .. H, arg(2))
+local version, value = 0, false
+if row then
+  local at = string.find(row, ' ', 1, true)
+  version, value = tonumber(string.sub(row, 1, at - 1)), string.sub(row, at + 1)
+end
+if not arg(3) then
+  return done(version, value)
+end
+if number(3) ~= version then
+  return done(0)
+end
+call('HSET', P .. 'v:' .. H, arg(2), int(version + 1) .. ' ' .. arg(4))
+return remember(done(1))

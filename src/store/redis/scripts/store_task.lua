@@ -1,0 +1,38 @@
+-- Decides whether a store of a task's document counts: under the version that is there, until it is
+-- done, and where there is room.
+local told = told_before()
+if told then
+  return told
+end
+expire_tasks()
+local task, version, ending, limit, document = arg(1), arg(2), arg(3) == '1', number(4), arg(5)
+local key = P .. 't:' .. task
+local row = call('HMGET', key, 'version', 'principal', 'node', 'done')
+if not row[1] then
+  return refused(NOT_FOUND)
+end
+if row[4] ~= '' then
+  return refused(FENCED)
+end
+if row[1] ~= version then
+  return done(0)
+end
+local old, new = call('HSTRLEN', key, 'document'), #document
+if not could_grow(old, new, limit) then
+  return refused(FULL)
+end
+make_room(old, new, limit)
+sum('bytes', new - old)
+call('HSET', key, 'document', document, 'version', int(tonumber(version) + 1))
+if ending then
+  local place = sum('ever_done', 1)
+  call('HSET', key, 'done', place)
+  call('ZADD', P .. 'task:done', place, task)
+  sum('done_bytes', new)
+  if row[2] ~= '' then
+    call('ZADD', P .. 'task:of:' .. row[2], place, task)
+  end
+  call('SREM', P .. 'task:by:' .. row[3], task)
+end
+ring_all('T' .. task)
+return remember(done(1))

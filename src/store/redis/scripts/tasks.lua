@@ -1,0 +1,74 @@
+-- Decides which task comes in, which goes for it or because its time is over. Stands before the
+-- scripts that touch tasks, after common.lua.
+--
+--   t:<task>            hash  document, version, principal, node, ends, done (its place among those)
+--   task:ends           zset  tasks by their end
+--   task:done           zset  tasks that are done, in the order they became so
+--   task:of:<principal> zset  its tasks: those that are done by that order, the others at the end
+--   task:by:<node>      set   tasks a node runs
+--   task:sums           hash  all, bytes, done_bytes, ever_done
+local function sum(name, by)
+  return call('HINCRBY', P .. 'task:sums', name, int(by))
+end
+
+local function total(name)
+  return tonumber(call('HGET', P .. 'task:sums', name) or 0)
+end
+
+local function remove_task(task)
+  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'done')
+  if not row[1] then
+    return
+  end
+  local size = call('HSTRLEN', P .. 't:' .. task, 'document')
+  call('UNLINK', P .. 't:' .. task)
+  call('ZREM', P .. 'task:ends', task)
+  call('SREM', P .. 'task:by:' .. row[2], task)
+  sum('all', -1)
+  sum('bytes', -size)
+  if row[3] ~= '' then
+    call('ZREM', P .. 'task:done', task)
+    sum('done_bytes', -size)
+  end
+  if row[1] ~= '' then
+    call('ZREM', P .. 'task:of:' .. row[1], task)
+  end
+  ring_all('T' .. task)
+end
+
+-- Lets those go whose time is over.
+local function expire_tasks()
+  while true do
+    local over = call('ZRANGEBYSCORE', P .. 'task:ends', '-inf', int(NOW), 'LIMIT', 0, 64)
+    for _, task in ipairs(over) do
+      remove_task(task)
+    end
+    if #over < 64 then
+      return
+    end
+  end
+end
+
+local function is_lost(node)
+  local process = string.sub(node, 1, 12)
+  return not call('ZSCORE', P .. 'leases', process) or call('SISMEMBER', P .. 'left:' .. process, node) == 1
+end
+
+-- Lets the task go that is done since longest ago; whether there was one.
+local function forget_one()
+  local oldest = call('ZRANGE', P .. 'task:done', 0, 0)[1]
+  if oldest then
+    remove_task(oldest)
+  end
+  return oldest
+end
+
+-- Whether a document fits in place of one that is not done, if nothing is left that is.
+local function could_grow(old, new, limit)
+  return total('bytes') - total('done_bytes') - old + new <= limit
+end
+
+local function make_room(old, new, limit)
+  while total('bytes') - old + new > limit and forget_one() do
+  end
+end

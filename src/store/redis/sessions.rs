@@ -1,0 +1,190 @@
+//! Decides what is asked of the server about sessions as a whole, and about their calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Value, cmd};
+
+use super::link::{Call, micros, number, size};
+use super::reply::Reply;
+use super::{Inner, Result, bells, scripts};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::SessionId;
+use crate::message::RawJson;
+use crate::store::{Begin, Create, EndReason, Ended, Loaded, SessionSummary, StreamNo};
+
+/// How many sessions are ended in one step.
+const AT_ONCE: usize = 64;
+
+impl Inner {
+    pub(super) async fn create(&self, create: &Create) -> Result<Vec<Ended>> {
+        let (names, policy) = (&self.link.names, self.policy());
+        let call = self
+            .link
+            .call_with(&scripts::CREATE, &self.link.token())
+            .arg(names.session(create.info.id))
+            .arg(names.seal(&create.info)?)
+            .arg(names.principal(create.info.principal.as_ref()))
+            .arg(create.epoch)
+            .arg(size(policy.max_sessions))
+            .arg(size(policy.max_sessions_per_principal));
+        let evicted = self.link.take(call).await?.list()?;
+        Ok(evicted.filter_map(|row| self.ended(row, Some(EndReason::Evicted))).collect())
+    }
+
+    pub(super) async fn load(&self, session: SessionId, principal: String) -> Result<Loaded> {
+        let name = self.link.names.session(session);
+        let mut reply = self.link.take(self.link.call(&scripts::LOAD).arg(&name).arg(principal)).await?;
+        let info = self.link.names.open(&reply.bytes()?, &name)?;
+        Ok(Loaded { info: Arc::new(info), epoch: reply.number()? })
+    }
+
+    /// The step, and how to take it back.
+    pub(super) fn begin(&self, begin: &Begin<'_>) -> (Call, Call) {
+        let (link, policy) = (&self.link, self.policy());
+        let (token, session, node) = (link.token(), link.names.session(begin.session), bells::text(begin.node));
+        let mut call = link
+            .call_with(&scripts::BEGIN, &token)
+            .arg(&session)
+            .arg(link.names.principal(begin.principal))
+            .arg(&node)
+            .arg(u8::from(begin.unique))
+            .arg(size(policy.max_calls))
+            .arg(size(policy.max_calls_per_principal));
+        for id in begin.ids {
+            call = call.arg(id.as_json()).arg(&*id.canonical());
+        }
+        let back = link.call(&scripts::FINISH).arg(&session).arg("").arg(&node).arg(&token);
+        (call, back)
+    }
+
+    pub(super) async fn finish(&self, session: SessionId, stream: StreamNo) -> Result<()> {
+        let call = || self.link.call(&scripts::FINISH).arg(self.link.names.session(session)).arg(stream);
+        self.take_or(call(), call()).await.map(drop)
+    }
+
+    pub(super) async fn cancel(&self, session: SessionId, id: &[u8]) -> Result<bool> {
+        let call = self.link.call(&scripts::CANCEL).arg(self.link.names.session(session)).arg(id);
+        self.link.take(call).await?.flag()
+    }
+
+    pub(super) async fn load_state(&self, session: SessionId, key: &str) -> Result<(Option<RawJson>, u64)> {
+        let call = self.link.call(&scripts::STATE).arg(self.link.names.session(session)).arg(key);
+        let mut reply = self.link.take(call).await?;
+        let version = reply.number()?;
+        Ok((reply.maybe_bytes()?.map(json).transpose()?, version))
+    }
+
+    pub(super) async fn store_state(
+        &self,
+        session: SessionId,
+        key: &str,
+        value: &RawJson,
+        version: u64,
+    ) -> Result<bool> {
+        let call = self
+            .link
+            .call_with(&scripts::STATE, &self.link.token())
+            .arg(self.link.names.session(session))
+            .arg(key)
+            .arg(number(version))
+            .arg(value.as_str());
+        self.link.take(call).await?.flag()
+    }
+
+    pub(super) async fn end(&self, session: SessionId, reason: EndReason) -> Result<Ended> {
+        let name = self.link.names.session(session);
+        let call = self.link.call_with(&scripts::END, &self.link.token()).arg(&name).arg(bells::reason_text(reason));
+        let info = self.link.names.open(&self.link.take(call).await?.bytes()?, &name)?;
+        Ok(Ended { info: Arc::new(info), reason })
+    }
+
+    pub(super) async fn sweep(&self) -> Result<Vec<Ended>> {
+        let policy = self.policy();
+        let limit = |limit: Option<Duration>| limit.map(|limit| micros(limit).to_string()).unwrap_or_default();
+        let mut ended = Vec::new();
+        loop {
+            let call = self
+                .link
+                .call_with(&scripts::SWEEP, &self.link.token())
+                .arg(limit(policy.idle_timeout))
+                .arg(limit(policy.lifetime))
+                .arg(micros(policy.finished_for))
+                .arg(AT_ONCE);
+            match self.link.take(call).await {
+                Ok(mut reply) => {
+                    let more = reply.flag()?;
+                    ended.extend(reply.list()?.filter_map(|row| self.ended(row, None)));
+                    if !more {
+                        return Ok(ended);
+                    }
+                }
+                // Those of the steps before must be told of.
+                Err(_) if !ended.is_empty() => return Ok(ended),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A session a script removed. One that cannot be read is gone all the same.
+    fn ended(&self, row: Value, reason: Option<EndReason>) -> Option<Ended> {
+        let read = || {
+            let mut row = Reply::of(row)?;
+            let (name, info) = (row.text()?, row.bytes()?);
+            let reason = match reason {
+                Some(reason) => reason,
+                None => bells::reason(&row.text()?).ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?,
+            };
+            Ok(Ended { info: Arc::new(self.link.names.open(&info, &name)?), reason })
+        };
+        read()
+            .inspect_err(|error: &StoreError| {
+                tracing::warn!(error = error as &dyn std::error::Error, "a session that ended cannot be read");
+            })
+            .ok()
+    }
+
+    pub(super) async fn announce(&self, said: &str) -> Result<()> {
+        let mut publish = cmd("PUBLISH");
+        publish.arg(format!("{}bells", self.link.prefix)).arg(said);
+        self.link.command(&publish).await.map(drop)
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<SessionSummary>> {
+        let mut list = Vec::new();
+        let mut from = 0usize;
+        loop {
+            let mut reply = self.link.take(self.link.call(&scripts::LIST).arg(from)).await?;
+            let total: usize = reply.number()?;
+            for row in reply.list()? {
+                let mut row = Reply::of(row)?;
+                let name = row.text()?;
+                let info = Arc::new(self.link.names.open(&row.bytes()?, &name)?);
+                let idle = Duration::from_micros(row.number()?);
+                let (calls, readers, bytes) = (row.number()?, row.number()?, row.number()?);
+                list.push(SessionSummary { info, idle, calls, readers, bytes });
+            }
+            from += PAGE;
+            if from >= total {
+                return Ok(list);
+            }
+        }
+    }
+
+    pub(super) async fn count(&self) -> Result<usize> {
+        let mut count = cmd("ZCARD");
+        count.arg(format!("{}age", self.link.prefix));
+        match self.link.command(&count).await? {
+            Value::Int(count) => Ok(count.try_into().unwrap_or_default()),
+            _ => Err(StoreError::new(StoreErrorKind::Corrupt)),
+        }
+    }
+}
+
+/// How many sessions are listed in one step; the script says so, too.
+const PAGE: usize = 256;
+
+/// JSON that was checked before it was kept.
+pub(super) fn json(bytes: Vec<u8>) -> Result<RawJson> {
+    RawJson::parse(bytes).map_err(StoreError::corrupt)
+}

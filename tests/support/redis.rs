@@ -1,0 +1,87 @@
+//! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) struct RedisServer {
+    port: u16,
+    folder: TempDir,
+    process: Child,
+}
+
+impl RedisServer {
+    /// Starts one that keeps what it is given as operators are told to let it.
+    pub(crate) fn start() -> Self {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let folder = TempDir::new().unwrap();
+        let process = spawn(port, &folder);
+        let server = Self { port, folder, process };
+        server.wait();
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// kill -9.
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn start_again(&mut self) {
+        self.process = spawn(self.port, &self.folder);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let start = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn spawn(port: u16, folder: &TempDir) -> Child {
+    let settings = [
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "everysec",
+        "--maxmemory-policy",
+        "noeviction",
+        "--stream-node-max-bytes",
+        "1024",
+    ];
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--dir"])
+        .arg(folder.path())
+        .args(settings)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed (tests/install redis)")
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
