@@ -145,34 +145,57 @@ mod redis {
 
     use mcp_http::store::{RedisEngine, RedisOptions};
 
-    use super::redis_server::RedisServer;
+    use std::sync::Mutex;
+
+    use super::redis_server::{RedisServer, Wire};
     use super::*;
+
+    /// Short, so that the rules about it do not take a minute; long enough for a machine at work.
+    const LEASE: Duration = Duration::from_secs(2);
 
     #[derive(Clone)]
     struct Redis {
         server: Arc<RedisServer>,
         engines: Arc<AtomicUsize>,
+        /// What the second handle of the newest engine is connected by.
+        wire: Arc<Mutex<Option<Wire>>>,
     }
 
     impl Redis {
         fn new() -> Self {
-            Self { server: Arc::new(RedisServer::start()), engines: Arc::default() }
+            Self { server: Arc::new(RedisServer::start()), engines: Arc::default(), wire: Arc::default() }
         }
     }
 
     impl Backend for Redis {
         fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
             let number = self.engines.fetch_add(1, Ordering::Relaxed);
-            let (url, options) = (self.server.url(), RedisOptions::new().namespace(format!("rule{number}")));
+            let (server, newest) = (Arc::clone(&self.server), Arc::clone(&self.wire));
+            let options = RedisOptions::new().namespace(format!("rule{number}")).lease(LEASE);
             Step::later(async move {
-                let first = RedisEngine::connect_with(&url, options.clone()).await.unwrap();
-                let second = RedisEngine::connect_with(&url, options).await.unwrap();
+                let wire = Wire::to(&server).await;
+                let first = RedisEngine::connect_with(server.url(), options.clone()).await.unwrap();
+                let second = RedisEngine::connect_with(wire.url(), options).await.unwrap();
+                *newest.lock().unwrap() = Some(wire);
                 [Arc::new(first) as _, Arc::new(second) as _]
             })
         }
 
         fn tick(&self) -> Option<Duration> {
             Some(Duration::from_millis(100))
+        }
+
+        fn part(&self) -> Step<bool> {
+            self.wire.lock().unwrap().as_ref().unwrap().block(true);
+            // The lease, two beats of the other process, and some more.
+            Step::later(async {
+                tokio::time::sleep(LEASE * 2).await;
+                true
+            })
+        }
+
+        fn rejoin(&self) {
+            self.wire.lock().unwrap().as_ref().unwrap().block(false);
         }
     }
 

@@ -78,6 +78,11 @@ fn resync(node: &Arc<Node>) {
     for session in sessions {
         session.wake_all_readers();
         session.refresh(node);
+        for ticket in session.tickets() {
+            // Its reader may have taken something, or left.
+            ticket.exchange().reader_took();
+            session.look_for_cancellations(node, ticket.stream());
+        }
         for question in session.open_questions() {
             take_answer(node, &session, &question);
         }

@@ -131,6 +131,16 @@ impl LiveSession {
         }
     }
 
+    /// Cancels what was cancelled elsewhere, in case nobody rang for it.
+    pub(super) fn look_for_cancellations(self: &Arc<Self>, node: &Arc<Node>, stream: StreamNo) {
+        let (session, cancelled) = (Arc::clone(self), node.engine.cancelled(self.info.id, stream));
+        node.in_background(Box::pin(async move {
+            for id in cancelled.await.unwrap_or_default() {
+                session.cancel(stream, &id);
+            }
+        }));
+    }
+
     /// The reader of a stream written here took something, or left.
     pub(super) fn reader_took(&self, stream: StreamNo) {
         let ticket = self.live().tickets.iter().find(|ticket| ticket.stream() == stream).cloned();
@@ -267,7 +277,11 @@ impl LiveSession {
     pub(super) fn refresh(self: &Arc<Self>, node: &Arc<Node>) {
         let (session, known) = (Arc::clone(self), Arc::clone(node));
         node.in_background(Box::pin(async move {
-            if let Err(error) = session.restore(&known).await {
+            let Err(error) = session.restore(&known).await else { return };
+            if error.kind() == StoreErrorKind::NotFound {
+                // It ended, and nobody here was told.
+                known.forget(session.info.id);
+            } else {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
             }
         }));

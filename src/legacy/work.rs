@@ -189,6 +189,9 @@ impl Writer<'_> {
                 self.next += sizes.len() as u64;
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
+                if appended.cancelled {
+                    session.look_for_cancellations(node, stream);
+                }
                 self.remember(sizes, appended.unread);
                 self.exchange.written(Written {
                     untaken_events: self.unread.len(),

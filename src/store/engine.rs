@@ -118,6 +118,10 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// cancels neither: which was meant cannot be known.
     fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>>;
 
+    /// The calls of a stream that were cancelled and are still in flight, for an owner that may
+    /// not have been told.
+    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>>;
+
     /// A value of the session's state, and its version; version 0 is "never written".
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>>;
 
@@ -300,6 +304,8 @@ pub struct Appended {
     pub unread: usize,
     /// Notifications that were dropped to make room.
     pub dropped: usize,
+    /// Whether a call of the stream was cancelled; [`SessionEngine::cancelled`] says which.
+    pub cancelled: bool,
 }
 
 /// See [`SessionEngine::attach`].

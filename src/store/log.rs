@@ -253,7 +253,7 @@ impl StreamLog {
     }
 
     fn appended(&self, dropped: usize) -> Appended {
-        Appended { read: self.holder.is_some(), unread: self.unread, dropped }
+        Appended { read: self.holder.is_some(), unread: self.unread, dropped, cancelled: false }
     }
 
     /// Makes a reader the present one and gives back the one before.

@@ -112,6 +112,10 @@ impl SessionEngine for Faulty {
         self.step(|| self.inner.cancel(session, id))
     }
 
+    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Done<Vec<RequestId>> {
+        self.step(|| self.inner.cancelled(session, stream))
+    }
+
     fn load_state(&self, session: SessionId, key: &str) -> Done<(Option<RawJson>, u64)> {
         self.step(|| self.inner.load_state(session, key))
     }

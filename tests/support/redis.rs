@@ -5,6 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
 
 pub(crate) struct RedisServer {
     port: u16,
@@ -51,6 +54,51 @@ impl RedisServer {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
             assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A way to a server that can be blocked: nothing is lost, nothing arrives.
+#[allow(dead_code, reason = "not every binary is cruel")]
+pub(crate) struct Wire {
+    port: u16,
+    blocked: watch::Sender<bool>,
+}
+
+#[allow(dead_code, reason = "not every binary is cruel")]
+impl Wire {
+    pub(crate) async fn to(server: &RedisServer) -> Self {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (port, there) = (listener.local_addr().unwrap().port(), server.port);
+        let blocked = watch::Sender::new(false);
+        let gate = blocked.subscribe();
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, there)).await else { continue };
+                let (near, far) = (near.into_split(), far.into_split());
+                tokio::spawn(carry(near.0, far.1, gate.clone()));
+                tokio::spawn(carry(far.0, near.1, gate.clone()));
+            }
+        });
+        Self { port, blocked }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn block(&self, blocked: bool) {
+        self.blocked.send_replace(blocked);
+    }
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: watch::Receiver<bool>) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length) = from.read(&mut buffer).await {
+        // A wire that is gone is not blocked.
+        let _ = gate.wait_for(|blocked| !blocked).await;
+        if length == 0 || to.write_all(&buffer[..length]).await.is_err() {
+            return;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Calls in flight, their ids, and the state they share.
 
-use super::bench::{Trial, response};
+use super::bench::{Manner, Trial, note, response};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::message::{RawJson, RequestId};
@@ -86,6 +86,36 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
     let stream = t.call(session, 1).await;
     t.close(session, stream, 1).await;
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), false, "an answered call was found");
+}
+
+/// An owner that heard no bell learns of a cancellation from its next append, and by looking.
+pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::with_bells(backend, nodes, 33, Policy::default(), Manner::Deaf).await;
+    let session = t.session().await;
+    let both: [RequestId; 2] = [1.into(), 2.into()];
+    let batch = t.ok(t.a.begin(session, &both, true).await, "begin");
+    let other = t.call(session, 3).await;
+    let append = async |stream, first| {
+        t.ok(t.a.append(session, stream, first, vec![note("x")], false).await, "append").cancelled
+    };
+    let cancelled = async |stream| t.ok(t.a.engine.cancelled(session, stream).await, "cancelled");
+    t.same((append(batch, 1).await, append(other, 1).await), (false, false), "cancelled before anything was");
+    t.same(cancelled(batch).await, [], "the calls that were cancelled before anything was");
+    t.same(t.ok(t.b.engine.cancel(session, &2.into()).await, "cancel"), true, "the call was found");
+    t.same(
+        (append(batch, 1).await, append(batch, 2).await),
+        (true, true),
+        "cancelled, by a repeated append and a new one",
+    );
+    t.same((append(other, 2).await, cancelled(other).await), (false, vec![]), "another stream's call");
+    t.same(cancelled(batch).await, [2.into()], "the calls that were cancelled");
+    t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel of the other one");
+    t.same(cancelled(batch).await.len(), 2, "calls that were cancelled in the end");
+    t.close(session, batch, 3).await;
+    t.same(cancelled(batch).await, [], "the calls of a stream that is closed");
+    let again = t.call(session, 2).await;
+    t.same((append(again, 1).await, cancelled(again).await), (false, vec![]), "a later call with the same id");
+    t.same(cancelled(again + 7).await, [], "the calls of a stream that never was");
 }
 
 /// Which of two calls was meant cannot be known.

@@ -33,16 +33,15 @@
 //! # });
 //! ```
 //!
-//! Not covered, because the boundary does not have it yet: leases of dead nodes and the orphans
-//! they leave (numbers 34 and 35), generations of topics (36), a cancellation that shows in the
-//! answer to the next append (33). The numbers are kept for them. The form of event ids (40) is no
-//! matter of an engine.
+//! What a node leaves that dies without a word (34 and 35) is asked of engines whose handles can be
+//! parted; see [`Backend::part`]. The form of event ids (40) is no matter of an engine.
 //!
 //! [`Ring::Resync`]: super::Ring::Resync
 
 mod bench;
 pub mod calls;
 pub mod doorbell;
+pub mod leases;
 pub mod lifecycle;
 pub mod limits;
 pub mod log;
@@ -77,6 +76,16 @@ pub trait Backend: Sync {
     fn pass(&self, time: Duration) -> Step<()> {
         Step::later(tokio::time::sleep(time))
     }
+
+    /// Parts the second handle of the newest engine from what it shares with the first, until its
+    /// nodes count as dead; whether that can be. The default says that it cannot, as for handles
+    /// of one process, which live and die together.
+    fn part(&self) -> Step<bool> {
+        Step::ready(false)
+    }
+
+    /// Joins again what was parted.
+    fn rejoin(&self) {}
 }
 
 /// How many nodes work on the sessions of a rule.

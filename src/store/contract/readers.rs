@@ -136,6 +136,27 @@ pub async fn of_two_at_one_cursor_one_reads(backend: &dyn Backend, nodes: Nodes)
     }
 }
 
+/// Whoever comes later has the larger number, however readers come and go.
+pub async fn generations_only_grow(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 36, Policy::default()).await;
+    let (session, stream) = t.called().await;
+    for stream in [STANDALONE, stream] {
+        let mut last = 0;
+        for turn in 0..20 {
+            let node = if turn % 2 == 0 { &t.a } else { &t.b };
+            let reader = t.ok(node.attach(session, stream, Some(0)).await, "attach");
+            t.holds(reader.generation > last, "a generation that is no larger than the one before");
+            last = reader.generation;
+            if turn % 3 == 0 {
+                t.ok(t.b.engine.detach(session, stream, last).await, "detach");
+            }
+            if turn == 10 && stream != STANDALONE {
+                t.close(session, stream, 1).await;
+            }
+        }
+    }
+}
+
 /// A cursor that lies beyond the end was never given out by this stream.
 pub async fn a_cursor_never_given_out_is_refused(backend: &dyn Backend, nodes: Nodes) {
     const BEYOND: StoreErrorKind = StoreErrorKind::BeyondEnd;

@@ -5,7 +5,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Backend, Nodes, calls, doorbell, lifecycle, limits, log, questions, readers, retention, task_limits, tasks,
+    Backend, Nodes, calls, doorbell, leases, lifecycle, limits, log, questions, readers, retention, task_limits, tasks,
 };
 
 type Check = for<'a> fn(&'a dyn Backend, Nodes) -> BoxFuture<'a, ()>;
@@ -99,6 +99,10 @@ pub const RULES: &[Rule] = &[
     rule(30, "answer of another session", |b, n| Box::pin(questions::another_session_cannot_answer(b, n))),
     rule(31, "answer to nothing", |b, n| Box::pin(questions::a_question_nobody_asks_is_not_found(b, n))),
     rule(32, "cancel", |b, n| Box::pin(calls::a_call_in_flight_can_be_cancelled(b, n))),
+    rule(33, "cancel without a bell", |b, n| Box::pin(calls::a_cancellation_nobody_heard_is_found(b, n))),
+    rule(34, "a silent node", |b, n| Box::pin(leases::a_silent_node_is_given_up_once(b, n))),
+    rule(35, "a silent node comes back", |b, n| Box::pin(leases::a_node_that_comes_back_starts_anew(b, n))),
+    rule(36, "generations", |b, n| Box::pin(readers::generations_only_grow(b, n))),
     rule(37, "no bell at all", |b, n| Box::pin(doorbell::everything_arrives_without_bells(b, n))),
     rule(38, "bells repeated and shuffled", |b, n| Box::pin(doorbell::bells_may_repeat_and_change_places(b, n))),
     rule(39, "large and odd events", |b, n| Box::pin(log::events_come_out_byte_for_byte(b, n))),

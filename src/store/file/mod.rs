@@ -315,6 +315,10 @@ impl SessionEngine for FileEngine {
         self.once_written(self.inner.shared.cancel(session, id))
     }
 
+    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
+        self.once_written(self.inner.shared.cancelled(session, stream))
+    }
+
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         self.once_written(self.inner.shared.load_state(session, key))
     }

@@ -238,6 +238,10 @@ impl SessionEngine for MemoryEngine {
         Step::ready(self.shared.cancel(session, id).0)
     }
 
+    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
+        Step::ready(self.shared.cancelled(session, stream).0)
+    }
+
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         Step::ready(self.shared.load_state(session, key).0)
     }

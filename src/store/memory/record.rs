@@ -61,6 +61,7 @@ struct CallRow {
     id: RequestId,
     stream: StreamNo,
     node: NodeId,
+    cancelled: bool,
 }
 
 fn fail<T>(kind: StoreErrorKind) -> Result<T> {
@@ -144,7 +145,12 @@ impl<M> Record<M> {
         }
         // Exactly, because a session keeps the room of its first call, and most have one at a time.
         self.calls.reserve_exact(wanted);
-        self.calls.extend(begin.ids.iter().map(|id| CallRow { id: id.clone(), stream, node: begin.node }));
+        self.calls.extend(begin.ids.iter().map(|id| CallRow {
+            id: id.clone(),
+            stream,
+            node: begin.node,
+            cancelled: false,
+        }));
         Ok(stream)
     }
 
@@ -248,6 +254,7 @@ impl<M> Record<M> {
         if is_new {
             self.questions.ask(asked, stream, node);
         }
+        appended.cancelled = self.calls.iter().any(|row| row.cancelled && row.stream == stream);
         if close {
             self.touched = now;
             self.release(stream);
@@ -265,11 +272,11 @@ impl<M> Record<M> {
         notes: &mut impl Notes,
     ) -> (Appended, Wake) {
         let Ok(at) = self.position(STANDALONE) else {
-            return (Appended { read: false, unread: 0, dropped: 1 }, None);
+            return (Appended { read: false, unread: 0, dropped: 1, cancelled: false }, None);
         };
         let log = self.streams.at(at);
         if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
-            return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
+            return (Appended { read: false, unread: log.unread(), dropped: 1, cancelled: false }, None);
         }
         let asked = Questions::in_event(&event, log.next());
         let on_stream = &mut OnStream(STANDALONE, notes);
@@ -397,10 +404,16 @@ impl<M> Record<M> {
 
     pub(super) fn cancel(&mut self, id: &RequestId, now: Tick) -> (bool, Wake) {
         self.touched = now;
-        let mut rows = self.calls.iter().filter(|row| row.id == *id);
+        let mut rows = self.calls.iter_mut().filter(|row| row.id == *id);
         let (Some(row), None) = (rows.next(), rows.next()) else { return (false, None) };
+        row.cancelled = true;
         let ring = Ring::Cancel { session: self.info.id, stream: row.stream, id: id.clone() };
         (true, Some((row.node, ring)))
+    }
+
+    pub(super) fn cancelled(&self, stream: StreamNo) -> Vec<RequestId> {
+        let rows = self.calls.iter().filter(|row| row.cancelled && row.stream == stream);
+        rows.map(|row| row.id.clone()).collect()
     }
 
     pub(super) fn load_state(&self, key: &str) -> (Option<RawJson>, u64) {

@@ -183,6 +183,10 @@ impl<J: Journal> Shared<J> {
         self.on(session, |record, _| Ok(record.cancel(id, now)))
     }
 
+    pub(in crate::store) fn cancelled(&self, session: SessionId, stream: StreamNo) -> Marked<Vec<RequestId>, J> {
+        self.on(session, |record, _| Ok((record.cancelled(stream), None)))
+    }
+
     pub(in crate::store) fn load_state(&self, session: SessionId, key: &str) -> Marked<(Option<RawJson>, u64), J> {
         self.on(session, |record, _| Ok((record.load_state(key), None)))
     }

@@ -2,7 +2,8 @@
 //!
 //! The connection that listens is our own to keep: a subscription can die without a word. The
 //! heartbeat rings this process over the wire; who has heard nothing for a lease makes a new
-//! connection, subscribes, and then has everybody look again.
+//! connection, subscribes, and then has everybody look again. What was announced meanwhile is told
+//! as if it had been heard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +12,21 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::bells::Bells;
-use super::link;
-use super::names::Names;
+use super::link::Link;
 use super::options::RedisOptions;
+use super::scripts;
+use crate::error::StoreError;
 use crate::store::Ring;
 
 /// What is needed to hear.
 pub(super) struct Hearing {
     client: Client,
-    bells: Arc<Bells>,
-    names: Arc<Names>,
+    link: Arc<Link>,
     own: String,
     everybody: String,
     options: RedisOptions,
+    /// A moment of the server's up to which everything was heard.
+    heard: u64,
 }
 
 /// A subscription that stands.
@@ -38,10 +40,10 @@ struct Line {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Hearing {
-    pub(super) fn new(client: Client, bells: Arc<Bells>, names: Arc<Names>, options: &RedisOptions) -> Self {
-        let prefix = link::prefix(options);
-        let (own, everybody) = (format!("{prefix}bell:{}", bells.process()), format!("{prefix}bells"));
-        Self { client, bells, names, own, everybody, options: options.clone() }
+    pub(super) fn new(client: Client, link: Arc<Link>, options: &RedisOptions) -> Self {
+        let (own, everybody) =
+            (format!("{}bell:{}", link.prefix, link.bells.process()), format!("{}bells", link.prefix));
+        Self { client, link, own, everybody, options: options.clone(), heard: 0 }
     }
 
     /// Subscribes, and listens from then on in a future that never ends.
@@ -50,7 +52,7 @@ impl Hearing {
         Ok(self.listen(line))
     }
 
-    async fn listen(self, mut line: Line) {
+    async fn listen(mut self, mut line: Line) {
         loop {
             while let Ok(Some(push)) = tokio::time::timeout(self.options.lease, line.pushes.recv()).await {
                 if push.kind == PushKind::Disconnection {
@@ -60,8 +62,24 @@ impl Hearing {
             }
             tracing::debug!("the bells of the session engine fell silent");
             line = self.subscribe_again().await;
-            self.bells.ring_all(&Ring::Resync);
+            self.link.bells.ring_all(&Ring::Resync);
+            if let Err(error) = self.catch_up().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "what was announced may have been missed");
+            }
         }
+    }
+
+    /// Tells what was announced while nobody listened.
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let mut reply = self.link.take(self.link.call(&scripts::TOPICS).arg(self.heard).patient()).await?;
+        for topic in reply.list()? {
+            if let Value::BulkString(topic) = topic
+                && let Ok(topic) = str::from_utf8(&topic)
+            {
+                self.link.bells.ring_all(&Ring::Topic { topic: topic.into() });
+            }
+        }
+        Ok(())
     }
 
     async fn subscribe_again(&self) -> Line {
@@ -85,13 +103,18 @@ impl Hearing {
         Ok(Line { pushes, _connection: connection })
     }
 
-    fn hear(&self, push: PushInfo) {
+    fn hear(&mut self, push: PushInfo) {
         let (PushKind::Message, Ok([channel, said])) = (push.kind, <[Value; 2]>::try_from(push.data)) else { return };
         let (Value::BulkString(channel), Value::BulkString(said)) = (channel, said) else { return };
-        if channel == self.own.as_bytes() {
-            self.bells.ring(&self.names, &said);
+        let (bells, names) = (&self.link.bells, &self.link.names);
+        if channel != self.own.as_bytes() {
+            bells.ring_everybody(names, &said);
+        } else if let Some(moment) = said.strip_prefix(b"P") {
+            // Our own sign of life, and when it was given.
+            let moment = str::from_utf8(moment).ok().and_then(|moment| moment.parse().ok());
+            self.heard = moment.unwrap_or(self.heard);
         } else {
-            self.bells.ring_everybody(&self.names, &said);
+            bells.ring(names, &said);
         }
     }
 }

@@ -236,6 +236,10 @@ impl SessionEngine for RedisEngine {
         self.step(move |inner| async move { inner.cancel(session, &id).await })
     }
 
+    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
+        self.step(move |inner| async move { inner.cancelled(session, stream).await })
+    }
+
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         let key = key.to_owned();
         self.step(move |inner| async move { inner.load_state(session, &key).await })
@@ -268,8 +272,8 @@ impl SessionEngine for RedisEngine {
     }
 
     fn announce(&self, topic: &str) -> Step<Result<()>> {
-        let said = format!("N{topic}");
-        self.step(|inner| async move { inner.announce(&said).await })
+        let topic = topic.to_owned();
+        self.step(|inner| async move { inner.announce(&topic).await })
     }
 
     fn list(&self) -> Step<Result<Vec<SessionSummary>>> {

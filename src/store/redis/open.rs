@@ -48,9 +48,9 @@ impl RedisEngine {
         look_at(&mut connection).await?;
         let names = Arc::new(agree(&mut connection, &options).await?);
         let bells = Arc::new(Bells::new());
-        let hearing = Hearing::new(client, Arc::clone(&bells), Arc::clone(&names), &options);
-        let hearing = hearing.start().await.map_err(ConnectError::server)?;
         let link = Arc::new(Link::new(connection, bells, names, &options));
+        let hearing = Hearing::new(client, Arc::clone(&link), &options);
+        let hearing = hearing.start().await.map_err(ConnectError::server)?;
 
         let stop = CancellationToken::new();
         runtime.spawn(stop.clone().run_until_cancelled_owned(hearing));

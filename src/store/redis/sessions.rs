@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::{Inner, Result, bells, scripts};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
-use crate::message::RawJson;
+use crate::message::{RawJson, RequestId};
 use crate::store::{Begin, Create, EndReason, Ended, Loaded, SessionSummary, StreamNo};
 
 /// How many sessions are ended in one step.
@@ -66,6 +66,17 @@ impl Inner {
     pub(super) async fn cancel(&self, session: SessionId, id: &[u8]) -> Result<bool> {
         let call = self.link.call(&scripts::CANCEL).arg(self.link.names.session(session)).arg(id);
         self.link.take(call).await?.flag()
+    }
+
+    pub(super) async fn cancelled(&self, session: SessionId, stream: StreamNo) -> Result<Vec<RequestId>> {
+        let call = self.link.call(&scripts::CANCELLED).arg(self.link.names.session(session)).arg(stream);
+        let mut ids = Reply::of(Value::Array(self.link.take(call).await?.list()?.collect()))?;
+        let mut cancelled = Vec::new();
+        while let Some(id) = ids.maybe_bytes()? {
+            let id = String::from_utf8(id).ok().and_then(|id| id.parse().ok());
+            cancelled.push(id.ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?);
+        }
+        Ok(cancelled)
     }
 
     pub(super) async fn load_state(&self, session: SessionId, key: &str) -> Result<(Option<RawJson>, u64)> {
@@ -144,10 +155,8 @@ impl Inner {
             .ok()
     }
 
-    pub(super) async fn announce(&self, said: &str) -> Result<()> {
-        let mut publish = cmd("PUBLISH");
-        publish.arg(format!("{}bells", self.link.prefix)).arg(said);
-        self.link.command(&publish).await.map(drop)
+    pub(super) async fn announce(&self, topic: &str) -> Result<()> {
+        self.link.take(self.link.call(&scripts::ANNOUNCE).arg(topic)).await.map(drop)
     }
 
     pub(super) async fn list(&self) -> Result<Vec<SessionSummary>> {

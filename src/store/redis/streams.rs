@@ -50,7 +50,12 @@ impl Inner {
 
     async fn appended(&self, call: Call) -> Result<Appended> {
         let mut reply = self.link.take(call).await?;
-        Ok(Appended { read: reply.flag()?, unread: reply.number()?, dropped: reply.number()? })
+        Ok(Appended {
+            read: reply.flag()?,
+            unread: reply.number()?,
+            dropped: reply.number()?,
+            cancelled: reply.flag()?,
+        })
     }
 
     /// The step, and how to take it back.

@@ -196,6 +196,10 @@ impl SessionEngine for FarEngine {
         self.later("cancel", session, move |engine| engine.cancel(session, &id))
     }
 
+    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
+        self.later("cancelled", session, move |engine| engine.cancelled(session, stream))
+    }
+
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         let key = key.to_owned();
         self.later("load_state", session, move |engine| engine.load_state(session, &key))

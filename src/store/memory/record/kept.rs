@@ -49,7 +49,7 @@ impl<M: Default> Record<M> {
             if let Err(at) = record.streams.position(stream) {
                 record.streams.insert(at, stream, log);
             }
-            record.calls.extend(calls.into_iter().map(|id| CallRow { id, stream, node: GONE }));
+            record.calls.extend(calls.into_iter().map(|id| CallRow { id, stream, node: GONE, cancelled: false }));
         }
         if let Some(usage) = &record.usage {
             usage.fetch_add(record.calls.len(), Ordering::Relaxed);

@@ -14,18 +14,18 @@ end
 if log[OWNER] ~= node then
   return refused(FENCED)
 end
-local from = 10
+local from, cancelled = 10, is_cancelled(row_of(stream))
 local count = (#ARGV - 4 - from + 1) / 2
 local stop = first + count
 if log[CLOSED] then
   if closing and first == log[CLOSED] and stop == log[NEXT] then
-    return done(appended(log, 0))
+    return done(appended(log, 0, cancelled))
   end
   return refused(FENCED)
 end
 if first ~= log[NEXT] then
   if count > 0 and first > 0 and stop <= log[NEXT] then
-    return done(appended(log, 0))
+    return done(appended(log, 0, cancelled))
   end
   return refused(CONFLICT)
 end
@@ -48,4 +48,4 @@ if not closing or call('ZSCORE', P .. 'f:' .. H, stream) then
   save_log(stream, log)
 end
 save(closing)
-return done(appended(log, dropped))
+return done(appended(log, dropped, cancelled))

@@ -12,7 +12,7 @@ if last > 0 and NOW - last > LEASE * 2 / 3 then
 end
 local known = call('ZSCORE', P .. 'leases', PROCESS)
 call('ZADD', P .. 'leases', int(NOW + LEASE), PROCESS)
-call(PUBLISH, P .. 'bell:' .. PROCESS, 'P')
+call(PUBLISH, P .. 'bell:' .. PROCESS, 'P' .. int(NOW))
 
 local more = 0
 local dead = call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW), 'LIMIT', 0, 1)[1]

@@ -51,7 +51,7 @@ end
 use(s.principal, #written)
 s.calls = s.calls + #written
 call('HSET', P .. 's:' .. H, 'next', int(stream + 1))
-call('HSET', P .. 'c:' .. H, int(stream), cmsgpack.pack({ node, TOKEN, written, compared }))
+call('HSET', P .. 'c:' .. H, int(stream), cmsgpack.pack({ node, TOKEN, written, compared, {} }))
 hold(node)
 save(true)
 return done(stream)

@@ -4,21 +4,24 @@ if not open(arg(1)) then
 end
 save(true)
 local rows = call('HGETALL', P .. 'c:' .. H)
-local found, node, text, several
+local found, place, several
 for at = 1, #rows, 2 do
   local row = cmsgpack.unpack(rows[at + 1])
-  for place, id in ipairs(row[4]) do
+  for index, id in ipairs(row[4]) do
     if id == arg(2) then
-      several = found
-      found, node, text = rows[at], row[1], row[3][place]
-      if several then
-        return done(0)
-      end
+      several = several or found
+      found, place = rows[at], index
     end
   end
 end
-if not found then
+if not found or several then
   return done(0)
 end
-ring(node, 'C' .. H .. ' ' .. found .. ' ' .. text)
+local row = row_of(found)
+for index in ipairs(row[3]) do
+  row[5][index] = row[5][index] or index == place
+end
+row[6] = true
+call('HSET', P .. 'c:' .. H, found, cmsgpack.pack(row))
+ring(row[1], 'C' .. H .. ' ' .. found .. ' ' .. row[3][place])
 return done(1)

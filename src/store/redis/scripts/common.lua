@@ -16,6 +16,7 @@
 --   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
+--   topics               zset    what was announced lately, by when
 --   leases               zset    processes, by when they count as dead
 --   nodes:<process>      set     its nodes that have something;   in:<node>: set, the sessions
 --   r:<token>            string  the answer to a step that is not asked twice, for a minute
@@ -130,10 +131,15 @@ local function let_go(node)
   end
 end
 
--- Calls in flight: node, token, ids as they came, ids as they are compared.
+-- Calls in flight: node, token, ids as they came, ids as they are compared, which of them are cancelled
+-- (and whether any is).
 local function row_of(stream)
   local row = call('HGET', P .. 'c:' .. H, stream)
   return row and cmsgpack.unpack(row)
+end
+
+local function is_cancelled(row)
+  return row and row[6] and 1 or 0
 end
 
 local function use(principal, calls)

@@ -18,11 +18,11 @@ local function give_up_in(node, head, tail)
     if row[1] == node then
       local log = log_of(stream)
       if log and not log[CLOSED] then
-        local first = log[NEXT]
         for _, id in ipairs(row[3]) do
           push(stream, log, true, head .. id .. tail)
         end
-        close(stream, log, first)
+        -- At no place: what its owner says later is no repetition of this.
+        close(stream, log, -1)
         wake_reader(stream, log)
         save_log(stream, log)
       end

@@ -224,6 +224,6 @@ local function ask(id, stream, seq, node)
   call('HSETNX', P .. 'q:' .. H, id, cmsgpack.pack({ stream, seq, node }))
 end
 
-local function appended(log, dropped)
-  return log[READER] ~= '' and 1 or 0, log[UNREAD], dropped
+local function appended(log, dropped, cancelled)
+  return log[READER] ~= '' and 1 or 0, log[UNREAD], dropped, cancelled
 end

@@ -11,10 +11,10 @@ local stream, node, kind, payload = '0', arg(2), arg(3), arg(4)
 local asks = string.sub(kind, 1, 1) == 'q'
 local log = log_of(stream)
 if not log then
-  return done(0, 0, 1)
+  return done(0, 0, 1, 0)
 end
 if asks and log[READER] == '' then
-  return done(0, log[UNREAD], 1)
+  return done(0, log[UNREAD], 1, 0)
 end
 
 -- Whether the newest event says the same and waits to be read.
@@ -39,4 +39,4 @@ dropped = dropped + fit(stream, log, number(7), number(8))
 wake_reader(stream, log)
 save_log(stream, log)
 save(false)
-return remember(done(appended(log, dropped)))
+return remember(done(appended(log, dropped, 0)))

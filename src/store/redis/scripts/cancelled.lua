@@ -1,0 +1,11 @@
+-- Decides which calls of a stream count as cancelled: those in flight that somebody cancelled.
+if not open(arg(1)) then
+  return refused(NOT_FOUND)
+end
+local row, ids = row_of(arg(2)), {}
+for place, id in ipairs(row and row[3] or {}) do
+  if row[5][place] then
+    ids[#ids + 1] = id
+  end
+end
+return done(ids)
