@@ -2,125 +2,23 @@
 //! its clients find, in exact bytes.
 #![cfg(unix)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+#[path = "support/everything.rs"]
+mod everything;
+
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// `examples/everything` on a folder; killed with this value, without a word.
-struct Server {
-    process: Child,
-    address: String,
-    /// Kept open, so that it can write.
-    _output: BufReader<ChildStdout>,
+use everything::{ACCEPT, Server, read_until};
+
+fn start(folder: &Path) -> Server {
+    Server::start(&["--store", &store(folder)])
 }
 
-fn everything() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // Run alone, this test would meet whatever was built before.
-        let arguments = ["build", "--quiet", "--example", "everything", "--features", "file"];
-        assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
-        let mut path = std::env::current_exe().unwrap();
-        path.pop();
-        path.pop();
-        path.extend(["examples", "everything"]);
-        path
-    })
-}
-
-impl Server {
-    fn command(folder: &Path) -> Command {
-        let mut command = Command::new(everything());
-        command.args(["--port", "0", "--log", "warn", "--store"]).arg(format!("file:{}", folder.display()));
-        command.stdout(Stdio::piped());
-        command
-    }
-
-    fn start(folder: &Path) -> Self {
-        let mut process = Self::command(folder).spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/mcp"));
-        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { process, address, _output: output }
-    }
-
-    /// SIGKILL: nothing of the process runs any more.
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Sends a request; the response is read by the caller.
-    fn send(&self, head: &str, body: &str) -> BufReader<TcpStream> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let (address, length) = (&self.address, body.len());
-        let request = format!(
-            "{head}\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
-             Connection: close\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        BufReader::new(stream)
-    }
-
-    /// The status, and the body without what frames its chunks.
-    fn all(&self, head: &str, body: &str) -> (u16, String) {
-        let mut response = String::new();
-        self.send(head, body).read_to_string(&mut response).unwrap();
-        let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        let status = head[9..12].parse().unwrap();
-        if !head.contains("transfer-encoding: chunked") {
-            return (status, body.to_owned());
-        }
-        let (mut rest, mut whole) = (body, String::new());
-        while let Some((size, after)) = rest.split_once("\r\n") {
-            let size = usize::from_str_radix(size, 16).unwrap();
-            whole.push_str(&after[..size]);
-            rest = after[size..].trim_start_matches("\r\n");
-        }
-        (status, whole)
-    }
-
-    fn open(&self) -> String {
-        let mut response = String::new();
-        let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
-        self.send(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}"), body).read_to_string(&mut response).unwrap();
-        let id = response.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
-        id.unwrap_or_else(|| panic!("{response}")).trim().to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-const ACCEPT: &str = "Accept: application/json, text/event-stream";
-
-/// Reads a response up to an event; the ids of the events, and their data.
-fn read_until(response: &mut BufReader<TcpStream>, last: &str) -> Vec<(String, String)> {
-    let (mut events, mut id) = (Vec::new(), String::new());
-    loop {
-        let mut line = String::new();
-        assert!(response.read_line(&mut line).unwrap() > 0, "it ended after {events:?}");
-        if let Some(text) = line.trim_end().strip_prefix("id: ") {
-            text.clone_into(&mut id);
-        } else if let Some(data) = line.trim_end().strip_prefix("data: ") {
-            events.push((id.clone(), data.to_owned()));
-            if data.contains(last) {
-                return events;
-            }
-        }
-    }
+fn store(folder: &Path) -> String {
+    format!("file:{}", folder.display())
 }
 
 fn step(number: u32) -> String {
@@ -132,7 +30,7 @@ fn step(number: u32) -> String {
 #[test]
 fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(folder.path());
+    let server = start(folder.path());
     let session = format!("Mcp-Session-Id: {}", server.open());
     let call = r#"{"jsonrpc":"2.0","id":"the call","method":"tools/call","params":{"name":"progress","arguments":{"steps":100000,"delay_ms":5},"_meta":{"progressToken":"p"}}}"#;
     let mut response = server.send(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}\r\n{session}"), call);
@@ -142,7 +40,7 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
     server.kill();
 
     // What was seen is there again, from any place on; what was said unseen follows, then the end.
-    let server = Server::start(folder.path());
+    let server = start(folder.path());
     let at = seen.iter().position(|(_, data)| data.contains(r#""progress":10,"#)).unwrap();
     let resume =
         format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\n{session}\r\nLast-Event-ID: {}", seen[at].0);
@@ -171,7 +69,7 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
     let (status, _) = server.all(&format!("DELETE /mcp HTTP/1.1\r\n{session}"), "");
     assert_eq!(status, 200);
     server.kill();
-    let server = Server::start(folder.path());
+    let server = start(folder.path());
     let (status, _) = server.all(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}\r\n{session}"), call);
     assert_eq!(status, 404, "what was deleted came back");
 }
@@ -193,7 +91,7 @@ fn member<'a>(body: &'a str, name: &str) -> &'a str {
 #[test]
 fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(folder.path());
+    let server = start(folder.path());
     let begin = |seconds: f64| {
         let call = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"slow_compute","arguments":{{"seconds":{seconds},"label":"it"}},{META}}}}}"#
@@ -216,7 +114,7 @@ fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
     assert!(get(&server, &long).contains(r#""status":"working""#));
     server.kill();
 
-    let server = Server::start(folder.path());
+    let server = start(folder.path());
     assert_eq!(get(&server, &short), done);
     let failed = get(&server, &long);
     let updated = member(&failed, "lastUpdatedAt");
@@ -230,14 +128,14 @@ fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
     );
     assert!(tail.contains(r#""error":{"code":-32603,"message":"The server stopped while the task ran"}"#), "{failed}");
     server.kill();
-    assert_eq!(get(&Server::start(folder.path()), &long), failed, "it failed once");
+    assert_eq!(get(&start(folder.path()), &long), failed, "it failed once");
 }
 
 #[test]
 fn a_second_process_is_told_that_the_folder_is_in_use() {
     let folder = TempDir::new().unwrap();
-    let _first = Server::start(folder.path());
-    let second = Server::command(folder.path()).stderr(Stdio::piped()).output().unwrap();
+    let _first = start(folder.path());
+    let second = Server::command(&["--store", &store(folder.path())]).stderr(Stdio::piped()).output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("is in use by another process"), "{said}");

@@ -25,13 +25,18 @@ pub(crate) struct Cli {
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
 
-    /// Where sessions and tasks are kept: `memory`, or `file:FOLDER`, which outlives the process.
+    /// Where sessions and tasks are kept: `memory`; `file:FOLDER`, which outlives the process; or
+    /// `redis://HOST:PORT/`, which other nodes use, too.
     #[arg(long, default_value = "memory")]
     pub(crate) store: Store,
 
     /// With a folder: what is acknowledged survives a loss of power, too.
     #[arg(long)]
     pub(crate) sync: bool,
+
+    /// With a Redis server: seconds of silence after which a node counts as dead.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) lease: u64,
 
     /// The revisions to serve, with commas between them; all of them when not given.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .inputs(cli.inputs())?
         .tasks(cli.tasks())?
         .security(cli.security()?)?;
-    let mcp = cli.store.open(mcp, cli.sync)?;
+    let mcp = cli.open_store(mcp).await?;
     let handle = mcp.handle();
     let mut app = Router::new().merge(mcp.into_router_at("/mcp"));
     if !cli.token.is_empty() {

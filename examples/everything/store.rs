@@ -1,15 +1,20 @@
-//! Decides where sessions and tasks are kept: in memory, or in a folder that outlives the process.
+//! Decides where sessions and tasks are kept: in memory, in a folder that outlives the process, or in
+//! a Redis server that other nodes use, too.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use mcp_http::McpService;
+
+use crate::cli::Cli;
 
 /// What `--store` says.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Store {
     Memory,
     File(PathBuf),
+    Redis(String),
 }
 
 impl FromStr for Store {
@@ -19,32 +24,45 @@ impl FromStr for Store {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("file", folder)) if !folder.is_empty() => Ok(Self::File(folder.into())),
-            _ => Err("it is `memory` or `file:FOLDER`".to_owned()),
+            Some(("redis", rest)) if rest.starts_with("//") => Ok(Self::Redis(text.to_owned())),
+            _ => Err("it is `memory`, `file:FOLDER` or `redis://HOST:PORT/`".to_owned()),
         }
     }
 }
 
-impl Store {
-    /// Gives a service its engine. `sync`: each step reaches the disk before it counts.
-    #[cfg(feature = "file")]
-    pub(crate) fn open(&self, service: McpService, sync: bool) -> Result<McpService, Box<dyn std::error::Error>> {
-        use mcp_http::store::{Durability, FileEngine};
-
-        let durability = if sync { Durability::PowerLoss } else { Durability::ProcessCrash };
-        match self {
-            Self::Memory => Ok(service),
-            Self::File(folder) => {
-                Ok(service.engine(FileEngine::open(folder, durability).map_err(|error| error.to_string())?)?)
-            }
+impl Cli {
+    /// Gives a service its engine.
+    pub(crate) async fn open_store(&self, service: McpService) -> Result<McpService, Box<dyn Error>> {
+        match &self.store {
+            Store::Memory => Ok(service),
+            Store::File(folder) => self.open_file(service, folder),
+            Store::Redis(url) => self.open_redis(service, url).await,
         }
     }
 
-    /// Gives a service its engine.
+    #[cfg(feature = "file")]
+    fn open_file(&self, service: McpService, folder: &std::path::Path) -> Result<McpService, Box<dyn Error>> {
+        use mcp_http::store::{Durability, FileEngine};
+
+        let durability = if self.sync { Durability::PowerLoss } else { Durability::ProcessCrash };
+        Ok(service.engine(FileEngine::open(folder, durability).map_err(|error| error.to_string())?)?)
+    }
+
     #[cfg(not(feature = "file"))]
-    pub(crate) fn open(&self, service: McpService, _: bool) -> Result<McpService, Box<dyn std::error::Error>> {
-        match self {
-            Self::Memory => Ok(service),
-            Self::File(_) => Err("--store file:FOLDER needs `cargo run --features file --example everything`".into()),
-        }
+    fn open_file(&self, _: McpService, _: &std::path::Path) -> Result<McpService, Box<dyn Error>> {
+        Err("--store file:FOLDER needs `cargo run --features file --example everything`".into())
+    }
+
+    #[cfg(feature = "redis")]
+    async fn open_redis(&self, service: McpService, url: &str) -> Result<McpService, Box<dyn Error>> {
+        use mcp_http::store::{RedisEngine, RedisOptions};
+
+        let options = RedisOptions::new().lease(std::time::Duration::from_secs(self.lease));
+        Ok(service.engine(RedisEngine::connect_with(url, options).await?)?)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    async fn open_redis(&self, _: McpService, _: &str) -> Result<McpService, Box<dyn Error>> {
+        Err("--store redis://.. needs `cargo run --features redis --example everything`".into())
     }
 }

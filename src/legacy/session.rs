@@ -131,6 +131,13 @@ impl LiveSession {
         }
     }
 
+    /// The calls of a stream are answered already, by whoever gave them up.
+    pub(super) fn give_up(&self, stream: StreamNo) {
+        let tickets = self.tickets();
+        let of_stream = tickets.iter().filter(|ticket| ticket.stream() == stream);
+        of_stream.for_each(|ticket| ticket.cancel(Cause::GivenUp));
+    }
+
     /// Cancels what was cancelled elsewhere, in case nobody rang for it.
     pub(super) fn look_for_cancellations(self: &Arc<Self>, node: &Arc<Node>, stream: StreamNo) {
         let (session, cancelled) = (Arc::clone(self), node.engine.cancelled(self.info.id, stream));

@@ -29,6 +29,8 @@ pub(super) enum Cause {
     Shutdown = 3,
     /// There was no room for its stream.
     Refused = 4,
+    /// The engine gave it up: this node was away for too long.
+    GivenUp = 5,
 }
 
 /// One call of an exchange: what its handler's context stands on.
@@ -80,7 +82,8 @@ impl Ticket {
             1 => Some(Cause::Client),
             2 => Some(Cause::SessionEnded),
             3 => Some(Cause::Shutdown),
-            _ => Some(Cause::Refused),
+            4 => Some(Cause::Refused),
+            _ => Some(Cause::GivenUp),
         }
     }
 

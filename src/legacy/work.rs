@@ -200,9 +200,15 @@ impl Writer<'_> {
                 });
             }
             Err(error) => {
-                // A session that ended takes its calls with it; the rest is for the operator.
-                if error.kind() != StoreErrorKind::NotFound {
-                    tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost");
+                match error.kind() {
+                    // A session that ended takes its calls with it.
+                    StoreErrorKind::NotFound => {}
+                    StoreErrorKind::Fenced => {
+                        tracing::warn!(session = ?session.info.id, "a call was given up while this node was away");
+                        session.give_up(stream);
+                    }
+                    // The rest is for the operator.
+                    _ => tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost"),
                 }
                 self.exchange.written(Written::default());
             }

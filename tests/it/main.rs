@@ -7,6 +7,7 @@ mod acceptance;
 mod announcements;
 mod asking;
 mod batches;
+mod between;
 mod bodies;
 mod bursts;
 mod caching;
@@ -34,6 +35,11 @@ mod polling;
 mod questions;
 mod races;
 mod raw_http;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+#[path = "../support/redis.rs"]
+mod redis_server;
 mod rejections;
 mod resuming;
 mod revisions;

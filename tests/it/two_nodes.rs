@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use mcp_http::store::MemoryEngine;
-use serde_json::{Value, json};
-use tokio::time::sleep;
 
-use crate::support::{App, FarEngine, Pace, steps};
-
-const TOOLS: &str = "notifications/tools/list_changed";
+use crate::between::{self, TOOLS};
+use crate::support::{App, FarEngine, Pace};
 
 fn nodes() -> (App, App) {
     let engine = MemoryEngine::new();
@@ -26,21 +23,7 @@ fn far_nodes() -> (App, App) {
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
     for (a, b) in [nodes(), far_nodes()] {
-        for cut in 0..=5 {
-            let here = a.open().await;
-            let there = here.at(&b);
-            let mut stream = here.call(1, "progress", json!({"steps": 5, "delay_ms": 20})).await.sse();
-            let mut last = stream.next().await.unwrap().id().to_owned();
-            let mut seen = Vec::new();
-            for _ in 0..cut {
-                let event = stream.message().await.unwrap();
-                event.id().clone_into(&mut last);
-                seen.push(event);
-            }
-            drop(stream);
-            seen.extend(there.resume(&last).await.sse().rest().await);
-            assert_eq!(steps(&seen), [json!(1), json!(2), json!(3), json!(4), json!(5), Value::Null]);
-        }
+        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
     }
 }
 
@@ -48,28 +31,7 @@ async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = here.at(&b);
-        let mut stream = here.call(1, "progress", json!({"steps": 12, "delay_ms": 30})).await.sse();
-        let (mut seen, mut turn) = (Vec::new(), 0);
-        while let Some(event) = stream.message().await {
-            turn += 1;
-            let next = if turn % 2 == 0 { &here } else { &there };
-            let old = std::mem::replace(&mut stream, next.resume(event.id()).await.sse());
-            seen.push(event);
-            let mut old = old;
-            sleep(Duration::from_millis(12)).await;
-            let mut retry = None;
-            while let Some(event) = old.next().await {
-                retry = event.retry.or(retry);
-            }
-            if turn < 12 {
-                assert_eq!(retry, Some(5_000), "the replaced reader at turn {turn}");
-            }
-        }
-        let mut expected: Vec<Value> = (1..=12).map(Value::from).collect();
-        expected.push(Value::Null);
-        assert_eq!(steps(&seen), expected);
+        between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
     }
 }
 
@@ -77,16 +39,7 @@ async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
 #[tokio::test(start_paused = true)]
 async fn a_question_of_one_node_is_answered_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = here.at(&b);
-        let mut stream = here.call(1, "ask", json!({})).await.sse();
-        let id = stream.message().await.unwrap().json()["id"].clone();
-        let answer =
-            |name: &str| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept", "content": {"name": name}}});
-        assert_eq!(there.post(answer("Ann")).await.status, 202);
-        assert_eq!(here.post(answer("Bob")).await.status, 202);
-        let rest = stream.rest().await;
-        assert_eq!(rest[0].json()["result"]["content"][0]["text"], "accept Ann");
+        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
     }
 }
 
@@ -94,13 +47,7 @@ async fn a_question_of_one_node_is_answered_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_cancelled_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let mut stream = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
-        assert!(stream.message().await.is_some());
-        assert_eq!(here.at(&b).cancel(1).await.status, 202);
-        assert_eq!(stream.next().await, None);
-        assert_eq!(a.probe.state("a"), Some("cancelled"));
-        assert_eq!(b.handle.sessions().await.unwrap()[0].calls, 0);
+        between::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
     }
 }
 
@@ -108,20 +55,7 @@ async fn a_call_of_one_node_is_cancelled_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_at_one_node_ends_everywhere() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = here.at(&b);
-        let mut call = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
-        assert!(call.message().await.is_some());
-        let mut get = here.listen_primed().await;
-        assert_eq!(there.delete().await.status, 200);
-        assert_eq!(call.rest().await, []);
-        assert_eq!(get.rest().await, []);
-        sleep(Duration::from_millis(1)).await;
-        assert_eq!(a.probe.state("a"), Some("cancelled"));
-        for client in [&here, &there] {
-            assert_eq!(client.call(2, "echo", json!({"message": "x"})).await.status, 404);
-            assert_eq!(client.delete().await.status, 404);
-        }
+        between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
     }
 }
 
@@ -129,14 +63,7 @@ async fn a_session_that_ends_at_one_node_ends_everywhere() {
 #[tokio::test(start_paused = true)]
 async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let mut get = here.at(&b).listen_primed().await;
-        a.handle.tools_changed();
-        assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
-        assert!(get.is_silent().await);
-        b.handle.prompts_changed();
-        assert!(get.message().await.is_some());
-        assert!(get.is_silent().await);
+        between::what_one_node_announces_is_heard_once_by_who_listens_at_the_other(&a, &b).await;
     }
 }
 
@@ -146,14 +73,7 @@ async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = here.at(&b);
-        for client in [&here, &there, &here, &there] {
-            let mut get = client.listen_primed().await;
-            a.handle.tools_changed();
-            assert_eq!(get.message().await.unwrap().json()["method"], TOOLS);
-            assert!(get.is_silent().await, "told twice");
-        }
+        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
     }
 }
 
@@ -186,15 +106,7 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
 #[tokio::test(start_paused = true)]
 async fn a_subscription_made_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let mut get = here.at(&b).listen_primed().await;
-        let subscribe =
-            json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://fixed"}});
-        assert_eq!(here.post(subscribe).await.message().await["result"], json!({}));
-        a.handle.resource_updated("test://fixed");
-        let told = tokio::time::timeout(Duration::from_secs(5), get.message()).await;
-        assert_eq!(told.unwrap().unwrap().json()["method"], "notifications/resources/updated");
-        assert!(get.is_silent().await);
+        between::a_subscription_made_at_one_node_counts_at_the_other(&a, &b).await;
     }
 }
 
@@ -204,14 +116,7 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_log_level_set_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = here.at(&b);
-        assert_eq!(there.text_of("echo", json!({"message": "x"})).await, "x");
-        let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
-        assert_eq!(here.post(set).await.message().await["result"], json!({}));
-        sleep(Duration::from_secs(1)).await;
-        let events = there.call(2, "log", json!({})).await.sse().rest().await;
-        assert_eq!(events.len(), 2, "one error, one answer");
+        between::a_log_level_set_at_one_node_counts_at_the_other(&a, &b).await;
     }
 }
 
@@ -219,18 +124,6 @@ async fn a_log_level_set_at_one_node_counts_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_session_is_one_at_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        let here = a.open().await;
-        let there = here.at(&b);
-        let calls = (1..=10).map(|id| {
-            let client = if id % 2 == 0 { here.clone() } else { there.clone() };
-            tokio::spawn(async move { client.call(id, "count", json!({})).await.message().await })
-        });
-        let mut counts = Vec::new();
-        for call in calls.collect::<Vec<_>>() {
-            let answer = call.await.unwrap();
-            counts.push(answer["result"]["content"][0]["text"].as_str().unwrap().parse::<u32>().unwrap());
-        }
-        counts.sort_unstable();
-        assert_eq!(counts, (1..=10).collect::<Vec<_>>());
+        between::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
     }
 }

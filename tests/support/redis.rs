@@ -63,6 +63,7 @@ impl RedisServer {
 pub(crate) struct Wire {
     port: u16,
     blocked: watch::Sender<bool>,
+    cuts: watch::Sender<u32>,
 }
 
 #[allow(dead_code, reason = "not every binary is cruel")]
@@ -71,20 +72,34 @@ impl Wire {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (port, there) = (listener.local_addr().unwrap().port(), server.port);
         let blocked = watch::Sender::new(false);
-        let gate = blocked.subscribe();
+        let cuts = watch::Sender::new(0);
+        let (gate, cut) = (blocked.subscribe(), cuts.subscribe());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, there)).await else { continue };
                 let (near, far) = (near.into_split(), far.into_split());
-                tokio::spawn(carry(near.0, far.1, gate.clone()));
-                tokio::spawn(carry(far.0, near.1, gate.clone()));
+                for (from, to) in [(near.0, far.1), (far.0, near.1)] {
+                    let (gate, mut cut) = (gate.clone(), cut.clone());
+                    cut.mark_unchanged();
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = carry(from, to, gate) => {}
+                            _ = cut.changed() => {}
+                        }
+                    });
+                }
             }
         });
-        Self { port, blocked }
+        Self { port, blocked, cuts }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Ends the connections there are.
+    pub(crate) fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     pub(crate) fn block(&self, blocked: bool) {

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
-use tokio::time::Instant;
 
 use super::bells::Bells;
 use super::names::Names;
 use super::options::RedisOptions;
 use super::reply::Reply;
+use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -122,7 +122,8 @@ impl Link {
         patience: Patience,
         mut attempt: impl FnMut() -> F,
     ) -> Result<Value> {
-        let start = Instant::now();
+        let clock = Clock::new();
+        let start = clock.now();
         let (mut pause, longest) = PAUSES;
         let mut doubtful = false;
         loop {
@@ -140,7 +141,7 @@ impl Link {
                 Patience::Short => self.timeout,
                 Patience::Long => self.patience,
             };
-            if !passes(&error) || start.elapsed() + pause > most {
+            if !passes(&error) || clock.now().since(start) + pause > most {
                 return Err(failure(error));
             }
             doubtful = true;

@@ -48,7 +48,7 @@ fn opened(reply: Reply) -> Sse {
 }
 
 /// Listens with id 1 and reads the acknowledgement.
-async fn acknowledged(app: &App, notifications: &str) -> Sse {
+pub(crate) async fn acknowledged(app: &App, notifications: &str) -> Sse {
     let mut stream = listen(app, notifications).await;
     assert_eq!(method(&mut stream).await, "acknowledged");
     stream
@@ -62,7 +62,7 @@ async fn bytes(stream: &mut Sse) -> String {
 }
 
 /// The part of the next event's method that tells it from others, with the URI if there is one.
-async fn method(stream: &mut Sse) -> String {
+pub(crate) async fn method(stream: &mut Sse) -> String {
     let event = stream.next().await.expect("an event").json();
     let method = event["method"].as_str().unwrap_or_else(|| panic!("{event}"));
     let short = method.strip_prefix("notifications/").unwrap();

@@ -171,6 +171,34 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// A task of one node is asked for, given its answer and polled at the other.
+#[cfg(feature = "redis")]
+pub(crate) async fn a_task_of_one_node_is_served_by_the_other(here: impl SessionEngine, there: impl SessionEngine) {
+    let (a, b) = (App::of(service(here)), App::of(service(there)));
+    let (here, there) = (Poller::new(&a), Poller::new(&b));
+    let task = here.begin("asks", json!({})).await;
+    until(&there, &task, "input_required").await;
+    let answers = json!({"a": accept("Ann"), "b": accept("Bob")});
+    assert!(is_empty_ack(&there.update(&task, answers).await));
+    let done = until(&there, &task, "completed").await;
+    assert_eq!(done["result"]["content"][0]["text"], "Ann Bob");
+    assert_eq!(here.get(&task).await, done);
+}
+
+#[cfg(feature = "redis")]
+async fn until(client: &Poller<'_>, task: &str, status: &str) -> Value {
+    let reached = async {
+        loop {
+            let found = client.get(task).await;
+            if found["status"] == status {
+                return found;
+            }
+            pass(ms(20)).await;
+        }
+    };
+    tokio::time::timeout(ms(10_000), reached).await.unwrap_or_else(|_| panic!("never {status}"))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_becomes_a_task_that_is_polled_for() {
     let app = app();

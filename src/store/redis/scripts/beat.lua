@@ -4,7 +4,8 @@
 local last = tonumber(call('GET', P .. 'beat') or 0)
 call('SET', P .. 'beat', int(NOW))
 -- Where nobody could say so, nobody is dead, and no session was idle.
-if last > 0 and NOW - last > LEASE * 2 / 3 then
+-- Whoever lives says so three times in a lease.
+if last > 0 and NOW - last > LEASE / 2 then
   for _, process in ipairs(call('ZRANGE', P .. 'leases', 0, -1)) do
     call('ZADD', P .. 'leases', int(NOW + LEASE), process)
   end

@@ -1,0 +1,211 @@
+//! Two services on two connections to a real Redis server, on the clock of the machine.
+
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use mcp_http::store::{RedisEngine, RedisOptions};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::between;
+use crate::redis_server::{RedisServer, Wire};
+use crate::subscriptions::{acknowledged, method};
+use crate::support::{App, Client, Event, Sse, modern_call, text_of, whole};
+use crate::tasks;
+
+const LEASE: Duration = Duration::from_secs(2);
+
+fn options() -> RedisOptions {
+    RedisOptions::new().lease(LEASE).timeout(Duration::from_millis(500))
+}
+
+async fn engine(url: String) -> RedisEngine {
+    RedisEngine::connect_with(url, options()).await.unwrap()
+}
+
+async fn node(server: &RedisServer) -> App {
+    let engine = engine(server.url()).await;
+    App::with(|service| service.engine(engine).unwrap())
+}
+
+async fn nodes() -> (RedisServer, App, App) {
+    let server = RedisServer::start();
+    let (a, b) = (node(&server).await, node(&server).await);
+    (server, a, b)
+}
+
+/// Whatever two services on an engine in memory say, two on a server say, too.
+macro_rules! said_between {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let (_server, a, b) = nodes().await;
+                timeout(Duration::from_secs(60), between::$name(&a, &b)).await.unwrap();
+            }
+        )+
+    };
+}
+
+said_between!(
+    a_call_of_one_node_is_resumed_at_the_other_while_it_runs,
+    a_live_stream_is_taken_over_by_the_other_node_and_back,
+    a_question_of_one_node_is_answered_at_the_other,
+    a_call_of_one_node_is_cancelled_at_the_other,
+    a_session_that_ends_at_one_node_ends_everywhere,
+    what_one_node_announces_is_heard_once_by_who_listens_at_the_other,
+    a_client_that_moved_between_nodes_hears_an_announcement_once,
+    a_subscription_made_at_one_node_counts_at_the_other,
+    a_log_level_set_at_one_node_counts_at_the_other,
+    the_state_of_a_session_is_one_at_both_nodes,
+);
+
+#[tokio::test]
+async fn a_task_of_one_node_is_served_by_the_other() {
+    let server = RedisServer::start();
+    tasks::a_task_of_one_node_is_served_by_the_other(engine(server.url()).await, engine(server.url()).await).await;
+}
+
+#[tokio::test]
+async fn a_subscription_stream_at_each_node_hears_what_either_announces() {
+    let (_server, a, b) = nodes().await;
+    let all = r#"{"toolsListChanged":true,"resourceSubscriptions":["test://b"]}"#;
+    let (mut here, mut there) = (acknowledged(&a, all).await, acknowledged(&b, all).await);
+    for from in [&a, &b] {
+        from.handle.tools_changed();
+        for stream in [&mut here, &mut there] {
+            assert_eq!(method(stream).await, "tools");
+        }
+        from.handle.resource_updated("test://b");
+        for stream in [&mut here, &mut there] {
+            assert_eq!(method(stream).await, "resources/updated test://b");
+        }
+    }
+}
+
+/// A client that comes back, to the next node, until it has its answer.
+struct Persistent<'a> {
+    at: Vec<Client>,
+    nodes: std::iter::Cycle<std::vec::IntoIter<usize>>,
+    server: &'a mut RedisServer,
+}
+
+impl Persistent<'_> {
+    /// All messages of a call, whatever happens to its streams; `meanwhile` is done once, after a few.
+    async fn follow(&mut self, mut stream: Sse, meanwhile: impl FnOnce(&mut RedisServer)) -> Vec<Event> {
+        let (mut seen, mut last, mut meanwhile) = (Vec::new(), String::new(), Some(meanwhile));
+        let start = Instant::now();
+        loop {
+            while let Some(event) = stream.next().await {
+                if let Some(id) = &event.id {
+                    id.clone_into(&mut last);
+                }
+                if event.data.as_deref().is_some_and(|data| !data.is_empty()) {
+                    seen.push(event);
+                }
+                if let Some(meanwhile) = meanwhile.take_if(|_| seen.len() == 5) {
+                    meanwhile(self.server);
+                }
+            }
+            if seen.last().is_some_and(|event| event.json().get("id").is_some()) {
+                return seen;
+            }
+            stream = loop {
+                assert!(start.elapsed() < Duration::from_secs(60), "no answer, after {} messages", seen.len());
+                let client = &self.at[self.nodes.next().unwrap()];
+                let reply = client.resume(&last).await;
+                if reply.status == 200 {
+                    break reply.sse();
+                }
+                assert_eq!(reply.status, 503, "{:?}", reply.rejection);
+                assert!(reply.headers.contains_key("retry-after"));
+                sleep(Duration::from_millis(50)).await;
+            };
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_and_comes_back_costs_no_client_a_message() {
+    let (mut server, a, b) = nodes().await;
+    let here = a.open().await;
+    let at = vec![here.clone(), here.at(&b)];
+    let stream = here.call(1, "progress", json!({"steps": 60, "delay_ms": 20})).await.sse();
+    let mut client = Persistent { at, nodes: vec![1, 0].into_iter().cycle(), server: &mut server };
+    let seen = client
+        .follow(stream, |server| {
+            server.kill();
+            std::thread::sleep(Duration::from_millis(1_500));
+            server.start_again();
+        })
+        .await;
+    whole(&seen, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
+    let (mut server, a, b) = nodes().await;
+    let here = a.open().await;
+    let mut listening = acknowledged(&b, r#"{"toolsListChanged":true}"#).await;
+    server.kill();
+    for client in [here.clone(), here.at(&b)] {
+        let start = Instant::now();
+        let reply = client.call(1, "echo", json!({"message": "x"})).await;
+        assert_eq!(reply.status, 503);
+        assert!(reply.headers.contains_key("retry-after"));
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert_eq!(client.delete().await.status, 503);
+        assert_eq!(client.app.send(client.request(Method::GET)).await.status, 503);
+    }
+    assert_eq!(text_of(b.send(modern_call("echo", json!({"message": "still here"}))).await).await, "still here");
+    server.start_again();
+    let back = async {
+        while here.call(2, "echo", json!({"message": "x"})).await.status != 200 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), back).await.expect("the session is there again");
+    assert_eq!(here.at(&b).text_of("echo", json!({"message": "y"})).await, "y");
+    // Bells may have been lost, so everything is told once; then again what is new.
+    let told = timeout(Duration::from_secs(10), method(&mut listening)).await.expect("it is told to look again");
+    assert_eq!(told, "tools");
+    a.handle.tools_changed();
+    assert_eq!(timeout(Duration::from_secs(10), method(&mut listening)).await.unwrap(), "tools");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_again() {
+    let server = RedisServer::start();
+    let wire = Wire::to(&server).await;
+    let (a, engine) = (node(&server).await, engine(wire.url()).await);
+    let b = App::with(|service| service.engine(engine).unwrap());
+    let client = a.open().await.at(&b);
+    let mut get = client.listen_primed().await;
+    sleep(LEASE / 2).await;
+    wire.cut();
+    wire.block(true);
+    a.handle.tools_changed();
+    sleep(Duration::from_millis(300)).await;
+    wire.block(false);
+    let told = timeout(Duration::from_secs(10), get.message()).await.expect("the change is told");
+    assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
+    let server = RedisServer::start();
+    let wire = Wire::to(&server).await;
+    let (a, engine) = (node(&server).await, engine(wire.url()).await);
+    let b = App::with(|service| service.engine(engine).unwrap());
+    let there = b.open().await;
+    let here = there.at(&a);
+    let mut stream = there.call(1, "note_and_hold", json!({"label": "x"})).await.sse();
+    let id = stream.message().await.unwrap().id().to_owned();
+    drop(stream);
+    wire.block(true);
+    let events = timeout(LEASE * 5, async { here.resume(&id).await.sse().rest().await }).await.expect("it ends");
+    assert_eq!(events.len(), 1);
+    let error = &events[0].json()["error"];
+    assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(-32603), &json!("node_lost")));
+    assert_eq!(here.text_of("echo", json!({"message": "the session lives"})).await, "the session lives");
+}

@@ -1,0 +1,128 @@
+//! `examples/everything` as a process of its own, and requests to it in exact bytes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// One of them; killed with this value, without a word.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) address: String,
+    /// Kept open, so that it can write.
+    _output: BufReader<ChildStdout>,
+}
+
+fn everything() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // Run alone, this test would meet whatever was built before.
+        let features = [
+            ("file", cfg!(feature = "file")),
+            ("redis", cfg!(feature = "redis")),
+            ("testing", cfg!(feature = "testing")),
+        ];
+        let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
+        let arguments = ["build", "--quiet", "--example", "everything", "--features", &features.join(",")];
+        assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
+        let mut path = std::env::current_exe().unwrap();
+        path.pop();
+        path.pop();
+        path.extend(["examples", "everything"]);
+        path
+    })
+}
+
+impl Server {
+    pub(crate) fn command(switches: &[&str]) -> Command {
+        let mut command = Command::new(everything());
+        command.args(["--port", "0", "--log", "warn"]).args(switches);
+        command.stdout(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn start(switches: &[&str]) -> Self {
+        let mut process = Self::command(switches).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/mcp"));
+        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { process, address, _output: output }
+    }
+
+    /// SIGKILL: nothing of the process runs any more.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Sends a request; the response is read by the caller.
+    pub(crate) fn send(&self, head: &str, body: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (address, length) = (&self.address, body.len());
+        let request = format!(
+            "{head}\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        BufReader::new(stream)
+    }
+
+    /// The status, and the body without what frames its chunks.
+    #[allow(dead_code, reason = "not every binary reads it at once")]
+    pub(crate) fn all(&self, head: &str, body: &str) -> (u16, String) {
+        let mut response = String::new();
+        self.send(head, body).read_to_string(&mut response).unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        let status = head[9..12].parse().unwrap();
+        if !head.contains("transfer-encoding: chunked") {
+            return (status, body.to_owned());
+        }
+        let (mut rest, mut whole) = (body, String::new());
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            whole.push_str(&after[..size]);
+            rest = after[size..].trim_start_matches("\r\n");
+        }
+        (status, whole)
+    }
+
+    pub(crate) fn open(&self) -> String {
+        let mut response = String::new();
+        let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+        self.send(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}"), body).read_to_string(&mut response).unwrap();
+        let id = response.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+        id.unwrap_or_else(|| panic!("{response}")).trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) const ACCEPT: &str = "Accept: application/json, text/event-stream";
+
+/// Reads a response up to an event; the ids of the events, and their data.
+#[allow(dead_code, reason = "not every binary reads so")]
+pub(crate) fn read_until(response: &mut BufReader<TcpStream>, last: &str) -> Vec<(String, String)> {
+    let (mut events, mut id) = (Vec::new(), String::new());
+    loop {
+        let mut line = String::new();
+        assert!(response.read_line(&mut line).unwrap() > 0, "it ended after {events:?}");
+        if let Some(text) = line.trim_end().strip_prefix("id: ") {
+            text.clone_into(&mut id);
+        } else if let Some(data) = line.trim_end().strip_prefix("data: ") {
+            events.push((id.clone(), data.to_owned()));
+            if data.contains(last) {
+                return events;
+            }
+        }
+    }
+}
