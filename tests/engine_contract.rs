@@ -157,13 +157,14 @@ mod redis {
     struct Redis {
         server: Arc<RedisServer>,
         engines: Arc<AtomicUsize>,
+        seals: bool,
         /// What the second handle of the newest engine is connected by.
         wire: Arc<Mutex<Option<Wire>>>,
     }
 
     impl Redis {
-        fn new() -> Self {
-            Self { server: Arc::new(RedisServer::start()), engines: Arc::default(), wire: Arc::default() }
+        fn new(seals: bool) -> Self {
+            Self { server: Arc::new(RedisServer::start()), engines: Arc::default(), seals, wire: Arc::default() }
         }
     }
 
@@ -171,7 +172,7 @@ mod redis {
         fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
             let number = self.engines.fetch_add(1, Ordering::Relaxed);
             let (server, newest) = (Arc::clone(&self.server), Arc::clone(&self.wire));
-            let options = RedisOptions::new().namespace(format!("rule{number}")).lease(LEASE);
+            let options = RedisOptions::new().namespace(format!("rule{number}")).lease(LEASE).seal_messages(self.seals);
             Step::later(async move {
                 let wire = Wire::to(&server).await;
                 let first = RedisEngine::connect_with(server.url(), options.clone()).await.unwrap();
@@ -201,15 +202,19 @@ mod redis {
 
     #[test]
     fn one_node_keeps_the_contract_in_redis() {
-        keeps_every_rule(&threads(), &Redis::new(), Nodes::One);
+        keeps_every_rule(&threads(), &Redis::new(false), Nodes::One);
     }
 
     #[test]
     fn two_nodes_keep_the_contract_in_redis() {
         let runtime = threads();
-        let redis = Redis::new();
+        let redis = Redis::new(false);
         for _ in 0..2 {
             keeps_every_rule(&runtime, &redis, Nodes::Two);
         }
+    }
+    #[test]
+    fn two_nodes_keep_the_contract_in_redis_where_messages_are_sealed() {
+        keeps_every_rule(&threads(), &Redis::new(true), Nodes::Two);
     }
 }

@@ -6,5 +6,8 @@ pub mod durable {}
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 
+#[doc = include_str!("nodes.md")]
+pub mod nodes {}
+
 #[doc = include_str!("settings.md")]
 pub mod settings {}

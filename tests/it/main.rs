@@ -37,6 +37,8 @@ mod races;
 mod raw_http;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis-cluster")]
+mod redis_cluster;
 #[cfg(feature = "redis")]
 #[path = "../support/redis.rs"]
 mod redis_server;

@@ -209,3 +209,82 @@ async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
     assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(-32603), &json!("node_lost")));
     assert_eq!(here.text_of("echo", json!({"message": "the session lives"})).await, "the session lives");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_leads_nowhere_is_replaced() {
+    let server = RedisServer::start();
+    let wire = Wire::to(&server).await;
+    let engine = engine(wire.url()).await;
+    let app = App::with(|service| service.engine(engine).unwrap());
+    let client = app.open().await;
+    let mut get = client.listen_primed().await;
+    sleep(LEASE / 2).await;
+    wire.freeze();
+    let start = Instant::now();
+    let served = async { while client.call(1, "echo", json!({"message": "x"})).await.status != 200 {} };
+    timeout(Duration::from_secs(5), served).await.unwrap_or_else(|_| panic!("after {:?}", start.elapsed()));
+    // The bells come over another connection, which is missed a lease later.
+    app.handle.tools_changed();
+    let told = timeout(LEASE * 3, get.message()).await.expect("the bells are heard again");
+    assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+}
+
+#[tokio::test]
+async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_was_said() {
+    let server = RedisServer::start();
+    let options = || options().secret("a secret of at least thirty-two bytes").seal_messages(true);
+    let engine = RedisEngine::connect_with(server.url(), options()).await.unwrap();
+    let app = App::with(|service| service.engine(engine).unwrap());
+    let client = app.open_principal("alice@example.com").await;
+    assert_eq!(client.text_of("count", json!({})).await, "1");
+    let said = client.call(2, "progress", json!({"steps": 3, "delay_ms": 1})).await.sse().rest().await;
+    whole(&said, 3);
+    let kept = server.everything_on_disk();
+    for word in [client.session.as_bytes(), b"alice", &hex(&client.session), b"notifications/progress", b"jsonrpc"] {
+        assert!(!kept.windows(word.len()).any(|window| window == word), "{word:?} is on the disk");
+    }
+
+    let other = RedisEngine::connect_with(server.url(), options().secret("another")).await;
+    assert!(other.is_err_and(|error| error.is_other_secret()));
+    let none = RedisEngine::connect(server.url()).await;
+    assert!(none.is_err_and(|error| error.is_other_secret()));
+    RedisEngine::connect_with(server.url(), options().namespace("elsewhere").secret("another")).await.unwrap();
+    RedisEngine::connect_with(server.url(), options()).await.unwrap();
+}
+
+/// The sixteen bytes of an id.
+fn hex(session: &str) -> Vec<u8> {
+    let digits: String = session.chars().filter(|digit| *digit != '-').collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_the_guide_asks_for_can_do_everything() {
+    let server = RedisServer::start();
+    let guide = include_str!("../../src/guide/nodes.md");
+    let rights = guide.split_once("| an ACL | `").unwrap().1.split_once('`').unwrap().0;
+    let mut user: Vec<&str> = vec!["acl", "setuser", "mcp", "on", ">secret"];
+    user.extend(rights.split(' '));
+    server.ask(&user);
+    let url = server.url().replace("redis://", "redis://mcp:secret@");
+    let (here, there) = (engine(url.clone()).await, engine(url.clone()).await);
+    let node = |engine: RedisEngine| App::with(|service| service.engine(engine).unwrap());
+    let (a, b) = (node(here), node(there));
+    between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+    between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+    between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+    tasks::a_task_of_one_node_is_served_by_the_other(engine(url.clone()).await, engine(url).await).await;
+}
+
+#[tokio::test]
+async fn what_is_no_server_is_refused_with_a_reason() {
+    let refused = async |url: &str| match RedisEngine::connect_with(url, options()).await {
+        Ok(_) => panic!("{url} is a server"),
+        Err(error) => error,
+    };
+    for url in ["", "http://localhost/", "redis://127.0.0.1:1/", "rediss://127.0.0.1:1/"] {
+        let error = refused(url).await;
+        assert_eq!(error.to_string(), "the Redis server cannot be used", "{url}");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

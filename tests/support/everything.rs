@@ -22,6 +22,7 @@ fn everything() -> &'static Path {
         let features = [
             ("file", cfg!(feature = "file")),
             ("redis", cfg!(feature = "redis")),
+            ("redis-cluster", cfg!(feature = "redis-cluster")),
             ("testing", cfg!(feature = "testing")),
         ];
         let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();

@@ -35,6 +35,28 @@ impl RedisServer {
         self.process.id()
     }
 
+    /// Asks it something, as an operator would.
+    #[allow(dead_code, reason = "not every binary asks")]
+    pub(crate) fn ask(&self, command: &[&str]) -> String {
+        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output();
+        String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
+    }
+
+    /// The bytes of all its files.
+    #[allow(dead_code, reason = "not every binary looks")]
+    pub(crate) fn everything_on_disk(&self) -> Vec<u8> {
+        fn collect(folder: &std::path::Path, bytes: &mut Vec<u8>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { collect(&path, bytes) } else { bytes.extend(std::fs::read(path).unwrap()) }
+            }
+        }
+        let mut bytes = Vec::new();
+        collect(self.folder.path(), &mut bytes);
+        assert!(bytes.len() > 1_000, "it kept nothing");
+        bytes
+    }
+
     /// kill -9.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn kill(&mut self) {
@@ -64,6 +86,7 @@ pub(crate) struct Wire {
     port: u16,
     blocked: watch::Sender<bool>,
     cuts: watch::Sender<u32>,
+    frozen: watch::Sender<u32>,
 }
 
 #[allow(dead_code, reason = "not every binary is cruel")]
@@ -72,29 +95,37 @@ impl Wire {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (port, there) = (listener.local_addr().unwrap().port(), server.port);
         let blocked = watch::Sender::new(false);
-        let cuts = watch::Sender::new(0);
-        let (gate, cut) = (blocked.subscribe(), cuts.subscribe());
+        let (cuts, frozen) = (watch::Sender::new(0), watch::Sender::new(0));
+        let (gate, cut, frost) = (blocked.subscribe(), cuts.subscribe(), frozen.subscribe());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, there)).await else { continue };
                 let (near, far) = (near.into_split(), far.into_split());
                 for (from, to) in [(near.0, far.1), (far.0, near.1)] {
-                    let (gate, mut cut) = (gate.clone(), cut.clone());
+                    let (gate, mut cut, mut frost) = (gate.clone(), cut.clone(), frost.clone());
                     cut.mark_unchanged();
+                    frost.mark_unchanged();
                     tokio::spawn(async move {
+                        let mut ends = (from, to);
                         tokio::select! {
-                            () = carry(from, to, gate) => {}
+                            () = carry(&mut ends, gate) => {}
                             _ = cut.changed() => {}
+                            Ok(()) = frost.changed() => cut.changed().await.unwrap_or_default(),
                         }
                     });
                 }
             }
         });
-        Self { port, blocked, cuts }
+        Self { port, blocked, cuts, frozen }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// From now on the connections there are lead nowhere, and nobody is told.
+    pub(crate) fn freeze(&self) {
+        self.frozen.send_modify(|times| *times += 1);
     }
 
     /// Ends the connections there are.
@@ -107,7 +138,7 @@ impl Wire {
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: watch::Receiver<bool>) {
+async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch::Receiver<bool>) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length) = from.read(&mut buffer).await {
         // A wire that is gone is not blocked.
@@ -146,5 +177,112 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// A cluster of a test's own: three masters, a replica for each.
+#[cfg(feature = "redis-cluster")]
+#[allow(dead_code, reason = "not every binary is cruel")]
+pub(crate) struct RedisCluster {
+    nodes: Vec<(u16, Child)>,
+    _folder: TempDir,
+}
+
+#[cfg(feature = "redis-cluster")]
+#[allow(dead_code, reason = "not every binary is cruel")]
+impl RedisCluster {
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let nodes: Vec<_> = cluster_ports(6).into_iter().map(|port| (port, cluster_node(port, &folder))).collect();
+        let cluster = Self { nodes, _folder: folder };
+        for (port, _) in &cluster.nodes {
+            wait_until("a node answers", || TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok());
+        }
+        let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
+        create.extend(cluster.nodes.iter().map(|(port, _)| format!("127.0.0.1:{port}")));
+        create.extend(["--cluster-replicas", "1", "--cluster-yes"].map(str::to_owned));
+        ask(&create);
+        for (port, _) in &cluster.nodes {
+            let port = port.to_string();
+            let info = ["-p", &port, "cluster", "info"].map(str::to_owned);
+            let nodes = ["-p", &port, "cluster", "nodes"].map(str::to_owned);
+            wait_until("the cluster is whole", || ask(&info).contains("cluster_state:ok") && is_whole(&ask(&nodes)));
+        }
+        cluster
+    }
+
+    /// Some of its nodes.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.nodes.iter().take(2).map(|(port, _)| format!("redis://127.0.0.1:{port}/")).collect()
+    }
+
+    /// kill -9 of the master that has a key.
+    pub(crate) fn kill_master_of(&mut self, key: &str) {
+        let port = self.nodes[0].0.to_string();
+        let slot = ask(&["-p", &port, "cluster", "keyslot", key].map(str::to_owned));
+        let slot: u16 = slot.trim().parse().unwrap();
+        let nodes = ask(&["-p", &port, "cluster", "nodes"].map(str::to_owned));
+        let owns = |line: &&str| {
+            let mut ranges = line.split(' ').skip(8).filter_map(|range| range.split_once('-'));
+            ranges.any(|(from, to)| (from.parse().unwrap()..=to.parse().unwrap()).contains(&slot))
+        };
+        let master = nodes.lines().filter(|line| line.contains("master")).find(owns).expect("a master has the slot");
+        let address = master.split(' ').nth(1).and_then(|address| address.split('@').next()).unwrap();
+        let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+        let (_, process) = self.nodes.iter_mut().find(|(of, _)| *of == port).unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+/// Every replica is known as one, and is connected.
+#[cfg(feature = "redis-cluster")]
+fn is_whole(nodes: &str) -> bool {
+    nodes.lines().filter(|line| line.contains("slave")).count() == 3 && !nodes.contains("disconnected")
+}
+
+#[cfg(feature = "redis-cluster")]
+fn cluster_node(port: u16, folder: &TempDir) -> Child {
+    let own = folder.path().join(port.to_string());
+    std::fs::create_dir(&own).unwrap();
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+        .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--dir"])
+        .arg(own)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed (tests/install redis)")
+}
+
+/// Free ports whose neighbours ten thousand above, which a cluster talks over, are free, too.
+#[cfg(feature = "redis-cluster")]
+fn cluster_ports(count: usize) -> Vec<u16> {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let first = 20_000 + u16::try_from(std::process::id() % 2_000).unwrap_or_default();
+    (first..30_000).filter(|port| is_free(*port) && is_free(port + 10_000)).take(count).collect()
+}
+
+#[cfg(feature = "redis-cluster")]
+fn ask(arguments: &[String]) -> String {
+    let output = Command::new("redis-cli").args(arguments).output().expect("redis-cli comes with redis-server");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[cfg(feature = "redis-cluster")]
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(feature = "redis-cluster")]
+impl Drop for RedisCluster {
+    fn drop(&mut self) {
+        for (_, process) in &mut self.nodes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
 }

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn each_bell_says_what_its_script_meant() {
-        let names = Names::new(b"x");
+        let names = Names::new(b"x", false);
         let session = SessionId::random();
         let name = names.session(session);
         let said = |letter: &str, rest: &str| read(&names, format!("{letter}{name}{rest}").as_bytes());
@@ -176,8 +176,8 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(said in proptest::collection::vec(any::<u8>(), 0..60)) {
             let bells = Bells::new();
-            bells.ring(&Names::new(b"x"), &said);
-            bells.ring_everybody(&Names::new(b"x"), &said);
+            bells.ring(&Names::new(b"x", false), &said);
+            bells.ring_everybody(&Names::new(b"x", false), &said);
         }
     }
 }

@@ -9,22 +9,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError, Value};
+use redis::{PushInfo, PushKind, RedisError, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::link::Link;
 use super::options::RedisOptions;
 use super::scripts;
+use super::server::Server;
 use crate::error::StoreError;
 use crate::store::Ring;
 
 /// What is needed to hear.
 pub(super) struct Hearing {
-    client: Client,
+    server: Server,
     link: Arc<Link>,
     own: String,
     everybody: String,
     options: RedisOptions,
+    /// How often it was tried to subscribe.
+    turn: usize,
     /// A moment of the server's up to which everything was heard.
     heard: u64,
 }
@@ -40,14 +43,14 @@ struct Line {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Hearing {
-    pub(super) fn new(client: Client, link: Arc<Link>, options: &RedisOptions) -> Self {
+    pub(super) fn new(server: Server, link: Arc<Link>, options: &RedisOptions) -> Self {
         let (own, everybody) =
             (format!("{}bell:{}", link.prefix, link.bells.process()), format!("{}bells", link.prefix));
-        Self { client, link, own, everybody, options: options.clone(), heard: 0 }
+        Self { server, link, own, everybody, options: options.clone(), turn: 0, heard: 0 }
     }
 
     /// Subscribes, and listens from then on in a future that never ends.
-    pub(super) async fn start(self) -> Result<impl Future<Output = ()>, RedisError> {
+    pub(super) async fn start(mut self) -> Result<impl Future<Output = ()>, RedisError> {
         let line = self.subscribe().await?;
         Ok(self.listen(line))
     }
@@ -71,7 +74,7 @@ impl Hearing {
 
     /// Tells what was announced while nobody listened.
     async fn catch_up(&self) -> Result<(), StoreError> {
-        let mut reply = self.link.take(self.link.call(&scripts::TOPICS).arg(self.heard).patient()).await?;
+        let mut reply = self.link.take(self.link.call(&scripts::TOPICS).silent().arg(self.heard).patient()).await?;
         for topic in reply.list()? {
             if let Value::BulkString(topic) = topic
                 && let Ok(topic) = str::from_utf8(&topic)
@@ -82,7 +85,7 @@ impl Hearing {
         Ok(())
     }
 
-    async fn subscribe_again(&self) -> Line {
+    async fn subscribe_again(&mut self) -> Line {
         loop {
             match self.subscribe().await {
                 Ok(line) => return line,
@@ -92,13 +95,10 @@ impl Hearing {
         }
     }
 
-    async fn subscribe(&self) -> Result<Line, RedisError> {
+    async fn subscribe(&mut self) -> Result<Line, RedisError> {
         let (sender, pushes) = unbounded_channel();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.options.timeout))
-            .set_response_timeout(Some(self.options.timeout))
-            .set_push_sender(sender);
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        self.turn = self.turn.wrapping_add(1);
+        let mut connection = self.server.listen(self.turn, sender).await?;
         connection.subscribe(&[&self.own, &self.everybody]).await?;
         Ok(Line { pushes, _connection: connection })
     }

@@ -70,12 +70,12 @@ async fn one_beat(link: &Link, lost: &LostCall) -> Result<(bool, bool), StoreErr
     Ok((reply.flag()?, reply.flag()?))
 }
 
-/// Has everybody look again after doubts, at most a few times in a second.
+/// Has everybody look again after doubts, at most once in a second.
 pub(super) async fn settle_doubts(link: Arc<Link>) {
     loop {
         link.bells.doubts.notified().await;
         link.bells.ring_all(&Ring::Resync);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -91,23 +91,17 @@ impl Leaving {
         Arc::new(Self(watch::Sender::new(0)))
     }
 
-    /// Gives up what a node has, in a task. What fails is done by others, when the lease is over.
+    /// Gives up what a node has, in a task. Nobody waits for longer than one attempt; what a process
+    /// cannot give up before it ends, others do when its lease is over.
     pub(super) fn leave(self: &Arc<Self>, link: &Arc<Link>, runtime: &Handle, node: NodeId) {
         self.0.send_modify(|count| *count += 1);
         let (one, link) = (One(Arc::clone(self)), Arc::clone(link));
         runtime.spawn(async move {
-            let _one = one;
-            let lost = LostCall::new();
-            loop {
-                let call = link.call(&scripts::LEFT).arg(bells::text(node));
-                match link.take(lost.on(call)).await.and_then(|mut reply| reply.flag()) {
-                    Ok(false) => {}
-                    Ok(true) => return,
-                    Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "a node could not take its leave");
-                        return;
-                    }
-                }
+            let Err(error) = take_leave(&link, node).await else { return };
+            drop(one);
+            tracing::warn!(error = &error as &dyn std::error::Error, "a node cannot take its leave yet");
+            while take_leave(&link, node).await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
     }
@@ -117,6 +111,17 @@ impl Leaving {
         if *self.0.borrow() > 0 {
             let mut count = self.0.subscribe();
             let _ = count.wait_for(|count| *count == 0).await;
+        }
+    }
+}
+
+/// Gives up all that a node has.
+async fn take_leave(link: &Link, node: NodeId) -> Result<(), StoreError> {
+    let lost = LostCall::new();
+    loop {
+        let call = link.call(&scripts::LEFT).arg(bells::text(node));
+        if link.take(lost.on(call)).await?.flag()? {
+            return Ok(());
         }
     }
 }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
 
 use super::bells::Bells;
+use super::line::Line;
 use super::names::Names;
 use super::options::RedisOptions;
 use super::reply::Reply;
@@ -23,7 +23,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// The way to the server.
 pub(super) struct Link {
-    connection: ConnectionManager,
+    line: Line,
     pub(super) bells: Arc<Bells>,
     pub(super) names: Arc<Names>,
     /// What all keys begin with; its braces keep them in one slot.
@@ -48,6 +48,8 @@ pub(super) enum Patience {
 pub(super) struct Call {
     script: ScriptInvocation<'static>,
     patience: Patience,
+    /// Whether its answer may carry bells.
+    rings: bool,
 }
 
 impl Call {
@@ -59,15 +61,20 @@ impl Call {
     pub(super) fn patient(self) -> Self {
         Self { patience: Patience::Long, ..self }
     }
+
+    /// It only looks: what a node does to look again must not make it look again.
+    pub(super) fn silent(self) -> Self {
+        Self { rings: false, ..self }
+    }
 }
 
 /// The pause after the first failure, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 impl Link {
-    pub(super) fn new(connection: ConnectionManager, bells: Arc<Bells>, names: Arc<Names>, of: &RedisOptions) -> Self {
+    pub(super) fn new(line: Line, bells: Arc<Bells>, names: Arc<Names>, of: &RedisOptions) -> Self {
         Self {
-            connection,
+            line,
             process: bells.process(),
             bells,
             names,
@@ -93,16 +100,15 @@ impl Link {
     pub(super) fn call_with(&self, script: &'static LazyLock<Script>, token: &str) -> Call {
         let mut script = script.prepare_invoke();
         script.key(&self.prefix).arg("PUBLISH").arg(&self.process).arg(self.lease).arg(token);
-        Call { script, patience: Patience::Short }
+        Call { script, patience: Patience::Short, rings: true }
     }
 
     /// Takes a step.
     pub(super) async fn take(&self, call: Call) -> Result<Reply> {
-        let Call { script, patience } = call;
+        let Call { script, patience, rings } = call;
         let answer = self
-            .persist(patience, || {
-                let (script, mut connection) = (&script, self.connection.clone());
-                async move { script.invoke_async::<Value>(&mut connection).await }
+            .persist(patience, rings, || {
+                self.line.send(async |connection| script.invoke_async::<Value>(connection).await)
             })
             .await?;
         Reply::read(answer, |bell| self.bells.ring(&self.names, bell))
@@ -110,16 +116,14 @@ impl Link {
 
     /// Sends one command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value> {
-        self.persist(Patience::Short, || {
-            let mut connection = self.connection.clone();
-            async move { command.query_async::<Value>(&mut connection).await }
-        })
-        .await
+        let attempt = || self.line.send(async |connection| command.query_async::<Value>(connection).await);
+        self.persist(Patience::Short, false, attempt).await
     }
 
     async fn persist<F: Future<Output = std::result::Result<Value, RedisError>>>(
         &self,
         patience: Patience,
+        rings: bool,
         mut attempt: impl FnMut() -> F,
     ) -> Result<Value> {
         let clock = Clock::new();
@@ -129,7 +133,7 @@ impl Link {
         loop {
             let error = match attempt().await {
                 Ok(value) => {
-                    if doubtful {
+                    if doubtful && rings {
                         // The bells of an answer that was not heard are lost.
                         self.bells.doubt();
                     }
@@ -153,20 +157,6 @@ impl Link {
 
 pub(super) fn prefix(options: &RedisOptions) -> String {
     format!("{}:{{0}}:", options.namespace)
-}
-
-/// Opens the connection that carries steps. It comes back by itself.
-pub(super) async fn connect(
-    client: &Client,
-    options: &RedisOptions,
-) -> std::result::Result<ConnectionManager, RedisError> {
-    let config = ConnectionManagerConfig::new()
-        .set_response_timeout(Some(options.timeout))
-        .set_connection_timeout(Some(options.timeout))
-        .set_min_delay(PAUSES.0)
-        .set_max_delay(PAUSES.1)
-        .set_number_of_retries(0);
-    ConnectionManager::new_with_config(client.clone(), config).await
 }
 
 /// Whether trying again may help.

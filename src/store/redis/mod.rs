@@ -13,20 +13,23 @@
 //!    clock. No node keeps anything of its own but its bells.
 //! 2. A script may come twice: whatever it did the first time, it gives the same answer.
 //! 3. After any moment in which a bell may have been lost, every node looks again.
-//! 4. Nobody who reads what Redis keeps learns an id, a principal or anything about a client.
-//!    What clients and tools say to each other is kept as it is.
+//! 4. Nobody who reads what Redis keeps learns an id, a principal or anything about a client. What
+//!    clients and handlers say to each other is kept as it is, unless it is to be sealed.
 //! 5. Every key of a script has one hash tag, so that it has one slot. All keys have the same one:
 //!    that is what makes every limit exact, and what keeps an engine to one server's core.
 
 mod bells;
 mod hearing;
 mod life;
+mod line;
 mod link;
 mod names;
 mod open;
 mod options;
 mod reply;
 mod scripts;
+mod seal;
+mod server;
 mod sessions;
 mod streams;
 mod tasks;

@@ -16,6 +16,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use super::seal::Seal;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 
@@ -30,16 +31,18 @@ pub(super) struct Names {
     principals: [u8; 32],
     facts: XChaCha20Poly1305,
     check: [u8; 32],
+    pub(super) said: Seal,
 }
 
 impl Names {
-    pub(super) fn new(secret: &[u8]) -> Self {
+    pub(super) fn new(secret: &[u8], seals: bool) -> Self {
         Self {
             sessions: Aes256::new(&Array(keyed(secret, b"sessions"))),
             tasks: Aes256::new(&Array(keyed(secret, b"tasks"))),
             principals: keyed(secret, b"principals"),
             facts: XChaCha20Poly1305::new(&keyed(secret, b"facts").into()),
             check: keyed(secret, b"check"),
+            said: Seal::new(secret, seals),
         }
     }
 
@@ -91,7 +94,7 @@ impl Names {
     }
 }
 
-fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
+pub(super) fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
     // A key of any length is good for this kind of hash.
     Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |hash| hash.chain_update(text).finalize().into_bytes().into())
 }
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_name_is_read_back_with_the_same_secret_only() {
-        let (names, others) = (Names::new(b"secret"), Names::new(b"Secret"));
+        let (names, others) = (Names::new(b"secret", false), Names::new(b"Secret", false));
         let (session, task) = (SessionId::random(), TaskId::random());
         let name = names.session(session);
         assert_eq!((name.len(), names.session_of(name.as_bytes())), (NAME, Some(session)));
@@ -144,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_session_opens_under_its_own_name_only() {
-        let names = Names::new(b"secret");
+        let names = Names::new(b"secret", false);
         let info = info("alice");
         let (sealed, name) = (names.seal(&info).unwrap(), names.session(info.id));
         assert_eq!(names.open(&sealed, &name).unwrap().principal, info.principal);
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_session_is_readable_in_what_is_kept() {
-        let names = Names::new(b"secret");
+        let names = Names::new(b"secret", false);
         let info = info("alice");
         let kept = [
             names.seal(&info).unwrap(),

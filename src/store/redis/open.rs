@@ -4,17 +4,18 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::aio::ConnectionManager;
-use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisError, cmd};
+use redis::{FromRedisValue, Value, cmd};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::bells::Bells;
 use super::hearing::Hearing;
 use super::life::{self, Leaving};
+use super::line::Line;
 use super::link::{self, Link};
 use super::names::Names;
 use super::options::{ConnectError, Reason, RedisOptions};
+use super::server::{Connection, Server};
 use super::{Inner, RedisEngine};
 use crate::identity::SessionId;
 use crate::store::Policy;
@@ -42,14 +43,35 @@ impl RedisEngine {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: impl AsRef<str>, options: RedisOptions) -> Result<Self, ConnectError> {
+        let server = Server::one(url.as_ref(), &options).map_err(ConnectError::server)?;
+        Self::open(server, &options).await
+    }
+
+    /// Connects to a Redis Cluster, by the URLs of some of its nodes (feature `redis-cluster`). It
+    /// brings failover, not capacity: everything of one [namespace](RedisOptions::namespace) is in
+    /// one slot.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    #[cfg(feature = "redis-cluster")]
+    pub async fn connect_cluster(
+        urls: impl IntoIterator<Item = impl Into<String>>,
+        options: RedisOptions,
+    ) -> Result<Self, ConnectError> {
+        let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        let server = Server::cluster(&urls, &options).map_err(ConnectError::server)?;
+        Self::open(server, &options).await
+    }
+
+    async fn open(server: Server, options: &RedisOptions) -> Result<Self, ConnectError> {
         let runtime = Handle::try_current().map_err(|_| ConnectError::new(Reason::NoRuntime))?;
-        let client = client(url.as_ref()).map_err(ConnectError::server)?;
-        let mut connection = link::connect(&client, &options).await.map_err(ConnectError::server)?;
+        let mut connection = server.connect().await.map_err(ConnectError::server)?;
         look_at(&mut connection).await?;
-        let names = Arc::new(agree(&mut connection, &options).await?);
+        let names = Arc::new(agree(&mut connection, options).await?);
         let bells = Arc::new(Bells::new());
-        let link = Arc::new(Link::new(connection, bells, names, &options));
-        let hearing = Hearing::new(client, Arc::clone(&link), &options);
+        let link = Arc::new(Link::new(Line::new(server.clone()), bells, names, options));
+        let hearing = Hearing::new(server, Arc::clone(&link), options);
         let hearing = hearing.start().await.map_err(ConnectError::server)?;
 
         let stop = CancellationToken::new();
@@ -68,17 +90,19 @@ impl RedisEngine {
     }
 }
 
-fn client(url: &str) -> Result<Client, RedisError> {
-    let info = url.into_connection_info()?;
-    // Bells come as pushes, which the older protocol has not.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Client::open(info.set_redis_settings(settings))
+/// Refuses a server that is too old, and says what an operator would want to know.
+async fn look_at(connection: &mut Connection) -> Result<(), ConnectError> {
+    // Who may not ask is taken at its word.
+    let Ok(facts) = cmd("INFO").query_async::<Value>(connection).await else { return Ok(()) };
+    let of_each_node = match facts {
+        Value::Map(nodes) => nodes.into_iter().map(|(_, facts)| facts).collect(),
+        facts => vec![facts],
+    };
+    let texts = of_each_node.into_iter().filter_map(|facts| String::from_redis_value(facts).ok());
+    texts.into_iter().try_for_each(|facts| judge(&facts))
 }
 
-/// Refuses a server that is too old, and says what an operator would want to know.
-async fn look_at(connection: &mut ConnectionManager) -> Result<(), ConnectError> {
-    // Who may not ask is taken at its word.
-    let Ok(facts) = cmd("INFO").query_async::<String>(connection).await else { return Ok(()) };
+fn judge(facts: &str) -> Result<(), ConnectError> {
     let fact = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     if let Some(version) = fact("redis_version") {
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
@@ -96,7 +120,7 @@ async fn look_at(connection: &mut ConnectionManager) -> Result<(), ConnectError>
 }
 
 /// Finds the secret, and whether everybody has the same.
-async fn agree(connection: &mut ConnectionManager, options: &RedisOptions) -> Result<Names, ConnectError> {
+async fn agree(connection: &mut Connection, options: &RedisOptions) -> Result<Names, ConnectError> {
     let key = format!("{}about", link::prefix(options));
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
         return Err(ConnectError::new(Reason::LaterVersion));
@@ -109,7 +133,7 @@ async fn agree(connection: &mut ConnectionManager, options: &RedisOptions) -> Re
             settled(connection, &key, "secret", &URL_SAFE_NO_PAD.encode(random)).await?.into_bytes()
         }
     };
-    let names = Names::new(&secret);
+    let names = Names::new(&secret, options.seal_messages);
     if settled(connection, &key, "check", &names.check()).await? != names.check() {
         return Err(ConnectError::new(Reason::OtherSecret));
     }
@@ -117,12 +141,7 @@ async fn agree(connection: &mut ConnectionManager, options: &RedisOptions) -> Re
 }
 
 /// What the first node said.
-async fn settled(
-    connection: &mut ConnectionManager,
-    key: &str,
-    field: &str,
-    proposal: &str,
-) -> Result<String, ConnectError> {
+async fn settled(connection: &mut Connection, key: &str, field: &str, proposal: &str) -> Result<String, ConnectError> {
     let first = cmd("HSETNX").arg(key).arg(field).arg(proposal).query_async::<()>(connection).await;
     first.map_err(ConnectError::server)?;
     cmd("HGET").arg(key).arg(field).query_async(connection).await.map_err(ConnectError::server)

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub struct RedisOptions {
     pub(super) namespace: String,
     pub(super) secret: Option<Vec<u8>>,
+    pub(super) seal_messages: bool,
     pub(super) lease: Duration,
     pub(super) timeout: Duration,
     pub(super) patience: Duration,
@@ -43,6 +44,7 @@ impl RedisOptions {
         Self {
             namespace: Self::DEFAULT_NAMESPACE.to_owned(),
             secret: None,
+            seal_messages: false,
             lease: Self::DEFAULT_LEASE,
             timeout: Self::DEFAULT_TIMEOUT,
             patience: Self::DEFAULT_PATIENCE,
@@ -67,6 +69,18 @@ impl RedisOptions {
     /// gives everything away.
     pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         self.secret = Some(secret.as_ref().to_vec());
+        self
+    }
+
+    /// Whether what clients and handlers say is sealed, too: events, answers, the application's state
+    /// and the documents of tasks. Only with a [`secret`](Self::secret) of your own is that worth
+    /// anything. Nodes need not agree, so that it can be switched on one by one. Default `false`:
+    /// it costs a few microseconds for each message, and 41 bytes.
+    ///
+    /// Who reads the server can still see how long messages are, and which ones of one session are the
+    /// same.
+    pub fn seal_messages(mut self, seal: bool) -> Self {
+        self.seal_messages = seal;
         self
     }
 
@@ -104,6 +118,7 @@ impl fmt::Debug for RedisOptions {
         f.debug_struct("RedisOptions")
             .field("namespace", &self.namespace)
             .field("secret", &self.secret.is_some())
+            .field("seal_messages", &self.seal_messages)
             .field("lease", &self.lease)
             .field("timeout", &self.timeout)
             .field("patience", &self.patience)

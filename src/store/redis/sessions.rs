@@ -34,7 +34,7 @@ impl Inner {
 
     pub(super) async fn load(&self, session: SessionId, principal: String) -> Result<Loaded> {
         let name = self.link.names.session(session);
-        let mut reply = self.link.take(self.link.call(&scripts::LOAD).arg(&name).arg(principal)).await?;
+        let mut reply = self.link.take(self.link.call(&scripts::LOAD).silent().arg(&name).arg(principal)).await?;
         let info = self.link.names.open(&reply.bytes()?, &name)?;
         Ok(Loaded { info: Arc::new(info), epoch: reply.number()? })
     }
@@ -69,7 +69,7 @@ impl Inner {
     }
 
     pub(super) async fn cancelled(&self, session: SessionId, stream: StreamNo) -> Result<Vec<RequestId>> {
-        let call = self.link.call(&scripts::CANCELLED).arg(self.link.names.session(session)).arg(stream);
+        let call = self.link.call(&scripts::CANCELLED).silent().arg(self.link.names.session(session)).arg(stream);
         let mut ids = Reply::of(Value::Array(self.link.take(call).await?.list()?.collect()))?;
         let mut cancelled = Vec::new();
         while let Some(id) = ids.maybe_bytes()? {
@@ -80,10 +80,11 @@ impl Inner {
     }
 
     pub(super) async fn load_state(&self, session: SessionId, key: &str) -> Result<(Option<RawJson>, u64)> {
-        let call = self.link.call(&scripts::STATE).arg(self.link.names.session(session)).arg(key);
-        let mut reply = self.link.take(call).await?;
+        let session = self.link.names.session(session);
+        let mut reply = self.link.take(self.link.call(&scripts::STATE).silent().arg(&session).arg(key)).await?;
         let version = reply.number()?;
-        Ok((reply.maybe_bytes()?.map(json).transpose()?, version))
+        let value = reply.maybe_bytes()?.map(|value| self.link.names.said.open(&session, value)).transpose()?;
+        Ok((value.map(json).transpose()?, version))
     }
 
     pub(super) async fn store_state(
@@ -93,13 +94,14 @@ impl Inner {
         value: &RawJson,
         version: u64,
     ) -> Result<bool> {
+        let session = self.link.names.session(session);
         let call = self
             .link
             .call_with(&scripts::STATE, &self.link.token())
-            .arg(self.link.names.session(session))
+            .arg(&session)
             .arg(key)
             .arg(number(version))
-            .arg(value.as_str());
+            .arg(&*self.link.names.said.close(&session, value.as_str().as_bytes())?);
         self.link.take(call).await?.flag()
     }
 
@@ -163,7 +165,7 @@ impl Inner {
         let mut list = Vec::new();
         let mut from = 0usize;
         loop {
-            let mut reply = self.link.take(self.link.call(&scripts::LIST).arg(from)).await?;
+            let mut reply = self.link.take(self.link.call(&scripts::LIST).silent().arg(from)).await?;
             let total: usize = reply.number()?;
             for row in reply.list()? {
                 let mut row = Reply::of(row)?;

@@ -13,29 +13,32 @@ use crate::store::{Append, Appended, Attach, Event, EventKind, NodeId, Page, Sto
 
 impl Inner {
     pub(super) async fn append(&self, append: &Append) -> Result<Appended> {
+        let names = &self.link.names;
+        let session = names.session(append.session);
         let mut call = self
             .link
             .call(&scripts::APPEND)
-            .arg(self.link.names.session(append.session))
+            .arg(&session)
             .arg(append.stream)
             .arg(bells::text(append.node))
             .arg(number(append.first))
             .arg(u8::from(append.close));
         call = self.bounds(call).patient();
         for event in &append.events {
-            call = call.arg(kind(event)).arg(&event.payload[..]);
+            call = call.arg(kind(event)).arg(&*names.said.close(&session, &event.payload)?);
         }
         self.appended(call).await
     }
 
     pub(super) async fn publish(&self, session: SessionId, node: NodeId, event: &Event) -> Result<Appended> {
+        let session = self.link.names.session(session);
         let call = self
             .link
             .call_with(&scripts::PUBLISH, &self.link.token())
-            .arg(self.link.names.session(session))
+            .arg(&session)
             .arg(bells::text(node))
             .arg(kind(event))
-            .arg(&event.payload[..]);
+            .arg(&*self.link.names.said.close(&session, &event.payload)?);
         self.appended(self.bounds(call).patient()).await
     }
 
@@ -84,21 +87,24 @@ impl Inner {
         after: u64,
         max_bytes: usize,
     ) -> Result<Page> {
+        let session = self.link.names.session(session);
         let call = self
             .link
             .call(&scripts::READ)
-            .arg(self.link.names.session(session))
+            .arg(&session)
             .arg(stream)
             .arg(generation)
             .arg(number(after))
             .arg(size(max_bytes));
-        let mut reply = self.link.take(call).await?;
+        // A stream that is open may wait for the server like a message that is on its way.
+        let mut reply = self.link.take(call.patient()).await?;
         let (tail, closed) = (reply.number()?, reply.flag()?);
         let mut events = Vec::new();
         let mut values = super::Reply::of(redis::Value::Array(reply.list()?.collect()))?;
         while let Some(redis::Value::Int(seq)) = values.next() {
             let seq = u64::try_from(seq).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
-            events.push(Stored { seq, payload: values.bytes()?.into() });
+            let payload = self.link.names.said.open(&session, values.bytes()?)?.into();
+            events.push(Stored { seq, payload });
         }
         Ok(Page { events, tail, closed })
     }
@@ -121,27 +127,24 @@ impl Inner {
             Ok(value) => (GIVEN, value),
             Err(error) => (REFUSED, error),
         };
+        let session = self.link.names.session(session);
         let call = self
             .link
             .call_with(&scripts::ANSWER, &self.link.token())
-            .arg(self.link.names.session(session))
+            .arg(&session)
             .arg(question)
             .arg(kind)
-            .arg(value.as_str());
+            .arg(&*self.link.names.said.close(&session, value.as_str().as_bytes())?);
         self.link.take(call).await?.flag()
     }
 
     pub(super) async fn take(&self, session: SessionId, question: &str) -> Result<Option<Outcome>> {
-        let call = self
-            .link
-            .call_with(&scripts::TAKE, &self.link.token())
-            .arg(self.link.names.session(session))
-            .arg(question)
-            .arg("take")
-            .patient();
+        let session = self.link.names.session(session);
+        let call =
+            self.link.call_with(&scripts::TAKE, &self.link.token()).arg(&session).arg(question).arg("take").patient();
         let mut reply = self.link.take(call).await?;
         let Some(kind) = reply.maybe_bytes()? else { return Ok(None) };
-        let value = json(reply.bytes()?)?;
+        let value = json(self.link.names.said.open(&session, reply.bytes()?)?)?;
         Ok(Some(if kind == GIVEN.as_bytes() { Ok(value) } else { Err(value) }))
     }
 

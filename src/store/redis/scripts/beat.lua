@@ -13,18 +13,23 @@ if last > 0 and NOW - last > LEASE / 2 then
 end
 local known = call('ZSCORE', P .. 'leases', PROCESS)
 call('ZADD', P .. 'leases', int(NOW + LEASE), PROCESS)
+call('SREM', P .. 'dying', PROCESS)
 call(PUBLISH, P .. 'bell:' .. PROCESS, 'P' .. int(NOW))
 
-local more = 0
-local dead = call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW), 'LIMIT', 0, 1)[1]
+-- Who comes back meanwhile keeps what it still has.
+for _, process in ipairs(call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW))) do
+  call('ZREM', P .. 'leases', process)
+  call('SADD', P .. 'dying', process)
+end
+local dead = call('SRANDMEMBER', P .. 'dying')
 if dead then
-  more = 1
   local node = call('SRANDMEMBER', P .. 'nodes:' .. dead)
   if node then
     give_up(node, arg(1), arg(2), number(3))
   else
-    call('ZREM', P .. 'leases', dead)
-    call('UNLINK', P .. 'left:' .. dead)
+    call('SREM', P .. 'dying', dead)
+    -- A day is long enough for anybody who comes back.
+    call('EXPIRE', P .. 'left:' .. dead, 86400)
   end
 end
-return done(known and 1 or 0, more)
+return done(known and 1 or 0, dead and 1 or 0)

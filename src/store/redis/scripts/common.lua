@@ -17,7 +17,9 @@
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
 --   topics               zset    what was announced lately, by when
---   leases               zset    processes, by when they count as dead
+--   leases               zset    processes, by when they count as dead;   dying: set, those that do,
+--                                until all they had is given up
+--   left:<process>       set     its nodes that said they are gone
 --   nodes:<process>      set     its nodes that have something;   in:<node>: set, the sessions
 --   r:<token>            string  the answer to a step that is not asked twice, for a minute
 local P, PUBLISH, PROCESS, TOKEN = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
@@ -55,6 +57,11 @@ end
 
 local function ring_all(text)
   call(PUBLISH, P .. 'bells', text)
+end
+
+-- How long something is that was said: what is sealed begins with this byte, and is longer by this.
+local function size_of(text)
+  return string.byte(text, 1) == 1 and math.max(0, #text - 41) or #text
 end
 
 local function refused(kind)
@@ -112,7 +119,9 @@ end
 
 -- The process is known, so that somebody notices when it dies.
 local function alive()
-  call('ZADD', P .. 'leases', 'NX', int(NOW + LEASE), PROCESS)
+  if call('ZADD', P .. 'leases', 'NX', int(NOW + LEASE), PROCESS) == 1 then
+    call('SREM', P .. 'dying', PROCESS)
+  end
 end
 
 -- A node has one thing more in this session, or one less.

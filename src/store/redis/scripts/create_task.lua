@@ -7,7 +7,7 @@ end
 expire_tasks()
 local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(8)
 local limit, limit_of_one, limit_of_bytes = number(5), number(6), number(7)
-local own, size = P .. 'task:of:' .. principal, #document
+local own, size = P .. 'task:of:' .. principal, size_of(document)
 if call('EXISTS', P .. 't:' .. task) == 1 then
   return refused(CONFLICT)
 end
@@ -26,7 +26,7 @@ while total('all') >= limit and forget_one() do
 end
 make_room(0, size, limit_of_bytes)
 
-call('HSET', P .. 't:' .. task, 'document', document, 'version', 1, 'principal', principal, 'node', node, 'done', '')
+call('HSET', P .. 't:' .. task, 'document', document, 'size', size, 'version', 1, 'principal', principal, 'node', node, 'done', '')
 if ttl then
   call('ZADD', P .. 'task:ends', int(NOW + ttl), task)
 end

@@ -43,12 +43,10 @@ local function give_up(node, head, tail, most)
   if call('EXISTS', P .. 'in:' .. node) == 1 then
     return false
   end
-  local process = string.sub(node, 1, 12)
-  call('SADD', P .. 'left:' .. process, node)
   for _, task in ipairs(call('SMEMBERS', P .. 'task:by:' .. node)) do
     ring_all('T' .. task)
   end
   call('UNLINK', P .. 'task:by:' .. node)
-  call('SREM', P .. 'nodes:' .. process, node)
+  call('SREM', P .. 'nodes:' .. string.sub(node, 1, 12), node)
   return true
 end

@@ -37,7 +37,7 @@ local function events_of(stream)
 end
 
 local function push(stream, log, firm, payload)
-  local seq, size = log[NEXT], #payload
+  local seq, size = log[NEXT], size_of(payload)
   call('XADD', events_of(stream), '0-' .. int(seq), 'p', payload)
   log[NEXT] = seq + 1
   log[UNREAD] = log[UNREAD] + size
@@ -75,7 +75,7 @@ local function shrink(stream, log, notes, bytes)
   while too_much() do
     local page, gone = call('XRANGE', events_of(stream), from, '+', 'COUNT', 32), {}
     for _, event in ipairs(page) do
-      local seq, size = tonumber(string.sub(event[1], 3)), #event[2][2]
+      local seq, size = tonumber(string.sub(event[1], 3)), size_of(event[2][2])
       if not too_much() or seq == log[NEXT] - 1 then
         page = {}
         break

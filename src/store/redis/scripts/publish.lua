@@ -20,7 +20,7 @@ end
 -- Whether the newest event says the same and waits to be read.
 local function is_repeated()
   local newest = log[NEXT] - 1
-  if kind ~= 'n' or newest <= log[GIVEN] or log[NEWEST] ~= #payload or is_firm(log, newest) then
+  if kind ~= 'n' or newest <= log[GIVEN] or log[NEWEST] ~= size_of(payload) or is_firm(log, newest) then
     return false
   end
   local id = '0-' .. int(newest)

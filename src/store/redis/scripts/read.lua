@@ -16,15 +16,16 @@ while not full do
   local page = call('XRANGE', events_of(stream), '(0-' .. int(after), '+', 'COUNT', 64)
   for _, event in ipairs(page) do
     local payload = event[2][2]
-    if #events > 0 and bytes + #payload > most then
+    local size = size_of(payload)
+    if #events > 0 and bytes + size > most then
       full = true
       break
     end
     after = tonumber(string.sub(event[1], 3))
-    bytes = bytes + #payload
+    bytes = bytes + size
     if after > given then
       given = after
-      log[UNREAD] = log[UNREAD] - #payload
+      log[UNREAD] = log[UNREAD] - size
     end
     events[#events + 1] = after
     events[#events + 1] = payload

@@ -7,7 +7,7 @@ end
 expire_tasks()
 local task, version, ending, limit, document = arg(1), arg(2), arg(3) == '1', number(4), arg(5)
 local key = P .. 't:' .. task
-local row = call('HMGET', key, 'version', 'principal', 'node', 'done')
+local row = call('HMGET', key, 'version', 'principal', 'node', 'done', 'size')
 if not row[1] then
   return refused(NOT_FOUND)
 end
@@ -17,13 +17,13 @@ end
 if row[1] ~= version then
   return done(0)
 end
-local old, new = call('HSTRLEN', key, 'document'), #document
+local old, new = tonumber(row[5]), size_of(document)
 if not could_grow(old, new, limit) then
   return refused(FULL)
 end
 make_room(old, new, limit)
 sum('bytes', new - old)
-call('HSET', key, 'document', document, 'version', int(tonumber(version) + 1))
+call('HSET', key, 'document', document, 'size', new, 'version', int(tonumber(version) + 1))
 if ending then
   local place = sum('ever_done', 1)
   call('HSET', key, 'done', place)

@@ -1,7 +1,7 @@
 -- Decides which task comes in, which goes for it or because its time is over. Stands before the
 -- scripts that touch tasks, after common.lua.
 --
---   t:<task>            hash  document, version, principal, node, ends, done (its place among those)
+--   t:<task>            hash  document, its size, version, principal, node, ends, done (its place among those)
 --   task:ends           zset  tasks by their end
 --   task:done           zset  tasks that are done, in the order they became so
 --   task:of:<principal> zset  its tasks: those that are done by that order, the others at the end
@@ -16,11 +16,11 @@ local function total(name)
 end
 
 local function remove_task(task)
-  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'done')
+  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'done', 'size')
   if not row[1] then
     return
   end
-  local size = call('HSTRLEN', P .. 't:' .. task, 'document')
+  local size = tonumber(row[4])
   call('UNLINK', P .. 't:' .. task)
   call('ZREM', P .. 'task:ends', task)
   call('SREM', P .. 'task:by:' .. row[2], task)

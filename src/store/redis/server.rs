@@ -1,0 +1,126 @@
+//! Decides how a server is reached: one by itself, or a cluster that does as if it were one.
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+#[cfg(feature = "redis-cluster")]
+use redis::cluster::ClusterClient;
+#[cfg(feature = "redis-cluster")]
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError,
+    RedisFuture, Value,
+};
+
+use super::options::RedisOptions;
+
+/// Where the server is.
+#[derive(Clone)]
+pub(super) struct Server {
+    /// Nodes, each of which can be listened at: what one of a cluster is told, all are.
+    nodes: Vec<Client>,
+    config: AsyncConnectionConfig,
+    #[cfg(feature = "redis-cluster")]
+    cluster: Option<ClusterClient>,
+}
+
+/// A connection that carries steps.
+#[derive(Clone)]
+pub(super) enum Connection {
+    One(MultiplexedConnection),
+    #[cfg(feature = "redis-cluster")]
+    Cluster(ClusterConnection),
+}
+
+impl Server {
+    pub(super) fn one(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
+        Ok(Self {
+            nodes: vec![Client::open(info(url)?)?],
+            config: config(options),
+            #[cfg(feature = "redis-cluster")]
+            cluster: None,
+        })
+    }
+
+    #[cfg(feature = "redis-cluster")]
+    pub(super) fn cluster(urls: &[String], options: &RedisOptions) -> Result<Self, RedisError> {
+        let infos = urls.iter().map(|url| info(url)).collect::<Result<Vec<_>, _>>()?;
+        let cluster = ClusterClient::builder(infos.clone())
+            .connection_timeout(options.timeout)
+            .response_timeout(options.timeout)
+            .overall_response_timeout(Some(options.timeout * 2))
+            .use_protocol(ProtocolVersion::RESP3)
+            .retries(1)
+            .build()?;
+        let nodes = infos.into_iter().map(Client::open).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, config: config(options), cluster: Some(cluster) })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Some(cluster) = &self.cluster {
+            return cluster.get_async_connection().await.map(Connection::Cluster);
+        }
+        self.connect_to(0, self.config.clone()).await.map(Connection::One)
+    }
+
+    /// A connection for listening, on another node with each turn.
+    pub(super) async fn listen(
+        &self,
+        turn: usize,
+        pushes: impl redis::aio::AsyncPushSender,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        self.connect_to(turn, self.config.clone().set_push_sender(pushes)).await
+    }
+
+    async fn connect_to(
+        &self,
+        turn: usize,
+        config: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let node = &self.nodes[turn % self.nodes.len()];
+        node.get_multiplexed_async_connection_with_config(&config).await
+    }
+}
+
+fn info(url: &str) -> Result<ConnectionInfo, RedisError> {
+    let info = url.into_connection_info()?;
+    // Bells come as pushes, which the older protocol has not.
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(info.set_redis_settings(settings))
+}
+
+fn config(options: &RedisOptions) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(options.timeout))
+        .set_response_timeout(Some(options.timeout))
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::One(connection) => connection.req_packed_command(cmd),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::One(connection) => connection.req_packed_commands(pipeline, offset, count),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::One(connection) => connection.get_db(),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
