@@ -138,12 +138,15 @@ impl LiveSession {
         of_stream.for_each(|ticket| ticket.cancel(Cause::GivenUp));
     }
 
-    /// Cancels what was cancelled elsewhere, in case nobody rang for it.
+    /// Cancels what was cancelled, or given up, elsewhere, in case nobody rang for it.
     pub(super) fn look_for_cancellations(self: &Arc<Self>, node: &Arc<Node>, stream: StreamNo) {
         let (session, cancelled) = (Arc::clone(self), node.engine.cancelled(self.info.id, stream));
         node.in_background(Box::pin(async move {
-            for id in cancelled.await.unwrap_or_default() {
-                session.cancel(stream, &id);
+            match cancelled.await {
+                Ok(ids) => ids.iter().for_each(|id| session.cancel(stream, id)),
+                Err(error) if error.kind() == StoreErrorKind::NotFound => session.give_up(stream),
+                // The next message asks again.
+                Err(_) => {}
             }
         }));
     }

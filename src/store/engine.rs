@@ -119,7 +119,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>>;
 
     /// The calls of a stream that were cancelled and are still in flight, for an owner that may
-    /// not have been told.
+    /// not have been told. `NotFound` also for a stream without calls in flight: whoever still runs
+    /// one of its calls runs it for nobody.
     fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>>;
 
     /// A value of the session's state, and its version; version 0 is "never written".

@@ -208,6 +208,31 @@ async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
     let error = &events[0].json()["error"];
     assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(-32603), &json!("node_lost")));
     assert_eq!(here.text_of("echo", json!({"message": "the session lives"})).await, "the session lives");
+    assert_eq!(b.probe.state("x"), Some("running"));
+    // When it comes back it looks again, and stops what it runs for nobody.
+    wire.block(false);
+    let stopped = async {
+        while b.probe.state("x") != Some("cancelled") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LEASE * 5, stopped).await.expect("the handler is stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_nobody_heard_ends_the_call_all_the_same() {
+    let server = RedisServer::start();
+    let wire = Wire::to(&server).await;
+    // It would miss its bells in half a minute, not before.
+    let engine = RedisEngine::connect_with(wire.url(), options().lease(Duration::from_secs(30))).await.unwrap();
+    let (a, b) = (App::with(|service| service.engine(engine).unwrap()), node(&server).await);
+    let here = a.open().await;
+    let mut stream = here.call(1, "progress", json!({"steps": 2_000, "delay_ms": 10})).await.sse();
+    assert!(stream.message().await.is_some());
+    wire.freeze();
+    assert_eq!(here.at(&b).cancel(1).await.status, 202);
+    let rest = timeout(Duration::from_secs(10), stream.rest()).await.expect("the call ends");
+    assert!(rest.iter().all(|event| event.json().get("result").is_none()), "it was answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

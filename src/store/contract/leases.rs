@@ -74,6 +74,8 @@ pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes)
             let late = t.b.append(session, stream, first, vec![response("late")], close).await;
             t.refused(late, FENCED, "append by the node that was given up");
         }
+        let cancelled = t.b.engine.cancelled(session, stream).await;
+        t.refused(cancelled, StoreErrorKind::NotFound, "cancelled of a call that was given up");
         t.ok(t.b.engine.finish(session, stream).await, "finish");
         let page = t.all(session, stream, 0).await;
         t.same((page.events.len(), page.closed), (3, true), "events after the node came back");

@@ -411,9 +411,12 @@ impl<M> Record<M> {
         (true, Some((row.node, ring)))
     }
 
-    pub(super) fn cancelled(&self, stream: StreamNo) -> Vec<RequestId> {
-        let rows = self.calls.iter().filter(|row| row.cancelled && row.stream == stream);
-        rows.map(|row| row.id.clone()).collect()
+    pub(super) fn cancelled(&self, stream: StreamNo) -> Result<Vec<RequestId>> {
+        let rows = || self.calls.iter().filter(|row| row.stream == stream);
+        if rows().next().is_none() {
+            return fail(StoreErrorKind::NotFound);
+        }
+        Ok(rows().filter(|row| row.cancelled).map(|row| row.id.clone()).collect())
     }
 
     pub(super) fn load_state(&self, key: &str) -> (Option<RawJson>, u64) {

@@ -184,7 +184,7 @@ impl<J: Journal> Shared<J> {
     }
 
     pub(in crate::store) fn cancelled(&self, session: SessionId, stream: StreamNo) -> Marked<Vec<RequestId>, J> {
-        self.on(session, |record, _| Ok((record.cancelled(stream), None)))
+        self.on(session, |record, _| record.cancelled(stream).map(|ids| (ids, None)))
     }
 
     pub(in crate::store) fn load_state(&self, session: SessionId, key: &str) -> Marked<(Option<RawJson>, u64), J> {

@@ -3,7 +3,10 @@ if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
 local row, ids = row_of(arg(2)), {}
-for place, id in ipairs(row and row[3] or {}) do
+if not row then
+  return refused(NOT_FOUND)
+end
+for place, id in ipairs(row[3]) do
   if row[5][place] then
     ids[#ids + 1] = id
   end
