@@ -347,12 +347,16 @@ pub(super) fn question(id: &str) -> Event {
 }
 
 pub(super) fn payload(text: &str) -> Bytes {
-    RawJson::from_value(text).unwrap_or_else(|_| RawJson::empty_object()).into_bytes()
+    json(text).into_bytes()
+}
+
+fn json(text: &str) -> RawJson {
+    RawJson::from_value(text).unwrap_or_else(|_| RawJson::empty_object())
 }
 
 /// An answer a client could give.
 pub(super) fn answer(text: &str) -> std::result::Result<RawJson, RawJson> {
-    Ok(RawJson::trusted(payload(text)))
+    Ok(json(text))
 }
 
 /// What a reader got, by number.
