@@ -191,9 +191,9 @@ pub struct SessionInfo {
     /// The revision both sides agreed on.
     pub version: ProtocolVersion,
     /// Which program the client says it is.
-    pub client: Implementation,
+    pub client: Arc<Implementation>,
     /// What the client can be asked for.
-    pub capabilities: ClientCapabilities,
+    pub capabilities: Arc<ClientCapabilities>,
     /// When it was opened.
     pub opened_at: SystemTime,
 }

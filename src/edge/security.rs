@@ -10,8 +10,8 @@
 use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
-use http::request::Parts;
 use http::Version;
+use http::request::Parts;
 use ipnet::IpNet;
 
 use super::authority::{Authority, HostPattern};

@@ -136,8 +136,8 @@ fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Ar
         id: SessionId::random(),
         principal: incoming.principal.clone(),
         version: negotiate(node, &params.protocol_version),
-        client: params.client_info.clone(),
-        capabilities: params.capabilities.clone(),
+        client: node.clients.share(&params.client_info),
+        capabilities: node.capabilities.share(&params.capabilities),
         opened_at: SystemTime::now(),
     };
     Arc::new(LiveSession::draft(info, node))

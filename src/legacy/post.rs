@@ -193,10 +193,7 @@ async fn take<S: Clone + Send + Sync + 'static>(
                 Ok(first) => tracing::debug!(session = ?id, question, first, "the client answered"),
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {
                     tracing::debug!(session = ?id, question, "an answer to no open question");
-                    node.engine
-                        .load(id, incoming.principal.as_ref())
-                        .await
-                        .map_err(|error| node.refusal(&error))?;
+                    node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
                 }
                 Err(error) => return Err(node.refusal(&error)),
             }

@@ -77,11 +77,7 @@ pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
     }
     // Once for the whole body: members nobody reads must be UTF-8 too (RFC 8259, section 8.1).
     let body = ByteString::try_from(body.clone()).map_err(|_| Malformed::NotJson)?;
-    if body.trim_ascii_start().starts_with('[') {
-        parse_batch(&body)
-    } else {
-        parse_one(&body, &body).map(Body::One)
-    }
+    if body.trim_ascii_start().starts_with('[') { parse_batch(&body) } else { parse_one(&body, &body).map(Body::One) }
 }
 
 fn parse_batch(body: &ByteString) -> Result<Body, Malformed> {

@@ -82,8 +82,9 @@ impl<T: Item> Entries<T> {
             Some(cursor) => number_after::<T>(cursor).ok_or_else(|| ErrorObject::invalid_params("Invalid cursor"))?,
         };
         let mut rest = self.rendered.range(from..);
-        let mut out =
-            String::with_capacity(128 + rest.clone().take(size).map(|(_, json)| json.as_str().len() + 1).sum::<usize>());
+        let mut out = String::with_capacity(
+            128 + rest.clone().take(size).map(|(_, json)| json.as_str().len() + 1).sum::<usize>(),
+        );
         out.push('{');
         if let Some(hint) = hint {
             hint.write(&mut out);

@@ -50,7 +50,7 @@ impl Fake {
             id: SessionId::random(),
             principal: None,
             version,
-            client: Implementation::default(),
+            client: Arc::default(),
             capabilities: serde_json::from_value(capabilities).unwrap(),
             opened_at: SystemTime::UNIX_EPOCH,
         };

@@ -327,8 +327,15 @@ pub(super) fn info(session: SessionId, principal: Option<&Principal>) -> Session
         id: session,
         principal: principal.cloned(),
         version: ProtocolVersion::V2025_11_25,
-        client: Implementation { name: "contract".into(), version: "1".into(), title: Some("The suite".into()) },
-        capabilities: ClientCapabilities { roots: Some(RawJson::empty_object()), ..ClientCapabilities::default() },
+        client: Arc::new(Implementation {
+            name: "contract".into(),
+            version: "1".into(),
+            title: Some("The suite".into()),
+        }),
+        capabilities: Arc::new(ClientCapabilities {
+            roots: Some(RawJson::empty_object()),
+            ..ClientCapabilities::default()
+        }),
         opened_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     }
 }
