@@ -99,15 +99,15 @@ impl Subscription {
     /// A notification of this subscription, with a member besides.
     fn message(&self, method: &str, member: Option<(&str, &str)>) -> Bytes {
         let mut params = String::with_capacity(128 + member.map_or(0, |(_, value)| value.len()));
-        params.push_str("{");
+        params.push('{');
         self.write_meta(None, &mut params);
         if let Some((name, value)) = member {
-            params.push_str(",");
+            params.push(',');
             write::string_in(name, &mut params);
-            params.push_str(":");
+            params.push(':');
             params.push_str(value);
         }
-        params.push_str("}");
+        params.push('}');
         write::notification(method, &RawJson::trusted(params))
     }
 
