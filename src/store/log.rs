@@ -136,7 +136,6 @@ impl StreamLog {
     }
 
     /// The newest event a reader was given.
-    #[cfg(feature = "file")]
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }

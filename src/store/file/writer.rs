@@ -10,12 +10,12 @@
 
 use std::io;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::frame::{self, Frame};
 use super::queue::{Queue, Taken};
 use super::segment::Segments;
-use crate::identity::SessionId;
+use crate::identity::{SessionId, TaskId};
 use crate::store::memory::Shared;
 
 /// Segments may hold this and twice of what is there, before they are written anew.
@@ -45,6 +45,8 @@ pub(super) struct Writer {
     /// Everything is to be written anew now: something in the segments cannot be read.
     pub(super) damaged: bool,
     pub(super) renewal: Option<Renewal>,
+    /// Which segment was being written when it was last looked, and when that was.
+    pub(super) looked: (u64, Instant),
     pub(super) buffer: Vec<u8>,
 }
 
@@ -53,6 +55,7 @@ pub(super) struct Renewal {
     /// Segments before this one count no more in the end.
     first: u64,
     sessions: Vec<SessionId>,
+    tasks: Vec<TaskId>,
     /// All of it lies before this place of the queue.
     end: Option<u64>,
 }
@@ -62,8 +65,9 @@ impl Writer {
         loop {
             let patience = if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY };
             match self.queue.take(patience) {
-                Taken::Frames(frames) => self.write(&frames),
-                Taken::Nothing => {}
+                // What comes after a portion that is given up must not be there either.
+                Taken::Frames(frames) if !self.write(&frames) => return,
+                Taken::Frames(_) | Taken::Nothing => {}
                 Taken::Closed => break,
             }
             if let Err(error) = self.renew() {
@@ -71,7 +75,6 @@ impl Writer {
                     error = &error as &dyn std::error::Error,
                     "old segments of the journal could not be renewed"
                 );
-                self.renewal = None;
             }
         }
         if let Err(error) = self.segments.sync() {
@@ -79,8 +82,8 @@ impl Writer {
         }
     }
 
-    /// Writes what waited, in portions, so that the buffer stays small.
-    fn write(&mut self, mut frames: &[Frame]) {
+    /// Writes what waited, in portions, so that the buffer stays small; whether all of it was.
+    fn write(&mut self, mut frames: &[Frame]) -> bool {
         while !frames.is_empty() {
             let mut weight = 0;
             let fits = |frame: &&Frame| {
@@ -89,10 +92,11 @@ impl Writer {
             };
             let (portion, rest) = frames.split_at(frames.iter().take_while(fits).count().max(1));
             if !self.write_portion(portion) {
-                return;
+                return false;
             }
             frames = rest;
         }
+        true
     }
 
     /// Writes a portion, however often that must be tried; whether it was.
@@ -114,7 +118,6 @@ impl Writer {
             if !self.queue.pause(RETRY) {
                 return false;
             }
-            let _ = self.segments.roll();
         }
         self.queue.wrote(last.number);
         // One large portion must not keep its room for ever.
@@ -124,38 +127,106 @@ impl Writer {
 
     fn renew(&mut self) -> io::Result<()> {
         let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+        if self.segments.take_unsound() {
+            // All of it is in memory, so it can be written where it is safe.
+            (self.damaged, self.renewal) = (true, None);
+        }
         let Some(renewal) = &mut self.renewal else {
             return self.look(&shared);
         };
-        while self.queue.weight() < SLICE
-            && let Some(session) = renewal.sessions.pop()
-        {
-            shared.write_anew(session);
-        }
-        if !renewal.sessions.is_empty() {
-            return Ok(());
-        }
-        let end = *renewal.end.get_or_insert_with(|| shared.write_rest_anew());
-        if self.queue.has_written(end) {
+        if renewal.write(&shared, &self.queue) {
             let first = renewal.first;
             // It must be there before what it replaces is not.
-            self.segments.sync()?;
-            self.segments.delete_before(first)?;
+            if self.segments.sync().is_err() {
+                (self.damaged, self.renewal) = (true, None);
+                return Ok(());
+            }
+            self.segments.give_up_before(first);
             self.renewal = None;
             tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
+            return self.segments.delete();
         }
         Ok(())
     }
 
     /// Begins a renewal if one is due.
     fn look(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
+        let (segment, at) = self.looked;
+        if !self.damaged && segment == self.segments.number() && at.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = (self.segments.number(), Instant::now());
         let is_many = self.segments.count() > MANY;
         let is_large = || self.segments.size() > SPARE.saturating_add(2 * shared.bytes());
         // Looking costs a look at every session: only where there is something to win.
-        if std::mem::take(&mut self.damaged) || is_many || (self.segments.size() > SPARE && is_large()) {
+        if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
-            self.renewal = Some(Renewal { first, sessions: shared.session_ids(), end: None });
+            let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
+            self.renewal = Some(Renewal { first, sessions, tasks, end: None });
+            self.damaged = false;
         }
-        Ok(())
+        self.segments.delete()
+    }
+}
+
+impl Renewal {
+    /// Has a little more of it written; whether all of it was.
+    fn write(&mut self, shared: &Shared<Arc<Queue>>, queue: &Queue) -> bool {
+        // One of them each time, however much else waits: it must come to an end.
+        loop {
+            if let Some(session) = self.sessions.pop() {
+                shared.write_anew(session);
+            } else if let Some(task) = self.tasks.pop() {
+                shared.write_task_anew(task);
+            } else {
+                let end = *self.end.get_or_insert_with(|| shared.write_nodes_anew());
+                return queue.has_written(end);
+            }
+            if queue.weight() >= SLICE {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Also when it panics.
+    fn drop(&mut self) {
+        self.queue.over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open;
+    use super::*;
+    use crate::store::journal::{Change, Journal};
+
+    #[test]
+    fn a_renewal_comes_to_its_end_however_much_else_is_written() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let opened = open::open(folder.path()).unwrap();
+        let queue = Arc::new(Queue::new(opened.newest));
+        let shared = Arc::new(Shared::restored(Arc::clone(&queue), opened.image));
+        let busy = || {
+            let change = Change::Task {
+                id: TaskId::random(),
+                principal: None,
+                ends: None,
+                version: 1,
+                done: None,
+                document: vec![b'x'; 2 * SLICE].into(),
+            };
+            queue.keep(None, vec![change], &mut 0);
+        };
+        let sessions = (0..3).map(|_| SessionId::random()).collect();
+        let mut renewal = Renewal { first: 2, sessions, tasks: vec![TaskId::random()], end: None };
+        let ended = (0..10).find(|_| {
+            busy();
+            let ended = renewal.write(&shared, &queue);
+            queue.wrote(queue.newest());
+            ended
+        });
+        assert_eq!(ended, Some(5));
     }
 }
