@@ -121,6 +121,14 @@ impl FileEngine {
     }
 
     fn start(opened: Opened, durability: Durability) -> io::Result<Self> {
+        let (engine, writer) = Self::assemble(opened, durability);
+        let thread = std::thread::Builder::new().name("mcp-journal".into()).spawn(|| writer.run())?;
+        *engine.inner.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(engine)
+    }
+
+    /// An engine, and what is to run beside it.
+    fn assemble(opened: Opened, durability: Durability) -> (Self, Writer) {
         let queue = Arc::new(Queue::new(opened.newest));
         let shared = Arc::new(Shared::restored(Arc::clone(&queue), opened.image));
         let writer = Writer {
@@ -133,16 +141,15 @@ impl FileEngine {
             renewal: None,
             buffer: Vec::new(),
         };
-        let thread = std::thread::Builder::new().name("mcp-journal".into()).spawn(|| writer.run())?;
         let inner = Inner {
             shared,
             queue,
-            writer: Mutex::new(Some(thread)),
+            writer: Mutex::new(None),
             taken_over: Once::new(),
             recovery: opened.recovery,
             _lock: opened.lock,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        (Self { inner: Arc::new(inner) }, writer)
     }
 
     /// What was found when the folder was opened.

@@ -62,24 +62,32 @@ pub(super) struct Renewal {
 
 impl Writer {
     pub(super) fn run(mut self) {
-        loop {
-            let patience = if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY };
-            match self.queue.take(patience) {
-                // What comes after a portion that is given up must not be there either.
-                Taken::Frames(frames) if !self.write(&frames) => return,
-                Taken::Frames(_) | Taken::Nothing => {}
-                Taken::Closed => break,
-            }
-            if let Err(error) = self.renew() {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "old segments of the journal could not be renewed"
-                );
+        while self.step(if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY }) {}
+    }
+
+    /// Writes what waits, or comes within a while; whether there will be more to do.
+    pub(super) fn step(&mut self, patience: Duration) -> bool {
+        match self.queue.take(patience) {
+            // What comes after a portion that is given up must not be there either.
+            Taken::Frames(frames) if !self.write(&frames) => return false,
+            Taken::Frames(_) | Taken::Nothing => {}
+            Taken::Closed => {
+                if let Err(error) = self.segments.sync() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the journal could not be synced at its end"
+                    );
+                }
+                return false;
             }
         }
-        if let Err(error) = self.segments.sync() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the journal could not be synced at its end");
+        if let Err(error) = self.renew() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "old segments of the journal could not be renewed"
+            );
         }
+        true
     }
 
     /// Writes what waited, in portions, so that the buffer stays small; whether all of it was.
