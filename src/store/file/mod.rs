@@ -11,14 +11,20 @@
 //! Invariants:
 //!
 //! 1. Nobody learns of a change before it is as durable as the engine was asked to make it: each
-//!    step, also one that only reads, waits for the newest change of what it looked at.
+//!    step, also one that only reads or is refused, waits for the newest change of what it looked
+//!    at. But for what a sweep ended: after a crash that ends once more.
 //! 2. The order of the journal is the order of the steps, because a step takes its place under the
 //!    lock it changes things under.
-//! 3. A call that never streams writes nothing: there is nothing of it to come back for.
+//! 3. A call that never streams writes nothing, but for a note of each 64th: there is nothing of it
+//!    to come back for.
 //! 4. No step touches a file; the writer does, and it holds no lock of the engine meanwhile.
 //!
+//! While nothing can be written, what would begin something is refused; calls that run wait with
+//! what they say, and readers with what they were to be given.
+//!
 //! Journal and running state are apart, and the files are only ever read when they are opened: that
-//! is why this is an append-only journal and no database.
+//! is why this is an append-only journal and no database. `benches/durable` has the figures: as fast
+//! as the databases that could stand here, opened again sooner, and small again once all is deleted.
 
 mod frame;
 pub(in crate::store) mod image;
@@ -35,7 +41,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use self::open::{OpenError, Recovery};
 
@@ -49,6 +55,7 @@ use super::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
     LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
+use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, TaskId};
 use crate::message::{RawJson, RequestId};
@@ -134,7 +141,8 @@ impl FileEngine {
         let writer = Writer {
             queue: Arc::clone(&queue),
             shared: Arc::downgrade(&shared),
-            looked: (opened.segments.number(), Instant::now()),
+            clock: Clock::new(),
+            looked: (opened.segments.number(), Tick::default()),
             segments: opened.segments,
             sync: durability == Durability::PowerLoss,
             damaged: opened.damaged,

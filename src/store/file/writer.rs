@@ -4,17 +4,18 @@
 //! 1. Whatever waits is written at once, together, and then everybody who waits for it is told:
 //!    the more there is, the larger the portions.
 //! 2. What cannot be written is tried again, in a new segment, for as long as the engine lives.
-//!    Steps are refused meanwhile; nothing that was acknowledged is given up.
+//!    Nothing that was acknowledged is given up, and nothing is written behind what was.
 //! 3. When the segments hold much more than what is there, all of it is written once more, a little
 //!    at a time between the portions, and the old segments are deleted.
 
 use std::io;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::frame::{self, Frame};
 use super::queue::{Queue, Taken};
 use super::segment::Segments;
+use crate::clock::{Clock, Tick};
 use crate::identity::{SessionId, TaskId};
 use crate::store::memory::Shared;
 
@@ -45,8 +46,9 @@ pub(super) struct Writer {
     /// Everything is to be written anew now: something in the segments cannot be read.
     pub(super) damaged: bool,
     pub(super) renewal: Option<Renewal>,
+    pub(super) clock: Clock,
     /// Which segment was being written when it was last looked, and when that was.
-    pub(super) looked: (u64, Instant),
+    pub(super) looked: (u64, Tick),
     pub(super) buffer: Vec<u8>,
 }
 
@@ -160,10 +162,10 @@ impl Writer {
     /// Begins a renewal if one is due.
     fn look(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
         let (segment, at) = self.looked;
-        if !self.damaged && segment == self.segments.number() && at.elapsed() < LOOK_EVERY {
+        if !self.damaged && segment == self.segments.number() && self.clock.now().since(at) < LOOK_EVERY {
             return Ok(());
         }
-        self.looked = (self.segments.number(), Instant::now());
+        self.looked = (self.segments.number(), self.clock.now());
         let is_many = self.segments.count() > MANY;
         let is_large = || self.segments.size() > SPARE.saturating_add(2 * shared.bytes());
         // Looking costs a look at every session: only where there is something to win.
