@@ -22,8 +22,10 @@ struct Server {
 fn everything() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // Run alone, this test would meet whatever was built before.
-        let arguments = ["build", "--quiet", "--example", "everything", "--features", "file"];
+        // Run alone, this test would meet whatever was built before. With its own features, because
+        // those are built already.
+        let features = if cfg!(feature = "testing") { "file,testing" } else { "file" };
+        let arguments = ["build", "--quiet", "--example", "everything", "--features", features];
         assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
         let mut path = std::env::current_exe().unwrap();
         path.pop();

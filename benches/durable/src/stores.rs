@@ -151,8 +151,8 @@ fn policy() -> Policy {
 
 fn info() -> (mcp_http::SessionInfo, SessionId) {
     let id = SessionId::random();
-    let client = Implementation { name: "client".into(), version: "1".into(), title: None };
-    let capabilities = ClientCapabilities::default();
+    let client = Implementation { name: "client".into(), version: "1".into(), title: None }.into();
+    let capabilities = ClientCapabilities::default().into();
     let version = ProtocolVersion::V2025_11_25;
     (mcp_http::SessionInfo { id, principal: None, version, client, capabilities, opened_at: SystemTime::now() }, id)
 }

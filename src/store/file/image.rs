@@ -120,7 +120,8 @@ impl SessionImage {
         match change {
             Change::Streams { below } => self.below = self.below.max(below),
             Change::State { key, value, version } => {
-                self.state.insert(key, (RawJson::trusted(value), version));
+                let Ok(value) = RawJson::parse(value) else { return false };
+                self.state.insert(key, (value, version));
             }
             Change::Opened { stream, calls } => {
                 let calls = calls.iter().filter_map(|id| id.parse().ok()).collect();

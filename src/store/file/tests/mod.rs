@@ -35,8 +35,9 @@ fn opening(principal: Option<&Principal>) -> Create {
         id: SessionId::random(),
         principal: principal.cloned(),
         version: ProtocolVersion::V2025_11_25,
-        client: Implementation { name: "client".into(), version: "1".into(), title: Some("A client".into()) },
-        capabilities: ClientCapabilities { roots: Some(RawJson::empty_object()), ..ClientCapabilities::default() },
+        client: Implementation { name: "client".into(), version: "1".into(), title: Some("A client".into()) }.into(),
+        capabilities: ClientCapabilities { roots: Some(RawJson::empty_object()), ..ClientCapabilities::default() }
+            .into(),
         opened_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     };
     Create { info: Arc::new(info), epoch: 7 }
