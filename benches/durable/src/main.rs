@@ -31,7 +31,7 @@ const EVENT: usize = 1024;
 const PRODUCERS: [usize; 3] = [1, 16, 128];
 
 /// Each figure is the middle one of so many.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// What is in the folder that is opened again: sessions, and events in each.
 const SESSIONS: usize = 2_000;
@@ -46,7 +46,7 @@ const REST: Duration = Duration::from_secs(10);
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Error> {
     let mut arguments = std::env::args().skip(1);
-    let (mut seconds, mut folder) = (3.0, PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"));
+    let (mut seconds, mut folder) = (1.0, PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target"));
     while let Some(argument) = arguments.next() {
         let mut next = || arguments.next().ok_or("something is missing at the end");
         match &*argument {
