@@ -3,25 +3,36 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 /// A moment, in milliseconds since its clock was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub(crate) struct Tick(u64);
 
 /// A clock. It follows tokio's, so tests can pause and advance it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
+    /// What it showed then.
+    first: Tick,
 }
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), first: Tick::default() }
+    }
+
+    /// A clock of milliseconds since 1970, so that its moments mean something to a later process.
+    /// It goes on after a moment that is known to have been, whatever the machine says.
+    #[cfg(feature = "file")]
+    pub(crate) fn of_day(known: Tick) -> Self {
+        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { first: Tick(millis(today)).max(known.after(Duration::from_millis(1))), ..Self::new() }
     }
 
     pub(crate) fn now(&self) -> Tick {
-        Tick(millis(self.start.elapsed()))
+        self.first.after(self.start.elapsed())
     }
 }
 

@@ -20,12 +20,13 @@
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, the engine in memory |
-//! | [`guide`] | pages to read: every setting, coming from another SDK |
+//! | [`guide`] | pages to read: every setting, sessions that outlive the process, coming from another SDK |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
 //! # Features
 //!
-//! Features only add; none is on by default. `testing`: the contract suite of session engines.
+//! Features only add; none is on by default. `file`: an engine that keeps sessions and tasks in a
+//! folder. `testing`: the contract suite of session engines.
 
 mod clock;
 mod counters;

@@ -1,4 +1,4 @@
-//! The in-memory engine keeps the contract of engines.
+//! Every engine of this crate keeps the contract of engines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +25,19 @@ impl Backend for Memory {
 }
 
 /// Runs every rule, then says which ones are broken.
-fn keeps_every_rule(runtime: &Runtime, timed: bool, nodes: Nodes) {
-    let broken: Vec<String> = RULES.iter().filter_map(|rule| broken(runtime, timed, nodes, rule)).collect();
+fn keeps_every_rule(runtime: &Runtime, backend: &(impl Backend + Clone + Send + 'static), nodes: Nodes) {
+    let broken: Vec<String> = RULES.iter().filter_map(|rule| broken(runtime, backend.clone(), nodes, rule)).collect();
     assert!(broken.is_empty(), "{} of {} rules:\n{}", broken.len(), RULES.len(), broken.join("\n"));
 }
 
-fn broken(runtime: &Runtime, timed: bool, nodes: Nodes, rule: &'static Rule) -> Option<String> {
+fn broken(
+    runtime: &Runtime,
+    backend: impl Backend + Send + 'static,
+    nodes: Nodes,
+    rule: &'static Rule,
+) -> Option<String> {
     let check = runtime.spawn(async move {
-        let memory = Memory { timed };
-        let checked = rule.check(&memory, nodes);
+        let checked = rule.check(&backend, nodes);
         tokio::time::timeout(Duration::from_secs(3600), checked).await
     });
     match runtime.block_on(check) {
@@ -56,23 +60,91 @@ fn threads() -> Runtime {
 
 #[test]
 fn one_node_keeps_the_contract() {
-    keeps_every_rule(&paused(), true, Nodes::One);
+    keeps_every_rule(&paused(), &Memory { timed: true }, Nodes::One);
 }
 
 #[test]
 fn two_nodes_keep_the_contract() {
-    keeps_every_rule(&paused(), true, Nodes::Two);
+    keeps_every_rule(&paused(), &Memory { timed: true }, Nodes::Two);
 }
 
 #[test]
 fn one_node_keeps_the_contract_under_threads() {
-    keeps_every_rule(&threads(), false, Nodes::One);
+    keeps_every_rule(&threads(), &Memory { timed: false }, Nodes::One);
 }
 
 #[test]
 fn two_nodes_keep_the_contract_under_threads() {
     let runtime = threads();
     for _ in 0..5 {
-        keeps_every_rule(&runtime, false, Nodes::Two);
+        keeps_every_rule(&runtime, &Memory { timed: false }, Nodes::Two);
+    }
+}
+
+#[cfg(feature = "file")]
+mod file {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    use mcp_http::store::{Durability, FileEngine};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The engine's writer is a thread, which a paused clock does not wait for: when everybody waits
+    /// for the writer, it would go on to the next deadline. While a blocking task runs it stands
+    /// still, and moves only where a rule lets time pass.
+    #[derive(Clone)]
+    struct Files {
+        durability: Durability,
+        timed: bool,
+        folders: Arc<Mutex<Vec<TempDir>>>,
+        stands_still: Arc<Mutex<Option<Sender<()>>>>,
+    }
+
+    /// A rule that takes longer has met a ring that never comes: then its deadline counts.
+    const WATCHDOG: Duration = Duration::from_secs(60);
+
+    impl Files {
+        fn new(durability: Durability, timed: bool) -> Self {
+            Self { durability, timed, folders: Arc::default(), stands_still: Arc::default() }
+        }
+    }
+
+    impl Backend for Files {
+        fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
+            let folder = TempDir::new().unwrap();
+            let engine = FileEngine::open(folder.path(), self.durability).unwrap();
+            self.folders.lock().unwrap().push(folder);
+            if self.timed {
+                let (moves, stopped) = channel();
+                tokio::task::spawn_blocking(move || stopped.recv_timeout(WATCHDOG));
+                *self.stands_still.lock().unwrap() = Some(moves);
+            }
+            Step::ready([Arc::new(engine.clone()), Arc::new(engine)])
+        }
+
+        fn tick(&self) -> Option<Duration> {
+            self.timed.then_some(Duration::from_secs(1))
+        }
+
+        fn pass(&self, time: Duration) -> Step<()> {
+            Step::later(tokio::time::advance(time))
+        }
+    }
+
+    #[test]
+    fn one_node_keeps_the_contract_in_files() {
+        keeps_every_rule(&paused(), &Files::new(Durability::ProcessCrash, true), Nodes::One);
+    }
+
+    #[test]
+    fn two_nodes_keep_the_contract_in_files() {
+        keeps_every_rule(&paused(), &Files::new(Durability::ProcessCrash, true), Nodes::Two);
+    }
+
+    #[test]
+    fn two_nodes_keep_the_contract_under_threads_where_each_step_reaches_the_disk() {
+        keeps_every_rule(&threads(), &Files::new(Durability::PowerLoss, false), Nodes::Two);
     }
 }

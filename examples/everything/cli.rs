@@ -11,6 +11,7 @@ use mcp_http::store::Policy;
 use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams, Tasks};
 
 use crate::auth::Token;
+use crate::store::Store;
 
 /// An MCP server with every feature of the protocol, for trying clients and settings.
 #[derive(Debug, Parser)]
@@ -23,6 +24,14 @@ pub(crate) struct Cli {
     /// The address to listen on. Beyond loopback, --allowed-host must name the host clients use.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
+
+    /// Where sessions and tasks are kept: `memory`, or `file:FOLDER`, which outlives the process.
+    #[arg(long, default_value = "memory")]
+    pub(crate) store: Store,
+
+    /// With a folder: what is acknowledged survives a loss of power, too.
+    #[arg(long)]
+    pub(crate) sync: bool,
 
     /// The revisions to serve, with commas between them; all of them when not given.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]

@@ -6,6 +6,7 @@
 mod auth;
 mod cli;
 mod fixtures;
+mod store;
 
 use std::error::Error;
 use std::future::IntoFuture;
@@ -38,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .inputs(cli.inputs())?
         .tasks(cli.tasks())?
         .security(cli.security()?)?;
+    let mcp = cli.store.open(mcp, cli.sync)?;
     let handle = mcp.handle();
     let mut app = Router::new().merge(mcp.into_router_at("/mcp"));
     if !cli.token.is_empty() {

@@ -1,5 +1,8 @@
 //! Pages to read, beside the documentation of what they speak of.
 
+#[doc = include_str!("durable.md")]
+pub mod durable {}
+
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 

@@ -19,7 +19,22 @@ use bytes::Bytes;
 
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::store::{Appended, Event, EventKind, NodeId, Page, Stored};
+use crate::store::{Append, Appended, Event, EventKind, NodeId, Page, Stored};
+
+/// Who is told of what a log takes in and lets go.
+pub(crate) trait LogNotes {
+    fn event(&mut self, seq: u64, droppable: bool, payload: &Bytes);
+    fn dropped(&mut self, seq: u64);
+    /// `first`: the place the closing append started at.
+    fn closed(&mut self, first: u64, at: Tick);
+}
+
+/// Nobody.
+impl LogNotes for () {
+    fn event(&mut self, _: u64, _: bool, _: &Bytes) {}
+    fn dropped(&mut self, _: u64) {}
+    fn closed(&mut self, _: u64, _: Tick) {}
+}
 
 /// How much a log keeps before it drops notifications.
 #[derive(Debug, Clone, Copy)]
@@ -85,16 +100,55 @@ impl StreamLog {
         }
     }
 
+    /// A log of an earlier process. Each event: its number, whether it may be dropped, its text.
+    #[cfg(feature = "file")]
+    pub(crate) fn restored(
+        owner: Option<NodeId>,
+        events: impl Iterator<Item = (u64, bool, Bytes)>,
+        delivered: u64,
+        closed: Option<(u64, Tick)>,
+    ) -> Self {
+        let mut log = Self { closed, ..Self::new(owner) };
+        for (seq, droppable, payload) in events {
+            let size = payload.len();
+            log.bytes += size;
+            log.unread += if seq > delivered { size } else { 0 };
+            if droppable {
+                log.droppable.events += 1;
+                log.droppable.bytes += size;
+            }
+            log.next = seq.saturating_add(1);
+            log.entries.push_back(Entry { seq, droppable, payload });
+        }
+        // What was given to a reader may be lost all the same, by damage: the newest event that is
+        // there is the end, or readers would wait for one that never comes.
+        log.delivered = delivered.min(log.next - 1);
+        log
+    }
+
+    /// Tells of everything in it.
+    #[cfg(feature = "file")]
+    pub(crate) fn note_all(&self, notes: &mut impl LogNotes) {
+        self.entries.iter().for_each(|entry| notes.event(entry.seq, entry.droppable, &entry.payload));
+        if let Some((first, at)) = self.closed {
+            notes.closed(first, at);
+        }
+    }
+
+    /// The newest event a reader was given.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
     /// Adds events at `first`; see [`SessionEngine::append`](crate::store::SessionEngine::append).
     pub(crate) fn append(
         &mut self,
-        node: NodeId,
-        first: u64,
-        events: Vec<Event>,
-        close: bool,
+        append: Append,
         bounds: Bounds,
         now: Tick,
+        notes: &mut impl LogNotes,
     ) -> Result<Appended, StoreError> {
+        let Append { node, first, events, close, .. } = append;
         if self.owner.is_some_and(|owner| owner != node) {
             return Err(StoreError::new(StoreErrorKind::Fenced));
         }
@@ -112,28 +166,30 @@ impl StreamLog {
             self.entries.reserve_exact(events.len());
         }
         for event in events {
-            self.push(event);
+            self.push(event, notes);
         }
         if close {
             self.closed = Some((first, now));
+            notes.closed(first, now);
         }
-        let dropped = self.shrink(bounds);
+        let dropped = self.shrink(bounds, notes);
         Ok(self.appended(dropped))
     }
 
     /// Adds one event wherever the end is. An event equal to the newest, unread one is merged
     /// with it: ten times "the list changed" is "the list changed".
-    pub(crate) fn publish(&mut self, event: Event, bounds: Bounds) -> Appended {
+    pub(crate) fn publish(&mut self, event: Event, bounds: Bounds, notes: &mut impl LogNotes) -> Appended {
         let is_repeated = |last: &Entry| last.droppable && last.seq > self.delivered && last.payload == event.payload;
         if event.kind != EventKind::Notification || !self.entries.back().is_some_and(is_repeated) {
-            self.push(event);
+            self.push(event, notes);
         }
-        let dropped = self.shrink(bounds);
+        let dropped = self.shrink(bounds, notes);
         self.appended(dropped)
     }
 
-    fn push(&mut self, event: Event) {
+    fn push(&mut self, event: Event, notes: &mut impl LogNotes) {
         let droppable = event.kind == EventKind::Notification;
+        notes.event(self.next, droppable, &event.payload);
         let size = event.payload.len();
         self.bytes += size;
         self.unread += size;
@@ -147,7 +203,7 @@ impl StreamLog {
 
     /// Drops the oldest notifications until the rest of them fit, those a reader was given first
     /// of all because they are the oldest. Keeps the newest event.
-    fn shrink(&mut self, bounds: Bounds) -> usize {
+    fn shrink(&mut self, bounds: Bounds, notes: &mut impl LogNotes) -> usize {
         let mut dropped = 0;
         let mut at = 0;
         while (self.droppable.events > bounds.events || self.droppable.bytes > bounds.bytes)
@@ -158,6 +214,7 @@ impl StreamLog {
                 continue;
             }
             if let Some(entry) = self.entries.remove(at) {
+                notes.dropped(entry.seq);
                 let size = entry.payload.len();
                 self.bytes -= size;
                 self.droppable.events -= 1;
@@ -179,8 +236,8 @@ impl StreamLog {
 
     /// Drops the oldest notifications, so many bytes of them if there are; how many of them no
     /// reader was given.
-    pub(crate) fn free(&mut self, bytes: usize) -> usize {
-        self.shrink(Bounds { events: usize::MAX, bytes: self.droppable.bytes.saturating_sub(bytes) })
+    pub(crate) fn free(&mut self, bytes: usize, notes: &mut impl LogNotes) -> usize {
+        self.shrink(Bounds { events: usize::MAX, bytes: self.droppable.bytes.saturating_sub(bytes) }, notes)
     }
 
     /// A question nobody waits for any more may be dropped like a notification.
@@ -289,8 +346,12 @@ mod tests {
         Event { kind: EventKind::Response, ..note(text) }
     }
 
+    fn of(node: NodeId, first: u64, events: Vec<Event>, close: bool) -> Append {
+        Append { session: crate::identity::SessionId::random(), stream: 1, node, first, events, close }
+    }
+
     fn append(log: &mut StreamLog, first: u64, events: Vec<Event>, close: bool) -> Result<Appended, StoreErrorKind> {
-        log.append(NODE, first, events, close, WIDE, Tick::default()).map_err(|error| error.kind())
+        log.append(of(NODE, first, events, close), WIDE, Tick::default(), &mut ()).map_err(|error| error.kind())
     }
 
     fn seqs(page: &Page) -> Vec<u64> {
@@ -315,7 +376,7 @@ mod tests {
         assert_eq!(append(&mut log, 2, vec![note("a")], false), Err(StoreErrorKind::Conflict));
         append(&mut log, 1, vec![note("a")], true).unwrap();
         assert_eq!(append(&mut log, 2, vec![note("b")], false), Err(StoreErrorKind::Fenced));
-        let foreign = log.append(NodeId(2), 2, vec![note("b")], false, WIDE, Tick::default());
+        let foreign = log.append(of(NodeId(2), 2, vec![note("b")], false), WIDE, Tick::default(), &mut ());
         assert_eq!(foreign.unwrap_err().kind(), StoreErrorKind::Fenced);
     }
 
@@ -325,7 +386,7 @@ mod tests {
         let small = Bounds { events: 2, bytes: 1 << 20 };
         let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
         let events = vec![note("1"), question, note("3"), note("4"), note("5"), answer("6")];
-        let appended = log.append(NODE, 1, events, true, small, Tick::default()).unwrap();
+        let appended = log.append(of(NODE, 1, events, true), small, Tick::default(), &mut ()).unwrap();
         assert_eq!(appended.dropped, 2);
         let (holder, after, _) = log.attach(NODE, Some(0)).unwrap();
         let page = log.read_after(holder.generation, after, usize::MAX).unwrap();
@@ -357,11 +418,11 @@ mod tests {
     fn a_repeated_announcement_nobody_read_is_one_event() {
         let mut log = StreamLog::new(None);
         for _ in 0..3 {
-            log.publish(note("changed"), WIDE);
+            log.publish(note("changed"), WIDE, &mut ());
         }
         let (holder, _, _) = log.attach(NODE, None).unwrap();
         assert_eq!(seqs(&log.read_after(holder.generation, 0, 99).unwrap()), [1]);
-        log.publish(note("changed"), WIDE);
+        log.publish(note("changed"), WIDE, &mut ());
         assert_eq!(seqs(&log.read_after(holder.generation, 1, 99).unwrap()), [2]);
     }
 
@@ -380,12 +441,12 @@ mod tests {
         let narrow = Bounds { events: 2, bytes: 1 << 20 };
         for number in 1..=1000 {
             let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
-            log.publish(question, narrow);
+            log.publish(question, narrow, &mut ());
             log.settle(number);
             log.settle(number);
         }
         assert_eq!((log.entries.len(), log.droppable.events, log.bytes), (3, 3, 24));
-        log.publish(note("x"), narrow);
+        log.publish(note("x"), narrow, &mut ());
         assert_eq!((log.entries.len(), log.spare()), (2, 8));
     }
 
@@ -423,7 +484,7 @@ mod tests {
                     Op::Append { sizes, repeat } => {
                         let batch: Vec<_> = sizes.iter().map(|size| note(&"x".repeat(*size))).collect();
                         for _ in 0..=usize::from(repeat && !batch.is_empty()) {
-                            let result = log.append(NODE, written + 1, batch.clone(), false, bounds, Tick::default());
+                            let result = log.append(of(NODE, written + 1, batch.clone(), false), bounds, Tick::default(), &mut ());
                             prop_assert!(result.is_ok());
                         }
                         written += sizes.len() as u64;

@@ -14,10 +14,14 @@
 //! | engine | survives | nodes |
 //! |---|---|---|
 //! | [`MemoryEngine`] (default) | nothing | one process; several services may share one |
+//! | `FileEngine` (feature `file`) | `kill -9`, or a loss of power | the same; one process for each folder |
 //!
 //! Every engine passes the same public suite, `store::contract` (feature `testing`).
 
 mod engine;
+#[cfg(feature = "file")]
+mod file;
+mod journal;
 mod log;
 pub(crate) mod memory;
 mod policy;
@@ -30,6 +34,8 @@ pub use engine::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
     Loaded, LoadedTask, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored, StreamNo,
 };
+#[cfg(feature = "file")]
+pub use file::{Durability, FileEngine, OpenError, Recovery};
 pub use memory::MemoryEngine;
 pub use policy::Policy;
 pub use step::Step;

@@ -40,6 +40,13 @@ impl Expiry {
         }
     }
 
+    #[cfg(feature = "file")]
+    pub(super) fn restored(&mut self, session: SessionId, queued: Tick, opened: Tick) {
+        self.rest.insert((queued, session));
+        // Before anybody joined it is not known whether sessions have a greatest age.
+        self.age.insert((opened, session));
+    }
+
     pub(super) fn ended(&mut self, session: SessionId, queued: Tick, opened: Tick, kept: Option<Tick>) {
         self.rest.remove(&(queued, session));
         self.age.remove(&(opened, session));

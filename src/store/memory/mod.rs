@@ -14,7 +14,10 @@ mod expiry;
 mod model;
 mod questions;
 mod record;
+#[cfg(feature = "file")]
+pub(super) mod restore;
 mod room;
+mod steps;
 mod streams;
 mod tasks;
 #[cfg(test)]
@@ -29,14 +32,16 @@ use dashmap::DashMap;
 
 use self::expiry::Expiry;
 use self::questions::Outcome;
-use self::record::{Record, Wake};
+use self::record::Record;
+pub(in crate::store) use self::steps::Marked;
 use self::tasks::Tasks;
+use super::journal::Journal;
 use super::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
     LoadedTask, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::StoreError;
 use crate::identity::{Principal, SessionId, SessionMap, TaskId};
 use crate::message::{RawJson, RequestId};
 
@@ -51,17 +56,19 @@ pub struct MemoryEngine {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+/// Everything there is, and where its changes are told.
+pub(in crate::store) struct Shared<J: Journal = ()> {
+    journal: J,
     clock: Clock,
     /// Boxed, because a map holds up to twice the room its entries need.
-    sessions: SessionMap<Box<Record>>,
+    sessions: SessionMap<Box<Record<J::Mark>>>,
     /// How many there are: asking the map would visit each of its shards.
     count: AtomicUsize,
     principals: DashMap<Principal, OfPrincipal>,
     expiry: Mutex<Expiry>,
     /// Whether some session may be at rest; see [`room`].
     rest: AtomicU8,
-    tasks: Mutex<Tasks>,
+    tasks: Mutex<Tasks<J::Mark>>,
     nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
     next_node: AtomicU64,
     policy: OnceLock<Policy>,
@@ -78,20 +85,7 @@ impl MemoryEngine {
     /// An empty engine.
     #[must_use]
     pub fn new() -> Self {
-        let shared = Shared {
-            clock: Clock::new(),
-            sessions: SessionMap::default(),
-            count: AtomicUsize::new(0),
-            principals: DashMap::new(),
-            expiry: Mutex::default(),
-            rest: AtomicU8::default(),
-            tasks: Mutex::default(),
-            nodes: RwLock::default(),
-            next_node: AtomicU64::new(1),
-            policy: OnceLock::new(),
-            default_policy: Policy::default(),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new((), Clock::new())) }
     }
 }
 
@@ -103,32 +97,47 @@ impl Default for MemoryEngine {
 
 impl fmt::Debug for MemoryEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sessions = self.shared.count.load(Ordering::Relaxed);
+        let sessions = self.shared.count();
         f.debug_struct("MemoryEngine").field("sessions", &sessions).finish_non_exhaustive()
     }
 }
 
-impl Shared {
+impl<J: Journal> Shared<J> {
+    fn new(journal: J, clock: Clock) -> Self {
+        Self {
+            journal,
+            clock,
+            sessions: SessionMap::default(),
+            count: AtomicUsize::new(0),
+            principals: DashMap::new(),
+            expiry: Mutex::default(),
+            rest: AtomicU8::default(),
+            tasks: Mutex::default(),
+            nodes: RwLock::default(),
+            next_node: AtomicU64::new(1),
+            policy: OnceLock::new(),
+            default_policy: Policy::default(),
+        }
+    }
+
+    pub(in crate::store) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn add_bell(&self, node: NodeId, bell: Arc<dyn Doorbell>) {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).push((node, bell));
+    }
+
+    fn remove_bell(&self, node: NodeId) {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
+    }
+
     fn policy(&self) -> &Policy {
         self.policy.get().unwrap_or(&self.default_policy)
     }
 
     fn expiry(&self) -> MutexGuard<'_, Expiry> {
         self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One step on one session, and the bell after it.
-    fn on<T>(&self, session: SessionId, step: impl FnOnce(&mut Record) -> Result<(T, Wake)>) -> Result<T> {
-        let (value, wake) = {
-            let Some(mut record) = self.sessions.get_mut(&session) else {
-                return Err(StoreError::new(StoreErrorKind::NotFound));
-            };
-            step(&mut record)?
-        };
-        if let Some((node, ring)) = wake {
-            self.ring(node, ring);
-        }
-        Ok(value)
     }
 
     /// Whether a node is one of those that joined and did not leave.
@@ -155,98 +164,43 @@ impl Shared {
             bell.ring(ring.clone());
         }
     }
-
-    fn append(&self, append: Append) -> Result<Appended> {
-        let (session, close, now) = (append.session, append.close, self.clock.now());
-        let mut first_kept = false;
-        let appended = self.on(session, |record| {
-            let done = record.append(append, self.policy(), now)?;
-            first_kept = close && record.kept.is_none() && record.keeps_finished();
-            if first_kept {
-                record.kept = Some(now);
-            }
-            Ok(done)
-        })?;
-        if close {
-            self.somebody_rests();
-        }
-        if first_kept {
-            self.expiry().keeps_finished(session, now);
-        }
-        Ok(appended)
-    }
 }
 
 impl SessionEngine for MemoryEngine {
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
-        let node = NodeId(self.shared.next_node.fetch_add(1, Ordering::Relaxed));
-        if *self.shared.policy.get_or_init(|| policy.clone()) != policy {
-            tracing::warn!("services that share a session engine have different limits; the first one's count");
-        }
-        self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner).push((node, bell));
-        node
+        self.shared.join(bell, &policy)
     }
 
     fn leave(&self, node: NodeId) {
-        self.shared.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
-        let (policy, now) = (self.shared.policy(), self.shared.clock.now());
-        let mut wakes = Vec::new();
-        for mut record in self.shared.sessions.iter_mut() {
-            wakes.extend(record.abandon(node, policy, now).into_iter().flatten());
-        }
-        self.shared.somebody_rests();
-        wakes.into_iter().for_each(|(node, ring)| self.shared.ring(node, ring));
-        self.shared.orphan_tasks(node);
+        self.shared.leave(node);
     }
 
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
-        Step::ready(self.shared.create(create))
+        Step::ready(self.shared.create(create).0)
     }
 
     fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
-        let now = self.shared.clock.now();
-        Step::ready(self.shared.on(session, |record| {
-            if !record.admits(principal) {
-                return Err(StoreError::new(StoreErrorKind::NotFound));
-            }
-            record.touched = now;
-            Ok((Loaded { info: Arc::clone(&record.info), epoch: record.epoch }, None))
-        }))
+        Step::ready(self.shared.load(session, principal).0)
     }
 
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
-        let now = self.shared.clock.now();
-        Step::ready(self.shared.on(begin.session, |record| {
-            if !record.admits(begin.principal) {
-                return Err(StoreError::new(StoreErrorKind::NotFound));
-            }
-            record.begin(&begin, self.shared.policy(), now).map(|stream| (stream, None))
-        }))
+        Step::ready(self.shared.begin(&begin).0)
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
-        let now = self.shared.clock.now();
-        let finished = self.shared.on(session, |record| Ok(((), record.finish(stream, now))));
-        self.shared.somebody_rests();
-        Step::ready(finished)
+        Step::ready(self.shared.finish(session, stream).0)
     }
 
     fn append(&self, append: Append) -> Step<Result<Appended>> {
-        Step::ready(self.shared.append(append))
+        Step::ready(self.shared.append(append).0)
     }
 
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
-        Step::ready(self.shared.on(session, |record| Ok(record.publish(node, event, self.shared.policy()))))
+        Step::ready(self.shared.publish(session, node, event).0)
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
-        let now = self.shared.clock.now();
-        Step::ready(self.shared.on(attach.session, |record| {
-            if !record.admits(attach.principal) {
-                return Err(StoreError::new(StoreErrorKind::NotFound));
-            }
-            record.attach(&attach, self.shared.policy(), now)
-        }))
+        Step::ready(self.shared.attach(&attach).0)
     }
 
     fn read_after(
@@ -257,82 +211,71 @@ impl SessionEngine for MemoryEngine {
         after: u64,
         max_bytes: usize,
     ) -> Step<Result<Page>> {
-        Step::ready(self.shared.on(session, |record| record.read_after(stream, generation, after, max_bytes)))
+        Step::ready(self.shared.read_after(session, stream, generation, after, max_bytes).0)
     }
 
     fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
-        let now = self.shared.clock.now();
-        let detached = self.shared.on(session, |record| Ok(((), record.detach(stream, generation, now))));
-        self.shared.somebody_rests();
-        Step::ready(detached)
+        Step::ready(self.shared.detach(session, stream, generation).0)
     }
 
     fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
-        Step::ready(self.shared.on(session, |record| Ok(((), record.hang_up(stream, retry)))))
+        Step::ready(self.shared.hang_up(session, stream, retry).0)
     }
 
     fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
-        let now = self.shared.clock.now();
-        Step::ready(self.shared.on(session, |record| record.answer(question, outcome, now)))
+        Step::ready(self.shared.answer(session, question, outcome).0)
     }
 
     fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
-        Step::ready(self.shared.on(session, |record| record.take(question).map(|answer| (answer, None))))
+        Step::ready(self.shared.take(session, question).0)
     }
 
     fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
-        Step::ready(self.shared.on(session, |record| {
-            record.withdraw(question);
-            Ok(((), None))
-        }))
+        Step::ready(self.shared.withdraw(session, question).0)
     }
 
     fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
-        let now = self.shared.clock.now();
-        Step::ready(self.shared.on(session, |record| Ok(record.cancel(id, now))))
+        Step::ready(self.shared.cancel(session, id).0)
     }
 
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
-        Step::ready(self.shared.on(session, |record| Ok((record.load_state(key), None))))
+        Step::ready(self.shared.load_state(session, key).0)
     }
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
-        Step::ready(self.shared.on(session, |record| Ok((record.store_state(key, value, version), None))))
+        Step::ready(self.shared.store_state(session, key, value, version).0)
     }
 
     fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
-        Step::ready(self.shared.create_task(create))
+        Step::ready(self.shared.create_task(create).0)
     }
 
     fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
-        Step::ready(self.shared.load_task(task, principal))
+        Step::ready(self.shared.load_task(task, principal).0)
     }
 
     fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
-        Step::ready(self.shared.store_task(store))
+        Step::ready(self.shared.store_task(store).0)
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
-        let ended = self.shared.end_if(session, reason, |_| true);
-        Step::ready(ended.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound)))
+        Step::ready(self.shared.end(session, reason).0)
     }
 
     fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
-        self.shared.sweep_tasks();
-        Step::ready(Ok(self.shared.sweep()))
+        Step::ready(self.shared.sweep().0)
     }
 
     fn announce(&self, topic: &str) -> Step<Result<()>> {
-        self.shared.ring_all(&Ring::Topic { topic: topic.into() });
+        self.shared.announce(topic);
         Step::ready(Ok(()))
     }
 
     fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
-        let now = self.shared.clock.now();
-        Step::ready(Ok(self.shared.sessions.iter().map(|record| record.summary(now)).collect()))
+        Step::ready(Ok(self.shared.list()))
     }
 
     fn count(&self) -> Step<Result<usize>> {
-        Step::ready(Ok(self.shared.count.load(Ordering::Relaxed)))
+        Step::ready(Ok(self.shared.count()))
     }
 }

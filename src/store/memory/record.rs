@@ -1,6 +1,9 @@
 //! Decides what happens to one session: its calls in flight, its streams, its questions, its
 //! state. Plain data, no clock, no lock; the engine around it brings both.
 
+#[cfg(feature = "file")]
+mod kept;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +15,7 @@ use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
 use crate::message::{ErrorObject, RawJson, RequestId, write};
+use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog};
 use crate::store::{
     Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
@@ -28,7 +32,7 @@ type State = HashMap<Box<str>, (RawJson, u64)>;
 
 /// One session.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Record<M = ()> {
     pub(super) info: Arc<SessionInfo>,
     pub(super) epoch: u32,
     next_stream: StreamNo,
@@ -39,6 +43,8 @@ pub(super) struct Record {
     pub(super) queued: Tick,
     /// Under which moment the queue of finished streams knows it.
     pub(super) kept: Option<Tick>,
+    /// Where the journal has its newest change.
+    pub(super) mark: M,
     /// Calls in flight of its principal, everywhere.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
@@ -60,9 +66,9 @@ fn fail<T>(kind: StoreErrorKind) -> Result<T> {
     Err(StoreError::new(kind))
 }
 
-impl Record {
-    pub(super) fn new(create: Create, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
-        Self {
+impl<M: Default> Record<M> {
+    pub(super) fn new(create: Create, usage: Option<Arc<AtomicUsize>>, now: Tick, notes: &mut impl Notes) -> Self {
+        let record = Self {
             info: create.info,
             epoch: create.epoch,
             next_stream: STANDALONE + 1,
@@ -70,12 +76,24 @@ impl Record {
             touched: now,
             queued: now,
             kept: None,
+            mark: M::default(),
             usage,
             calls: Vec::new(),
             streams: Streams::default(),
             questions: Questions::default(),
             state: None,
-        }
+        };
+        record.note_session(notes);
+        record
+    }
+}
+
+impl<M> Record<M> {
+    fn note_session(&self, notes: &mut impl Notes) {
+        notes.note(|| {
+            let info = serde_json::to_string(&self.info).unwrap_or_default().into();
+            Change::Session { info, epoch: self.epoch, opened: self.opened }
+        });
     }
 
     /// As if so many streams had been given out.
@@ -94,7 +112,13 @@ impl Record {
         self.calls.is_empty() && self.streams.readers() == 0
     }
 
-    pub(super) fn begin(&mut self, begin: &Begin<'_>, policy: &Policy, now: Tick) -> Result<StreamNo> {
+    pub(super) fn begin(
+        &mut self,
+        begin: &Begin<'_>,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<StreamNo> {
         self.touched = now;
         let wanted = begin.ids.len();
         if self.calls.len() + wanted > policy.max_calls {
@@ -114,6 +138,9 @@ impl Record {
             }
         }
         self.next_stream = next;
+        if stream == STANDALONE + 1 || stream.is_multiple_of(STREAMS_AT_ONCE) {
+            notes.note(|| Change::Streams { below: given_out(stream) });
+        }
         // Exactly, because a session keeps the room of its first call, and most have one at a time.
         self.calls.reserve_exact(wanted);
         self.calls.extend(begin.ids.iter().map(|id| CallRow { id: id.clone(), stream, node: begin.node }));
@@ -126,7 +153,7 @@ impl Record {
             || ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id))
     }
 
-    pub(super) fn finish(&mut self, stream: StreamNo, now: Tick) -> Wake {
+    pub(super) fn finish(&mut self, stream: StreamNo, now: Tick, notes: &mut impl Notes) -> Wake {
         self.touched = now;
         if stream == STANDALONE {
             return None;
@@ -138,12 +165,13 @@ impl Record {
         }
         // Given up without an answer: nobody shall come back for it.
         let log = self.streams.remove(at)?;
+        notes.note(|| Change::Forgotten { stream });
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
 
     /// A node is gone: it reads nothing any more, and its calls will not be answered by it. What
     /// they had streamed stays, and ends with an error; whether the session had anything of it.
-    pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick) -> Vec<Wake> {
+    pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Vec<Wake> {
         for at in 0..self.streams.len() {
             if let Some(holder) = self.streams.at(at).holder().filter(|holder| holder.node == node) {
                 self.streams.change(at, |log| log.detach(holder.generation));
@@ -153,10 +181,17 @@ impl Record {
         let mut streams: Vec<StreamNo> =
             self.calls.iter().filter(|row| row.node == node).map(|row| row.stream).collect();
         streams.dedup();
-        streams.into_iter().map(|stream| self.close_abandoned(stream, node, policy, now)).collect()
+        streams.into_iter().map(|stream| self.close_abandoned(stream, node, policy, now, notes)).collect()
     }
 
-    fn close_abandoned(&mut self, stream: StreamNo, node: NodeId, policy: &Policy, now: Tick) -> Wake {
+    fn close_abandoned(
+        &mut self,
+        stream: StreamNo,
+        node: NodeId,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Wake {
         self.touched = now;
         let lost = ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server that ran this call is gone")
             .with_data(&serde_json::json!({ "reason": "node_lost" }));
@@ -167,7 +202,10 @@ impl Record {
         let wake = match self.position(stream) {
             Ok(at) => {
                 // A log that is closed already has its answers.
-                let _ = self.streams.change(at, |log| log.append(node, log.next(), events, true, bounds(policy), now));
+                let (session, first) = (self.info.id, self.streams.at(at).next());
+                let append = Append { session, stream, node, first, events, close: true };
+                let notes = &mut OnStream(stream, notes);
+                let _ = self.streams.change(at, |log| log.append(append, bounds(policy), now, notes));
                 self.wake_reader(stream, at)
             }
             Err(_) => None,
@@ -186,20 +224,27 @@ impl Record {
         self.questions.release(stream);
     }
 
-    pub(super) fn append(&mut self, append: Append, policy: &Policy, now: Tick) -> Result<(Appended, Wake)> {
-        let Append { stream, node, first, events, close, .. } = append;
+    pub(super) fn append(
+        &mut self,
+        append: Append,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<(Appended, Wake)> {
+        let Append { stream, node, first, close, .. } = append;
         if stream == STANDALONE {
             return fail(StoreErrorKind::Fenced);
         }
-        let at = self.open(stream)?;
-        let asked: Vec<_> = events
+        let at = self.open(stream, notes)?;
+        let asked: Vec<_> = append
+            .events
             .iter()
             .zip(0..)
             .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
             .collect();
         let is_new = self.streams.at(at).next() == first;
-        let mut appended =
-            self.streams.change(at, |log| log.append(node, first, events, close, bounds(policy), now))?;
+        let on_stream = &mut OnStream(stream, notes);
+        let mut appended = self.streams.change(at, |log| log.append(append, bounds(policy), now, on_stream))?;
         if is_new {
             self.questions.ask(asked, stream, node);
         }
@@ -208,11 +253,17 @@ impl Record {
             self.release(stream);
         }
         let wake = self.wake_reader(stream, at);
-        self.shrink(policy, stream, &mut appended);
+        self.shrink(policy, stream, &mut appended, notes);
         Ok((appended, wake))
     }
 
-    pub(super) fn publish(&mut self, node: NodeId, event: Event, policy: &Policy) -> (Appended, Wake) {
+    pub(super) fn publish(
+        &mut self,
+        node: NodeId,
+        event: Event,
+        policy: &Policy,
+        notes: &mut impl Notes,
+    ) -> (Appended, Wake) {
         let Ok(at) = self.position(STANDALONE) else {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
@@ -221,10 +272,11 @@ impl Record {
             return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
         }
         let asked = Questions::in_event(&event, log.next());
-        let mut appended = self.streams.change(at, |log| log.publish(event, bounds(policy)));
+        let on_stream = &mut OnStream(STANDALONE, notes);
+        let mut appended = self.streams.change(at, |log| log.publish(event, bounds(policy), on_stream));
         self.questions.ask(asked, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
-        self.shrink(policy, STANDALONE, &mut appended);
+        self.shrink(policy, STANDALONE, &mut appended, notes);
         (appended, wake)
     }
 
@@ -233,14 +285,23 @@ impl Record {
         Some((holder.node, Ring::Stream { session: self.info.id, stream }))
     }
 
-    pub(super) fn attach(&mut self, attach: &Attach<'_>, policy: &Policy, now: Tick) -> Result<(Attached, Wake)> {
+    pub(super) fn attach(
+        &mut self,
+        attach: &Attach<'_>,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<(Attached, Wake)> {
         self.touched = now;
         let known = self.streams.len();
-        let at = if attach.stream == STANDALONE { self.make(STANDALONE, None) } else { self.open(attach.stream)? };
+        let at = match attach.stream {
+            STANDALONE => self.make(STANDALONE, None, notes),
+            stream => self.open(stream, notes)?,
+        };
         let attached = self.attach_at(at, attach, policy);
         if attached.is_err() && self.streams.len() > known {
             // Whoever is refused did not listen, so nothing is kept for it.
-            self.streams.remove(at);
+            self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
         }
         attached
     }
@@ -267,9 +328,15 @@ impl Record {
         generation: u32,
         after: u64,
         max: usize,
+        notes: &mut impl Notes,
     ) -> Result<(Page, Wake)> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
+        let known = self.streams.at(at).delivered();
         let page = self.streams.change(at, |log| log.read_after(generation, after, max))?;
+        // Only there a reader may start where the one before stopped.
+        if let Some(last) = page.events.last().filter(|last| stream == STANDALONE && last.seq > known) {
+            notes.note(|| Change::Delivered { stream, seq: last.seq });
+        }
         let wake = if page.events.is_empty() { None } else { self.wake_owner(stream, at) };
         Ok((page, wake))
     }
@@ -342,10 +409,11 @@ impl Record {
         entry.map_or((None, 0), |(value, version)| (Some(value.clone()), *version))
     }
 
-    pub(super) fn store_state(&mut self, key: &str, value: RawJson, version: u64) -> bool {
+    pub(super) fn store_state(&mut self, key: &str, value: RawJson, version: u64, notes: &mut impl Notes) -> bool {
         let state = self.state.get_or_insert_default();
         let stored = state.get(key).map_or(0, |(_, version)| *version);
         if stored == version {
+            notes.note(|| note_state(key, &value, version + 1));
             state.insert(key.into(), (value, version + 1));
         }
         stored == version
@@ -353,8 +421,9 @@ impl Record {
 
     /// Forgets finished streams that were kept long enough, and nobody reads; the moment from
     /// which the next of them counts.
-    pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick) -> Option<Tick> {
-        self.streams.forget_finished(|closed| closed.after(policy.finished_for) > now);
+    pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Option<Tick> {
+        let keep = |closed: Tick| closed.after(policy.finished_for) > now;
+        self.streams.forget_finished(keep, |stream| notes.note(|| Change::Forgotten { stream }));
         let counts = |log: &StreamLog| log.closed_at().map(|at| if log.holder().is_some() { now } else { at });
         self.kept = self.streams.finished().filter_map(|at| counts(self.streams.at(at))).min();
         self.kept
@@ -367,7 +436,7 @@ impl Record {
     /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
     /// of them first, then notifications of the stream that has most of them. What the stream
     /// that was written to loses is told to its writer.
-    fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended) {
+    fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended, notes: &mut impl Notes) {
         loop {
             let excess = self.streams.bytes().saturating_sub(policy.session_bytes);
             if self.streams.finished_count() <= policy.finished_streams && excess == 0 {
@@ -375,12 +444,12 @@ impl Record {
             }
             // By when they ended, not when they began: a long call's client may just have lost it.
             if let Some(oldest) = self.streams.oldest_finished() {
-                self.streams.remove(oldest);
+                self.streams.forget(oldest, |stream| notes.note(|| Change::Forgotten { stream }));
                 continue;
             }
             let most = self.streams.iter().enumerate().max_by_key(|(_, (_, log))| log.spare());
             let Some((at, (stream, _))) = most.filter(|(_, (_, log))| excess > 0 && log.spare() > 0) else { return };
-            let dropped = self.streams.change(at, |log| log.free(excess));
+            let dropped = self.streams.change(at, |log| log.free(excess, &mut OnStream(stream, notes)));
             if stream == written {
                 appended.dropped += dropped;
                 appended.unread = self.streams.at(at).unread();
@@ -399,21 +468,27 @@ impl Record {
     }
 
     /// The stream's log; made now if the stream is in flight and nobody needed it before.
-    fn open(&mut self, stream: StreamNo) -> Result<usize> {
+    fn open(&mut self, stream: StreamNo, notes: &mut impl Notes) -> Result<usize> {
         match self.position(stream) {
             Ok(at) => Ok(at),
             Err(_) => match self.calls.iter().find(|row| row.stream == stream).map(|row| row.node) {
-                Some(owner) => Ok(self.make(stream, Some(owner))),
+                Some(owner) => Ok(self.make(stream, Some(owner), notes)),
                 None => fail(StoreErrorKind::NotFound),
             },
         }
     }
 
-    fn make(&mut self, stream: StreamNo, owner: Option<NodeId>) -> usize {
+    fn make(&mut self, stream: StreamNo, owner: Option<NodeId>, notes: &mut impl Notes) -> usize {
         self.position(stream).unwrap_or_else(|at| {
             self.streams.insert(at, stream, StreamLog::new(owner));
+            notes.note(|| self.note_opened(stream));
             at
         })
+    }
+
+    fn note_opened(&self, stream: StreamNo) -> Change {
+        let calls = self.calls.iter().filter(|row| row.stream == stream);
+        Change::Opened { stream, calls: calls.map(|row| row.id.as_json().into()).collect() }
     }
 
     fn position(&self, stream: StreamNo) -> std::result::Result<usize, usize> {
@@ -421,7 +496,19 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+fn note_state(key: &str, value: &RawJson, version: u64) -> Change {
+    Change::State { key: key.into(), value: value.clone().into_bytes(), version }
+}
+
+/// How many streams a journal hears of at once: most calls never have a log, and need no word.
+const STREAMS_AT_ONCE: StreamNo = 64;
+
+/// The number below which streams count as given out once this one was.
+fn given_out(stream: StreamNo) -> StreamNo {
+    (stream / STREAMS_AT_ONCE + 1).saturating_mul(STREAMS_AT_ONCE)
+}
+
+impl<M> Drop for Record<M> {
     fn drop(&mut self) {
         if let Some(usage) = &self.usage {
             usage.fetch_sub(self.calls.len(), Ordering::Relaxed);

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::mapref::entry::Entry;
 
 use super::record::Record;
-use super::{Result, Shared};
+use super::{Marked, Result, Shared};
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
+use crate::store::journal::{Change, Journal, Notes};
 use crate::store::{Create, EndReason, Ended, Policy, Ring};
 
 /// Some session may be at rest.
@@ -33,11 +34,11 @@ enum Found {
     Busy,
 }
 
-impl Shared {
-    pub(super) fn create(&self, create: Create) -> Result<Vec<Ended>> {
+impl<J: Journal> Shared<J> {
+    pub(in crate::store) fn create(&self, create: Create) -> Marked<Vec<Ended>, J> {
         // Before anything makes room for it. Two creates at once are told apart by the map.
         if self.sessions.contains_key(&create.info.id) {
-            return Err(StoreError::new(StoreErrorKind::Conflict));
+            return (Err(StoreError::new(StoreErrorKind::Conflict)), self.journal.newest());
         }
         let mut evicted = Vec::new();
         let created = self.enter(create, &mut evicted);
@@ -45,7 +46,7 @@ impl Shared {
             // They ended all the same: the next sweep tells of them.
             self.expiry().untold.append(&mut evicted);
         }
-        created.map(|()| evicted)
+        (created.map(|()| evicted), self.journal.newest())
     }
 
     fn enter(&self, create: Create, evicted: &mut Vec<Ended>) -> Result<()> {
@@ -59,7 +60,9 @@ impl Shared {
             let vacant = match self.sessions.entry(info.id) {
                 Entry::Occupied(_) => false,
                 Entry::Vacant(vacant) => {
-                    drop(vacant.insert(Box::new(Record::new(create, usage, now))));
+                    let mut notes = J::Notes::default();
+                    let mut record = vacant.insert(Box::new(Record::new(create, usage, now, &mut notes)));
+                    self.journal.keep(Some(info.id), notes, &mut record.mark);
                     true
                 }
             };
@@ -176,7 +179,8 @@ impl Shared {
     /// Ends a session that rests, and whose last use is as long ago as the queue believed;
     /// otherwise finds its true moment.
     fn look_at(&self, session: SessionId, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Found {
-        let rests = |record: &Record| record.is_idle() && record.touched == record.queued && due(record.touched);
+        let rests =
+            |record: &Record<J::Mark>| record.is_idle() && record.touched == record.queued && due(record.touched);
         if let Some(ended) = self.end_if(session, reason, rests) {
             return Found::Ended(ended);
         }
@@ -195,9 +199,18 @@ impl Shared {
         &self,
         session: SessionId,
         reason: EndReason,
-        condition: impl Fn(&Record) -> bool,
+        condition: impl Fn(&Record<J::Mark>) -> bool,
     ) -> Option<Ended> {
-        let (_, record) = self.sessions.remove_if(&session, |_, record| condition(record))?;
+        let ends = |_: &SessionId, record: &mut Box<Record<J::Mark>>| {
+            let ends = condition(record);
+            if ends {
+                let mut notes = J::Notes::default();
+                notes.note(|| Change::Ended);
+                self.journal.keep(Some(session), notes, &mut record.mark);
+            }
+            ends
+        };
+        let (_, record) = self.sessions.remove_if_mut(&session, ends)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.expiry().ended(session, record.queued, record.opened, record.kept);
         let info = Arc::clone(&record.info);
@@ -220,7 +233,8 @@ impl Shared {
         self.principals.remove_if(principal, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
     }
 
-    pub(super) fn sweep(&self) -> Vec<Ended> {
+    pub(in crate::store) fn sweep(&self) -> Marked<Vec<Ended>, J> {
+        self.sweep_tasks();
         let (policy, now) = (self.policy(), self.clock.now());
         let mut ended = std::mem::take(&mut self.expiry().untold);
         if let Some(idle) = policy.idle_timeout {
@@ -233,13 +247,19 @@ impl Shared {
         }
         let mut keeping = Vec::new();
         while let Some(session) = { self.expiry().kept(policy.finished_for, now) } {
-            let next = self.sessions.get_mut(&session).and_then(|mut record| record.forget_finished(policy, now));
+            let next = self.sessions.get_mut(&session).and_then(|mut record| {
+                let mut notes = J::Notes::default();
+                let next = record.forget_finished(policy, now, &mut notes);
+                self.journal.keep(Some(session), notes, &mut record.mark);
+                next
+            });
             keeping.extend(next.map(|next| (next, session)));
         }
         if !keeping.is_empty() {
             let mut expiry = self.expiry();
             keeping.into_iter().for_each(|(next, session)| expiry.keeps_finished(session, next));
         }
-        ended
+        let mark = if ended.is_empty() { J::Mark::default() } else { self.journal.newest() };
+        (Ok(ended), mark)
     }
 }

@@ -99,13 +99,23 @@ impl Streams {
         Some(log)
     }
 
-    /// Removes the finished streams that nobody reads and that are not worth keeping.
-    pub(super) fn forget_finished(&mut self, keep: impl Fn(Tick) -> bool) {
+    /// Removes one, and says which it was.
+    pub(super) fn forget(&mut self, at: usize, gone: impl FnOnce(StreamNo)) {
+        let stream = self.logs.get(at).map(|(stream, _)| *stream);
+        self.remove(at);
+        if let Some(stream) = stream {
+            gone(stream);
+        }
+    }
+
+    /// Removes the finished streams that nobody reads and that are not worth keeping, and says which
+    /// they were.
+    pub(super) fn forget_finished(&mut self, keep: impl Fn(Tick) -> bool, mut gone: impl FnMut(StreamNo)) {
         while let Some(oldest) = self.oldest_finished() {
             if self.at(oldest).closed_at().is_none_or(&keep) {
                 return;
             }
-            self.remove(oldest);
+            self.forget(oldest, &mut gone);
         }
     }
 }
@@ -147,7 +157,7 @@ mod tests {
 
     use super::*;
     use crate::store::log::Bounds;
-    use crate::store::{Event, EventKind, NodeId};
+    use crate::store::{Append, Event, EventKind, NodeId};
 
     const NODE: NodeId = NodeId(1);
 
@@ -182,12 +192,14 @@ mod tests {
                 match step {
                     0 | 1 => drop(streams.change(at, |log| {
                         let event = Event { kind: EventKind::Notification, payload: Bytes::from(vec![b'x'; size]) };
-                        log.append(NODE, log.next(), vec![event], step == 1, bounds, Tick::default())
+                        let (session, first, close) = (crate::identity::SessionId::random(), log.next(), step == 1);
+                        let append = Append { session, stream, node: NODE, first, events: vec![event], close };
+                        log.append(append, bounds, Tick::default(), &mut ())
                     })),
                     2 => drop(streams.change(at, |log| log.attach(NODE, None))),
                     3 => drop(streams.change(at, |log| log.holder().is_some_and(|held| log.detach(held.generation)))),
                     4 => drop(streams.remove(at)),
-                    _ => streams.forget_finished(|_| false),
+                    _ => streams.forget_finished(|_| false, |_| ()),
                 }
                 check(&streams);
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::*;
+use crate::error::StoreErrorKind;
 use crate::identity::SessionInfo;
 use crate::message::ProtocolVersion;
 use crate::store::EventKind;

@@ -9,48 +9,57 @@ use std::sync::PoisonError;
 
 pub(super) use self::table::Tasks;
 
-use super::{Result, Shared};
+use super::{Marked, Result, Shared};
 use crate::clock::Tick;
 use crate::identity::{Principal, TaskId};
+use crate::store::journal::Journal;
 use crate::store::{CreateTask, LoadedTask, NodeId, Ring, StoreTask};
 
-impl Shared {
-    pub(super) fn create_task(&self, create: CreateTask) -> Result<()> {
-        self.on_tasks(|tasks, now| tasks.create(create, self.policy(), now))
+impl<J: Journal> Shared<J> {
+    pub(in crate::store) fn create_task(&self, create: CreateTask) -> Marked<(), J> {
+        self.on_tasks(|tasks, notes, now| tasks.create(create, self.policy(), now, notes))
     }
 
-    pub(super) fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Result<LoadedTask> {
-        let (mut loaded, node) = self.on_tasks(|tasks, _| tasks.load(task, principal))?;
-        // Asked now, not noted when it left: a task may be created for a node that left just before.
-        loaded.orphaned = !loaded.done && !self.has_joined(node);
-        Ok(loaded)
+    pub(in crate::store) fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Marked<LoadedTask, J> {
+        let (loaded, mark) = self.on_tasks(|tasks, _, _| tasks.load(task, principal));
+        let loaded = loaded.map(|(mut loaded, node)| {
+            // Asked now, not noted when it left: a task may be created for a node that left just before.
+            loaded.orphaned = !loaded.done && !self.has_joined(node);
+            loaded
+        });
+        (loaded, mark)
     }
 
-    pub(super) fn store_task(&self, store: StoreTask) -> Result<bool> {
-        self.on_tasks(|tasks, _| tasks.store(store, self.policy()))
+    pub(in crate::store) fn store_task(&self, store: StoreTask) -> Marked<bool, J> {
+        self.on_tasks(|tasks, notes, _| tasks.store(store, self.policy(), notes))
     }
 
     /// Tells of the tasks of a node that is gone.
     pub(super) fn orphan_tasks(&self, node: NodeId) {
-        self.on_tasks(|tasks, _| tasks.orphan(node));
+        let _ = self.on_tasks(|tasks, _, _| {
+            tasks.orphan(node);
+            Ok(())
+        });
     }
 
     pub(super) fn sweep_tasks(&self) {
-        self.on_tasks(|_, _| ());
+        let _ = self.on_tasks(|_, _, _| Ok(()));
     }
 
     /// One step on the tasks whose time is not over, and the bells after it.
-    fn on_tasks<T>(&self, step: impl FnOnce(&mut Tasks, Tick) -> T) -> T {
-        let (value, news) = {
+    fn on_tasks<T>(&self, step: impl FnOnce(&mut Tasks<J::Mark>, &mut J::Notes, Tick) -> Result<T>) -> Marked<T, J> {
+        let (value, mark, news) = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.now();
-            tasks.expire(now);
-            let value = step(&mut tasks, now);
-            (value, tasks.take_news())
+            let mut notes = J::Notes::default();
+            tasks.expire(now, &mut notes);
+            let value = step(&mut tasks, &mut notes, now);
+            self.journal.keep(None, notes, &mut tasks.mark);
+            (value, tasks.mark, tasks.take_news())
         };
         for task in news {
             self.ring_all(&Ring::Task { task });
         }
-        value
+        (value, mark)
     }
 }

@@ -16,13 +16,20 @@ use bytes::Bytes;
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, TaskId, TaskMap};
+#[cfg(feature = "file")]
+use crate::store::file::image::TaskImage;
+use crate::store::journal::{Change, Notes};
+#[cfg(feature = "file")]
+use crate::store::memory::restore::GONE;
 use crate::store::{CreateTask, LoadedTask, NodeId, Policy, StoreTask};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// The tasks of an engine.
 #[derive(Debug, Default)]
-pub(in crate::store::memory) struct Tasks {
+pub(in crate::store::memory) struct Tasks<M = ()> {
+    /// Where the journal has the newest change of any.
+    pub(super) mark: M,
     tasks: TaskMap<Task>,
     principals: HashMap<Principal, OfPrincipal>,
     /// Those that have an end, so that looking for what is over costs what is over.
@@ -54,24 +61,40 @@ struct OfPrincipal {
     done: BTreeMap<u64, TaskId>,
 }
 
+impl Task {
+    fn change(&self, id: TaskId) -> Change {
+        let Self { principal, ends, document, version, done, .. } = self;
+        let (ends, version, done) = (*ends, *version, *done);
+        Change::Task { id, principal: principal.clone(), ends, version, done, document: document.clone() }
+    }
+}
+
 fn fail<T>(kind: StoreErrorKind) -> Result<T> {
     Err(StoreError::new(kind))
 }
 
-impl Tasks {
-    pub(super) fn create(&mut self, create: CreateTask, policy: &Policy, now: Tick) -> Result<()> {
+impl<M: Default> Tasks<M> {
+    pub(super) fn create(
+        &mut self,
+        create: CreateTask,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<()> {
         let CreateTask { id, principal, node, ttl, document } = create;
         if self.tasks.contains_key(&id) {
             return fail(StoreErrorKind::Conflict);
         }
-        self.place(principal.as_ref(), document.len(), policy)?;
+        self.place(principal.as_ref(), document.len(), policy, notes)?;
         let ends = ttl.map(|ttl| now.after(ttl));
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
         if let Some(principal) = &principal {
             self.principals.entry(principal.clone()).or_default().tasks += 1;
         }
-        self.tasks.insert(id, Task { principal, node, ends, document, version: 1, done: None });
+        let task = Task { principal, node, ends, document, version: 1, done: None };
+        notes.note(|| task.change(id));
+        self.tasks.insert(id, task);
         Ok(())
     }
 
@@ -85,7 +108,7 @@ impl Tasks {
         Ok((LoadedTask { document: document.clone(), version: *version, done, orphaned: false }, task.node))
     }
 
-    pub(super) fn store(&mut self, store: StoreTask, policy: &Policy) -> Result<bool> {
+    pub(super) fn store(&mut self, store: StoreTask, policy: &Policy, notes: &mut impl Notes) -> Result<bool> {
         let StoreTask { id, version, document, done } = store;
         let Some(task) = self.tasks.get(&id) else { return fail(StoreErrorKind::NotFound) };
         if task.done.is_some() {
@@ -98,7 +121,7 @@ impl Tasks {
         if !self.could_grow(old, size, policy) {
             return fail(StoreErrorKind::Full);
         }
-        self.make_room(old, size, policy);
+        self.make_room(old, size, policy, notes);
         // Not being done yet, it did not make room for itself.
         let Some(task) = self.tasks.get_mut(&id) else { return fail(StoreErrorKind::NotFound) };
         self.bytes = self.bytes - old + size;
@@ -113,17 +136,52 @@ impl Tasks {
                 of.done.insert(self.ever_done, id);
             }
         }
+        notes.note(|| task.change(id));
         self.news.push(id);
         Ok(true)
     }
 
     /// Lets those go whose time is over.
-    pub(super) fn expire(&mut self, now: Tick) {
+    pub(super) fn expire(&mut self, now: Tick, notes: &mut impl Notes) {
         while self.ends.first().is_some_and(|(ends, _)| *ends <= now) {
             if let Some((_, task)) = self.ends.pop_first() {
-                self.remove(task);
+                self.remove(task, notes);
             }
         }
+    }
+
+    /// Brings back a task of an earlier process; those that are done, in the order they became so.
+    #[cfg(feature = "file")]
+    pub(in crate::store::memory) fn restore(&mut self, id: TaskId, image: TaskImage) {
+        let TaskImage { principal, ends, version, done, document } = image;
+        self.ends.extend(ends.map(|ends| (ends, id)));
+        self.bytes += document.len();
+        self.ever_done = self.ever_done.max(done.unwrap_or_default());
+        self.done.extend(done.map(|place| (place, id)));
+        self.done_bytes += done.map_or(0, |_| document.len());
+        if let Some(principal) = &principal {
+            let of = self.principals.entry(principal.clone()).or_default();
+            of.tasks += 1;
+            of.done.extend(done.map(|place| (place, id)));
+        }
+        self.tasks.insert(id, Task { principal, node: GONE, ends, document, version, done });
+    }
+
+    #[cfg(feature = "file")]
+    pub(in crate::store::memory) fn ids(&self) -> Vec<TaskId> {
+        self.tasks.keys().copied().collect()
+    }
+
+    /// What makes a task what it is.
+    #[cfg(feature = "file")]
+    pub(in crate::store::memory) fn change(&self, id: TaskId) -> Option<Change> {
+        self.tasks.get(&id).map(|task| task.change(id))
+    }
+
+    /// About what it would weigh, written once.
+    #[cfg(feature = "file")]
+    pub(in crate::store::memory) fn weight(&self) -> usize {
+        self.bytes + self.tasks.len() * 128
     }
 
     /// Tells of what a node leaves unfinished.
@@ -138,7 +196,13 @@ impl Tasks {
     }
 
     /// Makes room for one more task: among the principal's own first, then among all.
-    fn place(&mut self, principal: Option<&Principal>, size: usize, policy: &Policy) -> Result<()> {
+    fn place(
+        &mut self,
+        principal: Option<&Principal>,
+        size: usize,
+        policy: &Policy,
+        notes: &mut impl Notes,
+    ) -> Result<()> {
         if principal.is_some_and(|of| self.running_of(of) >= policy.max_tasks_per_principal) {
             return fail(StoreErrorKind::FullForPrincipal);
         }
@@ -146,16 +210,16 @@ impl Tasks {
             return fail(StoreErrorKind::Full);
         }
         if let Some(principal) = principal {
-            while self.oldest_of(principal, policy).is_some_and(|task| self.remove(task)) {}
+            while self.oldest_of(principal, policy).is_some_and(|task| self.remove(task, notes)) {}
         }
-        while self.tasks.len() >= policy.max_tasks && self.forget_one() {}
-        self.make_room(0, size, policy);
+        while self.tasks.len() >= policy.max_tasks && self.forget_one(notes) {}
+        self.make_room(0, size, policy, notes);
         Ok(())
     }
 
     /// Makes room for a document in place of another one.
-    fn make_room(&mut self, old: usize, new: usize, policy: &Policy) {
-        while self.bytes - old + new > policy.task_bytes && self.forget_one() {}
+    fn make_room(&mut self, old: usize, new: usize, policy: &Policy, notes: &mut impl Notes) {
+        while self.bytes - old + new > policy.task_bytes && self.forget_one(notes) {}
     }
 
     /// Whether a document fits in place of one that is not done, if nothing is left that is.
@@ -177,12 +241,12 @@ impl Tasks {
     }
 
     /// Lets the task go that is done since longest ago; whether there was one.
-    fn forget_one(&mut self) -> bool {
+    fn forget_one(&mut self, notes: &mut impl Notes) -> bool {
         let oldest = self.done.first_key_value().map(|(_, task)| *task);
-        oldest.is_some_and(|task| self.remove(task))
+        oldest.is_some_and(|task| self.remove(task, notes))
     }
 
-    fn remove(&mut self, id: TaskId) -> bool {
+    fn remove(&mut self, id: TaskId, notes: &mut impl Notes) -> bool {
         let Some(task) = self.tasks.remove(&id) else { return false };
         let size = task.document.len();
         self.bytes -= size;
@@ -196,6 +260,7 @@ impl Tasks {
         if let Some(principal) = &task.principal {
             self.forget_of(principal, task.done);
         }
+        notes.note(|| Change::TaskGone { id });
         self.news.push(id);
         true
     }

@@ -1,0 +1,220 @@
+//! Decides how a step lies in a file, and what of a damaged file can still be read.
+//!
+//! ```text
+//! segment = header frame*
+//! frame   = mark(4) length(4) crc32(4) body      the numbers little-endian, the sum over length and body
+//! body    = number, session?, changes            postcard
+//! ```
+//!
+//! 1. A frame is one step, there whole or not at all: its sum says which.
+//! 2. Behind a place that cannot be read the next whole frame is looked for, so that a damaged
+//!    byte costs the step it lies in and nothing else.
+
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::SessionId;
+use crate::store::journal::Change;
+
+/// What a segment begins with; the number is that of the format.
+pub(super) const HEADER: &[u8] = b"mcp-http store 1\n";
+
+/// What any format's segment begins with.
+const FAMILY: &[u8] = b"mcp-http store ";
+
+/// What a frame begins with: no text has it.
+const MARK: [u8; 4] = [0xf1, 0xc7, 0xb5, 0x0a];
+
+const HEAD: usize = 12;
+
+/// One step.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Frame {
+    /// Counted from 1, by the journal.
+    pub(super) number: u64,
+    /// `None`: tasks and nodes.
+    pub(super) session: Option<SessionId>,
+    pub(super) changes: Vec<Change>,
+}
+
+/// What a segment has at a place.
+#[derive(Debug, PartialEq)]
+pub(super) enum Piece {
+    Frame(Frame),
+    /// So many bytes that are no frame.
+    Hole {
+        at: usize,
+        bytes: usize,
+    },
+}
+
+/// Adds a frame to a buffer.
+///
+/// # Errors
+///
+/// When it is too large to be written at all, which no policy allows.
+pub(super) fn write(frame: &Frame, buffer: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    let body = postcard::to_allocvec(frame)?;
+    let length = u32::try_from(body.len()).map_err(|_| postcard::Error::SerializeBufferFull)?.to_le_bytes();
+    buffer.extend_from_slice(&MARK);
+    buffer.extend_from_slice(&length);
+    buffer.extend_from_slice(&sum(length, &body).to_le_bytes());
+    buffer.extend_from_slice(&body);
+    Ok(())
+}
+
+fn sum(length: [u8; 4], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&length);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// Reads a segment from its first byte.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: if bytes.starts_with(HEADER) { HEADER.len() } else { 0 } }
+    }
+
+    /// Whether it is whole, but of another format than this one.
+    pub(super) fn is_foreign(&self) -> bool {
+        let Some(version) = self.bytes.strip_prefix(FAMILY) else { return false };
+        let digits = version.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        // One damaged byte in the header does not make another format of what has frames of ours.
+        self.at == 0 && digits > 0 && version.get(digits) == Some(&b'\n') && self.next_frame(0).is_none()
+    }
+
+    /// The next whole frame from a place on, where it begins and where it ends.
+    fn next_frame(&self, from: usize) -> Option<(usize, usize, Frame)> {
+        memmem::find_iter(&self.bytes[from..], &MARK).find_map(|at| {
+            let (end, frame) = self.frame_at(from + at)?;
+            Some((from + at, end, frame))
+        })
+    }
+
+    fn frame_at(&self, at: usize) -> Option<(usize, Frame)> {
+        let (head, rest) = self.bytes[at..].split_first_chunk::<HEAD>()?;
+        let [m0, m1, m2, m3, l0, l1, l2, l3, s0, s1, s2, s3] = *head;
+        let length = [l0, l1, l2, l3];
+        let body = rest.get(..u32::from_le_bytes(length) as usize)?;
+        let whole = [m0, m1, m2, m3] == MARK && sum(length, body) == u32::from_le_bytes([s0, s1, s2, s3]);
+        let frame = whole.then(|| postcard::from_bytes(body).ok()).flatten()?;
+        Some((at + HEAD + body.len(), frame))
+    }
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let at = self.at;
+        if at >= self.bytes.len() {
+            return None;
+        }
+        if let Some((end, frame)) = self.frame_at(at) {
+            self.at = end;
+            return Some(Piece::Frame(frame));
+        }
+        self.at = self.next_frame(at).map_or(self.bytes.len(), |(begins, _, _)| begins);
+        Some(Piece::Hole { at, bytes: self.at - at })
+    }
+}
+
+/// About how much a change weighs in a file and in the queue before it.
+pub(super) fn weight(changes: &[Change]) -> usize {
+    let payload = |change: &Change| match change {
+        Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
+        Change::State { key, value, .. } => key.len() + value.len(),
+        Change::Session { info, .. } => info.len(),
+        Change::Opened { calls, .. } => calls.iter().map(|id| 16 + id.len()).sum(),
+        _ => 0,
+    };
+    changes.iter().map(|change| 32 + payload(change)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(number: u64) -> Frame {
+        let payload = Bytes::from(format!("payload of {number}"));
+        let changes = vec![Change::Event { stream: 1, seq: number, droppable: true, payload }, Change::Ended];
+        Frame { number, session: Some(SessionId::random()), changes }
+    }
+
+    /// A segment, and where each of its frames ends.
+    fn segment(frames: &[Frame]) -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = HEADER.to_vec();
+        let ends = frames.iter().map(|frame| {
+            write(frame, &mut bytes).unwrap();
+            bytes.len()
+        });
+        let ends = ends.collect();
+        (bytes, ends)
+    }
+
+    fn numbers(bytes: &[u8]) -> (Vec<u64>, usize) {
+        let mut holes = 0;
+        let numbers = Reader::new(bytes).filter_map(|piece| match piece {
+            Piece::Frame(frame) => Some(frame.number),
+            Piece::Hole { bytes, .. } => {
+                holes += bytes;
+                None
+            }
+        });
+        let numbers = numbers.collect();
+        (numbers, holes)
+    }
+
+    #[test]
+    fn frames_are_read_back_as_they_were_written() {
+        let frames = [frame(1), frame(2)];
+        let (bytes, _) = segment(&frames);
+        let read: Vec<_> = Reader::new(&bytes).collect();
+        assert_eq!(read, frames.map(Piece::Frame));
+        assert_eq!(Reader::new(HEADER).next(), None);
+    }
+
+    #[test]
+    fn cut_at_any_byte_the_frames_before_the_cut_are_there() {
+        let frames: Vec<_> = (1..=5).map(frame).collect();
+        let (bytes, ends) = segment(&frames);
+        for cut in HEADER.len()..=bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= cut).count();
+            let (read, lost) = numbers(&bytes[..cut]);
+            let last = if whole == 0 { HEADER.len() } else { ends[whole - 1] };
+            assert_eq!((read, lost), ((1..=whole as u64).collect(), cut - last), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn another_format_is_told_from_a_damaged_header() {
+        assert!(Reader::new(b"mcp-http store 2\nwhatever").is_foreign());
+        let (mut bytes, _) = segment(&[frame(1)]);
+        bytes[HEADER.len() - 2] = b'7';
+        assert!(!Reader::new(&bytes).is_foreign());
+        assert_eq!(numbers(&bytes), (vec![1], HEADER.len()));
+    }
+
+    proptest! {
+        /// A damaged byte costs the frame it lies in, and whatever bytes come in, nothing panics.
+        #[test]
+        fn a_damaged_byte_costs_one_frame(at in 0usize..400, flip in 1u8.., noise in prop::collection::vec(any::<u8>(), 0..60)) {
+            let frames: Vec<_> = (1..=5).map(frame).collect();
+            let (mut bytes, ends) = segment(&frames);
+            let at = HEADER.len() + at % (bytes.len() - HEADER.len());
+            bytes[at] ^= flip;
+            bytes.extend_from_slice(&noise);
+            let hit = ends.iter().position(|end| at < *end).unwrap() as u64 + 1;
+            prop_assert_eq!(numbers(&bytes).0, (1..=5).filter(|number| *number != hit).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Decides how a folder becomes an engine again: what of it is read, what is said about what cannot
+//! be, and when it is not opened at all.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::frame::{Piece, Reader};
+use super::image::Image;
+use super::segment::{self, Segments};
+
+/// Why a folder could not be opened as an engine. What is damaged is no reason.
+#[derive(Debug)]
+pub struct OpenError {
+    path: PathBuf,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    InUse,
+    Foreign(PathBuf),
+    Io(io::Error),
+}
+
+impl OpenError {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+        Self { path: path.to_owned(), why: Why::Io(error) }
+    }
+
+    /// Whether another process, or another engine of this one, has the folder.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.why, Why::InUse)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.why {
+            Why::InUse => write!(f, "{path} is in use by another process"),
+            Why::Foreign(file) => write!(f, "{} has a format this version does not know", file.display()),
+            Why::Io(error) => write!(f, "{path} cannot be opened: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.why {
+            Why::Io(error) => Some(error),
+            Why::InUse | Why::Foreign(_) => None,
+        }
+    }
+}
+
+/// What was found when a folder was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Sessions that go on.
+    pub sessions: usize,
+    /// Tasks that are still there.
+    pub tasks: usize,
+    /// Bytes that could not be read. After a crash a few at the very end are nothing to worry
+    /// about: a step that was being written, and was acknowledged to nobody.
+    pub unreadable_bytes: u64,
+    /// Steps that were written and are gone, as far as what follows them tells.
+    pub missing_steps: u64,
+}
+
+/// What a folder holds.
+pub(super) struct Opened {
+    pub(super) lock: File,
+    pub(super) segments: Segments,
+    pub(super) image: Image,
+    /// The number of the newest step.
+    pub(super) newest: u64,
+    pub(super) recovery: Recovery,
+    /// Something was there that could not be read, or made no sense.
+    pub(super) damaged: bool,
+}
+
+pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
+    let refused = |why| OpenError { path: folder.to_owned(), why };
+    let lock = segment::lock(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => refused(Why::InUse),
+        _ => refused(Why::Io(error)),
+    })?;
+    let mut reading = Reading::default();
+    let mut old = Vec::new();
+    let files = segment::list(folder).map_err(|error| refused(Why::Io(error)))?;
+    for (number, path) in files {
+        let bytes = fs::read(&path).map_err(|error| refused(Why::Io(error)))?;
+        let pieces = Reader::new(&bytes);
+        if pieces.is_foreign() {
+            return Err(refused(Why::Foreign(path)));
+        }
+        old.push((number, bytes.len() as u64));
+        reading.segment(&path, pieces);
+    }
+    let segments = Segments::begin(folder, old).map_err(|error| refused(Why::Io(error)))?;
+    let Reading { mut image, newest, recovery, .. } = reading;
+    let unexplained = image.unexplained();
+    let recovery = Recovery { sessions: image.sessions.len(), tasks: image.tasks.len(), ..recovery };
+    if recovery.missing_steps > 0 || unexplained > 0 {
+        tracing::error!(
+            missing_steps = recovery.missing_steps,
+            unexplained,
+            "the journal has holes: sessions and tasks are what the rest of it tells"
+        );
+    }
+    tracing::info!(?recovery, folder = %folder.display(), "sessions and tasks were brought back");
+    let damaged = recovery.unreadable_bytes + recovery.missing_steps + unexplained > 0;
+    if damaged {
+        image.skip_lost_streams();
+    }
+    Ok(Opened { lock, segments, image, newest, recovery, damaged })
+}
+
+#[derive(Default)]
+struct Reading {
+    image: Image,
+    newest: u64,
+    /// None before this one is missing.
+    whole_to: u64,
+    recovery: Recovery,
+}
+
+impl Reading {
+    fn segment(&mut self, path: &Path, pieces: Reader<'_>) {
+        for piece in pieces {
+            match piece {
+                Piece::Hole { at, bytes } => {
+                    self.recovery.unreadable_bytes += bytes as u64;
+                    tracing::warn!(segment = %path.display(), at, bytes, "a part of the journal cannot be read");
+                }
+                Piece::Frame(frame) => {
+                    // A portion that failed was written again: its numbers come twice.
+                    if frame.number <= self.whole_to {
+                        continue;
+                    }
+                    if self.newest > 0 && frame.number > self.newest {
+                        self.recovery.missing_steps += frame.number - self.newest - 1;
+                    }
+                    if self.newest == self.whole_to && (self.newest == 0 || frame.number == self.newest + 1) {
+                        self.whole_to = frame.number;
+                    }
+                    self.newest = self.newest.max(frame.number);
+                    for change in frame.changes {
+                        self.image.apply(frame.session, change);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Decides what waits to be written, in which order, and who is told when it was.
+//!
+//! Its lock is the innermost: steps take it while they hold a session's, and under it nothing is
+//! called and nothing waits.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::frame::{self, Frame};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::SessionId;
+use crate::store::journal::{Change, Journal};
+
+/// What the writer has not taken yet may weigh so much before steps that bring more have to wait:
+/// what a disk writes in the blink of an eye, and nothing against what the sessions themselves may
+/// hold.
+const MAX_WAITING: usize = 16 << 20;
+
+/// About what a step weighs that changes nothing.
+const FRAME: usize = 96;
+
+/// Between steps and the writer.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Wakes the writer.
+    news: Condvar,
+    written: watch::Sender<Written>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frames: Vec<Frame>,
+    weight: usize,
+    newest: u64,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    /// Everything up to this number is as durable as was asked for.
+    up_to: u64,
+    /// The last attempt to write failed.
+    failing: bool,
+    /// Nothing will be written any more.
+    over: bool,
+}
+
+/// What the writer is given.
+pub(super) enum Taken {
+    Frames(Vec<Frame>),
+    /// Nothing came in time.
+    Nothing,
+    /// Nothing will come any more.
+    Closed,
+}
+
+impl Queue {
+    /// A queue that goes on after a number.
+    pub(super) fn new(newest: u64) -> Self {
+        let waiting = Waiting { frames: Vec::new(), weight: 0, newest, closed: false };
+        let written = watch::Sender::new(Written { up_to: newest, failing: false, over: false });
+        Self { waiting: Mutex::new(waiting), news: Condvar::new(), written }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // What steps do.
+
+    /// Whether everything up to a number is written.
+    pub(super) fn has_written(&self, number: u64) -> bool {
+        self.written.borrow().up_to >= number
+    }
+
+    /// Whether so much waits that more should wait outside.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting().weight >= MAX_WAITING
+    }
+
+    /// Whether more waits than may, and cannot be written.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_failing() && self.is_full()
+    }
+
+    /// Whether nothing can be written at the moment.
+    pub(super) fn is_failing(&self) -> bool {
+        self.written.borrow().failing
+    }
+
+    /// Waits until everything up to a number is written, or cannot be.
+    pub(super) async fn written(&self, number: u64) -> Result<(), StoreError> {
+        let at = self.wait(|written| written.up_to >= number || written.failing).await;
+        at.is_some_and(|at| at >= number).then_some(()).ok_or_else(away)
+    }
+
+    /// The same, however long it cannot be.
+    pub(super) async fn written_at_last(&self, number: u64) -> Result<(), StoreError> {
+        let at = self.wait(|written| written.up_to >= number).await;
+        at.is_some_and(|at| at >= number).then_some(()).ok_or_else(away)
+    }
+
+    /// Waits until something can be written.
+    pub(super) async fn works(&self) -> Result<(), StoreError> {
+        self.wait(|written| !written.failing).await.map(drop).ok_or_else(away)
+    }
+
+    /// Waits for something; how much is written then. `None`: it will never be.
+    async fn wait(&self, until: impl Fn(&Written) -> bool) -> Option<u64> {
+        let mut written = self.written.subscribe();
+        let written = written.wait_for(|written| written.over || until(written)).await.ok()?;
+        until(&written).then_some(written.up_to)
+    }
+
+    // What the writer does.
+
+    /// Everything that waits; if that is nothing, what comes within a while.
+    pub(super) fn take(&self, patience: Duration) -> Taken {
+        let is_idle = |waiting: &mut Waiting| waiting.frames.is_empty() && !waiting.closed;
+        let waited = self.news.wait_timeout_while(self.waiting(), patience, is_idle);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waiting.frames.is_empty() {
+            return if waiting.closed { Taken::Closed } else { Taken::Nothing };
+        }
+        waiting.weight = 0;
+        Taken::Frames(std::mem::take(&mut waiting.frames))
+    }
+
+    pub(super) fn wrote(&self, up_to: u64) {
+        self.written.send_replace(Written { up_to, failing: false, over: false });
+    }
+
+    /// Whoever waits still, waits in vain.
+    pub(super) fn over(&self) {
+        self.written.send_modify(|written| (written.failing, written.over) = (true, true));
+    }
+
+    /// Nothing can be written; whether that is news.
+    pub(super) fn failed(&self) -> bool {
+        self.written.send_if_modified(|written| !std::mem::replace(&mut written.failing, true))
+    }
+
+    /// Waits before the next attempt; whether there is to be one.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let waited = self.news.wait_timeout_while(self.waiting(), time, |waiting| !waiting.closed);
+        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !waiting.closed
+    }
+
+    /// How much waits.
+    pub(super) fn weight(&self) -> usize {
+        self.waiting().weight
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&self) {
+        self.waiting().closed = true;
+        self.news.notify_all();
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable)
+}
+
+impl Journal for Arc<Queue> {
+    type Notes = Vec<Change>;
+    type Mark = u64;
+
+    fn keep(&self, session: Option<SessionId>, changes: Vec<Change>, mark: &mut u64) {
+        if changes.is_empty() {
+            return;
+        }
+        // Lost, these make a reader hear something twice, or a number go unused; and whatever
+        // depends on one of them lies behind it in the journal.
+        let is_minor = |change: &Change| {
+            matches!(change, Change::Delivered { .. } | Change::Streams { .. } | Change::Nodes { .. })
+        };
+        let counts = !changes.iter().all(is_minor);
+        let weight = FRAME + frame::weight(&changes);
+        {
+            let mut waiting = self.waiting();
+            waiting.newest += 1;
+            waiting.weight += weight;
+            let number = waiting.newest;
+            waiting.frames.push(Frame { number, session, changes });
+            if counts {
+                *mark = number;
+            }
+        }
+        self.news.notify_one();
+    }
+
+    fn newest(&self) -> u64 {
+        self.waiting().newest
+    }
+}

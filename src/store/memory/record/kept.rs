@@ -1,0 +1,89 @@
+//! Decides what a session of an earlier process is when it comes back, and what all of it is when
+//! it is written once more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::questions::Questions;
+use super::super::restore::GONE;
+use super::super::streams::Streams;
+use super::{CallRow, Record, given_out, note_state};
+use crate::clock::Tick;
+use crate::store::STANDALONE;
+use crate::store::file::image::{LogImage, SessionImage};
+use crate::store::journal::{Change, Notes, OnStream};
+use crate::store::log::StreamLog;
+
+impl<M: Default> Record<M> {
+    /// Its calls are still in flight, and nobody is connected.
+    pub(in crate::store::memory) fn restored(image: SessionImage, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
+        let SessionImage { info, epoch, opened, below, streams, state } = image;
+        let mut record = Self {
+            info,
+            epoch,
+            next_stream: if below > STANDALONE + 1 { given_out(below - 1) } else { STANDALONE + 1 },
+            opened,
+            touched: now,
+            queued: now,
+            kept: None,
+            mark: M::default(),
+            usage,
+            calls: Vec::new(),
+            streams: Streams::default(),
+            questions: Questions::default(),
+            state: (!state.is_empty()).then(|| Box::new(state)),
+        };
+        let mut logs: Vec<_> = streams.into_iter().collect();
+        // The one that was closed first is forgotten first.
+        logs.sort_by_key(|(stream, log)| (log.closed.map(|(_, at)| at), *stream));
+        for (stream, LogImage { calls, entries, closed, delivered }) in logs {
+            // Of what a damaged journal leaves without calls and without an end nothing can come.
+            if stream != STANDALONE && calls.is_empty() && closed.is_none() {
+                continue;
+            }
+            let owner = (stream != STANDALONE).then_some(GONE);
+            // Nobody waits for the answers to the questions that stand there.
+            let may_go = |droppable| droppable || stream == STANDALONE;
+            let events = entries.into_iter().map(|(seq, (droppable, payload))| (seq, may_go(droppable), payload));
+            let log = StreamLog::restored(owner, events, delivered, closed);
+            if let Err(at) = record.streams.position(stream) {
+                record.streams.insert(at, stream, log);
+            }
+            record.calls.extend(calls.into_iter().map(|id| CallRow { id, stream, node: GONE }));
+        }
+        if let Some(usage) = &record.usage {
+            usage.fetch_add(record.calls.len(), Ordering::Relaxed);
+        }
+        record.kept = record.streams.iter().filter_map(|(_, log)| log.closed_at()).min();
+        record
+    }
+}
+
+impl<M> Record<M> {
+    /// Tells of everything there is.
+    pub(in crate::store::memory) fn note_all(&self, notes: &mut impl Notes) {
+        notes.note(|| Change::Afresh);
+        self.note_session(notes);
+        if let Some(last) = self.next_stream.checked_sub(1).filter(|last| *last > STANDALONE) {
+            notes.note(|| Change::Streams { below: given_out(last) });
+        }
+        for (stream, log) in self.streams.iter() {
+            let delivered = log.delivered();
+            notes.note(|| self.note_opened(stream));
+            log.note_all(&mut OnStream(stream, notes));
+            if stream == STANDALONE && delivered > 0 {
+                notes.note(|| Change::Delivered { stream, seq: delivered });
+            }
+        }
+        for (key, (value, version)) in self.state.iter().flat_map(|state| state.iter()) {
+            notes.note(|| note_state(key, value, *version));
+        }
+    }
+
+    /// About what that would weigh.
+    pub(in crate::store::memory) fn weight(&self) -> usize {
+        let state = self.state.iter().flat_map(|state| state.iter());
+        let state: usize = state.map(|(key, (value, _))| 64 + key.len() + value.as_bytes().len()).sum();
+        512 + self.streams.bytes() + 64 * self.streams.len() + state
+    }
+}

@@ -1,0 +1,92 @@
+//! Decides how what a journal kept becomes sessions and tasks in memory again, and how they are
+//! written into it once more.
+//!
+//! Whoever worked on them is gone: calls in flight and tasks belong to [`GONE`], a node that leaves
+//! when the first one joins.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::Shared;
+use super::record::Record;
+use crate::clock::Clock;
+use crate::identity::{SessionId, TaskId};
+use crate::store::file::image::Image;
+use crate::store::journal::{Change, Journal};
+use crate::store::{Ended, NodeId};
+
+/// All nodes of earlier processes.
+pub(in crate::store) const GONE: NodeId = NodeId(0);
+
+impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
+    pub(in crate::store) fn restored(journal: J, image: Image) -> Self {
+        let shared = Self::new(journal, Clock::of_day(image.latest));
+        shared.next_node.store(image.nodes.max(GONE.0 + 1), Ordering::Relaxed);
+        let now = shared.clock.now();
+        for (id, session) in image.sessions {
+            let usage = session.info.principal.as_ref().map(|principal| {
+                let mut of = shared.principals.entry(principal.clone()).or_default();
+                of.sessions.push(id);
+                Arc::clone(&of.calls)
+            });
+            let record = Record::restored(session, usage, now);
+            let mut expiry = shared.expiry();
+            expiry.restored(id, record.queued, record.opened);
+            if let Some(kept) = record.kept {
+                expiry.keeps_finished(id, kept);
+            }
+            drop(expiry);
+            shared.sessions.insert(id, Box::new(record));
+            shared.count.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut tasks = shared.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept: Vec<_> = image.tasks.into_iter().collect();
+        kept.sort_by_key(|(id, task)| (task.done, *id));
+        kept.into_iter().for_each(|(id, task)| tasks.restore(id, task));
+        drop(tasks);
+        shared
+    }
+
+    pub(in crate::store) fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.iter().map(|record| *record.key()).collect()
+    }
+
+    /// About what everything would weigh, written once.
+    pub(in crate::store) fn bytes(&self) -> u64 {
+        let sessions: usize = self.sessions.iter().map(|record| record.weight()).sum();
+        (sessions + self.tasks.lock().unwrap_or_else(PoisonError::into_inner).weight()) as u64
+    }
+
+    /// Sessions that ended, for the next sweep to tell of.
+    pub(in crate::store) fn tell_later(&self, mut ended: Vec<Ended>) {
+        self.expiry().untold.append(&mut ended);
+    }
+
+    /// Tells the journal of everything of a session.
+    pub(in crate::store) fn write_anew(&self, session: SessionId) {
+        if let Some(record) = self.sessions.get(&session) {
+            let mut notes = Vec::new();
+            record.note_all(&mut notes);
+            self.journal.keep(Some(session), notes, &mut J::Mark::default());
+        }
+    }
+
+    pub(in crate::store) fn task_ids(&self) -> Vec<TaskId> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).ids()
+    }
+
+    /// Tells the journal of everything of a task.
+    pub(in crate::store) fn write_task_anew(&self, task: TaskId) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(change) = tasks.change(task) {
+            self.journal.keep(None, vec![change], &mut J::Mark::default());
+        }
+    }
+
+    /// Tells the journal which nodes there were; the place after it.
+    pub(in crate::store) fn write_nodes_anew(&self) -> J::Mark {
+        let below = self.next_node.load(Ordering::Relaxed);
+        self.journal.keep(None, vec![Change::Nodes { below }], &mut J::Mark::default());
+        self.journal.newest()
+    }
+}

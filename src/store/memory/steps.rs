@@ -1,0 +1,222 @@
+//! Decides how each step is taken on sessions in memory: the lock, what happens under it, what is
+//! told to the journal, and the bell after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::questions::Outcome;
+use super::record::{Record, Wake};
+use super::{Result, Shared};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, SessionId};
+use crate::message::{RawJson, RequestId};
+use crate::store::journal::{Change, Journal, Notes};
+use crate::store::{
+    Append, Appended, Attach, Attached, Begin, Doorbell, EndReason, Ended, Event, Loaded, NodeId, Page, Policy, Ring,
+    SessionSummary, StreamNo,
+};
+
+/// What a step came to, and the place in the journal before which nobody may learn of it.
+pub(in crate::store) type Marked<T, J> = (Result<T>, <J as Journal>::Mark);
+
+fn unknown<T>() -> Result<T> {
+    Err(StoreError::new(StoreErrorKind::NotFound))
+}
+
+impl<J: Journal> Shared<J> {
+    /// One step on one session, and the bell after it.
+    fn on<T>(
+        &self,
+        session: SessionId,
+        step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
+    ) -> Marked<T, J> {
+        let (taken, mark) = {
+            let Some(mut record) = self.sessions.get_mut(&session) else { return (unknown(), self.journal.newest()) };
+            let mut notes = J::Notes::default();
+            let taken = step(&mut record, &mut notes);
+            self.journal.keep(Some(session), notes, &mut record.mark);
+            (taken, record.mark)
+        };
+        let value = taken.map(|(value, wake)| {
+            self.wake(wake);
+            value
+        });
+        (value, mark)
+    }
+
+    /// The same for a principal, if the session is its own.
+    fn on_as<T>(
+        &self,
+        session: SessionId,
+        principal: Option<&Principal>,
+        step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
+    ) -> Marked<T, J> {
+        self.on(session, |record, notes| if record.admits(principal) { step(record, notes) } else { unknown() })
+    }
+
+    fn wake(&self, wake: Wake) {
+        if let Some((node, ring)) = wake {
+            self.ring(node, ring);
+        }
+    }
+
+    pub(in crate::store) fn join(&self, bell: Arc<dyn Doorbell>, policy: &Policy) -> NodeId {
+        let node = self.new_node();
+        if self.policy.get_or_init(|| policy.clone()) != policy {
+            tracing::warn!("services that share a session engine have different limits; the first one's count");
+        }
+        self.add_bell(node, bell);
+        node
+    }
+
+    pub(in crate::store) fn leave(&self, node: NodeId) {
+        self.remove_bell(node);
+        let (policy, now) = (self.policy(), self.clock.now());
+        let mut wakes = Vec::new();
+        for mut record in self.sessions.iter_mut() {
+            let mut notes = J::Notes::default();
+            wakes.extend(record.abandon(node, policy, now, &mut notes));
+            let session = record.info.id;
+            self.journal.keep(Some(session), notes, &mut record.mark);
+        }
+        self.somebody_rests();
+        wakes.into_iter().for_each(|wake| self.wake(wake));
+        self.orphan_tasks(node);
+    }
+
+    pub(in crate::store) fn load(&self, session: SessionId, principal: Option<&Principal>) -> Marked<Loaded, J> {
+        let now = self.clock.now();
+        self.on_as(session, principal, |record, _| {
+            record.touched = now;
+            Ok((Loaded { info: Arc::clone(&record.info), epoch: record.epoch }, None))
+        })
+    }
+
+    pub(in crate::store) fn begin(&self, begin: &Begin<'_>) -> Marked<StreamNo, J> {
+        let now = self.clock.now();
+        self.on_as(begin.session, begin.principal, |record, notes| {
+            record.begin(begin, self.policy(), now, notes).map(|stream| (stream, None))
+        })
+    }
+
+    pub(in crate::store) fn finish(&self, session: SessionId, stream: StreamNo) -> Marked<(), J> {
+        let now = self.clock.now();
+        let finished = self.on(session, |record, notes| Ok(((), record.finish(stream, now, notes))));
+        self.somebody_rests();
+        finished
+    }
+
+    pub(in crate::store) fn append(&self, append: Append) -> Marked<Appended, J> {
+        let (session, close, now) = (append.session, append.close, self.clock.now());
+        let mut first_kept = false;
+        let appended = self.on(session, |record, notes| {
+            let done = record.append(append, self.policy(), now, notes)?;
+            first_kept = close && record.kept.is_none() && record.keeps_finished();
+            if first_kept {
+                record.kept = Some(now);
+            }
+            Ok(done)
+        });
+        if close && appended.0.is_ok() {
+            self.somebody_rests();
+        }
+        if first_kept {
+            self.expiry().keeps_finished(session, now);
+        }
+        appended
+    }
+
+    pub(in crate::store) fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Marked<Appended, J> {
+        self.on(session, |record, notes| Ok(record.publish(node, event, self.policy(), notes)))
+    }
+
+    pub(in crate::store) fn attach(&self, attach: &Attach<'_>) -> Marked<Attached, J> {
+        let now = self.clock.now();
+        self.on_as(attach.session, attach.principal, |record, notes| record.attach(attach, self.policy(), now, notes))
+    }
+
+    pub(in crate::store) fn read_after(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        generation: u32,
+        after: u64,
+        max_bytes: usize,
+    ) -> Marked<Page, J> {
+        self.on(session, |record, notes| record.read_after(stream, generation, after, max_bytes, notes))
+    }
+
+    pub(in crate::store) fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Marked<(), J> {
+        let now = self.clock.now();
+        let detached = self.on(session, |record, _| Ok(((), record.detach(stream, generation, now))));
+        self.somebody_rests();
+        detached
+    }
+
+    pub(in crate::store) fn hang_up(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        retry: Option<Duration>,
+    ) -> Marked<(), J> {
+        self.on(session, |record, _| Ok(((), record.hang_up(stream, retry))))
+    }
+
+    pub(in crate::store) fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Marked<bool, J> {
+        let now = self.clock.now();
+        self.on(session, |record, _| record.answer(question, outcome, now))
+    }
+
+    pub(in crate::store) fn take(&self, session: SessionId, question: &str) -> Marked<Option<Outcome>, J> {
+        self.on(session, |record, _| record.take(question).map(|answer| (answer, None)))
+    }
+
+    pub(in crate::store) fn withdraw(&self, session: SessionId, question: &str) -> Marked<(), J> {
+        self.on(session, |record, _| {
+            record.withdraw(question);
+            Ok(((), None))
+        })
+    }
+
+    pub(in crate::store) fn cancel(&self, session: SessionId, id: &RequestId) -> Marked<bool, J> {
+        let now = self.clock.now();
+        self.on(session, |record, _| Ok(record.cancel(id, now)))
+    }
+
+    pub(in crate::store) fn load_state(&self, session: SessionId, key: &str) -> Marked<(Option<RawJson>, u64), J> {
+        self.on(session, |record, _| Ok((record.load_state(key), None)))
+    }
+
+    pub(in crate::store) fn store_state(
+        &self,
+        session: SessionId,
+        key: &str,
+        value: RawJson,
+        version: u64,
+    ) -> Marked<bool, J> {
+        self.on(session, |record, notes| Ok((record.store_state(key, value, version, notes), None)))
+    }
+
+    pub(in crate::store) fn end(&self, session: SessionId, reason: EndReason) -> Marked<Ended, J> {
+        let ended = self.end_if(session, reason, |_| true).ok_or_else(|| StoreError::new(StoreErrorKind::NotFound));
+        (ended, self.journal.newest())
+    }
+
+    pub(in crate::store) fn announce(&self, topic: &str) {
+        self.ring_all(&Ring::Topic { topic: topic.into() });
+    }
+
+    pub(in crate::store) fn list(&self) -> Vec<SessionSummary> {
+        let now = self.clock.now();
+        self.sessions.iter().map(|record| record.summary(now)).collect()
+    }
+
+    /// A node's number is never used twice, whatever the journal is read by.
+    fn new_node(&self) -> NodeId {
+        let node = self.next_node.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut notes = J::Notes::default();
+        notes.note(|| Change::Nodes { below: node + 1 });
+        self.journal.keep(None, notes, &mut J::Mark::default());
+        NodeId(node)
+    }
+}
