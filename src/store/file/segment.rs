@@ -31,6 +31,9 @@ pub(super) struct Segments {
     /// There is no room.
     #[cfg(test)]
     pub(super) full: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// The disk keeps nothing.
+    #[cfg(test)]
+    pub(super) unsyncable: bool,
 }
 
 /// Takes the folder for this process, as long as the file is open.
@@ -100,6 +103,8 @@ impl Segments {
             doomed: VecDeque::new(),
             #[cfg(test)]
             full: std::sync::Arc::default(),
+            #[cfg(test)]
+            unsyncable: false,
         })
     }
 
@@ -133,6 +138,10 @@ impl Segments {
         if std::mem::take(&mut self.unsynced) {
             #[cfg(test)]
             self.fill(&[])?;
+            #[cfg(test)]
+            if self.unsyncable {
+                return Err(io::ErrorKind::Other.into());
+            }
             self.file.sync_data()?;
         }
         Ok(())

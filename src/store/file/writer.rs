@@ -138,25 +138,23 @@ impl Writer {
     fn renew(&mut self) -> io::Result<()> {
         let Some(shared) = self.shared.upgrade() else { return Ok(()) };
         if self.segments.take_unsound() {
-            // All of it is in memory, so it can be written where it is safe.
-            (self.damaged, self.renewal) = (true, None);
+            // All of it is in memory, so it can be written where it is safe. Not again at once when
+            // that goes wrong, too: a disk that is dying would only be filled.
+            self.damaged = self.renewal.take().is_none();
         }
         let Some(renewal) = &mut self.renewal else {
             return self.look(&shared);
         };
-        if renewal.write(&shared, &self.queue) {
-            let first = renewal.first;
-            // It must be there before what it replaces is not.
-            if self.segments.sync().is_err() {
-                (self.damaged, self.renewal) = (true, None);
-                return Ok(());
-            }
-            self.segments.give_up_before(first);
-            self.renewal = None;
-            tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
-            return self.segments.delete();
+        if !renewal.write(&shared, &self.queue) {
+            return Ok(());
         }
-        Ok(())
+        let first = renewal.first;
+        self.renewal = None;
+        // It must be there before what it replaces is not.
+        self.segments.sync()?;
+        self.segments.give_up_before(first);
+        tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
+        self.segments.delete()
     }
 
     /// Begins a renewal if one is due.
@@ -171,6 +169,7 @@ impl Writer {
         // Looking costs a look at every session: only where there is something to win.
         if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
+            self.looked.0 = first;
             let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
             self.renewal = Some(Renewal { first, sessions, tasks, end: None });
             self.damaged = false;

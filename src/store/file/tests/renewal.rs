@@ -87,3 +87,21 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
         is_whole(folder.path(), &streams, task).await;
     });
 }
+
+#[test]
+fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let opened = open::open(folder.path()).unwrap();
+        let (engine, mut writer) = FileEngine::assemble(opened, Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..10 {
+            fill(&engine, &mut writer, node).await;
+        }
+        (writer.segments.unsyncable, writer.damaged) = (true, true);
+        for _ in 0..50 {
+            writer.step(Duration::ZERO);
+        }
+        assert!(writer.segments.count() < 4 && segment(folder.path()).exists(), "{}", writer.segments.count());
+    });
+}
