@@ -90,6 +90,10 @@ impl Streams {
     /// Puts a log where [`Streams::position`] says it would stand.
     pub(super) fn insert(&mut self, at: usize, stream: StreamNo, log: StreamLog) {
         self.sums.get_or_insert_default().replace(stream, &Sum::default(), &Sum::of(&log));
+        if self.logs.is_empty() {
+            // Most sessions never have a second one: that which their client listens on.
+            self.logs.reserve_exact(1);
+        }
         self.logs.insert(at, (stream, log));
     }
 
