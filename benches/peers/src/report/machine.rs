@@ -21,7 +21,7 @@ impl Machine {
         Self {
             processor: line("/proc/cpuinfo", "model name"),
             processors,
-            memory: line("/proc/meminfo", "MemTotal"),
+            memory: memory(),
             kernel: read("/proc/sys/kernel/osrelease"),
             rustc: said("rustc", &["--version"]),
             revision: said("git", &["describe", "--always", "--dirty"]),
@@ -38,6 +38,12 @@ impl Machine {
             load()
         )
     }
+}
+
+fn memory() -> String {
+    let total = line("/proc/meminfo", "MemTotal");
+    let kib: Option<f64> = total.strip_suffix(" kB").and_then(|kib| kib.parse().ok());
+    kib.map_or(total, |kib| format!("{:.0} GiB of memory", kib / f64::from(1 << 20)))
 }
 
 fn load() -> String {
