@@ -23,6 +23,8 @@ pub(crate) struct Counters {
 pub struct Statistics {
     /// Sessions that live now.
     pub sessions: usize,
+    /// Subscription streams of 2026-07-28 that are open now.
+    pub listens: usize,
     /// Sessions opened.
     pub opened: u64,
     /// Sessions ended, by reason.
@@ -56,9 +58,10 @@ impl Counters {
         *self.rejected.lock().unwrap_or_else(PoisonError::into_inner).entry(rejection.kind()).or_default() += 1;
     }
 
-    pub(crate) fn read(&self, sessions: usize) -> Statistics {
+    pub(crate) fn read(&self, sessions: usize, listens: usize) -> Statistics {
         Statistics {
             sessions,
+            listens,
             opened: self.opened.load(Ordering::Relaxed),
             ended: self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             rejected: self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::message::{ErrorObject, Malformed, ProtocolVersion, RequestId};
+use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
 
 /// Why a request was refused before any handler saw it.
 ///
@@ -64,6 +64,38 @@ pub enum Rejection {
         requested: String,
         /// What is served.
         supported: Vec<ProtocolVersion>,
+    },
+    /// A header of 2026-07-28 is missing, cannot be read, or does not repeat the body.
+    HeaderMismatch {
+        /// The header.
+        header: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A request of 2026-07-28 does not say of itself what it has to, or not rightly.
+    InvalidMeta(&'static str),
+    /// The parameters of a request that the transport itself answers are not right (2026-07-28).
+    InvalidParams(&'static str),
+    /// The method does not exist, or not in this revision (2026-07-28; the session revisions
+    /// answer it in a 200).
+    MethodNotFound {
+        /// The method, cut to a sane length.
+        method: String,
+    },
+    /// The request needs something of its client that was not declared (2026-07-28).
+    MissingCapability {
+        /// The error's data: `requiredCapabilities`.
+        data: Option<RawJson>,
+    },
+    /// All subscription streams of the service are taken (2026-07-28).
+    TooManyListens {
+        /// The limit.
+        limit: usize,
+    },
+    /// The principal has all the subscription streams it may have (2026-07-28).
+    TooManyListensOfPrincipal {
+        /// The limit.
+        limit: usize,
     },
     /// The request needs a session and names none.
     SessionRequired,
@@ -124,6 +156,13 @@ struct Row {
 }
 
 impl Rejection {
+    /// A method that does not exist; what is unknown is repeated within bounds.
+    pub(crate) fn method_not_found(method: &str) -> Self {
+        /// Longer than any method somebody means.
+        const MOST: usize = 160;
+        Self::MethodNotFound { method: method.chars().take(MOST).collect() }
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -149,6 +188,13 @@ impl Rejection {
             Self::BatchNotServed => "batch_not_served",
             Self::InitializeInBatch => "initialize_in_batch",
             Self::UnsupportedVersion { .. } => "unsupported_version",
+            Self::HeaderMismatch { .. } => "header_mismatch",
+            Self::InvalidMeta(_) => "invalid_meta",
+            Self::InvalidParams(_) => "invalid_params",
+            Self::MethodNotFound { .. } => "method_not_found",
+            Self::MissingCapability { .. } => "missing_capability",
+            Self::TooManyListens { .. } => "too_many_listens",
+            Self::TooManyListensOfPrincipal { .. } => "too_many_listens_of_principal",
             Self::SessionRequired => "session_required",
             Self::SessionNotFound => "session_not_found",
             Self::AlreadyInitialized => "already_initialized",
@@ -178,6 +224,7 @@ impl Rejection {
             Self::UnsupportedVersion { requested, supported } => {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
             }
+            Self::MissingCapability { data } => ErrorObject { data: data.clone(), ..error },
             _ => error,
         }
     }
@@ -240,6 +287,24 @@ impl Rejection {
                 ErrorObject::UNSUPPORTED_VERSION,
                 "Unsupported protocol version; `data.supported` lists those served",
             ),
+            Self::HeaderMismatch { header, why } => {
+                (400, ErrorObject::HEADER_MISMATCH, format!("Header mismatch: {header} {why}").into())
+            }
+            Self::InvalidMeta(why) | Self::InvalidParams(why) => {
+                (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into())
+            }
+            Self::MethodNotFound { method } => {
+                (404, ErrorObject::METHOD_NOT_FOUND, format!("Method not found: {method}").into())
+            }
+            Self::MissingCapability { .. } => {
+                row(400, ErrorObject::MISSING_CAPABILITY, "Missing required client capability")
+            }
+            Self::TooManyListens { limit } => {
+                (429, INTERNAL, format!("Too many subscription streams: the limit is {limit}").into())
+            }
+            Self::TooManyListensOfPrincipal { limit } => {
+                (429, INTERNAL, format!("Too many subscription streams of this principal: the limit is {limit}").into())
+            }
             Self::SessionRequired => row(400, REQUEST, "Bad request: the Mcp-Session-Id header is required"),
             Self::SessionNotFound => row(404, ErrorObject::SESSION_NOT_FOUND, "Session not found"),
             Self::AlreadyInitialized => row(400, REQUEST, "Invalid request: the session is already initialized"),
@@ -328,19 +393,20 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// The engine cannot be reached now; trying again may help.
     Unavailable,
-    /// No such session, stream or question, or not for this principal.
+    /// No such session, stream, question or task, or not for this principal.
     NotFound,
     /// Something is already there: an id, a newer version, another holder.
     Conflict,
-    /// The stream is closed, or this node no longer owns it.
+    /// The stream is closed, or this node no longer owns it; the task is done.
     Fenced,
     /// The cursor names no event: it lies beyond the end of the stream.
     BeyondEnd,
     /// What is stored cannot be read.
     Corrupt,
-    /// A limit is reached: of sessions, of calls, readers or subscriptions in one.
+    /// A limit is reached: of sessions, of calls, readers or subscriptions in one; of tasks or
+    /// their bytes.
     Full,
-    /// A limit of one principal is reached: of sessions or calls.
+    /// A limit of one principal is reached: of sessions, calls or tasks.
     FullForPrincipal,
 }
 
@@ -373,7 +439,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unavailable => "the session engine cannot be reached",
             StoreErrorKind::NotFound => "not found",
             StoreErrorKind::Conflict => "already there, or changed in the meantime",
-            StoreErrorKind::Fenced => "closed, or owned by another node",
+            StoreErrorKind::Fenced => "closed, done, or owned by another node",
             StoreErrorKind::BeyondEnd => "beyond the end of the stream",
             StoreErrorKind::Corrupt => "what is stored cannot be read",
             StoreErrorKind::Full => "a limit is reached",

@@ -10,17 +10,31 @@ use http::request::Parts;
 
 use crate::counters::Statistics;
 use crate::error::StoreError;
+use crate::hall::Hall;
 use crate::identity::{Principal, SessionId};
-use crate::legacy::Node;
-use crate::server::channel::{Broadcast, Change};
+use crate::legacy;
+use crate::modern;
+use crate::server::channel::Change;
 use crate::server::{Context, Session};
 use crate::store::{EndReason, SessionSummary};
 
 /// The application's hand on a mounted service. Cheap to clone. It does not keep the service
 /// running: once the service is gone, there is nothing to see and nothing to do.
+///
+/// What it announces reaches, in both eras and through every service on the same
+/// [engine](crate::store), whoever listens at that moment: the standalone streams of sessions, and
+/// the subscription streams of 2026-07-28 that asked for it. Nobody is told later, and nobody who
+/// reads slowly holds the announcement up: what a subscription stream has not read yet it is told
+/// once, however often it changed.
 #[derive(Debug, Clone)]
-pub struct McpHandle {
-    node: Weak<Node>,
+pub struct McpHandle(Arc<Reach>);
+
+/// What a handle reaches, as long as it is there.
+#[derive(Debug, Default)]
+struct Reach {
+    hall: Weak<Hall>,
+    legacy: Weak<legacy::Node>,
+    modern: Weak<modern::Node>,
 }
 
 /// The service of a request: as an argument of a tool, resource or prompt handler, and on routes
@@ -37,11 +51,15 @@ impl<S: Sync> FromRequestParts<S> for McpHandle {
     }
 }
 
+/// How long the answers of calls that were cut off may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What a [drain](McpHandle::drain) did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Streams that were closed so that their clients come back elsewhere.
+    /// Streams that were closed so that their clients come back elsewhere, subscription streams
+    /// among them.
     pub closed_streams: usize,
     /// Calls in flight when it began.
     pub calls: usize,
@@ -52,37 +70,50 @@ pub struct DrainReport {
 }
 
 impl McpHandle {
-    pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self::weak(Arc::downgrade(node))
+    pub(crate) fn new(hall: &Arc<Hall>, legacy: &Arc<legacy::Node>, modern: &Arc<modern::Node>) -> Self {
+        let reach =
+            Reach { hall: Arc::downgrade(hall), legacy: Arc::downgrade(legacy), modern: Arc::downgrade(modern) };
+        Self(Arc::new(reach))
     }
 
-    pub(crate) fn weak(node: Weak<Node>) -> Self {
-        Self { node }
+    /// The handle of a service that is gone, or never was.
+    pub(crate) fn nowhere() -> Self {
+        Self(Arc::default())
     }
 
-    /// Tells every client that the list of tools changed.
+    fn hall(&self) -> Option<Arc<Hall>> {
+        self.0.hall.upgrade()
+    }
+
+    fn legacy(&self) -> Option<Arc<legacy::Node>> {
+        self.0.legacy.upgrade()
+    }
+
+    /// Tells every client that listens that the list of tools changed. A
+    /// [`Catalog`](crate::server::Catalog) does it by itself.
     pub fn tools_changed(&self) {
         self.announce(&Change::Tools);
     }
 
-    /// Tells every client that the list of prompts changed.
+    /// Tells every client that listens that the list of prompts changed.
     pub fn prompts_changed(&self) {
         self.announce(&Change::Prompts);
     }
 
-    /// Tells every client that the list of resources changed.
+    /// Tells every client that listens that the list of resources changed.
     pub fn resources_changed(&self) {
         self.announce(&Change::Resources);
     }
 
-    /// Tells every client that subscribed to a resource that it changed.
+    /// Tells every client that subscribed to a resource that it changed: with `resources/subscribe`
+    /// in a session, with `subscriptions/listen` since 2026-07-28.
     pub fn resource_updated(&self, uri: impl Into<String>) {
         self.announce(&Change::Resource(uri.into()));
     }
 
     fn announce(&self, change: &Change) {
-        if let Some(node) = self.node.upgrade() {
-            node.publish(change);
+        if let Some(hall) = self.hall() {
+            hall.publish(change);
         }
     }
 
@@ -96,8 +127,8 @@ impl McpHandle {
     ///
     /// Nothing is changed, so nothing is lost.
     pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
-        match self.node.upgrade() {
-            Some(node) => node.engine.list().await,
+        match self.hall() {
+            Some(hall) => hall.engine.list().await,
             None => Ok(Vec::new()),
         }
     }
@@ -109,7 +140,7 @@ impl McpHandle {
     ///
     /// Nothing is changed, so nothing is lost.
     pub async fn session(&self, id: SessionId) -> Option<Session> {
-        let node = self.node.upgrade()?;
+        let node = self.legacy()?;
         let principal = node.owner_of(id).await?;
         let session = node.session(id, principal.as_ref()).await.ok()?;
         Some(Session::new(session as _))
@@ -117,7 +148,7 @@ impl McpHandle {
 
     /// A session by its id, if it is this principal's.
     pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Option<Session> {
-        let node = self.node.upgrade()?;
+        let node = self.legacy()?;
         let session = node.session(id, principal).await.ok()?;
         // A use of the session like any other.
         node.engine.load(id, principal).await.ok()?;
@@ -126,7 +157,7 @@ impl McpHandle {
 
     /// Who a request comes from, as the service sees it.
     pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
-        self.node.upgrade()?.settings.sessions.principal_of(parts)
+        self.hall()?.settings.sessions.principal_of(parts)
     }
 
     /// Ends a session; whether it did: not when there is none, or the session engine cannot be
@@ -136,7 +167,7 @@ impl McpHandle {
     ///
     /// The session may have ended all the same; then nobody is told of it as ended.
     pub async fn end(&self, id: SessionId) -> bool {
-        let Some(node) = self.node.upgrade() else { return false };
+        let Some(node) = self.legacy() else { return false };
         node.end(id, EndReason::Closed).await.is_ok()
     }
 
@@ -166,8 +197,8 @@ impl McpHandle {
     ///
     /// Sessions may have ended all the same; then nobody is told of them as ended.
     pub async fn reap(&self) -> usize {
-        match self.node.upgrade() {
-            Some(node) => node.reap().await,
+        match self.legacy() {
+            Some(node) => node.reap(node.id).await,
             None => 0,
         }
     }
@@ -178,22 +209,23 @@ impl McpHandle {
     ///
     /// Nothing is changed, so nothing is lost.
     pub async fn statistics(&self) -> Statistics {
-        match self.node.upgrade() {
-            Some(node) => node.counters.read(node.engine.count().await.unwrap_or_default()),
-            None => Statistics::default(),
-        }
+        let (Some(hall), Some(modern)) = (self.hall(), self.0.modern.upgrade()) else {
+            return Statistics::default();
+        };
+        let sessions = hall.engine.count().await.unwrap_or_default();
+        hall.counters.read(sessions, modern.listens())
     }
 
     /// Whether new sessions and calls are taken: the answer for a readiness probe. False from
     /// the beginning of a drain.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.node.upgrade().is_some_and(|node| !node.is_draining())
+        self.hall().is_some_and(|hall| !hall.is_draining())
     }
 
     /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
-    /// `Retry-After`), and calls in flight may finish until the deadline. Standalone streams are
-    /// closed with a `retry`; with an engine whose sessions outlive the process, so are those of
+    /// `Retry-After`), and calls in flight may finish until the deadline. Subscription streams end
+    /// with their result. Standalone streams are closed with a `retry`; with an engine whose sessions outlive the process, so are those of
     /// calls, whose clients find the rest on another node. What still runs at the deadline is cut
     /// off, and sessions that cannot outlive the process are ended.
     ///
@@ -205,9 +237,23 @@ impl McpHandle {
     ///
     /// The service stays closed for new work; calling it again goes on where it was left.
     pub async fn drain(&self, within: Duration) -> DrainReport {
-        match self.node.upgrade() {
-            Some(node) => node.drain(within).await,
-            None => DrainReport::default(),
+        let (Some(hall), Some(legacy), Some(modern)) = (self.hall(), self.legacy(), self.0.modern.upgrade()) else {
+            return DrainReport::default();
+        };
+        hall.start_draining();
+        let leaving = legacy.begin_drain();
+        let mut report = DrainReport {
+            closed_streams: leaving.closed_streams + modern.end_listens(),
+            calls: hall.running.len(),
+            ..DrainReport::default()
+        };
+        if !hall.finished_within(within).await {
+            report.cut_calls = hall.running.len();
+            leaving.cut_calls();
+            modern.cut_calls();
+            hall.finished_within(LAST_WORDS).await;
         }
+        report.ended_sessions = legacy.finish_drain(leaving).await;
+        report
     }
 }

@@ -1,5 +1,5 @@
-//! Decides how sessions and their owners are named: ids nobody can guess, principals nobody can
-//! forge from a header.
+//! Decides how sessions, tasks and their owners are named: ids nobody can guess, principals nobody
+//! can forge from a header.
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -30,9 +30,7 @@ impl SessionId {
     /// braces) is no id of ours.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let id = Uuid::try_parse(text).ok()?;
-        let mut buffer = Uuid::encode_buffer();
-        (id.hyphenated().encode_lower(&mut buffer) == text).then_some(Self(id))
+        as_written_here(text).map(Self)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
@@ -58,8 +56,54 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Hashes a [`SessionId`] by folding its bytes: ids are random and issued by us, so a
-/// client cannot choose where one lands, and a keyed hash would buy nothing.
+/// The name of a task, made and written like a [`SessionId`].
+///
+/// The id alone opens nothing when the task belongs to a [`Principal`]; one without a principal
+/// belongs to whoever knows its id, so keep it out of logs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskId(Uuid);
+
+impl TaskId {
+    /// A new id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// Reads the exact form this crate issues, as [`SessionId::parse`] does.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        as_written_here(text).map(Self)
+    }
+
+    /// The first eight digits, enough to follow a task in a log without giving it away.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..", self.short())
+    }
+}
+
+/// A number in the one spelling in which ids are issued.
+fn as_written_here(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    let mut buffer = Uuid::encode_buffer();
+    (id.hyphenated().encode_lower(&mut buffer) == text).then_some(id)
+}
+
+/// Hashes a [`SessionId`] or a [`TaskId`] by folding its bytes: ids are random and issued by
+/// us, so a client cannot choose where one lands, and a keyed hash would buy nothing.
 #[derive(Debug, Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -79,6 +123,9 @@ impl Hasher for IdHasher {
 
 /// The map of everything that is kept by session.
 pub(crate) type SessionMap<T> = dashmap::DashMap<SessionId, T, BuildHasherDefault<IdHasher>>;
+
+/// The map of everything that is kept by task.
+pub(crate) type TaskMap<T> = std::collections::HashMap<TaskId, T, BuildHasherDefault<IdHasher>>;
 
 /// Who a request comes from, as the user's own authentication layer says.
 ///
@@ -160,9 +207,22 @@ mod tests {
         let text = id.to_string();
         assert_eq!(SessionId::parse(&text), Some(id));
         assert!(text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        let task = TaskId::random();
+        assert_eq!(TaskId::parse(&task.to_string()), Some(task));
         for other in [text.to_uppercase(), format!("{{{text}}}"), text.replace('-', ""), String::new()] {
             assert_eq!(SessionId::parse(&other), None, "{other}");
+            assert_eq!(TaskId::parse(&other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_log_has_eight_digits_of_an_id_and_json_has_them_all() {
+        let text = "0f5bd1f2-3c4e-4a6b-8c7d-9e0f1a2b3c4d";
+        let (session, task) = (SessionId::parse(text).unwrap(), TaskId::parse(text).unwrap());
+        assert_eq!(format!("{session:?} {task:?} {}", task.short()), "0f5bd1f2.. 0f5bd1f2.. 0f5bd1f2");
+        let json = format!("\"{text}\"");
+        assert_eq!(serde_json::to_string(&task).unwrap(), json);
+        assert_eq!(serde_json::from_str::<TaskId>(&json).unwrap(), task);
     }
 
     #[test]

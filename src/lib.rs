@@ -3,9 +3,10 @@
 //! # The map of this crate
 //!
 //! ```text
-//!  request -> edge: host, origin, method, media types, headers, size, JSON -> era -> legacy: sessions, GET, DELETE, resume <-> store
-//!                 |                                                                   |
-//!                 +-- Rejection ------------------+                                   v
+//!  request -> edge: host, origin, method, media types, headers, size, JSON -> era -+-> legacy: sessions, GET, DELETE, resume <-> store
+//!                 |                                                                +-> modern: stateless, listen, rounds, tasks <-> store
+//!                 +-- Rejection ------------------+                                             |
+//!                                                 |                                             v
 //!  response <- encode: JSON or SSE bytes <--------+-- Outcome <---- server: your handlers, as axum's
 //! ```
 //!
@@ -15,10 +16,11 @@
 //! | [`McpServer`] | what a server offers: tools, resources, prompts, each an axum handler |
 //! | [`server::Args`], [`server::Context`], [`server::Session`] | what handlers take: typed arguments, the way back to the client, what stays between calls |
 //! | [`server`] | everything else you write against, down to JSON-RPC ([`server::Server`]) |
-//! | [`Sessions`], [`Streams`], [`Limits`], [`Security`] | what can be set |
+//! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Tasks`], [`Security`] | what can be set |
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
-//! | [`store`] | where sessions are kept: the engine boundary, its contract, the engine in memory |
+//! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, the engine in memory |
+//! | [`guide`] | pages to read: every setting, coming from another SDK |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
 //! # Features
@@ -30,12 +32,15 @@ mod counters;
 mod edge;
 mod encode;
 pub mod error;
+pub mod guide;
+mod hall;
 mod handle;
 pub mod header;
 mod identity;
 mod layer;
 mod legacy;
 pub mod message;
+mod modern;
 mod net;
 mod outcome;
 mod router;
@@ -46,13 +51,13 @@ pub mod store;
 mod streams;
 
 pub use counters::Statistics;
-pub use edge::Security;
+pub use edge::{Security, era_of};
 pub use error::Rejection;
 pub use handle::{DrainReport, McpHandle};
-pub use identity::{Principal, SessionId, SessionInfo};
+pub use identity::{Principal, SessionId, SessionInfo, TaskId};
 pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;
 pub use server::{Args, Context, McpServer};
 pub use service::McpService;
-pub use settings::{Limits, ResponseMode, Sessions, Streams};
+pub use settings::{Inputs, Limits, ResponseMode, SealingKey, Sessions, Streams, Tasks};

@@ -17,17 +17,19 @@ use http::StatusCode;
 use http::request::Parts;
 use tower_service::Service;
 
-use crate::edge::{self, Admitted, Allow, Era, Gate, Method, Needs, Security};
+use crate::edge::{self, Admitted, Allow, Fork, Gate, Method, Needs, Security};
 use crate::encode::respond;
 use crate::error::{ConfigError, Rejection};
+use crate::hall::Hall;
 use crate::handle::McpHandle;
-use crate::legacy::{self, Incoming, Node};
-use crate::message::{ProtocolVersion, RequestId};
+use crate::legacy;
+use crate::message::{Era, ProtocolVersion, RequestId};
+use crate::modern;
 use crate::outcome::{Outcome, Reply};
 use crate::router;
 use crate::server::McpServer;
 use crate::server::contract::{ErasedServer, Server};
-use crate::settings::{Limits, ResponseMode, Sessions, Settings, Streams};
+use crate::settings::{Inputs, Limits, ResponseMode, Sessions, Settings, Streams, Tasks};
 use crate::store::{MemoryEngine, SessionEngine};
 
 type RejectionHook = Arc<dyn Fn(&Rejection) + Send + Sync>;
@@ -65,7 +67,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             server: Arc::new(server),
             settings: Settings::default(),
             security: Security::default(),
-            versions: ProtocolVersion::SESSION_ERA.to_vec(),
+            versions: ProtocolVersion::ALL.to_vec(),
             engine: None,
             on_rejection: None,
             mounted: OnceLock::new(),
@@ -102,6 +104,26 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         self.checked()
     }
 
+    /// How clients of 2026-07-28 are asked.
+    ///
+    /// # Errors
+    ///
+    /// As [`McpService::sessions`].
+    pub fn inputs(mut self, inputs: Inputs) -> Result<Self, ConfigError> {
+        self.settings.inputs = inputs;
+        self.checked()
+    }
+
+    /// How long tasks are kept, and how many (clients of 2026-07-28).
+    ///
+    /// # Errors
+    ///
+    /// As [`McpService::sessions`].
+    pub fn tasks(mut self, tasks: Tasks) -> Result<Self, ConfigError> {
+        self.settings.tasks = tasks;
+        self.checked()
+    }
+
     /// Which hosts and origins are served. Default: loopback names.
     ///
     /// # Errors
@@ -112,7 +134,8 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         self.checked()
     }
 
-    /// Which protocol revisions are served. Default: all of [`ProtocolVersion::SESSION_ERA`].
+    /// Which protocol revisions are served. Default: [all of them](ProtocolVersion::ALL). An era is
+    /// switched off by naming none of its revisions.
     ///
     /// # Errors
     ///
@@ -163,7 +186,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     /// The application's hand on the service: announce changes, look at sessions, drain.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
-        McpHandle::new(&self.mounted().0.node)
+        self.mounted().handle()
     }
 
     /// A router to nest at any path: `Router::new().nest("/mcp", service.into_router())` serves
@@ -180,18 +203,22 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     pub(crate) fn mounted(&self) -> &Mounted<S> {
         self.mounted.get_or_init(|| {
             let engine = self.engine.clone().unwrap_or_else(|| Arc::new(MemoryEngine::new()));
-            let node = Node::new(engine, self.settings.clone(), self.versions.clone());
+            let hall = Hall::new(engine, self.settings.clone(), self.versions.clone());
+            let (legacy, modern) = (legacy::Node::new(&hall), modern::Node::new(&hall));
+            let handle = McpHandle::new(&hall, &legacy, &modern);
+            hall.set_handle(handle.clone());
+            let sessions = !self.settings.sessions.stateless && edge::serves(&self.versions, Era::Legacy);
             let gate = Gate {
                 security: self.security.clone(),
-                allow: if self.settings.sessions.stateless { Allow::PostOnly } else { Allow::Sessions },
+                allow: if sessions { Allow::Sessions } else { Allow::PostOnly },
                 post_needs: match self.settings.streams.response_mode {
                     ResponseMode::Json => Needs::Json,
                     ResponseMode::Auto | ResponseMode::Sse => Needs::Both,
                 },
             };
-            self.server.mounted(&McpHandle::new(&node));
+            self.server.mounted(&handle);
             let (server, on_rejection) = (Arc::clone(&self.server), self.on_rejection.clone());
-            Mounted(Arc::new(Shared { server, node, gate, on_rejection }))
+            Mounted(Arc::new(Shared { server, hall, legacy, modern, gate, on_rejection }))
         })
     }
 }
@@ -259,7 +286,9 @@ pub(crate) struct Mounted<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     server: Arc<dyn ErasedServer<S>>,
-    node: Arc<Node>,
+    hall: Arc<Hall>,
+    legacy: Arc<legacy::Node>,
+    modern: Arc<modern::Node>,
     gate: Gate,
     on_rejection: Option<RejectionHook>,
 }
@@ -272,13 +301,13 @@ impl<S> Clone for Mounted<S> {
 
 impl<S> fmt::Debug for Shared<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("server", &self.server).field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Shared").field("server", &self.server).field("hall", &self.hall).finish_non_exhaustive()
     }
 }
 
 impl<S: Clone + Send + Sync + 'static> Mounted<S> {
     pub(crate) fn handle(&self) -> McpHandle {
-        McpHandle::new(&self.0.node)
+        self.0.hall.handle()
     }
 
     /// Serves one request: admit, fork, encode.
@@ -292,7 +321,7 @@ impl<S: Clone + Send + Sync + 'static> Mounted<S> {
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
         }
-        respond(reply, shared.node.settings.streams.keep_alive)
+        respond(reply, shared.hall.settings.streams.keep_alive)
     }
 }
 
@@ -309,37 +338,45 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 
     async fn post(&self, parts: Box<Parts>, admitted: Admitted, body: Body, state: S) -> Result<Reply, Refused> {
-        let limits = &self.node.settings.limits;
+        let limits = &self.hall.settings.limits;
         let body = edge::read_json(body, &parts.headers, limits.body, limits.body_timeout).await?;
-        match edge::era(&admitted.headers, &self.node.versions) {
-            Era::Session => {
-                let incoming = self.incoming(parts, admitted);
-                Ok(legacy::post(&self.node, &self.server, state, incoming, body).await)
+        let fork = edge::fork(&admitted.headers, &body);
+        edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
+            .map_err(|rejection| (rejection, body.request_id().cloned()))?;
+        let principal = self.hall.settings.sessions.principal_of(&parts);
+        match fork {
+            Fork::Modern(meta) => {
+                let incoming = modern::Incoming {
+                    parts,
+                    headers: admitted.headers,
+                    principal,
+                    meta,
+                    takes_streams: admitted.takes_streams,
+                };
+                Ok(modern::post(&self.modern, &self.server, state, incoming, body).await)
             }
-            Era::NotServed(rejection) => Err((rejection, body.request_id().cloned())),
+            // A notification of an era that is not served at all: see the check.
+            _ if !edge::serves(&self.hall.versions, Era::Legacy) => Ok(Outcome::Accepted.into()),
+            _ => {
+                let incoming = legacy::Incoming { parts, headers: admitted.headers, principal };
+                Ok(legacy::post(&self.legacy, &self.server, state, incoming, body).await)
+            }
         }
     }
 
     async fn get_or_delete(&self, parts: Box<Parts>, admitted: Admitted) -> Result<Reply, Rejection> {
-        if let Era::NotServed(rejection) = edge::era(&admitted.headers, &self.node.versions) {
-            return Err(rejection);
+        edge::check_session_method(&admitted.headers, &self.hall.versions)?;
+        let principal = self.hall.settings.sessions.principal_of(&parts);
+        let incoming = legacy::Incoming { parts, headers: admitted.headers, principal };
+        match admitted.method {
+            Method::Get => legacy::get(&self.legacy, incoming).await,
+            Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await,
         }
-        let method = admitted.method;
-        let incoming = self.incoming(parts, admitted);
-        match method {
-            Method::Get => legacy::get(&self.node, incoming).await,
-            Method::Post | Method::Delete => legacy::delete(&self.node, &incoming).await,
-        }
-    }
-
-    fn incoming(&self, parts: Box<Parts>, admitted: Admitted) -> Incoming {
-        let principal = self.node.settings.sessions.principal_of(&parts);
-        Incoming { parts, headers: admitted.headers, principal }
     }
 
     fn rejected(&self, rejection: &Rejection) {
         tracing::debug!(kind = rejection.kind(), "a request was refused");
-        self.node.counters.rejected(rejection);
+        self.hall.counters.rejected(rejection);
         if let Some(hook) = &self.on_rejection {
             hook(rejection);
         }

@@ -58,6 +58,23 @@ pub(crate) fn echo_call(message: &str) -> Bytes {
         .into()
 }
 
+/// A call of `echo` as a client of 2026-07-28 makes it.
+pub(crate) fn modern_echo(message: &str) -> Bytes {
+    modern("echo", &serde_json::json!({ "message": message }))
+}
+
+/// A call of `progress` as a client of 2026-07-28 makes it.
+pub(crate) fn modern_progress(steps: u32) -> Bytes {
+    modern("progress", &serde_json::json!({ "steps": steps }))
+}
+
+fn modern(tool: &str, arguments: &serde_json::Value) -> Bytes {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"bench","version":"1.0.0"}},"io.modelcontextprotocol/clientCapabilities":{{"elicitation":{{}},"sampling":{{}},"roots":{{}}}},"progressToken":"t"}}}}}}"#
+    )
+    .into()
+}
+
 /// The text of a call of `progress`, which answers with so many events and a result.
 pub(crate) fn progress_call(steps: u32) -> Bytes {
     format!(
@@ -90,6 +107,14 @@ impl Client {
         // With its state, as `axum::serve` gives it one for each connection.
         let service = router.with_state(()).into_service();
         Self { service, headers: headers.into_iter().map(header).collect() }
+    }
+
+    /// Speaks 2026-07-28 from now on, about one tool.
+    pub(crate) fn speak_modern(&mut self, tool: &'static str) {
+        for (name, value) in [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", tool)]
+        {
+            self.headers.insert(name, HeaderValue::from_static(value));
+        }
     }
 
     /// Opens a session, or another one.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use mcp_http::error::ConfigError;
-use mcp_http::{Limits, ResponseMode, Security, Sessions, Streams};
+use mcp_http::message::ProtocolVersion;
+use mcp_http::server::{CacheHint, DEFAULT_PAGE_SIZE};
+use mcp_http::store::Policy;
+use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams, Tasks};
 
 use crate::auth::Token;
 
@@ -20,6 +23,19 @@ pub(crate) struct Cli {
     /// The address to listen on. Beyond loopback, --allowed-host must name the host clients use.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
+
+    /// The revisions to serve, with commas between them; all of them when not given.
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    versions: Vec<ProtocolVersion>,
+
+    /// How many items a page of a list has.
+    #[arg(long, default_value_t = DEFAULT_PAGE_SIZE)]
+    pub(crate) page_size: usize,
+
+    /// Seconds clients of 2026-07-28 may keep lists and what the server says of itself; 0: not at
+    /// all.
+    #[arg(long, default_value_t = 60.0)]
+    cache: f64,
 
     /// The form of answers: JSON unless a call streams (auto), always a stream (sse), or always
     /// JSON (json).
@@ -58,6 +74,18 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Streams::DEFAULT_KEPT.1)]
     kept_bytes: usize,
 
+    /// Bytes of notifications kept in all streams of a session together.
+    #[arg(long, default_value_t = Streams::DEFAULT_KEPT_PER_SESSION)]
+    kept_per_session: usize,
+
+    /// Finished streams kept in a session for a client that comes back.
+    #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.0)]
+    finished: usize,
+
+    /// Seconds a finished stream is kept.
+    #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.1.as_secs_f64())]
+    finished_for: f64,
+
     /// No sessions: each request stands for itself.
     #[arg(long)]
     stateless: bool,
@@ -89,6 +117,59 @@ pub(crate) struct Cli {
     /// The most calls in flight in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS)]
     max_calls: usize,
+
+    /// The most calls in flight of one principal.
+    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PRINCIPAL)]
+    calls_per_principal: usize,
+
+    /// The most open streams in one session.
+    #[arg(long, default_value_t = Limits::DEFAULT_STREAMS)]
+    streams: usize,
+
+    /// A key in Base64 that seals what clients of 2026-07-28 carry between the rounds of a call;
+    /// repeatable, the first one seals. When not given, a random one.
+    #[arg(long, value_name = "KEY")]
+    sealing_key: Vec<SealingKey>,
+
+    /// Seconds a client of 2026-07-28 may take from a question to its answer.
+    #[arg(long, default_value_t = Inputs::DEFAULT_LIFETIME.as_secs_f64())]
+    input_lifetime: f64,
+
+    /// How often one call may ask a client of 2026-07-28 and be called again.
+    #[arg(long, default_value_t = Inputs::DEFAULT_ROUNDS)]
+    input_rounds: u32,
+
+    /// Bytes that a client of 2026-07-28 is made to carry between the rounds of a call.
+    #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
+    input_bytes: usize,
+
+    /// The most subscription streams at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
+    max_listens: usize,
+
+    /// The most subscription streams of one principal at one time.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
+    max_listens_per_principal: usize,
+
+    /// Seconds a task is kept from its beginning; 0: until others need the room.
+    #[arg(long, default_value_t = Tasks::DEFAULT_TTL.as_secs_f64())]
+    task_ttl: f64,
+
+    /// Seconds after which clients are told to ask for a task again.
+    #[arg(long, default_value_t = Tasks::DEFAULT_POLL_INTERVAL.as_secs_f64())]
+    task_poll_interval: f64,
+
+    /// The most tasks at one time.
+    #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS)]
+    max_tasks: usize,
+
+    /// The most tasks of one principal at one time.
+    #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL)]
+    max_tasks_per_principal: usize,
+
+    /// Bytes that all tasks hold together.
+    #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES)]
+    task_bytes: usize,
 
     /// A host clients may use, besides loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
@@ -147,6 +228,8 @@ impl Cli {
             .exclusive(self.exclusive)
             .slow_reader(seconds(self.slow_reader).unwrap_or_default())
             .kept(self.kept_events, self.kept_bytes)
+            .kept_per_session(self.kept_per_session)
+            .finished(self.finished, seconds(self.finished_for).unwrap_or_default())
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -154,6 +237,36 @@ impl Cli {
             .body(self.max_body)
             .body_timeout(seconds(self.body_timeout).unwrap_or_default())
             .calls(self.max_calls)
+            .calls_per_principal(self.calls_per_principal)
+            .streams(self.streams)
+            .listens(self.max_listens)
+            .listens_per_principal(self.max_listens_per_principal)
+    }
+
+    pub(crate) fn inputs(&self) -> Inputs {
+        let inputs = Inputs::new()
+            .lifetime(seconds(self.input_lifetime).unwrap_or_default())
+            .rounds(self.input_rounds)
+            .state_bytes(self.input_bytes);
+        if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
+    }
+
+    pub(crate) fn tasks(&self) -> Tasks {
+        Tasks::new()
+            .ttl(seconds(self.task_ttl))
+            .poll_interval(seconds(self.task_poll_interval).unwrap_or_default())
+            .max(self.max_tasks)
+            .max_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
+            .bytes(self.task_bytes)
+    }
+
+    /// With --token there may be lists that not everybody should see, so nobody shares them.
+    pub(crate) fn cache(&self) -> CacheHint {
+        CacheHint::private(seconds(self.cache).unwrap_or_default())
+    }
+
+    pub(crate) fn versions(&self) -> Vec<ProtocolVersion> {
+        if self.versions.is_empty() { ProtocolVersion::ALL.to_vec() } else { self.versions.clone() }
     }
 
     pub(crate) fn security(&self) -> Result<Security, ConfigError> {

@@ -29,10 +29,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cli = Cli::parse();
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
 
-    let mcp = McpService::new(fixtures::server())
+    let server = fixtures::server().page_size(cli.page_size).cache(cli.cache());
+    let mcp = McpService::new(server)
+        .versions(cli.versions())?
         .sessions(cli.sessions())?
         .streams(cli.streams())?
         .limits(cli.limits())?
+        .inputs(cli.inputs())?
+        .tasks(cli.tasks())?
         .security(cli.security()?)?;
     let handle = mcp.handle();
     let mut app = Router::new().merge(mcp.into_router_at("/mcp"));

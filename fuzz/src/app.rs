@@ -7,17 +7,25 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::server::{Args, Context};
+use mcp_http::server::{Args, Context, Elicited, LogLevel, Tool};
 use mcp_http::{McpHandle, McpServer, McpService};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tower::ServiceExt;
 
 #[derive(Deserialize, JsonSchema)]
 struct Message {
     message: String,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Route {
+    #[serde(default)]
+    region: Option<String>,
+    #[serde(default)]
+    count: Option<i64>,
 }
 
 /// What the tool `steps` is told to do.
@@ -46,6 +54,18 @@ impl App {
         let commands = Arc::new(Mutex::new(commands));
         let server = McpServer::new("fuzz", "1")
             .tool("echo", "Says it again.", |Args(args): Args<Message>| async move { args.message })
+            .with_tool(route())
+            .tool("ask", "Asks.", |cx: Context| async move {
+                match cx.elicit::<Message>("What?").await {
+                    Ok(Elicited::Accept(message)) => message.message,
+                    Ok(_) => "no".to_owned(),
+                    Err(error) => error.to_string(),
+                }
+            })
+            .tool("log", "Logs.", |cx: Context| async move {
+                cx.log(LogLevel::Error, "a\nb").await;
+                "logged"
+            })
             .tool("progress", "Counts.", |cx: Context| async move {
                 cx.progress(1, None).await;
                 "done"
@@ -93,6 +113,17 @@ impl App {
         request.headers_mut().insert("last-event-id", last_event.parse().expect("a header"));
         self.send(request).await
     }
+}
+
+/// A tool whose arguments are repeated as headers; it says what it was called with.
+fn route() -> Tool {
+    let schema = json!({"type": "object", "properties": {
+        "region": {"type": "string", "x-mcp-header": "Region"},
+        "count": {"type": "integer", "x-mcp-header": "Count"},
+    }});
+    let route =
+        |Args(args): Args<Route>| async move { format!("route {}", serde_json::to_string(&args).expect("JSON")) };
+    Tool::new("route", "Says where to.", route).input_schema(schema)
 }
 
 impl Reply {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use mcp_http::era_of;
+use mcp_http::message::Era;
 
 use crate::app::App;
 
@@ -46,7 +48,7 @@ enum Piece<'a> {
     Bytes(&'a [u8]),
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 13] = [
     "host",
     "origin",
     "accept",
@@ -57,9 +59,12 @@ const NAMES: [&str; 10] = [
     "mcp-protocol-version",
     "last-event-id",
     "forwarded",
+    "mcp-method",
+    "mcp-name",
+    "mcp-param-region",
 ];
 
-const VALUES: [&str; 16] = [
+const VALUES: [&str; 20] = [
     "127.0.0.1:3000",
     "localhost",
     "[::1]:80",
@@ -76,9 +81,13 @@ const VALUES: [&str; 16] = [
     "0.0.0",
     "99999999999999999999",
     "gzip",
+    "tools/call",
+    "tools/list",
+    "echo",
+    "=?base64?ZWNobw==?=",
 ];
 
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 28] = [
     r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#,
     r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"}}}"#,
     r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"progress","_meta":{"progressToken":1}}}"#,
@@ -102,6 +111,10 @@ const PIECES: [&str; 24] = [
     "1e999",
     "\"2025-11-25\"",
     "\u{feff}",
+    r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hi"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#,
+    r#"{"jsonrpc":"2.0","id":8,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"#,
+    r#","io.modelcontextprotocol/clientCapabilities":{}}}}"#,
+    r#""2026-07-28""#,
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 ];
 
@@ -114,8 +127,9 @@ pub fn edge(data: &[u8]) {
 async fn check(input: Input<'_>) {
     let app = App::new(|service| service);
     let session = app.open("2025-11-25").await;
-    let Some(request) = build(&input, &session) else { return };
+    let Some((request, sent)) = build(&input, &session) else { return };
     let method = request.method().clone();
+    let era = era_of(request.headers(), &sent);
 
     let reply = app.send(request).await;
     let (status, headers) = (reply.status, reply.headers.clone());
@@ -130,16 +144,29 @@ async fn check(input: Input<'_>) {
     let text = String::from_utf8(text).expect("text");
     assert!(!text.contains(r#""id":null"#), "{text} for {input:?}");
 
-    let expected = match (method, status, headers.get("mcp-session-id")) {
-        (Method::POST, StatusCode::OK, Some(named)) if *named != session.as_str() => 2,
-        (Method::DELETE, StatusCode::OK, _) => 0,
+    let expected = match (&method, status, headers.get("mcp-session-id")) {
+        (&Method::POST, StatusCode::OK, Some(named)) if *named != session.as_str() => 2,
+        (&Method::DELETE, StatusCode::OK, _) => 0,
         _ => 1,
     };
     assert_eq!(app.handle.statistics().await.sessions, expected, "{status} {text} for {input:?}");
+    if method == Method::POST {
+        belongs(era, status, &headers, &text, &input);
+    }
 }
 
-/// The request, where HTTP allows it at all.
-fn build(input: &Input<'_>, session: &str) -> Option<Request<Body>> {
+/// That an answer has nothing of the other era.
+fn belongs(era: Option<Era>, status: StatusCode, headers: &HeaderMap, text: &str, input: &Input<'_>) {
+    let of_another = match era {
+        Some(Era::Modern) => headers.contains_key("mcp-session-id"),
+        Some(Era::Legacy) => text.contains("resultType") || text.contains("-32020"),
+        None => !status.is_client_error(),
+    };
+    assert!(!of_another, "{era:?}: {status} {text} for {input:?}");
+}
+
+/// The request, where HTTP allows it at all, and its body.
+fn build(input: &Input<'_>, session: &str) -> Option<(Request<Body>, Bytes)> {
     let method = match input.method {
         Verb::Post => Method::POST,
         Verb::Get => Method::GET,
@@ -153,7 +180,8 @@ fn build(input: &Input<'_>, session: &str) -> Option<Request<Body>> {
             Piece::Bytes(bytes) => bytes,
         });
     }
-    let mut request = crate::app::request(method, None, body);
+    let body = Bytes::from(body);
+    let mut request = crate::app::request(method, None, body.clone());
     for (name, value) in &input.headers {
         let name = match name {
             Name::Known(at) => HeaderName::from_static(pick(&NAMES, *at)),
@@ -174,7 +202,7 @@ fn build(input: &Input<'_>, session: &str) -> Option<Request<Body>> {
             request.headers_mut().insert(name, value);
         }
     }
-    Some(request)
+    Some((request, body))
 }
 
 fn pick(from: &[&'static str], at: u8) -> &'static str {

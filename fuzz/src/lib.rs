@@ -8,11 +8,13 @@ mod app;
 mod batch;
 mod edge;
 mod ids;
+mod modern;
 mod streams;
 
 pub use batch::batch;
 pub use edge::edge;
 pub use ids::ids;
+pub use modern::modern;
 pub use streams::streams;
 
 use arbitrary::{Arbitrary, Unstructured};

@@ -53,6 +53,11 @@ fn ids() {
 }
 
 #[test]
+fn modern() {
+    survives("modern", mcp_http_fuzz::modern);
+}
+
+#[test]
 fn streams() {
     survives("streams", mcp_http_fuzz::streams);
 }

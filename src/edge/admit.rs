@@ -40,6 +40,8 @@ pub(crate) enum Method {
 pub(crate) struct Admitted {
     pub(crate) method: Method,
     pub(crate) headers: McpHeaders,
+    /// Whether the client takes a stream, where not every answer is one.
+    pub(crate) takes_streams: bool,
 }
 
 impl Allow {
@@ -66,13 +68,18 @@ impl Allow {
 pub(crate) fn admit(parts: &Parts, gate: &Gate) -> Result<Admitted, Rejection> {
     gate.security.check(parts)?;
     let method = gate.allow.check(&parts.method)?;
-    check_media_types(&parts.headers, method, gate.post_needs)?;
+    let accepts = Accepts::read(&parts.headers);
+    check_media_types(&parts.headers, accepts, method, gate.post_needs)?;
     let headers = McpHeaders::read(&parts.headers)?;
-    Ok(Admitted { method, headers })
+    Ok(Admitted { method, headers, takes_streams: accepts.sse })
 }
 
-fn check_media_types(headers: &HeaderMap, method: Method, post_needs: Needs) -> Result<(), Rejection> {
-    let accepts = Accepts::read(headers);
+fn check_media_types(
+    headers: &HeaderMap,
+    accepts: Accepts,
+    method: Method,
+    post_needs: Needs,
+) -> Result<(), Rejection> {
     match method {
         Method::Post => {
             accepts.require(post_needs)?;

@@ -1,28 +1,234 @@
-//! Decides which era a request belongs to.
+//! Decides which era a request belongs to, once, for everything after.
 //!
-//! The session revisions are told apart from later ones once, here. No later one is served yet:
-//! whoever speaks it is told what is.
+//! The body decides, the header is the cross-check (2026-07-28, Versioning, "Backward
+//! Compatibility with Initialization-Based Versions"):
+//!
+//! 1. A request that states a later revision in its `_meta`, or comes with the header of one, is
+//!    modern. So is what comes with that header and is no request at all: modern rules refuse it.
+//! 2. `initialize` is modern only with that header, or with all that a modern request has to say:
+//!    half of it does not turn a handshake into something else.
+//! 3. Stray keys of later revisions, a progress token, or a session revision in `_meta` make nothing
+//!    modern.
+//! 4. A header that names no known revision, over a body that states none, is refused.
+//! 5. The rest is legacy.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::admit::Allow;
 use super::headers::{McpHeaders, VersionHeader};
 use crate::error::Rejection;
-use crate::message::ProtocolVersion;
+use crate::message::{Body, Envelope, Era, Kind, MAX_VERSION, ProtocolVersion, RawJson, RequestMeta, Stated, parse};
 
-/// Where a request goes.
+/// Where a POST goes.
 #[derive(Debug)]
-pub(crate) enum Era {
-    /// To the session revisions.
-    Session,
-    /// Nowhere: its revision is unknown or switched off.
-    NotServed(Rejection),
+pub(crate) enum Fork {
+    Legacy,
+    /// With what the request says of itself, if it says anything.
+    Modern(Option<Box<RequestMeta>>),
+    /// Nowhere: the revision is unknown.
+    Unknown(String),
 }
 
-/// Decides by the version header; without one it is the session era, which had none at first.
-pub(crate) fn era(headers: &McpHeaders, served: &[ProtocolVersion]) -> Era {
-    let requested = match &headers.version {
-        None => return Era::Session,
-        Some(VersionHeader::Known(version)) if served.contains(version) => return Era::Session,
-        Some(VersionHeader::Known(version)) => version.to_string(),
-        Some(VersionHeader::Unknown(text)) => text.clone(),
+/// Decides where a POST goes.
+pub(crate) fn fork(headers: &McpHeaders, body: &Body) -> Fork {
+    let (method, params) = match body {
+        Body::One(Envelope { kind: Kind::Request { method, .. } | Kind::Notification { method }, params }) => {
+            (&**method, params.as_ref())
+        }
+        Body::One(Envelope { kind: Kind::Answer { .. }, .. }) | Body::Batch(_) => ("", None),
     };
-    Era::NotServed(Rejection::UnsupportedVersion { requested, supported: served.to_vec() })
+    let by_header = headers.version.as_ref().is_some_and(VersionHeader::is_modern);
+    if !by_header && !RequestMeta::may_claim(params) {
+        return match &headers.version {
+            Some(VersionHeader::Unknown(text)) => Fork::Unknown(text.clone()),
+            Some(VersionHeader::Known(_)) | None => Fork::Legacy,
+        };
+    }
+    let meta = RequestMeta::read(params).map(Box::new);
+    let claims = meta.as_ref().is_some_and(|meta| claims_modern(meta) && (method != "initialize" || meta.is_whole()));
+    match (by_header || claims, &headers.version) {
+        (true, _) => Fork::Modern(meta),
+        (false, Some(VersionHeader::Unknown(text))) => Fork::Unknown(text.clone()),
+        (false, _) => Fork::Legacy,
+    }
+}
+
+fn claims_modern(meta: &RequestMeta) -> bool {
+    match &meta.version {
+        None => false,
+        Some(Stated::Known(version)) => version.era() == Era::Modern,
+        Some(Stated::Unknown(_) | Stated::Malformed) => true,
+    }
+}
+
+/// Whether what a POST asks for is served here. A client of the session revisions that finds none
+/// of them has no way of its own to fall forward, so the refusal of its `initialize` names those
+/// that are.
+pub(crate) fn check_served(
+    fork: &Fork,
+    headers: &McpHeaders,
+    body: &Body,
+    served: &[ProtocolVersion],
+) -> Result<(), Rejection> {
+    let unsupported = |requested: String| Err(Rejection::UnsupportedVersion { requested, supported: served.to_vec() });
+    match (fork, &headers.version) {
+        (Fork::Unknown(text), _) => unsupported(text.clone()),
+        (Fork::Modern(_), _) if serves(served, Era::Modern) => Ok(()),
+        (Fork::Modern(meta), header) => match meta.as_ref().and_then(|meta| meta.version.as_ref()) {
+            Some(Stated::Known(version)) => unsupported(version.to_string()),
+            Some(Stated::Unknown(text)) => unsupported(text.clone()),
+            Some(Stated::Malformed) | None => {
+                unsupported(header.as_ref().map(VersionHeader::to_string).unwrap_or_default())
+            }
+        },
+        (Fork::Legacy, Some(VersionHeader::Known(version))) if !served.contains(version) => {
+            unsupported(version.to_string())
+        }
+        (Fork::Legacy, _) if serves(served, Era::Legacy) => Ok(()),
+        (Fork::Legacy, _) => match body {
+            Body::One(Envelope { kind: Kind::Request { method, .. }, params }) if method == "initialize" => {
+                unsupported(asked_for(params.as_ref()))
+            }
+            // Whoever says goodbye to nobody is not told off for it.
+            Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => Ok(()),
+            Body::One(_) | Body::Batch(_) => {
+                Err(Rejection::HeaderMismatch { header: "MCP-Protocol-Version", why: "is required" })
+            }
+        },
+    }
+}
+
+/// The same for GET and DELETE, which later revisions do not have.
+pub(crate) fn check_session_method(headers: &McpHeaders, served: &[ProtocolVersion]) -> Result<(), Rejection> {
+    match &headers.version {
+        None => Ok(()),
+        Some(VersionHeader::Known(version)) if served.contains(version) => match version.era() {
+            Era::Legacy => Ok(()),
+            Era::Modern => Err(Rejection::MethodNotAllowed { allow: Allow::PostOnly.as_str() }),
+        },
+        Some(other) => Err(Rejection::UnsupportedVersion { requested: other.to_string(), supported: served.to_vec() }),
+    }
+}
+
+/// The revision an `initialize` asks for.
+fn asked_for(params: Option<&RawJson>) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params<'a> {
+        #[serde(borrow)]
+        protocol_version: Cow<'a, str>,
+    }
+    let params: Option<Params<'_>> = params.and_then(|params| params.read_borrowed().ok());
+    params.map(|params| params.protocol_version.chars().take(MAX_VERSION).collect()).unwrap_or_default()
+}
+
+impl fmt::Display for VersionHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(version) => version.fmt(f),
+            Self::Unknown(text) => f.write_str(text),
+        }
+    }
+}
+
+impl VersionHeader {
+    pub(crate) fn is_modern(&self) -> bool {
+        matches!(self, Self::Known(version) if version.era() == Era::Modern)
+    }
+}
+
+/// Which era a POST belongs to, as [`McpService`](crate::McpService) decides it where both are
+/// served; for code that stands before it and sends the two different ways. The body is read and
+/// left as it is. `None`: neither, the request is refused.
+///
+/// ```
+/// use http::HeaderMap;
+/// use mcp_http::message::{Era, ProtocolVersion};
+///
+/// let body = br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+/// assert_eq!(mcp_http::era_of(&HeaderMap::new(), &body.as_slice().into()), Some(Era::Legacy));
+/// ```
+#[must_use]
+pub fn era_of(headers: &HeaderMap, body: &Bytes) -> Option<Era> {
+    let headers = McpHeaders::read(headers).ok()?;
+    match fork(&headers, &parse(body).ok()?) {
+        Fork::Legacy => Some(Era::Legacy),
+        Fork::Modern(_) => Some(Era::Modern),
+        Fork::Unknown(_) => None,
+    }
+}
+
+/// The revisions of one era among those served.
+pub(crate) fn serves(versions: &[ProtocolVersion], era: Era) -> bool {
+    versions.iter().any(|version| version.era() == era)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const WHOLE: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    const HALF: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+
+    #[track_caller]
+    fn goes(version: Option<&'static str>, method: &str, params: &str, to: Option<Era>) {
+        let mut headers = HeaderMap::new();
+        if let Some(version) = version {
+            headers.insert("mcp-protocol-version", HeaderValue::from_static(version));
+        }
+        let request = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}}}}}"#);
+        assert_eq!(era_of(&headers, &request.into()), to, "{version:?} {method} {params}");
+    }
+
+    #[test]
+    fn the_body_decides_and_a_modern_header_does_too() {
+        for version in [None, Some("2025-11-25"), Some("2026-07-28"), Some("v9")] {
+            goes(version, "tools/list", WHOLE, Some(Era::Modern));
+            goes(version, "tools/list", HALF, Some(Era::Modern));
+            goes(version, "initialize", WHOLE, Some(Era::Modern));
+        }
+        goes(Some("2026-07-28"), "tools/list", "", Some(Era::Modern));
+        goes(Some("2026-07-28"), "initialize", HALF, Some(Era::Modern));
+        goes(None, "initialize", HALF, Some(Era::Legacy));
+        goes(None, "tools/list", "", Some(Era::Legacy));
+        goes(Some("v9"), "tools/list", "", None);
+    }
+
+    #[test]
+    fn stray_keys_are_no_claim() {
+        for stray in [
+            r#""_meta":{"progressToken":1}"#,
+            r#""_meta":{"io.modelcontextprotocol/clientInfo":{"name":"a","version":"1"}}"#,
+            r#""_meta":{"io.modelcontextprotocol/clientCapabilities":{}}"#,
+            r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}"#,
+            r#""arguments":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#,
+        ] {
+            goes(None, "tools/list", stray, Some(Era::Legacy));
+            goes(Some("2025-06-18"), "tools/list", stray, Some(Era::Legacy));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_follows_the_header() {
+        let modern = HeaderMap::from_iter([(
+            http::HeaderName::from_static("mcp-protocol-version"),
+            HeaderValue::from_static("2026-07-28"),
+        )]);
+        for body in [
+            r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#,
+        ] {
+            assert_eq!(era_of(&modern, &Bytes::from(body)), Some(Era::Modern));
+            assert_eq!(era_of(&HeaderMap::new(), &Bytes::from(body)), Some(Era::Legacy));
+        }
+        assert_eq!(era_of(&modern, &Bytes::from_static(b"{")), None);
+    }
 }

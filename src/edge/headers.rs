@@ -2,8 +2,8 @@
 //!
 //! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
 //!    them are refused even if they are equal, since whoever stands between may have read
-//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which nobody else reads here:
-//!    a gateway may have routed by one of the two.
+//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which sessions do not know: a
+//!    gateway may have routed by one of the two.
 //! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
 //!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
 //!    [`McpHeaders::last_event`], which refuse.
@@ -13,14 +13,10 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::error::Rejection;
 use crate::identity::SessionId;
-use crate::message::ProtocolVersion;
+use crate::message::{MAX_VERSION, ProtocolVersion};
 
 /// What headers begin with that repeat an argument of the body.
 const PARAM: &str = "mcp-param-";
-
-/// How much of an unknown version is kept, for the refusal that names it: six times the length
-/// of a known one.
-const MAX_VERSION: usize = 64;
 
 /// The longest id of an event. Ours are far shorter; this leaves room for those of an
 /// application's own event store.
@@ -32,6 +28,9 @@ pub(crate) struct McpHeaders {
     pub(crate) session: Option<SessionHeader>,
     pub(crate) version: Option<VersionHeader>,
     last_event: Option<HeaderValue>,
+    /// `Mcp-Method` and `Mcp-Name`, which only the stateless revision has.
+    pub(crate) method: Option<HeaderValue>,
+    pub(crate) named: Option<HeaderValue>,
 }
 
 /// What `Mcp-Session-Id` says.
@@ -54,7 +53,7 @@ pub(crate) enum VersionHeader {
 }
 
 impl McpHeaders {
-    /// Reads all three, in one walk over the headers.
+    /// Reads them in one walk over the headers.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
         let (mut session, mut version, mut last_event) = (Single::None, Single::None, Single::None);
         let (mut method, mut named) = (Single::None, Single::None);
@@ -68,10 +67,11 @@ impl McpHeaders {
                 _ => {}
             }
         }
-        method.get("Mcp-Method")?;
-        named.get("Mcp-Name")?;
+        let (method, named) = (method.get("Mcp-Method")?, named.get("Mcp-Name")?);
         params_once(headers)?;
         Ok(Self {
+            method: method.cloned(),
+            named: named.cloned(),
             session: session.get("Mcp-Session-Id")?.map(read_session),
             version: version.get("MCP-Protocol-Version")?.map(read_version),
             last_event: last_event.get("Last-Event-ID")?.cloned(),

@@ -33,10 +33,11 @@ mod list;
 mod origin;
 mod security;
 
+pub use era::era_of;
 pub use security::Security;
 
 pub(crate) use accept::Needs;
 pub(crate) use admit::{Admitted, Allow, Gate, Method, admit};
 pub(crate) use body::read_json;
-pub(crate) use era::{Era, era};
+pub(crate) use era::{Fork, check_served, check_session_method, fork, serves};
 pub(crate) use headers::{McpHeaders, VersionHeader};

@@ -49,6 +49,8 @@ impl Doorbell for Bell {
             }
             Ring::Ended { session, .. } => node.forget(session),
             Ring::Topic { topic } => node.tell(&topic),
+            // No session has tasks.
+            Ring::Task { .. } => {}
             Ring::Resync => resync(&node),
         }
     }

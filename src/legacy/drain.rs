@@ -1,5 +1,5 @@
-//! Decides how a service lets go of its clients: what can come back elsewhere is sent away, what
-//! runs may finish, what cannot is cut off and counted.
+//! Decides how sessions let go of their clients: what can come back elsewhere is sent away, what
+//! cannot is cut off, and what ends with the service ends last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Node;
 use super::session::LiveSession;
 use super::ticket::Cause;
-use crate::handle::DrainReport;
 use crate::identity::SessionId;
 use crate::store::{EndReason, STANDALONE};
 
@@ -17,32 +16,40 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often it is looked whether they have left.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// The sessions of a node that drains.
+pub(crate) struct Leaving {
+    sessions: Vec<Arc<LiveSession>>,
+    pub(crate) closed_streams: usize,
+}
+
+impl Leaving {
+    /// The service can wait no longer.
+    pub(crate) fn cut_calls(&self) {
+        let tickets = self.sessions.iter().flat_map(|session| session.tickets());
+        tickets.for_each(|ticket| ticket.cancel(Cause::Shutdown));
+    }
+}
+
+/// See [`McpHandle::drain`](crate::McpHandle::drain), which takes both eras through it.
 impl Node {
-    /// See [`McpHandle::drain`](crate::McpHandle::drain).
-    pub(crate) async fn drain(self: Arc<Self>, within: Duration) -> DrainReport {
-        self.start_draining();
+    /// Nothing new is taken any more: sends away whoever can come back elsewhere.
+    pub(crate) fn begin_drain(&self) -> Leaving {
         let sessions: Vec<Arc<LiveSession>> = self.sessions.iter().map(|session| Arc::clone(&session)).collect();
-        let mut report = DrainReport {
-            closed_streams: sessions.iter().map(|session| self.send_away(session)).sum(),
-            calls: self.running.len(),
-            ..DrainReport::default()
-        };
-        if !self.finished_within(within).await {
-            report.cut_calls = self.running.len();
-            let tickets = sessions.iter().flat_map(|session| session.tickets());
-            tickets.for_each(|ticket| ticket.cancel(Cause::Shutdown));
-            self.finished_within(LAST_WORDS).await;
+        let closed_streams = sessions.iter().map(|session| self.send_away(session)).sum();
+        Leaving { sessions, closed_streams }
+    }
+
+    /// The calls are over: how many sessions ended with the service.
+    pub(crate) async fn finish_drain(&self, leaving: Leaving) -> usize {
+        answers_sent(&leaving.sessions).await;
+        if !self.engine.durable() {
+            return self.end_all(EndReason::Shutdown).await;
         }
-        answers_sent(&sessions).await;
-        if self.engine.durable() {
-            // Whoever came back while it drained goes on elsewhere.
-            let retry = self.settings.streams.retry_interval;
-            let readers = self.sessions.iter().flat_map(|session| session.readers());
-            readers.for_each(|cell| cell.release(u32::MAX, retry));
-        } else {
-            report.ended_sessions = self.end_all(EndReason::Shutdown).await;
-        }
-        report
+        // Whoever came back while it drained goes on elsewhere.
+        let retry = self.settings.streams.retry_interval;
+        let readers = self.sessions.iter().flat_map(|session| session.readers());
+        readers.for_each(|cell| cell.release(u32::MAX, retry));
+        0
     }
 
     /// Closes the streams of a session whose clients can come back for the rest: standalone ones,
@@ -54,11 +61,6 @@ impl Node {
         let can_return = session.info.version.has_priming() && self.settings.streams.resumable && self.engine.durable();
         let leaving = session.readers().into_iter().filter(|cell| cell.stream() == STANDALONE || can_return);
         leaving.map(|cell| cell.release(u32::MAX, retry)).count()
-    }
-
-    async fn finished_within(&self, within: Duration) -> bool {
-        self.running.close();
-        tokio::time::timeout(within, self.running.wait()).await.is_ok()
     }
 
     async fn end_all(&self, reason: EndReason) -> usize {

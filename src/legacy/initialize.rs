@@ -29,10 +29,7 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) if method == "initialize" => {
             open(post, id, params).await
         }
-        Body::One(Envelope { params, .. }) => Err(match claimed_version(params.as_ref()) {
-            Some(requested) => unsupported(post.node, requested),
-            None => Rejection::SessionRequired,
-        }),
+        Body::One(_) => Err(Rejection::SessionRequired),
         Body::Batch(elements) => {
             let opens =
                 |envelope: &Envelope| matches!(&envelope.kind, Kind::Request { method, .. } if method == "initialize");
@@ -40,27 +37,6 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
             Err(if opening { Rejection::InitializeInBatch } else { Rejection::SessionRequired })
         }
     }
-}
-
-/// Clients of a later revision say in each request which one they speak; they are told what is
-/// spoken here.
-pub(super) fn claimed_version(params: Option<&RawJson>) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Params<'a> {
-        #[serde(borrow, rename = "_meta")]
-        meta: Meta<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Meta<'a> {
-        #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
-        version: std::borrow::Cow<'a, str>,
-    }
-    let params: Params<'_> = params?.read_borrowed().ok()?;
-    Some(params.meta.version.chars().take(64).collect())
-}
-
-pub(super) fn unsupported(node: &Node, requested: String) -> Rejection {
-    Rejection::UnsupportedVersion { requested, supported: node.versions.clone() }
 }
 
 /// Reads the parameters of `initialize`.
@@ -81,9 +57,10 @@ pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, E
     })
 }
 
-/// The revision to speak: the one asked for where it is served, else the newest that is.
+/// The revision to speak: the session revision asked for where it is served, else the newest that
+/// is. A later one cannot be opened like this.
 pub(super) fn negotiate(node: &Node, requested: &str) -> ProtocolVersion {
-    let asked = requested.parse().ok().filter(|version| node.versions.contains(version));
+    let asked = requested.parse().ok().filter(|version| node.speaks(*version));
     asked.unwrap_or_else(|| node.newest_version())
 }
 
@@ -172,7 +149,7 @@ fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
         protocol_version: ProtocolVersion,
     }
     let agreed: Agreed = result.read_borrowed().ok()?;
-    node.versions.contains(&agreed.protocol_version).then_some(agreed.protocol_version)
+    node.speaks(agreed.protocol_version).then_some(agreed.protocol_version)
 }
 
 /// Makes the session known. The hook may still refuse it; then nothing of it is left.

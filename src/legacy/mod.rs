@@ -36,7 +36,6 @@ mod outbox;
 mod pace;
 mod post;
 mod reader;
-mod reaper;
 mod session;
 mod standalone;
 mod stateless;

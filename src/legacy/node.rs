@@ -2,81 +2,64 @@
 //! runs here.
 
 use std::fmt;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::task::{Context, Waker};
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
-use tokio_util::task::TaskTracker;
 
 use super::bell::Bell;
-use super::reaper;
 use super::session::LiveSession;
-use crate::counters::Counters;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::hall::Hall;
 use crate::identity::{Principal, SessionId, SessionMap};
-use crate::message::{ProtocolVersion, write};
-use crate::server::channel::{Broadcast, Change};
-use crate::settings::Settings;
-use crate::store::{Begin, EndReason, Ended, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
+use crate::message::{Era, ProtocolVersion, write};
+use crate::server::channel::Change;
+use crate::store::{Begin, EndReason, Event, EventKind, NodeId, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
-    pub(crate) engine: Arc<dyn SessionEngine>,
+    hall: Arc<Hall>,
     pub(crate) id: NodeId,
-    pub(crate) settings: Settings,
-    pub(crate) versions: Vec<ProtocolVersion>,
-    pub(crate) counters: Counters,
-    /// Tasks that run for this service.
-    pub(crate) tasks: TaskTracker,
-    /// Calls in flight here, in a task or in a request; a drain waits for them.
-    pub(super) running: TaskTracker,
     /// The sessions in use here. What must survive, or be decided, is the engine's.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
     /// Sessions whose standalone stream was opened here: those that hear of changes.
     pub(super) listening: SessionMap<()>,
-    draining: AtomicBool,
-    reaper: OnceLock<()>,
     me: Weak<Self>,
 }
 
+/// A node is the hall, with sessions.
+impl Deref for Node {
+    type Target = Hall;
+
+    fn deref(&self) -> &Hall {
+        &self.hall
+    }
+}
+
 impl Node {
-    pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
-        Arc::new_cyclic(|me| {
-            let id = engine.join(Arc::new(Bell::new(me.clone())), settings.policy());
-            Self {
-                engine,
-                id,
-                settings,
-                versions,
-                counters: Counters::default(),
-                tasks: TaskTracker::new(),
-                running: TaskTracker::new(),
-                sessions: Arc::default(),
-                listening: SessionMap::default(),
-                draining: AtomicBool::new(false),
-                reaper: OnceLock::new(),
-                me: me.clone(),
-            }
+    pub(crate) fn new(hall: &Arc<Hall>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            hall: Arc::clone(hall),
+            id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
+            sessions: Arc::default(),
+            listening: SessionMap::default(),
+            me: me.clone(),
         })
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// From now on nothing new is taken.
-    pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// Whether sessions of this revision are served.
+    pub(super) fn speaks(&self, version: ProtocolVersion) -> bool {
+        version.era() == Era::Legacy && self.versions.contains(&version)
     }
 
     /// The newest session revision served.
     pub(super) fn newest_version(&self) -> ProtocolVersion {
-        self.versions.iter().copied().max().unwrap_or(ProtocolVersion::NEWEST_SESSION)
+        self.versions
+            .iter()
+            .copied()
+            .filter(|version| version.era() == Era::Legacy)
+            .max()
+            .unwrap_or(ProtocolVersion::NEWEST_SESSION)
     }
 
     /// A session as it is used here; brought in from the engine when another node opened it.
@@ -100,7 +83,7 @@ impl Node {
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
         // Whoever opened it may be gone.
-        self.start_reaper();
+        self.hall.start_reaper(self.id);
         // It may have ended since it was loaded, when nobody here could hear of it.
         if let Err(error) = self.engine.load(id, principal).await {
             self.forget(id);
@@ -191,52 +174,8 @@ impl Node {
     /// A session was opened here; whether it has not ended while it was welcomed.
     pub(super) fn opened(&self, session: &LiveSession) -> bool {
         self.counters.opened();
-        self.start_reaper();
+        self.hall.start_reaper(self.id);
         self.sessions.contains_key(&session.info.id)
-    }
-
-    fn start_reaper(&self) {
-        self.reaper.get_or_init(|| reaper::start(self.me.clone(), &self.settings));
-    }
-
-    /// Sessions the engine handed to us as ended: told once to whoever wants to know.
-    pub(crate) fn closed(&self, ended: impl IntoIterator<Item = Ended>) {
-        for ended in ended {
-            self.counters.ended(ended.reason);
-            tracing::debug!(session = ?ended.info.id, reason = ?ended.reason, "session ended");
-            if let Some(hook) = &self.settings.sessions.closed {
-                self.in_background(hook(ended));
-            }
-        }
-    }
-
-    /// Runs something nobody waits for. Most such things are done at once and need no task. A
-    /// panic in it stays in it.
-    pub(super) fn in_background(&self, future: BoxFuture<'static, ()>) {
-        let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind().map(|result| {
-            if result.is_err() {
-                tracing::error!("a handler panicked");
-            }
-        }));
-        // The task polls again, so nothing is lost by this waker that wakes nobody.
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            self.tasks.spawn(future);
-        }
-    }
-
-    /// Runs a step of the engine nobody waits for.
-    pub(super) fn step_in_background<T: Unpin + Send + 'static>(&self, step: Step<Result<T, StoreError>>) {
-        if let Err(step) = step.now()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            self.tasks.spawn(async move {
-                if let Err(error) = step.await
-                    && error.kind() != StoreErrorKind::NotFound
-                {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a step of the session engine failed");
-                }
-            });
-        }
     }
 
     /// Tells the sessions that listen here of a change announced anywhere.
@@ -256,14 +195,6 @@ impl Node {
             if wants {
                 self.step_in_background(self.engine.publish(id, self.id, event.clone()));
             }
-        }
-    }
-}
-
-impl Broadcast for Node {
-    fn publish(&self, change: &Change) {
-        if let Ok(topic) = serde_json::to_string(change) {
-            self.step_in_background(self.engine.announce(&topic));
         }
     }
 }

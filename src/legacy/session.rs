@@ -101,7 +101,7 @@ impl LiveSession {
     }
 
     pub(super) fn handle(&self) -> McpHandle {
-        McpHandle::weak(self.node.clone())
+        self.node.upgrade().map_or_else(McpHandle::nowhere, |node| node.handle())
     }
 
     // Calls.

@@ -13,7 +13,7 @@ use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
 use crate::server::ClientError;
-use crate::server::channel::{Channel, SessionAccess};
+use crate::server::channel::{Channel, Question, SessionAccess};
 
 /// A session without a call: what is sent goes to its standalone stream.
 #[derive(Debug)]
@@ -69,8 +69,8 @@ impl Channel for Standalone {
         Box::pin(std::future::ready(()))
     }
 
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        SessionAccess::request(&*self.session, method, params)
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        SessionAccess::request(&*self.session, question.method, question.params)
     }
 
     fn close_stream(&self, _retry: Option<Duration>) -> bool {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::answer::{Form, answer};
 use super::batch::{Asked, Batch};
 use super::exchange::{Exchange, Outlet};
-use super::initialize::{claimed_version, in_form, negotiate, read_params, unsupported};
+use super::initialize::{in_form, negotiate, read_params};
 use super::post::{Post, start};
 use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
@@ -31,9 +31,6 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
     }
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
-            if let Some(requested) = claimed_version(params.as_ref()) {
-                return Err(unsupported(post.node, requested));
-            }
             if method == "initialize" {
                 return Ok(opening(post, id, params).await);
             }

@@ -14,7 +14,7 @@ use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::server::ClientError;
-use crate::server::channel::{Channel, SessionAccess};
+use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::store::{Event, EventKind, STANDALONE, StreamNo};
 
 /// Why a call was cancelled.
@@ -118,7 +118,7 @@ impl Channel for Ticket {
     }
 
     fn handle(&self) -> McpHandle {
-        McpHandle::new(self.exchange.node())
+        self.exchange.node().handle()
     }
 
     fn log_level(&self) -> u8 {
@@ -139,8 +139,8 @@ impl Channel for Ticket {
         Box::pin(self.exchange.wait_for_room())
     }
 
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(input::ask(self, method, params))
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(input::ask(self, question.method, question.params))
     }
 
     fn close_stream(&self, retry: Option<Duration>) -> bool {

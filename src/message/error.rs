@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::RawJson;
+use serde_json::json;
+
+use super::{RawJson, TASKS};
 
 /// The `error` member of a JSON-RPC answer: a code, a public message and optional data.
 ///
@@ -38,6 +40,11 @@ impl ErrorObject {
     /// The protocol version is not served (the 2026-07-28 code, used for the older ones too
     /// because clients act on it).
     pub const UNSUPPORTED_VERSION: i64 = -32022;
+    /// The headers of a request do not repeat its body (2026-07-28).
+    pub const HEADER_MISMATCH: i64 = -32020;
+    /// The request needs something its client did not declare; `data.requiredCapabilities` says what
+    /// (2026-07-28).
+    pub const MISSING_CAPABILITY: i64 = -32021;
 
     /// An error with a code and a public message.
     #[must_use]
@@ -63,6 +70,24 @@ impl ErrorObject {
     #[must_use]
     pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Self::INVALID_PARAMS, message)
+    }
+
+    /// The client does not take tasks for answers, and has to (2026-07-28).
+    pub(crate) fn tasks_not_declared() -> Self {
+        Self::missing_capability(&json!({ "extensions": { TASKS: {} } }))
+    }
+
+    /// Client capabilities that a request needs and its client did not declare, as the protocol
+    /// writes them: `{"sampling": {}}`. Answered with HTTP status 400 (2026-07-28).
+    #[must_use]
+    pub fn missing_capability<T: Serialize + ?Sized>(required: &T) -> Self {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data<'a, T: ?Sized> {
+            required_capabilities: &'a T,
+        }
+        Self::new(Self::MISSING_CAPABILITY, "Missing required client capability")
+            .with_data(&Data { required_capabilities: required })
     }
 
     /// `-32603` without any detail: what happened belongs in the log.

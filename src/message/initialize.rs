@@ -1,9 +1,14 @@
 //! Decides what is read of an `initialize` request: who the client is and what it can do.
 
+use std::collections::BTreeMap;
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::RawJson;
+
+/// The name of the extension that lets calls be tasks.
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// The parameters of `initialize`, as far as the transport needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -51,6 +56,9 @@ pub struct ClientCapabilities {
     /// Capabilities outside the specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experimental: Option<RawJson>,
+    /// Extensions of the protocol it knows, by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<RawJson>,
 }
 
 impl ClientCapabilities {
@@ -64,6 +72,13 @@ impl ClientCapabilities {
     #[must_use]
     pub fn elicits_urls(&self) -> bool {
         self.elicits().is_some_and(|modes| modes.url.is_some())
+    }
+
+    /// Whether the client takes tasks for answers (the extension `io.modelcontextprotocol/tasks`).
+    #[must_use]
+    pub fn takes_tasks(&self) -> bool {
+        let extensions: Option<BTreeMap<String, RawJson>> = self.extensions.as_ref().and_then(|raw| raw.read().ok());
+        extensions.is_some_and(|known| known.get(TASKS).is_some_and(|settings| settings.as_str().starts_with('{')))
     }
 
     fn elicits(&self) -> Option<Modes> {

@@ -11,6 +11,7 @@ mod envelope;
 mod error;
 mod id;
 mod initialize;
+mod meta;
 mod raw;
 mod version;
 pub(crate) mod write;
@@ -19,6 +20,8 @@ pub use error::ErrorObject;
 pub use id::{InvalidId, RequestId};
 pub use initialize::{ClientCapabilities, Implementation, InitializeParams};
 pub use raw::RawJson;
-pub use version::{ProtocolVersion, UnknownVersion};
+pub use version::{Era, ProtocolVersion, UnknownVersion};
 
 pub(crate) use envelope::{Body, Envelope, Kind, Malformed, parse};
+pub(crate) use initialize::TASKS;
+pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};

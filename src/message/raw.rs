@@ -1,6 +1,7 @@
 //! Decides how JSON travels that nobody has looked into yet: as text known to be valid, shared
 //! by reference count.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -87,7 +88,16 @@ impl RawJson {
     ///
     /// When the text does not fit the type, or is nested deeper than 128 levels.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        serde_json::from_str(self.as_str())
+    }
+
+    /// The text of a JSON string; `None` when it is something else.
+    pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
+        let inner = self.as_str().strip_prefix('"')?.strip_suffix('"')?;
+        if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(inner));
+        }
+        self.read().ok().map(Cow::Owned)
     }
 
     /// Parses the text into a type that borrows from it.
@@ -96,7 +106,7 @@ impl RawJson {
     ///
     /// As [`RawJson::read`].
     pub fn read_borrowed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        serde_json::from_str(self.as_str())
     }
 }
 

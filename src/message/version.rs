@@ -18,9 +18,23 @@ pub enum ProtocolVersion {
     V2025_06_18,
     /// 2025-11-25: priming events and server-side close of a stream.
     V2025_11_25,
+    /// 2026-07-28: no sessions; each request says who asks, and asks for itself.
+    V2026_07_28,
+}
+
+/// The two ways the protocol works over HTTP; the words are the specification's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// `initialize` opens a session: 2025-03-26 to 2025-11-25.
+    Legacy,
+    /// Each request stands for itself: since 2026-07-28.
+    Modern,
 }
 
 impl ProtocolVersion {
+    /// Every revision, oldest first.
+    pub const ALL: [Self; 4] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
+
     /// The session revisions (the specification calls them legacy), oldest first.
     pub const SESSION_ERA: [Self; 3] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
@@ -34,6 +48,16 @@ impl ProtocolVersion {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
+        }
+    }
+
+    /// Which of the two ways it works.
+    #[must_use]
+    pub const fn era(self) -> Era {
+        match self {
+            Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
+            Self::V2026_07_28 => Era::Modern,
         }
     }
 
@@ -46,7 +70,7 @@ impl ProtocolVersion {
     /// Whether a client knows the empty priming event and the early close that comes with it
     /// (SEP-1699, since 2025-11-25). Older clients try to parse the empty data.
     pub(crate) fn has_priming(self) -> bool {
-        self >= Self::V2025_11_25
+        self == Self::V2025_11_25
     }
 }
 
@@ -66,7 +90,7 @@ impl FromStr for ProtocolVersion {
     type Err = UnknownVersion;
 
     fn from_str(text: &str) -> Result<Self, UnknownVersion> {
-        Self::SESSION_ERA.into_iter().find(|version| version.as_str() == text).ok_or(UnknownVersion)
+        Self::ALL.into_iter().find(|version| version.as_str() == text).ok_or(UnknownVersion)
     }
 }
 

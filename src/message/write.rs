@@ -133,7 +133,7 @@ fn escape(byte: u8, out: &mut Vec<u8>) {
 
 /// JSON that somebody else wrote may hold line breaks between its tokens, which would end an SSE
 /// `data:` line. Inside strings JSON has none.
-fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'\n', b'\r', text).is_none() {
         return text.into();
     }

@@ -1,6 +1,7 @@
 //! Decides what a call needs from the transport that carries it, so that handlers never learn
 //! which era or engine that is.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,13 +36,50 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     }
     /// Waits until there is room again.
     fn room(&self) -> BoxFuture<'_, ()>;
-    /// Asks the client on the stream of this call and waits for its answer, however long.
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// Asks the client in this call and waits for its answer, however long.
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// The client answered with something that does not fit its question.
+    fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
+        let _ = method;
+        Box::pin(std::future::ready(ClientError::Unreadable(error)))
+    }
+    /// From here on the call is a task, if its client takes tasks; whether it is.
+    fn begin_task(&self) -> BoxFuture<'_, bool> {
+        Box::pin(std::future::ready(false))
+    }
+    /// Whether the client takes tasks for answers, or is of a revision that does not know them and
+    /// waits for every call.
+    fn takes_tasks(&self) -> bool {
+        true
+    }
+    /// How far the call has come, for whoever polls for it.
+    fn say(&self, message: &str) {
+        let _ = message;
+    }
+    /// What the next step of this name is called in its call, and the value it had when the call was
+    /// made before.
+    fn step(&self, key: &str) -> (String, Option<RawJson>) {
+        let _ = key;
+        (String::new(), None)
+    }
+    /// Keeps the value of a step for when the call is made again; `None`: it cannot be kept.
+    fn remember(&self, step: String, value: Option<RawJson>) {
+        let _ = (step, value);
+    }
     /// Ends the response that carries this call; the client comes back for the rest. Whether it
     /// did: only revisions since 2025-11-25, and only where the stream can be resumed.
     fn close_stream(&self, retry: Option<Duration>) -> bool;
     fn is_cancelled(&self) -> bool;
     fn cancelled(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Something the client is asked.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) method: &'static str,
+    pub(crate) params: RawJson,
+    /// The name of the question within its call, if the handler gave it one.
+    pub(crate) key: Option<Cow<'static, str>>,
 }
 
 /// A live session as handlers, routes and the handle see it.
@@ -61,13 +99,8 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-/// How a change reaches every connected client, of either era and on every node.
-pub(crate) trait Broadcast: fmt::Debug + Send + Sync {
-    fn publish(&self, change: &Change);
-}
-
 /// Something that changed on the server. Its JSON is what nodes tell each other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Change {
     Tools,
     Prompts,
@@ -77,16 +110,27 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// The method of the notification that tells a client.
+    pub(crate) fn method(&self) -> &'static str {
+        match self {
+            Self::Tools => "notifications/tools/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
+            Self::Resources => "notifications/resources/list_changed",
+            Self::Resource(_) => "notifications/resources/updated",
+        }
+    }
+
+    /// The resource, where it is about one.
+    pub(crate) fn uri(&self) -> Option<&str> {
+        match self {
+            Self::Resource(uri) => Some(uri),
+            Self::Tools | Self::Prompts | Self::Resources => None,
+        }
+    }
+
     /// The notification that tells a client.
     pub(crate) fn notification(&self) -> (&'static str, RawJson) {
-        match self {
-            Self::Tools => ("notifications/tools/list_changed", RawJson::empty_object()),
-            Self::Prompts => ("notifications/prompts/list_changed", RawJson::empty_object()),
-            Self::Resources => ("notifications/resources/list_changed", RawJson::empty_object()),
-            Self::Resource(uri) => {
-                let params = RawJson::from_value(&serde_json::json!({ "uri": uri }));
-                ("notifications/resources/updated", params.unwrap_or_else(|_| RawJson::empty_object()))
-            }
-        }
+        let params = self.uri().and_then(|uri| RawJson::from_value(&serde_json::json!({ "uri": uri })).ok());
+        (self.method(), params.unwrap_or_else(RawJson::empty_object))
     }
 }

@@ -151,9 +151,10 @@ where
     H::Output: IntoCompletion + Send,
 {
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Completion, ErrorObject>> {
+        let version = call.context().protocol_version();
         Box::pin(async move {
             let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
-            output.into_completion().map_err(ToolError::into_error)
+            output.into_completion().map_err(|error| error.into_error(version))
         })
     }
 }

@@ -1,13 +1,15 @@
 //! Decides what a handler can do while its call runs: tell progress, log, ask the client, hear of
 //! its cancellation.
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::channel::Channel;
+use super::channel::{Channel, Question};
 use super::{ClientError, Session};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
@@ -36,6 +38,15 @@ pub struct Context {
     params: Option<RawJson>,
     /// Read when first asked for: most calls have no progress.
     progress_token: OnceLock<Option<RawJson>>,
+    named: Option<(RawJson, Option<RawJson>)>,
+}
+
+/// What a transport has read of the parameters of a call.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) progress_token: Option<RawJson>,
+    /// `name`, a text, and `arguments`.
+    pub(crate) named: Option<(RawJson, Option<RawJson>)>,
 }
 
 /// How urgent a log message is, from RFC 5424, least severe first.
@@ -100,7 +111,17 @@ impl Total for Option<f64> {
 
 impl Context {
     pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
-        Self { channel, params, progress_token: OnceLock::new() }
+        Self { channel, params, progress_token: OnceLock::new(), named: None }
+    }
+
+    /// For a transport that has looked into the parameters already.
+    pub(crate) fn of_read(channel: Arc<dyn Channel>, read: Read) -> Self {
+        Self { channel, params: None, progress_token: OnceLock::from(read.progress_token), named: read.named }
+    }
+
+    /// What the call is about by name, and its arguments, where the transport has read them.
+    pub(super) fn take_named(&mut self) -> Option<(RawJson, Option<RawJson>)> {
+        self.named.take()
     }
 
     /// The protocol revision this call is served in.
@@ -153,7 +174,8 @@ impl Context {
         self.progress_message(progress, total, None::<&str>).await;
     }
 
-    /// As [`Context::progress`], with a sentence for the person who waits.
+    /// As [`Context::progress`], with a sentence for the person who waits. In a task, where no progress
+    /// is sent, the sentence is what a client that polls is shown.
     ///
     /// # Cancel safety
     ///
@@ -164,9 +186,12 @@ impl Context {
         total: impl Total,
         message: Option<impl AsRef<str> + Send>,
     ) {
+        let message = message.as_ref().map(AsRef::as_ref);
+        if let Some(message) = message {
+            self.channel.say(message);
+        }
         let (progress, total) = (progress.amount(), total.total().filter(|total| total.is_finite()));
         let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
-        let message = message.as_ref().map(AsRef::as_ref);
         let (progress, total) = (Number(progress), total.map(Number));
         if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message) {
             let room = self.channel.send(notification);
@@ -237,8 +262,91 @@ impl Context {
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        let answer = self.channel.request(method, params);
+        self.put(Question { method, params, key: None }, within).await
+    }
+
+    pub(super) async fn put(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
+        let answer = self.channel.request(question);
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
+    }
+
+    /// What it means that an answer does not fit its question.
+    pub(super) async fn misread(&self, method: &'static str, error: serde_json::Error) -> ClientError {
+        self.channel.misread(method, error).await
+    }
+
+    /// From here on the call is a task: its client is told so, and polls for the answer. For tools that
+    /// are declared to [become one later](crate::server::Tool::task_later), after they asked what had
+    /// to be known first. Whether it is a task now; not for clients that take none, and clients of
+    /// the session revisions, which wait.
+    ///
+    /// The handler goes on as before. What it asks from now on is asked while it waits. A call that
+    /// cannot become a task, because there is no room for one, ends here.
+    ///
+    /// # Cancel safety
+    ///
+    /// The task may exist and end at once.
+    pub async fn begin_task(&self) -> bool {
+        self.channel.begin_task().await
+    }
+
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.channel.takes_tasks()
+    }
+
+    /// Takes a step of the call that must not be taken twice, such as placing an order, before a
+    /// question.
+    ///
+    /// A client of 2026-07-28 answers a question by calling again, and the handler begins again. A
+    /// step that succeeded is not taken again then: its value is part of what the client carries
+    /// (sealed, bounded by [`Inputs`](crate::Inputs)), and is returned at once. For clients of the
+    /// session revisions, whose calls wait for their answers, the step is simply taken.
+    ///
+    /// `key` names the step within its handler; steps of one name are counted, in the order in which
+    /// they begin. A value whose JSON is not read as it was written (a number that is none) cannot be
+    /// kept, and a question after it fails the call.
+    ///
+    /// A client may still make the same call again from its beginning, or from any question it was
+    /// asked, as long as that is [valid](crate::Inputs::lifetime): what may be done once in all, such as
+    /// redeeming a voucher, is for the application to check.
+    ///
+    /// ```
+    /// use mcp_http::server::{Context, ToolError};
+    ///
+    /// # async fn reserve() -> Result<String, ToolError> { Ok("A7".into()) }
+    /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Sure { sure: bool }
+    /// async fn book(cx: Context) -> Result<String, ToolError> {
+    ///     let seat: String = cx.once("seat", reserve()).await?;
+    ///     cx.elicit::<Sure>(format!("Seat {seat} is yours for a minute. Take it?")).await?;
+    ///     Ok(seat)
+    /// }
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("book", "Books a seat.", book);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the step; an error is not remembered.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of the step.
+    pub async fn once<T, E>(&self, key: &str, step: impl Future<Output = Result<T, E>> + Send) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned + Send,
+    {
+        let (name, known) = self.channel.step(key);
+        match known.map(|value| value.read()) {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(error)) => tracing::error!(%error, key, "a step is taken again: its value has another type now"),
+            None => {}
+        }
+        let value = step.await?;
+        let written = RawJson::from_value(&value).ok().filter(|written| written.read::<T>().is_ok());
+        if written.is_none() {
+            tracing::error!(key, "a step cannot be kept: its value is not read as it is written");
+        }
+        self.channel.remember(name, written);
+        Ok(value)
     }
 
     /// Ends the HTTP response that carries this call, while the call goes on: the client comes

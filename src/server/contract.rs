@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 
-use super::Context;
+use super::{Context, Discovery, MirroredArguments};
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, InitializeParams, RawJson, RequestId};
 
@@ -51,7 +51,7 @@ pub struct Notice {
 ///
 /// The futures are dropped when the client cancels or ends its session. What must be undone then
 /// belongs in a `Drop`. A client that merely disconnects does not cancel (2025-11-25,
-/// Streamable HTTP, "disconnection").
+/// Streamable HTTP, "disconnection"); one of 2026-07-28 does.
 ///
 /// ```
 /// use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
@@ -95,7 +95,49 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     /// Answers a request with its `result`, or with an error.
     fn call(&self, call: Call, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
 
-    /// Takes a notification. Does nothing by default.
+    /// Answers `server/discover` of 2026-07-28: what the server says of itself where there is no
+    /// `initialize`. By default it is what `initialize` says, asked as a client of that revision.
+    ///
+    /// Asked at each `subscriptions/listen` too: clients are told of what the capabilities promise
+    /// (`listChanged`, `resources.subscribe`).
+    fn discover(&self, context: Context, state: &S) -> impl Future<Output = Result<Discovery, ErrorObject>> + Send {
+        let params = InitializeParams {
+            protocol_version: context.protocol_version().to_string(),
+            capabilities: context.client_capabilities().cloned().unwrap_or_default(),
+            client_info: context.client_info().cloned().unwrap_or_default(),
+        };
+        let initialized = self.initialize(params, context, state);
+        async { Discovery::read(&initialized.await?) }
+    }
+
+    /// The server's name and version (an `Implementation`), for the `_meta` of each result of
+    /// 2026-07-28. Nothing by default.
+    fn info(&self) -> Option<RawJson> {
+        None
+    }
+
+    /// Whether a method of 2026-07-28 exists here at all; one that does not is refused with HTTP
+    /// status 404 and never called. `server/discover` and `subscriptions/listen` always do. By default every method may exist, and an answer of -32601
+    /// says that it does not.
+    fn serves(&self, method: &str) -> bool {
+        let _ = method;
+        true
+    }
+
+    /// Whether calls may become tasks that the transport keeps
+    /// ([`Context::begin_task`]). It then serves `tasks/get`, `tasks/update` and `tasks/cancel`; else
+    /// they are calls like any other, for servers with tasks of their own. No by default.
+    fn has_tasks(&self) -> bool {
+        false
+    }
+
+    /// The arguments of a tool that clients of 2026-07-28 repeat as headers. None by default.
+    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+        let _ = tool;
+        None
+    }
+
+    /// Takes a notification of the session revisions; 2026-07-28 has none. Does nothing by default.
     fn notified(&self, notice: Notice, state: &S) -> impl Future<Output = ()> + Send {
         let _ = (notice, state);
         async {}
@@ -114,6 +156,11 @@ type Answer = BoxFuture<'static, Result<RawJson, ErrorObject>>;
 pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
     fn initialize(self: Arc<Self>, params: InitializeParams, context: Context, state: S) -> Answer;
     fn call(self: Arc<Self>, call: Call, state: S) -> Answer;
+    fn discover(self: Arc<Self>, context: Context, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
+    fn info(&self) -> Option<RawJson>;
+    fn serves(&self, method: &str) -> bool;
+    fn has_tasks(&self) -> bool;
+    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>>;
     fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()>;
     fn mounted(&self, handle: &McpHandle);
 }
@@ -125,6 +172,26 @@ impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
 
     fn call(self: Arc<Self>, call: Call, state: S) -> Answer {
         Box::pin(async move { Server::call(&*self, call, &state).await })
+    }
+
+    fn discover(self: Arc<Self>, context: Context, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>> {
+        Box::pin(async move { Server::discover(&*self, context, &state).await })
+    }
+
+    fn info(&self) -> Option<RawJson> {
+        Server::info(self)
+    }
+
+    fn serves(&self, method: &str) -> bool {
+        Server::serves(self, method)
+    }
+
+    fn has_tasks(&self) -> bool {
+        Server::has_tasks(self)
+    }
+
+    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+        Server::mirrored(self, tool)
     }
 
     fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()> {

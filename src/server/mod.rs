@@ -14,17 +14,21 @@
 //! | ask the person or the model behind the client | [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | propose values while somebody types | [`CompletionRequest`] |
 //! | change what is offered while it is served | [`Catalog`] |
+//! | let clients keep what they were told | [`CacheHint`], [`Cached`] |
 //! | put another framework in the place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
 
+mod cache;
 mod catalog;
 pub(crate) mod channel;
 mod client_error;
 mod completion;
 mod content;
-mod context;
+pub(crate) mod context;
 pub(crate) mod contract;
+mod discovery;
 mod handler;
 mod input;
+mod mirror;
 mod prompt;
 mod resource;
 mod schema;
@@ -32,19 +36,22 @@ mod session;
 mod tool;
 mod typed;
 
+pub use cache::{CacheHint, CacheScope, Cached};
 pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
 pub use context::{Amount, Context, LogLevel, Total};
 pub use contract::{Call, Notice, Server};
+pub use discovery::Discovery;
 pub use handler::{Args, CallParts, FromCall, Handler, Refusal};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,
     Sample, SamplingMessage, SamplingRequest, SamplingResult,
 };
+pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
 pub use session::{Extensions, Session, SessionRefused};
-pub use tool::{CallToolResult, IntoToolError, IntoToolResult, Tool, ToolAnnotations, ToolError};
+pub use tool::{CallToolResult, IntoToolError, IntoToolResult, TaskSupport, Tool, ToolAnnotations, ToolError};
 pub use typed::{DEFAULT_PAGE_SIZE, McpServer};

@@ -15,6 +15,8 @@ pub struct Limits {
     calls: usize,
     calls_per_principal: usize,
     streams: usize,
+    pub(crate) listens: usize,
+    pub(crate) listens_per_principal: usize,
 }
 
 impl Limits {
@@ -33,6 +35,20 @@ impl Limits {
     /// 256 open streams in one session: one for each call, and as many that are resumed.
     pub const DEFAULT_STREAMS: usize = 256;
 
+    /// 10,000 subscription streams, as many as sessions: a client that waits for news has one.
+    pub const DEFAULT_LISTENS: usize = 10_000;
+
+    /// 1,000 subscription streams of one principal, as many as sessions.
+    pub const DEFAULT_LISTENS_PER_PRINCIPAL: usize = 1_000;
+
+    /// The most resources one subscription stream is told of (-32602 beyond): more than a client
+    /// shows at a time. A client that follows more opens another stream.
+    pub const LISTEN_RESOURCES: usize = 1_000;
+
+    /// The most bytes their list may have, as JSON (-32602 beyond): what a stream is told of is kept
+    /// as long as it is open. 256 KiB are 1,000 URIs of 250 characters.
+    pub const LISTEN_BYTES: usize = 256 << 10;
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -42,6 +58,8 @@ impl Limits {
             calls: Self::DEFAULT_CALLS,
             calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
             streams: Self::DEFAULT_STREAMS,
+            listens: Self::DEFAULT_LISTENS,
+            listens_per_principal: Self::DEFAULT_LISTENS_PER_PRINCIPAL,
         }
     }
 
@@ -81,12 +99,30 @@ impl Limits {
         self
     }
 
+    /// Open subscription streams of 2026-07-28, whoever's they are (429). They do not count as calls.
+    /// Default [`Limits::DEFAULT_LISTENS`].
+    #[must_use]
+    pub fn listens(mut self, listens: usize) -> Self {
+        self.listens = listens;
+        self
+    }
+
+    /// The same for those of one principal (429). Default
+    /// [`Limits::DEFAULT_LISTENS_PER_PRINCIPAL`].
+    #[must_use]
+    pub fn listens_per_principal(mut self, listens: usize) -> Self {
+        self.listens_per_principal = listens;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         at_least_one("body", self.body)?;
         positive("body_timeout", self.body_timeout)?;
         at_least_one("calls", self.calls)?;
         at_least_one("calls_per_principal", self.calls_per_principal)?;
-        at_least_one("streams", self.streams)
+        at_least_one("streams", self.streams)?;
+        at_least_one("listens", self.listens)?;
+        at_least_one("listens_per_principal", self.listens_per_principal)
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

@@ -1,12 +1,16 @@
 //! Everything that can be set, in groups; each default with its reason.
 
+mod inputs;
 mod limits;
 mod sessions;
 mod streams;
+mod tasks;
 
+pub use inputs::{Inputs, SealingKey};
 pub use limits::Limits;
 pub use sessions::Sessions;
 pub use streams::{ResponseMode, Streams};
+pub use tasks::Tasks;
 
 use crate::error::ConfigError;
 use crate::store::Policy;
@@ -27,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
     pub(crate) limits: Limits,
+    pub(crate) inputs: Inputs,
+    pub(crate) tasks: Tasks,
 }
 
 impl Settings {
@@ -35,6 +41,8 @@ impl Settings {
         self.sessions.check()?;
         self.streams.check()?;
         self.limits.check()?;
+        self.inputs.check()?;
+        self.tasks.check()?;
         if let (Some(idle), Some(retry)) = (self.sessions.idle_timeout, self.streams.retry_interval)
             && idle <= retry
         {
@@ -51,6 +59,7 @@ impl Settings {
         self.sessions.apply(&mut policy);
         self.streams.apply(&mut policy);
         self.limits.apply(&mut policy);
+        self.tasks.apply(&mut policy);
         policy
     }
 }

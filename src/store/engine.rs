@@ -1,5 +1,5 @@
-//! Decides what an engine must be able to do: the atomic steps of a session's life, and the bell
-//! that wakes whoever waits for one.
+//! Decides what an engine must be able to do: the atomic steps of a session's life and of a
+//! task's, and the bell that wakes whoever waits for one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Policy, Step};
 use crate::error::StoreError;
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 
 /// A stream of a session, by number: [`STANDALONE`] for the GET stream, then one for each POST.
@@ -24,7 +24,7 @@ pub struct NodeId(pub u64);
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Where sessions live. See the [module](crate::store) for what it is there to decide.
+/// Where sessions and tasks live. See the [module](crate::store) for what it is there to decide.
 ///
 /// Each method is one atomic step. Unless it says otherwise it fails with
 /// [`NotFound`](crate::error::StoreErrorKind::NotFound) when the session does not exist, has ended
@@ -32,16 +32,19 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable) when the engine is out of reach.
 /// Every step may be repeated after a failure of which nobody knows whether it happened.
 pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
-    /// Whether sessions outlive this process, so that a drained service leaves them alone.
+    /// Whether sessions and tasks outlive this process, so that a drained service leaves them
+    /// alone.
     fn durable(&self) -> bool {
         false
     }
 
-    /// Registers a service; its bell is rung from now on.
+    /// Registers a service; its bell is rung from now on. A service registers once
+    /// for each era: the one without sessions hears of tasks and announcements only.
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId;
 
     /// The service is gone: its bell is not rung again, its readers are detached, its calls are
-    /// given up, so that nothing of it keeps a session from resting.
+    /// given up, so that nothing of it keeps a session from resting. Its tasks that are not done
+    /// are orphans, and [`Ring::Task`] is rung for each of them.
     fn leave(&self, node: NodeId);
 
     /// Keeps a new session. At a limit the longest idle session with nothing in flight makes
@@ -121,12 +124,30 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Writes a value if its version is still the given one; whether it was.
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>>;
 
+    /// Keeps a new task; once it returned, every node can load it. At a limit tasks that are done
+    /// make room, those that became so longest ago first, and none where that would not be
+    /// enough; it fails with `Full` or `FullForPrincipal` then. An id that exists is a
+    /// `Conflict`.
+    fn create_task(&self, create: CreateTask) -> Step<Result<()>>;
+
+    /// Finds a task for a principal. `NotFound` for one that is unknown, made room, is past its
+    /// ttl or belongs to another principal.
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>>;
+
+    /// Replaces the document of a task if its version is still the given one; whether it was.
+    /// Any node may. Once a task is done each store is `Fenced`, whichever version it names.
+    /// `Full` where the documents would outgrow [`Policy::task_bytes`] though all other tasks that
+    /// are done made room; none does then. `NotFound` as for
+    /// [`load_task`](SessionEngine::load_task). Asked for again after it happened it is `false`,
+    /// or `Fenced` if it was the last: look at what is there.
+    fn store_task(&self, store: StoreTask) -> Step<Result<bool>>;
+
     /// Ends a session and tells every node. Given to exactly one caller; everything of the
     /// session is `NotFound` afterwards, everywhere.
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>>;
 
-    /// Ends what has expired and forgets what was kept long enough. Each ended session is handed
-    /// to exactly one caller.
+    /// Ends what has expired, tasks too, and forgets what was kept long enough. Each ended session
+    /// is handed to exactly one caller.
     fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>>;
 
     /// Rings [`Ring::Topic`] on every node.
@@ -165,6 +186,8 @@ pub enum Ring {
     Ended { session: SessionId, reason: EndReason },
     /// Something was announced.
     Topic { topic: Box<str> },
+    /// A task was stored, is an orphan, or is there no more; rung on every node.
+    Task { task: TaskId },
     /// Rings may have been lost: look at everything again.
     Resync,
 }
@@ -325,6 +348,48 @@ pub struct Stored {
     pub seq: u64,
     /// The message.
     pub payload: Bytes,
+}
+
+/// See [`SessionEngine::create_task`].
+#[derive(Debug, Clone)]
+pub struct CreateTask {
+    /// The task.
+    pub id: TaskId,
+    /// Who may load it; no other principal, and nobody without one.
+    pub principal: Option<Principal>,
+    /// The node that runs it.
+    pub node: NodeId,
+    /// How long it is kept, counted from now, done or not; `None`: until it is done and others
+    /// need the room.
+    pub ttl: Option<Duration>,
+    /// What it is, in words of the caller.
+    pub document: Bytes,
+}
+
+/// See [`SessionEngine::load_task`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedTask {
+    /// As stored last.
+    pub document: Bytes,
+    /// 1 for a new task, and one more with each store.
+    pub version: u64,
+    /// Whether nothing will be stored any more.
+    pub done: bool,
+    /// It is not done, and the node that runs it has left.
+    pub orphaned: bool,
+}
+
+/// See [`SessionEngine::store_task`].
+#[derive(Debug, Clone)]
+pub struct StoreTask {
+    /// The task.
+    pub id: TaskId,
+    /// The version that is replaced.
+    pub version: u64,
+    /// What it is from now on.
+    pub document: Bytes,
+    /// Whether this is the last store.
+    pub done: bool,
 }
 
 /// A session as people look at it.

@@ -1,9 +1,12 @@
-//! Where sessions and their streams are kept: one boundary, several engines.
+//! Where sessions, their streams and tasks are kept: one boundary, several engines.
 //!
 //! A [`SessionEngine`] decides, atomically, everything two nodes could disagree about: whether a
 //! session lives and whose it is, which calls are in flight, what stands in each stream's log and
-//! who reads it, which question was answered first. A [`Doorbell`] only wakes: it may lose,
-//! repeat or reorder, and nothing is wrong afterwards.
+//! who reads it, which question was answered first, what became of a task. A [`Doorbell`] only
+//! wakes: it may lose, repeat or reorder, and nothing is wrong afterwards.
+//!
+//! A task belongs to no session: it is a document that outlives the call that made it, so that a
+//! client can come back for what became of it, to any node.
 //!
 //! A session store and an event store apart cannot do this: "the session lives *and* the principal
 //! fits *and* the id is registered" is one decision or none. Engines:
@@ -24,8 +27,8 @@ mod step;
 pub mod contract;
 
 pub use engine::{
-    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, EventKind, Loaded, NodeId,
-    Page, Ring, STANDALONE, SessionEngine, SessionSummary, Stored, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
+    Loaded, LoadedTask, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored, StreamNo,
 };
 pub use memory::MemoryEngine;
 pub use policy::Policy;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// share an engine should agree, the first one's count.
 ///
 /// See [`Sessions`](crate::Sessions), [`Streams`](crate::Streams) and [`Limits`](crate::Limits)
-/// for the reason of each default.
+/// for the reason of each default; those about tasks stand here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
@@ -34,6 +34,26 @@ pub struct Policy {
     pub finished_streams: usize,
     /// How long a finished stream is kept.
     pub finished_for: Duration,
+    /// Tasks in all; past their ttl they do not count. Default [`Policy::DEFAULT_MAX_TASKS`].
+    pub max_tasks: usize,
+    /// Tasks of one principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
+    pub max_tasks_per_principal: usize,
+    /// The documents of all tasks together, in bytes, whoever they belong to. Default
+    /// [`Policy::DEFAULT_TASK_BYTES`].
+    pub task_bytes: usize,
+}
+
+impl Policy {
+    /// Ten thousand, as many as sessions: one for each client, and what is done is forgotten
+    /// before anything new is refused. About three megabytes beside the documents.
+    pub const DEFAULT_MAX_TASKS: usize = 10_000;
+
+    /// A tenth of all: one principal cannot take every place.
+    pub const DEFAULT_MAX_TASKS_PER_PRINCIPAL: usize = 1_000;
+
+    /// 64 MiB: more than six kilobytes for each of ten thousand tasks, where most results are
+    /// smaller, and room for sixteen as large as the largest body a client may send.
+    pub const DEFAULT_TASK_BYTES: usize = 64 << 20;
 }
 
 impl Default for Policy {
@@ -51,6 +71,9 @@ impl Default for Policy {
             session_bytes: 4 << 20,
             finished_streams: 128,
             finished_for: Duration::from_secs(60),
+            max_tasks: Self::DEFAULT_MAX_TASKS,
+            max_tasks_per_principal: Self::DEFAULT_MAX_TASKS_PER_PRINCIPAL,
+            task_bytes: Self::DEFAULT_TASK_BYTES,
         }
     }
 }

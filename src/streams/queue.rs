@@ -19,6 +19,8 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     reader: AtomicWaker,
     drained: Notify,
+    /// Told once, when the reader leaves.
+    gone: Notify,
 }
 
 /// The reader's end; dropping it tells the writer.
@@ -47,7 +49,24 @@ impl Queue {
     /// A queue and its one reader.
     pub(crate) fn new() -> (Arc<Self>, QueueReader) {
         let queue = Arc::new(Self::default());
-        (Arc::clone(&queue), QueueReader(queue))
+        let reader = queue.reader();
+        (queue, reader)
+    }
+
+    /// The reader of a queue that has none yet.
+    pub(crate) fn reader(self: &Arc<Self>) -> QueueReader {
+        QueueReader(Arc::clone(self))
+    }
+
+    /// Waits until the reader has left.
+    pub(crate) async fn reader_left(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.lock().reader_gone {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Adds messages, closing the queue after them if asked; whether there is room for more.
@@ -91,6 +110,7 @@ impl Queue {
         state.frames = Vec::new();
         drop(state);
         self.drained.notify_waiters();
+        self.gone.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

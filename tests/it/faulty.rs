@@ -7,10 +7,10 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, MemoryEngine, NodeId,
-    Page, Policy, SessionEngine, SessionSummary, Step, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
+    LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
-use mcp_http::{Principal, SessionId};
+use mcp_http::{Principal, SessionId, TaskId};
 
 type Done<T> = Step<Result<T, StoreError>>;
 
@@ -118,6 +118,18 @@ impl SessionEngine for Faulty {
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Done<bool> {
         self.step(|| self.inner.store_state(session, key, value, version))
+    }
+
+    fn create_task(&self, create: CreateTask) -> Done<()> {
+        self.step(|| self.inner.create_task(create))
+    }
+
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Done<LoadedTask> {
+        self.step(|| self.inner.load_task(task, principal))
+    }
+
+    fn store_task(&self, store: StoreTask) -> Done<bool> {
+        self.step(|| self.inner.store_task(store))
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Done<Ended> {

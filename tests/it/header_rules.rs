@@ -80,7 +80,10 @@ async fn a_revision_that_is_not_served_is_refused_on_every_method() {
             let error = reply.json().await;
             assert_eq!(error["error"]["code"], -32022, "{method} {version:?}");
             assert!(error["error"]["message"].as_str().unwrap().starts_with("Unsupported protocol version"));
-            assert_eq!(error["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
+            assert_eq!(
+                error["error"]["data"]["supported"],
+                json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
+            );
             assert_eq!(error.get("id"), (method == Method::POST).then_some(&json!("a")));
         }
     }

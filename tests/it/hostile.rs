@@ -11,7 +11,7 @@ use crate::support::{App, Reply, RequestExt, call, initialize, request};
 use crate::table::{read, seen, sent};
 
 /// What no answer to an attack may be or hold.
-async fn harmless(reply: Reply, what: &str) -> String {
+pub(crate) async fn harmless(reply: Reply, what: &str) -> String {
     assert!(!reply.status.is_server_error(), "{what}: {}", reply.status);
     let text = reply.text().await;
     for leak in [r#""id":null"#, "secret", "src/", "panicked", "at line", "RawValue", "/rustc/", "unwrap"] {

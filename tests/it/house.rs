@@ -5,31 +5,43 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import; data flows from the edge inwards.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("clock", &[]),
     ("counters", &["error", "store"]),
     ("edge", &["error", "identity", "message"]),
     ("encode", &["error", "header", "message", "outcome", "streams"]),
     ("error", &["message"]),
-    ("handle", &["counters", "error", "identity", "legacy", "server", "store"]),
+    ("guide", &[]),
+    ("hall", &["counters", "error", "handle", "message", "server", "settings", "store"]),
+    ("handle", &["counters", "error", "hall", "identity", "legacy", "modern", "server", "store"]),
     ("header", &[]),
     ("identity", &["message"]),
     ("layer", &["handle", "service"]),
     (
         "legacy",
         &[
-            "counters", "edge", "error", "handle", "header", "identity", "message", "outcome", "server", "settings",
+            "edge", "error", "hall", "handle", "header", "identity", "message", "outcome", "server", "settings",
             "store", "streams",
         ],
     ),
     ("message", &[]),
+    (
+        "modern",
+        &[
+            "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings",
+            "store", "streams",
+        ],
+    ),
     ("net", &[]),
     ("outcome", &["error", "message", "streams"]),
     ("router", &["service"]),
     ("server", &["error", "handle", "identity", "message"]),
     (
         "service",
-        &["edge", "encode", "error", "handle", "legacy", "message", "outcome", "router", "server", "settings", "store"],
+        &[
+            "edge", "encode", "error", "hall", "handle", "legacy", "message", "modern", "outcome", "router", "server",
+            "settings", "store",
+        ],
     ),
     ("settings", &["error", "identity", "message", "server", "store"]),
     ("store", &["clock", "error", "identity", "message"]),

@@ -260,7 +260,7 @@ async fn ten_thousand_refused_openings_leave_the_service_where_it_was() {
         let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));
         let request = match n % 4 {
             0 => good().raw("{"),
-            1 => good().header("mcp-protocol-version", "2026-07-28"),
+            1 => good().header("mcp-protocol-version", "1999-01-01"),
             2 => good().header("accept", "text/html"),
             _ => good().header("mcp-session-id", &SessionId::random().to_string()),
         };

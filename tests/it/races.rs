@@ -54,7 +54,8 @@ async fn calls_that_race_with_the_end_of_their_session_all_settle() {
     }
     let statistics = app.handle.statistics().await;
     assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Deleted)), (0, Some(&(ROUNDS as u64))));
-    assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0, "a call is left in flight");
+    // A task whose reply is out may have its last steps before it.
+    assert_eq!(app.handle.drain(Duration::from_secs(5)).await.cut_calls, 0, "a call is left in flight");
 }
 
 /// Acceptance 30, 159.

@@ -10,11 +10,12 @@ use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
 use futures_util::stream;
 use mcp_http::error::StoreErrorKind;
+use mcp_http::message::ErrorObject;
 use mcp_http::{Limits, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
-use crate::support::{App, Reply, RequestExt, call, initialize, request};
+use crate::support::{App, CAPABILITIES_KEY, Reply, RequestExt, call, initialize, modern, request};
 
 /// What was produced so far.
 #[derive(Clone, Default)]
@@ -28,10 +29,12 @@ type Row = (&'static str, u16, i64, &'static str);
 
 impl Sheet {
     fn app(&self, configure: impl FnOnce(McpService) -> McpService) -> App {
+        App::with(|service| self.watched(configure(service)))
+    }
+
+    fn watched(&self, service: McpService) -> McpService {
         let told = Arc::clone(&self.told);
-        App::with(|service| {
-            configure(service).on_rejection(move |refused| told.lock().unwrap().push(refused.kind())).unwrap()
-        })
+        service.on_rejection(move |refused| told.lock().unwrap().push(refused.kind())).unwrap()
     }
 
     async fn expect(&self, app: &App, request: Request<Body>, id: Option<i64>, row: Row) {
@@ -55,8 +58,10 @@ impl Sheet {
             expected["id"] = id.into();
         }
         if kind == "unsupported_version" {
-            expected["error"]["data"] =
-                json!({"requested": "1999-01-01", "supported": ["2025-03-26", "2025-06-18", "2025-11-25"]});
+            expected["error"]["data"] = json!({"requested": "1999-01-01", "supported": ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]});
+        }
+        if kind == "missing_capability" {
+            expected["error"]["data"] = json!({"requiredCapabilities": {"roots": {}}});
         }
         assert_eq!(body, expected, "{kind}");
         assert_eq!(*self.told.lock().unwrap(), [kind], "the hook hears of {kind} once");
@@ -91,6 +96,8 @@ async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
     limits(&sheet).await;
     streams(&sheet).await;
     the_server_itself(&sheet).await;
+    the_stateless_revision(&sheet).await;
+    listens(&sheet).await;
     assert_eq!(*sheet.produced.lock().unwrap(), all_kinds());
 }
 
@@ -286,4 +293,51 @@ async fn the_server_itself(sheet: &Sheet) {
     app.handle.drain(Duration::ZERO).await;
     let row = ("draining", 503, -32603, "The server is shutting down");
     sheet.expect(&app, post(opening()), Some(0), row).await;
+}
+
+async fn the_stateless_revision(sheet: &Sheet) {
+    async fn needs() -> Result<&'static str, ErrorObject> {
+        Err(ErrorObject::missing_capability(&json!({"roots": {}})))
+    }
+    let app = App::serving(|server| server.tool("needs", "Needs roots.", needs), |service| sheet.watched(service));
+    let list = || modern("tools/list", json!({}));
+    let rows: [(Request<Body>, Row); 5] = [
+        (list().without("mcp-method"), ("header_mismatch", 400, -32020, "Header mismatch: Mcp-Method is required")),
+        (
+            modern("tools/list", json!({"_meta": {CAPABILITIES_KEY: null}})),
+            (
+                "invalid_meta",
+                400,
+                -32602,
+                "Invalid params: `_meta` must have `io.modelcontextprotocol/clientCapabilities`, an object",
+            ),
+        ),
+        (modern("no/such", json!({})), ("method_not_found", 404, -32601, "Method not found: no/such")),
+        (
+            modern("subscriptions/listen", json!({})),
+            ("invalid_params", 400, -32602, "Invalid params: `notifications` is required, and is an object"),
+        ),
+        (
+            modern("tools/call", json!({"name": "needs"})),
+            ("missing_capability", 400, -32021, "Missing required client capability"),
+        ),
+    ];
+    for (request, row) in rows {
+        sheet.expect(&app, request, Some(1), row).await;
+    }
+}
+
+async fn listens(sheet: &Sheet) {
+    let app = sheet.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)).unwrap());
+    let listen = || modern("subscriptions/listen", json!({"notifications": {}}));
+    let _open = app.send(listen().principal("ann")).await;
+    let full = ("too_many_listens", 429, -32603, "Too many subscription streams: the limit is 1");
+    sheet.expect(&app, listen(), Some(1), full).await;
+    let of_principal = (
+        "too_many_listens_of_principal",
+        429,
+        -32603,
+        "Too many subscription streams of this principal: the limit is 1",
+    );
+    sheet.expect(&app, listen().principal("ann"), Some(1), of_principal).await;
 }

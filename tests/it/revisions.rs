@@ -43,14 +43,17 @@ async fn a_version_header_that_is_not_served_is_refused_with_those_that_are() {
         |client| client.request(Method::GET),
         |client| client.request(Method::DELETE),
     ];
-    for version in ["2026-07-28", "1999-01-01", "2025-11-25, 2025-11-25"] {
+    for version in ["2027-01-01", "1999-01-01", "2025-11-25, 2025-11-25"] {
         for (n, make) in requests.iter().enumerate() {
             let reply = app.send(make(&client).header("mcp-protocol-version", version)).await;
             assert_eq!(reply.status, 400, "{version} {n}");
             let body = reply.json().await;
             assert_eq!(body["error"]["code"], -32022);
             assert!(body["error"]["message"].as_str().unwrap().starts_with("Unsupported protocol version"));
-            assert_eq!(body["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
+            assert_eq!(
+                body["error"]["data"]["supported"],
+                json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"])
+            );
             assert_eq!(body["error"]["data"]["requested"], version.replace(' ', ""));
             assert_eq!(body.get("id").cloned(), (n < 2).then(|| json!(0)));
         }
@@ -81,9 +84,11 @@ async fn a_discovery_leaves_no_session() {
     let app = App::new();
     let discover = |params: Value| json!({"jsonrpc": "2.0", "id": "d", "method": "server/discover", "params": params});
     let claim = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
-    let reply = app.post(discover(claim)).await;
+    let reply = app.post(discover(claim.clone())).await;
     assert_eq!(reply.status, 400);
-    let body = reply.json().await;
+    assert_eq!(reply.error().await, (-32020, Some(json!("d"))), "the header is missing");
+    let sessions_only = App::with(|service| service.versions(ProtocolVersion::SESSION_ERA).unwrap());
+    let body = sessions_only.post(discover(claim)).await.json().await;
     assert_eq!((&body["id"], &body["error"]["code"]), (&json!("d"), &json!(-32022)));
     assert_eq!(body["error"]["data"]["requested"], "2026-07-28");
     assert_eq!(app.post(discover(json!({}))).await.error().await, (-32600, Some(json!("d"))));

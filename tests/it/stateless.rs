@@ -121,7 +121,7 @@ async fn what_a_session_would_refuse_is_refused_here_too() {
     let app = app();
     let refused = request(Method::POST).header("mcp-protocol-version", "2026-07-28");
     let reply = app.send(refused.message(initialize("2025-11-25", json!({})))).await;
-    assert_eq!((reply.status.as_u16(), reply.error().await), (400, (-32022, Some(json!(0)))));
+    assert_eq!((reply.status.as_u16(), reply.error().await), (400, (-32020, Some(json!(0)))));
     let reply = app.post(json!([initialize("2025-03-26", json!({}))])).await;
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
 }

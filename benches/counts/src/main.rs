@@ -22,7 +22,7 @@ use mcp_http::{McpListener, ResponseMode};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::sync::Notify;
 
-use support::{Client, echo_call, floor, progress_call, service};
+use support::{Client, echo_call, floor, modern_echo, modern_progress, progress_call, service};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -30,7 +30,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// A session id as this crate makes them.
 const KNOWN: &str = "6f1c2f54-9d7b-4c39-8a7e-0d6b1f1f2a3b";
 
-const OPERATIONS: [(&str, &str); 11] = [
+const OPERATIONS: [(&str, &str); 14] = [
     ("floor", "bare axum route: echo, JSON"),
     ("floor-session", "the same, and a look at a DashMap of sessions"),
     ("floor-sse", "bare axum route: echo, axum's `Sse`"),
@@ -41,6 +41,9 @@ const OPERATIONS: [(&str, &str); 11] = [
     ("echo-16k", "echo of 16 KiB in a session, JSON"),
     ("floor-16k", "bare axum route: echo of 16 KiB, JSON"),
     ("burst", "50 progress and a result in a session, SSE"),
+    ("floor-modern", "bare axum route: echo of a 2026-07-28 request, JSON"),
+    ("modern", "echo, 2026-07-28, JSON"),
+    ("modern-burst", "50 progress and a result, 2026-07-28, SSE"),
     ("cycle", "initialize, initialized, DELETE"),
 ];
 
@@ -67,12 +70,12 @@ async fn main() {
 /// What an operation is run against.
 fn router(name: &str) -> Router {
     match name {
-        "floor" | "floor-16k" => floor::json(),
+        "floor" | "floor-16k" | "floor-modern" => floor::json(),
         "floor-session" => floor::session(KNOWN),
         "floor-sse" => floor::sse(),
         "echo-sse" | "burst" => service(ResponseMode::Sse),
         "echo-merged" => support::mcp(ResponseMode::Auto).into_router_at("/mcp"),
-        "echo" | "echo-16k" | "cycle" => service(ResponseMode::Auto),
+        "echo" | "echo-16k" | "cycle" | "modern" | "modern-burst" => service(ResponseMode::Auto),
         _ => panic!("no such operation: {name}"),
     }
 }
@@ -80,8 +83,19 @@ fn router(name: &str) -> Router {
 fn message(name: &str) -> Bytes {
     match name {
         "burst" | "floor-burst" => progress_call(50),
+        "modern" | "floor-modern" => modern_echo("hello"),
+        "modern-burst" => modern_progress(50),
         "echo-16k" | "floor-16k" => echo_call(&"x".repeat(16 << 10)),
         _ => echo_call("hello"),
+    }
+}
+
+/// The tool an operation of 2026-07-28 calls; `None` for the others.
+fn modern_tool(name: &str) -> Option<&'static str> {
+    match name {
+        "modern" | "floor-modern" => Some("echo"),
+        "modern-burst" => Some("progress"),
+        _ => None,
     }
 }
 
@@ -103,7 +117,9 @@ impl Operation {
             }
             _ => Client::new(router(name)),
         };
-        if name.starts_with("floor") {
+        if let Some(tool) = modern_tool(name) {
+            client.speak_modern(tool);
+        } else if name.starts_with("floor") {
             client.pretend(KNOWN);
         } else if name != "cycle" {
             client.open().await;
@@ -173,8 +189,12 @@ async fn serve(router: Router) {
 fn drive(address: SocketAddr, name: &str, times: usize) {
     let stream = TcpStream::connect(address).expect("a server");
     stream.set_nodelay(true).expect("a socket");
-    let mut connection = Connection { address, reader: BufReader::new(stream), session: Some(KNOWN.to_owned()) };
-    if !name.starts_with("floor") {
+    let headers = match modern_tool(name) {
+        None => format!("MCP-Protocol-Version: 2025-11-25\r\nMcp-Session-Id: {KNOWN}\r\n"),
+        Some(tool) => format!("MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: {tool}\r\n"),
+    };
+    let mut connection = Connection { address, reader: BufReader::new(stream), headers };
+    if !name.starts_with("floor") && modern_tool(name).is_none() {
         connection.open();
     }
     let body = message(name);
@@ -195,23 +215,26 @@ fn drive(address: SocketAddr, name: &str, times: usize) {
 struct Connection {
     address: SocketAddr,
     reader: BufReader<TcpStream>,
-    session: Option<String>,
+    /// Those that say who speaks which revision, as lines.
+    headers: String,
 }
 
 impl Connection {
     fn open(&mut self) {
-        self.session = None;
-        self.session = self.request("POST", support::INITIALIZE.as_bytes());
+        const VERSION: &str = "MCP-Protocol-Version: 2025-11-25\r\n";
+        VERSION.clone_into(&mut self.headers);
+        let session = self.request("POST", support::INITIALIZE.as_bytes()).expect("a session");
+        self.headers = format!("{VERSION}Mcp-Session-Id: {session}\r\n");
         self.request("POST", support::INITIALIZED.as_bytes());
     }
 
     fn request(&mut self, method: &str, body: &[u8]) -> Option<String> {
-        let session = self.session.as_ref().map(|session| format!("Mcp-Session-Id: {session}\r\n")).unwrap_or_default();
         let head = format!(
             "{method} /mcp HTTP/1.1\r\nHost: {}\r\nAccept: application/json, text/event-stream\r\n\
-             Content-Type: application/json\r\nMCP-Protocol-Version: 2025-11-25\r\n{session}\
+             Content-Type: application/json\r\n{}\
              Content-Length: {}\r\n\r\n",
             self.address,
+            self.headers,
             body.len()
         );
         self.reader.get_mut().write_all(&[head.as_bytes(), body].concat()).expect("a server");

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
+use crate::server::CacheHint;
 
 /// Something that stands in a list under a key.
 pub(crate) trait Item {
@@ -69,16 +70,26 @@ impl<T: Item> Entries<T> {
         items.into_iter().map(|(_, item)| &**item).collect()
     }
 
-    /// A page of the list as the result of its method.
-    pub(crate) fn page(&self, cursor: Option<&str>, size: usize) -> Result<RawJson, ErrorObject> {
+    /// A page of the list as the result of its method; the hint is for clients that know hints.
+    pub(crate) fn page(
+        &self,
+        cursor: Option<&str>,
+        size: usize,
+        hint: Option<CacheHint>,
+    ) -> Result<RawJson, ErrorObject> {
         let from = match cursor {
             None => 0,
             Some(cursor) => number_after::<T>(cursor).ok_or_else(|| ErrorObject::invalid_params("Invalid cursor"))?,
         };
         let mut rest = self.rendered.range(from..);
         let mut out =
-            Vec::with_capacity(64 + rest.clone().take(size).map(|(_, json)| json.as_bytes().len() + 1).sum::<usize>());
-        out.extend_from_slice(b"{\"");
+            Vec::with_capacity(128 + rest.clone().take(size).map(|(_, json)| json.as_bytes().len() + 1).sum::<usize>());
+        out.push(b'{');
+        if let Some(hint) = hint {
+            hint.write(&mut out);
+            out.push(b',');
+        }
+        out.push(b'"');
         out.extend_from_slice(T::LIST.as_bytes());
         out.extend_from_slice(b"\":[");
         let mut last = None;
@@ -154,7 +165,7 @@ mod tests {
     }
 
     fn page(entries: &Entries<Name>, cursor: Option<&str>) -> (Vec<String>, Option<String>) {
-        let page: Value = entries.page(cursor, 2).unwrap().read().unwrap();
+        let page: Value = entries.page(cursor, 2, None).unwrap().read().unwrap();
         let names = serde_json::from_value(page["names"].clone()).unwrap();
         (names, page["nextCursor"].as_str().map(str::to_owned))
     }
@@ -185,7 +196,7 @@ mod tests {
         let foreign = URL_SAFE_NO_PAD.encode("tools:0");
         let too_far = URL_SAFE_NO_PAD.encode(format!("names:{}", u64::MAX));
         for cursor in ["", "x", "!!", foreign.as_str(), too_far.as_str()] {
-            assert_eq!(entries.page(Some(cursor), 2).unwrap_err().code, ErrorObject::INVALID_PARAMS, "{cursor}");
+            assert_eq!(entries.page(Some(cursor), 2, None).unwrap_err().code, ErrorObject::INVALID_PARAMS, "{cursor}");
         }
     }
 }

@@ -151,6 +151,11 @@ impl<S> Tables<S> {
     }
 
     /// Whether any argument has a handler that proposes values.
+    /// Whether a tool may become a task.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tools.items().any(|tool| tool.task.is_some())
+    }
+
     pub(crate) fn completes(&self) -> bool {
         self.prompts.items().any(|prompt| !prompt.completers.is_empty())
             || self.templates.items().any(|template| !template.completers.is_empty())

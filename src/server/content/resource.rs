@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::server::{IntoToolError, ToolError};
+use crate::server::{CacheHint, IntoToolError, ToolError};
 
 /// The contents of a resource, or of one of its parts: a text, or bytes in base64.
 ///
@@ -87,7 +87,8 @@ impl ResourceContents {
 /// What a handler of a resource may return.
 ///
 /// Texts, bytes, [`Json`], [`ResourceContents`] and lists of them; an `Option`, whose `None` says
-/// that there is no such resource; a `Result` of any of these.
+/// that there is no such resource; a `Result` of any of these. Within [`Cached`](crate::server::Cached),
+/// any of them may be kept by clients for a while.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the contents of a resource",
     label = "not the contents of a resource",
@@ -101,6 +102,12 @@ pub trait IntoResourceContents {
     ///
     /// When the handler failed.
     fn into_resource_contents(self) -> Result<Vec<ResourceContents>, ToolError>;
+
+    /// How long the contents may be kept, where they know it better than what the resource was
+    /// registered with; see [`Cached`](crate::server::Cached). Nothing by default.
+    fn cache_hint(&self) -> Option<CacheHint> {
+        None
+    }
 }
 
 impl IntoResourceContents for String {
@@ -149,10 +156,18 @@ impl<T: IntoResourceContents> IntoResourceContents for Option<T> {
     fn into_resource_contents(self) -> Result<Vec<ResourceContents>, ToolError> {
         self.map_or_else(|| Ok(Vec::new()), T::into_resource_contents)
     }
+
+    fn cache_hint(&self) -> Option<CacheHint> {
+        self.as_ref()?.cache_hint()
+    }
 }
 
 impl<T: IntoResourceContents, E: IntoToolError> IntoResourceContents for Result<T, E> {
     fn into_resource_contents(self) -> Result<Vec<ResourceContents>, ToolError> {
         self.map_err(E::into_tool_error)?.into_resource_contents()
+    }
+
+    fn cache_hint(&self) -> Option<CacheHint> {
+        self.as_ref().ok()?.cache_hint()
     }
 }

@@ -1,11 +1,12 @@
 //! Decides how a question is sent: capability first, then the request, then the answer's type.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::message::{ClientCapabilities, RawJson};
+use crate::server::channel::Question;
 use crate::server::{ClientError, Context};
 
 /// How long a question to a person waits unless told otherwise: long enough to read a form, look
@@ -14,6 +15,19 @@ pub const DEFAULT_PERSON_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long a question that the client's program answers by itself waits unless told otherwise.
 pub const DEFAULT_PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What can be said about any question.
+#[derive(Debug, Clone)]
+pub(super) struct Manner {
+    pub(super) within: Duration,
+    pub(super) key: Option<Cow<'static, str>>,
+}
+
+impl Manner {
+    pub(super) fn within(within: Duration) -> Self {
+        Self { within, key: None }
+    }
+}
 
 impl Context {
     /// Whether the client can be asked.
@@ -30,13 +44,20 @@ impl Context {
         }
     }
 
-    pub(super) async fn ask<P: Serialize + ?Sized + Sync, A: DeserializeOwned>(
+    /// Asks, and reads the answer.
+    pub(super) async fn ask<P: Serialize + ?Sized + Sync, A>(
         &self,
         method: &'static str,
         params: &P,
-        within: Duration,
+        manner: Manner,
+        read: impl FnOnce(&RawJson) -> Result<A, serde_json::Error> + Send,
     ) -> Result<A, ClientError> {
         let params = RawJson::from_value(params).map_err(ClientError::Unreadable)?;
-        self.request(method, params, within).await?.read().map_err(ClientError::Unreadable)
+        let question = Question { method, params, key: manner.key };
+        let read = read(&self.put(question, manner.within).await?);
+        match read {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.misread(method, error).await),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Decides how the client's user is asked for input: by a flat form, or by a page elsewhere.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
@@ -13,7 +14,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::DEFAULT_PERSON_TIMEOUT;
-use crate::message::ProtocolVersion;
+use super::ask::Manner;
+use crate::message::{Era, ProtocolVersion, RawJson};
 use crate::server::{ClientError, Context, schema};
 
 /// What the user did with a question.
@@ -113,7 +115,7 @@ impl Context {
             message: message.into(),
             url: url.into(),
             id: elicitation_id.into(),
-            within: DEFAULT_PERSON_TIMEOUT,
+            manner: Manner::within(DEFAULT_PERSON_TIMEOUT),
         }
     }
 }
@@ -124,7 +126,7 @@ pub struct Elicit<T> {
     context: Context,
     message: String,
     schema: Result<Value, NoForm>,
-    within: Duration,
+    manner: Manner,
     answer: PhantomData<fn() -> T>,
 }
 
@@ -133,12 +135,19 @@ struct NoForm(String);
 
 impl<T> Elicit<T> {
     fn new(context: Context, message: String, schema: Result<Value, NoForm>) -> Self {
-        Self { context, message, schema, within: DEFAULT_PERSON_TIMEOUT, answer: PhantomData }
+        Self { context, message, schema, manner: Manner::within(DEFAULT_PERSON_TIMEOUT), answer: PhantomData }
     }
 
     /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
     pub fn timeout(mut self, within: Duration) -> Self {
-        self.within = within;
+        self.manner.within = within;
+        self
+    }
+
+    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
+    /// Without one it is named by what it is and its place among the questions of the call.
+    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.manner.key = Some(key.into());
         self
     }
 }
@@ -165,8 +174,12 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
             }
             let mode = newest.then_some("form");
             let params = Form { mode, message: &self.message, requested_schema: &schema };
-            let answer: Answer = context.ask("elicitation/create", &params, self.within).await?;
-            answer.with_content(|content| serde_json::from_str(content.map_or("{}", RawValue::get)))
+            let read = |answer: &RawJson| {
+                answer
+                    .read::<Answer>()?
+                    .with_content(|content| serde_json::from_str(content.map_or("{}", RawValue::get)))
+            };
+            context.ask("elicitation/create", &params, self.manner, read).await
         })
     }
 }
@@ -185,13 +198,20 @@ pub struct ElicitUrl {
     message: String,
     url: String,
     id: String,
-    within: Duration,
+    manner: Manner,
 }
 
 impl ElicitUrl {
     /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
     pub fn timeout(mut self, within: Duration) -> Self {
-        self.within = within;
+        self.manner.within = within;
+        self
+    }
+
+    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
+    /// Without one it is named by what it is and its place among the questions of the call.
+    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.manner.key = Some(key.into());
         self
     }
 }
@@ -202,11 +222,13 @@ impl IntoFuture for ElicitUrl {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let new_enough = self.context.protocol_version() >= ProtocolVersion::V2025_11_25;
+            let version = self.context.protocol_version();
+            let new_enough = version >= ProtocolVersion::V2025_11_25;
             self.context.check_capability("elicitation.url", |client| new_enough && client.elicits_urls())?;
-            let params = Url { mode: "url", message: &self.message, url: &self.url, elicitation_id: &self.id };
-            let answer: Answer = self.context.ask("elicitation/create", &params, self.within).await?;
-            answer.with_content(|_| Ok(()))
+            let elicitation_id = (version.era() == Era::Legacy).then_some(&*self.id);
+            let params = Url { mode: "url", message: &self.message, url: &self.url, elicitation_id };
+            let read = |answer: &RawJson| answer.read::<Answer>()?.with_content(|_| Ok(()));
+            self.context.ask("elicitation/create", &params, self.manner, read).await
         })
     }
 }
@@ -230,7 +252,9 @@ struct Url<'a> {
     mode: &'static str,
     message: &'a str,
     url: &'a str,
-    elicitation_id: &'a str,
+    /// Later revisions have no notification it could be named in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elicitation_id: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -252,9 +276,9 @@ impl Answer {
     fn with_content<T>(
         self,
         read: impl FnOnce(Option<&RawValue>) -> Result<T, serde_json::Error>,
-    ) -> Result<Elicited<T>, ClientError> {
+    ) -> Result<Elicited<T>, serde_json::Error> {
         Ok(match self.action {
-            Action::Accept => Elicited::Accept(read(self.content.as_deref()).map_err(ClientError::Unreadable)?),
+            Action::Accept => Elicited::Accept(read(self.content.as_deref())?),
             Action::Decline => Elicited::Decline,
             Action::Cancel => Elicited::Cancel,
         })

@@ -1,5 +1,6 @@
 //! Decides how the client is asked for its roots: the folders its user opened to the server.
 
+use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
 use super::DEFAULT_PROGRAM_TIMEOUT;
+use super::ask::Manner;
+use crate::message::RawJson;
 use crate::server::{ClientError, Context};
 
 /// A folder or file the client's user opened to the server.
@@ -30,7 +33,7 @@ impl Context {
     ///
     /// The question may have been sent; a late answer to it is dropped.
     pub fn roots(&self) -> ListRoots {
-        ListRoots { context: self.clone(), within: DEFAULT_PROGRAM_TIMEOUT }
+        ListRoots { context: self.clone(), manner: Manner::within(DEFAULT_PROGRAM_TIMEOUT) }
     }
 }
 
@@ -39,13 +42,20 @@ impl Context {
 #[must_use = "a question is sent when it is awaited"]
 pub struct ListRoots {
     context: Context,
-    within: Duration,
+    manner: Manner,
 }
 
 impl ListRoots {
     /// How long to wait; [`DEFAULT_PROGRAM_TIMEOUT`] unless told otherwise.
     pub fn timeout(mut self, within: Duration) -> Self {
-        self.within = within;
+        self.manner.within = within;
+        self
+    }
+
+    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
+    /// Without one it is named by what it is and its place among the questions of the call.
+    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.manner.key = Some(key.into());
         self
     }
 }
@@ -61,8 +71,8 @@ impl IntoFuture for ListRoots {
         }
         Box::pin(async move {
             self.context.check_capability("roots", |client| client.roots.is_some())?;
-            let answer: Roots = self.context.ask("roots/list", &serde_json::json!({}), self.within).await?;
-            Ok(answer.roots)
+            let read = |answer: &RawJson| Ok(answer.read::<Roots>()?.roots);
+            self.context.ask("roots/list", &serde_json::json!({}), self.manner, read).await
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Decides how the client's model is asked.
 
+use std::borrow::Cow;
 use std::future::IntoFuture;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::DEFAULT_PERSON_TIMEOUT;
+use super::ask::Manner;
+use crate::message::RawJson;
 use crate::server::{ClientError, Content, Context, Role};
 
 /// A prompt for the client's model.
@@ -221,7 +224,7 @@ impl Context {
     ///
     /// The question may have been sent; a late answer to it is dropped.
     pub fn sample(&self, request: SamplingRequest) -> Sample {
-        Sample { context: self.clone(), request, within: DEFAULT_PERSON_TIMEOUT }
+        Sample { context: self.clone(), request, manner: Manner::within(DEFAULT_PERSON_TIMEOUT) }
     }
 }
 
@@ -231,13 +234,20 @@ impl Context {
 pub struct Sample {
     context: Context,
     request: SamplingRequest,
-    within: Duration,
+    manner: Manner,
 }
 
 impl Sample {
     /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
     pub fn timeout(mut self, within: Duration) -> Self {
-        self.within = within;
+        self.manner.within = within;
+        self
+    }
+
+    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
+    /// Without one it is named by what it is and its place among the questions of the call.
+    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.manner.key = Some(key.into());
         self
     }
 }
@@ -249,7 +259,7 @@ impl IntoFuture for Sample {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             self.context.check_capability("sampling", |client| client.sampling.is_some())?;
-            self.context.ask("sampling/createMessage", &self.request, self.within).await
+            self.context.ask("sampling/createMessage", &self.request, self.manner, RawJson::read).await
         })
     }
 }

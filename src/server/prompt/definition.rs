@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use super::{GetPromptResult, IntoPromptResult};
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
+use crate::server::Icon;
 use crate::server::catalog::Item;
 use crate::server::completion::{Complete, Completers, IntoCompletion};
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
-use crate::server::{Icon, ToolError};
 
 /// A prompt: a name, a description for the person who picks it, and a handler that writes its
 /// messages.
@@ -229,9 +229,10 @@ where
     H::Output: IntoPromptResult + Send,
 {
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<GetPromptResult, ErrorObject>> {
+        let version = call.context().protocol_version();
         Box::pin(async move {
             let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
-            output.into_prompt_result().map_err(ToolError::into_error)
+            output.into_prompt_result().map_err(|error| error.into_error(version))
         })
     }
 }

@@ -11,10 +11,15 @@ use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
-use crate::server::{Annotations, Icon, IntoResourceContents, ResourceContents, ToolError};
+use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents, ResourceContents};
 
-/// The parts of a resource; none at all when it does not exist.
-pub(crate) type Parts = Vec<ResourceContents>;
+/// What a handler read of a resource.
+pub(crate) struct Contents {
+    /// None at all when the resource does not exist.
+    pub(crate) parts: Vec<ResourceContents>,
+    /// How long they may be kept, where the handler says so.
+    pub(crate) cache: Option<CacheHint>,
+}
 
 /// A resource at a fixed URI, with a handler that reads it.
 ///
@@ -32,7 +37,9 @@ pub(crate) type Parts = Vec<ResourceContents>;
 #[derive(Debug)]
 pub struct Resource<S = ()> {
     facts: Facts,
-    pub(crate) run: Erased<S, Parts>,
+    /// How long clients may keep what was read.
+    pub(crate) cache: CacheHint,
+    pub(crate) run: Erased<S, Contents>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -71,7 +78,7 @@ impl<S> Resource<S> {
             annotations: None,
             shown: Shown::default(),
         };
-        Self { facts, run: Erased::new(Read { handler, arguments: PhantomData }) }
+        Self { facts, cache: CacheHint::default(), run: Erased::new(Read { handler, arguments: PhantomData }) }
     }
 
     /// The name for people.
@@ -123,6 +130,14 @@ impl<S> Resource<S> {
         self
     }
 
+    /// How long clients of 2026-07-28 may keep its contents, and who may share them; by default
+    /// nothing is kept. A handler that knows better returns [`Cached`](crate::server::Cached).
+    #[must_use]
+    pub fn cache(mut self, hint: CacheHint) -> Self {
+        self.cache = hint;
+        self
+    }
+
     pub(crate) fn media_type(&self) -> Option<&str> {
         self.facts.mime_type.as_deref()
     }
@@ -132,7 +147,7 @@ impl<S: Clone + Send + Sync + 'static> Resource<S> {
     /// With its state given: it fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Resource<S2> {
-        Resource { facts: self.facts.clone(), run: self.run.bind(state) }
+        Resource { facts: self.facts.clone(), cache: self.cache, run: self.run.bind(state) }
     }
 }
 
@@ -166,16 +181,19 @@ pub(super) struct Read<H, M> {
     pub(super) arguments: PhantomData<fn() -> M>,
 }
 
-impl<S, H, M> Run<S, Parts> for Read<H, M>
+impl<S, H, M> Run<S, Contents> for Read<H, M>
 where
     S: Send + Sync,
     H: Handler<S, M>,
     H::Output: IntoResourceContents + Send,
 {
-    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Parts, ErrorObject>> {
+    fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Contents, ErrorObject>> {
+        let version = call.context().protocol_version();
         Box::pin(async move {
             let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
-            output.into_resource_contents().map_err(ToolError::into_error)
+            let cache = output.cache_hint();
+            let parts = output.into_resource_contents().map_err(|error| error.into_error(version))?;
+            Ok(Contents { parts, cache })
         })
     }
 }

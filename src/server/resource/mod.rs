@@ -8,5 +8,5 @@ mod template;
 pub use fixed::Resource;
 pub use template::ResourceTemplate;
 
-pub(crate) use fixed::Parts;
+pub(crate) use fixed::Contents;
 pub(crate) use pattern::{Pattern, decoded};

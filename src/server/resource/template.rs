@@ -7,14 +7,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fixed::Read;
-use super::{Parts, Pattern};
+use super::{Contents, Pattern};
 use crate::error::ConfigError;
 use crate::message::RawJson;
 use crate::server::catalog::Item;
 use crate::server::completion::{Complete, Completers, Completion, IntoCompletion};
 use crate::server::content::Shown;
 use crate::server::handler::{Erased, Handler};
-use crate::server::{Annotations, Icon, IntoResourceContents};
+use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents};
 
 /// Resources that share a template of their URI, with a handler that reads any of them.
 ///
@@ -50,8 +50,10 @@ use crate::server::{Annotations, Icon, IntoResourceContents};
 pub struct ResourceTemplate<S = ()> {
     facts: Facts,
     pattern: Result<Pattern, ConfigError>,
+    /// How long clients may keep what was read.
+    pub(crate) cache: CacheHint,
     pub(crate) completers: Completers<S>,
-    pub(crate) run: Erased<S, Parts>,
+    pub(crate) run: Erased<S, Contents>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -90,7 +92,7 @@ impl<S> ResourceTemplate<S> {
             shown: Shown::default(),
         };
         let run = Erased::new(Read { handler, arguments: PhantomData });
-        Self { facts, pattern, completers: HashMap::new(), run }
+        Self { facts, pattern, cache: CacheHint::default(), completers: HashMap::new(), run }
     }
 
     /// The name for people.
@@ -135,6 +137,15 @@ impl<S> ResourceTemplate<S> {
         self
     }
 
+    /// How long clients of 2026-07-28 may keep the contents of each, and who may share them; by
+    /// default nothing is kept. A handler that knows better returns
+    /// [`Cached`](crate::server::Cached).
+    #[must_use]
+    pub fn cache(mut self, hint: CacheHint) -> Self {
+        self.cache = hint;
+        self
+    }
+
     /// A handler that proposes values for a variable, see
     /// [`CompletionRequest`](crate::server::CompletionRequest). A name the template does not have
     /// is refused where it is registered.
@@ -168,6 +179,7 @@ impl<S: Clone + Send + Sync + 'static> ResourceTemplate<S> {
         ResourceTemplate {
             facts: self.facts.clone(),
             pattern: self.pattern.clone(),
+            cache: self.cache,
             completers,
             run: self.run.bind(state),
         }

@@ -1,6 +1,7 @@
 //! Decides what is said about a tool, and ties it to its handler.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::Item;
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Run};
-use crate::server::{Icon, schema};
+use crate::server::{Icon, MirroredArguments, schema};
 
 /// A tool: a name, a description for the model, and a handler.
 ///
@@ -36,6 +37,10 @@ use crate::server::{Icon, schema};
 pub struct Tool<S = ()> {
     facts: Facts,
     problem: Option<ConfigError>,
+    /// Whether its calls may be tasks.
+    pub(crate) task: Option<Tasking>,
+    /// What clients repeat as headers.
+    pub(crate) mirrored: Option<Arc<MirroredArguments>>,
     pub(crate) run: Erased<S, RawJson>,
 }
 
@@ -51,6 +56,24 @@ struct Facts {
     annotations: Option<ToolAnnotations>,
     #[serde(flatten)]
     shown: Shown,
+}
+
+/// What happens when a client calls a tool that may be a task, and takes no tasks for answers.
+/// Clients of the session revisions wait in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskSupport {
+    /// It waits for the answer, as for any other tool.
+    Optional,
+    /// It is refused (-32021).
+    Required,
+}
+
+/// How calls of a tool are tasks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tasking {
+    pub(crate) support: TaskSupport,
+    /// The handler says when.
+    pub(crate) later: bool,
 }
 
 /// Hints for the client on what a tool does. Clients must not trust them, and neither must you
@@ -134,7 +157,8 @@ impl<S> Tool<S> {
             annotations: None,
             shown: Shown::default(),
         };
-        Self { facts, problem, run: Erased::new(Call { handler, arguments: PhantomData }) }
+        let run = Erased::new(Call { handler, arguments: PhantomData });
+        Self { facts, problem, task: None, mirrored: None, run }.with_headers()
     }
 
     /// The name for people.
@@ -161,10 +185,49 @@ impl<S> Tool<S> {
     /// Another input schema than the one of the arguments' type. It describes, it does not check:
     /// what reaches the handler is what fits its type.
     ///
-    /// A schema that is no object's is refused where the tool is registered.
+    /// A schema that is no object's is refused where the tool is registered. So is an annotation
+    /// `x-mcp-header` that clients would not accept, see [`MirroredArguments`]: with it, a client of
+    /// 2026-07-28 repeats the argument as a header, and is refused where the two are not the same.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         self.facts.input_schema = self.checked(schema);
+        self.with_headers()
+    }
+
+    /// Its calls are tasks from their beginning, for clients of 2026-07-28 that take tasks for
+    /// answers: the client polls, and may be gone in the meantime.
+    ///
+    /// ```
+    /// use mcp_http::McpServer;
+    /// use mcp_http::server::{TaskSupport, Tool};
+    ///
+    /// async fn train() -> &'static str {
+    ///     "trained"
+    /// }
+    ///
+    /// let tool = Tool::new("train", "Trains the model.", train).task(TaskSupport::Optional);
+    /// let server: McpServer = McpServer::new("lab", "1.0.0").with_tool(tool);
+    /// ```
+    #[must_use]
+    pub fn task(mut self, support: TaskSupport) -> Self {
+        self.task = Some(Tasking { support, later: false });
+        self
+    }
+
+    /// Its calls become tasks when their handler says so with
+    /// [`Context::begin_task`](crate::Context::begin_task): after it asked what has to be known first.
+    #[must_use]
+    pub fn task_later(mut self, support: TaskSupport) -> Self {
+        self.task = Some(Tasking { support, later: true });
+        self
+    }
+
+    /// Reads which arguments the input schema wants repeated as headers.
+    fn with_headers(mut self) -> Self {
+        match MirroredArguments::of(&self.facts.input_schema) {
+            Ok(mirrored) => self.mirrored = (!mirrored.is_empty()).then(|| Arc::new(mirrored)),
+            Err(problem) => self.problem = Some(problem),
+        }
         self
     }
 
@@ -197,7 +260,13 @@ impl<S: Clone + Send + Sync + 'static> Tool<S> {
     /// With its state given: it fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Tool<S2> {
-        Tool { facts: self.facts.clone(), problem: self.problem.clone(), run: self.run.bind(state) }
+        Tool {
+            facts: self.facts.clone(),
+            problem: self.problem.clone(),
+            task: self.task,
+            mirrored: self.mirrored.clone(),
+            run: self.run.bind(state),
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use crate::message::ErrorObject;
+use serde_json::json;
+
+use crate::message::{Era, ErrorObject, ProtocolVersion};
 use crate::server::ClientError;
 
 /// How a handler fails.
@@ -26,7 +28,8 @@ use crate::server::ClientError;
 /// ```
 ///
 /// Two errors pass `?` with their meaning kept: an [`ErrorObject`] becomes the call's JSON-RPC
-/// error, and a [`ClientError`] says why the client could not be asked.
+/// error, and a [`ClientError`] says why the client could not be asked. That the client did not
+/// declare what a question needs is an error of the protocol since 2026-07-28 (-32021).
 pub struct ToolError {
     kind: Kind,
 }
@@ -35,6 +38,8 @@ enum Kind {
     Public(Cow<'static, str>),
     Internal(Box<dyn Error + Send + Sync>),
     Protocol(ErrorObject),
+    /// A capability, by its name and dots.
+    Missing(&'static str),
 }
 
 /// What a client is told of an error that is none of its business.
@@ -55,8 +60,10 @@ impl ToolError {
     }
 
     /// The text for the client, or the JSON-RPC error. What is internal goes to the log here.
-    pub(crate) fn publish(self) -> Result<Cow<'static, str>, ErrorObject> {
+    pub(crate) fn publish(self, version: ProtocolVersion) -> Result<Cow<'static, str>, ErrorObject> {
         match self.kind {
+            Kind::Missing(capability) if version.era() == Era::Modern => Err(missing(capability)),
+            Kind::Missing(capability) => Ok(ClientError::NotCapable(capability).to_string().into()),
             Kind::Public(text) => Ok(text),
             Kind::Internal(reason) => {
                 log(&*reason);
@@ -67,16 +74,20 @@ impl ToolError {
     }
 
     /// As a JSON-RPC error, for calls that have no other form of failure.
-    pub(crate) fn into_error(self) -> ErrorObject {
-        match self.kind {
-            Kind::Public(text) => ErrorObject::new(ErrorObject::INTERNAL_ERROR, text),
-            Kind::Internal(reason) => {
-                log(&*reason);
-                ErrorObject::internal()
-            }
-            Kind::Protocol(error) => error,
+    pub(crate) fn into_error(self, version: ProtocolVersion) -> ErrorObject {
+        let internal = matches!(self.kind, Kind::Internal(_));
+        match self.publish(version) {
+            Ok(_) if internal => ErrorObject::internal(),
+            Ok(text) => ErrorObject::new(ErrorObject::INTERNAL_ERROR, text),
+            Err(error) => error,
         }
     }
+}
+
+/// `elicitation.url` is `{"elicitation": {"url": {}}}`.
+fn missing(capability: &str) -> ErrorObject {
+    let required = capability.rsplit('.').fold(json!({}), |inner, name| json!({ name: inner }));
+    ErrorObject::missing_capability(&required)
 }
 
 fn log(reason: &(dyn Error + Send + Sync + 'static)) {
@@ -89,7 +100,10 @@ impl<E: Error + Send + Sync + 'static> From<E> for ToolError {
         let kind = if let Some(error) = any.downcast_ref::<ErrorObject>() {
             Kind::Protocol(error.clone())
         } else if let Some(error) = any.downcast_ref::<ClientError>() {
-            Kind::Public(error.to_string().into())
+            match error {
+                ClientError::NotCapable(capability) => Kind::Missing(capability),
+                _ => Kind::Public(error.to_string().into()),
+            }
         } else {
             Kind::Internal(Box::new(error))
         };
@@ -103,6 +117,7 @@ impl fmt::Debug for ToolError {
             Kind::Public(text) => f.debug_tuple("ToolError").field(text).finish(),
             Kind::Internal(reason) => f.debug_tuple("ToolError").field(reason).finish(),
             Kind::Protocol(error) => f.debug_tuple("ToolError").field(error).finish(),
+            Kind::Missing(capability) => f.debug_tuple("ToolError").field(capability).finish(),
         }
     }
 }
@@ -155,13 +170,20 @@ mod tests {
     use super::*;
 
     fn told(error: impl Into<ToolError>) -> String {
-        error.into().publish().map(Cow::into_owned).unwrap_or_else(|error| error.to_string())
+        error
+            .into()
+            .publish(ProtocolVersion::NEWEST_SESSION)
+            .map(Cow::into_owned)
+            .unwrap_or_else(|error| error.to_string())
     }
 
     #[test]
     fn an_error_that_came_by_question_mark_does_not_reach_the_client() {
         assert_eq!(told(io::Error::other("password=secret")), NEUTRAL);
-        assert_eq!(ToolError::from(io::Error::other("secret")).into_error().message, "Internal error");
+        assert_eq!(
+            ToolError::from(io::Error::other("secret")).into_error(ProtocolVersion::V2026_07_28).message,
+            "Internal error"
+        );
     }
 
     #[test]
@@ -169,5 +191,13 @@ mod tests {
         assert_eq!(told(ToolError::new("too large")), "too large");
         assert_eq!(told(ErrorObject::invalid_params("no")), "no (-32602)");
         assert_eq!(told(ClientError::NotCapable("roots")), "the client does not support roots");
+    }
+
+    #[test]
+    fn a_missing_capability_is_an_error_of_the_protocol_since_the_stateless_revision() {
+        let error = ToolError::from(ClientError::NotCapable("elicitation.url"));
+        let error = error.publish(ProtocolVersion::V2026_07_28).unwrap_err();
+        assert_eq!(error.code, ErrorObject::MISSING_CAPABILITY);
+        assert_eq!(error.data.unwrap().as_str(), r#"{"requiredCapabilities":{"elicitation":{"url":{}}}}"#);
     }
 }

@@ -4,6 +4,7 @@ mod definition;
 mod error;
 mod result;
 
-pub use definition::{Tool, ToolAnnotations};
+pub(crate) use definition::Tasking;
+pub use definition::{TaskSupport, Tool, ToolAnnotations};
 pub use error::{IntoToolError, ToolError};
 pub use result::{CallToolResult, IntoToolResult};

@@ -197,14 +197,14 @@ impl<T: IntoToolResult, E: IntoToolError> IntoToolResult for Result<T, E> {
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject> {
         match self {
             Ok(result) => result.into_tool_result(),
-            Err(error) => error.into_tool_error().publish().map(CallToolResult::error),
+            Err(error) => error.into_tool_error().publish(ProtocolVersion::NEWEST_SESSION).map(CallToolResult::error),
         }
     }
 
     fn into_raw_result(self, version: ProtocolVersion) -> Result<RawJson, ErrorObject> {
         match self {
             Ok(result) => result.into_raw_result(version),
-            Err(error) => error.into_tool_error().publish().map(CallToolResult::error)?.into_raw_result(version),
+            Err(error) => error.into_tool_error().publish(version).map(CallToolResult::error)?.into_raw_result(version),
         }
     }
 

@@ -68,7 +68,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
     /// The name for people.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.facts).info.title = Some(title.into());
+        Arc::make_mut(&mut self.facts).info().title = Some(title.into());
         self
     }
 
@@ -82,14 +82,14 @@ impl<S: Send + Sync + 'static> McpServer<S> {
     /// Adds a picture.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
-        Arc::make_mut(&mut self.facts).info.icons.push(icon);
+        Arc::make_mut(&mut self.facts).info().icons.push(icon);
         self
     }
 
     /// Where people can read about the server.
     #[must_use]
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
-        Arc::make_mut(&mut self.facts).info.website_url = Some(url.into());
+        Arc::make_mut(&mut self.facts).info().website_url = Some(url.into());
         self
     }
 
@@ -261,7 +261,7 @@ impl<S> Clone for McpServer<S> {
 impl<S> fmt::Debug for McpServer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("McpServer")
-            .field("name", &self.facts.info.name)
+            .field("name", &self.facts.name())
             .field("offers", &self.store)
             .finish_non_exhaustive()
     }

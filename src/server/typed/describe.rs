@@ -1,18 +1,25 @@
 //! Decides what a server says of itself in `initialize`: its name and its capabilities.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
 use serde::Serialize;
 
 use super::DEFAULT_PAGE_SIZE;
-use crate::message::ProtocolVersion;
+use super::caching::Caching;
+use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
 
 /// What a server says of itself.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    pub(super) info: Info,
+    info: Info,
+    /// The same as JSON, written when it is first asked for.
+    written: OnceLock<RawJson>,
     pub(super) instructions: Option<String>,
     pub(super) page_size: usize,
+    pub(super) caching: Caching,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +38,30 @@ pub(super) struct Info {
 impl Facts {
     pub(super) fn new(name: String, version: String) -> Self {
         let info = Info { name, version, title: None, icons: Vec::new(), website_url: None };
-        Self { info, instructions: None, page_size: DEFAULT_PAGE_SIZE }
+        Self {
+            info,
+            written: OnceLock::new(),
+            instructions: None,
+            page_size: DEFAULT_PAGE_SIZE,
+            caching: Caching::default(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    pub(super) fn info(&mut self) -> &mut Info {
+        self.written = OnceLock::new();
+        &mut self.info
+    }
+
+    /// Name and version, as each result of the stateless revision carries them.
+    pub(super) fn written_info(&self) -> Option<RawJson> {
+        if self.written.get().is_none() {
+            let _ = self.written.set(RawJson::from_value(&self.info).ok()?);
+        }
+        self.written.get().cloned()
     }
 
     pub(super) fn initialize_result(&self, version: ProtocolVersion, capabilities: Capabilities) -> impl Serialize {
@@ -58,6 +88,9 @@ struct InitializeResult<'a> {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Capabilities {
     logging: Empty,
+    /// Extensions of the protocol, by their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<BTreeMap<&'static str, Empty>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     completions: Option<Empty>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +117,12 @@ struct Changing {
 }
 
 impl Capabilities {
+    /// Where clients know the extension: calls may become tasks.
+    pub(super) fn with_tasks(mut self, has_tasks: bool) -> Self {
+        self.extensions = has_tasks.then(|| BTreeMap::from([(TASKS, Empty {})]));
+        self
+    }
+
     pub(super) fn of<S>(store: &Store<S>, has_session: bool) -> Self {
         let tables = store.tables();
         let promise = has_session.then_some(true);
@@ -92,10 +131,25 @@ impl Capabilities {
         };
         Self {
             logging: Empty {},
+            extensions: None,
             completions: (tables.completes() || store.is_open()).then_some(Empty {}),
             prompts: list(!tables.prompts.is_empty(), None),
             resources: list(!tables.resources.is_empty() || !tables.templates.is_empty(), promise),
             tools: list(!tables.tools.is_empty(), None),
         }
     }
+}
+
+/// Whether a method belongs to something a server has, as its [`Capabilities`] say.
+pub(super) fn has<S>(store: &Store<S>, method: &str) -> bool {
+    let tables = store.tables();
+    let has = match method.split('/').next() {
+        Some("tools") => !tables.tools.is_empty(),
+        Some("prompts") => !tables.prompts.is_empty(),
+        Some("resources") => !tables.resources.is_empty() || !tables.templates.is_empty(),
+        Some("completion") => tables.completes(),
+        Some("tasks") => tables.has_tasks(),
+        _ => return false,
+    };
+    has || store.is_open()
 }

@@ -2,21 +2,25 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::request::Parts;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::McpServer;
-use super::describe::Capabilities;
+use super::describe::{Capabilities, has};
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, InitializeParams, RawJson};
-use crate::server::catalog::{Found, Tables};
+use crate::server::catalog::{Entries, Found, Item, Tables};
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts, bounded};
-use crate::server::{Call, Context, LogLevel, Server};
+use crate::server::resource::Contents;
+use crate::server::tool::{TaskSupport, Tasking};
+use crate::server::{CacheHint, Call, Context, Discovery, LogLevel, MirroredArguments, Server};
 
 type Answer = Result<RawJson, ErrorObject>;
 
@@ -28,18 +32,16 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
 
     async fn call(&self, call: Call, state: &S) -> Answer {
         let Call { method, params, parts, context, .. } = call;
-        let params = Params(params);
+        let (params, caching) = (Params(params), &self.facts.caching);
         match &*method {
             "tools/call" => self.call_tool(&params, parts, context, state).await,
-            "tools/list" => self.list(&params, |tables, cursor, size| tables.tools.page(cursor, size)),
-            "resources/list" => self.list(&params, |tables, cursor, size| tables.resources.page(cursor, size)),
-            "resources/templates/list" => {
-                self.list(&params, |tables, cursor, size| tables.templates.page(cursor, size))
-            }
+            "tools/list" => self.list(&params, &context, caching.tools(), |tables| &tables.tools),
+            "resources/list" => self.list(&params, &context, caching.resources(), |tables| &tables.resources),
+            "resources/templates/list" => self.list(&params, &context, caching.templates(), |tables| &tables.templates),
             "resources/read" => self.read_resource(&params, parts, context, state).await,
             "resources/subscribe" => self.subscribe(&params, &context, true).await,
             "resources/unsubscribe" => self.subscribe(&params, &context, false).await,
-            "prompts/list" => self.list(&params, |tables, cursor, size| tables.prompts.page(cursor, size)),
+            "prompts/list" => self.list(&params, &context, caching.prompts(), |tables| &tables.prompts),
             "prompts/get" => self.get_prompt(&params, parts, context, state).await,
             "completion/complete" => self.complete(&params, parts, context, state).await,
             "logging/setLevel" => set_level(&params, &context),
@@ -48,56 +50,94 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
         }
     }
 
+    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+        let capabilities = write(&Capabilities::of(&self.store, true).with_tasks(self.has_tasks()))?;
+        let discovery = Discovery::new(capabilities).cache(self.facts.caching.discovery());
+        Ok(match &self.facts.instructions {
+            Some(instructions) => discovery.instructions(instructions),
+            None => discovery,
+        })
+    }
+
+    fn info(&self) -> Option<RawJson> {
+        self.facts.written_info()
+    }
+
+    fn serves(&self, method: &str) -> bool {
+        has(&self.store, method)
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.store.is_open() || self.store.tables().has_tasks()
+    }
+
+    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+        self.store.tool(tool)?.mirrored.clone()
+    }
+
     fn mounted(&self, handle: &McpHandle) {
         self.store.mounted(handle);
     }
 }
 
 impl<S: Send + Sync + 'static> McpServer<S> {
-    fn list(&self, params: &Params, page: impl FnOnce(&Tables<S>, Option<&str>, usize) -> Answer) -> Answer {
+    fn list<T: Item>(
+        &self,
+        params: &Params,
+        context: &Context,
+        hint: CacheHint,
+        entries: impl FnOnce(&Tables<S>) -> &Entries<T>,
+    ) -> Answer {
         #[derive(Default, Deserialize)]
         struct List<'a> {
             #[serde(borrow, default)]
             cursor: Option<Cow<'a, str>>,
         }
         let List { cursor } = if params.0.is_some() { params.read()? } else { List::default() };
-        page(&self.store.tables(), cursor.as_deref(), self.facts.page_size)
+        entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context))
     }
 
-    async fn call_tool(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
-        #[derive(Deserialize)]
-        struct CallTool<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-            #[serde(borrow, default)]
-            arguments: Option<&'a RawValue>,
-        }
-        let asked: CallTool<'_> = params.read()?;
+    async fn call_tool(&self, params: &Params, parts: Parts, mut context: Context, state: &S) -> Answer {
+        let known = context.take_named();
+        let (name, arguments) = params.named(known.as_ref())?;
         // The transport's span of this call has the field, and does not know the name.
         let span = tracing::Span::current();
         if !span.is_disabled() {
-            span.record("tool", &*bounded(&asked.name));
+            span.record("tool", &*bounded(&name));
         }
-        let Some(tool) = self.store.tool(&asked.name) else {
-            return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&asked.name))));
+        let Some(tool) = self.store.tool(&name) else {
+            return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&name))));
         };
-        let arguments = match asked.arguments {
-            Some(raw) if !raw.get().starts_with('{') => {
+        let arguments = match arguments {
+            Some(raw) if !raw.as_bytes().starts_with(b"{") => {
                 return Err(ErrorObject::invalid_params("Invalid params: `arguments` is not an object"));
             }
-            raw => Arguments::Json(raw.and_then(|raw| params.slice(raw))),
+            raw => Arguments::Json(raw),
         };
+        if let Some(Tasking { support, later }) = tool.task {
+            if support == TaskSupport::Required && !context.takes_tasks() {
+                return Err(ErrorObject::tasks_not_declared());
+            }
+            if !later {
+                context.begin_task().await;
+            }
+        }
         tool.run.run(CallParts { parts, context, arguments }, state).await
     }
 
     async fn read_resource(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
         #[derive(Serialize)]
         struct ReadResult {
+            #[serde(flatten)]
+            hint: Option<CacheHint>,
             contents: Vec<ResourceContents>,
         }
-        let ByUri { uri } = params.read()?;
+        let ReadResource { uri, input_responses, request_state } = params.read()?;
+        // What a retry reads depends on more than what it would be kept under (Caching, "Cache Key").
+        let is_retry = input_responses.is_some() || request_state.is_some();
         let found = self.store.tables().find(&uri);
-        let (mut contents, found) = match found {
+        let client = context.clone();
+        let (contents, found) = match found {
             None => return Err(unknown_resource(&uri)),
             Some(Found::Fixed(resource)) => {
                 let call = CallParts { parts, context, arguments: Arguments::Json(None) };
@@ -108,17 +148,19 @@ impl<S: Send + Sync + 'static> McpServer<S> {
                 (template.run.run(call, state).await?, Found::Matched(template, Vec::new()))
             }
         };
+        let Contents { parts: mut contents, cache } = contents;
         if contents.is_empty() {
             return Err(unknown_resource(&uri));
         }
-        let mime_type = match &found {
-            Found::Fixed(resource) => resource.media_type(),
-            Found::Matched(template, _) => template.media_type(),
+        let (mime_type, hint) = match &found {
+            Found::Fixed(resource) => (resource.media_type(), resource.cache),
+            Found::Matched(template, _) => (template.media_type(), template.cache),
         };
         for part in &mut contents {
             part.complete(&uri, mime_type);
         }
-        write(&ReadResult { contents })
+        let hint = if is_retry { CacheHint::default() } else { cache.unwrap_or(hint) };
+        write(&ReadResult { hint: hint.known_to(&client), contents })
     }
 
     async fn subscribe(&self, params: &Params, context: &Context, wanted: bool) -> Answer {
@@ -137,20 +179,14 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         Ok(RawJson::empty_object())
     }
 
-    async fn get_prompt(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
-        #[derive(Deserialize)]
-        struct GetPrompt<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-            #[serde(borrow, default)]
-            arguments: Option<&'a RawValue>,
-        }
-        let asked: GetPrompt<'_> = params.read()?;
-        let prompt = self.store.tables().prompts.get(&asked.name).cloned();
+    async fn get_prompt(&self, params: &Params, parts: Parts, mut context: Context, state: &S) -> Answer {
+        let known = context.take_named();
+        let (name, arguments) = params.named(known.as_ref())?;
+        let prompt = self.store.tables().prompts.get(&name).cloned();
         let Some(prompt) = prompt else {
-            return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", bounded(&asked.name))));
+            return Err(ErrorObject::invalid_params(format!("Unknown prompt: {}", bounded(&name))));
         };
-        let arguments = Arguments::Text(asked.arguments.map(texts).transpose()?.unwrap_or_default());
+        let arguments = Arguments::Text(arguments.as_ref().map(texts).transpose()?.unwrap_or_default());
         let version = context.protocol_version();
         let mut result = prompt.run.run(CallParts { parts, context, arguments }, state).await?;
         result.fit(version);
@@ -195,6 +231,17 @@ fn set_level(params: &Params, context: &Context) -> Answer {
 struct ByUri<'a> {
     #[serde(borrow)]
     uri: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadResource<'a> {
+    #[serde(borrow)]
+    uri: Cow<'a, str>,
+    #[serde(default)]
+    input_responses: Option<IgnoredAny>,
+    #[serde(default)]
+    request_state: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -244,8 +291,8 @@ fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option
 }
 
 /// The arguments of a prompt, which are texts by the protocol.
-fn texts(arguments: &RawValue) -> Result<Vec<(String, String)>, ErrorObject> {
-    let mut parser = serde_json::Deserializer::from_str(arguments.get());
+fn texts(arguments: &RawJson) -> Result<Vec<(String, String)>, ErrorObject> {
+    let mut parser = serde_json::Deserializer::from_str(arguments.as_str());
     let pairs: HashMap<String, String> = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path();
         match path.iter().next() {
@@ -290,8 +337,24 @@ impl Params {
         })
     }
 
-    /// A part of the parameters, without a copy.
-    fn slice(&self, part: &RawValue) -> Option<RawJson> {
-        self.0.as_ref().map(|whole| whole.slice(part))
+    /// `name` and `arguments`, as calls of tools and prompts have them; `known` where the transport
+    /// has read them.
+    fn named<'a>(
+        &'a self,
+        known: Option<&'a (RawJson, Option<RawJson>)>,
+    ) -> Result<(Cow<'a, str>, Option<RawJson>), ErrorObject> {
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+            #[serde(borrow, default)]
+            arguments: Option<&'a RawValue>,
+        }
+        if let Some((name, arguments)) = known.and_then(|(name, arguments)| Some((name.text()?, arguments))) {
+            return Ok((name, arguments.clone()));
+        }
+        let Named { name, arguments } = self.read()?;
+        let slice = |part| self.0.as_ref().map(|whole| whole.slice(part));
+        Ok((name, arguments.and_then(slice)))
     }
 }

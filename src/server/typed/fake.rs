@@ -16,7 +16,7 @@ use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, InitializeParams, ProtocolVersion, RawJson, RequestId,
 };
-use crate::server::channel::{Channel, SessionAccess};
+use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{Call, ClientError, Context, Extensions, Server};
 
 /// What a [`Fake`] saw and will answer.
@@ -112,7 +112,7 @@ impl Channel for Fake {
     }
 
     fn handle(&self) -> McpHandle {
-        McpHandle::weak(std::sync::Weak::new())
+        McpHandle::nowhere()
     }
 
     fn log_level(&self) -> u8 {
@@ -134,9 +134,9 @@ impl Channel for Fake {
         async {}.boxed()
     }
 
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
         let mut seen = self.seen.lock().unwrap();
-        seen.questions.push((method, params.read().unwrap()));
+        seen.questions.push((question.method, question.params.read().unwrap()));
         match seen.answers.pop_front() {
             Some(answer) => async move { Ok(RawJson::from_value(&answer).unwrap()) }.boxed(),
             None => std::future::pending().boxed(),

@@ -1,6 +1,7 @@
 //! The typed server: what it says of itself, what it offers, how it answers each method.
 
 mod builder;
+mod caching;
 mod describe;
 mod dispatch;
 #[cfg(test)]

@@ -11,11 +11,11 @@ use tokio::sync::Notify;
 
 use super::{Backend, Nodes, Rule};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::store::{
-    Append, Appended, Attach, Attached, Begin, Create, Doorbell, Ended, Event, EventKind, NodeId, Page, Policy, Ring,
-    SessionEngine, Stored, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, Ended, Event, EventKind, LoadedTask,
+    NodeId, Page, Policy, Ring, SessionEngine, StoreTask, Stored, StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -167,6 +167,17 @@ impl Node {
     ) -> Result<Page> {
         self.engine.read_after(session, stream, reader.generation, after, max_bytes).await
     }
+
+    /// A task this node would run, for ever.
+    pub(super) fn task(&self, principal: Option<&Principal>, document: impl Into<Bytes>) -> CreateTask {
+        let document = document.into();
+        CreateTask { id: TaskId::random(), principal: principal.cloned(), node: self.id, ttl: None, document }
+    }
+
+    /// Tries to store a task.
+    pub(super) async fn store(&self, id: TaskId, version: u64, document: impl Into<Bytes>, done: bool) -> Result<bool> {
+        self.engine.store_task(StoreTask { id, version, document: document.into(), done }).await
+    }
 }
 
 impl Trial {
@@ -235,6 +246,37 @@ impl Trial {
     pub(super) async fn all(&self, session: SessionId, stream: StreamNo, after: u64) -> Page {
         let reader = self.attach(session, stream, after).await;
         self.ok(self.b.read(session, stream, reader, after, usize::MAX).await, "read")
+    }
+
+    /// A task that `a` runs, for ever.
+    pub(super) async fn task(&self, principal: Option<&Principal>, document: impl Into<Bytes>) -> TaskId {
+        self.keep(self.a.task(principal, document)).await
+    }
+
+    /// A task as it is given, created by `a`.
+    pub(super) async fn keep(&self, create: CreateTask) -> TaskId {
+        let id = create.id;
+        self.ok(self.a.engine.create_task(create).await, "create_task");
+        id
+    }
+
+    /// `b` stores a task as it is, for the last time.
+    pub(super) async fn end_task(&self, task: TaskId, principal: Option<&Principal>) {
+        let LoadedTask { document, version, .. } = self.ok(self.a.engine.load_task(task, principal).await, "load_task");
+        let stored = self.ok(self.b.store(task, version, document, true).await, "the last store_task");
+        self.holds(stored, "the last store did not count");
+    }
+
+    /// Which of some tasks without a principal are there, by their place in the list.
+    pub(super) async fn tasks_kept(&self, tasks: &[TaskId], expected: &[usize]) {
+        let mut kept = Vec::new();
+        for (at, task) in tasks.iter().enumerate() {
+            match self.b.engine.load_task(*task, None).await {
+                Ok(_) => kept.push(at),
+                Err(error) => self.same(error.kind(), StoreErrorKind::NotFound, "load of a task that is not kept"),
+            }
+        }
+        self.same(kept, expected, "the tasks that are kept");
     }
 
     #[track_caller]

@@ -50,6 +50,8 @@ pub mod questions;
 pub mod readers;
 pub mod retention;
 mod rules;
+pub mod task_limits;
+pub mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +66,8 @@ pub trait Backend: Sync {
     /// twice if that is what sharing means here. What an earlier engine kept must not be seen.
     fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]>;
 
-    /// The unit of time of the timed rules: a session of theirs expires after ten. Ten of them
-    /// must be much longer than a step takes. `None` skips these rules.
+    /// The unit of time of the timed rules: a session or a task of theirs expires after ten. Ten
+    /// of them must be much longer than a step takes. `None` skips these rules.
     fn tick(&self) -> Option<Duration> {
         Some(Duration::from_secs(1))
     }

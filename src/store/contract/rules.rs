@@ -4,7 +4,9 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
-use super::{Backend, Nodes, calls, doorbell, lifecycle, limits, log, questions, readers, retention};
+use super::{
+    Backend, Nodes, calls, doorbell, lifecycle, limits, log, questions, readers, retention, task_limits, tasks,
+};
 
 type Check = for<'a> fn(&'a dyn Backend, Nodes) -> BoxFuture<'a, ()>;
 
@@ -126,6 +128,19 @@ pub const RULES: &[Rule] = &[
     rule(64, "refused attach", |b, n| Box::pin(readers::a_refused_attach_is_no_listener(b, n))),
     rule(65, "one at rest", |b, n| Box::pin(limits::a_session_at_rest_is_found_among_busy_ones(b, n))),
     rule(66, "what a node leaves behind", |b, n| Box::pin(doorbell::a_node_that_left_holds_nothing(b, n))),
+    rule(67, "create and load a task", |b, n| Box::pin(tasks::a_created_task_is_loaded_as_it_was(b, n))),
+    rule(68, "id collision of tasks", |b, n| Box::pin(tasks::an_id_of_a_task_that_exists_is_refused(b, n))),
+    rule(69, "wrong principal of a task", |b, n| Box::pin(tasks::a_task_of_another_is_not_found(b, n))),
+    rule(70, "task compare and swap", |b, n| Box::pin(tasks::no_update_of_a_task_is_lost(b, n))),
+    rule(71, "done", |b, n| Box::pin(tasks::a_task_is_done_once_and_for_ever(b, n))),
+    rule(72, "bells of tasks", |b, n| Box::pin(tasks::a_store_rings_every_node(b, n))),
+    rule(73, "end of tasks", |b, n| Box::pin(tasks::a_task_ends_when_its_ttl_is_over(b, n))),
+    rule(74, "orphans", |b, n| Box::pin(tasks::a_node_that_left_leaves_orphans(b, n))),
+    rule(75, "limit of tasks", |b, n| Box::pin(task_limits::done_tasks_make_room(b, n))),
+    rule(76, "limit of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_tasks(b, n))),
+    rule(77, "bytes of tasks", |b, n| Box::pin(task_limits::tasks_keep_so_many_bytes(b, n))),
+    rule(78, "refused tasks", |b, n| Box::pin(task_limits::a_refused_task_costs_nothing(b, n))),
+    rule(79, "racing tasks", |b, n| Box::pin(task_limits::racing_tasks_keep_the_limits(b, n))),
 ];
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! Invariants:
 //!
 //! 1. A step holds one lock at a time: a shard of the map, *or* the queue of expiry, *or* the list
-//!    of nodes, *or* a principal's entry. Nothing can deadlock, nothing is held across an await.
+//!    of nodes, *or* a principal's entry, *or* the tasks. Nothing can deadlock, nothing is held
+//!    across an await.
 //! 2. A bell is rung after the step's locks are gone.
 //! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
 
@@ -14,6 +15,8 @@ mod model;
 mod questions;
 mod record;
 mod room;
+mod streams;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -27,21 +30,22 @@ use dashmap::DashMap;
 use self::expiry::Expiry;
 use self::questions::Outcome;
 use self::record::{Record, Wake};
+use self::tasks::Tasks;
 use super::{
-    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, NodeId, Page, Policy,
-    Ring, SessionEngine, SessionSummary, Step, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
+    LoadedTask, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionMap};
+use crate::identity::{Principal, SessionId, SessionMap, TaskId};
 use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Sessions in the memory of this process. They end with it.
+/// Sessions and tasks in the memory of this process. They end with it.
 ///
-/// A clone is the same engine: services that are given clones of one engine share its sessions,
-/// as nodes of a cluster would, which is handy in tests.
+/// A clone is the same engine: services that are given clones of one engine share what it
+/// keeps, as nodes of a cluster would, which is handy in tests.
 #[derive(Clone)]
 pub struct MemoryEngine {
     shared: Arc<Shared>,
@@ -57,6 +61,7 @@ struct Shared {
     expiry: Mutex<Expiry>,
     /// Whether some session may be at rest; see [`room`].
     rest: AtomicU8,
+    tasks: Mutex<Tasks>,
     nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
     next_node: AtomicU64,
     policy: OnceLock<Policy>,
@@ -80,6 +85,7 @@ impl MemoryEngine {
             principals: DashMap::new(),
             expiry: Mutex::default(),
             rest: AtomicU8::default(),
+            tasks: Mutex::default(),
             nodes: RwLock::default(),
             next_node: AtomicU64::new(1),
             policy: OnceLock::new(),
@@ -123,6 +129,11 @@ impl Shared {
             self.ring(node, ring);
         }
         Ok(value)
+    }
+
+    /// Whether a node is one of those that joined and did not leave.
+    fn has_joined(&self, node: NodeId) -> bool {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).iter().any(|(id, _)| *id == node)
     }
 
     fn ring(&self, node: NodeId, ring: Ring) {
@@ -185,6 +196,7 @@ impl SessionEngine for MemoryEngine {
         }
         self.shared.somebody_rests();
         wakes.into_iter().for_each(|(node, ring)| self.shared.ring(node, ring));
+        self.shared.orphan_tasks(node);
     }
 
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
@@ -288,12 +300,25 @@ impl SessionEngine for MemoryEngine {
         Step::ready(self.shared.on(session, |record| Ok((record.store_state(key, value, version), None))))
     }
 
+    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+        Step::ready(self.shared.create_task(create))
+    }
+
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
+        Step::ready(self.shared.load_task(task, principal))
+    }
+
+    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+        Step::ready(self.shared.store_task(store))
+    }
+
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
         let ended = self.shared.end_if(session, reason, |_| true);
         Step::ready(ended.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound)))
     }
 
     fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
+        self.shared.sweep_tasks();
         Step::ready(Ok(self.shared.sweep()))
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::questions::{Outcome, Place, Questions};
+use super::streams::Streams;
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionInfo};
@@ -41,8 +42,8 @@ pub(super) struct Record {
     /// Calls in flight of its principal, everywhere.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
-    /// Ascending by number; a log is made when it is first written or read.
-    streams: Vec<(StreamNo, StreamLog)>,
+    /// A log is made when it is first written or read.
+    streams: Streams,
     questions: Questions,
     /// Made when it is first written; boxed, because most sessions have none.
     state: Option<Box<State>>,
@@ -71,7 +72,7 @@ impl Record {
             kept: None,
             usage,
             calls: Vec::new(),
-            streams: Vec::new(),
+            streams: Streams::default(),
             questions: Questions::default(),
             state: None,
         }
@@ -90,7 +91,7 @@ impl Record {
 
     /// Nothing in flight and nobody connected.
     pub(super) fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.streams.iter().all(|(_, log)| log.holder().is_none())
+        self.calls.is_empty() && self.streams.readers() == 0
     }
 
     pub(super) fn begin(&mut self, begin: &Begin<'_>, policy: &Policy, now: Tick) -> Result<StreamNo> {
@@ -132,20 +133,20 @@ impl Record {
         }
         self.release(stream);
         let at = self.position(stream).ok()?;
-        if self.streams[at].1.closed_at().is_some() {
+        if self.streams.at(at).closed_at().is_some() {
             return None;
         }
         // Given up without an answer: nobody shall come back for it.
-        let (_, log) = self.streams.remove(at);
+        let log = self.streams.remove(at)?;
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
 
     /// A node is gone: it reads nothing any more, and its calls will not be answered by it. What
     /// they had streamed stays, and ends with an error; whether the session had anything of it.
     pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick) -> Vec<Wake> {
-        for (_, log) in &mut self.streams {
-            if let Some(holder) = log.holder().filter(|holder| holder.node == node) {
-                log.detach(holder.generation);
+        for at in 0..self.streams.len() {
+            if let Some(holder) = self.streams.at(at).holder().filter(|holder| holder.node == node) {
+                self.streams.change(at, |log| log.detach(holder.generation));
                 self.touched = now;
             }
         }
@@ -165,9 +166,8 @@ impl Record {
             .collect();
         let wake = match self.position(stream) {
             Ok(at) => {
-                let log = &mut self.streams[at].1;
                 // A log that is closed already has its answers.
-                let _ = log.append(node, log.next(), events, true, bounds(policy), now);
+                let _ = self.streams.change(at, |log| log.append(node, log.next(), events, true, bounds(policy), now));
                 self.wake_reader(stream, at)
             }
             Err(_) => None,
@@ -197,9 +197,9 @@ impl Record {
             .zip(0..)
             .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
             .collect();
-        let log = &mut self.streams[at].1;
-        let is_new = log.next() == first;
-        let mut appended = log.append(node, first, events, close, bounds(policy), now)?;
+        let is_new = self.streams.at(at).next() == first;
+        let mut appended =
+            self.streams.change(at, |log| log.append(node, first, events, close, bounds(policy), now))?;
         if is_new {
             self.questions.ask(asked, stream, node);
         }
@@ -216,12 +216,12 @@ impl Record {
         let Ok(at) = self.position(STANDALONE) else {
             return (Appended { read: false, unread: 0, dropped: 1 }, None);
         };
-        let log = &mut self.streams[at].1;
+        let log = self.streams.at(at);
         if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
             return (Appended { read: false, unread: log.unread(), dropped: 1 }, None);
         }
         let asked = Questions::in_event(&event, log.next());
-        let mut appended = log.publish(event, bounds(policy));
+        let mut appended = self.streams.change(at, |log| log.publish(event, bounds(policy)));
         self.questions.ask(asked, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
         self.shrink(policy, STANDALONE, &mut appended);
@@ -229,7 +229,7 @@ impl Record {
     }
 
     fn wake_reader(&self, stream: StreamNo, at: usize) -> Wake {
-        let holder = self.streams[at].1.holder()?;
+        let holder = self.streams.at(at).holder()?;
         Some((holder.node, Ring::Stream { session: self.info.id, stream }))
     }
 
@@ -246,15 +246,14 @@ impl Record {
     }
 
     fn attach_at(&mut self, at: usize, attach: &Attach<'_>, policy: &Policy) -> Result<(Attached, Wake)> {
-        let readers = self.readers();
-        let log = &mut self.streams[at].1;
+        let (log, readers) = (self.streams.at(at), self.streams.readers());
         if log.holder().is_some() && !attach.takeover {
             return fail(StoreErrorKind::Conflict);
         }
         if log.holder().is_none() && readers >= policy.max_streams {
             return fail(StoreErrorKind::Full);
         }
-        let (holder, after, before) = log.attach(attach.node, attach.after)?;
+        let (holder, after, before) = self.streams.change(at, |log| log.attach(attach.node, attach.after))?;
         let wake = before.map(|old| {
             // The replaced client is alive, as far as anybody knows: it may come back.
             (old.node, self.detached(attach.stream, old.generation, Some(TAKEN_OVER_RETRY)))
@@ -270,14 +269,14 @@ impl Record {
         max: usize,
     ) -> Result<(Page, Wake)> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
-        let page = self.streams[at].1.read_after(generation, after, max)?;
+        let page = self.streams.change(at, |log| log.read_after(generation, after, max))?;
         let wake = if page.events.is_empty() { None } else { self.wake_owner(stream, at) };
         Ok((page, wake))
     }
 
     pub(super) fn detach(&mut self, stream: StreamNo, generation: u32, now: Tick) -> Wake {
         let at = self.position(stream).ok()?;
-        if !self.streams[at].1.detach(generation) {
+        if !self.streams.change(at, |log| log.detach(generation)) {
             return None;
         }
         self.touched = now;
@@ -286,14 +285,14 @@ impl Record {
 
     /// Whoever writes may be waiting for its reader.
     fn wake_owner(&self, stream: StreamNo, at: usize) -> Wake {
-        let log = &self.streams[at].1;
+        let log = self.streams.at(at);
         let owner = log.owner().filter(|_| log.closed_at().is_none())?;
         Some((owner, Ring::Drained { session: self.info.id, stream }))
     }
 
     pub(super) fn hang_up(&self, stream: StreamNo, retry: Option<Duration>) -> Wake {
         let at = self.position(stream).ok()?;
-        let holder = self.streams[at].1.holder()?;
+        let holder = self.streams.at(at).holder()?;
         Some((holder.node, self.detached(stream, holder.generation, retry)))
     }
 
@@ -326,7 +325,7 @@ impl Record {
     /// Nobody waits for the answer any more, so the question need not be kept for ever.
     fn settle(&mut self, place: Place) {
         if let Ok(at) = self.position(place.stream) {
-            self.streams[at].1.settle(place.seq);
+            self.streams.change(at, |log| log.settle(place.seq));
         }
     }
 
@@ -355,16 +354,14 @@ impl Record {
     /// Forgets finished streams that were kept long enough, and nobody reads; the moment from
     /// which the next of them counts.
     pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick) -> Option<Tick> {
-        self.streams.retain(|(_, log)| {
-            log.holder().is_some() || log.closed_at().is_none_or(|closed| closed.after(policy.finished_for) > now)
-        });
+        self.streams.forget_finished(|closed| closed.after(policy.finished_for) > now);
         let counts = |log: &StreamLog| log.closed_at().map(|at| if log.holder().is_some() { now } else { at });
-        self.kept = self.streams.iter().filter_map(|(_, log)| counts(log)).min();
+        self.kept = self.streams.finished().filter_map(|at| counts(self.streams.at(at))).min();
         self.kept
     }
 
     pub(super) fn keeps_finished(&self) -> bool {
-        self.streams.iter().any(|(_, log)| log.closed_at().is_some())
+        self.streams.finished_count() > 0
     }
 
     /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
@@ -372,31 +369,23 @@ impl Record {
     /// that was written to loses is told to its writer.
     fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended) {
         loop {
-            let finished = self.streams.iter().filter(|(_, log)| log.closed_at().is_some()).count();
-            let bytes: usize = self.streams.iter().map(|(_, log)| log.bytes()).sum();
-            let excess = bytes.saturating_sub(policy.session_bytes);
-            if finished <= policy.finished_streams && excess == 0 {
+            let excess = self.streams.bytes().saturating_sub(policy.session_bytes);
+            if self.streams.finished_count() <= policy.finished_streams && excess == 0 {
                 return;
             }
             // By when they ended, not when they began: a long call's client may just have lost it.
-            let unread = self.streams.iter().enumerate().filter(|(_, (_, log))| log.holder().is_none());
-            let ended = unread.filter_map(|(at, (_, log))| Some((log.closed_at()?, at)));
-            if let Some((_, oldest)) = ended.min() {
+            if let Some(oldest) = self.streams.oldest_finished() {
                 self.streams.remove(oldest);
                 continue;
             }
-            let most = self.streams.iter_mut().max_by_key(|(_, log)| log.spare());
-            let Some((stream, log)) = most.filter(|(_, log)| excess > 0 && log.spare() > 0) else { return };
-            let dropped = log.free(excess);
-            if *stream == written {
+            let most = self.streams.iter().enumerate().max_by_key(|(_, (_, log))| log.spare());
+            let Some((at, (stream, _))) = most.filter(|(_, (_, log))| excess > 0 && log.spare() > 0) else { return };
+            let dropped = self.streams.change(at, |log| log.free(excess));
+            if stream == written {
                 appended.dropped += dropped;
-                appended.unread = log.unread();
+                appended.unread = self.streams.at(at).unread();
             }
         }
-    }
-
-    fn readers(&self) -> usize {
-        self.streams.iter().filter(|(_, log)| log.holder().is_some()).count()
     }
 
     pub(super) fn summary(&self, now: Tick) -> SessionSummary {
@@ -404,8 +393,8 @@ impl Record {
             info: Arc::clone(&self.info),
             idle: if self.is_idle() { now.since(self.touched) } else { Duration::ZERO },
             calls: self.calls.len(),
-            readers: self.readers(),
-            bytes: self.streams.iter().map(|(_, log)| log.bytes()).sum(),
+            readers: self.streams.readers(),
+            bytes: self.streams.bytes(),
         }
     }
 
@@ -422,13 +411,13 @@ impl Record {
 
     fn make(&mut self, stream: StreamNo, owner: Option<NodeId>) -> usize {
         self.position(stream).unwrap_or_else(|at| {
-            self.streams.insert(at, (stream, StreamLog::new(owner)));
+            self.streams.insert(at, stream, StreamLog::new(owner));
             at
         })
     }
 
     fn position(&self, stream: StreamNo) -> std::result::Result<usize, usize> {
-        self.streams.binary_search_by_key(&stream, |(number, _)| *number)
+        self.streams.position(stream)
     }
 }
 

@@ -61,13 +61,14 @@ pub(super) fn event(kind: EventKind, text: impl Into<Bytes>) -> Event {
     Event { kind, payload: text.into() }
 }
 
-/// Nothing is left of sessions that ended.
+/// Nothing is left of sessions and tasks that ended.
 pub(super) fn is_empty(engine: &MemoryEngine) -> bool {
     let shared = &engine.shared;
     shared.sessions.is_empty()
         && shared.principals.is_empty()
         && shared.count.load(Ordering::Relaxed) == 0
         && shared.expiry().is_empty()
+        && shared.tasks.lock().unwrap().is_empty()
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! An engine on the other side of a network: every step takes its time.
+//! An engine on the other side of a network: every step takes its time, and may fail on its way there
+//! or on its way back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mcp_http::error::StoreError;
+use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Append, Appended, Attach, Attached, Begin, Create, Doorbell, EndReason, Ended, Event, Loaded, MemoryEngine, NodeId,
-    Page, Policy, SessionEngine, SessionSummary, Step, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
+    LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
-use mcp_http::{Principal, SessionId};
+use mcp_http::{Principal, SessionId, TaskId};
 
 type Result<T> = std::result::Result<T, StoreError>;
 type Outcome = std::result::Result<RawJson, RawJson>;
@@ -31,28 +33,56 @@ impl Pace {
     pub(crate) const YIELD: Self = Self { there: Duration::ZERO, back: Duration::ZERO };
 }
 
+/// How a step fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// On its way there: it never happened.
+    Before(StoreErrorKind),
+    /// On its way back: it happened, and nobody is told.
+    After(StoreErrorKind),
+}
+
+/// Which step fails, by its name.
+type Faults = dyn Fn(&str) -> Option<Fault> + Send + Sync;
+
 /// A memory engine that can only be reached later.
 #[derive(Clone)]
 pub(crate) struct FarEngine {
     inner: MemoryEngine,
     delay: Arc<Delay>,
+    faults: Arc<Faults>,
+    joined: Arc<AtomicUsize>,
 }
 
 impl FarEngine {
     pub(crate) fn new(delay: impl Fn(&str, Option<SessionId>) -> Pace + Send + Sync + 'static) -> Self {
-        Self { inner: MemoryEngine::new(), delay: Arc::new(delay) }
+        Self { inner: MemoryEngine::new(), delay: Arc::new(delay), faults: Arc::new(|_| None), joined: Arc::default() }
+    }
+
+    /// The same engine, where some steps fail.
+    pub(crate) fn failing(self, faults: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) -> Self {
+        Self { faults: Arc::new(faults), ..self }
+    }
+
+    /// How many nodes have joined and not left.
+    pub(crate) fn joined(&self) -> usize {
+        self.joined.load(Ordering::Relaxed)
     }
 
     fn later<T: Unpin + Send + 'static>(
         &self,
         name: &str,
         session: impl Into<Option<SessionId>>,
-        step: impl FnOnce(&MemoryEngine) -> Step<T> + Send + 'static,
-    ) -> Step<T> {
-        let (inner, pace) = (self.inner.clone(), (self.delay)(name, session.into()));
+        step: impl FnOnce(&MemoryEngine) -> Step<Result<T>> + Send + 'static,
+    ) -> Step<Result<T>> {
+        let (inner, pace, fault) = (self.inner.clone(), (self.delay)(name, session.into()), (self.faults)(name));
         Step::later(async move {
             pause(pace.there).await;
-            let value = step(&inner).await;
+            let value = match fault {
+                Some(Fault::Before(kind)) => Err(StoreError::new(kind)),
+                Some(Fault::After(kind)) => step(&inner).await.and(Err(StoreError::new(kind))),
+                None => step(&inner).await,
+            };
             pause(pace.back).await;
             value
         })
@@ -79,10 +109,12 @@ impl SessionEngine for FarEngine {
     }
 
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+        self.joined.fetch_add(1, Ordering::Relaxed);
         self.inner.join(bell, policy)
     }
 
     fn leave(&self, node: NodeId) {
+        self.joined.fetch_sub(1, Ordering::Relaxed);
         self.inner.leave(node);
     }
 
@@ -172,6 +204,19 @@ impl SessionEngine for FarEngine {
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
         let key = key.to_owned();
         self.later("store_state", session, move |engine| engine.store_state(session, &key, value, version))
+    }
+
+    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+        self.later("create_task", None, move |engine| engine.create_task(create))
+    }
+
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
+        let principal = principal.cloned();
+        self.later("load_task", None, move |engine| engine.load_task(task, principal.as_ref()))
+    }
+
+    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+        self.later("store_task", None, move |engine| engine.store_task(store))
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {

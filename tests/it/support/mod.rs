@@ -3,11 +3,16 @@
 
 mod app;
 mod engine;
+mod modern;
 mod sse;
 mod tools;
 mod wire;
 
 pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize, opening, ping, request, service};
-pub(crate) use engine::{FarEngine, Pace};
+pub(crate) use engine::{FarEngine, Fault, Pace};
+pub(crate) use modern::{
+    CAPABILITIES_KEY, CLIENT_KEY, LOG_KEY, MODERN, VERSION_KEY, encoded, envelope, meta, mirrored, modern, modern_call,
+    text_of,
+};
 pub(crate) use sse::{Event, Sse, steps, whole};
 pub(crate) use wire::{Served, exchange};

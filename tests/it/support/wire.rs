@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use axum::Router;
 use mcp_http::{McpHandle, McpListener, McpService};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::app::{initialize, service};
+use super::modern::mirrored;
 use super::tools::Probe;
 
 /// How long anything on a socket may take before it counts as hung.
@@ -70,6 +71,15 @@ impl Served {
             self.addr,
             body.len()
         )
+    }
+
+    /// The text of a POST of 2026-07-28.
+    pub(crate) fn asks(&self, message: &Value) -> String {
+        let request = mirrored(message.clone());
+        let headers = request.headers().iter().filter(|(name, _)| *name != "host");
+        let headers: String = headers.map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
+        let body = message.to_string();
+        format!("POST /mcp HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n{body}", self.addr, body.len())
     }
 }
 

@@ -1,0 +1,136 @@
+//! Decides what both eras share of one service: its settings, its engine, what runs for it, what
+//! it counts, and whether it still takes anything in. It knows neither of them.
+
+mod reaper;
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
+
+use crate::counters::Counters;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::handle::McpHandle;
+use crate::message::ProtocolVersion;
+use crate::server::channel::Change;
+use crate::settings::Settings;
+use crate::store::{Ended, SessionEngine, Step};
+
+/// What both eras of one service stand on.
+pub(crate) struct Hall {
+    pub(crate) engine: Arc<dyn SessionEngine>,
+    pub(crate) settings: Settings,
+    /// Which revisions are served, of both eras, ascending.
+    pub(crate) versions: Vec<ProtocolVersion>,
+    pub(crate) counters: Counters,
+    /// Tasks that run for this service.
+    pub(crate) tasks: TaskTracker,
+    /// Calls in flight here, in a task or in a request; a drain waits for them.
+    pub(crate) running: TaskTracker,
+    draining: AtomicBool,
+    handle: OnceLock<McpHandle>,
+    reaper: OnceLock<()>,
+}
+
+impl Hall {
+    pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            settings,
+            versions,
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            running: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            handle: OnceLock::new(),
+            reaper: OnceLock::new(),
+        })
+    }
+
+    /// The application's hand on the service, once there is one.
+    pub(crate) fn handle(&self) -> McpHandle {
+        self.handle.get().cloned().unwrap_or_else(McpHandle::nowhere)
+    }
+
+    /// The service is whole. The handle holds it weakly, or the hall would keep itself alive.
+    pub(crate) fn set_handle(&self, handle: McpHandle) {
+        let _ = self.handle.set(handle);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on nothing new is taken.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Waits until no call is in flight; whether that was in time.
+    pub(crate) async fn finished_within(&self, within: Duration) -> bool {
+        self.running.close();
+        tokio::time::timeout(within, self.running.wait()).await.is_ok()
+    }
+
+    /// Tells every client of either era, on every node, of a change.
+    pub(crate) fn publish(&self, change: &Change) {
+        if let Ok(topic) = serde_json::to_string(change) {
+            self.step_in_background(self.engine.announce(&topic));
+        }
+    }
+
+    /// Sessions the engine handed to us as ended: told once to whoever wants to know.
+    pub(crate) fn closed(&self, ended: impl IntoIterator<Item = Ended>) {
+        for ended in ended {
+            self.counters.ended(ended.reason);
+            tracing::debug!(session = ?ended.info.id, reason = ?ended.reason, "session ended");
+            if let Some(hook) = &self.settings.sessions.closed {
+                self.in_background(hook(ended));
+            }
+        }
+    }
+
+    /// Runs something nobody waits for. Most such things are done at once and need no task. A
+    /// panic in it stays in it.
+    pub(crate) fn in_background(&self, future: BoxFuture<'static, ()>) {
+        let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind().map(|result| {
+            if result.is_err() {
+                tracing::error!("a handler panicked");
+            }
+        }));
+        // The task polls again, so nothing is lost by this waker that wakes nobody. Without a runtime,
+        // as in what is dropped last, there is nobody to go on.
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.tasks.spawn(future);
+        }
+    }
+
+    /// Runs a step of the engine nobody waits for.
+    pub(crate) fn step_in_background<T: Unpin + Send + 'static>(&self, step: Step<Result<T, StoreError>>) {
+        if let Err(step) = step.now()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.tasks.spawn(async move {
+                if let Err(error) = step.await
+                    && error.kind() != StoreErrorKind::NotFound
+                {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a step of the session engine failed");
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Hall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hall").field("engine", &self.engine).field("versions", &self.versions).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! Decides whether a request of the stateless revision is well-formed. The order of the checks is
+//! what a client learns first: which revision is spoken, before whether it is spoken well.
+
+use crate::edge::{McpHeaders, VersionHeader};
+use crate::error::Rejection;
+use crate::message::{Era, ProtocolVersion, RequestMeta, Stated};
+use crate::server::LogLevel;
+
+const VERSION: &str = "MCP-Protocol-Version";
+
+/// A request that is well-formed.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) meta: Box<RequestMeta>,
+    pub(super) version: ProtocolVersion,
+}
+
+/// Checks what a request says of itself, and that its headers say the same.
+pub(super) fn admit(
+    method: &str,
+    meta: Option<Box<RequestMeta>>,
+    headers: &McpHeaders,
+    served: &[ProtocolVersion],
+) -> Result<Admitted, Rejection> {
+    let Some((meta, stated)) = meta.and_then(|meta| meta.version.clone().map(|stated| (meta, stated))) else {
+        // A handshake of the session revisions under the wrong header, rather than a request that
+        // forgot something.
+        return Err(if method == "initialize" {
+            Rejection::HeaderMismatch { header: VERSION, why: "does not match the body" }
+        } else {
+            Rejection::InvalidMeta("`_meta` must have `io.modelcontextprotocol/protocolVersion`")
+        });
+    };
+    let version = check_version(&stated, headers, served)?;
+    if !meta.has_capabilities() {
+        return Err(Rejection::InvalidMeta(
+            "`_meta` must have `io.modelcontextprotocol/clientCapabilities`, an object",
+        ));
+    }
+    if meta.log_level.as_ref().is_some_and(|level| level.read::<LogLevel>().is_err()) {
+        return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/logLevel` is no log level"));
+    }
+    super::mirror::check_standard(headers, method, &meta)?;
+    Ok(Admitted { meta, version })
+}
+
+/// A notification need not say anything; what it says must be right. Nothing is done with it.
+pub(super) fn admit_notification(
+    meta: Option<&RequestMeta>,
+    headers: &McpHeaders,
+    served: &[ProtocolVersion],
+) -> Result<(), Rejection> {
+    match meta.and_then(|meta| meta.version.as_ref()) {
+        Some(stated) => check_version(stated, headers, served).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn check_version(
+    stated: &Stated,
+    headers: &McpHeaders,
+    served: &[ProtocolVersion],
+) -> Result<ProtocolVersion, Rejection> {
+    let same = match (stated, &headers.version) {
+        (Stated::Malformed, _) => {
+            return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/protocolVersion` must be a string"));
+        }
+        (_, None) => return Err(Rejection::HeaderMismatch { header: VERSION, why: "is required" }),
+        (Stated::Known(stated), Some(VersionHeader::Known(header))) => stated == header,
+        (Stated::Unknown(stated), Some(VersionHeader::Unknown(header))) => stated == header,
+        (Stated::Known(_) | Stated::Unknown(_), Some(_)) => false,
+    };
+    if !same {
+        return Err(Rejection::HeaderMismatch { header: VERSION, why: "does not match the body" });
+    }
+    match stated {
+        Stated::Known(version) if version.era() == Era::Modern && served.contains(version) => Ok(*version),
+        Stated::Known(version) => Err(unsupported(version.to_string(), served)),
+        Stated::Unknown(text) => Err(unsupported(text.clone(), served)),
+        Stated::Malformed => Err(Rejection::Internal),
+    }
+}
+
+fn unsupported(requested: String, served: &[ProtocolVersion]) -> Rejection {
+    Rejection::UnsupportedVersion { requested, supported: served.to_vec() }
+}

@@ -1,0 +1,94 @@
+//! Decides who answers a call, and what of earlier rounds it knows.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::handler::Answer;
+use super::input::{self, Inputs};
+use super::post::Asked;
+use super::round::{Asking, Opening, Round};
+use super::run::Running;
+use super::stamp::{Stamp, is_cacheable};
+use super::{Node, discover, task};
+use crate::error::Rejection;
+use crate::message::ErrorObject;
+use crate::outcome::Outcome;
+use crate::server::context::Read;
+use crate::server::contract::ErasedServer;
+use crate::server::{Call, Context};
+
+pub(super) const DISCOVER: &str = "server/discover";
+
+/// Answers a call.
+pub(super) async fn call<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    mut opening: Opening,
+    asked: Asked,
+) -> Result<Outcome, Rejection> {
+    let permit = node.calls.take(opening.principal.as_ref());
+    opening.permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
+    let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&asked.method) };
+    let read = Read {
+        progress_token: opening.meta.progress_token.clone(),
+        named: opening.meta.name.clone().map(|name| (name, opening.meta.arguments.clone())),
+    };
+    let unusable = know(node, &mut opening, &asked).err();
+    let round = Round::new(node, opening);
+    let context = Context::of_read(Arc::clone(&round) as _, read);
+    let method = asked.method.clone();
+    let answer = match unusable {
+        Some(error) => Box::pin(std::future::ready(Err(error))),
+        None => answer(node, server, state, &round, asked, context),
+    };
+    Ok(Running::new(&round, method, stamp, answer).answer().await)
+}
+
+/// Whoever answers it, at work.
+fn answer<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    round: &Arc<Round>,
+    asked: Asked,
+    context: Context,
+) -> BoxFuture<'static, Answer> {
+    let Asked { method, params, parts } = asked;
+    let server = Arc::clone(server);
+    match &*method {
+        DISCOVER => {
+            let served = node.hall.versions.clone();
+            Box::pin(async move { discover::result(&server.discover(context, state).await?, &served) })
+        }
+        "tasks/get" | "tasks/update" | "tasks/cancel" if server.has_tasks() => {
+            let capabilities = context.client_capabilities().cloned().unwrap_or_default();
+            Box::pin(task::serve(Arc::clone(node), method, params, round.principal().cloned(), capabilities))
+        }
+        _ => server.call(Call { method, id: round.id().clone(), params, parts: *parts, context }, state),
+    }
+}
+
+/// What a call that may ask its client brings from the rounds before it.
+fn know(node: &Node, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorObject> {
+    if !input::may_ask(&asked.method) {
+        return Ok(());
+    }
+    let asking = Asking { method: asked.method.clone(), params: asked.params.clone() };
+    let carried = match &opening.meta.request_state {
+        None => None,
+        Some(sealed) => {
+            let purpose = || asking.purpose(opening.principal.as_ref(), opening.version);
+            let open = |sealed: Cow<'_, str>| node.sealer.open(&sealed, &purpose());
+            Some(sealed.text().and_then(open).ok_or_else(input::unusable)?)
+        }
+    };
+    let given = opening.meta.input_responses.as_ref();
+    if carried.is_some() || given.is_some() {
+        opening.inputs = Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?;
+    }
+    opening.asking = Some(asking);
+    Ok(())
+}

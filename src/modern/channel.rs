@@ -1,0 +1,121 @@
+//! Decides what the handler of a round can do while it runs, where there is no session behind it:
+//! what its [`Context`](crate::server::Context) stands on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::round::Round;
+use crate::handle::McpHandle;
+use crate::identity::Principal;
+use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson};
+use crate::server::channel::{Channel, Question, SessionAccess};
+use crate::server::{ClientError, LogLevel};
+use crate::settings::ResponseMode;
+
+/// More severe than any message.
+const NOTHING: u8 = LogLevel::Emergency as u8 + 1;
+
+impl Channel for Round {
+    fn version(&self) -> ProtocolVersion {
+        Self::version(self)
+    }
+
+    fn client(&self) -> Option<&Implementation> {
+        self.client_info()
+    }
+
+    fn capabilities(&self) -> Option<&ClientCapabilities> {
+        Some(self.client_capabilities())
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        Self::principal(self)
+    }
+
+    fn session(&self) -> Option<Arc<dyn SessionAccess>> {
+        None
+    }
+
+    fn handle(&self) -> McpHandle {
+        self.node().hall.handle()
+    }
+
+    /// Without a level in its request a client is sent no message at all (2026-07-28, Logging).
+    fn log_level(&self) -> u8 {
+        self.wanted_level().map_or(NOTHING, |level| level as u8)
+    }
+
+    fn set_log_level(&self, _level: u8) {}
+
+    fn send(&self, notification: Bytes) -> bool {
+        let goes_nowhere = self.node().hall.settings.streams.response_mode == ResponseMode::Json;
+        if goes_nowhere || self.task().is_some() || self.has_ended() {
+            self.node().hall.counters.dropped(1);
+            return true;
+        }
+        self.stream().push(std::iter::once(notification), false)
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let queue = self.stream();
+            let patience = self.node().hall.settings.streams.slow_reader;
+            if tokio::time::timeout(patience, queue.room()).await.is_err() {
+                self.node().hall.counters.slow_reader();
+                tracing::warn!("a reader that was too slow was cut off");
+                queue.abandon();
+            }
+        })
+    }
+
+    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(self.ask(question))
+    }
+
+    /// The client is at fault, so it is the client that hears of it.
+    fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
+        Box::pin(async move {
+            tracing::debug!(%error, method, "the answer of a client does not fit its question");
+            let text = format!("Invalid params: an input response does not fit its {method}");
+            self.end_with(ErrorObject::invalid_params(text)).await;
+            ClientError::Ended
+        })
+    }
+
+    fn begin_task(&self) -> BoxFuture<'_, bool> {
+        Box::pin(self.become_task())
+    }
+
+    fn takes_tasks(&self) -> bool {
+        self.client_capabilities().takes_tasks()
+    }
+
+    fn say(&self, message: &str) {
+        if let Some(task) = self.task() {
+            task.say(message);
+        }
+    }
+
+    fn step(&self, key: &str) -> (String, Option<RawJson>) {
+        self.inputs().step(key)
+    }
+
+    fn remember(&self, step: String, value: Option<RawJson>) {
+        self.inputs().remember(step, value);
+    }
+
+    fn close_stream(&self, _retry: Option<Duration>) -> bool {
+        false
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.was_cancelled()
+    }
+
+    fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.ended())
+    }
+}

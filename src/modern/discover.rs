@@ -1,0 +1,31 @@
+//! Decides what a client learns that asks before it begins (2026-07-28, Discovery).
+
+use serde::Serialize;
+
+use crate::message::{ErrorObject, ProtocolVersion, RawJson};
+use crate::server::{CacheHint, Discovery};
+
+/// The result of `server/discover`: what the server says of itself, and which revisions the
+/// transport serves.
+pub(super) fn result(discovery: &Discovery, served: &[ProtocolVersion]) -> Result<RawJson, ErrorObject> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct DiscoverResult<'a> {
+        #[serde(flatten)]
+        cache: CacheHint,
+        supported_versions: &'a [ProtocolVersion],
+        capabilities: &'a RawJson,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instructions: Option<&'a str>,
+    }
+    let result = DiscoverResult {
+        cache: discovery.get_cache(),
+        supported_versions: served,
+        capabilities: discovery.capabilities(),
+        instructions: discovery.get_instructions(),
+    };
+    RawJson::from_value(&result).map_err(|error| {
+        tracing::error!(%error, "what the server says of itself cannot be written");
+        ErrorObject::internal()
+    })
+}

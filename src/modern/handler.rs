@@ -1,0 +1,88 @@
+//! Decides how a handler is polled: in whichever task that is, within its span, its panics kept to
+//! itself, until it has answered or is stopped.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use tracing::{Span, field};
+
+use super::round::Round;
+use crate::message::{ErrorObject, RawJson};
+
+/// What a call is answered.
+pub(super) type Answer = Result<RawJson, ErrorObject>;
+
+/// A handler that runs. Dropping it cancels.
+pub(super) struct Handler {
+    round: Arc<Round>,
+    /// Gone once it has ended.
+    future: Option<BoxFuture<'static, Answer>>,
+    /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
+    span: Span,
+}
+
+impl Handler {
+    pub(super) fn new(round: &Arc<Round>, method: &str, future: BoxFuture<'static, Answer>) -> Self {
+        let span =
+            tracing::info_span!("mcp.call", method, tool = field::Empty, id = %round.id(), session = field::Empty);
+        Self { round: Arc::clone(round), future: Some(future), span }
+    }
+
+    /// Ready once.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        let _entered = self.span.enter();
+        self.round.register_work(cx.waker());
+        // A handler that panicked is not polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let answer = match polled {
+            Ok(Poll::Pending) => match self.round.conclusion() {
+                Some(answer) => answer,
+                None => return Poll::Pending,
+            },
+            Ok(Poll::Ready(answer)) => answer,
+            Err(_) => {
+                tracing::error!("a handler panicked");
+                Err(ErrorObject::internal())
+            }
+        };
+        match &answer {
+            Ok(_) => tracing::debug!("answered"),
+            Err(error) => tracing::debug!(code = error.code, "answered with an error"),
+        }
+        drop_quietly(self.future.take());
+        self.round.end();
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        if self.future.is_some() {
+            self.span.in_scope(|| tracing::debug!("cancelled"));
+            self.round.cancel();
+            drop_quietly(self.future.take());
+        }
+        self.round.end();
+        // Whoever has its answer has ended the task with it; nobody else will.
+        if let Some(task) = self.round.task() {
+            task.leave();
+        }
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler").field("round", &self.round).finish_non_exhaustive()
+    }
+}
+
+/// What a handler cleans up may panic; that is the end of nothing else.
+fn drop_quietly<T>(value: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+        tracing::error!("a handler panicked while it was cleaned up");
+    }
+}

@@ -1,0 +1,388 @@
+//! Decides what the handler of one round is answered, and what its client is asked in the end
+//! (2026-07-28, Multi Round-Trip Requests).
+//!
+//! 1. A call that has to ask ends with its questions. The client calls again with the answers, and
+//!    the handler runs anew from its beginning: what was answered is answered at once, what is new is
+//!    asked.
+//! 2. Each question has a key. An answer counts for the question it was given to: when the same key
+//!    comes with other words the next time, it is asked again.
+//! 3. What earlier rounds learnt travels with the client, sealed: it opens for the same principal,
+//!    the same method and the same parameters only, and not for long. Everything else that comes back
+//!    is one error, which says nothing.
+//! 4. An answer without anything carried counts too: the client says what its user said in any case.
+//! 5. The rounds of a call are counted, and what travels is bounded.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::canonical;
+use super::names::Names;
+use crate::message::{ClientCapabilities, ErrorObject, ProtocolVersion, RawJson, write};
+use crate::server::ClientError;
+
+/// What a round knows of the rounds before it, and what it asks.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    carried: Carried,
+    /// Answers that came with this request, until somebody asks for them.
+    given: BTreeMap<String, RawJson>,
+    /// Questions of this round that somebody waits for, in their order.
+    open: Vec<Open>,
+    names: Names,
+    steps: Names,
+    /// A step was taken whose value cannot travel.
+    lost: bool,
+    /// The round is over: nothing is asked in it any more.
+    closed: bool,
+}
+
+/// What a client carries from one round to the next.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Carried {
+    /// When it is worth nothing any more, in milliseconds since 1970.
+    until: u64,
+    round: u32,
+    /// What was answered, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    answers: BTreeMap<String, Answered>,
+    /// What was asked and has no answer yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<String, u64>,
+    /// The values of steps that are not taken again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    steps: BTreeMap<String, RawJson>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Answered {
+    /// Of the question.
+    print: u64,
+    answer: RawJson,
+}
+
+#[derive(Debug)]
+struct Open {
+    key: String,
+    method: &'static str,
+    params: RawJson,
+    print: u64,
+}
+
+/// What a client is made to carry, before it is sealed.
+pub(super) struct Bounds {
+    pub(super) now: u64,
+    pub(super) lifetime: u64,
+    pub(super) rounds: u32,
+    pub(super) bytes: usize,
+}
+
+/// Methods whose answer may be a question (Multi Round-Trip Requests, "Supported Requests").
+pub(super) fn may_ask(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read")
+}
+
+/// Whether a request may be such a question, and to this client.
+pub(super) fn check(method: &'static str, client: &ClientCapabilities) -> Result<(), ClientError> {
+    let (capability, declared) = match method {
+        "elicitation/create" => ("elicitation", client.elicitation.is_some()),
+        "sampling/createMessage" => ("sampling", client.sampling.is_some()),
+        "roots/list" => ("roots", client.roots.is_some()),
+        other => (other, false),
+    };
+    if declared { Ok(()) } else { Err(ClientError::NotCapable(capability)) }
+}
+
+/// What a sealed text is bound to: whoever asks, and for what. Parameters that change from round to
+/// round do not count.
+pub(super) fn purpose(
+    principal: Option<&str>,
+    version: ProtocolVersion,
+    method: &str,
+    params: Option<&RawJson>,
+) -> Vec<u8> {
+    let mut purpose = b"[".to_vec();
+    for part in [principal, Some(version.as_str()), Some(method)] {
+        match part {
+            Some(text) => write::string(text, &mut purpose),
+            None => purpose.extend_from_slice(b"null"),
+        }
+        purpose.push(b',');
+    }
+    if let Some(params) = params {
+        canonical::write(params, &["_meta", "inputResponses", "requestState"], &mut purpose);
+    }
+    purpose
+}
+
+impl Inputs {
+    /// What came with a request. `carried` is opened already; what did not open is `None` in it.
+    pub(super) fn read(carried: Option<&[u8]>, given: Option<&RawJson>, now: u64) -> Result<Self, ErrorObject> {
+        let carried: Carried = match carried {
+            None => Carried::default(),
+            Some(text) => serde_json::from_slice(text)
+                .ok()
+                .filter(|carried: &Carried| carried.until > now)
+                .ok_or_else(unusable)?,
+        };
+        let given = match given {
+            None => BTreeMap::new(),
+            Some(given) if given.as_str().starts_with('{') => {
+                given.read().map_err(|_| ErrorObject::invalid_params("Invalid params: `inputResponses`"))?
+            }
+            Some(_) => return Err(ErrorObject::invalid_params("Invalid params: `inputResponses` is not an object")),
+        };
+        Ok(Self { carried, given, ..Self::default() })
+    }
+
+    /// The answer to a question, or the name it is asked by as long as somebody waits.
+    pub(super) fn ask(&mut self, method: &'static str, params: &RawJson, key: Option<&str>) -> Result<RawJson, String> {
+        let key = self.name(method, key);
+        let print = print(method, params);
+        if let Some(answered) = self.carried.answers.get(&key).filter(|answered| answered.print == print) {
+            return Ok(answered.answer.clone());
+        }
+        // Where it is known what the answer was given to, it must have been this.
+        let fits = self.carried.asked.get(&key).is_none_or(|asked| *asked == print);
+        match self.given.remove(&key).filter(|_| fits) {
+            Some(answer) => {
+                self.carried.asked.remove(&key);
+                self.carried.answers.insert(key, Answered { print, answer: answer.clone() });
+                Ok(answer)
+            }
+            None => {
+                self.open.push(Open { key: key.clone(), method, params: params.clone(), print });
+                Err(key)
+            }
+        }
+    }
+
+    /// The name of the next question.
+    pub(super) fn name(&mut self, method: &str, key: Option<&str>) -> String {
+        self.names.question(method, key)
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(super) fn withdraw(&mut self, key: &str) {
+        self.open.retain(|open| open.key != key);
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(super) fn asks(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Ends the round; what it was.
+    pub(super) fn close(&mut self) -> Self {
+        std::mem::replace(self, Self { closed: true, ..Self::default() })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The name of the next step, and the value it had in an earlier round.
+    pub(super) fn step(&mut self, key: &str) -> (String, Option<RawJson>) {
+        let name = self.steps.give(key);
+        let value = self.carried.steps.get(&name).cloned();
+        (name, value)
+    }
+
+    /// Keeps the value of a step for the rounds to come. Without one it would be taken again in
+    /// them, so that there can be none.
+    pub(super) fn remember(&mut self, step: String, value: Option<RawJson>) {
+        match value {
+            Some(value) => drop(self.carried.steps.insert(step, value)),
+            None => self.lost = true,
+        }
+    }
+
+    /// The result that asks the client, and what it shall carry, to be sealed.
+    pub(super) fn result(
+        self,
+        bounds: &Bounds,
+        seal: impl FnOnce(&[u8]) -> Option<String>,
+    ) -> Result<RawJson, ErrorObject> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct InputRequired<'a> {
+            result_type: &'static str,
+            input_requests: BTreeMap<&'a str, Request<'a>>,
+            request_state: String,
+        }
+        #[derive(Serialize)]
+        struct Request<'a> {
+            method: &'static str,
+            params: &'a RawJson,
+        }
+        let Self { mut carried, open, lost, .. } = self;
+        if lost {
+            return Err(internal("a step was taken whose value cannot be carried"));
+        }
+        carried.round += 1;
+        if carried.round > bounds.rounds {
+            return Err(over(&format!("the call asked in {} rounds, which is the limit", bounds.rounds)));
+        }
+        carried.until = bounds.now.saturating_add(bounds.lifetime);
+        carried.asked = open.iter().map(|open| (open.key.clone(), open.print)).collect();
+        let plain = serde_json::to_vec(&carried).map_err(internal)?;
+        if plain.len() > bounds.bytes {
+            return Err(over(&format!("what the client would have to carry is over {} bytes", bounds.bytes)));
+        }
+        let request_state = seal(&plain).ok_or_else(|| internal("there is no randomness to seal with"))?;
+        let requests = open.iter().map(|open| (&*open.key, Request { method: open.method, params: &open.params }));
+        let result = InputRequired { result_type: "input_required", input_requests: requests.collect(), request_state };
+        RawJson::from_value(&result).map_err(internal)
+    }
+}
+
+/// One answer for everything that does not open, has expired, or was given to somebody else.
+pub(super) fn unusable() -> ErrorObject {
+    ErrorObject::invalid_params("Invalid params: `requestState` cannot be used")
+}
+
+fn over(why: &str) -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, format!("Too much input: {why}"))
+}
+
+fn internal(why: impl std::fmt::Display) -> ErrorObject {
+    tracing::error!(%why, "a client cannot be asked");
+    ErrorObject::internal()
+}
+
+/// Tells one question from another.
+fn print(method: &str, params: &RawJson) -> u64 {
+    let mut text = method.as_bytes().to_vec();
+    canonical::write(params, &[], &mut text);
+    let digest: [u8; 32] = Sha256::digest(&text).into();
+    digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { now: 1_000, lifetime: 500, rounds: 2, bytes: 4_096 };
+
+    fn raw(value: &Value) -> RawJson {
+        RawJson::from_value(value).unwrap()
+    }
+
+    fn ask(inputs: &mut Inputs, words: &str, key: Option<&str>) -> Option<String> {
+        let answer = inputs.ask("elicitation/create", &raw(&json!({"message": words})), key).ok()?;
+        Some(answer.as_str().to_owned())
+    }
+
+    /// Ends a round; what is asked, and what is carried.
+    fn end(inputs: Inputs) -> (Vec<String>, String) {
+        let mut carried = String::new();
+        let result = inputs.result(&BOUNDS, |plain| {
+            carried = String::from_utf8(plain.to_vec()).unwrap();
+            Some("sealed".to_owned())
+        });
+        let result: Value = result.unwrap().read().unwrap();
+        assert_eq!((&result["resultType"], &result["requestState"]), (&json!("input_required"), &json!("sealed")));
+        (result["inputRequests"].as_object().unwrap().keys().cloned().collect(), carried)
+    }
+
+    fn again(carried: &str, given: &Value, now: u64) -> Result<Inputs, ErrorObject> {
+        Inputs::read(Some(carried.as_bytes()), Some(&raw(given)), now)
+    }
+
+    #[test]
+    fn a_question_is_asked_once_and_answered_in_every_round_after() {
+        let mut first = Inputs::default();
+        assert_eq!(ask(&mut first, "name?", Some("name")), None);
+        let (asked, carried) = end(first);
+        assert_eq!(asked, ["name"]);
+        let mut second = again(&carried, &json!({"name": "ann", "stray": 1}), 1_200).unwrap();
+        assert_eq!(ask(&mut second, "name?", Some("name")).as_deref(), Some("\"ann\""));
+        assert_eq!(ask(&mut second, "age?", Some("age")), None);
+        let (asked, carried) = end(second);
+        assert_eq!(asked, ["age"]);
+        assert!(!carried.contains("stray"));
+        let mut third = again(&carried, &json!({"age": 7}), 1_200).unwrap();
+        assert_eq!(ask(&mut third, "name?", Some("name")).as_deref(), Some("\"ann\""));
+        assert_eq!(ask(&mut third, "age?", Some("age")).as_deref(), Some("7"));
+        assert!(third.open.is_empty());
+    }
+
+    #[test]
+    fn an_answer_counts_for_the_question_it_was_given_to() {
+        let mut first = Inputs::default();
+        ask(&mut first, "Delete 3 files?", Some("sure"));
+        let (_, carried) = end(first);
+        let mut second = again(&carried, &json!({"sure": true}), 1_200).unwrap();
+        assert_eq!(ask(&mut second, "Delete 5 files?", Some("sure")), None);
+        // Without anything carried it is taken for what it says it is.
+        let mut direct = Inputs::read(None, Some(&raw(&json!({"sure": true}))), 0).unwrap();
+        assert_eq!(ask(&mut direct, "Delete 5 files?", Some("sure")).as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn questions_without_a_name_are_counted_and_names_are_never_used_twice() {
+        let mut inputs = Inputs::default();
+        for (words, key) in [("a", None), ("b", None), ("c", Some("x")), ("d", Some("x"))] {
+            ask(&mut inputs, words, key);
+        }
+        assert_eq!(inputs.ask("roots/list", &raw(&json!({})), None), Err("roots-1".to_owned()));
+        assert_eq!(end(inputs).0, ["elicitation-1", "elicitation-2", "roots-1", "x", "x-2"]);
+    }
+
+    #[test]
+    fn what_is_carried_expires_is_bounded_and_has_only_so_many_rounds() {
+        let mut inputs = Inputs::default();
+        ask(&mut inputs, "a", None);
+        let (_, carried) = end(inputs);
+        assert!(again(&carried, &json!({}), 1_499).is_ok());
+        assert_eq!(again(&carried, &json!({}), 1_500).unwrap_err().message, unusable().message);
+        let mut second = again(&carried, &json!({}), 1_200).unwrap();
+        ask(&mut second, "a", None);
+        let (_, carried) = end(second);
+        let mut third = again(&carried, &json!({}), 1_200).unwrap();
+        ask(&mut third, "a", None);
+        assert_eq!(third.result(&BOUNDS, |_| None).unwrap_err().code, ErrorObject::INTERNAL_ERROR);
+        let mut large = Inputs::default();
+        large.remember("step".to_owned(), Some(raw(&json!("x".repeat(5_000)))));
+        ask(&mut large, "a", None);
+        assert_eq!(large.result(&BOUNDS, |_| None).unwrap_err().code, ErrorObject::INTERNAL_ERROR);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_asked_and_keeps_its_name() {
+        let mut inputs = Inputs::default();
+        for words in ["a", "b", "c"] {
+            ask(&mut inputs, words, None);
+        }
+        inputs.withdraw("elicitation-2");
+        assert!(inputs.asks());
+        assert_eq!(end(inputs.close()).0, ["elicitation-1", "elicitation-3"]);
+        assert!(!inputs.asks() && inputs.is_closed());
+    }
+
+    #[test]
+    fn answers_are_an_object() {
+        for wrong in [json!(null), json!([]), json!("x")] {
+            assert_eq!(Inputs::read(None, Some(&raw(&wrong)), 0).unwrap_err().code, ErrorObject::INVALID_PARAMS);
+        }
+    }
+
+    #[test]
+    fn the_purpose_is_who_and_what_and_not_how_it_is_written() {
+        let version = ProtocolVersion::V2026_07_28;
+        let purpose = |who, params: &'static str| purpose(who, version, "tools/call", Some(&RawJson::trusted(params)));
+        let base = purpose(Some("ann"), r#"{"name":"a","arguments":{"x":1,"y":2}}"#);
+        assert_eq!(
+            base,
+            purpose(Some("ann"), r#"{"requestState":"s","arguments":{"y":2,"x":1},"_meta":{},"name":"a"}"#)
+        );
+        assert_ne!(base, purpose(Some("bob"), r#"{"name":"a","arguments":{"x":1,"y":2}}"#));
+        assert_ne!(base, purpose(None, r#"{"name":"a","arguments":{"x":1,"y":2}}"#));
+        assert_ne!(base, purpose(Some("ann"), r#"{"name":"a","arguments":{"x":1,"y":3}}"#));
+        let other = RawJson::trusted(r#"{"name":"a","arguments":{"x":1,"y":2}}"#);
+        assert_ne!(base, super::purpose(Some("ann"), version, "prompts/get", Some(&other)));
+    }
+}

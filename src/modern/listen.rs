@@ -1,0 +1,149 @@
+//! Decides what a `subscriptions/listen` is answered with: a stream that says first what it will
+//! tell of, then tells, and at the end of the service ends with a result (2026-07-28, Subscriptions).
+//!
+//! 1. The answer is a stream in any response mode; a client that takes none is refused.
+//! 2. It is let in before the server is asked what it tells of, so that nothing is missed while it
+//!    thinks.
+//! 3. Every message names the subscription: the id of the request, as the client wrote it.
+//! 4. It ends with the client's connection, or by the service's own end with a result.
+//!    (`notifications/cancelled` from a server is for transports without a stream to close.)
+//! 5. What outlives the request owns what it keeps: a slice of the body would keep all of it.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+
+use super::Node;
+use super::filter::{Filter, Offer};
+use super::listening::Seat;
+use super::round::{Opening, Round};
+use super::run::Running;
+use super::stamp::Stamp;
+use crate::error::Rejection;
+use crate::message::{RawJson, write};
+use crate::outcome::Outcome;
+use crate::server::Context;
+use crate::server::channel::Change;
+use crate::server::context::Read;
+use crate::server::contract::ErasedServer;
+use crate::streams::{Frame, Frames, Source};
+
+pub(super) const METHOD: &str = "subscriptions/listen";
+
+const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// Opens a subscription stream.
+pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    opening: Opening,
+    params: Option<RawJson>,
+    takes_streams: bool,
+) -> Result<Outcome, Rejection> {
+    if !takes_streams {
+        return Err(Rejection::NotAcceptable { needs: "text/event-stream" });
+    }
+    let filter = Filter::read(params.as_ref())?;
+    drop(params);
+    let seat = node.listening.join(filter, opening.principal.as_ref())?;
+    let (subscription, info) = (Box::from(opening.id.as_json()), server.info());
+    let capabilities = match capabilities(node, server, state, opening).await {
+        Ok(capabilities) => capabilities,
+        Err(outcome) => return Ok(outcome),
+    };
+    let honoured = seat.acknowledge(Offer::read(&capabilities))?;
+    let mut stream = Subscription { subscription, server: info, acknowledgement: None, seat };
+    stream.acknowledgement = Some(stream.message(ACKNOWLEDGED, Some(("notifications", honoured.as_bytes()))));
+    Ok(Outcome::Stream { prelude: None, source: Box::new(stream) })
+}
+
+/// Asks the server what it can do; an answer that is none is the whole answer.
+async fn capabilities<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    opening: Opening,
+) -> Result<RawJson, Outcome> {
+    let round = Round::new(node, opening);
+    let context = Context::of_read(Arc::clone(&round) as _, Read::default());
+    let discovery = Arc::clone(server).discover(context, state);
+    let asking = Box::pin(async { Ok(discovery.await?.capabilities().clone()) });
+    Running::new(&round, METHOD.into(), Stamp::default(), asking).result().await
+}
+
+/// A subscription stream, as the source of a response.
+#[derive(Debug)]
+struct Subscription {
+    /// The JSON text of the request's id.
+    subscription: Box<str>,
+    server: Option<RawJson>,
+    /// There until it was sent.
+    acknowledgement: Option<Bytes>,
+    seat: Seat,
+}
+
+impl Subscription {
+    fn told(&self, change: &Change) -> Bytes {
+        let mut uri = Vec::new();
+        match change.uri() {
+            Some(text) => {
+                write::string(text, &mut uri);
+                self.message(change.method(), Some(("uri", &uri)))
+            }
+            None => self.message(change.method(), None),
+        }
+    }
+
+    /// A notification of this subscription, with a member besides.
+    fn message(&self, method: &str, member: Option<(&str, &[u8])>) -> Bytes {
+        let mut params = Vec::with_capacity(128 + member.map_or(0, |(_, value)| value.len()));
+        params.extend_from_slice(b"{");
+        self.write_meta(None, &mut params);
+        if let Some((name, value)) = member {
+            params.extend_from_slice(b",");
+            write::string(name, &mut params);
+            params.extend_from_slice(b":");
+            params.extend_from_slice(value);
+        }
+        params.extend_from_slice(b"}");
+        write::notification(method, &RawJson::trusted(params))
+    }
+
+    /// The answer to the request, which ends the stream.
+    fn result(&self) -> Bytes {
+        let mut text = Vec::with_capacity(256);
+        text.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+        text.extend_from_slice(self.subscription.as_bytes());
+        text.extend_from_slice(br#","result":{"resultType":"complete","#);
+        self.write_meta(self.server.as_ref(), &mut text);
+        text.extend_from_slice(b"}}");
+        text.into()
+    }
+
+    fn write_meta(&self, server: Option<&RawJson>, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#""_meta":{"io.modelcontextprotocol/subscriptionId":"#);
+        out.extend_from_slice(self.subscription.as_bytes());
+        if let Some(server) = server {
+            out.extend_from_slice(br#","io.modelcontextprotocol/serverInfo":"#);
+            out.extend_from_slice(&write::one_line(server.as_bytes()));
+        }
+        out.push(b'}');
+    }
+}
+
+impl Source for Subscription {
+    fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Frames> {
+        let mut messages: Vec<Bytes> = self.acknowledgement.take().into_iter().collect();
+        let last = self.seat.take(cx, |change| messages.push(self.told(change)));
+        if last {
+            messages.push(self.result());
+        }
+        if messages.is_empty() {
+            return Poll::Pending;
+        }
+        let frames = messages.into_iter().map(|payload| Frame::Message { id: None, payload });
+        Poll::Ready(Frames { frames: frames.collect(), last })
+    }
+}

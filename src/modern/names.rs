@@ -1,0 +1,78 @@
+//! Decides what the questions and the steps of one call are called, so that no two have one name.
+
+use std::collections::BTreeMap;
+
+/// The names that were given. Only how often each was asked for is kept, which is bounded by the
+/// handler's own words.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<String, u32>);
+
+impl Names {
+    /// The name of a question: its own, or what it is and which of them.
+    pub(super) fn question(&mut self, method: &str, key: Option<&str>) -> String {
+        match key {
+            Some(key) => self.give(key),
+            None => self.count(method.split('/').next().unwrap_or(method)),
+        }
+    }
+
+    /// A name as it is the first time, and counted after.
+    pub(super) fn give(&mut self, name: &str) -> String {
+        if self.0.contains_key(name) || self.is_counted(name) {
+            return self.count(name);
+        }
+        self.0.insert(name.to_owned(), 1);
+        name.to_owned()
+    }
+
+    /// A name and a number.
+    fn count(&mut self, name: &str) -> String {
+        let mut count = self.0.get(name).copied().unwrap_or_default();
+        let counted = loop {
+            count = count.saturating_add(1);
+            let counted = format!("{name}-{count}");
+            // Somebody may have called something else by just that.
+            if !self.0.contains_key(&counted) {
+                break counted;
+            }
+        };
+        self.0.insert(name.to_owned(), count);
+        counted
+    }
+
+    /// Whether another name, counted, may have been written like this one.
+    fn is_counted(&self, name: &str) -> bool {
+        let Some((name, count)) = name.rsplit_once('-') else { return false };
+        let count: Option<u32> = count.parse().ok();
+        count.is_some_and(|count| self.0.get(name).is_some_and(|given| count <= *given))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_itself_once_and_counted_after() {
+        let mut names = Names::default();
+        let given = [None, None, Some("x"), Some("x"), Some("x"), Some("elicitation")]
+            .map(|key| names.question("elicitation/create", key));
+        assert_eq!(given, ["elicitation-1", "elicitation-2", "x", "x-2", "x-3", "elicitation-3"]);
+        assert_eq!(names.question("roots/list", None), "roots-1");
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_is_given_twice(keys in prop::collection::vec(prop::option::of("x(-0?[1-3]){0,3}"), 0..40)) {
+            let (mut names, mut given) = (Names::default(), BTreeSet::new());
+            for key in keys {
+                let name = names.question("x/y", key.as_deref());
+                prop_assert!(given.insert(name.clone()), "{} was given twice", name);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Decides what a POST of the stateless revision is, and who answers it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::admit::{Admitted, admit, admit_notification};
+use super::round::Opening;
+use super::{Node, call, listen, mirror};
+use crate::edge::McpHeaders;
+use crate::error::Rejection;
+use crate::identity::Principal;
+use crate::message::{Body, Envelope, Kind, RawJson, RequestId, RequestMeta};
+use crate::outcome::{Outcome, Reply};
+use crate::server::contract::ErasedServer;
+
+/// A request that came past the edge.
+pub(crate) struct Incoming {
+    /// Boxed, because it is handed down from future to future.
+    pub(crate) parts: Box<Parts>,
+    pub(crate) headers: McpHeaders,
+    pub(crate) principal: Option<Principal>,
+    /// What the request says of itself, if it says anything.
+    pub(crate) meta: Option<Box<RequestMeta>>,
+    /// Whether the client takes a stream.
+    pub(crate) takes_streams: bool,
+}
+
+/// One request, read.
+pub(super) struct Asked {
+    pub(super) method: Cow<'static, str>,
+    pub(super) params: Option<RawJson>,
+    pub(super) parts: Box<Parts>,
+}
+
+/// Answers a POST.
+pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    incoming: Incoming,
+    body: Body,
+) -> Reply {
+    let refused = |rejection| Outcome::Rejected(rejection, None).into();
+    match body {
+        Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
+            let outcome = request(node, server, state, incoming, (&id, method, params)).await;
+            outcome.unwrap_or_else(|rejection| Outcome::Rejected(rejection, Some(id))).into()
+        }
+        // The revision has none that travel over HTTP (Streamable HTTP, "Sending Messages").
+        Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => {
+            match admit_notification(incoming.meta.as_deref(), &incoming.headers, &node.hall.versions) {
+                Ok(()) => Outcome::Accepted.into(),
+                Err(rejection) => refused(rejection),
+            }
+        }
+        // Without the id: a client that reads errors by theirs would take it for its own request's.
+        Body::One(Envelope { kind: Kind::Answer { .. }, .. }) => {
+            refused(Rejection::NotAMessage("clients of 2026-07-28 do not send answers"))
+        }
+        Body::Batch(_) => refused(Rejection::BatchNotServed),
+    }
+}
+
+async fn request<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    incoming: Incoming,
+    (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
+) -> Result<Outcome, Rejection> {
+    let Incoming { parts, headers, principal, meta, takes_streams } = incoming;
+    let Admitted { meta, version } = admit(&method, meta, &headers, &node.hall.versions)?;
+    if method == "tools/call"
+        && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
+    {
+        mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
+    }
+    if was_removed(&method) || !(is_ours(&method) || server.serves(&method)) {
+        return Err(Rejection::method_not_found(&method));
+    }
+    if node.hall.is_draining() {
+        return Err(Rejection::Draining);
+    }
+    let opening = Opening::new(id.clone(), version, meta, principal);
+    if method == listen::METHOD {
+        drop(parts);
+        return listen::listen(node, server, state, opening, params, takes_streams).await;
+    }
+    call::call(node, server, state, opening, Asked { method, params, parts }).await
+}
+
+/// What the transport answers, whatever the server serves.
+fn is_ours(method: &str) -> bool {
+    method == call::DISCOVER || method == listen::METHOD
+}
+
+/// What the session revisions have and this one has not.
+fn was_removed(method: &str) -> bool {
+    matches!(method, "initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe")
+}

@@ -1,0 +1,216 @@
+//! Decides which form the answer to a POST takes, at the last moment it can be decided.
+//!
+//! 1. The handler is polled inside the request's own future: a call that answers without streaming
+//!    costs no task, no channel and no timer, and leaves as one JSON body.
+//! 2. The first streamed message, or a short silence, makes it a stream. Then the handler moves to
+//!    a task of its own, so that a slow reader never slows it, and the response reads a queue.
+//! 3. A client that goes away cancels (2026-07-28, Streamable HTTP, "Cancellation"): with the
+//!    request's future, or the reader of the queue, goes the handler.
+//! 4. A handler that waits for an answer its client has not given is not waited for: the call ends
+//!    with the question.
+//! 5. A call that has become a task is answered with the task, and goes on without its client.
+//! 6. The status tells of what was wrong with the request itself only, and of a capability that turns
+//!    out to be missing before anything was sent.
+
+use std::borrow::Cow;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::time::Sleep;
+
+use super::handler::{Answer, Handler};
+use super::round::Round;
+use super::stamp::Stamp;
+use super::task::TaskRun;
+use crate::error::Rejection;
+use crate::message::{ErrorObject, RawJson, RequestId};
+use crate::outcome::Outcome;
+use crate::settings::ResponseMode;
+
+/// A handler that runs, and what becomes of its answer.
+pub(super) struct Running {
+    round: Arc<Round>,
+    handler: Handler,
+    reply: Reply,
+}
+
+/// How the answer is written.
+struct Reply {
+    id: RequestId,
+    method: Cow<'static, str>,
+    stamp: Stamp,
+}
+
+/// How far a handler has come.
+enum Progress {
+    Answered(Answer),
+    /// It goes on as a task.
+    BecameTask(Arc<TaskRun>),
+    /// It goes on, and what it says is to be sent.
+    Streams,
+}
+
+impl Running {
+    pub(super) fn new(
+        round: &Arc<Round>,
+        method: Cow<'static, str>,
+        stamp: Stamp,
+        future: BoxFuture<'static, Answer>,
+    ) -> Self {
+        let handler = Handler::new(round, &method, future);
+        let reply = Reply { id: round.id().clone(), method, stamp };
+        Self { round: Arc::clone(round), handler, reply }
+    }
+
+    /// Runs the handler until the form of its answer is clear.
+    pub(super) async fn answer(mut self) -> Outcome {
+        let streams = &self.round.node().hall.settings.streams;
+        let (mode, silence) = (streams.response_mode, streams.silence);
+        match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
+            Progress::Answered(answer) => at_once(&self.round, &self.reply, settle(&self.round, answer), mode),
+            Progress::BecameTask(task) => {
+                let created = task.created();
+                go_on(self.handler, &self.round, task);
+                at_once(&self.round, &self.reply, created, mode)
+            }
+            Progress::Streams => self.stream(),
+        }
+    }
+
+    /// Runs the handler for its result; whatever else it answers with is all there is to say.
+    pub(super) async fn result(mut self) -> Result<RawJson, Outcome> {
+        match self.inline(None).await {
+            Progress::Answered(Ok(result)) => Ok(result),
+            Progress::Answered(answer) => {
+                let mode = self.round.node().hall.settings.streams.response_mode;
+                Err(at_once(&self.round, &self.reply, answer, mode))
+            }
+            Progress::BecameTask(_) | Progress::Streams => Err(self.stream()),
+        }
+    }
+
+    /// Polls the handler in place until it is clear how it goes on.
+    async fn inline(&mut self, silence: Option<Duration>) -> Progress {
+        let Self { round, handler, .. } = self;
+        let mut timer = pin!(None::<Sleep>);
+        let inline = poll_fn(|cx| {
+            if let Poll::Ready(progress) = poll(handler, round, cx) {
+                return Poll::Ready(progress);
+            }
+            let Some(silence) = silence else { return Poll::Pending };
+            if round.streamed().is_some() {
+                return Poll::Ready(Progress::Streams);
+            }
+            if timer.is_none() {
+                timer.set(Some(tokio::time::sleep(silence)));
+            }
+            let rang = timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_ready());
+            if rang { Poll::Ready(Progress::Streams) } else { Poll::Pending }
+        });
+        tokio::select! {
+            biased;
+            progress = inline => progress,
+            () = round.node().cut.cancelled() => Progress::Answered(Err(shutting_down())),
+        }
+    }
+
+    /// The response reads what the handler sends from here on.
+    fn stream(self) -> Outcome {
+        let Self { round, mut handler, reply } = self;
+        let queue = Arc::clone(round.stream());
+        let reader = queue.reader();
+        let node = Arc::clone(round.node());
+        node.hall.tasks.clone().spawn(async move {
+            let progress = tokio::select! {
+                biased;
+                progress = poll_fn(|cx| poll(&mut handler, &round, cx)) => progress,
+                () = queue.reader_left() => return,
+                () = node.cut.cancelled() => Progress::Answered(Err(shutting_down())),
+            };
+            let answer = match progress {
+                Progress::BecameTask(task) => {
+                    let created = task.created();
+                    go_on(handler, &round, task);
+                    created
+                }
+                Progress::Answered(answer) => settle(&round, answer),
+                Progress::Streams => return,
+            };
+            queue.push(std::iter::once(reply.written(&answer)), true);
+        });
+        Outcome::Stream { prelude: None, source: Box::new(reader) }
+    }
+}
+
+/// Polls a handler, and looks whether it has become a task.
+fn poll(handler: &mut Handler, round: &Round, cx: &mut Context<'_>) -> Poll<Progress> {
+    match (handler.poll(cx), round.task()) {
+        (Poll::Ready(answer), _) => Poll::Ready(Progress::Answered(answer)),
+        (Poll::Pending, Some(task)) => Poll::Ready(Progress::BecameTask(Arc::clone(task))),
+        (Poll::Pending, None) => Poll::Pending,
+    }
+}
+
+/// What the client is answered: the handler's answer, or the task it belongs to.
+fn settle(round: &Round, answer: Answer) -> Answer {
+    let Some(task) = round.task() else { return answer };
+    task.finish(answer);
+    task.created()
+}
+
+/// The handler of a task runs until it has answered, or is stopped.
+fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
+    round.give_back();
+    let cut = round.node().cut.clone();
+    round.node().hall.tasks.spawn(async move {
+        let answer = tokio::select! {
+            biased;
+            answer = poll_fn(|cx| handler.poll(cx)) => answer,
+            () = task.stopped() => return,
+            () = cut.cancelled() => Err(shutting_down()),
+        };
+        task.finish(answer);
+    });
+}
+
+/// The handler has ended, or needs its client no more.
+fn at_once(round: &Round, reply: &Reply, answer: Answer, mode: ResponseMode) -> Outcome {
+    if let Some(queue) = round.streamed() {
+        let reader = queue.reader();
+        queue.push(std::iter::once(reply.written(&answer)), true);
+        return Outcome::Stream { prelude: None, source: Box::new(reader) };
+    }
+    let refused = |rejection| Outcome::Rejected(rejection, Some(reply.id.clone()));
+    match answer {
+        Err(ErrorObject { code: ErrorObject::MISSING_CAPABILITY, data, .. }) => {
+            refused(Rejection::MissingCapability { data })
+        }
+        Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&reply.method) => {
+            refused(Rejection::method_not_found(&reply.method))
+        }
+        answer => match mode {
+            ResponseMode::Sse => Outcome::ShortStream(Some(reply.written(&answer))),
+            ResponseMode::Auto | ResponseMode::Json => Outcome::Json(reply.written(&answer)),
+        },
+    }
+}
+
+impl Reply {
+    fn written(&self, answer: &Answer) -> Bytes {
+        self.stamp.answer(&self.id, answer)
+    }
+}
+
+/// Methods behind which there are handlers of the application, whose errors are their own.
+fn runs_handlers(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read" | "completion/complete")
+}
+
+fn shutting_down() -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server is shutting down")
+}

@@ -1,0 +1,253 @@
+//! Decides what a task is, and how it may change: questions are asked once and answered once, and
+//! the first end is the end.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::TaskId;
+use crate::message::{ErrorObject, RawJson};
+
+/// A task as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Document {
+    /// Milliseconds since 1970.
+    created: u64,
+    updated: u64,
+    ttl: Option<u64>,
+    poll: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    questions: Vec<Question>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Question {
+    key: String,
+    method: String,
+    params: RawJson,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<RawJson>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum End {
+    Completed(RawJson),
+    Failed(ErrorObject),
+    Cancelled,
+}
+
+impl Document {
+    pub(super) fn new(now: u64, ttl: Option<Duration>, poll: Duration) -> Self {
+        let (ttl, poll) = (ttl.map(millis), millis(poll));
+        Self { created: now, updated: now, ttl, poll, message: None, questions: Vec::new(), end: None }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    pub(super) fn touch(&mut self, now: u64) {
+        self.updated = now.max(self.updated);
+    }
+
+    pub(super) fn say(&mut self, message: String) {
+        self.message = Some(message);
+    }
+
+    /// Asks. A key is never used for two questions.
+    pub(super) fn ask(&mut self, key: &str, method: &str, params: &RawJson) {
+        if !self.questions.iter().any(|question| question.key == key) {
+            self.questions.push(Question {
+                key: key.to_owned(),
+                method: method.to_owned(),
+                params: params.clone(),
+                answer: None,
+            });
+        }
+    }
+
+    /// Forgets the answers that nobody waits for.
+    pub(super) fn forget_answers(&mut self, waits: impl Fn(&str) -> bool) {
+        self.questions.retain(|question| question.answer.is_none() || waits(&question.key));
+    }
+
+    /// Takes an answer to an open question; whether it was one.
+    pub(super) fn answer(&mut self, key: &str, answer: &RawJson) -> bool {
+        let open = self.questions.iter_mut().find(|question| question.key == key && question.answer.is_none());
+        open.is_some_and(|question| question.answer.replace(answer.clone()).is_none())
+    }
+
+    pub(super) fn answer_to(&self, key: &str) -> Option<&RawJson> {
+        self.questions.iter().find(|question| question.key == key)?.answer.as_ref()
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(super) fn withdraw(&mut self, key: &str) {
+        self.questions.retain(|question| question.key != key || question.answer.is_some());
+    }
+
+    /// Ends it; whether this was the end.
+    pub(super) fn end(&mut self, end: End) -> bool {
+        if self.has_ended() {
+            return false;
+        }
+        if let End::Failed(error) = &end {
+            self.message = Some(error.message.clone().into_owned());
+        }
+        // Nobody is asked any more, and what was answered has been used.
+        self.questions.clear();
+        self.end = Some(end);
+        true
+    }
+
+    fn status(&self) -> &'static str {
+        match &self.end {
+            Some(End::Completed(_)) => "completed",
+            Some(End::Failed(_)) => "failed",
+            Some(End::Cancelled) => "cancelled",
+            None if self.questions.iter().any(|question| question.answer.is_none()) => "input_required",
+            None => "working",
+        }
+    }
+
+    /// As the answer to the call that became it.
+    pub(super) fn created(&self, id: TaskId) -> Result<RawJson, serde_json::Error> {
+        RawJson::from_value(&View { result_type: Some("task"), ..self.view(id) })
+    }
+
+    /// As a client that polls sees it.
+    pub(super) fn detailed(&self, id: TaskId) -> Result<RawJson, serde_json::Error> {
+        let open = self.questions.iter().filter(|question| question.answer.is_none());
+        let requests: Vec<_> = open.collect();
+        let (result, error) = match &self.end {
+            Some(End::Completed(result)) => (Some(result), None),
+            Some(End::Failed(error)) => (None, Some(error)),
+            Some(End::Cancelled) | None => (None, None),
+        };
+        let requests = (!requests.is_empty()).then_some(Requests(requests));
+        RawJson::from_value(&View { input_requests: requests, result, error, ..self.view(id) })
+    }
+
+    fn view(&self, id: TaskId) -> View<'_> {
+        View {
+            result_type: None,
+            task_id: id.to_string(),
+            status: self.status(),
+            status_message: self.message.as_deref(),
+            created_at: time(self.created),
+            last_updated_at: time(self.updated),
+            ttl_ms: self.ttl,
+            poll_interval_ms: self.poll,
+            input_requests: None,
+            result: None,
+            error: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    task_id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_message: Option<&'a str>,
+    created_at: String,
+    last_updated_at: String,
+    /// `null`: kept without an end.
+    ttl_ms: Option<u64>,
+    poll_interval_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_requests: Option<Requests<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a ErrorObject>,
+}
+
+/// Questions by their keys, in the order they were asked.
+struct Requests<'a>(Vec<&'a Question>);
+
+impl Serialize for Requests<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Request<'a> {
+            method: &'a str,
+            params: &'a RawJson,
+        }
+        serializer
+            .collect_map(self.0.iter().map(|open| (&open.key, Request { method: &open.method, params: &open.params })))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// ISO 8601.
+fn time(unix_millis: u64) -> String {
+    /// The end of the year 9999, which is the last that is written so.
+    const LAST: u64 = 253_402_300_799_000;
+    let since = Duration::from_millis(unix_millis.min(LAST));
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn raw(value: &Value) -> RawJson {
+        RawJson::from_value(value).unwrap()
+    }
+
+    fn seen(document: &Document) -> Value {
+        let id = TaskId::parse("0f5bd1f2-3c4e-4a6b-8c7d-9e0f1a2b3c4d").unwrap();
+        document.detailed(id).unwrap().read().unwrap()
+    }
+
+    #[test]
+    fn a_task_is_seen_as_the_extension_writes_it() {
+        let mut document = Document::new(1_000, Some(Duration::from_secs(60)), Duration::from_millis(500));
+        document.touch(2_000);
+        assert_eq!(
+            seen(&document),
+            json!({
+                "taskId": "0f5bd1f2-3c4e-4a6b-8c7d-9e0f1a2b3c4d", "status": "working",
+                "createdAt": "1970-01-01T00:00:01.000Z", "lastUpdatedAt": "1970-01-01T00:00:02.000Z",
+                "ttlMs": 60_000, "pollIntervalMs": 500,
+            })
+        );
+        assert!(document.end(End::Completed(raw(&json!({"content": []})))));
+        assert_eq!(seen(&document)["result"], json!({"content": []}));
+        assert!(!document.end(End::Cancelled), "the first end is the end");
+        assert_eq!(Document::new(u64::MAX, None, Duration::MAX).view(TaskId::random()).ttl_ms, None);
+    }
+
+    #[test]
+    fn each_open_question_is_shown_until_it_is_answered_once() {
+        let mut document = Document::new(0, None, Duration::from_secs(1));
+        document.ask("b", "roots/list", &raw(&json!({})));
+        document.ask("a", "roots/list", &raw(&json!({})));
+        document.ask("a", "elicitation/create", &raw(&json!({})));
+        let requests = seen(&document)["inputRequests"].clone();
+        assert_eq!(requests.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
+        assert!(document.answer("b", &raw(&json!(1))) && !document.answer("b", &raw(&json!(2))));
+        assert!(!document.answer("stray", &raw(&json!(1))));
+        assert_eq!(document.answer_to("b").map(RawJson::as_str), Some("1"));
+        document.forget_answers(|key| key == "b");
+        assert!(document.answer_to("b").is_some());
+        document.forget_answers(|_| false);
+        assert!(document.answer_to("b").is_none() && seen(&document)["inputRequests"].get("a").is_some());
+        document.withdraw("a");
+        assert_eq!((&seen(&document)["status"], seen(&document).get("inputRequests")), (&json!("working"), None));
+    }
+}

@@ -1,0 +1,130 @@
+//! Decides how a task is changed where others may change it too: the document is read, changed and
+//! stored if nobody was faster, else all of it again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::document::{Document, End};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, TaskId};
+use crate::message::ErrorObject;
+use crate::modern::Node;
+use crate::store::{CreateTask, StoreTask};
+
+/// How often a change is tried. Who is faster is the handler and its client, so that it is done
+/// after two or three.
+const TRIES: usize = 64;
+
+/// The pauses of something that is tried again while the engine is away: each twice as long as the
+/// one before, a quarter of an hour in all.
+#[derive(Debug, Default)]
+pub(super) struct Patience(u32);
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(100);
+    const PAUSES: u32 = 13;
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0 += 1;
+        (self.0 <= Self::PAUSES).then(|| Self::FIRST * (1 << (self.0 - 1)))
+    }
+}
+
+/// A task, and whose it is.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) id: TaskId,
+    pub(super) principal: Option<Principal>,
+}
+
+impl Node {
+    /// Keeps a new task, so that every node can find it from now on.
+    pub(super) async fn create_task(&self, kept: &Kept) -> Result<Document, StoreError> {
+        let tasks = &self.hall.settings.tasks;
+        let document = Document::new(self.clock.unix_millis(), tasks.ttl, tasks.poll_interval);
+        let create = CreateTask {
+            id: kept.id,
+            principal: kept.principal.clone(),
+            node: self.id,
+            ttl: tasks.ttl,
+            document: written(&document)?,
+        };
+        self.hall.engine.create_task(create).await?;
+        self.hall.start_reaper(self.id);
+        Ok(document)
+    }
+
+    /// Ends a task. Its client waits for this, so that what cannot be stored now is stored later.
+    pub(super) async fn end_task(&self, kept: &Kept, mut end: End) {
+        let mut patience = Patience::default();
+        loop {
+            let Err(error) = self.change_task(kept, |document| document.end(end.clone())).await else { return };
+            match (error.kind(), &end) {
+                // It expired, or made room.
+                (StoreErrorKind::NotFound, _) => return,
+                (StoreErrorKind::Full, End::Completed(_)) => {
+                    end = End::Failed(too_large());
+                    continue;
+                }
+                _ => {}
+            }
+            if error.kind() == StoreErrorKind::Corrupt || !self.wait(&mut patience).await {
+                tracing::error!(error = &error as &dyn std::error::Error, task = ?kept.id, "the end of a task was lost");
+                return;
+            }
+        }
+    }
+
+    /// Waits until something may be tried again; whether it may.
+    pub(super) async fn wait(&self, patience: &mut Patience) -> bool {
+        match patience.next() {
+            Some(pause) => tokio::time::timeout(pause, self.cut.cancelled()).await.is_err(),
+            None => false,
+        }
+    }
+
+    /// Changes a task; `change` says whether there is anything to store. What the task is then.
+    pub(super) async fn change_task(
+        &self,
+        kept: &Kept,
+        mut change: impl FnMut(&mut Document) -> bool + Send,
+    ) -> Result<Document, StoreError> {
+        for _ in 0..TRIES {
+            let loaded = self.hall.engine.load_task(kept.id, kept.principal.as_ref()).await?;
+            let mut document: Document = serde_json::from_slice(&loaded.document).map_err(StoreError::corrupt)?;
+            // A node that is gone ends nothing any more; whoever looks first says so.
+            let lost = loaded.orphaned && document.end(End::Failed(lost()));
+            if loaded.done || !(lost || change(&mut document)) {
+                return Ok(document);
+            }
+            document.touch(self.clock.unix_millis());
+            let (version, done) = (loaded.version, document.has_ended());
+            let store = StoreTask { id: kept.id, version, document: written(&document)?, done };
+            match self.hall.engine.store_task(store).await {
+                Ok(true) => return Ok(document),
+                // Somebody was faster.
+                Ok(false) => {}
+                Err(error) if error.kind() == StoreErrorKind::Fenced => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::new(StoreErrorKind::Conflict))
+    }
+}
+
+fn written(document: &Document) -> Result<Bytes, StoreError> {
+    serde_json::to_vec(document).map(Bytes::from).map_err(StoreError::corrupt)
+}
+
+fn too_large() -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The result of the task is too large to be kept")
+}
+
+fn lost() -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server stopped while the task ran")
+}

@@ -1,0 +1,169 @@
+//! Decides how a task begins here, what stops it, and that it ends: with its handler's answer, or
+//! without one when nobody runs it any more.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashmap::DashMap;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::document::{Document, End};
+use super::keep::{Kept, Patience};
+use super::talk::Talk;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, TaskId};
+use crate::message::{ErrorObject, RawJson};
+use crate::modern::Node;
+
+/// The tasks that run here.
+pub(in crate::modern) type TaskMap = DashMap<TaskId, Arc<TaskRun>>;
+
+/// A task that runs here.
+#[derive(Debug)]
+pub(in crate::modern) struct TaskRun {
+    pub(super) node: Arc<Node>,
+    pub(super) kept: Kept,
+    /// The answer to the call that became it.
+    created: Result<RawJson, ErrorObject>,
+    /// Cancelled when the handler is to stop.
+    stopped: CancellationToken,
+    /// Never held across an await.
+    talk: Mutex<Talk>,
+}
+
+/// A task that was begun, for whoever will run it. Dropping it ends the task.
+#[derive(Debug)]
+pub(in crate::modern) struct Begun(Option<Arc<TaskRun>>);
+
+impl TaskRun {
+    /// Makes a task of a call.
+    ///
+    /// # Cancel safety
+    ///
+    /// A task that nobody waited for ends as soon as it exists.
+    pub(in crate::modern) async fn begin(node: &Arc<Node>, principal: Option<&Principal>) -> Result<Begun, StoreError> {
+        let kept = Kept { id: TaskId::random(), principal: principal.cloned() };
+        let (sender, begun) = oneshot::channel();
+        let there = Arc::clone(node);
+        node.hall.in_background(Box::pin(async move {
+            match there.create_task(&kept).await {
+                Ok(document) => {
+                    let _ = sender.send(Ok(Begun::new(there, kept, &document)));
+                }
+                Err(error) => {
+                    let is_full = matches!(error.kind(), StoreErrorKind::Full | StoreErrorKind::FullForPrincipal);
+                    let _ = sender.send(Err(error));
+                    // It may have been made all the same.
+                    if !is_full {
+                        there.end_task(&kept, End::Cancelled).await;
+                    }
+                }
+            }
+        }));
+        begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+    }
+
+    pub(in crate::modern) fn created(&self) -> Result<RawJson, ErrorObject> {
+        self.created.clone()
+    }
+
+    pub(super) fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something may have happened to the task. Nobody rings a second time for it, so that what
+    /// cannot be seen now is looked at again.
+    pub(in crate::modern) async fn look(&self) {
+        let mut patience = Patience::default();
+        loop {
+            match self.node.change_task(&self.kept, |_| false).await {
+                Ok(document) => return self.hear(&document),
+                // It expired, or made room.
+                Err(error) if error.kind() == StoreErrorKind::NotFound => return self.stopped.cancel(),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, task = ?self.kept.id, "a task is out of reach");
+                }
+            }
+            if !self.talk().look_again() {
+                return;
+            }
+            let again = self.node.wait(&mut patience).await;
+            self.talk().looks();
+            if !again {
+                return;
+            }
+        }
+    }
+
+    /// What the task is now.
+    pub(super) fn hear(&self, document: &Document) {
+        if document.has_ended() {
+            self.stopped.cancel();
+        } else {
+            self.hand_out(document);
+        }
+    }
+
+    /// Waits until the handler is to stop.
+    pub(in crate::modern) async fn stopped(&self) {
+        self.stopped.cancelled().await;
+    }
+
+    /// The handler has answered.
+    pub(in crate::modern) fn finish(self: &Arc<Self>, answer: Result<RawJson, ErrorObject>) {
+        self.end(match answer {
+            Ok(result) => End::Completed(result),
+            Err(error) => End::Failed(error),
+        });
+    }
+
+    /// Nobody runs the handler any more. Where it has not answered, the task was stopped, or nobody
+    /// was told that there is one.
+    pub(in crate::modern) fn leave(self: &Arc<Self>) {
+        self.end(End::Cancelled);
+    }
+
+    /// Ends the task, whatever becomes of the request or the handler; the first end counts.
+    fn end(self: &Arc<Self>, end: End) {
+        if !self.talk().close() {
+            return;
+        }
+        let (run, active) = (Runs(Arc::clone(self)), self.node.hall.running.token());
+        self.node.hall.in_background(Box::pin(async move {
+            run.0.node.end_task(&run.0.kept, end).await;
+            drop((run, active));
+        }));
+    }
+}
+
+impl Begun {
+    fn new(node: Arc<Node>, kept: Kept, document: &Document) -> Self {
+        let created = document.created(kept.id).map_err(|_| ErrorObject::internal());
+        let (stopped, talk) = (CancellationToken::new(), Mutex::default());
+        let run = Arc::new(TaskRun { node, kept, created, stopped, talk });
+        run.node.tasks.insert(run.kept.id, Arc::clone(&run));
+        Self(Some(run))
+    }
+
+    /// The task, for whoever makes sure that it ends.
+    pub(in crate::modern) fn keep(mut self) -> Option<Arc<TaskRun>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(run) = self.0.take() {
+            run.leave();
+        }
+    }
+}
+
+/// A task that is looked at when its bell rings, as long as this lives.
+struct Runs(Arc<TaskRun>);
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.node.tasks.remove(&self.0.kept.id);
+    }
+}

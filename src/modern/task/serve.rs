@@ -1,0 +1,75 @@
+//! Decides what a client that polls is answered: how its task stands, and that what it says about it
+//! was heard.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::document::End;
+use super::keep::Kept;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, TaskId};
+use crate::message::{ClientCapabilities, ErrorObject, RawJson};
+use crate::modern::Node;
+
+/// Answers `tasks/get`, `tasks/update` and `tasks/cancel`. Whether the client may ask at all comes
+/// before whether there is such a task.
+pub(in crate::modern) async fn serve(
+    node: Arc<Node>,
+    method: Cow<'static, str>,
+    params: Option<RawJson>,
+    principal: Option<Principal>,
+    capabilities: ClientCapabilities,
+) -> Result<RawJson, ErrorObject> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Params {
+        task_id: String,
+        #[serde(default)]
+        input_responses: Option<RawJson>,
+    }
+    if !capabilities.takes_tasks() {
+        return Err(ErrorObject::tasks_not_declared());
+    }
+    let params: Option<Params> = params.as_ref().and_then(|params| params.read().ok());
+    let Params { task_id, input_responses } =
+        params.ok_or_else(|| ErrorObject::invalid_params("Invalid params: `taskId` is not a string"))?;
+    let kept = Kept { id: TaskId::parse(&task_id).ok_or_else(not_found)?, principal };
+    let document = match &*method {
+        "tasks/update" => {
+            let responses = read_responses(input_responses)?;
+            let taken = node.change_task(&kept, |document| {
+                // Every answer is looked at, also behind one that counts for nothing.
+                responses.iter().fold(false, |any, (key, answer)| document.answer(key, answer) || any)
+            });
+            taken.await
+        }
+        "tasks/cancel" => node.change_task(&kept, |document| document.end(End::Cancelled)).await,
+        _ => node.change_task(&kept, |_| false).await,
+    };
+    let document = document.map_err(|error| refusal(&error))?;
+    if method == "tasks/get" {
+        return document.detailed(kept.id).map_err(|_| ErrorObject::internal());
+    }
+    Ok(RawJson::empty_object())
+}
+
+fn read_responses(responses: Option<RawJson>) -> Result<BTreeMap<String, RawJson>, ErrorObject> {
+    let invalid = || ErrorObject::invalid_params("Invalid params: `inputResponses` is not an object");
+    let responses = responses.filter(|responses| responses.as_str().starts_with('{')).ok_or_else(invalid)?;
+    responses.read().map_err(|_| invalid())
+}
+
+fn refusal(error: &StoreError) -> ErrorObject {
+    if error.kind() == StoreErrorKind::NotFound {
+        return not_found();
+    }
+    tracing::error!(error = error as &dyn std::error::Error, "the engine that keeps tasks failed");
+    ErrorObject::internal()
+}
+
+fn not_found() -> ErrorObject {
+    ErrorObject::invalid_params("Task not found")
+}

@@ -1,0 +1,152 @@
+//! Decides what waits for one reader: each change it wants to hear of at most once, in the order in
+//! which they first happened.
+//!
+//! All that a notification says is "look again", so a second one of the same thing says nothing
+//! that the first does not. What waits for a reader that never reads is therefore never more than
+//! what it asked for.
+
+use std::collections::VecDeque;
+
+use super::filter::{Filter, Offer};
+use crate::server::channel::Change;
+
+/// What waits for a reader, and what may.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    filter: Filter,
+    /// Places in the filter, each once.
+    order: VecDeque<usize>,
+    /// Which places these are.
+    waits: Box<[bool]>,
+}
+
+impl Waiting {
+    pub(super) fn new(filter: Filter) -> Self {
+        let waits = vec![false; filter.len()].into();
+        Self { filter, order: VecDeque::new(), waits }
+    }
+
+    /// Something changed; whether it is news to this reader.
+    pub(super) fn hear(&mut self, change: &Change) -> bool {
+        self.filter.find(change).is_some_and(|at| self.hear_at(at))
+    }
+
+    /// Anything may have changed; whether something of it is news.
+    pub(super) fn hear_everything(&mut self) -> bool {
+        (0..self.filter.len()).fold(false, |news, at| self.hear_at(at) | news)
+    }
+
+    /// Leaves out what the server does not tell of; what is left.
+    pub(super) fn narrow(&mut self, offer: Offer) -> &Filter {
+        let heard: Vec<Change> = self.order.iter().filter_map(|at| self.filter.get(*at).cloned()).collect();
+        let mut filter = std::mem::take(&mut self.filter);
+        filter.narrow(offer);
+        *self = Self::new(filter);
+        for change in &heard {
+            self.hear(change);
+        }
+        &self.filter
+    }
+
+    /// Hands out what waits, up to a number.
+    pub(super) fn take(&mut self, at_most: usize, mut give: impl FnMut(&Change)) {
+        for at in self.order.drain(..at_most.min(self.order.len())) {
+            if let (Some(waits), Some(change)) = (self.waits.get_mut(at), self.filter.get(at)) {
+                *waits = false;
+                give(change);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn hear_at(&mut self, at: usize) -> bool {
+        let news = self.waits.get_mut(at).is_some_and(|waits| !std::mem::replace(waits, true));
+        if news {
+            self.order.push_back(at);
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::message::RawJson;
+
+    const URIS: [&str; 3] = ["a:1", "a:2", "a:3"];
+
+    fn all() -> Waiting {
+        let params = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true,
+            "resourcesListChanged": true, "resourceSubscriptions": URIS}});
+        Waiting::new(Filter::read(Some(&RawJson::from_value(&params).unwrap())).unwrap())
+    }
+
+    fn change(n: usize) -> Change {
+        match n {
+            0 => Change::Tools,
+            1 => Change::Prompts,
+            2 => Change::Resources,
+            n => Change::Resource(format!("a:{}", n - 2)),
+        }
+    }
+
+    fn take(waiting: &mut Waiting, at_most: usize) -> Vec<Change> {
+        let mut taken = Vec::new();
+        waiting.take(at_most, |change| taken.push(change.clone()));
+        taken
+    }
+
+    #[test]
+    fn what_is_narrowed_away_waits_no_more_and_the_rest_keeps_its_order() {
+        let mut waiting = all();
+        for n in [4, 0, 1, 3] {
+            assert!(waiting.hear(&change(n)));
+        }
+        let offer =
+            Offer::read(&RawJson::trusted(r#"{"prompts":{"listChanged":true},"resources":{"subscribe":true}}"#));
+        let left = waiting.narrow(offer).to_json();
+        assert_eq!(left.as_str(), r#"{"promptsListChanged":true,"resourceSubscriptions":["a:1","a:2","a:3"]}"#);
+        assert!(!waiting.hear(&change(0)) && !waiting.hear(&change(1)), "not told of; waits already");
+        assert_eq!(take(&mut waiting, 9), [change(4), change(1), change(3)]);
+    }
+
+    #[test]
+    fn everything_is_each_thing_once() {
+        let mut waiting = all();
+        waiting.hear(&change(5));
+        assert!(waiting.hear_everything());
+        assert!(!waiting.hear_everything());
+        assert_eq!(take(&mut waiting, 9), [5, 0, 1, 2, 3, 4].map(change));
+        assert!(waiting.is_empty());
+        assert!(!Waiting::new(Filter::default()).hear_everything());
+    }
+
+    proptest! {
+        /// Changes 0 to 7, of which the last two are wanted by nobody; above it a read.
+        #[test]
+        fn a_reader_gets_each_change_once_after_it_happened_in_the_order_they_first_did(
+            steps in prop::collection::vec(0_usize..12, 0..100),
+        ) {
+            let mut waiting = all();
+            let mut expected: Vec<Change> = Vec::new();
+            for step in steps {
+                if step >= 8 {
+                    let some = (step - 7).min(expected.len());
+                    let read: Vec<_> = expected.drain(..some).collect();
+                    prop_assert_eq!(take(&mut waiting, step - 7), read);
+                } else {
+                    let news = step < 6 && !expected.contains(&change(step));
+                    prop_assert_eq!(waiting.hear(&change(step)), news);
+                    expected.extend(news.then(|| change(step)));
+                }
+                prop_assert_eq!(waiting.is_empty(), expected.is_empty());
+            }
+        }
+    }
+}

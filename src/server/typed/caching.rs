@@ -1,0 +1,103 @@
+//! Decides how long clients may keep what a server says of itself and the lists of what it offers.
+
+use std::sync::Arc;
+
+use super::McpServer;
+use crate::server::CacheHint;
+
+/// A hint for each of them, where one was given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Caching {
+    all: Option<CacheHint>,
+    discovery: Option<CacheHint>,
+    tools: Option<CacheHint>,
+    prompts: Option<CacheHint>,
+    resources: Option<CacheHint>,
+    templates: Option<CacheHint>,
+}
+
+impl Caching {
+    pub(super) fn discovery(&self) -> CacheHint {
+        self.or_all(self.discovery)
+    }
+
+    pub(super) fn tools(&self) -> CacheHint {
+        self.or_all(self.tools)
+    }
+
+    pub(super) fn prompts(&self) -> CacheHint {
+        self.or_all(self.prompts)
+    }
+
+    pub(super) fn resources(&self) -> CacheHint {
+        self.or_all(self.resources)
+    }
+
+    pub(super) fn templates(&self) -> CacheHint {
+        self.or_all(self.templates)
+    }
+
+    fn or_all(&self, own: Option<CacheHint>) -> CacheHint {
+        own.or(self.all).unwrap_or_default()
+    }
+}
+
+impl<S> McpServer<S> {
+    /// How long clients of 2026-07-28 may keep the lists of tools, prompts, resources and templates
+    /// and the result of `server/discover`, and who may share them (Caching). By default nothing is
+    /// kept. Those that follow set one of them apart; what resources hold is said with each
+    /// ([`Resource::cache`](crate::server::Resource::cache)).
+    ///
+    /// What a [`Catalog`](crate::server::Catalog) changes is announced, and clients that listen to
+    /// it ask again at once; the others learn of it when the time is over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mcp_http::McpServer;
+    /// use mcp_http::server::CacheHint;
+    ///
+    /// let server: McpServer = McpServer::new("calculator", "1.0.0")
+    ///     .cache(CacheHint::private(Duration::from_secs(3600)))
+    ///     .cache_tool_list(CacheHint::public(Duration::from_secs(60)));
+    /// ```
+    #[must_use]
+    pub fn cache(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.all = Some(hint))
+    }
+
+    /// The hint for the result of `server/discover`.
+    #[must_use]
+    pub fn cache_discovery(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.discovery = Some(hint))
+    }
+
+    /// The hint for the list of tools.
+    #[must_use]
+    pub fn cache_tool_list(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.tools = Some(hint))
+    }
+
+    /// The hint for the list of prompts.
+    #[must_use]
+    pub fn cache_prompt_list(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.prompts = Some(hint))
+    }
+
+    /// The hint for the list of resources, not for what they hold.
+    #[must_use]
+    pub fn cache_resource_list(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.resources = Some(hint))
+    }
+
+    /// The hint for the list of resource templates.
+    #[must_use]
+    pub fn cache_template_list(self, hint: CacheHint) -> Self {
+        self.caching(|caching| caching.templates = Some(hint))
+    }
+
+    fn caching(mut self, change: impl FnOnce(&mut Caching)) -> Self {
+        change(&mut Arc::make_mut(&mut self.facts).caching);
+        self
+    }
+}

@@ -1,0 +1,99 @@
+//! Decides what can be set about tasks.
+
+use std::time::Duration;
+
+use super::{at_least_one, positive};
+use crate::error::ConfigError;
+use crate::store::Policy;
+
+/// How long tasks are kept and how many (clients of 2026-07-28, for tools that
+/// [may become one](crate::server::Tool::task)). Give it to
+/// [`McpService::tasks`](crate::McpService::tasks). They are kept where sessions are, see
+/// [`McpService::engine`](crate::McpService::engine).
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) poll_interval: Duration,
+    max: usize,
+    max_per_principal: usize,
+    bytes: usize,
+}
+
+impl Tasks {
+    /// An hour from its beginning: longer than nearly all work takes, and time to come back for the
+    /// result.
+    pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
+
+    /// A second: soon enough for a person who waits, and no load.
+    pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            ttl: Some(Self::DEFAULT_TTL),
+            poll_interval: Self::DEFAULT_POLL_INTERVAL,
+            max: Policy::DEFAULT_MAX_TASKS,
+            max_per_principal: Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL,
+            bytes: Policy::DEFAULT_TASK_BYTES,
+        }
+    }
+
+    /// How long a task is kept, from its beginning, whether it is done or not; one that still runs
+    /// then is stopped. `None`: until others need the room. Default [`Tasks::DEFAULT_TTL`].
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+
+    /// How often clients are told to ask. Default [`Tasks::DEFAULT_POLL_INTERVAL`].
+    #[must_use]
+    pub fn poll_interval(mut self, every: Duration) -> Self {
+        self.poll_interval = every;
+        self
+    }
+
+    /// How many tasks there may be. At the limit tasks that are done make room; a call that finds
+    /// none fails. Default [`Policy::DEFAULT_MAX_TASKS`].
+    #[must_use]
+    pub fn max(mut self, tasks: usize) -> Self {
+        self.max = tasks;
+        self
+    }
+
+    /// The same for the tasks of one principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
+    #[must_use]
+    pub fn max_per_principal(mut self, tasks: usize) -> Self {
+        self.max_per_principal = tasks;
+        self
+    }
+
+    /// How many bytes all tasks hold together, their results above all. Default
+    /// [`Policy::DEFAULT_TASK_BYTES`].
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.ttl.map_or(Ok(()), |ttl| positive("ttl", ttl))?;
+        positive("poll_interval", self.poll_interval)?;
+        at_least_one("max (tasks)", self.max)?;
+        at_least_one("max_per_principal (tasks)", self.max_per_principal)?;
+        at_least_one("bytes (tasks)", self.bytes)
+    }
+
+    pub(super) fn apply(&self, policy: &mut Policy) {
+        policy.max_tasks = self.max;
+        policy.max_tasks_per_principal = self.max_per_principal;
+        policy.task_bytes = self.bytes;
+    }
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,220 @@
+//! Limits of tasks are reached exactly; what is done makes room, what runs never does.
+
+use super::bench::Trial;
+use super::{Backend, Nodes};
+use crate::error::StoreErrorKind;
+use crate::identity::{Principal, TaskId};
+use crate::store::{CreateTask, Policy, Ring};
+
+const FULL: StoreErrorKind = StoreErrorKind::Full;
+const FULL_FOR_PRINCIPAL: StoreErrorKind = StoreErrorKind::FullForPrincipal;
+
+/// A document of so many bytes.
+fn bytes(size: usize) -> Vec<u8> {
+    vec![b'x'; size]
+}
+
+/// Who is done since longest ago goes first, whenever it was created; what expired does not count.
+pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_tasks: 3, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 75, policy.clone()).await;
+    let mut tasks = vec![t.task(None, "0").await, t.task(None, "1").await, t.task(None, "2").await];
+    for _ in 0..2 {
+        t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
+    }
+    t.end_task(tasks[1], None).await;
+    t.end_task(tasks[0], None).await;
+    tasks.push(t.task(None, "3").await);
+    t.tasks_kept(&tasks, &[0, 2, 3]).await;
+    t.rung(&t.b, |ring| *ring == Ring::Task { task: tasks[1] }, "no ring for what made room").await;
+    tasks.push(t.task(None, "4").await);
+    t.tasks_kept(&tasks, &[2, 3, 4]).await;
+    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run again");
+    t.tasks_kept(&tasks, &[2, 3, 4]).await;
+
+    if let Some(tick) = backend.tick() {
+        let t = Trial::new(backend, nodes, 75, policy).await;
+        let (endless, done) = (t.task(None, "0").await, t.task(None, "1").await);
+        let mortal = t.keep(CreateTask { ttl: Some(tick * 10), ..t.a.task(None, "2") }).await;
+        t.end_task(done, None).await;
+        backend.pass(tick * 14).await;
+        let next = t.task(None, "3").await;
+        t.tasks_kept(&[endless, done, mortal, next], &[0, 1, 3]).await;
+    }
+}
+
+/// A principal makes room among its own tasks, and nobody else does for it.
+pub async fn a_principal_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 76, Policy { max_tasks_per_principal: 3, ..Policy::default() }).await;
+    let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
+    let mut tasks = Vec::new();
+    for owner in [None, Some(&bob), Some(&alice)] {
+        tasks.push((t.task(owner, "x").await, owner));
+    }
+    let owner = Some(&alice);
+    for _ in 0..2 {
+        tasks.push((t.task(owner, "x").await, owner));
+    }
+    let one_more = || t.b.engine.create_task(t.b.task(owner, "x"));
+    t.refused(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth");
+    for at in [0, 1, 4, 3] {
+        let (task, owner) = tasks[at];
+        t.end_task(task, owner).await;
+    }
+    owned(&t, &tasks, &[0, 1, 2, 3, 4]).await;
+    tasks.push((t.task(owner, "x").await, owner));
+    owned(&t, &tasks, &[0, 1, 2, 3, 5]).await;
+    tasks.push((t.task(owner, "x").await, owner));
+    owned(&t, &tasks, &[0, 1, 2, 5, 6]).await;
+    t.refused(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth again");
+    owned(&t, &tasks, &[0, 1, 2, 5, 6]).await;
+    // Below the limit nothing has to go, and nobody in particular has none.
+    for owner in [Some(&bob), Some(&bob), None, None, None] {
+        tasks.push((t.task(owner, "x").await, owner));
+    }
+    owned(&t, &tasks, &[0, 1, 2, 5, 6, 7, 8, 9, 10, 11]).await;
+}
+
+/// Which of some tasks their owners find, by their place in the list.
+async fn owned(t: &Trial, tasks: &[(TaskId, Option<&Principal>)], expected: &[usize]) {
+    let mut kept = Vec::new();
+    for (at, (task, owner)) in tasks.iter().enumerate() {
+        match t.b.engine.load_task(*task, *owner).await {
+            Ok(_) => kept.push(at),
+            Err(error) => t.same(error.kind(), StoreErrorKind::NotFound, "load of a task that is not kept"),
+        }
+    }
+    t.same(kept, expected, "the tasks that are kept");
+}
+
+/// The bytes of all documents are bounded; only other tasks that are done make room.
+pub async fn tasks_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 77, Policy { task_bytes: 1000, ..Policy::default() }).await;
+    let store = async |task, version, size, done| {
+        t.ok(t.b.store(task, version, bytes(size), done).await.map(|stored| t.holds(stored, "no store")), "store_task");
+    };
+    let (first, second) = (t.task(None, bytes(400)).await, t.task(None, bytes(400)).await);
+    t.refused(t.b.engine.create_task(t.b.task(None, bytes(201))).await, FULL, "create_task beyond the bytes");
+    t.refused(t.b.store(first, 1, bytes(601), false).await, FULL, "store_task beyond the bytes");
+    t.refused(t.b.store(first, 1, bytes(601), true).await, FULL, "the last store_task beyond the bytes");
+    let loaded = t.ok(t.a.engine.load_task(first, None).await, "load_task");
+    t.same((loaded.document.len(), loaded.version, loaded.done), (400, 1, false), "the task that did not grow");
+    store(first, 1, 600, false).await;
+    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where no byte is left");
+    t.task(None, "").await;
+    store(first, 2, 100, false).await;
+    let third = t.task(None, bytes(500)).await;
+    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where no byte is left again");
+
+    store(third, 1, 500, true).await;
+    let fourth = t.task(None, bytes(1)).await;
+    let all = [first, second, third, fourth];
+    t.tasks_kept(&all, &[0, 1, 3]).await;
+    store(fourth, 1, 500, false).await;
+    store(second, 1, 400, true).await;
+    store(first, 3, 100, false).await;
+    t.tasks_kept(&all, &[0, 1, 3]).await;
+    // The other task that is done goes, though this one will be done, too.
+    store(first, 4, 500, true).await;
+    t.tasks_kept(&all, &[0, 3]).await;
+    store(fourth, 2, 501, false).await;
+    t.tasks_kept(&all, &[3]).await;
+}
+
+/// Whoever is refused has changed nothing.
+pub async fn a_refused_task_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_tasks: 3, max_tasks_per_principal: 2, task_bytes: 100, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 78, policy).await;
+    let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
+    let owner = Some(&alice);
+    let (runs, done) = (t.task(owner, bytes(10)).await, t.task(owner, bytes(10)).await);
+    let nobodys = t.task(None, bytes(10)).await;
+    t.end_task(done, owner).await;
+    t.end_task(nobodys, None).await;
+    let create = async |id: TaskId, principal: Option<&Principal>, size| {
+        t.b.engine.create_task(CreateTask { id, ..t.b.task(principal, bytes(size)) }).await
+    };
+    for size in [0, 10, 1000] {
+        for id in [runs, done, nobodys] {
+            for principal in [owner, None] {
+                t.refused(create(id, principal, size).await, StoreErrorKind::Conflict, "create_task of what exists");
+            }
+        }
+    }
+    for principal in [owner, None, Some(&bob)] {
+        t.refused(create(TaskId::random(), principal, 91).await, FULL, "create_task of too much");
+    }
+    t.refused(t.b.store(runs, 1, bytes(101), true).await, FULL, "store_task of too much");
+    t.same(t.ok(t.b.store(runs, 2, bytes(90), true).await, "store_task"), false, "a store under a wrong version");
+    for (task, principal) in [(runs, owner), (done, owner), (nobodys, None)] {
+        t.ok(t.a.engine.load_task(task, principal).await, "load_task after what was refused");
+    }
+
+    t.ok(create(TaskId::random(), owner, 10).await, "create_task of another");
+    t.refused(t.a.engine.load_task(done, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
+    for _ in 0..5 {
+        t.refused(create(TaskId::random(), owner, 10).await, FULL_FOR_PRINCIPAL, "create_task by a principal");
+    }
+    t.ok(t.a.engine.load_task(nobodys, None).await, "load_task of what made no room");
+    let last = TaskId::random();
+    t.ok(create(last, None, 80).await, "create_task of the last");
+    for _ in 0..5 {
+        t.refused(create(TaskId::random(), None, 0).await, FULL, "create_task where all run");
+        t.refused(create(TaskId::random(), Some(&bob), 0).await, FULL, "create_task where all run, by another");
+    }
+    t.end_task(last, None).await;
+    t.ok(create(TaskId::random(), Some(&bob), 80).await, "create_task after one was done");
+}
+
+/// Many at once are no more than the limits, and what is counted is what is there.
+pub async fn racing_tasks_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_tasks: 10, max_tasks_per_principal: 4, task_bytes: 100, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 79, policy).await;
+    let alice = Principal::new("alice");
+    let creators = (0..8).map(|number: usize| {
+        let (t, alice) = (t.clone(), alice.clone());
+        tokio::spawn(async move {
+            let mut made = Vec::new();
+            for round in 0..25 {
+                let (here, there) = if round % 2 == 0 { (&t.a, &t.b) } else { (&t.b, &t.a) };
+                let principal = number.is_multiple_of(2).then(|| alice.clone());
+                let create = here.task(principal.as_ref(), bytes(round % 20));
+                let task = create.id;
+                match here.engine.create_task(create).await {
+                    Ok(()) => made.push((task, principal)),
+                    Err(error) => t.holds(matches!(error.kind(), FULL | FULL_FOR_PRINCIPAL), "another refusal"),
+                }
+                tokio::task::yield_now().await;
+                if round % 3 != 0 {
+                    // Refused where it is done, made room or would be too large.
+                    let _ = there.store(task, 1, bytes(number), true).await;
+                }
+            }
+            made
+        })
+    });
+    let (mut kept, mut of_alice, mut size) = (Vec::new(), 0, 0);
+    for creator in creators.collect::<Vec<_>>() {
+        let Ok(made) = creator.await else { t.broken(format_args!("a creator panicked")) };
+        for (task, principal) in made {
+            if let Ok(loaded) = t.b.engine.load_task(task, principal.as_ref()).await {
+                size += loaded.document.len();
+                of_alice += usize::from(principal.is_some());
+                kept.push((task, principal, loaded.done));
+            }
+        }
+    }
+    t.holds(kept.len() <= 10, "more tasks than the limit");
+    t.holds(of_alice <= 4, "more tasks of a principal than the limit");
+    t.holds(size <= 100, "more bytes than the limit");
+    for (task, principal, done) in kept {
+        if !done {
+            t.end_task(task, principal.as_ref()).await;
+        }
+    }
+    for number in 0..10 {
+        let principal = (number < 4).then_some(&alice);
+        t.task(principal, bytes(10)).await;
+    }
+    t.refused(t.b.engine.create_task(t.b.task(None, "")).await, FULL, "create_task beyond the limit after the race");
+}

@@ -1,0 +1,247 @@
+//! Tasks are kept, changed by whoever knows their version, done once, and gone when their time is
+//! over.
+
+use bytes::Bytes;
+
+use super::bench::{Manner, Node, Trial};
+use super::{Backend, Nodes};
+use crate::error::StoreErrorKind;
+use crate::identity::{Principal, TaskId};
+use crate::store::{CreateTask, EndReason, LoadedTask, Policy, Ring};
+
+const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
+const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
+
+/// A task that nobody changed.
+fn new(document: impl Into<Bytes>) -> LoadedTask {
+    LoadedTask { document: document.into(), version: 1, done: false, orphaned: false }
+}
+
+/// What was created is there, for every node, byte for byte, and has nothing to do with sessions.
+pub async fn a_created_task_is_loaded_as_it_was(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 67, Policy { max_sessions: 1, ..Policy::default() }).await;
+    let session = t.session().await;
+    let alice = Principal::new("alice");
+    let mut made = Vec::new();
+    let documents: [&'static [u8]; 5] = [b"", b"{}", b"\0\r\n\xff\xfe", "é\u{2028}".as_bytes(), &[b'x'; 1 << 20]];
+    for document in documents {
+        for principal in [None, Some(&alice)] {
+            let task = t.task(principal, document).await;
+            t.same(t.ok(t.b.engine.load_task(task, principal).await, "load_task"), new(document), "the task");
+            made.push((task, principal, document));
+        }
+    }
+    t.same(t.ok(t.a.engine.count().await, "count"), 1, "sessions");
+    t.same(t.ok(t.b.engine.list().await, "list").len(), 1, "sessions listed");
+    t.ok(t.a.engine.end(session, EndReason::Deleted).await, "end");
+    for (task, principal, document) in made {
+        t.same(t.ok(t.b.engine.load_task(task, principal).await, "load_task"), new(document), "the task, later");
+    }
+    for _ in 0..2 {
+        t.refused(t.b.engine.load_task(TaskId::random(), None).await, NOT_FOUND, "load_task of an unknown task");
+        t.refused(t.b.store(TaskId::random(), 1, "x", false).await, NOT_FOUND, "store_task of an unknown task");
+    }
+}
+
+/// An id is given out once; a second create changes nothing.
+pub async fn an_id_of_a_task_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 68, Policy::default()).await;
+    let alice = Principal::new("alice");
+    let task = t.task(Some(&alice), "first").await;
+    for principal in [Some(&alice), None, Some(&Principal::new("mallory"))] {
+        let again = CreateTask { id: task, ..t.b.task(principal, "second") };
+        t.refused(t.b.engine.create_task(again).await, StoreErrorKind::Conflict, "a second create_task");
+    }
+    t.same(t.ok(t.b.engine.load_task(task, Some(&alice)).await, "load_task"), new("first"), "the task");
+    t.refused(t.b.engine.load_task(task, None).await, NOT_FOUND, "load_task by nobody in particular");
+
+    let (here, there) = (t.a.task(None, "here"), t.b.task(None, "there"));
+    let (contested, engine) = (here.id, t.a.engine.clone());
+    let first = tokio::spawn(async move { engine.create_task(here).await });
+    let second = t.b.engine.create_task(CreateTask { id: contested, ..there }).await;
+    let won = [first.await.is_ok_and(|result| result.is_ok()), second.is_ok()];
+    t.same(won.iter().filter(|won| **won).count(), 1, "creates of one id that succeeded");
+    let document = if won[0] { "here" } else { "there" };
+    t.same(t.ok(t.b.engine.load_task(contested, None).await, "load_task"), new(document), "the task of the winner");
+}
+
+/// A task of another principal, of none, or of somebody looks exactly like an unknown one.
+pub async fn a_task_of_another_is_not_found(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 69, Policy::default()).await;
+    let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
+    for owner in [None, Some(&alice)] {
+        let task = t.task(owner, "x").await;
+        for done in [false, true] {
+            for other in [None, Some(&alice), Some(&bob), Some(&Principal::new(""))] {
+                let loaded = t.b.engine.load_task(task, other).await;
+                if other == owner {
+                    t.same(t.ok(loaded, "load_task by the owner").done, done, "whether it is done");
+                } else {
+                    t.refused(loaded, NOT_FOUND, "load_task by another");
+                }
+            }
+            if !done {
+                t.end_task(task, owner).await;
+            }
+        }
+    }
+}
+
+/// A task is stored by whoever knows its version; nobody's update is lost.
+pub async fn no_update_of_a_task_is_lost(backend: &dyn Backend, nodes: Nodes) {
+    const WRITERS: u64 = 4;
+    const TIMES: u64 = 25;
+    let t = Trial::new(backend, nodes, 70, Policy::default()).await;
+    let (task, other) = (t.task(None, "0").await, t.task(None, "other").await);
+    for version in [0, 2, u64::MAX] {
+        for done in [false, true] {
+            let wrong = t.b.store(task, version, "wrong", done).await;
+            t.same(t.ok(wrong, "store_task"), false, "a store under a version that never was");
+        }
+    }
+    t.same(t.ok(t.a.engine.load_task(task, None).await, "load_task"), new("0"), "the task nobody changed");
+
+    let writers = (0..WRITERS).map(|number| {
+        let (t, node) = (t.clone(), if number % 2 == 0 { t.a.clone() } else { t.b.clone() });
+        tokio::spawn(async move {
+            let mut written = 0;
+            while written < TIMES {
+                let (count, version) = count(&t, &node, task).await;
+                tokio::task::yield_now().await;
+                let stored = node.store(task, version, (count + 1).to_string(), false).await;
+                written += u64::from(t.ok(stored, "store_task"));
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        t.holds(writer.await.is_ok(), "a writer failed");
+    }
+    t.same(
+        count(&t, &t.b, task).await,
+        (WRITERS * TIMES, WRITERS * TIMES + 1),
+        "updates that were kept, and the version",
+    );
+    t.same(t.ok(t.a.engine.load_task(other, None).await, "load_task"), new("other"), "another task");
+}
+
+/// The number in a task's document, and its version.
+async fn count(t: &Trial, node: &Node, task: TaskId) -> (u64, u64) {
+    let loaded = t.ok(node.engine.load_task(task, None).await, "load_task");
+    let count = std::str::from_utf8(&loaded.document).ok().and_then(|text| text.parse().ok());
+    (count.unwrap_or(0), loaded.version)
+}
+
+/// Of many last stores one counts, and nothing changes the task after it.
+pub async fn a_task_is_done_once_and_for_ever(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 71, Policy::default()).await;
+    let task = t.task(None, "new").await;
+    t.same(t.ok(t.a.store(task, 1, "working", false).await, "store_task"), true, "the store counts");
+    let racers = (0..8).map(|number: u64| {
+        let (t, node) = (t.clone(), if number.is_multiple_of(2) { t.a.clone() } else { t.b.clone() });
+        tokio::spawn(async move {
+            match node.store(task, 2, number.to_string(), true).await {
+                Err(error) if error.kind() == FENCED => false,
+                stored => t.ok(stored, "store_task"),
+            }
+        })
+    });
+    let mut winners = Vec::new();
+    for (number, racer) in racers.collect::<Vec<_>>().into_iter().enumerate() {
+        if racer.await.is_ok_and(|won| won) {
+            winners.push(number);
+        }
+    }
+    t.same(winners.len(), 1, "last stores that count");
+    let last = LoadedTask { version: 3, done: true, ..new(winners[0].to_string()) };
+    for node in [&t.a, &t.b] {
+        for version in [0, 1, 2, 3, 4] {
+            for done in [false, true] {
+                t.refused(node.store(task, version, "late", done).await, FENCED, "store_task after the last one");
+            }
+        }
+        t.same(t.ok(node.engine.load_task(task, None).await, "load_task"), last.clone(), "the task that is done");
+    }
+}
+
+/// A task that is stored rings everywhere, at the node that stored it, too.
+pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 72, Policy::default()).await;
+    let task = t.task(None, "new").await;
+    for (version, node, done) in [(1, &t.a, false), (2, &t.b, false), (3, &t.b, true)] {
+        t.a.bell.clear();
+        t.b.bell.clear();
+        t.ok(node.store(task, version, "more", done).await, "store_task");
+        told(&t, nodes, task).await;
+    }
+}
+
+/// Both nodes hear of a task.
+async fn told(t: &Trial, nodes: Nodes, task: TaskId) {
+    t.rung(&t.a, |ring| *ring == Ring::Task { task }, "the first node was not told").await;
+    if nodes == Nodes::Two {
+        t.rung(&t.b, |ring| *ring == Ring::Task { task }, "the second node was not told").await;
+    }
+}
+
+/// Its ttl counts from its creation, whatever is done with it; without one it stays.
+pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
+    let t = Trial::new(backend, nodes, 73, Policy::default()).await;
+    let for_ticks = |ticks| CreateTask { ttl: Some(tick * ticks), ..t.a.task(None, "x") };
+    let (used, done, left) = (for_ticks(10), for_ticks(10), for_ticks(10));
+    let (used, done, left) = (t.keep(used).await, t.keep(done).await, t.keep(left).await);
+    let (longer, endless) = (t.keep(for_ticks(20)).await, t.task(None, "x").await);
+    let finished = t.task(None, "x").await;
+    for task in [done, finished] {
+        t.end_task(task, None).await;
+    }
+    let all = [used, done, left, longer, endless, finished];
+    backend.pass(tick * 6).await;
+    t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
+    t.same(t.ok(t.b.store(used, 1, "used", false).await, "store_task"), true, "a store in time");
+    t.same(t.ok(t.b.engine.sweep(t.b.id).await, "sweep").len(), 0, "sessions swept");
+    t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
+    backend.pass(tick * 8).await;
+    // Nobody swept, and they are gone all the same.
+    t.tasks_kept(&all, &[3, 4, 5]).await;
+    t.refused(t.a.store(used, 2, "late", true).await, NOT_FOUND, "store_task after its time");
+    t.refused(t.a.store(done, 2, "late", true).await, NOT_FOUND, "store_task after its time, when it was done");
+
+    let (swept, young) = (t.keep(for_ticks(10)).await, t.keep(for_ticks(40)).await);
+    backend.pass(tick * 14).await;
+    t.same(t.ok(t.b.engine.sweep(t.b.id).await, "sweep").len(), 0, "sessions swept");
+    for task in [used, done, left, swept] {
+        told(&t, nodes, task).await;
+    }
+    t.tasks_kept(&[longer, endless, finished, swept, young], &[1, 2, 4]).await;
+    let never = t.keep(CreateTask { ttl: Some(std::time::Duration::MAX), ..t.a.task(None, "x") }).await;
+    t.ok(t.b.engine.sweep(t.b.id).await, "sweep");
+    t.tasks_kept(&[never], &[0]).await;
+}
+
+/// A task whose node left is an orphan until somebody ends it; every node is told.
+pub async fn a_node_that_left_leaves_orphans(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 74, Policy::default()).await;
+    let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
+    let (orphan, finished, own) = (gone.task(None, "orphan"), gone.task(None, "finished"), t.a.task(None, "own"));
+    let (orphan, finished, own) = (t.keep(orphan).await, t.keep(finished).await, t.keep(own).await);
+    t.end_task(finished, None).await;
+    for task in [orphan, finished, own] {
+        let loaded = t.ok(t.a.engine.load_task(task, None).await, "load_task");
+        t.same(loaded.orphaned, false, "whether its node left while it is there");
+    }
+    gone.engine.leave(gone.id);
+    told(&t, nodes, orphan).await;
+    for (task, orphaned) in [(orphan, true), (finished, false), (own, false)] {
+        for node in [&t.a, &t.b] {
+            let loaded = t.ok(node.engine.load_task(task, None).await, "load_task");
+            t.same((loaded.orphaned, loaded.done), (orphaned, task == finished), "an orphan, and done");
+        }
+    }
+    t.same(t.ok(t.b.store(orphan, 1, "found", false).await, "store_task"), true, "a store by another node");
+    let found = LoadedTask { version: 2, orphaned: true, ..new("found") };
+    t.same(t.ok(t.a.engine.load_task(orphan, None).await, "load_task"), found, "the orphan somebody found");
+    t.end_task(orphan, None).await;
+    let ended = LoadedTask { version: 3, done: true, ..new("found") };
+    t.same(t.ok(t.a.engine.load_task(orphan, None).await, "load_task"), ended, "the orphan somebody ended");
+}

@@ -1,0 +1,191 @@
+//! Decides how the streams of one session are found, and what they add up to: asked at each write,
+//! so it is kept and not counted.
+
+use std::collections::VecDeque;
+
+use crate::clock::Tick;
+use crate::store::StreamNo;
+use crate::store::log::StreamLog;
+
+/// The streams of one session.
+///
+/// Invariant: the sums are those of the logs. Every change of a log goes through
+/// [`Streams::change`], which keeps them.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// Ascending by number: they come at one end and go, nearly always, near the other.
+    logs: VecDeque<(StreamNo, StreamLog)>,
+    /// Boxed, because most sessions have no streams.
+    sums: Option<Box<Sums>>,
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    bytes: usize,
+    readers: usize,
+    /// Those that are closed, in the order they became so.
+    finished: VecDeque<StreamNo>,
+}
+
+impl Streams {
+    /// Where a stream stands, or where it would.
+    pub(super) fn position(&self, stream: StreamNo) -> Result<usize, usize> {
+        self.logs.binary_search_by_key(&stream, |(number, _)| *number)
+    }
+
+    /// The log at a position. A position is good until the next insertion or removal.
+    pub(super) fn at(&self, at: usize) -> &StreamLog {
+        &self.logs[at].1
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.logs.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (StreamNo, &StreamLog)> {
+        self.logs.iter().map(|(stream, log)| (*stream, log))
+    }
+
+    /// Bytes kept in all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.sums.as_ref().map_or(0, |sums| sums.bytes)
+    }
+
+    /// How many have a reader.
+    pub(super) fn readers(&self) -> usize {
+        self.sums.as_ref().map_or(0, |sums| sums.readers)
+    }
+
+    /// How many are closed.
+    pub(super) fn finished_count(&self) -> usize {
+        self.sums.as_ref().map_or(0, |sums| sums.finished.len())
+    }
+
+    /// Where those stand that are closed, in the order they became so.
+    pub(super) fn finished(&self) -> impl Iterator<Item = usize> {
+        let finished = self.sums.iter().flat_map(|sums| &sums.finished);
+        finished.filter_map(|stream| self.position(*stream).ok())
+    }
+
+    /// Where the one stands that has been closed longest, of those that nobody reads.
+    pub(super) fn oldest_finished(&self) -> Option<usize> {
+        self.finished().find(|at| self.at(*at).holder().is_none())
+    }
+
+    /// Changes the log at a position.
+    pub(super) fn change<T>(&mut self, at: usize, change: impl FnOnce(&mut StreamLog) -> T) -> T {
+        let (stream, log) = &mut self.logs[at];
+        let before = Sum::of(log);
+        let changed = change(log);
+        let after = Sum::of(log);
+        self.sums.get_or_insert_default().replace(*stream, &before, &after);
+        changed
+    }
+
+    /// Puts a log where [`Streams::position`] says it would stand.
+    pub(super) fn insert(&mut self, at: usize, stream: StreamNo, log: StreamLog) {
+        self.sums.get_or_insert_default().replace(stream, &Sum::default(), &Sum::of(&log));
+        self.logs.insert(at, (stream, log));
+    }
+
+    pub(super) fn remove(&mut self, at: usize) -> Option<StreamLog> {
+        let (stream, log) = self.logs.remove(at)?;
+        self.sums.get_or_insert_default().replace(stream, &Sum::of(&log), &Sum::default());
+        Some(log)
+    }
+
+    /// Removes the finished streams that nobody reads and that are not worth keeping.
+    pub(super) fn forget_finished(&mut self, keep: impl Fn(Tick) -> bool) {
+        while let Some(oldest) = self.oldest_finished() {
+            if self.at(oldest).closed_at().is_none_or(&keep) {
+                return;
+            }
+            self.remove(oldest);
+        }
+    }
+}
+
+impl Sums {
+    fn replace(&mut self, stream: StreamNo, before: &Sum, after: &Sum) {
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.readers = self.readers + usize::from(after.read) - usize::from(before.read);
+        match (before.closed.is_some(), after.closed.is_some()) {
+            (false, true) => self.finished.push_back(stream),
+            (true, false) => {
+                if let Some(at) = self.finished.iter().position(|finished| *finished == stream) {
+                    self.finished.remove(at);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What one log adds to the sums.
+#[derive(Default)]
+struct Sum {
+    bytes: usize,
+    read: bool,
+    closed: Option<Tick>,
+}
+
+impl Sum {
+    fn of(log: &StreamLog) -> Self {
+        Self { bytes: log.bytes(), read: log.holder().is_some(), closed: log.closed_at() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::log::Bounds;
+    use crate::store::{Event, EventKind, NodeId};
+
+    const NODE: NodeId = NodeId(1);
+
+    fn check(streams: &Streams) {
+        let logs = || streams.iter().map(|(_, log)| log);
+        assert_eq!(streams.bytes(), logs().map(StreamLog::bytes).sum::<usize>());
+        assert_eq!(streams.readers(), logs().filter(|log| log.holder().is_some()).count());
+        let mut closed: Vec<_> =
+            streams.iter().filter(|(_, log)| log.closed_at().is_some()).map(|(no, _)| no).collect();
+        let mut finished: Vec<_> = streams.finished().map(|at| streams.logs[at].0).collect();
+        assert_eq!(finished.len(), streams.finished_count());
+        closed.sort_unstable();
+        finished.sort_unstable();
+        assert_eq!(closed, finished);
+    }
+
+    proptest! {
+        #[test]
+        fn the_sums_are_those_of_the_logs_after_any_change(
+            steps in proptest::collection::vec((0u8..6, 0u32..5, 0usize..50), 0..60),
+        ) {
+            let mut streams = Streams::default();
+            let bounds = Bounds { events: 8, bytes: 100 };
+            for (step, stream, size) in steps {
+                let at = match streams.position(stream) {
+                    Ok(at) => at,
+                    Err(at) => {
+                        streams.insert(at, stream, StreamLog::new(Some(NODE)));
+                        at
+                    }
+                };
+                match step {
+                    0 | 1 => drop(streams.change(at, |log| {
+                        let event = Event { kind: EventKind::Notification, payload: Bytes::from(vec![b'x'; size]) };
+                        log.append(NODE, log.next(), vec![event], step == 1, bounds, Tick::default())
+                    })),
+                    2 => drop(streams.change(at, |log| log.attach(NODE, None))),
+                    3 => drop(streams.change(at, |log| log.holder().is_some_and(|held| log.detach(held.generation)))),
+                    4 => drop(streams.remove(at)),
+                    _ => streams.forget_finished(|_| false),
+                }
+                check(&streams);
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The tasks of the in-memory engine against a model of them, under any sequence of operations.
+
+use std::mem::take;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::error::StoreErrorKind;
+use crate::identity::{Principal, TaskId};
+use crate::store::memory::tests::{is_empty, now, policy};
+use crate::store::{CreateTask, Doorbell, LoadedTask, MemoryEngine, NodeId, Policy, Ring, SessionEngine, StoreTask};
+
+const TASKS: usize = 5;
+const TASKS_OF_ONE: usize = 3;
+const BYTES: usize = 100;
+
+/// What may happen to an engine. Tasks are named by any number, modulo how many there ever were.
+#[derive(Debug, Clone)]
+enum Op {
+    Create { owner: Option<usize>, ttl: Option<u64>, size: usize, elsewhere: bool },
+    Again { task: usize },
+    Store { task: usize, back: u64, size: usize, done: bool },
+    Pass { seconds: u64 },
+    Sweep,
+    Leave,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let task = 0usize..64;
+    let owner = prop::option::weighted(0.8, 0usize..2);
+    let ttl = prop::option::of(0u64..50);
+    let op = prop_oneof![
+        8 => (owner, ttl, 0usize..40, any::<bool>()).prop_map(
+            |(owner, ttl, size, elsewhere)| Op::Create { owner, ttl, size, elsewhere }
+        ),
+        1 => task.clone().prop_map(|task| Op::Again { task }),
+        12 => (task, prop_oneof![4 => Just(0u64), 1 => 1u64..3], 0usize..70, any::<bool>()).prop_map(
+            |(task, back, size, done)| Op::Store { task, back, size, done }
+        ),
+        3 => (1u64..30).prop_map(|seconds| Op::Pass { seconds }),
+        2 => Just(Op::Sweep),
+        1 => Just(Op::Leave),
+    ];
+    prop::collection::vec(op, 0..80)
+}
+
+/// A bell that remembers for which tasks it rang.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<TaskId>>);
+
+impl Doorbell for Heard {
+    fn ring(&self, ring: Ring) {
+        if let Ring::Task { task } = ring {
+            self.0.lock().unwrap().push(task);
+        }
+    }
+}
+
+/// The tasks as they should be, in the simplest words: a list of those that are there, and one of
+/// all that ever were.
+struct Model {
+    engine: MemoryEngine,
+    heard: Arc<Heard>,
+    here: NodeId,
+    elsewhere: NodeId,
+    principals: [Principal; 2],
+    seconds: u64,
+    /// Those that are done in the order they became so, then those that run.
+    tasks: Vec<Task>,
+    ever: Vec<(TaskId, Option<usize>)>,
+    /// For which tasks the bell must have rung.
+    told: Vec<TaskId>,
+}
+
+struct Task {
+    id: TaskId,
+    owner: Option<usize>,
+    node: NodeId,
+    ends: Option<u64>,
+    size: usize,
+    version: u64,
+    done: bool,
+    orphaned: bool,
+}
+
+fn bounds() -> Policy {
+    Policy { max_tasks: TASKS, max_tasks_per_principal: TASKS_OF_ONE, task_bytes: BYTES, ..policy() }
+}
+
+fn bytes<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> usize {
+    tasks.into_iter().map(|task| task.size).sum()
+}
+
+impl Model {
+    fn new() -> Self {
+        let engine = MemoryEngine::new();
+        let heard = Arc::new(Heard::default());
+        let here = engine.join(Arc::clone(&heard) as _, bounds());
+        let elsewhere = engine.join(Arc::new(Heard::default()), bounds());
+        let principals = ["first", "second"].map(Principal::new);
+        Self { engine, heard, here, elsewhere, principals, seconds: 0, tasks: vec![], ever: vec![], told: vec![] }
+    }
+
+    fn principal(&self, owner: Option<usize>) -> Option<&Principal> {
+        owner.map(|owner| &self.principals[owner])
+    }
+
+    /// Each step first lets those go whose time is over.
+    fn expire(&mut self) {
+        let seconds = self.seconds;
+        for task in self.tasks.extract_if(.., |task| task.ends.is_some_and(|ends| ends <= seconds)) {
+            self.told.push(task.id);
+        }
+    }
+
+    fn forget(&mut self, at: usize) {
+        self.told.push(self.tasks.remove(at).id);
+    }
+
+    fn running(&self, owner: Option<usize>) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().filter(move |task| !task.done && (owner.is_none() || task.owner == owner))
+    }
+
+    fn create(&mut self, owner: Option<usize>, ttl: Option<u64>, size: usize, elsewhere: bool) {
+        self.expire();
+        let id = TaskId::random();
+        let node = if elsewhere { self.elsewhere } else { self.here };
+        let create = CreateTask {
+            id,
+            principal: self.principal(owner).cloned(),
+            node,
+            ttl: ttl.map(Duration::from_secs),
+            document: vec![b'x'; size].into(),
+        };
+        let expected = if owner.is_some() && self.running(owner).count() >= TASKS_OF_ONE {
+            Err(StoreErrorKind::FullForPrincipal)
+        } else if self.running(None).count() >= TASKS || bytes(self.running(None)) + size > BYTES {
+            Err(StoreErrorKind::Full)
+        } else {
+            Ok(())
+        };
+        assert_eq!(now(self.engine.create_task(create)), expected);
+        self.ever.push((id, owner));
+        if expected.is_err() {
+            return;
+        }
+        let of_owner = self.tasks.iter().filter(|task| task.owner == owner).count();
+        if owner.is_some() && of_owner >= TASKS_OF_ONE {
+            let own = self.tasks.iter().position(|task| task.owner == owner);
+            self.forget(own.expect("one of its own is done"));
+        }
+        while self.tasks.len() >= TASKS || bytes(&self.tasks) + size > BYTES {
+            assert!(self.tasks[0].done, "what runs made room");
+            self.forget(0);
+        }
+        let ends = ttl.map(|ttl| self.seconds + ttl);
+        self.tasks.push(Task { id, owner, node, ends, size, version: 1, done: false, orphaned: false });
+    }
+
+    fn store(&mut self, id: TaskId, back: u64, size: usize, done: bool) {
+        self.expire();
+        let at = self.tasks.iter().position(|task| task.id == id);
+        let version = at.map_or(1, |at| self.tasks[at].version).wrapping_sub(back);
+        let stored = now(self.engine.store_task(StoreTask { id, version, document: vec![b'x'; size].into(), done }));
+        let Some(at) = at else {
+            assert_eq!(stored, Err(StoreErrorKind::NotFound));
+            return;
+        };
+        let others = bytes(self.running(None)) - if self.tasks[at].done { 0 } else { self.tasks[at].size };
+        if self.tasks[at].done {
+            assert_eq!(stored, Err(StoreErrorKind::Fenced));
+        } else if back > 0 {
+            assert_eq!(stored, Ok(false));
+        } else if others + size > BYTES {
+            assert_eq!(stored, Err(StoreErrorKind::Full));
+        } else {
+            assert_eq!(stored, Ok(true));
+            let mut task = self.tasks.remove(at);
+            while bytes(&self.tasks) + size > BYTES {
+                assert!(self.tasks[0].done, "what runs made room");
+                self.forget(0);
+            }
+            self.told.push(id);
+            (task.size, task.version, task.done) = (size, task.version + 1, done);
+            let behind = if done { self.tasks.iter().filter(|task| task.done).count() } else { self.tasks.len() };
+            self.tasks.insert(behind, task);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.engine.leave(self.elsewhere);
+        self.expire();
+        for task in self.tasks.iter_mut().filter(|task| task.node == self.elsewhere && !task.done) {
+            task.orphaned = true;
+            self.told.push(task.id);
+        }
+        self.elsewhere = self.engine.join(Arc::new(Heard::default()), bounds());
+    }
+
+    async fn step(&mut self, op: Op) {
+        let any = |task: usize| (!self.ever.is_empty()).then(|| self.ever[task % self.ever.len()]);
+        match op {
+            Op::Create { owner, ttl, size, elsewhere } => self.create(owner, ttl, size, elsewhere),
+            Op::Again { task } => {
+                let Some((id, _)) = any(task) else { return };
+                self.expire();
+                if self.tasks.iter().any(|task| task.id == id) {
+                    let document = vec![b'x'; 10 * BYTES].into();
+                    let create = CreateTask { id, principal: None, node: self.here, ttl: None, document };
+                    assert_eq!(now(self.engine.create_task(create)), Err(StoreErrorKind::Conflict));
+                }
+            }
+            Op::Store { task, back, size, done } => {
+                if let Some((id, _)) = any(task) {
+                    self.store(id, back, size, done);
+                }
+            }
+            Op::Pass { seconds } => {
+                tokio::time::advance(Duration::from_secs(seconds)).await;
+                self.seconds += seconds;
+            }
+            Op::Sweep => {
+                self.expire();
+                assert_eq!(now(self.engine.sweep(self.here)).map(|ended| ended.len()), Ok(0));
+            }
+            Op::Leave => self.leave(),
+        }
+    }
+
+    /// Every task there ever was is there, or not, as it should be, and the bells rang.
+    fn check(&mut self) {
+        self.expire();
+        for (id, owner) in &self.ever {
+            let expected = match self.tasks.iter().find(|task| task.id == *id) {
+                Some(task) => Ok(LoadedTask {
+                    document: vec![b'x'; task.size].into(),
+                    version: task.version,
+                    done: task.done,
+                    orphaned: task.orphaned && !task.done,
+                }),
+                None => Err(StoreErrorKind::NotFound),
+            };
+            assert_eq!(now(self.engine.load_task(*id, self.principal(*owner))), expected);
+            let stranger = if owner.is_some() { None } else { Some(&self.principals[0]) };
+            assert_eq!(now(self.engine.load_task(*id, stranger)), Err(StoreErrorKind::NotFound));
+        }
+        assert!(self.engine.shared.tasks.lock().unwrap().is_whole());
+        let mut heard = take(&mut *self.heard.0.lock().unwrap());
+        let mut told = take(&mut self.told);
+        heard.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(heard, told, "the bells that rang");
+    }
+
+    /// What has no end makes room for what has one, and that ends.
+    async fn end(mut self) {
+        let running: Vec<_> = self.running(None).map(|task| task.id).collect();
+        running.into_iter().for_each(|task| self.store(task, 0, 0, true));
+        for _ in 0..TASKS {
+            self.create(None, Some(1), 0, false);
+        }
+        tokio::time::advance(Duration::from_secs(100)).await;
+        now(self.engine.sweep(self.here)).unwrap();
+        assert!(is_empty(&self.engine));
+    }
+}
+
+proptest! {
+    /// Whatever is done in whatever order, the engine and the model agree, each bell rings for
+    /// what happened and for nothing else, and in the end nothing is left.
+    #[test]
+    fn the_tasks_do_what_the_model_does(ops in ops()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut model = Model::new();
+            for op in ops {
+                model.step(op).await;
+                model.check();
+            }
+            model.end().await;
+        });
+    }
+}

@@ -1,0 +1,236 @@
+//! Decides which task comes in, which goes for it or because its time is over, and which store of
+//! its document counts. Plain data, no clock, no lock; the engine around it brings both.
+//!
+//! Invariants:
+//!
+//! 1. Each task stands once in the map, and in exactly the queues its fields say: `ends` if it has
+//!    an end, `done` and its principal's `done` if it is done.
+//! 2. `bytes` is the length of all documents, `done_bytes` of those that are done.
+//! 3. Whether there is room is decided before anything makes some: whoever is refused has changed
+//!    nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+
+use crate::clock::Tick;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::{Principal, TaskId, TaskMap};
+use crate::store::{CreateTask, LoadedTask, NodeId, Policy, StoreTask};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The tasks of an engine.
+#[derive(Debug, Default)]
+pub(in crate::store::memory) struct Tasks {
+    tasks: TaskMap<Task>,
+    principals: HashMap<Principal, OfPrincipal>,
+    /// Those that have an end, so that looking for what is over costs what is over.
+    ends: BTreeSet<(Tick, TaskId)>,
+    /// Those that are done, in the order they became so.
+    done: BTreeMap<u64, TaskId>,
+    /// How many were ever done.
+    ever_done: u64,
+    bytes: usize,
+    done_bytes: usize,
+    /// Whose bell is due.
+    news: Vec<TaskId>,
+}
+
+#[derive(Debug)]
+struct Task {
+    principal: Option<Principal>,
+    node: NodeId,
+    ends: Option<Tick>,
+    document: Bytes,
+    version: u64,
+    /// Its place among those that are done.
+    done: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct OfPrincipal {
+    tasks: usize,
+    done: BTreeMap<u64, TaskId>,
+}
+
+fn fail<T>(kind: StoreErrorKind) -> Result<T> {
+    Err(StoreError::new(kind))
+}
+
+impl Tasks {
+    pub(super) fn create(&mut self, create: CreateTask, policy: &Policy, now: Tick) -> Result<()> {
+        let CreateTask { id, principal, node, ttl, document } = create;
+        if self.tasks.contains_key(&id) {
+            return fail(StoreErrorKind::Conflict);
+        }
+        self.place(principal.as_ref(), document.len(), policy)?;
+        let ends = ttl.map(|ttl| now.after(ttl));
+        self.ends.extend(ends.map(|ends| (ends, id)));
+        self.bytes += document.len();
+        if let Some(principal) = &principal {
+            self.principals.entry(principal.clone()).or_default().tasks += 1;
+        }
+        self.tasks.insert(id, Task { principal, node, ends, document, version: 1, done: None });
+        Ok(())
+    }
+
+    /// A task for a principal, and the node that runs it.
+    pub(super) fn load(&self, id: TaskId, principal: Option<&Principal>) -> Result<(LoadedTask, NodeId)> {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.principal.as_ref() == principal) else {
+            return fail(StoreErrorKind::NotFound);
+        };
+        let Task { document, version, .. } = task;
+        let done = task.done.is_some();
+        Ok((LoadedTask { document: document.clone(), version: *version, done, orphaned: false }, task.node))
+    }
+
+    pub(super) fn store(&mut self, store: StoreTask, policy: &Policy) -> Result<bool> {
+        let StoreTask { id, version, document, done } = store;
+        let Some(task) = self.tasks.get(&id) else { return fail(StoreErrorKind::NotFound) };
+        if task.done.is_some() {
+            return fail(StoreErrorKind::Fenced);
+        }
+        if task.version != version {
+            return Ok(false);
+        }
+        let (old, size) = (task.document.len(), document.len());
+        if !self.could_grow(old, size, policy) {
+            return fail(StoreErrorKind::Full);
+        }
+        self.make_room(old, size, policy);
+        // Not being done yet, it did not make room for itself.
+        let Some(task) = self.tasks.get_mut(&id) else { return fail(StoreErrorKind::NotFound) };
+        self.bytes = self.bytes - old + size;
+        task.document = document;
+        task.version += 1;
+        if done {
+            self.ever_done += 1;
+            task.done = Some(self.ever_done);
+            self.done.insert(self.ever_done, id);
+            self.done_bytes += size;
+            if let Some(of) = task.principal.as_ref().and_then(|principal| self.principals.get_mut(principal)) {
+                of.done.insert(self.ever_done, id);
+            }
+        }
+        self.news.push(id);
+        Ok(true)
+    }
+
+    /// Lets those go whose time is over.
+    pub(super) fn expire(&mut self, now: Tick) {
+        while self.ends.first().is_some_and(|(ends, _)| *ends <= now) {
+            if let Some((_, task)) = self.ends.pop_first() {
+                self.remove(task);
+            }
+        }
+    }
+
+    /// Tells of what a node leaves unfinished.
+    pub(super) fn orphan(&mut self, node: NodeId) {
+        let orphans = self.tasks.iter().filter(|(_, task)| task.node == node && task.done.is_none());
+        self.news.extend(orphans.map(|(id, _)| *id));
+    }
+
+    /// The tasks to ring for since this was asked last.
+    pub(super) fn take_news(&mut self) -> Vec<TaskId> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Makes room for one more task: among the principal's own first, then among all.
+    fn place(&mut self, principal: Option<&Principal>, size: usize, policy: &Policy) -> Result<()> {
+        if principal.is_some_and(|of| self.running_of(of) >= policy.max_tasks_per_principal) {
+            return fail(StoreErrorKind::FullForPrincipal);
+        }
+        if self.tasks.len() - self.done.len() >= policy.max_tasks || !self.could_grow(0, size, policy) {
+            return fail(StoreErrorKind::Full);
+        }
+        if let Some(principal) = principal {
+            while self.oldest_of(principal, policy).is_some_and(|task| self.remove(task)) {}
+        }
+        while self.tasks.len() >= policy.max_tasks && self.forget_one() {}
+        self.make_room(0, size, policy);
+        Ok(())
+    }
+
+    /// Makes room for a document in place of another one.
+    fn make_room(&mut self, old: usize, new: usize, policy: &Policy) {
+        while self.bytes - old + new > policy.task_bytes && self.forget_one() {}
+    }
+
+    /// Whether a document fits in place of one that is not done, if nothing is left that is.
+    fn could_grow(&self, old: usize, new: usize, policy: &Policy) -> bool {
+        self.bytes - self.done_bytes - old + new <= policy.task_bytes
+    }
+
+    fn running_of(&self, principal: &Principal) -> usize {
+        self.principals.get(principal).map_or(0, |of| of.tasks - of.done.len())
+    }
+
+    /// The task of a principal that makes room for its next one, where one must.
+    fn oldest_of(&self, principal: &Principal, policy: &Policy) -> Option<TaskId> {
+        let of = self.principals.get(principal)?;
+        if of.tasks < policy.max_tasks_per_principal {
+            return None;
+        }
+        of.done.first_key_value().map(|(_, task)| *task)
+    }
+
+    /// Lets the task go that is done since longest ago; whether there was one.
+    fn forget_one(&mut self) -> bool {
+        let oldest = self.done.first_key_value().map(|(_, task)| *task);
+        oldest.is_some_and(|task| self.remove(task))
+    }
+
+    fn remove(&mut self, id: TaskId) -> bool {
+        let Some(task) = self.tasks.remove(&id) else { return false };
+        let size = task.document.len();
+        self.bytes -= size;
+        if let Some(ends) = task.ends {
+            self.ends.remove(&(ends, id));
+        }
+        if let Some(place) = task.done {
+            self.done.remove(&place);
+            self.done_bytes -= size;
+        }
+        if let Some(principal) = &task.principal {
+            self.forget_of(principal, task.done);
+        }
+        self.news.push(id);
+        true
+    }
+
+    fn forget_of(&mut self, principal: &Principal, done: Option<u64>) {
+        let Some(of) = self.principals.get_mut(principal) else { return };
+        of.tasks -= 1;
+        if let Some(place) = done {
+            of.done.remove(&place);
+        }
+        if of.tasks == 0 {
+            self.principals.remove(principal);
+        }
+    }
+
+    #[cfg(test)]
+    pub(in crate::store::memory) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.news.is_empty() && self.is_whole()
+    }
+
+    /// Whether invariants 1 and 2 hold.
+    #[cfg(test)]
+    pub(super) fn is_whole(&self) -> bool {
+        let mut counted = Self::default();
+        for (id, task) in &self.tasks {
+            counted.ends.extend(task.ends.map(|ends| (ends, *id)));
+            counted.done.extend(task.done.map(|place| (place, *id)));
+            counted.bytes += task.document.len();
+            counted.done_bytes += task.done.map_or(0, |_| task.document.len());
+            let Some(principal) = &task.principal else { continue };
+            let of = counted.principals.entry(principal.clone()).or_default();
+            of.tasks += 1;
+            of.done.extend(task.done.map(|place| (place, *id)));
+        }
+        let is = (&self.ends, &self.done, self.bytes, self.done_bytes, &self.principals);
+        is == (&counted.ends, &counted.done, counted.bytes, counted.done_bytes, &counted.principals)
+    }
+}

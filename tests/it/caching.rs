@@ -1,0 +1,211 @@
+//! How long a client may keep a result, and who may share it: said to clients of 2026-07-28, first
+//! in what is complete, and to nobody else.
+
+use std::time::Duration;
+
+use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
+use mcp_http::server::{
+    Args, CacheHint, Cached, Call, Context, Discovery, Prompt, Resource, ResourceTemplate, Server, ToolError,
+};
+use mcp_http::{McpServer, McpService};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::App;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+
+/// What a result says of how long it may be kept, and for whom.
+async fn hint(app: &App, method: &str, params: Value) -> (u64, String) {
+    let answer = app.ask(method, params).await.json().await;
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
+    let (ttl, scope) = (answer["result"]["ttlMs"].as_u64(), answer["result"]["cacheScope"].as_str());
+    (ttl.unwrap_or_else(|| panic!("{answer}")), scope.unwrap_or_else(|| panic!("{answer}")).to_owned())
+}
+
+async fn read(app: &App, uri: &str) -> (u64, String) {
+    hint(app, "resources/read", json!({"uri": uri})).await
+}
+
+fn public(millis: u64) -> (u64, String) {
+    (millis, "public".to_owned())
+}
+
+fn private(millis: u64) -> (u64, String) {
+    (millis, "private".to_owned())
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct By {
+    id: u32,
+}
+
+/// A part that is kept for as many minutes as its number says; there is none of number 0.
+async fn part(Args(By { id }): Args<By>) -> Result<Option<Cached<String>>, ToolError> {
+    let kept = |minutes| Cached(CacheHint::public(MINUTE * minutes), format!("part {id}"));
+    if id == 9 { Err(ToolError::new("broken")) } else { Ok((id > 0).then(|| kept(id))) }
+}
+
+/// One of each kind of thing that is listed, with a state given to it afterwards.
+fn offers() -> McpServer {
+    McpServer::<u8>::new("offers", "1")
+        .tool("one", "One.", async || "one")
+        .tool("two", "Two.", async || "two")
+        .with_prompt(Prompt::new("ask", "Asks.", async || "ask"))
+        .resource("test://plain", "plain", async || "plain")
+        .with_resource(Resource::new("test://kept", "kept", async || "kept").cache(CacheHint::public(MINUTE)))
+        .with_resource(
+            Resource::new("test://own", "own", async || Cached(CacheHint::private(2 * MINUTE), "own"))
+                .cache(CacheHint::public(MINUTE)),
+        )
+        .with_resource_template(
+            ResourceTemplate::new("test://part/{id}", "part", part).cache(CacheHint::private(MINUTE)),
+        )
+        .with_resource_template(
+            ResourceTemplate::new("test://same/{id}", "same", async |Args(By { id }): Args<By>| id.to_string())
+                .cache(CacheHint::private(MINUTE)),
+        )
+        .with_state(0)
+}
+
+fn app(server: McpServer) -> App {
+    App::of(McpService::new(server))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_where_the_server_does_not_say_so() {
+    let app = app(offers());
+    for method in LISTS.into_iter().chain(["server/discover"]) {
+        assert_eq!(hint(&app, method, json!({})).await, private(0), "{method}");
+    }
+    assert_eq!(read(&app, "test://plain").await, private(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_stands_first_in_each_list_and_in_what_the_server_says_of_itself() {
+    let server: McpServer = McpServer::new("a", "1").tool("t", "T.", async || "t");
+    let app = app(server.cache(CacheHint::public(MINUTE)));
+    let answer = app.ask("tools/list", json!({})).await.text().await;
+    assert_eq!(
+        answer,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":60000,"cacheScope":"public","tools":[{"name":"t","description":"T.","inputSchema":{"type":"object","additionalProperties":false}}]}}"#
+    );
+    let answer = app.ask("server/discover", json!({})).await.text().await;
+    assert_eq!(
+        answer,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":60000,"cacheScope":"public","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"tools":{"listChanged":true}}}}"#
+    );
+}
+
+type Set = fn(McpServer, CacheHint) -> McpServer;
+
+#[tokio::test(start_paused = true)]
+async fn one_list_may_be_set_apart_before_or_after_the_rest() {
+    let (all, own) = (CacheHint::private(MINUTE), CacheHint::public(2 * MINUTE));
+    let set: [(&str, Set); 5] = [
+        ("tools/list", McpServer::cache_tool_list),
+        ("prompts/list", McpServer::cache_prompt_list),
+        ("resources/list", McpServer::cache_resource_list),
+        ("resources/templates/list", McpServer::cache_template_list),
+        ("server/discover", McpServer::cache_discovery),
+    ];
+    for (apart, set) in set {
+        for app in [app(set(offers().cache(all), own)), app(set(offers(), own).cache(all))] {
+            for method in LISTS.into_iter().chain(["server/discover"]) {
+                let wanted = if method == apart { public(120_000) } else { private(60_000) };
+                assert_eq!(hint(&app, method, json!({})).await, wanted, "{method}, {apart} set apart");
+            }
+            assert_eq!(read(&app, "test://plain").await, private(0), "lists only");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_page_of_a_list_has_the_same_scope() {
+    let app = app(offers().page_size(1).cache_tool_list(CacheHint::public(MINUTE)));
+    let first = app.ask("tools/list", json!({})).await.json().await;
+    let cursor = first["result"]["nextCursor"].as_str().unwrap();
+    assert_eq!(first["result"]["tools"][0]["name"], "one");
+    assert_eq!(hint(&app, "tools/list", json!({})).await, public(60_000));
+    assert_eq!(hint(&app, "tools/list", json!({"cursor": cursor})).await, public(60_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_says_goes_before_what_its_resource_was_registered_with() {
+    let app = app(offers());
+    assert_eq!(read(&app, "test://kept").await, public(60_000));
+    assert_eq!(read(&app, "test://own").await, private(120_000));
+    assert_eq!(read(&app, "test://same/1").await, private(60_000));
+    assert_eq!(read(&app, "test://part/1").await, public(60_000));
+    assert_eq!(read(&app, "test://part/3").await, public(180_000));
+    for (uri, code) in [("test://part/0", -32602), ("test://part/9", -32603)] {
+        let answer = app.ask("resources/read", json!({"uri": uri})).await.json().await;
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+    }
+}
+
+/// 2026-07-28, Caching, "Cache Key".
+#[tokio::test(start_paused = true)]
+async fn what_was_read_by_the_help_of_answers_is_not_kept() {
+    let app = app(offers());
+    for uri in ["test://kept", "test://own", "test://part/3"] {
+        assert_eq!(hint(&app, "resources/read", json!({"uri": uri, "inputResponses": {}})).await, private(0), "{uri}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_of_the_session_revisions_are_told_nothing_of_it() {
+    let app = app(offers().cache(CacheHint::public(MINUTE)));
+    for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        let client = app.open_version(version).await;
+        for (method, params) in LISTS
+            .map(|method| (method, json!({})))
+            .into_iter()
+            .chain(["test://kept", "test://own", "test://part/1"].map(|uri| ("resources/read", json!({"uri": uri}))))
+        {
+            let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+            let answer = client.post(message).await.text().await;
+            assert!(answer.contains(r#""result":{"#), "{answer}");
+            for member in ["ttlMs", "cacheScope", "resultType"] {
+                assert!(!answer.contains(member), "{version} {method}: {answer}");
+            }
+        }
+    }
+}
+
+/// A server that writes its results itself.
+#[derive(Debug)]
+struct ByHand;
+
+impl<S: Send + Sync> Server<S> for ByHand {
+    async fn initialize(&self, _: InitializeParams, _: Context, _: &S) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::internal())
+    }
+
+    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+        Ok(Discovery::new(RawJson::empty_object()).cache(CacheHint::public(MINUTE)))
+    }
+
+    async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
+        let text = match &*call.method {
+            "tools/list" => r#"{"tools":[],"cacheScope":"public","ttlMs":5}"#,
+            "prompts/list" => r#"{"prompts":[],"cacheScope":"public"}"#,
+            "resources/read" => r#"{"resultType":"input_required","requestState":"x"}"#,
+            _ => r#"{"ttlMs":7,"cacheScope":"public","resources":[]}"#,
+        };
+        RawJson::parse(text).map_err(|_| ErrorObject::internal())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_of_ones_own_says_stands_and_only_what_is_complete_gets_the_rest() {
+    let app = App::of(McpService::new(ByHand));
+    assert_eq!(hint(&app, "tools/list", json!({})).await, public(5));
+    assert_eq!(hint(&app, "prompts/list", json!({})).await, public(0));
+    assert_eq!(hint(&app, "resources/list", json!({})).await, public(7));
+    assert_eq!(hint(&app, "server/discover", json!({})).await, public(60_000));
+    let answer = app.ask("resources/read", json!({"uri": "a:b"})).await.text().await;
+    assert_eq!(answer, r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required","requestState":"x"}}"#);
+}

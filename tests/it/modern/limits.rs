@@ -1,0 +1,348 @@
+//! What a client can use up, and what is left of one that tried.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request};
+use futures_util::stream;
+use mcp_http::message::RawJson;
+use mcp_http::server::Context;
+use mcp_http::{Limits, McpServer, McpService, Rejection, ResponseMode, Streams};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{
+    App, CAPABILITIES_KEY, MODERN, RequestExt, Served, envelope, modern, modern_call, request, text_of,
+};
+use crate::table::{seen, sent};
+
+const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
+
+/// Requests that are refused, each for another reason.
+fn refused() -> Vec<(Request<Body>, u16)> {
+    let list = || modern("tools/list", json!({}));
+    let post = |message: Value| request(Method::POST).header("mcp-protocol-version", MODERN).message(message);
+    let mut get = list();
+    *get.method_mut() = Method::GET;
+    vec![
+        (list().header("host", "evil.example"), 403),
+        (list().header("accept", "text/html"), 406),
+        (list().header("content-type", "text/plain"), 415),
+        (list().and_header("mcp-method", "tools/list"), 400),
+        (list().raw(" ".repeat(1_001)), 413),
+        (list().raw("{"), 400),
+        (list().raw("7"), 400),
+        (list().without("mcp-protocol-version"), 400),
+        (list().without("mcp-method"), 400),
+        (list().header("mcp-protocol-version", "v9"), 400),
+        (modern("tools/list", json!({"_meta": {CAPABILITIES_KEY: 7}})), 400),
+        (modern_call("echo", json!({})).header("mcp-name", "other"), 400),
+        (modern("no/such", json!({})), 404),
+        (modern("initialize", json!({})), 404),
+        (modern("tools/call", json!({"name": "hold", "arguments": {"label": "x"}})).principal("ann"), 429),
+        (post(json!([])), 400),
+        (post(json!([envelope("tools/list", json!({}))])), 400),
+        (post(json!({"jsonrpc": "2.0", "id": 1, "result": {}})), 400),
+        (get, 405),
+    ]
+}
+
+/// Acceptance 81, 157, 176.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
+    let told = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&told);
+    let app = App::with(|service| {
+        let limits = Limits::new().body(1_000).calls_per_principal(1);
+        let service = service.limits(limits).unwrap();
+        let count = move |_: &Rejection| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        service.on_rejection(count).unwrap()
+    });
+    let held = app.send(modern_call("hold", json!({"label": "held"})).principal("ann")).await;
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut count = 0_u64;
+    while count < 10_000 {
+        for (request, status) in refused() {
+            let shown = format!("{request:?}");
+            let reply = app.send(request).await;
+            assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (status, None), "{shown}");
+            let text = reply.text().await;
+            assert!(text.contains(r#""error":{"#), "{shown}: {text}");
+            count += 1;
+        }
+    }
+    let statistics = app.handle.statistics().await;
+    assert_eq!((statistics.sessions, statistics.opened), (0, 0));
+    assert_eq!(statistics.rejected.values().sum::<u64>(), count);
+    assert_eq!(told.load(Ordering::Relaxed), count);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
+    assert_eq!(app.probe.state("x"), None);
+    // What ann has is what she had.
+    drop(held);
+    sleep(Duration::from_millis(1)).await;
+    let echo = modern_call("echo", json!({"message": "x"})).principal("ann");
+    assert_eq!(text_of(app.send(echo).await).await, "x");
+    assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
+}
+
+/// Acceptance 176.
+#[tokio::test(start_paused = true)]
+async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_back() {
+    for mode in MODES {
+        let app = App::with(|service| {
+            let limits = Limits::new().calls_per_principal(2);
+            service.limits(limits).unwrap().streams(Streams::new().response_mode(mode)).unwrap()
+        });
+        let call = |tool: &str, arguments: Value, who: &str| modern_call(tool, arguments).principal(who);
+        let echo = |who: &str| call("echo", json!({"message": "x"}), who);
+        let mut held = Vec::new();
+        for label in ["a", "b"] {
+            let app = app.clone();
+            let request = call("note_and_hold", json!({"label": label}), "ann");
+            held.push(tokio::spawn(async move { app.send(request).await.text().await }));
+        }
+        sleep(Duration::from_secs(1)).await;
+        let reply = app.send(echo("ann")).await;
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some("2")), "{mode:?}");
+        assert_eq!(
+            reply.text().await,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight of this principal: the limit is 2"}}"#
+        );
+        assert_eq!(app.send(modern("server/discover", json!({})).principal("ann")).await.status, 429, "{mode:?}");
+        // Others are not concerned, nor is whoever is nobody.
+        for other in [echo("bob"), modern_call("echo", json!({"message": "x"}))] {
+            assert_eq!(app.send(other).await.status, 200, "{mode:?}");
+        }
+        // Each way to end gives it back: an answer, a client that leaves, a panic, a refusal by status.
+        app.probe.release("a");
+        sleep(Duration::from_millis(1)).await;
+        for _ in 0..5 {
+            assert_eq!(app.send(echo("ann")).await.status, 200, "{mode:?}");
+            assert_eq!(app.send(call("boom", json!({}), "ann")).await.status, 200, "{mode:?}");
+            assert_eq!(app.send(modern("tools/none", json!({})).principal("ann")).await.status, 404, "{mode:?}");
+            let left = async { app.send(call("hold", json!({"label": "c"}), "ann")).await.text().await };
+            assert!(timeout(Duration::from_secs(5), left).await.is_err());
+            sleep(Duration::from_millis(1)).await;
+        }
+        held[1].abort();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(app.probe.state("b"), Some("cancelled"), "{mode:?}");
+        let both = [
+            call("slow", json!({"ms": 1_000, "label": "d"}), "ann"),
+            call("slow", json!({"ms": 1_000, "label": "e"}), "ann"),
+        ];
+        for reply in futures_util::future::join_all(both.map(|request| app.send(request))).await {
+            assert_eq!(text_of(reply).await, "slept", "{mode:?}");
+        }
+    }
+}
+
+/// Acceptance 38, 170.
+#[tokio::test(start_paused = true)]
+async fn a_body_is_bounded_in_bytes_and_in_time() {
+    let limits = Limits::new().body(1_000).body_timeout(Duration::from_secs(5));
+    let app = App::with(|service| service.limits(limits).unwrap());
+    let list = || modern("tools/list", json!({}));
+    let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
+    assert_eq!(sent(&app, list().raw(Body::from_stream(endless))).await, seen(413, -32600, None));
+    assert_eq!(sent(&app, list().raw(" ".repeat(1_001))).await, seen(413, -32600, None));
+    let declared = list().raw(Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()));
+    assert_eq!(sent(&app, declared.header("content-length", "1001")).await, seen(413, -32600, None));
+    let start = Instant::now();
+    let trickle = stream::unfold((), |()| async {
+        sleep(Duration::from_secs(1)).await;
+        Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+    });
+    assert_eq!(sent(&app, list().raw(Body::from_stream(trickle))).await, seen(408, -32600, None));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+}
+
+/// How much a tool `flood` sent, and whether it was cancelled.
+#[derive(Debug, Default)]
+struct Flood {
+    sent: AtomicUsize,
+    cancelled: AtomicBool,
+}
+
+impl Flood {
+    /// In bytes.
+    fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed) * LINE
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+const LINE: usize = 8 * 1024;
+const FLOOD: usize = 64 << 20;
+
+/// A service whose tool `flood` sends 64 MiB, 8 KiB at a time.
+fn flooding(streams: Streams) -> (McpService, Arc<Flood>) {
+    struct Guard(Arc<Flood>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.cancelled.store(self.0.sent() < FLOOD, Ordering::Relaxed);
+        }
+    }
+    let flood = Arc::new(Flood::default());
+    let shared = Arc::clone(&flood);
+    let server = McpServer::new("flood", "1.0.0").tool("flood", "Floods.", move |cx: Context| {
+        let flood = Arc::clone(&shared);
+        async move {
+            let _guard = Guard(Arc::clone(&flood));
+            let line = RawJson::from_value(&json!({"line": "x".repeat(LINE)})).unwrap();
+            for _ in 0..FLOOD / LINE {
+                cx.notify("notifications/line", &line).await;
+                flood.sent.fetch_add(1, Ordering::Relaxed);
+            }
+            "flooded"
+        }
+    });
+    (McpService::new(server).streams(streams).unwrap(), flood)
+}
+
+/// Acceptance 170.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_cancelled() {
+    let (service, flood) = flooding(Streams::new().slow_reader(Duration::from_secs(7)));
+    let app = App::of(service);
+    let reply = app.ask_tool("flood", json!({})).await;
+    assert!(reply.is_sse());
+    sleep(Duration::from_millis(6_990)).await;
+    assert!(!flood.is_cancelled());
+    assert!(flood.sent() <= 512 << 10, "{} bytes wait for the reader", flood.sent());
+    sleep(Duration::from_millis(20)).await;
+    assert!(flood.is_cancelled());
+    assert_eq!(app.handle.statistics().await.slow_readers, 1);
+    // Its stream ends where it stands: nothing of it is kept, and there is no answer.
+    assert_eq!(timeout(Duration::from_secs(1), reply.text()).await.unwrap(), "");
+    assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
+}
+
+/// Acceptance 170.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_slow_and_steady_gets_everything() {
+    let (service, flood) = flooding(Streams::new().slow_reader(Duration::from_secs(7)));
+    let app = App::of(service);
+    let mut stream = app.ask_tool("flood", json!({})).await.sse();
+    let mut lines = 0;
+    while let Some(event) = stream.message().await {
+        lines += usize::from(event.json()["method"] == "notifications/line");
+        if lines % 500 == 0 {
+            sleep(Duration::from_secs(5)).await;
+            stream.chunks.clear();
+        }
+    }
+    assert_eq!((lines, flood.is_cancelled()), (FLOOD / LINE, false));
+    assert_eq!(app.handle.statistics().await.slow_readers, 0);
+}
+
+/// A connection whose window is small, so that little is hidden in the system's buffers.
+async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(addr).await.unwrap()
+}
+
+/// How long anything on a socket may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Acceptance 163, 170.
+#[tokio::test]
+async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {
+    for reads in [false, true] {
+        let patience = Duration::from_millis(400);
+        let (service, flood) = flooding(Streams::new().slow_reader(patience));
+        let served = Served::of(service, |listener| listener.write_timeout(Some(patience * 3))).await;
+        let mut deaf = narrow(served.addr).await;
+        deaf.write_all(served.asks(&envelope("tools/call", json!({"name": "flood"}))).as_bytes()).await.unwrap();
+        let start = std::time::Instant::now();
+        while !flood.is_cancelled() {
+            assert!(start.elapsed() < PATIENCE, "{reads}: {flood:?}");
+            if reads {
+                let _ = timeout(Duration::from_millis(20), deaf.read_u8()).await;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        assert!(flood.sent() < 16 << 20, "{} bytes went into buffers", flood.sent());
+        assert_eq!(served.handle.statistics().await.slow_readers, 1);
+        if !reads {
+            sleep(patience * 4).await;
+        }
+        // What was in the buffers, then the end: of the connection, or of the response for whoever
+        // takes something now and then; and no answer.
+        let (mut rest, mut chunk) = (Vec::new(), [0; 4096]);
+        while !rest.ends_with(b"0\r\n\r\n") {
+            match timeout(PATIENCE, deaf.read(&mut chunk)).await.expect("still open") {
+                Ok(read @ 1..) => rest.extend_from_slice(&chunk[..read]),
+                Ok(0) | Err(_) => break,
+            }
+        }
+        assert!(!String::from_utf8_lossy(&rest).contains("flooded"));
+    }
+}
+
+/// Acceptance 150, 174.
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_what_runs_finish_and_takes_nothing_new() {
+    for mode in MODES {
+        let app = App::in_mode(mode);
+        let held = tokio::spawn({
+            let app = app.clone();
+            async move { text_of(app.ask_tool("note_and_hold", json!({"label": "a"})).await).await }
+        });
+        sleep(Duration::from_secs(1)).await;
+        let handle = app.handle.clone();
+        let drain = tokio::spawn(async move { handle.drain(Duration::from_secs(60)).await });
+        sleep(Duration::from_secs(1)).await;
+        for (method, params) in [
+            ("tools/call", json!({"name": "echo", "arguments": {"message": "x"}})),
+            ("server/discover", json!({})),
+            ("tools/list", json!({})),
+        ] {
+            let reply = app.ask(method, params).await;
+            assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")), "{mode:?} {method}");
+            assert_eq!(reply.error().await, (-32603, Some(json!(1))), "{mode:?} {method}");
+        }
+        // What is wrong is still told as what it is.
+        assert_eq!(app.ask("no/such", json!({})).await.status, 404);
+        app.probe.release("a");
+        assert_eq!(held.await.unwrap(), "released", "{mode:?}");
+        let report = drain.await.unwrap();
+        assert_eq!((report.calls, report.cut_calls), (1, 0), "{mode:?}");
+    }
+}
+
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_of_a_drain_calls_are_cut_and_answered() {
+    for mode in MODES {
+        for tool in ["hold", "note_and_hold"] {
+            for wait in [100, 5_000] {
+                let app = App::in_mode(mode);
+                let held = tokio::spawn({
+                    let app = app.clone();
+                    async move {
+                        let reply = app.ask_tool(tool, json!({"label": "a"})).await;
+                        (reply.status.as_u16(), reply.message().await)
+                    }
+                });
+                sleep(Duration::from_millis(wait)).await;
+                let report = app.handle.drain(Duration::from_secs(2)).await;
+                assert_eq!((report.calls, report.cut_calls), (1, 1), "{mode:?} {tool} {wait}");
+                let (status, answer) = held.await.unwrap();
+                let error = json!({"code": -32603, "message": "The server is shutting down"});
+                assert_eq!((status, &answer["error"]), (200, &error), "{mode:?} {tool} {wait}");
+                assert_eq!(app.probe.state("a"), Some("cancelled"), "{mode:?} {tool} {wait}");
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a client of 2026-07-28 is told while it listens.
+
+mod asking;
+mod ending;
+mod places;
+mod telling;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use mcp_http::McpService;
+use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
+use mcp_http::server::{Call, Context, Discovery, Server};
+use tokio::sync::Notify;
+
+use crate::support::{App, Reply, RequestExt, Served, Sse, request};
+
+/// Everything there is to ask for.
+const ALL: &str = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["test://a","test://b"]}"#;
+
+/// A request of 2026-07-28 with nothing wrong with it; id and parameters are JSON texts.
+fn worded(id: &str, method: &str, params: &str) -> Request<Body> {
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let params = params.strip_prefix('{').unwrap();
+    let comma = if params == "}" { "" } else { "," };
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{meta}{comma}{params}}}"#);
+    request(Method::POST)
+        .header("content-type", "application/json")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", method)
+        .raw(body)
+}
+
+fn listening(id: &str, notifications: &str) -> Request<Body> {
+    worded(id, "subscriptions/listen", &format!(r#"{{"notifications":{notifications}}}"#))
+}
+
+/// Listens with id 1.
+async fn listen(app: &App, notifications: &str) -> Sse {
+    opened(app.send(listening("1", notifications)).await)
+}
+
+#[track_caller]
+fn opened(reply: Reply) -> Sse {
+    assert_eq!(reply.status, 200, "{:?}", reply.rejection);
+    reply.sse()
+}
+
+/// Listens with id 1 and reads the acknowledgement.
+async fn acknowledged(app: &App, notifications: &str) -> Sse {
+    let mut stream = listen(app, notifications).await;
+    assert_eq!(method(&mut stream).await, "acknowledged");
+    stream
+}
+
+/// The bytes of one event.
+async fn bytes(stream: &mut Sse) -> String {
+    let event = stream.next().await.expect("an event");
+    assert!(event.id.is_none() && event.retry.is_none(), "nobody can come back: {event:?}");
+    event.data.unwrap()
+}
+
+/// The part of the next event's method that tells it from others, with the URI if there is one.
+async fn method(stream: &mut Sse) -> String {
+    let event = stream.next().await.expect("an event").json();
+    let method = event["method"].as_str().unwrap_or_else(|| panic!("{event}"));
+    let short = method.strip_prefix("notifications/").unwrap();
+    let short = short.strip_prefix("subscriptions/").or(short.strip_suffix("/list_changed")).unwrap_or(short);
+    event["params"]["uri"].as_str().map_or(short.to_owned(), |uri| format!("{short} {uri}"))
+}
+
+async fn listens(app: &App) -> usize {
+    app.handle.statistics().await.listens
+}
+
+/// What a server says of itself, after a while.
+#[derive(Debug, Clone)]
+struct Foreign {
+    capabilities: &'static str,
+    asked: Arc<Notify>,
+    gate: Option<Arc<Notify>>,
+}
+
+impl Foreign {
+    fn new(capabilities: &'static str) -> Self {
+        Self { capabilities, asked: Arc::default(), gate: None }
+    }
+
+    fn behind(mut self, gate: &Arc<Notify>) -> Self {
+        self.gate = Some(Arc::clone(gate));
+        self
+    }
+
+    fn app(&self, configure: impl FnOnce(McpService) -> McpService) -> App {
+        App::of(configure(McpService::new(self.clone())))
+    }
+}
+
+impl<S: Send + Sync> Server<S> for Foreign {
+    async fn initialize(&self, _: InitializeParams, _: Context, _: &S) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::internal())
+    }
+
+    async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
+        Err(ErrorObject::method_not_found(&call.method))
+    }
+
+    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+        self.asked.notify_one();
+        if let Some(gate) = &self.gate {
+            gate.notified().await;
+        }
+        match self.capabilities {
+            "panic" => panic!("secret"),
+            "error" => Err(ErrorObject::new(-32050, "not today")),
+            "none" => Err(ErrorObject::method_not_found("server/discover")),
+            capabilities => Ok(Discovery::new(RawJson::parse(capabilities).unwrap())),
+        }
+    }
+
+    fn serves(&self, _: &str) -> bool {
+        false
+    }
+}
+
+const EVERYTHING: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true}}"#;
+
+/// The text of a listen, as a client sends it.
+fn on_the_wire(served: &Served) -> String {
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{{meta},"notifications":{ALL}}}}}"#
+    );
+    let extra = "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: subscriptions/listen\r\nContent-Length";
+    served.post(None, &body).replacen("Content-Length", extra, 1)
+}
