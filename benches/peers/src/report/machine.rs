@@ -24,9 +24,14 @@ impl Machine {
             memory: memory(),
             kernel: read("/proc/sys/kernel/osrelease"),
             rustc: said("rustc", &["--version"]),
-            revision: said("git", &["describe", "--always", "--dirty"]),
+            revision: revision(),
             load_before: load(),
         }
+    }
+
+    /// The last change of this crate that was measured.
+    pub(crate) fn revision(&self) -> &str {
+        &self.revision
     }
 
     /// A paragraph about it.
@@ -38,6 +43,13 @@ impl Machine {
             load()
         )
     }
+}
+
+fn revision() -> String {
+    const CRATE: [&str; 4] = ["--", ":/src", ":/Cargo.toml", ":/Cargo.lock"];
+    let git = |arguments: &[&str]| said("git", &[arguments, &CRATE].concat());
+    let changed = if git(&["status", "--porcelain"]).is_empty() { "" } else { ", changed" };
+    git(&["log", "-1", "--format=%h"]) + changed
 }
 
 fn memory() -> String {

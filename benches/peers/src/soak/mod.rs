@@ -11,7 +11,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use hdrhistogram::Histogram;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
@@ -102,7 +102,9 @@ async fn soak(process: &Process, scale: Scale) -> Result<Vec<Phase>> {
     };
     soak.phase("a storm of clients that come back", storm).await?;
     soak.phase("calls alone, afterwards", quiet(scale.phase)).await?;
-    soak.callers.stop().await;
+    soak.callers.stop().await?;
+    let under_way = soak.callers.noticed().account;
+    soak.phases.last_mut().context("no phase")?.noticed.account.add(under_way);
     Ok(soak.phases)
 }
 
@@ -123,7 +125,6 @@ impl Soak<'_> {
         title: &'static str,
         phase: impl Future<Output = Result<(Account, String)>>,
     ) -> Result<()> {
-        drop(self.callers.noticed());
         let most = Rc::new(Cell::new(0));
         let watched = async {
             loop {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::account::Account;
 use super::histogram;
 use crate::client::{Client, Era, Tool};
-use crate::cut_off::CutOff;
+use crate::cut_off::{CutOff, Tally};
 use crate::message::Received;
 use crate::wire::{Connection, Events, Media};
 
@@ -71,7 +71,7 @@ pub(super) async fn streams(address: SocketAddr, count: usize, within: Duration)
     for mut tasks in [reading, waiting] {
         while let Some(done) = tasks.join_next().await {
             match done? {
-                Ok(events) => account.right(events),
+                Ok(events) => account.tally(Tally::default(), events),
                 Err(why) => account.wrong(&format!("a stream: {why:#}")),
             }
         }
@@ -95,6 +95,7 @@ async fn unread(mut client: Client, until: Instant) -> Result<u64> {
         events.push(&piece, |data| received.take(data, expected))?;
     }
     let steps = received.steps.len();
+    ensure!(steps > 0, "nothing waited on a stream that nobody read");
     ensure!(received.steps.iter().copied().eq(1..=u32::try_from(steps)?), "{steps} steps, not in order");
     // Ends the call too, which a dropped connection must not.
     client.reconnected().await?.delete().await?;
@@ -112,10 +113,10 @@ pub(super) async fn slow_bodies(address: SocketAddr, count: usize, within: Durat
             client.delete().await
         });
     }
-    let mut account = Account::default();
+    let mut account = Account { asked: count as u64, ..Account::default() };
     while let Some(done) = calling.join_next().await {
         match done? {
-            Ok(()) => account.right(1),
+            Ok(()) => account.right += 1,
             Err(why) => account.wrong(&format!("a slow body: {why:#}")),
         }
     }

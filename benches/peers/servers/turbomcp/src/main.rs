@@ -4,8 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turbomcp::SessionStore;
 use turbomcp::http::{HttpConfig, router};
 use turbomcp::prelude::*;
+
+/// The comparison opens more sessions than the default allows.
+const SESSIONS: usize = 1_000_000;
 
 #[derive(Clone)]
 struct Tools;
@@ -37,7 +41,8 @@ impl Tools {
 
 fn main() {
     stand::run(async {
-        let dispatcher = Tools.into_server().build();
+        let sessions = Arc::new(SessionStore::with_capacity(SESSIONS));
+        let dispatcher = Tools.into_server().with_session_backend(sessions).build();
         let config = HttpConfig::new().with_session_terminator(Arc::new(dispatcher.session_terminator()));
         stand::serve(router(dispatcher, config)).await
     });
