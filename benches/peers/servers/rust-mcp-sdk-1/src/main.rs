@@ -1,13 +1,13 @@
 //! Decides how rust-mcp-sdk is served to clients with sessions: its version 2 knows none and refers them to
-//! version 1. With its axum routes, `events` with the event store that makes its streams resumable, `json`
-//! with JSON answers.
+//! version 1. With its axum routes, `sse` as it comes, `events` with the event store that makes its streams
+//! resumable. Its JSON answers take no part: they refuse `notifications/initialized`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rust_mcp_axum::{McpMountOptions, mcp_routes};
-use rust_mcp_sdk::event_store::InMemoryEventStore;
+use rust_mcp_sdk::event_store::{EventStore, InMemoryEventStore};
 use rust_mcp_sdk::id_generator::{FastIdGenerator, UuidGenerator};
 use rust_mcp_sdk::macros::{JsonSchema, mcp_tool};
 use rust_mcp_sdk::mcp_http::{McpAppState, McpHttpHandler};
@@ -85,9 +85,9 @@ async fn steps(server: &dyn McpServer, token: Option<ProgressToken>, steps: u32,
 
 fn main() {
     stand::run(async {
-        let json = match &*stand::variant() {
-            "events" => false,
-            "json" => true,
+        let event_store: Option<Arc<dyn EventStore>> = match &*stand::variant() {
+            "sse" => None,
+            "events" => Some(Arc::new(InMemoryEventStore::default())),
             other => panic!("no such variant: {other:?}"),
         };
         let details = InitializeResult {
@@ -116,8 +116,8 @@ fn main() {
             handler: Handler.to_mcp_server_handler(),
             ping_interval: Duration::from_secs(12),
             transport_options: Arc::default(),
-            enable_json_response: json,
-            event_store: if json { None } else { Some(Arc::new(InMemoryEventStore::default())) },
+            enable_json_response: false,
+            event_store,
             task_store: None,
             client_task_store: None,
             message_observer: None,
