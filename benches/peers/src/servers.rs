@@ -111,7 +111,7 @@ impl Server {
     pub(crate) fn package_title(&self) -> String {
         let version = self.package.version().unwrap_or("of unknown version");
         match self.package {
-            Package::Floor => "floor".to_owned(),
+            Package::Floor => self.label.replace('`', ""),
             Package::Crate("mcp-http", _) => "mcp-http".to_owned(),
             Package::Crate(name, _) => format!("{name} {version}"),
             Package::Pip(_) => format!("Python SDK {version}"),

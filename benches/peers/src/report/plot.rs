@@ -29,7 +29,7 @@ const LABEL: usize = 150;
 const LEFT: usize = 158;
 const RIGHT: usize = 352;
 
-const TEXT: &str = "#6e7781";
+const TEXT: &str = "#757d88";
 const OWN: &str = "#c2610c";
 const PEER: &str = "#6f8fb3";
 const FLOOR: &str = "#9aa4ae";
@@ -47,7 +47,7 @@ pub(super) fn draw(results: &Results) -> String {
     }
     format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="12" fill="{TEXT}">
-<text x="8" y="16">Processor time of the server in microseconds, and how many times the floor's: a bare axum route without a protocol. Shorter is better.</text>
+<text x="8" y="16">Microseconds of the server's processor time, and how many times the floor's (grey: bare axum routes, no protocol). Shorter is better.</text>
 {body}</svg>
 "#
     )
@@ -114,7 +114,7 @@ fn row(left: usize, top: usize, bar: &Bar, longest: f64) -> String {
     let length = if cut { room } else { (room * micros / longest).max(1.0) };
     let weight = if own { 600 } else { 400 };
     let text = if own { OWN } else { TEXT };
-    let ratio = ratio.map(|ratio| format!(" × {}", digits(ratio))).unwrap_or_default();
+    let ratio = ratio.map(|ratio| format!(" ({}×)", digits(ratio))).unwrap_or_default();
     let (from, base) = (left + LEFT, top + BAR - 3);
     // A gap near the end of a bar that is longer than there is room.
     let (first, rest) = if cut { (length - 16.0, Some(from as f64 + length - 10.0)) } else { (length, None) };
