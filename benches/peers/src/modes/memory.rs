@@ -20,6 +20,8 @@ const OPENERS: usize = 8;
 const FIRST: usize = 500;
 /// What the server does after the last answer is done by then.
 const SETTLED: Duration = Duration::from_millis(300);
+/// An interpreter's server ends a connection that is idle while so many fewer than all are opened.
+const FEWER: usize = 8;
 /// Streams are opened in groups of so many at once.
 const GROUP: usize = 100;
 
@@ -44,10 +46,11 @@ pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> 
     drop(first);
 
     let before = settled(&process).await?;
-    let mut clients = Vec::with_capacity(scale.streams);
-    while clients.len() < scale.streams {
+    let wanted = if server.is_native() { scale.streams } else { scale.streams / FEWER };
+    let mut clients = Vec::with_capacity(wanted);
+    while clients.len() < wanted {
         let mut group = JoinSet::new();
-        for _ in clients.len()..scale.streams.min(clients.len() + GROUP) {
+        for _ in clients.len()..wanted.min(clients.len() + GROUP) {
             group.spawn(Client::ready(process.address, Era::Legacy));
         }
         while let Some(client) = group.join_next().await {
@@ -72,10 +75,10 @@ pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> 
 /// What is left of sessions that came and went: the memory after a twelfth of them, and after all.
 pub(super) async fn churn(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
     let process = Process::start(&server.command(places), Under::Nothing)?;
-    let until = Instant::now() + scale.opened_within;
-    let first = come_and_go(process.address, scale.churn / 12, until).await?;
+    let within = |share| Instant::now() + scale.opened_within / share;
+    let first = come_and_go(process.address, scale.churn / 12, within(6)).await?;
     let early = settled(&process).await?;
-    let rest = come_and_go(process.address, scale.churn - scale.churn / 12, until).await?;
+    let rest = come_and_go(process.address, scale.churn - scale.churn / 12, within(1)).await?;
     let late = settled(&process).await?;
     process.stop()?;
     Ok(sample([
