@@ -121,7 +121,9 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     if node.is_draining() {
         return Err(Rejection::Draining.into());
     }
-    if let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version) {
+    if !begins_with(session.info.version, &result)
+        && let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version)
+    {
         session = session.with_version(version);
     }
     keep(node, &session).await?;
@@ -134,8 +136,8 @@ fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Ar
         id: SessionId::random(),
         principal: incoming.principal.clone(),
         version: negotiate(node, &params.protocol_version),
-        client: params.client_info.clone(),
-        capabilities: params.capabilities.clone(),
+        client: node.clients.share(&params.client_info),
+        capabilities: node.capabilities.share(&params.capabilities),
         opened_at: SystemTime::now(),
     };
     Arc::new(LiveSession::draft(info, node))
@@ -150,6 +152,12 @@ fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
     }
     let agreed: Agreed = result.read_borrowed().ok()?;
     node.speaks(agreed.protocol_version).then_some(agreed.protocol_version)
+}
+
+/// Whether a result begins with the revision, which most do: the rest need not be read then.
+fn begins_with(version: ProtocolVersion, result: &RawJson) -> bool {
+    let rest = result.as_str().strip_prefix(r#"{"protocolVersion":""#);
+    rest.and_then(|rest| rest.strip_prefix(version.as_str())).is_some_and(|rest| rest.starts_with('"'))
 }
 
 /// Makes the session known. The hook may still refuse it; then nothing of it is left.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -75,16 +76,12 @@ pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
         return Err(Malformed::NotJson);
     }
     // Once for the whole body: members nobody reads must be UTF-8 too (RFC 8259, section 8.1).
-    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotJson)?;
-    if text.trim_ascii_start().starts_with('[') {
-        parse_batch(body, text)
-    } else {
-        parse_one(body, text).map(Body::One)
-    }
+    let body = ByteString::try_from(body.clone()).map_err(|_| Malformed::NotJson)?;
+    if body.trim_ascii_start().starts_with('[') { parse_batch(&body) } else { parse_one(&body, &body).map(Body::One) }
 }
 
-fn parse_batch(body: &Bytes, text: &str) -> Result<Body, Malformed> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Malformed::NotJson)?;
+fn parse_batch(body: &ByteString) -> Result<Body, Malformed> {
+    let elements: Vec<&RawValue> = serde_json::from_str(body).map_err(|_| Malformed::NotJson)?;
     let why = match elements.len() {
         0 => "an empty batch",
         1..=MAX_BATCH => {
@@ -128,7 +125,7 @@ struct OnlyId<'a> {
     id: Option<&'a RawValue>,
 }
 
-fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
+fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
     // An element of a batch; read as a struct, an array would be the members by position.
     if text.starts_with('[') {
         return Err(Malformed::NotAMessage { id: None, why: "not a JSON-RPC message" });
@@ -142,7 +139,7 @@ fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
         }
         Err(_) => return Err(Malformed::NotJson),
     };
-    let cut = |raw: &RawValue| RawJson::trusted(body.slice_ref(raw.get().as_bytes()));
+    let cut = |raw: &RawValue| RawJson::trusted(body.slice_ref(raw.get()));
     let id = members.id.map(|raw| read_id(body, raw));
     let known = id.as_ref().and_then(|id| id.as_ref().ok()).cloned();
     let refuse = |why| Err(Malformed::NotAMessage { id: known.clone(), why });
@@ -175,8 +172,8 @@ fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
     Ok(Envelope { kind, params })
 }
 
-fn read_id(body: &Bytes, raw: &RawValue) -> Result<RequestId, ()> {
-    RequestId::from_json(body.slice_ref(raw.get().as_bytes())).map_err(|_| ())
+fn read_id(body: &ByteString, raw: &RawValue) -> Result<RequestId, ()> {
+    RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| ())
 }
 
 /// The methods a server meets all day, so that their names cost no allocation.

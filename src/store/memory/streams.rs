@@ -30,7 +30,12 @@ struct Sums {
 impl Streams {
     /// Where a stream stands, or where it would.
     pub(super) fn position(&self, stream: StreamNo) -> Result<usize, usize> {
-        self.logs.binary_search_by_key(&stream, |(number, _)| *number)
+        // Nearly always it is the newest one, or the next.
+        match self.logs.back() {
+            Some((newest, _)) if *newest == stream => Ok(self.logs.len() - 1),
+            Some((newest, _)) if *newest > stream => self.logs.binary_search_by_key(&stream, |(number, _)| *number),
+            _ => Err(self.logs.len()),
+        }
     }
 
     /// The log at a position. A position is good until the next insertion or removal.
