@@ -14,7 +14,9 @@ use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
-use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{
+    Body, Envelope, ErrorObject, InitializeParams, Kind, Params, ProtocolVersion, RawJson, RequestId, write,
+};
 use crate::outcome::{Outcome, Reply};
 use crate::server::{Context, Session};
 use crate::settings::ResponseMode;
@@ -27,7 +29,7 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
 ) -> Result<Reply, Rejection> {
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) if method == "initialize" => {
-            open(post, id, params).await
+            open(post, id, params.map(Params::into_text)).await
         }
         Body::One(_) => Err(Rejection::SessionRequired),
         Body::Batch(elements) => {

@@ -19,7 +19,7 @@ use super::{Node, initialize, stateless};
 use crate::edge::McpHeaders;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
-use crate::message::{Body, Envelope, Kind, Malformed, RawJson, RequestId, write};
+use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
 use crate::server::{Call, Context, Notice};
@@ -142,7 +142,9 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     let handle = |asked: Asked, parts: Box<Parts>| {
         let Asked { id, method, params } = asked;
         let ticket = Ticket::new(exchange, id.clone());
-        let context = Context::new(Arc::clone(&ticket) as _, params.clone());
+        let named = params.as_ref().and_then(Params::named);
+        let params = params.map(Params::into_text);
+        let context = Context::new(Arc::clone(&ticket) as _, params.clone()).with_named(named);
         let call = Call { method: method.clone(), id, params, parts, context };
         Handler::new(ticket, &method, Arc::clone(server).call(call, state.clone()))
     };
@@ -199,14 +201,15 @@ async fn take<S: Clone + Send + Sync + 'static>(
             }
         }
         Kind::Notification { method } if method == "notifications/cancelled" => {
-            if let Some(call) = cancelled_id(envelope.params.as_ref()) {
+            if let Some(call) = cancelled_id(envelope.params.as_ref().map(Params::text)) {
                 node.engine.cancel(id, &call).await.map_err(|error| node.refusal(&error))?;
             }
         }
         Kind::Notification { method } => {
             node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
-            let context = Context::new(Arc::new(Standalone::new(session)), envelope.params.clone());
-            let notice = Notice { method, params: envelope.params, parts: incoming.parts, context };
+            let params = envelope.params.map(Params::into_text);
+            let context = Context::new(Arc::new(Standalone::new(session)), params.clone());
+            let notice = Notice { method, params, parts: incoming.parts, context };
             node.in_background(Arc::clone(server).notified(notice, state));
         }
         Kind::Request { .. } => {}

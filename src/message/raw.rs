@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -54,6 +55,11 @@ impl RawJson {
     /// A part of this very text, without a copy.
     pub(crate) fn slice(&self, part: &RawValue) -> Self {
         Self(self.0.slice_ref(part.get()))
+    }
+
+    /// The same, by its place.
+    pub(crate) fn part(&self, place: Range<usize>) -> Self {
+        Self(self.0.slice_ref(&self.0[place]))
     }
 
     /// The empty object.

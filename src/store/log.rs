@@ -107,6 +107,10 @@ impl StreamLog {
             let repeated = !events.is_empty() && first > 0 && end <= self.next;
             return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Conflict)) };
         }
+        if close {
+            // Kept for a while as it is: no room for events that never come.
+            self.entries.reserve_exact(events.len());
+        }
         for event in events {
             self.push(event);
         }
