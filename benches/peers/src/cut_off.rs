@@ -7,6 +7,8 @@ use crate::client::{Client, Tool};
 use crate::message::{Expected, Received};
 use crate::wire::{Events, Head, Media};
 
+const NO_ID: &str = "its events have no ids to come back with";
+
 /// What was lost of a call, and what came more than once: of its steps and its result.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
@@ -38,6 +40,7 @@ impl CutOff {
                 .with_context(|| format!("{} of {steps} steps came on the call's stream", call.received.steps.len()))?;
             call.events.push(&piece, |data| call.received.take(data, expected))?;
         }
+        ensure!(call.events.last_id().is_some(), NO_ID);
         Ok(call)
     }
 
@@ -57,7 +60,7 @@ impl CutOff {
     /// # Errors
     /// When the server refuses: then all of the rest is lost.
     pub(crate) async fn come_back(&mut self, client: &mut Client, until: Instant) -> Result<Instant> {
-        let last = self.events.last_id().context("its events have no ids to come back with")?;
+        let last = self.events.last_id().context(NO_ID)?;
         self.head = client.listen(Some(last)).await?;
         let began = Instant::now();
         self.events = Events::default();
