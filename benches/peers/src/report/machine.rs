@@ -11,11 +11,9 @@ pub(crate) struct Machine {
     kernel: String,
     rustc: String,
     revision: String,
-    load_before: String,
 }
 
 impl Machine {
-    /// Looks at the machine before anything is measured on it.
     pub(crate) fn look() -> Self {
         let processors = std::thread::available_parallelism().map_or(0, usize::from);
         Self {
@@ -25,7 +23,6 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease"),
             rustc: said("rustc", &["--version"]),
             revision: revision(),
-            load_before: load(),
         }
     }
 
@@ -36,12 +33,8 @@ impl Machine {
 
     /// A paragraph about it.
     pub(super) fn describe(&self) -> String {
-        let Self { processor, processors, memory, kernel, rustc, revision, load_before } = self;
-        format!(
-            "{processor}, {processors} processors, {memory}, Linux {kernel}, {rustc}, mcp-http at {revision}. Load average \
-             before the run {load_before}, after it {}.",
-            load()
-        )
+        let Self { processor, processors, memory, kernel, rustc, revision } = self;
+        format!("{processor}, {processors} processors, {memory}, Linux {kernel}, {rustc}, mcp-http at {revision}.")
     }
 }
 
@@ -56,10 +49,6 @@ fn memory() -> String {
     let total = line("/proc/meminfo", "MemTotal");
     let kib: Option<f64> = total.strip_suffix(" kB").and_then(|kib| kib.parse().ok());
     kib.map_or(total, |kib| format!("{:.0} GiB of memory", kib / f64::from(1 << 20)))
-}
-
-fn load() -> String {
-    read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn read(path: &str) -> String {
