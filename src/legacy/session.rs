@@ -148,7 +148,10 @@ impl LiveSession {
     // Readers.
 
     pub(super) fn add_reader(&self, cell: Arc<ReaderCell>) {
-        self.live().readers.push(cell);
+        let readers = &mut self.live().readers;
+        // Exactly, because most sessions have one reader at a time.
+        readers.reserve_exact(1);
+        readers.push(cell);
     }
 
     pub(super) fn remove_reader(&self, cell: &Arc<ReaderCell>) {

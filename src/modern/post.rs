@@ -86,7 +86,8 @@ async fn request<S: Clone + Send + Sync + 'static>(
     let opening = Opening::new(id.clone(), version, meta, principal);
     if method == listen::METHOD {
         drop(parts);
-        return listen::listen(node, server, state, opening, params, takes_streams).await;
+        // Boxed, so that a call carries no room for it.
+        return Box::pin(listen::listen(node, server, state, opening, params, takes_streams)).await;
     }
     call::call(node, server, state, opening, Asked { method, params, parts }).await
 }
