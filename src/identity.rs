@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
 
@@ -112,9 +113,9 @@ impl fmt::Debug for TaskId {
 
 /// A number in the one spelling in which ids are issued.
 fn as_written_here(text: &str) -> Option<Uuid> {
-    let id = Uuid::try_parse(text).ok()?;
-    let mut buffer = Uuid::encode_buffer();
-    (id.hyphenated().encode_lower(&mut buffer) == text).then_some(id)
+    // Of the spellings that are read, only this one has as many characters.
+    let is_ours = text.len() == Hyphenated::LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_ours.then(|| Uuid::try_parse(text).ok())?
 }
 
 /// Hashes a [`SessionId`] or a [`TaskId`] by folding its bytes: ids are random and issued by
@@ -205,9 +206,9 @@ pub struct SessionInfo {
     /// The revision both sides agreed on.
     pub version: ProtocolVersion,
     /// Which program the client says it is.
-    pub client: Implementation,
+    pub client: Arc<Implementation>,
     /// What the client can be asked for.
-    pub capabilities: ClientCapabilities,
+    pub capabilities: Arc<ClientCapabilities>,
     /// When it was opened.
     pub opened_at: SystemTime,
 }

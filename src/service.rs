@@ -339,7 +339,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     async fn post(&self, parts: Box<Parts>, admitted: Admitted, body: Body, state: S) -> Result<Reply, Refused> {
         let limits = &self.hall.settings.limits;
-        let body = edge::read_json(body, &parts.headers, limits.body, limits.body_timeout).await?;
+        let body = edge::read_json(body, admitted.length, limits.body, limits.body_timeout).await?;
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;

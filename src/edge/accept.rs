@@ -10,6 +10,7 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
+use super::headers::Found;
 use super::list;
 use crate::error::Rejection;
 
@@ -42,17 +43,17 @@ const SSE: (&[u8], &[u8]) = (b"text", b"event-stream");
 impl Accepts {
     pub(crate) const BOTH: Self = Self { json: true, sse: true };
 
-    pub(crate) fn read(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(ACCEPT).iter().map(|value| value.as_bytes());
-        let Some(first) = values.next() else { return Self::BOTH };
-        let second = values.next();
-        if second.is_none()
-            && let Some(usual) = usual(first)
-        {
-            return usual;
+    pub(super) fn read(found: Found<'_>, headers: &HeaderMap) -> Self {
+        match found {
+            Found::Nowhere => return Self::BOTH,
+            Found::Once(value) => {
+                if let Some(usual) = usual(value.as_bytes()) {
+                    return usual;
+                }
+            }
+            Found::Often(_) => {}
         }
-        let members =
-            [Some(first), second].into_iter().flatten().chain(values).flat_map(|value| list::split(value, b','));
+        let members = headers.get_all(ACCEPT).iter().flat_map(|value| list::split(value.as_bytes(), b','));
         let (mut json, mut sse) = (Verdict::default(), Verdict::default());
         for range in members.take(MAX_MEMBERS).filter_map(Range::parse) {
             json.hear(&range, JSON);
@@ -156,13 +157,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::edge::headers::Head;
 
     fn read(values: &[&str]) -> (bool, bool) {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
         }
-        let Accepts { json, sse } = Accepts::read(&headers);
+        let Accepts { json, sse } = Accepts::read(Head::read(&headers).accept, &headers);
         (json, sse)
     }
 
@@ -309,7 +311,7 @@ mod tests {
             let _ = read(&[&value]);
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, HeaderValue::from_bytes(&bytes).unwrap());
-            let _ = Accepts::read(&headers);
+            let _ = Accepts::read(Head::read(&headers).accept, &headers);
         }
     }
 }

@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use super::accept::{Accepts, Needs};
 use super::content_type;
-use super::headers::McpHeaders;
+use super::headers::{Head, McpHeaders};
 use super::security::Security;
 use crate::error::Rejection;
 
@@ -42,6 +42,8 @@ pub(crate) struct Admitted {
     pub(crate) headers: McpHeaders,
     /// Whether the client takes a stream, where not every answer is one.
     pub(crate) takes_streams: bool,
+    /// How long the body is said to be.
+    pub(crate) length: Option<u64>,
 }
 
 impl Allow {
@@ -66,16 +68,19 @@ impl Allow {
 
 /// Makes the checks of this folder that need no body, in their order.
 pub(crate) fn admit(parts: &Parts, gate: &Gate) -> Result<Admitted, Rejection> {
-    gate.security.check(parts)?;
+    let head = Head::read(&parts.headers);
+    gate.security.check(parts, &head)?;
     let method = gate.allow.check(&parts.method)?;
-    let accepts = Accepts::read(&parts.headers);
-    check_media_types(&parts.headers, accepts, method, gate.post_needs)?;
-    let headers = McpHeaders::read(&parts.headers)?;
-    Ok(Admitted { method, headers, takes_streams: accepts.sse })
+    let accepts = Accepts::read(head.accept, &parts.headers);
+    check_media_types(&parts.headers, &head, accepts, method, gate.post_needs)?;
+    let headers = McpHeaders::of(&head, &parts.headers)?;
+    let length = head.content_length.first().and_then(|length| length.to_str().ok()?.parse().ok());
+    Ok(Admitted { method, headers, takes_streams: accepts.sse, length })
 }
 
 fn check_media_types(
     headers: &HeaderMap,
+    head: &Head<'_>,
     accepts: Accepts,
     method: Method,
     post_needs: Needs,
@@ -83,7 +88,7 @@ fn check_media_types(
     match method {
         Method::Post => {
             accepts.require(post_needs)?;
-            content_type::check(headers)?;
+            content_type::check(head, headers)?;
         }
         Method::Get => accepts.require(Needs::EventStream)?,
         // The answer has no body.

@@ -74,11 +74,14 @@ impl<'a> Host<'a> {
         if text.eq_ignore_ascii_case(b"localhost") {
             return Some(Self::Name(text));
         }
+        if let Some(address) = plain_address(text) {
+            return Some(Self::V4(address));
+        }
         if text.len() > MAX_NAME || !text.split(|byte| *byte == b'.').all(is_label) {
             return None;
         }
         if text.rsplit(|byte| *byte == b'.').next().is_some_and(is_number) {
-            return std::str::from_utf8(text).ok()?.parse().ok().map(Self::V4);
+            return None;
         }
         Some(Self::Name(text))
     }
@@ -191,6 +194,12 @@ fn what_is_wrong(entry: &str) -> &'static str {
 fn is_label(label: &[u8]) -> bool {
     (1..=MAX_LABEL).contains(&label.len())
         && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// An address in four plain decimals.
+fn plain_address(text: &[u8]) -> Option<Ipv4Addr> {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    if text.iter().all(is_part) { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
 /// Whether a resolver could take the label for a number, decimal or hexadecimal.

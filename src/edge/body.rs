@@ -13,8 +13,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError};
 
@@ -31,14 +29,13 @@ const MAX_EMPTY_FRAMES: usize = 64;
 /// How far down an error is searched for its cause. Bodies are wrapped once by each layer.
 const MAX_CAUSES: usize = 16;
 
-/// Makes the checks that need the body, and says whose id to echo where one of them fails.
+/// Makes the checks that need the body, whose length was `declared`, and says whose id to echo where one of them fails.
 pub(crate) async fn read_json(
     body: axum::body::Body,
-    headers: &HeaderMap,
+    declared: Option<u64>,
     limit: usize,
     within: Duration,
 ) -> Result<message::Body, (Rejection, Option<RequestId>)> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = read(body, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
     message::parse(&bytes).map_err(Rejection::of)
 }

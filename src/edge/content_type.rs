@@ -6,18 +6,18 @@
 //! 2. Parameters are ignored, but a `charset` must be UTF-8.
 //! 3. The body is not compressed; a layer that decompresses takes `Content-Encoding` away.
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use mime::Mime;
 
+use super::headers::{Found, Head};
 use super::list;
 use crate::error::Rejection;
 
 /// Refuses a body that is not declared as plain JSON.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), Rejection> {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let json = types.next().is_some_and(is_json) && types.next().is_none();
-    if json && !is_encoded(headers) { Ok(()) } else { Err(Rejection::UnsupportedMediaType) }
+pub(super) fn check(head: &Head<'_>, headers: &HeaderMap) -> Result<(), Rejection> {
+    let json = matches!(head.content_type, Found::Once(value) if is_json(value));
+    if json && !is_encoded(head.content_encoding, headers) { Ok(()) } else { Err(Rejection::UnsupportedMediaType) }
 }
 
 fn is_json(value: &HeaderValue) -> bool {
@@ -31,13 +31,17 @@ fn is_json(value: &HeaderValue) -> bool {
         && parsed.params().all(|(name, value)| name != mime::CHARSET || utf8(value))
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+fn is_encoded(found: Found<'_>, headers: &HeaderMap) -> bool {
+    if matches!(found, Found::Nowhere) {
+        return false;
+    }
     let mut codings = headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| list::split(value.as_bytes(), b','));
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::CONTENT_TYPE;
     use proptest::prelude::*;
 
     use super::*;
@@ -49,7 +53,7 @@ mod tests {
                 headers.append(&name, HeaderValue::from_str(value).unwrap());
             }
         }
-        let checked = check(&headers);
+        let checked = check(&Head::read(&headers), &headers);
         assert!(matches!(checked, Ok(()) | Err(Rejection::UnsupportedMediaType)));
         checked.is_ok()
     }

@@ -22,7 +22,9 @@ use serde::Deserialize;
 use super::admit::Allow;
 use super::headers::{McpHeaders, VersionHeader};
 use crate::error::Rejection;
-use crate::message::{Body, Envelope, Era, Kind, MAX_VERSION, ProtocolVersion, RawJson, RequestMeta, Stated, parse};
+use crate::message::{
+    Body, Envelope, Era, Kind, MAX_VERSION, Params, ProtocolVersion, RawJson, RequestMeta, Stated, parse,
+};
 
 /// Where a POST goes.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ pub(crate) fn check_served(
         (Fork::Legacy, _) if serves(served, Era::Legacy) => Ok(()),
         (Fork::Legacy, _) => match body {
             Body::One(Envelope { kind: Kind::Request { method, .. }, params }) if method == "initialize" => {
-                unsupported(asked_for(params.as_ref()))
+                unsupported(asked_for(params.as_ref().map(Params::text)))
             }
             // Whoever says goodbye to nobody is not told off for it.
             Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => Ok(()),
@@ -119,12 +121,12 @@ pub(crate) fn check_session_method(headers: &McpHeaders, served: &[ProtocolVersi
 fn asked_for(params: Option<&RawJson>) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Params<'a> {
+    struct Opening<'a> {
         #[serde(borrow)]
         protocol_version: Cow<'a, str>,
     }
-    let params: Option<Params<'_>> = params.and_then(|params| params.read_borrowed().ok());
-    params.map(|params| params.protocol_version.chars().take(MAX_VERSION).collect()).unwrap_or_default()
+    let opening: Option<Opening<'_>> = params.and_then(|params| params.read_borrowed().ok());
+    opening.map(|opening| opening.protocol_version.chars().take(MAX_VERSION).collect()).unwrap_or_default()
 }
 
 impl fmt::Display for VersionHeader {

@@ -1,4 +1,4 @@
-//! Decides what the protocol's own headers say.
+//! Decides which headers are looked at, in one walk over all of them, and what the protocol's own say.
 //!
 //! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
 //!    them are refused even if they are equal, since whoever stands between may have read
@@ -9,7 +9,7 @@
 //!    [`McpHeaders::last_event`], which refuse.
 //! 3. What is kept of a value is bounded.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::Rejection;
 use crate::identity::SessionId;
@@ -22,10 +22,38 @@ const PARAM: &str = "mcp-param-";
 /// application's own event store.
 const MAX_EVENT: usize = 512;
 
+/// The headers that are looked at, as they stand.
+#[derive(Debug, Default)]
+pub(super) struct Head<'a> {
+    pub(super) host: Found<'a>,
+    pub(super) origin: Found<'a>,
+    pub(super) accept: Found<'a>,
+    pub(super) content_type: Found<'a>,
+    pub(super) content_encoding: Found<'a>,
+    pub(super) content_length: Found<'a>,
+    session: Found<'a>,
+    version: Found<'a>,
+    last_event: Found<'a>,
+    method: Found<'a>,
+    named: Found<'a>,
+}
+
+/// How often a header is there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Found<'a> {
+    #[default]
+    Nowhere,
+    Once(&'a HeaderValue),
+    /// The first of several.
+    Often(&'a HeaderValue),
+}
+
 /// The protocol's headers of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct McpHeaders {
     pub(crate) session: Option<SessionHeader>,
+    /// The same as it stands, which the answer repeats.
+    pub(crate) session_text: Option<HeaderValue>,
     pub(crate) version: Option<VersionHeader>,
     last_event: Option<HeaderValue>,
     /// `Mcp-Method` and `Mcp-Name`, which only the stateless revision has.
@@ -53,28 +81,21 @@ pub(crate) enum VersionHeader {
 }
 
 impl McpHeaders {
-    /// Reads them in one walk over the headers.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Rejection> {
-        let (mut session, mut version, mut last_event) = (Single::None, Single::None, Single::None);
-        let (mut method, mut named) = (Single::None, Single::None);
-        for (name, value) in headers {
-            match name.as_str() {
-                "mcp-session-id" => session.add(value),
-                "mcp-protocol-version" => version.add(value),
-                "last-event-id" => last_event.add(value),
-                "mcp-method" => method.add(value),
-                "mcp-name" => named.add(value),
-                _ => {}
-            }
-        }
-        let (method, named) = (method.get("Mcp-Method")?, named.get("Mcp-Name")?);
+        Self::of(&Head::read(headers), headers)
+    }
+
+    pub(super) fn of(head: &Head<'_>, headers: &HeaderMap) -> Result<Self, Rejection> {
+        let (method, named) = (head.method.once("Mcp-Method")?, head.named.once("Mcp-Name")?);
         params_once(headers)?;
+        let session = head.session.once("Mcp-Session-Id")?;
         Ok(Self {
             method: method.cloned(),
             named: named.cloned(),
-            session: session.get("Mcp-Session-Id")?.map(read_session),
-            version: version.get("MCP-Protocol-Version")?.map(read_version),
-            last_event: last_event.get("Last-Event-ID")?.cloned(),
+            session: session.map(read_session),
+            session_text: session.cloned(),
+            version: head.version.once("MCP-Protocol-Version")?.map(read_version),
+            last_event: head.last_event.once("Last-Event-ID")?.cloned(),
         })
     }
 
@@ -99,23 +120,51 @@ impl McpHeaders {
     }
 }
 
-/// A header that may be there once.
-enum Single<'a> {
-    None,
-    One(&'a HeaderValue),
-    Several,
-}
-
-impl<'a> Single<'a> {
-    fn add(&mut self, value: &'a HeaderValue) {
-        *self = if matches!(self, Self::None) { Self::One(value) } else { Self::Several };
+impl<'a> Head<'a> {
+    pub(super) fn read(headers: &'a HeaderMap) -> Self {
+        let mut head = Self::default();
+        for (name, value) in headers {
+            if let Some(found) = head.place(name) {
+                *found = match *found {
+                    Found::Nowhere => Found::Once(value),
+                    Found::Once(first) | Found::Often(first) => Found::Often(first),
+                };
+            }
+        }
+        head
     }
 
-    fn get(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
+    fn place(&mut self, name: &HeaderName) -> Option<&mut Found<'a>> {
+        Some(match name.as_str() {
+            "host" => &mut self.host,
+            "origin" => &mut self.origin,
+            "accept" => &mut self.accept,
+            "content-type" => &mut self.content_type,
+            "content-encoding" => &mut self.content_encoding,
+            "content-length" => &mut self.content_length,
+            "mcp-session-id" => &mut self.session,
+            "mcp-protocol-version" => &mut self.version,
+            "last-event-id" => &mut self.last_event,
+            "mcp-method" => &mut self.method,
+            "mcp-name" => &mut self.named,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn first(self) -> Option<&'a HeaderValue> {
         match self {
-            Self::None => Ok(None),
-            Self::One(value) => Ok(Some(value)),
-            Self::Several => Err(Rejection::DuplicateHeader(shown)),
+            Self::Nowhere => None,
+            Self::Once(value) | Self::Often(value) => Some(value),
+        }
+    }
+
+    /// The header, if it is there; `shown` names it where it is there twice.
+    pub(super) fn once(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
+        match self {
+            Self::Often(_) => Err(Rejection::DuplicateHeader(shown)),
+            found => Ok(found.first()),
         }
     }
 }

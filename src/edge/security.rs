@@ -10,12 +10,13 @@
 use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
+use http::Version;
 use http::request::Parts;
-use http::{Version, header};
 use ipnet::IpNet;
 
 use super::authority::{Authority, HostPattern};
 use super::forwarded::{self, Named};
+use super::headers::{Found, Head};
 use super::origin::{Origin, OriginPattern};
 use crate::error::{ConfigError, Rejection};
 
@@ -186,16 +187,16 @@ impl Security {
     }
 
     /// Checks the host, then the origin.
-    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Rejection> {
+    pub(super) fn check(&self, parts: &Parts, head: &Head<'_>) -> Result<(), Rejection> {
         let site = match self.hosts {
             Allowed::Anything => None,
-            Allowed::Unset | Allowed::Only(_) => Some(self.check_host(parts)?),
+            Allowed::Unset | Allowed::Only(_) => Some(self.check_host(parts, head)?),
         };
-        self.check_origin(parts, site.as_ref())
+        self.check_origin(head.origin, site.as_ref())
     }
 
-    fn check_host<'a>(&self, parts: &'a Parts) -> Result<Authority<'a>, Rejection> {
-        let named = self.named_host(parts)?;
+    fn check_host<'a>(&self, parts: &'a Parts, head: &Head<'a>) -> Result<Authority<'a>, Rejection> {
+        let named = self.named_host(parts, head)?;
         let Some(authority) = Authority::parse(named.text) else {
             tracing::warn!(host = %shown(named.text), by = named.by, "refused a request whose host cannot be read");
             return Err(Rejection::InvalidHeader(named.by));
@@ -213,15 +214,14 @@ impl Security {
         Err(Rejection::HostNotAllowed)
     }
 
-    fn check_origin(&self, parts: &Parts, site: Option<&Authority<'_>>) -> Result<(), Rejection> {
-        let mut values = parts.headers.get_all(header::ORIGIN).iter();
-        let Some(value) = values.next() else { return Ok(()) };
+    fn check_origin(&self, found: Found<'_>, site: Option<&Authority<'_>>) -> Result<(), Rejection> {
+        let Some(value) = found.first() else { return Ok(()) };
         if matches!(self.origins, Allowed::Anything) {
             return Ok(());
         }
         // Unreadable or doubled, it is an invalid origin like any other, for which the
         // specification has one status: 403.
-        let origin = if values.next().is_some() { None } else { Origin::parse(value.as_bytes()) };
+        let origin = if let Found::Often(_) = found { None } else { Origin::parse(value.as_bytes()) };
         let loopback = self.loopback.unwrap_or(matches!(self.origins, Allowed::Unset));
         let allowed = origin.is_some_and(|origin| {
             (loopback && origin.is_loopback())
@@ -238,7 +238,7 @@ impl Security {
         Err(Rejection::OriginNotAllowed)
     }
 
-    fn named_host<'a>(&self, parts: &'a Parts) -> Result<Named<'a>, Rejection> {
+    fn named_host<'a>(&self, parts: &'a Parts, head: &Head<'a>) -> Result<Named<'a>, Rejection> {
         if self.is_from_proxy(parts) {
             let forwarded = forwarded::host(&parts.headers).inspect_err(|_| {
                 tracing::warn!(
@@ -249,7 +249,7 @@ impl Security {
                 return Ok(named);
             }
         }
-        direct_host(parts).map(|text| Named { text, by: "Host" })
+        direct_host(parts, head.host).map(|text| Named { text, by: "Host" })
     }
 
     fn is_from_proxy(&self, parts: &Parts) -> bool {
@@ -269,12 +269,8 @@ fn peer(parts: &Parts) -> Option<SocketAddr> {
 
 /// The host the request names itself. Where both the request target and the header name one,
 /// they must be the same (RFC 9113, section 8.3.1); the target alone is enough from HTTP/2 on.
-fn direct_host(parts: &Parts) -> Result<&[u8], Rejection> {
-    let mut values = parts.headers.get_all(header::HOST).iter();
-    let header = values.next().map(|value| value.as_bytes());
-    if values.next().is_some() {
-        return Err(Rejection::DuplicateHeader("Host"));
-    }
+fn direct_host<'a>(parts: &'a Parts, found: Found<'a>) -> Result<&'a [u8], Rejection> {
+    let header = found.once("Host")?.map(|value| value.as_bytes());
     let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     match (header, target) {
         (Some(header), Some(target)) if !header.eq_ignore_ascii_case(target) => Err(Rejection::InvalidHeader("Host")),
@@ -310,10 +306,14 @@ mod tests {
         parts
     }
 
+    fn check(security: &Security, parts: &Parts) -> Result<(), Rejection> {
+        security.check(parts, &Head::read(&parts.headers))
+    }
+
     #[track_caller]
     fn assert_rows(security: &Security, rows: &[(Headers<'_>, Result<(), Rejection>)]) {
         for (headers, expected) in rows {
-            assert_eq!(security.check(&head(headers)), *expected, "{headers:?}");
+            assert_eq!(check(security, &head(headers)), *expected, "{headers:?}");
         }
     }
 
@@ -458,9 +458,9 @@ mod tests {
             ("11.1.2.3:9", &[good, lied], Ok(())),
         ];
         for (peer, headers, expected) in rows {
-            assert_eq!(security.check(&from_peer(peer, headers)), expected, "{peer} {headers:?}");
+            assert_eq!(check(&security, &from_peer(peer, headers)), expected, "{peer} {headers:?}");
         }
-        assert_eq!(security.check(&head(&[bad, said])), NO_HOST, "a peer nobody knows");
+        assert_eq!(check(&security, &head(&[bad, said])), NO_HOST, "a peer nobody knows");
     }
 
     #[test]
@@ -471,7 +471,7 @@ mod tests {
             if let Some(host) = host {
                 request = request.header("host", host);
             }
-            security.check(&request.body(()).unwrap().into_parts().0)
+            check(&security, &request.body(()).unwrap().into_parts().0)
         };
         assert_eq!(check("http://localhost:3000/mcp", Version::HTTP_2, None), Ok(()));
         assert_eq!(check("http://evil.example/mcp", Version::HTTP_2, None), NO_HOST);
@@ -502,7 +502,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_other_host_passes_for_loopback(host in "(localhost|127\\.0\\.0\\.1|\\[::1\\])?[ -~]{1,12}") {
-            if Security::new().check(&head(&[("host", &host)])) == Ok(()) {
+            if check(&Security::new(), &head(&[("host", &host)])) == Ok(()) {
                 let url: http::Uri = format!("http://{host}/").parse().unwrap();
                 let name = url.host().unwrap().to_ascii_lowercase();
                 prop_assert!(matches!(name.as_str(), "localhost" | "[::1]") || name.starts_with("127."), "{}", host);
@@ -511,7 +511,7 @@ mod tests {
 
         #[test]
         fn checking_never_panics(host in "[ -~]{0,40}", origin in "(https?://)?[ -~]{0,40}") {
-            let _ = Security::new().check(&head(&[("host", &host), ("origin", &origin)]));
+            let _ = check(&Security::new(), &head(&[("host", &host), ("origin", &origin)]));
         }
     }
 }

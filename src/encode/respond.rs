@@ -29,7 +29,7 @@ pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>) -> Response {
         Outcome::Ended => empty(StatusCode::OK),
         Outcome::Json(body) => json(StatusCode::OK, body),
         Outcome::ShortStream(message) => stream(Body::from(message.map(sse::single).unwrap_or_default())),
-        Outcome::Stream { prelude, source } => stream(Body::new(SseBody::new(prelude.as_ref(), source, keep_alive))),
+        Outcome::Stream { prelude, source } => stream(Body::new(SseBody::new(prelude, source, keep_alive))),
         Outcome::Rejected(rejection, id) => reject(rejection, id.as_ref()),
     };
     if let Some(session) = reply.session {

@@ -25,8 +25,10 @@ const COMMENT: &[u8] = b":\n\n";
 /// A body that streams.
 #[derive(Debug)]
 pub(super) struct SseBody {
-    /// What goes before everything else; with it, a fresh stream's head leaves at once.
-    prelude: Option<Vec<u8>>,
+    /// What goes before everything else.
+    prelude: Option<Frame>,
+    /// Nothing has left yet: something has to, so that the head does.
+    fresh: bool,
     /// Gone once it has ended.
     source: Option<Box<dyn Source>>,
     keep_alive: Option<KeepAlive>,
@@ -43,14 +45,9 @@ struct KeepAlive {
 }
 
 impl SseBody {
-    pub(super) fn new(prelude: Option<&Frame>, source: Box<dyn Source>, keep_alive: Option<Duration>) -> Self {
-        let mut first = Vec::new();
-        match prelude {
-            Some(frame) => render(frame, &mut first),
-            None => first.extend_from_slice(COMMENT),
-        }
+    pub(super) fn new(prelude: Option<Frame>, source: Box<dyn Source>, keep_alive: Option<Duration>) -> Self {
         let keep_alive = keep_alive.map(|every| KeepAlive { every, last: Instant::now(), timer: None });
-        Self { prelude: Some(first), source: Some(source), keep_alive }
+        Self { prelude, fresh: true, source: Some(source), keep_alive }
     }
 }
 
@@ -67,26 +64,20 @@ impl Body for SseBody {
             return Poll::Ready(None);
         };
         let polled = source.poll_next(cx);
+        let fresh = std::mem::take(&mut this.fresh);
         let prelude = this.prelude.take();
         let chunk = match polled {
             Poll::Ready(frames) => {
-                // A stream that has something to say needs no comment to open it.
-                let mut chunk = prelude.filter(|text| text != COMMENT).unwrap_or_default();
-                chunk.reserve(frames.frames.iter().map(size).sum());
-                for frame in &frames.frames {
-                    render(frame, &mut chunk);
-                }
                 if frames.last {
                     this.source = None;
                 }
-                chunk
+                chunk(prelude.iter().chain(&frames.frames))
             }
-            Poll::Pending => match prelude {
-                Some(prelude) => prelude,
-                None => match this.keep_alive.as_mut().map(|keep_alive| keep_alive.poll(cx)) {
-                    Some(Poll::Ready(())) => COMMENT.to_vec(),
-                    Some(Poll::Pending) | None => return Poll::Pending,
-                },
+            Poll::Pending if prelude.is_some() => chunk(&prelude),
+            Poll::Pending if fresh => COMMENT.to_vec(),
+            Poll::Pending => match this.keep_alive.as_mut().map(|keep_alive| keep_alive.poll(cx)) {
+                Some(Poll::Ready(())) => COMMENT.to_vec(),
+                Some(Poll::Pending) | None => return Poll::Pending,
             },
         };
         if let Some(keep_alive) = &mut this.keep_alive {
@@ -130,6 +121,13 @@ pub(super) fn single(payload: Bytes) -> Bytes {
 
 /// Room for the field names, an id and the line ends of one event.
 const FIELDS: usize = 48;
+
+fn chunk<'a>(frames: impl IntoIterator<Item = &'a Frame, IntoIter: Clone>) -> Vec<u8> {
+    let frames = frames.into_iter();
+    let mut text = Vec::with_capacity(frames.clone().map(size).sum());
+    frames.for_each(|frame| render(frame, &mut text));
+    text
+}
 
 fn size(frame: &Frame) -> usize {
     match frame {

@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::error::Rejection;
-use crate::message::{Envelope, Kind, Malformed, ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{Envelope, Kind, Malformed, Params, ProtocolVersion, RequestId, write};
 
 /// A request, still without a handler.
 pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) method: Cow<'static, str>,
-    pub(super) params: Option<RawJson>,
+    pub(super) params: Option<Params>,
 }
 
 /// The elements of a batch, sorted.

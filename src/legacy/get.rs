@@ -8,7 +8,6 @@ use super::news::News;
 use super::post::Incoming;
 use super::reader::LogReader;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::header::SESSION_ID;
 use crate::outcome::{Outcome, Reply};
 use crate::store::{EndReason, STANDALONE};
 use crate::streams::{EventId, Frame};
@@ -51,7 +50,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
-    Ok(Reply { outcome, session: incoming.parts.headers.get(SESSION_ID).cloned() })
+    Ok(Reply { outcome, session: incoming.headers.session_text })
 }
 
 /// The session is there, so what is not found is the stream.

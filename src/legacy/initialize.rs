@@ -14,7 +14,9 @@ use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
-use crate::message::{Body, Envelope, ErrorObject, InitializeParams, Kind, ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{
+    Body, Envelope, ErrorObject, InitializeParams, Kind, Params, ProtocolVersion, RawJson, RequestId, write,
+};
 use crate::outcome::{Outcome, Reply};
 use crate::server::{Context, Session};
 use crate::settings::ResponseMode;
@@ -27,7 +29,7 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
 ) -> Result<Reply, Rejection> {
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) if method == "initialize" => {
-            open(post, id, params).await
+            open(post, id, params.map(Params::into_text)).await
         }
         Body::One(_) => Err(Rejection::SessionRequired),
         Body::Batch(elements) => {
@@ -121,7 +123,9 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     if node.is_draining() {
         return Err(Rejection::Draining.into());
     }
-    if let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version) {
+    if !begins_with(session.info.version, &result)
+        && let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version)
+    {
         session = session.with_version(version);
     }
     keep(node, &session).await?;
@@ -134,8 +138,8 @@ fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Ar
         id: SessionId::random(),
         principal: incoming.principal.clone(),
         version: negotiate(node, &params.protocol_version),
-        client: params.client_info.clone(),
-        capabilities: params.capabilities.clone(),
+        client: node.clients.share(&params.client_info),
+        capabilities: node.capabilities.share(&params.capabilities),
         opened_at: SystemTime::now(),
     };
     Arc::new(LiveSession::draft(info, node))
@@ -150,6 +154,12 @@ fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
     }
     let agreed: Agreed = result.read_borrowed().ok()?;
     node.speaks(agreed.protocol_version).then_some(agreed.protocol_version)
+}
+
+/// Whether a result begins with the revision, which most do: the rest need not be read then.
+fn begins_with(version: ProtocolVersion, result: &RawJson) -> bool {
+    let rest = result.as_str().strip_prefix(r#"{"protocolVersion":""#);
+    rest.and_then(|rest| rest.strip_prefix(version.as_str())).is_some_and(|rest| rest.starts_with('"'))
 }
 
 /// Makes the session known. The hook may still refuse it; then nothing of it is left.

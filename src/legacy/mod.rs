@@ -21,12 +21,14 @@
 //! | [`outbox`] | what of an exchange waits to be written |
 //! | [`pace`] | whether its handlers wait for its reader |
 //! | [`reader`] | a cursor on a log: where a response that streams comes from |
+//! | [`familiar`] | what sessions of the same program share |
 
 mod answer;
 mod batch;
 mod bell;
 mod drain;
 mod exchange;
+mod familiar;
 mod get;
 mod initialize;
 mod input;

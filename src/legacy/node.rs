@@ -8,11 +8,12 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
+use super::familiar::Familiar;
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::hall::Hall;
 use crate::identity::{Principal, SessionId, SessionMap};
-use crate::message::{Era, ProtocolVersion, write};
+use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion, write};
 use crate::server::channel::Change;
 use crate::store::{Begin, EndReason, Event, EventKind, NodeId, StreamNo};
 
@@ -24,6 +25,9 @@ pub(crate) struct Node {
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
     /// Sessions whose standalone stream was opened here: those that hear of changes.
     pub(super) listening: SessionMap<()>,
+    /// What clients say of themselves: the same program says the same in all of its sessions.
+    pub(super) clients: Familiar<Implementation>,
+    pub(super) capabilities: Familiar<ClientCapabilities>,
     me: Weak<Self>,
 }
 
@@ -43,6 +47,8 @@ impl Node {
             id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
             sessions: Arc::default(),
             listening: SessionMap::default(),
+            clients: Familiar::default(),
+            capabilities: Familiar::default(),
             me: me.clone(),
         })
     }

@@ -18,9 +18,8 @@ use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
 use crate::edge::McpHeaders;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::header::SESSION_ID;
 use crate::identity::{Principal, SessionId};
-use crate::message::{Body, Envelope, Kind, Malformed, RawJson, RequestId, write};
+use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
 use crate::server::{Call, Context, Notice};
@@ -28,6 +27,7 @@ use crate::settings::ResponseMode;
 use crate::store::Begin;
 
 /// A request that came past the edge.
+#[derive(Clone)]
 pub(crate) struct Incoming {
     /// Boxed, because it is handed down from future to future.
     pub(crate) parts: Box<Parts>,
@@ -41,6 +41,13 @@ pub(super) struct Post<'a, S> {
     pub(super) server: &'a Arc<dyn ErasedServer<S>>,
     pub(super) state: S,
     pub(super) incoming: Incoming,
+}
+
+impl<S: Clone> Post<'_, S> {
+    /// The same once more, for another message of a batch.
+    fn again(&self) -> Self {
+        Self { node: self.node, server: self.server, state: self.state.clone(), incoming: self.incoming.clone() }
+    }
 }
 
 /// Answers a POST. The rarer ways are boxed, so that a call in a session carries no room for them.
@@ -67,7 +74,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
         return Box::pin(initialize::without_session(post, body)).await;
     };
     let session = node.session(id, incoming.principal.as_ref()).await?;
-    let header = incoming.parts.headers.get(SESSION_ID).cloned();
+    let header = incoming.headers.session_text.clone();
     let outcome = match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
             if method == "initialize" {
@@ -76,7 +83,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
             calls(post, session, vec![Asked { id, method, params }], None).await?
         }
         Body::One(message) => {
-            take(&post, &session, message).await?;
+            take(post, &session, message).await?;
             Outcome::Accepted
         }
         Body::Batch(elements) => Box::pin(batch(post, session, elements)).await?,
@@ -132,21 +139,23 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     parts: Box<Parts>,
     asked: Vec<Asked>,
 ) -> (Vec<Arc<Ticket>>, Handlers) {
-    let handle = |asked: Asked, parts: Parts| {
+    let handle = |asked: Asked, parts: Box<Parts>| {
         let Asked { id, method, params } = asked;
         let ticket = Ticket::new(exchange, id.clone());
-        let context = Context::new(Arc::clone(&ticket) as _, params.clone());
+        let named = params.as_ref().and_then(Params::named);
+        let params = params.map(Params::into_text);
+        let context = Context::new(Arc::clone(&ticket) as _, params.clone()).with_named(named);
         let call = Call { method: method.clone(), id, params, parts, context };
         Handler::new(ticket, &method, Arc::clone(server).call(call, state.clone()))
     };
     match <[Asked; 1]>::try_from(asked) {
         Ok([only]) => {
             // It may have the request's head, which several have to share in copies.
-            let handler = handle(only, *parts);
+            let handler = handle(only, parts);
             (vec![Arc::clone(&handler.ticket)], Handlers::one(handler))
         }
         Err(several) => {
-            let handlers: Vec<Handler> = several.into_iter().map(|asked| handle(asked, Parts::clone(&parts))).collect();
+            let handlers: Vec<Handler> = several.into_iter().map(|asked| handle(asked, parts.clone())).collect();
             (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers))
         }
     }
@@ -172,11 +181,12 @@ fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
 
 /// A notification or an answer: taken, and nothing is said (202).
 async fn take<S: Clone + Send + Sync + 'static>(
-    post: &Post<'_, S>,
+    post: Post<'_, S>,
     session: &Arc<LiveSession>,
     envelope: Envelope,
 ) -> Result<(), Rejection> {
-    let (node, id) = (post.node, session.info.id);
+    let Post { node, server, state, incoming } = post;
+    let id = session.info.id;
     match envelope.kind {
         Kind::Answer { id: question, outcome } => {
             // Ours are strings. A late or repeated answer is no fault of the client's.
@@ -185,24 +195,22 @@ async fn take<S: Clone + Send + Sync + 'static>(
                 Ok(first) => tracing::debug!(session = ?id, question, first, "the client answered"),
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {
                     tracing::debug!(session = ?id, question, "an answer to no open question");
-                    node.engine
-                        .load(id, post.incoming.principal.as_ref())
-                        .await
-                        .map_err(|error| node.refusal(&error))?;
+                    node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
                 }
                 Err(error) => return Err(node.refusal(&error)),
             }
         }
         Kind::Notification { method } if method == "notifications/cancelled" => {
-            if let Some(call) = cancelled_id(envelope.params.as_ref()) {
+            if let Some(call) = cancelled_id(envelope.params.as_ref().map(Params::text)) {
                 node.engine.cancel(id, &call).await.map_err(|error| node.refusal(&error))?;
             }
         }
         Kind::Notification { method } => {
-            node.engine.load(id, post.incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
-            let context = Context::new(Arc::new(Standalone::new(session)), envelope.params.clone());
-            let notice = Notice { method, params: envelope.params, parts: Parts::clone(&post.incoming.parts), context };
-            node.in_background(Arc::clone(post.server).notified(notice, post.state.clone()));
+            node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
+            let params = envelope.params.map(Params::into_text);
+            let context = Context::new(Arc::new(Standalone::new(session)), params.clone());
+            let notice = Notice { method, params, parts: incoming.parts, context };
+            node.in_background(Arc::clone(server).notified(notice, state));
         }
         Kind::Request { .. } => {}
     }
@@ -228,7 +236,7 @@ async fn batch<S: Clone + Send + Sync + 'static>(
 ) -> Result<Outcome, Rejection> {
     let Batch { asked, told, refused } = Batch::sort(elements, session.info.version)?;
     for message in told {
-        take(&post, &session, message).await?;
+        take(post.again(), &session, message).await?;
     }
     match (asked.is_empty(), refused.is_empty()) {
         (true, true) => Ok(Outcome::Accepted),

@@ -46,9 +46,12 @@ struct Live {
     tickets: Vec<Arc<Ticket>>,
     readers: Vec<Arc<ReaderCell>>,
     waiting: Vec<(Box<str>, oneshot::Sender<Answer>)>,
-    subscriptions: HashSet<Box<str>>,
+    /// Boxed, because most sessions have none.
+    subscriptions: Option<Box<Subscriptions>>,
     ended: bool,
 }
+
+type Subscriptions = HashSet<Box<str>>;
 
 /// Where a session's log level and subscriptions are kept, so that they move with it.
 const LOG_LEVEL: &str = "mcp.log_level";
@@ -90,8 +93,7 @@ impl LiveSession {
             self.log_level.store(level.read().unwrap_or_default(), Ordering::Relaxed);
         }
         if let (Some(uris), _) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
-            let uris: HashSet<Box<str>> = uris.read().map_err(StoreError::corrupt)?;
-            self.live().subscriptions = uris;
+            self.subscribed(uris.read().map_err(StoreError::corrupt)?);
         }
         Ok(())
     }
@@ -166,7 +168,10 @@ impl LiveSession {
     // Readers.
 
     pub(super) fn add_reader(&self, cell: Arc<ReaderCell>) {
-        self.live().readers.push(cell);
+        let readers = &mut self.live().readers;
+        // Exactly, because most sessions have one reader at a time.
+        readers.reserve_exact(1);
+        readers.push(cell);
     }
 
     pub(super) fn remove_reader(&self, cell: &Arc<ReaderCell>) {
@@ -254,7 +259,11 @@ impl LiveSession {
     }
 
     pub(super) fn subscribes(&self, uri: &str) -> bool {
-        self.live().subscriptions.contains(uri)
+        self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
+    }
+
+    fn subscribed(&self, uris: Subscriptions) {
+        self.live().subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
     }
 
     pub(super) fn set_log_level(self: &Arc<Self>, level: u8) {
@@ -277,8 +286,8 @@ impl LiveSession {
     pub(super) fn heard(&self, news: News) {
         match news {
             News::LogLevel(level) => self.log_level.store(level, Ordering::Relaxed),
-            News::Subscribed(uri) => drop(self.live().subscriptions.insert(uri)),
-            News::Unsubscribed(uri) => drop(self.live().subscriptions.remove(&uri)),
+            News::Subscribed(uri) => drop(self.live().subscriptions.get_or_insert_default().insert(uri)),
+            News::Unsubscribed(uri) => drop(self.live().subscriptions.as_mut().map(|uris| uris.remove(&uri))),
             News::Listens => {}
         }
     }
@@ -303,7 +312,7 @@ impl LiveSession {
         let (tickets, readers, waiting) = {
             let mut live = self.live();
             live.ended = true;
-            live.subscriptions = HashSet::new();
+            live.subscriptions = None;
             (std::mem::take(&mut live.tickets), live.readers.clone(), std::mem::take(&mut live.waiting))
         };
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
@@ -315,8 +324,7 @@ impl LiveSession {
         let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
         loop {
             let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
-            let stored =
-                stored.map(|uris| uris.read::<HashSet<Box<str>>>()).transpose().map_err(StoreError::corrupt)?;
+            let stored = stored.map(|uris| uris.read::<Subscriptions>()).transpose().map_err(StoreError::corrupt)?;
             let mut uris = stored.unwrap_or_default();
             let changed = if wanted { uris.insert(uri.into()) } else { uris.remove(uri) };
             if !changed {
@@ -327,7 +335,7 @@ impl LiveSession {
             }
             let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
             if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
-                self.live().subscriptions = uris;
+                self.subscribed(uris);
                 let news = if wanted { News::Subscribed(uri.into()) } else { News::Unsubscribed(uri.into()) };
                 node.spread(self.info.id, news).await;
                 return Ok(());

@@ -16,7 +16,7 @@ use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use crate::edge::VersionHeader;
 use crate::error::Rejection;
-use crate::message::{Body, Envelope, Kind, ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{Body, Envelope, Kind, Params, ProtocolVersion, RawJson, RequestId, write};
 use crate::outcome::Outcome;
 use crate::server::Context;
 use crate::settings::ResponseMode;
@@ -32,7 +32,7 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
             if method == "initialize" {
-                return Ok(opening(post, id, params).await);
+                return Ok(opening(post, id, params.map(Params::into_text)).await);
             }
             let version = stated_version(&post);
             Ok(calls(post, version, vec![Asked { id, method, params }], None).await)

@@ -104,11 +104,11 @@ impl Channel for Ticket {
     }
 
     fn client(&self) -> Option<&Implementation> {
-        self.exchange.session().map(|session| &session.info.client)
+        self.exchange.session().map(|session| &*session.info.client)
     }
 
     fn capabilities(&self) -> Option<&ClientCapabilities> {
-        self.exchange.session().map(|session| &session.info.capabilities)
+        self.exchange.session().map(|session| &*session.info.capabilities)
     }
 
     fn principal(&self) -> Option<&Principal> {

@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::params::{Met, Params};
 use super::{RawJson, RequestId};
 
 /// A parsed body.
@@ -33,7 +35,7 @@ impl Body {
 pub(crate) struct Envelope {
     pub(crate) kind: Kind,
     /// The parameters, an object or array; absent when the message has none.
-    pub(crate) params: Option<RawJson>,
+    pub(crate) params: Option<Params>,
 }
 
 /// The three kinds of JSON-RPC message.
@@ -75,16 +77,12 @@ pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
         return Err(Malformed::NotJson);
     }
     // Once for the whole body: members nobody reads must be UTF-8 too (RFC 8259, section 8.1).
-    let text = std::str::from_utf8(body).map_err(|_| Malformed::NotJson)?;
-    if text.trim_ascii_start().starts_with('[') {
-        parse_batch(body, text)
-    } else {
-        parse_one(body, text).map(Body::One)
-    }
+    let body = ByteString::try_from(body.clone()).map_err(|_| Malformed::NotJson)?;
+    if body.trim_ascii_start().starts_with('[') { parse_batch(&body) } else { parse_one(&body, &body).map(Body::One) }
 }
 
-fn parse_batch(body: &Bytes, text: &str) -> Result<Body, Malformed> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Malformed::NotJson)?;
+fn parse_batch(body: &ByteString) -> Result<Body, Malformed> {
+    let elements: Vec<&RawValue> = serde_json::from_str(body).map_err(|_| Malformed::NotJson)?;
     let why = match elements.len() {
         0 => "an empty batch",
         1..=MAX_BATCH => {
@@ -97,15 +95,16 @@ fn parse_batch(body: &Bytes, text: &str) -> Result<Body, Malformed> {
 
 /// The members of a message, borrowed from the body. Unknown members are ignored.
 #[derive(Deserialize)]
-struct Members<'a> {
+#[serde(bound(deserialize = "P: Deserialize<'de>"))]
+struct Members<'a, P> {
     #[serde(borrow, default)]
     jsonrpc: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "present")]
+    params: Option<P>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -117,8 +116,20 @@ struct Members<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Keeps `null` apart from an absent member.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl<'a, P> Members<'a, P> {
+    /// The same with the parameters cut out; `None` when they cannot be.
+    fn cut(self, cut: impl FnOnce(P) -> Option<Params>) -> Option<Members<'a, Params>> {
+        let Self { jsonrpc, id, method, params, result, error } = self;
+        let params = match params {
+            Some(params) => Some(cut(params)?),
+            None => None,
+        };
+        Some(Members { jsonrpc, id, method, params, result, error })
+    }
 }
 
 /// The id alone, for the answer to a message that is wrong in another member.
@@ -128,21 +139,18 @@ struct OnlyId<'a> {
     id: Option<&'a RawValue>,
 }
 
-fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
+fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
     // An element of a batch; read as a struct, an array would be the members by position.
     if text.starts_with('[') {
         return Err(Malformed::NotAMessage { id: None, why: "not a JSON-RPC message" });
     }
-    let members: Members<'_> = match serde_json::from_str(text) {
-        Ok(members) => members,
-        Err(error) if error.is_data() => {
-            let only: Option<OnlyId<'_>> = serde_json::from_str(text).ok();
-            let id = only.and_then(|only| only.id).and_then(|raw| read_id(body, raw).ok());
-            return Err(Malformed::NotAMessage { id, why: "not a JSON-RPC message" });
-        }
-        Err(_) => return Err(Malformed::NotJson),
+    let cut = |raw: &RawValue| RawJson::trusted(body.slice_ref(raw.get()));
+    // Nearly always the parameters are an object, of which one pass finds all that is needed.
+    let members: Option<Members<'_, Met<'_>>> = serde_json::from_str(text).ok();
+    let members = match members.and_then(|members| members.cut(|met| met.cut(body, text))) {
+        Some(members) => members,
+        None => read_plainly(body, text)?.cut(|raw| Some(cut(raw).into())).ok_or(Malformed::NotJson)?,
     };
-    let cut = |raw: &RawValue| RawJson::trusted(body.slice_ref(raw.get().as_bytes()));
     let id = members.id.map(|raw| read_id(body, raw));
     let known = id.as_ref().and_then(|id| id.as_ref().ok()).cloned();
     let refuse = |why| Err(Malformed::NotAMessage { id: known.clone(), why });
@@ -153,8 +161,8 @@ fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
     if let Some(Err(())) = id {
         return refuse("`id` is neither a string nor an integer");
     }
-    let params = match members.params.map(cut) {
-        Some(params) if !matches!(params.as_bytes().first(), Some(b'{' | b'[')) => {
+    let params = match members.params {
+        Some(params) if !matches!(params.text().as_bytes().first(), Some(b'{' | b'[')) => {
             return refuse("`params` is neither an object nor an array");
         }
         params => params,
@@ -175,8 +183,20 @@ fn parse_one(body: &Bytes, text: &str) -> Result<Envelope, Malformed> {
     Ok(Envelope { kind, params })
 }
 
-fn read_id(body: &Bytes, raw: &RawValue) -> Result<RequestId, ()> {
-    RequestId::from_json(body.slice_ref(raw.get().as_bytes())).map_err(|_| ())
+/// Reads a message whatever its parameters are.
+fn read_plainly<'a>(body: &ByteString, text: &'a str) -> Result<Members<'a, &'a RawValue>, Malformed> {
+    serde_json::from_str(text).map_err(|error| {
+        if !error.is_data() {
+            return Malformed::NotJson;
+        }
+        let only: Option<OnlyId<'_>> = serde_json::from_str(text).ok();
+        let id = only.and_then(|only| only.id).and_then(|raw| read_id(body, raw).ok());
+        Malformed::NotAMessage { id, why: "not a JSON-RPC message" }
+    })
+}
+
+fn read_id(body: &ByteString, raw: &RawValue) -> Result<RequestId, ()> {
+    RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| ())
 }
 
 /// The methods a server meets all day, so that their names cost no allocation.
@@ -265,7 +285,7 @@ mod tests {
             one(r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"a": 1}}"#).unwrap();
         let Kind::Request { id, method } = envelope.kind else { panic!() };
         assert_eq!((id.as_json(), &*method), ("9007199254740993", "tools/call"));
-        assert_eq!(envelope.params.unwrap().as_str(), r#"{"a": 1}"#);
+        assert_eq!(envelope.params.unwrap().text().as_str(), r#"{"a": 1}"#);
     }
 
     #[test]

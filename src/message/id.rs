@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Serialize, Serializer};
 
 use super::RawJson;
@@ -29,7 +29,7 @@ pub(crate) const MAX_ID_LENGTH: usize = 256;
 /// assert!("1.5".parse::<RequestId>().is_err());
 /// ```
 #[derive(Clone)]
-pub struct RequestId(Bytes);
+pub struct RequestId(ByteString);
 
 /// Why a JSON value cannot be a request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,34 +45,28 @@ impl std::error::Error for InvalidId {}
 
 impl RequestId {
     /// Takes the text of one JSON value, already known to be valid JSON.
-    pub(crate) fn from_json(text: Bytes) -> Result<Self, InvalidId> {
+    pub(crate) fn from_json(text: ByteString) -> Result<Self, InvalidId> {
         let fits = text.len() <= MAX_ID_LENGTH;
         let integer = || {
-            let digits = text.strip_prefix(b"-").unwrap_or(&text);
-            !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+            let digits = text.strip_prefix('-').unwrap_or(&text);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
         };
-        if fits && (text.first() == Some(&b'"') || integer()) { Ok(Self(text)) } else { Err(InvalidId) }
+        if fits && (text.starts_with('"') || integer()) { Ok(Self(text)) } else { Err(InvalidId) }
     }
 
     /// The id's JSON text, a string's quotes included.
     #[must_use]
     pub fn as_json(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("null")
+        &self.0
     }
 
     /// A form in which equal values have equal text: escapes of a string undone.
-    pub(crate) fn canonical(&self) -> Cow<'_, [u8]> {
-        if memchr::memchr(b'\\', &self.0).is_none() {
+    pub(crate) fn canonical(&self) -> Cow<'_, str> {
+        if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
             return Cow::Borrowed(&self.0);
         }
-        let decoded: Option<String> = serde_json::from_slice(&self.0).ok();
-        decoded.map_or(Cow::Borrowed(&self.0[..]), |text| {
-            let mut canonical = Vec::with_capacity(text.len() + 1);
-            canonical.push(b'"');
-            canonical.extend_from_slice(text.as_bytes());
-            canonical.push(b'"');
-            Cow::Owned(canonical)
-        })
+        let decoded: Option<String> = serde_json::from_str(&self.0).ok();
+        decoded.map_or(Cow::Borrowed(&*self.0), |text| Cow::Owned(format!("\"{text}\"")))
     }
 }
 
@@ -81,7 +75,7 @@ impl std::str::FromStr for RequestId {
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let raw = RawJson::parse(text.to_owned()).map_err(|_| InvalidId)?;
-        Self::from_json(Bytes::copy_from_slice(raw.as_str().trim().as_bytes()))
+        Self::from_json(raw.as_str().trim().into())
     }
 }
 

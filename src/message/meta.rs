@@ -8,6 +8,7 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::params::{Params, Part};
 use super::{ProtocolVersion, RawJson};
 
 /// What a request says of itself.
@@ -47,24 +48,6 @@ pub(crate) const MAX_VERSION: usize = 64;
 static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"/protocolVersion\""));
 
 #[derive(Deserialize)]
-struct Params<'a> {
-    #[serde(borrow, rename = "_meta")]
-    meta: Meta<'a>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "taskId")]
-    task: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "inputResponses", deserialize_with = "present")]
-    input_responses: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "requestState", deserialize_with = "present")]
-    request_state: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct Meta<'a> {
     #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "present")]
     version: Option<&'a RawValue>,
@@ -85,35 +68,43 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&
 
 impl RequestMeta {
     /// Reads the parameters of a request, if there is an object `_meta` in them.
-    pub(crate) fn read(params: Option<&RawJson>) -> Option<Self> {
+    pub(crate) fn read(params: Option<&Params>) -> Option<Self> {
         let params = params?;
+        let outline = params.outline()?;
+        let cut = |part: Part| params.text().part(outline.range(part));
+        let text = |part: Part| Some(cut(part)).filter(|cut| cut.as_str().starts_with('"'));
+        let meta = cut(outline.meta?);
         // Read as a struct, an array would be the members by position.
-        if !params.as_str().starts_with('{') {
+        if !meta.as_str().starts_with('{') {
             return None;
         }
-        let Params { meta, name, arguments, uri, task, input_responses, request_state } =
-            params.read_borrowed().ok()?;
-        let cut = |raw: &RawValue| params.slice(raw);
-        let text = |raw: &RawValue| raw.get().starts_with('"').then(|| cut(raw));
+        let Meta { version, client, capabilities, log_level, progress_token } = meta.read_borrowed().ok()?;
+        let inner = |raw: &RawValue| meta.slice(raw);
         Some(Self {
-            version: meta.version.map(Stated::read),
-            client: meta.client.map(cut),
-            capabilities: meta.capabilities.map(cut),
-            log_level: meta.log_level.map(cut),
-            progress_token: meta.progress_token.map(cut),
-            name: name.and_then(text),
-            uri: uri.and_then(text),
-            task: task.and_then(text),
-            arguments: arguments.map(cut),
-            input_responses: input_responses.map(cut),
-            request_state: request_state.map(cut),
+            version: version.map(Stated::read),
+            client: client.map(inner),
+            capabilities: capabilities.map(inner),
+            log_level: log_level.map(inner),
+            progress_token: progress_token.map(inner),
+            name: outline.name.and_then(text),
+            uri: outline.uri.and_then(text),
+            task: outline.task.and_then(text),
+            arguments: outline.arguments.map(cut).filter(|arguments| arguments.as_str() != "null"),
+            input_responses: outline.input_responses.map(cut),
+            request_state: outline.request_state.map(cut),
         })
     }
 
     /// Whether parameters can say anything of themselves at all: a look at the bytes, which is
     /// all that older revisions pay for this one.
-    pub(crate) fn may_claim(params: Option<&RawJson>) -> bool {
-        params.is_some_and(|params| MARK.find(params.as_bytes()).is_some())
+    pub(crate) fn may_claim(params: Option<&Params>) -> bool {
+        let Some(params) = params else { return false };
+        let text = params.text().as_bytes();
+        let within = match params.met() {
+            Some(outline) => outline.meta.map(|meta| outline.range(meta)).unwrap_or_default(),
+            None => 0..text.len(),
+        };
+        MARK.find(&text[within]).is_some()
     }
 
     /// Whether it says all that a request has to say of itself.
@@ -143,7 +134,7 @@ mod tests {
     use super::*;
 
     fn read(text: &'static str) -> Option<RequestMeta> {
-        RequestMeta::read(Some(&RawJson::trusted(text)))
+        RequestMeta::read(Some(&RawJson::trusted(text).into()))
     }
 
     #[test]
@@ -163,7 +154,9 @@ mod tests {
 
     #[test]
     fn parameters_without_an_object_meta_say_nothing() {
-        for text in [r#"{"a":1}"#, r#"{"_meta":3}"#, r#"{"_meta":null}"#, r#"[{"_meta":{}}]"#] {
+        for text in
+            [r#"{"a":1}"#, r#"{"_meta":3}"#, r#"{"_meta":null}"#, r#"[{"_meta":{}}]"#, r#"{"_meta":["2026-07-28"]}"#]
+        {
             assert!(read(text).is_none(), "{text}");
         }
         assert!(RequestMeta::read(None).is_none());
@@ -180,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_look_at_the_bytes_finds_every_spelling_a_serialiser_writes() {
-        let may = |text: &'static str| RequestMeta::may_claim(Some(&RawJson::trusted(text)));
+        let may = |text: &'static str| RequestMeta::may_claim(Some(&RawJson::trusted(text).into()));
         assert!(may(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"x"}}"#));
         assert!(may(r#"{"_meta":{"io.modelcontextprotocol\/protocolVersion":"x"}}"#));
         assert!(!may(r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#));

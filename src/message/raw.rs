@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use bytestring::ByteString;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,7 +24,7 @@ use serde_json::value::RawValue;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct RawJson(Bytes);
+pub struct RawJson(ByteString);
 
 impl RawJson {
     /// Serialises a value.
@@ -31,9 +33,7 @@ impl RawJson {
     ///
     /// When the value's own `Serialize` fails, or a map has keys that are no strings.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        let mut text = Vec::with_capacity(128);
-        serde_json::to_writer(&mut text, value)?;
-        Ok(Self(text.into()))
+        serde_json::to_string(value).map(Self::trusted)
     }
 
     /// Takes text that is checked to be one JSON value.
@@ -42,44 +42,48 @@ impl RawJson {
     ///
     /// When the text is not exactly one valid JSON value.
     pub fn parse(text: impl Into<Bytes>) -> Result<Self, serde_json::Error> {
-        let text = text.into();
-        serde_json::from_slice::<&RawValue>(&text)?;
+        let text = ByteString::try_from(text.into()).map_err(serde_json::Error::custom)?;
+        serde_json::from_str::<&RawValue>(&text)?;
         Ok(Self(text))
     }
 
     /// Text this crate wrote, or cut out of a body that was already parsed.
-    pub(crate) fn trusted(text: impl Into<Bytes>) -> Self {
+    pub(crate) fn trusted(text: impl Into<ByteString>) -> Self {
         Self(text.into())
     }
 
     /// A part of this very text, without a copy.
     pub(crate) fn slice(&self, part: &RawValue) -> Self {
-        Self(self.0.slice_ref(part.get().as_bytes()))
+        Self(self.0.slice_ref(part.get()))
+    }
+
+    /// The same, by its place.
+    pub(crate) fn part(&self, place: Range<usize>) -> Self {
+        Self(self.0.slice_ref(&self.0[place]))
     }
 
     /// The empty object.
     #[must_use]
     pub fn empty_object() -> Self {
-        Self(Bytes::from_static(b"{}"))
+        Self(ByteString::from_static("{}"))
     }
 
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Always valid: the text was parsed or written by a serialiser.
-        std::str::from_utf8(&self.0).unwrap_or("null")
+        &self.0
     }
 
     /// The JSON text as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// The JSON text, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        self.0.into_bytes()
     }
 
     /// Parses the text into a type.
@@ -118,7 +122,7 @@ impl fmt::Debug for RawJson {
 
 impl Serialize for RawJson {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
 }
@@ -129,6 +133,6 @@ impl<'de> Deserialize<'de> for RawJson {
         if raw.get() == "{}" {
             return Ok(Self::empty_object());
         }
-        Ok(Self(Bytes::from(String::from(Box::<str>::from(raw)))))
+        Ok(Self::trusted(String::from(Box::<str>::from(raw))))
     }
 }

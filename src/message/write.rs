@@ -14,9 +14,9 @@ const PARAMS: &[u8] = br#","params":"#;
 pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> Bytes {
     match outcome {
         Ok(result) => {
-            let id = id.as_json().as_bytes();
-            let result = one_line(result.as_bytes());
-            concat(&[br#"{"jsonrpc":"2.0","id":"#, id, br#","result":"#, &result, b"}"])
+            let id = id.as_json();
+            let result = one_line(result.as_str());
+            concat(&[r#"{"jsonrpc":"2.0","id":"#, id, r#","result":"#, &result, "}"])
         }
         Err(error) => failure(Some(id), error),
     }
@@ -24,23 +24,23 @@ pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> 
 
 /// An error; without an id where none could be read, never with `null`.
 pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
-    let internal: &[u8] = br#"{"code":-32603,"message":"Internal error"}"#;
-    let text = serde_json::to_vec(error).unwrap_or_else(|_| internal.to_vec());
+    let internal = r#"{"code":-32603,"message":"Internal error"}"#;
+    let text = serde_json::to_string(error).unwrap_or_else(|_| internal.to_owned());
     let text = one_line(&text);
     match id {
-        Some(id) => concat(&[br#"{"jsonrpc":"2.0","id":"#, id.as_json().as_bytes(), br#","error":"#, &text, b"}"]),
-        None => concat(&[br#"{"jsonrpc":"2.0","error":"#, &text, b"}"]),
+        Some(id) => concat(&[r#"{"jsonrpc":"2.0","id":"#, id.as_json(), r#","error":"#, &text, "}"]),
+        None => concat(&[r#"{"jsonrpc":"2.0","error":"#, &text, "}"]),
     }
 }
 
 /// A notification to the client.
 pub(crate) fn notification(method: &str, params: &RawJson) -> Bytes {
-    let params = one_line(params.as_bytes());
+    let params = one_line(params.as_str());
     let mut text = Vec::with_capacity(NOTIFICATION.len() + method.len() + PARAMS.len() + params.len() + 3);
     text.extend_from_slice(NOTIFICATION);
     string(method, &mut text);
     text.extend_from_slice(PARAMS);
-    text.extend_from_slice(&params);
+    text.extend_from_slice(params.as_bytes());
     text.push(b'}');
     text.into()
 }
@@ -55,7 +55,7 @@ pub(crate) fn progress(
     const HEAD: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#;
     let mut text = Vec::with_capacity(HEAD.len() + token.as_bytes().len() + 64 + message.map_or(0, str::len));
     text.extend_from_slice(HEAD);
-    text.extend_from_slice(&one_line(token.as_bytes()));
+    text.extend_from_slice(one_line(token.as_str()).as_bytes());
     text.extend_from_slice(br#","progress":"#);
     serde_json::to_writer(&mut text, progress)?;
     if let Some(total) = total {
@@ -72,14 +72,14 @@ pub(crate) fn progress(
 
 /// A question to the client.
 pub(crate) fn request(id: &str, method: &str, params: &RawJson) -> Bytes {
-    let params = one_line(params.as_bytes());
+    let params = one_line(params.as_str());
     let mut text = Vec::with_capacity(64 + id.len() + method.len() + params.len());
     text.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     string(id, &mut text);
     text.extend_from_slice(br#","method":"#);
     string(method, &mut text);
     text.extend_from_slice(PARAMS);
-    text.extend_from_slice(&params);
+    text.extend_from_slice(params.as_bytes());
     text.push(b'}');
     text.into()
 }
@@ -98,50 +98,65 @@ pub(crate) fn batch(answers: &[Bytes]) -> Bytes {
     text.into()
 }
 
-/// A JSON string. Most text needs no escapes, so it is looked at and copied in blocks.
+/// A JSON string.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    const BLOCK: usize = 64;
-    let plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
-    out.push(b'"');
-    for block in text.as_bytes().chunks(BLOCK) {
-        // Without a branch for each byte, so that the processor takes many at a time.
-        if block.iter().fold(true, |all, byte| all & plain(byte)) {
-            out.extend_from_slice(block);
-        } else {
-            block.iter().for_each(|byte| escape(*byte, out));
-        }
-    }
-    out.push(b'"');
+    quoted(text, |piece| out.extend_from_slice(piece.as_bytes()));
 }
 
-fn escape(byte: u8, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        0x08 => out.extend_from_slice(b"\\b"),
-        0x0c => out.extend_from_slice(b"\\f"),
-        0..b' ' => {
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+/// The same, where the whole is text.
+pub(crate) fn string_in(text: &str, out: &mut String) {
+    quoted(text, |piece| out.push_str(piece));
+}
+
+/// Most text needs no escapes, so it is looked at in blocks and handed on in long pieces.
+fn quoted(text: &str, mut push: impl FnMut(&str)) {
+    const BLOCK: usize = 64;
+    let plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
+    push("\"");
+    let mut from = 0;
+    for (number, block) in text.as_bytes().chunks(BLOCK).enumerate() {
+        // Without a branch for each byte, so that the processor takes many at a time.
+        if block.iter().fold(true, |all, byte| all & plain(byte)) {
+            continue;
         }
-        _ => out.push(byte),
+        for (at, byte) in block.iter().enumerate().filter(|(_, byte)| !plain(byte)) {
+            let at = number * BLOCK + at;
+            push(&text[from..at]);
+            escape(*byte, &mut push);
+            from = at + 1;
+        }
+    }
+    push(&text[from..]);
+    push("\"");
+}
+
+/// A byte that cannot stand in a JSON string.
+fn escape(byte: u8, push: &mut impl FnMut(&str)) {
+    match byte {
+        b'"' => push("\\\""),
+        b'\\' => push("\\\\"),
+        b'\n' => push("\\n"),
+        b'\r' => push("\\r"),
+        b'\t' => push("\\t"),
+        0x08 => push("\\b"),
+        0x0c => push("\\f"),
+        _ => push(&format!("\\u{byte:04x}")),
     }
 }
 
 /// JSON that somebody else wrote may hold line breaks between its tokens, which would end an SSE
 /// `data:` line. Inside strings JSON has none.
-pub(crate) fn one_line(text: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr2(b'\n', b'\r', text).is_none() {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
         return text.into();
     }
-    text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect::<Vec<_>>().into()
+    text.replace(['\n', '\r'], " ").into()
 }
 
-fn concat(parts: &[&[u8]]) -> Bytes {
-    parts.concat().into()
+fn concat(parts: &[&str]) -> Bytes {
+    let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| text.push_str(part));
+    text.into()
 }
 
 #[cfg(test)]
@@ -183,6 +198,9 @@ mod tests {
             let mut out = Vec::new();
             string(&text, &mut out);
             prop_assert_eq!(out, serde_json::to_vec(&text).unwrap());
+            let mut out = String::new();
+            string_in(&text, &mut out);
+            prop_assert_eq!(out, serde_json::to_string(&text).unwrap());
         }
     }
 }

@@ -67,7 +67,7 @@ fn answer<S: Clone + Send + Sync + 'static>(
             let capabilities = context.client_capabilities().cloned().unwrap_or_default();
             Box::pin(task::serve(Arc::clone(node), method, params, round.principal().cloned(), capabilities))
         }
-        _ => server.call(Call { method, id: round.id().clone(), params, parts: *parts, context }, state),
+        _ => server.call(Call { method, id: round.id().clone(), params, parts, context }, state),
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     };
     let honoured = seat.acknowledge(Offer::read(&capabilities))?;
     let mut stream = Subscription { subscription, server: info, acknowledgement: None, seat };
-    stream.acknowledgement = Some(stream.message(ACKNOWLEDGED, Some(("notifications", honoured.as_bytes()))));
+    stream.acknowledgement = Some(stream.message(ACKNOWLEDGED, Some(("notifications", honoured.as_str()))));
     Ok(Outcome::Stream { prelude: None, source: Box::new(stream) })
 }
 
@@ -86,10 +86,10 @@ struct Subscription {
 
 impl Subscription {
     fn told(&self, change: &Change) -> Bytes {
-        let mut uri = Vec::new();
+        let mut uri = String::new();
         match change.uri() {
             Some(text) => {
-                write::string(text, &mut uri);
+                write::string_in(text, &mut uri);
                 self.message(change.method(), Some(("uri", &uri)))
             }
             None => self.message(change.method(), None),
@@ -97,39 +97,39 @@ impl Subscription {
     }
 
     /// A notification of this subscription, with a member besides.
-    fn message(&self, method: &str, member: Option<(&str, &[u8])>) -> Bytes {
-        let mut params = Vec::with_capacity(128 + member.map_or(0, |(_, value)| value.len()));
-        params.extend_from_slice(b"{");
+    fn message(&self, method: &str, member: Option<(&str, &str)>) -> Bytes {
+        let mut params = String::with_capacity(128 + member.map_or(0, |(_, value)| value.len()));
+        params.push('{');
         self.write_meta(None, &mut params);
         if let Some((name, value)) = member {
-            params.extend_from_slice(b",");
-            write::string(name, &mut params);
-            params.extend_from_slice(b":");
-            params.extend_from_slice(value);
+            params.push(',');
+            write::string_in(name, &mut params);
+            params.push(':');
+            params.push_str(value);
         }
-        params.extend_from_slice(b"}");
+        params.push('}');
         write::notification(method, &RawJson::trusted(params))
     }
 
     /// The answer to the request, which ends the stream.
     fn result(&self) -> Bytes {
-        let mut text = Vec::with_capacity(256);
-        text.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-        text.extend_from_slice(self.subscription.as_bytes());
-        text.extend_from_slice(br#","result":{"resultType":"complete","#);
+        let mut text = String::with_capacity(256);
+        text.push_str(r#"{"jsonrpc":"2.0","id":"#);
+        text.push_str(&self.subscription);
+        text.push_str(r#","result":{"resultType":"complete","#);
         self.write_meta(self.server.as_ref(), &mut text);
-        text.extend_from_slice(b"}}");
+        text.push_str("}}");
         text.into()
     }
 
-    fn write_meta(&self, server: Option<&RawJson>, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#""_meta":{"io.modelcontextprotocol/subscriptionId":"#);
-        out.extend_from_slice(self.subscription.as_bytes());
+    fn write_meta(&self, server: Option<&RawJson>, out: &mut String) {
+        out.push_str(r#""_meta":{"io.modelcontextprotocol/subscriptionId":"#);
+        out.push_str(&self.subscription);
         if let Some(server) = server {
-            out.extend_from_slice(br#","io.modelcontextprotocol/serverInfo":"#);
-            out.extend_from_slice(&write::one_line(server.as_bytes()));
+            out.push_str(r#","io.modelcontextprotocol/serverInfo":"#);
+            out.push_str(&write::one_line(server.as_str()));
         }
-        out.push(b'}');
+        out.push('}');
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Node, call, listen, mirror};
 use crate::edge::McpHeaders;
 use crate::error::Rejection;
 use crate::identity::Principal;
-use crate::message::{Body, Envelope, Kind, RawJson, RequestId, RequestMeta};
+use crate::message::{Body, Envelope, Kind, Params, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
 
@@ -45,7 +45,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     let refused = |rejection| Outcome::Rejected(rejection, None).into();
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
-            let outcome = request(node, server, state, incoming, (&id, method, params)).await;
+            let outcome = request(node, server, state, incoming, (&id, method, params.map(Params::into_text))).await;
             outcome.unwrap_or_else(|rejection| Outcome::Rejected(rejection, Some(id))).into()
         }
         // The revision has none that travel over HTTP (Streamable HTTP, "Sending Messages").
@@ -86,7 +86,8 @@ async fn request<S: Clone + Send + Sync + 'static>(
     let opening = Opening::new(id.clone(), version, meta, principal);
     if method == listen::METHOD {
         drop(parts);
-        return listen::listen(node, server, state, opening, params, takes_streams).await;
+        // Boxed, so that a call carries no room for it.
+        return Box::pin(listen::listen(node, server, state, opening, params, takes_streams)).await;
     }
     call::call(node, server, state, opening, Asked { method, params, parts }).await
 }

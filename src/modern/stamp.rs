@@ -73,43 +73,43 @@ impl Stamp {
 
     /// A result, with everything it has to say.
     fn result(&self, result: &RawJson, out: &mut Vec<u8>) {
-        let text = write::one_line(result.as_bytes());
+        let text = write::one_line(result.as_str());
         let text = text.trim_ascii();
-        match text.strip_prefix(b"{") {
+        match text.strip_prefix('{') {
             Some(rest) if !self.says_something(rest) => {
                 out.push(b'{');
                 out.extend_from_slice(COMPLETE);
                 if let Some(server) = &self.server {
                     out.extend_from_slice(META);
-                    out.extend_from_slice(&write::one_line(server.as_bytes()));
+                    out.extend_from_slice(write::one_line(server.as_str()).as_bytes());
                     out.push(b'}');
                 }
                 if self.cacheable && !begins_with_hint(rest) {
                     out.extend_from_slice(UNCACHED);
                 }
-                if !rest.trim_ascii_start().starts_with(b"}") {
+                if !rest.trim_ascii_start().starts_with('}') {
                     out.push(b',');
                 }
-                out.extend_from_slice(rest);
+                out.extend_from_slice(rest.as_bytes());
             }
             Some(_) => match self.merged(text) {
                 Some(merged) => out.extend_from_slice(merged.as_bytes()),
-                None => out.extend_from_slice(text),
+                None => out.extend_from_slice(text.as_bytes()),
             },
             // No object, so no result of the protocol: it is the server's word.
-            None => out.extend_from_slice(text),
+            None => out.extend_from_slice(text.as_bytes()),
         }
     }
 
     /// Whether the result may have one of the members already, where it would be hard to see.
-    fn says_something(&self, text: &[u8]) -> bool {
-        let has = |word: &Finder<'_>| word.find(text).is_some();
+    fn says_something(&self, text: &str) -> bool {
+        let has = |word: &Finder<'_>| word.find(text.as_bytes()).is_some();
         let says_how_to_cache = || self.cacheable && !begins_with_hint(text) && (has(&TTL) || has(&SCOPE));
         has(&RESULT_TYPE) || has(&META_MEMBER) || says_how_to_cache()
     }
 
     /// The result with the members it lacks, when it has some of them.
-    fn merged(&self, text: &[u8]) -> Option<String> {
+    fn merged(&self, text: &str) -> Option<String> {
         let members: Vec<(Cow<'_, str>, &RawValue)> = Members::read(text)?;
         let member = |name: &str| members.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         let mut out: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(members.len() + 4);
@@ -146,14 +146,14 @@ impl Stamp {
 
     /// `_meta`, with the server's name where it is not there yet.
     fn meta<'a>(&self, meta: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
-        let server = self.server.as_ref().map(|server| write::one_line(server.as_bytes()));
-        let Some(server) = server.as_deref().and_then(|server| std::str::from_utf8(server).ok()) else {
+        let server = self.server.as_ref().map(|server| write::one_line(server.as_str()));
+        let Some(server) = server.as_deref() else {
             return meta.map(|meta| meta.get().into());
         };
         let Some(meta) = meta.map(RawValue::get) else {
             return Some(format!(r#"{{"{SERVER_INFO}":{server}}}"#).into());
         };
-        let members = Members::read(meta.as_bytes());
+        let members = Members::read(meta);
         match (members, meta.strip_suffix('}')) {
             (Some(members), Some(open)) if !members.iter().any(|(name, _)| name == SERVER_INFO) => {
                 let comma = if members.is_empty() { "" } else { "," };
@@ -167,19 +167,19 @@ impl Stamp {
 
 /// Whether an object's first two members are those that say how it may be cached, in the order and
 /// the form that [`CacheHint`](crate::server::CacheHint) gives them.
-fn begins_with_hint(rest: &[u8]) -> bool {
-    let Some(rest) = rest.strip_prefix(br#""ttlMs":"#) else { return false };
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let scope = rest[digits..].strip_prefix(br#","cacheScope":""#);
-    digits > 0 && scope.is_some_and(|scope| scope.starts_with(b"private\"") || scope.starts_with(b"public\""))
+fn begins_with_hint(rest: &str) -> bool {
+    let Some(rest) = rest.strip_prefix(r#""ttlMs":"#) else { return false };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let scope = rest[digits..].strip_prefix(r#","cacheScope":""#);
+    digits > 0 && scope.is_some_and(|scope| scope.starts_with("private\"") || scope.starts_with("public\""))
 }
 
 /// The members of an object in their order, each value as its text.
 struct Members;
 
 impl Members {
-    fn read(text: &[u8]) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
-        let mut parser = serde_json::Deserializer::from_slice(text);
+    fn read(text: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+        let mut parser = serde_json::Deserializer::from_str(text);
         serde::Deserializer::deserialize_map(&mut parser, Self).ok()
     }
 }
@@ -257,7 +257,7 @@ mod tests {
             (r#""tools":[],"ttlMs":1,"cacheScope":"public"}"#, false),
             ("}", false),
         ] {
-            assert_eq!(begins_with_hint(rest.as_bytes()), wanted, "{rest}");
+            assert_eq!(begins_with_hint(rest), wanted, "{rest}");
         }
     }
 

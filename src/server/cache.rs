@@ -105,16 +105,16 @@ impl CacheHint {
     }
 
     /// Its members, the first of an object. Whoever completes results knows them by that place.
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
-        let scope: &[u8] = match self.scope {
-            CacheScope::Public => b"public",
-            CacheScope::Private => b"private",
+    pub(crate) fn write(self, out: &mut String) {
+        let scope = match self.scope {
+            CacheScope::Public => "public",
+            CacheScope::Private => "private",
         };
-        out.extend_from_slice(br#""ttlMs":"#);
-        out.extend_from_slice(self.ttl_ms.to_string().as_bytes());
-        out.extend_from_slice(br#","cacheScope":""#);
-        out.extend_from_slice(scope);
-        out.push(b'"');
+        out.push_str(r#""ttlMs":"#);
+        out.push_str(&self.ttl_ms.to_string());
+        out.push_str(r#","cacheScope":""#);
+        out.push_str(scope);
+        out.push('"');
     }
 }
 
@@ -141,10 +141,10 @@ mod tests {
     use super::*;
 
     fn written(hint: CacheHint) -> String {
-        let mut out = b"{".to_vec();
+        let mut out = String::from("{");
         hint.write(&mut out);
-        out.push(b'}');
-        String::from_utf8(out).unwrap()
+        out.push('}');
+        out
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Context {
         Self { channel, params: None, progress_token: OnceLock::from(read.progress_token), named: read.named }
     }
 
+    /// For a transport that has met these in the parameters.
+    pub(crate) fn with_named(self, named: Option<(RawJson, Option<RawJson>)>) -> Self {
+        Self { named, ..self }
+    }
+
     /// What the call is about by name, and its arguments, where the transport has read them.
     pub(super) fn take_named(&mut self) -> Option<(RawJson, Option<RawJson>)> {
         self.named.take()

@@ -22,7 +22,7 @@ pub struct Call {
     /// The parameters, not parsed yet.
     pub params: Option<RawJson>,
     /// The HTTP request that brought it, with everything outer layers put into its extensions.
-    pub parts: Parts,
+    pub parts: Box<Parts>,
     /// The way back to the client while the call runs.
     pub context: Context,
 }
@@ -36,7 +36,7 @@ pub struct Notice {
     /// The parameters, not parsed yet.
     pub params: Option<RawJson>,
     /// The HTTP request that brought it.
-    pub parts: Parts,
+    pub parts: Box<Parts>,
     /// The way to the client's session; progress and requests have no stream to go on.
     pub context: Context,
 }

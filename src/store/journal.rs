@@ -20,7 +20,7 @@ use crate::identity::{Principal, SessionId, TaskId};
 #[cfg_attr(feature = "file", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "without a journal nothing is read back"))]
 pub(in crate::store) enum Change {
-    /// Whatever was known of the session or, without one, of all tasks counts no more.
+    /// Whatever was known of the session counts no more.
     Afresh,
     /// The session is there; `info` is JSON.
     Session {

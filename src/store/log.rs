@@ -141,7 +141,6 @@ impl StreamLog {
     }
 
     /// The newest event a reader was given.
-    #[cfg(feature = "file")]
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
@@ -166,6 +165,10 @@ impl StreamLog {
         if first != self.next {
             let repeated = !events.is_empty() && first > 0 && end <= self.next;
             return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Conflict)) };
+        }
+        if close {
+            // Kept for a while as it is: no room for events that never come.
+            self.entries.reserve_exact(events.len());
         }
         for event in events {
             self.push(event, notes);

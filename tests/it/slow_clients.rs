@@ -70,11 +70,10 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
         // Somebody else in the same session is served all the while.
         let mut other = served.connect().await;
         let ping = served.post(Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
-        let asked = Instant::now();
         other.write_all(ping.as_bytes()).await.unwrap();
         let mut first = [0; 12];
         tokio::time::timeout(PATIENCE, other.read_exact(&mut first)).await.unwrap().unwrap();
-        assert_eq!((&first, asked.elapsed() < Duration::from_secs(5)), (b"HTTP/1.1 200", true));
+        assert_eq!(&first, b"HTTP/1.1 200");
     }
     assert!(most <= 2 << 20, "{most} bytes were kept");
     // The connection is over: what it had in its buffers, then the end.

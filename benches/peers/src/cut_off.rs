@@ -5,7 +5,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::{Client, Tool};
 use crate::message::{Expected, Received};
-use crate::wire::{Events, Media};
+use crate::wire::{Events, Head, Media};
+
+const NO_ID: &str = "its events have no ids to come back with";
 
 /// What was lost of a call, and what came more than once: of its steps and its result.
 #[derive(Debug, Default, Clone, Copy)]
@@ -19,55 +21,71 @@ pub(crate) struct CutOff {
     steps: u32,
     received: Received,
     expected: Expected<'static>,
-    /// What the client comes back with.
-    last_event_id: String,
+    head: Head,
+    events: Events,
 }
 
 impl CutOff {
     /// Calls `slow` and reads until so many steps have come. The connection is the caller's to drop.
     pub(crate) async fn begin(client: &mut Client, steps: u32, millis: u64, after: usize) -> Result<Self> {
         let tool = Tool::Slow { steps, millis };
-        let mut head = client.start(tool).await?;
+        let head = client.start(tool).await?;
         ensure!(head.status == 200, "HTTP {}", head.status);
         ensure!(head.media == Media::Events, "it does not stream what a call sends");
-        let expected = client.expected(tool);
-        let (mut received, mut events) = (Received::default(), Events::default());
-        while received.steps.len() < after {
-            let piece = client.within(&mut head).await?;
+        let (received, expected) = (Received::default(), client.expected(tool));
+        let mut call = Self { steps, received, expected, head, events: Events::default() };
+        while call.received.steps.len() < after {
+            let piece = client.within(&mut call.head).await?;
             let piece = piece
-                .with_context(|| format!("{} of {steps} steps came on the call's stream", received.steps.len()))?;
-            events.push(&piece, |data| received.take(data, expected))?;
+                .with_context(|| format!("{} of {steps} steps came on the call's stream", call.received.steps.len()))?;
+            call.events.push(&piece, |data| call.received.take(data, expected))?;
         }
-        let last_event_id = events.last_id().context("its events have no ids to come back with")?.to_owned();
-        Ok(Self { steps, received, expected, last_event_id })
+        ensure!(call.events.last_id().is_some(), NO_ID);
+        Ok(call)
     }
 
-    /// Asks for the rest on a connection of its own and reads it until the result, the end of the
-    /// stream or that moment; when the answer began.
+    /// Reads the call's stream until the result, the end of the stream or that moment.
+    pub(crate) async fn read_on(&mut self, client: &mut Client, until: Instant) -> Result<()> {
+        while self.received.results == 0
+            && let Ok(Ok(Some(piece))) = timeout_at(until, client.connection.piece(&mut self.head)).await
+        {
+            self.events.push(&piece, |data| self.received.take(data, self.expected))?;
+        }
+        Ok(())
+    }
+
+    /// Asks for the rest on a connection of its own and reads it as [`read_on`](Self::read_on) does; when
+    /// the answer began.
     ///
     /// # Errors
     /// When the server refuses: then all of the rest is lost.
     pub(crate) async fn come_back(&mut self, client: &mut Client, until: Instant) -> Result<Instant> {
-        let mut head = client.listen(Some(&self.last_event_id)).await?;
+        let last = self.events.last_id().context(NO_ID)?;
+        self.head = client.listen(Some(last)).await?;
         let began = Instant::now();
-        let mut events = Events::default();
-        while self.received.results == 0
-            && let Ok(Ok(Some(piece))) = timeout_at(until, client.connection.piece(&mut head)).await
-        {
-            events.push(&piece, |data| self.received.take(data, self.expected))?;
-        }
+        self.events = Events::default();
+        self.read_on(client, until).await?;
         Ok(began)
+    }
+
+    /// Whether the result came.
+    pub(crate) fn is_over(&self) -> bool {
+        self.received.results > 0
     }
 
     /// What is missing of all steps and the result, and what came more than once.
     pub(crate) fn tally(&self) -> Tally {
-        let times = |step: u32| self.received.steps.iter().filter(|&&found| found == step).count() as u64;
-        let all = (1..=self.steps).map(times).chain([u64::from(self.received.results)]);
-        all.fold(Tally::default(), |tally, times| Tally {
-            lost: tally.lost + u64::from(times == 0),
-            duplicated: tally.duplicated + times.saturating_sub(1),
-        })
+        tally(self.steps, &self.received)
     }
+}
+
+fn tally(steps: u32, received: &Received) -> Tally {
+    let times = |step: u32| received.steps.iter().filter(|&&found| found == step).count() as u64;
+    let all = (1..=steps).map(times).chain([u64::from(received.results)]);
+    all.fold(Tally::default(), |tally, times| Tally {
+        lost: tally.lost + u64::from(times == 0),
+        duplicated: tally.duplicated + times.saturating_sub(1),
+    })
 }
 
 #[cfg(test)]
@@ -76,10 +94,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_lost_and_what_comes_again_is_counted_again() {
-        let expected = Expected { id: 1, text: None, typed: false };
         let cut = |steps: &[u32], results| {
             let received = Received { steps: steps.to_vec(), results, version: None };
-            CutOff { steps: 4, received, expected, last_event_id: String::new() }.tally()
+            tally(4, &received)
         };
         let found = |tally: Tally| (tally.lost, tally.duplicated);
         assert_eq!(found(cut(&[1, 2, 3, 4], 1)), (0, 0));

@@ -37,9 +37,15 @@ struct Arguments {
     /// Only these modes; `--list` names them. A name at whose end is a `*` stands for all that begin so.
     #[arg(long = "mode", value_name = "NAME")]
     modes: Vec<String>,
-    /// How often each mode is measured.
+    /// How often each mode is timed.
     #[arg(long)]
     repetitions: Option<usize>,
+    /// Keeps what the folder of results holds, and measures what is missing in it.
+    #[arg(long)]
+    resume: bool,
+    /// Measures what is named also where the folder of results has it, and keeps the rest.
+    #[arg(long)]
+    again: bool,
     /// The soak instead: this crate, or the servers that are named.
     #[arg(long)]
     soak: bool,
@@ -82,13 +88,28 @@ async fn main() -> Result<()> {
     let modes = chosen_modes(&arguments.modes)?;
     let servers = chosen_servers(&arguments.servers)?;
     let mut results = Results::default();
+    if arguments.resume || arguments.again {
+        results = Results::load(&folder.join("samples.json"), machine.revision())?;
+    }
     for (name, mode) in modes {
-        compare(&mut results, name, mode, &servers, &places, &scale).await;
+        let missing = if arguments.again { servers.clone() } else { missing(&results, name, mode, &servers) };
+        results.forget(|mode, server| mode == name && missing.iter().any(|missing| missing.name == server));
+        compare(&mut results, name, mode, &missing, &places, &scale).await;
         // What a run that is broken off has measured is not lost.
-        report::write(&folder, &results, &servers, &machine, &scale)?;
+        report::write(&folder, &results, &machine, &scale)?;
     }
     println!("{}", folder.join("table.md").display());
     Ok(())
+}
+
+/// Whom a mode has yet to be run with. What is timed is compared with what ran in turn with it: there
+/// it is nobody or all.
+fn missing(results: &Results, name: &str, mode: Mode, servers: &[&'static Server]) -> Vec<&'static Server> {
+    let missing = |server: &&Server| !results.has(name, server.name);
+    if mode.counts() {
+        return servers.iter().copied().filter(missing).collect();
+    }
+    if servers.iter().any(missing) { servers.to_vec() } else { Vec::new() }
 }
 
 async fn run_soak(
@@ -152,10 +173,10 @@ async fn compare(
     places: &Places,
     scale: &Scale,
 ) {
-    for repetition in 0..mode.repetitions(scale) {
+    for repetition in 0..scale.repetitions {
         for turn in 0..servers.len() {
             let server = servers[(turn + repetition) % servers.len()];
-            if results.refusal(name, server.name).is_some() {
+            if repetition >= mode.repetitions(server, scale) || results.refusal(name, server.name).is_some() {
                 continue;
             }
             let outcome = mode.run(server, places, scale).await.map_err(|why| format!("{why:#}"));

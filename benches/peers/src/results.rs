@@ -2,16 +2,30 @@
 //! and the median of the ratios to the floor of the same repetition.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::modes::{MODES, Sample};
+use crate::servers::Server;
 
-type Outcome = Result<Sample, String>;
+type Outcome = std::result::Result<Sample, String>;
 
 /// All runs so far.
 #[derive(Default)]
 pub(crate) struct Results {
     /// By mode and server, in the order of the repetitions.
     runs: BTreeMap<(&'static str, &'static str), Vec<Outcome>>,
+}
+
+/// The file of all runs.
+#[derive(Serialize, Deserialize)]
+struct Saved<'a, Name, Runs> {
+    /// Of this crate.
+    revision: &'a str,
+    runs: Vec<(Name, Name, Runs)>,
 }
 
 impl Results {
@@ -56,13 +70,31 @@ impl Results {
         median(both.filter_map(|(own, floor)| Some(own.get(figure)? / floor.get(figure)?)))
     }
 
-    /// Everything, to look closer.
-    pub(crate) fn samples(&self) -> serde_json::Value {
-        let mut modes: BTreeMap<&str, BTreeMap<&str, &Vec<Outcome>>> = BTreeMap::new();
-        for ((mode, server), runs) in &self.runs {
-            modes.entry(mode).or_default().insert(server, runs);
+    /// Forgets what was measured of a server, or of a mode.
+    pub(crate) fn forget(&mut self, which: impl Fn(&str, &str) -> bool) {
+        self.runs.retain(|(mode, server), _| !which(mode, server));
+    }
+
+    /// Everything, to look closer and to go on with.
+    pub(crate) fn save(&self, file: &Path, revision: &str) -> Result<()> {
+        let runs = self.runs.iter().map(|((mode, server), runs)| (mode, server, runs)).collect();
+        Ok(fs::write(file, serde_json::to_string(&Saved { revision, runs })?)?)
+    }
+
+    /// What was saved, without what is not measured any more. Of this crate only what was measured of the
+    /// same revision.
+    pub(crate) fn load(file: &Path, revision: &str) -> Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        let saved: Saved<'_, String, Vec<Outcome>> = serde_json::from_str(&text)?;
+        let mut results = Self::default();
+        for (mode, server, runs) in saved.runs {
+            let mode = MODES.iter().find(|(name, ..)| *name == mode).map(|(name, ..)| *name);
+            let server = Server::find(&server).filter(|server| !server.is_own() || saved.revision == revision);
+            if let (Some(mode), Some(server)) = (mode, server) {
+                results.runs.insert((mode, server.name), runs);
+            }
         }
-        serde_json::json!(modes)
+        Ok(results)
     }
 
     fn of(&self, mode: &str, server: &str) -> &[Outcome] {
@@ -87,7 +119,7 @@ mod tests {
     use super::*;
 
     fn sample(cpu: f64) -> Outcome {
-        Ok(Sample::from([("cpu", cpu)]))
+        Ok(Sample::from([("cpu".to_owned(), cpu)]))
     }
 
     #[test]
@@ -109,6 +141,21 @@ mod tests {
         results.add("call", "mcp-http", Err("an answer was lost".to_owned()));
         assert_eq!(results.median("call", "mcp-http", "cpu"), None);
         assert_eq!(results.refusal("call", "mcp-http"), Some("an answer was lost"));
+    }
+
+    #[test]
+    fn a_run_goes_on_with_what_was_saved_of_the_same_revision() {
+        let file = std::env::temp_dir().join(format!("mcp-http-peers-{}-saved", std::process::id()));
+        let mut results = Results::default();
+        results.add("call", "mcp-http", sample(1.0));
+        results.add("call", "rmcp", Err("no".to_owned()));
+        results.save(&file, "abc").unwrap();
+        let same = Results::load(&file, "abc").unwrap();
+        assert_eq!(same.median("call", "mcp-http", "cpu"), Some(1.0));
+        assert_eq!(same.refusal("call", "rmcp"), Some("no"));
+        let newer = Results::load(&file, "def").unwrap();
+        assert!(!newer.has("call", "mcp-http") && newer.has("call", "rmcp"));
+        fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(crate) struct Binary(&'static str, &'static str);
 #[derive(Debug, Clone, Copy)]
 enum Package {
     Floor,
-    Crate(&'static str),
+    /// And how its version begins, where more than one takes part.
+    Crate(&'static str, &'static str),
     Pip(&'static str),
     Npm(&'static str),
 }
@@ -49,8 +50,10 @@ pub(crate) const SERVERS: &[Server] = &[
     rust("tower-mcp-sse", "SSE", "tower-mcp", "sse"),
     rust("pmcp", "default, concurrent", "pmcp", "default"),
     rust("pmcp-json", "JSON, concurrent", "pmcp", "json"),
-    rust("rust-mcp-sdk", "default: SSE", "rust-mcp-sdk", "sse"),
-    rust("rust-mcp-sdk-json", "JSON", "rust-mcp-sdk", "json"),
+    rust("rust-mcp-sdk-1", "default: SSE", "rust-mcp-sdk-1", "sse").of("rust-mcp-sdk", "1."),
+    rust("rust-mcp-sdk-1-events", "SSE, event store", "rust-mcp-sdk-1", "events").of("rust-mcp-sdk", "1."),
+    rust("rust-mcp-sdk", "default: SSE", "rust-mcp-sdk", "sse").of("rust-mcp-sdk", "2."),
+    rust("rust-mcp-sdk-json", "JSON", "rust-mcp-sdk", "json").of("rust-mcp-sdk", "2."),
     rust("turbomcp", "default", "turbomcp", "default"),
     Server { name: "python", label: "Python, uvicorn", kind: Kind::Python("default"), package: Package::Pip("mcp") },
     Server {
@@ -66,7 +69,14 @@ const fn floor(name: &'static str, label: &'static str, variant: &'static str) -
 }
 
 const fn rust(name: &'static str, label: &'static str, package: &'static str, variant: &'static str) -> Server {
-    Server { name, label, kind: Kind::Rust(Binary(package, variant)), package: Package::Crate(package) }
+    Server { name, label, kind: Kind::Rust(Binary(package, variant)), package: Package::Crate(package, "") }
+}
+
+impl Server {
+    /// With the name and the major version of its package, where the binary is called otherwise.
+    const fn of(self, package: &'static str, major: &'static str) -> Self {
+        Self { package: Package::Crate(package, major), ..self }
+    }
 }
 
 /// Where everything is that a server is started from.
@@ -90,15 +100,32 @@ impl Server {
         let label = self.label;
         match self.package {
             Package::Floor => format!("floor: {label}"),
-            Package::Crate("mcp-http") => format!("**mcp-http** ({label})"),
-            Package::Crate(name) | Package::Pip(name) | Package::Npm(name) => {
+            Package::Crate("mcp-http", _) => format!("**mcp-http** ({label})"),
+            Package::Crate(name, _) | Package::Pip(name) | Package::Npm(name) => {
                 format!("{name} {} ({label})", self.package.version().unwrap_or("of unknown version"))
             }
         }
     }
 
+    /// As its package is named in the plot.
+    pub(crate) fn package_title(&self) -> String {
+        let version = self.package.version().unwrap_or("of unknown version");
+        match self.package {
+            Package::Floor => self.label.replace('`', ""),
+            Package::Crate("mcp-http", _) => "mcp-http".to_owned(),
+            Package::Crate(name, _) => format!("{name} {version}"),
+            Package::Pip(_) => format!("Python SDK {version}"),
+            Package::Npm(_) => format!("TypeScript SDK {version}"),
+        }
+    }
+
     pub(crate) fn is_floor(&self) -> bool {
         matches!(self.kind, Kind::Floor(_))
+    }
+
+    /// Whether it is this crate.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.package, Package::Crate("mcp-http", _))
     }
 
     /// Whether its code is compiled before it runs, and thus fast from the first call.
@@ -143,14 +170,14 @@ const NPM: &str = include_str!("../foreign/typescript/package-lock.json");
 
 impl Package {
     fn version(self) -> Option<&'static str> {
-        let (text, before) = match self {
+        let (text, before, major) = match self {
             Self::Floor => return None,
-            Self::Crate(name) => (CARGO, format!("name = \"{name}\"\nversion = \"")),
-            Self::Pip(name) => (PIP, format!("\n{name}==")),
-            Self::Npm(name) => (NPM, format!("\"node_modules/{name}\": {{\n      \"version\": \"")),
+            Self::Crate(name, major) => (CARGO, format!("name = \"{name}\"\nversion = \""), major),
+            Self::Pip(name) => (PIP, format!("\n{name}=="), ""),
+            Self::Npm(name) => (NPM, format!("\"node_modules/{name}\": {{\n      \"version\": \""), ""),
         };
-        let (_, behind) = text.split_once(&before)?;
-        behind.split(['"', ' ']).next()
+        let mut versions = text.split(&before).skip(1).filter_map(|behind| behind.split(['"', ' ']).next());
+        versions.find(|version| version.starts_with(major))
     }
 }
 

@@ -82,31 +82,32 @@ impl<T: Item> Entries<T> {
             Some(cursor) => number_after::<T>(cursor).ok_or_else(|| ErrorObject::invalid_params("Invalid cursor"))?,
         };
         let mut rest = self.rendered.range(from..);
-        let mut out =
-            Vec::with_capacity(128 + rest.clone().take(size).map(|(_, json)| json.as_bytes().len() + 1).sum::<usize>());
-        out.push(b'{');
+        let mut out = String::with_capacity(
+            128 + rest.clone().take(size).map(|(_, json)| json.as_str().len() + 1).sum::<usize>(),
+        );
+        out.push('{');
         if let Some(hint) = hint {
             hint.write(&mut out);
-            out.push(b',');
+            out.push(',');
         }
-        out.push(b'"');
-        out.extend_from_slice(T::LIST.as_bytes());
-        out.extend_from_slice(b"\":[");
+        out.push('"');
+        out.push_str(T::LIST);
+        out.push_str("\":[");
         let mut last = None;
         for (number, json) in rest.by_ref().take(size) {
             if last.is_some() {
-                out.push(b',');
+                out.push(',');
             }
-            out.extend_from_slice(json.as_bytes());
+            out.push_str(json.as_str());
             last = Some(*number);
         }
-        out.push(b']');
+        out.push(']');
         if let (Some(last), Some(_)) = (last, rest.next()) {
-            out.extend_from_slice(b",\"nextCursor\":\"");
-            out.extend_from_slice(cursor_of::<T>(last).as_bytes());
-            out.push(b'"');
+            out.push_str(",\"nextCursor\":\"");
+            out.push_str(&cursor_of::<T>(last));
+            out.push('"');
         }
-        out.push(b'}');
+        out.push('}');
         Ok(RawJson::trusted(out))
     }
 }

@@ -45,7 +45,7 @@ pub trait FromCall<S, M>: Sized {
 
 /// What a handler's arguments are taken from.
 pub struct CallParts {
-    pub(crate) parts: Parts,
+    pub(crate) parts: Box<Parts>,
     pub(crate) context: Context,
     pub(crate) arguments: Arguments,
 }

@@ -221,46 +221,33 @@ fn written<T>(result: Result<T, serde_json::Error>) -> Result<T, ErrorObject> {
     })
 }
 
-const BEFORE_TEXT: &[u8] = br#"{"content":[{"type":"text","text":"#;
+const BEFORE_TEXT: &str = r#"{"content":[{"type":"text","text":"#;
 
 fn one_text(text: &str) -> RawJson {
     // Escapes are rare in the middle of prose; a few bytes to spare save the second allocation.
-    let mut out = Vec::with_capacity(BEFORE_TEXT.len() + text.len() + text.len() / 8 + 8);
-    out.extend_from_slice(BEFORE_TEXT);
-    write::string(text, &mut out);
-    out.extend_from_slice(b"}]}");
+    let mut out = String::with_capacity(BEFORE_TEXT.len() + text.len() + text.len() / 8 + 8);
+    out.push_str(BEFORE_TEXT);
+    write::string_in(text, &mut out);
+    out.push_str("}]}");
     RawJson::trusted(out)
 }
 
-/// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}` in one buffer, with X
-/// serialised once. What is no object is a text only.
+/// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}`, with X serialised once. What
+/// is no object is a text only.
 fn structured<T: Serialize>(value: &T) -> Result<RawJson, serde_json::Error> {
-    const BEFORE: &[u8] = br#"{"structuredContent":"#;
-    let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(BEFORE);
-    serde_json::to_writer(&mut out, value)?;
-    let end = out.len();
-    if out.get(BEFORE.len()) != Some(&b'{') {
-        return Ok(one_text(&String::from_utf8_lossy(&out[BEFORE.len()..])));
+    const BEFORE: &str = r#"{"structuredContent":"#;
+    const BETWEEN: &str = r#","content":[{"type":"text","text":"#;
+    let value = serde_json::to_string(value)?;
+    if !value.starts_with('{') {
+        return Ok(one_text(&value));
     }
-    out.extend_from_slice(br#","content":[{"type":"text","text":""#);
-    escape_within(&mut out, BEFORE.len(), end);
-    out.extend_from_slice(b"\"}]}");
+    let mut out = String::with_capacity(BEFORE.len() + BETWEEN.len() + value.len() * 9 / 4 + 8);
+    out.push_str(BEFORE);
+    out.push_str(&value);
+    out.push_str(BETWEEN);
+    write::string_in(&value, &mut out);
+    out.push_str("}]}");
     Ok(RawJson::trusted(out))
-}
-
-/// Appends a part of the buffer, which is JSON without blanks, as the inside of a JSON string.
-/// Such text holds no control characters, so only quotes and backslashes need escaping.
-fn escape_within(out: &mut Vec<u8>, start: usize, end: usize) {
-    out.reserve(end - start + (end - start) / 4);
-    let mut from = start;
-    while let Some(at) = memchr::memchr2(b'"', b'\\', &out[from..end]) {
-        out.extend_from_within(from..from + at);
-        out.push(b'\\');
-        out.push(out[from + at]);
-        from += at + 1;
-    }
-    out.extend_from_within(from..end);
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]

@@ -97,7 +97,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context))
     }
 
-    async fn call_tool(&self, params: &Params, parts: Parts, mut context: Context, state: &S) -> Answer {
+    async fn call_tool(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> Answer {
         let known = context.take_named();
         let (name, arguments) = params.named(known.as_ref())?;
         // The transport's span of this call has the field, and does not know the name.
@@ -125,7 +125,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         tool.run.run(CallParts { parts, context, arguments }, state).await
     }
 
-    async fn read_resource(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
+    async fn read_resource(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> Answer {
         #[derive(Serialize)]
         struct ReadResult {
             #[serde(flatten)]
@@ -179,7 +179,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         Ok(RawJson::empty_object())
     }
 
-    async fn get_prompt(&self, params: &Params, parts: Parts, mut context: Context, state: &S) -> Answer {
+    async fn get_prompt(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> Answer {
         let known = context.take_named();
         let (name, arguments) = params.named(known.as_ref())?;
         let prompt = self.store.tables().prompts.get(&name).cloned();
@@ -193,7 +193,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         write(&result)
     }
 
-    async fn complete(&self, params: &Params, parts: Parts, context: Context, state: &S) -> Answer {
+    async fn complete(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> Answer {
         #[derive(Serialize)]
         struct CompleteResult {
             completion: Completion,

@@ -50,7 +50,7 @@ impl Fake {
             id: SessionId::random(),
             principal: None,
             version,
-            client: Implementation::default(),
+            client: Arc::default(),
             capabilities: serde_json::from_value(capabilities).unwrap(),
             opened_at: SystemTime::UNIX_EPOCH,
         };
@@ -84,7 +84,7 @@ impl Fake {
             id: RequestId::from(1),
             context: Context::new(Arc::new(self.clone()), params.clone()),
             params,
-            parts,
+            parts: Box::new(parts),
         };
         Server::<()>::call(server, call, &()).await.map(|result| result.read().unwrap())
     }

@@ -327,8 +327,15 @@ pub(super) fn info(session: SessionId, principal: Option<&Principal>) -> Session
         id: session,
         principal: principal.cloned(),
         version: ProtocolVersion::V2025_11_25,
-        client: Implementation { name: "contract".into(), version: "1".into(), title: Some("The suite".into()) },
-        capabilities: ClientCapabilities { roots: Some(RawJson::empty_object()), ..ClientCapabilities::default() },
+        client: Arc::new(Implementation {
+            name: "contract".into(),
+            version: "1".into(),
+            title: Some("The suite".into()),
+        }),
+        capabilities: Arc::new(ClientCapabilities {
+            roots: Some(RawJson::empty_object()),
+            ..ClientCapabilities::default()
+        }),
         opened_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     }
 }
@@ -347,12 +354,16 @@ pub(super) fn question(id: &str) -> Event {
 }
 
 pub(super) fn payload(text: &str) -> Bytes {
-    RawJson::from_value(text).unwrap_or_else(|_| RawJson::empty_object()).into_bytes()
+    json(text).into_bytes()
+}
+
+fn json(text: &str) -> RawJson {
+    RawJson::from_value(text).unwrap_or_else(|_| RawJson::empty_object())
 }
 
 /// An answer a client could give.
 pub(super) fn answer(text: &str) -> std::result::Result<RawJson, RawJson> {
-    Ok(RawJson::trusted(payload(text)))
+    Ok(json(text))
 }
 
 /// What a reader got, by number.

@@ -10,7 +10,6 @@
 //! 2. Behind a place that cannot be read the next whole frame is looked for, so that a damaged
 //!    byte costs the step it lies in and nothing else.
 
-use bytes::Bytes;
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
@@ -129,10 +128,10 @@ impl Iterator for Reader<'_> {
 /// About how much a change weighs in a file and in the queue before it.
 pub(super) fn weight(changes: &[Change]) -> usize {
     let payload = |change: &Change| match change {
-        Change::Event { payload: bytes, .. }
-        | Change::State { value: bytes, .. }
-        | Change::Task { document: bytes, .. } => Bytes::len(bytes),
+        Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
+        Change::State { key, value, .. } => key.len() + value.len(),
         Change::Session { info, .. } => info.len(),
+        Change::Opened { calls, .. } => calls.iter().map(|id| 16 + id.len()).sum(),
         _ => 0,
     };
     changes.iter().map(|change| 32 + payload(change)).sum()
@@ -140,6 +139,7 @@ pub(super) fn weight(changes: &[Change]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;

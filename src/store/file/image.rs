@@ -14,6 +14,9 @@ use crate::message::{RawJson, RequestId};
 use crate::store::StreamNo;
 use crate::store::journal::Change;
 
+/// So many streams may have been given out in what cannot be read.
+const STREAMS_LOST: u32 = 1 << 16;
+
 /// Everything that was kept.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Image {
@@ -23,8 +26,9 @@ pub(in crate::store) struct Image {
     pub(in crate::store) nodes: u64,
     /// The latest moment in it.
     pub(in crate::store) latest: Tick,
-    /// Changes that had no place.
-    pub(super) unexplained: u64,
+    /// Changes that had no place, by their session: those of one that is told of afresh later, or
+    /// ends, are of no account.
+    unexplained: HashMap<Option<SessionId>, u64>,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,7 @@ impl Image {
             (Some(id), Change::Session { info, epoch, opened }) => self.open(id, &info, epoch, opened),
             (Some(id), Change::Afresh | Change::Ended) => {
                 self.sessions.remove(&id);
+                self.unexplained.remove(&session);
                 true
             }
             (Some(id), change) => {
@@ -73,7 +78,19 @@ impl Image {
                 self.sessions.get_mut(&id).is_some_and(|session| session.apply(change))
             }
         };
-        self.unexplained += u64::from(!explained);
+        if !explained {
+            *self.unexplained.entry(session).or_default() += 1;
+        }
+    }
+
+    /// How many changes had no place.
+    pub(super) fn unexplained(&self) -> u64 {
+        self.unexplained.values().sum()
+    }
+
+    /// A number that a client knows must not come to mean another stream, though what had it is lost.
+    pub(super) fn skip_lost_streams(&mut self) {
+        self.sessions.values_mut().for_each(|session| session.below = session.below.saturating_add(STREAMS_LOST));
     }
 
     fn open(&mut self, id: SessionId, info: &str, epoch: u32, opened: Tick) -> bool {
@@ -103,7 +120,8 @@ impl SessionImage {
         match change {
             Change::Streams { below } => self.below = self.below.max(below),
             Change::State { key, value, version } => {
-                self.state.insert(key, (RawJson::trusted(value), version));
+                let Ok(value) = RawJson::parse(value) else { return false };
+                self.state.insert(key, (value, version));
             }
             Change::Opened { stream, calls } => {
                 let calls = calls.iter().filter_map(|id| id.parse().ok()).collect();

@@ -83,9 +83,6 @@ pub(super) struct Opened {
     pub(super) damaged: bool,
 }
 
-/// So many streams may have been given out in what cannot be read.
-const STREAMS_LOST: u32 = 1 << 16;
-
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     let refused = |why| OpenError { path: folder.to_owned(), why };
     let lock = segment::lock(folder).map_err(|error| match error.kind() {
@@ -105,20 +102,20 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         reading.segment(&path, pieces);
     }
     let segments = Segments::begin(folder, old).map_err(|error| refused(Why::Io(error)))?;
-    let Reading { mut image, newest, recovery } = reading;
+    let Reading { mut image, newest, recovery, .. } = reading;
+    let unexplained = image.unexplained();
     let recovery = Recovery { sessions: image.sessions.len(), tasks: image.tasks.len(), ..recovery };
-    if recovery.missing_steps > 0 || image.unexplained > 0 {
+    if recovery.missing_steps > 0 || unexplained > 0 {
         tracing::error!(
             missing_steps = recovery.missing_steps,
-            unexplained = image.unexplained,
+            unexplained,
             "the journal has holes: sessions and tasks are what the rest of it tells"
         );
     }
     tracing::info!(?recovery, folder = %folder.display(), "sessions and tasks were brought back");
-    let damaged = recovery.unreadable_bytes + recovery.missing_steps + image.unexplained > 0;
+    let damaged = recovery.unreadable_bytes + recovery.missing_steps + unexplained > 0;
     if damaged {
-        // A number that a client knows must not come to mean another stream.
-        image.sessions.values_mut().for_each(|session| session.below = session.below.saturating_add(STREAMS_LOST));
+        image.skip_lost_streams();
     }
     Ok(Opened { lock, segments, image, newest, recovery, damaged })
 }
@@ -127,6 +124,8 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
 struct Reading {
     image: Image,
     newest: u64,
+    /// None before this one is missing.
+    whole_to: u64,
     recovery: Recovery,
 }
 
@@ -140,8 +139,14 @@ impl Reading {
                 }
                 Piece::Frame(frame) => {
                     // A portion that failed was written again: its numbers come twice.
+                    if frame.number <= self.whole_to {
+                        continue;
+                    }
                     if self.newest > 0 && frame.number > self.newest {
                         self.recovery.missing_steps += frame.number - self.newest - 1;
+                    }
+                    if self.newest == self.whole_to && (self.newest == 0 || frame.number == self.newest + 1) {
+                        self.whole_to = frame.number;
                     }
                     self.newest = self.newest.max(frame.number);
                     for change in frame.changes {

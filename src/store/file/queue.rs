@@ -18,6 +18,9 @@ use crate::store::journal::{Change, Journal};
 /// hold.
 const MAX_WAITING: usize = 16 << 20;
 
+/// About what a step weighs that changes nothing.
+const FRAME: usize = 96;
+
 /// Between steps and the writer.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -41,6 +44,8 @@ struct Written {
     up_to: u64,
     /// The last attempt to write failed.
     failing: bool,
+    /// Nothing will be written any more.
+    over: bool,
 }
 
 /// What the writer is given.
@@ -56,7 +61,7 @@ impl Queue {
     /// A queue that goes on after a number.
     pub(super) fn new(newest: u64) -> Self {
         let waiting = Waiting { frames: Vec::new(), weight: 0, newest, closed: false };
-        let written = watch::Sender::new(Written { up_to: newest, failing: false });
+        let written = watch::Sender::new(Written { up_to: newest, failing: false, over: false });
         Self { waiting: Mutex::new(waiting), news: Condvar::new(), written }
     }
 
@@ -76,19 +81,38 @@ impl Queue {
         self.waiting().weight >= MAX_WAITING
     }
 
+    /// Whether more waits than may, and cannot be written.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_failing() && self.is_full()
+    }
+
     /// Whether nothing can be written at the moment.
     pub(super) fn is_failing(&self) -> bool {
         self.written.borrow().failing
     }
 
-    /// Waits until everything up to a number is written.
+    /// Waits until everything up to a number is written, or cannot be.
     pub(super) async fn written(&self, number: u64) -> Result<(), StoreError> {
+        let at = self.wait(|written| written.up_to >= number || written.failing).await;
+        at.is_some_and(|at| at >= number).then_some(()).ok_or_else(away)
+    }
+
+    /// The same, however long it cannot be.
+    pub(super) async fn written_at_last(&self, number: u64) -> Result<(), StoreError> {
+        let at = self.wait(|written| written.up_to >= number).await;
+        at.is_some_and(|at| at >= number).then_some(()).ok_or_else(away)
+    }
+
+    /// Waits until something can be written.
+    pub(super) async fn works(&self) -> Result<(), StoreError> {
+        self.wait(|written| !written.failing).await.map(drop).ok_or_else(away)
+    }
+
+    /// Waits for something; how much is written then. `None`: it will never be.
+    async fn wait(&self, until: impl Fn(&Written) -> bool) -> Option<u64> {
         let mut written = self.written.subscribe();
-        let state = written.wait_for(|written| written.up_to >= number || written.failing).await;
-        match state {
-            Ok(written) if written.up_to >= number => Ok(()),
-            _ => Err(StoreError::new(StoreErrorKind::Unavailable)),
-        }
+        let written = written.wait_for(|written| written.over || until(written)).await.ok()?;
+        until(&written).then_some(written.up_to)
     }
 
     // What the writer does.
@@ -106,7 +130,12 @@ impl Queue {
     }
 
     pub(super) fn wrote(&self, up_to: u64) {
-        self.written.send_replace(Written { up_to, failing: false });
+        self.written.send_replace(Written { up_to, failing: false, over: false });
+    }
+
+    /// Whoever waits still, waits in vain.
+    pub(super) fn over(&self) {
+        self.written.send_modify(|written| (written.failing, written.over) = (true, true));
     }
 
     /// Nothing can be written; whether that is news.
@@ -133,6 +162,10 @@ impl Queue {
     }
 }
 
+fn away() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable)
+}
+
 impl Journal for Arc<Queue> {
     type Notes = Vec<Change>;
     type Mark = u64;
@@ -147,7 +180,7 @@ impl Journal for Arc<Queue> {
             matches!(change, Change::Delivered { .. } | Change::Streams { .. } | Change::Nodes { .. })
         };
         let counts = !changes.iter().all(is_minor);
-        let weight = frame::weight(&changes);
+        let weight = FRAME + frame::weight(&changes);
         {
             let mut waiting = self.waiting();
             waiting.newest += 1;

@@ -1,6 +1,7 @@
 //! Decides how the journal lies in a folder: segments one after the other, each written once, the
 //! oldest deleted when nothing in them counts any more; and that one process uses it.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,18 @@ pub(super) struct Segments {
     size: u64,
     /// Something in it may not have reached the disk.
     unsynced: bool,
+    /// A write failed: nobody knows what the file has.
+    broken: bool,
+    /// The system could not bring to the disk what it had taken.
+    unsound: bool,
+    /// Those that count no more, ascending, but could not be deleted yet.
+    doomed: VecDeque<u64>,
+    /// There is no room.
+    #[cfg(test)]
+    pub(super) full: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// The disk keeps nothing.
+    #[cfg(test)]
+    pub(super) unsyncable: bool,
 }
 
 /// Takes the folder for this process, as long as the file is open.
@@ -78,24 +91,57 @@ impl Segments {
         let number = old.last().map_or(1, |(number, _)| number + 1);
         let file = create(folder, number)?;
         let size = HEADER.len() as u64;
-        Ok(Self { folder: folder.to_owned(), old, number, file, size, unsynced: true })
+        Ok(Self {
+            folder: folder.to_owned(),
+            old,
+            number,
+            file,
+            size,
+            unsynced: true,
+            broken: false,
+            unsound: false,
+            doomed: VecDeque::new(),
+            #[cfg(test)]
+            full: std::sync::Arc::default(),
+            #[cfg(test)]
+            unsyncable: false,
+        })
     }
 
-    /// Adds whole frames; with `sync` they have reached the disk afterwards. After a failure nobody
-    /// knows what the file has: go on in the [next](Self::roll) one, with the same frames.
+    /// Adds whole frames; with `sync` they have reached the disk afterwards. After a failure the
+    /// same frames are to be added again; they come into another segment.
     pub(super) fn append(&mut self, frames: &[u8], sync: bool) -> io::Result<()> {
-        if self.size >= FULL {
+        if self.broken || self.size >= FULL {
             self.roll()?;
         }
-        self.file.write_all(frames)?;
-        self.size += frames.len() as u64;
+        let added = self.add(frames, sync);
+        if added.is_err() {
+            self.broken = true;
+            // A part of a frame would look like damage to whoever reads it.
+            let _ = self.file.set_len(self.size);
+        } else {
+            self.size += frames.len() as u64;
+        }
+        added
+    }
+
+    fn add(&mut self, frames: &[u8], sync: bool) -> io::Result<()> {
+        #[cfg(test)]
+        self.fill(frames)?;
         self.unsynced = true;
+        self.file.write_all(frames)?;
         if sync { self.sync() } else { Ok(()) }
     }
 
     /// Makes everything so far survive a loss of power.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.unsynced) {
+            #[cfg(test)]
+            self.fill(&[])?;
+            #[cfg(test)]
+            if self.unsyncable {
+                return Err(io::ErrorKind::Other.into());
+            }
             self.file.sync_data()?;
         }
         Ok(())
@@ -103,34 +149,56 @@ impl Segments {
 
     /// Begins the next segment; its number.
     pub(super) fn roll(&mut self) -> io::Result<u64> {
-        // What could not be synced is written again by whoever was told so.
-        let _ = self.sync();
+        // Asked a second time, a system says that all is well.
+        self.unsound |= self.sync().is_err();
         let next = self.number + 1;
+        #[cfg(test)]
+        self.fill(&[])?;
         let file = create(&self.folder, next)?;
         self.old.push((self.number, self.size));
-        (self.number, self.file, self.size, self.unsynced) = (next, file, HEADER.len() as u64, true);
+        (self.number, self.file, self.size) = (next, file, HEADER.len() as u64);
+        (self.unsynced, self.broken) = (true, false);
         Ok(next)
     }
 
-    /// Deletes those before a number.
-    pub(super) fn delete_before(&mut self, number: u64) -> io::Result<()> {
-        while let Some((oldest, _)) = self.old.first().copied().filter(|(oldest, _)| *oldest < number) {
-            match fs::remove_file(path(&self.folder, oldest)) {
+    /// Whether something that was written may be lost, as far as was not asked before.
+    pub(super) fn take_unsound(&mut self) -> bool {
+        std::mem::take(&mut self.unsound)
+    }
+
+    /// Those before a number count no more.
+    pub(super) fn give_up_before(&mut self, number: u64) {
+        let old = self.old.partition_point(|(old, _)| *old < number);
+        self.doomed.extend(self.old.drain(..old).map(|(old, _)| old));
+    }
+
+    /// Deletes what counts no more, the oldest first, because what is newer says what became of it.
+    pub(super) fn delete(&mut self) -> io::Result<()> {
+        while let Some(oldest) = self.doomed.front() {
+            match fs::remove_file(path(&self.folder, *oldest)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => drop(self.old.remove(0)),
+                _ => drop(self.doomed.pop_front()),
             }
         }
         Ok(())
     }
 
-    /// From now on there is no room, until the next segment.
-    #[cfg(all(test, target_os = "linux"))]
-    pub(super) fn fill_up(&mut self) -> io::Result<()> {
-        self.file = OpenOptions::new().write(true).open("/dev/full")?;
-        Ok(())
+    /// As a disk that has room for half of it.
+    #[cfg(test)]
+    fn fill(&mut self, frames: &[u8]) -> io::Result<()> {
+        if !self.full.load(std::sync::atomic::Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.file.write_all(&frames[..frames.len() / 2])?;
+        Err(io::ErrorKind::StorageFull.into())
     }
 
-    /// Bytes of all segments.
+    /// Which one is written.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes of all segments that count.
     pub(super) fn size(&self) -> u64 {
         self.size + self.old.iter().map(|(_, size)| size).sum::<u64>()
     }
@@ -148,4 +216,25 @@ fn create(folder: &Path, number: u64) -> io::Result<File> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_deleted_counts_no_more_and_goes_later() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let stubborn = path(folder.path(), 1);
+        fs::create_dir(&stubborn).unwrap();
+        let mut segments = Segments::begin(folder.path(), vec![(1, 1000)]).unwrap();
+        let next = segments.roll().unwrap();
+        segments.give_up_before(next);
+        assert!(segments.delete().is_err());
+        assert_eq!((segments.size(), segments.count()), (HEADER.len() as u64, 1));
+        assert!(path(folder.path(), 2).exists(), "what is newer says what became of what is older");
+        fs::remove_dir(&stubborn).unwrap();
+        segments.delete().unwrap();
+        assert_eq!(list(folder.path()).unwrap().len(), 1);
+    }
 }

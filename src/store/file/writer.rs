@@ -4,7 +4,7 @@
 //! 1. Whatever waits is written at once, together, and then everybody who waits for it is told:
 //!    the more there is, the larger the portions.
 //! 2. What cannot be written is tried again, in a new segment, for as long as the engine lives.
-//!    Steps are refused meanwhile; nothing that was acknowledged is given up.
+//!    Nothing that was acknowledged is given up, and nothing is written behind what was.
 //! 3. When the segments hold much more than what is there, all of it is written once more, a little
 //!    at a time between the portions, and the old segments are deleted.
 
@@ -15,7 +15,8 @@ use std::time::Duration;
 use super::frame::{self, Frame};
 use super::queue::{Queue, Taken};
 use super::segment::Segments;
-use crate::identity::SessionId;
+use crate::clock::{Clock, Tick};
+use crate::identity::{SessionId, TaskId};
 use crate::store::memory::Shared;
 
 /// Segments may hold this and twice of what is there, before they are written anew.
@@ -45,6 +46,9 @@ pub(super) struct Writer {
     /// Everything is to be written anew now: something in the segments cannot be read.
     pub(super) damaged: bool,
     pub(super) renewal: Option<Renewal>,
+    pub(super) clock: Clock,
+    /// Which segment was being written when it was last looked, and when that was.
+    pub(super) looked: (u64, Tick),
     pub(super) buffer: Vec<u8>,
 }
 
@@ -53,34 +57,43 @@ pub(super) struct Renewal {
     /// Segments before this one count no more in the end.
     first: u64,
     sessions: Vec<SessionId>,
+    tasks: Vec<TaskId>,
     /// All of it lies before this place of the queue.
     end: Option<u64>,
 }
 
 impl Writer {
     pub(super) fn run(mut self) {
-        loop {
-            let patience = if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY };
-            match self.queue.take(patience) {
-                Taken::Frames(frames) => self.write(&frames),
-                Taken::Nothing => {}
-                Taken::Closed => break,
-            }
-            if let Err(error) = self.renew() {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "old segments of the journal could not be renewed"
-                );
-                self.renewal = None;
-            }
-        }
-        if let Err(error) = self.segments.sync() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the journal could not be synced at its end");
-        }
+        while self.step(if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY }) {}
     }
 
-    /// Writes what waited, in portions, so that the buffer stays small.
-    fn write(&mut self, mut frames: &[Frame]) {
+    /// Writes what waits, or comes within a while; whether there will be more to do.
+    pub(super) fn step(&mut self, patience: Duration) -> bool {
+        match self.queue.take(patience) {
+            // What comes after a portion that is given up must not be there either.
+            Taken::Frames(frames) if !self.write(&frames) => return false,
+            Taken::Frames(_) | Taken::Nothing => {}
+            Taken::Closed => {
+                if let Err(error) = self.segments.sync() {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the journal could not be synced at its end"
+                    );
+                }
+                return false;
+            }
+        }
+        if let Err(error) = self.renew() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "old segments of the journal could not be renewed"
+            );
+        }
+        true
+    }
+
+    /// Writes what waited, in portions, so that the buffer stays small; whether all of it was.
+    fn write(&mut self, mut frames: &[Frame]) -> bool {
         while !frames.is_empty() {
             let mut weight = 0;
             let fits = |frame: &&Frame| {
@@ -89,10 +102,11 @@ impl Writer {
             };
             let (portion, rest) = frames.split_at(frames.iter().take_while(fits).count().max(1));
             if !self.write_portion(portion) {
-                return;
+                return false;
             }
             frames = rest;
         }
+        true
     }
 
     /// Writes a portion, however often that must be tried; whether it was.
@@ -114,7 +128,6 @@ impl Writer {
             if !self.queue.pause(RETRY) {
                 return false;
             }
-            let _ = self.segments.roll();
         }
         self.queue.wrote(last.number);
         // One large portion must not keep its room for ever.
@@ -124,38 +137,105 @@ impl Writer {
 
     fn renew(&mut self) -> io::Result<()> {
         let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+        if self.segments.take_unsound() {
+            // All of it is in memory, so it can be written where it is safe. Not again at once when
+            // that goes wrong, too: a disk that is dying would only be filled.
+            self.damaged = self.renewal.take().is_none();
+        }
         let Some(renewal) = &mut self.renewal else {
             return self.look(&shared);
         };
-        while self.queue.weight() < SLICE
-            && let Some(session) = renewal.sessions.pop()
-        {
-            shared.write_anew(session);
-        }
-        if !renewal.sessions.is_empty() {
+        if !renewal.write(&shared, &self.queue) {
             return Ok(());
         }
-        let end = *renewal.end.get_or_insert_with(|| shared.write_rest_anew());
-        if self.queue.has_written(end) {
-            let first = renewal.first;
-            // It must be there before what it replaces is not.
-            self.segments.sync()?;
-            self.segments.delete_before(first)?;
-            self.renewal = None;
-            tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
-        }
-        Ok(())
+        let first = renewal.first;
+        self.renewal = None;
+        // It must be there before what it replaces is not.
+        self.segments.sync()?;
+        self.segments.give_up_before(first);
+        tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
+        self.segments.delete()
     }
 
     /// Begins a renewal if one is due.
     fn look(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
+        let (segment, at) = self.looked;
+        if !self.damaged && segment == self.segments.number() && self.clock.now().since(at) < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = (self.segments.number(), self.clock.now());
         let is_many = self.segments.count() > MANY;
         let is_large = || self.segments.size() > SPARE.saturating_add(2 * shared.bytes());
         // Looking costs a look at every session: only where there is something to win.
-        if std::mem::take(&mut self.damaged) || is_many || (self.segments.size() > SPARE && is_large()) {
+        if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
-            self.renewal = Some(Renewal { first, sessions: shared.session_ids(), end: None });
+            self.looked.0 = first;
+            let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
+            self.renewal = Some(Renewal { first, sessions, tasks, end: None });
+            self.damaged = false;
         }
-        Ok(())
+        self.segments.delete()
+    }
+}
+
+impl Renewal {
+    /// Has a little more of it written; whether all of it was.
+    fn write(&mut self, shared: &Shared<Arc<Queue>>, queue: &Queue) -> bool {
+        // One of them each time, however much else waits: it must come to an end.
+        loop {
+            if let Some(session) = self.sessions.pop() {
+                shared.write_anew(session);
+            } else if let Some(task) = self.tasks.pop() {
+                shared.write_task_anew(task);
+            } else {
+                let end = *self.end.get_or_insert_with(|| shared.write_nodes_anew());
+                return queue.has_written(end);
+            }
+            if queue.weight() >= SLICE {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Also when it panics.
+    fn drop(&mut self) {
+        self.queue.over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open;
+    use super::*;
+    use crate::store::journal::{Change, Journal};
+
+    #[test]
+    fn a_renewal_comes_to_its_end_however_much_else_is_written() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let opened = open::open(folder.path()).unwrap();
+        let queue = Arc::new(Queue::new(opened.newest));
+        let shared = Arc::new(Shared::restored(Arc::clone(&queue), opened.image));
+        let busy = || {
+            let change = Change::Task {
+                id: TaskId::random(),
+                principal: None,
+                ends: None,
+                version: 1,
+                done: None,
+                document: vec![b'x'; 2 * SLICE].into(),
+            };
+            queue.keep(None, vec![change], &mut 0);
+        };
+        let sessions = (0..3).map(|_| SessionId::random()).collect();
+        let mut renewal = Renewal { first: 2, sessions, tasks: vec![TaskId::random()], end: None };
+        let ended = (0..10).find(|_| {
+            busy();
+            let ended = renewal.write(&shared, &queue);
+            queue.wrote(queue.newest());
+            ended
+        });
+        assert_eq!(ended, Some(5));
     }
 }

@@ -338,9 +338,10 @@ impl<M> Record<M> {
         notes: &mut impl Notes,
     ) -> Result<(Page, Wake)> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
+        let known = self.streams.at(at).delivered();
         let page = self.streams.change(at, |log| log.read_after(generation, after, max))?;
         // Only there a reader may start where the one before stopped.
-        if let Some(last) = page.events.last().filter(|_| stream == STANDALONE) {
+        if let Some(last) = page.events.last().filter(|last| stream == STANDALONE && last.seq > known) {
             notes.note(|| Change::Delivered { stream, seq: last.seq });
         }
         let wake = if page.events.is_empty() { None } else { self.wake_owner(stream, at) };

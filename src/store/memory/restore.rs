@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use super::Shared;
 use super::record::Record;
 use crate::clock::Clock;
-use crate::identity::SessionId;
+use crate::identity::{SessionId, TaskId};
 use crate::store::file::image::Image;
 use crate::store::journal::{Change, Journal};
 use crate::store::{Ended, NodeId};
@@ -71,15 +71,22 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         }
     }
 
-    /// Tells the journal of everything that belongs to no session; the place after it.
-    pub(in crate::store) fn write_rest_anew(&self) -> J::Mark {
-        let below = self.next_node.load(Ordering::Relaxed);
-        self.journal.keep(None, vec![Change::Nodes { below }], &mut J::Mark::default());
+    pub(in crate::store) fn task_ids(&self) -> Vec<TaskId> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).ids()
+    }
+
+    /// Tells the journal of everything of a task.
+    pub(in crate::store) fn write_task_anew(&self, task: TaskId) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        for change in tasks.changes() {
+        if let Some(change) = tasks.change(task) {
             self.journal.keep(None, vec![change], &mut J::Mark::default());
         }
-        drop(tasks);
+    }
+
+    /// Tells the journal which nodes there were; the place after it.
+    pub(in crate::store) fn write_nodes_anew(&self) -> J::Mark {
+        let below = self.next_node.load(Ordering::Relaxed);
+        self.journal.keep(None, vec![Change::Nodes { below }], &mut J::Mark::default());
         self.journal.newest()
     }
 }

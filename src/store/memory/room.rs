@@ -38,7 +38,7 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn create(&self, create: Create) -> Marked<Vec<Ended>, J> {
         // Before anything makes room for it. Two creates at once are told apart by the map.
         if self.sessions.contains_key(&create.info.id) {
-            return (Err(StoreError::new(StoreErrorKind::Conflict)), J::Mark::default());
+            return (Err(StoreError::new(StoreErrorKind::Conflict)), self.journal.newest());
         }
         let mut evicted = Vec::new();
         let created = self.enter(create, &mut evicted);
@@ -201,13 +201,19 @@ impl<J: Journal> Shared<J> {
         reason: EndReason,
         condition: impl Fn(&Record<J::Mark>) -> bool,
     ) -> Option<Ended> {
-        let (_, record) = self.sessions.remove_if(&session, |_, record| condition(record))?;
+        let ends = |_: &SessionId, record: &mut Box<Record<J::Mark>>| {
+            let ends = condition(record);
+            if ends {
+                let mut notes = J::Notes::default();
+                notes.note(|| Change::Ended);
+                self.journal.keep(Some(session), notes, &mut record.mark);
+            }
+            ends
+        };
+        let (_, record) = self.sessions.remove_if_mut(&session, ends)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.expiry().ended(session, record.queued, record.opened, record.kept);
         let info = Arc::clone(&record.info);
-        let mut notes = J::Notes::default();
-        notes.note(|| Change::Ended);
-        self.journal.keep(Some(session), notes, &mut J::Mark::default());
         // First the record, which counts as a user of its principal's entry.
         drop(record);
         if let Some(principal) = &info.principal {

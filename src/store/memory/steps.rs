@@ -31,7 +31,7 @@ impl<J: Journal> Shared<J> {
         step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
     ) -> Marked<T, J> {
         let (taken, mark) = {
-            let Some(mut record) = self.sessions.get_mut(&session) else { return (unknown(), J::Mark::default()) };
+            let Some(mut record) = self.sessions.get_mut(&session) else { return (unknown(), self.journal.newest()) };
             let mut notes = J::Notes::default();
             let taken = step(&mut record, &mut notes);
             self.journal.keep(Some(session), notes, &mut record.mark);
@@ -203,8 +203,7 @@ impl<J: Journal> Shared<J> {
 
     pub(in crate::store) fn end(&self, session: SessionId, reason: EndReason) -> Marked<Ended, J> {
         let ended = self.end_if(session, reason, |_| true).ok_or_else(|| StoreError::new(StoreErrorKind::NotFound));
-        let mark = if ended.is_ok() { self.journal.newest() } else { J::Mark::default() };
-        (ended, mark)
+        (ended, self.journal.newest())
     }
 
     pub(in crate::store) fn announce(&self, topic: &str) {

@@ -30,7 +30,12 @@ struct Sums {
 impl Streams {
     /// Where a stream stands, or where it would.
     pub(super) fn position(&self, stream: StreamNo) -> Result<usize, usize> {
-        self.logs.binary_search_by_key(&stream, |(number, _)| *number)
+        // Nearly always it is the newest one, or the next.
+        match self.logs.back() {
+            Some((newest, _)) if *newest == stream => Ok(self.logs.len() - 1),
+            Some((newest, _)) if *newest > stream => self.logs.binary_search_by_key(&stream, |(number, _)| *number),
+            _ => Err(self.logs.len()),
+        }
     }
 
     /// The log at a position. A position is good until the next insertion or removal.
@@ -85,6 +90,10 @@ impl Streams {
     /// Puts a log where [`Streams::position`] says it would stand.
     pub(super) fn insert(&mut self, at: usize, stream: StreamNo, log: StreamLog) {
         self.sums.get_or_insert_default().replace(stream, &Sum::default(), &Sum::of(&log));
+        if self.logs.is_empty() {
+            // Most sessions never have a second one: that which their client listens on.
+            self.logs.reserve_exact(1);
+        }
         self.logs.insert(at, (stream, log));
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::error::StoreErrorKind;
 use crate::identity::SessionInfo;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
+use crate::message::ProtocolVersion;
 use crate::store::EventKind;
 
 #[derive(Debug)]
@@ -46,8 +46,8 @@ pub(super) fn opening(principal: Option<&Principal>) -> Create {
         id: SessionId::random(),
         principal: principal.cloned(),
         version: ProtocolVersion::V2025_11_25,
-        client: Implementation::default(),
-        capabilities: ClientCapabilities::default(),
+        client: Arc::default(),
+        capabilities: Arc::default(),
         opened_at: SystemTime::UNIX_EPOCH,
     };
     Create { info: Arc::new(info), epoch: 1 }

@@ -119,16 +119,18 @@ impl fmt::Debug for Names {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
+    use crate::message::{Implementation, ProtocolVersion};
 
     fn info(principal: &str) -> SessionInfo {
         SessionInfo {
             id: SessionId::random(),
             principal: Some(Principal::new(principal)),
             version: ProtocolVersion::V2025_11_25,
-            client: Implementation { name: "probe".into(), version: "1".into(), title: None },
-            capabilities: ClientCapabilities::default(),
+            client: Arc::new(Implementation { name: "probe".into(), version: "1".into(), title: None }),
+            capabilities: Arc::default(),
             opened_at: std::time::SystemTime::UNIX_EPOCH,
         }
     }

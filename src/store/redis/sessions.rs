@@ -63,7 +63,7 @@ impl Inner {
         self.take_or(call(), call()).await.map(drop)
     }
 
-    pub(super) async fn cancel(&self, session: SessionId, id: &[u8]) -> Result<bool> {
+    pub(super) async fn cancel(&self, session: SessionId, id: &str) -> Result<bool> {
         let call = self.link.call(&scripts::CANCEL).arg(self.link.names.session(session)).arg(id);
         self.link.take(call).await?.flag()
     }

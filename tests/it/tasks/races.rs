@@ -139,7 +139,13 @@ async fn the_same_on_an_engine_that_takes_its_time() {
         for app in [here, there] {
             assert_eq!(app.handle.drain(Duration::from_secs(10)).await.cut_calls, 0, "seed {seed}");
         }
-        assert_eq!(engine.joined(), 0, "seed {seed}: something keeps a service");
+        // A handler's own task may be in the middle of its last words.
+        let gone = async {
+            while engine.joined() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(10), gone).await.is_ok(), "seed {seed}: something keeps a service");
     }
 }
 

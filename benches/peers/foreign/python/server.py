@@ -37,7 +37,10 @@ async def main() -> None:
         sys.exit(f"no such variant: {sys.argv[1:]}")
     # The comparison opens more sessions than the default allows.
     app = mcp.streamable_http_app(max_sessions=None)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    # asyncio turns Nagle's algorithm off only on a socket that says it is TCP's.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(BACKLOG)
     config = uvicorn.Config(app, log_level="error", access_log=False, backlog=BACKLOG)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
     await uvicorn.Server(config).serve(sockets=[listener])

@@ -4,7 +4,7 @@
 use anyhow::Result;
 
 use super::timed::{closed_loop, warm_up};
-use super::{CALL, Sample, Scale, memory};
+use super::{CALL, Sample, Scale, memory, sample};
 use crate::process::{Process, Under};
 use crate::servers::{Places, Server};
 
@@ -14,11 +14,11 @@ pub(super) async fn run(server: &Server, places: &Places, scale: &Scale) -> Resu
     let process = Process::start(&server.command(places), Under::Nothing)?;
     let warm_up = warm_up(server, scale);
     let alone = closed_loop(CALL, CONNECTIONS, &process, warm_up, scale.measured).await?;
-    let opened = memory::open(process.address, scale.crowd, scale.crowd_within).await?;
+    let opened = memory::open(process.address, scale.crowd, scale.opened_within).await?;
     let among = closed_loop(CALL, CONNECTIONS, &process, warm_up, scale.measured).await?;
     let memory = process.memory()?;
     process.stop()?;
-    Ok(Sample::from([
+    Ok(sample([
         ("alone", alone["cpu"]),
         ("cpu", among["cpu"]),
         ("growth", among["cpu"] / alone["cpu"]),

@@ -8,16 +8,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use tokio::task::JoinSet;
 
-use super::Sample;
+use super::{Sample, sample};
 use crate::operation::Operation;
 use crate::process::{Process, Under};
 use crate::servers::{Kind, Places, Server};
 
 /// Operations of the two runs; fewer of what takes seconds under valgrind.
-const FEW: u64 = 200;
-const MANY: u64 = 1_200;
+const FEW: u64 = 100;
+const MANY: u64 = 600;
 const FEW_SLOW: u64 = 20;
-const MANY_SLOW: u64 = 120;
+const MANY_SLOW: u64 = 60;
 /// How much more a burst is than a call.
 const BURSTS: u64 = 4;
 /// Connections at once where the server is to find several ready, as it does under load.
@@ -35,7 +35,7 @@ pub(super) async fn instructions(operation: Operation, server: &Server, places: 
     let (few, many) = (few / less, many / less);
     let low = callgrind(operation, server, places, few).await?;
     let high = callgrind(operation, server, places, many).await?;
-    Ok(Sample::from([("count", (high as f64 - low as f64) / (many - few) as f64)]))
+    Ok(sample([("count", (high as f64 - low as f64) / (many - few) as f64)]))
 }
 
 async fn callgrind(operation: Operation, server: &Server, places: &Places, times: u64) -> Result<u64> {
@@ -53,7 +53,7 @@ pub(super) async fn syscalls(operation: Operation, server: &Server, places: &Pla
     let low = strace(operation, server, places, FEW_EACH).await?;
     let high = strace(operation, server, places, MANY_EACH).await?;
     let operations = (MANY_EACH - FEW_EACH) * CONNECTIONS;
-    Ok(Sample::from([("count", (high as f64 - low as f64) / operations as f64)]))
+    Ok(sample([("count", (high as f64 - low as f64) / operations as f64)]))
 }
 
 async fn strace(operation: Operation, server: &Server, places: &Places, each: u64) -> Result<u64> {
@@ -93,7 +93,7 @@ pub(super) async fn allocations(operation: Operation, server: &Server, places: &
     let after = process.allocations()?;
     process.stop()?;
     let each = |before: u64, after: u64| (after - before) as f64 / times as f64;
-    Ok(Sample::from([("count", each(before.0, after.0)), ("bytes", each(before.1, after.1))]))
+    Ok(sample([("count", each(before.0, after.0)), ("bytes", each(before.1, after.1))]))
 }
 
 /// Does it so many times on one connection.

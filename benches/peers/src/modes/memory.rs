@@ -1,5 +1,5 @@
-//! Decides what a session and a stream weigh: the growth of the server's anonymous memory, divided
-//! by how many there are.
+//! Decides what a session and a stream weigh, and what is left of sessions that ended: the growth of
+//! the server's anonymous memory, divided by how many there are or were.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,32 +8,34 @@ use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{CALL, Sample, Scale};
+use super::{CALL, Sample, Scale, sample};
 use crate::client::{Client, Era};
 use crate::operation::Operation;
 use crate::process::{Process, Under};
 use crate::servers::{Places, Server};
 
-/// Connections that open sessions.
+/// Connections that open and end sessions.
 const OPENERS: usize = 8;
 /// Sessions that come and go first, so that what grows once has grown.
 const FIRST: usize = 500;
 /// What the server does after the last answer is done by then.
 const SETTLED: Duration = Duration::from_millis(300);
+/// An interpreter's server ends a connection that is idle while so many fewer than all are opened.
+const FEWER: usize = 8;
 /// Streams are opened in groups of so many at once.
 const GROUP: usize = 100;
 
 pub(super) async fn sessions(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
     let process = Process::start(&server.command(places), Under::Nothing)?;
-    come_and_go(process.address).await?;
+    come_and_go(process.address, FIRST, Instant::now() + scale.opened_within).await?;
     let before = settled(&process).await?;
     let begin = Instant::now();
-    let opened = open(process.address, scale.sessions, scale.crowd_within).await?;
+    let opened = open(process.address, scale.sessions, scale.opened_within).await?;
     let took = begin.elapsed();
     let after = settled(&process).await?;
     process.stop()?;
     let each = growth(before, after, opened);
-    Ok(Sample::from([("bytes", each), ("opened", opened as f64), ("seconds", took.as_secs_f64())]))
+    Ok(sample([("bytes", each), ("opened", opened as f64), ("seconds", took.as_secs_f64())]))
 }
 
 pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
@@ -44,10 +46,11 @@ pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> 
     drop(first);
 
     let before = settled(&process).await?;
-    let mut clients = Vec::with_capacity(scale.streams);
-    while clients.len() < scale.streams {
+    let wanted = if server.is_native() { scale.streams } else { scale.streams / FEWER };
+    let mut clients = Vec::with_capacity(wanted);
+    while clients.len() < wanted {
         let mut group = JoinSet::new();
-        for _ in clients.len()..scale.streams.min(clients.len() + GROUP) {
+        for _ in clients.len()..wanted.min(clients.len() + GROUP) {
             group.spawn(Client::ready(process.address, Era::Legacy));
         }
         while let Some(client) = group.join_next().await {
@@ -62,19 +65,52 @@ pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> 
     let count = clients.len();
     drop(clients);
     process.stop()?;
-    Ok(Sample::from([
+    Ok(sample([
         ("connection", growth(before, idle, count)),
         ("bytes", growth(idle, listening, count)),
         ("opened", count as f64),
     ]))
 }
 
-async fn come_and_go(address: SocketAddr) -> Result<()> {
-    let mut client = Client::connect(address, Era::Legacy).await?;
-    for n in 0..FIRST as u64 {
-        Operation::Cycle.perform(&mut client, &mut String::new(), n).await?;
+/// What is left of sessions that came and went: the memory after a twelfth of them, and after all.
+pub(super) async fn churn(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
+    let process = Process::start(&server.command(places), Under::Nothing)?;
+    let within = |share| Instant::now() + scale.opened_within / share;
+    let first = come_and_go(process.address, scale.churn / 12, within(6)).await?;
+    let early = settled(&process).await?;
+    let rest = come_and_go(process.address, scale.churn - scale.churn / 12, within(1)).await?;
+    let late = settled(&process).await?;
+    process.stop()?;
+    Ok(sample([
+        ("ended", (first + rest) as f64),
+        ("early", early as f64),
+        ("late", late as f64),
+        ("bytes", growth(early, late, rest)),
+    ]))
+}
+
+/// Opens and ends sessions, on a few connections at once, until there were so many or the time is
+/// over; how many there were.
+async fn come_and_go(address: SocketAddr, wanted: usize, until: Instant) -> Result<usize> {
+    let mut loops = JoinSet::new();
+    for n in 0..OPENERS {
+        let share = wanted / OPENERS + usize::from(n < wanted % OPENERS);
+        loops.spawn(async move {
+            let mut client = Client::connect(address, Era::Legacy).await?;
+            let mut ended = 0;
+            while ended < share && Instant::now() < until {
+                Operation::Cycle.perform(&mut client, &mut String::new(), 0).await?;
+                ended += 1;
+            }
+            anyhow::Ok(ended)
+        });
     }
-    Ok(())
+    let mut ended = 0;
+    while let Some(done) = loops.join_next().await {
+        ended += done??;
+    }
+    ensure!(ended > 0, "no session came and went in time");
+    Ok(ended)
 }
 
 /// Opens sessions until there are so many or the time is over; how many there are. Their

@@ -15,12 +15,19 @@ use crate::operation::Operation;
 use crate::servers::{Places, Server};
 
 /// What one run of one mode found, by the name of the figure.
-pub(crate) type Sample = BTreeMap<&'static str, f64>;
+pub(crate) type Sample = BTreeMap<String, f64>;
+
+fn sample<const N: usize>(figures: [(&str, f64); N]) -> Sample {
+    figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect()
+}
 
 /// How much of everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Scale {
+    /// How often what is timed is timed.
     pub(crate) repetitions: usize,
+    /// The same of a server that is an interpreter's, and there for context.
+    pub(crate) foreign_repetitions: usize,
     /// How long each repetition measures, and before that warms up.
     pub(crate) measured: Duration,
     pub(crate) warm_up: Duration,
@@ -28,21 +35,26 @@ pub(crate) struct Scale {
     pub(crate) sessions: usize,
     /// Idle streams whose memory is measured.
     pub(crate) streams: usize,
-    /// Idle sessions in whose presence calls are measured, and how long may be spent on opening them.
+    /// Idle sessions in whose presence calls are measured.
     pub(crate) crowd: usize,
-    pub(crate) crowd_within: Duration,
+    /// Sessions that come and go.
+    pub(crate) churn: usize,
+    /// How long may be spent on opening any of them.
+    pub(crate) opened_within: Duration,
 }
 
 impl Scale {
     pub(crate) fn full() -> Self {
         Self {
-            repetitions: 7,
+            repetitions: 5,
+            foreign_repetitions: 3,
             measured: Duration::from_millis(500),
-            warm_up: Duration::from_millis(300),
+            warm_up: Duration::from_millis(200),
             sessions: 10_000,
             streams: 4_000,
             crowd: 100_000,
-            crowd_within: Duration::from_secs(90),
+            churn: 120_000,
+            opened_within: Duration::from_secs(30),
         }
     }
 
@@ -50,12 +62,14 @@ impl Scale {
     pub(crate) fn quick() -> Self {
         Self {
             repetitions: 2,
-            measured: Duration::from_millis(300),
+            foreign_repetitions: 1,
+            measured: Duration::from_millis(200),
             warm_up: Duration::from_millis(100),
             sessions: 1_000,
             streams: 500,
-            crowd: 10_000,
-            crowd_within: Duration::from_secs(10),
+            crowd: 5_000,
+            churn: 5_000,
+            opened_within: Duration::from_secs(5),
         }
     }
 }
@@ -70,6 +84,8 @@ pub(crate) enum Mode {
     Streams,
     /// Calls among idle sessions.
     Crowd,
+    /// The memory after sessions that came and went.
+    Churn,
     /// User instructions of an operation.
     Instructions(Operation),
     /// Allocations of an operation.
@@ -104,6 +120,7 @@ pub(crate) const MODES: &[(&str, Mode, Option<&str>)] = &[
     ("syscalls-cycle", Mode::Syscalls(Operation::Cycle), Some("floor-session")),
     ("sessions", Mode::Sessions, None),
     ("streams", Mode::Streams, None),
+    ("churn", Mode::Churn, None),
     ("crowd", Mode::Crowd, None),
     ("call", Mode::Timed(CALL, 32), Some("floor-json")),
     ("call-1", Mode::Timed(CALL, 1), Some("floor-json")),
@@ -113,19 +130,24 @@ pub(crate) const MODES: &[(&str, Mode, Option<&str>)] = &[
     ("cycle", Mode::Timed(Operation::Cycle, 32), Some("floor-session")),
     ("modern-call", Mode::Timed(MODERN_CALL, 32), Some("floor-json")),
     ("modern-burst", Mode::Timed(MODERN_BURST, 32), Some("floor-sse")),
-    ("resume-live", Mode::Timed(Operation::Resume { late: false }, 32), None),
-    ("resume-late", Mode::Timed(Operation::Resume { late: true }, 32), None),
+    ("resume-live", Mode::Timed(Operation::Resume { late: false }, 32), Some("floor-bytes")),
+    ("resume-late", Mode::Timed(Operation::Resume { late: true }, 32), Some("floor-bytes")),
 ];
 
 impl Mode {
-    /// How often it is run: what is counted is the same each time.
-    pub(crate) fn repetitions(self, scale: &Scale) -> usize {
+    /// How often it is run.
+    pub(crate) fn repetitions(self, server: &Server, scale: &Scale) -> usize {
         match self {
-            Self::Timed(..) => scale.repetitions,
-            Self::Sessions | Self::Streams => scale.repetitions.div_ceil(2),
-            Self::Crowd => scale.repetitions.div_ceil(3),
-            Self::Instructions(_) | Self::Allocations(_) | Self::Syscalls(_) => 1,
+            Self::Timed(..) if server.is_native() => scale.repetitions,
+            Self::Timed(..) => scale.foreign_repetitions,
+            Self::Sessions | Self::Streams | Self::Crowd if server.is_native() => scale.repetitions.min(2),
+            _ => 1,
         }
+    }
+
+    /// Whether it counts what is the same on a busy machine, and in a run of its own.
+    pub(crate) fn counts(self) -> bool {
+        matches!(self, Self::Instructions(_) | Self::Allocations(_) | Self::Syscalls(_))
     }
 
     /// Runs it once, against a process of its own.
@@ -138,6 +160,7 @@ impl Mode {
             Self::Sessions => memory::sessions(server, places, scale).await,
             Self::Streams => memory::streams(server, places, scale).await,
             Self::Crowd => crowd::run(server, places, scale).await,
+            Self::Churn => memory::churn(server, places, scale).await,
             Self::Instructions(operation) => deep::instructions(operation, server, places).await,
             Self::Allocations(operation) => deep::allocations(operation, server, places).await,
             Self::Syscalls(operation) => deep::syscalls(operation, server, places).await,

@@ -155,7 +155,7 @@ async fn connection(shared: Rc<Shared>) -> Result<Done> {
 fn sample(times: &Histogram<u64>, tally: Tally, cpu: Duration, time: Duration) -> Sample {
     let operations = times.len() as f64;
     let micros = |nanos: u64| nanos as f64 / 1e3;
-    Sample::from([
+    super::sample([
         ("operations", operations),
         ("cpu", cpu.as_secs_f64() * 1e6 / operations),
         ("rate", operations / time.as_secs_f64()),

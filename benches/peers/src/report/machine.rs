@@ -11,37 +11,44 @@ pub(crate) struct Machine {
     kernel: String,
     rustc: String,
     revision: String,
-    load_before: String,
 }
 
 impl Machine {
-    /// Looks at the machine before anything is measured on it.
     pub(crate) fn look() -> Self {
         let processors = std::thread::available_parallelism().map_or(0, usize::from);
         Self {
             processor: line("/proc/cpuinfo", "model name"),
             processors,
-            memory: line("/proc/meminfo", "MemTotal"),
+            memory: memory(),
             kernel: read("/proc/sys/kernel/osrelease"),
             rustc: said("rustc", &["--version"]),
-            revision: said("git", &["describe", "--always", "--dirty"]),
-            load_before: load(),
+            revision: revision(),
         }
+    }
+
+    /// The last change of this crate that was measured.
+    pub(crate) fn revision(&self) -> &str {
+        &self.revision
     }
 
     /// A paragraph about it.
     pub(super) fn describe(&self) -> String {
-        let Self { processor, processors, memory, kernel, rustc, revision, load_before } = self;
-        format!(
-            "{processor}, {processors} processors, {memory}, Linux {kernel}, {rustc}, mcp-http at {revision}. Load average \
-             before the run {load_before}, after it {}.",
-            load()
-        )
+        let Self { processor, processors, memory, kernel, rustc, revision } = self;
+        format!("{processor}, {processors} processors, {memory}, Linux {kernel}, {rustc}, mcp-http at {revision}.")
     }
 }
 
-fn load() -> String {
-    read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()
+fn revision() -> String {
+    const CRATE: [&str; 4] = ["--", ":/src", ":/Cargo.toml", ":/Cargo.lock"];
+    let git = |arguments: &[&str]| said("git", &[arguments, &CRATE].concat());
+    let changed = if git(&["status", "--porcelain"]).is_empty() { "" } else { ", changed" };
+    git(&["log", "-1", "--format=%h"]) + changed
+}
+
+fn memory() -> String {
+    let total = line("/proc/meminfo", "MemTotal");
+    let kib: Option<f64> = total.strip_suffix(" kB").and_then(|kib| kib.parse().ok());
+    kib.map_or(total, |kib| format!("{:.0} GiB of memory", kib / f64::from(1 << 20)))
 }
 
 fn read(path: &str) -> String {

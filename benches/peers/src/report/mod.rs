@@ -14,20 +14,13 @@ pub(crate) use machine::Machine;
 
 use crate::modes::Scale;
 use crate::results::Results;
-use crate::servers::Server;
 
 /// Writes `table.md`, `cpu.svg` and `samples.json` into a folder.
-pub(crate) fn write(
-    folder: &Path,
-    results: &Results,
-    servers: &[&Server],
-    machine: &Machine,
-    scale: &Scale,
-) -> Result<()> {
+pub(crate) fn write(folder: &Path, results: &Results, machine: &Machine, scale: &Scale) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    fs::write(folder.join("table.md"), tables::markdown(results, servers, machine, scale))?;
-    fs::write(folder.join("samples.json"), serde_json::to_string(&results.samples())?)?;
-    plot::draw(&folder.join("cpu.svg"), results, servers)
+    fs::write(folder.join("table.md"), tables::markdown(results, machine, scale))?;
+    results.save(&folder.join("samples.json"), machine.revision())?;
+    Ok(fs::write(folder.join("cpu.svg"), plot::draw(results))?)
 }
 
 /// Writes `soak.md` into a folder.

@@ -1,87 +1,139 @@
-//! Decides what the plot shows: for each of the main operations a bar for each server, on a
-//! logarithmic scale, because the slowest takes a hundred times what the fastest does.
+//! Decides what the plot shows: for each of the main operations a bar for each package, in its fastest
+//! variant, this crate's in its default one. Bars are as long as the times are; what is slower than
+//! every Rust server is cut off. The colours are readable on a light page and on a dark one.
 
-use std::path::Path;
-
-use anyhow::{Result, anyhow};
-use plotters::prelude::*;
+use std::collections::BTreeMap;
 
 use crate::client::BURST;
+use crate::modes::MODES;
 use crate::results::Results;
-use crate::servers::Server;
+use crate::servers::{SERVERS, Server};
 
 /// A panel: its title, its mode, and for how many the processor time is.
 const PANELS: [(&str, &str, f64); 4] = [
-    ("a call", "call", 1.0),
-    ("an event of a burst", "burst", BURST as f64 + 1.0),
-    ("opening and ending a session", "cycle", 1.0),
-    ("a call, 2026-07-28", "modern-call", 1.0),
+    ("A call in a session", "call", 1.0),
+    ("A call of 2026-07-28", "modern-call", 1.0),
+    ("An event of a burst of 51", "burst", BURST as f64 + 1.0),
+    ("A session opened and ended", "cycle", 1.0),
 ];
+const COLUMNS: usize = 2;
 
-const WIDTH: u32 = 960;
-const BAR: i32 = 18;
-const GAP: i32 = 6;
-const TITLE: i32 = 34;
-/// Where the bars begin and where the longest ends.
-const LEFT: i32 = 330;
-const RIGHT: i32 = WIDTH as i32 - 90;
+const WIDTH: usize = 920;
+const PANEL: usize = WIDTH / COLUMNS;
+const TOP: usize = 26;
+const TITLE: usize = 30;
+const ROW: usize = 21;
+const BAR: usize = 14;
+/// Where the labels of a panel end, its bars begin, and the longest ends.
+const LABEL: usize = 150;
+const LEFT: usize = 158;
+const RIGHT: usize = 352;
 
-const OWN: RGBColor = RGBColor(200, 80, 30);
-const PEER: RGBColor = RGBColor(90, 120, 160);
-const FLOOR: RGBColor = RGBColor(170, 170, 170);
+const TEXT: &str = "#757d88";
+const OWN: &str = "#c2610c";
+const PEER: &str = "#6f8fb3";
+const FLOOR: &str = "#9aa4ae";
 
-pub(super) fn draw(file: &Path, results: &Results, servers: &[&Server]) -> Result<()> {
-    let panels: Vec<_> = PANELS.iter().map(|panel| (panel.0, bars(panel, results, servers))).collect();
-    let height = panels.iter().map(|(_, bars)| TITLE + bars.len() as i32 * (BAR + GAP)).sum::<i32>() + TITLE;
-    let area = SVGBackend::new(file, (WIDTH, height.unsigned_abs())).into_drawing_area();
-    let mut top = 0;
-    let drawn = area.fill(&WHITE).and_then(|()| {
-        panels.iter().try_for_each(|(title, bars)| {
-            let drawn = panel(&area, top, title, bars);
-            top += TITLE + bars.len() as i32 * (BAR + GAP);
-            drawn
-        })?;
-        area.present()
-    });
-    drawn.map_err(|error| anyhow!("no plot: {error}"))
+pub(super) fn draw(results: &Results) -> String {
+    let panels = PANELS.map(|(title, mode, each)| (title, bars(mode, each, results)));
+    let mut body = String::new();
+    let mut top = TOP;
+    for line in panels.chunks(COLUMNS) {
+        for (column, (title, bars)) in line.iter().enumerate() {
+            body += &panel(column * PANEL, top, title, bars);
+        }
+        let most = line.iter().map(|(_, bars)| bars.len()).max().unwrap_or_default();
+        top += TITLE + most * ROW + ROW / 2;
+    }
+    format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}" font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif" font-size="12" fill="{TEXT}">
+<text x="8" y="16">Microseconds of the server's processor time, and how many times the floor's (grey: bare axum routes, no protocol). Shorter is better.</text>
+{body}</svg>
+"#
+    )
 }
 
 struct Bar {
     label: String,
-    colour: RGBColor,
+    colour: &'static str,
     micros: f64,
+    ratio: Option<f64>,
+    native: bool,
 }
 
-fn bars(panel: &(&str, &str, f64), results: &Results, servers: &[&Server]) -> Vec<Bar> {
-    let bar = |server: &&Server| {
-        let micros = results.median(panel.1, server.name, "cpu")? / panel.2;
-        let colour = match server.name {
-            own if own.starts_with("mcp-http") => OWN,
-            _ if server.is_floor() => FLOOR,
-            _ => PEER,
+/// The fastest of each package, the fastest package first.
+fn bars(mode: &str, each: f64, results: &Results) -> Vec<Bar> {
+    let floor = MODES.iter().find(|(name, ..)| *name == mode).and_then(|(.., floor)| *floor);
+    let mut fastest: BTreeMap<String, Bar> = BTreeMap::new();
+    for server in SERVERS {
+        let shown =
+            if server.is_floor() { floor == Some(server.name) } else { !server.is_own() || server.name == "mcp-http" };
+        let Some(micros) = results.median(mode, server.name, "cpu").filter(|_| shown) else { continue };
+        let ratio = results.ratio(mode, server.name, "cpu").filter(|_| !server.is_floor());
+        let bar = Bar {
+            label: server.package_title(),
+            colour: colour(server),
+            micros: micros / each,
+            ratio,
+            native: server.is_native(),
         };
-        Some(Bar { label: server.title().replace(['*', '`'], ""), colour, micros })
-    };
-    let mut bars: Vec<Bar> = servers.iter().filter_map(bar).collect();
+        let known = fastest.get(&bar.label).is_some_and(|known| known.micros <= bar.micros);
+        if !known {
+            fastest.insert(bar.label.clone(), bar);
+        }
+    }
+    let mut bars: Vec<Bar> = fastest.into_values().collect();
     bars.sort_by(|one, other| one.micros.total_cmp(&other.micros));
     bars
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
-
-fn panel<'a>(area: &Area<'a>, top: i32, title: &str, bars: &[Bar]) -> Drawn<'a> {
-    let title = format!("Processor time of the server for {title}, microseconds (logarithmic)");
-    area.draw(&Text::new(title, (10, top + 12), ("sans-serif", 15)))?;
-    let most = bars.last().map_or(1.0, |bar| bar.micros);
-    let least = bars.first().map_or(1.0, |bar| bar.micros) / 2.0;
-    for (at, bar) in bars.iter().enumerate() {
-        let y = top + TITLE + at as i32 * (BAR + GAP);
-        let share = (bar.micros / least).ln() / (most / least).ln();
-        let right = LEFT + (f64::from(RIGHT - LEFT) * share) as i32;
-        area.draw(&Text::new(bar.label.clone(), (10, y + 2), ("sans-serif", 13)))?;
-        area.draw(&Rectangle::new([(LEFT, y), (right, y + BAR)], bar.colour.filled()))?;
-        area.draw(&Text::new(format!("{:.2}", bar.micros), (right + 6, y + 2), ("sans-serif", 13)))?;
+fn colour(server: &Server) -> &'static str {
+    match server {
+        own if own.is_own() => OWN,
+        floor if floor.is_floor() => FLOOR,
+        _ => PEER,
     }
-    Ok(())
+}
+
+fn panel(left: usize, top: usize, title: &str, bars: &[Bar]) -> String {
+    let longest = bars.iter().filter(|bar| bar.native).map(|bar| bar.micros).fold(0.0, f64::max);
+    let rows = bars.iter().enumerate().map(|(at, bar)| row(left, top + TITLE + at * ROW, bar, longest));
+    let title = format!(
+        r#"<text x="{}" y="{}" font-size="13" font-weight="600">{title}</text>
+"#,
+        left + LEFT,
+        top + 18
+    );
+    title + &rows.collect::<String>()
+}
+
+fn row(left: usize, top: usize, bar: &Bar, longest: f64) -> String {
+    let Bar { label, colour, micros, ratio, .. } = bar;
+    let (own, cut) = (*colour == OWN, *micros > longest);
+    let room = (RIGHT - LEFT) as f64;
+    let length = if cut { room } else { (room * micros / longest).max(1.0) };
+    let weight = if own { 600 } else { 400 };
+    let text = if own { OWN } else { TEXT };
+    let ratio = ratio.map(|ratio| format!(" ({}×)", digits(ratio))).unwrap_or_default();
+    let (from, base) = (left + LEFT, top + BAR - 3);
+    // A gap near the end of a bar that is longer than there is room.
+    let (first, rest) = if cut { (length - 16.0, Some(from as f64 + length - 10.0)) } else { (length, None) };
+    let rest = rest.map(|x| format!(r#"<rect x="{x:.1}" y="{top}" width="10" height="{BAR}" fill="{colour}"/>"#));
+    format!(
+        r#"<text x="{}" y="{base}" text-anchor="end" fill="{text}" font-weight="{weight}">{label}</text><rect x="{from}" y="{top}" width="{first:.1}" height="{BAR}" fill="{colour}"/>{}<text x="{:.1}" y="{base}" fill="{text}" font-weight="{weight}">{}{ratio}</text>
+"#,
+        left + LABEL,
+        rest.unwrap_or_default(),
+        from as f64 + length + 6.0,
+        digits(*micros),
+    )
+}
+
+/// A number with the digits that can be trusted.
+fn digits(value: f64) -> String {
+    match value {
+        large if large >= 100.0 => format!("{large:.0}"),
+        middle if middle >= 10.0 => format!("{middle:.1}"),
+        small => format!("{small:.2}"),
+    }
 }

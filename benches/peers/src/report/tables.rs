@@ -7,7 +7,7 @@ use super::footnotes::Footnotes;
 use crate::client::BURST;
 use crate::modes::{SMALL, Scale};
 use crate::results::Results;
-use crate::servers::Server;
+use crate::servers::{SERVERS, Server};
 
 /// Makes a cell out of what a server did in a mode.
 type Cell = fn(&Run<'_>) -> Option<String>;
@@ -55,13 +55,22 @@ const TABLES: &[Table] = &[
     },
     Table {
         title: "Calls: how many, how long",
-        text: "Calls in a second; p50 / p99 / p99.9 in microseconds, as the client saw them.",
+        text: "In a second; p50 / p99 / p99.9 in microseconds, as the client saw them.",
         columns: &[
             ("32 connections", "call", latency),
             ("1 connection", "call-1", latency),
             ("16 KiB, 32 connections", "call-16k", latency),
             ("16 KiB, 1 connection", "call-16k-1", latency),
-            ("2026-07-28, 32 connections", "modern-call", latency),
+        ],
+    },
+    Table {
+        title: "Streams, sessions and 2026-07-28: how many, how long",
+        text: "On 32 connections: whole streams of 51 events, whole sessions, calls. In a second; p50 / p99 / p99.9 in microseconds, as the client saw them.",
+        columns: &[
+            ("burst", "burst", latency),
+            ("open and end a session", "cycle", latency),
+            ("2026-07-28: call", "modern-call", latency),
+            ("2026-07-28: burst", "modern-burst", latency),
         ],
     },
     Table {
@@ -75,16 +84,32 @@ const TABLES: &[Table] = &[
         ],
     },
     Table {
-        title: "Memory, and calls among idle sessions",
-        text: "Growth of the server's anonymous resident memory. A connection is one that opened a session and is idle; a stream is what a GET on it adds. The last columns: processor time of a call among idle sessions, divided by that of the same process without them.",
+        title: "Memory",
+        text: "Growth of the server's anonymous resident memory. A connection is one of 4,000 (of Python and TypeScript 500) that opened a session and is idle; a stream is what a GET on it adds. The last columns: sessions that were opened and ended, the memory after a twelfth of them and after all, and what that is for each session in between.",
         columns: &[
             ("an idle session", "sessions", |run| bytes(run, "bytes")),
             ("an idle connection", "streams", |run| bytes(run, "connection")),
             ("an idle GET stream beyond it", "streams", |run| bytes(run, "bytes")),
+            ("came and went", "churn", |run| run.median("ended").map(number)),
+            ("memory early / late", "churn", |run| {
+                let mebibytes = |figure| run.median(figure).map(|bytes| number(bytes / f64::from(1 << 20)));
+                Some(format!("{} / {} MiB", mebibytes("early")?, mebibytes("late")?))
+            }),
+            ("left by each", "churn", |run| bytes(run, "bytes")),
+        ],
+    },
+    Table {
+        title: "Calls among idle sessions",
+        text: "In one process: processor time of a call before there were idle sessions, and among them.",
+        columns: &[
             ("idle sessions", "crowd", |run| {
                 run.results.least(run.mode, run.server, "opened").filter(|_| run.median("cpu").is_some()).map(number)
             }),
-            ("a call among them", "crowd", |run| run.median("growth").map(|growth| format!("x {growth:.2}"))),
+            ("a call alone", "crowd", |run| run.against_floor("alone", 1.0, " us")),
+            ("among them", "crowd", |run| {
+                Some(format!("{} us, x {:.2}", number(run.median("cpu")?), run.median("growth")?))
+            }),
+            ("memory", "crowd", |run| Some(format!("{} MiB", number(run.median("memory")? / f64::from(1 << 20))))),
             ("p99 among them", "crowd", |run| run.median("p99").map(|p99| format!("{} us", number(p99)))),
         ],
     },
@@ -166,16 +191,16 @@ fn number(value: f64) -> String {
 }
 
 /// All tables of which something was measured.
-pub(super) fn markdown(results: &Results, servers: &[&Server], machine: &Machine, scale: &Scale) -> String {
+pub(super) fn markdown(results: &Results, machine: &Machine, scale: &Scale) -> String {
     let mut text = String::from("# The peers, side by side\n\n");
     let mut footnotes = Footnotes::default();
     let written = head(&mut text, machine, scale).and_then(|()| {
-        let measured =
-            |table: &&Table| table.columns.iter().any(|(_, mode, _)| servers.iter().any(|s| results.has(mode, s.name)));
-        TABLES
-            .iter()
-            .filter(measured)
-            .try_for_each(|table| write_table(&mut text, table, results, servers, &mut footnotes))
+        let has =
+            |server: &&Server, table: &Table| table.columns.iter().any(|(_, mode, _)| results.has(mode, server.name));
+        TABLES.iter().try_for_each(|table| {
+            let servers: Vec<&Server> = SERVERS.iter().filter(|server| has(server, table)).collect();
+            write_table(&mut text, table, results, &servers, &mut footnotes)
+        })
     });
     debug_assert!(written.is_ok(), "a string takes everything");
     footnotes.write(&mut text);
@@ -186,10 +211,14 @@ fn head(text: &mut String, machine: &Machine, scale: &Scale) -> std::fmt::Result
     writeln!(text, "{}\n", machine.describe())?;
     writeln!(
         text,
-        "Medians of {} repetitions of {:?}, interleaved; every server with one worker thread on one processor, the load on \
-         another. A text of {SMALL} bytes unless 16 KiB are named. What a server cannot do is a `no`, with what it said when \
-         it was tried.\n",
-        scale.repetitions, scale.measured
+        "What is timed: medians of {} repetitions of {:?} each, of Python and TypeScript {}, interleaved; every server with \
+         one worker thread on one processor, the load on another. Memory and calls among idle sessions: of {}, of Python and \
+         TypeScript 1. A text of {SMALL} bytes unless 16 KiB are named. What a server cannot do is a `no`, with what it said \
+         when it was tried.\n",
+        scale.repetitions,
+        scale.measured,
+        scale.foreign_repetitions,
+        scale.repetitions.min(2),
     )
 }
 
@@ -200,6 +229,9 @@ fn write_table(
     servers: &[&Server],
     footnotes: &mut Footnotes,
 ) -> std::fmt::Result {
+    if servers.is_empty() {
+        return Ok(());
+    }
     writeln!(text, "## {}\n\n{}\n", table.title, table.text)?;
     let titles: Vec<&str> = table.columns.iter().map(|(title, ..)| *title).collect();
     writeln!(text, "| | {} |\n|---|{}", titles.join(" | "), "---:|".repeat(titles.len()))?;

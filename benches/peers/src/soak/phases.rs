@@ -10,14 +10,13 @@ use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::account::Account;
 use super::histogram;
 use crate::client::{Client, Era, Tool};
-use crate::cut_off::CutOff;
-use crate::message::Received;
-use crate::wire::{Connection, Events, Media};
+use crate::cut_off::{CutOff, Tally};
+use crate::wire::Connection;
 
 /// Clients are made in groups of so many, so that the accept queue has room for the callers.
 const GROUP: usize = 100;
@@ -46,59 +45,56 @@ async fn clients(address: SocketAddr, count: usize, narrow: bool) -> Result<Vec<
     Ok(all)
 }
 
-/// So many streams at once for so long: one half is read, of the other half only what waits at the
-/// end. What is read must be whole and in order; what was not, in order as far as it goes.
+/// So many streams at once for so long: one half is read, of the other half nothing but the first step,
+/// until its tool has ended; then what waits on the connection, and the rest by coming back. Of both
+/// each event must come, once.
 pub(super) async fn streams(address: SocketAddr, count: usize, within: Duration) -> Result<Account> {
     let readers = clients(address, count / 2, false).await?;
     let others = clients(address, count - readers.len(), true).await?;
-    let mut account = Account::default();
-    let steps = u32::try_from(within.as_millis() / u128::from(READ_EVERY))?;
+    let steps_in = |time: Duration, every: u64| u32::try_from(time.as_millis() / u128::from(every));
+    let steps = steps_in(within, READ_EVERY)?;
+    // The tools of those that are not read end before.
+    let unread_steps = steps_in(within * 2 / 3, UNREAD_EVERY)?;
 
-    let mut reading = JoinSet::new();
+    let mut streams = JoinSet::new();
     for mut client in readers {
-        reading.spawn_local(async move {
+        streams.spawn_local(async move {
             let received = client.call(Tool::Slow { steps, millis: READ_EVERY }).await?;
             ensure!(received.steps.iter().copied().eq(1..=steps), "{} of {steps} steps in order", received.steps.len());
             client.delete().await?;
-            anyhow::Ok(u64::from(steps) + 1)
+            anyhow::Ok((Tally::default(), u64::from(steps) + 1))
         });
     }
-    let mut waiting = JoinSet::new();
     let until = Instant::now() + within;
     for client in others {
-        waiting.spawn_local(unread(client, until));
+        streams.spawn_local(unread(client, unread_steps, until));
     }
-    for mut tasks in [reading, waiting] {
-        while let Some(done) = tasks.join_next().await {
-            match done? {
-                Ok(events) => account.right(events),
-                Err(why) => account.wrong(&format!("a stream: {why:#}")),
-            }
+    let mut account = Account::default();
+    while let Some(done) = streams.join_next().await {
+        match done? {
+            Ok((tally, of)) => account.tally(tally, of),
+            Err(why) => account.wrong(&format!("a stream: {why:#}")),
         }
     }
     Ok(account)
 }
 
-/// Starts a call that sends for ever, reads nothing until then, and then what waits; how many
-/// events that was.
-async fn unread(mut client: Client, until: Instant) -> Result<u64> {
-    /// What waits has come by then; the call goes on sending.
+/// A call of which nothing is read but the first step until then; what came of its events, and how
+/// many there are.
+async fn unread(mut client: Client, steps: u32, until: Instant) -> Result<(Tally, u64)> {
+    /// What waits on the connection has come by then.
     const DRAINED_WITHIN: Duration = Duration::from_secs(1);
-    let tool = Tool::Slow { steps: 1_000_000, millis: UNREAD_EVERY };
-    let mut head = client.start(tool).await?;
-    ensure!(head.status == 200 && head.media == Media::Events, "HTTP {} and no stream", head.status);
+    /// What is late is not lost.
+    const REST_WITHIN: Duration = Duration::from_secs(60);
+    let mut call = CutOff::begin(&mut client, steps, UNREAD_EVERY, 1).await?;
     sleep_until(until).await;
-    let (mut received, mut events) = (Received::default(), Events::default());
-    let expected = client.expected(tool);
-    let drained = Instant::now() + DRAINED_WITHIN;
-    while let Ok(Ok(Some(piece))) = timeout_at(drained, client.connection.piece(&mut head)).await {
-        events.push(&piece, |data| received.take(data, expected))?;
+    call.read_on(&mut client, Instant::now() + DRAINED_WITHIN).await?;
+    let mut client = client.reconnected().await?;
+    if !call.is_over() {
+        call.come_back(&mut client, Instant::now() + REST_WITHIN).await?;
     }
-    let steps = received.steps.len();
-    ensure!(received.steps.iter().copied().eq(1..=u32::try_from(steps)?), "{steps} steps, not in order");
-    // Ends the call too, which a dropped connection must not.
     client.reconnected().await?.delete().await?;
-    Ok(steps as u64)
+    Ok((call.tally(), u64::from(steps) + 1))
 }
 
 /// Calls whose bodies take that long to come.
@@ -112,10 +108,10 @@ pub(super) async fn slow_bodies(address: SocketAddr, count: usize, within: Durat
             client.delete().await
         });
     }
-    let mut account = Account::default();
+    let mut account = Account { asked: count as u64, ..Account::default() };
     while let Some(done) = calling.join_next().await {
         match done? {
-            Ok(()) => account.right(1),
+            Ok(()) => account.right += 1,
             Err(why) => account.wrong(&format!("a slow body: {why:#}")),
         }
     }

@@ -167,10 +167,15 @@ impl<M: Default> Tasks<M> {
         self.tasks.insert(id, Task { principal, node: GONE, ends, document, version, done });
     }
 
-    /// Everything that is there.
     #[cfg(feature = "file")]
-    pub(in crate::store::memory) fn changes(&self) -> impl Iterator<Item = Change> {
-        self.tasks.iter().map(|(id, task)| task.change(*id))
+    pub(in crate::store::memory) fn ids(&self) -> Vec<TaskId> {
+        self.tasks.keys().copied().collect()
+    }
+
+    /// What makes a task what it is.
+    #[cfg(feature = "file")]
+    pub(in crate::store::memory) fn change(&self, id: TaskId) -> Option<Change> {
+        self.tasks.get(&id).map(|task| task.change(id))
     }
 
     /// About what it would weigh, written once.

@@ -1,19 +1,20 @@
 //! Decides what the floors are: bare axum routes that do as little as the answer allows. They check
-//! no header, know no protocol and have no way back for a client that was cut off, so no server on
-//! axum goes below.
+//! no header and know no protocol, so no server on axum goes below.
 //!
 //! | variant | answers |
 //! |---|---|
 //! | `json` | the echo as JSON |
 //! | `session` | the same, after a look at a `DashMap` of sessions, which it opens and ends too |
 //! | `sse` | echo and burst as events of axum's `Sse` |
-//! | `bytes` | the same events out of one buffer, written at once |
+//! | `bytes` | the same events out of one buffer, written at once; the events of `slow` are kept in it for who comes back |
 
+mod log;
 mod message;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -27,6 +28,7 @@ use dashmap::DashMap;
 use futures_util::stream;
 use uuid::Uuid;
 
+use log::{Logs, Steps};
 use message::{Call, Progress, Request};
 
 const SESSION: &str = "mcp-session-id";
@@ -37,7 +39,7 @@ fn main() {
             "json" => post(json).delete(async || StatusCode::OK),
             "session" => return stand::serve(sessions()).await,
             "sse" => post(sse),
-            "bytes" => post(bytes),
+            "bytes" => return stand::serve(resumable()).await,
             other => panic!("no such variant: {other:?}"),
         };
         stand::serve(Router::new().route("/mcp", route)).await
@@ -54,7 +56,7 @@ fn answer(request: &Request<'_>) -> Response {
         Call::Echo(answer) => Json(answer).into_response(),
         Call::Initialize(answer) => Json(answer).into_response(),
         Call::Notification => StatusCode::ACCEPTED.into_response(),
-        Call::Burst | Call::Other => StatusCode::NOT_IMPLEMENTED.into_response(),
+        Call::Burst | Call::Slow(..) | Call::Other => StatusCode::NOT_IMPLEMENTED.into_response(),
     }
 }
 
@@ -66,7 +68,7 @@ async fn sse(body: Bytes) -> Response {
         Call::Burst => {
             let (token, result) = (request.token(), Event::default().json_data(request.done()).expect("JSON"));
             let steps =
-                (1..=50).map(move |step| Event::default().json_data(Progress::new(&token, step)).expect("JSON"));
+                (1..=50).map(move |step| Event::default().json_data(Progress::new(&token, step, 50)).expect("JSON"));
             let events = steps.chain([result]).map(Ok::<_, Infallible>);
             return Sse::new(stream::iter(events)).into_response();
         }
@@ -75,8 +77,13 @@ async fn sse(body: Bytes) -> Response {
     Sse::new(stream::iter([Ok::<_, Infallible>(event.expect("JSON"))])).into_response()
 }
 
+fn resumable() -> Router {
+    let route = post(bytes).get(async |State(logs): State<Logs>, headers: HeaderMap| logs.resume(&headers));
+    Router::new().route("/mcp", route).with_state(Logs::default())
+}
+
 /// As [`sse`], rendered into one buffer.
-async fn bytes(body: Bytes) -> Response {
+async fn bytes(State(logs): State<Logs>, body: Bytes) -> Response {
     let request = Request::read(&body);
     let mut buffer = Vec::with_capacity(8 << 10);
     match request.call() {
@@ -84,9 +91,14 @@ async fn bytes(body: Bytes) -> Response {
         Call::Burst => {
             let token = request.token();
             for step in 1..=50 {
-                event(&mut buffer, &Progress::new(&token, step));
+                event(&mut buffer, &Progress::new(&token, step, 50));
             }
             event(&mut buffer, &request.done());
+        }
+        Call::Slow(steps, millis) => {
+            let result = serde_json::value::to_raw_value(&request.done()).expect("JSON");
+            let pause = Duration::from_millis(millis);
+            return logs.start(Steps { token: request.token(), steps, pause, result });
         }
         _ => return answer(&request),
     }

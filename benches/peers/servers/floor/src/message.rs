@@ -30,6 +30,8 @@ struct Params<'a> {
 struct Arguments<'a> {
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
+    steps: Option<u32>,
+    millis: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -45,6 +47,8 @@ pub(crate) enum Call<'a> {
     Initialize(Answer<'a, Initialized>),
     Echo(Answer<'a, Outcome<'a>>),
     Burst,
+    /// So many steps, with so many milliseconds before each.
+    Slow(u32, u64),
     Notification,
     Other,
 }
@@ -58,6 +62,10 @@ impl<'a> Request<'a> {
         match (&*self.method, &*self.params.name, &self.params.arguments.text) {
             ("tools/call", "echo", Some(text)) => Call::Echo(self.answer(self.outcome(text))),
             ("tools/call", "burst", _) => Call::Burst,
+            ("tools/call", "slow", _) => {
+                let Arguments { steps, millis, .. } = self.params.arguments;
+                Call::Slow(steps.unwrap_or_default(), millis.unwrap_or_default())
+            }
             ("initialize", ..) => Call::Initialize(self.answer(Initialized::new())),
             _ if self.id.is_none() => Call::Notification,
             _ => Call::Other,
@@ -150,8 +158,8 @@ struct ProgressParams<'a> {
 }
 
 impl<'a> Progress<'a> {
-    pub(crate) fn new(token: &'a RawValue, step: u32) -> Self {
-        let params = ProgressParams { progress_token: token, progress: step, total: 50 };
+    pub(crate) fn new(token: &'a RawValue, step: u32, total: u32) -> Self {
+        let params = ProgressParams { progress_token: token, progress: step, total };
         Self { jsonrpc: "2.0", method: "notifications/progress", params }
     }
 }

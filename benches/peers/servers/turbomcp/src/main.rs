@@ -4,8 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turbomcp::SessionStore;
 use turbomcp::http::{HttpConfig, router};
 use turbomcp::prelude::*;
+
+/// Of sessions and streams the comparison opens more than the defaults allow.
+const MOST: usize = 1_000_000;
 
 #[derive(Clone)]
 struct Tools;
@@ -37,8 +41,10 @@ impl Tools {
 
 fn main() {
     stand::run(async {
-        let dispatcher = Tools.into_server().build();
-        let config = HttpConfig::new().with_session_terminator(Arc::new(dispatcher.session_terminator()));
+        let sessions = Arc::new(SessionStore::with_capacity(MOST));
+        let dispatcher = Tools.into_server().with_session_backend(sessions).build();
+        let terminator = Arc::new(dispatcher.session_terminator());
+        let config = HttpConfig::new().with_session_terminator(terminator).max_concurrent_requests(MOST);
         stand::serve(router(dispatcher, config)).await
     });
 }

@@ -1,0 +1,199 @@
+//! The same work for each store.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use mcp_http::SessionId;
+use mcp_http::message::{ClientCapabilities, Implementation, ProtocolVersion, RequestId};
+use mcp_http::store::{
+    Append, Attach, Begin, Create, Doorbell, Durability, EndReason, Event, EventKind, FileEngine, NodeId, Policy, Ring,
+    SessionEngine, StreamNo,
+};
+
+use crate::Error;
+use crate::databases::{Bare, Fjall, Redb};
+use crate::group::{Group, Op, SessionKey};
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Bare,
+    File,
+    Fjall,
+    Redb,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::File, Self::Fjall, Self::Redb];
+    /// Those that can be opened again.
+    pub(crate) const ENGINES: [Self; 3] = [Self::File, Self::Fjall, Self::Redb];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare-file",
+            Self::File => "FileEngine",
+            Self::Fjall => "fjall",
+            Self::Redb => "redb",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("{name}: no store").into())
+    }
+
+    /// Whether it has something between nothing and a sync.
+    pub(crate) fn survives_a_process_without_sync(self) -> bool {
+        self != Self::Redb
+    }
+
+    pub(crate) fn needs_sync(self) -> bool {
+        !self.survives_a_process_without_sync()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) enum Store {
+    File(FileEngine, NodeId),
+    Database(Arc<Group>, Option<Reading>),
+}
+
+#[derive(Clone)]
+pub(crate) enum Reading {
+    Fjall(Fjall),
+    Redb(Redb),
+}
+
+#[derive(Debug)]
+struct Silent;
+
+impl Doorbell for Silent {
+    fn ring(&self, _: Ring) {}
+}
+
+impl Store {
+    pub(crate) fn open(kind: Kind, folder: &Path, sync: bool) -> Result<Self, Error> {
+        Ok(match kind {
+            Kind::Bare => Self::Database(Arc::new(Group::start(Bare::open(folder, sync)?)), None),
+            Kind::File => {
+                let durability = if sync { Durability::PowerLoss } else { Durability::ProcessCrash };
+                let engine = FileEngine::open(folder, durability)?;
+                let node = engine.join(Arc::new(Silent), policy());
+                Self::File(engine, node)
+            }
+            Kind::Fjall => {
+                let fjall = Fjall::open(folder, sync)?;
+                Self::Database(Arc::new(Group::start(fjall.clone())), Some(Reading::Fjall(fjall)))
+            }
+            Kind::Redb => {
+                let redb = Redb::open(folder)?;
+                Self::Database(Arc::new(Group::start(redb.clone())), Some(Reading::Redb(redb)))
+            }
+        })
+    }
+
+    /// A session with a call that streams.
+    pub(crate) async fn lane(&self) -> Result<Lane, Error> {
+        match self {
+            Self::File(engine, node) => {
+                let (info, session) = info();
+                engine.create(Create { info: Arc::new(info), epoch: 1 }).await?;
+                let begin = Begin { session, principal: None, node: *node, ids: &[RequestId::from(1)], unique: true };
+                let stream = engine.begin(begin).await?;
+                Ok(Lane::File { engine: engine.clone(), node: *node, session, stream, next: 1 })
+            }
+            Self::Database(group, _) => {
+                let (_, id) = info();
+                let mut session = SessionKey::default();
+                session.copy_from_slice(&id.to_string().as_bytes()[..16]);
+                let info = Bytes::from(vec![b'i'; 300]);
+                Group::written(group.give(Op::Open { session, info })).await?;
+                Ok(Lane::Database { group: Arc::clone(group), session, next: 1 })
+            }
+        }
+    }
+
+    /// How many sessions there are, and how many bytes the handlers' events have.
+    pub(crate) async fn read_all(&self) -> Result<(usize, usize), Error> {
+        match self {
+            Self::File(engine, node) => {
+                let (mut sessions, mut bytes) = (0, 0);
+                for summary in engine.list().await? {
+                    let (session, stream) = (summary.info.id, 1);
+                    let attach =
+                        Attach { session, principal: None, stream, node: *node, after: Some(0), takeover: true };
+                    let reader = engine.attach(attach).await?;
+                    let page = engine.read_after(session, stream, reader.generation, 0, usize::MAX).await?;
+                    bytes += page
+                        .events
+                        .iter()
+                        .map(|event| event.payload.len())
+                        .filter(|size| *size == crate::EVENT)
+                        .sum::<usize>();
+                    sessions += 1;
+                }
+                Ok((sessions, bytes))
+            }
+            Self::Database(_, Some(Reading::Fjall(fjall))) => fjall.read_all(),
+            Self::Database(_, Some(Reading::Redb(redb))) => redb.read_all(),
+            Self::Database(_, None) => Ok((0, 0)),
+        }
+    }
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.max_sessions = 100_000;
+    policy
+}
+
+fn info() -> (mcp_http::SessionInfo, SessionId) {
+    let id = SessionId::random();
+    let client = Implementation { name: "client".into(), version: "1".into(), title: None }.into();
+    let capabilities = ClientCapabilities::default().into();
+    let version = ProtocolVersion::V2025_11_25;
+    (mcp_http::SessionInfo { id, principal: None, version, client, capabilities, opened_at: SystemTime::now() }, id)
+}
+
+pub(crate) enum Lane {
+    File { engine: FileEngine, node: NodeId, session: SessionId, stream: StreamNo, next: u64 },
+    Database { group: Arc<Group>, session: SessionKey, next: u64 },
+}
+
+impl Lane {
+    /// Adds an event; ready when it is durable.
+    pub(crate) async fn append(&mut self, payload: Bytes) -> Result<(), Error> {
+        self.give(payload).await
+    }
+
+    /// The same, but it is on its way before anybody waits.
+    pub(crate) fn give(&mut self, payload: Bytes) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+        match self {
+            Self::File { engine, node, session, stream, next } => {
+                let events = vec![Event { kind: EventKind::Notification, payload }];
+                let append =
+                    Append { session: *session, stream: *stream, node: *node, first: *next, events, close: false };
+                *next += 1;
+                let step = engine.append(append);
+                Box::pin(async move { Ok(step.await.map(drop)?) })
+            }
+            Self::Database { group, session, next } => {
+                let written = group.give(Op::Event { session: *session, seq: *next, payload });
+                *next += 1;
+                Box::pin(Group::written(written))
+            }
+        }
+    }
+
+    pub(crate) async fn end(self) -> Result<(), Error> {
+        match self {
+            Self::File { engine, session, .. } => drop(engine.end(session, EndReason::Deleted).await?),
+            Self::Database { group, session, next } => {
+                Group::written(group.give(Op::End { session, events: next - 1 })).await?;
+            }
+        }
+        Ok(())
+    }
+}

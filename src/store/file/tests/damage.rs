@@ -1,0 +1,148 @@
+//! What damage, and what a crash leaves behind, must not do to the engine in files.
+
+use proptest::prelude::*;
+
+use super::super::frame::{self, HEADER, Piece, Reader};
+use super::*;
+
+/// Where each step of a segment ends.
+fn ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = vec![HEADER.len()];
+    let mut written = HEADER.to_vec();
+    for piece in Reader::new(bytes) {
+        let Piece::Frame(frame) = piece else { panic!("a hole in what was just written") };
+        frame::write(&frame, &mut written).unwrap();
+        ends.push(written.len());
+    }
+    assert_eq!(written, bytes);
+    ends
+}
+
+/// Opens a damaged folder and looks at everything of a life in it: whatever is there is as it was.
+async fn is_part_of(folder: &Path, life: &Life) -> Recovery {
+    let (engine, node) = open(folder);
+    let known = [("half", 1), ("whole", 2), ("one", 1), ("two", 2), ("taken", 1), ("untaken", 2), (LOST, 0)];
+    for stream in [life.finished, life.running, STANDALONE] {
+        let Some((events, tail, _)) = everything(&engine, life.session, node, stream).await else { continue };
+        assert!(events.is_sorted_by_key(|(seq, _)| *seq) && events.iter().all(|(seq, _)| *seq <= tail));
+        for (seq, payload) in events {
+            let lost = payload.starts_with(br#"{"jsonrpc":"2.0","id":"#);
+            assert!(lost || known.iter().any(|known| *known == (std::str::from_utf8(&payload).unwrap(), seq)));
+        }
+    }
+    for task in life.tasks {
+        let _ = engine.load_task(task, Some(&life.owner)).await;
+    }
+    engine.create(opening(None)).await.unwrap();
+    let recovery = engine.recovery();
+    let before = engine.count().await.unwrap();
+    drop(engine);
+    // It goes on from there, as often as it is opened.
+    assert_eq!(open(folder).0.count().await.unwrap(), before);
+    recovery
+}
+
+#[test]
+fn cut_anywhere_a_journal_counts_as_far_as_it_is_whole() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let life = live(&engine, node).await;
+        let whole = fs::read(segment(folder.path())).unwrap();
+        let ends = ends(&whole);
+        assert!(ends.len() > 12, "{ends:?}");
+        for cut in (0..whole.len()).filter(|cut| ends.contains(cut) || cut % 37 == 0) {
+            let copy = killed(folder.path());
+            fs::write(segment(copy.path()), &whole[..cut]).unwrap();
+            let recovery = is_part_of(copy.path(), &life).await;
+            let last = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
+            assert_eq!(recovery.unreadable_bytes, (cut - last) as u64, "cut at {cut}");
+        }
+    });
+}
+
+/// The segments of a folder: each its frames, as bytes.
+fn lay(folder: &Path, segments: &[&[u8]]) {
+    for (number, frames) in (1..).zip(segments) {
+        fs::write(folder.join(format!("{number:010}.journal")), [HEADER, frames].concat()).unwrap();
+    }
+}
+
+#[test]
+fn steps_that_stand_twice_are_no_damage() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let life = live(&engine, node).await;
+        engine.finish(life.session, life.running).await.unwrap();
+        let other = opening(None);
+        let id = other.info.id;
+        engine.create(other).await.unwrap();
+        engine.end(id, EndReason::Deleted).await.unwrap();
+        let whole = fs::read(segment(folder.path())).unwrap();
+        let ends = ends(&whole);
+        for from in ends.iter().take(ends.len() - 1) {
+            let twice = TempDir::new().unwrap();
+            lay(twice.path(), &[&whole[HEADER.len()..], &whole[*from..]]);
+            let opened = open::open(twice.path()).unwrap();
+            assert_eq!((opened.recovery.missing_steps, opened.damaged), (0, false), "from {from}");
+            assert_eq!((opened.image.sessions.len(), opened.image.tasks.len()), (1, 2));
+        }
+    });
+}
+
+#[test]
+fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let life = live(&engine, node).await;
+        let other = opening(None);
+        let id = other.info.id;
+        engine.create(other).await.unwrap();
+        engine.end(id, EndReason::Deleted).await.unwrap();
+        let old = fs::read(segment(folder.path())).unwrap();
+        let ends = ends(&old);
+        engine.inner.shared.write_anew(life.session);
+        life.tasks.iter().for_each(|task| engine.inner.shared.write_task_anew(*task));
+        let mark = engine.inner.shared.write_nodes_anew();
+        engine.inner.queue.written(mark).await.unwrap();
+        let whole = fs::read(segment(folder.path())).unwrap();
+        for from in ends {
+            let rest = TempDir::new().unwrap();
+            lay(rest.path(), &[&old[from.max(HEADER.len())..], &whole[old.len()..]]);
+            let opened = open::open(rest.path()).unwrap();
+            assert_eq!((opened.recovery.missing_steps, opened.damaged), (0, false), "from {from}");
+            drop(opened);
+            let (engine, node) = open(rest.path());
+            assert_eq!(engine.count().await.unwrap(), 1);
+            life.goes_on(&engine, node).await;
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn damaged_anywhere_the_rest_of_a_journal_counts_and_the_hole_is_reported(
+        places in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4),
+    ) {
+        run(async {
+            let folder = TempDir::new().unwrap();
+            let (engine, node) = open(folder.path());
+            let life = live(&engine, node).await;
+            drop(engine);
+            let mut bytes = fs::read(segment(folder.path())).unwrap();
+            let whole = bytes.clone();
+            for (at, flip) in &places {
+                bytes[at.index(whole.len())] ^= flip;
+            }
+            if bytes == whole {
+                return;
+            }
+            fs::write(segment(folder.path()), bytes).unwrap();
+            assert!(is_part_of(folder.path(), &life).await.unreadable_bytes > 0);
+        });
+    }
+}

@@ -1,0 +1,107 @@
+//! What a crash in the middle of a renewal must not do to the engine in files.
+
+use super::*;
+
+/// Large enough that a few of them are a slice of a renewal.
+const SIZE: usize = 300 << 10;
+
+async fn fill(engine: &FileEngine, writer: &mut Writer, node: NodeId) -> (SessionId, StreamNo) {
+    let create = opening(None);
+    let session = create.info.id;
+    acknowledged(engine.create(create), writer).await;
+    let begin = Begin { session, principal: None, node, ids: &[1.into()], unique: true };
+    let stream = engine.begin(begin).await.unwrap();
+    say(engine, writer, node, (session, stream), 1).await;
+    (session, stream)
+}
+
+async fn say(
+    engine: &FileEngine,
+    writer: &mut Writer,
+    node: NodeId,
+    (session, stream): (SessionId, StreamNo),
+    first: u64,
+) {
+    let events = vec![response(vec![b'a' + first as u8; SIZE])];
+    acknowledged(engine.append(Append { session, stream, node, first, events, close: false }), writer).await;
+}
+
+/// The writer has no thread here: it does what it is told, when it is told.
+async fn acknowledged<T: Unpin>(step: Step<Result<T>>, writer: &mut Writer) -> T {
+    writer.step(Duration::ZERO);
+    step.await.unwrap()
+}
+
+/// Killed now, the folder has exactly what the engine has.
+async fn is_whole(folder: &Path, streams: &[((SessionId, StreamNo), u64)], task: TaskId) {
+    let copy = killed(folder);
+    let opened = open::open(copy.path()).unwrap();
+    assert_eq!((opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.damaged), (0, 0, false));
+    drop(opened);
+    let (engine, node) = open(copy.path());
+    assert_eq!(engine.count().await.unwrap(), streams.len());
+    for ((session, stream), last) in streams {
+        let (events, ..) = everything(&engine, *session, node, *stream).await.unwrap();
+        let of_handler = events.iter().take_while(|(_, text)| text.len() == SIZE).count() as u64;
+        assert_eq!((of_handler, events.len() as u64), (*last, last + 1), "and the error of its call");
+    }
+    assert!(engine.load_task(task, None).await.is_ok());
+}
+
+#[test]
+fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let mut opened = open::open(folder.path()).unwrap();
+        // Whatever is there is to be written anew, but not before there is something.
+        opened.damaged = false;
+        let (engine, mut writer) = FileEngine::assemble(opened, Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        let task = TaskId::random();
+        let create = CreateTask { id: task, principal: None, node, ttl: None, document: "working".into() };
+        acknowledged(engine.create_task(create), &mut writer).await;
+        let mut streams = Vec::new();
+        for _ in 0..24 {
+            streams.push((fill(&engine, &mut writer, node).await, 1));
+        }
+        let before = engine.inner.queue.newest();
+        writer.damaged = true;
+        let mut moments = 0;
+        while moments == 0 || writer.renewal.is_some() {
+            // Steps go on meanwhile: on what is written anew already, and on what is not yet.
+            let at = moments % streams.len();
+            let (stream, last) = &mut streams[at];
+            *last += 1;
+            say(&engine, &mut writer, node, *stream, *last).await;
+            is_whole(folder.path(), &streams, task).await;
+            if moments % 2 == 0 {
+                streams.push((fill(&engine, &mut writer, node).await, 1));
+                let ((session, _), _) = streams.remove(at);
+                acknowledged(engine.end(session, EndReason::Deleted), &mut writer).await;
+                is_whole(folder.path(), &streams, task).await;
+            }
+            moments += 1;
+        }
+        assert!(moments >= 3 && engine.inner.queue.newest() > before + 24, "{moments}");
+        assert!(!segment(folder.path()).exists());
+        is_whole(folder.path(), &streams, task).await;
+    });
+}
+
+#[test]
+fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let opened = open::open(folder.path()).unwrap();
+        let (engine, mut writer) = FileEngine::assemble(opened, Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..10 {
+            fill(&engine, &mut writer, node).await;
+        }
+        (writer.segments.unsyncable, writer.damaged) = (true, true);
+        for _ in 0..50 {
+            writer.step(Duration::ZERO);
+        }
+        assert!(writer.segments.count() < 4 && segment(folder.path()).exists(), "{}", writer.segments.count());
+    });
+}
