@@ -38,6 +38,7 @@ async fn count(cx: Context) -> Result<String, ToolError> {
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (url, _server) = match std::env::args().nth(1) {
+        Some(option) if option.starts_with('-') => return Err("usage: nodes [redis://HOST:PORT/]".into()),
         Some(url) => (url, None),
         None => own_server()?,
     };
@@ -54,8 +55,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("node at http://{}/mcp", listener.local_addr()?);
         nodes.push(tokio::spawn(async move { axum::serve(listener, service.into_router_at("/mcp")).await }));
     }
-    tokio::signal::ctrl_c().await?;
+    stop_signal().await?;
     Ok(())
+}
+
+/// Ctrl-C, or what an init system sends: ended by either, the example takes its server with it.
+async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 /// A server that was just started takes a moment.

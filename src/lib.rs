@@ -19,7 +19,7 @@
 //! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Tasks`], [`Security`] | what can be set |
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
-//! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, the engine in memory |
+//! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, engines in memory, files, Redis |
 //! | [`guide`] | pages to read: every setting, sessions that outlive the process, or belong to many nodes, coming from another SDK |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
