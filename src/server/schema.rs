@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[derive(JsonSchema)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
     struct Add {
         /// The first.
         x: i64,
@@ -205,7 +205,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(tag = "kind", rename_all = "lowercase")]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
     enum Shape {
         Circle { radius: f64 },
         Square { side: f64 },
@@ -213,7 +213,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(rename_all = "lowercase")]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
     enum Plain {
         Red,
         Green,
@@ -221,7 +221,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(rename_all = "lowercase")]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
     enum Told {
         /// A day like today.
         Now,
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[derive(JsonSchema)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
     struct Form {
         name: String,
         age: Option<u8>,
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_form_with_a_nested_object_is_refused_by_the_name_of_the_field() {
         #[derive(JsonSchema)]
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "only its schema is looked at")]
         struct Nested {
             inner: Add,
         }

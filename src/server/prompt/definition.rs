@@ -245,7 +245,7 @@ mod tests {
     use crate::server::schema;
 
     #[derive(JsonSchema)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "only its schema is looked at")]
     struct Review {
         /// The language.
         language: String,

@@ -70,11 +70,18 @@ fn fail<T>(kind: StoreErrorKind) -> Result<T> {
 
 impl<M: Default> Record<M> {
     pub(super) fn new(create: Create, usage: Option<Arc<AtomicUsize>>, now: Tick, notes: &mut impl Notes) -> Self {
-        let record = Self {
+        let record = Self::empty(create, usage, now, now);
+        record.note_session(notes);
+        record
+    }
+
+    /// A session in which nothing has happened yet.
+    fn empty(create: Create, usage: Option<Arc<AtomicUsize>>, opened: Tick, now: Tick) -> Self {
+        Self {
             info: create.info,
             epoch: create.epoch,
             next_stream: STANDALONE + 1,
-            opened: now,
+            opened,
             touched: now,
             queued: now,
             kept: None,
@@ -84,9 +91,7 @@ impl<M: Default> Record<M> {
             streams: Streams::default(),
             questions: Questions::default(),
             state: None,
-        };
-        record.note_session(notes);
-        record
+        }
     }
 }
 

@@ -123,7 +123,7 @@ class Peer:
 
     async def roots(self, _context) -> types.ListRootsResult:
         self.asked.append("roots")
-        return types.ListRootsResult(roots=[types.Root(uri="file:///work/trains")])
+        return types.ListRootsResult(roots=[types.Root(uri="file:///home/ada/trains")])
 
     async def log(self, params: types.LoggingMessageNotificationParams) -> None:
         self.logged.append((params.level, params.data))

@@ -105,12 +105,12 @@ async def incapable(url: str) -> None:
 async def rounds(client: Client, peer: Peer, wire: Wire) -> None:
     """Questions end the call; the client makes it again with the answers, by itself."""
     name = "What is your name?"
-    everything = "Hello, ada! The model said: forty-two. Open: file:///work/trains."
+    everything = "Hello, ada! The model said: forty-two. Open: file:///home/ada/trains."
     steps = ["Step 1: what is your name?", "Step 2: which colour does ada like best?"]
     for tool, said, times, asked in (
         ("elicitation", "Hello, ada!", 2, [name]),
         ("sampling", "The model said: forty-two", 2, ["What is the capital of France?"]),
-        ("list_roots", "Open: file:///work/trains.", 2, ["roots"]),
+        ("list_roots", "Open: file:///home/ada/trains.", 2, ["roots"]),
         ("multiple_inputs", everything, 2, ["Say hello.", name, "roots"]),
         ("request_state", "confirmed, state-ok", 2, ["Shall it go on?"]),
         ("multi_round", "ada likes blue.", 3, steps),

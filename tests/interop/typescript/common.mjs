@@ -114,7 +114,7 @@ export async function connected(url, negotiation = 'legacy', capabilities = ABIL
   if (capabilities.roots) {
     client.setRequestHandler('roots/list', () => {
       asked.push('roots');
-      return { roots: [{ uri: 'file:///work/trains' }] };
+      return { roots: [{ uri: 'file:///home/ada/trains' }] };
     });
   }
   client.setNotificationHandler('notifications/message', ({ params }) => {

@@ -105,8 +105,8 @@ async function rounds({ client, call, asked, wire }) {
   equal('elicitation', await rounds(`${stem}elicitation`), ['Hello, ada!', 2, [name]]);
   const capital = 'What is the capital of France?';
   equal('sampling', await rounds(`${stem}sampling`), ['The model said: forty-two', 2, [capital]]);
-  equal('roots', await rounds(`${stem}list_roots`), ['Open: file:///work/trains.', 2, ['roots']]);
-  const all = 'Hello, ada! The model said: forty-two. Open: file:///work/trains.';
+  equal('roots', await rounds(`${stem}list_roots`), ['Open: file:///home/ada/trains.', 2, ['roots']]);
+  const all = 'Hello, ada! The model said: forty-two. Open: file:///home/ada/trains.';
   equal('all at once', await rounds(`${stem}multiple_inputs`), [all, 2, ['Say hello.', name, 'roots']]);
   const confirmed = ['confirmed, state-ok', 2, ['Shall it go on?']];
   equal('what came before is remembered', await rounds(`${stem}request_state`), confirmed);

@@ -4,35 +4,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::questions::Questions;
 use super::super::restore::GONE;
-use super::super::streams::Streams;
 use super::{CallRow, Record, given_out, note_state};
 use crate::clock::Tick;
-use crate::store::STANDALONE;
 use crate::store::file::image::{LogImage, SessionImage};
 use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::StreamLog;
+use crate::store::{Create, STANDALONE};
 
 impl<M: Default> Record<M> {
     /// Its calls are still in flight, and nobody is connected.
     pub(in crate::store::memory) fn restored(image: SessionImage, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
         let SessionImage { info, epoch, opened, below, streams, state } = image;
-        let mut record = Self {
-            info,
-            epoch,
-            next_stream: if below > STANDALONE + 1 { given_out(below - 1) } else { STANDALONE + 1 },
-            opened,
-            touched: now,
-            queued: now,
-            kept: None,
-            mark: M::default(),
-            usage,
-            calls: Vec::new(),
-            streams: Streams::default(),
-            questions: Questions::default(),
-            state: (!state.is_empty()).then(|| Box::new(state)),
-        };
+        let mut record = Self::empty(Create { info, epoch }, usage, opened, now);
+        if below > STANDALONE + 1 {
+            record.next_stream = given_out(below - 1);
+        }
+        record.state = (!state.is_empty()).then(|| Box::new(state));
         let mut logs: Vec<_> = streams.into_iter().collect();
         // The one that was closed first is forgotten first.
         logs.sort_by_key(|(stream, log)| (log.closed.map(|(_, at)| at), *stream));
