@@ -14,7 +14,7 @@ use crate::server::channel::Channel;
 use crate::store::{Event, EventKind, STANDALONE};
 
 /// Asks on the stream of a call.
-pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) -> Result<RawJson, ClientError> {
+pub(super) async fn ask(ticket: &Ticket, method: &str, params: RawJson) -> Result<RawJson, ClientError> {
     let exchange = ticket.exchange();
     if ticket.has_ended() {
         return Err(ClientError::Ended);
@@ -39,7 +39,7 @@ pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) 
 pub(super) async fn ask_standalone(
     session: &LiveSession,
     node: Option<Arc<Node>>,
-    method: &'static str,
+    method: &str,
     params: RawJson,
 ) -> Result<RawJson, ClientError> {
     let node = node.ok_or(ClientError::Ended)?;
