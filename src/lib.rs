@@ -45,6 +45,8 @@ pub mod message;
 mod modern;
 mod net;
 mod outcome;
+#[cfg(feature = "rmcp")]
+mod rmcp;
 mod router;
 pub mod server;
 mod service;
@@ -52,6 +54,8 @@ mod settings;
 pub mod store;
 mod streams;
 
+#[cfg(feature = "rmcp")]
+pub use self::rmcp::RmcpServer;
 pub use counters::Statistics;
 pub use edge::{Security, era_of};
 pub use error::Rejection;

@@ -1,0 +1,136 @@
+//! Decides how a service of rmcp is opened, called, told and ended: one for each session, or for one
+//! request where there is none.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use rmcp::model::{
+    CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta,
+    InitializeRequestParams, RequestId,
+};
+use rmcp::service::{RunningService, serve_directly};
+use rmcp::{RoleServer, ServerHandler, serve_server};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::convert;
+use super::desk::{Answer, Desk};
+use super::guarded::Guarded;
+use super::line::Line;
+use crate::message::{ErrorObject, RawJson};
+use crate::server::{Call, Context, Notice, Session};
+
+/// One service of rmcp at work. Dropping it cancels what it does; peers that handlers kept fail from
+/// then on.
+pub(super) struct Conversation<H: ServerHandler> {
+    desk: Arc<Desk>,
+    inbound: UnboundedSender<ClientJsonRpcMessage>,
+    _service: RunningService<RoleServer, Guarded<H>>,
+}
+
+impl<H: ServerHandler> Conversation<H> {
+    /// Opens a service as a client does, with `initialize`; the service, and what it answered.
+    pub(super) async fn open(
+        handler: H,
+        session: Option<&Session>,
+        mut initialize: ClientRequest,
+        parts: Parts,
+        context: Context,
+    ) -> Result<(Self, RawJson), ErrorObject> {
+        const FIRST: RequestId = RequestId::Number(0);
+        let desk = Arc::new(Desk::new(session));
+        let (line, inbound) = Line::new(&desk);
+        initialize.extensions_mut().insert(parts);
+        let answer = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
+        inbound.send(ClientJsonRpcMessage::request(initialize, FIRST)).map_err(|_| ended())?;
+        let started = serve_server(Guarded(handler), line).await;
+        // It answers before it starts, if it answers at all.
+        desk.give_up(&FIRST);
+        match (started, answer.await) {
+            (Ok(service), Ok(Ok(result))) => Ok((Self { desk, inbound, _service: service }, result)),
+            (_, Ok(Err(error))) => Err(error),
+            (started, _) => {
+                let error = started.err().map(tracing::field::display);
+                tracing::error!(error, "a service of rmcp did not start");
+                Err(ErrorObject::internal())
+            }
+        }
+    }
+
+    /// A service for one request, of a client that is known without being asked.
+    pub(super) fn alone(handler: H, client: InitializeRequestParams) -> Self {
+        let desk = Arc::new(Desk::new(None));
+        let (line, inbound) = Line::new(&desk);
+        let service = serve_directly(Guarded(handler), line, Some(client));
+        Self { desk, inbound, _service: service }
+    }
+
+    /// Has a call answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// The handler is told that it is cancelled, and nobody waits for its answer.
+    pub(super) async fn call(&self, call: Call) -> Answer {
+        let request = convert::request(&call.method, call.params.as_ref())?;
+        self.ask(convert::id(&call.id), request, *call.parts, call.context).await
+    }
+
+    /// As [`Conversation::call`], for a request that is read already.
+    pub(super) async fn ask(
+        &self,
+        id: RequestId,
+        mut request: ClientRequest,
+        parts: Parts,
+        context: Context,
+    ) -> Answer {
+        if let Some(session) = context.session() {
+            self.desk.meet(&session);
+        }
+        let progress = request.get_meta().get_progress_token();
+        let extensions = request.extensions_mut();
+        extensions.insert(parts);
+        extensions.insert(context.clone());
+        let answer = self.desk.wait(id.clone(), context, progress).ok_or_else(|| {
+            ErrorObject::new(ErrorObject::INVALID_REQUEST, "A request with this id is in flight already")
+        })?;
+        let _guard = InFlight { desk: &self.desk, inbound: &self.inbound, id: &id };
+        self.inbound.send(ClientJsonRpcMessage::request(request, id.clone())).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Passes a notification on. One that cannot be read is not.
+    pub(super) fn tell(&self, notice: Notice) {
+        if let Some(session) = notice.context.session() {
+            self.desk.meet(&session);
+        }
+        match convert::notification(&notice.method, notice.params.as_ref()) {
+            Ok(mut notification) => {
+                let extensions = notification.extensions_mut();
+                extensions.insert(*notice.parts);
+                extensions.insert(notice.context);
+                // A service that has ended has nobody to tell.
+                let _ = self.inbound.send(ClientJsonRpcMessage::notification(notification));
+            }
+            Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
+        }
+    }
+}
+
+/// A call that is answered by its handler, or else cancelled.
+struct InFlight<'a> {
+    desk: &'a Desk,
+    inbound: &'a UnboundedSender<ClientJsonRpcMessage>,
+    id: &'a RequestId,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.desk.give_up(self.id) {
+            let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(self.id.clone()), None));
+            let _ = self.inbound.send(ClientJsonRpcMessage::notification(cancelled.into()));
+        }
+    }
+}
+
+fn ended() -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The session has ended")
+}
