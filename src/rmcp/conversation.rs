@@ -124,7 +124,8 @@ struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if self.desk.give_up(self.id) {
+        // A service for one request ends with it, and cancels what it does.
+        if self.desk.give_up(self.id) && self.desk.is_of_session() {
             let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(self.id.clone()), None));
             let _ = self.inbound.send(ClientJsonRpcMessage::notification(cancelled.into()));
         }
