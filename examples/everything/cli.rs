@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use mcp_http::error::ConfigError;
 use mcp_http::message::ProtocolVersion;
-use mcp_http::server::{CacheHint, DEFAULT_PAGE_SIZE};
+use mcp_http::server::DEFAULT_PAGE_SIZE;
 use mcp_http::store::Policy;
 use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams, Tasks};
 
@@ -274,9 +274,9 @@ impl Cli {
             .bytes(self.task_bytes)
     }
 
-    /// With --token there may be lists that not everybody should see, so nobody shares them.
-    pub(crate) fn cache(&self) -> CacheHint {
-        CacheHint::private(seconds(self.cache).unwrap_or_default())
+    /// How long lists may be kept.
+    pub(crate) fn cache(&self) -> Duration {
+        seconds(self.cache).unwrap_or_default()
     }
 
     pub(crate) fn versions(&self) -> Vec<ProtocolVersion> {

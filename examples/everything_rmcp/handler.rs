@@ -1,0 +1,238 @@
+//! Decides what a handler has of its own, what all of them share, and what each method of the protocol is
+//! answered with.
+#![expect(deprecated, reason = "clients of the session revisions can still be logged to")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rmcp::handler::server::router::prompt::PromptRouter;
+use rmcp::handler::server::router::tool::ToolRouter;
+use rmcp::model::{
+    CacheScope, CancelTaskParams, CompleteRequestParams, CompleteResult, DiscoverResult, GetPromptRequestParams,
+    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+    RequestStateCodec, RequestStateError, ServerCapabilities, ServerConfig, SetLevelRequestParams,
+    SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
+};
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
+use rmcp::task_manager::TaskManager;
+use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::changes::{self, Change, Hub, Watched};
+use crate::slow::Calls;
+use crate::{prompts, resources};
+
+/// What all handlers share.
+pub(crate) struct Shared {
+    pub(crate) tools: ToolRouter<Everything>,
+    pub(crate) prompts: PromptRouter<Everything>,
+    pub(crate) hub: Hub,
+    pub(crate) calls: Calls,
+    pub(crate) tasks: TaskManager,
+    /// Seals what clients carry between the rounds of a call.
+    pub(crate) seal: RequestStateCodec,
+    page_size: usize,
+    /// How many milliseconds clients may keep lists.
+    ttl: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(page_size: usize, cache: Duration) -> Result<Self, RequestStateError> {
+        let ttl = u64::try_from(cache.as_millis()).unwrap_or(u64::MAX);
+        let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+        Ok(Self {
+            tools: Everything::content()
+                + Everything::running()
+                + Everything::elicitation()
+                + Everything::rounds()
+                + Everything::changes()
+                + Everything::slow()
+                + Everything::jobs(),
+            prompts: Everything::prompt_router(),
+            hub: Hub::default(),
+            calls: Calls::default(),
+            tasks: TaskManager::new(),
+            seal: RequestStateCodec::try_new(secret)?,
+            page_size,
+            ttl,
+        })
+    }
+
+    /// One page of a list, and where the next begins.
+    fn page<T>(
+        &self,
+        items: Vec<T>,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<(Vec<T>, Option<String>), ErrorData> {
+        let cursor = request.and_then(|request| request.cursor);
+        let begin = match &cursor {
+            Some(cursor) => cursor.parse().ok().filter(|begin| *begin < items.len()),
+            None => Some(0),
+        };
+        let begin = begin.ok_or_else(|| ErrorData::invalid_params("Unknown cursor", None))?;
+        let end = begin.saturating_add(self.page_size);
+        let next = (end < items.len()).then(|| end.to_string());
+        Ok((items.into_iter().skip(begin).take(self.page_size).collect(), next))
+    }
+}
+
+/// The handler of one session, or of one request where there is none.
+pub(crate) struct Everything {
+    pub(crate) shared: Arc<Shared>,
+    watched: Watched,
+    /// Heard from the beginning: between the word to a client that it is subscribed and `listen`, nothing is missed.
+    changes: Mutex<Option<broadcast::Receiver<Change>>>,
+}
+
+impl Everything {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        let changes = Mutex::new(Some(shared.hub.hear()));
+        Self { shared: Arc::clone(shared), watched: Watched::default(), changes }
+    }
+}
+
+// `#[prompt_handler]` is not used: its `get_prompt` does not give prompts what a client answered in an earlier round.
+#[tool_handler(router = self.shared.tools)]
+impl ServerHandler for Everything {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_prompts()
+            .enable_prompts_list_changed()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .enable_completions()
+            .enable_logging()
+            .enable_tasks()
+            .build();
+        ServerConfig::new(capabilities)
+            .with_server_info(
+                Implementation::new("everything-rmcp", env!("CARGO_PKG_VERSION")).with_title("Everything"),
+            )
+            .with_instructions("A server to try clients on. Every tool can be called as its schema says.")
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = ServerHandler::supported_protocol_versions(self).into_owned();
+        let result = DiscoverResult::from_server_info(versions, self.get_info());
+        Ok(result.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let (tools, next_cursor) = self.shared.page(self.shared.tools.list_all(), request)?;
+        let list = ListToolsResult { next_cursor, ..ListToolsResult::with_all_items(tools) };
+        Ok(list.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let (prompts, next_cursor) = self.shared.page(self.every_prompt(), request)?;
+        let list = ListPromptsResult { next_cursor, ..ListPromptsResult::with_all_items(prompts) };
+        Ok(list.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let (resources, next_cursor) = self.shared.page(resources::list(), request)?;
+        let list = ListResourcesResult { next_cursor, ..ListResourcesResult::with_all_items(resources) };
+        Ok(list.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let (templates, next_cursor) = self.shared.page(resources::templates(), request)?;
+        let list =
+            ListResourceTemplatesResult { next_cursor, ..ListResourceTemplatesResult::with_all_items(templates) };
+        Ok(list.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        self.prompt(request, context).await
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resources::read(&request.uri).map(ReadResourceResponse::from)
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        prompts::complete(&request)
+    }
+
+    async fn set_level(&self, _: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        // The transport remembers the level, and drops what is below it.
+        Ok(())
+    }
+
+    async fn subscribe(&self, request: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(request.uri);
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.uri);
+        Ok(())
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.shared.hub.join(context.peer, &self.watched);
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        changes::tell(&subscription, changes.unwrap_or_else(|| self.shared.hub.hear())).await;
+        Ok(())
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.shared.tasks.get_task(&request.task_id).map(GetTaskResult::new)
+    }
+
+    async fn update_task(&self, request: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.shared.tasks.update_task(&request.task_id, request.input_responses)
+    }
+
+    async fn cancel_task(&self, request: CancelTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.shared.tasks.cancel_task(&request.task_id)
+    }
+}
