@@ -1,6 +1,7 @@
-"""What the tests that talk to the crate from outside share: the reference server, and the tests' own tools."""
+"""What the tests that talk to the crate from outside share: the reference servers, and the tests' own tools."""
 
 import contextlib
+import functools
 import json
 import os
 import shlex
@@ -16,6 +17,10 @@ ROOT = TESTS.parent
 ENV = TESTS / ".env"
 NODE = ENV / "node/bin/node"
 PYTHON = ENV / "python/bin/python"
+# The reference servers: one written against this crate, one against rmcp. All features are what the tests have built
+# already, where the second one can be built.
+NATIVE, RMCP = "everything", "everything_rmcp"
+FEATURES = {NATIVE: [], RMCP: ["--all-features"]}
 READY_WITHIN = 30  # seconds from the start of the server to its `listening on` line
 STOP_WITHIN = 10  # seconds from SIGTERM to its end
 
@@ -29,22 +34,24 @@ def install(*parts: str) -> None:
     subprocess.run([TESTS / "install", *parts], check=True)
 
 
-def build() -> list[str]:
-    """Builds examples/everything and returns the command that starts it."""
-    command = ["cargo", "build", "--locked", "--example", "everything", "--message-format", "json-render-diagnostics"]
+@functools.cache
+def build(example: str) -> list[str]:
+    """Builds a reference server and returns the command that starts it."""
+    command = ["cargo", "build", "--locked", "--example", example, *FEATURES[example]]
+    command += ["--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode != 0:
-        raise Failed("examples/everything does not build")
+        raise Failed(f"examples/{example} does not build")
     for line in built.stdout.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "everything":
+        if message.get("executable") and message["target"]["name"] == example:
             return [message["executable"]]
-    raise Failed("cargo named no binary for examples/everything")
+    raise Failed(f"cargo named no binary for examples/{example}")
 
 
-def command_of(text: str | None) -> list[str]:
-    """The server's command: the one given on a command line, or the reference server, built now."""
-    return shlex.split(text) if text else build()
+def command_of(text: str | None, example: str) -> list[str]:
+    """The server's command: the one given on a command line, or a reference server, built now."""
+    return shlex.split(text) if text else build(example)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ fn everything() -> &'static Path {
             ("file", cfg!(feature = "file")),
             ("redis", cfg!(feature = "redis")),
             ("redis-cluster", cfg!(feature = "redis-cluster")),
+            ("rmcp", cfg!(feature = "rmcp")),
             ("testing", cfg!(feature = "testing")),
         ];
         let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
