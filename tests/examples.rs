@@ -16,8 +16,14 @@ struct Example {
 
 impl Example {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    /// One that needs features.
+    fn start_with(name: &str, features: &[&str]) -> Self {
         // Run alone, this test would meet whatever was built before.
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", name]).status().unwrap();
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", name]).args(features).status();
+        let built = built.unwrap();
         assert!(built.success(), "{name} does not build");
         // Examples lie beside the folder of test binaries.
         let mut path: PathBuf = std::env::current_exe().unwrap();
@@ -84,6 +90,16 @@ fn hello_adds_two_numbers() {
     let session = hello.open("");
     let answer = hello.send(&format!("POST /mcp HTTP/1.1\r\n{session}"), &call("add", r#"{"x":1,"y":2}"#));
     assert!(answer.contains(r#""structuredContent":{"total":3}"#), "{answer}");
+}
+
+/// With all features, as those examples are built that need one.
+#[cfg(feature = "rmcp")]
+#[test]
+fn rmcp_adds_two_numbers() {
+    let rmcp = Example::start_with("rmcp", &["--all-features"]);
+    let session = rmcp.open("");
+    let answer = rmcp.send(&format!("POST /mcp HTTP/1.1\r\n{session}"), &call("add", r#"{"a":1,"b":2}"#));
+    assert!(answer.contains(r#""content":[{"type":"text","text":"3"}]"#), "{answer}");
 }
 
 #[test]

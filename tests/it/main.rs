@@ -47,6 +47,8 @@ mod resuming;
 mod revisions;
 mod rmcp_client;
 #[cfg(feature = "rmcp")]
+mod rmcp_ends;
+#[cfg(feature = "rmcp")]
 mod rmcp_server;
 mod sessions;
 mod shutdown;
