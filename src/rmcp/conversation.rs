@@ -10,12 +10,11 @@ use rmcp::model::{
 };
 use rmcp::service::{RunningService, serve_directly};
 use rmcp::{RoleServer, ServerHandler, serve_server};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::convert;
 use super::desk::{Answer, Desk};
 use super::guarded::Guarded;
-use super::line::Line;
+use super::line::{Inbound, Line};
 use crate::message::{ErrorObject, RawJson};
 use crate::server::{Call, Context, Notice, Session};
 
@@ -23,7 +22,7 @@ use crate::server::{Call, Context, Notice, Session};
 /// then on.
 pub(super) struct Conversation<H: ServerHandler> {
     desk: Arc<Desk>,
-    inbound: UnboundedSender<ClientJsonRpcMessage>,
+    inbound: Inbound,
     _service: RunningService<RoleServer, Guarded<H>>,
 }
 
@@ -41,7 +40,7 @@ impl<H: ServerHandler> Conversation<H> {
         let (line, inbound) = Line::new(&desk);
         initialize.extensions_mut().insert(parts);
         let answer = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
-        inbound.send(ClientJsonRpcMessage::request(initialize, FIRST)).map_err(|_| ended())?;
+        inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
         let started = serve_server(Guarded(handler), line).await;
         // It answers before it starts, if it answers at all.
         desk.give_up(&FIRST);
@@ -93,7 +92,7 @@ impl<H: ServerHandler> Conversation<H> {
             ErrorObject::new(ErrorObject::INVALID_REQUEST, "A request with this id is in flight already")
         })?;
         let _guard = InFlight { desk: &self.desk, inbound: &self.inbound, id: &id };
-        self.inbound.send(ClientJsonRpcMessage::request(request, id.clone())).map_err(|_| ended())?;
+        self.inbound.send(Box::new(ClientJsonRpcMessage::request(request, id.clone()))).map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -108,7 +107,7 @@ impl<H: ServerHandler> Conversation<H> {
                 extensions.insert(*notice.parts);
                 extensions.insert(notice.context);
                 // A service that has ended has nobody to tell.
-                let _ = self.inbound.send(ClientJsonRpcMessage::notification(notification));
+                let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
             }
             Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
         }
@@ -118,7 +117,7 @@ impl<H: ServerHandler> Conversation<H> {
 /// A call that is answered by its handler, or else cancelled.
 struct InFlight<'a> {
     desk: &'a Desk,
-    inbound: &'a UnboundedSender<ClientJsonRpcMessage>,
+    inbound: &'a Inbound,
     id: &'a RequestId,
 }
 
@@ -127,7 +126,7 @@ impl Drop for InFlight<'_> {
         // A service for one request ends with it, and cancels what it does.
         if self.desk.give_up(self.id) && self.desk.is_of_session() {
             let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(self.id.clone()), None));
-            let _ = self.inbound.send(ClientJsonRpcMessage::notification(cancelled.into()));
+            let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(cancelled.into())));
         }
     }
 }

@@ -4,7 +4,6 @@
 //! a subscription's message by the id, progress by its token, a question by the call its handler was
 //! in. What names none goes to the only call there is, if there is just one.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::AbortHandle;
@@ -22,13 +21,15 @@ pub(super) type Answer = Result<RawJson, ErrorObject>;
 pub(super) struct Desk {
     /// `None`: it is there for one request.
     session: Option<Mutex<WeakSession>>,
-    /// Neither is ever held across an await.
-    calls: Mutex<HashMap<RequestId, Waiting>>,
-    questions: Mutex<HashMap<RequestId, AbortHandle>>,
+    /// Short, as there are few at a time; an idle session keeps no room for any. Neither is ever held
+    /// across an await.
+    calls: Mutex<Vec<Waiting>>,
+    questions: Mutex<Vec<(RequestId, AbortHandle)>>,
 }
 
 #[derive(Debug)]
 struct Waiting {
+    id: RequestId,
     answer: oneshot::Sender<Answer>,
     context: Context,
     progress: Option<ProgressToken>,
@@ -40,11 +41,11 @@ impl Desk {
         Self { session, calls: Mutex::default(), questions: Mutex::default() }
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<RequestId, Waiting>> {
+    fn calls(&self) -> MutexGuard<'_, Vec<Waiting>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn questions(&self) -> MutexGuard<'_, HashMap<RequestId, AbortHandle>> {
+    fn questions(&self) -> MutexGuard<'_, Vec<(RequestId, AbortHandle)>> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,17 +81,19 @@ impl Desk {
         progress: Option<ProgressToken>,
     ) -> Option<oneshot::Receiver<Answer>> {
         let mut calls = self.calls();
-        if calls.contains_key(&id) {
+        if calls.iter().any(|waiting| waiting.id == id) {
             return None;
         }
         let (answer, receiver) = oneshot::channel();
-        calls.insert(id, Waiting { answer, context, progress });
+        // Exactly, because most sessions have one call at a time.
+        calls.reserve_exact(1);
+        calls.push(Waiting { id, answer, context, progress });
         Some(receiver)
     }
 
     /// The answer to a call, if anybody still waits for it.
     pub(super) fn answer(&self, id: &RequestId, answer: Answer) {
-        let waiting = self.calls().remove(id);
+        let waiting = take(&mut self.calls(), |waiting| waiting.id == *id);
         if let Some(waiting) = waiting {
             // Whoever waited may have left in this very moment.
             let _ = waiting.answer.send(answer);
@@ -99,41 +102,52 @@ impl Desk {
 
     /// Nobody waits any more; whether it was still to be answered.
     pub(super) fn give_up(&self, id: &RequestId) -> bool {
-        self.calls().remove(id).is_some()
+        take(&mut self.calls(), |waiting| waiting.id == *id).is_some()
     }
 
     pub(super) fn call(&self, id: &RequestId) -> Option<Context> {
-        self.calls().get(id).map(|waiting| waiting.context.clone())
+        self.calls().iter().find(|waiting| waiting.id == *id).map(|waiting| waiting.context.clone())
     }
 
     pub(super) fn call_of_progress(&self, token: &ProgressToken) -> Option<Context> {
         let calls = self.calls();
-        let call = calls.values().find(|waiting| waiting.progress.as_ref() == Some(token))?;
+        let call = calls.iter().find(|waiting| waiting.progress.as_ref() == Some(token))?;
         Some(call.context.clone())
     }
 
     /// The call, if there is just one.
     pub(super) fn only_call(&self) -> Option<Context> {
-        let calls = self.calls();
-        let mut contexts = calls.values().map(|waiting| &waiting.context);
-        contexts.next().filter(|_| calls.len() == 1).cloned()
+        match &**self.calls() {
+            [only] => Some(only.context.clone()),
+            _ => None,
+        }
     }
 
     // Questions.
 
     pub(super) fn asks(&self, id: RequestId, abort: AbortHandle) {
-        self.questions().insert(id, abort);
+        self.questions().push((id, abort));
     }
 
     pub(super) fn asked(&self, id: &RequestId) {
-        self.questions().remove(id);
+        take(&mut self.questions(), |(question, _)| question == id);
     }
 
     /// The handler does not want to know any more.
     pub(super) fn withdraw(&self, id: &RequestId) {
-        let question = self.questions().remove(id);
-        if let Some(question) = question {
+        let question = take(&mut self.questions(), |(question, _)| question == id);
+        if let Some((_, question)) = question {
             question.abort();
         }
     }
+}
+
+/// Takes one out; the last one takes the room with it.
+fn take<T>(list: &mut Vec<T>, which: impl Fn(&T) -> bool) -> Option<T> {
+    let at = list.iter().position(which)?;
+    let taken = list.swap_remove(at);
+    if list.is_empty() {
+        *list = Vec::new();
+    }
+    Some(taken)
 }

@@ -24,19 +24,23 @@ use crate::server::{ClientError, Context, LogLevel};
 /// A handler's question waits as long as the handler does.
 const FOREVER: Duration = Duration::MAX;
 
+/// Where a service of rmcp is spoken to. Boxed, because a channel has room for many of what it holds as
+/// soon as it is made.
+pub(super) type Inbound = UnboundedSender<Box<ClientJsonRpcMessage>>;
+
 /// What one service of rmcp hears from and speaks to.
 pub(super) struct Line {
     desk: Arc<Desk>,
-    inbound: UnboundedReceiver<ClientJsonRpcMessage>,
+    inbound: UnboundedReceiver<Box<ClientJsonRpcMessage>>,
     /// Weak, or the service would keep itself alive.
-    answers: WeakUnboundedSender<ClientJsonRpcMessage>,
+    answers: WeakUnboundedSender<Box<ClientJsonRpcMessage>>,
 }
 
 impl Line {
     /// The line, and the end to speak into. Each message spoken into it came with an HTTP request that
     /// the transport has counted and let in, and rmcp takes them without waiting for any handler: so
     /// there are never many.
-    pub(super) fn new(desk: &Arc<Desk>) -> (Self, UnboundedSender<ClientJsonRpcMessage>) {
+    pub(super) fn new(desk: &Arc<Desk>) -> (Self, Inbound) {
         let (sender, inbound) = unbounded_channel();
         (Self { desk: Arc::clone(desk), inbound, answers: sender.downgrade() }, sender)
     }
@@ -63,7 +67,7 @@ impl Line {
                 Err(error) => return Err(error),
             };
             let answers = answers.upgrade().ok_or(ClientError::Ended)?;
-            answers.send(message).map_err(|_| ClientError::Ended)
+            answers.send(Box::new(message)).map_err(|_| ClientError::Ended)
         })
     }
 
@@ -195,7 +199,7 @@ impl Transport<RoleServer> for Line {
     }
 
     fn receive(&mut self) -> impl Future<Output = Option<ClientJsonRpcMessage>> + Send {
-        self.inbound.recv()
+        async { self.inbound.recv().await.map(|message| *message) }
     }
 
     fn close(&mut self) -> impl Future<Output = Result<(), ClientError>> + Send {
