@@ -370,6 +370,10 @@ impl SessionAccess for LiveSession {
         }
     }
 
+    fn log_level(&self) -> u8 {
+        self.log_level.load(Ordering::Relaxed)
+    }
+
     fn notify(&self, method: &str, params: &RawJson) {
         self.publish(write::notification(method, params));
     }

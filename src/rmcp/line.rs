@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender,
 use super::convert::{self, Outgoing};
 use super::desk::Desk;
 use crate::message::{ErrorObject, RawJson};
-use crate::server::{ClientError, Context, LogLevel};
+use crate::server::{ClientError, Context, LogLevel, Session};
 
 /// A handler's question waits as long as the handler does.
 const FOREVER: Duration = Duration::MAX;
@@ -100,10 +100,13 @@ impl Line {
             let call = match call {
                 ToCall::Its(Some(call)) => Some(call),
                 ToCall::Its(None) => return Ok(()),
-                ToCall::Log => match desk.only_call() {
-                    Some(call) if !wanted(&call, &params) => return Ok(()),
-                    call => call,
-                },
+                ToCall::Log => {
+                    let call = desk.only_call();
+                    if !wanted(call.as_ref(), desk.session().as_ref(), &params) {
+                        return Ok(());
+                    }
+                    call
+                }
                 ToCall::Only => desk.only_call(),
                 ToCall::None => None,
             };
@@ -122,7 +125,7 @@ impl Line {
 enum ToCall {
     /// That of the call it names, or nowhere.
     Its(Option<Context>),
-    /// That of the only call, if its client wants messages this severe.
+    /// That of the only call, else its session's own; nowhere, if the client wants none this severe.
     Log,
     /// That of the only call, else its session's own.
     Only,
@@ -162,12 +165,16 @@ fn announce(desk: &Desk, notification: &ServerNotification) {
 }
 
 /// Whether a client wants log messages as severe as this one.
-fn wanted(call: &Context, message: &RawJson) -> bool {
+fn wanted(call: Option<&Context>, session: Option<&Session>, message: &RawJson) -> bool {
     #[derive(Deserialize)]
     struct Message {
         level: LogLevel,
     }
-    message.read().is_ok_and(|Message { level }| call.logs(level))
+    let Ok(Message { level }) = message.read() else { return false };
+    match (call, session) {
+        (Some(call), _) => call.logs(level),
+        (None, session) => session.is_none_or(|session| session.logs(level)),
+    }
 }
 
 impl Transport<RoleServer> for Line {

@@ -90,6 +90,8 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn load_state(&self, key: &str) -> BoxFuture<'_, Result<(Option<RawJson>, u64), StoreError>>;
     /// Writes the value if its version is still the one given. `false`: somebody was faster.
     fn store_state(&self, key: &str, value: RawJson, version: u64) -> BoxFuture<'_, Result<bool, StoreError>>;
+    /// As [`Channel::log_level`].
+    fn log_level(&self) -> u8;
     /// Sends a notification on the session's standalone stream.
     fn notify(&self, method: &str, params: &RawJson);
     /// Asks the client on the session's standalone stream; fails at once when none is open.

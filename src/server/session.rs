@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::channel::SessionAccess;
-use super::{ClientError, Context};
+use super::{ClientError, Context, LogLevel};
 use crate::error::{Rejection, StoreError};
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
@@ -100,6 +100,12 @@ impl Session {
     /// nowhere, silently.
     pub fn notify(&self, method: &str, params: &RawJson) {
         self.inner.notify(method, params);
+    }
+
+    /// Whether the client wants log messages this severe; see [`Context::logs`].
+    #[must_use]
+    pub fn logs(&self, level: LogLevel) -> bool {
+        level as u8 >= self.inner.log_level()
     }
 
     /// Asks the client on the session's standalone stream and waits for its answer, at most for the

@@ -173,6 +173,10 @@ impl SessionAccess for FakeSession {
         async { Ok(true) }.boxed()
     }
 
+    fn log_level(&self) -> u8 {
+        0
+    }
+
     fn notify(&self, _: &str, _: &RawJson) {}
 
     fn request(&self, _: Cow<'static, str>, _: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
