@@ -9,10 +9,11 @@ use rmcp::handler::server::router::prompt::PromptRouter;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::model::{
     CacheScope, CancelTaskParams, CompleteRequestParams, CompleteResult, DiscoverResult, GetPromptRequestParams,
-    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
-    RequestStateCodec, RequestStateError, ServerCapabilities, ServerConfig, SetLevelRequestParams,
-    SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
+    GetPromptResponse, GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult, Implementation,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
+    ReadResourceResponse, RequestStateCodec, RequestStateError, ServerCapabilities, ServerConfig,
+    SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::task_manager::TaskManager;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 
 use crate::changes::{self, Change, Hub, Watched};
 use crate::slow::Calls;
-use crate::{prompts, resources};
+use crate::{prompts, resources, skills};
 
 /// What all handlers share.
 pub(crate) struct Shared {
@@ -108,6 +109,7 @@ impl ServerHandler for Everything {
             .enable_completions()
             .enable_logging()
             .enable_tasks()
+            .enable_skills_with_directory_read()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(
@@ -218,6 +220,36 @@ impl ServerHandler for Everything {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
         changes::tell(&subscription, changes.unwrap_or_else(|| self.shared.hub.hear())).await;
         Ok(())
+    }
+
+    async fn list_skills(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        let (skills, next_cursor) = self.shared.page(skills::list(), request)?;
+        let list = ListSkillsResult { next_cursor, ..ListSkillsResult::with_all_items(skills) };
+        Ok(list.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        let result = skills::get(&request.uri).map(GetSkillResult::new)?;
+        Ok(result.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn read_resource_directory(
+        &self,
+        request: ReadResourceDirectoryRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        let cursor = PaginatedRequestParams::default().with_cursor(request.cursor);
+        let (resources, next_cursor) = self.shared.page(skills::folder(&request.uri)?, Some(cursor))?;
+        let list = ListResourcesResult { next_cursor, ..ListResourcesResult::with_all_items(resources) };
+        Ok(list.with_ttl_ms(self.shared.ttl).with_cache_scope(CacheScope::Private))
     }
 
     async fn get_task(

@@ -23,6 +23,7 @@ mod rounds;
 mod running;
 #[path = "../everything/serve.rs"]
 mod serve;
+mod skills;
 mod slow;
 #[path = "../everything/store.rs"]
 mod store;

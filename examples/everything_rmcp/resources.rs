@@ -7,6 +7,7 @@ use rmcp::model::{CacheScope, ReadResourceResult, Resource, ResourceContents, Re
 use serde_json::json;
 
 use crate::media::PNG;
+use crate::skills;
 
 /// How many milliseconds what never changes may be kept.
 const LONG: u64 = 3_600_000;
@@ -25,6 +26,7 @@ pub(crate) fn list() -> Vec<Resource> {
         Resource::new("test://watched-resource", "watched-resource")
             .with_description("A text that can be subscribed to.")
             .with_mime_type("text/plain"),
+        skills::entry(),
     ]
 }
 
@@ -48,15 +50,25 @@ pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
         "test://watched-resource" => {
             (ResourceContents::text("This is the content of the watched resource.", uri), 0, CacheScope::Private)
         }
-        _ => {
-            let id = uri.strip_prefix("test://template/").and_then(|rest| rest.strip_suffix("/data"));
-            let Some(id) = id.filter(|id| !id.is_empty() && !id.contains('/')) else {
+        _ => match (skills::text(uri), id(uri)) {
+            (Some(text), _) => {
+                (ResourceContents::text(text, uri).with_mime_type("text/markdown"), LONG, CacheScope::Public)
+            }
+            (None, Some(id)) => {
+                let data = json!({ "id": id, "templateTest": true, "data": format!("Data for ID: {id}") });
+                let data = ResourceContents::text(data.to_string(), uri).with_mime_type("application/json");
+                (data, SHORT, CacheScope::Private)
+            }
+            (None, None) => {
                 return Err(ErrorData::resource_not_found("Resource not found", Some(json!({ "uri": uri }))));
-            };
-            let data = json!({ "id": id, "templateTest": true, "data": format!("Data for ID: {id}") });
-            let data = ResourceContents::text(data.to_string(), uri).with_mime_type("application/json");
-            (data, SHORT, CacheScope::Private)
-        }
+            }
+        },
     };
     Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(ttl).with_cache_scope(scope))
+}
+
+/// The id in a URI of the template's.
+fn id(uri: &str) -> Option<&str> {
+    let id = uri.strip_prefix("test://template/")?.strip_suffix("/data")?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
 }
