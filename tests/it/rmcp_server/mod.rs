@@ -3,6 +3,7 @@
 #![allow(deprecated, reason = "logging is, for clients of 2026-07-28")]
 
 mod handler;
+mod leaving;
 
 use std::time::Duration;
 
