@@ -92,11 +92,11 @@ impl Desk {
     }
 
     /// The answer to a call, if anybody still waits for it.
-    pub(super) fn answer(&self, id: &RequestId, answer: Answer) {
+    pub(super) fn answer(&self, id: &RequestId, answer: impl FnOnce() -> Answer) {
         let waiting = take(&mut self.calls(), |waiting| waiting.id == *id);
         if let Some(waiting) = waiting {
             // Whoever waited may have left in this very moment.
-            let _ = waiting.answer.send(answer);
+            let _ = waiting.answer.send(answer());
         }
     }
 
