@@ -42,7 +42,7 @@ pub(super) async fn answer<H: ServerHandler>(
     asked.extensions.insert(parts);
     asked.extensions.insert(context.clone());
     // What it sends goes on this call's stream until it is answered.
-    let _answer = desk.wait(id, context, asked.meta.get_progress_token()).ok_or_else(ErrorObject::internal)?;
+    let _waiting = desk.wait(id, context, asked.meta.get_progress_token()).ok_or_else(ErrorObject::internal)?;
     let running = Running {
         cancelled: asked.ct.clone(),
         handler: Some(Box::pin(async move { guarded.handle_request(request, asked).await })),

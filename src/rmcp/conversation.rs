@@ -39,18 +39,17 @@ impl<H: ServerHandler> Conversation<H> {
         let desk = Arc::new(Desk::new(session));
         let (line, inbound) = Line::new(&desk);
         initialize.extensions_mut().insert(parts);
-        let answer = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
+        let (_, answer) = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
         inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
         let started = serve_server(Guarded(Arc::new(handler)), line).await;
         // It answers before it starts, if it answers at all.
-        desk.give_up(&FIRST);
+        desk.answer(&FIRST, || Err(ErrorObject::internal()));
         match (started, answer.await) {
             (Ok(service), Ok(Ok(result))) => Ok((Self { desk, inbound, _service: service }, result)),
-            (_, Ok(Err(error))) => Err(error),
-            (started, _) => {
+            (started, answer) => {
                 let error = started.err().map(tracing::field::display);
-                tracing::error!(error, "a service of rmcp did not start");
-                Err(ErrorObject::internal())
+                tracing::debug!(error, "a session did not open");
+                answer.unwrap_or_else(|_| Err(ErrorObject::internal())).and(Err(ErrorObject::internal()))
             }
         }
     }
@@ -70,7 +69,7 @@ impl<H: ServerHandler> Conversation<H> {
         let extensions = request.extensions_mut();
         extensions.insert(*parts);
         extensions.insert(context.clone());
-        let answer = self.desk.wait(id.clone(), context, progress).ok_or_else(|| {
+        let (id, answer) = self.desk.wait(id, context, progress).ok_or_else(|| {
             ErrorObject::new(ErrorObject::INVALID_REQUEST, "A request with this id is in flight already")
         })?;
         let _guard = InFlight { desk: &self.desk, inbound: &self.inbound, id: &id };

@@ -51,9 +51,10 @@ impl Line {
         let (desk, answers) = (Arc::clone(&self.desk), self.answers.clone());
         let outgoing = convert::outgoing(request);
         Box::pin(async move {
+            let outgoing = outgoing.map_err(ClientError::Unreadable)?;
             let (abort, registration) = AbortHandle::new_pair();
             desk.asks(id.clone(), abort);
-            let asking = put(&desk, origin, outgoing.map_err(ClientError::Unreadable)?);
+            let asking = put(&desk, origin, outgoing);
             let answer = Abortable::new(asking, registration).await;
             desk.asked(&id);
             // Who withdrew the question waits for nothing.
@@ -168,6 +169,13 @@ fn wanted(call: &Context, message: &RawJson) -> bool {
         level: LogLevel,
     }
     message.read().is_ok_and(|Message { level }| call.logs(level))
+}
+
+impl Drop for Line {
+    /// Whatever ended the service: who waits for it learns so.
+    fn drop(&mut self) {
+        self.desk.close();
+    }
 }
 
 impl Transport<RoleServer> for Line {
