@@ -1,14 +1,14 @@
-//! Decides how a service of rmcp is opened, called, told and ended: one for each session, or for one
-//! request where there is none.
+//! Decides how the service of a session is opened, called, told and ended. Its calls go through rmcp's
+//! own loop, which alone knows which of several calls a question of a handler belongs to.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta,
-    InitializeRequestParams, RequestId,
+    RequestId,
 };
-use rmcp::service::{RunningService, serve_directly};
+use rmcp::service::RunningService;
 use rmcp::{RoleServer, ServerHandler, serve_server};
 
 use super::convert;
@@ -39,28 +39,19 @@ impl<H: ServerHandler> Conversation<H> {
         let desk = Arc::new(Desk::new(session));
         let (line, inbound) = Line::new(&desk);
         initialize.extensions_mut().insert(parts);
-        let answer = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
+        let (_, answer) = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
         inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
-        let started = serve_server(Guarded(handler), line).await;
+        let started = serve_server(Guarded(Arc::new(handler)), line).await;
         // It answers before it starts, if it answers at all.
-        desk.give_up(&FIRST);
+        desk.answer(&FIRST, || Err(ErrorObject::internal()));
         match (started, answer.await) {
             (Ok(service), Ok(Ok(result))) => Ok((Self { desk, inbound, _service: service }, result)),
-            (_, Ok(Err(error))) => Err(error),
-            (started, _) => {
+            (started, answer) => {
                 let error = started.err().map(tracing::field::display);
-                tracing::error!(error, "a service of rmcp did not start");
-                Err(ErrorObject::internal())
+                tracing::debug!(error, "a session did not open");
+                answer.unwrap_or_else(|_| Err(ErrorObject::internal())).and(Err(ErrorObject::internal()))
             }
         }
-    }
-
-    /// A service for one request, of a client that is known without being asked.
-    pub(super) fn alone(handler: H, client: InitializeRequestParams) -> Self {
-        let desk = Arc::new(Desk::new(None));
-        let (line, inbound) = Line::new(&desk);
-        let service = serve_directly(Guarded(handler), line, Some(client));
-        Self { desk, inbound, _service: service }
     }
 
     /// Has a call answered.
@@ -69,26 +60,16 @@ impl<H: ServerHandler> Conversation<H> {
     ///
     /// The handler is told that it is cancelled, and nobody waits for its answer.
     pub(super) async fn call(&self, call: Call) -> Answer {
-        let request = convert::request(&call.method, call.params.as_ref())?;
-        self.ask(convert::id(&call.id), request, *call.parts, call.context).await
-    }
-
-    /// As [`Conversation::call`], for a request that is read already.
-    pub(super) async fn ask(
-        &self,
-        id: RequestId,
-        mut request: ClientRequest,
-        parts: Parts,
-        context: Context,
-    ) -> Answer {
+        let Call { id, parts, context, .. } = call;
+        let (mut request, id) = (convert::request(&call.method, call.params.as_ref())?, convert::id(&id));
         if let Some(session) = context.session() {
             self.desk.meet(&session);
         }
         let progress = request.get_meta().get_progress_token();
         let extensions = request.extensions_mut();
-        extensions.insert(parts);
+        extensions.insert(*parts);
         extensions.insert(context.clone());
-        let answer = self.desk.wait(id.clone(), context, progress).ok_or_else(|| {
+        let (id, answer) = self.desk.wait(id, context, progress).ok_or_else(|| {
             ErrorObject::new(ErrorObject::INVALID_REQUEST, "A request with this id is in flight already")
         })?;
         let _guard = InFlight { desk: &self.desk, inbound: &self.inbound, id: &id };
@@ -123,8 +104,7 @@ struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        // A service for one request ends with it, and cancels what it does.
-        if self.desk.give_up(self.id) && self.desk.is_of_session() {
+        if self.desk.give_up(self.id) {
             let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(self.id.clone()), None));
             let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(cancelled.into())));
         }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use rmcp::ErrorData;
-use rmcp::model::{ClientNotification, ClientRequest, ErrorCode, NumberOrString};
+use rmcp::model::{ClientNotification, ClientRequest, ErrorCode, NumberOrString, ServerResult};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -104,6 +104,14 @@ pub(super) fn id(id: &RequestId) -> NumberOrString {
         Ok(number) => NumberOrString::Number(number),
         Err(_) => NumberOrString::String(serde_json::from_str::<String>(text).as_deref().unwrap_or(text).into()),
     }
+}
+
+/// A result of rmcp's, for the client.
+pub(super) fn result(result: &ServerResult) -> Result<RawJson, ErrorObject> {
+    RawJson::from_value(result).map_err(|error| {
+        tracing::error!(%error, "a result of rmcp's cannot be written");
+        ErrorObject::internal()
+    })
 }
 
 /// An error of rmcp's, for the client.

@@ -4,6 +4,7 @@
 //! a subscription's message by the id, progress by its token, a question by the call its handler was
 //! in. What names none goes to the only call there is, if there is just one.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::AbortHandle;
@@ -23,9 +24,21 @@ pub(super) struct Desk {
     session: Option<Mutex<WeakSession>>,
     /// Short, as there are few at a time; an idle session keeps no room for any. Neither is ever held
     /// across an await.
-    calls: Mutex<Vec<Waiting>>,
+    calls: Mutex<Calls>,
     questions: Mutex<Vec<(RequestId, AbortHandle)>>,
 }
+
+#[derive(Debug, Default)]
+struct Calls {
+    waiting: Vec<Waiting>,
+    /// The last ids whose handlers may still run, although nobody waits for them.
+    given_up: VecDeque<RequestId>,
+    /// How many ids had to be told from one of those.
+    again: u64,
+}
+
+/// More handlers than run on after they were cancelled.
+const GIVEN_UP: usize = 64;
 
 #[derive(Debug)]
 struct Waiting {
@@ -41,7 +54,7 @@ impl Desk {
         Self { session, calls: Mutex::default(), questions: Mutex::default() }
     }
 
-    fn calls(&self) -> MutexGuard<'_, Vec<Waiting>> {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,51 +86,69 @@ impl Desk {
 
     // Calls.
 
-    /// Waits for the answer to a call. `None` when one of this id is under way.
+    /// Waits for the answer to a call, under the id that rmcp is to know it by. That is its own, unless
+    /// rmcp may still be busy with another one of that id, and would answer the wrong one. `None` when one
+    /// of this id is waited for.
     pub(super) fn wait(
         &self,
-        id: RequestId,
+        mut id: RequestId,
         context: Context,
         progress: Option<ProgressToken>,
-    ) -> Option<oneshot::Receiver<Answer>> {
+    ) -> Option<(RequestId, oneshot::Receiver<Answer>)> {
         let mut calls = self.calls();
-        if calls.iter().any(|waiting| waiting.id == id) {
+        if calls.given_up.contains(&id) {
+            calls.again += 1;
+            id = RequestId::String(format!("{id}#{}", calls.again).into());
+        }
+        if calls.waiting.iter().any(|waiting| waiting.id == id) {
             return None;
         }
         let (answer, receiver) = oneshot::channel();
         // Exactly, because most sessions have one call at a time.
-        calls.reserve_exact(1);
-        calls.push(Waiting { id, answer, context, progress });
-        Some(receiver)
+        calls.waiting.reserve_exact(1);
+        calls.waiting.push(Waiting { id: id.clone(), answer, context, progress });
+        Some((id, receiver))
     }
 
     /// The answer to a call, if anybody still waits for it.
-    pub(super) fn answer(&self, id: &RequestId, answer: Answer) {
-        let waiting = take(&mut self.calls(), |waiting| waiting.id == *id);
+    pub(super) fn answer(&self, id: &RequestId, answer: impl FnOnce() -> Answer) {
+        let waiting = take(&mut self.calls().waiting, |waiting| waiting.id == *id);
         if let Some(waiting) = waiting {
             // Whoever waited may have left in this very moment.
-            let _ = waiting.answer.send(answer);
+            let _ = waiting.answer.send(answer());
         }
     }
 
     /// Nobody waits any more; whether it was still to be answered.
     pub(super) fn give_up(&self, id: &RequestId) -> bool {
-        take(&mut self.calls(), |waiting| waiting.id == *id).is_some()
+        let mut calls = self.calls();
+        let waited = take(&mut calls.waiting, |waiting| waiting.id == *id).is_some();
+        if waited {
+            calls.given_up.truncate(GIVEN_UP - 1);
+            calls.given_up.push_front(id.clone());
+        }
+        waited
+    }
+
+    /// Nothing is answered any more.
+    pub(super) fn close(&self) {
+        let waiting = std::mem::take(&mut self.calls().waiting);
+        drop(waiting);
     }
 
     pub(super) fn call(&self, id: &RequestId) -> Option<Context> {
-        self.calls().iter().find(|waiting| waiting.id == *id).map(|waiting| waiting.context.clone())
+        self.calls().waiting.iter().find(|waiting| waiting.id == *id).map(|waiting| waiting.context.clone())
     }
 
     pub(super) fn call_of_progress(&self, token: &ProgressToken) -> Option<Context> {
         let calls = self.calls();
-        let call = calls.iter().find(|waiting| waiting.progress.as_ref() == Some(token))?;
+        let call = calls.waiting.iter().find(|waiting| waiting.progress.as_ref() == Some(token))?;
         Some(call.context.clone())
     }
 
     /// The call, if there is just one.
     pub(super) fn only_call(&self) -> Option<Context> {
-        match &**self.calls() {
+        match &*self.calls().waiting {
             [only] => Some(only.context.clone()),
             _ => None,
         }

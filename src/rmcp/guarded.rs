@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use rmcp::model::{ClientNotification, ClientRequest, ProtocolVersion, ServerConfig, ServerResult};
@@ -11,8 +12,13 @@ use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, Service};
 
 /// A handler whose panics stay in their call.
-#[derive(Debug)]
-pub(super) struct Guarded<H>(pub(super) H);
+pub(super) struct Guarded<H>(pub(super) Arc<H>);
+
+impl<H> Clone for Guarded<H> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
     async fn handle_request(
@@ -34,11 +40,11 @@ impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
     }
 
     fn get_info(&self) -> ServerConfig {
-        self.0.get_info()
+        Service::get_info(&*self.0)
     }
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        Service::supported_protocol_versions(&self.0)
+        Service::supported_protocol_versions(&*self.0)
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender,
 
 use super::convert::{self, Outgoing};
 use super::desk::Desk;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::RawJson;
 use crate::server::{ClientError, Context, LogLevel, Session};
 
 /// A handler's question waits as long as the handler does.
@@ -51,9 +51,10 @@ impl Line {
         let (desk, answers) = (Arc::clone(&self.desk), self.answers.clone());
         let outgoing = convert::outgoing(request);
         Box::pin(async move {
+            let outgoing = outgoing.map_err(ClientError::Unreadable)?;
             let (abort, registration) = AbortHandle::new_pair();
             desk.asks(id.clone(), abort);
-            let asking = put(&desk, origin, outgoing.map_err(ClientError::Unreadable)?);
+            let asking = put(&desk, origin, outgoing);
             let answer = Abortable::new(asking, registration).await;
             desk.asked(&id);
             // Who withdrew the question waits for nothing.
@@ -177,6 +178,13 @@ fn wanted(call: Option<&Context>, session: Option<&Session>, message: &RawJson) 
     }
 }
 
+impl Drop for Line {
+    /// Whatever ended the service: who waits for it learns so.
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
+
 impl Transport<RoleServer> for Line {
     type Error = ClientError;
 
@@ -186,15 +194,11 @@ impl Transport<RoleServer> for Line {
     ) -> impl Future<Output = Result<(), ClientError>> + Send + 'static {
         match message {
             JsonRpcMessage::Response(response) => {
-                let result = RawJson::from_value(&response.result).map_err(|error| {
-                    tracing::error!(%error, "a result of rmcp's cannot be written");
-                    ErrorObject::internal()
-                });
-                self.desk.answer(&response.id, result);
+                self.desk.answer(&response.id, || convert::result(&response.result));
             }
             JsonRpcMessage::Error(error) => {
                 if let Some(id) = error.id {
-                    self.desk.answer(&id, Err(convert::error(error.error)));
+                    self.desk.answer(&id, || Err(convert::error(error.error)));
                 }
             }
             JsonRpcMessage::Request(request) => return Either::Right(self.ask(request.id, &request.request)),
@@ -205,8 +209,8 @@ impl Transport<RoleServer> for Line {
         Either::Left(ready(Ok(())))
     }
 
-    fn receive(&mut self) -> impl Future<Output = Option<ClientJsonRpcMessage>> + Send {
-        async { self.inbound.recv().await.map(|message| *message) }
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        self.inbound.recv().await.map(|message| *message)
     }
 
     fn close(&mut self) -> impl Future<Output = Result<(), ClientError>> + Send {

@@ -2,13 +2,15 @@
 //! what, and how long each of them lives.
 //!
 //! ```text
-//!  Call, Notice -> Conversation -> rmcp's service -> the handler
-//!                      |                 |
-//!                      +----- Desk <--- Line: answers, messages, questions -> Context, Session
+//!  of a session:  Call, Notice -> Conversation -> rmcp's service -> the handler
+//!  of none:       Call, Discover -> alone ------------|-----------> the handler
+//!                                     |               v
+//!                   Desk: which call is it? <------ Line: answers, messages, questions -> Context, Session
 //! ```
 //!
 //! Nothing in this room knows more of this crate than a framework outside of it could.
 
+mod alone;
 mod conversation;
 mod convert;
 mod desk;
@@ -23,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use rmcp::ServerHandler;
-use rmcp::model::SubscriptionFilter;
+use rmcp::model::{ClientRequest, RequestId, SubscriptionFilter};
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
@@ -135,9 +137,10 @@ impl<H: ServerHandler> RmcpServer<H> {
         Ok(conversation)
     }
 
-    /// A service for one request.
-    fn alone(&self, context: &Context) -> Result<Conversation<H>, ErrorObject> {
-        Ok(Conversation::alone((self.make)(), read(&introduction(context)?)?))
+    /// Answers a request without a session.
+    async fn alone(&self, id: RequestId, request: ClientRequest, parts: Parts, context: Context) -> Answer {
+        let client = read(&introduction(&context)?)?;
+        alone::answer((self.make)(), client, id, request, parts, context).await
     }
 }
 
@@ -174,7 +177,8 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
 
     async fn call(&self, call: Call, _: &S) -> Answer {
         let Some(session) = call.context.session() else {
-            return self.alone(&call.context)?.call(call).await;
+            let request = convert::request(&call.method, call.params.as_ref())?;
+            return self.alone(convert::id(&call.id), request, *call.parts, call.context).await;
         };
         let seat = self.seat(&session, &call.parts, &call.context).await?;
         let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
@@ -188,10 +192,9 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
 
     async fn discover(&self, request: Discover, _: &S) -> Result<Discovery, ErrorObject> {
         let Discover { parts, context } = request;
-        let conversation = self.alone(&context)?;
         let introduced = discover::params(&context).map_err(|_| ErrorObject::internal())?;
         let request = convert::request("server/discover", Some(&introduced))?;
-        let said = conversation.ask(discover::ID, request, *parts, context).await?;
+        let said = self.alone(discover::ID, request, *parts, context).await?;
         read::<discover::Said>(&said).map(Discovery::from)
     }
 

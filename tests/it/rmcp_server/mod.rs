@@ -358,6 +358,31 @@ async fn a_cancelled_call_is_told_so_and_may_clean_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_id_that_is_used_again_after_its_cancellation_is_another_call() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    sleep(Duration::from_millis(1)).await;
+    shared.seen();
+    let wait = || {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(9, "wait", json!({})).await })
+    };
+    let first = wait();
+    sleep(Duration::from_millis(1)).await;
+    client.cancel(9).await;
+    drop(first.await.unwrap());
+    // The first handler is still cleaning up.
+    assert!(text(client.call(9, "who", json!({})).await).await.as_str().unwrap().ends_with(" 9#1"));
+    let second = wait();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(shared.seen(), ["waits", "cancelled 9", "waits", "cleaned up"]);
+    client.cancel(9).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(shared.seen(), ["cancelled 9#2", "cleaned up"]);
+    assert!(second.await.unwrap().sse().rest().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_of_2026_07_28_that_leaves_cancels() {
     let shared = Shared::default();
     let app = app(&shared);
