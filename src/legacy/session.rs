@@ -382,6 +382,13 @@ impl SessionAccess for LiveSession {
         Box::pin(async move { input::ask_standalone(self, self.node.upgrade(), &method, params).await })
     }
 
+    fn subscriptions(&self) -> Vec<String> {
+        let mut uris: Vec<String> =
+            self.live().subscriptions.iter().flat_map(|uris| uris.iter()).map(ToString::to_string).collect();
+        uris.sort_unstable();
+        uris
+    }
+
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {
         let uri = uri.to_owned();
         Box::pin(async move { self.change_subscription(&uri, wanted).await })

@@ -27,6 +27,7 @@ use http::request::Parts;
 use rmcp::ServerHandler;
 use rmcp::model::{ClientRequest, RequestId, SubscriptionFilter};
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 use self::conversation::Conversation;
@@ -44,8 +45,10 @@ use crate::service::McpService;
 /// and keeps holds for it as for any server: response modes, resuming, limits, principals, engines.
 ///
 /// - **Sessions** have a handler each, made when they open. A session that is used on another node, or after a restart
-///   of a durable engine, is given a new one there, which is sent `initialize` and `notifications/initialized` anew
-///   with what the session knows of its client; what handlers share or keep is theirs to share or keep.
+///   of a durable engine, is given a new one with its first call there. To that one `initialize`,
+///   `notifications/initialized` and a `resources/subscribe` for each subscription are sent anew, with what the session
+///   knows of its client; what handlers share or keep besides is theirs to share or keep. A client that only listens is
+///   told of what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces, wherever it is.
 /// - **Requests without a session** (2026-07-28, stateless mode) have a handler each.
 /// - [`http::request::Parts`] and this crate's [`Context`] are in the extensions of each `RequestContext` and
 ///   `NotificationContext`.
@@ -134,6 +137,15 @@ impl<H: ServerHandler> RmcpServer<H> {
             parts: Box::new(parts.clone()),
             context: context.clone(),
         });
+        for uri in session.subscriptions() {
+            let params = RawJson::from_value(&json!({ "uri": uri })).ok();
+            let (parts, context) = (Box::new(parts.clone()), context.clone());
+            // The client's own calls come later: none of them can be mistaken for this one.
+            let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
+            if let Err(error) = conversation.call(subscribe).await {
+                tracing::debug!(?error, uri, "a new handler does not take a subscription over");
+            }
+        }
         Ok(conversation)
     }
 

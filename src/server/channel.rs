@@ -96,6 +96,8 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn notify(&self, method: &str, params: &RawJson);
     /// Asks the client on the session's standalone stream; fails at once when none is open.
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    /// The resources the client wants to hear of, in order.
+    fn subscriptions(&self) -> Vec<String>;
     /// Remembers which resources the client wants to hear of.
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>>;
     fn end(&self) -> BoxFuture<'_, ()>;

@@ -146,6 +146,13 @@ impl Session {
         WeakSession(Arc::downgrade(&self.inner))
     }
 
+    /// The URIs of the resources that its client subscribes to, for a [`Server`](super::Server) that keeps them and
+    /// takes up a session that was opened elsewhere.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.inner.subscriptions()
+    }
+
     /// Subscribes to, or unsubscribes from, updates of one resource: what a [`Server`](super::Server)
     /// of your own does at `resources/subscribe` and `resources/unsubscribe`. Its client is told then of
     /// what [`McpHandle::resource_updated`] announces.

@@ -183,6 +183,10 @@ impl SessionAccess for FakeSession {
         async { Err(ClientError::NoStream) }.boxed()
     }
 
+    fn subscriptions(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {
         self.seen.lock().unwrap().notices.push((format!("subscribe {wanted}"), uri.into()));
         async { Ok(()) }.boxed()

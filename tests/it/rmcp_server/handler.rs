@@ -12,7 +12,7 @@ use rmcp::model::{
     CustomRequest, CustomResult, InitializeRequestParams, InitializeResult, InputRequest, InputRequests,
     InputRequiredResult, ListRootsRequest, LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam,
     ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, ServerRequest, SetLevelRequestParams,
-    SubscribeRequestParams, SubscriptionFilter,
+    SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, Peer, PeerRequestOptions, RequestContext, ServiceError, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, schemars, tool, tool_handler, tool_router};
@@ -256,7 +256,12 @@ impl ServerHandler for Handler {
         Ok(())
     }
 
-    async fn subscribe(&self, _: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn subscribe(&self, wanted: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.shared.saw(format!("subscribes to {}", wanted.uri));
+        if wanted.uri == "not:this" { Err(ErrorData::invalid_params("not this", None)) } else { Ok(()) }
+    }
+
+    async fn unsubscribe(&self, _: UnsubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         Ok(())
     }
 

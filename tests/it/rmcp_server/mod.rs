@@ -472,6 +472,24 @@ async fn a_session_goes_on_at_another_node_with_a_new_handler() {
     assert_eq!((here.handlers(), there.handlers()), (0, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_session_subscribes_to_moves_with_it() {
+    let engine = MemoryEngine::new();
+    let (here, there) = (Shared::default(), Shared::default());
+    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+    let (a, b) = (node(&here), node(&there));
+    let client = a.open().await;
+    for (method, uri) in [("subscribe", "a:b"), ("subscribe", "c:d"), ("subscribe", "not:this"), ("unsubscribe", "a:b")]
+    {
+        let message =
+            json!({"jsonrpc": "2.0", "id": 0, "method": format!("resources/{method}"), "params": {"uri": uri}});
+        assert_eq!(client.post(message).await.json().await["error"].is_null(), uri != "not:this");
+    }
+    // Also with the id of its own that brings the session there.
+    assert_eq!(text(client.at(&b).call(0, "count", json!({})).await).await, "1");
+    assert_eq!(there.seen(), ["initialize by test at /", "initialized", "subscribes to c:d"]);
+}
+
 // Subscriptions.
 
 fn listen() -> http::Request<axum::body::Body> {
