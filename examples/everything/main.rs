@@ -5,25 +5,20 @@
 
 mod auth;
 mod cli;
+mod ending;
 mod fixtures;
 mod store;
 
 use std::error::Error;
-use std::future::IntoFuture;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use clap::Parser;
 use mcp_http::{McpListener, McpService};
-use tokio::sync::oneshot;
 
 use crate::cli::Cli;
-
-/// How long connections may take to end after the drain.
-const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -49,38 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = McpListener::bind((cli.bind, cli.port)).await?;
     // Whoever starts this server waits for the line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
-    let drain_within = cli.drain();
-    let (drained, after_drain) = oneshot::channel::<()>();
-    let stop = async move {
-        stop_signal().await;
-        let report = handle.drain(drain_within).await;
-        tracing::info!(?report, "drained");
-        let _ = drained.send(());
-    };
-    let too_late = async {
-        let _ = after_drain.await;
-        tokio::time::sleep(LAST_CONNECTIONS).await;
-    };
-    // axum alone waits for each request that has begun, even for one that is never sent to its end.
-    tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,
-        () = too_late => tracing::warn!("connections were cut off"),
-    }
+    let (is_shared, drain) = (cli.store.is_shared(), cli.drain());
+    ending::Service { app, listener, handle, is_shared, drain }.serve().await?;
     Ok(())
-}
-
-/// Ctrl-C, or what a process manager sends.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

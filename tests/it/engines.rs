@@ -266,3 +266,21 @@ async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
     let statistics = app.handle.statistics().await;
     assert_eq!((closed.load(Ordering::Relaxed), statistics.ended.values().sum::<u64>()), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
+    let slow = |name: &str, _: Option<mcp_http::SessionId>| match name {
+        "attach" => pace(1_000, 0),
+        _ => Pace::YIELD,
+    };
+    let app = App::with(|service| service.engine(FarEngine::new(slow)).unwrap());
+    let client = app.open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
+    let id = stream.next().await.unwrap().id().to_owned();
+    let deleted = async {
+        sleep(Duration::from_millis(500)).await;
+        client.delete().await.status
+    };
+    let (reply, deleted) = tokio::join!(client.resume(&id), deleted);
+    assert_eq!((deleted.as_u16(), reply.status.as_u16()), (200, 404), "{:?}", reply.rejection);
+}

@@ -5,10 +5,12 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -29,10 +31,10 @@ def install(*parts: str) -> None:
     subprocess.run([TESTS / "install", *parts], check=True)
 
 
-def build() -> list[str]:
+def build(*flags: str) -> list[str]:
     """Builds examples/everything and returns the command that starts it."""
     command = ["cargo", "build", "--locked", "--example", "everything", "--message-format", "json-render-diagnostics"]
-    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    built = subprocess.run([*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode != 0:
         raise Failed("examples/everything does not build")
     for line in built.stdout.splitlines():
@@ -66,6 +68,35 @@ def serving(command: list[str], *flags: str):
         if "panicked at" in tail(errors):
             print(tail(errors), file=sys.stderr)
             raise Failed("the server panicked")
+
+
+@contextlib.contextmanager
+def redis():
+    """Runs a Redis server of its own, as operators are told to, and yields its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, *settings]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(port)
+            yield f"redis://127.0.0.1:{port}/"
+        finally:
+            server.kill()
+            server.wait()
+
+
+def wait_for(port: int) -> None:
+    """Waits until somebody listens."""
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise Failed(f"nobody listens on port {port}") from None
+            time.sleep(0.02)
 
 
 def ready(server: subprocess.Popen) -> str:

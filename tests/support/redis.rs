@@ -20,7 +20,7 @@ impl RedisServer {
     pub(crate) fn start() -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = TempDir::new().unwrap();
-        let process = spawn(port, &folder);
+        let process = spawn(port, &folder, &[]);
         let server = Self { port, folder, process };
         server.wait();
         server
@@ -67,7 +67,13 @@ impl RedisServer {
     /// Starts it again where it was.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.folder);
+        self.start_again_with(&[]);
+    }
+
+    /// The same with settings of its own.
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
+        self.process = spawn(self.port, &self.folder, settings);
         self.wait();
     }
 
@@ -149,7 +155,7 @@ async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
+fn spawn(port: u16, folder: &TempDir, more: &[&str]) -> Child {
     let settings = [
         "--bind",
         "127.0.0.1",
@@ -168,6 +174,7 @@ fn spawn(port: u16, folder: &TempDir) -> Child {
         .args(["--port", &port.to_string(), "--dir"])
         .arg(folder.path())
         .args(settings)
+        .args(more)
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server is installed (tests/install redis)")

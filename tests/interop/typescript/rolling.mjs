@@ -1,0 +1,52 @@
+// The official TypeScript client calls all the time, until its input ends, while the nodes it talks to come and go.
+//
+// Every call is answered; what it reports arrives without a gap, each once. Nothing here is tried a second time: what
+// the client itself does when a stream breaks is all there is.
+
+import { check, connected, equal, hold, text } from './common.mjs';
+
+const STEPS = 100;
+
+let over = false;
+let calls = 0;
+let messages = 0;
+process.stdin.on('end', () => (over = true)).resume();
+
+/** A call that takes a while and says how far it is. */
+async function progress({ call }) {
+  const seen = [];
+  const result = await call('progress', { steps: STEPS, delay_ms: 20 }, { onprogress: (each) => seen.push(each.progress) });
+  equal('progress', seen, Array.from({ length: STEPS }, (_, n) => n + 1));
+  equal('the answer', text(result), `${STEPS} steps done`);
+  messages += seen.length;
+}
+
+/** A call that asks the client, whose answer may reach another node. */
+async function question({ call, asked }) {
+  const before = asked.length;
+  const answer = text(await call('test_elicitation', { message: 'Who are you?' }));
+  check('elicitation', answer.includes('ada@example.com'), answer);
+  equal('it was asked once', asked.length, before + 1);
+}
+
+/** A call that is answered at once. */
+async function echo({ call }) {
+  const message = `number ${calls}`;
+  equal('echo', text(await call('echo', { message })), message);
+}
+
+async function work(peer, what) {
+  while (!over) {
+    await what(peer);
+    calls += 1;
+    await new Promise((next) => setTimeout(next, 10));
+  }
+}
+
+await hold(async (url) => {
+  const peer = await connected(url);
+  await Promise.all([echo, question, progress, progress, progress, progress].map((what) => work(peer, what)));
+  const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
+  equal('refusals', refused.map(({ answer }) => answer.status), []);
+  console.log(`typescript: ${calls} calls, ${messages} messages, ${peer.wire.resumed.length} resumed`);
+});
