@@ -15,7 +15,7 @@ use crate::everything::ACCEPT;
 pub(crate) const NODE_LOST: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"The server that ran this call is gone","data":{"reason":"node_lost"}}}"#;
 
 /// How long a call may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A client with a session, and a call in it.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub(crate) struct Call {
     pub(crate) answer: Option<String>,
     /// It was told that there is no such session.
     pub(crate) is_gone: bool,
+    /// It was told that there are no such events.
+    pub(crate) is_expired: bool,
     /// How often it came back.
     pub(crate) resumed: usize,
 }
@@ -75,6 +77,7 @@ impl Call {
             delays: Vec::new(),
             answer: None,
             is_gone: false,
+            is_expired: false,
             resumed: 0,
         }
     }
@@ -88,7 +91,7 @@ impl Call {
     pub(crate) fn follow(mut self, count: &AtomicUsize) -> Self {
         let start = Instant::now();
         let mut patience = 3;
-        while self.answer.is_none() && !self.is_gone {
+        while self.answer.is_none() && !self.is_gone && !self.is_expired {
             assert!(start.elapsed() < PATIENCE, "no answer after {:?}", self.seen.last());
             if !self.listen(if self.hops > 0 { patience } else { usize::MAX }, count) {
                 thread::sleep(Duration::from_millis(50));
@@ -132,6 +135,7 @@ impl Call {
         match &status[9..12] {
             "503" => assert!(headers.iter().any(|header| header.starts_with("retry-after: ")), "{headers:?}"),
             "404" => self.is_gone = true,
+            "400" => self.is_expired = true,
             _ => panic!("{status} at {:?}: {:?}", self.seen.last(), line(lines)),
         }
     }
@@ -139,7 +143,10 @@ impl Call {
     /// Reads events until the response ends, the answer is there, or so many have come.
     pub(crate) fn read(&mut self, lines: &mut impl BufRead, patience: usize, count: &AtomicUsize) {
         let (mut id, mut data, mut taken) = (None, None, 0);
+        let start = Instant::now();
         while let Some(line) = line(lines) {
+            // A stream that is kept alive and says nothing is silent, too.
+            assert!(start.elapsed() < PATIENCE, "no answer after {:?}", self.seen.last());
             if let Some(text) = line.strip_prefix("id: ") {
                 id = Some(text.to_owned());
             } else if let Some(text) = line.strip_prefix("data: ") {
@@ -205,6 +212,13 @@ impl Call {
     #[track_caller]
     pub(crate) fn is_whole(&self) {
         assert!(!self.is_gone, "its session is gone after {:?}", self.seen.last());
+        assert!(!self.is_expired, "its events are gone after {:?}", self.seen.last());
+        self.is_in_order();
+    }
+
+    /// However it ended, up to there nothing was missing and nothing came twice.
+    #[track_caller]
+    pub(crate) fn is_in_order(&self) {
         assert_eq!(self.named_lost, 0);
         assert!(self.seen.iter().copied().eq(1..=self.seen.len()), "{:?}", self.seen);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Call, follow_all};
 use crate::everything::{Server, signal};
 use crate::redis_server::RedisServer;
-use crate::{CLIENTS, LEASE, addresses, echo, head, node, switches, text_of, until};
+use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, node, switches, text_of, until};
 
 /// A call at a node that says nothing until it ends, and notes how.
 fn hold(node: &Server, session: &str) -> std::io::BufReader<std::net::TcpStream> {
@@ -60,10 +60,7 @@ fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_u
         echo(&frozen, &call.session);
     }
     // Nothing runs there any more that it would have to wait for.
-    let (process, start) = (frozen.process_id(), Instant::now());
-    signal(process, "-TERM");
-    assert!(frozen.wait());
-    assert!(start.elapsed() < Duration::from_secs(5), "it waited for {:?}", start.elapsed());
+    ends_at_once(frozen);
 }
 
 /// A node whose clock is off.

@@ -44,13 +44,13 @@ impl Sums {
         }
         let answer = call.answer.as_deref().unwrap_or_default();
         let (is_lost, is_done) = (answer == NODE_LOST, answer.contains(r#""result""#));
-        assert!(is_lost || is_done || call.is_gone, "{answer}");
+        assert!(is_lost || is_done || call.is_gone || call.is_expired, "{answer}");
         let said = if is_done { STEPS } else { newest };
         self.lost += said - known.iter().filter(|known| **known).count();
         self.events += call.seen.len() + usize::from(!answer.is_empty());
         self.calls += 1;
         self.cut_short += usize::from(is_lost);
-        self.gone += usize::from(call.is_gone);
+        self.gone += usize::from(call.is_gone || call.is_expired);
         self.resumed += call.resumed;
         self.delays.extend(call.delays);
     }
@@ -68,7 +68,7 @@ impl fmt::Display for Sums {
         write!(
             f,
             "{events} events in {:.0} s: {lost} lost, {doubled} doubled\n\
-             {calls} calls, {cut_short} of them ended with their node; {gone} sessions lost\n\
+             {calls} calls, {cut_short} of them ended with their node; {gone} sessions or streams lost\n\
              nodes killed {} times, the server {} times; clients came back {resumed} times\n\
              from handler to client: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
             took.as_secs_f64(),
@@ -108,7 +108,7 @@ fn client(number: usize, addresses: &[String], count: &AtomicUsize, enough: usiz
             continue;
         };
         let call = Call { turn, ..Call::progress(id, STEPS, 2, addresses) }.follow(count);
-        session = (turn % 4 > 0 && !call.is_gone).then(|| call.session.clone());
+        session = (turn % 4 > 0 && call.answer.is_some()).then(|| call.session.clone());
         sums.lock().unwrap().add(call);
     }
 }

@@ -16,7 +16,7 @@ mod server;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use everything::{ACCEPT, Server};
+use everything::{ACCEPT, Server, signal};
 use redis_server::RedisServer;
 
 /// Clients that call at once.
@@ -72,4 +72,13 @@ fn until(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < within, "never: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Asks a node to end, which it does at once where no handler runs that it would have to wait for.
+#[track_caller]
+fn ends_at_once(node: Server) {
+    let start = Instant::now();
+    signal(node.process_id(), "-TERM");
+    assert!(node.wait(), "it did not end well");
+    assert!(start.elapsed() < Duration::from_secs(5), "it waited for {:?}", start.elapsed());
 }

@@ -44,9 +44,29 @@ def build(*flags: str) -> list[str]:
     raise Failed("cargo named no binary for examples/everything")
 
 
-def command_of(text: str | None) -> list[str]:
-    """The server's command: the one given on a command line, or the reference server, built now."""
-    return shlex.split(text) if text else build()
+STORES = ("memory", "file", "redis")
+
+
+def server_options(parser) -> None:
+    """The options of every run that serves."""
+    parser.add_argument("--server", metavar="COMMAND", help="serve with this command instead of examples/everything")
+    parser.add_argument("--store", choices=STORES, default="memory", help="where examples/everything keeps sessions")
+
+
+@contextlib.contextmanager
+def command_of(options):
+    """Yields the server's command: the one given on a command line, or the reference server, built now, with its store."""
+    with contextlib.ExitStack() as kept:
+        if options.server:
+            yield shlex.split(options.server)
+        elif options.store == "memory":
+            yield build()
+        elif options.store == "file":
+            folder = kept.enter_context(tempfile.TemporaryDirectory())
+            yield [*build("--all-features"), "--store", f"file:{folder}"]
+        else:
+            install("redis")
+            yield [*build("--all-features"), "--store", kept.enter_context(redis())]
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ async function work(peer, what) {
   while (!over) {
     await what(peer);
     calls += 1;
-    await new Promise((next) => setTimeout(next, 10));
+    await new Promise((next) => setTimeout(next, 50));
   }
 }
 
