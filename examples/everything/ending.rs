@@ -18,11 +18,11 @@ use axum::middleware::map_response_with_state;
 use axum::response::Response;
 use axum::serve::Listener;
 use mcp_http::{McpHandle, McpListener};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long connections have for their last request, where other nodes take the next one.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// A line in which nobody has come for so long is empty.
+const EMPTY_LINE: Duration = Duration::from_millis(5);
 
 /// How long connections may take to end after the drain.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
@@ -32,8 +32,8 @@ pub(crate) struct Service {
     pub(crate) app: Router,
     pub(crate) listener: McpListener,
     pub(crate) handle: McpHandle,
-    /// Whether other nodes have the same sessions.
-    pub(crate) is_shared: bool,
+    /// How long connections have for a last request, where other nodes take the next one.
+    pub(crate) leave: Option<Duration>,
     /// How long calls may take to finish.
     pub(crate) drain: Duration,
 }
@@ -41,14 +41,14 @@ pub(crate) struct Service {
 impl Service {
     /// Serves until a signal comes, and what began before it ended, within bounds.
     pub(crate) async fn serve(self) -> io::Result<()> {
-        let Self { app, listener, handle, is_shared, drain } = self;
+        let Self { app, listener, handle, leave, drain } = self;
         let (leaving, closing, drained) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let end = async {
             stop_signal().await;
-            if is_shared {
+            if let Some(leave) = leave {
                 leaving.cancel();
-                sleep(LAST_REQUESTS).await;
+                sleep(leave).await;
                 closing.cancel();
             }
             let report = handle.drain(drain).await;
@@ -94,11 +94,14 @@ impl Listener for Door {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         if let Some(listener) = &mut self.listener {
-            tokio::select! {
+            let accepted = tokio::select! {
                 biased;
-                // Whoever was let in by the system is taken first.
-                accepted = listener.accept() => return accepted,
-                () = self.leaving.cancelled() => {}
+                accepted = listener.accept() => Some(accepted),
+                // The system has let people in whom nobody here has seen yet.
+                () = self.leaving.cancelled() => timeout(EMPTY_LINE, listener.accept()).await.ok(),
+            };
+            if let Some(accepted) = accepted {
+                return accepted;
             }
         }
         self.listener = None;

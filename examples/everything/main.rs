@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = McpListener::bind((cli.bind, cli.port)).await?;
     // Whoever starts this server waits for the line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
-    let (is_shared, drain) = (cli.store.is_shared(), cli.drain());
-    ending::Service { app, listener, handle, is_shared, drain }.serve().await?;
+    let (leave, drain) = (cli.leave(), cli.drain());
+    ending::Service { app, listener, handle, leave, drain }.serve().await?;
     Ok(())
 }

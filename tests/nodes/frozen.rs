@@ -88,7 +88,7 @@ fn nodes_whose_clocks_are_hours_apart_serve_the_same_sessions() {
     let apart = (hour(&late) + 24 - hour(&early)) % 24;
     assert!((3..=5).contains(&apart), "libfaketime is missing (tests/install faketime)");
     let nodes = addresses([&early, &late]);
-    let opened = |at: usize| if at % 2 == 0 { early.open() } else { late.open() };
+    let opened = |at: usize| if at.is_multiple_of(2) { early.open() } else { late.open() };
     // Long enough for each to have looked for what has expired, and for who is dead.
     let steps = usize::try_from(LEASE.as_millis()).unwrap() * 2 / 10;
     let calls: Vec<_> =

@@ -108,7 +108,7 @@ fn client(number: usize, addresses: &[String], count: &AtomicUsize, enough: usiz
             continue;
         };
         let call = Call { turn, ..Call::progress(id, STEPS, 2, addresses) }.follow(count);
-        session = (turn % 4 > 0 && call.answer.is_some()).then(|| call.session.clone());
+        session = (!turn.is_multiple_of(4) && call.answer.is_some()).then(|| call.session.clone());
         sums.lock().unwrap().add(call);
     }
 }

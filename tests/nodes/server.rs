@@ -31,7 +31,7 @@ fn a_server_that_cuts_every_connection_four_times_a_second_costs_no_message() {
     let redis = RedisServer::start();
     let (a, b) = (node(&redis), node(&redis));
     let nodes = addresses([&a, &b]);
-    let opened = |at: usize| if at % 2 == 0 { a.open() } else { b.open() };
+    let opened = |at: usize| if at.is_multiple_of(2) { a.open() } else { b.open() };
     let calls = (0..CLIENTS).map(|at| Call { turn: at, ..Call::progress(opened(at), 500, 10, &nodes) }).collect();
     let calls = follow_all(calls, CLIENTS, || {
         let mut cut = 0;

@@ -3,9 +3,7 @@
 // Every call is answered; what it reports arrives without a gap, each once. Nothing here is tried a second time: what
 // the client itself does when a stream breaks is all there is.
 
-import { check, connected, equal, hold, text } from './common.mjs';
-
-const STEPS = 100;
+import { check, connected, equal, hold, options, text } from './common.mjs';
 
 let over = false;
 let calls = 0;
@@ -13,13 +11,18 @@ let messages = 0;
 process.stdin.on('end', () => (over = true)).resume();
 
 /** A call that takes a while and says how far it is. */
-async function progress({ call }) {
+async function progress({ call }, steps) {
   const seen = [];
-  const result = await call('progress', { steps: STEPS, delay_ms: 20 }, { onprogress: (each) => seen.push(each.progress) });
-  equal('progress', seen, Array.from({ length: STEPS }, (_, n) => n + 1));
-  equal('the answer', text(result), `${STEPS} steps done`);
+  const result = await call('progress', { steps, delay_ms: 20 }, { onprogress: (each) => seen.push(each.progress) });
+  equal('progress', seen, Array.from({ length: steps }, (_, n) => n + 1));
+  equal('the answer', text(result), `${steps} steps done`);
   messages += seen.length;
 }
+
+const short = (peer) => progress(peer, 100);
+
+/** One that a node does not finish while it leaves. */
+const long = (peer) => progress(peer, 400);
 
 /** A call that asks the client, whose answer may reach another node. */
 async function question({ call, asked }) {
@@ -44,8 +47,10 @@ async function work(peer, what) {
 }
 
 await hold(async (url) => {
-  const peer = await connected(url);
-  await Promise.all([echo, question, progress, progress, progress, progress].map((what) => work(peer, what)));
+  const modern = options.era === 'modern';
+  const peer = await connected(url, modern ? 'auto' : 'legacy');
+  equal('the revision', peer.client.getNegotiatedProtocolVersion(), modern ? '2026-07-28' : '2025-11-25');
+  await Promise.all([echo, question, short, short, long, long, long, long].map((what) => work(peer, what)));
   const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
   equal('refusals', refused.map(({ answer }) => answer.status), []);
   console.log(`typescript: ${calls} calls, ${messages} messages, ${peer.wire.resumed.length} resumed`);
