@@ -201,6 +201,11 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME=SECRET")]
     pub(crate) token: Vec<Token>,
 
+    /// With a Redis server: seconds in which connections may still be used when this node is stopped, and new ones
+    /// are left to others. As long as clients keep an idle connection, none of them is surprised.
+    #[arg(long, default_value_t = 1.0)]
+    leave: f64,
+
     /// Seconds calls may take to finish when the server is stopped.
     #[arg(long, default_value_t = 10.0)]
     drain: f64,
@@ -292,6 +297,10 @@ impl Cli {
             security = security.allowed_origins(&self.allowed_origin)?;
         }
         security.allow_loopback(true).trusted_proxies(&self.trusted_proxy)
+    }
+
+    pub(crate) fn leave(&self) -> Option<Duration> {
+        seconds(self.leave).filter(|_| self.store.is_shared())
     }
 
     pub(crate) fn drain(&self) -> Duration {

@@ -5,6 +5,7 @@
 
 mod auth;
 mod cli;
+mod ending;
 mod fixtures;
 mod serve;
 mod store;

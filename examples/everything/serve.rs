@@ -1,22 +1,16 @@
-//! Decides how a server of everything comes up, and how it stops: the one written against this crate, and the
-//! one written against rmcp.
+//! Decides how a server of everything comes up: the one written against this crate, and the one written
+//! against rmcp.
 
 use std::error::Error;
-use std::future::IntoFuture;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use mcp_http::{McpListener, McpService};
-use tokio::sync::oneshot;
 
-use crate::auth;
 use crate::cli::Cli;
-
-/// How long connections may take to end after the drain.
-const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+use crate::{auth, ending};
 
 /// Serves what a command line says, until the process is told to stop.
 pub(crate) async fn serve(cli: &Cli, mcp: McpService) -> Result<(), Box<dyn Error>> {
@@ -40,38 +34,7 @@ pub(crate) async fn serve(cli: &Cli, mcp: McpService) -> Result<(), Box<dyn Erro
     let listener = McpListener::bind((cli.bind, cli.port)).await?;
     // Whoever starts this server waits for the line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
-    let drain_within = cli.drain();
-    let (drained, after_drain) = oneshot::channel::<()>();
-    let stop = async move {
-        stop_signal().await;
-        let report = handle.drain(drain_within).await;
-        tracing::info!(?report, "drained");
-        let _ = drained.send(());
-    };
-    let too_late = async {
-        let _ = after_drain.await;
-        tokio::time::sleep(LAST_CONNECTIONS).await;
-    };
-    // axum alone waits for each request that has begun, even for one that is never sent to its end.
-    tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,
-        () = too_late => tracing::warn!("connections were cut off"),
-    }
+    let (leave, drain) = (cli.leave(), cli.drain());
+    ending::Service { app, listener, handle, leave, drain }.serve().await?;
     Ok(())
-}
-
-/// Ctrl-C, or what a process manager sends.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

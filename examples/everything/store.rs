@@ -17,6 +17,13 @@ pub(crate) enum Store {
     Redis(String),
 }
 
+impl Store {
+    /// Whether other nodes have the same sessions.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
+    }
+}
+
 impl FromStr for Store {
     type Err = String;
 

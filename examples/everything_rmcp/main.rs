@@ -13,6 +13,8 @@ mod cli;
 mod composed;
 mod content;
 mod elicitation;
+#[path = "../everything/ending.rs"]
+mod ending;
 mod handler;
 #[path = "../everything/fixtures/media.rs"]
 mod media;

@@ -35,9 +35,16 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     }
     // Whoever comes back with an event has a right to the stream; a newcomer may be a second one.
     let takeover = after.is_some() || !streams.exclusive;
-    let reader = LogReader::open(node, &session, principal, stream, after, takeover)
-        .await
-        .map_err(|error| refusal(node, &error))?;
+    let reader = match LogReader::open(node, &session, principal, stream, after, takeover).await {
+        Ok(reader) => reader,
+        Err(error) => {
+            if error.kind() == StoreErrorKind::NotFound {
+                // It may have ended since, and then it is not the stream that is missing.
+                node.engine.load(id, principal).await.map_err(|error| node.refusal(&error))?;
+            }
+            return Err(refusal(node, &error));
+        }
+    };
     if stream == STANDALONE {
         let new_here = node.listening.insert(id, ()).is_none();
         // It may have ended before it listened.

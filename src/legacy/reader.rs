@@ -186,6 +186,11 @@ impl Source for LogReader {
             let Poll::Ready(read) = Pin::new(step).poll(cx) else { return Poll::Pending };
             self.reading = None;
             match read {
+                // Its client has what the engine forgot, and what comes now under the same ids is something else.
+                Ok(page) if page.tail < self.cursor => {
+                    tracing::warn!(session = ?self.session.info.id, "events were forgotten that a client has");
+                    return Poll::Ready(Self::farewell(self.node.settings.streams.retry_interval));
+                }
                 Ok(page) => {
                     let frames = self.frames(page);
                     if frames.last || !frames.frames.is_empty() {

@@ -207,6 +207,12 @@ impl Writer<'_> {
                         tracing::warn!(session = ?session.info.id, "a call was given up while this node was away");
                         session.give_up(stream);
                     }
+                    // The engine has forgotten what was said last: nothing that follows would be taken, and
+                    // whoever reads would wait for it in vain.
+                    StoreErrorKind::Conflict => {
+                        tracing::error!(session = ?session.info.id, "a call was given up whose messages were forgotten");
+                        session.give_up(stream);
+                    }
                     // The rest is for the operator.
                     _ => tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost"),
                 }

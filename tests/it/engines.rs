@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use mcp_http::error::StoreErrorKind;
 use mcp_http::{ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{App, Client, FarEngine, Pace, whole};
+use crate::support::{App, Client, FarEngine, Fault, Pace, whole};
 
 const fn pace(there: u64, back: u64) -> Pace {
     Pace { there: Duration::from_millis(there), back: Duration::from_millis(back) }
@@ -265,4 +266,41 @@ async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
     sleep(Duration::from_secs(10)).await;
     let statistics = app.handle.statistics().await;
     assert_eq!((closed.load(Ordering::Relaxed), statistics.ended.values().sum::<u64>()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
+    let slow = |name: &str, _: Option<mcp_http::SessionId>| match name {
+        "attach" => pace(1_000, 0),
+        _ => Pace::YIELD,
+    };
+    let app = App::with(|service| service.engine(FarEngine::new(slow)).unwrap());
+    let client = app.open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
+    let id = stream.next().await.unwrap().id().to_owned();
+    let deleted = async {
+        sleep(Duration::from_millis(500)).await;
+        client.delete().await.status
+    };
+    let (reply, deleted) = tokio::join!(client.resume(&id), deleted);
+    assert_eq!((deleted.as_u16(), reply.status.as_u16()), (200, 404), "{:?}", reply.rejection);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
+    let appends = AtomicUsize::new(0);
+    let engine = FarEngine::new(|_, _| Pace::YIELD).failing(move |name| {
+        let forgets = name == "append" && appends.fetch_add(1, Ordering::Relaxed) == 3;
+        forgets.then_some(Fault::Before(StoreErrorKind::Conflict))
+    });
+    let app = App::with(|service| service.engine(engine).unwrap());
+    let client = app.open().await;
+    let start = Instant::now();
+    let mut stream = client.call(1, "progress", json!({"steps": 1_000, "delay_ms": 100})).await.sse();
+    let events = stream.rest().await;
+    let steps: Vec<_> =
+        events.iter().filter(|event| !event.primes()).map(|event| event.json()["params"]["progress"].clone()).collect();
+    assert_eq!(steps, [1, 2, 3]);
+    assert!(start.elapsed() < Duration::from_secs(5), "its handler went on");
+    at_rest(&client).await;
 }

@@ -6,10 +6,12 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -17,10 +19,8 @@ ROOT = TESTS.parent
 ENV = TESTS / ".env"
 NODE = ENV / "node/bin/node"
 PYTHON = ENV / "python/bin/python"
-# The reference servers: one written against this crate, one against rmcp. All features are what the tests have built
-# already, where the second one can be built.
-NATIVE, RMCP = "everything", "everything_rmcp"
-FEATURES = {NATIVE: [], RMCP: ["--all-features"]}
+# The reference servers: one written against this crate, one against rmcp; and what puts any stdio server behind the crate.
+NATIVE, RMCP, BRIDGE = "everything", "everything_rmcp", "bridge"
 READY_WITHIN = 30  # seconds from the start of the server to its `listening on` line
 STOP_WITHIN = 10  # seconds from SIGTERM to its end
 
@@ -36,8 +36,8 @@ def install(*parts: str) -> None:
 
 @functools.cache
 def build(example: str) -> list[str]:
-    """Builds a reference server and returns the command that starts it."""
-    command = ["cargo", "build", "--locked", "--example", example, *FEATURES[example]]
+    """Builds an example and returns the command that starts it. With all features, as other legs have built it already."""
+    command = ["cargo", "build", "--locked", "--all-features", "--example", example]
     command += ["--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode != 0:
@@ -49,16 +49,43 @@ def build(example: str) -> list[str]:
     raise Failed(f"cargo named no binary for examples/{example}")
 
 
-def command_of(text: str | None, example: str) -> list[str]:
-    """The server's command: the one given on a command line, or a reference server, built now."""
-    return shlex.split(text) if text else build(example)
+STORES = ("memory", "file", "redis")
+
+
+def server_options(parser) -> None:
+    """The options of every run that serves."""
+    parser.add_argument("--server", metavar="COMMAND", help="serve with this command instead of examples/everything")
+    parser.add_argument("--store", choices=STORES, default="memory", help="where examples/everything keeps sessions")
+
+
+def is_plain(options) -> bool:
+    """Whether everything is to be run: not one server of one's own, nor the reference server alone with another store."""
+    return not options.server and options.store == "memory"
+
+
+def command_of(options, example: str) -> list[str]:
+    """The server's command: the one given on a command line, or an example, built now."""
+    return shlex.split(options.server) if options.server else build(example)
 
 
 @contextlib.contextmanager
-def serving(command: list[str], *flags: str):
+def storing(options):
+    """Yields what the reference server is told of its store, which is there as long as needed."""
+    with contextlib.ExitStack() as kept:
+        if options.server or options.store == "memory":
+            yield []
+        elif options.store == "file":
+            yield ["--store", "file:" + kept.enter_context(tempfile.TemporaryDirectory())]
+        else:
+            install("redis")
+            yield ["--store", kept.enter_context(redis())]
+
+
+@contextlib.contextmanager
+def serving(command: list[str], *flags: str, address: tuple[str, str] = ("--port", "0")):
     """Runs the server on a free port and yields its URL. It must come up, live to the end, not panic and stop on SIGTERM."""
     with tempfile.TemporaryFile("w+") as errors:
-        server = subprocess.Popen([*command, "--port", "0", *flags], stdout=subprocess.PIPE, stderr=errors, text=True)
+        server = subprocess.Popen([*command, *address, *flags], stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
             yield ready(server)
             if server.poll() is not None:
@@ -73,6 +100,35 @@ def serving(command: list[str], *flags: str):
         if "panicked at" in tail(errors):
             print(tail(errors), file=sys.stderr)
             raise Failed("the server panicked")
+
+
+@contextlib.contextmanager
+def redis():
+    """Runs a Redis server of its own, as operators are told to, and yields its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, *settings]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(port)
+            yield f"redis://127.0.0.1:{port}/"
+        finally:
+            server.kill()
+            server.wait()
+
+
+def wait_for(port: int) -> None:
+    """Waits until somebody listens."""
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise Failed(f"nobody listens on port {port}") from None
+            time.sleep(0.02)
 
 
 def ready(server: subprocess.Popen) -> str:

@@ -28,7 +28,9 @@ fn everything() -> &'static Path {
         ];
         let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
         let arguments = ["build", "--quiet", "--example", "everything", "--features", &features.join(",")];
-        assert!(Command::new(env!("CARGO")).args(arguments).status().unwrap().success());
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        let build = Command::new(env!("CARGO")).args(arguments).args(["--profile", profile]).status();
+        assert!(build.unwrap().success());
         let mut path = std::env::current_exe().unwrap();
         path.pop();
         path.pop();
@@ -39,14 +41,30 @@ fn everything() -> &'static Path {
 
 impl Server {
     pub(crate) fn command(switches: &[&str]) -> Command {
+        Self::command_at(0, switches)
+    }
+
+    fn command_at(port: u16, switches: &[&str]) -> Command {
         let mut command = Command::new(everything());
-        command.args(["--port", "0", "--log", "warn"]).args(switches);
+        command.args(["--port", &port.to_string(), "--log", "warn"]).args(switches);
         command.stdout(Stdio::piped());
         command
     }
 
     pub(crate) fn start(switches: &[&str]) -> Self {
-        let mut process = Self::command(switches).spawn().unwrap();
+        Self::spawn(Self::command(switches))
+    }
+
+    /// Starts one where another was.
+    #[allow(dead_code, reason = "not every binary starts one again")]
+    pub(crate) fn start_at(address: &str, switches: &[&str]) -> Self {
+        let (_, port) = address.rsplit_once(':').unwrap();
+        Self::spawn(Self::command_at(port.parse().unwrap(), switches))
+    }
+
+    /// Starts one and waits until it listens.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
@@ -59,6 +77,17 @@ impl Server {
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    #[allow(dead_code, reason = "not every binary looks at it from outside")]
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Waits until it has ended by itself; whether that was well.
+    #[allow(dead_code, reason = "not every binary asks it to end")]
+    pub(crate) fn wait(mut self) -> bool {
+        self.process.wait().unwrap().success()
     }
 
     /// Sends a request; the response is read by the caller.
@@ -94,12 +123,26 @@ impl Server {
     }
 
     pub(crate) fn open(&self) -> String {
+        self.open_as("{}")
+    }
+
+    /// Opens a session for a client that says what it can do.
+    pub(crate) fn open_as(&self, capabilities: &str) -> String {
         let mut response = String::new();
-        let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
-        self.send(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}"), body).read_to_string(&mut response).unwrap();
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"2025-11-25","capabilities":{capabilities},"clientInfo":{{"name":"t","version":"1"}}}}}}"#
+        );
+        self.send(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}"), &body).read_to_string(&mut response).unwrap();
         let id = response.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
         id.unwrap_or_else(|| panic!("{response}")).trim().to_owned()
     }
+}
+
+/// Stops a process where it is, lets it go on, or asks it to end.
+#[allow(dead_code, reason = "not every binary is cruel")]
+pub(crate) fn signal(process: u32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(sent.unwrap().success(), "{signal} was not sent");
 }
 
 impl Drop for Server {

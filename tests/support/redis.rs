@@ -1,6 +1,7 @@
 //! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,11 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that keeps what it is given as operators are told to let it.
+    /// Starts one that keeps whatever it has answered.
     pub(crate) fn start() -> Self {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = TempDir::new().unwrap();
-        let process = spawn(port, &folder);
+        let process = spawn(port, &folder, &[]);
         let server = Self { port, folder, process };
         server.wait();
         server
@@ -45,7 +46,7 @@ impl RedisServer {
     /// The bytes of all its files.
     #[allow(dead_code, reason = "not every binary looks")]
     pub(crate) fn everything_on_disk(&self) -> Vec<u8> {
-        fn collect(folder: &std::path::Path, bytes: &mut Vec<u8>) {
+        fn collect(folder: &Path, bytes: &mut Vec<u8>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() { collect(&path, bytes) } else { bytes.extend(std::fs::read(path).unwrap()) }
@@ -55,6 +56,23 @@ impl RedisServer {
         collect(self.folder.path(), &mut bytes);
         assert!(bytes.len() > 1_000, "it kept nothing");
         bytes
+    }
+
+    /// A copy of its files, as they are while it runs.
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn copy(&self) -> TempDir {
+        let copy = TempDir::new().unwrap();
+        copy_all(self.folder.path(), copy.path());
+        copy
+    }
+
+    /// Starts it again with the files of a copy.
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn start_again_from(&mut self, copy: &TempDir) {
+        std::fs::remove_dir_all(self.folder.path()).unwrap();
+        std::fs::create_dir(self.folder.path()).unwrap();
+        copy_all(copy.path(), self.folder.path());
+        self.start_again();
     }
 
     /// kill -9.
@@ -67,7 +85,13 @@ impl RedisServer {
     /// Starts it again where it was.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.folder);
+        self.start_again_with(&[]);
+    }
+
+    /// The same with settings of its own.
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
+        self.process = spawn(self.port, &self.folder, settings);
         self.wait();
     }
 
@@ -76,6 +100,19 @@ impl RedisServer {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
             assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not answer");
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }
@@ -149,7 +186,9 @@ async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
+fn spawn(port: u16, folder: &TempDir, more: &[&str]) -> Child {
+    // Every second would be what operators take. But what comes while the last second is brought to the disk is
+    // answered before it is written, and then `kill -9` loses it.
     let settings = [
         "--bind",
         "127.0.0.1",
@@ -158,7 +197,7 @@ fn spawn(port: u16, folder: &TempDir) -> Child {
         "--appendonly",
         "yes",
         "--appendfsync",
-        "everysec",
+        "always",
         "--maxmemory-policy",
         "noeviction",
         "--stream-node-max-bytes",
@@ -168,6 +207,7 @@ fn spawn(port: u16, folder: &TempDir) -> Child {
         .args(["--port", &port.to_string(), "--dir"])
         .arg(folder.path())
         .args(settings)
+        .args(more)
         .stdout(Stdio::null())
         .spawn()
         .expect("redis-server is installed (tests/install redis)")

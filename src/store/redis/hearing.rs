@@ -106,7 +106,7 @@ impl Hearing {
     fn hear(&mut self, push: PushInfo) {
         let (PushKind::Message, Ok([channel, said])) = (push.kind, <[Value; 2]>::try_from(push.data)) else { return };
         let (Value::BulkString(channel), Value::BulkString(said)) = (channel, said) else { return };
-        let (bells, names) = (&self.link.bells, &self.link.names);
+        let (bells, names) = (&self.link.bells, &self.link.names());
         if channel != self.own.as_bytes() {
             bells.ring_everybody(names, &said);
         } else if let Some(moment) = said.strip_prefix(b"P") {

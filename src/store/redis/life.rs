@@ -41,13 +41,18 @@ impl LostCall {
 /// Says again and again that this process is alive.
 pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     let lost = LostCall::new();
-    let mut was_known = false;
+    let (mut was_known, mut agreed) = (false, true);
     loop {
         let mut pause = lease / 3;
         match one_beat(&link, &lost).await {
             Ok((known, dead)) => {
                 if !known && was_known {
                     tracing::warn!("this process was away for so long that its calls were given up");
+                    agreed = false;
+                }
+                if !agreed {
+                    // Before anybody looks again: the server may have been emptied meanwhile.
+                    agreed = agree_again(&link).await;
                     link.bells.ring_all(&Ring::Resync);
                 }
                 was_known = true;
@@ -62,6 +67,15 @@ pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Whether this process and the others agree.
+async fn agree_again(link: &Link) -> bool {
+    let agreed = link.agree_again().await;
+    if let Err(error) = &agreed {
+        tracing::error!(error = error as &dyn std::error::Error, "this node may not find what others keep");
+    }
+    agreed.is_ok()
 }
 
 /// Whether this process was known to be alive, and whether something dead is left.

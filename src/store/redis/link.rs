@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
@@ -14,7 +14,8 @@ use redis::{Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKin
 use super::bells::Bells;
 use super::line::Line;
 use super::names::Names;
-use super::options::RedisOptions;
+use super::open::agree;
+use super::options::{ConnectError, RedisOptions};
 use super::reply::Reply;
 use crate::clock::Clock;
 use crate::error::{StoreError, StoreErrorKind};
@@ -25,13 +26,11 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub(super) struct Link {
     line: Line,
     pub(super) bells: Arc<Bells>,
-    pub(super) names: Arc<Names>,
+    names: RwLock<Arc<Names>>,
+    options: RedisOptions,
     /// What all keys begin with; its braces keep them in one slot.
     pub(super) prefix: String,
     process: String,
-    lease: u64,
-    timeout: Duration,
-    patience: Duration,
     tokens: AtomicU64,
 }
 
@@ -72,18 +71,31 @@ impl Call {
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 impl Link {
-    pub(super) fn new(line: Line, bells: Arc<Bells>, names: Arc<Names>, of: &RedisOptions) -> Self {
+    pub(super) fn new(line: Line, bells: Arc<Bells>, names: Names, options: &RedisOptions) -> Self {
         Self {
             line,
             process: bells.process(),
             bells,
-            names,
-            prefix: prefix(of),
-            lease: micros(of.lease),
-            timeout: of.timeout,
-            patience: of.patience,
+            names: RwLock::new(Arc::new(names)),
+            options: options.clone(),
+            prefix: prefix(options),
             tokens: AtomicU64::new(0),
         }
+    }
+
+    /// Under which names the server knows things.
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Agrees with the other nodes once more: of a server that was emptied, what was agreed on is gone, too.
+    pub(super) async fn agree_again(&self) -> std::result::Result<(), ConnectError> {
+        let known = self.names();
+        let agreed =
+            self.line.send(async |connection| Ok(agree(connection, &self.options, known.made_up.as_deref()).await));
+        let names = agreed.await.map_err(ConnectError::server)??;
+        *self.names.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+        Ok(())
     }
 
     /// A text nobody else uses.
@@ -99,7 +111,7 @@ impl Link {
     /// A step known by a token.
     pub(super) fn call_with(&self, script: &'static LazyLock<Script>, token: &str) -> Call {
         let mut script = script.prepare_invoke();
-        script.key(&self.prefix).arg("PUBLISH").arg(&self.process).arg(self.lease).arg(token);
+        script.key(&self.prefix).arg("PUBLISH").arg(&self.process).arg(micros(self.options.lease)).arg(token);
         Call { script, patience: Patience::Short, rings: true }
     }
 
@@ -111,7 +123,7 @@ impl Link {
                 self.line.send(async |connection| script.invoke_async::<Value>(connection).await)
             })
             .await?;
-        Reply::read(answer, |bell| self.bells.ring(&self.names, bell))
+        Reply::read(answer, |bell| self.bells.ring(&self.names(), bell))
     }
 
     /// Sends one command.
@@ -142,8 +154,8 @@ impl Link {
                 Err(error) => error,
             };
             let most = match patience {
-                Patience::Short => self.timeout,
-                Patience::Long => self.patience,
+                Patience::Short => self.options.timeout,
+                Patience::Long => self.options.patience,
             };
             if !passes(&error) || clock.now().since(start) + pause > most {
                 return Err(failure(error));

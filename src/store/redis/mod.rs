@@ -171,7 +171,7 @@ impl SessionEngine for RedisEngine {
     }
 
     fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
-        let principal = self.inner.link.names.principal(principal);
+        let principal = self.inner.link.names().principal(principal);
         self.step(|inner| async move { inner.load(session, principal).await })
     }
 
@@ -258,7 +258,7 @@ impl SessionEngine for RedisEngine {
     }
 
     fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
-        let principal = self.inner.link.names.principal(principal);
+        let principal = self.inner.link.names().principal(principal);
         self.step(move |inner| async move { inner.load_task(task, principal).await })
     }
 

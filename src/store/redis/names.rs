@@ -31,6 +31,8 @@ pub(super) struct Names {
     principals: [u8; 32],
     facts: XChaCha20Poly1305,
     check: [u8; 32],
+    /// The secret, if no operator chose it: it is in the server for everybody to use.
+    pub(super) made_up: Option<String>,
     pub(super) said: Seal,
 }
 
@@ -42,6 +44,7 @@ impl Names {
             principals: keyed(secret, b"principals"),
             facts: XChaCha20Poly1305::new(&keyed(secret, b"facts").into()),
             check: keyed(secret, b"check"),
+            made_up: None,
             said: Seal::new(secret, seals),
         }
     }

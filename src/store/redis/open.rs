@@ -68,7 +68,7 @@ impl RedisEngine {
         let runtime = Handle::try_current().map_err(|_| ConnectError::new(Reason::NoRuntime))?;
         let mut connection = server.connect().await.map_err(ConnectError::server)?;
         look_at(&mut connection).await?;
-        let names = Arc::new(agree(&mut connection, options).await?);
+        let names = agree(&mut connection, options, None).await?;
         let bells = Arc::new(Bells::new());
         let link = Arc::new(Link::new(Line::new(server.clone()), bells, names, options));
         let hearing = Hearing::new(server, Arc::clone(&link), options);
@@ -119,25 +119,37 @@ fn judge(facts: &str) -> Result<(), ConnectError> {
     Ok(())
 }
 
-/// Finds the secret, and whether everybody has the same.
-async fn agree(connection: &mut Connection, options: &RedisOptions) -> Result<Names, ConnectError> {
+/// Finds the secret, and whether everybody has the same. Where nobody chose one, `made_up` is proposed.
+pub(super) async fn agree(
+    connection: &mut Connection,
+    options: &RedisOptions,
+    made_up: Option<&str>,
+) -> Result<Names, ConnectError> {
     let key = format!("{}about", link::prefix(options));
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
         return Err(ConnectError::new(Reason::LaterVersion));
     }
-    let secret = match &options.secret {
-        Some(secret) => secret.clone(),
+    let names = match &options.secret {
+        Some(secret) => Names::new(secret, options.seal_messages),
         None => {
-            let random = [SessionId::random(), SessionId::random(), SessionId::random()];
-            let random: Vec<u8> = random.iter().flat_map(|id| *id.as_bytes()).collect();
-            settled(connection, &key, "secret", &URL_SAFE_NO_PAD.encode(random)).await?.into_bytes()
+            let proposal = made_up.map_or_else(random, str::to_owned);
+            let secret = settled(connection, &key, "secret", &proposal).await?;
+            let mut names = Names::new(secret.as_bytes(), options.seal_messages);
+            names.made_up = Some(secret);
+            names
         }
     };
-    let names = Names::new(&secret, options.seal_messages);
     if settled(connection, &key, "check", &names.check()).await? != names.check() {
         return Err(ConnectError::new(Reason::OtherSecret));
     }
     Ok(names)
+}
+
+/// A secret.
+fn random() -> String {
+    let random = [SessionId::random(), SessionId::random(), SessionId::random()];
+    let random: Vec<u8> = random.iter().flat_map(|id| *id.as_bytes()).collect();
+    URL_SAFE_NO_PAD.encode(random)
 }
 
 /// What the first node said.

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 64;
 
 impl Inner {
     pub(super) async fn create(&self, create: &Create) -> Result<Vec<Ended>> {
-        let (names, policy) = (&self.link.names, self.policy());
+        let (names, policy) = (&self.link.names(), self.policy());
         let call = self
             .link
             .call_with(&scripts::CREATE, &self.link.token())
@@ -33,20 +33,20 @@ impl Inner {
     }
 
     pub(super) async fn load(&self, session: SessionId, principal: String) -> Result<Loaded> {
-        let name = self.link.names.session(session);
+        let name = self.link.names().session(session);
         let mut reply = self.link.take(self.link.call(&scripts::LOAD).silent().arg(&name).arg(principal)).await?;
-        let info = self.link.names.open(&reply.bytes()?, &name)?;
+        let info = self.link.names().open(&reply.bytes()?, &name)?;
         Ok(Loaded { info: Arc::new(info), epoch: reply.number()? })
     }
 
     /// The step, and how to take it back.
     pub(super) fn begin(&self, begin: &Begin<'_>) -> (Call, Call) {
         let (link, policy) = (&self.link, self.policy());
-        let (token, session, node) = (link.token(), link.names.session(begin.session), bells::text(begin.node));
+        let (token, session, node) = (link.token(), link.names().session(begin.session), bells::text(begin.node));
         let mut call = link
             .call_with(&scripts::BEGIN, &token)
             .arg(&session)
-            .arg(link.names.principal(begin.principal))
+            .arg(link.names().principal(begin.principal))
             .arg(&node)
             .arg(u8::from(begin.unique))
             .arg(size(policy.max_calls))
@@ -59,17 +59,17 @@ impl Inner {
     }
 
     pub(super) async fn finish(&self, session: SessionId, stream: StreamNo) -> Result<()> {
-        let call = || self.link.call(&scripts::FINISH).arg(self.link.names.session(session)).arg(stream);
+        let call = || self.link.call(&scripts::FINISH).arg(self.link.names().session(session)).arg(stream);
         self.take_or(call(), call()).await.map(drop)
     }
 
     pub(super) async fn cancel(&self, session: SessionId, id: &str) -> Result<bool> {
-        let call = self.link.call(&scripts::CANCEL).arg(self.link.names.session(session)).arg(id);
+        let call = self.link.call(&scripts::CANCEL).arg(self.link.names().session(session)).arg(id);
         self.link.take(call).await?.flag()
     }
 
     pub(super) async fn cancelled(&self, session: SessionId, stream: StreamNo) -> Result<Vec<RequestId>> {
-        let call = self.link.call(&scripts::CANCELLED).silent().arg(self.link.names.session(session)).arg(stream);
+        let call = self.link.call(&scripts::CANCELLED).silent().arg(self.link.names().session(session)).arg(stream);
         let mut ids = Reply::of(Value::Array(self.link.take(call).await?.list()?.collect()))?;
         let mut cancelled = Vec::new();
         while let Some(id) = ids.maybe_bytes()? {
@@ -80,10 +80,10 @@ impl Inner {
     }
 
     pub(super) async fn load_state(&self, session: SessionId, key: &str) -> Result<(Option<RawJson>, u64)> {
-        let session = self.link.names.session(session);
+        let session = self.link.names().session(session);
         let mut reply = self.link.take(self.link.call(&scripts::STATE).silent().arg(&session).arg(key)).await?;
         let version = reply.number()?;
-        let value = reply.maybe_bytes()?.map(|value| self.link.names.said.open(&session, value)).transpose()?;
+        let value = reply.maybe_bytes()?.map(|value| self.link.names().said.open(&session, value)).transpose()?;
         Ok((value.map(json).transpose()?, version))
     }
 
@@ -94,21 +94,21 @@ impl Inner {
         value: &RawJson,
         version: u64,
     ) -> Result<bool> {
-        let session = self.link.names.session(session);
+        let session = self.link.names().session(session);
         let call = self
             .link
             .call_with(&scripts::STATE, &self.link.token())
             .arg(&session)
             .arg(key)
             .arg(number(version))
-            .arg(&*self.link.names.said.close(&session, value.as_str().as_bytes())?);
+            .arg(&*self.link.names().said.close(&session, value.as_str().as_bytes())?);
         self.link.take(call).await?.flag()
     }
 
     pub(super) async fn end(&self, session: SessionId, reason: EndReason) -> Result<Ended> {
-        let name = self.link.names.session(session);
+        let name = self.link.names().session(session);
         let call = self.link.call_with(&scripts::END, &self.link.token()).arg(&name).arg(bells::reason_text(reason));
-        let info = self.link.names.open(&self.link.take(call).await?.bytes()?, &name)?;
+        let info = self.link.names().open(&self.link.take(call).await?.bytes()?, &name)?;
         Ok(Ended { info: Arc::new(info), reason })
     }
 
@@ -148,7 +148,7 @@ impl Inner {
                 Some(reason) => reason,
                 None => bells::reason(&row.text()?).ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?,
             };
-            Ok(Ended { info: Arc::new(self.link.names.open(&info, &name)?), reason })
+            Ok(Ended { info: Arc::new(self.link.names().open(&info, &name)?), reason })
         };
         read()
             .inspect_err(|error: &StoreError| {
@@ -170,7 +170,7 @@ impl Inner {
             for row in reply.list()? {
                 let mut row = Reply::of(row)?;
                 let name = row.text()?;
-                let info = Arc::new(self.link.names.open(&row.bytes()?, &name)?);
+                let info = Arc::new(self.link.names().open(&row.bytes()?, &name)?);
                 let idle = Duration::from_micros(row.number()?);
                 let (calls, readers, bytes) = (row.number()?, row.number()?, row.number()?);
                 list.push(SessionSummary { info, idle, calls, readers, bytes });

@@ -13,7 +13,7 @@ use crate::store::{Append, Appended, Attach, Event, EventKind, NodeId, Page, Sto
 
 impl Inner {
     pub(super) async fn append(&self, append: &Append) -> Result<Appended> {
-        let names = &self.link.names;
+        let names = self.link.names();
         let session = names.session(append.session);
         let mut call = self
             .link
@@ -31,14 +31,14 @@ impl Inner {
     }
 
     pub(super) async fn publish(&self, session: SessionId, node: NodeId, event: &Event) -> Result<Appended> {
-        let session = self.link.names.session(session);
+        let session = self.link.names().session(session);
         let call = self
             .link
             .call_with(&scripts::PUBLISH, &self.link.token())
             .arg(&session)
             .arg(bells::text(node))
             .arg(kind(event))
-            .arg(&*self.link.names.said.close(&session, &event.payload)?);
+            .arg(&*self.link.names().said.close(&session, &event.payload)?);
         self.appended(self.bounds(call).patient()).await
     }
 
@@ -64,11 +64,11 @@ impl Inner {
     /// The step, and how to take it back.
     pub(super) fn attach(&self, attach: &Attach<'_>) -> (Call, Call) {
         let link = &self.link;
-        let (token, session, node) = (link.token(), link.names.session(attach.session), bells::text(attach.node));
+        let (token, session, node) = (link.token(), link.names().session(attach.session), bells::text(attach.node));
         let call = link
             .call_with(&scripts::ATTACH, &token)
             .arg(&session)
-            .arg(link.names.principal(attach.principal))
+            .arg(link.names().principal(attach.principal))
             .arg(attach.stream)
             .arg(&node)
             .arg(attach.after.map(|after| number(after).to_string()).unwrap_or_default())
@@ -87,7 +87,7 @@ impl Inner {
         after: u64,
         max_bytes: usize,
     ) -> Result<Page> {
-        let session = self.link.names.session(session);
+        let session = self.link.names().session(session);
         let call = self
             .link
             .call(&scripts::READ)
@@ -103,7 +103,7 @@ impl Inner {
         let mut values = super::Reply::of(redis::Value::Array(reply.list()?.collect()))?;
         while let Some(redis::Value::Int(seq)) = values.next() {
             let seq = u64::try_from(seq).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
-            let payload = self.link.names.said.open(&session, values.bytes()?)?.into();
+            let payload = self.link.names().said.open(&session, values.bytes()?)?.into();
             events.push(Stored { seq, payload });
         }
         Ok(Page { events, tail, closed })
@@ -111,14 +111,14 @@ impl Inner {
 
     pub(super) async fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Result<()> {
         let call = || {
-            let call = self.link.call(&scripts::DETACH).arg(self.link.names.session(session));
+            let call = self.link.call(&scripts::DETACH).arg(self.link.names().session(session));
             call.arg(stream).arg(generation).arg("").arg("")
         };
         self.take_or(call(), call()).await.map(drop)
     }
 
     pub(super) async fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Result<()> {
-        let call = self.link.call(&scripts::HANG_UP).arg(self.link.names.session(session));
+        let call = self.link.call(&scripts::HANG_UP).arg(self.link.names().session(session));
         self.link.take(call.arg(stream).arg(millis(retry))).await.map(drop)
     }
 
@@ -127,30 +127,30 @@ impl Inner {
             Ok(value) => (GIVEN, value),
             Err(error) => (REFUSED, error),
         };
-        let session = self.link.names.session(session);
+        let session = self.link.names().session(session);
         let call = self
             .link
             .call_with(&scripts::ANSWER, &self.link.token())
             .arg(&session)
             .arg(question)
             .arg(kind)
-            .arg(&*self.link.names.said.close(&session, value.as_str().as_bytes())?);
+            .arg(&*self.link.names().said.close(&session, value.as_str().as_bytes())?);
         self.link.take(call).await?.flag()
     }
 
     pub(super) async fn take(&self, session: SessionId, question: &str) -> Result<Option<Outcome>> {
-        let session = self.link.names.session(session);
+        let session = self.link.names().session(session);
         let call =
             self.link.call_with(&scripts::TAKE, &self.link.token()).arg(&session).arg(question).arg("take").patient();
         let mut reply = self.link.take(call).await?;
         let Some(kind) = reply.maybe_bytes()? else { return Ok(None) };
-        let value = json(self.link.names.said.open(&session, reply.bytes()?)?)?;
+        let value = json(self.link.names().said.open(&session, reply.bytes()?)?)?;
         Ok(Some(if kind == GIVEN.as_bytes() { Ok(value) } else { Err(value) }))
     }
 
     pub(super) async fn withdraw(&self, session: SessionId, question: &str) -> Result<()> {
         let call = || {
-            let call = self.link.call(&scripts::TAKE).arg(self.link.names.session(session));
+            let call = self.link.call(&scripts::TAKE).arg(self.link.names().session(session));
             call.arg(question).arg("withdraw")
         };
         self.take_or(call(), call()).await.map(drop)

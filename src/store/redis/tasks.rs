@@ -8,26 +8,26 @@ use crate::store::{CreateTask, LoadedTask, StoreTask};
 impl Inner {
     pub(super) async fn create_task(&self, create: &CreateTask) -> Result<()> {
         let (link, policy) = (&self.link, self.policy());
-        let task = link.names.task(create.id);
+        let task = link.names().task(create.id);
         let call = link
             .call_with(&scripts::CREATE_TASK, &link.token())
             .arg(&task)
-            .arg(link.names.principal(create.principal.as_ref()))
+            .arg(link.names().principal(create.principal.as_ref()))
             .arg(bells::text(create.node))
             .arg(create.ttl.map(|ttl| micros(ttl).to_string()).unwrap_or_default())
             .arg(size(policy.max_tasks))
             .arg(size(policy.max_tasks_per_principal))
             .arg(size(policy.task_bytes))
-            .arg(&*link.names.said.close(&task, &create.document)?);
+            .arg(&*link.names().said.close(&task, &create.document)?);
         link.take(call).await.map(drop)
     }
 
     pub(super) async fn load_task(&self, task: TaskId, principal: String) -> Result<LoadedTask> {
-        let task = self.link.names.task(task);
+        let task = self.link.names().task(task);
         let call = self.link.call(&scripts::LOAD_TASK).silent().arg(&task).arg(principal);
         let mut reply = self.link.take(call).await?;
         Ok(LoadedTask {
-            document: self.link.names.said.open(&task, reply.bytes()?)?.into(),
+            document: self.link.names().said.open(&task, reply.bytes()?)?.into(),
             version: reply.number()?,
             done: reply.flag()?,
             orphaned: reply.flag()?,
@@ -36,14 +36,14 @@ impl Inner {
 
     pub(super) async fn store_task(&self, store: &StoreTask) -> Result<bool> {
         let link = &self.link;
-        let task = link.names.task(store.id);
+        let task = link.names().task(store.id);
         let call = link
             .call_with(&scripts::STORE_TASK, &link.token())
             .arg(&task)
             .arg(number(store.version))
             .arg(u8::from(store.done))
             .arg(size(self.policy().task_bytes))
-            .arg(&*link.names.said.close(&task, &store.document)?);
+            .arg(&*link.names().said.close(&task, &store.document)?);
         link.take(call).await?.flag()
     }
 }

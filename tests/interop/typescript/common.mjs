@@ -15,6 +15,7 @@ export const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     mode: { type: 'string', default: 'auto' }, // the server's response mode: auto, sse or json
+    era: { type: 'string', default: 'legacy' }, // of the session revisions, or modern: 2026-07-28
     stateless: { type: 'boolean', default: false }, // the server keeps no sessions
     verbose: { type: 'boolean', default: false }, // print each check
   },

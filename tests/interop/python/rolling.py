@@ -1,0 +1,98 @@
+"""The official Python client calls all the time, until its input ends, while the nodes it talks to come and go.
+
+Every call is answered; what it reports arrives without a gap, each once. Nothing here is tried a second time: what
+the client itself does when a stream breaks is all there is.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+
+import anyio
+import anyio.to_thread
+from common import Peer, Wire, check, connected, equal, fail, text
+from mcp import Client
+
+WORKERS = 8
+STEPS = (100, 400, 400)  # of short calls, and of those that a node does not finish while it leaves
+
+over = False
+calls = messages = 0
+
+
+async def progress(client: Client, steps: int) -> None:
+    """A call that takes a while and says how far it is."""
+    global calls, messages
+    seen = []
+
+    async def note(value: float, _total: float | None, _message: str | None) -> None:
+        seen.append(value)
+
+    result = await client.call_tool("progress", {"steps": steps, "delay_ms": 20}, progress_callback=note)
+    equal("progress", seen, list(range(1, steps + 1)))
+    equal("the answer", text(result), f"{steps} steps done")
+    calls, messages = calls + 1, messages + len(seen)
+
+
+async def question(client: Client, peer: Peer) -> None:
+    """A call that asks the client, whose answer may reach another node."""
+    global calls
+    asked = len(peer.asked)
+    answer = text(await client.call_tool("test_elicitation", {"message": "Who are you?"}))
+    check("elicitation", "ada@example.com" in answer, answer)
+    equal("it was asked once", len(peer.asked), asked + 1)
+    calls += 1
+
+
+async def echo(client: Client) -> None:
+    """A call that is answered at once."""
+    global calls
+    message = f"number {calls}"
+    equal("echo", text(await client.call_tool("echo", {"message": message})), message)
+    calls += 1
+
+
+async def work(client: Client, peer: Peer, worker: int) -> None:
+    while not over:
+        match worker:
+            case 0:
+                await echo(client)
+                await anyio.sleep(0.01)
+            case 1:
+                await question(client, peer)
+                await anyio.sleep(0.01)
+            case _:
+                await progress(client, STEPS[worker % len(STEPS)])
+
+
+async def until_told() -> None:
+    global over
+    await anyio.to_thread.run_sync(sys.stdin.read)
+    over = True
+
+
+async def main(url: str, era: str) -> Wire:
+    async with connected(url, mode="auto" if era == "modern" else "legacy") as (client, peer, wire):
+        equal("the revision", client.protocol_version, "2026-07-28" if era == "modern" else "2025-11-25")
+        async with anyio.create_task_group() as tasks:
+            for worker in range(WORKERS):
+                tasks.start_soon(work, client, peer, worker)
+            tasks.start_soon(until_told)
+        equal("refusals", [status for *_, status, _ in wire.seen if status >= 400], [])
+    return wire
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    parser.add_argument("--era", choices=("legacy", "modern"), default="legacy", help="a session revision, or 2026-07-28")
+    options = parser.parse_args()
+    try:
+        wire = anyio.run(main, options.url, options.era)
+    except BaseException as error:
+        while nested := getattr(error, "exceptions", None):  # of a task group
+            error = nested[0]
+        traceback.print_exception(error)
+        fail(repr(error))
+    print(f"python: {calls} calls, {messages} messages, {len(wire.resumed)} resumed")

@@ -1,0 +1,57 @@
+// The official TypeScript client calls all the time, until its input ends, while the nodes it talks to come and go.
+//
+// Every call is answered; what it reports arrives without a gap, each once. Nothing here is tried a second time: what
+// the client itself does when a stream breaks is all there is.
+
+import { check, connected, equal, hold, options, text } from './common.mjs';
+
+let over = false;
+let calls = 0;
+let messages = 0;
+process.stdin.on('end', () => (over = true)).resume();
+
+/** A call that takes a while and says how far it is. */
+async function progress({ call }, steps) {
+  const seen = [];
+  const result = await call('progress', { steps, delay_ms: 20 }, { onprogress: (each) => seen.push(each.progress) });
+  equal('progress', seen, Array.from({ length: steps }, (_, n) => n + 1));
+  equal('the answer', text(result), `${steps} steps done`);
+  messages += seen.length;
+}
+
+const short = (peer) => progress(peer, 100);
+
+/** One that a node does not finish while it leaves. */
+const long = (peer) => progress(peer, 400);
+
+/** A call that asks the client, whose answer may reach another node. */
+async function question({ call, asked }) {
+  const before = asked.length;
+  const answer = text(await call('test_elicitation', { message: 'Who are you?' }));
+  check('elicitation', answer.includes('ada@example.com'), answer);
+  equal('it was asked once', asked.length, before + 1);
+}
+
+/** A call that is answered at once. */
+async function echo({ call }) {
+  const message = `number ${calls}`;
+  equal('echo', text(await call('echo', { message })), message);
+}
+
+async function work(peer, what) {
+  while (!over) {
+    await what(peer);
+    calls += 1;
+    await new Promise((next) => setTimeout(next, 50));
+  }
+}
+
+await hold(async (url) => {
+  const modern = options.era === 'modern';
+  const peer = await connected(url, modern ? 'auto' : 'legacy');
+  equal('the revision', peer.client.getNegotiatedProtocolVersion(), modern ? '2026-07-28' : '2025-11-25');
+  await Promise.all([echo, question, short, short, long, long, long, long].map((what) => work(peer, what)));
+  const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
+  equal('refusals', refused.map(({ answer }) => answer.status), []);
+  console.log(`typescript: ${calls} calls, ${messages} messages, ${peer.wire.resumed.length} resumed`);
+});

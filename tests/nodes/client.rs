@@ -1,0 +1,277 @@
+//! A client that hops from node to node, and what must hold of all it was given: messages without a
+//! gap, each once, and the answer last.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::everything::ACCEPT;
+
+/// How a call ends whose node died.
+pub(crate) const NODE_LOST: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"The server that ran this call is gone","data":{"reason":"node_lost"}}}"#;
+
+/// How long a call may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A client with a session, and a call in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) session: String,
+    /// What is called, and with what.
+    pub(crate) params: String,
+    /// The nodes it goes to, in turn.
+    pub(crate) nodes: Vec<String>,
+    pub(crate) turn: usize,
+    /// How many connections it gives up after a few messages.
+    pub(crate) hops: usize,
+    /// It takes in little at a time.
+    pub(crate) is_narrow: bool,
+    /// How long a connection may be silent.
+    pub(crate) silence: Duration,
+    /// The place before the first event.
+    pub(crate) first_id: String,
+    pub(crate) last_id: String,
+    /// How far the call has come, message by message.
+    pub(crate) seen: Vec<usize>,
+    /// How many messages the server said were lost.
+    pub(crate) named_lost: usize,
+    /// How long each stamped message took, in microseconds.
+    pub(crate) delays: Vec<u64>,
+    pub(crate) answer: Option<String>,
+    /// It was told that there is no such session.
+    pub(crate) is_gone: bool,
+    /// It was told that there are no such events.
+    pub(crate) is_expired: bool,
+    /// How often it came back.
+    pub(crate) resumed: usize,
+}
+
+impl Call {
+    /// A call that takes so many steps of so many milliseconds.
+    pub(crate) fn progress(session: String, steps: usize, delay_ms: usize, nodes: &[String]) -> Self {
+        let arguments = format!(r#"{{"steps":{steps},"delay_ms":{delay_ms},"stamped":true}}"#);
+        Self::new(
+            session,
+            &format!(r#"{{"name":"progress","arguments":{arguments},"_meta":{{"progressToken":"p"}}}}"#),
+            nodes,
+        )
+    }
+
+    pub(crate) fn new(session: String, params: &str, nodes: &[String]) -> Self {
+        Self {
+            session,
+            params: params.to_owned(),
+            nodes: nodes.to_vec(),
+            turn: 0,
+            hops: usize::MAX,
+            is_narrow: false,
+            silence: Duration::from_secs(20),
+            first_id: String::new(),
+            last_id: String::new(),
+            seen: Vec::new(),
+            named_lost: 0,
+            delays: Vec::new(),
+            answer: None,
+            is_gone: false,
+            is_expired: false,
+            resumed: 0,
+        }
+    }
+
+    /// Stays where it is for as long as it can.
+    pub(crate) fn faithful(self) -> Self {
+        Self { hops: 0, ..self }
+    }
+
+    /// Calls, and comes back until there is an answer. `count` counts what arrived.
+    pub(crate) fn follow(mut self, count: &AtomicUsize) -> Self {
+        let start = Instant::now();
+        let mut patience = 3;
+        while self.answer.is_none() && !self.is_gone && !self.is_expired {
+            assert!(start.elapsed() < PATIENCE, "no answer after {:?}", self.seen.last());
+            if !self.listen(if self.hops > 0 { patience } else { usize::MAX }, count) {
+                thread::sleep(Duration::from_millis(50));
+            }
+            self.hops = self.hops.saturating_sub(1);
+            // Only where it was called may it have to wait for a first id.
+            self.turn += usize::from(!self.last_id.is_empty());
+            patience = patience % 40 + 7;
+        }
+        self
+    }
+
+    /// One response, up to so many messages; whether there was one.
+    pub(crate) fn listen(&mut self, patience: usize, count: &AtomicUsize) -> bool {
+        let Some(mut lines) = self.send() else { return false };
+        let Some(head) = line(&mut lines) else { return false };
+        if !head.contains("200 OK") {
+            self.refused(&head, &mut lines);
+            return false;
+        }
+        self.resumed += usize::from(!self.last_id.is_empty());
+        self.read(&mut lines, patience, count);
+        true
+    }
+
+    /// Sends the call, or comes back for the rest of it.
+    pub(crate) fn send(&self) -> Option<BufReader<TcpStream>> {
+        let node = &self.nodes[self.turn % self.nodes.len()];
+        let mut stream = if self.is_narrow { narrow(node) } else { TcpStream::connect(node) }.ok()?;
+        stream.set_read_timeout(Some(self.silence)).unwrap();
+        stream.write_all(self.request(node).as_bytes()).ok()?;
+        Some(BufReader::new(stream))
+    }
+
+    /// Whoever is refused is to come back, and told when; or there is nothing to come back to.
+    fn refused(&mut self, status: &str, lines: &mut impl BufRead) {
+        let mut headers = Vec::new();
+        while let Some(header) = line(lines).filter(|line| !line.is_empty()) {
+            headers.push(header.to_ascii_lowercase());
+        }
+        match &status[9..12] {
+            "503" => assert!(headers.iter().any(|header| header.starts_with("retry-after: ")), "{headers:?}"),
+            "404" => self.is_gone = true,
+            "400" => self.is_expired = true,
+            _ => panic!("{status} at {:?}: {:?}", self.seen.last(), line(lines)),
+        }
+    }
+
+    /// Reads events until the response ends, the answer is there, or so many have come.
+    pub(crate) fn read(&mut self, lines: &mut impl BufRead, patience: usize, count: &AtomicUsize) {
+        let (mut id, mut data, mut taken) = (None, None, 0);
+        let start = Instant::now();
+        while let Some(line) = line(lines) {
+            // A stream that is kept alive and says nothing is silent, too.
+            assert!(start.elapsed() < PATIENCE, "no answer after {:?}", self.seen.last());
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.to_owned());
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                data = Some(text.to_owned());
+            } else if line.is_empty() {
+                // The end of an event: before it, nothing of it counts.
+                if let Some(id) = id.take() {
+                    if self.first_id.is_empty() {
+                        self.first_id.clone_from(&id);
+                    }
+                    self.last_id = id;
+                }
+                if let Some(data) = data.take() {
+                    self.take(&data);
+                    count.fetch_add(usize::from(!data.is_empty()), Ordering::Relaxed);
+                    taken += 1;
+                }
+            }
+            if self.answer.is_some() || taken > patience {
+                break;
+            }
+        }
+    }
+
+    fn request(&self, node: &str) -> String {
+        let session = &self.session;
+        if !self.last_id.is_empty() {
+            let id = &self.last_id;
+            return format!(
+                "GET /mcp HTTP/1.1\r\nHost: {node}\r\nAccept: text/event-stream\r\nMcp-Session-Id: {session}\r\n\
+                 Last-Event-ID: {id}\r\nConnection: close\r\n\r\n"
+            );
+        }
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}}"#, self.params);
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: {node}\r\n{ACCEPT}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Mcp-Session-Id: {session}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn take(&mut self, data: &str) {
+        assert!(self.answer.is_none(), "{data} comes after the answer");
+        if data.contains(r#""id":1,"#) {
+            self.answer = Some(data.to_owned());
+        } else if let Some(step) = number_after(data, r#""progress":"#) {
+            self.seen.push(usize::try_from(step).unwrap());
+            if let Some(sent) = number_after(data, " at ") {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+                self.delays.push(u64::try_from(now).unwrap().saturating_sub(sent));
+            }
+        } else if let Some(lost) = number_after(data, r#""reason":"events_lost","lost":"#) {
+            assert!(lost > 0, "{data}");
+            self.named_lost += usize::try_from(lost).unwrap();
+        } else {
+            assert!(data.is_empty(), "{data}");
+        }
+    }
+
+    // What must hold.
+
+    /// What was seen has no gap and nothing twice.
+    #[track_caller]
+    pub(crate) fn is_whole(&self) {
+        assert!(!self.is_gone, "its session is gone after {:?}", self.seen.last());
+        assert!(!self.is_expired, "its events are gone after {:?}", self.seen.last());
+        self.is_in_order();
+    }
+
+    /// However it ended, up to there nothing was missing and nothing came twice.
+    #[track_caller]
+    pub(crate) fn is_in_order(&self) {
+        assert_eq!(self.named_lost, 0);
+        assert!(self.seen.iter().copied().eq(1..=self.seen.len()), "{:?}", self.seen);
+    }
+
+    /// Every step was seen, then the result.
+    #[track_caller]
+    pub(crate) fn is_done(&self, steps: usize) {
+        self.is_whole();
+        assert_eq!(self.seen.len(), steps);
+        assert!(self.answer.as_deref().unwrap().contains(r#""result""#), "{:?}", self.answer);
+    }
+
+    /// Some steps were seen, then that the node is lost.
+    #[track_caller]
+    pub(crate) fn is_lost(&self) {
+        self.is_whole();
+        assert!(!self.seen.is_empty());
+        assert_eq!(self.answer.as_deref(), Some(NODE_LOST));
+    }
+}
+
+/// A connection whose window is small, so that little is hidden in the system's buffers.
+fn narrow(node: &str) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_recv_buffer_size(4 << 10)?;
+    let address: SocketAddr = node.parse().unwrap();
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+fn number_after(text: &str, before: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(before)?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// A whole line without its end; what is cut off is no line.
+pub(crate) fn line(lines: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    lines.read_line(&mut line).ok().filter(|length| *length > 0)?;
+    line.strip_suffix('\n').map(|line| line.trim_end_matches('\r').to_owned())
+}
+
+/// Follows calls of many clients, and does something when some of their messages have arrived.
+pub(crate) fn follow_all(calls: Vec<Call>, after: usize, cruelty: impl FnOnce()) -> Vec<Call> {
+    let count = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let clients: Vec<_> = calls.into_iter().map(|call| scope.spawn(|| call.follow(&count))).collect();
+        while count.load(Ordering::Relaxed) < after {
+            assert!(clients.iter().any(|client| !client.is_finished()), "over before anything happened");
+            thread::sleep(Duration::from_millis(1));
+        }
+        cruelty();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    })
+}

@@ -1,0 +1,129 @@
+//! Nodes that are killed (`kill -9`).
+
+use std::io::BufReader;
+use std::net::TcpStream;
+use std::thread;
+
+use crate::client::{Call, follow_all, line};
+use crate::everything::{Server, read_until};
+use crate::redis_server::RedisServer;
+use crate::{CLIENTS, addresses, echo, head, node, node_at};
+
+#[test]
+fn the_calls_of_a_killed_node_end_with_an_error_at_another_after_what_they_had_said() {
+    let redis = RedisServer::start();
+    let (doomed, other) = (node(&redis), node(&redis));
+    let nodes = addresses([&doomed, &other]);
+    let calls = (0..CLIENTS).map(|_| Call::progress(doomed.open(), 100_000, 5, &nodes)).collect();
+    for call in follow_all(calls, CLIENTS * 30, || doomed.kill()) {
+        call.is_lost();
+    }
+}
+
+#[test]
+fn a_killed_holder_costs_nothing_of_a_call_that_runs_elsewhere() {
+    let redis = RedisServer::start();
+    let (runs, holds) = (node(&redis), node(&redis));
+    let nodes = addresses([&runs, &holds]);
+    let calls = (0..CLIENTS).map(|_| Call::progress(runs.open(), 300, 5, &nodes)).collect();
+    for call in follow_all(calls, CLIENTS * 30, || holds.kill()) {
+        call.is_done(300);
+    }
+}
+
+/// A question to a client, and the response that goes on after it.
+struct Asked {
+    session: String,
+    question: String,
+    response: BufReader<TcpStream>,
+}
+
+const ASK: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"test_elicitation","arguments":{"message":"Who?"}}}"#;
+
+fn ask(node: &Server) -> Asked {
+    let session = node.open_as(r#"{"elicitation":{}}"#);
+    let mut response = node.send(&head(&session), ASK);
+    let (_, question) = read_until(&mut response, "elicitation/create").pop().unwrap();
+    let (_, id) = question.split_once(r#""id":""#).unwrap();
+    Asked { session, question: id.split_once('"').unwrap().0.to_owned(), response }
+}
+
+impl Asked {
+    /// Answers at a node; whether it said that it took the answer.
+    fn answer(&self, address: &str, name: &str) -> bool {
+        let id = &self.question;
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":"{id}","result":{{"action":"accept","content":{{"username":"{name}","email":"e"}}}}}}"#
+        );
+        let Ok(mut stream) = TcpStream::connect(address) else { return false };
+        let request = format!(
+            "{}\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            head(&self.session),
+            body.len()
+        );
+        if std::io::Write::write_all(&mut stream, request.as_bytes()).is_err() {
+            return false;
+        }
+        let status = line(&mut BufReader::new(stream));
+        assert!(status.as_ref().is_none_or(|status| status.contains("202")), "{status:?}");
+        status.is_some()
+    }
+
+    /// What the call answered in the end.
+    fn result(mut self) -> String {
+        let mut events = read_until(&mut self.response, r#""id":1,"#);
+        let (_, result) = events.pop().unwrap();
+        assert!(events.iter().all(|(_, data)| data.is_empty()), "{events:?}");
+        result
+    }
+}
+
+#[test]
+fn an_answer_that_was_taken_counts_though_the_node_that_took_it_is_killed_at_once() {
+    let redis = RedisServer::start();
+    let (asks, takes) = (node(&redis), node(&redis));
+    let asked: Vec<_> = (0..CLIENTS).map(|_| ask(&asks)).collect();
+    let there = takes.address.clone();
+    let taken: Vec<bool> = thread::scope(|scope| {
+        let answers: Vec<_> = asked.iter().map(|asked| scope.spawn(|| asked.answer(&there, "first"))).collect();
+        // As soon as one was taken.
+        crate::until("an answer is taken", crate::LEASE, || answers.iter().any(thread::ScopedJoinHandle::is_finished));
+        takes.kill();
+        answers.into_iter().map(|answer| answer.join().unwrap()).collect()
+    });
+    assert!(taken.contains(&true));
+    for (asked, taken) in asked.into_iter().zip(taken) {
+        // Whoever heard nothing says it again, elsewhere; and whoever did may, too.
+        assert!(asked.answer(&asks.address, "second"));
+        let (session, result) = (asked.session.clone(), asked.result());
+        assert!(result.contains("action=accept"), "{result}");
+        assert!(!taken || result.contains("first"), "what was taken does not count: {result}");
+        echo(&asks, &session);
+    }
+}
+
+#[test]
+fn sessions_outlive_all_nodes_at_once_and_their_calls_end_where_they_stood() {
+    for with_the_server in [false, true] {
+        let mut redis = RedisServer::start();
+        let (a, b) = (node(&redis), node(&redis));
+        let nodes = addresses([&a, &b]);
+        let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 100_000, 5, &nodes)).collect();
+        let mut again = None;
+        let calls = follow_all(calls, CLIENTS * 30, || {
+            a.kill();
+            b.kill();
+            if with_the_server {
+                redis.kill();
+                redis.start_again();
+            }
+            again = Some((node_at(&nodes[0], &redis), node_at(&nodes[1], &redis)));
+        });
+        let sessions: Vec<String> = calls.iter().map(|call| call.session.clone()).collect();
+        calls.iter().for_each(Call::is_lost);
+        let calls = sessions.into_iter().map(|session| Call::progress(session, 50, 2, &nodes)).collect();
+        for call in follow_all(calls, 1, || {}) {
+            call.is_done(50);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Clients that call all the time while nodes, and now and then the server, are killed and started
+//! again: how much of what was said arrived, how often, how late.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{Call, NODE_LOST};
+use crate::everything::{ACCEPT, Server};
+use crate::redis_server::RedisServer;
+use crate::{node, node_at};
+
+const NODES: usize = 3;
+const CLIENTS: usize = 24;
+const STEPS: usize = 200;
+
+/// After so many nodes that were killed it is the server's turn.
+const TURNS: usize = 5;
+
+#[derive(Debug, Default)]
+struct Sums {
+    took: Duration,
+    events: usize,
+    lost: usize,
+    doubled: usize,
+    calls: usize,
+    cut_short: usize,
+    gone: usize,
+    resumed: usize,
+    killed: (usize, usize),
+    delays: Vec<u64>,
+}
+
+impl Sums {
+    fn add(&mut self, call: Call) {
+        let newest = call.seen.iter().copied().max().unwrap_or_default();
+        let mut known = vec![false; newest + 1];
+        for step in &call.seen {
+            self.doubled += usize::from(std::mem::replace(&mut known[*step], true));
+        }
+        let answer = call.answer.as_deref().unwrap_or_default();
+        let (is_lost, is_done) = (answer == NODE_LOST, answer.contains(r#""result""#));
+        assert!(is_lost || is_done || call.is_gone || call.is_expired, "{answer}");
+        let said = if is_done { STEPS } else { newest };
+        self.lost += said - known.iter().filter(|known| **known).count();
+        self.events += call.seen.len() + usize::from(!answer.is_empty());
+        self.calls += 1;
+        self.cut_short += usize::from(is_lost);
+        self.gone += usize::from(call.is_gone || call.is_expired);
+        self.resumed += call.resumed;
+        self.delays.extend(call.delays);
+    }
+
+    /// How late so many of a thousand messages were at most, in milliseconds.
+    #[allow(clippy::cast_precision_loss, reason = "nobody is a century late")]
+    fn delay(&self, of_a_thousand: usize) -> f64 {
+        self.delays[(self.delays.len() - 1) * of_a_thousand / 1_000] as f64 / 1_000.0
+    }
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { took, events, lost, doubled, calls, cut_short, gone, resumed, killed, .. } = self;
+        write!(
+            f,
+            "{events} events in {:.0} s: {lost} lost, {doubled} doubled\n\
+             {calls} calls, {cut_short} of them ended with their node; {gone} sessions or streams lost\n\
+             nodes killed {} times, the server {} times; clients came back {resumed} times\n\
+             from handler to client: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
+            took.as_secs_f64(),
+            killed.0,
+            killed.1,
+            self.delay(500),
+            self.delay(990),
+            self.delay(999),
+        )
+    }
+}
+
+/// Opens a session, if somebody is there to open it.
+fn open(address: &str) -> Option<String> {
+    let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\n{ACCEPT}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).ok()?;
+    response.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).map(|id| id.trim().to_owned())
+}
+
+/// One client: a session for every few calls, which begin and go on at any node.
+fn client(number: usize, addresses: &[String], count: &AtomicUsize, enough: usize, sums: &Mutex<Sums>) {
+    let mut turn = number;
+    let mut session = None;
+    while count.load(Ordering::Relaxed) < enough {
+        turn += 1;
+        let Some(id) = session.take().or_else(|| open(&addresses[turn % NODES])) else {
+            thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let call = Call { turn, ..Call::progress(id, STEPS, 2, addresses) }.follow(count);
+        session = (!turn.is_multiple_of(4) && call.answer.is_some()).then(|| call.session.clone());
+        sums.lock().unwrap().add(call);
+    }
+}
+
+/// Kills nodes in turn, and sometimes the server, until the clients have had enough.
+fn kill(redis: &mut RedisServer, mut nodes: Vec<Server>, is_enough: impl Fn() -> bool) -> (usize, usize) {
+    let mut killed = (0, 0);
+    while !is_enough() {
+        thread::sleep(Duration::from_millis(1_000));
+        if killed.0 / TURNS > killed.1 {
+            redis.kill();
+            thread::sleep(Duration::from_millis(200));
+            redis.start_again();
+            killed.1 += 1;
+            continue;
+        }
+        let doomed = nodes.remove(0);
+        let address = doomed.address.clone();
+        doomed.kill();
+        thread::sleep(Duration::from_millis(300));
+        nodes.push(node_at(&address, redis));
+        killed.0 += 1;
+    }
+    killed
+}
+
+fn run(enough: usize) {
+    let mut redis = RedisServer::start();
+    let nodes: Vec<Server> = (0..NODES).map(|_| node(&redis)).collect();
+    let addresses: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
+    let (count, sums) = (AtomicUsize::new(0), Mutex::default());
+    let start = Instant::now();
+    let killed = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (addresses, count, sums) = (&addresses, &count, &sums);
+                scope.spawn(move || client(number, addresses, count, enough, sums))
+            })
+            .collect();
+        kill(&mut redis, nodes, || clients.iter().all(thread::ScopedJoinHandle::is_finished))
+    });
+    let mut sums: Sums = sums.into_inner().unwrap();
+    (sums.killed, sums.took) = (killed, start.elapsed());
+    sums.delays.sort_unstable();
+    println!("{sums}");
+    assert_eq!((sums.lost, sums.doubled, sums.gone), (0, 0, 0), "{sums}");
+    assert!(sums.events >= enough && sums.killed.0 > 2 && sums.killed.1 > 0, "{sums}");
+}
+
+#[test]
+fn no_message_is_lost_or_doubled_while_nodes_and_the_server_are_killed() {
+    run(30_000);
+}
+
+#[test]
+#[ignore = "it takes minutes: tests/run nightly"]
+fn of_a_quarter_of_a_million_messages_none_is_lost_or_doubled() {
+    run(250_000);
+}

@@ -1,0 +1,211 @@
+//! A Redis server that is killed, cut off, slow, still loading or emptied.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{Call, follow_all};
+use crate::everything::{Server, read_until, signal};
+use crate::redis_server::RedisServer;
+use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, node, text_of, until};
+
+#[test]
+fn a_server_that_is_killed_again_and_again_costs_no_message() {
+    let mut redis = RedisServer::start();
+    let (a, b) = (node(&redis), node(&redis));
+    let nodes = addresses([&a, &b]);
+    let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 600, 5, &nodes)).collect();
+    let calls = follow_all(calls, CLIENTS * 30, || {
+        for pause in [10, 700, 300] {
+            redis.kill();
+            thread::sleep(Duration::from_millis(pause));
+            redis.start_again();
+            thread::sleep(Duration::from_millis(400));
+        }
+    });
+    calls.iter().for_each(|call| call.is_done(600));
+}
+
+#[test]
+fn a_server_that_cuts_every_connection_four_times_a_second_costs_no_message() {
+    let redis = RedisServer::start();
+    let (a, b) = (node(&redis), node(&redis));
+    let nodes = addresses([&a, &b]);
+    let opened = |at: usize| if at.is_multiple_of(2) { a.open() } else { b.open() };
+    let calls = (0..CLIENTS).map(|at| Call { turn: at, ..Call::progress(opened(at), 500, 10, &nodes) }).collect();
+    let calls = follow_all(calls, CLIENTS, || {
+        let mut cut = 0;
+        for _ in 0..16 {
+            for kind in ["normal", "pubsub"] {
+                let killed = redis.ask(&["client", "kill", "type", kind, "skipme", "yes"]);
+                cut += killed.trim().parse::<usize>().unwrap_or_else(|_| panic!("{killed}"));
+            }
+            thread::sleep(Duration::from_millis(250));
+        }
+        assert!(cut >= 32, "{cut} connections were cut");
+    });
+    calls.iter().for_each(|call| call.is_done(500));
+}
+
+const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
+
+/// Clients ask for something at each node, again and again; how often they were told to come back.
+fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
+    let over = AtomicUsize::new(0);
+    let refused = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for node in nodes {
+            scope.spawn(|| {
+                while over.load(Ordering::Relaxed) == 0 {
+                    let start = Instant::now();
+                    let mut response = String::new();
+                    std::io::Read::read_to_string(&mut node.send(&head(session), PING), &mut response).unwrap();
+                    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+                    match &response[9..12] {
+                        "200" => {}
+                        "503" => {
+                            assert!(response.contains("\r\nretry-after: "), "{response}");
+                            refused.fetch_add(1, Ordering::Relaxed);
+                        }
+                        _ => panic!("{response}"),
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        // Also when it fails: they would go on for ever.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
+        over.store(1, Ordering::Relaxed);
+        done.unwrap_or_else(|why| std::panic::resume_unwind(why));
+    });
+    refused.into_inner()
+}
+
+/// While something is done to a server, running calls lose nothing, and new requests are told to come back.
+fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
+    let (a, b) = (node(redis), node(redis));
+    let nodes = addresses([&a, &b]);
+    let session = a.open();
+    let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 400, 20, &nodes).faithful()).collect();
+    let mut refused = 0;
+    let calls = follow_all(calls, CLIENTS * 10, || refused = refusals(&[&a, &b], &session, || cruelty(redis)));
+    assert!(refused > 0, "nobody noticed");
+    for call in calls {
+        call.is_done(400);
+        assert_eq!(call.resumed, 0, "its stream was closed");
+    }
+    echo(&a, &session);
+    echo(&b, &session);
+}
+
+#[test]
+fn a_server_that_pauses_its_clients_is_waited_for() {
+    waited_for(&mut RedisServer::start(), |redis| {
+        redis.ask(&["client", "pause", "6000", "all"]);
+        thread::sleep(Duration::from_secs(7));
+    });
+}
+
+#[test]
+fn a_server_that_is_frozen_is_waited_for() {
+    waited_for(&mut RedisServer::start(), |redis| {
+        signal(redis.process_id(), "-STOP");
+        thread::sleep(Duration::from_secs(6));
+        signal(redis.process_id(), "-CONT");
+        thread::sleep(Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_server_that_is_still_loading_is_waited_for() {
+    waited_for(&mut RedisServer::start(), |redis| {
+        // While it reads an image it says that it does, while it reads commands it rarely does: so to an image.
+        redis.ask(&["client", "pause", "60000", "write"]);
+        redis.ask(&["bgrewriteaof"]);
+        until("there is an image", LEASE, || redis.ask(&["info", "persistence"]).contains("aof_rewrite_in_progress:0"));
+        let keys: u32 = redis.ask(&["dbsize"]).trim().parse().unwrap();
+        redis.kill();
+        let delay = (3_000_000 / keys).to_string();
+        redis.start_again_with(&["--key-load-delay", &delay, "--loading-process-events-interval-bytes", "1024"]);
+        let mut loading = 0;
+        until("it has loaded", Duration::from_secs(60), || {
+            let said = redis.ask(&["ping"]);
+            loading += usize::from(said.starts_with("LOADING"));
+            said.starts_with("PONG")
+        });
+        assert!(loading > 10, "it was loading {loading} times");
+    });
+}
+
+#[test]
+fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
+    let redis = RedisServer::start();
+    let (a, b) = (node(&redis), node(&redis));
+    let nodes = addresses([&a, &b]);
+    let mut get =
+        a.send(&format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\nMcp-Session-Id: {}", a.open()), "");
+    let calls: Vec<_> = (0..CLIENTS).map(|_| Call::progress(a.open(), 100_000, 5, &nodes)).collect();
+    let faithful = calls.into_iter().enumerate().map(|(at, call)| if at % 2 == 0 { call.faithful() } else { call });
+    let mut emptied = Instant::now();
+    let mut late = None;
+    let calls = follow_all(faithful.collect(), CLIENTS * 10, || {
+        redis.ask(&["flushall"]);
+        emptied = Instant::now();
+        late = Some(node(&redis));
+    });
+    assert!(emptied.elapsed() < LEASE * 2, "it took them {:?}", emptied.elapsed());
+    for call in calls {
+        assert!(call.is_gone, "{:?}", call.answer);
+        call.is_in_order();
+    }
+    std::io::Read::read_to_string(&mut get, &mut String::new()).expect("the standalone stream ends");
+
+    // Soon new sessions are everybody's, also those of a node that came after.
+    let late = late.unwrap();
+    let nodes = [&a, &b, &late];
+    until("the nodes share what they keep", LEASE, || {
+        nodes.iter().all(|opens| {
+            let session = opens.open();
+            nodes.iter().all(|node| node.all(&head(&session), PING).0 == 200)
+        })
+    });
+    ends_at_once(a);
+}
+
+#[test]
+fn clients_of_a_server_that_forgot_its_newest_messages_are_told_to_begin_again() {
+    let mut redis = RedisServer::start();
+    let (a, b) = (node(&redis), node(&redis));
+    let nodes = addresses([&a, &b]);
+    let listener = a.open();
+    let listen = format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\nMcp-Session-Id: {listener}");
+    let mut get = a.send(&listen, "");
+    let mut announce = |count: usize| {
+        for _ in 0..count {
+            text_of(&b, &listener, "test_trigger_tool_change", "{}");
+            read_until(&mut get, "tools/list_changed");
+        }
+    };
+    announce(1);
+    let calls: Vec<_> = (0..CLIENTS).map(|_| Call::progress(a.open(), 100_000, 5, &nodes)).collect();
+    let calls = calls.into_iter().enumerate().map(|(at, call)| if at % 2 == 0 { call.faithful() } else { call });
+    let mut back = Instant::now();
+    let calls = follow_all(calls.collect(), CLIENTS * 30, || {
+        let copy = redis.copy();
+        announce(3);
+        thread::sleep(Duration::from_millis(500));
+        redis.kill();
+        redis.start_again_from(&copy);
+        back = Instant::now();
+    });
+    assert!(back.elapsed() < LEASE * 2, "it took them {:?}", back.elapsed());
+    for call in &calls {
+        assert!(call.is_expired, "{:?}", call.answer);
+        call.is_in_order();
+    }
+    // The sessions are there as they were, and whoever listened is told to look again.
+    std::io::Read::read_to_string(&mut get, &mut String::new()).expect("the standalone stream ends");
+    let calls = calls.into_iter().map(|call| Call::progress(call.session, 50, 2, &nodes)).collect();
+    follow_all(calls, 1, || {}).iter().for_each(|call| call.is_done(50));
+    ends_at_once(a);
+}
