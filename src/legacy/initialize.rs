@@ -53,10 +53,11 @@ pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, E
     if !params.as_str().starts_with('{') {
         return Err(invalid());
     }
-    params.read().map_err(|error| {
+    let read: InitializeParams = params.read().map_err(|error| {
         tracing::debug!(error = &error as &dyn std::error::Error, "initialize with unreadable parameters");
         invalid()
-    })
+    })?;
+    Ok(InitializeParams { raw: Some(params), ..read })
 }
 
 /// The revision to speak: the session revision asked for where it is served, else the newest that

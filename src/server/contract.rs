@@ -105,6 +105,7 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
             protocol_version: context.protocol_version().to_string(),
             capabilities: context.client_capabilities().cloned().unwrap_or_default(),
             client_info: context.client_info().cloned().unwrap_or_default(),
+            raw: None,
         };
         let initialized = self.initialize(params, context, state);
         async { Discovery::read(&initialized.await?) }
