@@ -1,0 +1,151 @@
+//! Decides where messages of a child go that are no answers: to the call they can only belong to, to the
+//! session's standalone stream, or, where a child has many clients, to all of them.
+
+use std::time::Duration;
+
+use mcp_http::message::{ErrorObject, RawJson};
+use mcp_http::server::{ClientError, Context, Session};
+use mcp_http::{McpHandle, SessionId};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::peer::UNAVAILABLE;
+
+/// How long a child's messages wait for the client that reads one of them slowly. Then that client is left
+/// to the transport, which cuts it off when it stays behind.
+const STALL: Duration = Duration::from_secs(1);
+
+/// What a server may ask a client: of the specification, the tasks of 2025-11-25 included.
+const QUESTIONS: [&str; 8] = [
+    "sampling/createMessage",
+    "elicitation/create",
+    "roots/list",
+    "ping",
+    "tasks/get",
+    "tasks/result",
+    "tasks/list",
+    "tasks/cancel",
+];
+
+/// Whose a child is.
+#[derive(Debug, Clone)]
+pub(crate) enum Home {
+    /// By its id: holding on to the session itself would keep it from ending.
+    Session { handle: McpHandle, id: SessionId },
+    /// The clients of 2026-07-28, all of them.
+    Everybody { handle: McpHandle },
+}
+
+impl Home {
+    /// A name for the log.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Session { id, .. } => format!("{id:?}"),
+            Self::Everybody { .. } => "shared".to_owned(),
+        }
+    }
+
+    async fn session(&self) -> Option<Session> {
+        match self {
+            Self::Session { handle, id } => handle.session(*id).await,
+            Self::Everybody { .. } => None,
+        }
+    }
+
+    /// Ends the session, if it is one's.
+    pub(crate) async fn end(&self) {
+        if let Self::Session { handle, id } = self {
+            handle.end(*id).await;
+        }
+    }
+
+    /// Takes a notification that names no call. A log message goes with the one call that runs: with a
+    /// client that has no standalone stream open it would be lost otherwise.
+    pub(crate) async fn tell(&self, running: &[Context], method: &str, params: &RawJson) {
+        match self {
+            Self::Session { .. } => match running {
+                [only] if method == "notifications/message" => tell_call(only, method, params).await,
+                _ => {
+                    if let Some(session) = self.session().await {
+                        session.notify(method, params);
+                    }
+                }
+            },
+            Self::Everybody { handle } => announce(handle, method, params),
+        }
+    }
+
+    /// Asks the client: in the one call that runs, else on the standalone stream, else in the call that
+    /// began last, which is most likely the one the child asks for.
+    pub(crate) async fn ask(
+        &self,
+        running: &[Context],
+        method: &str,
+        params: Option<RawJson>,
+        within: Duration,
+    ) -> Result<RawJson, ErrorObject> {
+        let session = matches!(self, Self::Session { .. });
+        let Some(method) = QUESTIONS.iter().find(|known| session && **known == method) else {
+            // That the peer lives, the bridge can say itself.
+            return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(unknown(method)) };
+        };
+        let params = params.unwrap_or_else(RawJson::empty_object);
+        if let [only] = running {
+            match only.request(method, params.clone(), within).await {
+                Err(ClientError::NoStream) => {}
+                answered => return answered.map_err(|error| refusal(&error)),
+            }
+        }
+        let in_session = match self.session().await {
+            Some(session) => session.request(method, params.clone(), within).await,
+            None => Err(ClientError::Ended),
+        };
+        let answered = match (in_session, running) {
+            (Err(ClientError::NoStream), [.., _, last]) => last.request(method, params, within).await,
+            (answered, _) => answered,
+        };
+        match answered {
+            Err(ClientError::NoStream) if *method == "ping" => Ok(RawJson::empty_object()),
+            answered => answered.map_err(|error| refusal(&error)),
+        }
+    }
+}
+
+/// Sends a notification in a call. That it is queued is certain; for room after it is waited a little.
+pub(crate) async fn tell_call(call: &Context, method: &str, params: &RawJson) {
+    if timeout(STALL, call.notify(method, params)).await.is_err() {
+        tracing::debug!(method, "a client reads slowly");
+    }
+}
+
+/// Clients of 2026-07-28 hear of changes where they listen for them. A log message is nobody's: it goes to
+/// the bridge's own log.
+fn announce(handle: &McpHandle, method: &str, params: &RawJson) {
+    #[derive(Deserialize)]
+    struct Updated {
+        uri: String,
+    }
+    match method {
+        "notifications/tools/list_changed" => handle.tools_changed(),
+        "notifications/prompts/list_changed" => handle.prompts_changed(),
+        "notifications/resources/list_changed" => handle.resources_changed(),
+        "notifications/resources/updated" => {
+            if let Ok(Updated { uri }) = params.read() {
+                handle.resource_updated(uri);
+            }
+        }
+        "notifications/message" => tracing::info!(params = params.as_str(), "the shared process logs"),
+        _ => tracing::debug!(method, "a notification of the shared process is nobody's"),
+    }
+}
+
+fn unknown(method: &str) -> ErrorObject {
+    ErrorObject::new(ErrorObject::METHOD_NOT_FOUND, format!("The client cannot be asked this here: {method}"))
+}
+
+fn refusal(error: &ClientError) -> ErrorObject {
+    match error {
+        ClientError::Refused(error) => error.clone(),
+        other => ErrorObject::new(UNAVAILABLE, other.to_string()),
+    }
+}

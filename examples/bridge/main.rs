@@ -1,0 +1,88 @@
+//! Puts any MCP server that speaks over stdin and stdout behind Streamable HTTP: one process for each
+//! session, started with it and ended with it.
+//!
+//! `cargo run --example bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
+
+mod backoff;
+mod bridge;
+mod calls;
+mod cli;
+mod conversation;
+mod group;
+mod home;
+mod house;
+mod lines;
+mod message;
+mod peer;
+mod process;
+mod reading;
+
+use std::error::Error;
+use std::future::IntoFuture;
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Parser;
+use mcp_http::{McpListener, McpService};
+use tokio::sync::oneshot;
+
+use crate::bridge::Bridge;
+use crate::cli::Cli;
+use crate::house::House;
+
+/// How long connections may take to end after the drain.
+const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
+
+    let house = House::new(&cli);
+    let mcp = McpService::new(Bridge::new(&house))
+        .versions(cli.versions())?
+        .sessions(cli.sessions())?
+        .limits(cli.limits())?
+        .security(cli.security()?)?;
+    let handle = mcp.handle();
+    let app = mcp.into_router_at("/mcp");
+
+    let listener = McpListener::bind(cli.listen).await?;
+    // Whoever starts this server waits for the line.
+    writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
+    let drain_within = cli.drain;
+    let (drained, after_drain) = oneshot::channel::<()>();
+    let stop = async move {
+        stop_signal().await;
+        let report = handle.drain(drain_within).await;
+        tracing::info!(?report, "drained");
+        let _ = drained.send(());
+    };
+    let too_late = async {
+        let _ = after_drain.await;
+        tokio::time::sleep(LAST_CONNECTIONS).await;
+    };
+    // axum alone waits for each request that has begun, even for one that is never sent to its end.
+    let served = tokio::select! {
+        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served,
+        () = too_late => Ok(tracing::warn!("connections were cut off")),
+    };
+    house.close().await;
+    Ok(served?)
+}
+
+/// Ctrl-C, or what a process manager sends.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
