@@ -50,8 +50,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     fn take(&mut self) -> Option<Line> {
-        loop {
-            let Some(at) = memchr::memchr(b'\n', &self.held[self.searched..]) else { break };
+        while let Some(at) = memchr::memchr(b'\n', &self.held[self.searched..]) {
             let line = self.held.split_to(self.searched + at + 1).freeze();
             self.searched = 0;
             if !std::mem::take(&mut self.skips) {

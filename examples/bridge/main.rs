@@ -65,7 +65,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // axum alone waits for each request that has begun, even for one that is never sent to its end.
     let served = tokio::select! {
         served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served,
-        () = too_late => Ok(tracing::warn!("connections were cut off")),
+        () = too_late => {
+            tracing::warn!("connections were cut off");
+            Ok(())
+        }
     };
     house.close().await;
     Ok(served?)
