@@ -89,24 +89,33 @@ impl Home {
             // That the peer lives, the bridge can say itself.
             return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(unknown(method)) };
         };
-        let params = params.unwrap_or_else(RawJson::empty_object);
+        let answered = self.put(running, method, params.unwrap_or_else(RawJson::empty_object), within).await;
+        match answered {
+            Err(ClientError::NoStream | ClientError::Ended) if *method == "ping" => Ok(RawJson::empty_object()),
+            answered => answered.map_err(|error| refusal(&error)),
+        }
+    }
+
+    async fn put(
+        &self,
+        running: &[Context],
+        method: &'static str,
+        params: RawJson,
+        within: Duration,
+    ) -> Result<RawJson, ClientError> {
         if let [only] = running {
             match only.request(method, params.clone(), within).await {
                 Err(ClientError::NoStream) => {}
-                answered => return answered.map_err(|error| refusal(&error)),
+                answered => return answered,
             }
         }
         let in_session = match self.session().await {
             Some(session) => session.request(method, params.clone(), within).await,
             None => Err(ClientError::Ended),
         };
-        let answered = match (in_session, running) {
+        match (in_session, running) {
             (Err(ClientError::NoStream), [.., _, last]) => last.request(method, params, within).await,
             (answered, _) => answered,
-        };
-        match answered {
-            Err(ClientError::NoStream) if *method == "ping" => Ok(RawJson::empty_object()),
-            answered => answered.map_err(|error| refusal(&error)),
         }
     }
 }

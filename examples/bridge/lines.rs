@@ -68,7 +68,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
         self.skips = true;
         self.searched = 0;
-        Some(Line::TooLong(self.held.split().freeze()))
+        Some(Line::TooLong(self.held.split().freeze().slice(..self.longest)))
     }
 
     /// Reads on to the end and keeps nothing, so that whoever writes is not held up.

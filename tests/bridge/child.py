@@ -80,13 +80,9 @@ def call(ident, name, args, meta):
             asking[args["id"]] = ident
             send(id=args["id"], method=args["method"], params={"message": args["id"]})
             if args.get("regret"):
+                time.sleep(0.3)  # so that the client has the question
                 send(method="notifications/cancelled", params={"requestId": args["id"]})
                 result(asking.pop(args["id"]), "never mind")
-        case "ask_later":  # when no call runs any more
-            result(ident, "wait")
-            time.sleep(0.3)
-            asking[args["id"]] = None
-            send(id=args["id"], method=args["method"])
         case "garbage":
             out.write(b'debug: starting\n\n{"jsonrpc":"2.0","id":\n\xff\xfe\n[]\n[1,{}]\n{}\n"text"\n')
             result(ident, "after the garbage")
@@ -139,10 +135,13 @@ def take(message):
         case {"method": method, "id": ident}:
             heard.append([method, message.get("params")])
             send(id=ident, result={"did": method})
+        case {"method": "notifications/ask", "params": params}:  # while no call runs
+            send(id=params["id"], method=params["method"])
         case {"method": method}:
             heard.append([method, message.get("params")])
         case {"id": ident}:
             heard.append(["answer", message])
+            print("answered", ident, message.get("result", message.get("error", {}).get("code")), file=sys.stderr, flush=True)
             if (waiting := asking.pop(ident, None)) is not None:
                 result(waiting, message.get("result", message.get("error")))
 

@@ -30,7 +30,7 @@ fn by_default_they_are_told_which_revisions_have_sessions_and_nothing_is_started
     assert_eq!(status, 400, "{body}");
     let answer: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(answer["error"]["code"], -32022);
-    assert_eq!(answer["error"]["data"]["supported"], json!(["2025-11-25", "2025-06-18", "2025-03-26"]));
+    assert_eq!(answer["error"]["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25"]));
     assert!(!bridge.log().contains("a process was started"));
 }
 
