@@ -4,76 +4,30 @@ use std::sync::{Arc, OnceLock};
 
 use mcp_http::message::{Era, ErrorObject, InitializeParams, ProtocolVersion, RawJson};
 use mcp_http::server::{Call, Context, Discovery, Notice, Server};
-use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use serde_json::json;
 
-use crate::conversation::{Conversation, INITIALIZED};
+use crate::conversation::Conversation;
 use crate::home::Home;
 use crate::house::House;
 use crate::peer::UNAVAILABLE;
+use crate::shared::Shared;
 
 /// A server that has others answer.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     house: Arc<House>,
-    /// With clients that have no session; opened when the first one asks.
-    shared: OnceCell<Shared>,
-    /// What the shared child says of itself, for the transport to repeat.
-    info: OnceLock<RawJson>,
-}
-
-/// The conversation that clients without a session share.
-#[derive(Debug)]
-struct Shared {
-    conversation: Conversation,
-    discovery: Discovery,
+    /// With clients that have no session; never set where they are refused.
+    shared: Arc<OnceLock<Shared>>,
 }
 
 impl Bridge {
-    pub(crate) fn new(house: &Arc<House>) -> Self {
-        Self { house: Arc::clone(house), shared: OnceCell::new(), info: OnceLock::new() }
+    pub(crate) fn new(house: &Arc<House>, shared: &Arc<OnceLock<Shared>>) -> Self {
+        Self { house: Arc::clone(house), shared: Arc::clone(shared) }
     }
 
-    async fn shared(&self, context: &Context) -> Result<&Shared, ErrorObject> {
-        self.shared.get_or_try_init(|| self.open_shared(context)).await
+    fn shared(&self) -> Result<&Shared, ErrorObject> {
+        self.shared.get().ok_or_else(ErrorObject::internal)
     }
-
-    /// The bridge itself is the client here. It declares nothing it could be asked for: nobody could say
-    /// which client a question is meant for.
-    async fn open_shared(&self, context: &Context) -> Result<Shared, ErrorObject> {
-        let opening = json!({
-            "protocolVersion": ProtocolVersion::NEWEST_SESSION.as_str(),
-            "capabilities": {},
-            "clientInfo": {"name": "mcp-http-bridge", "version": env!("CARGO_PKG_VERSION")},
-        });
-        let opening = RawJson::from_value(&opening).map_err(|_| ErrorObject::internal())?;
-        let home = Home::Everybody { handle: context.handle() };
-        let (conversation, result) = Conversation::open(&self.house, home, opening).await?;
-        conversation.tell(INITIALIZED, None);
-        let result: Value = result.read().map_err(|_| ErrorObject::internal())?;
-        if let Ok(info) = RawJson::from_value(&result["serverInfo"]) {
-            let _ = self.info.set(info);
-        }
-        Ok(Shared { conversation, discovery: discovery(result)? })
-    }
-}
-
-/// What the shared child can do for clients without a session: not what it can only do for one of them.
-fn discovery(mut result: Value) -> Result<Discovery, ErrorObject> {
-    let mut capabilities = result["capabilities"].take();
-    if let Some(capabilities) = capabilities.as_object_mut() {
-        capabilities.remove("logging");
-        capabilities.remove("tasks");
-        if let Some(resources) = capabilities.get_mut("resources").and_then(Value::as_object_mut) {
-            resources.remove("subscribe");
-        }
-    }
-    let capabilities = RawJson::from_value(&capabilities).map_err(|_| ErrorObject::internal())?;
-    let discovery = Discovery::new(capabilities);
-    Ok(match result["instructions"].as_str() {
-        Some(instructions) => discovery.instructions(instructions),
-        None => discovery,
-    })
 }
 
 /// The child has the last word on the revision, and this transport on which ones it serves.
@@ -107,17 +61,17 @@ impl<S: Send + Sync> Server<S> for Bridge {
                 conversation.peer(self.house.settings.restarts).await?
             }
             // Nobody has anything to lose here.
-            None => self.shared(&context).await?.conversation.peer(true).await?,
+            None => self.shared()?.conversation.peer(true).await?,
         };
         peer.call(&method, params, Some(context)).await
     }
 
-    async fn discover(&self, context: Context, _: &S) -> Result<Discovery, ErrorObject> {
-        Ok(self.shared(&context).await?.discovery.clone())
+    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+        Ok(self.shared()?.discovery.clone())
     }
 
     fn info(&self) -> Option<RawJson> {
-        self.info.get().cloned()
+        self.shared.get().map(|shared| shared.info.clone())
     }
 
     async fn notified(&self, notice: Notice, _: &S) {

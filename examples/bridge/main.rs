@@ -16,10 +16,12 @@ mod message;
 mod peer;
 mod process;
 mod reading;
+mod shared;
 
 use std::error::Error;
 use std::future::IntoFuture;
 use std::io::Write;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Parser;
@@ -27,8 +29,9 @@ use mcp_http::{McpListener, McpService};
 use tokio::sync::oneshot;
 
 use crate::bridge::Bridge;
-use crate::cli::Cli;
+use crate::cli::{Cli, Stateless};
 use crate::house::House;
+use crate::shared::Shared;
 
 /// How long connections may take to end after the drain.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
@@ -39,13 +42,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
 
     let house = House::new(&cli);
-    let mcp = McpService::new(Bridge::new(&house))
+    let shared = Arc::new(OnceLock::new());
+    let mcp = McpService::new(Bridge::new(&house, &shared))
         .versions(cli.versions())?
         .sessions(cli.sessions())?
         .limits(cli.limits())?
         .security(cli.security()?)?;
     let handle = mcp.handle();
     let app = mcp.into_router_at("/mcp");
+    if cli.stateless == Stateless::Shared {
+        // Only the first to open it could set it.
+        let _ = shared.set(Shared::open(&house, handle.clone()).await?);
+    }
 
     let listener = McpListener::bind(cli.listen).await?;
     // Whoever starts this server waits for the line.

@@ -44,6 +44,7 @@ fn a_shared_child_is_opened_by_the_bridge_and_says_what_it_can_do_for_them() {
     let capabilities = json!({"tools": {"listChanged": true}, "resources": {}, "experimental": {"a": 1.5}});
     assert_eq!(result["capabilities"], capabilities, "{body}");
     assert_eq!(result["instructions"], "Mind the child.");
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "child", "{body}");
     assert_eq!(pid(&bridge), pid(&bridge));
     let heard: Vec<(String, Value)> = serde_json::from_str(&text(&call(&bridge, "heard", "{}").1)).unwrap();
     assert_eq!(heard.len(), 2, "{heard:?}");
