@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::conversation::Conversation;
 use crate::home::Home;
 use crate::house::House;
+use crate::message;
 use crate::peer::UNAVAILABLE;
 use crate::shared::Shared;
 
@@ -55,14 +56,17 @@ impl<S: Send + Sync> Server<S> for Bridge {
 
     async fn call(&self, call: Call, _: &S) -> Result<RawJson, ErrorObject> {
         let Call { method, params, context, .. } = call;
-        let peer = match context.session() {
-            Some(session) => {
-                let conversation = session.extensions().get::<Conversation>().ok_or_else(ErrorObject::internal)?;
-                conversation.peer(self.house.settings.restarts).await?
-            }
+        let Some(session) = context.session() else {
+            let params = params.map(|params| message::without_envelope(&params)).transpose().map_err(|error| {
+                tracing::debug!(%error, "a call with unreadable parameters");
+                ErrorObject::invalid_params("Invalid params: they are an object, and so is their _meta")
+            })?;
             // Nobody has anything to lose here.
-            None => self.shared()?.conversation.peer(true).await?,
+            let peer = self.shared()?.conversation.peer(true).await?;
+            return peer.call(&method, params, Some(context)).await;
         };
+        let conversation = session.extensions().get::<Conversation>().ok_or_else(ErrorObject::internal)?;
+        let peer = conversation.peer(self.house.settings.restarts).await?;
         peer.call(&method, params, Some(context)).await
     }
 

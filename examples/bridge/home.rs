@@ -7,13 +7,21 @@ use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{ClientError, Context, Session};
 use mcp_http::{McpHandle, SessionId};
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::calls::Calls;
 use crate::peer::UNAVAILABLE;
 
 /// How long a child's messages wait for the client that reads one of them slowly. Then that client is left
 /// to the transport, which cuts it off when it stays behind.
 const STALL: Duration = Duration::from_secs(1);
+
+/// How long a question waits for a stream to go on. Servers ask as soon as they are told that the client is
+/// ready; the client opens its standalone stream in the same moment.
+const STREAM_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether there is one.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What a server may ask a client: of the specification, the tasks of 2025-11-25 included.
 const QUESTIONS: [&str; 8] = [
@@ -75,11 +83,10 @@ impl Home {
         }
     }
 
-    /// Asks the client: in the one call that runs, else on the standalone stream, else in the call that
-    /// began last, which is most likely the one the child asks for.
+    /// Asks the client what the child asks.
     pub(crate) async fn ask(
         &self,
-        running: &[Context],
+        calls: &Calls,
         method: &str,
         params: Option<RawJson>,
         within: Duration,
@@ -89,13 +96,22 @@ impl Home {
             // That the peer lives, the bridge can say itself.
             return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(unknown(method)) };
         };
-        let answered = self.put(running, method, params.unwrap_or_else(RawJson::empty_object), within).await;
+        let params = params.unwrap_or_else(RawJson::empty_object);
+        let deadline = Instant::now() + STREAM_WITHIN;
+        let answered = loop {
+            match self.put(&calls.running(), method, params.clone(), within).await {
+                Err(ClientError::NoStream) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
+                answered => break answered,
+            }
+        };
         match answered {
             Err(ClientError::NoStream | ClientError::Ended) if *method == "ping" => Ok(RawJson::empty_object()),
             answered => answered.map_err(|error| refusal(&error)),
         }
     }
 
+    /// In the one call that runs, else on the standalone stream, else in the call that began last, which is
+    /// most likely the one the child asks for.
     async fn put(
         &self,
         running: &[Context],

@@ -2,12 +2,21 @@
 //! passed on as the text they are.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+/// What the `_meta` of a request of 2026-07-28 says in place of an `initialize`.
+const ENVELOPE: [&str; 4] = [
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/logLevel",
+];
 
 /// A message of the child.
 pub(crate) enum Message {
@@ -117,6 +126,18 @@ impl Token {
         let text = params.as_str();
         [&text[..self.place.start], token, &text[self.place.end..]].concat()
     }
+}
+
+/// Parameters as a child of the session revisions knows them: without what each request of 2026-07-28 says
+/// of its client.
+pub(crate) fn without_envelope(params: &RawJson) -> Result<RawJson, serde_json::Error> {
+    let mut params: BTreeMap<String, RawJson> = params.read()?;
+    if let Some(meta) = params.get_mut("_meta") {
+        let mut members: BTreeMap<String, RawJson> = meta.read()?;
+        members.retain(|name, _| !ENVELOPE.contains(&name.as_str()));
+        *meta = RawJson::from_value(&members)?;
+    }
+    RawJson::from_value(&params)
 }
 
 /// The request that a `notifications/cancelled` names.

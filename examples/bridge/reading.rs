@@ -153,11 +153,11 @@ impl<'a> Reading<'a> {
             let _ = self.lines.try_send(Outgoing::Other(message::answer(&id, &Err(error))));
             return;
         }
-        let (home, running) = (self.home.clone(), self.calls.running());
+        let (home, calls) = (self.home.clone(), Arc::clone(self.calls));
         let (lines, within) = (self.lines.clone(), self.answer_within);
         let key = id.as_str().to_owned();
         let question = self.asking.spawn(async move {
-            let answer = home.ask(&running, &method, params, within).await;
+            let answer = home.ask(&calls, &method, params, within).await;
             // When the child has ended, so has its question.
             let _ = lines.send(Outgoing::Other(message::answer(&id, &answer))).await;
         });

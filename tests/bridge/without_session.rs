@@ -55,6 +55,15 @@ fn a_shared_child_is_opened_by_the_bridge_and_says_what_it_can_do_for_them() {
 }
 
 #[test]
+fn a_shared_child_does_not_see_what_a_request_says_of_its_client() {
+    let bridge = Bridge::start(&["--stateless", "shared"], &[]);
+    send(&bridge, "resources/list", "", r#""cursor":"c\n1","n":1.50,"#);
+    let heard: Vec<(String, Value)> = serde_json::from_str(&text(&call(&bridge, "heard", "{}").1)).unwrap();
+    let list = heard.iter().find(|(method, _)| method == "resources/list").unwrap();
+    assert_eq!(list.1, json!({"cursor": "c\n1", "n": 1.5, "_meta": {}}));
+}
+
+#[test]
 fn a_shared_child_that_asks_is_told_that_it_cannot() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let (_, answer) = call(&bridge, "ask", r#"{"id":"q","method":"sampling/createMessage"}"#);

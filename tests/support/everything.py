@@ -29,17 +29,17 @@ def install(*parts: str) -> None:
     subprocess.run([TESTS / "install", *parts], check=True)
 
 
-def build() -> list[str]:
-    """Builds examples/everything and returns the command that starts it."""
-    command = ["cargo", "build", "--locked", "--example", "everything", "--message-format", "json-render-diagnostics"]
+def build(example: str = "everything") -> list[str]:
+    """Builds an example and returns the command that starts it."""
+    command = ["cargo", "build", "--locked", "--example", example, "--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode != 0:
-        raise Failed("examples/everything does not build")
+        raise Failed(f"examples/{example} does not build")
     for line in built.stdout.splitlines():
         message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == "everything":
+        if message.get("executable") and message["target"]["name"] == example:
             return [message["executable"]]
-    raise Failed("cargo named no binary for examples/everything")
+    raise Failed(f"cargo named no binary for examples/{example}")
 
 
 def command_of(text: str | None) -> list[str]:
@@ -48,10 +48,10 @@ def command_of(text: str | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving(command: list[str], *flags: str):
+def serving(command: list[str], *flags: str, address: tuple[str, str] = ("--port", "0")):
     """Runs the server on a free port and yields its URL. It must come up, live to the end, not panic and stop on SIGTERM."""
     with tempfile.TemporaryFile("w+") as errors:
-        server = subprocess.Popen([*command, "--port", "0", *flags], stdout=subprocess.PIPE, stderr=errors, text=True)
+        server = subprocess.Popen([*command, *address, *flags], stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
             yield ready(server)
             if server.poll() is not None:
