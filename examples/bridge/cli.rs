@@ -26,6 +26,11 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) children: u16,
 
+    /// Seconds of rest, without a call and without an open stream, after which a session may be ended for a
+    /// new one when there is no place left. Most clients never say that they are gone.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub(crate) evict_after: Duration,
+
     /// Seconds a process may take to answer `initialize`. Package runners fetch the server first; the
     /// official clients give up after 60.
     #[arg(long, default_value = "60", value_parser = seconds)]

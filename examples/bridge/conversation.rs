@@ -118,7 +118,7 @@ impl Conversation {
         backoff.failed(now);
         let (peer, result) = self.house.open(self.home.clone(), self.opening.clone()).await?;
         if agreed(&result)? != self.version {
-            tracing::error!(session = self.home.name(), "a new process speaks another revision: its session ends");
+            tracing::error!(session = %self.home.name(), "a new process speaks another revision: its session ends");
             self.home.end().await;
             return Err(ErrorObject::new(UNAVAILABLE, "The server behind the bridge is another one now"));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{ClientError, Context, Session};
+use mcp_http::store::SessionSummary;
 use mcp_http::{McpHandle, SessionId};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
@@ -64,6 +65,18 @@ impl Home {
     pub(crate) async fn end(&self) {
         if let Self::Session { handle, id } = self {
             handle.end(*id).await;
+        }
+    }
+
+    /// Ends the session that has rested longest, and at least this long.
+    pub(crate) async fn make_room(&self, rested: Duration) {
+        let (Self::Session { handle, .. } | Self::Everybody { handle }) = self;
+        let sessions = handle.sessions().await.unwrap_or_default();
+        let resting = |summary: &SessionSummary| summary.calls == 0 && summary.readers == 0 && summary.idle >= rested;
+        let longest = sessions.into_iter().filter(resting).max_by_key(|summary| summary.idle);
+        if let Some(longest) = longest {
+            tracing::info!(session = ?longest.info.id, "a session that rests makes room for a new one");
+            handle.end(longest.info.id).await;
         }
     }
 

@@ -23,6 +23,7 @@ const PLACE_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) command: Vec<OsString>,
+    pub(crate) evict_after: Duration,
     pub(crate) start_within: Duration,
     pub(crate) longest_line: usize,
     pub(crate) calls: usize,
@@ -47,6 +48,7 @@ impl House {
     pub(crate) fn new(cli: &Cli) -> Arc<Self> {
         let settings = Settings {
             command: cli.command.clone(),
+            evict_after: cli.evict_after,
             start_within: cli.start_within,
             longest_line: cli.longest_line,
             calls: cli.calls,
@@ -78,6 +80,9 @@ impl House {
         opening: RawJson,
     ) -> Result<(Arc<Peer>, RawJson), ErrorObject> {
         self.starts().check(Instant::now())?;
+        if self.places.available_permits() == 0 {
+            home.make_room(self.settings.evict_after).await;
+        }
         let Ok(Ok(place)) = timeout(PLACE_WITHIN, Arc::clone(&self.places).acquire_owned()).await else {
             tracing::warn!("a session was refused: there are as many processes as there may be (--children)");
             let text = "The bridge has as many processes of the server as it may (--children); try again later";

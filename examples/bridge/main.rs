@@ -2,6 +2,27 @@
 //! session, started with it and ended with it.
 //!
 //! `cargo run --example bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
+//!
+//! ```text
+//!  client -> McpService -> bridge -> conversation -> peer: writes lines -> process
+//!                             |           |           |  calls: our number <-> who waits for the answer
+//!                             |           |           +- reading: lines <-------------------+
+//!                             |           +- house: places, settings, time after a failed start
+//!                             +- shared: one conversation for clients without a session
+//! ```
+//!
+//! 1. A session owns its conversation, a conversation its peer, a peer its process: whatever ends the session
+//!    (DELETE, expiry, shutdown) ends the process. Nothing holds on in the other direction.
+//! 2. Ids, parameters, results and errors pass as the text they are. Only what would collide is another value
+//!    on the other side: ids of requests and progress tokens.
+//! 3. Everything is bounded: processes, calls, lines, what waits to be written, questions, each wait. A process
+//!    that does not read holds up its own callers; a client that does not read holds its process up for a
+//!    second at most.
+//! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
+//!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
+//!    stdin. As the first process of a container, run it under an init that reaps orphans.
+//! 5. What the bridge was not asked to judge it does not: clients without authentication are refused by
+//!    whoever stands in front, not here.
 
 mod backoff;
 mod bridge;

@@ -62,7 +62,7 @@ impl Peer {
     /// child has ended.
     pub(crate) fn start(house: &Arc<House>, home: Home, place: OwnedSemaphorePermit) -> io::Result<Self> {
         let (process, pipes) = Process::start(&house.settings.command)?;
-        tracing::info!(session = home.name(), pid = process.id(), "a process was started");
+        tracing::info!(session = %home.name(), pid = process.id(), "a process was started");
         let (lines, queued) = mpsc::channel(QUEUED);
         let (cancelled, cancellations) = mpsc::unbounded_channel();
         let calls = Arc::new(Calls::new(cancelled));
@@ -159,7 +159,7 @@ impl Held {
                 }
             };
             if let Some(stopped) = stopped {
-                tracing::warn!(session = name, pid, reason = %stopped, "a process is of no use any more");
+                tracing::warn!(session = %name, pid, reason = %stopped, "a process is of no use any more");
                 self.mourn(&stopped);
             } else {
                 self.calls.end(&ErrorObject::new(UNAVAILABLE, "The session of this call has ended"));
@@ -173,7 +173,7 @@ impl Held {
                 () = process.end(self.house.settings.grace) => {}
                 () = drained => {}
             }
-            tracing::info!(session = name, pid, "a process ended");
+            tracing::info!(session = %name, pid, "a process ended");
         };
         let complaints = async {
             log(stderr, &name, pid).await;
@@ -270,6 +270,6 @@ async fn log(stderr: ChildStderr, session: &str, pid: Option<u32>) {
         };
         // Quoted, so that it can neither pass for a line of the bridge's nor steer a terminal.
         let text = String::from_utf8_lossy(&line);
-        tracing::info!(session, pid, "stderr: {:?}{rest}", text.trim_end());
+        tracing::info!(%session, pid, "stderr: {:?}{rest}", text.trim_end());
     }
 }

@@ -103,7 +103,7 @@ impl<'a> Reading<'a> {
                 Message::Answer { id, outcome } => {
                     let known = id.as_str().parse().is_ok_and(|id| self.calls.answered(id, outcome));
                     if !known {
-                        tracing::debug!(session = self.home.name(), id = id.as_str(), "an answer nobody waits for");
+                        tracing::debug!(session = %self.home.name(), id = id.as_str(), "an answer nobody waits for");
                     }
                 }
                 Message::Notification { method, params } => {
@@ -122,9 +122,9 @@ impl<'a> Reading<'a> {
         self.garbage += 1;
         let beginning = String::from_utf8_lossy(&line[..line.len().min(200)]);
         if self.garbage == 1 {
-            tracing::warn!(session = self.home.name(), line = ?beginning, "not a message; more of it is logged as debug");
+            tracing::warn!(session = %self.home.name(), line = ?beginning, "not a message; more of it is logged as debug");
         } else {
-            tracing::debug!(session = self.home.name(), line = ?beginning, count = self.garbage, "not a message");
+            tracing::debug!(session = %self.home.name(), line = ?beginning, count = self.garbage, "not a message");
         }
     }
 

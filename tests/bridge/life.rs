@@ -61,6 +61,18 @@ fn there_are_no_more_children_than_allowed_and_a_place_is_free_again_after_the_e
 }
 
 #[test]
+fn a_session_that_rests_makes_room_for_a_new_one_and_one_in_use_does_not() {
+    let bridge = Bridge::start(&["--children", "2", "--evict-after", "0.1"], &[]);
+    let (in_use, resting) = (bridge.open(), bridge.open());
+    let (kept, ended) = (in_use.pid(), resting.pid());
+    let _listening = in_use.listen();
+    soon("a new session opens", || bridge.initialize().1.contains("mcp-session-id").then_some(()));
+    gone(ended);
+    assert_eq!(resting.call("pid", "{}").0, 404);
+    assert_eq!(in_use.pid(), kept);
+}
+
+#[test]
 fn a_session_whose_child_died_is_unknown_after() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
