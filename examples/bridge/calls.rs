@@ -8,6 +8,8 @@ use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::notes::{Note, Notes, notes};
+
 pub(crate) type Answer = Result<RawJson, ErrorObject>;
 
 /// The calls of one child that are not answered yet.
@@ -32,11 +34,17 @@ struct Table {
 struct Waiting {
     answer: oneshot::Sender<Answer>,
     /// The way to the client; there is none for what the bridge asks itself.
-    context: Option<Context>,
+    client: Option<Client>,
     /// The client's, where it wants progress.
     token: Option<RawJson>,
     /// The child has been sent it, or a part of it.
     written: bool,
+}
+
+#[derive(Debug)]
+struct Client {
+    context: Context,
+    notes: Notes,
 }
 
 /// A call that the child is to be told of as cancelled. It counts as in flight until it was.
@@ -63,14 +71,21 @@ impl Calls {
         permit: OwnedSemaphorePermit,
     ) -> Result<Pending, ErrorObject> {
         let (answer, receiver) = oneshot::channel();
+        let (client, said) = match context {
+            Some(context) => {
+                let (notes, said) = notes();
+                (Some(Client { context: context.clone(), notes }), Some((context, said)))
+            }
+            None => (None, None),
+        };
         let mut table = self.table();
         if let Some(error) = &table.ended {
             return Err(error.clone());
         }
         table.last += 1;
         let id = table.last;
-        table.waiting.insert(id, Waiting { answer, context, token, written: false });
-        Ok(Pending { calls: Arc::clone(self), id, receiver, permit: Some(permit) })
+        table.waiting.insert(id, Waiting { answer, client, token, written: false });
+        Ok(Pending { calls: Arc::clone(self), id, receiver, said, permit: Some(permit) })
     }
 
     /// Whether the call is still to be written; from now on it counts as written.
@@ -85,15 +100,25 @@ impl Calls {
     }
 
     /// Where the progress of a call goes, and under which token.
-    pub(crate) fn progress(&self, id: u64) -> Option<(Context, RawJson)> {
+    pub(crate) fn progress(&self, id: u64) -> Option<(Notes, RawJson)> {
         let table = self.table();
         let waiting = table.waiting.get(&id)?;
-        waiting.context.clone().zip(waiting.token.clone())
+        Some((waiting.client.as_ref()?.notes.clone(), waiting.token.clone()?))
     }
 
     /// The ways to the clients whose calls run, oldest first.
     pub(crate) fn running(&self) -> Vec<Context> {
-        self.table().waiting.values().filter_map(|waiting| waiting.context.clone()).collect()
+        self.clients(|client| client.context.clone())
+    }
+
+    /// Where to say something in the call that runs, if it is one.
+    pub(crate) fn only(&self) -> Option<Notes> {
+        let mut all = self.clients(|client| client.notes.clone());
+        all.pop().filter(|_| all.is_empty())
+    }
+
+    fn clients<T>(&self, of: impl FnMut(&Client) -> T) -> Vec<T> {
+        self.table().waiting.values().filter_map(|waiting| waiting.client.as_ref()).map(of).collect()
     }
 
     /// There will be no more answers: whoever waits is told so, and whoever calls from now on.
@@ -120,11 +145,20 @@ pub(crate) struct Pending {
     calls: Arc<Calls>,
     pub(crate) id: u64,
     receiver: oneshot::Receiver<Answer>,
+    /// What the child says until then, and whom to tell.
+    said: Option<(Context, mpsc::UnboundedReceiver<Note>)>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Pending {
+    /// Passes on what the child says, and returns its answer after that.
     pub(crate) async fn answer(mut self) -> Answer {
+        if let Some((context, said)) = &mut self.said {
+            // It ends when the call is answered: nobody can say anything any more.
+            while let Some(note) = said.recv().await {
+                note.send(context).await;
+            }
+        }
         let answer = (&mut self.receiver).await;
         answer.unwrap_or_else(|_| Err(ErrorObject::internal()))
     }

@@ -8,14 +8,10 @@ use mcp_http::server::{ClientError, Context, Session};
 use mcp_http::store::SessionSummary;
 use mcp_http::{McpHandle, SessionId};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::calls::Calls;
 use crate::peer::UNAVAILABLE;
-
-/// How long a child's messages wait for the client that reads one of them slowly. Then that client is left
-/// to the transport, which cuts it off when it stays behind.
-const STALL: Duration = Duration::from_secs(1);
 
 /// How long a question waits for a stream to go on. Servers ask as soon as they are told that the client is
 /// ready; the client opens its standalone stream in the same moment.
@@ -82,17 +78,15 @@ impl Home {
 
     /// Takes a notification that names no call. A log message goes with the one call that runs: with a
     /// client that has no standalone stream open it would be lost otherwise.
-    pub(crate) async fn tell(&self, running: &[Context], method: &str, params: &RawJson) {
-        match self {
-            Self::Session { .. } => match running {
-                [only] if method == "notifications/message" => tell_call(only, method, params).await,
-                _ => {
-                    if let Some(session) = self.session().await {
-                        session.notify(method, params);
-                    }
-                }
-            },
-            Self::Everybody { handle } => announce(handle, method, params),
+    pub(crate) async fn tell(&self, calls: &Calls, method: &str, params: RawJson) {
+        if let Self::Everybody { handle } = self {
+            return announce(handle, method, &params);
+        }
+        let only = (method == "notifications/message").then(|| calls.only()).flatten();
+        if let Some(only) = only {
+            only.put(method, params).await;
+        } else if let Some(session) = self.session().await {
+            session.notify(method, &params);
         }
     }
 
@@ -146,13 +140,6 @@ impl Home {
             (Err(ClientError::NoStream), [.., _, last]) => last.request(method, params, within).await,
             (answered, _) => answered,
         }
-    }
-}
-
-/// Sends a notification in a call. That it is queued is certain; for room after it is waited a little.
-pub(crate) async fn tell_call(call: &Context, method: &str, params: &RawJson) {
-    if timeout(STALL, call.notify(method, params)).await.is_err() {
-        tracing::debug!(method, "a client reads slowly");
     }
 }
 

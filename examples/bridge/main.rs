@@ -17,12 +17,11 @@
 //!    on the other side: ids of requests and progress tokens.
 //! 3. Everything is bounded: processes, calls, lines, what waits to be written, questions, each wait. A process
 //!    that does not read holds up its own callers; a client that does not read holds its process up for a
-//!    second at most.
+//!    second, once in a call, and then misses what it is told beside the answer.
 //! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
 //!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
 //!    stdin. As the first process of a container, run it under an init that reaps orphans.
-//! 5. What the bridge was not asked to judge it does not: clients without authentication are refused by
-//!    whoever stands in front, not here.
+//! 5. Who a client is, is for whoever stands in front to say.
 
 mod backoff;
 mod bridge;
@@ -34,6 +33,7 @@ mod home;
 mod house;
 mod lines;
 mod message;
+mod notes;
 mod peer;
 mod process;
 mod reading;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::calls::Calls;
-use crate::home::{Home, tell_call};
+use crate::home::Home;
 use crate::lines::{Line, Lines};
 use crate::message::{self, Message, Token};
 use crate::peer::{Outgoing, UNAVAILABLE};
@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
                     }
                 }
                 Message::Notification { method, params } => {
-                    self.hear(&method, &params.unwrap_or_else(RawJson::empty_object)).await;
+                    self.hear(&method, params.unwrap_or_else(RawJson::empty_object)).await;
                 }
                 Message::Request { id, method, params } => self.ask(id, method, params),
             }
@@ -128,21 +128,21 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn hear(&self, method: &str, params: &RawJson) {
+    async fn hear(&self, method: &str, params: RawJson) {
         match method {
             "notifications/progress" => {
-                let Some(token) = Token::of_progress(params) else { return };
-                let call = token.text(params).parse().ok().and_then(|id| self.calls.progress(id));
-                let Some((call, theirs)) = call else { return };
-                if let Ok(params) = RawJson::parse(token.replaced(params, theirs.as_str())) {
-                    tell_call(&call, method, &params).await;
+                let Some(token) = Token::of_progress(&params) else { return };
+                let call = token.text(&params).parse().ok().and_then(|id| self.calls.progress(id));
+                let Some((notes, theirs)) = call else { return };
+                if let Ok(params) = RawJson::parse(token.replaced(&params, theirs.as_str())) {
+                    notes.put(method, params).await;
                 }
             }
             "notifications/cancelled" => {
-                let question = message::cancelled(params).and_then(|id| self.questions.get(id.as_str()));
+                let question = message::cancelled(&params).and_then(|id| self.questions.get(id.as_str()));
                 question.inspect(|question| question.abort());
             }
-            _ => self.home.tell(&self.calls.running(), method, params).await,
+            _ => self.home.tell(self.calls, method, params).await,
         }
     }
 

@@ -69,6 +69,11 @@ def call(ident, name, args, meta):
             for each, figure in args["of"]:
                 send(method="notifications/progress", params={"progressToken": held[each][1], "progress": figure})
             result(ident, "told")
+        case "flood":
+            for figure in range(args["lines"]):
+                note = {"progressToken": meta["progressToken"], "progress": figure, "message": "m" * 1000}
+                out.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": note}).encode() + b"\n")
+            result(ident, "done")
         case "news":
             send(method="notifications/tools/list_changed")
             send(method="notifications/resources/updated", params={"uri": "x://1"})

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Bridge, PATIENCE, all, exists, gone, last, runs, soon};
+use crate::support::{Bridge, PATIENCE, all, exists, gone, last, runs, soon, text, tools_call};
 
 const ENDED: &str =
     r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
@@ -88,6 +88,35 @@ fn a_child_that_does_not_read_holds_up_its_callers_and_costs_no_memory() {
         call.read_to_string(&mut rest).unwrap();
         assert!(!rest.contains("result"), "{rest}");
     }
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_its_child_up_for_a_moment_only_and_costs_no_memory() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let before = peak_kilobytes(&bridge);
+    let flood = tools_call("1", "flood", r#"{"lines":50000}"#, r#"{"progressToken":1}"#);
+    let _unread = under_way(session.send(&flood));
+    // The child reads this after it has written all of that: 50 MB.
+    assert_eq!(session.text("echo", r#"{"text":"my turn"}"#), "my turn");
+    if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
+        assert!(after < before + 20_000, "{before} kB, then {after} kB");
+    }
+}
+
+#[test]
+fn a_client_that_reads_misses_nothing_of_a_burst() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let flood = tools_call("1", "flood", r#"{"lines":3000}"#, r#"{"progressToken":1}"#);
+    let (_, _, body) = all(session.send(&flood));
+    let figures = (0..3000).map(|figure| format!(r#""progress": {figure},"#));
+    let mut rest = &*body;
+    for figure in figures {
+        let at = rest.find(&figure).unwrap_or_else(|| panic!("{figure} is missing, or not in order"));
+        rest = &rest[at..];
+    }
+    assert_eq!(text(&last(&body)), "done");
 }
 
 #[test]
