@@ -20,6 +20,7 @@
 //! | [`McpHandle`] | what an application sees and does from outside |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, engines in memory, files, Redis |
+//! | `RmcpServer` (feature `rmcp`) | how a server written against rmcp is served |
 //! | [`guide`] | pages to read: every setting, sessions that outlive the process, or belong to many nodes, coming from another SDK |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
@@ -27,7 +28,8 @@
 //!
 //! Features only add; none is on by default. `file`: an engine that keeps sessions and tasks in a
 //! folder. `redis`: an engine that many nodes share through a Redis server; `redis-cluster`:
-//! through a cluster. `testing`: the contract suite of session engines.
+//! through a cluster. `rmcp`: servers written against rmcp. `testing`: the contract suite of session
+//! engines.
 
 mod clock;
 mod counters;
@@ -45,6 +47,8 @@ pub mod message;
 mod modern;
 mod net;
 mod outcome;
+#[cfg(feature = "rmcp")]
+mod rmcp;
 mod router;
 pub mod server;
 mod service;
@@ -52,6 +56,8 @@ mod settings;
 pub mod store;
 mod streams;
 
+#[cfg(feature = "rmcp")]
+pub use self::rmcp::RmcpServer;
 pub use counters::Statistics;
 pub use edge::{Security, era_of};
 pub use error::Rejection;

@@ -25,8 +25,8 @@ use crate::service::{McpService, Mounted};
 
 /// A router that serves an MCP server, to be nested at any path.
 ///
-/// Takes an [`McpServer`](crate::McpServer), served with the default settings, or an
-/// [`McpService`] with its own. Handlers see the state of the router it is nested in.
+/// Takes a server ([`McpServer`](crate::McpServer), or one written against rmcp with the feature `rmcp`),
+/// served with the default settings, or an [`McpService`] with its own. Handlers see the state of the router it is nested in.
 ///
 /// To [merge](Router::merge) instead of nesting, or to serve the path with a slash at its end too,
 /// use [`McpService::into_router_at`].

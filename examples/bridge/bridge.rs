@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use mcp_http::message::{Era, ErrorObject, InitializeParams, ProtocolVersion, RawJson};
-use mcp_http::server::{Call, Context, Discovery, Notice, Server};
+use mcp_http::message::{Era, ErrorObject, ProtocolVersion, RawJson};
+use mcp_http::server::{Call, Discover, Discovery, Initialize, Notice, Server};
 use serde_json::json;
 
 use crate::conversation::Conversation;
@@ -43,9 +43,9 @@ fn is_served(version: &str) -> Result<(), ErrorObject> {
 }
 
 impl<S: Send + Sync> Server<S> for Bridge {
-    async fn initialize(&self, params: InitializeParams, context: Context, _: &S) -> Result<RawJson, ErrorObject> {
+    async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
+        let Initialize { text: opening, context, .. } = request;
         let session = context.session().ok_or_else(ErrorObject::internal)?;
-        let opening = params.raw.ok_or_else(ErrorObject::internal)?;
         let home = Home::Session { handle: context.handle(), id: session.id };
         let (conversation, result) = Conversation::open(&self.house, home, opening).await?;
         is_served(conversation.version())?;
@@ -70,8 +70,14 @@ impl<S: Send + Sync> Server<S> for Bridge {
         peer.call(&method, params, Some(context)).await
     }
 
-    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+    async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
         Ok(self.shared()?.discovery.clone())
+    }
+
+    /// What would change the shared process for everybody, or has a meaning in a session only.
+    fn serves(&self, method: &str) -> bool {
+        !["ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"].contains(&method)
+            && !method.starts_with("tasks/")
     }
 
     fn info(&self) -> Option<RawJson> {

@@ -20,18 +20,6 @@ const STREAM_WITHIN: Duration = Duration::from_secs(2);
 /// How often it is looked whether there is one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What a server may ask a client: of the specification, the tasks of 2025-11-25 included.
-const QUESTIONS: [&str; 8] = [
-    "sampling/createMessage",
-    "elicitation/create",
-    "roots/list",
-    "ping",
-    "tasks/get",
-    "tasks/result",
-    "tasks/list",
-    "tasks/cancel",
-];
-
 /// Whose a child is.
 #[derive(Debug, Clone)]
 pub(crate) enum Home {
@@ -98,11 +86,10 @@ impl Home {
         params: Option<RawJson>,
         within: Duration,
     ) -> Result<RawJson, ErrorObject> {
-        let session = matches!(self, Self::Session { .. });
-        let Some(method) = QUESTIONS.iter().find(|known| session && **known == method) else {
+        if let Self::Everybody { .. } = self {
             // That the peer lives, the bridge can say itself.
-            return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(unknown(method)) };
-        };
+            return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(nobody(method)) };
+        }
         let params = params.unwrap_or_else(RawJson::empty_object);
         let deadline = Instant::now() + STREAM_WITHIN;
         let answered = loop {
@@ -112,7 +99,7 @@ impl Home {
             }
         };
         match answered {
-            Err(ClientError::NoStream | ClientError::Ended) if *method == "ping" => Ok(RawJson::empty_object()),
+            Err(ClientError::NoStream | ClientError::Ended) if method == "ping" => Ok(RawJson::empty_object()),
             answered => answered.map_err(|error| refusal(&error)),
         }
     }
@@ -122,22 +109,22 @@ impl Home {
     async fn put(
         &self,
         running: &[Context],
-        method: &'static str,
+        method: &str,
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
         if let [only] = running {
-            match only.request(method, params.clone(), within).await {
+            match only.request(method.to_owned(), params.clone(), within).await {
                 Err(ClientError::NoStream) => {}
                 answered => return answered,
             }
         }
         let in_session = match self.session().await {
-            Some(session) => session.request(method, params.clone(), within).await,
+            Some(session) => session.request(method.to_owned(), params.clone(), within).await,
             None => Err(ClientError::Ended),
         };
         match (in_session, running) {
-            (Err(ClientError::NoStream), [.., _, last]) => last.request(method, params, within).await,
+            (Err(ClientError::NoStream), [.., _, last]) => last.request(method.to_owned(), params, within).await,
             (answered, _) => answered,
         }
     }
@@ -164,8 +151,9 @@ fn announce(handle: &McpHandle, method: &str, params: &RawJson) {
     }
 }
 
-fn unknown(method: &str) -> ErrorObject {
-    ErrorObject::new(ErrorObject::METHOD_NOT_FOUND, format!("The client cannot be asked this here: {method}"))
+fn nobody(method: &str) -> ErrorObject {
+    let text = format!("Of all clients of this process none can be asked: {method}");
+    ErrorObject::new(ErrorObject::METHOD_NOT_FOUND, text)
 }
 
 fn refusal(error: &ClientError) -> ErrorObject {

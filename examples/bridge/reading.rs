@@ -12,7 +12,7 @@ use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
 use tokio::process::ChildStdout;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::Calls;
 use crate::home::Home;
@@ -60,10 +60,8 @@ pub(crate) struct Reading<'a> {
     calls: &'a Arc<Calls>,
     lines: &'a mpsc::Sender<Outgoing>,
     answer_within: Duration,
-    /// Dropped with this, they are asked no more.
-    asking: JoinSet<()>,
-    /// By the child's own ids.
-    questions: HashMap<String, AbortHandle>,
+    /// What the child asks, by its own ids. Dropped, it is asked no more.
+    questions: HashMap<String, AbortOnDropHandle<()>>,
     garbage: u64,
 }
 
@@ -74,20 +72,13 @@ impl<'a> Reading<'a> {
         lines: &'a mpsc::Sender<Outgoing>,
         answer_within: Duration,
     ) -> Self {
-        Self { home, calls, lines, answer_within, asking: JoinSet::new(), questions: HashMap::new(), garbage: 0 }
+        Self { home, calls, lines, answer_within, questions: HashMap::new(), garbage: 0 }
     }
 
     /// Reads until there is nothing more to read.
     pub(crate) async fn run(mut self, lines: &mut Lines<ChildStdout>) -> Stopped {
         loop {
-            let line = tokio::select! {
-                line = lines.next() => line,
-                Some(_) = self.asking.join_next() => {
-                    self.questions.retain(|_, question| !question.is_finished());
-                    continue;
-                }
-            };
-            match line {
+            match lines.next().await {
                 Ok(Some(Line::Whole(line))) => self.take(&line).await,
                 Ok(Some(Line::TooLong(_))) => return Stopped::TooLong,
                 Ok(None) => return Stopped::EndOfOutput,
@@ -128,7 +119,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn hear(&self, method: &str, params: RawJson) {
+    async fn hear(&mut self, method: &str, params: RawJson) {
         match method {
             "notifications/progress" => {
                 let Some(token) = Token::of_progress(&params) else { return };
@@ -139,15 +130,20 @@ impl<'a> Reading<'a> {
                 }
             }
             "notifications/cancelled" => {
-                let question = message::cancelled(&params).and_then(|id| self.questions.get(id.as_str()));
-                question.inspect(|question| question.abort());
+                let question = message::cancelled(&params).and_then(|id| self.questions.remove(id.as_str()));
+                if let Some(question) = question {
+                    question.abort();
+                    // It is taken back from the client before the call it was asked in can end.
+                    let _ = question.await;
+                }
             }
             _ => self.home.tell(self.calls, method, params).await,
         }
     }
 
     fn ask(&mut self, id: RawJson, method: String, params: Option<RawJson>) {
-        if self.asking.len() >= OPEN_QUESTIONS {
+        self.questions.retain(|_, question| !question.is_finished());
+        if self.questions.len() >= OPEN_QUESTIONS {
             let error = ErrorObject::new(UNAVAILABLE, "Too many requests wait for the client");
             // A child that reads nothing does not read this either.
             let _ = self.lines.try_send(Outgoing::Other(message::answer(&id, &Err(error))));
@@ -156,11 +152,11 @@ impl<'a> Reading<'a> {
         let (home, calls) = (self.home.clone(), Arc::clone(self.calls));
         let (lines, within) = (self.lines.clone(), self.answer_within);
         let key = id.as_str().to_owned();
-        let question = self.asking.spawn(async move {
+        let question = tokio::spawn(async move {
             let answer = home.ask(&calls, &method, params, within).await;
             // When the child has ended, so has its question.
             let _ = lines.send(Outgoing::Other(message::answer(&id, &answer))).await;
         });
-        self.questions.insert(key, question);
+        self.questions.insert(key, AbortOnDropHandle::new(question));
     }
 }

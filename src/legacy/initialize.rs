@@ -9,16 +9,16 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 
 use super::Node;
-use super::post::{Incoming, Post, session_header};
+use super::post::{Post, session_header};
 use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::identity::{SessionId, SessionInfo};
+use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{
     Body, Envelope, ErrorObject, InitializeParams, Kind, Params, ProtocolVersion, RawJson, RequestId, write,
 };
 use crate::outcome::{Outcome, Reply};
-use crate::server::{Context, Session};
+use crate::server::{Context, Initialize, Session};
 use crate::settings::ResponseMode;
 use crate::store::{Create, EndReason};
 
@@ -41,8 +41,8 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Reads the parameters of `initialize`.
-pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, ErrorObject> {
+/// Reads the parameters of `initialize`, and keeps their text.
+pub(super) fn read_params(params: Option<RawJson>) -> Result<(InitializeParams, RawJson), ErrorObject> {
     let params = params.unwrap_or_else(RawJson::empty_object);
     let invalid = || {
         ErrorObject::invalid_params(
@@ -53,11 +53,11 @@ pub(super) fn read_params(params: Option<RawJson>) -> Result<InitializeParams, E
     if !params.as_str().starts_with('{') {
         return Err(invalid());
     }
-    let read: InitializeParams = params.read().map_err(|error| {
+    let read = params.read().map_err(|error| {
         tracing::debug!(error = &error as &dyn std::error::Error, "initialize with unreadable parameters");
         invalid()
     })?;
-    Ok(InitializeParams { raw: Some(params), ..read })
+    Ok((read, params))
 }
 
 /// The revision to speak: the session revision asked for where it is served, else the newest that
@@ -112,10 +112,10 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     if node.is_draining() {
         return Err(Rejection::Draining.into());
     }
-    let params = read_params(params)?;
-    let mut session = draft(node, &incoming, &params);
-    let channel = Arc::new(Standalone::new(&session));
-    let opening = Arc::clone(server).initialize(params, Context::new(channel, None), state);
+    let (params, text) = read_params(params)?;
+    let mut session = draft(node, incoming.principal, &params);
+    let context = Context::new(Arc::new(Standalone::new(&session)), None);
+    let opening = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let result = AssertUnwindSafe(opening).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!("initialize panicked");
         Err(ErrorObject::internal())
@@ -134,10 +134,10 @@ async fn opened<S: Clone + Send + Sync + 'static>(
 }
 
 /// A session nobody else knows of yet.
-fn draft(node: &Arc<Node>, incoming: &Incoming, params: &InitializeParams) -> Arc<LiveSession> {
+fn draft(node: &Arc<Node>, principal: Option<Principal>, params: &InitializeParams) -> Arc<LiveSession> {
     let info = SessionInfo {
         id: SessionId::random(),
-        principal: incoming.principal.clone(),
+        principal,
         version: negotiate(node, &params.protocol_version),
         client: node.clients.share(&params.client_info),
         capabilities: node.capabilities.share(&params.capabilities),

@@ -1,11 +1,14 @@
 //! Decides how the client is asked: a question stands in a stream, its answer comes by POST on
-//! any connection, the first answer counts.
+//! any connection, the first answer counts. One that is given up is taken back
+//! (`notifications/cancelled`), so that nobody is shown a question that leads nowhere.
 
 use std::sync::Arc;
 
 use futures_util::future::{Either, select};
+use serde_json::json;
 
 use super::Node;
+use super::exchange::Exchange;
 use super::session::{Answer, LiveSession};
 use super::ticket::Ticket;
 use crate::message::{ErrorObject, RawJson, write};
@@ -14,7 +17,7 @@ use crate::server::channel::Channel;
 use crate::store::{Event, EventKind, STANDALONE};
 
 /// Asks on the stream of a call.
-pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) -> Result<RawJson, ClientError> {
+pub(super) async fn ask(ticket: &Ticket, method: &str, params: RawJson) -> Result<RawJson, ClientError> {
     let exchange = ticket.exchange();
     if ticket.has_ended() {
         return Err(ClientError::Ended);
@@ -23,7 +26,7 @@ pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) 
     let node = exchange.node();
     let question = session.new_question(stream, node);
     let receiver = session.wait_for(question.clone()).ok_or(ClientError::Ended)?;
-    let _open = Open { session, node, question: &question };
+    let _open = Open { session, node, question: &question, exchange: Some(exchange) };
     exchange.emit(Event {
         kind: EventKind::Request(question.clone()),
         payload: write::request(&question, method, &params),
@@ -39,13 +42,13 @@ pub(super) async fn ask(ticket: &Ticket, method: &'static str, params: RawJson) 
 pub(super) async fn ask_standalone(
     session: &LiveSession,
     node: Option<Arc<Node>>,
-    method: &'static str,
+    method: &str,
     params: RawJson,
 ) -> Result<RawJson, ClientError> {
     let node = node.ok_or(ClientError::Ended)?;
     let question = session.new_question(STANDALONE, &node);
     let receiver = session.wait_for(question.clone()).ok_or(ClientError::Ended)?;
-    let _open = Open { session, node: &node, question: &question };
+    let _open = Open { session, node: &node, question: &question, exchange: None };
     let event =
         Event { kind: EventKind::Request(question.clone()), payload: write::request(&question, method, &params) };
     let published = node.engine.publish(session.info.id, node.id, event).await;
@@ -64,17 +67,27 @@ fn read(answer: Answer) -> Result<RawJson, ClientError> {
     })
 }
 
-/// A question that is open. When nobody waits any more, its answer is not expected either.
+/// A question that is open. When nobody waits any more, its answer is not expected either, and its
+/// client is told so.
 struct Open<'a> {
     session: &'a LiveSession,
     node: &'a Node,
     question: &'a str,
+    /// The call it was asked in; without one it stands on the standalone stream.
+    exchange: Option<&'a Exchange>,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        if self.session.stop_waiting(self.question) {
-            self.node.step_in_background(self.node.engine.withdraw(self.session.info.id, self.question));
+        if !self.session.stop_waiting(self.question) {
+            return;
+        }
+        self.node.step_in_background(self.node.engine.withdraw(self.session.info.id, self.question));
+        let Ok(params) = RawJson::from_value(&json!({ "requestId": self.question })) else { return };
+        let payload = write::notification("notifications/cancelled", &params);
+        match self.exchange {
+            Some(exchange) => drop(exchange.emit(Event { kind: EventKind::Notification, payload })),
+            None => self.session.publish(payload),
         }
     }
 }

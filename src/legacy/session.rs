@@ -1,6 +1,7 @@
 //! Decides what a session is on this node: who runs a call of it, who reads a stream of it, who
 //! waits for an answer in it. What must survive or be agreed on is the engine's.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -318,6 +319,8 @@ impl LiveSession {
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
         readers.iter().for_each(|cell| cell.release(u32::MAX, None));
         drop(waiting);
+        // Whoever still holds the session must not keep alive what ends with it.
+        drop(self.extensions.take());
     }
 
     async fn change_subscription(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
@@ -371,8 +374,8 @@ impl SessionAccess for LiveSession {
         self.publish(write::notification(method, params));
     }
 
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(input::ask_standalone(self, self.node.upgrade(), method, params))
+    fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(async move { input::ask_standalone(self, self.node.upgrade(), &method, params).await })
     }
 
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -18,7 +18,7 @@ use crate::edge::VersionHeader;
 use crate::error::Rejection;
 use crate::message::{Body, Envelope, Kind, Params, ProtocolVersion, RawJson, RequestId, write};
 use crate::outcome::Outcome;
-use crate::server::Context;
+use crate::server::{Context, Initialize};
 use crate::settings::ResponseMode;
 use crate::streams::Queue;
 
@@ -56,15 +56,15 @@ async fn opening<S: Clone + Send + Sync + 'static>(
     params: Option<RawJson>,
 ) -> Outcome {
     let Post { node, server, state, incoming } = post;
-    let params = match read_params(params) {
-        Ok(params) => params,
+    let (params, text) = match read_params(params) {
+        Ok(read) => read,
         Err(error) => return in_form(node, write::answer(&id, &Err(error))),
     };
     let version = negotiate(node, &params.protocol_version);
     let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere);
     let ticket = Ticket::new(&exchange, id);
     let context = Context::new(Arc::clone(&ticket) as _, None);
-    let future = Arc::clone(server).initialize(params, context, state);
+    let future = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", future));
     let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
     match answer(exchange, vec![ticket], handlers, form).await {

@@ -143,7 +143,7 @@ impl Channel for Ticket {
     }
 
     fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(input::ask(self, question.method, question.params))
+        Box::pin(async move { input::ask(self, &question.method, question.params).await })
     }
 
     fn close_stream(&self, retry: Option<Duration>) -> bool {

@@ -10,7 +10,7 @@ use super::RawJson;
 /// The name of the extension that lets calls be tasks.
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-/// The parameters of `initialize`, as far as the transport needs them, and as the client wrote them.
+/// The parameters of `initialize`, as far as the transport needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams {
@@ -22,10 +22,6 @@ pub struct InitializeParams {
     /// Which program the client is.
     #[serde(default)]
     pub client_info: Implementation,
-    /// All of it, for a server that passes it on: whatever else a client says, in a later revision
-    /// or of its own, is here. `None` where no client sent it.
-    #[serde(skip)]
-    pub raw: Option<RawJson>,
 }
 
 /// A program's name and version, for display and logs only; never a reason to trust it.

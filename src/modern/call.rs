@@ -7,17 +7,19 @@ use futures_util::future::BoxFuture;
 
 use super::handler::Answer;
 use super::input::{self, Inputs};
+use super::listening::Seat;
 use super::post::Asked;
 use super::round::{Asking, Opening, Round};
 use super::run::Running;
 use super::stamp::{Stamp, is_cacheable};
-use super::{Node, discover, task};
+use super::{Node, discover, listen, task};
 use crate::error::Rejection;
 use crate::message::ErrorObject;
 use crate::outcome::Outcome;
 use crate::server::context::Read;
 use crate::server::contract::ErasedServer;
-use crate::server::{Call, Context};
+use crate::server::{Call, Context, Discover};
+use crate::settings::ResponseMode;
 
 pub(super) const DISCOVER: &str = "server/discover";
 
@@ -36,7 +38,7 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
         progress_token: opening.meta.progress_token.clone(),
         named: opening.meta.name.clone().map(|name| (name, opening.meta.arguments.clone())),
     };
-    let unusable = know(node, &mut opening, &asked).err();
+    let unusable = if server.own_rounds() { None } else { know(node, &mut opening, &asked).err() };
     let round = Round::new(node, opening);
     let context = Context::of_read(Arc::clone(&round) as _, read);
     let method = asked.method.clone();
@@ -45,6 +47,33 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
         None => answer(node, server, state, &round, asked, context),
     };
     Ok(Running::new(&round, method, stamp, answer).answer().await)
+}
+
+/// A subscription that the server answers by itself, on a stream in any response mode. When the
+/// service drains it ends as those of the transport do: with a result.
+pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
+    node: &Arc<Node>,
+    server: &Arc<dyn ErasedServer<S>>,
+    state: S,
+    mut opening: Opening,
+    asked: Asked,
+    seat: Seat,
+) -> Outcome {
+    opening.mode = ResponseMode::Sse;
+    let stamp = Stamp { server: server.info(), cacheable: false };
+    let round = Round::new(node, opening);
+    let context = Context::of_read(Arc::clone(&round) as _, Read::default());
+    let method = asked.method.clone();
+    let result = listen::result(round.id());
+    let answer = answer(node, server, state, &round, asked, context);
+    let answer = Box::pin(async move {
+        tokio::select! {
+            biased;
+            () = seat.over() => Ok(result),
+            answer = answer => answer,
+        }
+    });
+    Running::new(&round, method, stamp, answer).answer().await
 }
 
 /// Whoever answers it, at work.
@@ -61,7 +90,9 @@ fn answer<S: Clone + Send + Sync + 'static>(
     match &*method {
         DISCOVER => {
             let served = node.hall.versions.clone();
-            Box::pin(async move { discover::result(&server.discover(context, state).await?, &served) })
+            Box::pin(
+                async move { discover::result(&server.discover(Discover { parts, context }, state).await?, &served) },
+            )
         }
         "tasks/get" | "tasks/update" | "tasks/cancel" if server.has_tasks() => {
             let capabilities = context.client_capabilities().cloned().unwrap_or_default();

@@ -51,7 +51,7 @@ impl Channel for Round {
     fn set_log_level(&self, _level: u8) {}
 
     fn send(&self, notification: Bytes) -> bool {
-        let goes_nowhere = self.node().hall.settings.streams.response_mode == ResponseMode::Json;
+        let goes_nowhere = self.mode() == ResponseMode::Json;
         if goes_nowhere || self.task().is_some() || self.has_ended() {
             self.node().hall.counters.dropped(1);
             return true;

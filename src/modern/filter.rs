@@ -23,7 +23,7 @@ use crate::settings::Limits;
 pub(super) struct Filter(IndexSet<Change>);
 
 /// What a server tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Offer {
     tools: bool,
     prompts: bool,

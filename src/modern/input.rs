@@ -83,15 +83,15 @@ pub(super) fn may_ask(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
-/// Whether a request may be such a question, and to this client.
-pub(super) fn check(method: &'static str, client: &ClientCapabilities) -> Result<(), ClientError> {
-    let (capability, declared) = match method {
-        "elicitation/create" => ("elicitation", client.elicitation.is_some()),
-        "sampling/createMessage" => ("sampling", client.sampling.is_some()),
-        "roots/list" => ("roots", client.roots.is_some()),
-        other => (other, false),
+/// The name of a request that may be such a question, and to this client.
+pub(super) fn check(method: &str, client: &ClientCapabilities) -> Result<&'static str, ClientError> {
+    let (method, capability, declared) = match method {
+        "elicitation/create" => ("elicitation/create", "elicitation", client.elicitation.is_some()),
+        "sampling/createMessage" => ("sampling/createMessage", "sampling", client.sampling.is_some()),
+        "roots/list" => ("roots/list", "roots", client.roots.is_some()),
+        _ => ("", "being asked this in its revision", false),
     };
-    if declared { Ok(()) } else { Err(ClientError::NotCapable(capability)) }
+    if declared { Ok(method) } else { Err(ClientError::NotCapable(capability)) }
 }
 
 /// What a sealed text is bound to: whoever asks, and for what. Parameters that change from round to

@@ -13,20 +13,22 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
+use http::request::Parts;
 
-use super::Node;
 use super::filter::{Filter, Offer};
 use super::listening::Seat;
+use super::post::Asked;
 use super::round::{Opening, Round};
 use super::run::Running;
 use super::stamp::Stamp;
+use super::{Node, call};
 use crate::error::Rejection;
-use crate::message::{RawJson, write};
+use crate::message::{RawJson, RequestId, write};
 use crate::outcome::Outcome;
-use crate::server::Context;
 use crate::server::channel::Change;
 use crate::server::context::Read;
 use crate::server::contract::ErasedServer;
+use crate::server::{Context, Discover};
 use crate::streams::{Frame, Frames, Source};
 
 pub(super) const METHOD: &str = "subscriptions/listen";
@@ -39,17 +41,22 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     opening: Opening,
-    params: Option<RawJson>,
+    asked: Asked,
     takes_streams: bool,
 ) -> Result<Outcome, Rejection> {
     if !takes_streams {
         return Err(Rejection::NotAcceptable { needs: "text/event-stream" });
     }
-    let filter = Filter::read(params.as_ref())?;
-    drop(params);
+    let filter = Filter::read(asked.params.as_ref())?;
     let seat = node.listening.join(filter, opening.principal.as_ref())?;
+    if server.own_subscriptions() {
+        seat.acknowledge(Offer::default())?;
+        return Ok(call::subscribe(node, server, state, opening, asked, seat).await);
+    }
+    let Asked { params, parts, .. } = asked;
+    drop(params);
     let (subscription, info) = (Box::from(opening.id.as_json()), server.info());
-    let capabilities = match capabilities(node, server, state, opening).await {
+    let capabilities = match capabilities(node, server, state, opening, parts).await {
         Ok(capabilities) => capabilities,
         Err(outcome) => return Ok(outcome),
     };
@@ -65,12 +72,18 @@ async fn capabilities<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     opening: Opening,
+    parts: Box<Parts>,
 ) -> Result<RawJson, Outcome> {
     let round = Round::new(node, opening);
     let context = Context::of_read(Arc::clone(&round) as _, Read::default());
-    let discovery = Arc::clone(server).discover(context, state);
+    let discovery = Arc::clone(server).discover(Discover { parts, context }, state);
     let asking = Box::pin(async { Ok(discovery.await?.capabilities().clone()) });
     Running::new(&round, METHOD.into(), Stamp::default(), asking).result().await
+}
+
+/// What a subscription ends with that the server answers by itself; the rest is every result's.
+pub(super) fn result(id: &RequestId) -> RawJson {
+    RawJson::trusted(format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#, id.as_json()))
 }
 
 /// A subscription stream, as the source of a response.

@@ -15,8 +15,9 @@
 //!    round. Nobody is woken under either.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
@@ -167,6 +168,11 @@ impl Seat {
         }
         state.stage = Stage::Acknowledged;
         Ok(state.waiting.narrow(offer).to_json())
+    }
+
+    /// Waits for the end, of a listen that is told nothing from here.
+    pub(super) async fn over(&self) {
+        poll_fn(|cx| if self.take(cx, |_| {}) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Gives some of what waits, and remembers whom to wake for more; whether there will be no

@@ -83,11 +83,12 @@ async fn request<S: Clone + Send + Sync + 'static>(
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
     }
-    let opening = Opening::new(id.clone(), version, meta, principal);
+    let mode = node.hall.settings.streams.response_mode;
+    let opening = Opening::new(id.clone(), version, meta, principal, mode);
     if method == listen::METHOD {
-        drop(parts);
         // Boxed, so that a call carries no room for it.
-        return Box::pin(listen::listen(node, server, state, opening, params, takes_streams)).await;
+        return Box::pin(listen::listen(node, server, state, opening, Asked { method, params, parts }, takes_streams))
+            .await;
     }
     call::call(node, server, state, opening, Asked { method, params, parts }).await
 }

@@ -28,6 +28,7 @@ use crate::message::{
 };
 use crate::server::channel::Question;
 use crate::server::{ClientError, LogLevel};
+use crate::settings::ResponseMode;
 use crate::streams::Queue;
 
 /// One POST of a call.
@@ -47,6 +48,7 @@ pub(super) struct Round {
     asking: Option<Asking>,
     /// What was answered and what is asked. Never held across an await.
     inputs: Mutex<Inputs>,
+    mode: ResponseMode,
     /// What the call became, if it did. Set while the inputs are held and not closed.
     task: OnceLock<Arc<TaskRun>>,
     /// What the call is answered with instead of what its handler would say.
@@ -73,6 +75,8 @@ pub(super) struct Opening {
     pub(super) permit: Option<Permit>,
     pub(super) asking: Option<Asking>,
     pub(super) inputs: Inputs,
+    /// What form its answer may take.
+    pub(super) mode: ResponseMode,
 }
 
 impl Opening {
@@ -81,8 +85,9 @@ impl Opening {
         version: ProtocolVersion,
         meta: Box<RequestMeta>,
         principal: Option<Principal>,
+        mode: ResponseMode,
     ) -> Self {
-        Self { id, version, meta, principal, permit: None, asking: None, inputs: Inputs::default() }
+        Self { id, version, meta, principal, permit: None, asking: None, inputs: Inputs::default(), mode }
     }
 }
 
@@ -102,7 +107,7 @@ impl Asking {
 
 impl Round {
     pub(super) fn new(node: &Arc<Node>, opening: Opening) -> Arc<Self> {
-        let Opening { id, version, meta, principal, permit, asking, inputs } = opening;
+        let Opening { id, version, meta, principal, permit, asking, inputs, mode } = opening;
         Arc::new(Self {
             node: Arc::clone(node),
             id,
@@ -114,6 +119,7 @@ impl Round {
             queue: OnceLock::new(),
             asking,
             inputs: Mutex::new(inputs),
+            mode,
             task: OnceLock::new(),
             verdict: OnceLock::new(),
             work: AtomicWaker::new(),
@@ -139,6 +145,11 @@ impl Round {
 
     pub(super) fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    /// What form the answer may take.
+    pub(super) fn mode(&self) -> ResponseMode {
+        self.mode
     }
 
     /// Which program the client is. It is for display, so one that cannot be read is none.
@@ -186,7 +197,7 @@ impl Round {
         if self.asking.is_none() {
             return Err(ClientError::NoStream);
         }
-        input::check(method, self.client_capabilities())?;
+        let method = input::check(&method, self.client_capabilities())?;
         let (task, key) = {
             let mut inputs = self.inputs();
             match self.task() {

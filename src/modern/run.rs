@@ -69,8 +69,7 @@ impl Running {
 
     /// Runs the handler until the form of its answer is clear.
     pub(super) async fn answer(mut self) -> Outcome {
-        let streams = &self.round.node().hall.settings.streams;
-        let (mode, silence) = (streams.response_mode, streams.silence);
+        let (mode, silence) = (self.round.mode(), self.round.node().hall.settings.streams.silence);
         match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
             Progress::Answered(answer) => at_once(&self.round, &self.reply, settle(&self.round, answer), mode),
             Progress::BecameTask(task) => {
@@ -86,10 +85,7 @@ impl Running {
     pub(super) async fn result(mut self) -> Result<RawJson, Outcome> {
         match self.inline(None).await {
             Progress::Answered(Ok(result)) => Ok(result),
-            Progress::Answered(answer) => {
-                let mode = self.round.node().hall.settings.streams.response_mode;
-                Err(at_once(&self.round, &self.reply, answer, mode))
-            }
+            Progress::Answered(answer) => Err(at_once(&self.round, &self.reply, answer, self.round.mode())),
             Progress::BecameTask(_) | Progress::Streams => Err(self.stream()),
         }
     }

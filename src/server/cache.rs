@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, IntoResourceContents, ResourceContents, ToolError};
 use crate::message::Era;
@@ -39,7 +39,7 @@ pub struct CacheHint {
 }
 
 /// Who may be given what one client was given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheScope {
     /// Anybody: any client, gateway or proxy may keep the result and give it to any user.

@@ -76,7 +76,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
 /// Something the client is asked.
 #[derive(Debug)]
 pub(crate) struct Question {
-    pub(crate) method: &'static str,
+    pub(crate) method: Cow<'static, str>,
     pub(crate) params: RawJson,
     /// The name of the question within its call, if the handler gave it one.
     pub(crate) key: Option<Cow<'static, str>>,
@@ -93,7 +93,7 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     /// Sends a notification on the session's standalone stream.
     fn notify(&self, method: &str, params: &RawJson);
     /// Asks the client on the session's standalone stream; fails at once when none is open.
-    fn request(&self, method: &'static str, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// Remembers which resources the client wants to hear of.
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>>;
     fn end(&self) -> BoxFuture<'_, ()>;

@@ -1,6 +1,7 @@
 //! Decides what a handler can do while its call runs: tell progress, log, ask the client, hear of
 //! its cancellation.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -222,13 +223,25 @@ impl Context {
     ///
     /// As [`Context::log`].
     pub async fn log_as(&self, level: LogLevel, logger: Option<&str>, data: impl Serialize + Send) {
-        if (level as u8) < self.channel.log_level() {
+        if !self.logs(level) {
             return;
         }
         let Ok(data) = RawJson::from_value(&data) else { return };
         if let Ok(params) = RawJson::from_value(&Log { level, logger, data }) {
             self.notify("notifications/message", &params).await;
         }
+    }
+
+    /// Whether the client wants log messages this severe, for messages that cost something to make.
+    #[must_use]
+    pub fn logs(&self, level: LogLevel) -> bool {
+        level as u8 >= self.channel.log_level()
+    }
+
+    /// Sets what [`Context::logs`] says from now on in this session: what a [`Server`](super::Server) of
+    /// your own does at `logging/setLevel`. It changes nothing where there is no session.
+    pub fn set_log_level(&self, level: LogLevel) {
+        self.channel.set_log_level(level as u8);
     }
 
     /// Sends any notification on the stream of this call.
@@ -263,11 +276,11 @@ impl Context {
     /// The request may have been sent; a late answer to it is dropped.
     pub async fn request(
         &self,
-        method: &'static str,
+        method: impl Into<Cow<'static, str>> + Send,
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        self.put(Question { method, params, key: None }, within).await
+        self.put(Question { method: method.into(), params, key: None }, within).await
     }
 
     pub(super) async fn put(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
@@ -381,10 +394,6 @@ impl Context {
     /// Nothing is lost.
     pub async fn cancelled(&self) {
         self.channel.cancelled().await;
-    }
-
-    pub(crate) fn set_log_level(&self, level: LogLevel) {
-        self.channel.set_log_level(level as u8);
     }
 
     fn progress_token(&self) -> Option<&RawJson> {

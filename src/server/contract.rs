@@ -12,6 +12,28 @@ use super::{Context, Discovery, MirroredArguments};
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, InitializeParams, RawJson, RequestId};
 
+/// A client that opens a session, on its way to a [`Server`]; in stateless mode, one that would.
+#[derive(Debug)]
+pub struct Initialize {
+    /// Who the client is and what it would speak, as far as the transport needs it.
+    pub params: InitializeParams,
+    /// The parameters whole, as the client wrote them.
+    pub text: RawJson,
+    /// The HTTP request that brought it.
+    pub parts: Box<Parts>,
+    /// The way to the session that opens, if one does. Nobody else knows it yet.
+    pub context: Context,
+}
+
+/// A client of 2026-07-28 that wants to know a [`Server`] (`server/discover`), or subscribes.
+#[derive(Debug)]
+pub struct Discover {
+    /// The HTTP request that brought it.
+    pub parts: Box<Parts>,
+    /// What the client says of itself.
+    pub context: Context,
+}
+
 /// A request of a client, on its way to a [`Server`].
 #[derive(Debug)]
 pub struct Call {
@@ -54,16 +76,16 @@ pub struct Notice {
 /// Streamable HTTP, "disconnection"); one of 2026-07-28 does.
 ///
 /// ```
-/// use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
-/// use mcp_http::server::{Call, Context, Server};
+/// use mcp_http::message::{ErrorObject, RawJson};
+/// use mcp_http::server::{Call, Initialize, Server};
 ///
 /// #[derive(Debug)]
 /// struct Echo;
 ///
 /// impl<S: Send + Sync> Server<S> for Echo {
-///     async fn initialize(&self, _: InitializeParams, cx: Context, _: &S) -> Result<RawJson, ErrorObject> {
+///     async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
 ///         let result = serde_json::json!({
-///             "protocolVersion": cx.protocol_version(),
+///             "protocolVersion": request.context.protocol_version(),
 ///             "capabilities": {},
 ///             "serverInfo": {"name": "echo", "version": "1.0.0"},
 ///         });
@@ -85,12 +107,7 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     /// `serverInfo`. [`Context::protocol_version`] is what the transport would agree to; a result
     /// that names another served revision overrides it. The session exists, for others, only
     /// after this returned `Ok`.
-    fn initialize(
-        &self,
-        params: InitializeParams,
-        context: Context,
-        state: &S,
-    ) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
+    fn initialize(&self, request: Initialize, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
 
     /// Answers a request with its `result`, or with an error.
     fn call(&self, call: Call, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
@@ -100,14 +117,8 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     ///
     /// Asked at each `subscriptions/listen` too: clients are told of what the capabilities promise
     /// (`listChanged`, `resources.subscribe`).
-    fn discover(&self, context: Context, state: &S) -> impl Future<Output = Result<Discovery, ErrorObject>> + Send {
-        let params = InitializeParams {
-            protocol_version: context.protocol_version().to_string(),
-            capabilities: context.client_capabilities().cloned().unwrap_or_default(),
-            client_info: context.client_info().cloned().unwrap_or_default(),
-            raw: None,
-        };
-        let initialized = self.initialize(params, context, state);
+    fn discover(&self, request: Discover, state: &S) -> impl Future<Output = Result<Discovery, ErrorObject>> + Send {
+        let initialized = self.initialize(request.into(), state);
         async { Discovery::read(&initialized.await?) }
     }
 
@@ -132,6 +143,20 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether the server asks its clients of 2026-07-28 by itself: with results `input_required` of
+    /// its own, whose `requestState` and answers are its own to check. No by default: they are the
+    /// transport's, and a handler asks with [`Context::request`] in either era.
+    fn own_rounds(&self) -> bool {
+        false
+    }
+
+    /// Whether the server answers `subscriptions/listen` of 2026-07-28 by itself, as a call like any
+    /// other that runs until it is cancelled; the transport ends it when it drains. No by default: subscriptions are
+    /// the transport's, and hear what is announced through an [`McpHandle`].
+    fn own_subscriptions(&self) -> bool {
+        false
+    }
+
     /// The arguments of a tool that clients of 2026-07-28 repeat as headers. None by default.
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         let _ = tool;
@@ -151,32 +176,47 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+impl From<Discover> for Initialize {
+    /// What `initialize` would have been asked.
+    fn from(Discover { parts, context }: Discover) -> Self {
+        let params = InitializeParams {
+            protocol_version: context.protocol_version().to_string(),
+            capabilities: context.client_capabilities().cloned().unwrap_or_default(),
+            client_info: context.client_info().cloned().unwrap_or_default(),
+        };
+        let text = RawJson::from_value(&params).unwrap_or_else(|_| RawJson::empty_object());
+        Self { params, text, parts, context }
+    }
+}
+
 type Answer = BoxFuture<'static, Result<RawJson, ErrorObject>>;
 
 /// A [`Server`] with its type erased and its state type kept, as the transport holds it.
 pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
-    fn initialize(self: Arc<Self>, params: InitializeParams, context: Context, state: S) -> Answer;
+    fn initialize(self: Arc<Self>, request: Initialize, state: S) -> Answer;
     fn call(self: Arc<Self>, call: Call, state: S) -> Answer;
-    fn discover(self: Arc<Self>, context: Context, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
+    fn discover(self: Arc<Self>, request: Discover, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
     fn info(&self) -> Option<RawJson>;
     fn serves(&self, method: &str) -> bool;
     fn has_tasks(&self) -> bool;
+    fn own_rounds(&self) -> bool;
+    fn own_subscriptions(&self) -> bool;
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>>;
     fn notified(self: Arc<Self>, notice: Notice, state: S) -> BoxFuture<'static, ()>;
     fn mounted(&self, handle: &McpHandle);
 }
 
 impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
-    fn initialize(self: Arc<Self>, params: InitializeParams, context: Context, state: S) -> Answer {
-        Box::pin(async move { Server::initialize(&*self, params, context, &state).await })
+    fn initialize(self: Arc<Self>, request: Initialize, state: S) -> Answer {
+        Box::pin(async move { Server::initialize(&*self, request, &state).await })
     }
 
     fn call(self: Arc<Self>, call: Call, state: S) -> Answer {
         Box::pin(async move { Server::call(&*self, call, &state).await })
     }
 
-    fn discover(self: Arc<Self>, context: Context, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>> {
-        Box::pin(async move { Server::discover(&*self, context, &state).await })
+    fn discover(self: Arc<Self>, request: Discover, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>> {
+        Box::pin(async move { Server::discover(&*self, request, &state).await })
     }
 
     fn info(&self) -> Option<RawJson> {
@@ -189,6 +229,14 @@ impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
 
     fn has_tasks(&self) -> bool {
         Server::has_tasks(self)
+    }
+
+    fn own_rounds(&self) -> bool {
+        Server::own_rounds(self)
+    }
+
+    fn own_subscriptions(&self) -> bool {
+        Server::own_subscriptions(self)
     }
 
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {

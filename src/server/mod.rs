@@ -42,7 +42,7 @@ pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
 pub use context::{Amount, Context, LogLevel, Total};
-pub use contract::{Call, Notice, Server};
+pub use contract::{Call, Discover, Initialize, Notice, Server};
 pub use discovery::Discovery;
 pub use handler::{Args, CallParts, FromCall, Handler, Refusal};
 pub use input::{
@@ -52,6 +52,6 @@ pub use input::{
 pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
-pub use session::{Extensions, Session, SessionRefused};
+pub use session::{Extensions, Session, SessionRefused, WeakSession};
 pub use tool::{CallToolResult, IntoToolError, IntoToolResult, TaskSupport, Tool, ToolAnnotations, ToolError};
 pub use typed::{DEFAULT_PAGE_SIZE, McpServer};

@@ -2,10 +2,11 @@
 //! client outside any call.
 
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -114,11 +115,11 @@ impl Session {
     /// The request may have been sent; a late answer to it is dropped.
     pub async fn request(
         &self,
-        method: &'static str,
+        method: impl Into<Cow<'static, str>> + Send,
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        let answer = self.inner.request(method, params);
+        let answer = self.inner.request(method.into(), params);
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
     }
 
@@ -132,8 +133,25 @@ impl Session {
         self.inner.end().await;
     }
 
-    /// Subscribes to, or unsubscribes from, updates of one resource.
-    pub(crate) async fn subscribe(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
+    /// A way to the session that does not keep it alive: for what is itself kept in its
+    /// [extensions](Session::extensions).
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSession {
+        WeakSession(Arc::downgrade(&self.inner))
+    }
+
+    /// Subscribes to, or unsubscribes from, updates of one resource: what a [`Server`](super::Server)
+    /// of your own does at `resources/subscribe` and `resources/unsubscribe`. Its client is told then of
+    /// what [`McpHandle::resource_updated`] announces.
+    ///
+    /// # Errors
+    ///
+    /// When the session subscribes to too much already, or the engine cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// The change may or may not have been written.
+    pub async fn subscribe(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
         self.inner.subscribe(uri, wanted).await
     }
 }
@@ -209,6 +227,18 @@ impl Deref for Session {
     }
 }
 
+/// A way to a [`Session`] that does not keep it alive.
+#[derive(Debug, Clone)]
+pub struct WeakSession(Weak<dyn SessionAccess>);
+
+impl WeakSession {
+    /// The session, unless it is gone from this node.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Session> {
+        self.0.upgrade().map(Session::new)
+    }
+}
+
 /// Values by type, for what belongs to a session and cannot be stored.
 #[derive(Default)]
 pub struct Extensions {
@@ -236,6 +266,18 @@ impl Extensions {
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.get_or_insert_default().insert(TypeId::of::<T>(), Arc::new(value))?.downcast().ok()
+    }
+
+    /// The value of a type; made and put in if there is none. Whoever comes second gets the first one's.
+    pub fn get_or_insert_with<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        let values = values.get_or_insert_default();
+        let known = values.get(&TypeId::of::<T>()).cloned().and_then(|value| value.downcast().ok());
+        known.unwrap_or_else(|| {
+            let made = Arc::new(make());
+            values.insert(TypeId::of::<T>(), Arc::clone(&made) as _);
+            made
+        })
     }
 
     /// Takes a value out.

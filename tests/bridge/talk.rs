@@ -155,8 +155,6 @@ fn a_question_outside_of_calls_goes_on_the_standalone_stream_or_fails() {
     answered("answered early -32000");
     ask("there", "ping");
     answered("answered there {}");
-    ask("odd", "no/such");
-    answered("answered odd -32601");
 
     let mut listening = session.listen();
     ask("later", "roots/list");
@@ -164,6 +162,12 @@ fn a_question_outside_of_calls_goes_on_the_standalone_stream_or_fails() {
     assert_eq!(question["method"], "roots/list");
     session.notify(&format!(r#""id":{},"result":{{"roots":[]}}"#, question["id"]));
     answered("answered later {'roots': []}");
+    // What the bridge has never heard of is the client's to refuse.
+    ask("odd", "no/such");
+    let question = value(&event(&mut listening));
+    assert_eq!(question["method"], "no/such");
+    session.notify(&format!(r#""id":{},"error":{{"code":-32601,"message":"no"}}"#, question["id"]));
+    answered("answered odd -32601");
 }
 
 #[test]
@@ -184,12 +188,15 @@ fn a_question_while_several_calls_run_goes_on_the_standalone_stream_or_in_the_ne
 }
 
 #[test]
-fn a_question_that_the_child_takes_back_waits_for_nobody() {
+fn a_question_that_the_child_takes_back_is_taken_back_from_the_client() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let mut call = session.begin("1", "ask", r#"{"id":"q","method":"roots/list","regret":true}"#);
     let question = value(&event(&mut call));
     assert_eq!(question["method"], "roots/list");
+    let cancelled = value(&event(&mut call));
+    assert_eq!(cancelled["method"], "notifications/cancelled");
+    assert_eq!(cancelled["params"]["requestId"], question["id"]);
     assert_eq!(text(&event(&mut call)), "never mind");
     // Too late, and no fault of the client's.
     session.notify(&format!(r#""id":{},"result":{{"roots":[]}}"#, question["id"]));

@@ -72,6 +72,16 @@ fn a_shared_child_that_asks_is_told_that_it_cannot() {
 }
 
 #[test]
+fn nobody_changes_a_shared_child_for_everybody() {
+    let bridge = Bridge::start(&["--stateless", "shared"], &[]);
+    for method in ["logging/setLevel", "resources/subscribe", "tasks/list"] {
+        let (status, answer) = send(&bridge, method, "", "");
+        assert_eq!(status, 404, "{method}: {answer}");
+    }
+    assert!(!call(&bridge, "heard", "{}").1.contains("setLevel"));
+}
+
+#[test]
 fn a_shared_child_that_died_is_replaced_at_the_next_call() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let first = pid(&bridge);

@@ -190,12 +190,18 @@ async fn json_answers_cannot_ask_and_drop_what_a_call_streams() {
 ///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
-async fn a_question_nobody_answers_ends_by_its_time() {
+async fn a_question_nobody_answers_is_taken_back_when_its_time_is_over() {
     let client = App::new().open().await;
     let start = Instant::now();
     let mut stream = client.call(1, "roots", json!({})).await.sse();
     let asked = question(&mut stream).await;
-    assert_eq!(text(&stream.rest().await[0]), "error: the client did not answer within 30s");
+    let id = asked.json()["id"].clone();
+    let rest = stream.rest().await;
+    assert_eq!(
+        rest[0].data.as_deref().unwrap(),
+        format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#)
+    );
+    assert_eq!((rest.len(), text(&rest[1])), (2, json!("error: the client did not answer within 30s")));
     assert_eq!(start.elapsed().as_secs(), 30);
     assert_eq!(answer(&client, &asked, json!({"roots": []})).await, 202);
 }

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
+use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{
-    Args, CacheHint, Cached, Call, Context, Discovery, Prompt, Resource, ResourceTemplate, Server, ToolError,
+    Args, CacheHint, Cached, Call, Discover, Discovery, Initialize, Prompt, Resource, ResourceTemplate, Server,
+    ToolError,
 };
 use mcp_http::{McpServer, McpService};
 use schemars::JsonSchema;
@@ -180,11 +181,11 @@ async fn clients_of_the_session_revisions_are_told_nothing_of_it() {
 struct ByHand;
 
 impl<S: Send + Sync> Server<S> for ByHand {
-    async fn initialize(&self, _: InitializeParams, _: Context, _: &S) -> Result<RawJson, ErrorObject> {
+    async fn initialize(&self, _: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
         Err(ErrorObject::internal())
     }
 
-    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+    async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
         Ok(Discovery::new(RawJson::empty_object()).cache(CacheHint::public(MINUTE)))
     }
 

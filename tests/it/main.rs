@@ -46,6 +46,8 @@ mod rejections;
 mod resuming;
 mod revisions;
 mod rmcp_client;
+#[cfg(feature = "rmcp")]
+mod rmcp_server;
 mod sessions;
 mod shutdown;
 mod slow_clients;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use mcp_http::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson};
-use mcp_http::server::{Call, Context, Server};
+use mcp_http::message::{ErrorObject, ProtocolVersion, RawJson};
+use mcp_http::server::{Call, Initialize, Server};
 use mcp_http::{Limits, McpHandle, McpService, SessionId, Sessions};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -21,9 +21,9 @@ struct Raw {
 }
 
 impl<S: Send + Sync> Server<S> for Raw {
-    async fn initialize(&self, params: InitializeParams, cx: Context, _: &S) -> Result<RawJson, ErrorObject> {
-        let mut version = cx.protocol_version();
-        match &*params.client_info.name {
+    async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
+        let mut version = request.context.protocol_version();
+        match &*request.params.client_info.name {
             "fails" => return Err(ErrorObject::new(-32000, "not today")),
             "panics" => panic!("secret"),
             "slow" => sleep(Duration::from_secs(10)).await,

@@ -1,7 +1,7 @@
 //! Handlers that panic or fail: the call ends, nothing else does, and the text stays inside.
 
-use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
-use mcp_http::server::{Call, Context, Notice, Server};
+use mcp_http::message::{ErrorObject, RawJson};
+use mcp_http::server::{Call, Initialize, Notice, Server};
 use mcp_http::{McpService, ResponseMode, Streams};
 use serde_json::{Value, json};
 
@@ -83,14 +83,9 @@ async fn what_an_engine_fails_of_is_no_text_on_the_wire() {
 struct Rude;
 
 impl<S: Send + Sync> Server<S> for Rude {
-    fn initialize(
-        &self,
-        params: InitializeParams,
-        cx: Context,
-        _: &S,
-    ) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send {
-        assert_ne!(params.client_info.name, "rude", "secret");
-        let version = cx.protocol_version();
+    fn initialize(&self, request: Initialize, _: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send {
+        assert_ne!(request.params.client_info.name, "rude", "secret");
+        let version = request.context.protocol_version();
         let result =
             json!({"protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "a", "version": "1"}});
         std::future::ready(RawJson::from_value(&result).map_err(|_| ErrorObject::internal()))

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::Method;
-use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
-use mcp_http::server::{Call, Context, Server};
+use mcp_http::message::{ErrorObject, RawJson};
+use mcp_http::server::{Call, Initialize, Server};
 use mcp_http::store::EndReason;
 use mcp_http::{McpListener, McpService, ResponseMode, Sessions, Streams};
 use serde_json::json;
@@ -159,7 +159,7 @@ async fn a_call_that_is_cut_off_is_answered() {
 struct SlowToOpen;
 
 impl<S: Send + Sync> Server<S> for SlowToOpen {
-    async fn initialize(&self, _: InitializeParams, _: Context, _: &S) -> Result<RawJson, ErrorObject> {
+    async fn initialize(&self, _: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
         sleep(Duration::from_secs(10)).await;
         Ok(RawJson::empty_object())
     }

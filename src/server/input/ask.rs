@@ -53,7 +53,7 @@ impl Context {
         read: impl FnOnce(&RawJson) -> Result<A, serde_json::Error> + Send,
     ) -> Result<A, ClientError> {
         let params = RawJson::from_value(params).map_err(ClientError::Unreadable)?;
-        let question = Question { method, params, key: manner.key };
+        let question = Question { method: method.into(), params, key: manner.key };
         let read = read(&self.put(question, manner.within).await?);
         match read {
             Ok(answer) => Ok(answer),

@@ -13,19 +13,20 @@ use serde_json::value::RawValue;
 use super::McpServer;
 use super::describe::{Capabilities, has};
 use crate::handle::McpHandle;
-use crate::message::{ErrorObject, InitializeParams, RawJson};
+use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::{Entries, Found, Item, Tables};
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts, bounded};
 use crate::server::resource::Contents;
 use crate::server::tool::{TaskSupport, Tasking};
-use crate::server::{CacheHint, Call, Context, Discovery, LogLevel, MirroredArguments, Server};
+use crate::server::{CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Server};
 
 type Answer = Result<RawJson, ErrorObject>;
 
 impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
-    async fn initialize(&self, _: InitializeParams, context: Context, _: &S) -> Answer {
+    async fn initialize(&self, request: Initialize, _: &S) -> Answer {
+        let context = request.context;
         let capabilities = Capabilities::of(&self.store, context.session().is_some());
         write(&self.facts.initialize_result(context.protocol_version(), capabilities))
     }
@@ -50,7 +51,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
         }
     }
 
-    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+    async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
         let capabilities = write(&Capabilities::of(&self.store, true).with_tasks(self.has_tasks()))?;
         let discovery = Discovery::new(capabilities).cache(self.facts.caching.discovery());
         Ok(match &self.facts.instructions {

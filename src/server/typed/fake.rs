@@ -1,5 +1,6 @@
 //! A transport for tests: it keeps what a call sends and answers what a call asks.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -7,23 +8,22 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use http::request::Parts;
 use serde_json::{Value, json};
 
 use super::McpServer;
 use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionId, SessionInfo};
-use crate::message::{
-    ClientCapabilities, ErrorObject, Implementation, InitializeParams, ProtocolVersion, RawJson, RequestId,
-};
+use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::server::channel::{Channel, Question, SessionAccess};
-use crate::server::{Call, ClientError, Context, Extensions, Server};
+use crate::server::{Call, ClientError, Context, Discover, Extensions, Initialize, Server};
 
 /// What a [`Fake`] saw and will answer.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) notices: Vec<(String, Value)>,
-    pub(super) questions: Vec<(&'static str, Value)>,
+    pub(super) questions: Vec<(Cow<'static, str>, Value)>,
     pub(super) answers: VecDeque<Value>,
     pub(super) level: u8,
 }
@@ -68,7 +68,8 @@ impl Fake {
 
     pub(super) async fn initialize(&self, server: &McpServer) -> Value {
         let context = Context::new(Arc::new(self.clone()), None);
-        Server::<()>::initialize(server, InitializeParams::default(), context, &()).await.unwrap().read().unwrap()
+        let request = Initialize::from(Discover { parts: head(), context });
+        Server::<()>::initialize(server, request, &()).await.unwrap().read().unwrap()
     }
 
     pub(super) async fn call(
@@ -78,13 +79,12 @@ impl Fake {
         params: Value,
     ) -> Result<Value, ErrorObject> {
         let params = (!params.is_null()).then(|| RawJson::from_value(&params).unwrap());
-        let (parts, ()) = http::Request::builder().header("x-who", "me").body(()).unwrap().into_parts();
         let call = Call {
             method: method.into(),
             id: RequestId::from(1),
             context: Context::new(Arc::new(self.clone()), params.clone()),
             params,
-            parts: Box::new(parts),
+            parts: head(),
         };
         Server::<()>::call(server, call, &()).await.map(|result| result.read().unwrap())
     }
@@ -175,7 +175,7 @@ impl SessionAccess for FakeSession {
 
     fn notify(&self, _: &str, _: &RawJson) {}
 
-    fn request(&self, _: &'static str, _: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+    fn request(&self, _: Cow<'static, str>, _: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
         async { Err(ClientError::NoStream) }.boxed()
     }
 
@@ -187,4 +187,9 @@ impl SessionAccess for FakeSession {
     fn end(&self) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
+}
+
+/// The head of a request.
+fn head() -> Box<Parts> {
+    Box::new(http::Request::builder().header("x-who", "me").body(()).unwrap().into_parts().0)
 }

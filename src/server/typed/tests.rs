@@ -329,7 +329,7 @@ async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
     assert_eq!(
         fake.seen.lock().unwrap().questions[0],
         (
-            "elicitation/create",
+            "elicitation/create".into(),
             json!({
                 "mode": "form", "message": "Who?",
                 "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}

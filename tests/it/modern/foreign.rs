@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
-use mcp_http::server::{Call, Context, MirroredArguments, Server};
+use mcp_http::message::{ErrorObject, RawJson};
+use mcp_http::server::{Call, Initialize, MirroredArguments, Server};
 use mcp_http::{McpService, ResponseMode, Streams};
 use serde_json::{Value, json};
 
@@ -18,8 +18,9 @@ struct Parrot {
 }
 
 impl<S: Send + Sync> Server<S> for Parrot {
-    async fn initialize(&self, params: InitializeParams, cx: Context, _: &S) -> Result<RawJson, ErrorObject> {
-        assert_eq!(params.protocol_version, cx.protocol_version().as_str());
+    async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
+        let Initialize { params, context, .. } = request;
+        assert_eq!(params.protocol_version, context.protocol_version().as_str());
         if params.capabilities.sampling.is_some() {
             panic!("secret");
         }

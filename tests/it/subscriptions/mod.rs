@@ -10,8 +10,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use mcp_http::McpService;
-use mcp_http::message::{ErrorObject, InitializeParams, RawJson};
-use mcp_http::server::{Call, Context, Discovery, Server};
+use mcp_http::message::{ErrorObject, RawJson};
+use mcp_http::server::{Call, Discover, Discovery, Initialize, Server};
 use tokio::sync::Notify;
 
 use crate::support::{App, Reply, RequestExt, Served, Sse, request};
@@ -98,7 +98,7 @@ impl Foreign {
 }
 
 impl<S: Send + Sync> Server<S> for Foreign {
-    async fn initialize(&self, _: InitializeParams, _: Context, _: &S) -> Result<RawJson, ErrorObject> {
+    async fn initialize(&self, _: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
         Err(ErrorObject::internal())
     }
 
@@ -106,7 +106,7 @@ impl<S: Send + Sync> Server<S> for Foreign {
         Err(ErrorObject::method_not_found(&call.method))
     }
 
-    async fn discover(&self, _: Context, _: &S) -> Result<Discovery, ErrorObject> {
+    async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
         self.asked.notify_one();
         if let Some(gate) = &self.gate {
             gate.notified().await;

@@ -8,7 +8,7 @@ use rmcp::model::{ServerCapabilities, ServerConfig};
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler, tool, tool_handler, tool_router};
 
-use super::{Echo, Slow, steps};
+use super::tools::{Echo, Slow, steps};
 
 pub(crate) struct Tools {
     tool_router: ToolRouter<Self>,

@@ -1,0 +1,34 @@
+//! Decides how the tools of the official SDK are served by this crate: the same handlers, not touched,
+//! `auto` with the defaults, `sse` with every answer a resumable stream, `macros` as the SDK's documentation
+//! writes tools.
+
+#[path = "../../rmcp/src/macros.rs"]
+mod macros;
+#[path = "../../rmcp/src/tools.rs"]
+mod tools;
+
+use axum::Router;
+use mcp_http::{McpListener, McpService, ResponseMode, RmcpServer, Sessions, Streams, mcp_router};
+use rmcp::ServerHandler;
+
+fn main() {
+    stand::run(async {
+        let app = match &*stand::variant() {
+            "auto" => mount(|| tools::Tools, ResponseMode::Auto),
+            "sse" => mount(|| tools::Tools, ResponseMode::Sse),
+            "macros" => mount(macros::Tools::new, ResponseMode::Auto),
+            other => panic!("no such variant: {other:?}"),
+        };
+        stand::serve_on(McpListener::new(stand::listener()?), app).await
+    });
+}
+
+fn mount<H: ServerHandler>(make: fn() -> H, mode: ResponseMode) -> Router {
+    // The comparison opens more sessions than the default allows.
+    let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
+    let service = McpService::new(RmcpServer::new(make))
+        .streams(Streams::new().response_mode(mode))
+        .and_then(|service| service.sessions(sessions))
+        .expect("good settings");
+    Router::new().nest("/mcp", mcp_router(service))
+}

@@ -1,0 +1,83 @@
+//! Decides how a request is answered that has no session: by a handler of its own, which runs within
+//! the future of the request. Behind it stands a service of rmcp's for its peer only, which ends with it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use rmcp::model::{ClientRequest, GetExtensions, GetMeta, InitializeRequestParams, RequestId, ServerResult};
+use rmcp::service::{RequestContext, serve_directly};
+use rmcp::{ErrorData, ServerHandler, Service};
+use tokio_util::sync::CancellationToken;
+
+use super::convert;
+use super::desk::{Answer, Desk};
+use super::guarded::Guarded;
+use super::line::Line;
+use crate::message::ErrorObject;
+use crate::server::Context;
+
+/// Has one request answered, of a client that is known without being asked.
+///
+/// # Cancel safety
+///
+/// The handler is told that it is cancelled, and goes on until it has ended; nobody waits for it.
+pub(super) async fn answer<H: ServerHandler>(
+    handler: H,
+    client: InitializeRequestParams,
+    id: RequestId,
+    mut request: ClientRequest,
+    parts: Parts,
+    context: Context,
+) -> Answer {
+    let guarded = Guarded(Arc::new(handler));
+    let desk = Arc::new(Desk::new(None));
+    let (line, _inbound) = Line::new(&desk);
+    let service = serve_directly(guarded.clone(), line, Some(client));
+    let mut asked = RequestContext::new(id.clone(), service.peer().clone());
+    asked.meta = std::mem::take(request.get_meta_mut());
+    asked.extensions = std::mem::take(request.extensions_mut());
+    asked.extensions.insert(parts);
+    asked.extensions.insert(context.clone());
+    // What it sends goes on this call's stream until it is answered.
+    let _waiting = desk.wait(id, context, asked.meta.get_progress_token()).ok_or_else(ErrorObject::internal)?;
+    let running = Running {
+        cancelled: asked.ct.clone(),
+        handler: Some(Box::pin(async move { guarded.handle_request(request, asked).await })),
+    };
+    match running.await {
+        Ok(result) => convert::result(&result),
+        Err(error) => Err(convert::error(error)),
+    }
+}
+
+/// A handler that is not dropped in the middle of its work.
+struct Running {
+    cancelled: CancellationToken,
+    /// There until it has ended.
+    handler: Option<BoxFuture<'static, Result<ServerResult, ErrorData>>>,
+}
+
+impl Future for Running {
+    type Output = Result<ServerResult, ErrorData>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let Some(handler) = &mut self.handler else { return Poll::Pending };
+        let polled = handler.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.handler = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let (Some(handler), Ok(runtime)) = (self.handler.take(), tokio::runtime::Handle::try_current()) {
+            self.cancelled.cancel();
+            runtime.spawn(handler);
+        }
+    }
+}

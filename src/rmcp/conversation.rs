@@ -1,0 +1,116 @@
+//! Decides how the service of a session is opened, called, told and ended. Its calls go through rmcp's
+//! own loop, which alone knows which of several calls a question of a handler belongs to.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use rmcp::model::{
+    CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta,
+    RequestId,
+};
+use rmcp::service::RunningService;
+use rmcp::{RoleServer, ServerHandler, serve_server};
+
+use super::convert;
+use super::desk::{Answer, Desk};
+use super::guarded::Guarded;
+use super::line::{Inbound, Line};
+use crate::message::{ErrorObject, RawJson};
+use crate::server::{Call, Context, Notice, Session};
+
+/// One service of rmcp at work. Dropping it cancels what it does; peers that handlers kept fail from
+/// then on.
+pub(super) struct Conversation<H: ServerHandler> {
+    desk: Arc<Desk>,
+    inbound: Inbound,
+    _service: RunningService<RoleServer, Guarded<H>>,
+}
+
+impl<H: ServerHandler> Conversation<H> {
+    /// Opens a service as a client does, with `initialize`; the service, and what it answered.
+    pub(super) async fn open(
+        handler: H,
+        session: Option<&Session>,
+        mut initialize: ClientRequest,
+        parts: Parts,
+        context: Context,
+    ) -> Result<(Self, RawJson), ErrorObject> {
+        const FIRST: RequestId = RequestId::Number(0);
+        let desk = Arc::new(Desk::new(session));
+        let (line, inbound) = Line::new(&desk);
+        initialize.extensions_mut().insert(parts);
+        let (_, answer) = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
+        inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
+        let started = serve_server(Guarded(Arc::new(handler)), line).await;
+        // It answers before it starts, if it answers at all.
+        desk.answer(&FIRST, || Err(ErrorObject::internal()));
+        match (started, answer.await) {
+            (Ok(service), Ok(Ok(result))) => Ok((Self { desk, inbound, _service: service }, result)),
+            (started, answer) => {
+                let error = started.err().map(tracing::field::display);
+                tracing::debug!(error, "a session did not open");
+                answer.unwrap_or_else(|_| Err(ErrorObject::internal())).and(Err(ErrorObject::internal()))
+            }
+        }
+    }
+
+    /// Has a call answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// The handler is told that it is cancelled, and nobody waits for its answer.
+    pub(super) async fn call(&self, call: Call) -> Answer {
+        let Call { id, parts, context, .. } = call;
+        let (mut request, id) = (convert::request(&call.method, call.params.as_ref())?, convert::id(&id));
+        if let Some(session) = context.session() {
+            self.desk.meet(&session);
+        }
+        let progress = request.get_meta().get_progress_token();
+        let extensions = request.extensions_mut();
+        extensions.insert(*parts);
+        extensions.insert(context.clone());
+        let (id, answer) = self.desk.wait(id, context, progress).ok_or_else(|| {
+            ErrorObject::new(ErrorObject::INVALID_REQUEST, "A request with this id is in flight already")
+        })?;
+        let _guard = InFlight { desk: &self.desk, inbound: &self.inbound, id: &id };
+        self.inbound.send(Box::new(ClientJsonRpcMessage::request(request, id.clone()))).map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Passes a notification on. One that cannot be read is not.
+    pub(super) fn tell(&self, notice: Notice) {
+        if let Some(session) = notice.context.session() {
+            self.desk.meet(&session);
+        }
+        match convert::notification(&notice.method, notice.params.as_ref()) {
+            Ok(mut notification) => {
+                let extensions = notification.extensions_mut();
+                extensions.insert(*notice.parts);
+                extensions.insert(notice.context);
+                // A service that has ended has nobody to tell.
+                let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
+            }
+            Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
+        }
+    }
+}
+
+/// A call that is answered by its handler, or else cancelled.
+struct InFlight<'a> {
+    desk: &'a Desk,
+    inbound: &'a Inbound,
+    id: &'a RequestId,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if self.desk.give_up(self.id) {
+            let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(self.id.clone()), None));
+            let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(cancelled.into())));
+        }
+    }
+}
+
+fn ended() -> ErrorObject {
+    ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The session has ended")
+}

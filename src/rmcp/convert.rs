@@ -1,0 +1,170 @@
+//! Decides how messages change between this crate, which keeps them as text, and rmcp, which reads
+//! them into types. Each message is read once, by the type its method names.
+
+use std::borrow::Cow;
+
+use rmcp::ErrorData;
+use rmcp::model::{ClientNotification, ClientRequest, ErrorCode, NumberOrString, ServerResult};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::message::{ErrorObject, RawJson, RequestId};
+
+/// A request or notification that rmcp sends.
+pub(super) struct Outgoing {
+    pub(super) method: String,
+    pub(super) params: RawJson,
+}
+
+/// Reads a message by the type of its method; what has none is a message of the user's own.
+macro_rules! read_as {
+    ($union:ident, $method:expr, $params:expr, { $($name:literal => $variant:ident,)* } else $custom:ident) => {{
+        let text = written($method, $params);
+        let read = match $method {
+            $($name => serde_json::from_str(&text).map($union::$variant),)*
+            _ => serde_json::from_str(&text).map($union::$custom),
+        };
+        read.map_err(|error| unreadable($method, &error))
+    }};
+}
+
+/// The request of a client.
+pub(super) fn request(method: &str, params: Option<&RawJson>) -> Result<ClientRequest, ErrorObject> {
+    read_as!(ClientRequest, method, params, {
+        "completion/complete" => CompleteRequest,
+        "initialize" => InitializeRequest,
+        "logging/setLevel" => SetLevelRequest,
+        "ping" => PingRequest,
+        "prompts/get" => GetPromptRequest,
+        "prompts/list" => ListPromptsRequest,
+        "resources/directory/read" => ReadResourceDirectoryRequest,
+        "resources/list" => ListResourcesRequest,
+        "resources/read" => ReadResourceRequest,
+        "resources/subscribe" => SubscribeRequest,
+        "resources/templates/list" => ListResourceTemplatesRequest,
+        "resources/unsubscribe" => UnsubscribeRequest,
+        "server/discover" => DiscoverRequest,
+        "skills/get" => GetSkillRequest,
+        "skills/list" => ListSkillsRequest,
+        "subscriptions/listen" => SubscriptionsListenRequest,
+        "tasks/cancel" => CancelTaskRequest,
+        "tasks/get" => GetTaskRequest,
+        "tasks/update" => UpdateTaskRequest,
+        "tools/call" => CallToolRequest,
+        "tools/list" => ListToolsRequest,
+    } else CustomRequest)
+}
+
+/// The notification of a client.
+pub(super) fn notification(method: &str, params: Option<&RawJson>) -> Result<ClientNotification, ErrorObject> {
+    read_as!(ClientNotification, method, params, {
+        "notifications/cancelled" => CancelledNotification,
+        "notifications/initialized" => InitializedNotification,
+        "notifications/progress" => ProgressNotification,
+        "notifications/roots/list_changed" => RootsListChangedNotification,
+    } else CustomNotification)
+}
+
+fn written(method: &str, params: Option<&RawJson>) -> String {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        method: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        params: Option<&'a RawJson>,
+    }
+    serde_json::to_string(&Message { method, params }).unwrap_or_default()
+}
+
+fn unreadable(method: &str, error: &serde_json::Error) -> ErrorObject {
+    let text = error.to_string();
+    // The place is one in a text that nobody sent.
+    let what = text.split(" at line ").next().unwrap_or_default();
+    ErrorObject::invalid_params(format!("Invalid params of {method}: {what}"))
+}
+
+/// What rmcp sends, as text.
+pub(super) fn outgoing<T: Serialize>(message: &T) -> Result<Outgoing, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+        #[serde(borrow, default)]
+        params: Option<&'a RawValue>,
+    }
+    let text = RawJson::from_value(message)?;
+    let Message { method, params } = text.read_borrowed()?;
+    let params = params.map_or_else(|| Ok(RawJson::empty_object()), RawJson::from_value)?;
+    Ok(Outgoing { method: method.into_owned(), params })
+}
+
+/// The id of a request. An integer too large for rmcp is its digits.
+pub(super) fn id(id: &RequestId) -> NumberOrString {
+    let text = id.as_json();
+    match text.parse() {
+        Ok(number) => NumberOrString::Number(number),
+        Err(_) => NumberOrString::String(serde_json::from_str::<String>(text).as_deref().unwrap_or(text).into()),
+    }
+}
+
+/// A result of rmcp's, for the client.
+pub(super) fn result(result: &ServerResult) -> Result<RawJson, ErrorObject> {
+    RawJson::from_value(result).map_err(|error| {
+        tracing::error!(%error, "a result of rmcp's cannot be written");
+        ErrorObject::internal()
+    })
+}
+
+/// An error of rmcp's, for the client.
+pub(super) fn error(error: ErrorData) -> ErrorObject {
+    let object = ErrorObject::new(error.code.0.into(), error.message);
+    match error.data {
+        Some(data) => object.with_data(&data),
+        None => object,
+    }
+}
+
+/// An error of the client's, for rmcp. A code too large for it is one of the server's range.
+pub(super) fn refusal(error: ErrorObject) -> ErrorData {
+    let code = i32::try_from(error.code).unwrap_or(-32000);
+    ErrorData::new(ErrorCode(code), error.message, error.data.and_then(|data| data.read().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &'static str) -> RawJson {
+        RawJson::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_known_method_with_parameters_that_do_not_fit_is_no_method_of_the_users_own() {
+        let error = request("tools/call", Some(&raw(r#"{"name":7}"#))).unwrap_err();
+        assert_eq!(error.code, ErrorObject::INVALID_PARAMS);
+        assert_eq!(error.message, "Invalid params of tools/call: invalid type: integer `7`, expected a string");
+        let error = request("tools/call", None).unwrap_err();
+        assert_eq!(error.message, "Invalid params of tools/call: missing field `params`");
+        assert!(matches!(request("tools/calls", None), Ok(ClientRequest::CustomRequest(_))));
+    }
+
+    #[test]
+    fn a_method_is_text_and_cannot_write_json() {
+        let Ok(ClientRequest::CustomRequest(custom)) = request(r#"a","params":{"b"#, Some(&raw("[1]"))) else {
+            panic!("read as something else");
+        };
+        assert_eq!((&*custom.method, custom.params), (r#"a","params":{"b"#, Some(serde_json::json!([1]))));
+    }
+
+    #[test]
+    fn ids_are_what_they_were() {
+        for (text, expected) in [
+            ("7", NumberOrString::Number(7)),
+            ("-7", NumberOrString::Number(-7)),
+            (r#""7""#, NumberOrString::String("7".into())),
+            (r#""\u00e9""#, NumberOrString::String("é".into())),
+            ("18446744073709551616", NumberOrString::String("18446744073709551616".into())),
+        ] {
+            assert_eq!(id(&text.parse().unwrap()), expected, "{text}");
+        }
+    }
+}

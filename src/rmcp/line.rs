@@ -1,0 +1,213 @@
+//! Decides where what a service of rmcp sends goes: the answer to its call, a message to the stream
+//! it belongs on, a question to the client and its answer back.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{AbortHandle, Abortable, BoxFuture, Either};
+use rmcp::RoleServer;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientResult, GetExtensions, GetMeta, JsonRpcMessage, RequestId, ServerJsonRpcMessage,
+    ServerNotification, ServerRequest,
+};
+use rmcp::service::OriginatingRequestId;
+use rmcp::transport::Transport;
+use serde::Deserialize;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
+
+use super::convert::{self, Outgoing};
+use super::desk::Desk;
+use crate::message::RawJson;
+use crate::server::{ClientError, Context, LogLevel};
+
+/// A handler's question waits as long as the handler does.
+const FOREVER: Duration = Duration::MAX;
+
+/// Where a service of rmcp is spoken to. Boxed, because a channel has room for many of what it holds as
+/// soon as it is made.
+pub(super) type Inbound = UnboundedSender<Box<ClientJsonRpcMessage>>;
+
+/// What one service of rmcp hears from and speaks to.
+pub(super) struct Line {
+    desk: Arc<Desk>,
+    inbound: UnboundedReceiver<Box<ClientJsonRpcMessage>>,
+    /// Weak, or the service would keep itself alive.
+    answers: WeakUnboundedSender<Box<ClientJsonRpcMessage>>,
+}
+
+impl Line {
+    /// The line, and the end to speak into. Each message spoken into it came with an HTTP request that
+    /// the transport has counted and let in, and rmcp takes them without waiting for any handler: so
+    /// there are never many.
+    pub(super) fn new(desk: &Arc<Desk>) -> (Self, Inbound) {
+        let (sender, inbound) = unbounded_channel();
+        (Self { desk: Arc::clone(desk), inbound, answers: sender.downgrade() }, sender)
+    }
+
+    /// Puts a question, and hands the answer back.
+    fn ask(&self, id: RequestId, request: &ServerRequest) -> BoxFuture<'static, Result<(), ClientError>> {
+        let origin = request.extensions().get::<OriginatingRequestId>().and_then(|origin| self.desk.call(&origin.0));
+        let (desk, answers) = (Arc::clone(&self.desk), self.answers.clone());
+        let outgoing = convert::outgoing(request);
+        Box::pin(async move {
+            let outgoing = outgoing.map_err(ClientError::Unreadable)?;
+            let (abort, registration) = AbortHandle::new_pair();
+            desk.asks(id.clone(), abort);
+            let asking = put(&desk, origin, outgoing);
+            let answer = Abortable::new(asking, registration).await;
+            desk.asked(&id);
+            // Who withdrew the question waits for nothing.
+            let Ok(answer) = answer else { return Ok(()) };
+            let message = match answer {
+                Ok(result) => {
+                    let result: ClientResult = result.read().map_err(ClientError::Unreadable)?;
+                    ClientJsonRpcMessage::response(result, id)
+                }
+                Err(ClientError::Refused(error)) => ClientJsonRpcMessage::error(convert::refusal(error), Some(id)),
+                Err(error) => return Err(error),
+            };
+            let answers = answers.upgrade().ok_or(ClientError::Ended)?;
+            answers.send(Box::new(message)).map_err(|_| ClientError::Ended)
+        })
+    }
+
+    /// Sends a notification where it belongs. What belongs to a call that is over goes nowhere.
+    fn tell(&self, notification: ServerNotification) -> BoxFuture<'static, Result<(), ClientError>> {
+        let desk = Arc::clone(&self.desk);
+        if let ServerNotification::CancelledNotification(cancelled) = &notification {
+            if let Some(id) = &cancelled.params.request_id {
+                desk.withdraw(id);
+            }
+            return Box::pin(ready(Ok(())));
+        }
+        let call = match &notification {
+            _ if notification.get_meta().subscription_id().is_some() => {
+                let subscription = notification.get_meta().subscription_id();
+                ToCall::Its(subscription.and_then(|id| desk.call(&id)))
+            }
+            ServerNotification::ProgressNotification(progress) => {
+                ToCall::Its(desk.call_of_progress(&progress.params.progress_token))
+            }
+            ServerNotification::LoggingMessageNotification(_) => ToCall::Log,
+            ServerNotification::ToolListChangedNotification(_)
+            | ServerNotification::PromptListChangedNotification(_)
+            | ServerNotification::ResourceListChangedNotification(_)
+            | ServerNotification::ResourceUpdatedNotification(_) => ToCall::None,
+            _ => ToCall::Only,
+        };
+        Box::pin(async move {
+            let Outgoing { method, params } = convert::outgoing(&notification).map_err(ClientError::Unreadable)?;
+            let call = match call {
+                ToCall::Its(Some(call)) => Some(call),
+                ToCall::Its(None) => return Ok(()),
+                ToCall::Log => match desk.only_call() {
+                    Some(call) if !wanted(&call, &params) => return Ok(()),
+                    call => call,
+                },
+                ToCall::Only => desk.only_call(),
+                ToCall::None => None,
+            };
+            match (call, desk.session()) {
+                (Some(call), _) => call.notify(&method, &params).await,
+                (None, Some(session)) => session.notify(&method, &params),
+                (None, None) if desk.is_of_session() => return Err(ClientError::Ended),
+                (None, None) => announce(&desk, &notification),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// On which call's stream a notification goes.
+enum ToCall {
+    /// That of the call it names, or nowhere.
+    Its(Option<Context>),
+    /// That of the only call, if its client wants messages this severe.
+    Log,
+    /// That of the only call, else its session's own.
+    Only,
+    /// Its session's own.
+    None,
+}
+
+/// Puts a question on the stream of its call; without one on the session's own, if its client
+/// listens there; else on that of the only call.
+async fn put(desk: &Desk, origin: Option<Context>, question: Outgoing) -> Result<RawJson, ClientError> {
+    let Outgoing { method, params } = question;
+    if let Some(call) = origin {
+        return call.request(method, params, FOREVER).await;
+    }
+    if let Some(session) = desk.session() {
+        match session.request(method.clone(), params.clone(), FOREVER).await {
+            Err(ClientError::NoStream) => {}
+            answer => return answer,
+        }
+    }
+    match desk.only_call() {
+        Some(call) => call.request(method, params, FOREVER).await,
+        None => Err(ClientError::NoStream),
+    }
+}
+
+/// A change that a call without a session tells of is for whoever listens.
+fn announce(desk: &Desk, notification: &ServerNotification) {
+    let Some(handle) = desk.only_call().map(|call| call.handle()) else { return };
+    match notification {
+        ServerNotification::ToolListChangedNotification(_) => handle.tools_changed(),
+        ServerNotification::PromptListChangedNotification(_) => handle.prompts_changed(),
+        ServerNotification::ResourceListChangedNotification(_) => handle.resources_changed(),
+        ServerNotification::ResourceUpdatedNotification(updated) => handle.resource_updated(&updated.params.uri),
+        _ => {}
+    }
+}
+
+/// Whether a client wants log messages as severe as this one.
+fn wanted(call: &Context, message: &RawJson) -> bool {
+    #[derive(Deserialize)]
+    struct Message {
+        level: LogLevel,
+    }
+    message.read().is_ok_and(|Message { level }| call.logs(level))
+}
+
+impl Drop for Line {
+    /// Whatever ended the service: who waits for it learns so.
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
+
+impl Transport<RoleServer> for Line {
+    type Error = ClientError;
+
+    fn send(
+        &mut self,
+        message: ServerJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), ClientError>> + Send + 'static {
+        match message {
+            JsonRpcMessage::Response(response) => {
+                self.desk.answer(&response.id, || convert::result(&response.result));
+            }
+            JsonRpcMessage::Error(error) => {
+                if let Some(id) = error.id {
+                    self.desk.answer(&id, || Err(convert::error(error.error)));
+                }
+            }
+            JsonRpcMessage::Request(request) => return Either::Right(self.ask(request.id, &request.request)),
+            JsonRpcMessage::Notification(notification) => {
+                return Either::Right(self.tell(notification.notification));
+            }
+        }
+        Either::Left(ready(Ok(())))
+    }
+
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        self.inbound.recv().await.map(|message| *message)
+    }
+
+    fn close(&mut self) -> impl Future<Output = Result<(), ClientError>> + Send {
+        self.inbound.close();
+        ready(Ok(()))
+    }
+}

@@ -1,0 +1,49 @@
+//! Decides which arguments of a tool clients repeat as headers: what the annotations of its schema
+//! say, read once for each schema.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rmcp::model::{JsonObject, Tool};
+use serde_json::Value;
+
+use crate::server::MirroredArguments;
+
+/// More tools than a server names; a server that makes them up has its schemas read anew.
+const MOST: usize = 1_024;
+
+/// What the schemas of tools said, as long as they are the same ones.
+#[derive(Debug, Default)]
+pub(super) struct Mirrored(Mutex<HashMap<String, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    schema: Arc<JsonObject>,
+    arguments: Option<Arc<MirroredArguments>>,
+}
+
+impl Mirrored {
+    /// The arguments of a tool that are repeated; `None` if there are none.
+    pub(super) fn of(&self, tool: &Tool) -> Option<Arc<MirroredArguments>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&*tool.name)
+            && Arc::ptr_eq(&known.schema, &tool.input_schema)
+        {
+            return known.arguments.clone();
+        }
+        let arguments = MirroredArguments::of(&Value::Object((*tool.input_schema).clone()));
+        let arguments = arguments.unwrap_or_else(|error| {
+            tracing::error!(%error, tool = &*tool.name, "no client can call a tool whose annotations break the rules");
+            MirroredArguments::default()
+        });
+        let arguments = (!arguments.is_empty()).then(|| Arc::new(arguments));
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(
+            tool.name.to_string(),
+            Known { schema: Arc::clone(&tool.input_schema), arguments: arguments.clone() },
+        );
+        arguments
+    }
+}

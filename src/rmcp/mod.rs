@@ -1,0 +1,238 @@
+//! Decides how a server that was written against rmcp is served here: which service of rmcp answers
+//! what, and how long each of them lives.
+//!
+//! ```text
+//!  of a session:  Call, Notice -> Conversation -> rmcp's service -> the handler
+//!  of none:       Call, Discover -> alone ------------|-----------> the handler
+//!                                     |               v
+//!                   Desk: which call is it? <------ Line: answers, messages, questions -> Context, Session
+//! ```
+//!
+//! Nothing in this room knows more of this crate than a framework outside of it could.
+
+mod alone;
+mod conversation;
+mod convert;
+mod desk;
+mod discover;
+mod guarded;
+mod line;
+mod mirrored;
+mod remember;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use http::request::Parts;
+use rmcp::ServerHandler;
+use rmcp::model::{ClientRequest, RequestId, SubscriptionFilter};
+use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
+
+use self::conversation::Conversation;
+use self::desk::Answer;
+use self::mirrored::Mirrored;
+use self::remember::Remember;
+use crate::message::{ErrorObject, InitializeParams, RawJson};
+use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notice, Server, Session};
+use crate::service::McpService;
+
+/// A server that was written against [rmcp], served by this crate: `mcp_router(RmcpServer::new(Counter::new))`.
+///
+/// The handler is used as it is: tools, prompts, resources, completion, logging, progress, cancellation,
+/// questions to the client, changes of lists, subscriptions, tasks and methods of its own. What this crate sets
+/// and keeps holds for it as for any server: response modes, resuming, limits, principals, engines.
+///
+/// - **Sessions** have a handler each, made when they open. A session that is used on another node, or after a restart
+///   of a durable engine, is given a new one there, which is sent `initialize` and `notifications/initialized` anew
+///   with what the session knows of its client; what handlers share or keep is theirs to share or keep.
+/// - **Requests without a session** (2026-07-28, stateless mode) have a handler each.
+/// - [`http::request::Parts`] and this crate's [`Context`] are in the extensions of each `RequestContext` and
+///   `NotificationContext`.
+/// - A `Peer` that a handler keeps works as long as its session, or its request; then it fails with an error.
+/// - What a handler sends that names no call (a log message, a question from a task of its own) goes on the stream of
+///   the call that runs, if just one does, and to its session's standalone stream otherwise. A change that
+///   a handler tells of where there is no session reaches whoever listens, as by [`McpHandle`](crate::McpHandle).
+/// - A call that is cancelled is cancelled as in rmcp: its token says so, and the handler goes on until it has seen
+///   it. A handler that panics answers with an error.
+///
+/// One more handler is made when first needed, and asked only what it says of itself.
+///
+/// ```
+/// use mcp_http::{RmcpServer, mcp_router};
+/// use rmcp::ServerHandler;
+///
+/// #[derive(Clone, Default)]
+/// struct Quiet;
+///
+/// impl ServerHandler for Quiet {}
+///
+/// let app: axum::Router = axum::Router::new().nest("/mcp", mcp_router(RmcpServer::new(Quiet::default)));
+/// # let _ = app;
+/// ```
+pub struct RmcpServer<H> {
+    make: Box<dyn Fn() -> H + Send + Sync>,
+    /// The handler that is only asked what it says of itself.
+    model: OnceLock<Model<H>>,
+}
+
+/// What a handler says of itself.
+struct Model<H> {
+    handler: H,
+    info: Option<RawJson>,
+    subscriptions: bool,
+    mirrored: Mirrored,
+}
+
+/// The service of a session, in the session's extensions.
+struct Seat<H: ServerHandler>(OnceCell<Conversation<H>>);
+
+impl<H: ServerHandler> RmcpServer<H> {
+    /// A server whose handlers are made by a function, most often their `new`.
+    pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
+        Self { make: Box::new(make), model: OnceLock::new() }
+    }
+
+    fn model(&self) -> &Model<H> {
+        self.model.get_or_init(|| {
+            let handler = (self.make)();
+            let everything = SubscriptionFilter::builder()
+                .tools_list_changed()
+                .prompts_list_changed()
+                .resources_list_changed()
+                .resource_subscriptions(["urn:example:any"])
+                .build();
+            Model {
+                info: RawJson::from_value(&handler.get_info().server_info).ok(),
+                subscriptions: handler.accepted_subscription_filter(&everything).is_some(),
+                mirrored: Mirrored::default(),
+                handler,
+            }
+        })
+    }
+
+    /// The service of a session; made anew where the session was opened elsewhere.
+    async fn seat(&self, session: &Session, parts: &Parts, context: &Context) -> Result<Arc<Seat<H>>, ErrorObject> {
+        let seat = session.extensions().get_or_insert_with(|| Seat(OnceCell::new()));
+        seat.0.get_or_try_init(|| self.reopen(session, parts, context)).await?;
+        Ok(seat)
+    }
+
+    async fn reopen(
+        &self,
+        session: &Session,
+        parts: &Parts,
+        context: &Context,
+    ) -> Result<Conversation<H>, ErrorObject> {
+        tracing::debug!(session = ?session.id, "a session goes on with a new handler");
+        let initialize = convert::request("initialize", Some(&introduction(context)?))?;
+        let (conversation, _) =
+            Conversation::open((self.make)(), Some(session), initialize, parts.clone(), context.clone()).await?;
+        conversation.tell(Notice {
+            method: "notifications/initialized".into(),
+            params: None,
+            parts: Box::new(parts.clone()),
+            context: context.clone(),
+        });
+        Ok(conversation)
+    }
+
+    /// Answers a request without a session.
+    async fn alone(&self, id: RequestId, request: ClientRequest, parts: Parts, context: Context) -> Answer {
+        let client = read(&introduction(&context)?)?;
+        alone::answer((self.make)(), client, id, request, parts, context).await
+    }
+}
+
+/// What a client would have said in `initialize`.
+fn introduction(context: &Context) -> Result<RawJson, ErrorObject> {
+    let params = RawJson::from_value(&InitializeParams {
+        protocol_version: context.protocol_version().to_string(),
+        capabilities: context.client_capabilities().cloned().unwrap_or_default(),
+        client_info: context.client_info().cloned().unwrap_or_default(),
+    });
+    params.map_err(|_| ErrorObject::internal())
+}
+
+/// Reads what both sides write alike.
+fn read<T: DeserializeOwned>(text: &RawJson) -> Result<T, ErrorObject> {
+    text.read().map_err(|error| {
+        tracing::error!(%error, "rmcp and this crate do not understand each other");
+        ErrorObject::internal()
+    })
+}
+
+impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
+    async fn initialize(&self, request: Initialize, _: &S) -> Answer {
+        let Initialize { text, parts, context, .. } = request;
+        let initialize = convert::request("initialize", Some(&text))?;
+        let session = context.session();
+        let (conversation, result) =
+            Conversation::open((self.make)(), session.as_ref(), initialize, *parts, context).await?;
+        if let Some(session) = session {
+            session.extensions().insert(Seat(OnceCell::new_with(Some(conversation))));
+        }
+        Ok(result)
+    }
+
+    async fn call(&self, call: Call, _: &S) -> Answer {
+        let Some(session) = call.context.session() else {
+            let request = convert::request(&call.method, call.params.as_ref())?;
+            return self.alone(convert::id(&call.id), request, *call.parts, call.context).await;
+        };
+        let seat = self.seat(&session, &call.parts, &call.context).await?;
+        let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
+        let remember = Remember::of(&call);
+        let result = conversation.call(call).await?;
+        if let Some(remember) = remember {
+            remember.apply(&session).await;
+        }
+        Ok(result)
+    }
+
+    async fn discover(&self, request: Discover, _: &S) -> Result<Discovery, ErrorObject> {
+        let Discover { parts, context } = request;
+        let introduced = discover::params(&context).map_err(|_| ErrorObject::internal())?;
+        let request = convert::request("server/discover", Some(&introduced))?;
+        let said = self.alone(discover::ID, request, *parts, context).await?;
+        read::<discover::Said>(&said).map(Discovery::from)
+    }
+
+    fn info(&self) -> Option<RawJson> {
+        self.model().info.clone()
+    }
+
+    fn own_rounds(&self) -> bool {
+        true
+    }
+
+    fn own_subscriptions(&self) -> bool {
+        self.model().subscriptions
+    }
+
+    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+        let model = self.model();
+        model.mirrored.of(&model.handler.get_tool(tool)?)
+    }
+
+    async fn notified(&self, notice: Notice, _: &S) {
+        let Some(session) = notice.context.session() else { return };
+        if let Ok(seat) = self.seat(&session, &notice.parts, &notice.context).await
+            && let Some(conversation) = seat.0.get()
+        {
+            conversation.tell(notice);
+        }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static, H: ServerHandler> From<RmcpServer<H>> for McpService<S> {
+    fn from(server: RmcpServer<H>) -> Self {
+        Self::new(server)
+    }
+}
+
+impl<H> fmt::Debug for RmcpServer<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RmcpServer").field("handler", &std::any::type_name::<H>()).finish_non_exhaustive()
+    }
+}

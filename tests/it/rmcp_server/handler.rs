@@ -1,0 +1,273 @@
+//! A handler written with rmcp's macros, and what the tests see of it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mcp_http::Context;
+use rmcp::handler::server::tool::{InputResponses, RequestState};
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{
+    CallToolResponse, CallToolResult, CancelledNotificationParam, ClientResult, ContentBlock, CustomNotification,
+    CustomRequest, CustomResult, InitializeRequestParams, InitializeResult, InputRequest, InputRequests,
+    InputRequiredResult, ListRootsRequest, LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam,
+    ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, ServerRequest, SetLevelRequestParams,
+    SubscribeRequestParams, SubscriptionFilter,
+};
+use rmcp::service::{NotificationContext, Peer, PeerRequestOptions, RequestContext, ServiceError, SubscriptionContext};
+use rmcp::{ErrorData, RoleServer, ServerHandler, schemars, tool, tool_handler, tool_router};
+
+/// What tests and handlers share.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    /// What happened, in order.
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    /// A peer that a handler kept.
+    pub(crate) kept: Arc<Mutex<Option<Peer<RoleServer>>>>,
+    /// Handlers that live.
+    pub(crate) handlers: Arc<AtomicU32>,
+    /// Whether subscriptions are the handler's own.
+    pub(crate) listens: bool,
+}
+
+impl Shared {
+    pub(crate) fn saw(&self, what: impl Into<String>) {
+        self.seen.lock().unwrap().push(what.into());
+    }
+
+    /// What happened since it was last asked for.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+
+    pub(crate) fn kept(&self) -> Peer<RoleServer> {
+        self.kept.lock().unwrap().clone().unwrap()
+    }
+
+    pub(crate) fn handlers(&self) -> u32 {
+        self.handlers.load(Ordering::SeqCst)
+    }
+}
+
+/// One handler: of a session, or of a request.
+pub(crate) struct Handler {
+    shared: Shared,
+    calls: AtomicU32,
+}
+
+impl Handler {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        shared.handlers.fetch_add(1, Ordering::SeqCst);
+        Self { shared: shared.clone(), calls: AtomicU32::new(0) }
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.shared.handlers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Text {
+    text: String,
+}
+
+async fn roots(peer: &Peer<RoleServer>, options: PeerRequestOptions) -> Result<usize, ServiceError> {
+    let request = ServerRequest::ListRootsRequest(ListRootsRequest::default());
+    match peer.send_request_with_option(request, options).await?.await_response().await? {
+        ClientResult::ListRootsResult(roots) => Ok(roots.roots.len()),
+        _ => Err(ServiceError::UnexpectedResponse),
+    }
+}
+
+fn told(roots: Result<usize, ServiceError>) -> String {
+    roots.map_or_else(|error| format!("error: {error}"), |count| format!("{count} roots"))
+}
+
+#[tool_router]
+impl Handler {
+    /// Counts its calls.
+    #[tool]
+    fn count(&self) -> String {
+        (self.calls.fetch_add(1, Ordering::SeqCst) + 1).to_string()
+    }
+
+    /// Says who asks.
+    #[tool]
+    #[expect(clippy::needless_pass_by_value, reason = "what rmcp hands to a tool")]
+    fn who(&self, context: RequestContext<RoleServer>) -> String {
+        let parts = context.extensions.get::<http::request::Parts>().unwrap();
+        let cx = context.extensions.get::<Context>().unwrap();
+        format!(
+            "{:?} {:?} {} {} {}",
+            parts.headers.get("x-who"),
+            cx.principal().map(ToString::to_string),
+            context.protocol_version().unwrap(),
+            context.client_info().unwrap().name,
+            context.id,
+        )
+    }
+
+    /// Tells how far it is, and says something.
+    #[tool]
+    async fn steps(&self, context: RequestContext<RoleServer>) -> String {
+        let token = context.meta.get_progress_token().unwrap();
+        for step in 1..=3 {
+            let told = ProgressNotificationParam::new(token.clone(), f64::from(step)).with_total(3.0);
+            context.peer.notify_progress(told).await.unwrap();
+        }
+        "walked".into()
+    }
+
+    /// Logs.
+    #[tool]
+    async fn say(&self, context: RequestContext<RoleServer>) -> String {
+        for level in [LoggingLevel::Debug, LoggingLevel::Warning] {
+            let message = LoggingMessageNotificationParam::new(level, "so it is".into());
+            context.peer.notify_logging_message(message).await.unwrap();
+        }
+        "said".into()
+    }
+
+    /// Asks for the roots of the client.
+    #[tool]
+    async fn ask(&self, context: RequestContext<RoleServer>) -> String {
+        told(roots(&context.peer, PeerRequestOptions::no_options()).await)
+    }
+
+    /// Asks, but not for long.
+    #[tool]
+    async fn ask_briefly(&self, context: RequestContext<RoleServer>) -> String {
+        told(roots(&context.peer, PeerRequestOptions::with_timeout(Duration::from_secs(5))).await)
+    }
+
+    /// Asks in a task, which rmcp knows no call of.
+    #[tool]
+    async fn ask_aside(&self, context: RequestContext<RoleServer>) -> String {
+        let peer = context.peer;
+        told(tokio::spawn(async move { roots(&peer, PeerRequestOptions::no_options()).await }).await.unwrap())
+    }
+
+    /// Waits until it is cancelled, and cleans up.
+    #[tool]
+    async fn wait(&self, context: RequestContext<RoleServer>) -> String {
+        self.shared.saw("waits");
+        context.ct.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.shared.saw("cleaned up");
+        "too late".into()
+    }
+
+    /// Fails.
+    #[tool]
+    fn fail(&self) -> Result<String, ErrorData> {
+        Err(ErrorData::invalid_params("not like this", Some(serde_json::json!({"why": 7}))))
+    }
+
+    /// Panics.
+    #[tool]
+    fn panic(&self) -> String {
+        panic!("secret")
+    }
+
+    /// Keeps its peer.
+    #[tool]
+    fn keep(&self, context: RequestContext<RoleServer>) -> String {
+        *self.shared.kept.lock().unwrap() = Some(context.peer);
+        "kept".into()
+    }
+
+    /// Tells of changes.
+    #[tool]
+    async fn change(&self, context: RequestContext<RoleServer>) -> String {
+        context.peer.notify_tool_list_changed().await.unwrap();
+        context.peer.notify_resource_updated(ResourceUpdatedNotificationParam::new("a:b")).await.unwrap();
+        "changed".into()
+    }
+
+    /// Asks by rounds, as a handler of 2026-07-28 does.
+    #[tool]
+    fn rounds(&self, RequestState(state): RequestState, InputResponses(answers): InputResponses) -> CallToolResponse {
+        if let Some(state) = state {
+            let answers = serde_json::to_string(&answers).unwrap();
+            return CallToolResult::success(vec![ContentBlock::text(format!("{state} {answers}"))]).into();
+        }
+        let roots = InputRequest::ListRoots(ListRootsRequest::default());
+        InputRequiredResult::new(Some(InputRequests::from([("r".into(), roots)])), Some("mine".into())).into()
+    }
+
+    /// Repeats a text.
+    #[tool]
+    fn echo(&self, Parameters(Text { text }): Parameters<Text>) -> String {
+        text
+    }
+}
+
+#[tool_handler]
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_resources()
+            .enable_resources_subscribe()
+            .enable_logging()
+            .build();
+        ServerConfig::new(capabilities).with_instructions("Be kind.")
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let parts = context.extensions.get::<http::request::Parts>().unwrap();
+        self.shared.saw(format!("initialize by {} at {}", request.client_info.name, parts.uri.path()));
+        if request.client_info.name == "stranger" {
+            return Err(ErrorData::invalid_request("not you", None));
+        }
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
+    }
+
+    async fn on_initialized(&self, _: NotificationContext<RoleServer>) {
+        self.shared.saw("initialized");
+    }
+
+    async fn on_cancelled(&self, cancelled: CancelledNotificationParam, _: NotificationContext<RoleServer>) {
+        self.shared.saw(format!("cancelled {}", cancelled.request_id.unwrap()));
+    }
+
+    async fn on_custom_notification(&self, notification: CustomNotification, _: NotificationContext<RoleServer>) {
+        assert_ne!(notification.method, "notifications/panic", "secret");
+        self.shared.saw(notification.method);
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        Ok(CustomResult::new(serde_json::json!({"method": request.method, "params": request.params})))
+    }
+
+    async fn set_level(&self, _: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        Ok(())
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        self.shared.listens.then(|| requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        context.sink().notify_tool_list_changed().await.unwrap();
+        context.cancelled().await;
+        self.shared.saw("listened");
+        Ok(())
+    }
+}

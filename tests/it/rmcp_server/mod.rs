@@ -1,0 +1,536 @@
+//! Handlers written against rmcp, served by this crate: what reaches them, what becomes of what they
+//! send, how long they live. In exact bytes, like everything else.
+#![allow(deprecated, reason = "logging is, for clients of 2026-07-28")]
+
+mod handler;
+
+use std::time::Duration;
+
+use mcp_http::store::MemoryEngine;
+use mcp_http::{McpService, ResponseMode, RmcpServer, SessionId, Sessions, Streams};
+use rmcp::service::ServiceError;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use self::handler::{Handler, Shared};
+use crate::support::{App, Client, Reply, RequestExt, Sse, call, initialize, modern, modern_call, ping};
+
+fn app(shared: &Shared) -> App {
+    with(shared, |service| service)
+}
+
+fn with(shared: &Shared, configure: impl FnOnce(McpService) -> McpService) -> App {
+    let shared = shared.clone();
+    App::of(configure(McpService::new(RmcpServer::new(move || Handler::new(&shared)))))
+}
+
+fn stateless(shared: &Shared) -> App {
+    with(shared, |service| service.sessions(Sessions::new().stateless(true)).unwrap())
+}
+
+fn in_mode(mode: ResponseMode) -> impl FnOnce(McpService) -> McpService {
+    move |service| service.streams(Streams::new().response_mode(mode)).unwrap()
+}
+
+async fn text(reply: Reply) -> Value {
+    reply.message().await["result"]["content"][0]["text"].clone()
+}
+
+/// The messages of an answer, as they were written.
+async fn messages(reply: Reply) -> Vec<String> {
+    if !reply.is_sse() {
+        return vec![reply.text().await];
+    }
+    reply.sse().rest().await.into_iter().map(|event| event.data.unwrap()).collect()
+}
+
+async fn question(stream: &mut Sse) -> Value {
+    let question = stream.message().await.unwrap().json();
+    assert_eq!(question["method"], "roots/list", "{question}");
+    question["id"].clone()
+}
+
+async fn answer(client: &Client, question: &Value, count: usize) {
+    let roots: Vec<Value> = (0..count).map(|n| json!({"uri": format!("file:///{n}")})).collect();
+    let reply = client.post(json!({"jsonrpc": "2.0", "id": question, "result": {"roots": roots}})).await;
+    assert_eq!(reply.status, 202);
+}
+
+// What is answered.
+
+#[tokio::test(start_paused = true)]
+async fn a_session_opens_with_what_the_handler_says() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let reply = app.post(initialize("2025-06-18", json!({}))).await;
+    assert!(reply.header("mcp-session-id").is_some());
+    assert_eq!(
+        reply.text().await,
+        r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"serverInfo":{"name":"rmcp","version":"3.9.0"},"instructions":"Be kind."}}"#
+    );
+    assert_eq!(shared.seen(), ["initialize by test at /"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_the_handler_refuses_is_none() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let mut opening = initialize("2025-11-25", json!({}));
+    opening["params"]["clientInfo"]["name"] = json!("stranger");
+    let reply = app.post(opening).await;
+    assert_eq!(reply.header("mcp-session-id"), None);
+    assert_eq!(reply.text().await, r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32600,"message":"not you"}}"#);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((app.handle.sessions().await.unwrap().len(), shared.handlers()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_session_has_a_handler_of_its_own_and_each_request_without_one() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let ada = app.open().await;
+    sleep(Duration::from_millis(1)).await;
+    let bob = app.open().await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(shared.seen(), ["initialize by test at /", "initialized", "initialize by test at /", "initialized"]);
+    assert_eq!(shared.handlers(), 2);
+    for (client, count) in [(&ada, "1"), (&ada, "2"), (&bob, "1"), (&ada, "3")] {
+        assert_eq!(text(client.call(1, "count", json!({})).await).await, count);
+    }
+    for _ in 0..2 {
+        assert_eq!(text(app.ask_tool("count", json!({})).await).await, "1");
+    }
+    let stateless = stateless(&shared);
+    for _ in 0..2 {
+        assert_eq!(text(stateless.post(call(1, "count", json!({}))).await).await, "1");
+    }
+    assert_eq!(stateless.post(initialize("2025-11-25", json!({}))).await.json().await["id"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_sees_the_http_request_and_who_sent_it() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open_principal("ada").await;
+    let request = client.raw(call(7, "who", json!({})).to_string()).header("x-who", "me");
+    assert_eq!(text(app.send(request).await).await, r#"Some("me") Some("ada") 2025-11-25 test 7"#);
+    let request = modern_call("who", json!({})).header("x-who", "me").principal("ada");
+    assert_eq!(text(app.send(request).await).await, r#"Some("me") Some("ada") 2026-07-28 test 1"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_panics_and_methods_of_its_own_are_the_handlers() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open().await;
+    for (message, expected) in [
+        (call(1, "fail", json!({})), r#""error":{"code":-32602,"message":"not like this","data":{"why":7}}"#),
+        (call(1, "panic", json!({})), r#""error":{"code":-32603,"message":"Internal error"}"#),
+        (call(1, "none", json!({})), r#""error":{"code":-32602,"message":"tool not found"}"#),
+        (
+            call(1, "echo", json!({"text": "é\n"})),
+            r#""result":{"content":[{"type":"text","text":"é\n"}],"isError":false}"#,
+        ),
+        (
+            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": 7}}),
+            r#""error":{"code":-32602,"message":"Invalid params of tools/call: invalid type: integer `7`, expected a string"}"#,
+        ),
+        (ping(1), r#""result":{}"#),
+        (
+            json!({"jsonrpc": "2.0", "id": 1, "method": "a/b", "params": {"c": [1]}}),
+            r#""result":{"method":"a/b","params":{"c":[1]}}"#,
+        ),
+    ] {
+        let reply = client.post(message.clone()).await;
+        assert_eq!(reply.text().await, format!(r#"{{"jsonrpc":"2.0","id":1,{expected}}}"#), "{message}");
+    }
+    client.post(json!({"jsonrpc": "2.0", "method": "notifications/panic"})).await;
+    client.post(json!({"jsonrpc": "2.0", "method": "notifications/a"})).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(shared.seen().pop().unwrap(), "notifications/a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_2026_07_28_is_told_what_the_handler_says_of_itself() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let reply = app.ask("server/discover", json!({})).await;
+    assert_eq!(
+        reply.text().await,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"rmcp","version":"3.9.0"}},"ttlMs":0,"cacheScope":"private","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"instructions":"Be kind."}}"#
+    );
+    for (method, status) in [("prompts/get", 200), ("ping", 404), ("resources/subscribe", 404)] {
+        let mut request = modern(method, json!({"name": "x", "uri": "a:b"}));
+        if method == "prompts/get" {
+            request = request.header("mcp-name", "x");
+        }
+        assert_eq!(app.send(request).await.status, status, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_asks_by_rounds_of_its_own() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let ask = |extra: Value| {
+        let mut params = json!({"name": "rounds", "arguments": {}});
+        params.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        modern("tools/call", params)
+    };
+    let asked = app.send(ask(json!({}))).await.json().await["result"].clone();
+    assert_eq!(asked["inputRequests"], json!({"r": {"method": "roots/list"}}));
+    assert_eq!((&asked["resultType"], &asked["requestState"]), (&json!("input_required"), &json!("mine")));
+    let again = ask(json!({"requestState": "mine", "inputResponses": {"r": {"roots": []}}}));
+    assert_eq!(text(app.send(again).await).await, r#"mine {"r":{"roots":[]}}"#);
+    // A client of a session is not asked like this.
+    let client = app.open().await;
+    let refused = client.call(1, "rounds", json!({})).await.json().await;
+    assert_eq!(refused["error"]["code"], -32600);
+}
+
+// What is sent.
+
+#[tokio::test(start_paused = true)]
+async fn progress_goes_on_the_stream_of_its_call() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let expected = |id: u32, version: &str| {
+        let mut lines: Vec<String> = (1..=3)
+            .map(|step| {
+                format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":"t","progress":{step}.0,"total":3.0}}}}"#
+                )
+            })
+            .collect();
+        let (head, tail) = match version {
+            "2026-07-28" => (
+                r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"rmcp","version":"3.9.0"}},"resultType":"complete","#,
+                "",
+            ),
+            _ => ("", ""),
+        };
+        lines.push(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{{head}"content":[{{"type":"text","text":"walked"}}],"isError":false{tail}}}}}"#
+        ));
+        lines
+    };
+    let client = app.open().await;
+    assert_eq!(messages(client.call(5, "steps", json!({})).await).await, expected(5, "2025-11-25"));
+    assert_eq!(messages(app.ask_tool("steps", json!({})).await).await, expected(1, "2026-07-28"));
+    let stateless = stateless(&shared);
+    assert_eq!(messages(stateless.post(call(5, "steps", json!({}))).await).await, expected(5, "2025-03-26"));
+    let quiet = with(&shared, in_mode(ResponseMode::Json));
+    assert_eq!(messages(quiet.open().await.call(5, "steps", json!({})).await).await, expected(5, "2025-11-25")[3..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_resumed_like_any_other() {
+    let shared = Shared::default();
+    let app = with(&shared, in_mode(ResponseMode::Sse));
+    let client = app.open().await;
+    let mut stream = client.call(1, "steps", json!({})).await.sse();
+    let first = stream.message().await.unwrap();
+    assert_eq!(first.json()["params"]["progress"], 1.0);
+    drop(stream);
+    let rest = client.resume(first.id()).await.sse().rest().await;
+    let steps: Vec<Value> = rest.iter().map(|event| event.json()["params"]["progress"].clone()).collect();
+    assert_eq!(steps, [json!(2.0), json!(3.0), Value::Null]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_messages_go_on_the_only_call_and_are_those_the_client_wants() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open().await;
+    let message = |level: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":"so it is"}}}}"#
+        )
+    };
+    let said = messages(client.call(1, "say", json!({})).await).await;
+    assert_eq!(said[..2], [message("debug"), message("warning")]);
+    let level = json!({"jsonrpc": "2.0", "id": 2, "method": "logging/setLevel", "params": {"level": "info"}});
+    assert_eq!(client.post(level).await.text().await, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
+    let said = messages(client.call(1, "say", json!({})).await).await;
+    assert_eq!((said.len(), &said[0]), (2, &message("warning")));
+    // Beside another call nobody knows whose it is.
+    let mut listening = client.listen_primed().await;
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(9, "wait", json!({})).await })
+    };
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(messages(client.call(1, "say", json!({})).await).await.len(), 1);
+    let heard = [listening.message().await.unwrap().data.unwrap(), listening.message().await.unwrap().data.unwrap()];
+    assert_eq!(heard, [message("debug"), message("warning")]);
+    waiting.abort();
+    // A client of 2026-07-28 says in each request what it wants.
+    assert_eq!(messages(app.ask_tool("say", json!({})).await).await.len(), 1);
+    let wants = json!({"name": "say", "arguments": {}, "_meta": {"io.modelcontextprotocol/logLevel": "warning"}});
+    assert_eq!(messages(app.ask("tools/call", wants).await).await[0], message("warning"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_stands_on_the_stream_of_its_call_whatever_else_runs() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open().await;
+    let mut one = client.call("one", "ask", json!({})).await.sse();
+    let mut two = client.call(2, "ask", json!({})).await.sse();
+    let (first, second) = (question(&mut one).await, question(&mut two).await);
+    answer(&client, &second, 2).await;
+    answer(&client, &first, 1).await;
+    let answers = [two.message().await.unwrap().json(), one.message().await.unwrap().json()];
+    assert_eq!(answers[0]["result"]["content"][0]["text"], "2 roots");
+    assert_eq!((&answers[1]["id"], &answers[1]["result"]["content"][0]["text"]), (&json!("one"), &json!("1 roots")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_refused_or_cannot_be_put_is_an_error_for_the_handler() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    let mut stream = client.call(1, "ask", json!({})).await.sse();
+    let id = question(&mut stream).await;
+    let refusal = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -1, "message": "no"}});
+    assert_eq!(client.post(refusal).await.status, 202);
+    let told = stream.message().await.unwrap().json()["result"]["content"][0]["text"].clone();
+    assert_eq!(told, "error: Mcp error: -1: no");
+    let quiet = with(&shared, in_mode(ResponseMode::Json));
+    for reply in
+        [quiet.open().await.call(1, "ask", json!({})).await, stateless(&shared).post(call(1, "ask", json!({}))).await]
+    {
+        let told = text(reply).await;
+        assert!(told.as_str().unwrap().ends_with("the client cannot be asked: it has no open stream"), "{told}");
+    }
+    let told = text(quiet.ask_tool("ask", json!({})).await).await;
+    assert!(told.as_str().unwrap().contains("return InputRequiredResult instead"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_from_a_task_stands_where_the_client_listens_or_on_the_only_call() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    let mut stream = client.call(1, "ask_aside", json!({})).await.sse();
+    let asked = question(&mut stream).await;
+    answer(&client, &asked, 3).await;
+    assert_eq!(stream.message().await.unwrap().json()["result"]["content"][0]["text"], "3 roots");
+    let mut listening = client.listen_primed().await;
+    let calling = {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(1, "ask_aside", json!({})).await })
+    };
+    let asked = question(&mut listening).await;
+    answer(&client, &asked, 4).await;
+    assert_eq!(text(calling.await.unwrap()).await, "4 roots");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_takes_too_long_is_withdrawn() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    let mut stream = client.call(1, "ask_briefly", json!({})).await.sse();
+    let id = question(&mut stream).await;
+    let told = stream.rest().await;
+    assert_eq!(told[0].json()["method"], "notifications/cancelled");
+    assert_eq!(told[0].json()["params"]["requestId"], id);
+    assert_eq!(told[1].json()["result"]["content"][0]["text"], "error: request timeout after PT5S");
+    assert_eq!(told.len(), 2);
+}
+
+// How long things live.
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_is_told_so_and_may_clean_up() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    sleep(Duration::from_millis(1)).await;
+    shared.seen();
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(9, "wait", json!({})).await })
+    };
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(client.cancel(9).await.status, 202);
+    drop(waiting.await.unwrap());
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(shared.seen(), ["waits", "cancelled 9", "cleaned up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_is_used_again_after_its_cancellation_is_another_call() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    sleep(Duration::from_millis(1)).await;
+    shared.seen();
+    let wait = || {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(9, "wait", json!({})).await })
+    };
+    let first = wait();
+    sleep(Duration::from_millis(1)).await;
+    client.cancel(9).await;
+    drop(first.await.unwrap());
+    // The first handler is still cleaning up.
+    assert!(text(client.call(9, "who", json!({})).await).await.as_str().unwrap().ends_with(" 9#1"));
+    let second = wait();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(shared.seen(), ["waits", "cancelled 9", "waits", "cleaned up"]);
+    client.cancel(9).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(shared.seen(), ["cancelled 9#2", "cleaned up"]);
+    assert!(second.await.unwrap().sse().rest().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_2026_07_28_that_leaves_cancels() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let waiting = {
+        let app = app.clone();
+        tokio::spawn(async move { app.ask_tool("wait", json!({})).await })
+    };
+    sleep(Duration::from_millis(1)).await;
+    waiting.abort();
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(shared.seen(), ["waits", "cleaned up"]);
+    assert_eq!(shared.handlers(), 1, "only the one that is asked of itself is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_kept_works_as_long_as_its_session() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open().await;
+    client.call(1, "keep", json!({})).await;
+    let peer = shared.kept();
+    let mut listening = client.listen_primed().await;
+    peer.notify_tool_list_changed().await.unwrap();
+    assert_eq!(
+        listening.message().await.unwrap().data.unwrap(),
+        r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{}}"#
+    );
+    let asking = {
+        let peer = peer.clone();
+        tokio::spawn(async move { peer.list_roots().await })
+    };
+    let asked = question(&mut listening).await;
+    answer(&client, &asked, 1).await;
+    assert_eq!(asking.await.unwrap().unwrap().roots.len(), 1);
+    let asking = {
+        let peer = peer.clone();
+        tokio::spawn(async move { peer.list_roots().await })
+    };
+    question(&mut listening).await;
+    assert_eq!(client.delete().await.status, 200);
+    assert!(asking.await.unwrap().is_err());
+    sleep(Duration::from_secs(10)).await;
+    assert!(matches!(peer.notify_tool_list_changed().await, Err(ServiceError::TransportClosed)));
+    assert_eq!(shared.handlers(), 0, "the handler has ended with its session");
+    // That of a request works as long as the request.
+    app.ask_tool("keep", json!({})).await;
+    sleep(Duration::from_secs(10)).await;
+    assert!(matches!(shared.kept().notify_tool_list_changed().await, Err(ServiceError::TransportClosed)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_ends_with_its_session_however_that_ends() {
+    let shared = Shared::default();
+    let app = with(&shared, |service| service.sessions(Sessions::new().idle_timeout(Duration::from_secs(60))).unwrap());
+    let (expires, ended) = (app.open().await, app.open().await);
+    expires.call(1, "keep", json!({})).await;
+    assert_eq!(shared.handlers(), 2);
+    let id = SessionId::parse(&ended.session).unwrap();
+    assert!(app.handle.end(id).await);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(shared.handlers(), 1);
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(shared.handlers(), 0);
+    assert_eq!(expires.call(1, "count", json!({})).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_goes_on_at_another_node_with_a_new_handler() {
+    let engine = MemoryEngine::new();
+    let (here, there) = (Shared::default(), Shared::default());
+    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+    let (a, b) = (node(&here), node(&there));
+    let client = a.open().await;
+    assert_eq!(text(client.call(1, "count", json!({})).await).await, "1");
+    let moved = client.at(&b);
+    let both = tokio::join!(moved.call(1, "count", json!({})), moved.call(2, "count", json!({})));
+    let counts = [text(both.0).await, text(both.1).await];
+    assert!(counts == ["1", "2"] || counts == ["2", "1"], "{counts:?}");
+    assert_eq!(there.seen(), ["initialize by test at /", "initialized"]);
+    // A question of one is answered at the other.
+    let mut stream = moved.call(1, "ask", json!({})).await.sse();
+    let asked = question(&mut stream).await;
+    answer(&client, &asked, 5).await;
+    assert_eq!(stream.message().await.unwrap().json()["result"]["content"][0]["text"], "5 roots");
+    assert_eq!(client.delete().await.status, 200);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!((here.handlers(), there.handlers()), (0, 0));
+}
+
+// Subscriptions.
+
+fn listen() -> http::Request<axum::body::Body> {
+    modern(
+        "subscriptions/listen",
+        json!({"notifications": {"toolsListChanged": true, "resourceSubscriptions": ["a:b"]}}),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_told_of_by_a_call_reaches_whoever_listens() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open().await;
+    let mut listening = client.listen_primed().await;
+    let mut subscribed = app.send(listen()).await.sse();
+    subscribed.message().await.unwrap();
+    // By a call without a session: everybody hears it.
+    let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "a:b"}});
+    assert_eq!(client.post(subscribe).await.text().await, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    assert_eq!(messages(app.ask_tool("change", json!({})).await).await.len(), 1);
+    for stream in [&mut listening, &mut subscribed] {
+        let told = [stream.message().await.unwrap().json(), stream.message().await.unwrap().json()];
+        assert_eq!(told[0]["method"], "notifications/tools/list_changed");
+        assert_eq!(
+            (&told[1]["method"], &told[1]["params"]["uri"]),
+            (&json!("notifications/resources/updated"), &json!("a:b"))
+        );
+    }
+    // By a call in a session: its client does.
+    assert_eq!(messages(client.call(1, "change", json!({})).await).await.len(), 1);
+    assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+    assert!(subscribed.is_silent().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_answers_subscriptions_of_its_own_until_the_service_drains() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json] {
+        let shared = Shared { listens: true, ..Shared::default() };
+        let app = with(&shared, in_mode(mode));
+        let mut subscribed = app.send(listen()).await.sse();
+        let told =
+            [subscribed.message().await.unwrap().data.unwrap(), subscribed.message().await.unwrap().data.unwrap()];
+        assert_eq!(
+            told,
+            [
+                r#"{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":1},"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}}}"#,
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":1}}}"#,
+            ]
+        );
+        assert_eq!(app.handle.statistics().await.listens, 1);
+        let report = app.handle.drain(Duration::from_secs(60)).await;
+        assert_eq!((report.closed_streams, report.cut_calls), (1, 0));
+        assert_eq!(
+            subscribed.message().await.unwrap().data.unwrap(),
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":1,"io.modelcontextprotocol/serverInfo":{"name":"rmcp","version":"3.9.0"}}}}"#
+        );
+        assert!(subscribed.message().await.is_none());
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(shared.seen(), ["listened"]);
+        assert_eq!(app.send(listen()).await.status, 503);
+    }
+}
