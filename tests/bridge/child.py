@@ -61,6 +61,8 @@ def call(ident, name, args, meta):
             send(id=ident)
         case "hold":
             held[args["as"]] = (ident, meta.get("progressToken"))
+        case "held":
+            result(ident, list(held))
         case "release":
             for each in args["these"]:
                 send(id=held.pop(each)[0], result={"content": [], "was": each})

@@ -123,7 +123,7 @@ fn a_client_that_reads_misses_nothing_of_a_burst() {
 fn a_child_that_dies_in_its_answer_ends_its_calls_with_an_error() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
-    let held = session.begin("1", "hold", r#"{"as":"held"}"#);
+    let held = session.hold("1", "held", "{}");
     let pid = session.pid();
     let dying = session.begin("1", "die", "{}");
     assert_eq!(last(&all(dying).2), ENDED);
@@ -137,8 +137,7 @@ fn a_child_that_is_killed_ends_its_calls_with_an_error() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let pid = session.pid();
-    let held = session.begin("1", "hold", r#"{"as":"held"}"#);
-    session.text("echo", r#"{"text":"held"}"#);
+    let held = session.hold("1", "held", "{}");
     crate::support::signal(pid, "KILL");
     assert_eq!(last(&all(held).2), ENDED);
     gone(pid);

@@ -33,10 +33,10 @@ fn a_session_that_expires_takes_its_child_along() {
 
 #[test]
 fn a_bridge_that_is_stopped_ends_its_children_and_waits_for_them() {
-    let bridge = Bridge::start(&["--drain", "0.2", "--grace", "0.3", "--stateless", "shared"], &["stubborn"]);
+    let bridge = Bridge::start(&["--grace", "0.3", "--stateless", "shared"], &["stubborn"]);
     let (one, other) = (bridge.open(), bridge.open());
     let pids = [one.pid(), other.pid()];
-    let _held = one.begin("9", "hold", r#"{"as":"held"}"#);
+    let _held = one.hold("9", "held", "{}");
     let _listening = one.listen();
     let shared = crate::without_session::pid(&bridge);
     assert!(bridge.stop());

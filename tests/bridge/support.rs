@@ -47,7 +47,11 @@ impl Bridge {
     pub(crate) fn before(switches: &[&str], command: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut bridge = Command::new(example());
-        bridge.args(["--listen", "127.0.0.1:0", "--log", "debug"]).args(switches).arg("--").args(command);
+        bridge
+            .args(["--listen", "127.0.0.1:0", "--log", "debug", "--drain", "0.2"])
+            .args(switches)
+            .arg("--")
+            .args(command);
         let mut process = bridge.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
@@ -150,6 +154,15 @@ impl Session<'_> {
     /// Calls a tool; the response is read by the caller.
     pub(crate) fn begin(&self, id: &str, tool: &str, arguments: &str) -> BufReader<TcpStream> {
         self.send(&tools_call(id, tool, arguments, "{}"))
+    }
+
+    /// Calls a tool that holds its answer back until it is released, under this name.
+    pub(crate) fn hold(&self, id: &str, name: &str, meta: &str) -> BufReader<TcpStream> {
+        let call = self.send(&tools_call(id, "hold", &format!(r#"{{"as":"{name}"}}"#), meta));
+        // On a connection of its own it may be overtaken.
+        let name = format!("\"{name}\"");
+        soon("the child holds the call", || self.text("held", "{}").contains(&name).then_some(()));
+        call
     }
 
     /// Calls a tool; the status and the answer, of a stream the last event.

@@ -8,14 +8,6 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"))
 }
 
-/// Calls a tool that holds its answer back until it is released.
-fn hold(session: &Session<'_>, id: &str, name: &str, meta: &str) -> std::io::BufReader<std::net::TcpStream> {
-    let held = session.send(&tools_call(id, "hold", &format!(r#"{{"as":"{name}"}}"#), meta));
-    // The child reads in order: what comes after this finds the call held.
-    assert_eq!(session.text("echo", r#"{"text":"held"}"#), "held");
-    held
-}
-
 #[test]
 fn initialize_passes_in_both_directions_as_it_was_written() {
     let bridge = Bridge::start(&[], &[]);
@@ -91,9 +83,9 @@ fn parameters_that_are_no_object_are_refused_and_never_reach_the_child() {
 fn calls_whose_ids_look_alike_get_each_its_own_answer_in_any_order() {
     let bridge = Bridge::start(&[], &[]);
     let (one, other) = (bridge.open(), bridge.open());
-    let number = hold(&one, "7", "number", "{}");
-    let string = hold(&one, r#""7""#, "string", "{}");
-    let elsewhere = hold(&other, "7", "elsewhere", "{}");
+    let number = one.hold("7", "number", "{}");
+    let string = one.hold(r#""7""#, "string", "{}");
+    let elsewhere = other.hold("7", "elsewhere", "{}");
     assert_eq!(one.text("release", r#"{"these":["string","number"]}"#), "released");
     assert_eq!(other.text("release", r#"{"these":["elsewhere"]}"#), "released");
     for (response, id, was) in [(number, "7", "number"), (string, r#""7""#, "string"), (elsewhere, "7", "elsewhere")] {
@@ -106,8 +98,8 @@ fn calls_whose_ids_look_alike_get_each_its_own_answer_in_any_order() {
 fn progress_goes_to_the_call_that_asked_for_it_although_tokens_are_the_same() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
-    let mut first = hold(&session, "10", "first", r#"{"progressToken":"t","x":1}"#);
-    let mut second = hold(&session, "11", "second", r#"{"progressToken":"t"}"#);
+    let mut first = session.hold("10", "first", r#"{"progressToken":"t","x":1}"#);
+    let mut second = session.hold("11", "second", r#"{"progressToken":"t"}"#);
     let told = session.text("progress", r#"{"of":[["second",0.5],["first",1],["second",2]]}"#);
     assert_eq!(told, "told");
     let progress = |figure: &str| {
@@ -174,7 +166,7 @@ fn a_question_outside_of_calls_goes_on_the_standalone_stream_or_fails() {
 fn a_question_while_several_calls_run_goes_on_the_standalone_stream_or_in_the_newest() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
-    let _held = hold(&session, "5", "held", "{}");
+    let _held = session.hold("5", "held", "{}");
     let mut call = session.begin("6", "ask", r#"{"id":"q","method":"roots/list"}"#);
     let question = value(&event(&mut call));
     session.notify(&format!(r#""id":{},"result":{{"roots":[1]}}"#, question["id"]));
@@ -221,7 +213,7 @@ fn news_goes_on_the_standalone_stream_and_a_log_message_in_the_one_call() {
         r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level": "info", "data": "a word"}}"#
     );
     assert_eq!(text(&event(&mut call)), "logged");
-    let _held = hold(&session, "5", "held", "{}");
+    let _held = session.hold("5", "held", "{}");
     assert_eq!(session.text("log", "{}"), "logged");
     assert!(event(&mut listening).contains("a word"));
 }
@@ -230,7 +222,7 @@ fn news_goes_on_the_standalone_stream_and_a_log_message_in_the_one_call() {
 fn a_cancelled_call_is_cancelled_for_the_child_under_its_own_number() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
-    let held = hold(&session, r#""mine""#, "held", "{}");
+    let held = session.hold(r#""mine""#, "held", "{}");
     session.notify(r#""method":"notifications/cancelled","params":{"requestId":"mine"}"#);
     assert!(!all(held).2.contains("result"));
     let cancelled = soon("the child hears of it", || {
