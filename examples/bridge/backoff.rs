@@ -16,6 +16,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
+    last: Option<Instant>,
     until: Option<Instant>,
 }
 
@@ -30,7 +31,12 @@ impl Backoff {
         Err(ErrorObject::new(UNAVAILABLE, text))
     }
 
-    pub(crate) fn failed(&mut self, now: Instant) {
+    /// A start that began then has failed now. Of several that were under way together one counts.
+    pub(crate) fn failed(&mut self, began: Instant, now: Instant) {
+        if self.last.is_some_and(|last| began < last) {
+            return;
+        }
+        self.last = Some(now);
         self.failures = self.failures.saturating_add(1);
         let doublings = self.failures.saturating_sub(2).min(16);
         self.until = (self.failures > 1).then(|| now + (FIRST * (1 << doublings)).min(LONGEST));

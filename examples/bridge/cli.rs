@@ -18,44 +18,44 @@ pub(crate) struct Cli {
     /// The address to listen on; port 0 takes any free one, and the first line of output says which.
     /// Beyond loopback, --allowed-host must name the host clients use, and something in front must say
     /// who they are: whoever reaches the port can start the program.
-    #[arg(long, default_value = "127.0.0.1:3000")]
+    #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
 
     /// The most processes at one time. A server in Node or Python takes 50 to 100 MB: 32 of them fit into
     /// 4 GB.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "NUMBER")]
     pub(crate) children: u16,
 
     /// Seconds of rest, without a call and without an open stream, after which a session may be ended for a
     /// new one when there is no place left. Most clients never say that they are gone.
-    #[arg(long, default_value = "60", value_parser = seconds)]
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) evict_after: Duration,
 
     /// Seconds a process may take to answer `initialize`. Package runners fetch the server first; the
     /// official clients give up after 60.
-    #[arg(long, default_value = "60", value_parser = seconds)]
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) start_within: Duration,
 
     /// The longest line a process may write, in bytes; one that writes a longer line is ended. The default
     /// is four times what a client may send, because pictures are text here.
-    #[arg(long, default_value_t = 16 << 20, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 16 << 20, value_parser = at_least_one, value_name = "BYTES")]
     pub(crate) longest_line: usize,
 
     /// The most calls in flight in one process: more than any agent fans out to.
-    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one, value_name = "NUMBER")]
     pub(crate) calls: usize,
 
     /// Seconds a client may take to answer a question of the server: a person reads it first.
-    #[arg(long, default_value = "600", value_parser = seconds)]
+    #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) answer_within: Duration,
 
     /// Seconds a process has to end by itself when its stdin is closed, and once more after SIGTERM,
     /// before SIGKILL. The default is the official SDKs'.
-    #[arg(long, default_value = "2", value_parser = seconds)]
+    #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) grace: Duration,
 
     /// Seconds after which a session nobody uses ends, and its process with it.
-    #[arg(long, default_value = "1800", value_parser = seconds)]
+    #[arg(long, default_value = "1800", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) idle_timeout: Duration,
 
     /// What becomes of a session whose process died. `never`, the default, ends it: what the process knew
@@ -79,7 +79,7 @@ pub(crate) struct Cli {
     allowed_origin: Vec<String>,
 
     /// Seconds calls may take to finish when the bridge is stopped.
-    #[arg(long, default_value = "10", value_parser = seconds)]
+    #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain: Duration,
 
     /// How much is logged to stderr: error, warn, info, debug, trace. What processes write to theirs is

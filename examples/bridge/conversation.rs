@@ -115,7 +115,7 @@ impl Conversation {
         if now.duration_since(self.now().since) > STEADY {
             backoff.worked();
         }
-        backoff.failed(now);
+        backoff.failed(now, now);
         let (peer, result) = self.house.open(self.home.clone(), self.opening.clone()).await?;
         if agreed(&result)? != self.version {
             tracing::error!(session = %self.home.name(), "a new process speaks another revision: its session ends");

@@ -88,11 +88,12 @@ impl House {
             let text = "The bridge has as many processes of the server as it may (--children); try again later";
             return Err(ErrorObject::new(UNAVAILABLE, text));
         };
+        let began = Instant::now();
         let opened = self.ask_to_open(home, opening, place).await;
         match &opened {
             Ok(_) => self.starts().worked(),
             // A child that lives and refuses costs nothing to ask again.
-            Err(Unopened { dead: true, .. }) => self.starts().failed(Instant::now()),
+            Err(Unopened { dead: true, .. }) => self.starts().failed(began, Instant::now()),
             Err(_) => {}
         }
         opened.map_err(|unopened| unopened.error)

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
 use tokio::process::ChildStdout;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::Calls;
@@ -22,6 +23,9 @@ use crate::peer::{Outgoing, UNAVAILABLE};
 
 /// Questions of one child that may be open at a time: as many as there may be calls that ask.
 const OPEN_QUESTIONS: usize = 64;
+
+/// How long a refused question waits for a child that does not read.
+const STALL: Duration = Duration::from_secs(1);
 
 /// Why a child is of no use any more.
 #[derive(Debug)]
@@ -100,7 +104,7 @@ impl<'a> Reading<'a> {
                 Message::Notification { method, params } => {
                     self.hear(&method, params.unwrap_or_else(RawJson::empty_object)).await;
                 }
-                Message::Request { id, method, params } => self.ask(id, method, params),
+                Message::Request { id, method, params } => self.ask(id, method, params).await,
             }
         }
     }
@@ -141,12 +145,15 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn ask(&mut self, id: RawJson, method: String, params: Option<RawJson>) {
+    async fn ask(&mut self, id: RawJson, method: String, params: Option<RawJson>) {
         self.questions.retain(|_, question| !question.is_finished());
         if self.questions.len() >= OPEN_QUESTIONS {
             let error = ErrorObject::new(UNAVAILABLE, "Too many requests wait for the client");
-            // A child that reads nothing does not read this either.
-            let _ = self.lines.try_send(Outgoing::Other(message::answer(&id, &Err(error))));
+            let refusal = Outgoing::Other(message::answer(&id, &Err(error)));
+            // A child that asks so much and reads nothing does not read this either.
+            if timeout(STALL, self.lines.send(refusal)).await.is_err() {
+                tracing::warn!(session = %self.home.name(), method, "a question was dropped: the process does not read");
+            }
             return;
         }
         let (home, calls) = (self.home.clone(), Arc::clone(self.calls));

@@ -144,6 +144,9 @@ def take(message):
             send(id=ident, result={"did": method})
         case {"method": "notifications/ask", "params": params}:  # while no call runs
             send(id=params["id"], method=params["method"])
+        case {"method": "notifications/nag", "params": params}:
+            for n in range(params["times"]):
+                send(id=n, method="roots/list")
         case {"method": method}:
             heard.append([method, message.get("params")])
         case {"id": ident}:

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Bridge, PATIENCE, all, exists, gone, last, runs, soon, text, tools_call};
+use crate::support::{Bridge, PATIENCE, all, event, exists, gone, last, runs, soon, text, tools_call};
 
 const ENDED: &str =
     r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
@@ -240,6 +240,21 @@ fn a_question_that_is_never_answered_ends_with_an_error_for_the_child() {
     let session = bridge.open();
     let answer = session.text("ask", r#"{"id":"q","method":"roots/list"}"#);
     assert!(answer.contains("did not answer within"), "{answer}");
+}
+
+#[test]
+fn a_child_that_asks_without_end_is_refused_beyond_what_may_wait() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let mut listening = session.listen();
+    session.notify(r#""method":"notifications/nag","params":{"times":200}"#);
+    let refused = || bridge.log().lines().filter(|line| line.contains("stderr: \"answered")).count();
+    soon("what is too much is refused", || (refused() >= 136).then_some(()));
+    for _ in 0..64 {
+        assert!(event(&mut listening).contains("roots/list"));
+    }
+    assert_eq!(refused(), 136);
+    assert_eq!(session.text("echo", r#"{"text":"still here"}"#), "still here");
 }
 
 /// A call that is under way: its response has begun.

@@ -44,14 +44,18 @@ impl Bridge {
         Self::before(switches, &[&["python3", script], child].concat())
     }
 
+    /// The command of a bridge that is not started yet.
+    pub(crate) fn command(switches: &[&str], command: &[&str]) -> Command {
+        let mut bridge = Command::new(example());
+        bridge.args(["--listen", "127.0.0.1:0", "--log", "debug", "--drain", "0.2"]);
+        bridge.args(switches).arg("--").args(command);
+        bridge
+    }
+
+    /// With any command behind it.
     pub(crate) fn before(switches: &[&str], command: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let mut bridge = Command::new(example());
-        bridge
-            .args(["--listen", "127.0.0.1:0", "--log", "debug", "--drain", "0.2"])
-            .args(switches)
-            .arg("--")
-            .args(command);
+        let mut bridge = Self::command(switches, command);
         let mut process = bridge.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();

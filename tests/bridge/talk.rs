@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bridge, Session, all, event, last, soon, text, tools_call};
+use crate::support::{Bridge, all, event, last, soon, text, tools_call};
 
 fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"))

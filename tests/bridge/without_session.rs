@@ -64,6 +64,14 @@ fn a_shared_child_does_not_see_what_a_request_says_of_its_client() {
 }
 
 #[test]
+fn a_bridge_whose_shared_child_does_not_start_says_so_at_once() {
+    let bridge = Bridge::command(&["--stateless", "shared"], &["/no/such/program"]).output().unwrap();
+    assert!(!bridge.status.success());
+    let said = String::from_utf8(bridge.stderr).unwrap();
+    assert!(said.contains("/no/such/program"), "{said}");
+}
+
+#[test]
 fn a_shared_child_that_asks_is_told_that_it_cannot() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let (_, answer) = call(&bridge, "ask", r#"{"id":"q","method":"sampling/createMessage"}"#);
