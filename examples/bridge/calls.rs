@@ -111,10 +111,9 @@ impl Calls {
         self.clients(|client| client.context.clone())
     }
 
-    /// Where to say something in the call that runs, if it is one.
-    pub(crate) fn only(&self) -> Option<Notes> {
-        let mut all = self.clients(|client| client.notes.clone());
-        all.pop().filter(|_| all.is_empty())
+    /// Where to say something in the calls that run, oldest first.
+    pub(crate) fn notes(&self) -> Vec<Notes> {
+        self.clients(|client| client.notes.clone())
     }
 
     fn clients<T>(&self, of: impl FnMut(&Client) -> T) -> Vec<T> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::{ClientError, Context, Session};
+use mcp_http::server::{ClientError, Session};
 use mcp_http::store::SessionSummary;
 use mcp_http::{McpHandle, SessionId};
 use serde::Deserialize;
@@ -70,7 +70,7 @@ impl Home {
         if let Self::Everybody { handle } = self {
             return announce(handle, method, &params);
         }
-        let only = (method == "notifications/message").then(|| calls.only()).flatten();
+        let only = (method == "notifications/message").then(|| only(calls.notes())).flatten();
         if let Some(only) = only {
             only.put(method, params).await;
         } else if let Some(session) = self.session().await {
@@ -93,7 +93,7 @@ impl Home {
         let params = params.unwrap_or_else(RawJson::empty_object);
         let deadline = Instant::now() + STREAM_WITHIN;
         let answered = loop {
-            match self.put(&calls.running(), method, params.clone(), within).await {
+            match self.put(calls, method, params.clone(), within).await {
                 Err(ClientError::NoStream) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
                 answered => break answered,
             }
@@ -105,29 +105,35 @@ impl Home {
     }
 
     /// In the one call that runs, else on the standalone stream, else in the call that began last, which is
-    /// most likely the one the child asks for.
+    /// most likely the one the child asks for. No other call is held on to meanwhile.
     async fn put(
         &self,
-        running: &[Context],
+        calls: &Calls,
         method: &str,
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        if let [only] = running {
+        if let Some(only) = only(calls.running()) {
             match only.request(method.to_owned(), params.clone(), within).await {
                 Err(ClientError::NoStream) => {}
                 answered => return answered,
             }
         }
-        let in_session = match self.session().await {
-            Some(session) => session.request(method.to_owned(), params.clone(), within).await,
-            None => Err(ClientError::Ended),
-        };
-        match (in_session, running) {
-            (Err(ClientError::NoStream), [.., _, last]) => last.request(method.to_owned(), params, within).await,
-            (answered, _) => answered,
+        let Some(session) = self.session().await else { return Err(ClientError::Ended) };
+        match session.request(method.to_owned(), params.clone(), within).await {
+            Err(ClientError::NoStream) => {}
+            answered => return answered,
+        }
+        match calls.running().pop() {
+            Some(last) => last.request(method.to_owned(), params, within).await,
+            None => Err(ClientError::NoStream),
         }
     }
+}
+
+/// The one there is, if it is one.
+pub(crate) fn only<T>(mut all: Vec<T>) -> Option<T> {
+    all.pop().filter(|_| all.is_empty())
 }
 
 /// Clients of 2026-07-28 hear of changes where they listen for them. A log message is nobody's: it goes to
