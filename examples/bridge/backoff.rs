@@ -31,7 +31,8 @@ impl Backoff {
         Err(ErrorObject::new(UNAVAILABLE, text))
     }
 
-    /// A start that began then has failed now. Of several that were under way together one counts.
+    /// A start that began then has failed now. Of several that were under way together one counts, and each
+    /// is counted once.
     pub(crate) fn failed(&mut self, began: Instant, now: Instant) {
         if self.last.is_some_and(|last| began < last) {
             return;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
@@ -26,8 +27,8 @@ pub(crate) struct Calls {
 struct Table {
     last: u64,
     waiting: BTreeMap<u64, Waiting>,
-    /// Why there will be no more answers.
-    ended: Option<ErrorObject>,
+    /// Why there will be no more answers, and since when.
+    ended: Option<(ErrorObject, Instant)>,
 }
 
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Calls {
             None => (None, None),
         };
         let mut table = self.table();
-        if let Some(error) = &table.ended {
+        if let Some((error, _)) = &table.ended {
             return Err(error.clone());
         }
         table.last += 1;
@@ -124,7 +125,7 @@ impl Calls {
     pub(crate) fn end(&self, error: &ErrorObject) {
         let waiting = {
             let mut table = self.table();
-            table.ended = Some(error.clone());
+            table.ended = Some((error.clone(), Instant::now()));
             std::mem::take(&mut table.waiting)
         };
         for waiting in waiting.into_values() {
@@ -133,8 +134,9 @@ impl Calls {
         }
     }
 
-    pub(crate) fn ended(&self) -> Option<ErrorObject> {
-        self.table().ended.clone()
+    /// Since when.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.table().ended.as_ref().map(|(_, since)| *since)
     }
 }
 

@@ -76,7 +76,13 @@ impl Conversation {
     }
 
     fn alive(&self) -> Option<Arc<Peer>> {
-        Some(Arc::clone(&self.now().peer)).filter(|peer| peer.is_alive())
+        Some(Arc::clone(&self.now().peer)).filter(|peer| peer.ended().is_none())
+    }
+
+    /// From when to when the child lived that died last.
+    fn last_life(&self) -> Option<(Instant, Instant)> {
+        let now = self.now();
+        now.peer.ended().map(|ended| (now.since, ended))
     }
 
     /// Passes on a notification of the client. For a child that is not there it is lost.
@@ -110,12 +116,13 @@ impl Conversation {
     }
 
     async fn start_again(&self, backoff: &mut Backoff) -> Result<Arc<Peer>, ErrorObject> {
-        let now = Instant::now();
-        backoff.check(now)?;
-        if now.duration_since(self.now().since) > STEADY {
-            backoff.worked();
+        if let Some((born, died)) = self.last_life() {
+            if died.duration_since(born) > STEADY {
+                backoff.worked();
+            }
+            backoff.failed(born, died);
         }
-        backoff.failed(now, now);
+        backoff.check(Instant::now())?;
         let (peer, result) = self.house.open(self.home.clone(), self.opening.clone()).await?;
         if agreed(&result)? != self.version {
             tracing::error!(session = %self.home.name(), "a new process speaks another revision: its session ends");

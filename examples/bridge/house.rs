@@ -112,7 +112,7 @@ impl House {
         let within = self.settings.start_within;
         match timeout(within, peer.call("initialize", Some(opening), None)).await {
             Ok(Ok(result)) => Ok((Arc::new(peer), result)),
-            Ok(Err(error)) => Err(Unopened { error, dead: !peer.is_alive() }),
+            Ok(Err(error)) => Err(Unopened { error, dead: peer.ended().is_some() }),
             Err(_) => {
                 tracing::warn!(?within, "a process did not answer initialize in time (--start-within)");
                 Err(Unopened::dead("The server behind the bridge did not answer initialize in time"))

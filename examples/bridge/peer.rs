@@ -8,7 +8,7 @@
 use std::io;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
@@ -80,8 +80,9 @@ impl Peer {
         Ok(Self { calls, room, lines, _end: stop.drop_guard() })
     }
 
-    pub(crate) fn is_alive(&self) -> bool {
-        self.calls.ended().is_none()
+    /// When the child ended, or came to be of no use.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.calls.ended()
     }
 
     /// Calls the child and waits for its answer.

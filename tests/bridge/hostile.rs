@@ -186,8 +186,10 @@ fn a_child_that_ends_at_once_refuses_its_session_and_is_not_started_at_every_kno
     let ended =
         r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
     assert_eq!((knock(), knock()), (ended.to_owned(), ended.to_owned()));
-    assert!(knock().contains("The server keeps ending; it is not started again for 1 s"));
-    assert_eq!(bridge.log().matches("a process was started").count(), 2);
+    soon("it is left alone", || knock().contains("The server keeps ending; it is not started again for").then_some(()));
+    // On a machine that is slow the first pauses may be over already; each is twice as long as the last.
+    let started = bridge.log().matches("a process was started").count();
+    assert!((2..8).contains(&started), "{started} starts");
     soon("it is tried again", || (knock() == ended).then_some(()));
 }
 
