@@ -114,7 +114,7 @@ class Peer:
         self.asked.append(params.message)
         fields = set(params.requested_schema["properties"])
         self.forms.append(fields)
-        return types.ElicitResult(action="accept", content={field: ANSWERS[field] for field in fields})
+        return types.ElicitResult(action="accept", content={field: ANSWERS[field] for field in fields if field in ANSWERS})
 
     async def sample(self, _context, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
         self.asked.append(params.messages[0].content.text)
@@ -246,6 +246,7 @@ def hold(conversation, about: str) -> None:
     parser.add_argument("url")
     parser.add_argument("--mode", choices=("auto", "sse", "json"), default="auto", help="the server's response mode")
     parser.add_argument("--stateless", action="store_true", help="the server keeps no sessions")
+    parser.add_argument("--behind", choices=("everything", "python"), help="the stdio server behind the bridge")
     parser.add_argument("--verbose", action="store_true", help="print each check")
     options = parser.parse_args()
     verbose = options.verbose

@@ -17,6 +17,7 @@ export const { values: options, positionals } = parseArgs({
     mode: { type: 'string', default: 'auto' }, // the server's response mode: auto, sse or json
     era: { type: 'string', default: 'legacy' }, // of the session revisions, or modern: 2026-07-28
     stateless: { type: 'boolean', default: false }, // the server keeps no sessions
+    behind: { type: 'string' }, // the stdio server behind the bridge: everything or python
     verbose: { type: 'boolean', default: false }, // print each check
   },
 });
@@ -103,7 +104,8 @@ export async function connected(url, negotiation = 'legacy', capabilities = ABIL
       const fields = Object.keys(params.requestedSchema.properties).sort();
       asked.push(params.message);
       forms.push(fields);
-      return { action: 'accept', content: Object.fromEntries(fields.map((field) => [field, ANSWERS[field]])) };
+      const known = fields.filter((field) => field in ANSWERS);
+      return { action: 'accept', content: Object.fromEntries(known.map((field) => [field, ANSWERS[field]])) };
     });
   }
   if (capabilities.sampling) {

@@ -1,0 +1,120 @@
+//! Puts any MCP server that speaks over stdin and stdout behind Streamable HTTP: one process for each
+//! session, started with it and ended with it.
+//!
+//! `cargo run --example bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
+//!
+//! ```text
+//!  client -> McpService -> bridge -> conversation -> peer: writes lines -> process
+//!                             |           |           |  calls: our number <-> who waits for the answer
+//!                             |           |           +- reading: lines <-------------------+
+//!                             |           +- house: places, settings, time after a failed start
+//!                             +- shared: one conversation for clients without a session
+//! ```
+//!
+//! 1. A session owns its conversation, a conversation its peer, a peer its process: whatever ends the session
+//!    (DELETE, expiry, shutdown) ends the process. Nothing holds on in the other direction.
+//! 2. Ids, parameters, results and errors pass as the text they are. Only what would collide is another value
+//!    on the other side: ids of requests and progress tokens.
+//! 3. Everything is bounded: processes, calls, lines, what waits to be written, questions, each wait. A process
+//!    that does not read holds up its own callers; a client that does not read holds its process up for a
+//!    second, once in a call, and then misses what it is told beside the answer.
+//! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
+//!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
+//!    stdin. As the first process of a container, run it under an init that reaps orphans.
+//! 5. Who a client is, is for whoever stands in front to say.
+
+mod backoff;
+mod bridge;
+mod calls;
+mod cli;
+mod conversation;
+mod group;
+mod home;
+mod house;
+mod lines;
+mod message;
+mod notes;
+mod peer;
+mod process;
+mod reading;
+mod shared;
+
+use std::error::Error;
+use std::future::IntoFuture;
+use std::io::Write;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use clap::Parser;
+use mcp_http::{McpListener, McpService};
+use tokio::sync::oneshot;
+
+use crate::bridge::Bridge;
+use crate::cli::{Cli, Stateless};
+use crate::house::House;
+use crate::shared::Shared;
+
+/// How long connections may take to end after the drain.
+const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
+
+    let house = House::new(&cli);
+    let shared = Arc::new(OnceLock::new());
+    let mcp = McpService::new(Bridge::new(&house, &shared))
+        .versions(cli.versions())?
+        .sessions(cli.sessions())?
+        .limits(cli.limits())?
+        .security(cli.security()?)?;
+    let handle = mcp.handle();
+    let app = mcp.into_router_at("/mcp");
+    if cli.stateless == Stateless::Shared {
+        // Only the first to open it could set it.
+        let _ = shared.set(Shared::open(&house, handle.clone()).await?);
+    }
+
+    let listener = McpListener::bind(cli.listen).await?;
+    // Whoever starts this server waits for the line.
+    writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
+    let drain_within = cli.drain;
+    let (drained, after_drain) = oneshot::channel::<()>();
+    let stop = async move {
+        stop_signal().await;
+        let report = handle.drain(drain_within).await;
+        tracing::info!(?report, "drained");
+        let _ = drained.send(());
+    };
+    let too_late = async {
+        let _ = after_drain.await;
+        tokio::time::sleep(LAST_CONNECTIONS).await;
+    };
+    // axum alone waits for each request that has begun, even for one that is never sent to its end.
+    let served = tokio::select! {
+        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served,
+        () = too_late => {
+            tracing::warn!("connections were cut off");
+            Ok(())
+        }
+    };
+    house.close().await;
+    Ok(served?)
+}
+
+/// Ctrl-C, or what a process manager sends.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

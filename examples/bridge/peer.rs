@@ -1,0 +1,276 @@
+//! Decides how one child is talked to: who writes to it, who reads from it, and what its end means for
+//! those who wait.
+//!
+//! One task holds the child. It writes what calls hand it, one line after the other, so that a child that
+//! does not read holds up its callers and nothing else; it reads lines and passes them on; and it ends the
+//! child when the [`Peer`] is dropped.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mcp_http::message::{ErrorObject, RawJson};
+use mcp_http::server::Context;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{ChildStderr, ChildStdin};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::calls::{Answer, Calls, Cancelled};
+use crate::home::Home;
+use crate::house::House;
+use crate::lines::{Line, Lines};
+use crate::message::{self, Token};
+use crate::process::{Pipes, Process};
+use crate::reading::{Reading, Stopped};
+
+/// The code of what can be tried again: the one the official SDKs use for a connection that is closed.
+pub(crate) const UNAVAILABLE: i64 = -32000;
+
+/// Lines that wait to be written. Their callers wait with them, so this is no more than a little air.
+const QUEUED: usize = 8;
+
+/// How long a child that has ended may still be read, and how long its last answers may take to leave
+/// before its session ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The longest line of stderr that is logged whole.
+const LONGEST_COMPLAINT: usize = 4 << 10;
+
+/// One child, as long as somebody needs it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    calls: Arc<Calls>,
+    room: Arc<Semaphore>,
+    lines: mpsc::Sender<Outgoing>,
+    _end: DropGuard,
+}
+
+/// A line for the child.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// Not written when nobody waits for it any more.
+    Call(u64, Bytes),
+    Other(Bytes),
+}
+
+impl Peer {
+    /// Starts a child. `place`: one of the bridge's places for children, which is free again when the
+    /// child has ended.
+    pub(crate) fn start(house: &Arc<House>, home: Home, place: OwnedSemaphorePermit) -> io::Result<Self> {
+        let (process, pipes) = Process::start(&house.settings.command)?;
+        tracing::info!(session = %home.name(), pid = process.id(), "a process was started");
+        let (lines, queued) = mpsc::channel(QUEUED);
+        let (cancelled, cancellations) = mpsc::unbounded_channel();
+        let calls = Arc::new(Calls::new(cancelled));
+        let stop = house.stop.child_token();
+        let held = Held {
+            house: Arc::clone(house),
+            home,
+            calls: Arc::clone(&calls),
+            stop: stop.clone(),
+            lines: lines.clone(),
+            _place: place,
+        };
+        house.tasks.spawn(held.live(process, pipes, queued, cancellations));
+        let room = Arc::new(Semaphore::new(house.settings.calls));
+        Ok(Self { calls, room, lines, _end: stop.drop_guard() })
+    }
+
+    /// When the child ended, or came to be of no use.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.calls.ended()
+    }
+
+    /// Calls the child and waits for its answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// The child is told that the call is cancelled, if it was told of the call.
+    pub(crate) async fn call(&self, method: &str, params: Option<RawJson>, context: Option<Context>) -> Answer {
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+            ErrorObject::new(UNAVAILABLE, "The server has as many calls in flight as the bridge allows (--calls)")
+        })?;
+        let token = match &params {
+            Some(params) => Token::of_request(params).map_err(|error| {
+                tracing::debug!(%error, "a call with unreadable parameters");
+                ErrorObject::invalid_params("Invalid params: they are an object, and so is their _meta")
+            })?,
+            None => None,
+        };
+        let theirs = match (&params, &token) {
+            (Some(params), Some(token)) => RawJson::parse(token.text(params).to_owned()).ok(),
+            _ => None,
+        };
+        let room = self.lines.reserve().await;
+        let pending = self.calls.add(context, theirs, permit)?;
+        let pending = if method == "initialize" { pending.not_cancelled() } else { pending };
+        let ours = params.as_ref().zip(token).map(|(params, token)| token.replaced(params, &pending.id.to_string()));
+        let params = ours.as_deref().or(params.as_ref().map(RawJson::as_str));
+        let line = message::request(pending.id, method, params);
+        // Without room the child has just ended, and so will the call.
+        if let Ok(room) = room {
+            room.send(Outgoing::Call(pending.id, line));
+        }
+        pending.answer().await
+    }
+
+    /// Tells the child something, unless it is so far behind with reading that nothing more can wait.
+    pub(crate) fn tell(&self, method: &str, params: Option<&RawJson>) {
+        let line = message::notification(method, params.map(RawJson::as_str));
+        if self.lines.try_send(Outgoing::Other(line)).is_err() {
+            tracing::warn!(method, "a notification was dropped: the process does not read");
+        }
+    }
+}
+
+/// What the task of a child holds.
+struct Held {
+    house: Arc<House>,
+    home: Home,
+    calls: Arc<Calls>,
+    stop: CancellationToken,
+    lines: mpsc::Sender<Outgoing>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// Talks with the child to its end.
+    async fn live(
+        self,
+        mut process: Process,
+        pipes: Pipes,
+        queued: mpsc::Receiver<Outgoing>,
+        cancellations: mpsc::UnboundedReceiver<Cancelled>,
+    ) {
+        let Pipes { stdin, stdout, stderr } = pipes;
+        let (pid, name) = (process.id(), self.home.name());
+        let mut lines = Lines::new(stdout, self.house.settings.longest_line);
+        let talk = async {
+            let stopped = {
+                let writing = write(stdin, &self.calls, queued, cancellations);
+                let reading = Reading::new(&self.home, &self.calls, &self.lines, self.house.settings.answer_within);
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => None,
+                    stopped = until_it_stops(&mut process, reading, &mut lines, writing) => Some(stopped),
+                }
+            };
+            if let Some(stopped) = stopped {
+                tracing::warn!(session = %name, pid, reason = %stopped, "a process is of no use any more");
+                self.mourn(&stopped);
+            } else {
+                self.calls.end(&ErrorObject::new(UNAVAILABLE, "The session of this call has ended"));
+            }
+            // A child that still writes must not wait for a reader when it could end.
+            let drained = async {
+                lines.drain().await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = process.end(self.house.settings.grace) => {}
+                () = drained => {}
+            }
+            tracing::info!(session = %name, pid, "a process ended");
+        };
+        let complaints = async {
+            log(stderr, &name, pid).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = talk => {}
+            () = complaints => {}
+        }
+    }
+
+    /// The child ended by itself: its callers hear of it, and where nothing can follow, its session ends.
+    fn mourn(&self, stopped: &Stopped) {
+        self.calls.end(&ErrorObject::new(UNAVAILABLE, stopped.to_client()));
+        if self.house.settings.restarts {
+            return;
+        }
+        let (home, stop) = (self.home.clone(), self.house.stop.clone());
+        self.house.tasks.spawn(async move {
+            // The answers leave with the session's streams.
+            let _ = timeout(LAST_WORDS, stop.cancelled()).await;
+            home.end().await;
+        });
+    }
+}
+
+/// Reads and writes until there is nothing more to read.
+async fn until_it_stops(
+    process: &mut Process,
+    reading: Reading<'_>,
+    lines: &mut Lines<tokio::process::ChildStdout>,
+    writing: impl Future<Output = io::Error>,
+) -> Stopped {
+    let reading = reading.run(lines);
+    tokio::pin!(reading, writing);
+    let ended: Result<Stopped, io::Result<ExitStatus>> = tokio::select! {
+        biased;
+        stopped = &mut reading => Ok(stopped),
+        status = process.exited() => Err(status),
+        error = &mut writing => Err(Err(error)),
+    };
+    match ended {
+        Ok(Stopped::EndOfOutput) => match timeout(LAST_WORDS, process.exited()).await {
+            Ok(Ok(status)) => Stopped::Exited(status),
+            Ok(Err(_)) | Err(_) => Stopped::EndOfOutput,
+        },
+        Ok(stopped) => stopped,
+        // What it said before is still to be read; what it started may hold the pipe open for ever.
+        Err(status) => match (timeout(LAST_WORDS, reading).await, status) {
+            (Ok(stopped @ (Stopped::TooLong | Stopped::Unreadable(_))), _) => stopped,
+            (_, Ok(status)) => Stopped::Exited(status),
+            (_, Err(error)) => Stopped::Unreadable(error),
+        },
+    }
+}
+
+/// Writes lines until the child takes no more.
+async fn write(
+    mut stdin: ChildStdin,
+    calls: &Calls,
+    mut queued: mpsc::Receiver<Outgoing>,
+    mut cancellations: mpsc::UnboundedReceiver<Cancelled>,
+) -> io::Error {
+    loop {
+        let line = tokio::select! {
+            Some(cancelled) = cancellations.recv() => {
+                let params = format!(r#"{{"requestId":{},"reason":"The client cancelled the call"}}"#, cancelled.id);
+                let line = message::notification("notifications/cancelled", Some(&params));
+                if let Err(error) = stdin.write_all(&line).await {
+                    return error;
+                }
+                continue;
+            }
+            Some(line) = queued.recv() => line,
+        };
+        let line = match line {
+            Outgoing::Call(id, line) if calls.write(id) => line,
+            Outgoing::Call(..) => continue,
+            Outgoing::Other(line) => line,
+        };
+        if let Err(error) = stdin.write_all(&line).await {
+            return error;
+        }
+    }
+}
+
+/// What a child writes to stderr is the operator's to read.
+async fn log(stderr: ChildStderr, session: &str, pid: Option<u32>) {
+    let mut lines = Lines::new(stderr, LONGEST_COMPLAINT);
+    while let Ok(Some(line)) = lines.next().await {
+        let (line, rest) = match line {
+            Line::Whole(line) => (line, ""),
+            Line::TooLong(line) => (line, " (and more)"),
+        };
+        // Quoted, so that it can neither pass for a line of the bridge's nor steer a terminal.
+        let text = String::from_utf8_lossy(&line);
+        tracing::info!(%session, pid, "stderr: {:?}{rest}", text.trim_end());
+    }
+}

@@ -1,0 +1,298 @@
+//! Children that do what no server should: the bridge stays what it was, and callers hear of it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Bridge, PATIENCE, all, event, exists, gone, last, runs, soon, text, tools_call};
+
+const ENDED: &str =
+    r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
+
+#[test]
+fn lines_that_are_no_messages_are_logged_once_and_skipped() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("garbage", "{}"), "after the garbage");
+    assert_eq!(session.text("garbage", "{}"), "after the garbage");
+    assert_eq!(bridge.log().matches("WARN").count(), 1, "{}", bridge.log());
+}
+
+#[test]
+fn a_line_that_comes_in_halves_is_one_line() {
+    let bridge = Bridge::start(&[], &[]);
+    assert_eq!(
+        bridge.open().call("half", "{}"),
+        (200, r#"{"jsonrpc":"2.0","id":1,"result":{"content": []}}"#.to_owned())
+    );
+}
+
+#[test]
+fn a_line_of_a_hundred_mebibytes_ends_the_child_and_is_never_held() {
+    let bridge = Bridge::start(&["--longest-line", "1000000"], &[]);
+    let (session, other) = (bridge.open(), bridge.open());
+    let pid = session.pid();
+    let (_, answer) = session.call("endless", r#"{"mebibytes":100}"#);
+    assert_eq!(
+        answer,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge was ended: it wrote a message longer than the bridge allows"}}"#
+    );
+    gone(pid);
+    assert_eq!(other.text("echo", r#"{"text":"not my line"}"#), "not my line");
+    if let Some(peak) = peak_kilobytes(&bridge) {
+        assert!(peak < 60_000, "{peak} kB");
+    }
+}
+
+#[test]
+fn a_line_as_long_as_allowed_passes() {
+    let bridge = Bridge::start(&["--longest-line", "1000000"], &[]);
+    let text = "z".repeat(900_000);
+    assert_eq!(bridge.open().text("echo", &format!(r#"{{"text":"{text}"}}"#)), text);
+}
+
+#[test]
+fn answers_to_nobody_and_second_answers_are_dropped() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("twice", "{}"), "first");
+    assert_eq!(session.text("echo", r#"{"text":"next"}"#), "next");
+}
+
+#[test]
+fn a_child_that_does_not_read_holds_up_its_callers_and_costs_no_memory() {
+    let bridge = Bridge::start(&["--calls", "16"], &[]);
+    let (session, other) = (bridge.open(), bridge.open());
+    let pid = session.pid();
+    assert_eq!(session.text("deaf", "{}"), "from now on");
+    let before = peak_kilobytes(&bridge);
+    let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(1 << 20));
+    let calls: Vec<_> = (0..16).map(|id| session.begin(&id.to_string(), "echo", &large)).collect();
+    let calls: Vec<_> = calls.into_iter().map(under_way).collect();
+    // They wait; one more is too many.
+    assert_eq!(session.call("echo", "{}").0, 429);
+    for _ in 0..100 {
+        session.notify(r#""method":"notifications/progress","params":{"progressToken":1,"progress":1}"#);
+    }
+    assert_eq!(other.text("echo", r#"{"text":"not my ears"}"#), "not my ears");
+    if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
+        // What the callers sent, in the forms it passes through, and no more however long it takes.
+        assert!(after < before + 3 * 16 * 1024, "{before} kB, then {after} kB");
+    }
+    assert_eq!(session.delete(), 200);
+    gone(pid);
+    for mut call in calls {
+        let mut rest = String::new();
+        call.read_to_string(&mut rest).unwrap();
+        assert!(!rest.contains("result"), "{rest}");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_its_child_up_for_a_moment_only_and_costs_no_memory() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let before = peak_kilobytes(&bridge);
+    let flood = tools_call("1", "flood", r#"{"lines":50000}"#, r#"{"progressToken":1}"#);
+    let _unread = under_way(session.send(&flood));
+    // The child reads this after it has written all of that: 50 MB.
+    assert_eq!(session.text("echo", r#"{"text":"my turn"}"#), "my turn");
+    if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
+        assert!(after < before + 20_000, "{before} kB, then {after} kB");
+    }
+}
+
+#[test]
+fn a_client_that_reads_misses_nothing_of_a_burst() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let flood = tools_call("1", "flood", r#"{"lines":3000}"#, r#"{"progressToken":1}"#);
+    let (_, _, body) = all(session.send(&flood));
+    let figures = (0..3000).map(|figure| format!(r#""progress": {figure},"#));
+    let mut rest = &*body;
+    for figure in figures {
+        let at = rest.find(&figure).unwrap_or_else(|| panic!("{figure} is missing, or not in order"));
+        rest = &rest[at..];
+    }
+    assert_eq!(text(&last(&body)), "done");
+}
+
+#[test]
+fn a_child_that_dies_in_its_answer_ends_its_calls_with_an_error() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let held = session.hold("1", "held", "{}");
+    let pid = session.pid();
+    let dying = session.begin("1", "die", "{}");
+    assert_eq!(last(&all(dying).2), ENDED);
+    assert_eq!(last(&all(held).2), ENDED);
+    gone(pid);
+    assert!(bridge.log().contains("exit status: 3"), "{}", bridge.log());
+}
+
+#[test]
+fn a_child_that_is_killed_ends_its_calls_with_an_error() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let pid = session.pid();
+    let held = session.hold("1", "held", "{}");
+    crate::support::signal(pid, "KILL");
+    assert_eq!(last(&all(held).2), ENDED);
+    gone(pid);
+}
+
+#[test]
+fn a_grandchild_that_outlives_its_parent_and_holds_the_pipes_is_ended_too() {
+    let bridge = Bridge::start(&["--grace", "0.3"], &[]);
+    let session = bridge.open();
+    let pid = session.pid();
+    let left: u32 = session.text("leave", "{}").parse().unwrap();
+    gone(pid);
+    soon("the grandchild is ended", || (!runs(left)).then_some(()));
+}
+
+#[test]
+fn a_grandchild_that_ignores_sigterm_is_killed_with_the_session() {
+    let bridge = Bridge::start(&["--grace", "0.3"], &[]);
+    let session = bridge.open();
+    let (pid, offspring): (u32, u32) = (session.pid(), session.text("offspring", "{}").parse().unwrap());
+    assert!(exists(pid) && runs(offspring));
+    assert_eq!(session.delete(), 200);
+    gone(pid);
+    soon("the grandchild is killed", || (!runs(offspring)).then_some(()));
+}
+
+#[test]
+fn a_child_that_ignores_sigterm_is_killed() {
+    let bridge = Bridge::start(&["--grace", "0.3"], &["stubborn"]);
+    let session = bridge.open();
+    let pid = session.pid();
+    assert_eq!(session.delete(), 200);
+    gone(pid);
+    assert!(bridge.log().contains("did not end when asked"), "{}", bridge.log());
+}
+
+#[test]
+fn a_child_that_ends_at_once_refuses_its_session_and_is_not_started_at_every_knock() {
+    let bridge = Bridge::start(&[], &["stillborn"]);
+    let knock = || {
+        let (status, head, body) = bridge.initialize();
+        assert_eq!(status, 200);
+        assert!(!head.contains("mcp-session-id"), "{head}");
+        body
+    };
+    let ended =
+        r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
+    assert_eq!((knock(), knock()), (ended.to_owned(), ended.to_owned()));
+    soon("it is left alone", || knock().contains("The server keeps ending; it is not started again for").then_some(()));
+    // On a machine that is slow the first pauses may be over already; each is twice as long as the last.
+    let started = bridge.log().matches("a process was started").count();
+    assert!((2..8).contains(&started), "{started} starts");
+    soon("it is tried again", || (knock() == ended).then_some(()));
+}
+
+#[test]
+fn a_child_that_does_not_answer_initialize_is_ended_in_time() {
+    let bridge = Bridge::start(&["--start-within", "0.5"], &["mute"]);
+    let (_, head, body) = bridge.initialize();
+    assert!(!head.contains("mcp-session-id"), "{head}");
+    assert!(body.contains("The server behind the bridge did not answer initialize in time"), "{body}");
+    gone(started(&bridge));
+}
+
+#[test]
+fn a_client_that_leaves_during_initialize_leaves_no_child() {
+    let bridge = Bridge::start(&[], &["mute"]);
+    let waiting = bridge.send("POST /mcp HTTP/1.1\r\nX-Test: 1", crate::support::INITIALIZE);
+    let pid = soon("a process is started", || bridge.log().contains("a process was started").then(|| started(&bridge)));
+    assert!(exists(pid));
+    drop(waiting);
+    gone(pid);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_the_operators_to_know() {
+    let bridge = Bridge::before(&[], &["/no/such/program"]);
+    let (status, _, body) = bridge.initialize();
+    assert_eq!(status, 200);
+    assert!(body.contains("The server behind the bridge does not start"), "{body}");
+    assert!(!body.contains("/no/such"), "{body}");
+    assert!(bridge.log().contains("/no/such/program"), "{}", bridge.log());
+}
+
+#[test]
+fn what_a_child_writes_to_stderr_is_logged_for_its_session_bounded_and_harmless() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("complain", "{}"), "complained");
+    let log = soon("stderr is logged", || Some(bridge.log()).filter(|log| log.contains("red")));
+    let short = &session.id[..8];
+    let line = log.lines().find(|line| line.contains("a word")).unwrap();
+    assert!(line.contains(short), "{line} is not of {short}");
+    assert!(log.contains("(and more)"), "{log}");
+    assert!(log.lines().all(|line| line.len() < 5_000), "a line is too long");
+    assert!(!log.contains("\x1b[31mred"), "{log}");
+}
+
+#[test]
+fn a_question_that_is_never_answered_ends_with_an_error_for_the_child() {
+    let bridge = Bridge::start(&["--answer-within", "0.3"], &[]);
+    let session = bridge.open();
+    let answer = session.text("ask", r#"{"id":"q","method":"roots/list"}"#);
+    assert!(answer.contains("did not answer within"), "{answer}");
+}
+
+#[test]
+fn a_child_that_asks_without_end_is_refused_beyond_what_may_wait() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    let mut listening = session.listen();
+    session.notify(r#""method":"notifications/nag","params":{"times":200}"#);
+    let refused = || bridge.log().lines().filter(|line| line.contains("stderr: \"answered")).count();
+    soon("what is too much is refused", || (refused() >= 136).then_some(()));
+    for _ in 0..64 {
+        assert!(event(&mut listening).contains("roots/list"));
+    }
+    assert_eq!(refused(), 136);
+    assert_eq!(session.text("echo", r#"{"text":"still here"}"#), "still here");
+}
+
+/// A call that is under way: its response has begun.
+fn under_way(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
+    let mut status = String::new();
+    call.read_line(&mut status).unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
+    call
+}
+
+/// The process that was started last, from the log.
+fn started(bridge: &Bridge) -> u32 {
+    let log = bridge.log();
+    let line = log.lines().rfind(|line| line.contains("a process was started")).unwrap();
+    // Without colours: numbers are all that is looked for.
+    let pid = line.rsplit("pid").next().unwrap();
+    let plain: String = strip(pid);
+    plain.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// A text without what colours it.
+fn strip(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
+}
+
+/// The most memory the bridge ever held, where the system says so.
+fn peak_kilobytes(bridge: &Bridge) -> Option<u64> {
+    // What was just freed may be counted a moment longer.
+    thread::sleep(Duration::from_millis(50).min(PATIENCE));
+    let status = fs::read_to_string(format!("/proc/{}/status", bridge.pid())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
