@@ -1,4 +1,5 @@
-//! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it.
+//! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it. Where
+//! `REDIS_SERVER` names another program, such as a valkey-server, it is that one.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,8 @@ use tokio::sync::watch;
 
 pub(crate) struct RedisServer {
     port: u16,
+    scheme: &'static str,
+    settings: Vec<String>,
     folder: TempDir,
     process: Child,
 }
@@ -18,16 +21,46 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts one that keeps what it is given as operators are told to let it.
     pub(crate) fn start() -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let folder = TempDir::new().unwrap();
-        let process = spawn(port, &folder);
-        let server = Self { port, folder, process };
+        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let settings = vec!["--port".to_owned(), port.to_string()];
+        Self::start_with(port, "redis", settings, folder)
+    }
+
+    /// The same, for clients that show a certificate of the authority that vouches for this server's. All in PEM.
+    #[cfg(feature = "redis-tls")]
+    #[allow(dead_code, reason = "not every binary talks TLS")]
+    pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
+        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let mut settings = ["--port", "0", "--tls-port", &port.to_string()].map(str::to_owned).to_vec();
+        for (setting, pem) in
+            [("--tls-ca-cert-file", authority), ("--tls-cert-file", certificate), ("--tls-key-file", key)]
+        {
+            let file = folder.path().join(format!("{}.pem", &setting[2..]));
+            std::fs::write(&file, pem).unwrap();
+            settings.extend([setting.to_owned(), file.to_str().unwrap().to_owned()]);
+        }
+        Self::start_with(port, "rediss", settings, folder)
+    }
+
+    fn start_with(port: u16, scheme: &'static str, settings: Vec<String>, folder: TempDir) -> Self {
+        let process = spawn(&settings, &folder);
+        let server = Self { port, scheme, settings, folder, process };
         server.wait();
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        self.url_at(self.port)
+    }
+
+    /// The same where it is reached through another port.
+    fn url_at(&self, port: u16) -> String {
+        format!("{}://127.0.0.1:{port}/", self.scheme)
+    }
+
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     #[allow(dead_code, reason = "not every binary is cruel")]
@@ -67,7 +100,7 @@ impl RedisServer {
     /// Starts it again where it was.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.folder);
+        self.process = spawn(&self.settings, &self.folder);
         self.wait();
     }
 
@@ -83,7 +116,7 @@ impl RedisServer {
 /// A way to a server that can be blocked: nothing is lost, nothing arrives.
 #[allow(dead_code, reason = "not every binary is cruel")]
 pub(crate) struct Wire {
-    port: u16,
+    url: String,
     blocked: watch::Sender<bool>,
     cuts: watch::Sender<u32>,
     frozen: watch::Sender<u32>,
@@ -116,11 +149,11 @@ impl Wire {
                 }
             }
         });
-        Self { port, blocked, cuts, frozen }
+        Self { url: server.url_at(port), blocked, cuts, frozen }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        self.url.clone()
     }
 
     /// From now on the connections there are lead nowhere, and nobody is told.
@@ -149,7 +182,12 @@ async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(where_to_listen: &[String], folder: &TempDir) -> Child {
+    let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
     let settings = [
         "--bind",
         "127.0.0.1",
@@ -164,8 +202,9 @@ fn spawn(port: u16, folder: &TempDir) -> Child {
         "--stream-node-max-bytes",
         "1024",
     ];
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--dir"])
+    Command::new(program)
+        .args(where_to_listen)
+        .arg("--dir")
         .arg(folder.path())
         .args(settings)
         .stdout(Stdio::null())
