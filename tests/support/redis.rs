@@ -186,8 +186,11 @@ fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+fn program() -> Command {
+    Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+}
+
 fn spawn(where_to_listen: &[String], folder: &TempDir) -> Child {
-    let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
     let settings = [
         "--bind",
         "127.0.0.1",
@@ -202,7 +205,7 @@ fn spawn(where_to_listen: &[String], folder: &TempDir) -> Child {
         "--stream-node-max-bytes",
         "1024",
     ];
-    Command::new(program)
+    program()
         .args(where_to_listen)
         .arg("--dir")
         .arg(folder.path())
@@ -284,7 +287,7 @@ fn is_whole(nodes: &str) -> bool {
 fn cluster_node(port: u16, folder: &TempDir) -> Child {
     let own = folder.path().join(port.to_string());
     std::fs::create_dir(&own).unwrap();
-    Command::new("redis-server")
+    program()
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
         .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--dir"])
         .arg(own)
