@@ -65,7 +65,7 @@ pub struct Recovery {
     /// Tasks that are still there.
     pub tasks: usize,
     /// Bytes that could not be read. After a crash a few at the very end are nothing to worry
-    /// about: a step that was being written, and was acknowledged to nobody.
+    /// about: steps that were being written, and were acknowledged to nobody.
     pub unreadable_bytes: u64,
     /// Steps that were written and are gone, as far as what follows them tells.
     pub missing_steps: u64,
