@@ -155,6 +155,10 @@ mod file {
 #[path = "support/redis.rs"]
 mod redis_server;
 
+#[cfg(feature = "redis-tls")]
+#[path = "support/authority.rs"]
+mod authority;
+
 #[cfg(feature = "redis")]
 mod redis {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -174,14 +178,18 @@ mod redis {
     struct Redis {
         server: Arc<RedisServer>,
         engines: Arc<AtomicUsize>,
-        seals: bool,
+        options: RedisOptions,
         /// What the second handle of the newest engine is connected by.
         wire: Arc<Mutex<Option<Wire>>>,
     }
 
     impl Redis {
-        fn new(seals: bool) -> Self {
-            Self { server: Arc::new(RedisServer::start()), engines: Arc::default(), seals, wire: Arc::default() }
+        fn new(server: RedisServer, options: RedisOptions) -> Self {
+            Self { server: Arc::new(server), engines: Arc::default(), options, wire: Arc::default() }
+        }
+
+        fn plain() -> Self {
+            Self::new(RedisServer::start(), RedisOptions::new())
         }
     }
 
@@ -189,7 +197,7 @@ mod redis {
         fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
             let number = self.engines.fetch_add(1, Ordering::Relaxed);
             let (server, newest) = (Arc::clone(&self.server), Arc::clone(&self.wire));
-            let options = RedisOptions::new().namespace(format!("rule{number}")).lease(LEASE).seal_messages(self.seals);
+            let options = self.options.clone().namespace(format!("rule{number}")).lease(LEASE);
             Step::later(async move {
                 let wire = Wire::to(&server).await;
                 let first = RedisEngine::connect_with(server.url(), options.clone()).await.unwrap();
@@ -219,19 +227,31 @@ mod redis {
 
     #[test]
     fn one_node_keeps_the_contract_in_redis() {
-        keeps_every_rule(&threads(), &Redis::new(false), Nodes::One);
+        keeps_every_rule(&threads(), &Redis::plain(), Nodes::One);
     }
 
     #[test]
     fn two_nodes_keep_the_contract_in_redis() {
         let runtime = threads();
-        let redis = Redis::new(false);
+        let redis = Redis::plain();
         for _ in 0..2 {
             keeps_every_rule(&runtime, &redis, Nodes::Two);
         }
     }
+
     #[test]
     fn two_nodes_keep_the_contract_in_redis_where_messages_are_sealed() {
-        keeps_every_rule(&threads(), &Redis::new(true), Nodes::Two);
+        let redis = Redis::new(RedisServer::start(), RedisOptions::new().seal_messages(true));
+        keeps_every_rule(&threads(), &redis, Nodes::Two);
+    }
+
+    #[cfg(feature = "redis-tls")]
+    #[test]
+    fn two_nodes_keep_the_contract_in_redis_over_tls() {
+        let authority = authority::Authority::new();
+        let (server, client) = (authority.papers("127.0.0.1"), authority.papers("a client"));
+        let server = RedisServer::start_over_tls(&authority.pem(), &server.certificate, &server.key);
+        let options = RedisOptions::new().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
+        keeps_every_rule(&threads(), &Redis::new(server, options), Nodes::Two);
     }
 }

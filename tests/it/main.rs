@@ -6,6 +6,9 @@ mod support;
 mod acceptance;
 mod announcements;
 mod asking;
+#[cfg(feature = "redis-tls")]
+#[path = "../support/authority.rs"]
+mod authority;
 mod batches;
 mod between;
 mod bodies;
@@ -42,6 +45,8 @@ mod redis_cluster;
 #[cfg(feature = "redis")]
 #[path = "../support/redis.rs"]
 mod redis_server;
+#[cfg(feature = "redis-tls")]
+mod redis_tls;
 mod rejections;
 mod resuming;
 mod revisions;

@@ -307,9 +307,16 @@ async fn what_is_no_server_is_refused_with_a_reason() {
         Ok(_) => panic!("{url} is a server"),
         Err(error) => error,
     };
-    for url in ["", "http://localhost/", "redis://127.0.0.1:1/", "rediss://127.0.0.1:1/"] {
+    for url in ["", "http://localhost/", "redis://127.0.0.1:1/"] {
         let error = refused(url).await;
         assert_eq!(error.to_string(), "the Redis server cannot be used", "{url}");
         assert!(std::error::Error::source(&error).is_some());
     }
+}
+
+#[cfg(not(feature = "redis-tls"))]
+#[tokio::test]
+async fn without_the_feature_a_url_of_tls_is_refused_by_its_name() {
+    let error = RedisEngine::connect("rediss://127.0.0.1:1/").await.unwrap_err();
+    assert_eq!(error.to_string(), "a URL that begins with rediss:// needs the feature redis-tls");
 }

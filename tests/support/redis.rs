@@ -1,4 +1,5 @@
-//! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it.
+//! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it. Where
+//! `REDIS_SERVER` names another program, such as a valkey-server, it is that one.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 
 pub(crate) struct RedisServer {
     port: u16,
+    scheme: &'static str,
+    settings: Vec<String>,
     folder: TempDir,
     process: Child,
 }
@@ -19,16 +22,46 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts one that keeps whatever it has answered.
     pub(crate) fn start() -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let folder = TempDir::new().unwrap();
-        let process = spawn(port, &folder, &[]);
-        let server = Self { port, folder, process };
+        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let settings = vec!["--port".to_owned(), port.to_string()];
+        Self::start_with(port, "redis", settings, folder)
+    }
+
+    /// The same, for clients that show a certificate of the authority that vouches for this server's. All in PEM.
+    #[cfg(feature = "redis-tls")]
+    #[allow(dead_code, reason = "not every binary talks TLS")]
+    pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
+        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let mut settings = ["--port", "0", "--tls-port", &port.to_string()].map(str::to_owned).to_vec();
+        for (setting, pem) in
+            [("--tls-ca-cert-file", authority), ("--tls-cert-file", certificate), ("--tls-key-file", key)]
+        {
+            let file = folder.path().join(format!("{}.pem", &setting[2..]));
+            std::fs::write(&file, pem).unwrap();
+            settings.extend([setting.to_owned(), file.to_str().unwrap().to_owned()]);
+        }
+        Self::start_with(port, "rediss", settings, folder)
+    }
+
+    fn start_with(port: u16, scheme: &'static str, settings: Vec<String>, folder: TempDir) -> Self {
+        let process = spawn(&settings, &folder, &[]);
+        let server = Self { port, scheme, settings, folder, process };
         server.wait();
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        self.url_at(self.port)
+    }
+
+    /// The same where it is reached through another port.
+    fn url_at(&self, port: u16) -> String {
+        format!("{}://127.0.0.1:{port}/", self.scheme)
+    }
+
+    #[allow(dead_code, reason = "not every binary is cruel")]
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     #[allow(dead_code, reason = "not every binary is cruel")]
@@ -91,7 +124,7 @@ impl RedisServer {
     /// The same with settings of its own.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
-        self.process = spawn(self.port, &self.folder, settings);
+        self.process = spawn(&self.settings, &self.folder, settings);
         self.wait();
     }
 
@@ -120,7 +153,7 @@ fn copy_all(from: &Path, to: &Path) {
 /// A way to a server that can be blocked: nothing is lost, nothing arrives.
 #[allow(dead_code, reason = "not every binary is cruel")]
 pub(crate) struct Wire {
-    port: u16,
+    url: String,
     blocked: watch::Sender<bool>,
     cuts: watch::Sender<u32>,
     frozen: watch::Sender<u32>,
@@ -153,11 +186,11 @@ impl Wire {
                 }
             }
         });
-        Self { port, blocked, cuts, frozen }
+        Self { url: server.url_at(port), blocked, cuts, frozen }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        self.url.clone()
     }
 
     /// From now on the connections there are lead nowhere, and nobody is told.
@@ -186,7 +219,15 @@ async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch
     }
 }
 
-fn spawn(port: u16, folder: &TempDir, more: &[&str]) -> Child {
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn program() -> Command {
+    Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
+}
+
+fn spawn(where_to_listen: &[String], folder: &TempDir, more: &[&str]) -> Child {
     // Every second would be what operators take. But what comes while the last second is brought to the disk is
     // answered before it is written, and then `kill -9` loses it.
     let settings = [
@@ -203,8 +244,9 @@ fn spawn(port: u16, folder: &TempDir, more: &[&str]) -> Child {
         "--stream-node-max-bytes",
         "1024",
     ];
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--dir"])
+    program()
+        .args(where_to_listen)
+        .arg("--dir")
         .arg(folder.path())
         .args(settings)
         .args(more)
@@ -285,7 +327,7 @@ fn is_whole(nodes: &str) -> bool {
 fn cluster_node(port: u16, folder: &TempDir) -> Child {
     let own = folder.path().join(port.to_string());
     std::fs::create_dir(&own).unwrap();
-    Command::new("redis-server")
+    program()
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
         .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--dir"])
         .arg(own)

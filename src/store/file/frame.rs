@@ -3,12 +3,15 @@
 //! ```text
 //! segment = header frame*
 //! frame   = mark(4) length(4) crc32(4) body      the numbers little-endian, the sum over length and body
-//! body    = number, session?, changes            postcard
+//! body    = number, settled, session?, changes   postcard
 //! ```
 //!
 //! 1. A frame is one step, there whole or not at all: its sum says which.
 //! 2. Behind a place that cannot be read the next whole frame is looked for, so that a damaged
 //!    byte costs the step it lies in and nothing else.
+//! 3. Nothing but zeros is where a segment was made ready for more, and no more came: its end.
+//! 4. A frame says which steps were safe before it was written. What is missing of those is lost; what
+//!    is missing of others was never promised to anybody.
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -17,13 +20,13 @@ use crate::identity::SessionId;
 use crate::store::journal::Change;
 
 /// What a segment begins with; the number is that of the format.
-pub(super) const HEADER: &[u8] = b"mcp-http store 1\n";
+pub(super) const HEADER: &[u8] = b"mcp-http store 2\n";
 
 /// What any format's segment begins with.
 const FAMILY: &[u8] = b"mcp-http store ";
 
 /// What a frame begins with: no text has it.
-const MARK: [u8; 4] = [0xf1, 0xc7, 0xb5, 0x0a];
+const MARK: [u8; 4] = [0xf1, 0xc7, 0xb5, 0x0b];
 
 const HEAD: usize = 12;
 
@@ -32,6 +35,8 @@ const HEAD: usize = 12;
 pub(super) struct Frame {
     /// Counted from 1, by the journal.
     pub(super) number: u64,
+    /// Up to this one everything was as durable as was asked for, once this one was written.
+    pub(super) settled: u64,
     /// `None`: tasks and nodes.
     pub(super) session: Option<SessionId>,
     pub(super) changes: Vec<Change>,
@@ -81,6 +86,11 @@ impl<'a> Reader<'a> {
         Self { bytes, at: if bytes.starts_with(HEADER) { HEADER.len() } else { 0 } }
     }
 
+    /// Where the next piece begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// Whether it is whole, but of another format than this one.
     pub(super) fn is_foreign(&self) -> bool {
         let Some(version) = self.bytes.strip_prefix(FAMILY) else { return false };
@@ -113,14 +123,13 @@ impl Iterator for Reader<'_> {
 
     fn next(&mut self) -> Option<Piece> {
         let at = self.at;
-        if at >= self.bytes.len() {
-            return None;
-        }
         if let Some((end, frame)) = self.frame_at(at) {
             self.at = end;
             return Some(Piece::Frame(frame));
         }
-        self.at = self.next_frame(at).map_or(self.bytes.len(), |(begins, _, _)| begins);
+        // The end is where the zeros begin.
+        let end = at + self.bytes[at..].iter().rposition(|byte| *byte != 0)? + 1;
+        self.at = self.next_frame(at).map_or(end, |(begins, _, _)| begins);
         Some(Piece::Hole { at, bytes: self.at - at })
     }
 }
@@ -147,7 +156,7 @@ mod tests {
     fn frame(number: u64) -> Frame {
         let payload = Bytes::from(format!("payload of {number}"));
         let changes = vec![Change::Event { stream: 1, seq: number, droppable: true, payload }, Change::Ended];
-        Frame { number, session: Some(SessionId::random()), changes }
+        Frame { number, settled: number - 1, session: Some(SessionId::random()), changes }
     }
 
     /// A segment, and where each of its frames ends.
@@ -191,13 +200,32 @@ mod tests {
             let whole = ends.iter().filter(|end| **end <= cut).count();
             let (read, lost) = numbers(&bytes[..cut]);
             let last = if whole == 0 { HEADER.len() } else { ends[whole - 1] };
-            assert_eq!((read, lost), ((1..=whole as u64).collect(), cut - last), "cut at {cut}");
+            let torn = bytes[last..cut].iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            assert_eq!((read, lost), ((1..=whole as u64).collect(), torn), "cut at {cut}");
         }
     }
 
     #[test]
+    fn where_nothing_but_zeros_follows_is_the_end() {
+        let frames = [frame(1), frame(2)];
+        let (mut bytes, ends) = segment(&frames);
+        let torn = ends[0] + 20;
+        let mut cut = bytes[..torn].to_vec();
+        cut.resize(torn + 5_000, 0);
+        let torn = cut[..torn].iter().rposition(|byte| *byte != 0).unwrap() + 1 - ends[0];
+        assert_eq!(numbers(&cut), (vec![1], torn));
+        bytes.resize(bytes.len() + 5_000, 0);
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.by_ref().collect::<Vec<_>>(), frames.map(Piece::Frame));
+        assert_eq!((reader.at(), reader.next()), (ends[1], None));
+        // And where more follows, it is not.
+        let gap: Vec<u8> = [&bytes[..ends[0]], &[0; 100], &bytes[ends[0]..]].concat();
+        assert_eq!(numbers(&gap), (vec![1, 2], 100));
+    }
+
+    #[test]
     fn another_format_is_told_from_a_damaged_header() {
-        assert!(Reader::new(b"mcp-http store 2\nwhatever").is_foreign());
+        assert!(Reader::new(b"mcp-http store 1\nwhatever").is_foreign());
         let (mut bytes, _) = segment(&[frame(1)]);
         bytes[HEADER.len() - 2] = b'7';
         assert!(!Reader::new(&bytes).is_foreign());

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame::{Piece, Reader};
+use super::frame::{Frame, Piece, Reader};
 use super::image::Image;
 use super::segment::{self, Segments};
 
@@ -65,7 +65,7 @@ pub struct Recovery {
     /// Tasks that are still there.
     pub tasks: usize,
     /// Bytes that could not be read. After a crash a few at the very end are nothing to worry
-    /// about: a step that was being written, and was acknowledged to nobody.
+    /// about: steps that were being written, and were acknowledged to nobody.
     pub unreadable_bytes: u64,
     /// Steps that were written and are gone, as far as what follows them tells.
     pub missing_steps: u64,
@@ -89,17 +89,21 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         io::ErrorKind::WouldBlock => refused(Why::InUse),
         _ => refused(Why::Io(error)),
     })?;
-    let mut reading = Reading::default();
-    let mut old = Vec::new();
     let files = segment::list(folder).map_err(|error| refused(Why::Io(error)))?;
+    let mut reading =
+        Reading { settled: settled(&files).map_err(|error| refused(Why::Io(error)))?, ..Reading::default() };
+    let mut old = Vec::new();
     for (number, path) in files {
         let bytes = fs::read(&path).map_err(|error| refused(Why::Io(error)))?;
-        let pieces = Reader::new(&bytes);
+        let mut pieces = Reader::new(&bytes);
         if pieces.is_foreign() {
             return Err(refused(Why::Foreign(path)));
         }
-        old.push((number, bytes.len() as u64));
-        reading.segment(&path, pieces);
+        let end = reading.segment(&path, &mut pieces);
+        if end < bytes.len() as u64 {
+            segment::cut(&path, end).map_err(|error| refused(Why::Io(error)))?;
+        }
+        old.push((number, end));
     }
     let segments = Segments::begin(folder, old).map_err(|error| refused(Why::Io(error)))?;
     let Reading { mut image, newest, recovery, .. } = reading;
@@ -120,40 +124,80 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { lock, segments, image, newest, recovery, damaged })
 }
 
+/// Which steps were safe when the last one was written: the newest segment that has any frame says so.
+fn settled(files: &[(u64, PathBuf)]) -> io::Result<u64> {
+    for (_, path) in files.iter().rev() {
+        let bytes = fs::read(path)?;
+        let frames = Reader::new(&bytes).filter_map(|piece| match piece {
+            Piece::Frame(frame) => Some(frame.settled),
+            Piece::Hole { .. } => None,
+        });
+        if let Some(settled) = frames.max() {
+            return Ok(settled);
+        }
+    }
+    Ok(0)
+}
+
 #[derive(Default)]
 struct Reading {
     image: Image,
     newest: u64,
     /// None before this one is missing.
     whole_to: u64,
+    /// What is missing behind this one was promised to nobody.
+    settled: u64,
     recovery: Recovery,
 }
 
 impl Reading {
-    fn segment(&mut self, path: &Path, pieces: Reader<'_>) {
-        for piece in pieces {
+    /// Reads a segment; where what counts of it ends.
+    fn segment(&mut self, path: &Path, pieces: &mut Reader<'_>) -> u64 {
+        // Where the last step ends that counts, and how much was unreadable up to there.
+        let (mut end, mut unreadable) = (pieces.at(), self.recovery.unreadable_bytes);
+        while let Some(piece) = pieces.next() {
             match piece {
                 Piece::Hole { at, bytes } => {
                     self.recovery.unreadable_bytes += bytes as u64;
                     tracing::warn!(segment = %path.display(), at, bytes, "a part of the journal cannot be read");
                 }
+                Piece::Frame(frame) if self.is_unsettled(&frame) => {
+                    // One portion reaches a disk in any order. What comes before this one did not, and
+                    // so all of it is given up, and its numbers are given out again.
+                    while pieces.next().is_some() {}
+                    tracing::warn!(segment = %path.display(), at = end, "the last steps were not whole");
+                    self.recovery.unreadable_bytes = unreadable + (pieces.at() - end) as u64;
+                    return end as u64;
+                }
                 Piece::Frame(frame) => {
-                    // A portion that failed was written again: its numbers come twice.
-                    if frame.number <= self.whole_to {
-                        continue;
-                    }
-                    if self.newest > 0 && frame.number > self.newest {
-                        self.recovery.missing_steps += frame.number - self.newest - 1;
-                    }
-                    if self.newest == self.whole_to && (self.newest == 0 || frame.number == self.newest + 1) {
-                        self.whole_to = frame.number;
-                    }
-                    self.newest = self.newest.max(frame.number);
-                    for change in frame.changes {
-                        self.image.apply(frame.session, change);
-                    }
+                    self.step(frame);
+                    (end, unreadable) = (pieces.at(), self.recovery.unreadable_bytes);
                 }
             }
+        }
+        pieces.at() as u64
+    }
+
+    /// Whether a step is missing before this one that was promised to nobody.
+    fn is_unsettled(&self, frame: &Frame) -> bool {
+        let before = if self.newest == 0 { frame.settled } else { self.newest };
+        frame.number > before + 1 && before >= self.settled
+    }
+
+    fn step(&mut self, frame: Frame) {
+        // A portion that failed was written again: its numbers come twice.
+        if frame.number <= self.whole_to {
+            return;
+        }
+        if self.newest > 0 && frame.number > self.newest {
+            self.recovery.missing_steps += frame.number - self.newest - 1;
+        }
+        if self.newest == self.whole_to && (self.newest == 0 || frame.number == self.newest + 1) {
+            self.whole_to = frame.number;
+        }
+        self.newest = self.newest.max(frame.number);
+        for change in frame.changes {
+            self.image.apply(frame.session, change);
         }
     }
 }

@@ -129,6 +129,11 @@ impl Queue {
         Taken::Frames(std::mem::take(&mut waiting.frames))
     }
 
+    /// Up to which number everything is written.
+    pub(super) fn written_up_to(&self) -> u64 {
+        self.written.borrow().up_to
+    }
+
     pub(super) fn wrote(&self, up_to: u64) {
         self.written.send_replace(Written { up_to, failing: false, over: false });
     }
@@ -186,7 +191,7 @@ impl Journal for Arc<Queue> {
             waiting.newest += 1;
             waiting.weight += weight;
             let number = waiting.newest;
-            waiting.frames.push(Frame { number, session, changes });
+            waiting.frames.push(Frame { number, settled: number, session, changes });
             if counts {
                 *mark = number;
             }

@@ -3,13 +3,19 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::frame::HEADER;
 
 /// A segment this large is followed by the next one.
 const FULL: u64 = 8 << 20;
+
+/// How much of a segment is made ready at a time, where each write has to reach the disk: it does so sooner
+/// where the file already is, because nothing else about the file changes then.
+const READY: usize = 1 << 20;
+
+static ZEROS: [u8; READY] = [0; READY];
 
 /// The segments of a folder, the newest of which is written.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub(super) struct Segments {
     number: u64,
     file: File,
     size: u64,
+    /// Up to here the file has something, if only zeros.
+    ready: u64,
     /// Something in it may not have reached the disk.
     unsynced: bool,
     /// A write failed: nobody knows what the file has.
@@ -34,6 +42,9 @@ pub(super) struct Segments {
     /// The disk keeps nothing.
     #[cfg(test)]
     pub(super) unsyncable: bool,
+    /// There is room for frames, and for nothing else.
+    #[cfg(test)]
+    pub(super) tight: bool,
 }
 
 /// Takes the folder for this process, as long as the file is open.
@@ -49,6 +60,13 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Makes a segment end where what counts of it does.
+pub(super) fn cut(path: &Path, size: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(size)?;
+    file.sync_all()
 }
 
 /// The numbers of the segments of a folder, ascending, and their files.
@@ -97,6 +115,7 @@ impl Segments {
             number,
             file,
             size,
+            ready: size,
             unsynced: true,
             broken: false,
             unsound: false,
@@ -105,6 +124,8 @@ impl Segments {
             full: std::sync::Arc::default(),
             #[cfg(test)]
             unsyncable: false,
+            #[cfg(test)]
+            tight: false,
         })
     }
 
@@ -118,9 +139,10 @@ impl Segments {
         if added.is_err() {
             self.broken = true;
             // A part of a frame would look like damage to whoever reads it.
-            let _ = self.file.set_len(self.size);
+            let _ = self.trim();
         } else {
             self.size += frames.len() as u64;
+            self.ready = self.ready.max(self.size);
         }
         added
     }
@@ -129,8 +151,44 @@ impl Segments {
         #[cfg(test)]
         self.fill(frames)?;
         self.unsynced = true;
+        if sync && self.size + frames.len() as u64 > self.ready && self.make_ready(frames.len()).is_err() {
+            // There may be room for the frames all the same.
+            self.trim()?;
+        }
         self.file.write_all(frames)?;
         if sync { self.sync() } else { Ok(()) }
+    }
+
+    /// Writes zeros to where so many bytes will come, and some more; a sync is to follow.
+    fn make_ready(&mut self, bytes: usize) -> io::Result<()> {
+        let end = self.size + bytes as u64 + READY as u64;
+        self.file.seek(SeekFrom::Start(self.ready))?;
+        while self.ready < end {
+            #[cfg(test)]
+            if self.tight {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let zeros = &ZEROS[..usize::try_from(end - self.ready).unwrap_or(READY).min(READY)];
+            self.file.write_all(zeros)?;
+            self.ready += zeros.len() as u64;
+        }
+        self.file.seek(SeekFrom::Start(self.size)).map(drop)
+    }
+
+    /// Cuts off what is no frame.
+    fn trim(&mut self) -> io::Result<()> {
+        self.file.set_len(self.size)?;
+        self.ready = self.size;
+        self.file.seek(SeekFrom::Start(self.size)).map(drop)
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if self.ready > self.size {
+            self.unsynced = true;
+            self.trim()?;
+        }
+        self.sync()
     }
 
     /// Makes everything so far survive a loss of power.
@@ -150,13 +208,14 @@ impl Segments {
     /// Begins the next segment; its number.
     pub(super) fn roll(&mut self) -> io::Result<u64> {
         // Asked a second time, a system says that all is well.
-        self.unsound |= self.sync().is_err();
+        self.unsound |= self.end().is_err();
         let next = self.number + 1;
         #[cfg(test)]
         self.fill(&[])?;
         let file = create(&self.folder, next)?;
         self.old.push((self.number, self.size));
         (self.number, self.file, self.size) = (next, file, HEADER.len() as u64);
+        self.ready = self.size;
         (self.unsynced, self.broken) = (true, false);
         Ok(next)
     }

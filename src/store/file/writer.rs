@@ -70,11 +70,15 @@ impl Writer {
     /// Writes what waits, or comes within a while; whether there will be more to do.
     pub(super) fn step(&mut self, patience: Duration) -> bool {
         match self.queue.take(patience) {
-            // What comes after a portion that is given up must not be there either.
-            Taken::Frames(frames) if !self.write(&frames) => return false,
-            Taken::Frames(_) | Taken::Nothing => {}
+            Taken::Frames(mut frames) => {
+                if !self.write(&mut frames) {
+                    // What comes after a portion that is given up must not be there either.
+                    return false;
+                }
+            }
+            Taken::Nothing => {}
             Taken::Closed => {
-                if let Err(error) = self.segments.sync() {
+                if let Err(error) = self.segments.end() {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "the journal could not be synced at its end"
@@ -93,14 +97,15 @@ impl Writer {
     }
 
     /// Writes what waited, in portions, so that the buffer stays small; whether all of it was.
-    fn write(&mut self, mut frames: &[Frame]) -> bool {
+    fn write(&mut self, mut frames: &mut [Frame]) -> bool {
         while !frames.is_empty() {
             let mut weight = 0;
             let fits = |frame: &&Frame| {
                 weight += frame::weight(&frame.changes);
                 weight <= PORTION
             };
-            let (portion, rest) = frames.split_at(frames.iter().take_while(fits).count().max(1));
+            let fitting = frames.iter().take_while(fits).count().max(1);
+            let (portion, rest) = frames.split_at_mut(fitting);
             if !self.write_portion(portion) {
                 return false;
             }
@@ -110,10 +115,15 @@ impl Writer {
     }
 
     /// Writes a portion, however often that must be tried; whether it was.
-    fn write_portion(&mut self, frames: &[Frame]) -> bool {
-        let Some(last) = frames.last() else { return true };
+    fn write_portion(&mut self, frames: &mut [Frame]) -> bool {
+        let Some(last) = frames.last().map(|last| last.number) else { return true };
         self.buffer.clear();
+        let settled = self.queue.written_up_to();
         for step in frames {
+            if self.sync {
+                // Without syncs the system keeps each, whatever becomes of the next.
+                step.settled = settled;
+            }
             if let Err(error) = frame::write(step, &mut self.buffer) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a step is too large for the journal");
             }
@@ -129,7 +139,7 @@ impl Writer {
                 return false;
             }
         }
-        self.queue.wrote(last.number);
+        self.queue.wrote(last);
         // One large portion must not keep its room for ever.
         self.buffer.shrink_to(SLICE);
         true

@@ -38,6 +38,12 @@ impl LostCall {
     }
 }
 
+/// Says for the first time that this process is alive, before anybody else can know of it. Where that
+/// fails it is said later.
+pub(super) async fn begin(link: &Link) {
+    let _ = one_beat(link, &LostCall::new()).await;
+}
+
 /// Says again and again that this process is alive.
 pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     let lost = LostCall::new();

@@ -33,6 +33,8 @@ mod server;
 mod sessions;
 mod streams;
 mod tasks;
+#[cfg(feature = "redis-tls")]
+mod tls;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

@@ -25,14 +25,15 @@ const LAYOUT: &str = "1";
 
 impl RedisEngine {
     /// Connects to a server, by a URL such as `redis://:password@host:6379/`, with the
-    /// [default options](RedisOptions::new).
+    /// [default options](RedisOptions::new); with the feature `redis-tls` also by one that begins
+    /// with `rediss://`.
     ///
     /// The server should keep what it is given (`appendonly yes`, `maxmemory-policy noeviction`).
     ///
     /// # Errors
     ///
-    /// When the URL is none, the server cannot be reached or is too old, or keeps sessions that
-    /// this engine could not use; and outside a tokio runtime, which the engine's own work needs.
+    /// When the URL is none, the server cannot be reached, cannot be trusted or is too old, or keeps
+    /// sessions that this engine could not use; and outside a tokio runtime, which the engine's own work needs.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConnectError> {
         Self::connect_with(url, RedisOptions::new()).await
     }
@@ -43,7 +44,7 @@ impl RedisEngine {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: impl AsRef<str>, options: RedisOptions) -> Result<Self, ConnectError> {
-        let server = Server::one(url.as_ref(), &options).map_err(ConnectError::server)?;
+        let server = Server::one(url.as_ref(), &options)?;
         Self::open(server, &options).await
     }
 
@@ -60,7 +61,7 @@ impl RedisEngine {
         options: RedisOptions,
     ) -> Result<Self, ConnectError> {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
-        let server = Server::cluster(&urls, &options).map_err(ConnectError::server)?;
+        let server = Server::cluster(&urls, &options)?;
         Self::open(server, &options).await
     }
 
@@ -73,6 +74,7 @@ impl RedisEngine {
         let link = Arc::new(Link::new(Line::new(server.clone()), bells, names, options));
         let hearing = Hearing::new(server, Arc::clone(&link), options);
         let hearing = hearing.start().await.map_err(ConnectError::server)?;
+        life::begin(&link).await;
 
         let stop = CancellationToken::new();
         runtime.spawn(stop.clone().run_until_cancelled_owned(hearing));

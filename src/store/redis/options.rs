@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "redis-tls")]
+use super::tls::{self, Tls};
+
 /// How an engine uses its Redis server. All nodes that share sessions must agree on the namespace,
 /// the secret and the lease.
 ///
@@ -22,6 +25,8 @@ pub struct RedisOptions {
     pub(super) lease: Duration,
     pub(super) timeout: Duration,
     pub(super) patience: Duration,
+    #[cfg(feature = "redis-tls")]
+    pub(super) tls: Tls,
 }
 
 impl RedisOptions {
@@ -48,6 +53,8 @@ impl RedisOptions {
             lease: Self::DEFAULT_LEASE,
             timeout: Self::DEFAULT_TIMEOUT,
             patience: Self::DEFAULT_PATIENCE,
+            #[cfg(feature = "redis-tls")]
+            tls: Tls::default(),
         }
     }
 
@@ -105,6 +112,28 @@ impl RedisOptions {
         self.patience = patience;
         self
     }
+
+    /// Who may vouch for the server of a `rediss://` URL (feature `redis-tls`): certificates of
+    /// authorities in PEM, as many as you like. Default: whoever the machine trusts, in the files
+    /// of its operating system or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    ///
+    /// With this set nobody else may, and a URL without TLS is refused.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.authorities = Some(pem.into());
+        self
+    }
+
+    /// What this engine shows a server that wants to know its clients by certificates, as one does
+    /// unless its `tls-auth-clients` says otherwise (feature `redis-tls`): a certificate with
+    /// those that vouch for it, and its key, both in PEM. Default: nothing.
+    ///
+    /// With this set a URL without TLS is refused.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_identity(mut self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.identity = Some((certificates.into(), key.into()));
+        self
+    }
 }
 
 impl Default for RedisOptions {
@@ -115,7 +144,12 @@ impl Default for RedisOptions {
 
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisOptions")
+        let mut options = f.debug_struct("RedisOptions");
+        #[cfg(feature = "redis-tls")]
+        options
+            .field("tls_authorities", &self.tls.authorities.is_some())
+            .field("tls_identity", &self.tls.identity.is_some());
+        options
             .field("namespace", &self.namespace)
             .field("secret", &self.secret.is_some())
             .field("seal_messages", &self.seal_messages)
@@ -133,6 +167,10 @@ pub struct ConnectError(Reason);
 #[derive(Debug)]
 pub(super) enum Reason {
     Server(redis::RedisError),
+    #[cfg(feature = "redis-tls")]
+    Distrust(redis::RedisError),
+    #[cfg(not(feature = "redis-tls"))]
+    NoTls,
     TooOld(String),
     OtherSecret,
     LaterVersion,
@@ -145,6 +183,10 @@ impl ConnectError {
     }
 
     pub(super) fn server(error: redis::RedisError) -> Self {
+        #[cfg(feature = "redis-tls")]
+        if tls::is_distrust(&error) {
+            return Self(Reason::Distrust(error));
+        }
         Self(Reason::Server(error))
     }
 
@@ -159,6 +201,13 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Server(_) => f.write_str("the Redis server cannot be used"),
+            #[cfg(feature = "redis-tls")]
+            Reason::Distrust(_) => f.write_str(
+                "the certificate of the Redis server does not count: it is for another host or another time, or of an \
+                 authority that is unknown here (`RedisOptions::tls_authorities` names others)",
+            ),
+            #[cfg(not(feature = "redis-tls"))]
+            Reason::NoTls => f.write_str("a URL that begins with rediss:// needs the feature redis-tls"),
             Reason::TooOld(version) => write!(f, "the Redis server is of version {version}; 7.0 is needed"),
             Reason::OtherSecret => {
                 f.write_str("the Redis server keeps sessions under another secret; use that one, or another namespace")
@@ -173,6 +222,8 @@ impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
             Reason::Server(error) => Some(error),
+            #[cfg(feature = "redis-tls")]
+            Reason::Distrust(error) => Some(error),
             _ => None,
         }
     }

@@ -10,7 +10,9 @@ use redis::{
     RedisFuture, Value,
 };
 
-use super::options::RedisOptions;
+#[cfg(not(feature = "redis-tls"))]
+use super::options::Reason;
+use super::options::{ConnectError, RedisOptions};
 
 /// Where the server is.
 #[derive(Clone)]
@@ -31,9 +33,9 @@ pub(super) enum Connection {
 }
 
 impl Server {
-    pub(super) fn one(url: &str, options: &RedisOptions) -> Result<Self, RedisError> {
+    pub(super) fn one(url: &str, options: &RedisOptions) -> Result<Self, ConnectError> {
         Ok(Self {
-            nodes: vec![Client::open(info(url)?)?],
+            nodes: vec![client(info(url)?, options)?],
             config: config(options),
             #[cfg(feature = "redis-cluster")]
             cluster: None,
@@ -41,16 +43,21 @@ impl Server {
     }
 
     #[cfg(feature = "redis-cluster")]
-    pub(super) fn cluster(urls: &[String], options: &RedisOptions) -> Result<Self, RedisError> {
+    pub(super) fn cluster(urls: &[String], options: &RedisOptions) -> Result<Self, ConnectError> {
         let infos = urls.iter().map(|url| info(url)).collect::<Result<Vec<_>, _>>()?;
-        let cluster = ClusterClient::builder(infos.clone())
+        let nodes = infos.iter().map(|info| client(info.clone(), options)).collect::<Result<_, _>>()?;
+        let cluster = ClusterClient::builder(infos)
             .connection_timeout(options.timeout)
             .response_timeout(options.timeout)
             .overall_response_timeout(Some(options.timeout * 2))
             .use_protocol(ProtocolVersion::RESP3)
-            .retries(1)
-            .build()?;
-        let nodes = infos.into_iter().map(Client::open).collect::<Result<_, _>>()?;
+            .retries(1);
+        #[cfg(feature = "redis-tls")]
+        let cluster = match options.tls.certificates() {
+            Some(certificates) => cluster.certs(certificates),
+            None => cluster,
+        };
+        let cluster = cluster.build().map_err(ConnectError::server)?;
         Ok(Self { nodes, config: config(options), cluster: Some(cluster) })
     }
 
@@ -81,11 +88,26 @@ impl Server {
     }
 }
 
-fn info(url: &str) -> Result<ConnectionInfo, RedisError> {
-    let info = url.into_connection_info()?;
+fn info(url: &str) -> Result<ConnectionInfo, ConnectError> {
+    let info = url.into_connection_info().map_err(ConnectError::server)?;
+    #[cfg(not(feature = "redis-tls"))]
+    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        return Err(ConnectError::new(Reason::NoTls));
+    }
     // Bells come as pushes, which the older protocol has not.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(info.set_redis_settings(settings))
+}
+
+fn client(info: ConnectionInfo, options: &RedisOptions) -> Result<Client, ConnectError> {
+    #[cfg(feature = "redis-tls")]
+    let client = options.tls.client(info);
+    #[cfg(not(feature = "redis-tls"))]
+    let client = {
+        let _ = options;
+        Client::open(info)
+    };
+    client.map_err(ConnectError::server)
 }
 
 fn config(options: &RedisOptions) -> AsyncConnectionConfig {

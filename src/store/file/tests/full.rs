@@ -207,3 +207,20 @@ fn what_the_system_could_not_sync_is_written_anew() {
         life.goes_on(&engine, node).await;
     });
 }
+
+#[test]
+fn a_disk_that_has_room_for_steps_and_nothing_else_takes_them() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let mut opened = open::open(folder.path()).unwrap();
+        opened.segments.tight = true;
+        let engine = FileEngine::start(opened, Durability::PowerLoss).unwrap();
+        let node = engine.join(Arc::new(Silent), policy());
+        let life = live(&engine, node).await;
+        let written = fs::read(segment(folder.path())).unwrap();
+        assert!(written.len() < 8_000, "{}", written.len());
+        let copy = killed(folder.path());
+        let (engine, node) = open(copy.path());
+        life.goes_on(&engine, node).await;
+    });
+}

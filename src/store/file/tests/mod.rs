@@ -2,6 +2,7 @@
 
 mod damage;
 mod full;
+mod power;
 mod renewal;
 mod twins;
 
@@ -301,10 +302,10 @@ fn a_folder_has_one_engine_at_a_time() {
 fn a_later_format_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("0000000001.journal");
-    fs::write(&file, "mcp-http store 2\nsomething else").unwrap();
+    fs::write(&file, "mcp-http store 9\nsomething else").unwrap();
     let error = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap_err();
     assert_eq!(error.to_string(), format!("{} has a format this version does not know", file.display()));
-    assert_eq!(fs::read(&file).unwrap(), b"mcp-http store 2\nsomething else");
+    assert_eq!(fs::read(&file).unwrap(), b"mcp-http store 9\nsomething else");
 }
 
 #[cfg(unix)]

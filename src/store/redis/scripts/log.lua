@@ -68,12 +68,14 @@ end
 -- Drops the oldest notifications until the rest of them fit, but never the newest event; how many of
 -- them no reader was given.
 local function shrink(stream, log, notes, bytes)
-  local dropped, from = 0, '-'
+  -- Most often one event goes for one that came: then no more than that one is read.
+  local dropped, from, count = 0, '-', 1
   local function too_much()
     return log[NOTES] > notes or log[SPARE] > bytes
   end
   while too_much() do
-    local page, gone = call('XRANGE', events_of(stream), from, '+', 'COUNT', 32), {}
+    local page, gone = call('XRANGE', events_of(stream), from, '+', 'COUNT', count), {}
+    count = math.min(count * 4, 64)
     for _, event in ipairs(page) do
       local seq, size = tonumber(string.sub(event[1], 3)), size_of(event[2][2])
       if not too_much() or seq == log[NEXT] - 1 then

@@ -1,0 +1,110 @@
+//! Decides how the engine is asked directly, without a service and its connections: for what would take
+//! too many of those.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use mcp_http::message::{ClientCapabilities, Implementation, ProtocolVersion, RequestId};
+use mcp_http::store::{
+    Append, Attach, Begin, Create, Doorbell, Event, EventKind, NodeId, Policy, RedisEngine, RedisOptions, Ring,
+    SessionEngine, StreamNo,
+};
+use mcp_http::{SessionId, SessionInfo};
+
+use crate::node::EVENT;
+
+/// An engine that one node joined.
+pub(crate) struct Direct {
+    pub(crate) engine: RedisEngine,
+    pub(crate) node: NodeId,
+}
+
+#[derive(Debug)]
+struct Silent;
+
+impl Doorbell for Silent {
+    fn ring(&self, _: Ring) {}
+}
+
+/// A stream that is written to.
+pub(crate) struct Lane {
+    pub(crate) session: SessionId,
+    pub(crate) stream: StreamNo,
+    next: u64,
+}
+
+impl Direct {
+    pub(crate) async fn connect(url: &str, namespace: &str) -> Result<Self> {
+        Self::with_lease(url, namespace, RedisOptions::DEFAULT_LEASE).await
+    }
+
+    pub(crate) async fn with_lease(url: &str, namespace: &str, lease: Duration) -> Result<Self> {
+        // The server may be made to work for as long as it takes.
+        let options = RedisOptions::new().namespace(namespace).lease(lease).timeout(Duration::from_secs(20));
+        let engine = RedisEngine::connect_with(url, options).await?;
+        let mut policy = Policy::default();
+        policy.max_sessions = 2_000_000;
+        let node = engine.join(Arc::new(Silent), policy);
+        Ok(Self { engine, node })
+    }
+
+    pub(crate) async fn session(&self) -> Result<SessionId> {
+        let id = SessionId::random();
+        let client = Implementation { name: "a client of usual size".into(), version: "1.0.0".into(), title: None };
+        let info = SessionInfo {
+            id,
+            principal: None,
+            version: ProtocolVersion::V2025_11_25,
+            client: client.into(),
+            capabilities: ClientCapabilities::default().into(),
+            opened_at: SystemTime::now(),
+        };
+        self.engine.create(Create { info: Arc::new(info), epoch: 1 }).await?;
+        Ok(id)
+    }
+
+    /// A call in a session.
+    pub(crate) async fn call(&self, session: SessionId) -> Result<Lane> {
+        let begin = Begin { session, principal: None, node: self.node, ids: &[RequestId::from(1)], unique: false };
+        Ok(Lane { session, stream: self.engine.begin(begin).await?, next: 1 })
+    }
+
+    pub(crate) async fn lane(&self) -> Result<Lane> {
+        self.call(self.session().await?).await
+    }
+
+    /// So many events in one step; the last one ends the stream, if it is to.
+    pub(crate) async fn append(&self, lane: &mut Lane, count: usize, close: bool) -> Result<()> {
+        let mut events = vec![Event { kind: EventKind::Notification, payload: event() }; count];
+        if close && let Some(last) = events.last_mut() {
+            last.kind = EventKind::Response;
+        }
+        let (session, stream, first) = (lane.session, lane.stream, lane.next);
+        lane.next += count as u64;
+        self.engine.append(Append { session, stream, node: self.node, first, events, close }).await?;
+        Ok(())
+    }
+
+    /// Becomes the reader of a stream.
+    pub(crate) async fn attach(&self, session: SessionId, stream: StreamNo) -> Result<u32> {
+        let attach = Attach { session, principal: None, stream, node: self.node, after: None, takeover: true };
+        Ok(self.engine.attach(attach).await?.generation)
+    }
+
+    /// Reads what there is behind an event; something is.
+    pub(crate) async fn read_after(&self, session: SessionId, stream: StreamNo, reader: u32, event: u64) -> Result<()> {
+        let page = self.engine.read_after(session, stream, reader, event, usize::MAX).await?;
+        ensure!(!page.events.is_empty(), "nothing to read");
+        Ok(())
+    }
+}
+
+/// What Redis could compress is not there.
+fn event() -> Bytes {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new();
+    let words = (0..EVENT / 16).map(|word| format!("{:016x}", random.hash_one(word)));
+    Bytes::from(format!("\"{}\"", &words.collect::<String>()[..EVENT - 2]))
+}

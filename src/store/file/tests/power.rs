@@ -1,0 +1,118 @@
+//! What a loss of power must not do to the engine in files, where each step reaches the disk first.
+
+use proptest::prelude::*;
+
+use super::super::frame::Reader;
+use super::*;
+
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
+/// Sessions that were acknowledged, and then so many in one portion that nobody was told of.
+const ACKNOWLEDGED: usize = 5;
+const UNDER_WAY: usize = 20;
+
+/// How far a segment is used.
+fn used(bytes: &[u8]) -> usize {
+    let mut pieces = Reader::new(bytes);
+    while pieces.next().is_some() {}
+    pieces.at()
+}
+
+async fn everybody(engine: &FileEngine) -> Vec<SessionId> {
+    engine.list().await.unwrap().into_iter().map(|summary| summary.info.id).collect()
+}
+
+#[test]
+fn a_segment_is_made_ready_and_ends_where_its_steps_do() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let engine = FileEngine::open(folder.path(), Durability::PowerLoss).unwrap();
+        let node = engine.join(Arc::new(Silent), policy());
+        let life = live(&engine, node).await;
+        let running = fs::read(segment(folder.path())).unwrap();
+        assert!(running.len() > 1 << 20 && used(&running) < 8_000, "{} of {}", used(&running), running.len());
+        let crashed = killed(folder.path());
+        engine.leave(node);
+        drop(engine);
+        let ended = fs::read(segment(folder.path())).unwrap();
+        assert_eq!(ended.len(), used(&ended));
+        for (folder, before) in [(folder, ended), (crashed, running)] {
+            let (engine, node) = open(folder.path());
+            let Recovery { unreadable_bytes, missing_steps, .. } = engine.recovery();
+            assert_eq!((unreadable_bytes, missing_steps), (0, 0));
+            assert_eq!(fs::metadata(segment(folder.path())).unwrap().len() as usize, used(&before));
+            life.goes_on(&engine, node).await;
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// A portion reaches the disk in any order. What is left of it counts up to the first step that is
+    /// missing, and is no damage; what was acknowledged before is there.
+    #[test]
+    fn whatever_of_the_last_portion_reached_the_disk_nothing_promised_is_missing(
+        reached in prop::collection::vec(any::<bool>(), 40),
+        acknowledged in 0..ACKNOWLEDGED,
+    ) {
+        run(async {
+            let folder = TempDir::new().unwrap();
+            let (engine, mut writer) =
+                FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::PowerLoss);
+            let mut sessions = Vec::new();
+            for _ in 0..acknowledged {
+                let create = opening(None);
+                sessions.push(create.info.id);
+                let step = engine.create(create);
+                writer.step(Duration::ZERO);
+                step.await.unwrap();
+            }
+            let before = fs::read(segment(folder.path())).unwrap();
+            let under_way: Vec<_> = (0..UNDER_WAY).map(|_| {
+                let create = opening(None);
+                sessions.push(create.info.id);
+                engine.create(create)
+            }).collect();
+            writer.step(Duration::ZERO);
+            drop(under_way);
+
+            let mut bytes = fs::read(segment(folder.path())).unwrap();
+            let changed = used(&before) / SECTOR..=used(&bytes) / SECTOR;
+            prop_assert!(changed.clone().count() > 5);
+            for (sector, reached) in changed.zip(reached) {
+                let place = sector * SECTOR..((sector + 1) * SECTOR).min(bytes.len());
+                if !reached {
+                    let old: Vec<u8> = place.clone().map(|at| before.get(at).copied().unwrap_or(0)).collect();
+                    bytes[place].copy_from_slice(&old);
+                }
+            }
+            let copy = TempDir::new().unwrap();
+            fs::write(segment(copy.path()), bytes).unwrap();
+
+            let (again, mut writer) = FileEngine::assemble(open::open(copy.path()).unwrap(), Durability::PowerLoss);
+            let mut found = everybody(&again).await;
+            prop_assert_eq!(again.recovery().missing_steps, 0);
+            prop_assert!(found.len() >= acknowledged);
+            prop_assert!(found.iter().all(|session| sessions[..found.len()].contains(session)));
+            for _ in 0..3 {
+                let create = opening(None);
+                found.push(create.info.id);
+                let step = again.create(create);
+                writer.step(Duration::ZERO);
+                step.await.unwrap();
+            }
+            // Neither what was given up nor its numbers come back, whether it ends or is killed.
+            let killed = killed(copy.path());
+            drop((again, writer));
+            for folder in [killed, copy] {
+                let engine = FileEngine::open(folder.path(), Durability::PowerLoss).unwrap();
+                let sessions = everybody(&engine).await;
+                prop_assert_eq!((engine.recovery().missing_steps, sessions.len()), (0, found.len()));
+                prop_assert!(sessions.iter().all(|session| found.contains(session)));
+            }
+            Ok(())
+        })?;
+    }
+}

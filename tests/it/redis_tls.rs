@@ -1,0 +1,155 @@
+//! A Redis server behind TLS: what two services say through it, and what keeps an engine from it.
+
+use std::error::Error;
+use std::time::Duration;
+
+use mcp_http::store::{ConnectError, RedisEngine, RedisOptions};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::authority::{Authority, Papers};
+use crate::between;
+use crate::redis_server::RedisServer;
+use crate::support::{App, text_of};
+use crate::tasks;
+
+const HOST: &str = "127.0.0.1";
+
+/// A server that wants to know its clients, and who vouches for both.
+struct Behind {
+    authority: Authority,
+    client: Papers,
+    server: RedisServer,
+}
+
+impl Behind {
+    fn tls_of(host: &str) -> Self {
+        let authority = Authority::new();
+        let own = authority.papers(host);
+        let server = RedisServer::start_over_tls(&authority.pem(), &own.certificate, &own.key);
+        Self { client: authority.papers("a client"), authority, server }
+    }
+
+    fn options(&self) -> RedisOptions {
+        quick().tls_authorities(self.authority.pem()).tls_identity(&*self.client.certificate, &*self.client.key)
+    }
+
+    async fn engine(&self) -> RedisEngine {
+        RedisEngine::connect_with(self.server.url(), self.options()).await.unwrap()
+    }
+
+    async fn node(&self) -> App {
+        let engine = self.engine().await;
+        App::with(|service| service.engine(engine).unwrap())
+    }
+
+    async fn refuses(&self, options: RedisOptions) -> ConnectError {
+        refused(&self.server.url(), options).await
+    }
+}
+
+fn quick() -> RedisOptions {
+    RedisOptions::new().lease(Duration::from_secs(2)).timeout(Duration::from_millis(500))
+}
+
+async fn refused(url: &str, options: RedisOptions) -> ConnectError {
+    let connected = timeout(Duration::from_secs(10), RedisEngine::connect_with(url, options)).await;
+    connected.expect("it gives up").expect_err("it is refused")
+}
+
+/// What an error says, with its reasons.
+fn whole(error: &ConnectError) -> String {
+    let (mut text, mut reason) = (error.to_string(), error.source());
+    while let Some(error) = reason {
+        text += &format!(": {error}");
+        reason = error.source();
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_say_over_tls_what_they_say_without() {
+    let behind = Behind::tls_of(HOST);
+    let (a, b) = (behind.node().await, behind.node().await);
+    between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+    between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+    between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+    between::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
+    between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+    between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+    tasks::a_task_of_one_node_is_served_by_the_other(behind.engine().await, behind.engine().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behind_tls_that_comes_back_is_used_and_heard_again() {
+    let mut behind = Behind::tls_of(HOST);
+    let (a, b) = (behind.node().await, behind.node().await);
+    let here = a.open().await;
+    let there = here.at(&b);
+    let mut get = there.listen_primed().await;
+    assert_eq!(here.text_of("count", json!({})).await, "1");
+    behind.server.kill();
+    behind.server.start_again();
+    let back = async {
+        loop {
+            let reply = here.call(1, "count", json!({})).await;
+            match reply.status.as_u16() {
+                200 => return text_of(reply).await,
+                503 => tokio::time::sleep(Duration::from_millis(50)).await,
+                other => panic!("{other}: {:?}", reply.rejection),
+            }
+        }
+    };
+    assert_eq!(timeout(Duration::from_secs(30), back).await.unwrap(), "2");
+    a.handle.tools_changed();
+    let told = timeout(Duration::from_secs(15), get.message()).await.expect("bells ring again").unwrap();
+    assert_eq!(told.json()["method"], between::TOOLS);
+}
+
+#[tokio::test]
+async fn a_server_nobody_known_here_vouches_for_is_refused() {
+    const SAID: &str = "the certificate of the Redis server does not count: it is for another host or another time, or of \
+                        an authority that is unknown here (`RedisOptions::tls_authorities` names others)";
+    let behind = Behind::tls_of(HOST);
+    for options in [quick(), quick().tls_authorities(Authority::new().pem())] {
+        let error = behind.refuses(options).await;
+        assert_eq!(error.to_string(), SAID);
+        assert!(whole(&error).contains(": invalid peer certificate: "), "{}", whole(&error));
+    }
+    let behind = Behind::tls_of("redis.example.com");
+    let error = behind.refuses(behind.options()).await;
+    assert_eq!(error.to_string(), SAID);
+    assert!(whole(&error).contains("redis.example.com"), "{}", whole(&error));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_certificate_says_so_to_whoever_has_none() {
+    let behind = Behind::tls_of(HOST);
+    let error = behind.refuses(quick().tls_authorities(behind.authority.pem())).await;
+    assert!(whole(&error).contains("CertificateRequired"), "{}", whole(&error));
+}
+
+#[tokio::test]
+async fn who_asks_for_tls_does_not_get_less() {
+    let (plain, behind) = (RedisServer::start(), Behind::tls_of(HOST));
+    let error = refused(&plain.url(), behind.options()).await;
+    assert!(whole(&error).contains("rediss://"), "{}", whole(&error));
+    let error = refused(&plain.url().replace("redis", "rediss"), behind.options()).await;
+    assert_eq!(error.to_string(), "the Redis server cannot be used");
+    let error = refused(&format!("{}#insecure", behind.server.url()), quick()).await;
+    assert_eq!(error.to_string(), "the Redis server cannot be used");
+    let error = refused(&behind.server.url().replace("rediss", "redis"), quick()).await;
+    assert_eq!(error.to_string(), "the Redis server cannot be used");
+}
+
+#[tokio::test]
+async fn what_is_no_certificate_is_refused_at_the_start() {
+    let behind = Behind::tls_of(HOST);
+    for options in [
+        quick().tls_authorities("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        behind.options().tls_identity(&*behind.client.certificate, "no key"),
+    ] {
+        let error = behind.refuses(options).await;
+        assert!(error.source().is_some(), "{}", whole(&error));
+    }
+}
