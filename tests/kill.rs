@@ -5,6 +5,8 @@
 #[path = "support/everything.rs"]
 mod everything;
 
+#[cfg(feature = "rmcp")]
+use std::io::BufRead;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -74,6 +76,44 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
     assert_eq!(status, 404, "what was deleted came back");
 }
 
+/// What rmcp's handlers keep dies with them; what the session knows of its client is told to those that follow.
+#[cfg(feature = "rmcp")]
+#[test]
+fn a_session_of_rmcps_handlers_outlives_its_server() {
+    let folder = TempDir::new().unwrap();
+    let start = || Server::start_of("everything_rmcp", &["--store", &store(folder.path())]);
+    let server = start();
+    let session = format!("Mcp-Session-Id: {}", server.open());
+    let post = format!("POST /mcp HTTP/1.1\r\n{ACCEPT}\r\n{session}");
+    let subscribe =
+        r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"test://watched-resource"}}"#;
+    assert_eq!(server.all(&post, subscribe), (200, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_owned()));
+    server.kill();
+
+    let server = start();
+    let mut listening = server.send(&format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\n{session}"), "");
+    // It is told of what happens once it listens, and its first event says that it does.
+    let mut line = String::new();
+    while !line.starts_with("id: ") {
+        line.clear();
+        assert!(listening.read_line(&mut line).unwrap() > 0);
+    }
+    let update = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"test_trigger_resource_update"}}"#;
+    let (status, body) = server.all(&post, update);
+    assert_eq!(
+        (status, &*body),
+        (
+            200,
+            r#"{"jsonrpc":"2.0","id":2,"result":{"content":[{"type":"text","text":"announced test://watched-resource"}],"isError":false}}"#
+        )
+    );
+    let heard = read_until(&mut listening, "notifications/resources/updated");
+    assert_eq!(
+        heard.last().unwrap().1,
+        r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"test://watched-resource"}}"#
+    );
+}
+
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}"#;
 
 fn modern(method: &str, name: &str) -> String {
@@ -135,7 +175,8 @@ fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
 fn a_second_process_is_told_that_the_folder_is_in_use() {
     let folder = TempDir::new().unwrap();
     let _first = start(folder.path());
-    let second = Server::command(&["--store", &store(folder.path())]).stderr(Stdio::piped()).output().unwrap();
+    let second =
+        Server::command("everything", &["--store", &store(folder.path())]).stderr(Stdio::piped()).output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("is in use by another process"), "{said}");

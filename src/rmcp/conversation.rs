@@ -13,7 +13,7 @@ use rmcp::{RoleServer, ServerHandler, serve_server};
 
 use super::convert;
 use super::desk::{Answer, Desk};
-use super::guarded::Guarded;
+use super::guarded::{Begun, Guarded};
 use super::line::{Inbound, Line};
 use crate::message::{ErrorObject, RawJson};
 use crate::server::{Call, Context, Notice, Session};
@@ -77,8 +77,9 @@ impl<H: ServerHandler> Conversation<H> {
         answer.await.map_err(|_| ended())?
     }
 
-    /// Passes a notification on. One that cannot be read is not.
-    pub(super) fn tell(&self, notice: Notice) {
+    /// Passes a notification on, and waits until its handler has begun: what is passed on later comes
+    /// later. One that cannot be read is not passed on.
+    pub(super) async fn tell(&self, notice: Notice) {
         if let Some(session) = notice.context.session() {
             self.desk.meet(&session);
         }
@@ -87,8 +88,11 @@ impl<H: ServerHandler> Conversation<H> {
                 let extensions = notification.extensions_mut();
                 extensions.insert(*notice.parts);
                 extensions.insert(notice.context);
+                let (begun, beginning) = Begun::new();
+                extensions.insert(begun);
                 // A service that has ended has nobody to tell.
                 let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
+                beginning.cancelled().await;
             }
             Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
         }

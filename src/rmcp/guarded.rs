@@ -1,15 +1,19 @@
-//! Decides what becomes of a handler of rmcp's that panics: its call is answered with an error. rmcp
-//! itself would never answer it.
+//! Decides what becomes of a handler of rmcp's that panics: its call is answered with an error, which rmcp
+//! itself would never do; and from when on a notification counts as handed over.
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::FutureExt;
 use rmcp::model::{ClientNotification, ClientRequest, ProtocolVersion, ServerConfig, ServerResult};
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, Service};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A handler whose panics stay in their call.
 pub(super) struct Guarded<H>(pub(super) Arc<H>);
@@ -33,10 +37,18 @@ impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
     async fn handle_notification(
         &self,
         notification: ClientNotification,
-        context: NotificationContext<RoleServer>,
+        mut context: NotificationContext<RoleServer>,
     ) -> Result<(), ErrorData> {
+        let begun = context.extensions.remove::<Begun>();
         let handling = AssertUnwindSafe(self.0.handle_notification(notification, context));
-        handling.catch_unwind().await.unwrap_or_else(panicked)
+        let mut handling = pin!(handling.catch_unwind());
+        let first = poll_fn(|cx| Poll::Ready(handling.as_mut().poll(cx))).await;
+        drop(begun);
+        match first {
+            Poll::Ready(handled) => handled,
+            Poll::Pending => handling.await,
+        }
+        .unwrap_or_else(panicked)
     }
 
     fn get_info(&self) -> ServerConfig {
@@ -45,6 +57,21 @@ impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
 
     fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
         Service::supported_protocol_versions(&*self.0)
+    }
+}
+
+/// Travels with a notification. Whoever waits goes on when it is dropped: once the handler has begun, or when none
+/// ever will.
+#[derive(Clone)]
+pub(super) struct Begun {
+    _guard: Arc<DropGuard>,
+}
+
+impl Begun {
+    /// It, and what is cancelled then.
+    pub(super) fn new() -> (Self, CancellationToken) {
+        let token = CancellationToken::new();
+        (Self { _guard: Arc::new(token.clone().drop_guard()) }, token)
     }
 }
 

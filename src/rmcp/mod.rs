@@ -131,15 +131,12 @@ impl<H: ServerHandler> RmcpServer<H> {
         let initialize = convert::request("initialize", Some(&introduction(context)?))?;
         let (conversation, _) =
             Conversation::open((self.make)(), Some(session), initialize, parts.clone(), context.clone()).await?;
-        conversation.tell(Notice {
-            method: "notifications/initialized".into(),
-            params: None,
-            parts: Box::new(parts.clone()),
-            context: context.clone(),
-        });
+        let (parts, context) = (Box::new(parts.clone()), context.clone());
+        let (method, params) = ("notifications/initialized".into(), None);
+        conversation.tell(Notice { method, params, parts: parts.clone(), context: context.clone() }).await;
         for uri in session.subscriptions() {
             let params = RawJson::from_value(&json!({ "uri": uri })).ok();
-            let (parts, context) = (Box::new(parts.clone()), context.clone());
+            let (parts, context) = (parts.clone(), context.clone());
             // The client's own calls come later: none of them can be mistaken for this one.
             let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
             if let Err(error) = conversation.call(subscribe).await {
@@ -232,7 +229,7 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         if let Ok(seat) = self.seat(&session, &notice.parts, &notice.context).await
             && let Some(conversation) = seat.0.get()
         {
-            conversation.tell(notice);
+            conversation.tell(notice).await;
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `examples/everything` as a process of its own, and requests to it in exact bytes.
+//! `examples/everything`, or `examples/everything_rmcp`, as a process of its own, and requests to it in exact bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One of them; killed with this value, without a word.
 pub(crate) struct Server {
@@ -15,9 +15,11 @@ pub(crate) struct Server {
     _output: BufReader<ChildStdout>,
 }
 
-fn everything() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
+/// Where an example lies, freshly built.
+fn built(example: &'static str) -> PathBuf {
+    static BUILT: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(&example) {
         // Run alone, this test would meet whatever was built before.
         let features = [
             ("file", cfg!(feature = "file")),
@@ -27,25 +29,26 @@ fn everything() -> &'static Path {
             ("testing", cfg!(feature = "testing")),
         ];
         let features: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
-        let arguments = ["build", "--quiet", "--example", "everything", "--features", &features.join(",")];
+        let arguments = ["build", "--quiet", "--example", example, "--features", &features.join(",")];
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
         let build = Command::new(env!("CARGO")).args(arguments).args(["--profile", profile]).status();
         assert!(build.unwrap().success());
-        let mut path = std::env::current_exe().unwrap();
-        path.pop();
-        path.pop();
-        path.extend(["examples", "everything"]);
-        path
-    })
+        built.push(example);
+    }
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.extend(["examples", example]);
+    path
 }
 
 impl Server {
     pub(crate) fn command(switches: &[&str]) -> Command {
-        Self::command_at(0, switches)
+        Self::command_of("everything", 0, switches)
     }
 
-    fn command_at(port: u16, switches: &[&str]) -> Command {
-        let mut command = Command::new(everything());
+    fn command_of(example: &'static str, port: u16, switches: &[&str]) -> Command {
+        let mut command = Command::new(built(example));
         command.args(["--port", &port.to_string(), "--log", "warn"]).args(switches);
         command.stdout(Stdio::piped());
         command
@@ -55,11 +58,17 @@ impl Server {
         Self::spawn(Self::command(switches))
     }
 
+    /// `everything`, or `everything_rmcp`.
+    #[allow(dead_code, reason = "not every binary starts both")]
+    pub(crate) fn start_of(example: &'static str, switches: &[&str]) -> Self {
+        Self::spawn(Self::command_of(example, 0, switches))
+    }
+
     /// Starts one where another was.
     #[allow(dead_code, reason = "not every binary starts one again")]
     pub(crate) fn start_at(address: &str, switches: &[&str]) -> Self {
         let (_, port) = address.rsplit_once(':').unwrap();
-        Self::spawn(Self::command_at(port.parse().unwrap(), switches))
+        Self::spawn(Self::command_of("everything", port.parse().unwrap(), switches))
     }
 
     /// Starts one and waits until it listens.
@@ -158,7 +167,10 @@ pub(crate) const ACCEPT: &str = "Accept: application/json, text/event-stream";
 #[allow(dead_code, reason = "not every binary reads so")]
 pub(crate) fn read_until(response: &mut BufReader<TcpStream>, last: &str) -> Vec<(String, String)> {
     let (mut events, mut id) = (Vec::new(), String::new());
+    let begun = Instant::now();
     loop {
+        // Comments on a quiet stream keep the socket from timing out.
+        assert!(begun.elapsed() < Duration::from_secs(60), "no {last} after {events:?}");
         let mut line = String::new();
         assert!(response.read_line(&mut line).unwrap() > 0, "it ended after {events:?}");
         if let Some(text) = line.trim_end().strip_prefix("id: ") {

@@ -490,6 +490,22 @@ async fn what_a_session_subscribes_to_moves_with_it() {
     assert_eq!(there.seen(), ["initialize by test at /", "initialized", "subscribes to c:d"]);
 }
 
+/// On several threads, where rmcp's tasks overtake each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_handler_is_initialized_before_it_is_told_anything_else() {
+    for _ in 0..200 {
+        let engine = MemoryEngine::new();
+        let (here, there) = (Shared::default(), Shared::default());
+        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+        let (a, b) = (node(&here), node(&there));
+        let client = a.open().await;
+        let subscribe = json!({"jsonrpc": "2.0", "id": 0, "method": "resources/subscribe", "params": {"uri": "a:b"}});
+        client.post(subscribe).await.json().await;
+        client.at(&b).call(1, "count", json!({})).await.json().await;
+        assert_eq!(there.seen(), ["initialize by test at /", "initialized", "subscribes to a:b"]);
+    }
+}
+
 // Subscriptions.
 
 fn listen() -> http::Request<axum::body::Body> {
