@@ -26,7 +26,7 @@ pub(crate) struct Cli {
     pub(crate) bind: IpAddr,
 
     /// Where sessions and tasks are kept: `memory`; `file:FOLDER`, which outlives the process; or
-    /// `redis://HOST:PORT/`, which other nodes use, too.
+    /// `redis://HOST:PORT/` (`rediss://..`), which other nodes use, too.
     #[arg(long, default_value = "memory")]
     pub(crate) store: Store,
 

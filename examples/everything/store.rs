@@ -31,7 +31,7 @@ impl FromStr for Store {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("file", folder)) if !folder.is_empty() => Ok(Self::File(folder.into())),
-            Some(("redis", rest)) if rest.starts_with("//") => Ok(Self::Redis(text.to_owned())),
+            Some(("redis" | "rediss", rest)) if rest.starts_with("//") => Ok(Self::Redis(text.to_owned())),
             _ => Err("it is `memory`, `file:FOLDER` or `redis://HOST:PORT/`".to_owned()),
         }
     }

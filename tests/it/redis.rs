@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use axum::http::Method;
 use mcp_http::store::{RedisEngine, RedisOptions};
+use mcp_http::{McpServer, McpService};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::between;
 use crate::redis_server::{RedisServer, Wire};
 use crate::subscriptions::{acknowledged, method};
-use crate::support::{App, Client, Event, Sse, modern_call, text_of, whole};
+use crate::support::{App, Client, Event, RequestExt, Sse, initialize, modern_call, request, text_of, whole};
 use crate::tasks;
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -275,6 +277,31 @@ async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_wa
     assert!(none.is_err_and(|error| error.is_other_secret()));
     RedisEngine::connect_with(server.url(), options().namespace("elsewhere").secret("another")).await.unwrap();
     RedisEngine::connect_with(server.url(), options()).await.unwrap();
+}
+
+#[tokio::test]
+async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
+    let server = RedisServer::start();
+    let mut router = Router::new();
+    for cell in ["0", "1"] {
+        let engine = RedisEngine::connect_with(server.url(), options().namespace(format!("cell{cell}"))).await.unwrap();
+        let service = McpService::new(McpServer::new("cells", "1")).engine(engine).unwrap();
+        router = router.nest(&format!("/{cell}/mcp"), service.into_router());
+    }
+    let app = App::new().layered(|_| router);
+    let to = |cell: &str, session: Option<&str>, message| {
+        let mut request = request(Method::POST).message(message);
+        *request.uri_mut() = format!("/{cell}/mcp").parse().unwrap();
+        session.into_iter().fold(request, |request, session| request.header("mcp-session-id", session))
+    };
+    for (own, other) in [("0", "1"), ("1", "0")] {
+        let reply = app.send(to(own, None, initialize("2025-11-25", json!({})))).await;
+        let session = reply.header("mcp-session-id").unwrap().to_owned();
+        for (cell, status) in [(own, 200), (other, 404)] {
+            let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+            assert_eq!(app.send(to(cell, Some(&session), ping)).await.status, status, "{own} at {cell}");
+        }
+    }
 }
 
 /// The sixteen bytes of an id.

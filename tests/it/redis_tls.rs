@@ -9,6 +9,8 @@ use tokio::time::timeout;
 
 use crate::authority::{Authority, Papers};
 use crate::between;
+#[cfg(feature = "redis-cluster")]
+use crate::redis_server::RedisCluster;
 use crate::redis_server::RedisServer;
 use crate::support::{App, text_of};
 use crate::tasks;
@@ -152,4 +154,23 @@ async fn what_is_no_certificate_is_refused_at_the_start() {
         let error = behind.refuses(options).await;
         assert!(error.source().is_some(), "{}", whole(&error));
     }
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_on_a_cluster_behind_tls_say_what_they_say_without() {
+    let authority = Authority::new();
+    let (own, client) = (authority.papers(HOST), authority.papers("a client"));
+    let cluster = RedisCluster::start_over_tls(&authority.pem(), &own.certificate, &own.key);
+    let trusting = RedisOptions::new().lease(Duration::from_secs(4)).timeout(Duration::from_secs(1));
+    let options = trusting.clone().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
+    let node = async || {
+        let engine = RedisEngine::connect_cluster(cluster.urls(), options.clone()).await.unwrap();
+        App::with(|service| service.engine(engine).unwrap())
+    };
+    let (a, b) = (node().await, node().await);
+    between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+    between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+    between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+    assert!(RedisEngine::connect_cluster(cluster.urls(), trusting).await.is_err(), "whom nobody vouches for");
 }

@@ -4,6 +4,8 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+#[cfg(feature = "redis-cluster")]
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -33,13 +35,8 @@ impl RedisServer {
     pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
         let (port, folder) = (free_port(), TempDir::new().unwrap());
         let mut settings = ["--port", "0", "--tls-port", &port.to_string()].map(str::to_owned).to_vec();
-        for (setting, pem) in
-            [("--tls-ca-cert-file", authority), ("--tls-cert-file", certificate), ("--tls-key-file", key)]
-        {
-            let file = folder.path().join(format!("{}.pem", &setting[2..]));
-            std::fs::write(&file, pem).unwrap();
-            settings.extend([setting.to_owned(), file.to_str().unwrap().to_owned()]);
-        }
+        let papers = Papers::lay_out(&folder, [authority, certificate, key]);
+        settings.extend(papers.as_settings());
         Self::start_with(port, "rediss", settings, folder)
     }
 
@@ -223,6 +220,31 @@ fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// What a server with TLS needs, in files.
+#[cfg(feature = "redis-tls")]
+struct Papers([String; 3]);
+
+#[cfg(feature = "redis-tls")]
+impl Papers {
+    fn lay_out(folder: &TempDir, pem: [&str; 3]) -> Self {
+        let mut names = ["authority.pem", "certificate.pem", "key.pem"].into_iter();
+        Self(pem.map(|pem| {
+            let file = folder.path().join(names.next().unwrap());
+            std::fs::write(&file, pem).unwrap();
+            file.to_str().unwrap().to_owned()
+        }))
+    }
+
+    /// Each behind its name.
+    fn named(&self, names: [&str; 3]) -> Vec<String> {
+        names.into_iter().zip(&self.0).flat_map(|(name, file)| [name.to_owned(), file.clone()]).collect()
+    }
+
+    fn as_settings(&self) -> Vec<String> {
+        self.named(["--tls-ca-cert-file", "--tls-cert-file", "--tls-key-file"])
+    }
+}
+
 fn program() -> Command {
     Command::new(std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into()))
 }
@@ -267,6 +289,9 @@ impl Drop for RedisServer {
 #[allow(dead_code, reason = "not every binary is cruel")]
 pub(crate) struct RedisCluster {
     nodes: Vec<(u16, Child)>,
+    scheme: &'static str,
+    /// How redis-cli reaches a node.
+    cli: Vec<String>,
     _folder: TempDir,
 }
 
@@ -274,36 +299,65 @@ pub(crate) struct RedisCluster {
 #[allow(dead_code, reason = "not every binary is cruel")]
 impl RedisCluster {
     pub(crate) fn start() -> Self {
+        Self::start_with("redis", "--port", &[], Vec::new(), TempDir::new().unwrap())
+    }
+
+    /// One whose nodes talk TLS, with each other, too. All in PEM.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let nodes: Vec<_> = cluster_ports(6).into_iter().map(|port| (port, cluster_node(port, &folder))).collect();
-        let cluster = Self { nodes, _folder: folder };
+        let papers = Papers::lay_out(&folder, [authority, certificate, key]);
+        let mut settings =
+            ["--port", "0", "--tls-cluster", "yes", "--tls-replication", "yes"].map(str::to_owned).to_vec();
+        settings.extend(papers.as_settings());
+        let mut cli = vec!["--tls".to_owned()];
+        cli.extend(papers.named(["--cacert", "--cert", "--key"]));
+        Self::start_with("rediss", "--tls-port", &settings, cli, folder)
+    }
+
+    fn start_with(
+        scheme: &'static str,
+        port_setting: &str,
+        settings: &[String],
+        cli: Vec<String>,
+        folder: TempDir,
+    ) -> Self {
+        let start = |port: u16| (port, cluster_node(&[port_setting, &port.to_string()], port, settings, &folder));
+        let nodes: Vec<_> = cluster_ports(6).into_iter().map(start).collect();
+        let cluster = Self { nodes, scheme, cli, _folder: folder };
         for (port, _) in &cluster.nodes {
             wait_until("a node answers", || TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok());
         }
-        let mut create = vec!["--cluster".to_owned(), "create".to_owned()];
-        create.extend(cluster.nodes.iter().map(|(port, _)| format!("127.0.0.1:{port}")));
-        create.extend(["--cluster-replicas", "1", "--cluster-yes"].map(str::to_owned));
-        ask(&create);
+        let all = cluster.nodes.iter().map(|(port, _)| format!("127.0.0.1:{port}"));
+        let create: Vec<String> = ["--cluster", "create"].map(str::to_owned).into_iter().chain(all).collect();
+        let create: Vec<&str> = create.iter().map(String::as_str).collect();
+        cluster.ask(&[&create[..], &["--cluster-replicas", "1", "--cluster-yes"]].concat());
         for (port, _) in &cluster.nodes {
-            let port = port.to_string();
-            let info = ["-p", &port, "cluster", "info"].map(str::to_owned);
-            let nodes = ["-p", &port, "cluster", "nodes"].map(str::to_owned);
-            wait_until("the cluster is whole", || ask(&info).contains("cluster_state:ok") && is_whole(&ask(&nodes)));
+            let about = |what| cluster.ask(&["-p", &port.to_string(), "cluster", what]);
+            wait_until("the cluster is whole", || {
+                about("info").contains("cluster_state:ok") && is_whole(&about("nodes"))
+            });
         }
         cluster
     }
 
+    fn ask(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli").args(&self.cli).args(arguments).output();
+        String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
+    }
+
     /// Some of its nodes.
     pub(crate) fn urls(&self) -> Vec<String> {
-        self.nodes.iter().take(2).map(|(port, _)| format!("redis://127.0.0.1:{port}/")).collect()
+        let url = |port| format!("{}://127.0.0.1:{port}/", self.scheme);
+        self.nodes.iter().take(2).map(|(port, _)| url(port)).collect()
     }
 
     /// kill -9 of the master that has a key.
     pub(crate) fn kill_master_of(&mut self, key: &str) {
         let port = self.nodes[0].0.to_string();
-        let slot = ask(&["-p", &port, "cluster", "keyslot", key].map(str::to_owned));
+        let slot = self.ask(&["-p", &port, "cluster", "keyslot", key]);
         let slot: u16 = slot.trim().parse().unwrap();
-        let nodes = ask(&["-p", &port, "cluster", "nodes"].map(str::to_owned));
+        let nodes = self.ask(&["-p", &port, "cluster", "nodes"]);
         let owns = |line: &&str| {
             let mut ranges = line.split(' ').skip(8).filter_map(|range| range.split_once('-'));
             ranges.any(|(from, to)| (from.parse().unwrap()..=to.parse().unwrap()).contains(&slot))
@@ -324,11 +378,13 @@ fn is_whole(nodes: &str) -> bool {
 }
 
 #[cfg(feature = "redis-cluster")]
-fn cluster_node(port: u16, folder: &TempDir) -> Child {
+fn cluster_node(where_to_listen: &[&str], port: u16, settings: &[String], folder: &TempDir) -> Child {
     let own = folder.path().join(port.to_string());
     std::fs::create_dir(&own).unwrap();
     program()
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+        .args(where_to_listen)
+        .args(settings)
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
         .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--dir"])
         .arg(own)
         .stdout(Stdio::null())
@@ -340,14 +396,11 @@ fn cluster_node(port: u16, folder: &TempDir) -> Child {
 #[cfg(feature = "redis-cluster")]
 fn cluster_ports(count: usize) -> Vec<u16> {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    // No two clusters of a process look for them in the same place.
+    static CLUSTERS: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 2_000).unwrap_or_default();
+    let first = first + 100 * CLUSTERS.fetch_add(1, Ordering::Relaxed);
     (first..30_000).filter(|port| is_free(*port) && is_free(port + 10_000)).take(count).collect()
-}
-
-#[cfg(feature = "redis-cluster")]
-fn ask(arguments: &[String]) -> String {
-    let output = Command::new("redis-cli").args(arguments).output().expect("redis-cli comes with redis-server");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[cfg(feature = "redis-cluster")]

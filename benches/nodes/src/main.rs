@@ -120,7 +120,13 @@ fn print_operations(operations: &[Operation]) {
     for Operation { what, cost, .. } in operations {
         println!(
             "| {what} | {:.1} | {:.0} | {:.0} µs | {:.0} µs | {:.0} B | {:.0} B | {:.0} B |",
-            cost.scripts, cost.commands, cost.server, cost.nodes, cost.input, cost.output, cost.file
+            cost.scripts.max(0.0),
+            cost.commands,
+            cost.server,
+            cost.nodes,
+            cost.input,
+            cost.output,
+            cost.file
         );
     }
 }

@@ -89,11 +89,13 @@ impl Server {
 }
 
 fn info(url: &str) -> Result<ConnectionInfo, ConnectError> {
-    let info = url.into_connection_info().map_err(ConnectError::server)?;
     #[cfg(not(feature = "redis-tls"))]
-    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+    if let Some((scheme, _)) = url.split_once(':')
+        && ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls))
+    {
         return Err(ConnectError::new(Reason::NoTls));
     }
+    let info = url.into_connection_info().map_err(ConnectError::server)?;
     // Bells come as pushes, which the older protocol has not.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(info.set_redis_settings(settings))
