@@ -175,8 +175,7 @@ fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
 fn a_second_process_is_told_that_the_folder_is_in_use() {
     let folder = TempDir::new().unwrap();
     let _first = start(folder.path());
-    let second =
-        Server::command("everything", &["--store", &store(folder.path())]).stderr(Stdio::piped()).output().unwrap();
+    let second = Server::command(&["--store", &store(folder.path())]).stderr(Stdio::piped()).output().unwrap();
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("is in use by another process"), "{said}");

@@ -304,6 +304,26 @@ async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
     }
 }
 
+#[tokio::test]
+async fn a_server_that_was_emptied_learns_again_which_secret_counts() {
+    let server = RedisServer::start();
+    let options = || options().secret("a secret of at least thirty-two bytes");
+    let engine = RedisEngine::connect_with(server.url(), options()).await.unwrap();
+    let app = App::with(|service| service.engine(engine).unwrap());
+    let client = app.open().await;
+    server.ask(&["flushall"]);
+    let agreed = async {
+        while server.ask(&["hexists", "mcp:{0}:about", "check"]).trim() != "1" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LEASE * 2, agreed).await.expect("it is said again");
+    let other = RedisEngine::connect_with(server.url(), options().secret("another")).await;
+    assert!(other.is_err_and(|error| error.is_other_secret()));
+    assert_eq!(client.call(1, "echo", json!({"message": "x"})).await.status, 404);
+    assert_eq!(app.open().await.text_of("echo", json!({"message": "x"})).await, "x");
+}
+
 /// The sixteen bytes of an id.
 fn hex(session: &str) -> Vec<u8> {
     let digits: String = session.chars().filter(|digit| *digit != '-').collect();

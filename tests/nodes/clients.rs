@@ -1,76 +1,12 @@
-//! Clients that do not read, or come back all at once.
+//! Clients that come back at once, two to one stream or all to one node.
 
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use crate::client::{Call, follow_all};
-use crate::everything::Server;
 use crate::redis_server::RedisServer;
-use crate::{CLIENTS, LEASE, addresses, node, switches, until};
-
-/// What a process holds in memory, in bytes.
-fn resident(process: u32) -> usize {
-    let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-/// What the server holds for data, in bytes.
-fn used(redis: &RedisServer) -> usize {
-    let facts = redis.ask(&["info", "memory"]);
-    let used = facts.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
-    used.unwrap_or_else(|| panic!("{facts}")).trim().parse().unwrap()
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
-    const STEPS: usize = 30_000;
-    let redis = RedisServer::start();
-    let mut switches: Vec<String> = switches(&redis).into();
-    switches.extend(["--slow-reader", "0.5"].map(str::to_owned));
-    let switches: Vec<&str> = switches.iter().map(String::as_str).collect();
-    let (a, b) = (Server::start(&switches), Server::start(&switches));
-    let nodes = addresses([&a, &b]);
-    let count = AtomicUsize::new(0);
-    let (before, used_before) = (resident(a.process_id()), used(&redis));
-    let mut deaf: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let call = Call::progress(a.open(), STEPS, 0, &nodes).faithful();
-            let mut call = Call { is_narrow: true, ..call };
-            let mut connection = call.send().unwrap();
-            call.read(&mut connection, 2, &count);
-            (call, connection)
-        })
-        .collect();
-    // Others are served meanwhile, in the same sessions, too.
-    let others = deaf.iter().map(|(call, _)| Call::progress(call.session.clone(), 200, 5, &nodes)).collect();
-    let mut most = (0, 0);
-    for call in follow_all(others, 1, || {}) {
-        call.is_done(200);
-        most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
-    }
-    until("the calls are over", LEASE * 15, || {
-        most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
-        redis.ask(&["--scan", "--pattern", "mcp:{0}:c:*"]).trim().is_empty()
-    });
-    // One reads on and comes to an end, the others find their connections too far behind.
-    let (call, connection) = &mut deaf[0];
-    call.read(connection, usize::MAX, &count);
-    assert!(call.answer.is_none(), "it was not cut off");
-    for (call, connection) in deaf {
-        drop(connection);
-        let call = Call { is_narrow: false, ..call }.follow(&count);
-        assert!(call.seen.is_sorted_by(|a, b| a < b), "{:?}", call.seen);
-        assert!(call.named_lost > STEPS / 4, "{}", call.named_lost);
-        assert_eq!(call.seen.len() + call.named_lost, STEPS);
-        assert!(call.answer.as_deref().unwrap().contains("30000 steps done"));
-    }
-    let (node, kept) = (most.0.saturating_sub(before) / CLIENTS, most.1.saturating_sub(used_before) / CLIENTS);
-    assert!(node < 1 << 20, "{node} bytes of a node for each");
-    // Two hundred bytes a step: without bounds it would be six megabytes.
-    assert!(kept < 2 << 20, "{kept} bytes of the server for each");
-}
+use crate::{addresses, node};
 
 #[test]
 fn of_two_clients_that_resume_a_stream_at_once_one_stays_and_misses_nothing() {

@@ -1,13 +1,12 @@
-//! Nodes that stop for a while, or live at another hour.
+//! Nodes that stop for a while.
 
 use std::sync::atomic::AtomicUsize;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Call, follow_all};
 use crate::everything::{Server, signal};
 use crate::redis_server::RedisServer;
-use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, node, switches, text_of, until};
+use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, node, text_of, until};
 
 /// A call at a node that says nothing until it ends, and notes how.
 fn hold(node: &Server, session: &str) -> std::io::BufReader<std::net::TcpStream> {
@@ -61,42 +60,4 @@ fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_u
     }
     // Nothing runs there any more that it would have to wait for.
     ends_at_once(frozen);
-}
-
-/// A node whose clock is off.
-fn node_off_by(offset: &str, redis: &RedisServer) -> Server {
-    let switches = switches(redis);
-    let mut command = Server::command(&switches.each_ref().map(String::as_str));
-    // The loader knows where libraries are; without this one it would go on with the right time.
-    command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1").env("FAKETIME", offset);
-    Server::spawn(command)
-}
-
-/// The hour of the day by a node's clock.
-fn hour(node: &Server) -> u32 {
-    let mut response = String::new();
-    std::io::Read::read_to_string(&mut node.send("GET /nothing HTTP/1.1", ""), &mut response).unwrap();
-    let date = response.lines().find_map(|line| line.strip_prefix("date: ")).unwrap();
-    date.split(' ').nth(4).unwrap()[..2].parse().unwrap()
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn nodes_whose_clocks_are_hours_apart_serve_the_same_sessions() {
-    let redis = RedisServer::start();
-    let (early, late) = (node_off_by("-2h", &redis), node_off_by("+2h", &redis));
-    let apart = (hour(&late) + 24 - hour(&early)) % 24;
-    assert!((3..=5).contains(&apart), "libfaketime is missing (tests/install faketime)");
-    let nodes = addresses([&early, &late]);
-    let opened = |at: usize| if at.is_multiple_of(2) { early.open() } else { late.open() };
-    // Long enough for each to have looked for what has expired, and for who is dead.
-    let steps = usize::try_from(LEASE.as_millis()).unwrap() * 2 / 10;
-    let calls: Vec<_> =
-        (0..CLIENTS).map(|at| Call { turn: at, ..Call::progress(opened(at), steps, 10, &nodes) }).collect();
-    let calls = follow_all(calls, CLIENTS, || thread::sleep(Duration::from_millis(10)));
-    for call in calls {
-        call.is_done(steps);
-        echo(&early, &call.session);
-        echo(&late, &call.session);
-    }
 }

@@ -8,6 +8,8 @@ mod clients;
 mod everything;
 mod frozen;
 mod killed;
+#[cfg(target_os = "linux")]
+mod linux;
 mod long;
 #[path = "../support/redis.rs"]
 mod redis_server;

@@ -25,6 +25,7 @@ fn built(example: &'static str) -> PathBuf {
             ("file", cfg!(feature = "file")),
             ("redis", cfg!(feature = "redis")),
             ("redis-cluster", cfg!(feature = "redis-cluster")),
+            ("redis-tls", cfg!(feature = "redis-tls")),
             ("rmcp", cfg!(feature = "rmcp")),
             ("testing", cfg!(feature = "testing")),
         ];

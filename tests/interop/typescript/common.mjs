@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
-const PATIENCE = 60_000; // ms for the whole conversation
+const PATIENCE = 60_000; // ms for a whole conversation
 export const SOON = 5_000; // ms for something that happens behind the client's back
 
 export const { values: options, positionals } = parseArgs({
@@ -190,9 +190,9 @@ export async function cancelled({ call }) {
 }
 
 /** Holds a conversation with the server whose URL was given, and says how many checks there were. */
-export async function hold(conversation) {
+export async function hold(conversation, patience = PATIENCE) {
   process.on('unhandledRejection', failed);
-  setTimeout(() => failed(`not done after ${PATIENCE} ms`), PATIENCE).unref();
+  setTimeout(() => failed(`not done after ${patience} ms`), patience).unref();
   await conversation(positionals[0]).catch(failed);
   console.log(`typescript: ${checks} checks`);
   process.exit(0); // whatever the client keeps open

@@ -5,6 +5,8 @@
 
 import { check, connected, equal, hold, options, text } from './common.mjs';
 
+const PATIENCE = 1_800_000; // ms; whoever ends the input decides how long it takes
+
 let over = false;
 let calls = 0;
 let messages = 0;
@@ -54,4 +56,4 @@ await hold(async (url) => {
   const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
   equal('refusals', refused.map(({ answer }) => answer.status), []);
   console.log(`typescript: ${calls} calls, ${messages} messages, ${peer.wire.resumed.length} resumed`);
-});
+}, PATIENCE);

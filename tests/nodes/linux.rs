@@ -1,0 +1,109 @@
+//! What can only be looked at, or done, on Linux: the memory of a process, a clock that is off.
+
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+use std::time::Duration;
+
+use crate::client::{Call, follow_all};
+use crate::everything::Server;
+use crate::redis_server::RedisServer;
+use crate::{CLIENTS, LEASE, addresses, echo, switches, until};
+
+/// What a process holds in memory, in bytes.
+fn resident(process: u32) -> usize {
+    let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// What the server holds for data, in bytes.
+fn used(redis: &RedisServer) -> usize {
+    let facts = redis.ask(&["info", "memory"]);
+    let used = facts.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
+    used.unwrap_or_else(|| panic!("{facts}")).trim().parse().unwrap()
+}
+
+#[test]
+fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
+    const STEPS: usize = 30_000;
+    let redis = RedisServer::start();
+    let mut switches: Vec<String> = switches(&redis).into();
+    switches.extend(["--slow-reader", "0.5"].map(str::to_owned));
+    let switches: Vec<&str> = switches.iter().map(String::as_str).collect();
+    let (a, b) = (Server::start(&switches), Server::start(&switches));
+    let nodes = addresses([&a, &b]);
+    let count = AtomicUsize::new(0);
+    let (before, used_before) = (resident(a.process_id()), used(&redis));
+    let mut deaf: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let call = Call::progress(a.open(), STEPS, 0, &nodes).faithful();
+            let mut call = Call { is_narrow: true, ..call };
+            let mut connection = call.send().unwrap();
+            call.read(&mut connection, 2, &count);
+            (call, connection)
+        })
+        .collect();
+    // Others are served meanwhile, in the same sessions, too.
+    let others = deaf.iter().map(|(call, _)| Call::progress(call.session.clone(), 200, 5, &nodes)).collect();
+    let mut most = (0, 0);
+    for call in follow_all(others, 1, || {}) {
+        call.is_done(200);
+        most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
+    }
+    until("the calls are over", LEASE * 15, || {
+        most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
+        redis.ask(&["--scan", "--pattern", "mcp:{0}:c:*"]).trim().is_empty()
+    });
+    // One reads on and comes to an end, the others find their connections too far behind.
+    let (call, connection) = &mut deaf[0];
+    call.read(connection, usize::MAX, &count);
+    assert!(call.answer.is_none(), "it was not cut off");
+    for (call, connection) in deaf {
+        drop(connection);
+        let call = Call { is_narrow: false, ..call }.follow(&count);
+        assert!(call.seen.is_sorted_by(|a, b| a < b), "{:?}", call.seen);
+        assert!(call.named_lost > STEPS / 4, "{}", call.named_lost);
+        assert_eq!(call.seen.len() + call.named_lost, STEPS);
+        assert!(call.answer.as_deref().unwrap().contains("30000 steps done"));
+    }
+    let (node, kept) = (most.0.saturating_sub(before) / CLIENTS, most.1.saturating_sub(used_before) / CLIENTS);
+    // More than two hundred bytes a step: without bounds it would be seven megabytes.
+    assert!(node < 2 << 20, "{node} bytes of a node for each");
+    assert!(kept < 2 << 20, "{kept} bytes of the server for each");
+}
+
+/// A node whose clock is off.
+fn node_off_by(offset: &str, redis: &RedisServer) -> Server {
+    let switches = switches(redis);
+    let mut command = Server::command(&switches.each_ref().map(String::as_str));
+    // The loader knows where libraries are; without this one it would go on with the right time.
+    command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1").env("FAKETIME", offset);
+    Server::spawn(command)
+}
+
+/// The hour of the day by a node's clock.
+fn hour(node: &Server) -> u32 {
+    let mut response = String::new();
+    std::io::Read::read_to_string(&mut node.send("GET /nothing HTTP/1.1", ""), &mut response).unwrap();
+    let date = response.lines().find_map(|line| line.strip_prefix("date: ")).unwrap();
+    date.split(' ').nth(4).unwrap()[..2].parse().unwrap()
+}
+
+#[test]
+fn nodes_whose_clocks_are_hours_apart_serve_the_same_sessions() {
+    let redis = RedisServer::start();
+    let (early, late) = (node_off_by("-2h", &redis), node_off_by("+2h", &redis));
+    let apart = (hour(&late) + 24 - hour(&early)) % 24;
+    assert!((3..=5).contains(&apart), "libfaketime is missing (tests/install faketime)");
+    let nodes = addresses([&early, &late]);
+    let opened = |at: usize| if at.is_multiple_of(2) { early.open() } else { late.open() };
+    // Long enough for each to have looked for what has expired, and for who is dead.
+    let steps = usize::try_from(LEASE.as_millis()).unwrap() * 2 / 10;
+    let calls: Vec<_> =
+        (0..CLIENTS).map(|at| Call { turn: at, ..Call::progress(opened(at), steps, 10, &nodes) }).collect();
+    let calls = follow_all(calls, CLIENTS, || thread::sleep(Duration::from_millis(10)));
+    for call in calls {
+        call.is_done(steps);
+        echo(&early, &call.session);
+        echo(&late, &call.session);
+    }
+}
