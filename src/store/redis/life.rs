@@ -47,18 +47,18 @@ pub(super) async fn begin(link: &Link) {
 /// Says again and again that this process is alive.
 pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     let lost = LostCall::new();
-    let (mut was_known, mut agreed) = (false, true);
+    let mut was_known = false;
     loop {
         let mut pause = lease / 3;
         match one_beat(&link, &lost).await {
-            Ok((known, dead)) => {
-                if !known && was_known {
+            Ok(Beat { known, dead, emptied }) => {
+                if emptied {
+                    // Before anybody looks again.
+                    agree_again(&link).await;
+                } else if !known && was_known {
                     tracing::warn!("this process was away for so long that its calls were given up");
-                    agreed = false;
                 }
-                if !agreed {
-                    // Before anybody looks again: the server may have been emptied meanwhile.
-                    agreed = agree_again(&link).await;
+                if emptied || (!known && was_known) {
                     link.bells.ring_all(&Ring::Resync);
                 }
                 was_known = true;
@@ -75,19 +75,28 @@ pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     }
 }
 
-/// Whether this process and the others agree.
-async fn agree_again(link: &Link) -> bool {
-    let agreed = link.agree_again().await;
-    if let Err(error) = &agreed {
-        tracing::error!(error = error as &dyn std::error::Error, "this node may not find what others keep");
+/// Of what was agreed on nothing is left, or others have agreed already.
+async fn agree_again(link: &Link) {
+    tracing::warn!("the Redis server was emptied; its sessions are gone");
+    if let Err(error) = link.agree_again().await {
+        tracing::error!(error = &error as &dyn std::error::Error, "this node may not find what others keep");
     }
-    agreed.is_ok()
 }
 
-/// Whether this process was known to be alive, and whether something dead is left.
-async fn one_beat(link: &Link, lost: &LostCall) -> Result<(bool, bool), StoreError> {
+/// What the server says to a sign of life.
+struct Beat {
+    /// This process was known to be alive.
+    known: bool,
+    /// Something dead is left.
+    dead: bool,
+    /// The server remembers nothing of what was agreed on.
+    emptied: bool,
+}
+
+async fn one_beat(link: &Link, lost: &LostCall) -> Result<Beat, StoreError> {
     let mut reply = link.take(lost.on(link.call(&scripts::BEAT))).await?;
-    Ok((reply.flag()?, reply.flag()?))
+    let (known, dead) = (reply.flag()?, reply.flag()?);
+    Ok(Beat { known, dead, emptied: reply.bytes()? != link.names().born.as_bytes() })
 }
 
 /// Has everybody look again after doubts, at most once in a second.

@@ -33,6 +33,8 @@ pub(super) struct Names {
     check: [u8; 32],
     /// The secret, if no operator chose it: it is in the server for everybody to use.
     pub(super) made_up: Option<String>,
+    /// What the server's memory is known by: when it has another one, it was emptied.
+    pub(super) born: String,
     pub(super) said: Seal,
 }
 
@@ -45,6 +47,7 @@ impl Names {
             facts: XChaCha20Poly1305::new(&keyed(secret, b"facts").into()),
             check: keyed(secret, b"check"),
             made_up: None,
+            born: String::new(),
             said: Seal::new(secret, seals),
         }
     }

@@ -131,7 +131,7 @@ pub(super) async fn agree(
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
         return Err(ConnectError::new(Reason::LaterVersion));
     }
-    let names = match &options.secret {
+    let mut names = match &options.secret {
         Some(secret) => Names::new(secret, options.seal_messages),
         None => {
             let proposal = made_up.map_or_else(random, str::to_owned);
@@ -144,10 +144,11 @@ pub(super) async fn agree(
     if settled(connection, &key, "check", &names.check()).await? != names.check() {
         return Err(ConnectError::new(Reason::OtherSecret));
     }
+    names.born = settled(connection, &key, "born", &random()).await?;
     Ok(names)
 }
 
-/// A secret.
+/// A text nobody can guess.
 fn random() -> String {
     let random = [SessionId::random(), SessionId::random(), SessionId::random()];
     let random: Vec<u8> = random.iter().flat_map(|id| *id.as_bytes()).collect();

@@ -1,6 +1,6 @@
 -- Decides who is alive: whoever said so a lease ago at most, by the clock of the server. Whoever asks
 -- gives up what one dead process had; that each step comes once is the server's doing. Rings the
--- asker over the wire, so that it knows its bells arrive.
+-- asker over the wire, so that it knows its bells arrive. Says, too, since when the server remembers.
 local last = tonumber(call('GET', P .. 'beat') or 0)
 call('SET', P .. 'beat', int(NOW))
 -- Where nobody could say so, nobody is dead, and no session was idle.
@@ -32,4 +32,4 @@ if dead then
     call('EXPIRE', P .. 'left:' .. dead, 86400)
   end
 end
-return done(known and 1 or 0, dead and 1 or 0)
+return done(known and 1 or 0, dead and 1 or 0, call('HGET', P .. 'about', 'born') or '')
