@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use rmcp::ErrorData;
-use rmcp::model::{ClientNotification, ClientRequest, ErrorCode, NumberOrString, ServerResult};
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, ClientNotification, ClientRequest, ErrorCode, NumberOrString, ServerResult,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -30,6 +32,11 @@ macro_rules! read_as {
 
 /// The request of a client.
 pub(super) fn request(method: &str, params: Option<&RawJson>) -> Result<ClientRequest, ErrorObject> {
+    if let ("tools/call", Some(params)) = (method, params)
+        && params.as_str().starts_with('{')
+    {
+        return call_tool(params);
+    }
     read_as!(ClientRequest, method, params, {
         "completion/complete" => CompleteRequest,
         "initialize" => InitializeRequest,
@@ -53,6 +60,18 @@ pub(super) fn request(method: &str, params: Option<&RawJson>) -> Result<ClientRe
         "tools/call" => CallToolRequest,
         "tools/list" => ListToolsRequest,
     } else CustomRequest)
+}
+
+/// As rmcp reads it, without the copies that it takes to tell any parameters from their `_meta`: calls of
+/// tools are most of all requests, and the largest.
+fn call_tool(params: &RawJson) -> Result<ClientRequest, ErrorObject> {
+    let mut params: CallToolRequestParams = params.read().map_err(|error| unreadable("tools/call", &error))?;
+    let meta = params.meta.take();
+    let mut request = CallToolRequest::new(params);
+    if let Some(meta) = meta {
+        request.extensions.insert(meta);
+    }
+    Ok(ClientRequest::CallToolRequest(request))
 }
 
 /// The notification of a client.
@@ -148,11 +167,30 @@ mod tests {
     }
 
     #[test]
-    fn a_method_is_text_and_cannot_write_json() {
-        let Ok(ClientRequest::CustomRequest(custom)) = request(r#"a","params":{"b"#, Some(&raw("[1]"))) else {
+    fn a_call_of_a_tool_is_read_as_rmcp_reads_it() {
+        let params =
+            r#"{"_meta":{"progressToken":"t","x":1},"arguments":{"a":[1.5,null]},"requestState":"s","name":"n\u00e9"}"#;
+        let ours = request("tools/call", Some(&raw(params))).unwrap();
+        let theirs: ClientRequest =
+            serde_json::from_str(&format!(r#"{{"method":"tools/call","params":{params}}}"#)).unwrap();
+        let (ClientRequest::CallToolRequest(ours), ClientRequest::CallToolRequest(theirs)) = (ours, theirs) else {
             panic!("read as something else");
         };
-        assert_eq!((&*custom.method, custom.params), (r#"a","params":{"b"#, Some(serde_json::json!([1]))));
+        assert_eq!(ours.params, theirs.params);
+        let meta = |request: &CallToolRequest| request.extensions.get::<rmcp::model::RequestMetaObject>().cloned();
+        assert_eq!(meta(&ours), meta(&theirs));
+        assert!(meta(&ours).is_some_and(|meta| meta.get_progress_token().is_some()));
+        for params in [r#"["a"]"#, "null", r#"{"_meta":7,"name":"a"}"#, "{}"] {
+            assert!(request("tools/call", Some(&raw(params))).is_err(), "{params}");
+        }
+    }
+
+    #[test]
+    fn a_method_is_text_and_cannot_write_json() {
+        let Ok(ClientRequest::CustomRequest(custom)) = request(r#"a","params":{"b"#, Some(&raw(r#"{"c":[1]}"#))) else {
+            panic!("read as something else");
+        };
+        assert_eq!((&*custom.method, custom.params), (r#"a","params":{"b"#, Some(serde_json::json!({"c": [1]}))));
     }
 
     #[test]
