@@ -2,6 +2,7 @@
 // and one at the same time with a client of the session revisions.
 
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { basics, cancelled, check, connected, equal, hold, options, progress, soon, text } from './common.mjs';
 
@@ -145,6 +146,8 @@ async function listened({ client, call, wire }) {
   await listening.close();
   equal('the subscription was ended by the client', await listening.closed, 'local');
   await call('test_trigger_tool_change');
+  // Through a server of its own an announcement takes a moment, and whoever listens by then is told.
+  await sleep(500);
   const again = await client.listen({ toolsListChanged: true });
   await call('test_trigger_tool_change');
   await told(3);

@@ -15,16 +15,16 @@ process.stdin.on('end', () => (over = true)).resume();
 /** A call that takes a while and says how far it is. */
 async function progress({ call }, steps) {
   const seen = [];
-  const result = await call('progress', { steps, delay_ms: 20 }, { onprogress: (each) => seen.push(each.progress) });
+  const result = await call('progress', { steps, delay_ms: 100 }, { onprogress: (each) => seen.push(each.progress) });
   equal('progress', seen, Array.from({ length: steps }, (_, n) => n + 1));
   equal('the answer', text(result), `${steps} steps done`);
   messages += seen.length;
 }
 
-const short = (peer) => progress(peer, 100);
+const short = (peer) => progress(peer, 20);
 
-/** One that a node does not finish while it leaves. */
-const long = (peer) => progress(peer, 400);
+/** One that most nodes do not finish while they let connections be, and each before it ends. */
+const long = (peer) => progress(peer, 140);
 
 /** A call that asks the client, whose answer may reach another node. */
 async function question({ call, asked }) {
@@ -52,7 +52,9 @@ await hold(async (url) => {
   const modern = options.era === 'modern';
   const peer = await connected(url, modern ? 'auto' : 'legacy');
   equal('the revision', peer.client.getNegotiatedProtocolVersion(), modern ? '2026-07-28' : '2025-11-25');
-  await Promise.all([echo, question, short, short, long, long, long, long].map((what) => work(peer, what)));
+  // So many that some of them run at every node when it leaves.
+  const workers = [echo, question, ...Array(8).fill(short), ...Array(16).fill(long)];
+  await Promise.all(workers.map((what) => work(peer, what)));
   const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
   equal('refusals', refused.map(({ answer }) => answer.status), []);
   console.log(`typescript: ${calls} calls, ${messages} messages, ${peer.wire.resumed.length} resumed`);
