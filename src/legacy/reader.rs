@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use serde_json::json;
+use tokio::time::{Sleep, sleep};
 
 use super::Node;
 use super::session::LiveSession;
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Principal;
 use crate::message::{RawJson, write};
 use crate::store::{Attach, Page, Step, Stored, StreamNo};
@@ -76,11 +77,26 @@ pub(super) struct LogReader {
     generation: u32,
     /// The last event that was handed out.
     cursor: u64,
-    reading: Option<Step<Result<Page, StoreError>>>,
+    waiting: Waiting,
+}
+
+/// What a reader waits for.
+enum Waiting {
+    /// The bell.
+    Bell,
+    /// A page it asked for.
+    Page(Step<Result<Page, StoreError>>),
+    /// Why it reads no more. The step that made it so has rung for it, but not always on the way that
+    /// pages come.
+    Word(Pin<Box<Sleep>>),
 }
 
 /// How much is read, and leaves, in one piece.
 const PAGE_BYTES: usize = 64 << 10;
+
+/// How long the word that a reader shall leave may be on its way: a bell takes milliseconds, unless it
+/// is lost.
+const WORD: Duration = Duration::from_secs(2);
 
 impl LogReader {
     /// Takes over a log from a cursor; `None`: from what was not handed to a reader yet.
@@ -102,7 +118,7 @@ impl LogReader {
             cell,
             generation: 0,
             cursor: 0,
-            reading: None,
+            waiting: Waiting::Bell,
         };
         let id = session.info.id;
         let attach = Attach { session: id, principal, stream, node: node.id, after, takeover };
@@ -130,6 +146,11 @@ impl LogReader {
     /// The end of the response for a client that may come back.
     fn farewell(retry: Option<Duration>) -> Frames {
         Frames { frames: retry.map(Frame::Retry).into_iter().collect(), last: true }
+    }
+
+    /// The end of a response that nobody else ended.
+    fn come_back(&self) -> Frames {
+        Self::farewell(self.node.settings.streams.retry_interval)
     }
 
     fn frames(&mut self, page: Page) -> Frames {
@@ -175,21 +196,28 @@ impl Source for LogReader {
             if let Some(SendOff { retry }) = self.released() {
                 return Poll::Ready(Self::farewell(retry));
             }
-            let Some(step) = &mut self.reading else {
-                if !std::mem::take(&mut self.cell.signal().rung) {
-                    return Poll::Pending;
+            let step = match &mut self.waiting {
+                Waiting::Bell => {
+                    if !std::mem::take(&mut self.cell.signal().rung) {
+                        return Poll::Pending;
+                    }
+                    let (id, stream) = (self.session.info.id, self.cell.stream);
+                    let page = self.node.engine.read_after(id, stream, self.generation, self.cursor, PAGE_BYTES);
+                    self.waiting = Waiting::Page(page);
+                    continue;
                 }
-                let (id, stream) = (self.session.info.id, self.cell.stream);
-                self.reading = Some(self.node.engine.read_after(id, stream, self.generation, self.cursor, PAGE_BYTES));
-                continue;
+                Waiting::Page(step) => step,
+                Waiting::Word(lost) => {
+                    return lost.as_mut().poll(cx).map(|()| self.come_back());
+                }
             };
             let Poll::Ready(read) = Pin::new(step).poll(cx) else { return Poll::Pending };
-            self.reading = None;
+            self.waiting = Waiting::Bell;
             match read {
                 // Its client has what the engine forgot, and what comes now under the same ids is something else.
                 Ok(page) if page.tail < self.cursor => {
                     tracing::warn!(session = ?self.session.info.id, "events were forgotten that a client has");
-                    return Poll::Ready(Self::farewell(self.node.settings.streams.retry_interval));
+                    return Poll::Ready(self.come_back());
                 }
                 Ok(page) => {
                     let frames = self.frames(page);
@@ -197,10 +225,12 @@ impl Source for LogReader {
                         return Poll::Ready(frames);
                     }
                 }
-                // Replaced, or the session is gone, or the engine is: the client may come back.
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "a reader stopped");
-                    return Poll::Ready(Self::farewell(self.node.settings.streams.retry_interval));
+                    if !matches!(error.kind(), StoreErrorKind::Fenced | StoreErrorKind::NotFound) {
+                        return Poll::Ready(self.come_back());
+                    }
+                    self.waiting = Waiting::Word(Box::pin(sleep(WORD)));
                 }
             }
         }

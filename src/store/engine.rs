@@ -83,7 +83,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>>;
 
     /// Reads on after a place: ascending, at most about `max_bytes`, always at least one event
-    /// if there is one. Only the present reader may; another is `Fenced`.
+    /// if there is one. Only the present reader may; another is `Fenced`, and [`Ring::Detach`] is on
+    /// its way to it.
     fn read_after(
         &self,
         session: SessionId,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use mcp_http::store::MemoryEngine;
+use serde_json::json;
+use tokio::time::sleep;
 
 use crate::between::{self, TOOLS};
 use crate::support::{App, FarEngine, Pace};
@@ -32,6 +34,31 @@ async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
 async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
     for (a, b) in [nodes(), far_nodes()] {
         between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+    }
+}
+
+/// Whoever is replaced learns it from a page that is refused before the bell that says so, or, where that is
+/// lost, without it.
+///
+/// Acceptance 101, 118.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_replaced_is_told_when_to_come_back_however_late_its_bell_is() {
+    for (late, told) in [(0, 5_000), (300, 5_000), (1_500, 5_000), (60_000, 1_000)] {
+        let pace = |_: &str, _| Pace::YIELD;
+        let engine = FarEngine::new(pace).late_bells(Duration::from_millis(late));
+        let node = || App::with(|service| service.engine(engine.clone()).unwrap());
+        let (a, b) = (node(), node());
+        let here = a.open().await;
+        let mut old = here.call(1, "progress", json!({"steps": 40, "delay_ms": 20})).await.sse();
+        let prime = old.next().await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+        let new = here.at(&b).resume(prime.id()).await.sse();
+        let mut retry = None;
+        while let Some(event) = old.next().await {
+            retry = event.retry.or(retry);
+        }
+        assert_eq!(retry, Some(told), "with bells late by {late} ms");
+        drop(new);
     }
 }
 

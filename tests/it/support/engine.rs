@@ -9,7 +9,7 @@ use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    LoadedTask, MemoryEngine, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -51,17 +51,43 @@ pub(crate) struct FarEngine {
     inner: MemoryEngine,
     delay: Arc<Delay>,
     faults: Arc<Faults>,
+    late: Duration,
     joined: Arc<AtomicUsize>,
+}
+
+/// A bell that is on its way for a while.
+#[derive(Debug)]
+struct LateBell(Arc<dyn Doorbell>, Duration);
+
+impl Doorbell for LateBell {
+    fn ring(&self, ring: Ring) {
+        let (bell, late) = (Arc::clone(&self.0), self.1);
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            bell.ring(ring);
+        });
+    }
 }
 
 impl FarEngine {
     pub(crate) fn new(delay: impl Fn(&str, Option<SessionId>) -> Pace + Send + Sync + 'static) -> Self {
-        Self { inner: MemoryEngine::new(), delay: Arc::new(delay), faults: Arc::new(|_| None), joined: Arc::default() }
+        Self {
+            inner: MemoryEngine::new(),
+            delay: Arc::new(delay),
+            faults: Arc::new(|_| None),
+            late: Duration::ZERO,
+            joined: Arc::default(),
+        }
     }
 
     /// The same engine, where some steps fail.
     pub(crate) fn failing(self, faults: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) -> Self {
         Self { faults: Arc::new(faults), ..self }
+    }
+
+    /// The same engine, whose bells come later than its answers.
+    pub(crate) fn late_bells(self, late: Duration) -> Self {
+        Self { late, ..self }
     }
 
     /// How many nodes have joined and not left.
@@ -110,6 +136,7 @@ impl SessionEngine for FarEngine {
 
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
         self.joined.fetch_add(1, Ordering::Relaxed);
+        let bell = if self.late.is_zero() { bell } else { Arc::new(LateBell(bell, self.late)) };
         self.inner.join(bell, policy)
     }
 
