@@ -123,6 +123,11 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
+    /// All calls of the service that may be in flight without a session are.
+    TooManyCallsWithoutSession {
+        /// The limit.
+        limit: usize,
+    },
     /// The session has all the streams open it may have.
     TooManyStreams {
         /// The limit.
@@ -202,6 +207,7 @@ impl Rejection {
             Self::TooManySessionsOfPrincipal { .. } => "too_many_sessions_of_principal",
             Self::TooManyCalls { .. } => "too_many_calls",
             Self::TooManyCallsOfPrincipal { .. } => "too_many_calls_of_principal",
+            Self::TooManyCallsWithoutSession { .. } => "too_many_calls_without_session",
             Self::TooManyStreams { .. } => "too_many_streams",
             Self::DuplicateId => "duplicate_id",
             Self::StreamTaken => "stream_taken",
@@ -319,6 +325,9 @@ impl Rejection {
             }
             Self::TooManyCallsOfPrincipal { limit } => {
                 (429, INTERNAL, format!("Too many calls in flight of this principal: the limit is {limit}").into())
+            }
+            Self::TooManyCallsWithoutSession { limit } => {
+                (503, INTERNAL, format!("Too many calls in flight without a session: the limit is {limit}").into())
             }
             Self::TooManyStreams { limit } => {
                 (429, INTERNAL, format!("Too many open streams in this session: the limit is {limit}").into())

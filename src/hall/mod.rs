@@ -1,6 +1,7 @@
 //! Decides what both eras share of one service: its settings, its engine, what runs for it, what
 //! it counts, and whether it still takes anything in. It knows neither of them.
 
+mod quota;
 mod reaper;
 
 use std::fmt;
@@ -14,9 +15,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::quota::{Full, Permit, Quota};
+
 use crate::counters::Counters;
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
+use crate::identity::Principal;
 use crate::message::ProtocolVersion;
 use crate::server::channel::Change;
 use crate::settings::Settings;
@@ -33,6 +37,8 @@ pub(crate) struct Hall {
     pub(crate) tasks: TaskTracker,
     /// Calls in flight here, in a task or in a request; a drain waits for them.
     pub(crate) running: TaskTracker,
+    /// Calls in flight here that belong to no session; those of a session are the engine's to count.
+    loose: Arc<Quota>,
     draining: AtomicBool,
     handle: OnceLock<McpHandle>,
     reaper: OnceLock<()>,
@@ -40,6 +46,7 @@ pub(crate) struct Hall {
 
 impl Hall {
     pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
+        let loose = Quota::new(settings.limits.calls_without_session, settings.limits.calls_per_principal);
         Arc::new(Self {
             engine,
             settings,
@@ -47,6 +54,7 @@ impl Hall {
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             running: TaskTracker::new(),
+            loose,
             draining: AtomicBool::new(false),
             handle: OnceLock::new(),
             reaper: OnceLock::new(),
@@ -70,6 +78,17 @@ impl Hall {
     /// From now on nothing new is taken.
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Lets calls in that belong to no session, if anything is still taken in and there is room.
+    pub(crate) fn let_in(&self, principal: Option<&Principal>, calls: usize) -> Result<Permit, Rejection> {
+        if self.is_draining() {
+            return Err(Rejection::Draining);
+        }
+        self.loose.take(principal, calls).map_err(|full| match full {
+            Full::OfAll(limit) => Rejection::TooManyCallsWithoutSession { limit },
+            Full::OfPrincipal(limit) => Rejection::TooManyCallsOfPrincipal { limit },
+        })
     }
 
     /// Waits until no call is in flight; whether that was in time.

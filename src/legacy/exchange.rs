@@ -25,6 +25,7 @@ use super::outbox::Outbox;
 use super::pace::{Pace, Written};
 use super::reader::SendOff;
 use super::session::LiveSession;
+use crate::hall::Permit;
 use crate::identity::Principal;
 use crate::message::ProtocolVersion;
 use crate::store::{Event, StreamNo};
@@ -34,8 +35,7 @@ use crate::streams::Queue;
 #[derive(Debug)]
 pub(super) struct Exchange {
     node: Arc<Node>,
-    /// `None`: the engine knows nothing of the exchange.
-    place: Option<Place>,
+    place: Place,
     principal: Option<Principal>,
     version: ProtocolVersion,
     outlet: Outlet,
@@ -50,9 +50,15 @@ pub(super) struct Exchange {
 
 /// Where the engine finds an exchange.
 #[derive(Debug)]
-struct Place {
-    session: Arc<LiveSession>,
-    stream: StreamNo,
+enum Place {
+    InSession {
+        session: Arc<LiveSession>,
+        stream: StreamNo,
+    },
+    /// Nowhere, so it is counted here.
+    Alone {
+        _permit: Permit,
+    },
 }
 
 /// Where an exchange streams to.
@@ -91,7 +97,7 @@ impl Exchange {
         outlet: Outlet,
     ) -> Arc<Self> {
         let version = session.info.version;
-        Self::new(node, Some(Place { session: Arc::clone(session), stream }), principal, version, outlet)
+        Self::new(node, Place::InSession { session: Arc::clone(session), stream }, principal, version, outlet)
     }
 
     /// An exchange outside any session.
@@ -100,13 +106,14 @@ impl Exchange {
         principal: Option<Principal>,
         version: ProtocolVersion,
         outlet: Outlet,
+        permit: Permit,
     ) -> Arc<Self> {
-        Self::new(node, None, principal, version, outlet)
+        Self::new(node, Place::Alone { _permit: permit }, principal, version, outlet)
     }
 
     fn new(
         node: &Arc<Node>,
-        place: Option<Place>,
+        place: Place,
         principal: Option<Principal>,
         version: ProtocolVersion,
         outlet: Outlet,
@@ -131,12 +138,19 @@ impl Exchange {
     }
 
     pub(super) fn session(&self) -> Option<&Arc<LiveSession>> {
-        self.place.as_ref().map(|place| &place.session)
+        self.place().map(|(session, _)| session)
     }
 
     /// The number the engine knows the exchange under.
     pub(super) fn stream(&self) -> Option<StreamNo> {
-        self.place.as_ref().map(|place| place.stream)
+        self.place().map(|(_, stream)| stream)
+    }
+
+    fn place(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
+        match &self.place {
+            Place::InSession { session, stream } => Some((session, *stream)),
+            Place::Alone { .. } => None,
+        }
     }
 
     pub(super) fn version(&self) -> ProtocolVersion {
@@ -153,10 +167,7 @@ impl Exchange {
 
     /// The session and the number of the log this streams to, where it does.
     pub(super) fn log(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
-        match (&self.outlet, &self.place) {
-            (Outlet::Log, Some(Place { session, stream })) => Some((session, *stream)),
-            _ => None,
-        }
+        if matches!(self.outlet, Outlet::Log) { self.place() } else { None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -109,9 +109,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     params: Option<RawJson>,
 ) -> Result<(Arc<LiveSession>, RawJson), Failed> {
     let Post { node, server, state, incoming } = post;
-    if node.is_draining() {
-        return Err(Rejection::Draining.into());
-    }
+    let _permit = node.let_in(incoming.principal.as_ref(), 1)?;
     let (params, text) = read_params(params)?;
     let mut session = draft(node, incoming.principal, &params);
     let context = Context::new(Arc::new(Standalone::new(&session)), None);

@@ -26,16 +26,13 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     body: Body,
 ) -> Result<Outcome, Rejection> {
-    if post.node.is_draining() {
-        return Err(Rejection::Draining);
-    }
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
             if method == "initialize" {
-                return Ok(opening(post, id, params.map(Params::into_text)).await);
+                return opening(post, id, params.map(Params::into_text)).await;
             }
             let version = stated_version(&post);
-            Ok(calls(post, version, vec![Asked { id, method, params }], None).await)
+            calls(post, version, vec![Asked { id, method, params }], None).await
         }
         Body::One(_) => Ok(Outcome::Accepted),
         Body::Batch(elements) => {
@@ -44,7 +41,7 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
             if asked.is_empty() && refused.is_empty() {
                 return Ok(Outcome::Accepted);
             }
-            Ok(calls(post, version, asked, Some(refused)).await)
+            calls(post, version, asked, Some(refused)).await
         }
     }
 }
@@ -54,23 +51,24 @@ async fn opening<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     id: RequestId,
     params: Option<RawJson>,
-) -> Outcome {
+) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
+    let permit = node.let_in(incoming.principal.as_ref(), 1)?;
     let (params, text) = match read_params(params) {
         Ok(read) => read,
-        Err(error) => return in_form(node, write::answer(&id, &Err(error))),
+        Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error)))),
     };
     let version = negotiate(node, &params.protocol_version);
-    let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere);
+    let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere, permit);
     let ticket = Ticket::new(&exchange, id);
     let context = Context::new(Arc::clone(&ticket) as _, None);
     let future = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", future));
     let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
-    match answer(exchange, vec![ticket], handlers, form).await {
+    Ok(match answer(exchange, vec![ticket], handlers, form).await {
         Outcome::Json(result) => in_form(node, result),
         other => other,
-    }
+    })
 }
 
 /// The revision of a request outside a session: what its header says, else the oldest
@@ -87,8 +85,9 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     version: ProtocolVersion,
     asked: Vec<Asked>,
     refused: Option<Vec<Bytes>>,
-) -> Outcome {
+) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
+    let permit = node.let_in(incoming.principal.as_ref(), asked.len())?;
     let mode = node.settings.streams.response_mode;
     let (outlet, queue) = match mode {
         ResponseMode::Json => (Outlet::Nowhere, None),
@@ -97,11 +96,11 @@ async fn calls<S: Clone + Send + Sync + 'static>(
             (Outlet::Queue(queue), Some(reader))
         }
     };
-    let exchange = Exchange::alone(node, incoming.principal, version, outlet);
+    let exchange = Exchange::alone(node, incoming.principal, version, outlet, permit);
     let form = Form { mode, batch: refused.is_some(), queue };
     if let Some(refused) = refused {
         exchange.keep_answers(refused);
     }
     let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);
-    answer(exchange, tickets, handlers, form).await
+    Ok(answer(exchange, tickets, handlers, form).await)
 }

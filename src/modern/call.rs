@@ -31,8 +31,7 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
     mut opening: Opening,
     asked: Asked,
 ) -> Result<Outcome, Rejection> {
-    let permit = node.calls.take(opening.principal.as_ref());
-    opening.permit = permit.map_err(|limit| Rejection::TooManyCallsOfPrincipal { limit })?;
+    opening.permit = Some(node.hall.let_in(opening.principal.as_ref(), 1)?);
     let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&asked.method) };
     let read = Read {
         progress_token: opening.meta.progress_token.clone(),

@@ -48,6 +48,9 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
         return Err(Rejection::NotAcceptable { needs: "text/event-stream" });
     }
     let filter = Filter::read(asked.params.as_ref())?;
+    if node.hall.is_draining() {
+        return Err(Rejection::Draining);
+    }
     let seat = node.listening.join(filter, opening.principal.as_ref())?;
     if server.own_subscriptions() {
         seat.acknowledge(Offer::default())?;

@@ -22,9 +22,9 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 
 use super::filter::{Filter, Offer};
-use super::quota::{Permit, Quota};
 use super::waiting::Waiting;
 use crate::error::Rejection;
+use crate::hall::{Full, Permit, Quota};
 use crate::identity::Principal;
 use crate::message::RawJson;
 use crate::server::channel::Change;
@@ -33,8 +33,7 @@ use crate::settings::Limits;
 /// Everybody who listens at this service.
 #[derive(Debug)]
 pub(super) struct Listening {
-    limit: usize,
-    of_each: Arc<Quota>,
+    places: Arc<Quota>,
     table: Mutex<Table>,
 }
 
@@ -74,7 +73,7 @@ pub(super) struct Seat {
     listening: Arc<Listening>,
     number: u64,
     listen: Arc<Listen>,
-    _permit: Option<Permit>,
+    _place: Permit,
 }
 
 /// How many notifications a reader is given at a time: what waits beyond them waits as a set, and
@@ -83,30 +82,26 @@ const AT_ONCE: usize = 64;
 
 impl Listening {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            limit: limits.listens,
-            of_each: Quota::new(limits.listens_per_principal),
-            table: Mutex::default(),
-        })
+        let places = Quota::new(limits.listens, limits.listens_per_principal);
+        Arc::new(Self { places, table: Mutex::default() })
     }
 
     /// Lets a listen in, if there is room.
     pub(super) fn join(self: &Arc<Self>, filter: Filter, principal: Option<&Principal>) -> Result<Seat, Rejection> {
-        let permit = self.of_each.take(principal);
-        let permit = permit.map_err(|limit| Rejection::TooManyListensOfPrincipal { limit })?;
+        let place = self.places.take(principal, 1).map_err(|full| match full {
+            Full::OfAll(limit) => Rejection::TooManyListens { limit },
+            Full::OfPrincipal(limit) => Rejection::TooManyListensOfPrincipal { limit },
+        })?;
         let state = State { waiting: Waiting::new(filter), stage: Stage::Asked };
         let listen = Arc::new(Listen { state: Mutex::new(state), reader: AtomicWaker::new() });
         let mut table = self.table();
         if table.closed {
             return Err(Rejection::Draining);
         }
-        if table.listens.len() >= self.limit {
-            return Err(Rejection::TooManyListens { limit: self.limit });
-        }
         let number = table.next;
         table.next += 1;
         table.listens.insert(number, Arc::clone(&listen));
-        Ok(Seat { listening: Arc::clone(self), number, listen, _permit: permit })
+        Ok(Seat { listening: Arc::clone(self), number, listen, _place: place })
     }
 
     /// Tells everybody who asked for it of a change.

@@ -23,7 +23,6 @@
 //! | [`handler`], [`run`] | the handler while it is polled, and the form its answer takes |
 //! | [`task`] | calls that became tasks: their clients poll |
 //! | [`stamp`] | what every result says besides what the server answered |
-//! | [`quota`] | how much one principal may have at a time |
 //! | [`listen`] | a subscription: the request, and the stream that answers it |
 //! | [`filter`] | what a client is told of |
 //! | [`listening`] | everybody who listens, and how a change reaches them |
@@ -45,7 +44,6 @@ mod mirror;
 mod names;
 mod node;
 mod post;
-mod quota;
 mod round;
 mod run;
 mod seal;

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::bell::Bell;
 use super::listening::Listening;
-use super::quota::Quota;
 use super::seal::Sealer;
 use super::task::TaskMap;
 use crate::clock::WallClock;
@@ -20,8 +19,6 @@ pub(crate) struct Node {
     pub(super) hall: Arc<Hall>,
     /// By this name the engine knows it.
     pub(super) id: NodeId,
-    /// Calls in flight of each principal.
-    pub(super) calls: Arc<Quota>,
     /// Subscription streams. They do not keep the node: they end with it.
     pub(super) listening: Arc<Listening>,
     /// Tasks that run here.
@@ -38,10 +35,9 @@ impl Node {
         let listening = Listening::new(&hall.settings.limits);
         Arc::new_cyclic(|me| Self {
             hall: Arc::clone(hall),
-            id: hall.engine.join(Arc::new(Bell::new(&listening, me.clone())), policy.clone()),
+            id: hall.engine.join(Arc::new(Bell::new(&listening, me.clone())), policy),
             listening,
             tasks: TaskMap::new(),
-            calls: Quota::new(policy.max_calls_per_principal),
             sealer: Sealer::new(&hall.settings.inputs.keys),
             clock: WallClock::new(),
             cut: CancellationToken::new(),

@@ -80,9 +80,6 @@ async fn request<S: Clone + Send + Sync + 'static>(
     if was_removed(&method) || !(is_ours(&method) || server.serves(&method)) {
         return Err(Rejection::method_not_found(&method));
     }
-    if node.hall.is_draining() {
-        return Err(Rejection::Draining);
-    }
     let mode = node.hall.settings.streams.response_mode;
     let opening = Opening::new(id.clone(), version, meta, principal, mode);
     if method == listen::METHOD {

@@ -19,9 +19,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::Node;
 use super::handler::Answer;
 use super::input::{self, Bounds, Inputs};
-use super::quota::Permit;
 use super::task::TaskRun;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::Permit;
 use crate::identity::Principal;
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,

@@ -13,7 +13,8 @@ pub struct Limits {
     pub(crate) body: usize,
     pub(crate) body_timeout: Duration,
     calls: usize,
-    calls_per_principal: usize,
+    pub(crate) calls_per_principal: usize,
+    pub(crate) calls_without_session: usize,
     streams: usize,
     pub(crate) listens: usize,
     pub(crate) listens_per_principal: usize,
@@ -31,6 +32,10 @@ impl Limits {
 
     /// 1,024 calls in flight of one principal.
     pub const DEFAULT_CALLS_PER_PRINCIPAL: usize = 1_024;
+
+    /// 10,000 calls in flight without a session, as many as there may be sessions: where each client
+    /// makes one call at a time, either era has room for as many clients.
+    pub const DEFAULT_CALLS_WITHOUT_SESSION: usize = 10_000;
 
     /// 256 open streams in one session: one for each call, and as many that are resumed.
     pub const DEFAULT_STREAMS: usize = 256;
@@ -57,6 +62,7 @@ impl Limits {
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
             calls: Self::DEFAULT_CALLS,
             calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
+            calls_without_session: Self::DEFAULT_CALLS_WITHOUT_SESSION,
             streams: Self::DEFAULT_STREAMS,
             listens: Self::DEFAULT_LISTENS,
             listens_per_principal: Self::DEFAULT_LISTENS_PER_PRINCIPAL,
@@ -92,6 +98,15 @@ impl Limits {
         self
     }
 
+    /// Calls in flight at this service that belong to no session, whoever's they are: those of
+    /// 2026-07-28, those in [stateless mode](crate::Sessions::stateless), and each `initialize` until
+    /// it has a session (503). At least 1, default [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
+    #[must_use]
+    pub fn calls_without_session(mut self, calls: usize) -> Self {
+        self.calls_without_session = calls;
+        self
+    }
+
     /// Open streams in one session (429). Default [`Limits::DEFAULT_STREAMS`].
     #[must_use]
     pub fn streams(mut self, streams: usize) -> Self {
@@ -120,6 +135,7 @@ impl Limits {
         positive("body_timeout", self.body_timeout)?;
         at_least_one("calls", self.calls)?;
         at_least_one("calls_per_principal", self.calls_per_principal)?;
+        at_least_one("calls_without_session", self.calls_without_session)?;
         at_least_one("streams", self.streams)?;
         at_least_one("listens", self.listens)?;
         at_least_one("listens_per_principal", self.listens_per_principal)
