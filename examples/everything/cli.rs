@@ -136,6 +136,10 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PRINCIPAL)]
     calls_per_principal: usize,
 
+    /// The most calls in flight that belong to no session, whoever makes them.
+    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_WITHOUT_SESSION)]
+    calls_without_session: usize,
+
     /// The most open streams in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_STREAMS)]
     streams: usize,
@@ -257,6 +261,7 @@ impl Cli {
             .body_timeout(seconds(self.body_timeout).unwrap_or_default())
             .calls(self.max_calls)
             .calls_per_principal(self.calls_per_principal)
+            .calls_without_session(self.calls_without_session)
             .streams(self.streams)
             .listens(self.max_listens)
             .listens_per_principal(self.max_listens_per_principal)

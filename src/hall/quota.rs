@@ -39,20 +39,38 @@ impl Quota {
         Arc::new(Self { of_all, of_each, taken: AtomicUsize::new(0), of: DashMap::new() })
     }
 
-    /// So many more, all or none.
+    /// So many more, all or none. A principal that has all it may have is told so first: that passes when
+    /// its own calls end.
     pub(crate) fn take(self: &Arc<Self>, principal: Option<&Principal>, count: usize) -> Result<Permit, Full> {
-        let fits = |taken: usize| taken.checked_add(count).filter(|taken| *taken <= self.of_all);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| Full::OfAll(self.of_all))?;
-        let mut permit = Permit { quota: Arc::clone(self), principal: None, count };
-        if let Some(principal) = principal {
-            let mut taken = self.of.entry(principal.clone()).or_default();
-            if *taken + count > self.of_each {
-                return Err(Full::OfPrincipal(self.of_each));
-            }
-            *taken += count;
-            permit.principal = Some(principal.clone());
+        match principal {
+            Some(principal) => self.take_for(principal, count)?,
+            None => self.take_of_all(count)?,
         }
-        Ok(permit)
+        Ok(Permit { quota: Arc::clone(self), principal: principal.cloned(), count })
+    }
+
+    fn take_for(&self, principal: &Principal, count: usize) -> Result<(), Full> {
+        let mut taken = self.of.entry(principal.clone()).or_default();
+        let fits = if taken.saturating_add(count) > self.of_each {
+            Err(Full::OfPrincipal(self.of_each))
+        } else {
+            self.take_of_all(count)
+        };
+        if fits.is_ok() {
+            *taken += count;
+        }
+        let nothing = *taken == 0;
+        drop(taken);
+        if nothing {
+            self.of.remove_if(principal, |_, taken| *taken == 0);
+        }
+        fits
+    }
+
+    fn take_of_all(&self, count: usize) -> Result<(), Full> {
+        let fits = |taken: usize| taken.checked_add(count).filter(|taken| *taken <= self.of_all);
+        let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map(drop).map_err(|_| Full::OfAll(self.of_all))
     }
 }
 
@@ -96,10 +114,12 @@ mod tests {
         let (nobody, hers) = (quota.take(None, 2).unwrap(), quota.take(Some(&ann), 1).unwrap());
         assert_eq!(quota.take(None, 1).unwrap_err(), Full::OfAll(3));
         assert_eq!(quota.take(Some(&ann), 1).unwrap_err(), Full::OfAll(3));
+        assert_eq!(quota.take(Some(&ann), 2).unwrap_err(), Full::OfPrincipal(2));
+        assert_eq!(quota.take(Some(&Principal::new("bob")), 1).unwrap_err(), Full::OfAll(3));
+        assert_eq!(quota.of.len(), 1, "who was refused is forgotten");
         assert_eq!(quota.take(None, usize::MAX).unwrap_err(), Full::OfAll(3));
         drop(nobody);
-        assert_eq!(quota.take(Some(&ann), 2).unwrap_err(), Full::OfPrincipal(2), "and what was refused took nothing");
-        assert!(quota.take(None, 2).is_ok());
+        assert!(quota.take(None, 2).is_ok(), "and what was refused took nothing");
         drop(hers);
         assert!(quota.take(None, 3).is_ok());
     }

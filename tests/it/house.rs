@@ -12,7 +12,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ("encode", &["error", "header", "message", "outcome", "streams"]),
     ("error", &["message"]),
     ("guide", &[]),
-    ("hall", &["counters", "error", "handle", "message", "server", "settings", "store"]),
+    ("hall", &["counters", "error", "handle", "identity", "message", "server", "settings", "store"]),
     ("handle", &["counters", "error", "hall", "identity", "legacy", "modern", "server", "store"]),
     ("header", &[]),
     ("identity", &["message"]),

@@ -15,7 +15,7 @@ use mcp_http::{Limits, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
-use crate::support::{App, CAPABILITIES_KEY, Reply, RequestExt, call, initialize, modern, request};
+use crate::support::{App, CAPABILITIES_KEY, Reply, RequestExt, call, initialize, modern, modern_call, request};
 
 /// What was produced so far.
 #[derive(Clone, Default)]
@@ -94,6 +94,7 @@ async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
     bodies(&sheet).await;
     sessions(&sheet).await;
     limits(&sheet).await;
+    calls_without_session(&sheet).await;
     streams(&sheet).await;
     the_server_itself(&sheet).await;
     the_stateless_revision(&sheet).await;
@@ -235,6 +236,14 @@ async fn limits(sheet: &Sheet) {
     let row =
         ("too_many_calls_of_principal", 429, -32603, "Too many calls in flight of this principal: the limit is 1");
     sheet.expect(&app, second, Some(2), row).await;
+}
+
+async fn calls_without_session(sheet: &Sheet) {
+    let app = sheet.app(|service| service.limits(Limits::new().calls_without_session(1)).unwrap());
+    let _held = app.send(modern_call("note_and_hold", json!({"label": "a"}))).await;
+    let row =
+        ("too_many_calls_without_session", 503, -32603, "Too many calls in flight without a session: the limit is 1");
+    sheet.expect(&app, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
 }
 
 async fn streams(sheet: &Sheet) {

@@ -1,8 +1,11 @@
 //! Without sessions each POST stands for itself.
 
+use std::time::Duration;
+
 use axum::http::Method;
-use mcp_http::Sessions;
+use mcp_http::{Limits, Sessions};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::{App, Reply, RequestExt, call, initialize, request};
 
@@ -88,7 +91,7 @@ async fn nothing_is_left_of_a_request_that_failed() {
         assert!(!leak.contains("secret"), "{leak}");
         assert_eq!(app.post(call(1, "nobody", json!({}))).await.error().await.0, -32602);
     }
-    let report = app.handle.drain(std::time::Duration::ZERO).await;
+    let report = app.handle.drain(Duration::ZERO).await;
     assert_eq!((report.calls, report.ended_sessions), (0, 0));
 }
 
@@ -124,4 +127,42 @@ async fn what_a_session_would_refuse_is_refused_here_too() {
     assert_eq!((reply.status.as_u16(), reply.error().await), (400, (-32020, Some(json!(0)))));
     let reply = app.post(json!([initialize("2025-03-26", json!({}))])).await;
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
+}
+
+/// Each request of a batch counts.
+///
+/// Acceptance 176.
+#[tokio::test(start_paused = true)]
+async fn calls_are_limited_in_all_and_for_each_principal() {
+    let limits = Limits::new().calls_without_session(4).calls_per_principal(2);
+    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap().limits(limits).unwrap());
+    let calls = |tool: &str, labels: &[&str]| {
+        let one = |(n, label): (usize, &&str)| call(n, tool, json!({"label": label, "message": label}));
+        request(Method::POST).message(labels.iter().enumerate().map(one).collect())
+    };
+    let hers = app.send(calls("note_and_hold", &["a", "b"]).principal("ann")).await;
+    let echo = || request(Method::POST).message(call(7, "echo", json!({"message": "x"})));
+    let too_many_of_hers = "Too many calls in flight of this principal: the limit is 2";
+    let too_many = "Too many calls in flight without a session: the limit is 4";
+    for (request, status, text) in
+        [(echo().principal("ann"), 429, too_many_of_hers), (calls("echo", &["x", "y", "z"]), 503, too_many)]
+    {
+        let reply = app.send(request).await;
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (status, Some("2")));
+        assert_eq!(reply.json().await["error"]["message"], text);
+    }
+    let _theirs = app.send(calls("note_and_hold", &["c", "d"])).await;
+    for request in [echo(), request(Method::POST).message(initialize("2025-11-25", json!({})))] {
+        let reply = app.send(request).await;
+        assert_eq!(reply.status, 503);
+        assert_eq!(reply.json().await["error"]["message"], too_many);
+    }
+    drop(hers);
+    app.probe.release("a");
+    app.probe.release("b");
+    sleep(Duration::from_millis(1)).await;
+    for _ in 0..3 {
+        let both = app.send(calls("echo", &["x", "y"]).principal("ann")).await;
+        assert_eq!(both.json().await[1]["result"]["content"][0]["text"], "y");
+    }
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    App, CAPABILITIES_KEY, MODERN, RequestExt, Served, envelope, modern, modern_call, request, text_of,
+    App, CAPABILITIES_KEY, MODERN, RequestExt, Served, envelope, modern, modern_call, opening, request, text_of,
 };
 use crate::table::{seen, sent};
 
@@ -141,6 +141,41 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
             assert_eq!(text_of(reply).await, "slept", "{mode:?}");
         }
     }
+}
+
+/// A session's calls are counted with it, an `initialize` until there is one.
+///
+/// Acceptance 176.
+#[tokio::test(start_paused = true)]
+async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
+    let app = App::with(|service| service.limits(Limits::new().calls_without_session(2)).unwrap());
+    let client = app.open().await;
+    let echo = || modern_call("echo", json!({"message": "x"}));
+    let hold = |label: &str| modern_call("note_and_hold", json!({"label": label}));
+    let first = app.send(hold("a")).await;
+    let _second = app.send(hold("b").principal("ann")).await;
+    for request in [echo(), echo().principal("ann"), echo().principal("bob"), modern("server/discover", json!({}))] {
+        let reply = app.send(request).await;
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
+        assert_eq!(
+            reply.text().await,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight without a session: the limit is 2"}}"#
+        );
+    }
+    assert_eq!(sent(&app, opening()).await, seen(503, -32603, Some("0")));
+    assert_eq!(app.handle.statistics().await.sessions, 1);
+    assert_eq!(client.text_of("echo", json!({"message": "in a session"})).await, "in a session");
+    let listen = modern("subscriptions/listen", json!({"notifications": {}}));
+    assert_eq!(app.send(listen).await.status, 200, "nor is a subscription stream a call");
+
+    drop(first);
+    sleep(Duration::from_millis(1)).await;
+    for _ in 0..3 {
+        assert_eq!(text_of(app.send(echo()).await).await, "x");
+        app.open().await;
+    }
+    let refused = McpService::<()>::new(McpServer::new("a", "1")).limits(Limits::new().calls_without_session(0));
+    assert_eq!(refused.unwrap_err().to_string(), "setting `calls_without_session`: must be at least 1");
 }
 
 /// Acceptance 38, 170.
