@@ -47,6 +47,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             header::SESSION_ID,
             header::PROTOCOL_VERSION,
             header::LAST_EVENT_ID,
+            header::METHOD,
+            header::NAME,
         ])
         .expose_headers([header::SESSION_ID])
         .max_age(Duration::from_secs(3600));

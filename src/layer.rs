@@ -46,7 +46,10 @@ impl McpLayer {
     /// literally: it has no parameters.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
-        self.path = format!("/{}", path.trim_matches('/')).into();
+        self.path = match path.trim_matches('/') {
+            "" => "".into(),
+            path => format!("/{path}").into(),
+        };
         self
     }
 

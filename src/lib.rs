@@ -1,4 +1,31 @@
-#![doc = include_str!("../README.md")]
+//! Model Context Protocol over HTTP for axum: tools are axum handlers, and a stream outlives its connection.
+//!
+//! ```no_run
+//! use axum::{Json, Router};
+//! use mcp_http::{Args, McpListener, McpServer, mcp_router};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Add { x: i64, y: i64 }
+//!
+//! #[derive(serde::Serialize, schemars::JsonSchema)]
+//! struct Sum { total: i64 }
+//!
+//! async fn add(Args(add): Args<Add>) -> Json<Sum> {
+//!     Json(Sum { total: add.x.saturating_add(add.y) })
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> std::io::Result<()> {
+//! let server = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
+//! let app = Router::new().nest("/mcp", mcp_router(server));
+//! axum::serve(McpListener::bind("127.0.0.1:3000").await?, app).await
+//! # }
+//! ```
+//!
+//! One URL serves both eras of the protocol: the session revisions (2025-03-26, 2025-06-18, 2025-11-25) and the
+//! stateless one (2026-07-28). With nothing set the service answers to loopback names only ([`Security`]),
+//! keeps sessions in memory, bounded in number and time ([`Sessions`], [`Limits`]), and what their streams sent for a
+//! client that comes back ([`Streams`]).
 //!
 //! # The map of this crate
 //!
@@ -21,8 +48,23 @@
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, engines in memory, files, Redis |
 //! | `RmcpServer` (feature `rmcp`) | how a server written against rmcp is served |
-//! | [`guide`] | pages to read: every setting, sessions that outlive the process, or belong to many nodes, coming from another SDK |
+//! | [`guide`] | pages to read: [mounting](guide::mounting), layers, tests and stopping; [every setting](guide::settings); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating) |
 //! | [`error`] | how requests are refused, and what can go wrong |
+//!
+//! # Words
+//!
+//! | | |
+//! |---|---|
+//! | era | *legacy*: the revisions with sessions; *modern*: 2026-07-28, where every request stands for itself |
+//! | session | what a legacy client opens with `initialize` and names in `Mcp-Session-Id` |
+//! | call | a request that a handler answers, from its arrival to its answer |
+//! | stream | the events of one call, or the *standalone* stream of a session, which a client opens by GET |
+//! | subscription stream, listen | the modern counterpart of the standalone stream: `subscriptions/listen` |
+//! | round | one of the several requests by which a modern client answers questions |
+//! | task | a call whose result a modern client polls for |
+//! | principal | who sends a request, as your authentication layer says: a [`Principal`] |
+//! | engine, node | where sessions and tasks are kept ([`store::SessionEngine`]); one service that uses it |
+//! | drain | the orderly end of a service: [`McpHandle::drain`] |
 //!
 //! # Features
 //!
@@ -30,6 +72,13 @@
 //! folder. `redis`: an engine that many nodes share through a Redis server; `redis-cluster`:
 //! through a cluster; `redis-tls`: over TLS. `rmcp`: servers written against rmcp. `testing`: the contract
 //! suite of session engines.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod clock;
 mod counters;

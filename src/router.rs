@@ -60,9 +60,12 @@ pub(crate) fn nested<S: Clone + Send + Sync + 'static>(mounted: Mounted<S>) -> R
 /// The endpoint at a path of its own.
 pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, mounted: Mounted<S>) -> Router<S> {
     let endpoint = Endpoint { mounted };
-    let path = path.trim_end_matches('/');
-    let router = Router::new().route(&format!("{path}/"), any(endpoint.clone()));
-    if path.is_empty() { router } else { router.route(path, any(endpoint)) }
+    match path.trim_matches('/') {
+        "" => Router::new().route("/", any(endpoint)),
+        path => {
+            Router::new().route(&format!("/{path}"), any(endpoint.clone())).route(&format!("/{path}/"), any(endpoint))
+        }
+    }
 }
 
 /// The service as an axum handler, because only a handler is given the router's state.

@@ -139,7 +139,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When there is none, or the service is in use already.
     pub fn versions(mut self, versions: impl IntoIterator<Item = ProtocolVersion>) -> Result<Self, ConfigError> {
         self.versions = versions.into_iter().collect();
         self.versions.sort_unstable();
@@ -195,7 +195,8 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         router::nested(self.mounted().clone())
     }
 
-    /// A router to merge, that serves the path given, with and without a slash at its end.
+    /// A router to merge, that serves the path given, with and without a slash at its end. It may have a
+    /// slash at its beginning or not, and is taken as axum takes paths (`{name}` is a parameter).
     pub fn into_router_at(self, path: &str) -> Router<S> {
         router::at(path, self.mounted().clone())
     }

@@ -12,11 +12,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::Rejection;
+use crate::header::PARAM_PREFIX;
 use crate::identity::SessionId;
 use crate::message::{MAX_VERSION, ProtocolVersion};
-
-/// What headers begin with that repeat an argument of the body.
-const PARAM: &str = "mcp-param-";
 
 /// The longest id of an event. Ours are far shorter; this leaves room for those of an
 /// application's own event store.
@@ -175,7 +173,7 @@ fn params_once(headers: &HeaderMap) -> Result<(), Rejection> {
     if headers.len() == headers.keys_len() {
         return Ok(());
     }
-    let mut params = headers.keys().filter(|name| name.as_str().starts_with(PARAM));
+    let mut params = headers.keys().filter(|name| name.as_str().starts_with(PARAM_PREFIX));
     let twice = params.any(|name| headers.get_all(name).iter().nth(1).is_some());
     if twice { Err(Rejection::DuplicateHeader("Mcp-Param-*")) } else { Ok(()) }
 }

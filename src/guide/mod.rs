@@ -1,10 +1,13 @@
-//! Pages to read, beside the documentation of what they speak of.
+//! Pages to read, in addition to the documentation of each item.
 
 #[doc = include_str!("durable.md")]
 pub mod durable {}
 
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
+
+#[doc = include_str!("mounting.md")]
+pub mod mounting {}
 
 #[doc = include_str!("nodes.md")]
 pub mod nodes {}

@@ -161,7 +161,8 @@ impl Context {
         self.channel.handle()
     }
 
-    /// The session this call belongs to; `None` in stateless mode.
+    /// The session this call belongs to; `None` in stateless mode and for clients of 2026-07-28, which
+    /// have none.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.channel.session().map(Session::new)
@@ -171,7 +172,9 @@ impl Context {
     /// (no `progressToken`).
     ///
     /// `total` may be `None` when it is not known. The specification wants each figure larger
-    /// than the one before. A figure that is no number is not sent.
+    /// than the one before. NaN and infinities are not sent.
+    ///
+    /// Source: Utilities, "Progress".
     ///
     /// # Cancel safety
     ///
@@ -206,7 +209,10 @@ impl Context {
     }
 
     /// Sends a log message to the client, if it wants messages this severe
-    /// (`logging/setLevel`; all of them until it said so).
+    /// (`logging/setLevel`, and all of them until it said so; in 2026-07-28 the level that the request
+    /// names, and none where it names none).
+    ///
+    /// Source: Utilities, "Logging".
     ///
     /// `data` is any JSON value, most often a sentence. It goes to the client: no secrets.
     ///
@@ -372,7 +378,7 @@ impl Context {
     /// a long wait, so that no connection is held for it.
     ///
     /// Returns whether it was done. It is not where the client could not come back: revisions
-    /// before 2025-11-25, stateless mode, JSON answers, or resumability switched off.
+    /// before 2025-11-25 and 2026-07-28, stateless mode, JSON answers, or resumability switched off.
     ///
     /// Source: SEP-1699; 2025-11-25, Streamable HTTP, "Sending messages to the server".
     #[allow(clippy::must_use_candidate)]

@@ -10,6 +10,7 @@ use http::HeaderName;
 use serde_json::{Map, Value};
 
 use crate::error::ConfigError;
+use crate::header::PARAM_PREFIX;
 
 /// The annotation.
 const KEY: &str = "x-mcp-header";
@@ -87,7 +88,7 @@ fn header(annotation: &Value, property: &Value) -> Result<HeaderName, ConfigErro
         return Err(wrong("is for texts, integers and booleans only"));
     }
     let name = annotation.as_str().filter(|name| !name.is_empty()).ok_or_else(|| wrong("is not a text"))?;
-    HeaderName::try_from(format!("mcp-param-{name}")).map_err(|_| wrong(format!("is no header name: {name:?}")))
+    HeaderName::try_from(format!("{PARAM_PREFIX}{name}")).map_err(|_| wrong(format!("is no header name: {name:?}")))
 }
 
 /// How many annotations there are anywhere. Values that schemas only quote are no schemas.

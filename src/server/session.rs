@@ -159,7 +159,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the session subscribes to too much already, or the engine cannot be reached.
+    /// When the session subscribes to 1,000 resources already, or the engine cannot be reached.
     ///
     /// # Cancel safety
     ///
@@ -170,6 +170,10 @@ impl Session {
 }
 
 /// The session of a request, on handlers of tools and on routes of your own.
+///
+/// A handler that takes one serves clients of the session revisions only: calls of 2026-07-28, and of
+/// stateless mode, have none and are answered with an internal error (-32603; the log says why). One that
+/// can do without takes the [`Context`] and asks [`Context::session`].
 ///
 /// On a route of your own it is the session that the request's `Mcp-Session-Id` header names, if
 /// it is the request's principal's. The route must be given the service: it is below an
@@ -197,7 +201,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRefused> {
         if let Some(context) = parts.extensions.get::<Context>() {
             return context.session().ok_or_else(|| {
-                tracing::error!("a handler takes a Session, but the service keeps none: it is stateless");
+                tracing::error!("a handler takes a Session, but its call has none: the client speaks 2026-07-28, or the service is stateless");
                 SessionRefused(Rejection::Internal)
             });
         }
@@ -214,7 +218,8 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// Why a request has no [`Session`]: it names none (400), or none of its principal's (404).
+/// Why a request has no [`Session`]: it names none (400), or none of its principal's (404); or the route
+/// was not given the service, or the call's revision has no sessions (500, and the log says which).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRefused(Rejection);
 

@@ -6,8 +6,11 @@ use super::{at_least_one, positive};
 use crate::error::ConfigError;
 use crate::store::Policy;
 
-/// How much one client may ask for at once. Give it to
-/// [`McpService::limits`](crate::McpService::limits).
+/// How much clients may ask for at once. Give it to [`McpService::limits`](crate::McpService::limits).
+///
+/// Each is at least 1, or longer than zero. What is bounded for each principal needs a
+/// [`Principal`](crate::Principal): without an authentication layer only the other bounds count. How long a
+/// handler may run is not bounded here; a handler knows best, and [`tokio::time::timeout()`] does it.
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub(crate) body: usize,
@@ -30,7 +33,7 @@ impl Limits {
     /// 128 calls in flight in one session: more than any agent fans out to.
     pub const DEFAULT_CALLS: usize = 128;
 
-    /// 1,024 calls in flight of one principal.
+    /// 1,024 calls in flight of one principal: eight sessions that use up all of theirs.
     pub const DEFAULT_CALLS_PER_PRINCIPAL: usize = 1_024;
 
     /// 10,000 calls in flight without a session, as many as there may be sessions: where each client
@@ -90,7 +93,7 @@ impl Limits {
         self
     }
 
-    /// Calls in flight of one principal, in all its sessions (429). Default
+    /// Calls in flight of one principal, in all its sessions and in none (429). Default
     /// [`Limits::DEFAULT_CALLS_PER_PRINCIPAL`].
     #[must_use]
     pub fn calls_per_principal(mut self, calls: usize) -> Self {

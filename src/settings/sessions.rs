@@ -48,7 +48,7 @@ impl Sessions {
     /// clients never send DELETE) do not pile up.
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1800);
 
-    /// Ten thousand, the figure of the official SDKs; about ten megabytes when idle.
+    /// Ten thousand, the figure of the official SDKs; about six megabytes when idle.
     pub const DEFAULT_MAX: usize = 10_000;
 
     /// A tenth of all: one principal cannot lock the others out.
@@ -69,9 +69,10 @@ impl Sessions {
         }
     }
 
-    /// No sessions at all: each POST stands for itself, GET and DELETE are refused (405), nothing
-    /// is kept, the client cannot be asked. For functions and for load balancers without memory.
-    /// Default: no.
+    /// No sessions at all: each POST of the session revisions stands for itself, GET and DELETE are refused
+    /// (405), nothing is kept, calls cannot be cancelled and the client cannot be asked. Requests of
+    /// 2026-07-28 are served as always. For functions, and for load balancers without session affinity.
+    /// Default: no, because without a session nothing can be resumed.
     #[must_use]
     pub fn stateless(mut self, stateless: bool) -> Self {
         self.stateless = stateless;
@@ -79,15 +80,17 @@ impl Sessions {
     }
 
     /// Ends a session that has nothing in flight, no open stream and no request for this long.
-    /// `None`: never. Default [`Sessions::DEFAULT_IDLE_TIMEOUT`]. Must be longer than the
-    /// [retry interval](super::Streams::retry_interval).
+    /// `None`: never. Default [`Sessions::DEFAULT_IDLE_TIMEOUT`]. Must be longer than zero and than the
+    /// [retry interval](super::Streams::retry_interval); where both are set, give the service the
+    /// streams first.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// Ends a session this long after it was opened, whatever it does. Default: never.
+    /// Ends a session this long after it was opened, whatever it does; longer than zero. Default: never,
+    /// because a client at work would lose it.
     #[must_use]
     pub fn lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.lifetime = lifetime.into();
@@ -95,7 +98,7 @@ impl Sessions {
     }
 
     /// How many sessions there may be. A new one beyond it ends the one that rested longest with
-    /// nothing in flight; without such a one it is refused (503, `Retry-After`). Default
+    /// nothing in flight; without such a one it is refused (503, `Retry-After`). At least 1, default
     /// [`Sessions::DEFAULT_MAX`].
     #[must_use]
     pub fn max(mut self, sessions: usize) -> Self {
@@ -103,7 +106,8 @@ impl Sessions {
         self
     }
 
-    /// The same for the sessions of one principal. Default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
+    /// The same for the sessions of one principal; requests without one are not counted here. At least 1,
+    /// default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
     #[must_use]
     pub fn max_per_principal(mut self, sessions: usize) -> Self {
         self.max_per_principal = sessions;

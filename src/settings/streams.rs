@@ -14,9 +14,11 @@ pub enum ResponseMode {
     /// accepts both, so each call gets the cheaper one.
     #[default]
     Auto,
-    /// Always SSE, each event resumable from the first byte.
+    /// Always SSE. In a session each event can be come back for, since revision 2025-11-25 from the first
+    /// byte of the response on.
     Sse,
-    /// Always JSON. What a call streams is dropped, and it cannot ask the client.
+    /// Always JSON. What a call streams is dropped, and it cannot ask a client of the session revisions; one
+    /// of 2026-07-28 is asked by rounds, as always.
     Json,
 }
 
@@ -55,7 +57,7 @@ impl Streams {
     /// 1,024 notifications and 1 MiB of them: a chatty call and a client away for a minute.
     pub const DEFAULT_KEPT: (usize, usize) = (1_024, 1 << 20);
 
-    /// 4 MiB in one session.
+    /// 4 MiB in one session: four streams that are full, or many that are not.
     pub const DEFAULT_KEPT_PER_SESSION: usize = 4 << 20;
 
     /// 128 finished streams, as many as calls in flight, for a minute each: a client that lost its connection is back by then,
@@ -89,7 +91,7 @@ impl Streams {
     }
 
     /// How long a call may be silent before its answer becomes a stream, in
-    /// [`ResponseMode::Auto`]. Default [`Streams::DEFAULT_SILENCE`].
+    /// [`ResponseMode::Auto`]. Longer than zero, default [`Streams::DEFAULT_SILENCE`].
     #[must_use]
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
@@ -112,16 +114,17 @@ impl Streams {
         self
     }
 
-    /// Whether events have ids that a client can come back with. Default: yes.
+    /// Whether events have ids that a client can come back with. Default: yes, because connections drop; off,
+    /// nothing is kept for one that does, and `Last-Event-ID` is refused (400).
     #[must_use]
     pub fn resumable(mut self, resumable: bool) -> Self {
         self.resumable = resumable;
         self
     }
 
-    /// Refuses what two careless clients in one session would do: a second standalone stream
-    /// (409, else the newest wins) and an id that is in flight already (400, else both are
-    /// served). Default: no.
+    /// Refuses a second GET stream of a session (409; otherwise the newest wins), and a request id that is
+    /// in flight already (400; otherwise both are served). Default: no, so that a client whose connection
+    /// is half dead is never locked out of its own session.
     #[must_use]
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
@@ -129,7 +132,7 @@ impl Streams {
     }
 
     /// How long a call that streams waits for a reader that is behind, in all. After it the
-    /// reader is cut off; it may come back for what is kept. Default
+    /// reader is cut off; it may come back for what is kept. Longer than zero, default
     /// [`Streams::DEFAULT_SLOW_READER`].
     #[must_use]
     pub fn slow_reader(mut self, after: Duration) -> Self {
@@ -139,7 +142,7 @@ impl Streams {
 
     /// How many notifications, and how many bytes of them, one stream keeps for a reader that is
     /// away or behind; the oldest go first, and the client is told. Answers and questions do not
-    /// count and are always kept. Default [`Streams::DEFAULT_KEPT`].
+    /// count and are always kept. At least 1 each, default [`Streams::DEFAULT_KEPT`].
     #[must_use]
     pub fn kept(mut self, events: usize, bytes: usize) -> Self {
         (self.kept_events, self.kept_bytes) = (events, bytes);
@@ -147,7 +150,8 @@ impl Streams {
     }
 
     /// How many bytes all streams of one session keep together; finished streams make room first.
-    /// Default [`Streams::DEFAULT_KEPT_PER_SESSION`].
+    /// At least 1, default [`Streams::DEFAULT_KEPT_PER_SESSION`]. Times [`Sessions::max`](super::Sessions::max) it is the most that
+    /// clients can make an engine keep: 40 GB with both defaults, which no fleet of real clients comes near.
     #[must_use]
     pub fn kept_per_session(mut self, bytes: usize) -> Self {
         self.kept_bytes_per_session = bytes;
@@ -155,7 +159,8 @@ impl Streams {
     }
 
     /// How many finished streams a session keeps for a client that comes back, and for how long:
-    /// nobody can know whether the end of a stream was read. Default [`Streams::DEFAULT_FINISHED`].
+    /// nobody can know whether the end of a stream was read. At least 1 stream, default
+    /// [`Streams::DEFAULT_FINISHED`].
     #[must_use]
     pub fn finished(mut self, streams: usize, for_: Duration) -> Self {
         (self.finished, self.finished_for) = (streams, for_);

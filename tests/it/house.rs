@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [(&str, &[&str]); 23] = [
     ("clock", &[]),
     ("counters", &["error", "store"]),
-    ("edge", &["error", "identity", "message"]),
+    ("edge", &["error", "header", "identity", "message"]),
     ("encode", &["error", "header", "message", "outcome", "streams"]),
     ("error", &["message"]),
     ("guide", &[]),
@@ -37,7 +37,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     // A framework like any other: it may know what a framework outside of this crate could.
     ("rmcp", &["message", "server", "service"]),
     ("router", &["service"]),
-    ("server", &["error", "handle", "identity", "message"]),
+    ("server", &["error", "handle", "header", "identity", "message"]),
     (
         "service",
         &[

@@ -43,7 +43,7 @@ async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
     let both = ["/mcp", "/mcp/"];
     let nested = Router::new().nest("/mcp", mcp_router(plain()));
     assert_eq!(served(nested, &paths).await, ["/mcp"]);
-    for path in ["/mcp", "/mcp/"] {
+    for path in ["/mcp", "/mcp/", "mcp"] {
         let merged = Router::new().merge(McpService::new(plain()).into_router_at(path));
         assert_eq!(served(merged, &paths).await, both);
     }
@@ -55,8 +55,12 @@ async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
     // The router is layered as a whole: paths it does not know pass the layer, too.
     let layered = Router::new().fallback_service(layered);
     assert_eq!(served(layered, &paths).await, both);
-    let root = Router::new().merge(McpService::new(plain()).into_router_at("/"));
-    assert_eq!(served(root, &["/", "/x"]).await, ["/"]);
+    for path in ["/", ""] {
+        let root = Router::new().merge(McpService::new(plain()).into_router_at(path));
+        assert_eq!(served(root, &["/", "/x"]).await, ["/"]);
+        let over = Router::new().route("/home", get(|| async { "home" })).layer(McpLayer::new(plain()).at(path));
+        assert_eq!(served(Router::new().fallback_service(over), &["/", "/x", "/mcp"]).await, ["/"]);
+    }
 }
 
 /// Acceptance 78.
