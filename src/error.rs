@@ -17,7 +17,8 @@ use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId
 /// [rejection hook](crate::McpService::on_rejection).
 ///
 /// The text on the wire is fixed here and tells a client's developer, or the operator, what to
-/// change. What only the operator may know goes to the log.
+/// change. What only the operator may know goes to the log. The status and the code of each are in
+/// [the guide](crate::guide::refusals).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -50,13 +51,13 @@ pub enum Rejection {
     BodyTimeout,
     /// The body broke off.
     BodyIncomplete,
-    /// The body is no JSON, or is nested too deep.
+    /// The body is not JSON, or is nested too deep.
     NotJson,
-    /// The body is JSON, but no JSON-RPC message.
+    /// The body is JSON, but not a JSON-RPC message.
     NotAMessage(&'static str),
     /// The revision has no batches.
     BatchNotServed,
-    /// `initialize` inside a batch.
+    /// `initialize` is part of a batch.
     InitializeInBatch,
     /// The protocol version is unknown or switched off.
     UnsupportedVersion {
@@ -72,7 +73,7 @@ pub enum Rejection {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A request of 2026-07-28 does not say of itself what it has to, or not rightly.
+    /// A request of 2026-07-28 lacks something that its `_meta` must say, or says it wrongly.
     InvalidMeta(&'static str),
     /// The parameters of a request that the transport itself answers are not right (2026-07-28).
     InvalidParams(&'static str),
@@ -123,7 +124,7 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
-    /// All calls of the service that may be in flight without a session are.
+    /// As many calls as the service allows are in flight without a session.
     TooManyCallsWithoutSession {
         /// The limit.
         limit: usize,
@@ -141,7 +142,7 @@ pub enum Rejection {
     UnknownEvent,
     /// `Last-Event-ID` names a stream whose events are no longer kept.
     EventsExpired,
-    /// `Last-Event-ID` where nothing can be resumed.
+    /// There is a `Last-Event-ID`, but streams cannot be resumed here.
     NotResumable,
     /// The session ended while the request was in flight.
     SessionEnded,

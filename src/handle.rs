@@ -89,8 +89,9 @@ impl McpHandle {
         self.0.legacy.upgrade()
     }
 
-    /// Tells every client that listens that the list of tools changed. A
-    /// [`Catalog`](crate::server::Catalog) does it by itself.
+    /// Tells every client that listens, on every node, that the list of tools changed. A
+    /// [`Catalog`](crate::server::Catalog) does it by itself. It is done in the background: where the session
+    /// engine cannot be reached, that is logged, and clients of other nodes are not told.
     pub fn tools_changed(&self) {
         self.announce(&Change::Tools);
     }
@@ -160,8 +161,8 @@ impl McpHandle {
         self.hall()?.settings.sessions.principal_of(parts)
     }
 
-    /// Ends a session; whether it did: not when there is none, or the session engine cannot be
-    /// reached. Its calls are cancelled, its id is unknown after.
+    /// Ends a session: its calls are cancelled, its id is unknown afterwards. Returns `false` if there is no
+    /// such session, or the session engine cannot be reached.
     ///
     /// # Cancel safety
     ///
@@ -171,7 +172,7 @@ impl McpHandle {
         node.end(id, EndReason::Closed).await.is_ok()
     }
 
-    /// Ends every session of a principal, as when somebody leaves; how many there were.
+    /// Ends every session of a principal, as when somebody leaves. Returns how many there were.
     ///
     /// # Errors
     ///
@@ -190,7 +191,7 @@ impl McpHandle {
         Ok(count)
     }
 
-    /// Ends what has expired, now; how many sessions that was. The service does this by itself,
+    /// Ends what has expired, now, and returns how many sessions that was. The service does this by itself,
     /// once a second.
     ///
     /// # Cancel safety
@@ -203,7 +204,9 @@ impl McpHandle {
         }
     }
 
-    /// What was counted since the service started.
+    /// What was counted since the service started. [`Statistics::sessions`] is the engine's figure, of all
+    /// nodes that share it, and 0 while it cannot be reached; everything else is this service's.
+
     ///
     /// # Cancel safety
     ///
@@ -216,18 +219,20 @@ impl McpHandle {
         hall.counters.read(sessions, modern.listens())
     }
 
-    /// Whether new sessions and calls are taken: the answer for a readiness probe. False from
-    /// the beginning of a drain.
+    /// Whether new sessions and calls are taken: the answer for a readiness probe. `false` from
+    /// the beginning of a drain. It does not ask the session engine: while that is away requests in sessions
+    /// get 503 on every node alike, and taking one of them out would help nobody.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.hall().is_some_and(|hall| !hall.is_draining())
     }
 
     /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
-    /// `Retry-After`), and calls in flight may finish until the deadline. Subscription streams end
-    /// with their result. Standalone streams are closed with a `retry`; with an engine whose sessions outlive the process, so are those of
-    /// calls, whose clients find the rest on another node. What still runs at the deadline is cut
-    /// off, and sessions that cannot outlive the process are ended.
+    /// `Retry-After`), and calls in flight may finish until the deadline, `within` from now. Subscription
+    /// streams end with their result, standalone streams with a `retry`. With an engine whose sessions outlive
+    /// the process so do the streams of calls, whose clients find the rest on another node (since 2025-11-25,
+    /// and unless [`Streams::resumable`](crate::Streams::resumable) is off). What still runs at the deadline is cut off and has
+    /// one more second for its last words; then sessions that cannot outlive the process are ended.
     ///
     /// Connections are not the service's: `axum::serve`, told to shut down, waits for each request
     /// that has begun, even for one that is never sent to its end. Bound that wait, as

@@ -12,5 +12,8 @@ pub mod mounting {}
 #[doc = include_str!("nodes.md")]
 pub mod nodes {}
 
+#[doc = include_str!("refusals.md")]
+pub mod refusals {}
+
 #[doc = include_str!("settings.md")]
 pub mod settings {}

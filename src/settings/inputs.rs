@@ -18,6 +18,7 @@ use crate::error::ConfigError;
 /// [`McpService::inputs`](crate::McpService::inputs).
 ///
 /// Source: 2026-07-28, Multi Round-Trip Requests.
+
 ///
 /// ```
 /// use mcp_http::{Inputs, McpServer, McpService, SealingKey};
@@ -28,6 +29,7 @@ use crate::error::ConfigError;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())
 /// ```
+#[doc(alias = "requestState")]
 #[derive(Debug, Clone)]
 pub struct Inputs {
     pub(crate) keys: Vec<SealingKey>,
@@ -70,7 +72,7 @@ impl Inputs {
         self
     }
 
-    /// How long a client may take from a question to its answer. Default
+    /// How long a client may take from a question to its answer. Longer than zero, default
     /// [`Inputs::DEFAULT_LIFETIME`].
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
@@ -78,7 +80,7 @@ impl Inputs {
         self
     }
 
-    /// How often one call may ask and be called again. Default [`Inputs::DEFAULT_ROUNDS`].
+    /// How often one call may ask and be called again. At least 1, default [`Inputs::DEFAULT_ROUNDS`].
     #[must_use]
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.rounds = rounds;
@@ -86,7 +88,7 @@ impl Inputs {
     }
 
     /// The most bytes of earlier answers, and of values that
-    /// [`Context::once`](crate::Context::once) keeps, that a client is made to carry. Default
+    /// [`Context::once`](crate::Context::once) keeps, that a client is made to carry. At least 1, default
     /// [`Inputs::DEFAULT_STATE_BYTES`].
     #[must_use]
     pub fn state_bytes(mut self, bytes: usize) -> Self {

@@ -6,7 +6,7 @@ use super::{at_least_one, positive};
 use crate::error::ConfigError;
 use crate::store::Policy;
 
-/// How long tasks are kept and how many (clients of 2026-07-28, for tools that
+/// How long tasks are kept and how many (extension `io.modelcontextprotocol/tasks`, for clients of 2026-07-28 and tools that
 /// [may become one](crate::server::Tool::task)). Give it to
 /// [`McpService::tasks`](crate::McpService::tasks). They are kept where sessions are, see
 /// [`McpService::engine`](crate::McpService::engine).
@@ -40,14 +40,15 @@ impl Tasks {
     }
 
     /// How long a task is kept, from its beginning, whether it is done or not; one that still runs
-    /// then is stopped. `None`: until others need the room. Default [`Tasks::DEFAULT_TTL`].
+    /// then is stopped. Longer than zero; `None`: until others need the room. Default
+    /// [`Tasks::DEFAULT_TTL`].
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = ttl.into();
         self
     }
 
-    /// How often clients are told to ask. Default [`Tasks::DEFAULT_POLL_INTERVAL`].
+    /// How often clients are told to ask. Longer than zero, default [`Tasks::DEFAULT_POLL_INTERVAL`].
     #[must_use]
     pub fn poll_interval(mut self, every: Duration) -> Self {
         self.poll_interval = every;
@@ -55,22 +56,23 @@ impl Tasks {
     }
 
     /// How many tasks there may be. At the limit tasks that are done make room; a call that finds
-    /// none fails. Default [`Policy::DEFAULT_MAX_TASKS`].
+    /// none fails. At least 1, default [`Policy::DEFAULT_MAX_TASKS`].
     #[must_use]
     pub fn max(mut self, tasks: usize) -> Self {
         self.max = tasks;
         self
     }
 
-    /// The same for the tasks of one principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
+    /// The same for the tasks of one principal. At least 1, default
+    /// [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
     #[must_use]
     pub fn max_per_principal(mut self, tasks: usize) -> Self {
         self.max_per_principal = tasks;
         self
     }
 
-    /// How many bytes all tasks hold together, their results above all. Default
-    /// [`Policy::DEFAULT_TASK_BYTES`].
+    /// How many bytes all tasks hold together, their results above all. At least 1,
+    /// default [`Policy::DEFAULT_TASK_BYTES`].
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;

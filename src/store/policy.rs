@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// The bounds an engine holds itself to. A service hands them over when it joins; services that
-/// share an engine should agree, the first one's count.
+/// The bounds an engine holds itself to. A service hands them over when it joins. Services that
+/// share an engine should agree: of those in one process the first one's count, and nodes that share a
+/// Redis server hold themselves to their own.
 ///
 /// See [`Sessions`](crate::Sessions), [`Streams`](crate::Streams) and [`Limits`](crate::Limits)
 /// for the reason of each default; those about tasks stand here.

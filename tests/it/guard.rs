@@ -8,11 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderName, Method, Uri};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Uri};
 use axum::serve::ListenerExt;
 use futures_util::stream;
 use mcp_http::error::StoreErrorKind;
-use mcp_http::{McpListener, McpService, Security};
+use mcp_http::{McpListener, McpService, Security, header};
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -207,25 +208,28 @@ async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
 /// Acceptance 90.
 #[tokio::test(start_paused = true)]
 async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
-    const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
     let site = "https://app.example";
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list([site.parse().unwrap()]))
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers(
-            ["content-type", "mcp-session-id", "mcp-protocol-version", "last-event-id"]
-                .map(|name| name.parse::<HeaderName>().unwrap()),
-        )
-        .expose_headers([SESSION]);
+        .allow_headers([
+            CONTENT_TYPE,
+            header::SESSION_ID,
+            header::PROTOCOL_VERSION,
+            header::LAST_EVENT_ID,
+            header::METHOD,
+            header::NAME,
+        ])
+        .expose_headers([header::SESSION_ID]);
     let app = secured(Security::new().allowed_origins([site]).unwrap().allow_loopback(false));
     // Hosts are loopback names by default; `allow_loopback(false)` would close them too.
     assert_eq!(app.send(opening()).await.status, 403);
     let app = secured(Security::new().allowed_origins([site]).unwrap()).layered(|router| router.layer(cors));
     let preflight = |origin: &str| {
-        request(Method::OPTIONS)
-            .header("origin", origin)
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type, mcp-session-id")
+        request(Method::OPTIONS).header("origin", origin).header("access-control-request-method", "POST").header(
+            "access-control-request-headers",
+            "content-type, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name",
+        )
     };
     let reply = app.send(preflight(site)).await;
     assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (200, Some(site)));

@@ -66,6 +66,8 @@ impl Sheet {
         assert_eq!(body, expected, "{kind}");
         assert_eq!(*self.told.lock().unwrap(), [kind], "the hook hears of {kind} once");
         assert_eq!(app.handle.statistics().await.rejected[kind], before + 1, "{kind} is counted once");
+        let described = format!("\n| `{kind}` | {status} | {code} | ");
+        assert!(include_str!("../../src/guide/refusals.md").contains(&described), "the guide knows {described:?}");
         self.produced.lock().unwrap().insert(kind);
     }
 }
