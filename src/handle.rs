@@ -206,7 +206,6 @@ impl McpHandle {
 
     /// What was counted since the service started. [`Statistics::sessions`] is the engine's figure, of all
     /// nodes that share it, and 0 while it cannot be reached; everything else is this service's.
-
     ///
     /// # Cancel safety
     ///
@@ -220,11 +219,61 @@ impl McpHandle {
     }
 
     /// Whether new sessions and calls are taken: the answer for a readiness probe. `false` from
-    /// the beginning of a drain. It does not ask the session engine: while that is away requests in sessions
+    /// the moment it [leaves](Self::leave) or drains. It does not ask the session engine: while that is away requests in sessions
     /// get 503 on every node alike, and taking one of them out would help nobody.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.hall().is_some_and(|hall| !hall.is_draining())
+        self.hall().is_some_and(|hall| !hall.ending.is_leaving())
+    }
+
+    /// Begins the end of a service whose clients can go to other nodes, and waits for `linger`. Everything is
+    /// served as before; but [`is_ready`](Self::is_ready) says no, a listener that was told to
+    /// ([`McpListener::until`](crate::McpListener::until)) takes no new connection, and each answer asks its own
+    /// to close (`Connection: close`, HTTP/1). [`drain`](Self::drain) comes after.
+    ///
+    /// Clients seldom repeat a call that was refused or whose connection broke, and a connection that is
+    /// closed while it idles may carry a call at that very moment. So `linger` is longer than clients keep idle
+    /// connections (the official ones: five seconds), and than a load balancer takes to notice.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use axum::Router;
+    /// use mcp_http::{McpListener, McpService};
+    ///
+    /// # async fn serve(service: McpService, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    /// let handle = service.handle();
+    /// let listener = McpListener::bind("0.0.0.0:3000").await?.until(handle.leaving());
+    /// let app = Router::new().nest("/mcp", service.into_router());
+    /// let end = async move {
+    ///     signal.await;
+    ///     handle.leave(Duration::from_secs(6)).await;
+    ///     handle.drain(Duration::from_secs(30)).await;
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(end).await
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// It is leaving all the same; only nobody waits any more.
+    pub async fn leave(&self, linger: Duration) {
+        if let Some(hall) = self.hall() {
+            hall.ending.leave();
+            drop(hall);
+            tokio::time::sleep(linger).await;
+        }
+    }
+
+    /// Waits until the service [leaves](Self::leave) or drains; for ever, if it is gone already.
+    pub fn leaving(&self) -> impl Future<Output = ()> + Send + 'static {
+        let left = self.hall().map(|hall| hall.ending.left());
+        async move {
+            match left {
+                Some(left) => left.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
@@ -245,7 +294,7 @@ impl McpHandle {
         let (Some(hall), Some(legacy), Some(modern)) = (self.hall(), self.legacy(), self.0.modern.upgrade()) else {
             return DrainReport::default();
         };
-        hall.start_draining();
+        hall.ending.drain();
         let leaving = legacy.begin_drain();
         let mut report = DrainReport {
             closed_streams: leaving.closed_streams + modern.end_listens(),

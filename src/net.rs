@@ -7,17 +7,22 @@
 //!    answer after 30 seconds.
 //! 2. **Something to write**: the connection fails when the peer has taken none of it for the write
 //!    timeout. The clock runs only while a write waits, so that an idle connection costs no timer.
+//!
+//! It decides, too, when nobody is let in any more: [`McpListener::until`].
 
+use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, timeout_at};
 
 /// When the peer of a silent connection is first asked for a sign of life. Shorter than the
 /// usual patience of a NAT gateway or a load balancer, so that the connection lives through them.
@@ -77,11 +82,27 @@ const BACKLOG: u32 = 4_096;
 /// only an answer that is ready at once still reaches it.
 ///
 /// [`Security::trusted_proxies`]: crate::Security::trusted_proxies
-#[derive(Debug)]
 pub struct McpListener {
-    tcp: TcpListener,
+    /// `None`: closed.
+    tcp: Option<TcpListener>,
     write_timeout: Option<Duration>,
+    end: End,
 }
+
+/// When a listener closes.
+enum End {
+    Never,
+    After(BoxFuture<'static, ()>),
+    /// As soon as its queue is empty, and at this moment.
+    Soon(Instant),
+}
+
+/// A queue in which nobody has come for so long is empty. The system lets people in before they are
+/// accepted.
+const EMPTY_QUEUE: Duration = Duration::from_millis(5);
+
+/// How long a queue may take to be empty: by then whoever comes is not one of those who could not know.
+const LAST_OF_QUEUE: Duration = Duration::from_secs(1);
 
 impl McpListener {
     /// The write timeout unless it is set: longer than a phone takes to change from one network
@@ -111,7 +132,7 @@ impl McpListener {
     /// Takes over a listener.
     #[must_use]
     pub fn new(tcp: TcpListener) -> Self {
-        Self { tcp, write_timeout: Some(Self::WRITE_TIMEOUT) }
+        Self { tcp: Some(tcp), write_timeout: Some(Self::WRITE_TIMEOUT), end: End::Never }
     }
 
     /// How long a peer may take nothing of what is being written to it before its connection
@@ -125,13 +146,54 @@ impl McpListener {
         self
     }
 
+    /// Listens until a future is ready, such as [`McpHandle::leaving`](crate::McpHandle::leaving): whoever
+    /// connects after that is refused by the system, and whatever stands before the nodes goes to another. Who
+    /// is in the queue already is let in, and connections go on. Default: for ever, so that with
+    /// `with_graceful_shutdown` alone a listener closes only when the whole server does.
+    #[must_use]
+    pub fn until(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.end = End::After(Box::pin(end));
+        self
+    }
+
+    /// The next connection, unless it is closed.
+    async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        let tcp = self.tcp.as_mut()?;
+        if let End::After(end) = &mut self.end {
+            tokio::select! {
+                biased;
+                () = end => self.end = End::Soon(Instant::now() + LAST_OF_QUEUE),
+                accepted = axum::serve::Listener::accept(tcp) => return Some(accepted),
+            }
+        }
+        let accept = axum::serve::Listener::accept(tcp);
+        let accepted = match self.end {
+            End::Soon(latest) => timeout_at(latest.min(Instant::now() + EMPTY_QUEUE), accept).await.ok(),
+            End::Never | End::After(_) => Some(accept.await),
+        };
+        if accepted.is_none() {
+            self.tcp = None;
+        }
+        accepted
+    }
+
     /// The address it listens on, with the port the system chose if it was 0.
     ///
     /// # Errors
     ///
-    /// If the system does not tell.
+    /// If the system does not tell, or the listener is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
+        self.tcp.as_ref().ok_or_else(closed)?.local_addr()
+    }
+}
+
+impl fmt::Debug for McpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpListener")
+            .field("tcp", &self.tcp)
+            .field("write_timeout", &self.write_timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,7 +203,7 @@ impl axum::serve::Listener for McpListener {
 
     /// Errors of the listening socket are logged and waited out, as axum does.
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, peer) = axum::serve::Listener::accept(&mut self.tcp).await;
+        let Some((stream, peer)) = self.next().await else { return pending().await };
         if let Err(error) = tune(&stream, self.write_timeout) {
             // The peer may have left already; if not, it is served without.
             tracing::debug!(%error, "could not set the options of a connection");
@@ -150,7 +212,7 @@ impl axum::serve::Listener for McpListener {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.tcp.local_addr()
+        Self::local_addr(self)
     }
 }
 
@@ -276,7 +338,7 @@ mod tests {
 
     use axum::serve::{Listener as _, ListenerExt};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::time::{Instant, advance, sleep, timeout};
+    use tokio::time::{advance, sleep, timeout};
 
     use super::*;
 

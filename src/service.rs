@@ -13,8 +13,9 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, NestedPath, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::CONNECTION;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
 use crate::edge::{self, Admitted, Allow, Fork, Gate, Method, Needs, Security};
@@ -315,6 +316,7 @@ impl<S: Clone + Send + Sync + 'static> Mounted<S> {
     pub(crate) async fn serve(&self, request: Request, state: S) -> Response {
         let shared = &*self.0;
         let (parts, body) = request.into_parts();
+        let version = parts.version;
         let reply = shared
             .answer(Box::new(parts), body, state)
             .await
@@ -322,7 +324,11 @@ impl<S: Clone + Send + Sync + 'static> Mounted<S> {
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
         }
-        respond(reply, shared.hall.settings.streams.keep_alive)
+        let mut response = respond(reply, shared.hall.settings.streams.keep_alive);
+        if shared.hall.ending.is_leaving() && version <= Version::HTTP_11 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 

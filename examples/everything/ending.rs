@@ -1,28 +1,14 @@
 //! Decides how the process ends: calls finish, streams go on elsewhere where they can, and nobody is turned
 //! away who could have gone to another node.
-//!
-//! Where other nodes have the same sessions, whatever stands before them finds this door closed at once and
-//! goes to the next. Connections that are there already are asked to close with their next answer: closed
-//! by this side while they idle, they could carry a request at that very moment, which would be lost.
 
-use std::future::{IntoFuture, pending};
+use std::future::IntoFuture;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
-use axum::middleware::map_response_with_state;
-use axum::response::Response;
-use axum::serve::Listener;
 use mcp_http::{McpHandle, McpListener};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-
-/// A line in which nobody has come for so long is empty.
-const EMPTY_LINE: Duration = Duration::from_millis(5);
 
 /// How long connections may take to end after the drain.
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
@@ -42,13 +28,12 @@ impl Service {
     /// Serves until a signal comes, and what began before it ended, within bounds.
     pub(crate) async fn serve(self) -> io::Result<()> {
         let Self { app, listener, handle, leave, drain } = self;
-        let (leaving, closing, drained) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let listener = if leave.is_some() { listener.until(handle.leaving()) } else { listener };
+        let (closing, drained) = (CancellationToken::new(), CancellationToken::new());
         let end = async {
             stop_signal().await;
             if let Some(leave) = leave {
-                leaving.cancel();
-                sleep(leave).await;
+                handle.leave(leave).await;
                 closing.cancel();
             }
             let report = handle.drain(drain).await;
@@ -61,9 +46,7 @@ impl Service {
             drained.cancelled().await;
             sleep(LAST_CONNECTIONS).await;
         };
-        let door = Door { address: listener.local_addr()?, listener: Some(listener), leaving: leaving.clone() };
-        let app = app.layer(map_response_with_state(leaving.clone(), last_answer));
-        let serve = axum::serve(door, app).with_graceful_shutdown(closing.clone().cancelled_owned());
+        let serve = axum::serve(listener, app).with_graceful_shutdown(closing.clone().cancelled_owned());
         tokio::select! {
             (served, ()) = async { tokio::join!(serve.into_future(), end) } => served,
             () = too_late => {
@@ -71,45 +54,6 @@ impl Service {
                 Ok(())
             }
         }
-    }
-}
-
-async fn last_answer(State(leaving): State<CancellationToken>, mut response: Response) -> Response {
-    if leaving.is_cancelled() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-/// A listener that can be closed before its connections are.
-struct Door {
-    listener: Option<McpListener>,
-    address: SocketAddr,
-    leaving: CancellationToken,
-}
-
-impl Listener for Door {
-    type Io = <McpListener as Listener>::Io;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        if let Some(listener) = &mut self.listener {
-            let accepted = tokio::select! {
-                biased;
-                accepted = listener.accept() => Some(accepted),
-                // The system has let people in whom nobody here has seen yet.
-                () = self.leaving.cancelled() => timeout(EMPTY_LINE, listener.accept()).await.ok(),
-            };
-            if let Some(accepted) = accepted {
-                return accepted;
-            }
-        }
-        self.listener = None;
-        pending().await
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(self.address)
     }
 }
 

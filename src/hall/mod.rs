@@ -1,12 +1,12 @@
 //! Decides what both eras share of one service: its settings, its engine, what runs for it, what
 //! it counts, and whether it still takes anything in. It knows neither of them.
 
+mod ending;
 mod quota;
 mod reaper;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
+use self::ending::Ending;
 pub(crate) use self::quota::{Full, Permit, Quota};
 
 use crate::counters::Counters;
@@ -39,7 +40,7 @@ pub(crate) struct Hall {
     pub(crate) running: TaskTracker,
     /// Calls in flight here that belong to no session; those of a session are the engine's to count.
     loose: Arc<Quota>,
-    draining: AtomicBool,
+    pub(crate) ending: Ending,
     handle: OnceLock<McpHandle>,
     reaper: OnceLock<()>,
 }
@@ -55,7 +56,7 @@ impl Hall {
             tasks: TaskTracker::new(),
             running: TaskTracker::new(),
             loose,
-            draining: AtomicBool::new(false),
+            ending: Ending::default(),
             handle: OnceLock::new(),
             reaper: OnceLock::new(),
         })
@@ -72,12 +73,7 @@ impl Hall {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// From now on nothing new is taken.
-    pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.ending.is_draining()
     }
 
     /// Lets calls in that belong to no session, if anything is still taken in and there is room.

@@ -18,7 +18,6 @@ use crate::error::ConfigError;
 /// [`McpService::inputs`](crate::McpService::inputs).
 ///
 /// Source: 2026-07-28, Multi Round-Trip Requests.
-
 ///
 /// ```
 /// use mcp_http::{Inputs, McpServer, McpService, SealingKey};
