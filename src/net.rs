@@ -434,6 +434,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_listener_that_ends_lets_in_who_stands_before_it_and_nobody_else() {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut listener = listener.until(async move { ended.await.unwrap_or_default() });
+        let address = McpListener::local_addr(&listener).unwrap();
+        let (_first, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let _queued = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        end.send(()).unwrap();
+        for _ in 0..2 {
+            listener.accept().await;
+        }
+        assert!(timeout(Duration::from_millis(100), listener.accept()).await.is_err(), "it stays closed");
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(McpListener::local_addr(&listener).unwrap_err().kind(), io::ErrorKind::NotConnected);
+        drop(accepted);
+    }
+
+    #[tokio::test]
     async fn a_served_client_that_does_not_read_loses_its_connection() {
         let listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(Duration::from_millis(50)));
         let address = McpListener::local_addr(&listener).unwrap();

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Method;
+use axum::http::{Method, Version};
+use futures_util::poll;
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{Call, Initialize, Server};
 use mcp_http::store::EndReason;
 use mcp_http::{McpListener, McpService, ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::support::{App, Pace, RequestExt, initialize, service};
+use crate::support::{App, Pace, RequestExt, call, initialize, modern_call, opening, service};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -37,6 +38,38 @@ async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
     let report = drain.await.unwrap();
     assert_eq!((report.calls, report.cut_calls, report.ended_sessions), (1, 0, 1));
     drop(held);
+}
+
+/// A connection in HTTP/2 is told otherwise, by hyper.
+///
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_leaves_serves_everything_and_asks_connections_to_close() {
+    let app = App::new();
+    let client = app.open().await;
+    let echo = || client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));
+    let requests = || [echo(), opening(), modern_call("echo", json!({"message": "x"})), client.request(Method::GET)];
+    for request in requests() {
+        let reply = app.send(request).await;
+        assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, None));
+    }
+    let mut leaving = std::pin::pin!(app.handle.leaving());
+    assert!(poll!(&mut leaving).is_pending() && app.handle.is_ready());
+    let start = Instant::now();
+    app.handle.leave(LONG).await;
+    assert_eq!(start.elapsed(), LONG);
+    assert!(poll!(&mut leaving).is_ready() && !app.handle.is_ready());
+    for request in requests() {
+        let reply = app.send(request).await;
+        assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("close")));
+    }
+    let mut second = echo();
+    *second.version_mut() = Version::HTTP_2;
+    assert_eq!(app.send(second).await.header("connection"), None);
+
+    app.handle.drain(Duration::ZERO).await;
+    let reply = app.send(opening()).await;
+    assert_eq!((reply.status.as_u16(), reply.header("connection")), (503, Some("close")));
 }
 
 /// Acceptance 174.
