@@ -206,7 +206,8 @@ pub(crate) struct Cli {
     pub(crate) token: Vec<Token>,
 
     /// With a Redis server: seconds in which connections may still be used when this node is stopped, and new ones
-    /// are left to others. As long as clients keep an idle connection, none of them is surprised.
+    /// are left to others. Short, for trying it; where it must surprise nobody it is longer than clients keep an
+    /// idle connection (the official ones: 5).
     #[arg(long, default_value_t = 1.0)]
     leave: f64,
 
