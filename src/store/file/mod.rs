@@ -148,6 +148,7 @@ impl FileEngine {
             sync: durability == Durability::PowerLoss,
             damaged: opened.damaged,
             renewal: None,
+            short: 0,
             buffer: Vec::new(),
         };
         let inner = Inner {

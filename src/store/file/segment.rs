@@ -36,6 +36,8 @@ pub(super) struct Segments {
     unsound: bool,
     /// Those that count no more, ascending, but could not be deleted yet.
     doomed: VecDeque<u64>,
+    /// How large one gets.
+    pub(super) full_at: u64,
     /// There is no room.
     #[cfg(test)]
     pub(super) full: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -120,6 +122,7 @@ impl Segments {
             broken: false,
             unsound: false,
             doomed: VecDeque::new(),
+            full_at: FULL,
             #[cfg(test)]
             full: std::sync::Arc::default(),
             #[cfg(test)]
@@ -132,7 +135,7 @@ impl Segments {
     /// Adds whole frames; with `sync` they have reached the disk afterwards. After a failure the
     /// same frames are to be added again; they come into another segment.
     pub(super) fn append(&mut self, frames: &[u8], sync: bool) -> io::Result<()> {
-        if self.broken || self.size >= FULL {
+        if self.broken || self.size >= self.full_at {
             self.roll()?;
         }
         let added = self.add(frames, sync);
@@ -262,8 +265,14 @@ impl Segments {
         self.size + self.old.iter().map(|(_, size)| size).sum::<u64>()
     }
 
+    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.old.len() + 1
+    }
+
+    /// How many came to their end before they were full.
+    pub(super) fn small(&self) -> usize {
+        self.old.iter().filter(|(_, size)| *size < self.full_at).count()
     }
 }
 

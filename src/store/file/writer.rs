@@ -22,7 +22,7 @@ use crate::store::memory::Shared;
 /// Segments may hold this and twice of what is there, before they are written anew.
 const SPARE: u64 = 16 << 20;
 
-/// So many segments are too many, however small; each start makes one.
+/// So many segments that are not full are too many, however small; each start leaves one.
 const MANY: usize = 32;
 
 /// How often it is looked how much of the segments still counts.
@@ -46,6 +46,9 @@ pub(super) struct Writer {
     /// Everything is to be written anew now: something in the segments cannot be read.
     pub(super) damaged: bool,
     pub(super) renewal: Option<Renewal>,
+    /// By how much what there is weighed more than it was thought to when it had just been renewed: a
+    /// mistake there must not make renewals follow each other without end.
+    pub(super) short: u64,
     pub(super) clock: Clock,
     /// Which segment was being written when it was last looked, and when that was.
     pub(super) looked: (u64, Tick),
@@ -163,6 +166,7 @@ impl Writer {
         // It must be there before what it replaces is not.
         self.segments.sync()?;
         self.segments.give_up_before(first);
+        self.short = self.segments.size().saturating_sub(shared.bytes());
         tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
         self.segments.delete()
     }
@@ -174,8 +178,8 @@ impl Writer {
             return Ok(());
         }
         self.looked = (self.segments.number(), self.clock.now());
-        let is_many = self.segments.count() > MANY;
-        let is_large = || self.segments.size() > SPARE.saturating_add(2 * shared.bytes());
+        let is_many = self.segments.small() > MANY;
+        let is_large = || self.segments.size() > SPARE.saturating_add(2 * (shared.bytes() + self.short));
         // Looking costs a look at every session: only where there is something to win.
         if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;

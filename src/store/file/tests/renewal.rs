@@ -105,3 +105,84 @@ fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
         assert!(writer.segments.count() < 4 && segment(folder.path()).exists(), "{}", writer.segments.count());
     });
 }
+
+/// Has the writer work off what waits, and look again and again; how many renewals it began.
+fn renewals(writer: &mut Writer) -> usize {
+    let mut begun = 0;
+    for _ in 0..100 {
+        let was = writer.renewal.is_some();
+        writer.step(Duration::ZERO);
+        begun += usize::from(!was && writer.renewal.is_some());
+        // As if enough time had gone by.
+        writer.looked.0 = 0;
+    }
+    begun
+}
+
+#[test]
+fn what_fills_many_segments_is_renewed_once() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        writer.segments.full_at = SIZE as u64;
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..150 {
+            fill(&engine, &mut writer, node).await;
+        }
+        writer.damaged = true;
+        assert_eq!(renewals(&mut writer), 1);
+        assert!(writer.segments.count() > 33, "{}", writer.segments.count());
+    });
+}
+
+#[test]
+fn many_segments_that_are_not_full_are_renewed() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        fill(&engine, &mut writer, node).await;
+        for _ in 0..33 {
+            writer.segments.roll().unwrap();
+        }
+        assert_eq!(renewals(&mut writer), 1);
+        assert_eq!(writer.segments.count(), 1);
+    });
+}
+
+/// What a client says of itself may be as long as a body.
+#[test]
+fn what_clients_say_of_themselves_counts_as_what_is_there() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..6 {
+            let Create { info, epoch } = opening(None);
+            let experimental = Some(RawJson::parse(format!("\"{}\"", "x".repeat(4 << 20))).unwrap());
+            let capabilities = ClientCapabilities { experimental, ..ClientCapabilities::default() }.into();
+            let info = Arc::new(SessionInfo { capabilities, ..(*info).clone() });
+            acknowledged(engine.create(Create { info, epoch }), &mut writer).await;
+        }
+        assert_eq!(renewals(&mut writer), 0);
+    });
+}
+
+#[test]
+fn a_renewal_is_not_followed_by_another_however_wrong_the_estimate_is() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..3 {
+            fill(&engine, &mut writer, node).await;
+        }
+        writer.damaged = true;
+        writer.step(Duration::ZERO);
+        assert!(writer.renewal.is_some());
+        // Written meanwhile, and never counted as what is there.
+        writer.segments.append(&vec![0; 40 << 20], false).unwrap();
+        assert_eq!(renewals(&mut writer), 0);
+        assert_eq!(writer.segments.size() >> 20, 40);
+    });
+}

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::restore::GONE;
 use super::{CallRow, Record, given_out, note_state};
 use crate::clock::Tick;
+use crate::identity::{Principal, SessionInfo};
+use crate::message::{ClientCapabilities, Implementation};
 use crate::store::file::image::{LogImage, SessionImage};
 use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::StreamLog;
@@ -68,10 +70,22 @@ impl<M> Record<M> {
         }
     }
 
-    /// About what that would weigh.
+    /// About what that would weigh, and hardly more.
     pub(in crate::store::memory) fn weight(&self) -> usize {
         let state = self.state.iter().flat_map(|state| state.iter());
-        let state: usize = state.map(|(key, (value, _))| 64 + key.len() + value.as_bytes().len()).sum();
-        512 + self.streams.bytes() + 64 * self.streams.len() + state
+        let state: usize = state.map(|(key, (value, _))| 32 + key.len() + value.as_bytes().len()).sum();
+        let events: usize = self.streams.iter().map(|(_, log)| 64 + 24 * log.len()).sum();
+        let calls: usize = self.calls.iter().map(|row| 8 + row.id.as_json().len()).sum();
+        256 + weight_of(&self.info) + self.streams.bytes() + events + calls + state
     }
+}
+
+/// Clients say of themselves what they like, at any length.
+fn weight_of(info: &SessionInfo) -> usize {
+    let SessionInfo { principal, client, capabilities, .. } = info;
+    let Implementation { name, version, title } = &**client;
+    let texts = [Some(name.as_str()), Some(version), title.as_deref(), principal.as_ref().map(Principal::as_str)];
+    let ClientCapabilities { roots, sampling, elicitation, experimental, extensions } = &**capabilities;
+    let values = [roots, sampling, elicitation, experimental, extensions].into_iter().flatten();
+    texts.into_iter().flatten().map(str::len).chain(values.map(|value| value.as_bytes().len())).sum()
 }

@@ -181,7 +181,8 @@ impl<M: Default> Tasks<M> {
     /// About what it would weigh, written once.
     #[cfg(feature = "file")]
     pub(in crate::store::memory) fn weight(&self) -> usize {
-        self.bytes + self.tasks.len() * 128
+        let owners: usize = self.principals.iter().map(|(principal, of)| of.tasks * principal.as_str().len()).sum();
+        self.bytes + owners + self.tasks.len() * 128
     }
 
     /// Tells of what a node leaves unfinished.
