@@ -193,17 +193,22 @@ impl FileEngine {
         })
     }
 
-    /// The same where sessions ended: if they are not handed out now, the next sweep does.
-    fn ended_once_written<T: Ends + Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
+    /// The same for what must not have happened unless the caller learns of it: otherwise, also when
+    /// nobody waits any more, it is taken back.
+    fn once_written_or<T: Send + 'static>(
+        &self,
+        (taken, mark): Marked<T, Arc<Queue>>,
+        back: impl FnOnce(&Shared<Arc<Queue>>, T) + Send + 'static,
+    ) -> Step<Result<T>> {
         if self.inner.queue.has_written(mark) {
             return Step::ready(taken);
         }
-        let mut untold = Untold { engine: self.clone(), ended: None };
-        let taken = taken.map(|ended| untold.ended = Some(ended));
+        let (queue, shared) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.shared));
+        let mut untold = Untold { shared, taken: Some((taken, back)) };
         Step::later(async move {
-            untold.engine.inner.queue.written(mark).await?;
-            taken?;
-            untold.ended.take().ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))
+            queue.written(mark).await?;
+            let told = untold.taken.take().map(|(taken, _)| taken);
+            told.unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::NotFound)))
         })
     }
 
@@ -250,45 +255,30 @@ impl FileEngine {
     }
 
     /// Takes a step that leaves a trace, but brings nothing: only when far too much waits it is refused.
-    fn trace<T>(&self, step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>>) -> Step<Result<T>>
-    where
-        T: Unpin + Send + 'static,
-    {
+    /// What is not answered is taken back.
+    fn trace<T: Unpin + Send + 'static>(
+        &self,
+        step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>>,
+        back: impl FnOnce(&Shared<Arc<Queue>>, T) + Send + 'static,
+    ) -> Step<Result<T>> {
         if self.inner.queue.is_stuck() {
             return Step::ready(Err(StoreError::new(StoreErrorKind::Unavailable)));
         }
-        self.once_written(step(&self.inner.shared))
+        self.once_written_or(step(&self.inner.shared), back)
     }
 }
 
-/// Sessions that ended, while nobody was told.
-struct Untold<T: Ends> {
-    engine: FileEngine,
-    ended: Option<T>,
+/// What a step came to while nobody was told, and how it is taken back.
+struct Untold<T, F: FnOnce(&Shared<Arc<Queue>>, T)> {
+    shared: Arc<Shared<Arc<Queue>>>,
+    taken: Option<(Result<T>, F)>,
 }
 
-impl<T: Ends> Drop for Untold<T> {
+impl<T, F: FnOnce(&Shared<Arc<Queue>>, T)> Drop for Untold<T, F> {
     fn drop(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            self.engine.inner.shared.tell_later(ended.all());
+        if let Some((Ok(taken), back)) = self.taken.take() {
+            back(&self.shared, taken);
         }
-    }
-}
-
-/// What tells of sessions that ended.
-trait Ends {
-    fn all(self) -> Vec<Ended>;
-}
-
-impl Ends for Ended {
-    fn all(self) -> Vec<Ended> {
-        vec![self]
-    }
-}
-
-impl Ends for Vec<Ended> {
-    fn all(self) -> Vec<Ended> {
-        self
     }
 }
 
@@ -328,7 +318,8 @@ impl SessionEngine for FileEngine {
         if let Some(refused) = self.refused() {
             return refused;
         }
-        self.ended_once_written(self.inner.shared.create(create))
+        // Who made room has ended all the same, and the next sweep tells of them.
+        self.once_written_or(self.inner.shared.create(create), |shared, ended| shared.tell_later(ended))
     }
 
     fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
@@ -336,7 +327,9 @@ impl SessionEngine for FileEngine {
     }
 
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
-        self.trace(|shared| shared.begin(&begin))
+        // Nobody would answer it.
+        let session = begin.session;
+        self.trace(|shared| shared.begin(&begin), move |shared, stream| drop(shared.finish(session, stream)))
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
@@ -352,7 +345,11 @@ impl SessionEngine for FileEngine {
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
-        self.trace(|shared| shared.attach(&attach))
+        // Nobody would let go of it.
+        let (session, stream) = (attach.session, attach.stream);
+        let back =
+            move |shared: &Shared<_>, Attached { generation, .. }| drop(shared.detach(session, stream, generation));
+        self.trace(|shared| shared.attach(&attach), back)
     }
 
     fn read_after(
@@ -417,7 +414,8 @@ impl SessionEngine for FileEngine {
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
-        self.ended_once_written(self.inner.shared.end(session, reason))
+        // It has ended all the same.
+        self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
     }
 
     fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
