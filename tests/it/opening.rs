@@ -13,8 +13,7 @@ use mcp_http::{Limits, McpHandle, McpService, SessionId, Sessions};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::support::engine::{FarEngine, Fault, Pace};
-use crate::support::{App, RequestExt, initialize, request};
+use crate::support::{App, FarEngine, Fault, Pace, RequestExt, initialize, request};
 
 /// Opens as the client's name says, and counts how often it was mounted.
 #[derive(Debug, Default)]

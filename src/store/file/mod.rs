@@ -136,7 +136,11 @@ impl FileEngine {
     }
 
     /// An engine, and what is to run beside it.
-    fn assemble(opened: Opened, durability: Durability) -> (Self, Writer) {
+    fn assemble(mut opened: Opened, durability: Durability) -> (Self, Writer) {
+        let sync = durability == Durability::PowerLoss;
+        if sync {
+            opened.segments.sync_old();
+        }
         let queue = Arc::new(Queue::new(opened.newest));
         let shared = Arc::new(Shared::restored(Arc::clone(&queue), opened.image));
         let writer = Writer {
@@ -145,7 +149,8 @@ impl FileEngine {
             clock: Clock::new(),
             looked: (opened.segments.number(), Tick::default()),
             segments: opened.segments,
-            sync: durability == Durability::PowerLoss,
+            sync,
+            first: opened.first,
             damaged: opened.damaged,
             renewal: None,
             short: 0,

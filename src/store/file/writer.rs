@@ -43,6 +43,8 @@ pub(super) struct Writer {
     pub(super) segments: Segments,
     /// Whether a portion must have reached the disk before anybody is told.
     pub(super) sync: bool,
+    /// The oldest step that counts, once a renewal that goes on has come to its end.
+    pub(super) first: u64,
     /// Everything is to be written anew now: something in the segments cannot be read.
     pub(super) damaged: bool,
     pub(super) renewal: Option<Renewal>,
@@ -123,6 +125,7 @@ impl Writer {
         self.buffer.clear();
         let settled = self.queue.written_up_to();
         for step in frames {
+            step.first = self.first;
             if self.sync {
                 // Without syncs the system keeps each, whatever becomes of the next.
                 step.settled = settled;
@@ -184,6 +187,8 @@ impl Writer {
         if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
             self.looked.0 = first;
+            // Said before anything is deleted: afterwards it may be too late.
+            self.first = self.queue.written_up_to() + 1;
             let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
             self.renewal = Some(Renewal { first, sessions, tasks, end: None });
             self.damaged = false;
