@@ -141,7 +141,7 @@ impl Iterator for Reader<'_> {
 }
 
 /// About how much a change weighs in a file and in the queue before it.
-pub(super) fn weight(changes: &[Change]) -> usize {
+pub(in crate::store) fn weight(changes: &[Change]) -> usize {
     let payload = |change: &Change| match change {
         Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
         Change::State { key, value, .. } => key.len() + value.len(),

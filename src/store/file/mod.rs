@@ -27,7 +27,7 @@
 //! ten times as fast as the database that writes as fast, in a fifth of its room, which it gives back.
 //! That one is ahead where a single producer waits for the disk each time.
 
-mod frame;
+pub(in crate::store) mod frame;
 pub(in crate::store) mod image;
 mod open;
 mod queue;

@@ -154,7 +154,9 @@ fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
         let old = fs::read(segment(folder.path())).unwrap();
         let ends = ends(&old);
         engine.inner.shared.write_anew(life.session);
-        life.tasks.iter().for_each(|task| engine.inner.shared.write_task_anew(*task));
+        for task in life.tasks {
+            engine.inner.shared.write_task_anew(task);
+        }
         let mark = engine.inner.shared.write_nodes_anew();
         engine.inner.queue.written(mark).await.unwrap();
         let whole = fs::read(segment(folder.path())).unwrap();

@@ -262,15 +262,19 @@ fn what_was_brought_back_expires_as_anything_else() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
-        let Life { session, finished, .. } = live(&engine, node).await;
+        let Life { session, finished, running, .. } = live(&engine, node).await;
         drop(engine);
         let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
         let policy = Policy { lifetime: Some(Duration::from_secs(120)), ..policy() };
         let node = engine.join(Arc::new(Silent), policy);
-        assert!(everything(&engine, session, node, finished).await.is_some());
+        for stream in [finished, running] {
+            assert!(everything(&engine, session, node, stream).await.is_some());
+        }
         tokio::time::advance(Duration::from_secs(61)).await;
         assert_eq!(engine.sweep(node).await.unwrap().len(), 0);
-        assert_eq!(everything(&engine, session, node, finished).await, None);
+        for stream in [finished, running] {
+            assert_eq!(everything(&engine, session, node, stream).await, None);
+        }
         tokio::time::advance(Duration::from_secs(60)).await;
         let ended = engine.sweep(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Lifetime]);
@@ -284,6 +288,25 @@ fn what_was_brought_back_expires_as_anything_else() {
         tokio::time::advance(Duration::from_secs(1801)).await;
         let ended = engine.sweep(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Idle]);
+    });
+}
+
+#[test]
+fn an_answer_is_kept_as_long_as_its_client_could_come_back_for_it() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let Life { session, finished, .. } = live(&engine, node).await;
+        drop(engine);
+        // Tokio's clock stands still, that of the machine does not.
+        std::thread::sleep(Duration::from_millis(60));
+        let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
+        let node = engine.join(Arc::new(Silent), Policy { finished_for: Duration::from_millis(50), ..policy() });
+        engine.sweep(node).await.unwrap();
+        assert!(everything(&engine, session, node, finished).await.is_some());
+        tokio::time::advance(Duration::from_millis(51)).await;
+        engine.sweep(node).await.unwrap();
+        assert_eq!(everything(&engine, session, node, finished).await, None);
     });
 }
 

@@ -38,7 +38,8 @@ async fn is_whole(folder: &Path, streams: &[((SessionId, StreamNo), u64)], task:
     let opened = open::open(copy.path()).unwrap();
     assert_eq!((opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.damaged), (0, 0, false));
     drop(opened);
-    let (engine, node) = open(copy.path());
+    let engine = FileEngine::open(copy.path(), Durability::ProcessCrash).unwrap();
+    let node = engine.join(Arc::new(Silent), Policy::default());
     assert_eq!(engine.count().await.unwrap(), streams.len());
     for ((session, stream), last) in streams {
         let (events, ..) = everything(&engine, *session, node, *stream).await.unwrap();
@@ -168,21 +169,21 @@ fn what_clients_say_of_themselves_counts_as_what_is_there() {
     });
 }
 
+/// Each of these letters is six in the journal, which nobody counts beforehand.
 #[test]
-fn a_renewal_is_not_followed_by_another_however_wrong_the_estimate_is() {
+fn a_renewal_is_not_followed_by_another_however_wrong_the_estimate_was() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
-        let node = engine.join(Arc::new(Silent), Policy::default());
-        for _ in 0..3 {
-            fill(&engine, &mut writer, node).await;
+        engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..2 {
+            let Create { info, epoch } = opening(None);
+            let client = Implementation { name: "\u{1}".repeat(4 << 20), ..(*info.client).clone() }.into();
+            let info = Arc::new(SessionInfo { client, ..(*info).clone() });
+            acknowledged(engine.create(Create { info, epoch }), &mut writer).await;
         }
-        writer.damaged = true;
-        writer.step(Duration::ZERO);
-        assert!(writer.renewal.is_some());
-        // Written meanwhile, and never counted as what is there.
-        writer.segments.append(&vec![0; 40 << 20], false).unwrap();
+        assert!(writer.renewal.is_some(), "it is thought to be less");
         assert_eq!(renewals(&mut writer), 0);
-        assert_eq!(writer.segments.size() >> 20, 40);
+        assert!(writer.renewal.is_none());
     });
 }
