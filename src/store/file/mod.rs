@@ -119,11 +119,15 @@ impl FileEngine {
     /// long as that takes, a few milliseconds for each megabyte, and blocks.
     ///
     /// Files that are damaged or cut short do not keep it from opening: they count as far as they
-    /// are whole, and what is missing is logged, and reported by [`recovery`](Self::recovery).
+    /// are whole, and what is missing is logged, and reported by [`recovery`](Self::recovery). Nor does
+    /// a disk that is full: nothing is written before the first step. With [`Durability::PowerLoss`] what
+    /// was written before, by whichever process, has reached the disk when this returns, as
+    /// far as the disk takes it.
     ///
     /// # Errors
     ///
-    /// When the folder is in use, was written by a later version, or cannot be read or written.
+    /// When the folder is in use, was written by another version, cannot be made, or its files cannot be
+    /// opened.
     pub fn open(folder: impl AsRef<Path>, durability: Durability) -> std::result::Result<Self, OpenError> {
         Self::start(open::open(folder.as_ref())?, durability).map_err(|error| OpenError::io(folder.as_ref(), error))
     }

@@ -33,6 +33,10 @@ if ending then
   call('HSET', key, 'done', place)
   call('SREM', P .. 'task:by:' .. row[3], task)
 end
+-- A node that was away for too long, and is back, runs what it ran.
+if place and not ending and not is_lost(row[3]) then
+  place = nil
+end
 rest(task, row[2], new, place)
 ring_all('T' .. task)
 return remember(done(1))
