@@ -315,6 +315,7 @@ impl<S: Clone + Send + Sync + 'static> Mounted<S> {
     /// Serves one request: admit, fork, encode.
     pub(crate) async fn serve(&self, request: Request, state: S) -> Response {
         let shared = &*self.0;
+        shared.hall.look_after(shared.legacy.id);
         let (parts, body) = request.into_parts();
         let version = parts.version;
         let reply = shared

@@ -42,6 +42,8 @@ pub(crate) struct Hall {
     loose: Arc<Quota>,
     pub(crate) ending: Ending,
     handle: OnceLock<McpHandle>,
+    /// There may be sessions and tasks before anybody opens one here.
+    durable: bool,
     reaper: OnceLock<()>,
 }
 
@@ -49,6 +51,7 @@ impl Hall {
     pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
         let loose = Quota::new(settings.limits.calls_without_session, settings.limits.calls_per_principal);
         Arc::new(Self {
+            durable: engine.durable(),
             engine,
             settings,
             versions,

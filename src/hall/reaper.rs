@@ -1,5 +1,6 @@
 //! Decides when the engine is looked at for what has expired: by one task for each service, which
-//! starts with the first session or task used here and ends with the service.
+//! starts with the first session or task used here, or with the first request where some may be left
+//! of earlier times, and ends with the service.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,6 +21,13 @@ impl Hall {
             let every = shortest.map_or(EVERY, |shortest| (shortest / 4).clamp(Duration::from_millis(10), EVERY));
             tokio::spawn(look(Arc::downgrade(self), node, every));
         });
+    }
+
+    /// A request came in. What an earlier process left expires though nobody comes back for it.
+    pub(crate) fn look_after(self: &Arc<Self>, node: NodeId) {
+        if self.durable {
+            self.start_reaper(node);
+        }
     }
 
     /// Ends what has expired; how many sessions that was.

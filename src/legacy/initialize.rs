@@ -168,7 +168,8 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
     let mut guard = Unkept { node, session, created: true, kept: false };
     node.know(session);
     let evicted = node.engine.create(create).await.map_err(|error| {
-        guard.created = false;
+        // Out of reach it may have it all the same, and nobody would ever ask for it.
+        guard.created = error.kind() == StoreErrorKind::Unavailable;
         refusal(node, &error)
     })?;
     node.closed(evicted);

@@ -55,8 +55,8 @@ impl Tasks {
         self
     }
 
-    /// How many tasks there may be. At the limit tasks that are done make room; a call that finds
-    /// none fails. At least 1, default [`Policy::DEFAULT_MAX_TASKS`].
+    /// How many tasks there may be. At the limit tasks that are done, or whose node is gone, make
+    /// room; a call that finds none fails. At least 1, default [`Policy::DEFAULT_MAX_TASKS`].
     #[must_use]
     pub fn max(mut self, tasks: usize) -> Self {
         self.max = tasks;

@@ -130,10 +130,10 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Writes a value if its version is still the given one; whether it was.
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>>;
 
-    /// Keeps a new task; once it returned, every node can load it. At a limit tasks that are done
-    /// make room, those that became so longest ago first, and none where that would not be
-    /// enough; it fails with `Full` or `FullForPrincipal` then. An id that exists is a
-    /// `Conflict`.
+    /// Keeps a new task; once it returned, every node can load it. At a limit tasks that nobody
+    /// runs make room, orphans first, then those that are done, the longest done first, and none
+    /// where that would not be enough; it fails with `Full` or `FullForPrincipal` then. An id that
+    /// exists is a `Conflict`.
     fn create_task(&self, create: CreateTask) -> Step<Result<()>>;
 
     /// Finds a task for a principal. `NotFound` for one that is unknown, made room, is past its
@@ -143,7 +143,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Replaces the document of a task if its version is still the given one; whether it was.
     /// Any node may. Once a task is done each store is `Fenced`, whichever version it names.
     /// `Full` where the documents would outgrow [`Policy::task_bytes`] though all other tasks that
-    /// are done made room; none does then. `NotFound` as for
+    /// nobody runs made room; none does then. `NotFound` as for
     /// [`load_task`](SessionEngine::load_task). Asked for again after it happened it is `false`,
     /// or `Fenced` if it was the last: look at what is there.
     fn store_task(&self, store: StoreTask) -> Step<Result<bool>>;

@@ -140,6 +140,12 @@ impl StreamLog {
         }
     }
 
+    /// How many events are kept.
+    #[cfg(feature = "file")]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The newest event a reader was given.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered

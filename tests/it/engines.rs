@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::Method;
 use mcp_http::error::StoreErrorKind;
 use mcp_http::{ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{App, Client, FarEngine, Fault, Pace, whole};
+use crate::support::{App, Client, FarEngine, Fault, Pace, RequestExt, request, whole};
 
 const fn pace(there: u64, back: u64) -> Pace {
     Pace { there: Duration::from_millis(there), back: Duration::from_millis(back) }
@@ -303,4 +304,22 @@ async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
     assert_eq!(steps, [1, 2, 3]);
     assert!(start.elapsed() < Duration::from_secs(5), "its handler went on");
     at_rest(&client).await;
+}
+
+/// What an earlier service left in its engine expires, too.
+#[tokio::test(start_paused = true)]
+async fn a_session_nobody_comes_back_for_expires_though_the_service_serves_others() {
+    let engine = FarEngine::new(|_, _| Pace::YIELD);
+    let app = || {
+        let sessions = Sessions::new().idle_timeout(Duration::from_secs(60));
+        App::with(|service| service.sessions(sessions).unwrap().engine(engine.clone()).unwrap())
+    };
+    let before = app();
+    before.open().await;
+    drop(before);
+    let after = app();
+    assert_eq!(after.handle.statistics().await.sessions, 1);
+    assert_eq!(after.send(request(Method::POST).message(json!({}))).await.status, 400);
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(after.handle.statistics().await.sessions, 0);
 }

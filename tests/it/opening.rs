@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use mcp_http::error::StoreErrorKind;
 use mcp_http::message::{ErrorObject, ProtocolVersion, RawJson};
 use mcp_http::server::{Call, Initialize, Server};
 use mcp_http::{Limits, McpHandle, McpService, SessionId, Sessions};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{App, RequestExt, initialize, request};
+use crate::support::{App, FarEngine, Fault, Pace, RequestExt, initialize, request};
 
 /// Opens as the client's name says, and counts how often it was mounted.
 #[derive(Debug, Default)]
@@ -205,6 +206,17 @@ async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
     assert!(timeout(Duration::from_secs(1), app.post(initialize("2025-11-25", json!({})))).await.is_err());
     nothing_is_left(&app).await;
     assert_eq!(closed.load(Ordering::Relaxed), 0);
+}
+
+/// The client never learns its id.
+#[tokio::test(start_paused = true)]
+async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
+    let engine = FarEngine::new(|_, _| Pace::YIELD)
+        .failing(|step| (step == "create").then_some(Fault::After(StoreErrorKind::Unavailable)));
+    let app = App::with(|service| service.engine(engine).unwrap());
+    assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 503);
+    sleep(Duration::from_secs(1)).await;
+    nothing_is_left(&app).await;
 }
 
 /// Acceptance 45.

@@ -1,6 +1,6 @@
-//! Limits of tasks are reached exactly; what is done makes room, what runs never does.
+//! Limits of tasks are reached exactly; what nobody runs makes room, what runs never does.
 
-use super::bench::Trial;
+use super::bench::{Manner, Node, Trial};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::{Principal, TaskId};
@@ -41,6 +41,51 @@ pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
         let next = t.task(None, "3").await;
         t.tasks_kept(&[endless, done, mortal, next], &[0, 1, 3]).await;
     }
+}
+
+/// What a node left unfinished goes before anything that is done, and holds nobody's place.
+pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_tasks: 4, max_tasks_per_principal: 3, task_bytes: 1000, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 80, policy.clone()).await;
+    let (alice, gone) = (Principal::new("alice"), Node::join(&t.b.engine, Manner::Faithful, &policy));
+    let owner = Some(&alice);
+    let done = t.task(owner, "done").await;
+    t.end_task(done, owner).await;
+    let mut tasks = vec![(done, owner)];
+    for document in [bytes(400), bytes(500)] {
+        let orphan = t.keep(gone.task(owner, document)).await;
+        tasks.push((orphan, owner));
+    }
+    t.ok(t.a.engine.load_task(done, owner).await, "load_task");
+    gone.engine.leave(gone.id);
+    let is_orphan = |ring: &Ring| tasks[1..].iter().any(|(task, _)| *ring == Ring::Task { task: *task });
+    t.rung(&t.a, is_orphan, "no node was told of an orphan").await;
+
+    // It may grow in place of the other one, which goes first; and what it becomes stays what it is.
+    let [(first, _), (second, _)] = [tasks[1], tasks[2]];
+    t.same(t.ok(t.b.store(second, 1, bytes(900), false).await, "store_task"), true, "a store for an orphan");
+    owned(&t, &tasks, &[0, 2]).await;
+    t.refused(t.b.engine.load_task(first, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
+    tasks.push((t.task(owner, bytes(90)).await, owner));
+    owned(&t, &tasks, &[0, 2, 3]).await;
+    // At the limit of the principal it goes, not what is done.
+    tasks.push((t.task(owner, bytes(90)).await, owner));
+    owned(&t, &tasks, &[0, 3, 4]).await;
+    tasks.push((t.task(None, bytes(800)).await, None));
+    owned(&t, &tasks, &[0, 3, 4, 5]).await;
+    // Nobody runs it, but it is as done as any other once somebody says so.
+    let gone = Node::join(&t.b.engine, Manner::Faithful, &policy);
+    let last = t.keep(gone.task(None, "x")).await;
+    tasks.push((last, None));
+    owned(&t, &tasks, &[3, 4, 5, 6]).await;
+    t.a.bell.clear();
+    gone.engine.leave(gone.id);
+    t.rung(&t.a, |ring| *ring == Ring::Task { task: last }, "no node was told of the last orphan").await;
+    t.end_task(last, None).await;
+    t.refused(t.b.store(last, 2, "x", true).await, StoreErrorKind::Fenced, "store_task of an orphan that is done");
+    tasks.push((t.task(None, "x").await, None));
+    owned(&t, &tasks, &[3, 4, 5, 7]).await;
+    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
 }
 
 /// A principal makes room among its own tasks, and nobody else does for it.

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //! segment = header frame*
-//! frame   = mark(4) length(4) crc32(4) body      the numbers little-endian, the sum over length and body
-//! body    = number, settled, session?, changes   postcard
+//! frame   = mark(4) length(4) crc32(4) body      the numbers little-endian, the sum over header, length and body
+//! body    = number, settled, first, session?, changes   postcard
 //! ```
 //!
 //! 1. A frame is one step, there whole or not at all: its sum says which.
 //! 2. Behind a place that cannot be read the next whole frame is looked for, so that a damaged
 //!    byte costs the step it lies in and nothing else.
 //! 3. Nothing but zeros is where a segment was made ready for more, and no more came: its end.
-//! 4. A frame says which steps were safe before it was written. What is missing of those is lost; what
-//!    is missing of others was never promised to anybody.
+//! 4. What another format wrote is none of it a frame, however much it looks like one.
+//! 5. A frame says which steps were safe before it was written. What is missing of those is lost; what
+//!    is missing of others was never promised to anybody. It also says which step is the oldest that
+//!    counts: whatever is before that one need not be there.
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ use crate::identity::SessionId;
 use crate::store::journal::Change;
 
 /// What a segment begins with; the number is that of the format.
-pub(super) const HEADER: &[u8] = b"mcp-http store 2\n";
+pub(super) const HEADER: &[u8] = b"mcp-http store 3\n";
 
 /// What any format's segment begins with.
 const FAMILY: &[u8] = b"mcp-http store ";
@@ -37,6 +39,8 @@ pub(super) struct Frame {
     pub(super) number: u64,
     /// Up to this one everything was as durable as was asked for, once this one was written.
     pub(super) settled: u64,
+    /// From this one on everything counts.
+    pub(super) first: u64,
     /// `None`: tasks and nodes.
     pub(super) session: Option<SessionId>,
     pub(super) changes: Vec<Change>,
@@ -70,6 +74,7 @@ pub(super) fn write(frame: &Frame, buffer: &mut Vec<u8>) -> Result<(), postcard:
 
 fn sum(length: [u8; 4], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(HEADER);
     hasher.update(&length);
     hasher.update(body);
     hasher.finalize()
@@ -113,7 +118,8 @@ impl<'a> Reader<'a> {
         let length = [l0, l1, l2, l3];
         let body = rest.get(..u32::from_le_bytes(length) as usize)?;
         let whole = [m0, m1, m2, m3] == MARK && sum(length, body) == u32::from_le_bytes([s0, s1, s2, s3]);
-        let frame = whole.then(|| postcard::from_bytes(body).ok()).flatten()?;
+        let (frame, rest) = whole.then(|| postcard::take_from_bytes(body).ok()).flatten()?;
+        rest.is_empty().then_some(())?;
         Some((at + HEAD + body.len(), frame))
     }
 }
@@ -135,7 +141,7 @@ impl Iterator for Reader<'_> {
 }
 
 /// About how much a change weighs in a file and in the queue before it.
-pub(super) fn weight(changes: &[Change]) -> usize {
+pub(in crate::store) fn weight(changes: &[Change]) -> usize {
     let payload = |change: &Change| match change {
         Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
         Change::State { key, value, .. } => key.len() + value.len(),
@@ -156,7 +162,7 @@ mod tests {
     fn frame(number: u64) -> Frame {
         let payload = Bytes::from(format!("payload of {number}"));
         let changes = vec![Change::Event { stream: 1, seq: number, droppable: true, payload }, Change::Ended];
-        Frame { number, settled: number - 1, session: Some(SessionId::random()), changes }
+        Frame { number, settled: number - 1, first: 1, session: Some(SessionId::random()), changes }
     }
 
     /// A segment, and where each of its frames ends.
@@ -230,6 +236,19 @@ mod tests {
         bytes[HEADER.len() - 2] = b'7';
         assert!(!Reader::new(&bytes).is_foreign());
         assert_eq!(numbers(&bytes), (vec![1], HEADER.len()));
+    }
+
+    #[test]
+    fn what_another_format_wrote_is_no_frame_of_ours() {
+        let later = |header: &[u8], more: &[u8]| {
+            let body = [&postcard::to_allocvec(&frame(1)).unwrap(), more].concat();
+            let length = (body.len() as u32).to_le_bytes();
+            let sum = crc32fast::hash(&[header, &length, &body].concat()).to_le_bytes();
+            [header, &MARK, &length, &sum, &body].concat()
+        };
+        assert_eq!(numbers(&later(HEADER, b"")), (vec![1], 0));
+        assert!(Reader::new(&later(b"mcp-http store 9\n", b"")).is_foreign());
+        assert!(numbers(&later(HEADER, b"more")).0.is_empty());
     }
 
     proptest! {

@@ -27,7 +27,7 @@
 //! ten times as fast as the database that writes as fast, in a fifth of its room, which it gives back.
 //! That one is ahead where a single producer waits for the disk each time.
 
-mod frame;
+pub(in crate::store) mod frame;
 pub(in crate::store) mod image;
 mod open;
 mod queue;
@@ -119,11 +119,15 @@ impl FileEngine {
     /// long as that takes, a few milliseconds for each megabyte, and blocks.
     ///
     /// Files that are damaged or cut short do not keep it from opening: they count as far as they
-    /// are whole, and what is missing is logged, and reported by [`recovery`](Self::recovery).
+    /// are whole, and what is missing is logged, and reported by [`recovery`](Self::recovery). Nor does
+    /// a disk that is full: nothing is written before the first step. With [`Durability::PowerLoss`] what
+    /// was written before, by whichever process, has reached the disk when this returns, as
+    /// far as the disk takes it.
     ///
     /// # Errors
     ///
-    /// When the folder is in use, was written by a later version, or cannot be read or written.
+    /// When the folder is in use, was written by another version, cannot be made, or its files cannot be
+    /// opened.
     pub fn open(folder: impl AsRef<Path>, durability: Durability) -> std::result::Result<Self, OpenError> {
         Self::start(open::open(folder.as_ref())?, durability).map_err(|error| OpenError::io(folder.as_ref(), error))
     }
@@ -136,7 +140,11 @@ impl FileEngine {
     }
 
     /// An engine, and what is to run beside it.
-    fn assemble(opened: Opened, durability: Durability) -> (Self, Writer) {
+    fn assemble(mut opened: Opened, durability: Durability) -> (Self, Writer) {
+        let sync = durability == Durability::PowerLoss;
+        if sync {
+            opened.segments.sync_old();
+        }
         let queue = Arc::new(Queue::new(opened.newest));
         let shared = Arc::new(Shared::restored(Arc::clone(&queue), opened.image));
         let writer = Writer {
@@ -145,9 +153,11 @@ impl FileEngine {
             clock: Clock::new(),
             looked: (opened.segments.number(), Tick::default()),
             segments: opened.segments,
-            sync: durability == Durability::PowerLoss,
+            sync,
+            first: opened.first,
             damaged: opened.damaged,
             renewal: None,
+            short: 0,
             buffer: Vec::new(),
         };
         let inner = Inner {
@@ -192,17 +202,22 @@ impl FileEngine {
         })
     }
 
-    /// The same where sessions ended: if they are not handed out now, the next sweep does.
-    fn ended_once_written<T: Ends + Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
+    /// The same for what must not have happened unless the caller learns of it: otherwise, also when
+    /// nobody waits any more, it is taken back.
+    fn once_written_or<T: Send + 'static>(
+        &self,
+        (taken, mark): Marked<T, Arc<Queue>>,
+        back: impl FnOnce(&Shared<Arc<Queue>>, T) + Send + 'static,
+    ) -> Step<Result<T>> {
         if self.inner.queue.has_written(mark) {
             return Step::ready(taken);
         }
-        let mut untold = Untold { engine: self.clone(), ended: None };
-        let taken = taken.map(|ended| untold.ended = Some(ended));
+        let (queue, shared) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.shared));
+        let mut untold = Untold { shared, taken: Some((taken, back)) };
         Step::later(async move {
-            untold.engine.inner.queue.written(mark).await?;
-            taken?;
-            untold.ended.take().ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))
+            queue.written(mark).await?;
+            let told = untold.taken.take().map(|(taken, _)| taken);
+            told.unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::NotFound)))
         })
     }
 
@@ -249,45 +264,30 @@ impl FileEngine {
     }
 
     /// Takes a step that leaves a trace, but brings nothing: only when far too much waits it is refused.
-    fn trace<T>(&self, step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>>) -> Step<Result<T>>
-    where
-        T: Unpin + Send + 'static,
-    {
+    /// What is not answered is taken back.
+    fn trace<T: Unpin + Send + 'static>(
+        &self,
+        step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>>,
+        back: impl FnOnce(&Shared<Arc<Queue>>, T) + Send + 'static,
+    ) -> Step<Result<T>> {
         if self.inner.queue.is_stuck() {
             return Step::ready(Err(StoreError::new(StoreErrorKind::Unavailable)));
         }
-        self.once_written(step(&self.inner.shared))
+        self.once_written_or(step(&self.inner.shared), back)
     }
 }
 
-/// Sessions that ended, while nobody was told.
-struct Untold<T: Ends> {
-    engine: FileEngine,
-    ended: Option<T>,
+/// What a step came to while nobody was told, and how it is taken back.
+struct Untold<T, F: FnOnce(&Shared<Arc<Queue>>, T)> {
+    shared: Arc<Shared<Arc<Queue>>>,
+    taken: Option<(Result<T>, F)>,
 }
 
-impl<T: Ends> Drop for Untold<T> {
+impl<T, F: FnOnce(&Shared<Arc<Queue>>, T)> Drop for Untold<T, F> {
     fn drop(&mut self) {
-        if let Some(ended) = self.ended.take() {
-            self.engine.inner.shared.tell_later(ended.all());
+        if let Some((Ok(taken), back)) = self.taken.take() {
+            back(&self.shared, taken);
         }
-    }
-}
-
-/// What tells of sessions that ended.
-trait Ends {
-    fn all(self) -> Vec<Ended>;
-}
-
-impl Ends for Ended {
-    fn all(self) -> Vec<Ended> {
-        vec![self]
-    }
-}
-
-impl Ends for Vec<Ended> {
-    fn all(self) -> Vec<Ended> {
-        self
     }
 }
 
@@ -327,7 +327,8 @@ impl SessionEngine for FileEngine {
         if let Some(refused) = self.refused() {
             return refused;
         }
-        self.ended_once_written(self.inner.shared.create(create))
+        // Who made room has ended all the same, and the next sweep tells of them.
+        self.once_written_or(self.inner.shared.create(create), |shared, ended| shared.tell_later(ended))
     }
 
     fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
@@ -335,7 +336,9 @@ impl SessionEngine for FileEngine {
     }
 
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
-        self.trace(|shared| shared.begin(&begin))
+        // Nobody would answer it.
+        let session = begin.session;
+        self.trace(|shared| shared.begin(&begin), move |shared, stream| drop(shared.finish(session, stream)))
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
@@ -351,7 +354,11 @@ impl SessionEngine for FileEngine {
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
-        self.trace(|shared| shared.attach(&attach))
+        // Nobody would let go of it.
+        let (session, stream) = (attach.session, attach.stream);
+        let back =
+            move |shared: &Shared<_>, Attached { generation, .. }| drop(shared.detach(session, stream, generation));
+        self.trace(|shared| shared.attach(&attach), back)
     }
 
     fn read_after(
@@ -416,7 +423,8 @@ impl SessionEngine for FileEngine {
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
-        self.ended_once_written(self.inner.shared.end(session, reason))
+        // It has ended all the same.
+        self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
     }
 
     fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {

@@ -2,7 +2,7 @@
 //! be, and when it is not opened at all.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,8 @@ pub struct Recovery {
     pub unreadable_bytes: u64,
     /// Steps that were written and are gone, as far as what follows them tells.
     pub missing_steps: u64,
+    /// Changes that were read and belong to nothing that is there, because what they belong to is gone.
+    pub unexplained_changes: u64,
 }
 
 /// What a folder holds.
@@ -78,6 +80,8 @@ pub(super) struct Opened {
     pub(super) image: Image,
     /// The number of the newest step.
     pub(super) newest: u64,
+    /// That of the oldest one that counts.
+    pub(super) first: u64,
     pub(super) recovery: Recovery,
     /// Something was there that could not be read, or made no sense.
     pub(super) damaged: bool,
@@ -89,54 +93,66 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
         io::ErrorKind::WouldBlock => refused(Why::InUse),
         _ => refused(Why::Io(error)),
     })?;
-    let files = segment::list(folder).map_err(|error| refused(Why::Io(error)))?;
-    let mut reading =
-        Reading { settled: settled(&files).map_err(|error| refused(Why::Io(error)))?, ..Reading::default() };
+    let found = segment::list(folder).map_err(|error| refused(Why::Io(error)))?;
+    let (files, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, path)| path.is_file());
+    for (_, path) in &others {
+        tracing::warn!(path = %path.display(), "what is named as a segment of the journal is no file");
+    }
+    let taken = others.last().map_or(0, |(number, _)| *number);
+    let (settled, first) = promised(&files).map_err(|error| refused(Why::Io(error)))?;
+    let mut reading = Reading { settled, first, ..Reading::default() };
+    let mut damaged = false;
     let mut old = Vec::new();
     for (number, path) in files {
-        let bytes = fs::read(&path).map_err(|error| refused(Why::Io(error)))?;
+        let bytes = segment::read(&path).map_err(|error| refused(Why::Io(error)))?;
         let mut pieces = Reader::new(&bytes);
         if pieces.is_foreign() {
             return Err(refused(Why::Foreign(path)));
         }
         let end = reading.segment(&path, &mut pieces);
-        if end < bytes.len() as u64 {
-            segment::cut(&path, end).map_err(|error| refused(Why::Io(error)))?;
+        if end < bytes.len() as u64
+            && let Err(error) = segment::cut(&path, end)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, segment = %path.display(), "what does not count could not be cut off");
+            damaged = true;
         }
         old.push((number, end));
     }
-    let segments = Segments::begin(folder, old).map_err(|error| refused(Why::Io(error)))?;
-    let Reading { mut image, newest, recovery, .. } = reading;
-    let unexplained = image.unexplained();
-    let recovery = Recovery { sessions: image.sessions.len(), tasks: image.tasks.len(), ..recovery };
-    if recovery.missing_steps > 0 || unexplained > 0 {
+    let segments = Segments::after(folder, old, taken);
+    let Reading { mut image, newest, mut recovery, .. } = reading;
+    (recovery.sessions, recovery.tasks) = (image.sessions.len(), image.tasks.len());
+    recovery.unexplained_changes = image.unexplained();
+    let Recovery { unreadable_bytes, missing_steps, unexplained_changes, .. } = recovery;
+    if missing_steps > 0 || unexplained_changes > 0 {
         tracing::error!(
-            missing_steps = recovery.missing_steps,
-            unexplained,
+            missing_steps,
+            unexplained_changes,
             "the journal has holes: sessions and tasks are what the rest of it tells"
         );
     }
     tracing::info!(?recovery, folder = %folder.display(), "sessions and tasks were brought back");
-    let damaged = recovery.unreadable_bytes + recovery.missing_steps + unexplained > 0;
-    if damaged {
+    if unreadable_bytes + missing_steps + unexplained_changes > 0 {
         image.skip_lost_streams();
+        damaged = true;
     }
-    Ok(Opened { lock, segments, image, newest, recovery, damaged })
+    Ok(Opened { lock, segments, image, newest, first, recovery, damaged })
 }
 
-/// Which steps were safe when the last one was written: the newest segment that has any frame says so.
-fn settled(files: &[(u64, PathBuf)]) -> io::Result<u64> {
+/// Which steps were safe when the last one was written, and which is the oldest that counts: the newest
+/// segment that has any frame says so.
+fn promised(files: &[(u64, PathBuf)]) -> io::Result<(u64, u64)> {
     for (_, path) in files.iter().rev() {
-        let bytes = fs::read(path)?;
+        let bytes = segment::read(path)?;
         let frames = Reader::new(&bytes).filter_map(|piece| match piece {
-            Piece::Frame(frame) => Some(frame.settled),
+            Piece::Frame(frame) => Some((frame.settled, frame.first)),
             Piece::Hole { .. } => None,
         });
-        if let Some(settled) = frames.max() {
-            return Ok(settled);
+        if let Some(promised) = frames.reduce(|(settled, first), next| (settled.max(next.0), first.max(next.1))) {
+            return Ok(promised);
         }
     }
-    Ok(0)
+    Ok((0, 1))
 }
 
 #[derive(Default)]
@@ -147,6 +163,8 @@ struct Reading {
     whole_to: u64,
     /// What is missing behind this one was promised to nobody.
     settled: u64,
+    /// What is missing before this one counted no more.
+    first: u64,
     recovery: Recovery,
 }
 
@@ -180,8 +198,13 @@ impl Reading {
 
     /// Whether a step is missing before this one that was promised to nobody.
     fn is_unsettled(&self, frame: &Frame) -> bool {
-        let before = if self.newest == 0 { frame.settled } else { self.newest };
+        let before = self.before();
         frame.number > before + 1 && before >= self.settled
+    }
+
+    /// The step that the next one follows; before any was read, that before the oldest that counts.
+    fn before(&self) -> u64 {
+        if self.newest == 0 { self.first.saturating_sub(1) } else { self.newest }
     }
 
     fn step(&mut self, frame: Frame) {
@@ -189,10 +212,9 @@ impl Reading {
         if frame.number <= self.whole_to {
             return;
         }
-        if self.newest > 0 && frame.number > self.newest {
-            self.recovery.missing_steps += frame.number - self.newest - 1;
-        }
-        if self.newest == self.whole_to && (self.newest == 0 || frame.number == self.newest + 1) {
+        let missing = frame.number.saturating_sub(self.before() + 1);
+        self.recovery.missing_steps += missing;
+        if self.newest == self.whole_to && missing == 0 {
             self.whole_to = frame.number;
         }
         self.newest = self.newest.max(frame.number);

@@ -191,7 +191,7 @@ impl Journal for Arc<Queue> {
             waiting.newest += 1;
             waiting.weight += weight;
             let number = waiting.newest;
-            waiting.frames.push(Frame { number, settled: number, session, changes });
+            waiting.frames.push(Frame { number, settled: number, first: 0, session, changes });
             if counts {
                 *mark = number;
             }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::frame::HEADER;
@@ -15,6 +15,12 @@ const FULL: u64 = 8 << 20;
 /// where the file already is, because nothing else about the file changes then.
 const READY: usize = 1 << 20;
 
+/// What a disk gives whole or not at all, as far as a file tells.
+const BLOCK: usize = 4096;
+
+/// Stands for a byte that the disk does not give.
+const UNREADABLE: u8 = 0xff;
+
 static ZEROS: [u8; READY] = [0; READY];
 
 /// The segments of a folder, the newest of which is written.
@@ -23,8 +29,10 @@ pub(super) struct Segments {
     folder: PathBuf,
     /// Numbers and sizes of those that are written no more, ascending.
     old: Vec<(u64, u64)>,
+    /// The one that is written, or was last.
     number: u64,
-    file: File,
+    /// None before the first step: a folder that cannot be written can still be read.
+    file: Option<File>,
     size: u64,
     /// Up to here the file has something, if only zeros.
     ready: u64,
@@ -36,6 +44,8 @@ pub(super) struct Segments {
     unsound: bool,
     /// Those that count no more, ascending, but could not be deleted yet.
     doomed: VecDeque<u64>,
+    /// How large one gets.
+    pub(super) full_at: u64,
     /// There is no room.
     #[cfg(test)]
     pub(super) full: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -54,7 +64,9 @@ pub(super) struct Segments {
 /// `WouldBlock` when another process, or another engine of this one, has it.
 pub(super) fn lock(folder: &Path) -> io::Result<File> {
     private_folder(folder)?;
-    let file = private_file().truncate(false).open(folder.join("lock"))?;
+    let path = folder.join("lock");
+    // Where nothing can be written it is there, and it can be locked all the same.
+    let file = private_file().truncate(false).open(&path).or_else(|error| File::open(path).map_err(|_| error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
@@ -69,26 +81,60 @@ pub(super) fn cut(path: &Path, size: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The numbers of the segments of a folder, ascending, and their files.
+/// What is named as a segment in a folder: the numbers, ascending, and the paths.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if let Some(number) = name.strip_suffix(".journal").and_then(|number| number.parse().ok()) {
-            found.push((number, path));
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".journal")).and_then(|name| name.parse().ok());
+        // In its own spelling only, so that what is read is what is deleted.
+        if let Some(number) = number.filter(|number| *number < u64::MAX && name == *file_name(*number)) {
+            found.push((number, folder.join(name)));
         }
     }
     found.sort_unstable();
     Ok(found)
 }
 
+/// All of a segment; what the disk does not give of it is filled with what no frame has.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    Ok(read_from(&mut file, length))
+}
+
+fn read_from(file: &mut (impl Read + Seek), length: usize) -> Vec<u8> {
+    let mut bytes = vec![UNREADABLE; length];
+    if file.read_exact(&mut bytes).is_ok() {
+        return bytes;
+    }
+    for (block, at) in bytes.chunks_mut(BLOCK).zip((0..).step_by(BLOCK)) {
+        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(block));
+        if read.is_err() {
+            block.fill(UNREADABLE);
+        }
+    }
+    bytes
+}
+
 /// Nobody else's business: ids of sessions stand in it, and whatever was said.
 fn private_folder(folder: &Path) -> io::Result<()> {
+    let new: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).filter_map(Path::parent).collect();
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
+    builder.recursive(true).create(folder)?;
+    for parent in new {
+        // It may not be ours to read; then it is as safe as the system makes it.
+        let _ = sync_names(if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    }
+    Ok(())
+}
+
+/// Makes the names in a folder survive what the contents of its files survive.
+fn sync_names(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 fn private_file() -> OpenOptions {
@@ -99,47 +145,69 @@ fn private_file() -> OpenOptions {
     options
 }
 
+fn file_name(number: u64) -> String {
+    format!("{number:010}.journal")
+}
+
 fn path(folder: &Path, number: u64) -> PathBuf {
-    folder.join(format!("{number:010}.journal"))
+    folder.join(file_name(number))
 }
 
 impl Segments {
-    /// Begins a segment after those that are there; none of them is ever written again.
-    pub(super) fn begin(folder: &Path, old: Vec<(u64, u64)>) -> io::Result<Self> {
-        let number = old.last().map_or(1, |(number, _)| number + 1);
-        let file = create(folder, number)?;
-        let size = HEADER.len() as u64;
-        Ok(Self {
+    /// What comes after those that are there, none of which is ever written again, and after a number
+    /// that is taken by something else. Nothing is written before the first step is.
+    pub(super) fn after(folder: &Path, mut old: Vec<(u64, u64)>, taken: u64) -> Self {
+        // One in which nothing came to be is begun again, or starts that fail would leave more and more.
+        while old.pop_if(|(number, size)| *number > taken && *size <= HEADER.len() as u64).is_some() {}
+        let number = old.last().map_or(0, |(number, _)| *number).max(taken);
+        Self {
             folder: folder.to_owned(),
             old,
             number,
-            file,
-            size,
-            ready: size,
-            unsynced: true,
-            broken: false,
+            file: None,
+            size: 0,
+            ready: 0,
+            unsynced: false,
+            broken: true,
             unsound: false,
             doomed: VecDeque::new(),
+            full_at: FULL,
             #[cfg(test)]
             full: std::sync::Arc::default(),
             #[cfg(test)]
             unsyncable: false,
             #[cfg(test)]
             tight: false,
-        })
+        }
+    }
+
+    /// Brings to the disk what an earlier process wrote, which may not have waited for that.
+    pub(super) fn sync_old(&mut self) {
+        let written = self.old.iter().filter(|(_, size)| *size > HEADER.len() as u64);
+        let mut paths = written.map(|(number, _)| path(&self.folder, *number));
+        let synced = paths.try_for_each(|path| OpenOptions::new().write(true).open(path)?.sync_all());
+        let synced = synced.and_then(|()| sync_names(&self.folder));
+        #[cfg(test)]
+        let synced = if self.unsyncable { Err(io::ErrorKind::Other.into()) } else { synced };
+        if let Err(error) = synced {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the journal could not be synced");
+            self.unsound = true;
+        }
     }
 
     /// Adds whole frames; with `sync` they have reached the disk afterwards. After a failure the
     /// same frames are to be added again; they come into another segment.
     pub(super) fn append(&mut self, frames: &[u8], sync: bool) -> io::Result<()> {
-        if self.broken || self.size >= FULL {
-            self.roll()?;
+        // A full one can be written as well, if the next one cannot be begun.
+        let rolled = if self.broken || self.size >= self.full_at { self.roll() } else { Ok(self.number) };
+        if self.broken {
+            rolled?;
         }
         let added = self.add(frames, sync);
         if added.is_err() {
             self.broken = true;
             // A part of a frame would look like damage to whoever reads it.
-            let _ = self.trim();
+            self.unsound |= self.trim().and_then(|()| self.sync()).is_err();
         } else {
             self.size += frames.len() as u64;
             self.ready = self.ready.max(self.size);
@@ -155,31 +223,38 @@ impl Segments {
             // There may be room for the frames all the same.
             self.trim()?;
         }
-        self.file.write_all(frames)?;
+        self.file()?.write_all(frames)?;
         if sync { self.sync() } else { Ok(()) }
     }
 
     /// Writes zeros to where so many bytes will come, and some more; a sync is to follow.
     fn make_ready(&mut self, bytes: usize) -> io::Result<()> {
         let end = self.size + bytes as u64 + READY as u64;
-        self.file.seek(SeekFrom::Start(self.ready))?;
+        let ready = SeekFrom::Start(self.ready);
+        self.file()?.seek(ready)?;
         while self.ready < end {
             #[cfg(test)]
             if self.tight {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let zeros = &ZEROS[..usize::try_from(end - self.ready).unwrap_or(READY).min(READY)];
-            self.file.write_all(zeros)?;
+            self.file()?.write_all(zeros)?;
             self.ready += zeros.len() as u64;
         }
-        self.file.seek(SeekFrom::Start(self.size)).map(drop)
+        let size = SeekFrom::Start(self.size);
+        self.file()?.seek(size).map(drop)
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Cuts off what is no frame.
     fn trim(&mut self) -> io::Result<()> {
-        self.file.set_len(self.size)?;
-        self.ready = self.size;
-        self.file.seek(SeekFrom::Start(self.size)).map(drop)
+        let size = self.size;
+        self.file()?.set_len(size)?;
+        self.ready = size;
+        self.file()?.seek(SeekFrom::Start(size)).map(drop)
     }
 
     /// Nothing more will come.
@@ -200,21 +275,23 @@ impl Segments {
             if self.unsyncable {
                 return Err(io::ErrorKind::Other.into());
             }
-            self.file.sync_data()?;
+            self.file()?.sync_data()?;
         }
         Ok(())
     }
 
     /// Begins the next segment; its number.
     pub(super) fn roll(&mut self) -> io::Result<u64> {
-        // Asked a second time, a system says that all is well.
-        self.unsound |= self.end().is_err();
         let next = self.number + 1;
         #[cfg(test)]
         self.fill(&[])?;
         let file = create(&self.folder, next)?;
-        self.old.push((self.number, self.size));
-        (self.number, self.file, self.size) = (next, file, HEADER.len() as u64);
+        // Asked a second time, a system says that all is well.
+        self.unsound |= self.end().is_err();
+        if self.file.replace(file).is_some() {
+            self.old.push((self.number, self.size));
+        }
+        (self.number, self.size) = (next, HEADER.len() as u64);
         self.ready = self.size;
         (self.unsynced, self.broken) = (true, false);
         Ok(next)
@@ -248,7 +325,9 @@ impl Segments {
         if !self.full.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(());
         }
-        self.file.write_all(&frames[..frames.len() / 2])?;
+        if let Some(file) = &mut self.file {
+            file.write_all(&frames[..frames.len() / 2])?;
+        }
         Err(io::ErrorKind::StorageFull.into())
     }
 
@@ -262,8 +341,14 @@ impl Segments {
         self.size + self.old.iter().map(|(_, size)| size).sum::<u64>()
     }
 
+    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.old.len() + 1
+        self.old.len() + usize::from(self.file.is_some())
+    }
+
+    /// How many came to their end before they were full.
+    pub(super) fn small(&self) -> usize {
+        self.old.iter().filter(|(_, size)| *size < self.full_at).count()
     }
 }
 
@@ -271,9 +356,7 @@ fn create(folder: &Path, number: u64) -> io::Result<File> {
     // One that a failure left behind half made has nothing that was promised to anybody.
     let mut file = private_file().truncate(true).open(path(folder, number))?;
     file.write_all(HEADER)?;
-    // The name, too, must survive what its content survives.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    sync_names(folder)?;
     Ok(file)
 }
 
@@ -286,7 +369,8 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let stubborn = path(folder.path(), 1);
         fs::create_dir(&stubborn).unwrap();
-        let mut segments = Segments::begin(folder.path(), vec![(1, 1000)]).unwrap();
+        let mut segments = Segments::after(folder.path(), vec![(1, 1000)], 0);
+        segments.roll().unwrap();
         let next = segments.roll().unwrap();
         segments.give_up_before(next);
         assert!(segments.delete().is_err());
@@ -295,5 +379,66 @@ mod tests {
         fs::remove_dir(&stubborn).unwrap();
         segments.delete().unwrap();
         assert_eq!(list(folder.path()).unwrap().len(), 1);
+    }
+
+    /// A disk that cannot give one place.
+    struct Torn(io::Cursor<Vec<u8>>, u64);
+
+    impl Read for Torn {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            let at = self.0.position();
+            let reached = at..at + bytes.len() as u64;
+            if reached.contains(&self.1) { Err(io::Error::other("unreadable")) } else { self.0.read(bytes) }
+        }
+    }
+
+    impl Seek for Torn {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn what_a_disk_cannot_give_costs_its_block_and_nothing_else() {
+        let whole: Vec<u8> = (0..10_000u32).map(|at| at as u8).collect();
+        for torn in [0, 5_000, 9_999] {
+            let read = read_from(&mut Torn(io::Cursor::new(whole.clone()), torn), whole.len());
+            let block = torn as usize / BLOCK * BLOCK..(torn as usize / BLOCK + 1) * BLOCK;
+            for (at, (is, was)) in read.into_iter().zip(&whole).enumerate() {
+                assert_eq!(is, if block.contains(&at) { UNREADABLE } else { *was }, "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_segment_is_written_on_where_the_next_cannot_be_begun() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut segments = Segments { full_at: 20, ..Segments::after(folder.path(), Vec::new(), 0) };
+        segments.append(b"one", true).unwrap();
+        let next = path(folder.path(), 2);
+        fs::create_dir(&next).unwrap();
+        for sync in [true, false] {
+            segments.append(b"more", sync).unwrap();
+        }
+        fs::remove_dir(&next).unwrap();
+        segments.append(b"new", true).unwrap();
+        let read = |number| fs::read(path(folder.path(), number)).unwrap();
+        assert_eq!(read(1), [HEADER, b"onemoremore"].concat());
+        assert!(read(2).starts_with(&[HEADER, b"new"].concat()));
+    }
+
+    #[test]
+    fn an_empty_segment_at_the_end_is_begun_again_and_what_is_none_is_passed_over() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for name in ["0000000003.journal", "3.journal", "+000000005.journal", "18446744073709551615.journal"] {
+            fs::write(folder.path().join(name), HEADER).unwrap();
+        }
+        assert_eq!(list(folder.path()).unwrap(), [(3, path(folder.path(), 3))]);
+        let empty = HEADER.len() as u64;
+        for (old, taken, next) in
+            [(vec![(1, 100), (2, empty), (3, 0)], 0, 2), (vec![(1, 100), (2, empty)], 7, 8), (vec![(3, empty)], 0, 1)]
+        {
+            assert_eq!(Segments::after(folder.path(), old, taken).roll().unwrap(), next);
+        }
     }
 }

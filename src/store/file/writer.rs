@@ -22,7 +22,7 @@ use crate::store::memory::Shared;
 /// Segments may hold this and twice of what is there, before they are written anew.
 const SPARE: u64 = 16 << 20;
 
-/// So many segments are too many, however small; each start makes one.
+/// So many segments that are not full are too many, however small; each start leaves one.
 const MANY: usize = 32;
 
 /// How often it is looked how much of the segments still counts.
@@ -43,9 +43,14 @@ pub(super) struct Writer {
     pub(super) segments: Segments,
     /// Whether a portion must have reached the disk before anybody is told.
     pub(super) sync: bool,
+    /// The oldest step that counts, once a renewal that goes on has come to its end.
+    pub(super) first: u64,
     /// Everything is to be written anew now: something in the segments cannot be read.
     pub(super) damaged: bool,
     pub(super) renewal: Option<Renewal>,
+    /// By how much the last renewal wrote more than what there is was thought to weigh: a mistake there
+    /// must not make renewals follow each other without end.
+    pub(super) short: u64,
     pub(super) clock: Clock,
     /// Which segment was being written when it was last looked, and when that was.
     pub(super) looked: (u64, Tick),
@@ -58,6 +63,8 @@ pub(super) struct Renewal {
     first: u64,
     sessions: Vec<SessionId>,
     tasks: Vec<TaskId>,
+    /// About how much that was so far.
+    written: u64,
     /// All of it lies before this place of the queue.
     end: Option<u64>,
 }
@@ -120,6 +127,7 @@ impl Writer {
         self.buffer.clear();
         let settled = self.queue.written_up_to();
         for step in frames {
+            step.first = self.first;
             if self.sync {
                 // Without syncs the system keeps each, whatever becomes of the next.
                 step.settled = settled;
@@ -158,11 +166,12 @@ impl Writer {
         if !renewal.write(&shared, &self.queue) {
             return Ok(());
         }
-        let first = renewal.first;
+        let (first, written) = (renewal.first, renewal.written);
         self.renewal = None;
         // It must be there before what it replaces is not.
         self.segments.sync()?;
         self.segments.give_up_before(first);
+        self.short = written.saturating_sub(shared.bytes());
         tracing::debug!(bytes = self.segments.size(), "the journal was renewed");
         self.segments.delete()
     }
@@ -174,14 +183,16 @@ impl Writer {
             return Ok(());
         }
         self.looked = (self.segments.number(), self.clock.now());
-        let is_many = self.segments.count() > MANY;
-        let is_large = || self.segments.size() > SPARE.saturating_add(2 * shared.bytes());
+        let is_many = self.segments.small() > MANY;
+        let is_large = || self.segments.size() > SPARE.saturating_add(2 * (shared.bytes() + self.short));
         // Looking costs a look at every session: only where there is something to win.
         if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
             self.looked.0 = first;
+            // Said before anything is deleted: afterwards it may be too late.
+            self.first = self.queue.written_up_to() + 1;
             let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
-            self.renewal = Some(Renewal { first, sessions, tasks, end: None });
+            self.renewal = Some(Renewal { first, sessions, tasks, written: 0, end: None });
             self.damaged = false;
         }
         self.segments.delete()
@@ -194,9 +205,9 @@ impl Renewal {
         // One of them each time, however much else waits: it must come to an end.
         loop {
             if let Some(session) = self.sessions.pop() {
-                shared.write_anew(session);
+                self.written += shared.write_anew(session) as u64;
             } else if let Some(task) = self.tasks.pop() {
-                shared.write_task_anew(task);
+                self.written += shared.write_task_anew(task) as u64;
             } else {
                 let end = *self.end.get_or_insert_with(|| shared.write_nodes_anew());
                 return queue.has_written(end);
@@ -239,7 +250,7 @@ mod tests {
             queue.keep(None, vec![change], &mut 0);
         };
         let sessions = (0..3).map(|_| SessionId::random()).collect();
-        let mut renewal = Renewal { first: 2, sessions, tasks: vec![TaskId::random()], end: None };
+        let mut renewal = Renewal { first: 2, sessions, tasks: vec![TaskId::random()], written: 0, end: None };
         let ended = (0..10).find(|_| {
             busy();
             let ended = renewal.write(&shared, &queue);

@@ -193,7 +193,12 @@ impl<M> Record<M> {
         let mut streams: Vec<StreamNo> =
             self.calls.iter().filter(|row| row.node == node).map(|row| row.stream).collect();
         streams.dedup();
-        streams.into_iter().map(|stream| self.close_abandoned(stream, node, policy, now, notes)).collect()
+        let close = |stream| self.close_abandoned(stream, node, policy, now, notes);
+        let wakes = streams.into_iter().map(close).collect();
+        // Nobody is left to be told what is dropped of them.
+        let mut untold = Appended { read: false, unread: 0, dropped: 0, cancelled: false };
+        self.shrink(policy, STANDALONE, &mut untold, notes);
+        wakes
     }
 
     fn close_abandoned(
@@ -450,8 +455,13 @@ impl<M> Record<M> {
         self.kept
     }
 
-    pub(super) fn keeps_finished(&self) -> bool {
-        self.streams.finished_count() > 0
+    /// Whether there are finished streams now that the queue of them is to know of.
+    pub(super) fn first_kept(&mut self, now: Tick) -> bool {
+        let first = self.kept.is_none() && self.streams.finished_count() > 0;
+        if first {
+            self.kept = Some(now);
+        }
+        first
     }
 
     /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest

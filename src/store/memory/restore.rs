@@ -11,6 +11,7 @@ use super::Shared;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::identity::{SessionId, TaskId};
+use crate::store::file::frame;
 use crate::store::file::image::Image;
 use crate::store::journal::{Change, Journal};
 use crate::store::{Ended, NodeId};
@@ -23,13 +24,14 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         let shared = Self::new(journal, Clock::of_day(image.latest));
         shared.next_node.store(image.nodes.max(GONE.0 + 1), Ordering::Relaxed);
         let now = shared.clock.now();
+        let away = now.since(image.latest);
         for (id, session) in image.sessions {
             let usage = session.info.principal.as_ref().map(|principal| {
                 let mut of = shared.principals.entry(principal.clone()).or_default();
                 of.sessions.push(id);
                 Arc::clone(&of.calls)
             });
-            let record = Record::restored(session, usage, now);
+            let record = Record::restored(session, usage, now, away);
             let mut expiry = shared.expiry();
             expiry.restored(id, record.queued, record.opened);
             if let Some(kept) = record.kept {
@@ -62,25 +64,28 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         self.expiry().untold.append(&mut ended);
     }
 
-    /// Tells the journal of everything of a session.
-    pub(in crate::store) fn write_anew(&self, session: SessionId) {
-        if let Some(record) = self.sessions.get(&session) {
-            let mut notes = Vec::new();
-            record.note_all(&mut notes);
-            self.journal.keep(Some(session), notes, &mut J::Mark::default());
-        }
+    /// Tells the journal of everything of a session; about how much that is.
+    pub(in crate::store) fn write_anew(&self, session: SessionId) -> usize {
+        let Some(record) = self.sessions.get(&session) else { return 0 };
+        let mut notes = Vec::new();
+        record.note_all(&mut notes);
+        let weight = frame::weight(&notes);
+        self.journal.keep(Some(session), notes, &mut J::Mark::default());
+        weight
     }
 
     pub(in crate::store) fn task_ids(&self) -> Vec<TaskId> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).ids()
     }
 
-    /// Tells the journal of everything of a task.
-    pub(in crate::store) fn write_task_anew(&self, task: TaskId) {
+    /// Tells the journal of everything of a task; about how much that is.
+    pub(in crate::store) fn write_task_anew(&self, task: TaskId) -> usize {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(change) = tasks.change(task) {
-            self.journal.keep(None, vec![change], &mut J::Mark::default());
-        }
+        let Some(change) = tasks.change(task) else { return 0 };
+        let notes = vec![change];
+        let weight = frame::weight(&notes);
+        self.journal.keep(None, notes, &mut J::Mark::default());
+        weight
     }
 
     /// Tells the journal which nodes there were; the place after it.

@@ -72,12 +72,17 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn leave(&self, node: NodeId) {
         self.remove_bell(node);
         let (policy, now) = (self.policy(), self.clock.now());
-        let mut wakes = Vec::new();
+        let (mut wakes, mut keeping) = (Vec::new(), Vec::new());
         for mut record in self.sessions.iter_mut() {
             let mut notes = J::Notes::default();
             wakes.extend(record.abandon(node, policy, now, &mut notes));
             let session = record.info.id;
+            keeping.extend(record.first_kept(now).then_some(session));
             self.journal.keep(Some(session), notes, &mut record.mark);
+        }
+        if !keeping.is_empty() {
+            let mut expiry = self.expiry();
+            keeping.into_iter().for_each(|session| expiry.keeps_finished(session, now));
         }
         self.somebody_rests();
         wakes.into_iter().for_each(|wake| self.wake(wake));
@@ -111,10 +116,7 @@ impl<J: Journal> Shared<J> {
         let mut first_kept = false;
         let appended = self.on(session, |record, notes| {
             let done = record.append(append, self.policy(), now, notes)?;
-            first_kept = close && record.kept.is_none() && record.keeps_finished();
-            if first_kept {
-                record.kept = Some(now);
-            }
+            first_kept = close && record.first_kept(now);
             Ok(done)
         });
         if close && appended.0.is_ok() {

@@ -36,5 +36,5 @@ pub(super) static LIST: Lazy = script!("common", "list");
 pub(super) static CREATE_TASK: Lazy = script!("common", "tasks", "create_task");
 pub(super) static LOAD_TASK: Lazy = script!("common", "tasks", "load_task");
 pub(super) static STORE_TASK: Lazy = script!("common", "tasks", "store_task");
-pub(super) static LEFT: Lazy = script!("common", "log", "leave", "left");
-pub(super) static BEAT: Lazy = script!("common", "log", "leave", "beat");
+pub(super) static LEFT: Lazy = script!("common", "log", "tasks", "leave", "left");
+pub(super) static BEAT: Lazy = script!("common", "log", "tasks", "leave", "beat");

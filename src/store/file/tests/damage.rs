@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::frame::{self, HEADER, Piece, Reader};
+use super::super::frame::{self, Piece, Reader};
 use super::*;
 
 /// Where each step of a segment ends.
@@ -93,6 +93,54 @@ fn steps_that_stand_twice_are_no_damage() {
     });
 }
 
+/// What is left of a segment when all before a place is lost.
+#[test]
+fn the_oldest_steps_are_missed_too() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        live(&engine, node).await;
+        let whole = fs::read(segment(folder.path())).unwrap();
+        for (steps, from) in (1..).zip(&ends(&whole)[1..4]) {
+            let rest = TempDir::new().unwrap();
+            lay(rest.path(), &[b"", &whole[*from..]]);
+            let opened = open::open(rest.path()).unwrap();
+            assert_eq!((opened.recovery.missing_steps, opened.damaged), (steps, true));
+            assert_eq!(opened.recovery.unexplained_changes > 0, steps > 1, "without its opening a session is gone");
+        }
+    });
+}
+
+#[test]
+fn what_is_named_as_a_segment_and_is_none_is_passed_over() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let life = live(&engine, node).await;
+        drop(engine);
+        for number in [0, 2] {
+            fs::create_dir(folder.path().join(format!("{number:010}.journal"))).unwrap();
+        }
+        for _ in 0..2 {
+            let (engine, node) = open(folder.path());
+            assert_eq!((engine.recovery().unreadable_bytes, engine.recovery().missing_steps), (0, 0));
+            life.goes_on(&engine, node).await;
+        }
+    });
+}
+
+/// Frames as a renewal wrote them that began with the first of them.
+fn as_renewed(frames: &[u8]) -> Vec<u8> {
+    let mut renewed = Vec::new();
+    let mut first = None;
+    for piece in Reader::new(&[HEADER, frames].concat()) {
+        let Piece::Frame(mut frame) = piece else { panic!("a hole in what was just written") };
+        frame.first = *first.get_or_insert(frame.number);
+        frame::write(&frame, &mut renewed).unwrap();
+    }
+    renewed
+}
+
 #[test]
 fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
     run(async {
@@ -106,13 +154,15 @@ fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
         let old = fs::read(segment(folder.path())).unwrap();
         let ends = ends(&old);
         engine.inner.shared.write_anew(life.session);
-        life.tasks.iter().for_each(|task| engine.inner.shared.write_task_anew(*task));
+        for task in life.tasks {
+            engine.inner.shared.write_task_anew(task);
+        }
         let mark = engine.inner.shared.write_nodes_anew();
         engine.inner.queue.written(mark).await.unwrap();
         let whole = fs::read(segment(folder.path())).unwrap();
         for from in ends {
             let rest = TempDir::new().unwrap();
-            lay(rest.path(), &[&old[from.max(HEADER.len())..], &whole[old.len()..]]);
+            lay(rest.path(), &[&old[from.max(HEADER.len())..], &as_renewed(&whole[old.len()..])]);
             let opened = open::open(rest.path()).unwrap();
             assert_eq!((opened.recovery.missing_steps, opened.damaged), (0, false), "from {from}");
             drop(opened);

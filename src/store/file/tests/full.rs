@@ -124,6 +124,54 @@ fn an_end_nobody_waited_for_is_told_by_the_next_sweep() {
     });
 }
 
+/// What there is of a session in flight: calls and readers.
+async fn in_flight(engine: &FileEngine, session: SessionId) -> (usize, usize) {
+    let found = engine.list().await.unwrap().into_iter().find(|summary| summary.info.id == session).unwrap();
+    (found.calls, found.readers)
+}
+
+#[test]
+fn a_call_or_reader_that_nobody_was_told_of_is_none() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), policy());
+        let create = opening(None);
+        let session = create.info.id;
+        let _creating = engine.create(create);
+        let attach = Attach { session, principal: None, stream: STANDALONE, node, after: None, takeover: false };
+        let attaching = engine.attach(attach).now().unwrap_err();
+        let begin = Begin { session, principal: None, node, ids: &[1.into()], unique: true };
+        let beginning = engine.begin(begin).now().unwrap_err();
+        assert_eq!(in_flight(&engine, session).await, (1, 1));
+        drop((attaching, beginning));
+        assert_eq!(in_flight(&engine, session).await, (0, 0));
+        drop(writer);
+    });
+}
+
+#[test]
+fn a_call_or_reader_that_was_refused_for_a_full_disk_is_none() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
+        let create = opening(None);
+        let session = create.info.id;
+        engine.create(create).await.unwrap();
+        full.store(true, Ordering::Relaxed);
+        let state = engine.store_state(session, "key", RawJson::parse("1").unwrap(), 0);
+        assert_eq!(state.await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        for id in 0..3 {
+            let begin = Begin { session, principal: None, node, ids: &[id.into()], unique: true };
+            assert_eq!(engine.begin(begin).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+            let attach = Attach { session, principal: None, stream: STANDALONE, node, after: None, takeover: false };
+            assert_eq!(engine.attach(attach).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        }
+        assert_eq!(in_flight(&engine, session).await, (0, 0));
+        full.store(false, Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn that_something_is_gone_is_not_told_before_it_is_written() {
     run(async {

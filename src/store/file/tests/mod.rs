@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tempfile::TempDir;
 
+use super::frame::HEADER;
 use super::*;
 use crate::identity::SessionInfo;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
@@ -171,8 +172,7 @@ fn a_session_goes_on_after_a_crash_and_after_an_end() {
             // More than once: what is brought back is kept, too.
             for _ in 0..3 {
                 let (engine, node) = open(folder.path());
-                let Recovery { sessions, tasks, unreadable_bytes, missing_steps } = engine.recovery();
-                assert_eq!((sessions, tasks, unreadable_bytes, missing_steps), (1, 2, 0, 0));
+                assert_eq!(engine.recovery(), Recovery { sessions: 1, tasks: 2, ..Recovery::default() });
                 life.goes_on(&engine, node).await;
             }
         }
@@ -262,15 +262,19 @@ fn what_was_brought_back_expires_as_anything_else() {
     run(async {
         let folder = TempDir::new().unwrap();
         let (engine, node) = open(folder.path());
-        let Life { session, finished, .. } = live(&engine, node).await;
+        let Life { session, finished, running, .. } = live(&engine, node).await;
         drop(engine);
         let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
         let policy = Policy { lifetime: Some(Duration::from_secs(120)), ..policy() };
         let node = engine.join(Arc::new(Silent), policy);
-        assert!(everything(&engine, session, node, finished).await.is_some());
+        for stream in [finished, running] {
+            assert!(everything(&engine, session, node, stream).await.is_some());
+        }
         tokio::time::advance(Duration::from_secs(61)).await;
         assert_eq!(engine.sweep(node).await.unwrap().len(), 0);
-        assert_eq!(everything(&engine, session, node, finished).await, None);
+        for stream in [finished, running] {
+            assert_eq!(everything(&engine, session, node, stream).await, None);
+        }
         tokio::time::advance(Duration::from_secs(60)).await;
         let ended = engine.sweep(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Lifetime]);
@@ -284,6 +288,25 @@ fn what_was_brought_back_expires_as_anything_else() {
         tokio::time::advance(Duration::from_secs(1801)).await;
         let ended = engine.sweep(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Idle]);
+    });
+}
+
+#[test]
+fn an_answer_is_kept_as_long_as_its_client_could_come_back_for_it() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let Life { session, finished, .. } = live(&engine, node).await;
+        drop(engine);
+        // Tokio's clock stands still, that of the machine does not.
+        std::thread::sleep(Duration::from_millis(60));
+        let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
+        let node = engine.join(Arc::new(Silent), Policy { finished_for: Duration::from_millis(50), ..policy() });
+        engine.sweep(node).await.unwrap();
+        assert!(everything(&engine, session, node, finished).await.is_some());
+        tokio::time::advance(Duration::from_millis(51)).await;
+        engine.sweep(node).await.unwrap();
+        assert_eq!(everything(&engine, session, node, finished).await, None);
     });
 }
 
@@ -308,13 +331,34 @@ fn a_later_format_is_left_alone() {
     assert_eq!(fs::read(&file).unwrap(), b"mcp-http store 9\nsomething else");
 }
 
+#[test]
+fn a_folder_is_opened_without_writing_to_it() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, node) = open(folder.path());
+        let life = live(&engine, node).await;
+        drop(engine);
+        fs::write(folder.path().join("0000000002.journal"), HEADER).unwrap();
+        let names = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let before = names();
+        for _ in 0..3 {
+            drop(FileEngine::open(folder.path(), Durability::PowerLoss).unwrap());
+            assert_eq!(names(), before);
+        }
+        let (engine, node) = open(folder.path());
+        life.goes_on(&engine, node).await;
+        drop(engine);
+        assert_eq!(names(), before, "what was empty was taken");
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn nobody_else_can_read_the_folder() {
     use std::os::unix::fs::PermissionsExt;
     let outer = TempDir::new().unwrap();
     let folder = outer.path().join("a/b");
-    drop(FileEngine::open(&folder, Durability::ProcessCrash).unwrap());
+    drop(open(&folder));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(&segment(&folder))), (0o700, 0o600));
 }

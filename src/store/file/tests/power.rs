@@ -47,6 +47,23 @@ fn a_segment_is_made_ready_and_ends_where_its_steps_do() {
     });
 }
 
+/// What an earlier process wrote may be nowhere but in memory.
+#[test]
+fn what_an_earlier_process_wrote_reaches_the_disk_before_it_is_told() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
+        live(&engine, engine.join(Arc::new(Silent), policy())).await;
+        drop(engine);
+        for (durability, asked) in [(Durability::PowerLoss, true), (Durability::ProcessCrash, false)] {
+            let mut opened = open::open(folder.path()).unwrap();
+            opened.segments.unsyncable = true;
+            let (_engine, mut writer) = FileEngine::assemble(opened, durability);
+            assert_eq!(writer.segments.take_unsound(), asked, "and what the disk does not take is written anew");
+        }
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
@@ -69,7 +86,8 @@ proptest! {
                 writer.step(Duration::ZERO);
                 step.await.unwrap();
             }
-            let before = fs::read(segment(folder.path())).unwrap();
+            // Before the first step there is none.
+            let before = fs::read(segment(folder.path())).unwrap_or_default();
             let under_way: Vec<_> = (0..UNDER_WAY).map(|_| {
                 let create = opening(None);
                 sessions.push(create.info.id);

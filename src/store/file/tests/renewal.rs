@@ -38,7 +38,8 @@ async fn is_whole(folder: &Path, streams: &[((SessionId, StreamNo), u64)], task:
     let opened = open::open(copy.path()).unwrap();
     assert_eq!((opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.damaged), (0, 0, false));
     drop(opened);
-    let (engine, node) = open(copy.path());
+    let engine = FileEngine::open(copy.path(), Durability::ProcessCrash).unwrap();
+    let node = engine.join(Arc::new(Silent), Policy::default());
     assert_eq!(engine.count().await.unwrap(), streams.len());
     for ((session, stream), last) in streams {
         let (events, ..) = everything(&engine, *session, node, *stream).await.unwrap();
@@ -103,5 +104,86 @@ fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
             writer.step(Duration::ZERO);
         }
         assert!(writer.segments.count() < 4 && segment(folder.path()).exists(), "{}", writer.segments.count());
+    });
+}
+
+/// Has the writer work off what waits, and look again and again; how many renewals it began.
+fn renewals(writer: &mut Writer) -> usize {
+    let mut begun = 0;
+    for _ in 0..100 {
+        let was = writer.renewal.is_some();
+        writer.step(Duration::ZERO);
+        begun += usize::from(!was && writer.renewal.is_some());
+        // As if enough time had gone by.
+        writer.looked.0 = 0;
+    }
+    begun
+}
+
+#[test]
+fn what_fills_many_segments_is_renewed_once() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        writer.segments.full_at = SIZE as u64;
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..150 {
+            fill(&engine, &mut writer, node).await;
+        }
+        writer.damaged = true;
+        assert_eq!(renewals(&mut writer), 1);
+        assert!(writer.segments.count() > 33, "{}", writer.segments.count());
+    });
+}
+
+#[test]
+fn many_segments_that_are_not_full_are_renewed() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        let node = engine.join(Arc::new(Silent), Policy::default());
+        fill(&engine, &mut writer, node).await;
+        for _ in 0..33 {
+            writer.segments.roll().unwrap();
+        }
+        assert_eq!(renewals(&mut writer), 1);
+        assert_eq!(writer.segments.count(), 1);
+    });
+}
+
+/// What a client says of itself may be as long as a body.
+#[test]
+fn what_clients_say_of_themselves_counts_as_what_is_there() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..6 {
+            let Create { info, epoch } = opening(None);
+            let experimental = Some(RawJson::parse(format!("\"{}\"", "x".repeat(4 << 20))).unwrap());
+            let capabilities = ClientCapabilities { experimental, ..ClientCapabilities::default() }.into();
+            let info = Arc::new(SessionInfo { capabilities, ..(*info).clone() });
+            acknowledged(engine.create(Create { info, epoch }), &mut writer).await;
+        }
+        assert_eq!(renewals(&mut writer), 0);
+    });
+}
+
+/// Each of these letters is six in the journal, which nobody counts beforehand.
+#[test]
+fn a_renewal_is_not_followed_by_another_however_wrong_the_estimate_was() {
+    run(async {
+        let folder = TempDir::new().unwrap();
+        let (engine, mut writer) = FileEngine::assemble(open::open(folder.path()).unwrap(), Durability::ProcessCrash);
+        engine.join(Arc::new(Silent), Policy::default());
+        for _ in 0..2 {
+            let Create { info, epoch } = opening(None);
+            let client = Implementation { name: "\u{1}".repeat(4 << 20), ..(*info.client).clone() }.into();
+            let info = Arc::new(SessionInfo { client, ..(*info).clone() });
+            acknowledged(engine.create(Create { info, epoch }), &mut writer).await;
+        }
+        assert!(writer.renewal.is_some(), "it is thought to be less");
+        assert_eq!(renewals(&mut writer), 0);
+        assert!(writer.renewal.is_none());
     });
 }

@@ -3,18 +3,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::super::restore::GONE;
 use super::{CallRow, Record, given_out, note_state};
 use crate::clock::Tick;
+use crate::identity::{Principal, SessionInfo};
+use crate::message::{ClientCapabilities, Implementation};
 use crate::store::file::image::{LogImage, SessionImage};
 use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::StreamLog;
 use crate::store::{Create, STANDALONE};
 
 impl<M: Default> Record<M> {
-    /// Its calls are still in flight, and nobody is connected.
-    pub(in crate::store::memory) fn restored(image: SessionImage, usage: Option<Arc<AtomicUsize>>, now: Tick) -> Self {
+    /// Its calls are still in flight, and nobody is connected. `away`: how long there was no process.
+    pub(in crate::store::memory) fn restored(
+        image: SessionImage,
+        usage: Option<Arc<AtomicUsize>>,
+        now: Tick,
+        away: Duration,
+    ) -> Self {
         let SessionImage { info, epoch, opened, below, streams, state } = image;
         let mut record = Self::empty(Create { info, epoch }, usage, opened, now);
         if below > STANDALONE + 1 {
@@ -33,6 +41,8 @@ impl<M: Default> Record<M> {
             // Nobody waits for the answers to the questions that stand there.
             let may_go = |droppable| droppable || stream == STANDALONE;
             let events = entries.into_iter().map(|(seq, (droppable, payload))| (seq, may_go(droppable), payload));
+            // Nobody could come back for it meanwhile.
+            let closed = closed.map(|(first, at)| (first, at.after(away)));
             let log = StreamLog::restored(owner, events, delivered, closed);
             if let Err(at) = record.streams.position(stream) {
                 record.streams.insert(at, stream, log);
@@ -68,10 +78,25 @@ impl<M> Record<M> {
         }
     }
 
-    /// About what that would weigh.
+    /// About what that would weigh: nothing that a client can make large is left out.
     pub(in crate::store::memory) fn weight(&self) -> usize {
         let state = self.state.iter().flat_map(|state| state.iter());
-        let state: usize = state.map(|(key, (value, _))| 64 + key.len() + value.as_bytes().len()).sum();
-        512 + self.streams.bytes() + 64 * self.streams.len() + state
+        let state: usize = state.map(|(key, (value, _))| CHANGE + key.len() + value.as_bytes().len()).sum();
+        let logs: usize = self.streams.iter().map(|(_, log)| CHANGE * (3 + log.len())).sum();
+        let calls: usize = self.calls.iter().map(|row| 16 + row.id.as_json().len()).sum();
+        CHANGE * 8 + weight_of(&self.info) + self.streams.bytes() + logs + calls + state
     }
+}
+
+/// A change beside what it says.
+const CHANGE: usize = 32;
+
+/// Clients say of themselves what they like, at any length.
+fn weight_of(info: &SessionInfo) -> usize {
+    let SessionInfo { principal, client, capabilities, .. } = info;
+    let Implementation { name, version, title } = &**client;
+    let texts = [Some(name.as_str()), Some(version), title.as_deref(), principal.as_ref().map(Principal::as_str)];
+    let ClientCapabilities { roots, sampling, elicitation, experimental, extensions } = &**capabilities;
+    let values = [roots, sampling, elicitation, experimental, extensions].into_iter().flatten();
+    texts.into_iter().flatten().map(str::len).chain(values.map(|value| value.as_bytes().len())).sum()
 }

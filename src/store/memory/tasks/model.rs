@@ -66,7 +66,7 @@ struct Model {
     elsewhere: NodeId,
     principals: [Principal; 2],
     seconds: u64,
-    /// Those that are done in the order they became so, then those that run.
+    /// Orphans by their ids, those that are done in the order they became so, then those that run.
     tasks: Vec<Task>,
     ever: Vec<(TaskId, Option<usize>)>,
     /// For which tasks the bell must have rung.
@@ -82,6 +82,13 @@ struct Task {
     version: u64,
     done: bool,
     orphaned: bool,
+}
+
+impl Task {
+    /// Whether nobody runs it.
+    fn rests(&self) -> bool {
+        self.done || self.orphaned
+    }
 }
 
 fn bounds() -> Policy {
@@ -119,7 +126,7 @@ impl Model {
     }
 
     fn running(&self, owner: Option<usize>) -> impl Iterator<Item = &Task> {
-        self.tasks.iter().filter(move |task| !task.done && (owner.is_none() || task.owner == owner))
+        self.tasks.iter().filter(move |task| !task.rests() && (owner.is_none() || task.owner == owner))
     }
 
     fn create(&mut self, owner: Option<usize>, ttl: Option<u64>, size: usize, elsewhere: bool) {
@@ -151,7 +158,7 @@ impl Model {
             self.forget(own.expect("one of its own is done"));
         }
         while self.tasks.len() >= TASKS || bytes(&self.tasks) + size > BYTES {
-            assert!(self.tasks[0].done, "what runs made room");
+            assert!(self.tasks[0].rests(), "what runs made room");
             self.forget(0);
         }
         let ends = ttl.map(|ttl| self.seconds + ttl);
@@ -167,7 +174,7 @@ impl Model {
             assert_eq!(stored, Err(StoreErrorKind::NotFound));
             return;
         };
-        let others = bytes(self.running(None)) - if self.tasks[at].done { 0 } else { self.tasks[at].size };
+        let others = bytes(self.running(None)) - if self.tasks[at].rests() { 0 } else { self.tasks[at].size };
         if self.tasks[at].done {
             assert_eq!(stored, Err(StoreErrorKind::Fenced));
         } else if back > 0 {
@@ -178,13 +185,18 @@ impl Model {
             assert_eq!(stored, Ok(true));
             let mut task = self.tasks.remove(at);
             while bytes(&self.tasks) + size > BYTES {
-                assert!(self.tasks[0].done, "what runs made room");
+                assert!(self.tasks[0].rests(), "what runs made room");
                 self.forget(0);
             }
             self.told.push(id);
             (task.size, task.version, task.done) = (size, task.version + 1, done);
-            let behind = if done { self.tasks.iter().filter(|task| task.done).count() } else { self.tasks.len() };
-            self.tasks.insert(behind, task);
+            task.orphaned &= !done;
+            let behind = |other: &Task| match (task.orphaned, task.done) {
+                (true, _) => other.orphaned && other.id < id,
+                (false, true) => other.rests(),
+                (false, false) => true,
+            };
+            self.tasks.insert(self.tasks.partition_point(behind), task);
         }
     }
 
@@ -195,6 +207,7 @@ impl Model {
             task.orphaned = true;
             self.told.push(task.id);
         }
+        self.tasks.sort_by_key(|task| (!task.orphaned, task.orphaned.then_some(task.id)));
         self.elsewhere = self.engine.join(Arc::new(Heard::default()), bounds());
     }
 

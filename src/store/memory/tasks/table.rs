@@ -4,12 +4,12 @@
 //! Invariants:
 //!
 //! 1. Each task stands once in the map, and in exactly the queues its fields say: `ends` if it has
-//!    an end, `done` and its principal's `done` if it is done.
-//! 2. `bytes` is the length of all documents, `done_bytes` of those that are done.
+//!    an end, `idle` and its principal's `idle` if nobody runs it: it is done, or an orphan.
+//! 2. `bytes` is the length of all documents, `idle_bytes` of those that nobody runs.
 //! 3. Whether there is room is decided before anything makes some: whoever is refused has changed
 //!    nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 
@@ -34,12 +34,12 @@ pub(in crate::store::memory) struct Tasks<M = ()> {
     principals: HashMap<Principal, OfPrincipal>,
     /// Those that have an end, so that looking for what is over costs what is over.
     ends: BTreeSet<(Tick, TaskId)>,
-    /// Those that are done, in the order they became so.
-    done: BTreeMap<u64, TaskId>,
+    /// Those that nobody runs, in the order they make room.
+    idle: BTreeSet<(u64, TaskId)>,
     /// How many were ever done.
     ever_done: u64,
     bytes: usize,
-    done_bytes: usize,
+    idle_bytes: usize,
     /// Whose bell is due.
     news: Vec<TaskId>,
 }
@@ -51,20 +51,29 @@ struct Task {
     ends: Option<Tick>,
     document: Bytes,
     version: u64,
-    /// Its place among those that are done.
-    done: Option<u64>,
+    /// Its place among those that nobody runs; [`ORPHAN`] if it is not done.
+    idle: Option<u64>,
 }
+
+/// The place of what is not done and never will be, unless somebody says so: before all that is
+/// done, because there is nothing in it for anybody.
+const ORPHAN: u64 = 0;
 
 #[derive(Debug, Default, PartialEq)]
 struct OfPrincipal {
     tasks: usize,
-    done: BTreeMap<u64, TaskId>,
+    idle: BTreeSet<(u64, TaskId)>,
 }
 
 impl Task {
+    /// Its place among those that are done.
+    fn done(&self) -> Option<u64> {
+        self.idle.filter(|place| *place != ORPHAN)
+    }
+
     fn change(&self, id: TaskId) -> Change {
-        let Self { principal, ends, document, version, done, .. } = self;
-        let (ends, version, done) = (*ends, *version, *done);
+        let Self { principal, ends, document, version, .. } = self;
+        let (ends, version, done) = (*ends, *version, self.done());
         Change::Task { id, principal: principal.clone(), ends, version, done, document: document.clone() }
     }
 }
@@ -92,7 +101,7 @@ impl<M: Default> Tasks<M> {
         if let Some(principal) = &principal {
             self.principals.entry(principal.clone()).or_default().tasks += 1;
         }
-        let task = Task { principal, node, ends, document, version: 1, done: None };
+        let task = Task { principal, node, ends, document, version: 1, idle: None };
         notes.note(|| task.change(id));
         self.tasks.insert(id, task);
         Ok(())
@@ -104,41 +113,55 @@ impl<M: Default> Tasks<M> {
             return fail(StoreErrorKind::NotFound);
         };
         let Task { document, version, .. } = task;
-        let done = task.done.is_some();
+        let done = task.done().is_some();
         Ok((LoadedTask { document: document.clone(), version: *version, done, orphaned: false }, task.node))
     }
 
     pub(super) fn store(&mut self, store: StoreTask, policy: &Policy, notes: &mut impl Notes) -> Result<bool> {
         let StoreTask { id, version, document, done } = store;
         let Some(task) = self.tasks.get(&id) else { return fail(StoreErrorKind::NotFound) };
-        if task.done.is_some() {
+        if task.done().is_some() {
             return fail(StoreErrorKind::Fenced);
         }
         if task.version != version {
             return Ok(false);
         }
-        let (old, size) = (task.document.len(), document.len());
-        if !self.could_grow(old, size, policy) {
+        let (old, size, orphan) = (task.document.len(), document.len(), task.idle);
+        if !self.could_grow(if orphan.is_some() { 0 } else { old }, size, policy) {
             return fail(StoreErrorKind::Full);
         }
+        // It does not make room for itself.
+        self.rest(id, None);
         self.make_room(old, size, policy, notes);
-        // Not being done yet, it did not make room for itself.
         let Some(task) = self.tasks.get_mut(&id) else { return fail(StoreErrorKind::NotFound) };
         self.bytes = self.bytes - old + size;
         task.document = document;
         task.version += 1;
-        if done {
-            self.ever_done += 1;
-            task.done = Some(self.ever_done);
-            self.done.insert(self.ever_done, id);
-            self.done_bytes += size;
-            if let Some(of) = task.principal.as_ref().and_then(|principal| self.principals.get_mut(principal)) {
-                of.done.insert(self.ever_done, id);
-            }
+        self.ever_done += u64::from(done);
+        self.rest(id, if done { Some(self.ever_done) } else { orphan });
+        if let Some(task) = self.tasks.get(&id) {
+            notes.note(|| task.change(id));
         }
-        notes.note(|| task.change(id));
         self.news.push(id);
         Ok(true)
+    }
+
+    /// From now on a task has this place among those that nobody runs, or none.
+    fn rest(&mut self, id: TaskId, place: Option<u64>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut task.idle, place);
+        let size = task.document.len();
+        let mut of = task.principal.as_ref().and_then(|principal| self.principals.get_mut(principal));
+        if let Some(before) = before {
+            self.idle.remove(&(before, id));
+            self.idle_bytes -= size;
+            of.as_mut().map(|of| of.idle.remove(&(before, id)));
+        }
+        if let Some(place) = place {
+            self.idle.insert((place, id));
+            self.idle_bytes += size;
+            of.as_mut().map(|of| of.idle.insert((place, id)));
+        }
     }
 
     /// Lets those go whose time is over.
@@ -157,14 +180,11 @@ impl<M: Default> Tasks<M> {
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
         self.ever_done = self.ever_done.max(done.unwrap_or_default());
-        self.done.extend(done.map(|place| (place, id)));
-        self.done_bytes += done.map_or(0, |_| document.len());
         if let Some(principal) = &principal {
-            let of = self.principals.entry(principal.clone()).or_default();
-            of.tasks += 1;
-            of.done.extend(done.map(|place| (place, id)));
+            self.principals.entry(principal.clone()).or_default().tasks += 1;
         }
-        self.tasks.insert(id, Task { principal, node: GONE, ends, document, version, done });
+        self.tasks.insert(id, Task { principal, node: GONE, ends, document, version, idle: None });
+        self.rest(id, done);
     }
 
     #[cfg(feature = "file")]
@@ -181,13 +201,16 @@ impl<M: Default> Tasks<M> {
     /// About what it would weigh, written once.
     #[cfg(feature = "file")]
     pub(in crate::store::memory) fn weight(&self) -> usize {
-        self.bytes + self.tasks.len() * 128
+        let owners: usize = self.principals.iter().map(|(principal, of)| of.tasks * principal.as_str().len()).sum();
+        self.bytes + owners + self.tasks.len() * 64
     }
 
-    /// Tells of what a node leaves unfinished.
+    /// Tells of what a node leaves unfinished, and lets it make room.
     pub(super) fn orphan(&mut self, node: NodeId) {
-        let orphans = self.tasks.iter().filter(|(_, task)| task.node == node && task.done.is_none());
-        self.news.extend(orphans.map(|(id, _)| *id));
+        let orphans = self.tasks.iter().filter(|(_, task)| task.node == node && task.done().is_none());
+        let orphans: Vec<_> = orphans.map(|(id, _)| *id).collect();
+        orphans.iter().for_each(|id| self.rest(*id, Some(ORPHAN)));
+        self.news.extend(orphans);
     }
 
     /// The tasks to ring for since this was asked last.
@@ -206,7 +229,7 @@ impl<M: Default> Tasks<M> {
         if principal.is_some_and(|of| self.running_of(of) >= policy.max_tasks_per_principal) {
             return fail(StoreErrorKind::FullForPrincipal);
         }
-        if self.tasks.len() - self.done.len() >= policy.max_tasks || !self.could_grow(0, size, policy) {
+        if self.tasks.len() - self.idle.len() >= policy.max_tasks || !self.could_grow(0, size, policy) {
             return fail(StoreErrorKind::Full);
         }
         if let Some(principal) = principal {
@@ -222,13 +245,13 @@ impl<M: Default> Tasks<M> {
         while self.bytes - old + new > policy.task_bytes && self.forget_one(notes) {}
     }
 
-    /// Whether a document fits in place of one that is not done, if nothing is left that is.
+    /// Whether a document fits in place of one that somebody runs, if nothing is left that nobody does.
     fn could_grow(&self, old: usize, new: usize, policy: &Policy) -> bool {
-        self.bytes - self.done_bytes - old + new <= policy.task_bytes
+        self.bytes - self.idle_bytes - old + new <= policy.task_bytes
     }
 
     fn running_of(&self, principal: &Principal) -> usize {
-        self.principals.get(principal).map_or(0, |of| of.tasks - of.done.len())
+        self.principals.get(principal).map_or(0, |of| of.tasks - of.idle.len())
     }
 
     /// The task of a principal that makes room for its next one, where one must.
@@ -237,40 +260,33 @@ impl<M: Default> Tasks<M> {
         if of.tasks < policy.max_tasks_per_principal {
             return None;
         }
-        of.done.first_key_value().map(|(_, task)| *task)
+        of.idle.first().map(|(_, task)| *task)
     }
 
-    /// Lets the task go that is done since longest ago; whether there was one.
+    /// Lets an orphan go, or else the task that is done since longest ago; whether there was one.
     fn forget_one(&mut self, notes: &mut impl Notes) -> bool {
-        let oldest = self.done.first_key_value().map(|(_, task)| *task);
-        oldest.is_some_and(|task| self.remove(task, notes))
+        let first = self.idle.first().map(|(_, task)| *task);
+        first.is_some_and(|task| self.remove(task, notes))
     }
 
     fn remove(&mut self, id: TaskId, notes: &mut impl Notes) -> bool {
+        self.rest(id, None);
         let Some(task) = self.tasks.remove(&id) else { return false };
-        let size = task.document.len();
-        self.bytes -= size;
+        self.bytes -= task.document.len();
         if let Some(ends) = task.ends {
             self.ends.remove(&(ends, id));
         }
-        if let Some(place) = task.done {
-            self.done.remove(&place);
-            self.done_bytes -= size;
-        }
         if let Some(principal) = &task.principal {
-            self.forget_of(principal, task.done);
+            self.forget_of(principal);
         }
         notes.note(|| Change::TaskGone { id });
         self.news.push(id);
         true
     }
 
-    fn forget_of(&mut self, principal: &Principal, done: Option<u64>) {
+    fn forget_of(&mut self, principal: &Principal) {
         let Some(of) = self.principals.get_mut(principal) else { return };
         of.tasks -= 1;
-        if let Some(place) = done {
-            of.done.remove(&place);
-        }
         if of.tasks == 0 {
             self.principals.remove(principal);
         }
@@ -287,15 +303,15 @@ impl<M: Default> Tasks<M> {
         let mut counted = Self::default();
         for (id, task) in &self.tasks {
             counted.ends.extend(task.ends.map(|ends| (ends, *id)));
-            counted.done.extend(task.done.map(|place| (place, *id)));
+            counted.idle.extend(task.idle.map(|place| (place, *id)));
             counted.bytes += task.document.len();
-            counted.done_bytes += task.done.map_or(0, |_| task.document.len());
+            counted.idle_bytes += task.idle.map_or(0, |_| task.document.len());
             let Some(principal) = &task.principal else { continue };
             let of = counted.principals.entry(principal.clone()).or_default();
             of.tasks += 1;
-            of.done.extend(task.done.map(|place| (place, *id)));
+            of.idle.extend(task.idle.map(|place| (place, *id)));
         }
-        let is = (&self.ends, &self.done, self.bytes, self.done_bytes, &self.principals);
-        is == (&counted.ends, &counted.done, counted.bytes, counted.done_bytes, &counted.principals)
+        let is = (&self.ends, &self.idle, self.bytes, self.idle_bytes, &self.principals);
+        is == (&counted.ends, &counted.idle, counted.bytes, counted.idle_bytes, &counted.principals)
     }
 }

@@ -1,4 +1,4 @@
--- Decides whether a task comes in, and which ones that are done make room for it: among the
+-- Decides whether a task comes in, and which ones that nobody runs make room for it: among the
 -- principal's own first, then among all. Whoever is refused has changed nothing.
 local told = told_before()
 if told then
@@ -14,7 +14,7 @@ end
 if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one then
   return refused(FULL_FOR_PRINCIPAL)
 end
-if total('all') - call('ZCARD', P .. 'task:done') >= limit or not could_grow(0, size, limit_of_bytes) then
+if total('all') - call('ZCARD', P .. 'task:idle') >= limit or not could_grow(0, size, limit_of_bytes) then
   return refused(FULL)
 end
 if principal ~= '' then

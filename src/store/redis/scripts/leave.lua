@@ -1,6 +1,6 @@
 -- Decides what a node that is gone leaves behind, a number of sessions at a time: it reads nothing, its
 -- calls end with an error after what they had streamed, its tasks are orphans. Stands before the
--- scripts that say who is gone, after log.lua.
+-- scripts that say who is gone, after log.lua and tasks.lua.
 local function give_up_in(node, head, tail)
   local logs = call('HGETALL', P .. 'm:' .. H)
   for at = 1, #logs, 2 do
@@ -44,6 +44,7 @@ local function give_up(node, head, tail, most)
     return false
   end
   for _, task in ipairs(call('SMEMBERS', P .. 'task:by:' .. node)) do
+    orphan(task)
     ring_all('T' .. task)
   end
   call('UNLINK', P .. 'task:by:' .. node)

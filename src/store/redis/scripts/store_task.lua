@@ -18,21 +18,25 @@ if row[1] ~= version then
   return done(0)
 end
 local old, new = tonumber(row[5]), size_of(document)
-if not could_grow(old, new, limit) then
+-- That of an orphan.
+local place = call('ZSCORE', P .. 'task:idle', task)
+if not could_grow(place and 0 or old, new, limit) then
   return refused(FULL)
 end
+-- It does not make room for itself.
+rest(task, row[2], old, nil)
 make_room(old, new, limit)
 sum('bytes', new - old)
 call('HSET', key, 'document', document, 'size', new, 'version', int(tonumber(version) + 1))
 if ending then
-  local place = sum('ever_done', 1)
+  place = sum('ever_done', 1)
   call('HSET', key, 'done', place)
-  call('ZADD', P .. 'task:done', place, task)
-  sum('done_bytes', new)
-  if row[2] ~= '' then
-    call('ZADD', P .. 'task:of:' .. row[2], place, task)
-  end
   call('SREM', P .. 'task:by:' .. row[3], task)
 end
+-- A node that was away for too long, and is back, runs what it ran.
+if place and not ending and not is_lost(row[3]) then
+  place = nil
+end
+rest(task, row[2], new, place)
 ring_all('T' .. task)
 return remember(done(1))

@@ -3,10 +3,11 @@
 --
 --   t:<task>            hash  document, its size, version, principal, node, ends, done (its place among those)
 --   task:ends           zset  tasks by their end
---   task:done           zset  tasks that are done, in the order they became so
---   task:of:<principal> zset  its tasks: those that are done by that order, the others at the end
+--   task:idle           zset  tasks that nobody runs: orphans, then those that are done, in the order they
+--                             became so
+--   task:of:<principal> zset  its tasks: those that nobody runs in that order, the others at the end
 --   task:by:<node>      set   tasks a node runs
---   task:sums           hash  all, bytes, done_bytes, ever_done
+--   task:sums           hash  all, bytes, idle_bytes, ever_done
 local function sum(name, by)
   return call('HINCRBY', P .. 'task:sums', name, int(by))
 end
@@ -15,21 +16,32 @@ local function total(name)
   return tonumber(call('HGET', P .. 'task:sums', name) or 0)
 end
 
+-- From now on a task has this place among those that nobody runs, or none.
+local function rest(task, principal, size, place)
+  if call('ZREM', P .. 'task:idle', task) == 1 then
+    sum('idle_bytes', -size)
+  end
+  if place then
+    call('ZADD', P .. 'task:idle', place, task)
+    sum('idle_bytes', size)
+  end
+  if principal ~= '' then
+    call('ZADD', P .. 'task:of:' .. principal, place or '+inf', task)
+  end
+end
+
 local function remove_task(task)
-  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'done', 'size')
+  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'size')
   if not row[1] then
     return
   end
-  local size = tonumber(row[4])
+  local size = tonumber(row[3])
+  rest(task, row[1], size, nil)
   call('UNLINK', P .. 't:' .. task)
   call('ZREM', P .. 'task:ends', task)
   call('SREM', P .. 'task:by:' .. row[2], task)
   sum('all', -1)
   sum('bytes', -size)
-  if row[3] ~= '' then
-    call('ZREM', P .. 'task:done', task)
-    sum('done_bytes', -size)
-  end
   if row[1] ~= '' then
     call('ZREM', P .. 'task:of:' .. row[1], task)
   end
@@ -54,18 +66,26 @@ local function is_lost(node)
   return not call('ZSCORE', P .. 'leases', process) or call('SISMEMBER', P .. 'left:' .. process, node) == 1
 end
 
--- Lets the task go that is done since longest ago; whether there was one.
-local function forget_one()
-  local oldest = call('ZRANGE', P .. 'task:done', 0, 0)[1]
-  if oldest then
-    remove_task(oldest)
+-- What is left of a node that is gone makes room from now on, before all that is done.
+local function orphan(task)
+  local row = call('HMGET', P .. 't:' .. task, 'principal', 'size')
+  if row[1] then
+    rest(task, row[1], tonumber(row[2]), 0)
   end
-  return oldest
 end
 
--- Whether a document fits in place of one that is not done, if nothing is left that is.
+-- Lets an orphan go, or else the task that is done since longest ago; whether there was one.
+local function forget_one()
+  local first = call('ZRANGE', P .. 'task:idle', 0, 0)[1]
+  if first then
+    remove_task(first)
+  end
+  return first
+end
+
+-- Whether a document fits in place of one that somebody runs, if nothing is left that nobody does.
 local function could_grow(old, new, limit)
-  return total('bytes') - total('done_bytes') - old + new <= limit
+  return total('bytes') - total('idle_bytes') - old + new <= limit
 end
 
 local function make_room(old, new, limit)
