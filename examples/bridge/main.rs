@@ -8,6 +8,7 @@
 //!                             |           |           |  calls: our number <-> who waits for the answer
 //!                             |           |           +- reading: lines <-------------------+
 //!                             |           +- house: places, settings, time after a failed start
+//!                             |                rest: who goes when there is no place
 //!                             +- shared: one conversation for clients without a session
 //! ```
 //!
@@ -17,7 +18,8 @@
 //!    on the other side: ids of requests and progress tokens.
 //! 3. Everything is bounded: processes, calls, lines, what waits to be written, questions, each wait. A process
 //!    that does not read holds up its own callers; a client that does not read holds its process up for a
-//!    second, once in a call, and then misses what it is told beside the answer.
+//!    second, once in a call, and then misses what it is told beside the answer. A process that never answers
+//!    keeps its place as long as its client is connected, and no call longer than --call-within.
 //! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
 //!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
 //!    stdin. As the first process of a container, run it under an init that reaps orphans.
@@ -37,6 +39,7 @@ mod notes;
 mod peer;
 mod process;
 mod reading;
+mod rest;
 mod shared;
 
 use std::error::Error;
@@ -70,6 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .limits(cli.limits())?
         .security(cli.security()?)?;
     let handle = mcp.handle();
+    house.tasks.spawn(rest::watch(Arc::clone(&house), handle.clone()));
     let app = mcp.into_router_at("/mcp");
     if cli.stateless == Stateless::Shared {
         // Only the first to open it could set it.

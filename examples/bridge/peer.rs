@@ -46,6 +46,7 @@ pub(crate) struct Peer {
     calls: Arc<Calls>,
     room: Arc<Semaphore>,
     lines: mpsc::Sender<Outgoing>,
+    call_within: Duration,
     _end: DropGuard,
 }
 
@@ -77,7 +78,7 @@ impl Peer {
         };
         house.tasks.spawn(held.live(process, pipes, queued, cancellations));
         let room = Arc::new(Semaphore::new(house.settings.calls));
-        Ok(Self { calls, room, lines, _end: stop.drop_guard() })
+        Ok(Self { calls, room, lines, call_within: house.settings.call_within, _end: stop.drop_guard() })
     }
 
     /// When the child ended, or came to be of no use.
@@ -85,12 +86,30 @@ impl Peer {
         self.calls.ended()
     }
 
-    /// Calls the child and waits for its answer.
+    /// Opens the conversation. It takes as long as the caller waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// The child is not told.
+    pub(crate) async fn initialize(&self, opening: RawJson) -> Answer {
+        self.ask("initialize", Some(opening), None).await
+    }
+
+    /// Calls the child and waits for its answer, at most as long as a call may take.
     ///
     /// # Cancel safety
     ///
     /// The child is told that the call is cancelled, if it was told of the call.
-    pub(crate) async fn call(&self, method: &str, params: Option<RawJson>, context: Option<Context>) -> Answer {
+    pub(crate) async fn call(&self, method: &str, params: Option<RawJson>, context: Context) -> Answer {
+        let answer = timeout(self.call_within, self.ask(method, params, Some(context)));
+        answer.await.unwrap_or_else(|_| {
+            tracing::warn!(method, within = ?self.call_within, "a call was not answered in time (--call-within)");
+            Err(ErrorObject::new(UNAVAILABLE, "The server behind the bridge did not answer in time"))
+        })
+    }
+
+    /// A client's call has a context, and the bridge's own has none.
+    async fn ask(&self, method: &str, params: Option<RawJson>, context: Option<Context>) -> Answer {
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
             ErrorObject::new(UNAVAILABLE, "The server has as many calls in flight as the bridge allows (--calls)")
         })?;
@@ -241,7 +260,7 @@ async fn write(
     loop {
         let line = tokio::select! {
             Some(cancelled) = cancellations.recv() => {
-                let params = format!(r#"{{"requestId":{},"reason":"The client cancelled the call"}}"#, cancelled.id);
+                let params = format!(r#"{{"requestId":{},"reason":"Nobody waits for the answer any more"}}"#, cancelled.id);
                 let line = message::notification("notifications/cancelled", Some(&params));
                 if let Err(error) = stdin.write_all(&line).await {
                     return error;

@@ -1,12 +1,13 @@
 //! Children that do what no server should: the bridge stays what it was, and callers hear of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpStream;
+use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Bridge, PATIENCE, all, event, exists, gone, last, runs, soon, text, tools_call};
+use crate::support::{
+    Bridge, PATIENCE, all, event, exists, gone, last, runs, soon, started, text, tools_call, under_way,
+};
 
 const ENDED: &str =
     r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
@@ -175,6 +176,19 @@ fn a_child_that_ignores_sigterm_is_killed() {
 }
 
 #[test]
+fn a_call_that_is_never_answered_ends_in_time_and_is_cancelled_for_the_child() {
+    let bridge = Bridge::start(&["--call-within", "2"], &[]);
+    let session = bridge.open();
+    let hung = session.begin("1", "hold", r#"{"as":"hung"}"#);
+    assert_eq!(
+        last(&all(hung).2),
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge did not answer in time"}}"#
+    );
+    soon("the child hears of it", || session.call("heard", "{}").1.contains("notifications/cancelled").then_some(()));
+    soon("it goes on", || session.call("echo", r#"{"text":"next"}"#).1.contains("next").then_some(()));
+}
+
+#[test]
 fn a_child_that_ends_at_once_refuses_its_session_and_is_not_started_at_every_knock() {
     let bridge = Bridge::start(&[], &["stillborn"]);
     let knock = || {
@@ -257,35 +271,6 @@ fn a_child_that_asks_without_end_is_refused_beyond_what_may_wait() {
     }
     assert_eq!(refused(), 136);
     assert_eq!(session.text("echo", r#"{"text":"still here"}"#), "still here");
-}
-
-/// A call that is under way: its response has begun.
-fn under_way(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
-    let mut status = String::new();
-    call.read_line(&mut status).unwrap();
-    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
-    call
-}
-
-/// The process that was started last, from the log.
-fn started(bridge: &Bridge) -> u32 {
-    let log = bridge.log();
-    let line = log.lines().rfind(|line| line.contains("a process was started")).unwrap();
-    // Without colours: numbers are all that is looked for.
-    let pid = line.rsplit("pid").next().unwrap();
-    let plain: String = strip(pid);
-    plain.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
-}
-
-/// A text without what colours it.
-fn strip(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\x1b') {
-        plain.push_str(before);
-        rest = after.split_once('m').map_or("", |(_, rest)| rest);
-    }
-    plain + rest
 }
 
 /// The most memory the bridge ever held, where the system says so.

@@ -1,6 +1,6 @@
 //! A child lives as long as its session, and no longer.
 
-use crate::support::{Bridge, all, exists, gone, runs, signal, soon};
+use crate::support::{Bridge, all, event, exists, gone, runs, signal, soon, started, under_way};
 
 #[test]
 fn each_session_has_a_child_of_its_own() {
@@ -78,6 +78,71 @@ fn a_session_that_rests_makes_room_for_a_new_one_and_one_in_use_does_not() {
     gone(ended);
     assert_eq!(resting.call("pid", "{}").0, 404);
     assert_eq!(in_use.pid(), kept);
+}
+
+#[test]
+fn a_session_whose_call_hangs_makes_room_when_its_client_is_gone() {
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--grace", "0.3"], &[]);
+    let session = bridge.open();
+    let pid = started(&bridge);
+    let hung = under_way(session.begin("1", "hold", r#"{"as":"hung"}"#));
+    drop(hung);
+    soon("a new session opens", || bridge.initialize().1.contains("mcp-session-id").then_some(()));
+    gone(pid);
+    assert_eq!(session.call("pid", "{}").0, 404);
+}
+
+#[test]
+fn a_session_in_a_call_that_somebody_waits_for_keeps_its_child() {
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--grace", "0.3"], &[]);
+    let session = bridge.open();
+    let mut waiting = under_way(session.hold("9", "held", "{}"));
+    let (status, head, body) = bridge.initialize();
+    assert_eq!(status, 200);
+    assert!(!head.contains("mcp-session-id") && body.contains("(--children)"), "{head}{body}");
+    assert_eq!(session.text("release", r#"{"these":["held"]}"#), "released");
+    assert!(event(&mut waiting).contains(r#""was": "held""#));
+}
+
+#[test]
+fn a_session_whose_call_hangs_expires_when_its_client_is_gone() {
+    let bridge = Bridge::start(&["--idle-timeout", "8"], &[]);
+    let session = bridge.open();
+    let pid = started(&bridge);
+    let hung = under_way(session.begin("1", "hold", r#"{"as":"hung"}"#));
+    drop(hung);
+    gone(pid);
+    assert_eq!(session.call("pid", "{}").0, 404);
+}
+
+#[test]
+fn with_fresh_a_session_without_a_child_does_not_go_for_a_place_it_does_not_hold() {
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--restart", "fresh"], &[]);
+    let childless = bridge.open();
+    let died = started(&bridge);
+    signal(died, "KILL");
+    gone(died);
+    let resting = bridge.open();
+    let pid = started(&bridge);
+    let _newest = soon("a new session opens", || {
+        let (_, head, _) = bridge.initialize();
+        head.contains("mcp-session-id").then_some(())
+    });
+    gone(pid);
+    assert_eq!(resting.call("pid", "{}").0, 404);
+    childless.notify(r#""method":"notifications/roots/list_changed""#);
+}
+
+#[test]
+fn a_new_session_waits_for_the_place_of_a_child_that_has_to_be_killed() {
+    let switches = ["--children", "1", "--evict-after", "0.1", "--grace", "1.6"];
+    let bridge = Bridge::start(&switches, &["stubborn"]);
+    let session = bridge.open();
+    let pid = started(&bridge);
+    assert_eq!(session.delete(), 200);
+    let next = bridge.open();
+    assert!(!exists(pid));
+    assert_ne!(next.pid(), pid);
 }
 
 #[test]

@@ -286,3 +286,32 @@ pub(crate) fn runs(pid: u32) -> bool {
 pub(crate) fn gone(pid: u32) {
     soon("the process is gone, and reaped", || (!exists(pid)).then_some(()));
 }
+
+/// A call that is under way: its response has begun.
+pub(crate) fn under_way(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
+    let mut status = String::new();
+    call.read_line(&mut status).unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
+    call
+}
+
+/// The process that was started last, from the log.
+pub(crate) fn started(bridge: &Bridge) -> u32 {
+    let log = bridge.log();
+    let line = log.lines().rfind(|line| line.contains("a process was started")).unwrap();
+    // Without colours: numbers are all that is looked for.
+    let pid = line.rsplit("pid").next().unwrap();
+    let plain: String = strip(pid);
+    plain.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// A text without what colours it.
+fn strip(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
+}
