@@ -38,6 +38,7 @@ mod message;
 mod notes;
 mod peer;
 mod process;
+mod queue;
 mod reading;
 mod rest;
 mod shared;

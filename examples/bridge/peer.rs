@@ -10,7 +10,6 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
 use tokio::io::AsyncWriteExt;
@@ -25,13 +24,11 @@ use crate::house::House;
 use crate::lines::{Line, Lines};
 use crate::message::{self, Token};
 use crate::process::{Pipes, Process};
+use crate::queue::{Outgoing, Queue, Queued, queue};
 use crate::reading::{Reading, Stopped};
 
 /// The code of what can be tried again: the one the official SDKs use for a connection that is closed.
 pub(crate) const UNAVAILABLE: i64 = -32000;
-
-/// Lines that wait to be written. Their callers wait with them, so this is no more than a little air.
-const QUEUED: usize = 8;
 
 /// How long a child that has ended may still be read, and how long its last answers may take to leave
 /// before its session ends.
@@ -45,17 +42,9 @@ const LONGEST_COMPLAINT: usize = 4 << 10;
 pub(crate) struct Peer {
     calls: Arc<Calls>,
     room: Arc<Semaphore>,
-    lines: mpsc::Sender<Outgoing>,
+    queue: Queue,
     call_within: Duration,
     _end: DropGuard,
-}
-
-/// A line for the child.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// Not written when nobody waits for it any more.
-    Call(u64, Bytes),
-    Other(Bytes),
 }
 
 impl Peer {
@@ -64,7 +53,7 @@ impl Peer {
     pub(crate) fn start(house: &Arc<House>, home: Home, place: OwnedSemaphorePermit) -> io::Result<Self> {
         let (process, pipes) = Process::start(&house.settings.command)?;
         tracing::info!(session = %home.name(), pid = process.id(), "a process was started");
-        let (lines, queued) = mpsc::channel(QUEUED);
+        let (queue, queued) = queue();
         let (cancelled, cancellations) = mpsc::unbounded_channel();
         let calls = Arc::new(Calls::new(cancelled));
         let stop = house.stop.child_token();
@@ -73,12 +62,12 @@ impl Peer {
             home,
             calls: Arc::clone(&calls),
             stop: stop.clone(),
-            lines: lines.clone(),
+            queue: queue.clone(),
             _place: place,
         };
         house.tasks.spawn(held.live(process, pipes, queued, cancellations));
         let room = Arc::new(Semaphore::new(house.settings.calls));
-        Ok(Self { calls, room, lines, call_within: house.settings.call_within, _end: stop.drop_guard() })
+        Ok(Self { calls, room, queue, call_within: house.settings.call_within, _end: stop.drop_guard() })
     }
 
     /// When the child ended, or came to be of no use.
@@ -124,23 +113,23 @@ impl Peer {
             (Some(params), Some(token)) => RawJson::parse(token.text(params).to_owned()).ok(),
             _ => None,
         };
-        let room = self.lines.reserve().await;
+        let slot = self.queue.slot().await;
         let pending = self.calls.add(context, theirs, permit)?;
         let pending = if method == "initialize" { pending.not_cancelled() } else { pending };
         let ours = params.as_ref().zip(token).map(|(params, token)| token.replaced(params, &pending.id.to_string()));
         let params = ours.as_deref().or(params.as_ref().map(RawJson::as_str));
         let line = message::request(pending.id, method, params);
-        // Without room the child has just ended, and so will the call.
-        if let Ok(room) = room {
-            room.send(Outgoing::Call(pending.id, line));
+        // Without a slot the child has just ended, and so will the call.
+        if let Some(slot) = slot {
+            slot.put(Outgoing::Call(pending.id, line));
         }
         pending.answer().await
     }
 
-    /// Tells the child something, unless it is so far behind with reading that nothing more can wait.
+    /// Tells the child something, unless so much waits for it to read that there is no room.
     pub(crate) fn tell(&self, method: &str, params: Option<&RawJson>) {
         let line = message::notification(method, params.map(RawJson::as_str));
-        if self.lines.try_send(Outgoing::Other(line)).is_err() {
+        if !self.queue.tell(line) {
             tracing::warn!(method, "a notification was dropped: the process does not read");
         }
     }
@@ -152,7 +141,7 @@ struct Held {
     home: Home,
     calls: Arc<Calls>,
     stop: CancellationToken,
-    lines: mpsc::Sender<Outgoing>,
+    queue: Queue,
     _place: OwnedSemaphorePermit,
 }
 
@@ -162,7 +151,7 @@ impl Held {
         self,
         mut process: Process,
         pipes: Pipes,
-        queued: mpsc::Receiver<Outgoing>,
+        queued: Queued,
         cancellations: mpsc::UnboundedReceiver<Cancelled>,
     ) {
         let Pipes { stdin, stdout, stderr } = pipes;
@@ -171,7 +160,7 @@ impl Held {
         let talk = async {
             let stopped = {
                 let writing = write(stdin, &self.calls, queued, cancellations);
-                let reading = Reading::new(&self.home, &self.calls, &self.lines, self.house.settings.answer_within);
+                let reading = Reading::new(&self.home, &self.calls, &self.queue, self.house.settings.answer_within);
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => None,
@@ -254,7 +243,7 @@ async fn until_it_stops(
 async fn write(
     mut stdin: ChildStdin,
     calls: &Calls,
-    mut queued: mpsc::Receiver<Outgoing>,
+    mut queued: Queued,
     mut cancellations: mpsc::UnboundedReceiver<Cancelled>,
 ) -> io::Error {
     loop {
@@ -267,7 +256,7 @@ async fn write(
                 }
                 continue;
             }
-            Some(line) = queued.recv() => line,
+            Some(line) = queued.next() => line,
         };
         let line = match line {
             Outgoing::Call(id, line) if calls.write(id) => line,

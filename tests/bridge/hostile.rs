@@ -74,9 +74,11 @@ fn a_child_that_does_not_read_holds_up_its_callers_and_costs_no_memory() {
     let calls: Vec<_> = calls.into_iter().map(under_way).collect();
     // They wait; one more is too many.
     assert_eq!(session.call("echo", "{}").0, 429);
+    let message = "m".repeat(100_000);
     for _ in 0..100 {
-        session.notify(r#""method":"notifications/progress","params":{"progressToken":1,"progress":1}"#);
+        session.notify(&format!(r#""method":"notifications/x","params":{{"message":"{message}"}}"#));
     }
+    assert!(bridge.log().contains("a notification was dropped: the process does not read"));
     assert_eq!(other.text("echo", r#"{"text":"not my ears"}"#), "not my ears");
     if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
         // What the callers sent, in the forms it passes through, and no more however long it takes.

@@ -94,7 +94,7 @@ fn a_session_whose_call_hangs_makes_room_when_its_client_is_gone() {
 
 #[test]
 fn a_session_in_a_call_that_somebody_waits_for_keeps_its_child() {
-    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--grace", "0.3"], &[]);
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--grace", "1"], &[]);
     let session = bridge.open();
     let mut waiting = under_way(session.hold("9", "held", "{}"));
     let (status, head, body) = bridge.initialize();

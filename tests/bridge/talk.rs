@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bridge, all, event, last, soon, text, tools_call};
+use crate::support::{Bridge, all, event, last, signal, soon, started, text, tools_call, under_way};
 
 fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"))
@@ -245,4 +245,28 @@ fn notifications_of_the_client_reach_the_child_in_order() {
         heard,
         ["initialize", "notifications/initialized", "notifications/roots/list_changed", "notifications/progress"]
     );
+}
+
+#[test]
+fn notifications_that_come_while_the_child_is_busy_reach_it_all() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("echo", r#"{"text":"ready"}"#), "ready");
+    signal(started(&bridge), "STOP");
+    // More than its pipe takes, and than may wait besides.
+    let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
+    let calls: Vec<_> = (10..22).map(|id| session.begin(&id.to_string(), "echo", &large)).collect();
+    let calls: Vec<_> = calls.into_iter().map(under_way).collect();
+    for n in 0..30 {
+        session.notify(&format!(r#""method":"notifications/x","params":{{"n":{n}}}"#));
+    }
+    signal(started(&bridge), "CONT");
+    for call in calls {
+        drop(call);
+    }
+    let heard = soon("the child hears of everything", || {
+        let heard = session.heard().into_iter().filter(|(method, _)| method == "notifications/x");
+        Some(heard.map(|(_, params)| params["n"].clone()).collect::<Vec<_>>()).filter(|heard| heard.len() == 30)
+    });
+    assert_eq!(heard, (0..30).map(Value::from).collect::<Vec<_>>());
 }
