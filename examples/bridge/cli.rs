@@ -91,7 +91,7 @@ pub(crate) struct Cli {
     pub(crate) drain: Duration,
 
     /// How much is logged to stderr: error, warn, info, debug, trace. What processes write to theirs is
-    /// `info`.
+    /// `info`, of each a thousand lines at once and ten a second in the long run.
     #[arg(long, default_value = "info")]
     pub(crate) log: tracing::Level,
 

@@ -16,7 +16,8 @@
 //!    (DELETE, expiry, shutdown) ends the process. Nothing holds on in the other direction.
 //! 2. Ids, parameters, results and errors pass as the text they are. Only what would collide is another value
 //!    on the other side: ids of requests and progress tokens.
-//! 3. Everything is bounded: processes, calls, lines, what waits to be written, questions, each wait. A process
+//! 3. Everything is bounded: processes, calls, lines, what waits to be written, what is logged of stderr,
+//!    questions, each wait. A process
 //!    that does not read holds up its own callers; a client that does not read holds its process up for a
 //!    second, once in a call, and then misses what it is told beside the answer. A process that never answers
 //!    keeps its place as long as its client is connected, and no call longer than --call-within.
@@ -29,6 +30,7 @@ mod backoff;
 mod bridge;
 mod calls;
 mod cli;
+mod complaints;
 mod conversation;
 mod group;
 mod home;

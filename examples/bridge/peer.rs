@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStderr, ChildStdin};
+use tokio::process::ChildStdin;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::calls::{Answer, Calls, Cancelled};
+use crate::complaints;
 use crate::home::Home;
 use crate::house::House;
-use crate::lines::{Line, Lines};
+use crate::lines::Lines;
 use crate::message::{self, Token};
 use crate::process::{Pipes, Process};
 use crate::queue::{Outgoing, Queue, Queued, queue};
@@ -30,12 +31,9 @@ use crate::reading::{Reading, Stopped};
 /// The code of what can be tried again: the one the official SDKs use for a connection that is closed.
 pub(crate) const UNAVAILABLE: i64 = -32000;
 
-/// How long a child that has ended may still be read, and how long its last answers may take to leave
-/// before its session ends.
+/// How long a child that has ended may still be read, on stdout and on stderr, and how long its last answers
+/// may take to leave before its session ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// The longest line of stderr that is logged whole.
-const LONGEST_COMPLAINT: usize = 4 << 10;
 
 /// One child, as long as somebody needs it.
 #[derive(Debug)]
@@ -63,9 +61,8 @@ impl Peer {
             calls: Arc::clone(&calls),
             stop: stop.clone(),
             queue: queue.clone(),
-            _place: place,
         };
-        house.tasks.spawn(held.live(process, pipes, queued, cancellations));
+        house.tasks.spawn(held.live(process, pipes, place, queued, cancellations));
         let room = Arc::new(Semaphore::new(house.settings.calls));
         Ok(Self { calls, room, queue, call_within: house.settings.call_within, _end: stop.drop_guard() })
     }
@@ -142,7 +139,6 @@ struct Held {
     calls: Arc<Calls>,
     stop: CancellationToken,
     queue: Queue,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Held {
@@ -151,6 +147,7 @@ impl Held {
         self,
         mut process: Process,
         pipes: Pipes,
+        place: OwnedSemaphorePermit,
         queued: Queued,
         cancellations: mpsc::UnboundedReceiver<Cancelled>,
     ) {
@@ -183,14 +180,16 @@ impl Held {
                 () = drained => {}
             }
             tracing::info!(session = %name, pid, "a process ended");
+            drop(place);
         };
-        let complaints = async {
-            log(stderr, &name, pid).await;
-            std::future::pending().await
-        };
+        let complaints = complaints::log(stderr, &name, pid);
+        tokio::pin!(talk, complaints);
         tokio::select! {
-            () = talk => {}
-            () = complaints => {}
+            () = &mut talk => {
+                // Its last words say why it ended. What it left behind may hold the pipe open for ever.
+                let _ = timeout(LAST_WORDS, complaints).await;
+            }
+            () = &mut complaints => talk.await,
         }
     }
 
@@ -266,19 +265,5 @@ async fn write(
         if let Err(error) = stdin.write_all(&line).await {
             return error;
         }
-    }
-}
-
-/// What a child writes to stderr is the operator's to read.
-async fn log(stderr: ChildStderr, session: &str, pid: Option<u32>) {
-    let mut lines = Lines::new(stderr, LONGEST_COMPLAINT);
-    while let Ok(Some(line)) = lines.next().await {
-        let (line, rest) = match line {
-            Line::Whole(line) => (line, ""),
-            Line::TooLong(line) => (line, " (and more)"),
-        };
-        // Quoted, so that it can neither pass for a line of the bridge's nor steer a terminal.
-        let text = String::from_utf8_lossy(&line);
-        tracing::info!(%session, pid, "stderr: {:?}{rest}", text.trim_end());
     }
 }

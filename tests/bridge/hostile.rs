@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Bridge, PATIENCE, all, event, exists, gone, last, runs, soon, started, text, tools_call, under_way,
+    Bridge, PATIENCE, all, event, exists, gone, last, runs, signal, soon, started, text, tools_call, under_way,
 };
 
 const ENDED: &str =
@@ -112,7 +112,13 @@ fn a_client_that_reads_misses_nothing_of_a_burst() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let flood = tools_call("1", "flood", r#"{"lines":3000}"#, r#"{"progressToken":1}"#);
-    let (_, _, body) = all(session.send(&flood));
+    let slow = || bridge.log().matches("a client reads slowly").count();
+    // When this test itself is held up by the machine, it is a client that does not read.
+    let body = soon("a client reads", || {
+        let before = slow();
+        let (_, _, body) = all(session.send(&flood));
+        (slow() == before).then_some(body)
+    });
     let figures = (0..3000).map(|figure| format!(r#""progress": {figure},"#));
     let mut rest = &*body;
     for figure in figures {
@@ -141,7 +147,7 @@ fn a_child_that_is_killed_ends_its_calls_with_an_error() {
     let session = bridge.open();
     let pid = session.pid();
     let held = session.hold("1", "held", "{}");
-    crate::support::signal(pid, "KILL");
+    signal(pid, "KILL");
     assert_eq!(last(&all(held).2), ENDED);
     gone(pid);
 }
@@ -250,6 +256,53 @@ fn what_a_child_writes_to_stderr_is_logged_for_its_session_bounded_and_harmless(
     assert!(log.contains("(and more)"), "{log}");
     assert!(log.lines().all(|line| line.len() < 5_000), "a line is too long");
     assert!(!log.contains("\x1b[31mred"), "{log}");
+}
+
+#[test]
+fn the_last_words_of_a_child_are_logged_although_everything_ends_at_once() {
+    let bridge = Bridge::start(&[], &[]);
+    for _ in 0..6 {
+        let _session = bridge.open();
+        let pid = started(&bridge);
+        // What it says, the end of its output and its exit are all there when the bridge looks again.
+        signal(bridge.pid(), "STOP");
+        signal(pid, "USR1");
+        soon("the child ends", || (!runs(pid)).then_some(()));
+        signal(bridge.pid(), "CONT");
+        soon("its last words are logged", || bridge.log().contains(&format!("last words of {pid}")).then_some(()));
+    }
+}
+
+#[test]
+fn of_a_child_that_complains_without_end_so_much_is_logged_and_the_rest_is_counted() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("rant", r#"{"lines":20000}"#), "ranted");
+    assert_eq!(session.delete(), 200);
+    soon("the rest is counted", || bridge.log().contains("lines were left out").then_some(()));
+    gone(started(&bridge));
+    let log = bridge.log();
+    let logged = log.lines().filter(|line| line.contains("stderr: \"rant ")).count();
+    // A thousand at once, and some that became free meanwhile.
+    assert!((1_000..10_000).contains(&logged), "{logged} lines");
+    assert!(log.contains("stderr: \"rant 0\"") && log.contains("stderr: \"rant 19999\""), "{logged} lines");
+}
+
+#[test]
+fn what_a_client_has_not_read_holds_on_to_nothing_the_child_wrote_besides() {
+    let bridge = Bridge::start(&["--longest-line", "2000000"], &[]);
+    let session = bridge.open();
+    let flood = |times: u32| format!(r#"{{"flood":300,"times":{times},"garbage":1500000}}"#);
+    let _unread = under_way(session.begin("9", "mutter", &flood(1)));
+    soon("it has all been read", || bridge.log().contains("muttered").then_some(()));
+    let before = peak_kilobytes(&bridge);
+
+    let other = bridge.open();
+    let _unread = under_way(other.begin("9", "mutter", &flood(100)));
+    soon("it has all been read", || (bridge.log().matches("muttered").count() == 2).then_some(()));
+    if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
+        assert!(after < before + 30_000, "{before} kB, then {after} kB");
+    }
 }
 
 #[test]

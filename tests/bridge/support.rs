@@ -12,7 +12,7 @@ use rustix::process::{Pid, test_kill_process};
 use serde_json::Value;
 
 /// Longer than anything takes here, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A bridge; it is killed with this value, and its children with it.
 pub(crate) struct Bridge {
@@ -119,9 +119,11 @@ impl Drop for Bridge {
         if std::thread::panicking() {
             eprintln!("{}", self.log().chars().take(8_000).collect::<String>());
         }
-        // In order, so that nothing of it is left.
+        // In order, so that nothing of it is left; a test that failed may have stopped it.
         signal(self.process.id(), "TERM");
-        for _ in 0..300 {
+        signal(self.process.id(), "CONT");
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
             if self.process.try_wait().unwrap().is_some() {
                 return;
             }

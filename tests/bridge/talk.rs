@@ -183,9 +183,10 @@ fn a_question_while_several_calls_run_goes_on_the_standalone_stream_or_in_the_ne
 fn a_question_that_the_child_takes_back_is_taken_back_from_the_client() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
-    let mut call = session.begin("1", "ask", r#"{"id":"q","method":"roots/list","regret":true}"#);
+    let mut call = session.begin("1", "ask", r#"{"id":"q","method":"roots/list"}"#);
     let question = value(&event(&mut call));
     assert_eq!(question["method"], "roots/list");
+    session.notify(r#""method":"notifications/regret","params":{"id":"q"}"#);
     let cancelled = value(&event(&mut call));
     assert_eq!(cancelled["method"], "notifications/cancelled");
     assert_eq!(cancelled["params"]["requestId"], question["id"]);
