@@ -27,8 +27,8 @@ pub(crate) struct Cli {
     pub(crate) children: u16,
 
     /// Seconds of rest after which a session may be ended for a new one when there is no place left. Most
-    /// clients never say that they are gone. A session rests when it has no open connection and no call; one
-    /// with a call for which nobody is connected, for five seconds at least, goes when no other rests.
+    /// clients never say that they are gone. A session rests when it has neither a call nor an open connection.
+    /// One that has a call, and for these seconds, at least five, no connection, goes when no other rests.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) evict_after: Duration,
 

@@ -8,7 +8,7 @@
 //!                             |           |           |  calls: our number <-> who waits for the answer
 //!                             |           |           +- reading: lines <-------------------+
 //!                             |           +- house: places, settings, time after a failed start
-//!                             |                rest: who goes when there is no place
+//!                             |           +- rest: which session goes when there is no place
 //!                             +- shared: one conversation for clients without a session
 //! ```
 //!
@@ -17,10 +17,10 @@
 //! 2. Ids, parameters, results and errors pass as the text they are. Only what would collide is another value
 //!    on the other side: ids of requests and progress tokens.
 //! 3. Everything is bounded: processes, calls, lines, what waits to be written, what is logged of stderr,
-//!    questions, each wait. A process
-//!    that does not read holds up its own callers; a client that does not read holds its process up for a
-//!    second, once in a call, and then misses what it is told beside the answer. A process that never answers
-//!    keeps its place as long as its client is connected, and no call longer than --call-within.
+//!    questions, each wait. A process that does not read holds up its own callers; one that never answers keeps
+//!    a call no longer than --call-within, and its place no longer than its client is there. A client that
+//!    does not read holds its process up for a second, once in a call, and then misses what it is told beside
+//!    the answer.
 //! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
 //!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
 //!    stdin. As the first process of a container, run it under an init that reaps orphans.
