@@ -131,7 +131,7 @@ fn with_fresh_a_session_without_a_child_does_not_go_for_a_place_it_does_not_hold
 
 #[test]
 fn a_new_session_waits_for_the_place_of_a_child_that_has_to_be_killed() {
-    let switches = ["--children", "1", "--evict-after", "0.1", "--grace", "1.6"];
+    let switches = ["--children", "1", "--evict-after", "0.1", "--grace", "6"];
     let bridge = Bridge::start(&switches, &["stubborn"]);
     let session = bridge.open();
     let pid = started(&bridge);

@@ -117,7 +117,10 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.log().chars().take(8_000).collect::<String>());
+            let log: Vec<char> = self.log().chars().collect();
+            eprintln!("{}", log.iter().take(4_000).collect::<String>());
+            // Its end, where there is more.
+            eprintln!("{}", log[4_000.min(log.len())..].iter().rev().take(4_000).rev().collect::<String>());
         }
         // In order, so that nothing of it is left; a test that failed may have stopped it.
         signal(self.process.id(), "TERM");
