@@ -63,11 +63,11 @@ impl<S: Send + Sync> Server<S> for Bridge {
             })?;
             // Nobody has anything to lose here.
             let peer = self.shared()?.conversation.peer(true).await?;
-            return peer.call(&method, params, Some(context)).await;
+            return peer.call(&method, params, context).await;
         };
         let conversation = session.extensions().get::<Conversation>().ok_or_else(ErrorObject::internal)?;
         let peer = conversation.peer(self.house.settings.restarts).await?;
-        peer.call(&method, params, Some(context)).await
+        peer.call(&method, params, context).await
     }
 
     async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {

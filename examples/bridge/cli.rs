@@ -26,8 +26,9 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "NUMBER")]
     pub(crate) children: u16,
 
-    /// Seconds of rest, without a call and without an open stream, after which a session may be ended for a
-    /// new one when there is no place left. Most clients never say that they are gone.
+    /// Seconds of rest after which a session may be ended for a new one when there is no place left. Most
+    /// clients never say that they are gone. A session rests when it has neither a call nor an open connection.
+    /// One that has a call, and for these seconds, at least five, no connection, goes when no other rests.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) evict_after: Duration,
 
@@ -35,6 +36,12 @@ pub(crate) struct Cli {
     /// official clients give up after 60.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) start_within: Duration,
+
+    /// Seconds a process may take to answer a call, whatever it says meanwhile; then the caller is told that
+    /// there is no answer, and the process that the call is cancelled. The default, an hour, is more than
+    /// builds and test runs take: it is there for processes that hang.
+    #[arg(long, default_value = "3600", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) call_within: Duration,
 
     /// The longest line a process may write, in bytes; one that writes a longer line is ended. The default
     /// is four times what a client may send, because pictures are text here.
@@ -54,7 +61,8 @@ pub(crate) struct Cli {
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) grace: Duration,
 
-    /// Seconds after which a session nobody uses ends, and its process with it.
+    /// Seconds after which a session nobody uses ends, and its process with it. One with a call is in use as
+    /// long as its client is connected.
     #[arg(long, default_value = "1800", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) idle_timeout: Duration,
 
@@ -83,7 +91,7 @@ pub(crate) struct Cli {
     pub(crate) drain: Duration,
 
     /// How much is logged to stderr: error, warn, info, debug, trace. What processes write to theirs is
-    /// `info`.
+    /// `info`, of each a thousand lines at once and ten a second in the long run.
     #[arg(long, default_value = "info")]
     pub(crate) log: tracing::Level,
 

@@ -30,6 +30,8 @@ pub(crate) struct Conversation {
     /// The client has said so.
     initialized: AtomicBool,
     now: Mutex<Now>,
+    /// When a client was last seen.
+    attended: Mutex<Instant>,
     /// Held while a child is started, which several calls may want at once.
     starting: tokio::sync::Mutex<Backoff>,
 }
@@ -61,6 +63,7 @@ impl Conversation {
             version: agreed(&result)?,
             initialized: AtomicBool::new(false),
             now: Now::with(peer),
+            attended: Mutex::new(Instant::now()),
             starting: tokio::sync::Mutex::default(),
         };
         Ok((conversation, result))
@@ -79,6 +82,25 @@ impl Conversation {
         Some(Arc::clone(&self.now().peer)).filter(|peer| peer.ended().is_none())
     }
 
+    /// Whether a process runs for it, which holds a place.
+    pub(crate) fn has_process(&self) -> bool {
+        self.alive().is_some()
+    }
+
+    fn attended(&self) -> MutexGuard<'_, Instant> {
+        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client is there.
+    pub(crate) fn attend(&self) {
+        *self.attended() = Instant::now();
+    }
+
+    /// How long no client was seen.
+    pub(crate) fn unattended(&self) -> Duration {
+        self.attended().elapsed()
+    }
+
     /// From when to when the child lived that died last.
     fn last_life(&self) -> Option<(Instant, Instant)> {
         let now = self.now();
@@ -87,6 +109,7 @@ impl Conversation {
 
     /// Passes on a notification of the client. For a child that is not there it is lost.
     pub(crate) fn tell(&self, method: &str, params: Option<&RawJson>) {
+        self.attend();
         if method == INITIALIZED {
             self.initialized.store(true, Ordering::Relaxed);
         }
@@ -101,6 +124,7 @@ impl Conversation {
     ///
     /// A child that is being started is ended.
     pub(crate) async fn peer(&self, restarts: bool) -> Result<Arc<Peer>, ErrorObject> {
+        self.attend();
         if let Some(peer) = self.alive() {
             return Ok(peer);
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{ClientError, Session};
-use mcp_http::store::SessionSummary;
 use mcp_http::{McpHandle, SessionId};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
@@ -52,16 +51,10 @@ impl Home {
         }
     }
 
-    /// Ends the session that has rested longest, and at least this long.
-    pub(crate) async fn make_room(&self, rested: Duration) {
+    /// The hand on the service the child works for.
+    pub(crate) fn handle(&self) -> &McpHandle {
         let (Self::Session { handle, .. } | Self::Everybody { handle }) = self;
-        let sessions = handle.sessions().await.unwrap_or_default();
-        let resting = |summary: &SessionSummary| summary.calls == 0 && summary.readers == 0 && summary.idle >= rested;
-        let longest = sessions.into_iter().filter(resting).max_by_key(|summary| summary.idle);
-        if let Some(longest) = longest {
-            tracing::info!(session = ?longest.info.id, "a session that rests makes room for a new one");
-            handle.end(longest.info.id).await;
-        }
+        handle
     }
 
     /// Takes a notification that names no call. A log message goes with the one call that runs: with a

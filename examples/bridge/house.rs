@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mcp_http::message::{ErrorObject, RawJson};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,16 +15,22 @@ use crate::backoff::Backoff;
 use crate::cli::{Cli, Restart};
 use crate::home::Home;
 use crate::peer::{Peer, UNAVAILABLE};
+use crate::rest;
 
-/// How long an opening waits for a place: about as long as a child that was just told to go needs for it.
-const PLACE_WITHIN: Duration = Duration::from_secs(3);
+/// What a child that has to be killed may take beyond its times of grace, on a machine that does much else.
+const LAST_BREATH: Duration = Duration::from_secs(4);
+
+/// How often an opening that waits for a place looks whether a session has come to rest.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is needed to start a child and to live with it.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) command: Vec<OsString>,
     pub(crate) evict_after: Duration,
+    pub(crate) idle_timeout: Duration,
     pub(crate) start_within: Duration,
+    pub(crate) call_within: Duration,
     pub(crate) longest_line: usize,
     pub(crate) calls: usize,
     pub(crate) answer_within: Duration,
@@ -49,7 +55,9 @@ impl House {
         let settings = Settings {
             command: cli.command.clone(),
             evict_after: cli.evict_after,
+            idle_timeout: cli.idle_timeout,
             start_within: cli.start_within,
+            call_within: cli.call_within,
             longest_line: cli.longest_line,
             calls: cli.calls,
             answer_within: cli.answer_within,
@@ -80,10 +88,7 @@ impl House {
         opening: RawJson,
     ) -> Result<(Arc<Peer>, RawJson), ErrorObject> {
         self.starts().check(Instant::now())?;
-        if self.places.available_permits() == 0 {
-            home.make_room(self.settings.evict_after).await;
-        }
-        let Ok(Ok(place)) = timeout(PLACE_WITHIN, Arc::clone(&self.places).acquire_owned()).await else {
+        let Ok(Some(place)) = timeout(self.place_within(), self.place(&home)).await else {
             tracing::warn!("a session was refused: there are as many processes as there may be (--children)");
             let text = "The bridge has as many processes of the server as it may (--children); try again later";
             return Err(ErrorObject::new(UNAVAILABLE, text));
@@ -99,18 +104,40 @@ impl House {
         opened.map_err(|unopened| unopened.error)
     }
 
+    /// How long an opening waits for a place: as long as a child may need that was just told to go. It has its
+    /// grace before SIGTERM, again before SIGKILL, and what it leaves behind has it once more.
+    fn place_within(&self) -> Duration {
+        self.settings.grace.saturating_mul(3).saturating_add(LAST_BREATH)
+    }
+
+    /// A place; when there is none, the place of one session at rest, as soon as one is.
+    async fn place(&self, home: &Home) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.places);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            return Some(place);
+        }
+        let place = places.acquire_owned();
+        tokio::pin!(place);
+        while !rest::make_room(home.handle(), self.settings.evict_after).await {
+            if let Ok(place) = timeout(LOOK_EVERY, &mut place).await {
+                return place.ok();
+            }
+        }
+        place.await.ok()
+    }
+
     async fn ask_to_open(
         self: &Arc<Self>,
         home: Home,
         opening: RawJson,
-        place: tokio::sync::OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
     ) -> Result<(Arc<Peer>, RawJson), Unopened> {
         let peer = Peer::start(self, home, place).map_err(|error| {
             tracing::error!(%error, command = ?self.settings.command, "the process does not start");
             Unopened::dead("The server behind the bridge does not start")
         })?;
         let within = self.settings.start_within;
-        match timeout(within, peer.call("initialize", Some(opening), None)).await {
+        match timeout(within, peer.initialize(opening)).await {
             Ok(Ok(result)) => Ok((Arc::new(peer), result)),
             Ok(Err(error)) => Err(Unopened { error, dead: peer.ended().is_some() }),
             Err(_) => {

@@ -2,11 +2,14 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Room for what is read at once.
 const CHUNK: usize = 8 << 10;
+
+/// A line that is longer takes what it was read into along, instead of being copied out of it.
+const LONG: usize = 64 << 10;
 
 /// Reads lines. What has not come to a line break is kept, up to the bound, and no further.
 pub(crate) struct Lines<R> {
@@ -19,6 +22,7 @@ pub(crate) struct Lines<R> {
     skips: bool,
 }
 
+/// It holds on to memory of about its own length, and to none of what was read around it.
 pub(crate) enum Line {
     Whole(Bytes),
     /// Its beginning; the rest is never given.
@@ -42,8 +46,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
             self.held.reserve(CHUNK);
             if self.from.read_buf(&mut self.held).await? == 0 {
-                self.searched = 0;
-                let last = self.held.split().freeze();
+                let last = self.cut(self.held.len());
                 return Ok((!last.is_empty() && !self.skips).then_some(Line::Whole(last)));
             }
         }
@@ -51,12 +54,13 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
     fn take(&mut self) -> Option<Line> {
         while let Some(at) = memchr::memchr(b'\n', &self.held[self.searched..]) {
-            let line = self.held.split_to(self.searched + at + 1).freeze();
+            let length = self.searched + at;
+            let skipped = std::mem::take(&mut self.skips);
+            let line = if skipped { Bytes::new() } else { self.cut(length.min(self.longest)) };
+            self.held.advance(length - line.len() + 1);
             self.searched = 0;
-            if !std::mem::take(&mut self.skips) {
-                let line = line.slice(..line.len() - 1);
-                let whole = line.len() <= self.longest;
-                return Some(if whole { Line::Whole(line) } else { Line::TooLong(line.slice(..self.longest)) });
+            if !skipped {
+                return Some(if line.len() == length { Line::Whole(line) } else { Line::TooLong(line) });
             }
         }
         if self.skips {
@@ -67,8 +71,24 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             return None;
         }
         self.skips = true;
+        let line = self.cut(self.longest);
+        self.held.clear();
         self.searched = 0;
-        Some(Line::TooLong(self.held.split().freeze().slice(..self.longest)))
+        Some(Line::TooLong(line))
+    }
+
+    /// Gives away so much of what is held, from its beginning.
+    fn cut(&mut self, length: usize) -> Bytes {
+        self.searched = 0;
+        if length <= LONG {
+            let line = Bytes::copy_from_slice(&self.held[..length]);
+            self.held.advance(length);
+            return line;
+        }
+        let rest = BytesMut::from(&self.held[length..]);
+        let mut line = std::mem::replace(&mut self.held, rest);
+        line.truncate(length);
+        line.freeze()
     }
 
     /// Reads on to the end and keeps nothing, so that whoever writes is not held up.

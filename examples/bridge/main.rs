@@ -8,6 +8,7 @@
 //!                             |           |           |  calls: our number <-> who waits for the answer
 //!                             |           |           +- reading: lines <-------------------+
 //!                             |           +- house: places, settings, time after a failed start
+//!                             |           +- rest: which session goes when there is no place
 //!                             +- shared: one conversation for clients without a session
 //! ```
 //!
@@ -15,9 +16,11 @@
 //!    (DELETE, expiry, shutdown) ends the process. Nothing holds on in the other direction.
 //! 2. Ids, parameters, results and errors pass as the text they are. Only what would collide is another value
 //!    on the other side: ids of requests and progress tokens.
-//! 3. Everything is bounded: processes, calls, lines, what waits to be written, questions, each wait. A process
-//!    that does not read holds up its own callers; a client that does not read holds its process up for a
-//!    second, once in a call, and then misses what it is told beside the answer.
+//! 3. Everything is bounded: processes, calls, lines, what waits to be written, what is logged of stderr,
+//!    questions, each wait. A process that does not read holds up its own callers; one that never answers keeps
+//!    a call no longer than --call-within, and its place no longer than its client is there. A client that
+//!    does not read holds its process up for a second, once in a call, and then misses what it is told beside
+//!    the answer.
 //! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
 //!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
 //!    stdin. As the first process of a container, run it under an init that reaps orphans.
@@ -27,6 +30,7 @@ mod backoff;
 mod bridge;
 mod calls;
 mod cli;
+mod complaints;
 mod conversation;
 mod group;
 mod home;
@@ -36,7 +40,9 @@ mod message;
 mod notes;
 mod peer;
 mod process;
+mod queue;
 mod reading;
+mod rest;
 mod shared;
 
 use std::error::Error;
@@ -70,6 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .limits(cli.limits())?
         .security(cli.security()?)?;
     let handle = mcp.handle();
+    house.tasks.spawn(rest::watch(Arc::clone(&house), handle.clone()));
     let app = mcp.into_router_at("/mcp");
     if cli.stateless == Stateless::Shared {
         // Only the first to open it could set it.

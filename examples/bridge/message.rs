@@ -50,7 +50,7 @@ pub(crate) fn read(line: &Bytes) -> Option<Vec<Message>> {
 }
 
 fn message(line: &Bytes, text: &str, envelope: &Envelope<'_>) -> Option<Message> {
-    let cut = |part: &RawValue| RawJson::parse(line.slice(place(text, part))).ok();
+    let cut = |part: &RawValue| RawJson::parse(kept(line, place(text, part))).ok();
     let Envelope { id, method, params, result, error } = envelope;
     let id = id.map(cut);
     let params = params.and_then(cut);
@@ -66,6 +66,11 @@ fn message(line: &Bytes, text: &str, envelope: &Envelope<'_>) -> Option<Message>
         }
         (None, None) => None,
     }
+}
+
+/// A part of a line, which may be kept for long: it holds on to no line that is much longer.
+fn kept(line: &Bytes, part: Range<usize>) -> Bytes {
+    if part.len() < line.len() / 2 { Bytes::copy_from_slice(&line[part]) } else { line.slice(part) }
 }
 
 /// An answer without a result is an answer all the same: somebody waits for it.

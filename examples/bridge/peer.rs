@@ -10,51 +10,39 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
 use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStderr, ChildStdin};
+use tokio::process::ChildStdin;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::calls::{Answer, Calls, Cancelled};
+use crate::complaints;
 use crate::home::Home;
 use crate::house::House;
-use crate::lines::{Line, Lines};
+use crate::lines::Lines;
 use crate::message::{self, Token};
 use crate::process::{Pipes, Process};
+use crate::queue::{Outgoing, Queue, Queued, queue};
 use crate::reading::{Reading, Stopped};
 
 /// The code of what can be tried again: the one the official SDKs use for a connection that is closed.
 pub(crate) const UNAVAILABLE: i64 = -32000;
 
-/// Lines that wait to be written. Their callers wait with them, so this is no more than a little air.
-const QUEUED: usize = 8;
-
-/// How long a child that has ended may still be read, and how long its last answers may take to leave
-/// before its session ends.
+/// How long a child that has ended may still be read, on stdout and on stderr, and how long its last answers
+/// may take to leave before its session ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// The longest line of stderr that is logged whole.
-const LONGEST_COMPLAINT: usize = 4 << 10;
 
 /// One child, as long as somebody needs it.
 #[derive(Debug)]
 pub(crate) struct Peer {
     calls: Arc<Calls>,
     room: Arc<Semaphore>,
-    lines: mpsc::Sender<Outgoing>,
+    queue: Queue,
+    call_within: Duration,
     _end: DropGuard,
-}
-
-/// A line for the child.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// Not written when nobody waits for it any more.
-    Call(u64, Bytes),
-    Other(Bytes),
 }
 
 impl Peer {
@@ -63,7 +51,7 @@ impl Peer {
     pub(crate) fn start(house: &Arc<House>, home: Home, place: OwnedSemaphorePermit) -> io::Result<Self> {
         let (process, pipes) = Process::start(&house.settings.command)?;
         tracing::info!(session = %home.name(), pid = process.id(), "a process was started");
-        let (lines, queued) = mpsc::channel(QUEUED);
+        let (queue, queued) = queue();
         let (cancelled, cancellations) = mpsc::unbounded_channel();
         let calls = Arc::new(Calls::new(cancelled));
         let stop = house.stop.child_token();
@@ -72,12 +60,11 @@ impl Peer {
             home,
             calls: Arc::clone(&calls),
             stop: stop.clone(),
-            lines: lines.clone(),
-            _place: place,
+            queue: queue.clone(),
         };
-        house.tasks.spawn(held.live(process, pipes, queued, cancellations));
+        house.tasks.spawn(held.live(process, pipes, place, queued, cancellations));
         let room = Arc::new(Semaphore::new(house.settings.calls));
-        Ok(Self { calls, room, lines, _end: stop.drop_guard() })
+        Ok(Self { calls, room, queue, call_within: house.settings.call_within, _end: stop.drop_guard() })
     }
 
     /// When the child ended, or came to be of no use.
@@ -85,12 +72,30 @@ impl Peer {
         self.calls.ended()
     }
 
-    /// Calls the child and waits for its answer.
+    /// Opens the conversation. It takes as long as the caller waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// The child is not told.
+    pub(crate) async fn initialize(&self, opening: RawJson) -> Answer {
+        self.ask("initialize", Some(opening), None).await
+    }
+
+    /// Calls the child and waits for its answer, at most as long as a call may take.
     ///
     /// # Cancel safety
     ///
     /// The child is told that the call is cancelled, if it was told of the call.
-    pub(crate) async fn call(&self, method: &str, params: Option<RawJson>, context: Option<Context>) -> Answer {
+    pub(crate) async fn call(&self, method: &str, params: Option<RawJson>, context: Context) -> Answer {
+        let answer = timeout(self.call_within, self.ask(method, params, Some(context)));
+        answer.await.unwrap_or_else(|_| {
+            tracing::warn!(method, within = ?self.call_within, "a call was not answered in time (--call-within)");
+            Err(ErrorObject::new(UNAVAILABLE, "The server behind the bridge did not answer in time"))
+        })
+    }
+
+    /// A client's call has a context, and the bridge's own has none.
+    async fn ask(&self, method: &str, params: Option<RawJson>, context: Option<Context>) -> Answer {
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
             ErrorObject::new(UNAVAILABLE, "The server has as many calls in flight as the bridge allows (--calls)")
         })?;
@@ -105,23 +110,23 @@ impl Peer {
             (Some(params), Some(token)) => RawJson::parse(token.text(params).to_owned()).ok(),
             _ => None,
         };
-        let room = self.lines.reserve().await;
+        let slot = self.queue.slot().await;
         let pending = self.calls.add(context, theirs, permit)?;
         let pending = if method == "initialize" { pending.not_cancelled() } else { pending };
         let ours = params.as_ref().zip(token).map(|(params, token)| token.replaced(params, &pending.id.to_string()));
         let params = ours.as_deref().or(params.as_ref().map(RawJson::as_str));
         let line = message::request(pending.id, method, params);
-        // Without room the child has just ended, and so will the call.
-        if let Ok(room) = room {
-            room.send(Outgoing::Call(pending.id, line));
+        // Without a slot the child has just ended, and so will the call.
+        if let Some(slot) = slot {
+            slot.put(Outgoing::Call(pending.id, line));
         }
         pending.answer().await
     }
 
-    /// Tells the child something, unless it is so far behind with reading that nothing more can wait.
+    /// Tells the child something, unless so much waits for it to read that there is no room.
     pub(crate) fn tell(&self, method: &str, params: Option<&RawJson>) {
         let line = message::notification(method, params.map(RawJson::as_str));
-        if self.lines.try_send(Outgoing::Other(line)).is_err() {
+        if !self.queue.tell(line) {
             tracing::warn!(method, "a notification was dropped: the process does not read");
         }
     }
@@ -133,8 +138,7 @@ struct Held {
     home: Home,
     calls: Arc<Calls>,
     stop: CancellationToken,
-    lines: mpsc::Sender<Outgoing>,
-    _place: OwnedSemaphorePermit,
+    queue: Queue,
 }
 
 impl Held {
@@ -143,7 +147,8 @@ impl Held {
         self,
         mut process: Process,
         pipes: Pipes,
-        queued: mpsc::Receiver<Outgoing>,
+        place: OwnedSemaphorePermit,
+        queued: Queued,
         cancellations: mpsc::UnboundedReceiver<Cancelled>,
     ) {
         let Pipes { stdin, stdout, stderr } = pipes;
@@ -152,7 +157,7 @@ impl Held {
         let talk = async {
             let stopped = {
                 let writing = write(stdin, &self.calls, queued, cancellations);
-                let reading = Reading::new(&self.home, &self.calls, &self.lines, self.house.settings.answer_within);
+                let reading = Reading::new(&self.home, &self.calls, &self.queue, self.house.settings.answer_within);
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => None,
@@ -175,14 +180,16 @@ impl Held {
                 () = drained => {}
             }
             tracing::info!(session = %name, pid, "a process ended");
+            drop(place);
         };
-        let complaints = async {
-            log(stderr, &name, pid).await;
-            std::future::pending().await
-        };
+        let complaints = complaints::log(stderr, &name, pid);
+        tokio::pin!(talk, complaints);
         tokio::select! {
-            () = talk => {}
-            () = complaints => {}
+            () = &mut talk => {
+                // Its last words say why it ended. What it left behind may hold the pipe open for ever.
+                let _ = timeout(LAST_WORDS, complaints).await;
+            }
+            () = &mut complaints => talk.await,
         }
     }
 
@@ -235,20 +242,20 @@ async fn until_it_stops(
 async fn write(
     mut stdin: ChildStdin,
     calls: &Calls,
-    mut queued: mpsc::Receiver<Outgoing>,
+    mut queued: Queued,
     mut cancellations: mpsc::UnboundedReceiver<Cancelled>,
 ) -> io::Error {
     loop {
         let line = tokio::select! {
             Some(cancelled) = cancellations.recv() => {
-                let params = format!(r#"{{"requestId":{},"reason":"The client cancelled the call"}}"#, cancelled.id);
+                let params = format!(r#"{{"requestId":{},"reason":"Nobody waits for the answer any more"}}"#, cancelled.id);
                 let line = message::notification("notifications/cancelled", Some(&params));
                 if let Err(error) = stdin.write_all(&line).await {
                     return error;
                 }
                 continue;
             }
-            Some(line) = queued.recv() => line,
+            Some(line) = queued.next() => line,
         };
         let line = match line {
             Outgoing::Call(id, line) if calls.write(id) => line,
@@ -258,19 +265,5 @@ async fn write(
         if let Err(error) = stdin.write_all(&line).await {
             return error;
         }
-    }
-}
-
-/// What a child writes to stderr is the operator's to read.
-async fn log(stderr: ChildStderr, session: &str, pid: Option<u32>) {
-    let mut lines = Lines::new(stderr, LONGEST_COMPLAINT);
-    while let Ok(Some(line)) = lines.next().await {
-        let (line, rest) = match line {
-            Line::Whole(line) => (line, ""),
-            Line::TooLong(line) => (line, " (and more)"),
-        };
-        // Quoted, so that it can neither pass for a line of the bridge's nor steer a terminal.
-        let text = String::from_utf8_lossy(&line);
-        tracing::info!(%session, pid, "stderr: {:?}{rest}", text.trim_end());
     }
 }

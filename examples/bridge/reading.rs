@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use mcp_http::message::{ErrorObject, RawJson};
 use tokio::process::ChildStdout;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,7 +18,8 @@ use crate::calls::Calls;
 use crate::home::Home;
 use crate::lines::{Line, Lines};
 use crate::message::{self, Message, Token};
-use crate::peer::{Outgoing, UNAVAILABLE};
+use crate::peer::UNAVAILABLE;
+use crate::queue::{Outgoing, Queue};
 
 /// Questions of one child that may be open at a time: as many as there may be calls that ask.
 const OPEN_QUESTIONS: usize = 64;
@@ -62,7 +62,7 @@ impl fmt::Display for Stopped {
 pub(crate) struct Reading<'a> {
     home: &'a Home,
     calls: &'a Arc<Calls>,
-    lines: &'a mpsc::Sender<Outgoing>,
+    queue: &'a Queue,
     answer_within: Duration,
     /// What the child asks, by its own ids. Dropped, it is asked no more.
     questions: HashMap<String, AbortOnDropHandle<()>>,
@@ -70,13 +70,8 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(crate) fn new(
-        home: &'a Home,
-        calls: &'a Arc<Calls>,
-        lines: &'a mpsc::Sender<Outgoing>,
-        answer_within: Duration,
-    ) -> Self {
-        Self { home, calls, lines, answer_within, questions: HashMap::new(), garbage: 0 }
+    pub(crate) fn new(home: &'a Home, calls: &'a Arc<Calls>, queue: &'a Queue, answer_within: Duration) -> Self {
+        Self { home, calls, queue, answer_within, questions: HashMap::new(), garbage: 0 }
     }
 
     /// Reads until there is nothing more to read.
@@ -149,20 +144,26 @@ impl<'a> Reading<'a> {
         self.questions.retain(|_, question| !question.is_finished());
         if self.questions.len() >= OPEN_QUESTIONS {
             let error = ErrorObject::new(UNAVAILABLE, "Too many requests wait for the client");
-            let refusal = Outgoing::Other(message::answer(&id, &Err(error)));
-            // A child that asks so much and reads nothing does not read this either.
-            if timeout(STALL, self.lines.send(refusal)).await.is_err() {
-                tracing::warn!(session = %self.home.name(), method, "a question was dropped: the process does not read");
+            let refusal = message::answer(&id, &Err(error));
+            match timeout(STALL, self.queue.slot()).await {
+                Ok(Some(slot)) => slot.put(Outgoing::Other(refusal)),
+                Ok(None) => {}
+                // A child that asks so much and reads nothing does not read this either.
+                Err(_) => {
+                    tracing::warn!(session = %self.home.name(), method, "a question was dropped: the process does not read")
+                }
             }
             return;
         }
         let (home, calls) = (self.home.clone(), Arc::clone(self.calls));
-        let (lines, within) = (self.lines.clone(), self.answer_within);
+        let (queue, within) = (self.queue.clone(), self.answer_within);
         let key = id.as_str().to_owned();
         let question = tokio::spawn(async move {
             let answer = home.ask(&calls, &method, params, within).await;
             // When the child has ended, so has its question.
-            let _ = lines.send(Outgoing::Other(message::answer(&id, &answer))).await;
+            if let Some(slot) = queue.slot().await {
+                slot.put(Outgoing::Other(message::answer(&id, &answer)));
+            }
         });
         self.questions.insert(key, AbortOnDropHandle::new(question));
     }

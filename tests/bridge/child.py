@@ -86,10 +86,6 @@ def call(ident, name, args, meta):
         case "ask":
             asking[args["id"]] = ident
             send(id=args["id"], method=args["method"], params={"message": args["id"]})
-            if args.get("regret"):
-                time.sleep(0.3)  # so that the client has the question
-                send(method="notifications/cancelled", params={"requestId": args["id"]})
-                result(asking.pop(args["id"]), "never mind")
         case "garbage":
             out.write(b'debug: starting\n\n{"jsonrpc":"2.0","id":\n\xff\xfe\n[]\n[1,{}]\n{}\n"text"\n')
             result(ident, "after the garbage")
@@ -129,6 +125,20 @@ def call(ident, name, args, meta):
             print("y" * 100_000, file=sys.stderr)
             print("\x1b[31mred\x1b[0m", file=sys.stderr, flush=True)
             result(ident, "complained")
+        case "rant":
+            for n in range(args["lines"]):
+                print("rant", n, file=sys.stderr)
+            sys.stderr.flush()
+            result(ident, "ranted")
+        case "mutter":  # and much before that, so that its client is behind
+            for _ in range(args["flood"]):
+                send(method="notifications/message", params={"level": "info", "data": "m" * 100_000})
+            for n in range(args["times"]):
+                out.write(b"x" * args["garbage"] + b"\n")
+                out.flush()
+                send(method="notifications/message", params={"level": "info", "data": n})
+            print("muttered", file=sys.stderr, flush=True)
+            result(ident, "muttered")
         case _:
             send(id=ident, error={"code": -32602, "message": f"Unknown tool: {name}"})
 
@@ -144,6 +154,9 @@ def take(message):
             send(id=ident, result={"did": method})
         case {"method": "notifications/ask", "params": params}:  # while no call runs
             send(id=params["id"], method=params["method"])
+        case {"method": "notifications/regret", "params": {"id": question}}:
+            send(method="notifications/cancelled", params={"requestId": question})
+            result(asking.pop(question), "never mind")
         case {"method": "notifications/nag", "params": params}:
             for n in range(params["times"]):
                 send(id=n, method="roots/list")
@@ -156,7 +169,15 @@ def take(message):
                 result(waiting, message.get("result", message.get("error")))
 
 
+def last_words(*_):
+    """A long trace, and its last line is the reason."""
+    os.write(2, b"".join(b"  in a function of the child, and so on: %d\n" % n for n in range(900)))
+    os.write(2, b"last words of %d\n" % os.getpid())
+    os._exit(3)
+
+
 def main():
+    signal.signal(signal.SIGUSR1, last_words)
     if "stillborn" in SWITCHES:
         sys.exit(4)
     if path := SWITCHES.get("once"):

@@ -1,12 +1,13 @@
 //! Children that do what no server should: the bridge stays what it was, and callers hear of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpStream;
+use std::io::Read;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Bridge, PATIENCE, all, event, exists, gone, last, runs, soon, text, tools_call};
+use crate::support::{
+    Bridge, PATIENCE, all, event, exists, gone, last, runs, signal, soon, started, text, tools_call, under_way,
+};
 
 const ENDED: &str =
     r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge has ended"}}"#;
@@ -73,13 +74,17 @@ fn a_child_that_does_not_read_holds_up_its_callers_and_costs_no_memory() {
     let calls: Vec<_> = calls.into_iter().map(under_way).collect();
     // They wait; one more is too many.
     assert_eq!(session.call("echo", "{}").0, 429);
-    for _ in 0..100 {
-        session.notify(r#""method":"notifications/progress","params":{"progressToken":1,"progress":1}"#);
+    let waiting = peak_kilobytes(&bridge);
+    let message = "m".repeat(100_000);
+    for _ in 0..250 {
+        session.notify(&format!(r#""method":"notifications/x","params":{{"message":"{message}"}}"#));
     }
+    assert!(bridge.log().contains("a notification was dropped: the process does not read"));
     assert_eq!(other.text("echo", r#"{"text":"not my ears"}"#), "not my ears");
-    if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
-        // What the callers sent, in the forms it passes through, and no more however long it takes.
-        assert!(after < before + 3 * 16 * 1024, "{before} kB, then {after} kB");
+    if let (Some(before), Some(waiting), Some(after)) = (before, waiting, peak_kilobytes(&bridge)) {
+        // What the callers sent, in the forms it passes through, and little of what was said besides.
+        assert!(waiting < before + 5 * 16 * 1024, "{before} kB, then {waiting} kB");
+        assert!(after < waiting + 12_000, "{waiting} kB, then {after} kB");
     }
     assert_eq!(session.delete(), 200);
     gone(pid);
@@ -109,7 +114,13 @@ fn a_client_that_reads_misses_nothing_of_a_burst() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let flood = tools_call("1", "flood", r#"{"lines":3000}"#, r#"{"progressToken":1}"#);
-    let (_, _, body) = all(session.send(&flood));
+    let slow = || bridge.log().matches("a client reads slowly").count();
+    // When this test itself is held up by the machine, it is a client that does not read.
+    let body = soon("a client reads", || {
+        let before = slow();
+        let (_, _, body) = all(session.send(&flood));
+        (slow() == before).then_some(body)
+    });
     let figures = (0..3000).map(|figure| format!(r#""progress": {figure},"#));
     let mut rest = &*body;
     for figure in figures {
@@ -138,7 +149,7 @@ fn a_child_that_is_killed_ends_its_calls_with_an_error() {
     let session = bridge.open();
     let pid = session.pid();
     let held = session.hold("1", "held", "{}");
-    crate::support::signal(pid, "KILL");
+    signal(pid, "KILL");
     assert_eq!(last(&all(held).2), ENDED);
     gone(pid);
 }
@@ -172,6 +183,19 @@ fn a_child_that_ignores_sigterm_is_killed() {
     assert_eq!(session.delete(), 200);
     gone(pid);
     assert!(bridge.log().contains("did not end when asked"), "{}", bridge.log());
+}
+
+#[test]
+fn a_call_that_is_never_answered_ends_in_time_and_is_cancelled_for_the_child() {
+    let bridge = Bridge::start(&["--call-within", "2"], &[]);
+    let session = bridge.open();
+    let hung = session.begin("1", "hold", r#"{"as":"hung"}"#);
+    assert_eq!(
+        last(&all(hung).2),
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"The server behind the bridge did not answer in time"}}"#
+    );
+    soon("the child hears of it", || session.call("heard", "{}").1.contains("notifications/cancelled").then_some(()));
+    soon("it goes on", || session.call("echo", r#"{"text":"next"}"#).1.contains("next").then_some(()));
 }
 
 #[test]
@@ -237,6 +261,53 @@ fn what_a_child_writes_to_stderr_is_logged_for_its_session_bounded_and_harmless(
 }
 
 #[test]
+fn the_last_words_of_a_child_are_logged_although_everything_ends_at_once() {
+    let bridge = Bridge::start(&[], &[]);
+    for _ in 0..6 {
+        let _session = bridge.open();
+        let pid = started(&bridge);
+        // What it says, the end of its output and its exit are all there when the bridge looks again.
+        signal(bridge.pid(), "STOP");
+        signal(pid, "USR1");
+        soon("the child ends", || (!runs(pid)).then_some(()));
+        signal(bridge.pid(), "CONT");
+        soon("its last words are logged", || bridge.log().contains(&format!("last words of {pid}")).then_some(()));
+    }
+}
+
+#[test]
+fn of_a_child_that_complains_without_end_so_much_is_logged_and_the_rest_is_counted() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("rant", r#"{"lines":20000}"#), "ranted");
+    assert_eq!(session.delete(), 200);
+    soon("the rest is counted", || bridge.log().contains("lines were left out").then_some(()));
+    gone(started(&bridge));
+    let log = bridge.log();
+    let logged = log.lines().filter(|line| line.contains("stderr: \"rant ")).count();
+    // A thousand at once, and some that became free meanwhile.
+    assert!((1_000..10_000).contains(&logged), "{logged} lines");
+    assert!(log.contains("stderr: \"rant 0\"") && log.contains("stderr: \"rant 19999\""), "{logged} lines");
+}
+
+#[test]
+fn what_a_client_has_not_read_holds_on_to_nothing_the_child_wrote_besides() {
+    let bridge = Bridge::start(&["--longest-line", "2000000"], &[]);
+    let session = bridge.open();
+    let flood = |times: u32| format!(r#"{{"flood":150,"times":{times},"garbage":1500000}}"#);
+    let _unread = under_way(session.begin("9", "mutter", &flood(1)));
+    soon("it has all been read", || bridge.log().contains("muttered").then_some(()));
+    let before = peak_kilobytes(&bridge);
+
+    let other = bridge.open();
+    let _unread = under_way(other.begin("9", "mutter", &flood(40)));
+    soon("it has all been read", || (bridge.log().matches("muttered").count() == 2).then_some(()));
+    if let (Some(before), Some(after)) = (before, peak_kilobytes(&bridge)) {
+        assert!(after < before + 20_000, "{before} kB, then {after} kB");
+    }
+}
+
+#[test]
 fn a_question_that_is_never_answered_ends_with_an_error_for_the_child() {
     let bridge = Bridge::start(&["--answer-within", "0.3"], &[]);
     let session = bridge.open();
@@ -257,35 +328,6 @@ fn a_child_that_asks_without_end_is_refused_beyond_what_may_wait() {
     }
     assert_eq!(refused(), 136);
     assert_eq!(session.text("echo", r#"{"text":"still here"}"#), "still here");
-}
-
-/// A call that is under way: its response has begun.
-fn under_way(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
-    let mut status = String::new();
-    call.read_line(&mut status).unwrap();
-    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
-    call
-}
-
-/// The process that was started last, from the log.
-fn started(bridge: &Bridge) -> u32 {
-    let log = bridge.log();
-    let line = log.lines().rfind(|line| line.contains("a process was started")).unwrap();
-    // Without colours: numbers are all that is looked for.
-    let pid = line.rsplit("pid").next().unwrap();
-    let plain: String = strip(pid);
-    plain.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
-}
-
-/// A text without what colours it.
-fn strip(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\x1b') {
-        plain.push_str(before);
-        rest = after.split_once('m').map_or("", |(_, rest)| rest);
-    }
-    plain + rest
 }
 
 /// The most memory the bridge ever held, where the system says so.

@@ -1,6 +1,6 @@
 //! A child lives as long as its session, and no longer.
 
-use crate::support::{Bridge, all, exists, gone, runs, signal, soon};
+use crate::support::{Bridge, all, event, exists, gone, runs, signal, soon, started, under_way};
 
 #[test]
 fn each_session_has_a_child_of_its_own() {
@@ -12,7 +12,7 @@ fn each_session_has_a_child_of_its_own() {
 
 #[test]
 fn a_session_that_its_client_deletes_takes_its_child_along() {
-    let bridge = Bridge::start(&[], &[]);
+    let bridge = Bridge::start(&["--grace", "60"], &[]);
     let (session, other) = (bridge.open(), bridge.open());
     let pid = session.pid();
     assert_eq!(session.delete(), 200);
@@ -24,10 +24,9 @@ fn a_session_that_its_client_deletes_takes_its_child_along() {
 
 #[test]
 fn a_session_that_expires_takes_its_child_along() {
-    let bridge = Bridge::start(&["--idle-timeout", "2"], &[]);
+    let bridge = Bridge::start(&["--idle-timeout", "10"], &[]);
     let session = bridge.open();
-    let pid = session.pid();
-    gone(pid);
+    gone(started(&bridge));
     assert_eq!(session.call("pid", "{}").0, 404);
 }
 
@@ -55,7 +54,7 @@ fn a_bridge_that_is_killed_leaves_its_children_without_input_and_they_end() {
 
 #[test]
 fn there_are_no_more_children_than_allowed_and_a_place_is_free_again_after_the_end() {
-    let bridge = Bridge::start(&["--children", "1"], &[]);
+    let bridge = Bridge::start(&["--children", "1", "--grace", "1"], &[]);
     let session = bridge.open();
     let pid = session.pid();
     let (status, head, body) = bridge.initialize();
@@ -78,6 +77,68 @@ fn a_session_that_rests_makes_room_for_a_new_one_and_one_in_use_does_not() {
     gone(ended);
     assert_eq!(resting.call("pid", "{}").0, 404);
     assert_eq!(in_use.pid(), kept);
+}
+
+#[test]
+fn a_session_whose_call_hangs_makes_room_when_its_client_is_gone() {
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--grace", "0.3"], &[]);
+    let session = bridge.open();
+    let pid = started(&bridge);
+    let hung = under_way(session.begin("1", "hold", r#"{"as":"hung"}"#));
+    drop(hung);
+    soon("a new session opens", || bridge.initialize().1.contains("mcp-session-id").then_some(()));
+    gone(pid);
+    assert_eq!(session.call("pid", "{}").0, 404);
+}
+
+#[test]
+fn a_session_in_a_call_that_somebody_waits_for_keeps_its_child() {
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--grace", "1"], &[]);
+    let session = bridge.open();
+    let mut waiting = under_way(session.hold("9", "held", "{}"));
+    let (status, head, body) = bridge.initialize();
+    assert_eq!(status, 200);
+    assert!(!head.contains("mcp-session-id") && body.contains("(--children)"), "{head}{body}");
+    assert_eq!(session.text("release", r#"{"these":["held"]}"#), "released");
+    assert!(event(&mut waiting).contains(r#""was": "held""#));
+}
+
+#[test]
+fn a_session_whose_call_hangs_expires_when_its_client_is_gone() {
+    let bridge = Bridge::start(&["--idle-timeout", "10"], &[]);
+    let session = bridge.open();
+    let pid = started(&bridge);
+    let hung = under_way(session.begin("1", "hold", r#"{"as":"hung"}"#));
+    drop(hung);
+    gone(pid);
+    assert_eq!(session.call("pid", "{}").0, 404);
+}
+
+#[test]
+fn with_fresh_a_session_without_a_child_does_not_go_for_a_place_it_does_not_hold() {
+    let bridge = Bridge::start(&["--children", "1", "--evict-after", "0.1", "--restart", "fresh"], &[]);
+    let childless = bridge.open();
+    let died = started(&bridge);
+    signal(died, "KILL");
+    soon("its place is free", || bridge.log().contains("a process ended").then_some(()));
+    let resting = bridge.open();
+    let pid = started(&bridge);
+    soon("a new session opens", || bridge.initialize().1.contains("mcp-session-id").then_some(()));
+    gone(pid);
+    assert_eq!(resting.call("pid", "{}").0, 404);
+    childless.notify(r#""method":"notifications/roots/list_changed""#);
+}
+
+#[test]
+fn a_new_session_waits_for_the_place_of_a_child_that_has_to_be_killed() {
+    let switches = ["--children", "1", "--evict-after", "0.1", "--grace", "6"];
+    let bridge = Bridge::start(&switches, &["stubborn"]);
+    let session = bridge.open();
+    let pid = started(&bridge);
+    assert_eq!(session.delete(), 200);
+    let next = bridge.open();
+    assert!(!exists(pid));
+    assert_ne!(next.pid(), pid);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rustix::process::{Pid, test_kill_process};
 use serde_json::Value;
 
 /// Longer than anything takes here, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A bridge; it is killed with this value, and its children with it.
 pub(crate) struct Bridge {
@@ -117,11 +117,16 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.log().chars().take(8_000).collect::<String>());
+            let log: Vec<char> = self.log().chars().collect();
+            eprintln!("{}", log.iter().take(4_000).collect::<String>());
+            // Its end, where there is more.
+            eprintln!("{}", log[4_000.min(log.len())..].iter().rev().take(4_000).rev().collect::<String>());
         }
-        // In order, so that nothing of it is left.
+        // In order, so that nothing of it is left; a test that failed may have stopped it.
         signal(self.process.id(), "TERM");
-        for _ in 0..300 {
+        signal(self.process.id(), "CONT");
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
             if self.process.try_wait().unwrap().is_some() {
                 return;
             }
@@ -285,4 +290,33 @@ pub(crate) fn runs(pid: u32) -> bool {
 #[track_caller]
 pub(crate) fn gone(pid: u32) {
     soon("the process is gone, and reaped", || (!exists(pid)).then_some(()));
+}
+
+/// A call that is under way: its response has begun.
+pub(crate) fn under_way(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
+    let mut status = String::new();
+    call.read_line(&mut status).unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n");
+    call
+}
+
+/// The process that was started last, from the log.
+pub(crate) fn started(bridge: &Bridge) -> u32 {
+    let log = bridge.log();
+    let line = log.lines().rfind(|line| line.contains("a process was started")).unwrap();
+    // Without colours: numbers are all that is looked for.
+    let pid = line.rsplit("pid").next().unwrap();
+    let plain: String = strip(pid);
+    plain.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// A text without what colours it.
+fn strip(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
 }

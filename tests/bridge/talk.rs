@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bridge, all, event, last, soon, text, tools_call};
+use crate::support::{Bridge, all, event, last, signal, soon, started, text, tools_call, under_way};
 
 fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"))
@@ -183,9 +183,10 @@ fn a_question_while_several_calls_run_goes_on_the_standalone_stream_or_in_the_ne
 fn a_question_that_the_child_takes_back_is_taken_back_from_the_client() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
-    let mut call = session.begin("1", "ask", r#"{"id":"q","method":"roots/list","regret":true}"#);
+    let mut call = session.begin("1", "ask", r#"{"id":"q","method":"roots/list"}"#);
     let question = value(&event(&mut call));
     assert_eq!(question["method"], "roots/list");
+    session.notify(r#""method":"notifications/regret","params":{"id":"q"}"#);
     let cancelled = value(&event(&mut call));
     assert_eq!(cancelled["method"], "notifications/cancelled");
     assert_eq!(cancelled["params"]["requestId"], question["id"]);
@@ -245,4 +246,28 @@ fn notifications_of_the_client_reach_the_child_in_order() {
         heard,
         ["initialize", "notifications/initialized", "notifications/roots/list_changed", "notifications/progress"]
     );
+}
+
+#[test]
+fn notifications_that_come_while_the_child_is_busy_reach_it_all() {
+    let bridge = Bridge::start(&[], &[]);
+    let session = bridge.open();
+    assert_eq!(session.text("echo", r#"{"text":"ready"}"#), "ready");
+    signal(started(&bridge), "STOP");
+    // More than its pipe takes, and than may wait besides.
+    let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
+    let calls: Vec<_> = (10..22).map(|id| session.begin(&id.to_string(), "echo", &large)).collect();
+    let calls: Vec<_> = calls.into_iter().map(under_way).collect();
+    for n in 0..30 {
+        session.notify(&format!(r#""method":"notifications/x","params":{{"n":{n}}}"#));
+    }
+    signal(started(&bridge), "CONT");
+    for call in calls {
+        drop(call);
+    }
+    let heard = soon("the child hears of everything", || {
+        let heard = session.heard().into_iter().filter(|(method, _)| method == "notifications/x");
+        Some(heard.map(|(_, params)| params["n"].clone()).collect::<Vec<_>>()).filter(|heard| heard.len() == 30)
+    });
+    assert_eq!(heard, (0..30).map(Value::from).collect::<Vec<_>>());
 }
