@@ -128,7 +128,7 @@ impl<H: ServerHandler> RmcpServer<H> {
         context: &Context,
     ) -> Result<Conversation<H>, ErrorObject> {
         tracing::debug!(session = ?session.id, "a session goes on with a new handler");
-        let initialize = convert::request("initialize", Some(&introduction(context)?))?;
+        let initialize = convert::initialize(&introduction(context)?, None)?;
         let (conversation, _) =
             Conversation::open((self.make)(), Some(session), initialize, parts.clone(), context.clone()).await?;
         let (parts, context) = (Box::new(parts.clone()), context.clone());
@@ -173,8 +173,10 @@ fn read<T: DeserializeOwned>(text: &RawJson) -> Result<T, ErrorObject> {
 
 impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
     async fn initialize(&self, request: Initialize, _: &S) -> Answer {
-        let Initialize { text, parts, context, .. } = request;
-        let initialize = convert::request("initialize", Some(&text))?;
+        let Initialize { params, text, parts, context } = request;
+        let version = context.protocol_version();
+        let served = (params.protocol_version != version.as_str()).then_some(version);
+        let initialize = convert::initialize(&text, served)?;
         let session = context.session();
         let (conversation, result) =
             Conversation::open((self.make)(), session.as_ref(), initialize, *parts, context).await?;

@@ -4,6 +4,7 @@
 
 mod handler;
 mod leaving;
+mod revisions;
 
 use std::time::Duration;
 
