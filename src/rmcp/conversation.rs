@@ -16,7 +16,7 @@ use super::desk::{Answer, Desk};
 use super::guarded::{Begun, Guarded};
 use super::line::{Inbound, Line};
 use crate::message::{ErrorObject, RawJson};
-use crate::server::{Call, Context, Notice, Session};
+use crate::server::{Call, Context, Notice};
 
 /// One service of rmcp at work. Dropping it cancels what it does; peers that handlers kept fail from
 /// then on.
@@ -30,13 +30,13 @@ impl<H: ServerHandler> Conversation<H> {
     /// Opens a service as a client does, with `initialize`; the service, and what it answered.
     pub(super) async fn open(
         handler: H,
-        session: Option<&Session>,
+        desk: Desk,
         mut initialize: ClientRequest,
         parts: Parts,
         context: Context,
     ) -> Result<(Self, RawJson), ErrorObject> {
         const FIRST: RequestId = RequestId::Number(0);
-        let desk = Arc::new(Desk::new(session));
+        let desk = Arc::new(desk);
         let (line, inbound) = Line::new(&desk);
         initialize.extensions_mut().insert(parts);
         let (_, answer) = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;

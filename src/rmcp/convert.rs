@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::message::{ErrorObject, ProtocolVersion, RawJson, RequestId};
 
 /// A request or notification that rmcp sends.
+#[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     pub(super) method: String,
     pub(super) params: RawJson,

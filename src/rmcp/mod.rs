@@ -15,6 +15,7 @@ mod conversation;
 mod convert;
 mod desk;
 mod discover;
+mod early;
 mod guarded;
 mod line;
 mod mirrored;
@@ -22,6 +23,7 @@ mod remember;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::request::Parts;
 use rmcp::ServerHandler;
@@ -31,7 +33,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use self::conversation::Conversation;
-use self::desk::Answer;
+use self::desk::{Answer, Desk};
 use self::mirrored::Mirrored;
 use self::remember::Remember;
 use crate::message::{ErrorObject, InitializeParams, RawJson};
@@ -75,6 +77,7 @@ use crate::service::McpService;
 /// ```
 pub struct RmcpServer<H> {
     make: Box<dyn Fn() -> H + Send + Sync>,
+    question_timeout: Duration,
     /// The handler that is only asked what it says of itself.
     model: OnceLock<Model<H>>,
 }
@@ -93,7 +96,22 @@ struct Seat<H: ServerHandler>(OnceCell<Conversation<H>>);
 impl<H: ServerHandler> RmcpServer<H> {
     /// A server whose handlers are made by a function, most often their `new`.
     pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
-        Self { make: Box::new(make), model: OnceLock::new() }
+        Self { make: Box::new(make), question_timeout: Self::DEFAULT_QUESTION_TIMEOUT, model: OnceLock::new() }
+    }
+
+    /// An hour: a person may be away from the screen, but not for ever.
+    const DEFAULT_QUESTION_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+    /// How long a question to a client of a session may be open; then its handler is told that nobody answered,
+    /// and the client that it need not. By default an hour. A handler may give up long before: rmcp tells of it
+    /// where it was asked with a timeout of its own (`PeerRequestOptions`, `RequestHandle::cancel`), but not where a future is dropped
+    /// (`tokio::time::timeout`, `select!`), and then this is what ends the question.
+    ///
+    /// A handler may have 128 questions open, as many as its session may have calls by default: one more, and the oldest is given up.
+    #[must_use]
+    pub fn question_timeout(mut self, timeout: Duration) -> Self {
+        self.question_timeout = timeout;
+        self
     }
 
     fn model(&self) -> &Model<H> {
@@ -129,8 +147,9 @@ impl<H: ServerHandler> RmcpServer<H> {
     ) -> Result<Conversation<H>, ErrorObject> {
         tracing::debug!(session = ?session.id, "a session goes on with a new handler");
         let initialize = convert::initialize(&introduction(context)?, None)?;
+        let desk = Desk::new(Some(session), self.question_timeout);
         let (conversation, _) =
-            Conversation::open((self.make)(), Some(session), initialize, parts.clone(), context.clone()).await?;
+            Conversation::open((self.make)(), desk, initialize, parts.clone(), context.clone()).await?;
         let (parts, context) = (Box::new(parts.clone()), context.clone());
         let (method, params) = ("notifications/initialized".into(), None);
         conversation.tell(Notice { method, params, parts: parts.clone(), context: context.clone() }).await;
@@ -149,7 +168,8 @@ impl<H: ServerHandler> RmcpServer<H> {
     /// Answers a request without a session.
     async fn alone(&self, id: RequestId, request: ClientRequest, parts: Parts, context: Context) -> Answer {
         let client = read(&introduction(&context)?)?;
-        alone::answer((self.make)(), client, id, request, parts, context).await
+        let desk = Desk::new(None, self.question_timeout);
+        alone::answer((self.make)(), desk, client, id, request, parts, context).await
     }
 }
 
@@ -178,8 +198,8 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         let served = (params.protocol_version != version.as_str()).then_some(version);
         let initialize = convert::initialize(&text, served)?;
         let session = context.session();
-        let (conversation, result) =
-            Conversation::open((self.make)(), session.as_ref(), initialize, *parts, context).await?;
+        let desk = Desk::new(session.as_ref(), self.question_timeout);
+        let (conversation, result) = Conversation::open((self.make)(), desk, initialize, *parts, context).await?;
         if let Some(session) = session {
             session.extensions().insert(Seat(OnceCell::new_with(Some(conversation))));
         }

@@ -94,6 +94,10 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn log_level(&self) -> u8;
     /// Sends a notification on the session's standalone stream.
     fn notify(&self, method: &str, params: &RawJson);
+    /// The same; whether the client listens, or will find it when it listens again.
+    fn tell(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool>;
+    /// Ready when the client next opens the session's standalone stream, or the session ends.
+    fn stream_opens(&self) -> BoxFuture<'static, ()>;
     /// Asks the client on the session's standalone stream; fails at once when none is open.
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// The resources the client wants to hear of, in order.
