@@ -21,7 +21,7 @@ use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
-use crate::server::{ClientError, Extensions};
+use crate::server::{Cancellation, ClientError, Extensions};
 use crate::store::{EndReason, Event, EventKind, STANDALONE, StreamNo};
 
 /// What a client answered.
@@ -133,6 +133,14 @@ impl LiveSession {
         };
         if let Some(ticket) = ticket {
             ticket.cancel(Cause::Client);
+        }
+    }
+
+    /// What the client says of a call that it cancels, for its handler; kept where the call runs here.
+    pub(super) fn explain(&self, id: &RequestId, cancellation: Cancellation) {
+        let ticket = self.live().tickets.iter().find(|ticket| *ticket.id() == *id).cloned();
+        if let Some(ticket) = ticket {
+            ticket.explain(cancellation);
         }
     }
 

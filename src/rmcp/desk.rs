@@ -132,15 +132,13 @@ impl Desk {
         }
     }
 
-    /// Nobody waits any more; whether it was still to be answered.
-    pub(super) fn give_up(&self, id: &RequestId) -> bool {
+    /// Nobody waits any more; the call, if it was still to be answered.
+    pub(super) fn give_up(&self, id: &RequestId) -> Option<Context> {
         let mut calls = self.calls();
-        let waited = take(&mut calls.waiting, |waiting| waiting.id == *id).is_some();
-        if waited {
-            calls.given_up.truncate(GIVEN_UP - 1);
-            calls.given_up.push_front(id.clone());
-        }
-        waited
+        let waited = take(&mut calls.waiting, |waiting| waiting.id == *id)?;
+        calls.given_up.truncate(GIVEN_UP - 1);
+        calls.given_up.push_front(id.clone());
+        Some(waited.context)
     }
 
     /// Nothing is answered any more.

@@ -150,12 +150,10 @@ impl<H: ServerHandler> RmcpServer<H> {
         let desk = Desk::new(Some(session), self.question_timeout);
         let (conversation, _) =
             Conversation::open((self.make)(), desk, initialize, parts.clone(), context.clone()).await?;
-        let (parts, context) = (Box::new(parts.clone()), context.clone());
-        let (method, params) = ("notifications/initialized".into(), None);
-        conversation.tell(Notice { method, params, parts: parts.clone(), context: context.clone() }).await;
+        conversation.be_ready(parts, context).await;
         for uri in session.subscriptions() {
             let params = RawJson::from_value(&json!({ "uri": uri })).ok();
-            let (parts, context) = (parts.clone(), context.clone());
+            let (parts, context) = (Box::new(parts.clone()), context.clone());
             // The client's own calls come later: none of them can be mistaken for this one.
             let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
             if let Err(error) = conversation.call(subscribe).await {
@@ -213,6 +211,7 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         };
         let seat = self.seat(&session, &call.parts, &call.context).await?;
         let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
+        conversation.be_ready_for(&call).await;
         let remember = Remember::of(&call);
         let result = conversation.call(call).await?;
         if let Some(remember) = remember {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientError, Extensions};
+use super::{Cancellation, ClientError, Extensions};
 use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionInfo};
@@ -70,6 +70,10 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     /// did: only revisions since 2025-11-25, and only where the stream can be resumed.
     fn close_stream(&self, retry: Option<Duration>) -> bool;
     fn is_cancelled(&self) -> bool;
+    /// What the client said when it cancelled the call, if it said it here.
+    fn cancellation(&self) -> Option<Cancellation> {
+        None
+    }
     fn cancelled(&self) -> BoxFuture<'_, ()>;
 }
 

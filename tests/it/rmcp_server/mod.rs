@@ -2,6 +2,7 @@
 //! send, how long they live. In exact bytes, like everything else.
 #![allow(deprecated, reason = "logging is, for clients of 2026-07-28")]
 
+mod contexts;
 mod early;
 mod handler;
 mod leaving;
