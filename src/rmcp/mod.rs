@@ -21,6 +21,7 @@ mod line;
 mod mirrored;
 mod remember;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -36,11 +37,12 @@ use self::conversation::Conversation;
 use self::desk::{Answer, Desk};
 use self::mirrored::Mirrored;
 use self::remember::Remember;
-use crate::message::{ErrorObject, InitializeParams, RawJson};
+use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson};
 use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notice, Server, Session};
 use crate::service::McpService;
 
-/// A server that was written against [rmcp], served by this crate: `mcp_router(RmcpServer::new(Counter::new))`.
+/// A server that was written against [rmcp] 3 (3.9 or later), served by this crate:
+/// `mcp_router(RmcpServer::new(Counter::new))`.
 ///
 /// The handler is used as it is: tools, prompts, resources, completion, logging, progress, cancellation,
 /// questions to the client, changes of lists, subscriptions, tasks and methods of its own. What this crate sets
@@ -52,14 +54,22 @@ use crate::service::McpService;
 ///   knows of its client; what handlers share or keep besides is theirs to share or keep. A client that only listens is
 ///   told of what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces, wherever it is.
 /// - **Requests without a session** (2026-07-28, stateless mode) have a handler each.
+/// - **Revisions**: those that both the service and the handler (`supported_protocol_versions`) speak are served.
 /// - [`http::request::Parts`] and this crate's [`Context`] are in the extensions of each `RequestContext` and
-///   `NotificationContext`.
+///   `NotificationContext`. Those of `initialize` know the session as it was proposed, and should not be kept. Those of
+///   `on_cancelled` are the call's context, and the request that cancelled it, if this node was told; else one without
+///   headers.
 /// - A `Peer` that a handler keeps works as long as its session, or its request; then it fails with an error.
-/// - What a handler sends that names no call (a log message, a question from a task of its own) goes on the stream of
-///   the call that runs, if just one does, and to its session's standalone stream otherwise. A change that
-///   a handler tells of where there is no session reaches whoever listens, as by [`McpHandle`](crate::McpHandle).
+/// - What a handler sends that names no call goes to one stream. A log message: that of the call that runs, if just one
+///   does, and the session's standalone stream otherwise. A question from a task of the handler's own: the standalone
+///   stream, if its client listens, and that of the only call otherwise. A change: the standalone stream, or where there
+///   is no session, to whoever listens, as by [`McpHandle`](crate::McpHandle).
+/// - A client may be asked and told as soon as it is ready (`on_initialized`): what comes before its standalone stream waits
+///   for that, up to five seconds.
 /// - A call that is cancelled is cancelled as in rmcp: its token says so, and the handler goes on until it has seen
-///   it. A handler that panics answers with an error.
+///   it; what it asks from then on fails. A handler that panics answers with an error.
+/// - Rounds of questions (2026-07-28) and tasks are the handler's own, sealed and kept by rmcp:
+///   [`Inputs`](crate::Inputs) and [`Tasks`](crate::Tasks) have no effect on them.
 ///
 /// One more handler is made when first needed, and asked only what it says of itself.
 ///
@@ -230,6 +240,12 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
 
     fn info(&self) -> Option<RawJson> {
         self.model().info.clone()
+    }
+
+    fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        // Of a handler that is made for this alone: a service that is only mounted keeps none.
+        let theirs = (self.make)().supported_protocol_versions();
+        theirs.iter().filter_map(|version| version.as_str().parse().ok()).collect()
     }
 
     fn own_rounds(&self) -> bool {

@@ -36,30 +36,49 @@ async fn a_client_is_told_the_revision_that_its_session_speaks() {
     }
 }
 
-/// A handler that speaks an older revision than this transport.
-struct Old;
+/// A handler that speaks fewer revisions than this transport.
+struct Particular(&'static [Theirs]);
 
-impl ServerHandler for Old {
+impl ServerHandler for Particular {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::default()).with_protocol_version(Theirs::V_2024_11_05)
+        ServerConfig::new(ServerCapabilities::default()).with_protocol_version(self.0[0].clone())
     }
 
     fn supported_protocol_versions(&self) -> std::borrow::Cow<'static, [Theirs]> {
-        std::borrow::Cow::Borrowed(&[Theirs::V_2024_11_05])
+        std::borrow::Cow::Borrowed(self.0)
     }
 }
 
+fn particular(versions: &'static [Theirs]) -> App {
+    App::of(McpService::new(RmcpServer::new(move || Particular(versions))))
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_handler_whose_revision_is_not_served_opens_no_session() {
-    for stateless in [false, true] {
-        let service = McpService::new(RmcpServer::new(|| Old));
-        let app = App::of(service.sessions(Sessions::new().stateless(stateless)).unwrap());
-        let reply = app.post(initialize("2025-11-25", json!({}))).await;
-        assert_eq!(reply.header("mcp-session-id"), None);
+async fn what_a_handler_does_not_speak_is_not_served() {
+    let app = particular(&[Theirs::V_2025_03_26, Theirs::V_2025_06_18]);
+    for method in ["server/discover", "tools/list"] {
+        let reply = app.send(modern(method, json!({}))).await;
+        assert_eq!(reply.status, 400, "{method}");
         assert_eq!(
             reply.text().await,
-            r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32603,"message":"The server speaks a protocol revision that is not served here","data":{"version":"2024-11-05"}}}"#
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"Unsupported protocol version; `data.supported` lists those served","data":{"requested":"2026-07-28","supported":["2025-03-26","2025-06-18"]}}}"#
         );
-        assert!(app.handle.sessions().await.unwrap().is_empty());
+    }
+    let reply = app.post(initialize("2025-11-25", json!({}))).await;
+    assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-06-18");
+
+    let app = particular(&[Theirs::V_2026_07_28]);
+    let discovered = app.send(modern("server/discover", json!({}))).await.json().await;
+    assert_eq!(discovered["result"]["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_speaks_nothing_that_is_served_refuses_every_client() {
+    let app = particular(&[Theirs::V_2024_11_05]);
+    for reply in [app.post(initialize("2024-11-05", json!({}))).await, app.send(modern("tools/list", json!({}))).await]
+    {
+        assert_eq!(reply.status, 400);
+        assert_eq!(reply.json().await["error"]["data"]["supported"], json!([]));
     }
 }
