@@ -1,7 +1,7 @@
 //! Decides how the service of a session is opened, called, told and ended. Its calls go through rmcp's
 //! own loop, which alone knows which of several calls a question of a handler belongs to.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use rmcp::model::{
@@ -10,7 +10,7 @@ use rmcp::model::{
 };
 use rmcp::service::RunningService;
 use rmcp::{RoleServer, ServerHandler, serve_server};
-use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use super::convert;
 use super::desk::{Answer, Desk};
@@ -25,7 +25,7 @@ pub(super) struct Conversation<H: ServerHandler> {
     desk: Arc<Desk>,
     inbound: Inbound,
     /// Its handler knows that the client is ready, which it is told once.
-    ready: OnceCell<()>,
+    ready: OnceLock<CancellationToken>,
     _service: RunningService<RoleServer, Guarded<H>>,
 }
 
@@ -53,7 +53,7 @@ impl<H: ServerHandler> Conversation<H> {
         desk.answer(&FIRST, || Err(ErrorObject::internal()));
         match (started, answer.await) {
             (Ok(service), Ok(Ok(result))) => {
-                Ok((Self { desk, inbound, ready: OnceCell::new(), _service: service }, result))
+                Ok((Self { desk, inbound, ready: OnceLock::new(), _service: service }, result))
             }
             (started, answer) => {
                 let error = started.err().map(tracing::field::display);
@@ -90,43 +90,42 @@ impl<H: ServerHandler> Conversation<H> {
     /// later. One that cannot be read is not passed on.
     pub(super) async fn tell(&self, notice: Notice) {
         if notice.method == INITIALIZED {
-            self.ready.get_or_init(|| self.pass_on(notice)).await;
-        } else {
-            self.pass_on(notice).await;
+            self.ready.get_or_init(|| self.pass_on(notice)).cancelled().await;
+            return;
         }
+        self.be_ready(&notice.parts, &notice.context).await;
+        self.pass_on(notice).cancelled().await;
     }
 
-    /// Tells the handler that its client is ready, if nobody has: the client may have said so to another node. Such a
-    /// client calls, and one that only looks whether the server is there says nothing of itself.
-    pub(super) async fn be_ready_for(&self, call: &Call) {
-        if !self.ready.initialized() && call.method != "ping" {
-            self.be_ready(&call.parts, &call.context).await;
-        }
-    }
-
-    /// Tells the handler that its client is ready.
+    /// Tells the handler that its client is ready, if nobody has: the client may have said so to another node.
     pub(super) async fn be_ready(&self, parts: &Parts, context: &Context) {
-        let (parts, context) = (Box::new(parts.clone()), context.clone());
-        self.tell(Notice { method: INITIALIZED.into(), params: None, parts, context }).await;
+        let begun = self.ready.get_or_init(|| {
+            let (parts, context) = (Box::new(parts.clone()), context.clone());
+            self.pass_on(Notice { method: INITIALIZED.into(), params: None, parts, context })
+        });
+        if !begun.is_cancelled() {
+            begun.cancelled().await;
+        }
     }
 
-    async fn pass_on(&self, notice: Notice) {
+    /// What is given back is cancelled once the handler has begun, or if it never will.
+    fn pass_on(&self, notice: Notice) -> CancellationToken {
         if let Some(session) = notice.context.session() {
             self.desk.meet(&session);
         }
+        let (begun, beginning) = Begun::new();
         match convert::notification(&notice.method, notice.params.as_ref()) {
             Ok(mut notification) => {
                 let extensions = notification.extensions_mut();
                 extensions.insert(*notice.parts);
                 extensions.insert(notice.context);
-                let (begun, beginning) = Begun::new();
                 extensions.insert(begun);
                 // A service that has ended has nobody to tell.
                 let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
-                beginning.cancelled().await;
             }
             Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
         }
+        beginning
     }
 }
 

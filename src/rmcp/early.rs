@@ -22,8 +22,8 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Early {
     until: Instant,
-    /// There while anything waits to be told: what comes then comes after it. Never held across an await.
-    kept: Mutex<Option<Box<VecDeque<Outgoing>>>>,
+    /// While anything waits to be told, what comes then comes after it. Never held across an await.
+    kept: Mutex<VecDeque<Outgoing>>,
 }
 
 impl Early {
@@ -31,16 +31,18 @@ impl Early {
         Self { until: Instant::now() + LISTENS_WITHIN, kept: Mutex::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Box<VecDeque<Outgoing>>>> {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Outgoing>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a message behind those that wait; gives it back where none do.
     fn behind(&self, told: Outgoing) -> Option<Outgoing> {
         let mut kept = self.kept();
-        let Some(waiting) = &mut *kept else { return Some(told) };
-        if waiting.len() < MOST {
-            waiting.push_back(told);
+        if kept.is_empty() {
+            return Some(told);
+        }
+        if kept.len() < MOST {
+            kept.push_back(told);
         }
         None
     }
@@ -48,26 +50,22 @@ impl Early {
     /// Keeps a message; whether it is the first that waits.
     fn keep(&self, told: Outgoing) -> bool {
         let mut kept = self.kept();
-        let first = kept.is_none();
-        let waiting = kept.get_or_insert_default();
-        if waiting.len() < MOST {
-            waiting.push_back(told);
+        if kept.len() < MOST {
+            kept.push_back(told);
         }
-        first
+        kept.len() == 1
     }
 
     fn first(&self) -> Option<Outgoing> {
-        self.kept().as_ref()?.front().cloned()
+        self.kept().front().cloned()
     }
 
-    /// The first one was told.
+    /// The first one was told; the last one takes the room with it.
     fn told(&self) {
         let mut kept = self.kept();
-        if let Some(waiting) = &mut *kept {
-            waiting.pop_front();
-            if waiting.is_empty() {
-                *kept = None;
-            }
+        kept.pop_front();
+        if kept.is_empty() {
+            *kept = VecDeque::new();
         }
     }
 }

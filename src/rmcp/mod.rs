@@ -221,7 +221,10 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         };
         let seat = self.seat(&session, &call.parts, &call.context).await?;
         let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
-        conversation.be_ready_for(&call).await;
+        // Who only looks whether the server is there need not be ready.
+        if call.method != "ping" {
+            conversation.be_ready(&call.parts, &call.context).await;
+        }
         let remember = Remember::of(&call);
         let result = conversation.call(call).await?;
         if let Some(remember) = remember {

@@ -106,8 +106,8 @@ pub struct Notice {
 pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     /// Answers `initialize` with the whole result: `protocolVersion`, `capabilities`,
     /// `serverInfo`. [`Context::protocol_version`] is what the transport would agree to; a result
-    /// that names another served revision overrides it. The session exists, for others, only
-    /// after this returned `Ok`.
+    /// that names another served revision overrides it, and one that names a revision which is not
+    /// served opens nothing. The session exists, for others, only after this returned `Ok`.
     fn initialize(&self, request: Initialize, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
 
     /// Answers a request with its `result`, or with an error.
