@@ -64,7 +64,7 @@ struct Waiting {
 impl Desk {
     pub(super) fn new(session: Option<&Session>, patience: Duration) -> Self {
         let session = session.map(|session| Mutex::new(session.downgrade()));
-        Self { session, patience, early: Early::new(), calls: Mutex::default(), questions: Mutex::default() }
+        Self { session, patience, early: Early::default(), calls: Mutex::default(), questions: Mutex::default() }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {

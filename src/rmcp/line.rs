@@ -2,6 +2,7 @@
 //! it belongs on, a question to the client and its answer back.
 
 use std::future::{Future, ready};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, Either};
@@ -14,7 +15,7 @@ use rmcp::service::OriginatingRequestId;
 use rmcp::transport::Transport;
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use super::convert::{self, Outgoing};
 use super::desk::Desk;
@@ -140,7 +141,7 @@ async fn put(desk: &Desk, origin: Option<Context>, question: Outgoing) -> Result
     if let Some(call) = origin {
         return call.request(question.method, question.params, desk.patience).await;
     }
-    let deadline = Instant::now() + early::LISTENS_WITHIN;
+    let mut patience = pin!(sleep(early::LISTENS_WITHIN));
     loop {
         let opens = desk.session().map(|session| session.stream_opens());
         match put_anywhere(desk, question.clone()).await {
@@ -148,9 +149,10 @@ async fn put(desk: &Desk, origin: Option<Context>, question: Outgoing) -> Result
             answer => return answer,
         }
         let Some(opens) = opens else { return Err(ClientError::NoStream) };
-        if timeout_at(deadline, opens).await.is_err() {
+        tokio::select! {
+            () = opens => {}
             // It may be open on a node that has told of it long ago.
-            return put_anywhere(desk, question).await;
+            () = &mut patience => return put_anywhere(desk, question).await,
         }
     }
 }
