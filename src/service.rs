@@ -135,7 +135,8 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         self.checked()
     }
 
-    /// Which protocol revisions are served. Default: [all of them](ProtocolVersion::ALL). An era is
+    /// Which protocol revisions are served, of those that the server
+    /// [speaks](crate::server::Server::versions). Default: [all of them](ProtocolVersion::ALL). An era is
     /// switched off by naming none of its revisions.
     ///
     /// # Errors
@@ -202,14 +203,25 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         router::at(path, self.mounted().clone())
     }
 
+    /// What is served of what the server speaks.
+    fn spoken(&self) -> Vec<ProtocolVersion> {
+        let spoken = self.server.versions();
+        let versions: Vec<_> = self.versions.iter().copied().filter(|version| spoken.contains(version)).collect();
+        if versions.is_empty() {
+            tracing::error!(?spoken, "the server speaks no protocol revision that is served: every client is refused");
+        }
+        versions
+    }
+
     pub(crate) fn mounted(&self) -> &Mounted<S> {
         self.mounted.get_or_init(|| {
             let engine = self.engine.clone().unwrap_or_else(|| Arc::new(MemoryEngine::new()));
-            let hall = Hall::new(engine, self.settings.clone(), self.versions.clone());
+            let versions = self.spoken();
+            let sessions = !self.settings.sessions.stateless && edge::serves(&versions, Era::Legacy);
+            let hall = Hall::new(engine, self.settings.clone(), versions);
             let (legacy, modern) = (legacy::Node::new(&hall), modern::Node::new(&hall));
             let handle = McpHandle::new(&hall, &legacy, &modern);
             hall.set_handle(handle.clone());
-            let sessions = !self.settings.sessions.stateless && edge::serves(&self.versions, Era::Legacy);
             let gate = Gate {
                 security: self.security.clone(),
                 allow: if sessions { Allow::Sessions } else { Allow::PostOnly },

@@ -269,17 +269,30 @@ impl Cli {
     }
 
     pub(crate) fn inputs(&self) -> Inputs {
-        let inputs = Inputs::new()
-            .lifetime(seconds(self.input_lifetime).unwrap_or_default())
-            .rounds(self.input_rounds)
-            .state_bytes(self.input_bytes);
+        let inputs =
+            Inputs::new().lifetime(self.input_lifetime()).rounds(self.input_rounds).state_bytes(self.input_bytes);
         if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
+    }
+
+    /// How long a client may take from a question to its answer.
+    pub(crate) fn input_lifetime(&self) -> Duration {
+        seconds(self.input_lifetime).unwrap_or_default()
+    }
+
+    /// How long a task is kept, if that is limited.
+    pub(crate) fn task_ttl(&self) -> Option<Duration> {
+        seconds(self.task_ttl)
+    }
+
+    /// When clients shall ask for a task again.
+    pub(crate) fn task_poll_interval(&self) -> Duration {
+        seconds(self.task_poll_interval).unwrap_or_default()
     }
 
     pub(crate) fn tasks(&self) -> Tasks {
         Tasks::new()
-            .ttl(seconds(self.task_ttl))
-            .poll_interval(seconds(self.task_poll_interval).unwrap_or_default())
+            .ttl(self.task_ttl())
+            .poll_interval(self.task_poll_interval())
             .max(self.max_tasks)
             .max_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
             .bytes(self.task_bytes)

@@ -16,12 +16,13 @@ use rmcp::model::{
     SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
-use rmcp::task_manager::TaskManager;
+use rmcp::task_manager::{TaskManager, TaskOptions};
 use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::changes::{self, Change, Hub, Watched};
+use crate::cli::Cli;
 use crate::slow::Calls;
 use crate::{prompts, resources, skills};
 
@@ -34,14 +35,20 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskManager,
     /// Seals what clients carry between the rounds of a call.
     pub(crate) seal: RequestStateCodec,
+    /// How long a client may take from a question to its answer.
+    pub(crate) seal_lifetime: Duration,
+    pub(crate) task_options: TaskOptions,
     page_size: usize,
     /// How many milliseconds clients may keep lists.
     ttl: u64,
 }
 
 impl Shared {
-    pub(crate) fn new(page_size: usize, cache: Duration) -> Result<Self, RequestStateError> {
-        let ttl = u64::try_from(cache.as_millis()).unwrap_or(u64::MAX);
+    pub(crate) fn new(cli: &Cli) -> Result<Self, RequestStateError> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let task_options = TaskOptions::new()
+            .with_ttl_ms(cli.task_ttl().map(millis))
+            .with_poll_interval_ms(millis(cli.task_poll_interval()));
         let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
         Ok(Self {
             tools: Everything::content()
@@ -56,8 +63,10 @@ impl Shared {
             calls: Calls::default(),
             tasks: TaskManager::new(),
             seal: RequestStateCodec::try_new(secret)?,
-            page_size,
-            ttl,
+            seal_lifetime: cli.input_lifetime(),
+            task_options,
+            page_size: cli.page_size,
+            ttl: millis(cli.cache()),
         })
     }
 

@@ -10,7 +10,7 @@ use rmcp::model::{
     ClientCapabilities, CreateMessageRequest, CreateMessageRequestParams, CreateMessageResult, ElicitRequest,
     ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, GetPromptRequestParams, InputRequest,
     InputRequests, InputRequiredResult, InputResponses, ListRootsRequest, ListRootsResult, ProtocolVersion,
-    SamplingMessage, SamplingMessageContentBlock,
+    SamplingMessage, SamplingMessageContentBlock, SealOptions,
 };
 use rmcp::schemars::JsonSchema;
 use rmcp::service::{RequestContext, ServiceError};
@@ -121,7 +121,7 @@ impl Round {
     }
 
     fn seal(&self) -> Result<String, ErrorData> {
-        let options = rmcp::model::SealOptions::new().associated_data(self.of.as_bytes());
+        let options = SealOptions::new().associated_data(self.of.as_bytes()).ttl(self.shared.seal_lifetime);
         let sealed = self.shared.seal.seal_json_with(&self.answers, &options);
         sealed.map_err(|error| ErrorData::internal_error(error.to_string(), None))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{CallToolResponse, CallToolResult, ClientCapabilities, ContentBlock, CreateTaskResult};
 use rmcp::schemars::{self, JsonSchema};
-use rmcp::task_manager::{TaskContext, TaskExit, TaskOptions};
+use rmcp::task_manager::{TaskContext, TaskExit};
 use rmcp::{ErrorData, tool, tool_router};
 use serde::Deserialize;
 use serde_json::Value;
@@ -153,7 +153,7 @@ impl Everything {
         &self,
         job: impl FnOnce(TaskContext) -> F,
     ) -> CallToolResponse {
-        let task = self.shared.tasks.spawn(TaskOptions::new(), |context| Box::pin(job(context)));
+        let task = self.shared.tasks.spawn(self.shared.task_options.clone(), |context| Box::pin(job(context)));
         CreateTaskResult::new(task).into()
     }
 }

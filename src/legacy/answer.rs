@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::exchange::{Exchange, Outlet};
 use super::reader::LogReader;
@@ -151,11 +152,15 @@ impl Source for Nothing {
 struct Work {
     exchange: Arc<Exchange>,
     future: Option<BoxFuture<'static, ()>>,
+    /// A draining service waits for this: until the work is done, and its response under way. It is not the
+    /// exchange's, which lives on in a context that somebody keeps.
+    active: Option<TaskTrackerToken>,
 }
 
 impl Work {
     fn new(exchange: &Arc<Exchange>, handlers: Handlers) -> Self {
-        Self { exchange: Arc::clone(exchange), future: Some(Box::pin(run(Arc::clone(exchange), handlers))) }
+        let active = Some(exchange.node().running.token());
+        Self { exchange: Arc::clone(exchange), future: Some(Box::pin(run(Arc::clone(exchange), handlers))), active }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -173,7 +178,11 @@ impl Work {
         if let Some(future) = self.future.take()
             && tokio::runtime::Handle::try_current().is_ok()
         {
-            self.exchange.node().tasks.spawn(future);
+            let active = self.active.take();
+            self.exchange.node().tasks.spawn(async move {
+                future.await;
+                drop(active);
+            });
         }
     }
 }

@@ -18,7 +18,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
 use super::outbox::Outbox;
@@ -44,8 +43,6 @@ pub(super) struct Exchange {
     work: AtomicWaker,
     /// Wakes whoever waits for room.
     room: Notify,
-    /// A draining service waits for this.
-    _active: TaskTrackerToken,
 }
 
 /// Where the engine finds an exchange.
@@ -55,9 +52,9 @@ enum Place {
         session: Arc<LiveSession>,
         stream: StreamNo,
     },
-    /// Nowhere, so it is counted here.
+    /// Nowhere, so it is counted here, until its handlers have ended: a context may outlive them.
     Alone {
-        _permit: Permit,
+        permit: Mutex<Option<Permit>>,
     },
 }
 
@@ -108,7 +105,7 @@ impl Exchange {
         outlet: Outlet,
         permit: Permit,
     ) -> Arc<Self> {
-        Self::new(node, Place::Alone { _permit: permit }, principal, version, outlet)
+        Self::new(node, Place::Alone { permit: Mutex::new(Some(permit)) }, principal, version, outlet)
     }
 
     fn new(
@@ -129,7 +126,6 @@ impl Exchange {
             state: Mutex::new(state),
             work: AtomicWaker::new(),
             room: Notify::new(),
-            _active: node.running.token(),
         })
     }
 
@@ -331,6 +327,10 @@ impl Exchange {
     /// Nobody is to be waited for any more.
     pub(super) fn end(&self) {
         self.state().outbox.end();
+        if let Place::Alone { permit } = &self.place {
+            let permit = permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(permit);
+        }
         self.room.notify_waiters();
     }
 }

@@ -47,6 +47,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     };
     if stream == STANDALONE {
         let new_here = node.listening.insert(id, ()).is_none();
+        session.stream_opened();
         // It may have ended before it listened.
         if !node.sessions.contains_key(&id) {
             node.listening.remove(&id);

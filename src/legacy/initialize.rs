@@ -1,12 +1,14 @@
 //! Decides how a session opens: who asks, what is agreed, and that nothing is left of an opening
 //! that fails.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::Node;
 use super::post::{Post, session_header};
@@ -122,9 +124,8 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     if node.is_draining() {
         return Err(Rejection::Draining.into());
     }
-    if !begins_with(session.info.version, &result)
-        && let Some(version) = agreed(node, &result).filter(|version| *version != session.info.version)
-    {
+    let version = agreed(node, session.info.version, &result)?;
+    if version != session.info.version {
         session = session.with_version(version);
     }
     keep(node, &session).await?;
@@ -144,15 +145,32 @@ fn draft(node: &Arc<Node>, principal: Option<Principal>, params: &InitializePara
     Arc::new(LiveSession::draft(info, node))
 }
 
-/// The server has the last word on the revision, among those served.
-fn agreed(node: &Node, result: &RawJson) -> Option<ProtocolVersion> {
+/// The server has the last word on the revision, among those served. One that is not served cannot be spoken,
+/// so no client is told that it was agreed on.
+pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -> Result<ProtocolVersion, ErrorObject> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Agreed {
-        protocol_version: ProtocolVersion,
+    struct Agreed<'a> {
+        #[serde(borrow)]
+        protocol_version: Cow<'a, str>,
     }
-    let agreed: Agreed = result.read_borrowed().ok()?;
-    node.speaks(agreed.protocol_version).then_some(agreed.protocol_version)
+    if begins_with(proposed, result) {
+        return Ok(proposed);
+    }
+    // A result that names none is the server's own affair.
+    let Ok(Agreed { protocol_version }) = result.read_borrowed() else { return Ok(proposed) };
+    match protocol_version.parse() {
+        Ok(version) if node.speaks(version) => Ok(version),
+        _ => {
+            tracing::error!(
+                version = &*protocol_version,
+                "the server agreed to a protocol revision that is not served"
+            );
+            let text = "The server speaks a protocol revision that is not served here";
+            let error = ErrorObject::new(ErrorObject::INTERNAL_ERROR, text);
+            Err(error.with_data(&json!({ "version": protocol_version })))
+        }
+    }
 }
 
 /// Whether a result begins with the revision, which most do: the rest need not be read then.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::answer::{Form, answer};
 use super::batch::{Asked, Batch};
@@ -22,7 +23,7 @@ use crate::identity::{Principal, SessionId};
 use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
-use crate::server::{Call, Context, Notice};
+use crate::server::{Call, Cancellation, Context, Notice};
 use crate::settings::ResponseMode;
 use crate::store::Begin;
 
@@ -201,7 +202,8 @@ async fn take<S: Clone + Send + Sync + 'static>(
             }
         }
         Kind::Notification { method } if method == "notifications/cancelled" => {
-            if let Some(call) = cancelled_id(envelope.params.as_ref().map(Params::text)) {
+            if let Some((call, reason)) = cancelled(envelope.params.as_ref().map(Params::text)) {
+                session.explain(&call, Cancellation { reason, parts: incoming.parts });
                 node.engine.cancel(id, &call).await.map_err(|error| node.refusal(&error))?;
             }
         }
@@ -217,15 +219,19 @@ async fn take<S: Clone + Send + Sync + 'static>(
     Ok(())
 }
 
-fn cancelled_id(params: Option<&RawJson>) -> Option<RequestId> {
+/// Which call, and why; what is no text is no reason.
+fn cancelled(params: Option<&RawJson>) -> Option<(RequestId, Option<String>)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Cancelled<'a> {
         #[serde(borrow)]
-        request_id: &'a serde_json::value::RawValue,
+        request_id: &'a RawValue,
+        #[serde(borrow, default)]
+        reason: Option<&'a RawValue>,
     }
     let cancelled: Cancelled<'_> = params?.read_borrowed().ok()?;
-    cancelled.request_id.get().parse().ok()
+    let reason = cancelled.reason.and_then(|reason| serde_json::from_str(reason.get()).ok());
+    Some((cancelled.request_id.get().parse().ok()?, reason))
 }
 
 /// A batch: its requests are one exchange, on one stream.

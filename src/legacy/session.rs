@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::Node;
 use super::input;
@@ -21,7 +21,7 @@ use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
-use crate::server::{ClientError, Extensions};
+use crate::server::{Cancellation, ClientError, Extensions};
 use crate::store::{EndReason, Event, EventKind, STANDALONE, StreamNo};
 
 /// What a client answered.
@@ -49,6 +49,8 @@ struct Live {
     waiting: Vec<(Box<str>, oneshot::Sender<Answer>)>,
     /// Boxed, because most sessions have none.
     subscriptions: Option<Box<Subscriptions>>,
+    /// Wakes whoever waits for the standalone stream to be opened; there if anybody does.
+    opening: Option<Arc<Notify>>,
     ended: bool,
 }
 
@@ -131,6 +133,14 @@ impl LiveSession {
         };
         if let Some(ticket) = ticket {
             ticket.cancel(Cause::Client);
+        }
+    }
+
+    /// What the client says of a call that it cancels, for its handler; kept where the call runs here.
+    pub(super) fn explain(&self, id: &RequestId, cancellation: Cancellation) {
+        let ticket = self.live().tickets.iter().find(|ticket| *ticket.id() == *id).cloned();
+        if let Some(ticket) = ticket {
+            ticket.explain(cancellation);
         }
     }
 
@@ -259,6 +269,14 @@ impl LiveSession {
         node.step_in_background(node.engine.publish(self.info.id, node.id, event));
     }
 
+    /// The standalone stream was opened, here or elsewhere, or never will be again.
+    pub(super) fn stream_opened(&self) {
+        let opening = self.live().opening.take();
+        if let Some(opening) = opening {
+            opening.notify_waiters();
+        }
+    }
+
     pub(super) fn subscribes(&self, uri: &str) -> bool {
         self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
     }
@@ -289,7 +307,7 @@ impl LiveSession {
             News::LogLevel(level) => self.log_level.store(level, Ordering::Relaxed),
             News::Subscribed(uri) => drop(self.live().subscriptions.get_or_insert_default().insert(uri)),
             News::Unsubscribed(uri) => drop(self.live().subscriptions.as_mut().map(|uris| uris.remove(&uri))),
-            News::Listens => {}
+            News::Listens => self.stream_opened(),
         }
     }
 
@@ -316,6 +334,7 @@ impl LiveSession {
             live.subscriptions = None;
             (std::mem::take(&mut live.tickets), live.readers.clone(), std::mem::take(&mut live.waiting))
         };
+        self.stream_opened();
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
         readers.iter().for_each(|cell| cell.release(u32::MAX, None));
         drop(waiting);
@@ -376,6 +395,24 @@ impl SessionAccess for LiveSession {
 
     fn notify(&self, method: &str, params: &RawJson) {
         self.publish(write::notification(method, params));
+    }
+
+    fn tell(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool> {
+        let event = Event { kind: EventKind::Notification, payload: write::notification(method, params) };
+        Box::pin(async move {
+            let Some(node) = self.node.upgrade() else { return false };
+            // What was taken in is unread, unless somebody reads.
+            let published = node.engine.publish(self.info.id, node.id, event).await;
+            published.is_ok_and(|appended| appended.read || appended.unread > 0)
+        })
+    }
+
+    fn stream_opens(&self) -> BoxFuture<'static, ()> {
+        let mut live = self.live();
+        if live.ended {
+            return Box::pin(std::future::ready(()));
+        }
+        Box::pin(Arc::clone(live.opening.get_or_insert_default()).notified_owned())
     }
 
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {

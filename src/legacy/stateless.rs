@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::answer::{Form, answer};
 use super::batch::{Asked, Batch};
 use super::exchange::{Exchange, Outlet};
-use super::initialize::{in_form, negotiate, read_params};
+use super::initialize::{agreed, in_form, negotiate, read_params};
 use super::post::{Post, start};
 use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
@@ -62,8 +62,13 @@ async fn opening<S: Clone + Send + Sync + 'static>(
     let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere, permit);
     let ticket = Ticket::new(&exchange, id);
     let context = Context::new(Arc::clone(&ticket) as _, None);
-    let future = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
-    let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", future));
+    let asked = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
+    let speaking = Arc::clone(node);
+    let future = async move {
+        let result = asked.await?;
+        agreed(&speaking, version, &result).and(Ok(result))
+    };
+    let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", Box::pin(future)));
     let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
     Ok(match answer(exchange, vec![ticket], handlers, form).await {
         Outcome::Json(result) => in_form(node, result),

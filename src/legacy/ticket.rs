@@ -1,7 +1,7 @@
 //! Decides what the handler of one call can do while it runs, and why it is made to stop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use super::input;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
-use crate::server::ClientError;
 use crate::server::channel::{Channel, Question, SessionAccess};
+use crate::server::{Cancellation, ClientError};
 use crate::store::{Event, EventKind, STANDALONE, StreamNo};
 
 /// Why a call was cancelled.
@@ -40,6 +40,8 @@ pub(crate) struct Ticket {
     id: RequestId,
     /// 0, or a [`Cause`].
     cancelled: AtomicU8,
+    /// What the client said of it, if it said it here.
+    cancellation: OnceLock<Box<Cancellation>>,
     over: AtomicBool,
     /// Wakes those who wait for either.
     ended: Notify,
@@ -51,6 +53,7 @@ impl Ticket {
             exchange: Arc::clone(exchange),
             id,
             cancelled: AtomicU8::new(0),
+            cancellation: OnceLock::new(),
             over: AtomicBool::new(false),
             ended: Notify::new(),
         })
@@ -74,6 +77,11 @@ impl Ticket {
             self.ended.notify_waiters();
             self.exchange.wake_work();
         }
+    }
+
+    /// The client is about to cancel it, and this is what it says.
+    pub(super) fn explain(&self, cancellation: Cancellation) {
+        let _ = self.cancellation.set(Box::new(cancellation));
     }
 
     pub(super) fn cause(&self) -> Option<Cause> {
@@ -152,6 +160,10 @@ impl Channel for Ticket {
 
     fn is_cancelled(&self) -> bool {
         self.cause().is_some()
+    }
+
+    fn cancellation(&self) -> Option<Cancellation> {
+        self.cancellation.get().map(|cancellation| Cancellation::clone(cancellation))
     }
 
     fn cancelled(&self) -> BoxFuture<'_, ()> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, field};
 
 use super::round::Round;
@@ -22,13 +23,16 @@ pub(super) struct Handler {
     future: Option<BoxFuture<'static, Answer>>,
     /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
     span: Span,
+    /// In flight until what it answered is on its way. Not the round's, which lives on in a context that somebody keeps.
+    _active: TaskTrackerToken,
 }
 
 impl Handler {
     pub(super) fn new(round: &Arc<Round>, method: &str, future: BoxFuture<'static, Answer>) -> Self {
         let span =
             tracing::info_span!("mcp.call", method, tool = field::Empty, id = %round.id(), session = field::Empty);
-        Self { round: Arc::clone(round), future: Some(future), span }
+        let active = round.node().hall.running.token();
+        Self { round: Arc::clone(round), future: Some(future), span, _active: active }
     }
 
     /// Ready once.

@@ -14,7 +14,6 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Node;
 use super::handler::Answer;
@@ -60,8 +59,6 @@ pub(super) struct Round {
     cancelled: AtomicBool,
     /// Wakes those who wait for the end, or for the task.
     changed: Notify,
-    /// In flight as long as anybody may still do something for it.
-    _active: TaskTrackerToken,
     /// Given back when the handler has ended: a context may outlive it.
     permit: Mutex<Option<Permit>>,
 }
@@ -126,7 +123,6 @@ impl Round {
             over: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             changed: Notify::new(),
-            _active: node.hall.running.token(),
             permit: Mutex::new(permit),
         })
     }

@@ -26,6 +26,7 @@ use crate::server::Context;
 /// The handler is told that it is cancelled, and goes on until it has ended; nobody waits for it.
 pub(super) async fn answer<H: ServerHandler>(
     handler: H,
+    desk: Desk,
     client: InitializeRequestParams,
     id: RequestId,
     mut request: ClientRequest,
@@ -33,7 +34,7 @@ pub(super) async fn answer<H: ServerHandler>(
     context: Context,
 ) -> Answer {
     let guarded = Guarded(Arc::new(handler));
-    let desk = Arc::new(Desk::new(None));
+    let desk = Arc::new(desk);
     let (line, _inbound) = Line::new(&desk);
     let service = serve_directly(guarded.clone(), line, Some(client));
     let mut asked = RequestContext::new(id.clone(), service.peer().clone());
@@ -68,6 +69,8 @@ impl Future for Running {
         let polled = handler.as_mut().poll(cx);
         if polled.is_ready() {
             self.handler = None;
+            // As in rmcp, which ends what a handler left behind with its answer.
+            self.cancelled.cancel();
         }
         polled
     }

@@ -1,7 +1,7 @@
 //! Decides how the service of a session is opened, called, told and ended. Its calls go through rmcp's
 //! own loop, which alone knows which of several calls a question of a handler belongs to.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use rmcp::model::{
@@ -10,42 +10,51 @@ use rmcp::model::{
 };
 use rmcp::service::RunningService;
 use rmcp::{RoleServer, ServerHandler, serve_server};
+use tokio_util::sync::CancellationToken;
 
 use super::convert;
 use super::desk::{Answer, Desk};
 use super::guarded::{Begun, Guarded};
 use super::line::{Inbound, Line};
 use crate::message::{ErrorObject, RawJson};
-use crate::server::{Call, Context, Notice, Session};
+use crate::server::{Call, Cancellation, Context, Notice};
 
 /// One service of rmcp at work. Dropping it cancels what it does; peers that handlers kept fail from
 /// then on.
 pub(super) struct Conversation<H: ServerHandler> {
     desk: Arc<Desk>,
     inbound: Inbound,
+    /// Its handler knows that the client is ready, which it is told once.
+    ready: OnceLock<CancellationToken>,
     _service: RunningService<RoleServer, Guarded<H>>,
 }
+
+const INITIALIZED: &str = "notifications/initialized";
 
 impl<H: ServerHandler> Conversation<H> {
     /// Opens a service as a client does, with `initialize`; the service, and what it answered.
     pub(super) async fn open(
         handler: H,
-        session: Option<&Session>,
+        desk: Desk,
         mut initialize: ClientRequest,
         parts: Parts,
         context: Context,
     ) -> Result<(Self, RawJson), ErrorObject> {
         const FIRST: RequestId = RequestId::Number(0);
-        let desk = Arc::new(Desk::new(session));
+        let desk = Arc::new(desk);
         let (line, inbound) = Line::new(&desk);
-        initialize.extensions_mut().insert(parts);
+        let extensions = initialize.extensions_mut();
+        extensions.insert(parts);
+        extensions.insert(context.clone());
         let (_, answer) = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
         inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
         let started = serve_server(Guarded(Arc::new(handler)), line).await;
         // It answers before it starts, if it answers at all.
         desk.answer(&FIRST, || Err(ErrorObject::internal()));
         match (started, answer.await) {
-            (Ok(service), Ok(Ok(result))) => Ok((Self { desk, inbound, _service: service }, result)),
+            (Ok(service), Ok(Ok(result))) => {
+                Ok((Self { desk, inbound, ready: OnceLock::new(), _service: service }, result))
+            }
             (started, answer) => {
                 let error = started.err().map(tracing::field::display);
                 tracing::debug!(error, "a session did not open");
@@ -80,22 +89,43 @@ impl<H: ServerHandler> Conversation<H> {
     /// Passes a notification on, and waits until its handler has begun: what is passed on later comes
     /// later. One that cannot be read is not passed on.
     pub(super) async fn tell(&self, notice: Notice) {
+        if notice.method == INITIALIZED {
+            self.ready.get_or_init(|| self.pass_on(notice)).cancelled().await;
+            return;
+        }
+        self.be_ready(&notice.parts, &notice.context).await;
+        self.pass_on(notice).cancelled().await;
+    }
+
+    /// Tells the handler that its client is ready, if nobody has: the client may have said so to another node.
+    pub(super) async fn be_ready(&self, parts: &Parts, context: &Context) {
+        let begun = self.ready.get_or_init(|| {
+            let (parts, context) = (Box::new(parts.clone()), context.clone());
+            self.pass_on(Notice { method: INITIALIZED.into(), params: None, parts, context })
+        });
+        if !begun.is_cancelled() {
+            begun.cancelled().await;
+        }
+    }
+
+    /// What is given back is cancelled once the handler has begun, or if it never will.
+    fn pass_on(&self, notice: Notice) -> CancellationToken {
         if let Some(session) = notice.context.session() {
             self.desk.meet(&session);
         }
+        let (begun, beginning) = Begun::new();
         match convert::notification(&notice.method, notice.params.as_ref()) {
             Ok(mut notification) => {
                 let extensions = notification.extensions_mut();
                 extensions.insert(*notice.parts);
                 extensions.insert(notice.context);
-                let (begun, beginning) = Begun::new();
                 extensions.insert(begun);
                 // A service that has ended has nobody to tell.
                 let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
-                beginning.cancelled().await;
             }
             Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
         }
+        beginning
     }
 }
 
@@ -108,8 +138,16 @@ struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if self.desk.give_up(self.id) {
-            let cancelled = CancelledNotification::new(CancelledNotificationParam::new(Some(self.id.clone()), None));
+        if let Some(context) = self.desk.give_up(self.id) {
+            let (reason, parts) = match context.cancellation() {
+                Some(Cancellation { reason, parts }) => (reason, *parts),
+                // The session ends, or the service; or another node was told.
+                None => (None, http::Request::new(()).into_parts().0),
+            };
+            let param = CancelledNotificationParam::new(Some(self.id.clone()), reason);
+            let mut cancelled = CancelledNotification::new(param);
+            cancelled.extensions.insert(parts);
+            cancelled.extensions.insert(context);
             let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(cancelled.into())));
         }
     }

@@ -10,9 +10,10 @@ use rmcp::model::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::message::{ErrorObject, RawJson, RequestId};
+use crate::message::{ErrorObject, ProtocolVersion, RawJson, RequestId};
 
 /// A request or notification that rmcp sends.
+#[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     pub(super) method: String,
     pub(super) params: RawJson,
@@ -60,6 +61,17 @@ pub(super) fn request(method: &str, params: Option<&RawJson>) -> Result<ClientRe
         "tools/call" => CallToolRequest,
         "tools/list" => ListToolsRequest,
     } else CustomRequest)
+}
+
+/// The request that opens a service. rmcp agrees to every revision it knows, so where another one is to be spoken
+/// than its client asks for, it is asked for that one.
+pub(super) fn initialize(params: &RawJson, version: Option<ProtocolVersion>) -> Result<ClientRequest, ErrorObject> {
+    let mut request = request("initialize", Some(params))?;
+    if let (ClientRequest::InitializeRequest(opening), Some(version)) = (&mut request, version) {
+        let version = serde_json::from_value(version.as_str().into());
+        opening.params.protocol_version = version.map_err(|error| unreadable("initialize", &error))?;
+    }
+    Ok(request)
 }
 
 /// As rmcp reads it, without the copies that it takes to tell any parameters from their `_meta`: calls of

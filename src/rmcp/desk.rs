@@ -3,16 +3,21 @@
 //! rmcp sends everything of a session through one door. What names its call goes there: an answer and
 //! a subscription's message by the id, progress by its token, a question by the call its handler was
 //! in. What names none goes to the only call there is, if there is just one.
+//!
+//! rmcp does not tell of each question that its handler has left, so questions are bounded, in time and in
+//! number.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::AbortHandle;
 use rmcp::model::{ProgressToken, RequestId};
 use tokio::sync::oneshot;
 
+use super::early::Early;
 use crate::message::{ErrorObject, RawJson};
-use crate::server::{Context, Session, WeakSession};
+use crate::server::{ClientError, Context, Session, WeakSession};
 
 /// What a call is answered with.
 pub(super) type Answer = Result<RawJson, ErrorObject>;
@@ -22,11 +27,19 @@ pub(super) type Answer = Result<RawJson, ErrorObject>;
 pub(super) struct Desk {
     /// `None`: it is there for one request.
     session: Option<Mutex<WeakSession>>,
+    /// How long a question may be open.
+    pub(super) patience: Duration,
+    /// What its client shall find when it first listens.
+    pub(super) early: Early,
     /// Short, as there are few at a time; an idle session keeps no room for any. Neither is ever held
     /// across an await.
     calls: Mutex<Calls>,
+    /// The oldest first.
     questions: Mutex<Vec<(RequestId, AbortHandle)>>,
 }
+
+/// Questions that may be open at once.
+const QUESTIONS: usize = 128;
 
 #[derive(Debug, Default)]
 struct Calls {
@@ -49,9 +62,9 @@ struct Waiting {
 }
 
 impl Desk {
-    pub(super) fn new(session: Option<&Session>) -> Self {
+    pub(super) fn new(session: Option<&Session>, patience: Duration) -> Self {
         let session = session.map(|session| Mutex::new(session.downgrade()));
-        Self { session, calls: Mutex::default(), questions: Mutex::default() }
+        Self { session, patience, early: Early::default(), calls: Mutex::default(), questions: Mutex::default() }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -119,15 +132,13 @@ impl Desk {
         }
     }
 
-    /// Nobody waits any more; whether it was still to be answered.
-    pub(super) fn give_up(&self, id: &RequestId) -> bool {
+    /// Nobody waits any more; the call, if it was still to be answered.
+    pub(super) fn give_up(&self, id: &RequestId) -> Option<Context> {
         let mut calls = self.calls();
-        let waited = take(&mut calls.waiting, |waiting| waiting.id == *id).is_some();
-        if waited {
-            calls.given_up.truncate(GIVEN_UP - 1);
-            calls.given_up.push_front(id.clone());
-        }
-        waited
+        let waited = take(&mut calls.waiting, |waiting| waiting.id == *id)?;
+        calls.given_up.truncate(GIVEN_UP - 1);
+        calls.given_up.push_front(id.clone());
+        Some(waited.context)
     }
 
     /// Nothing is answered any more.
@@ -138,6 +149,14 @@ impl Desk {
 
     pub(super) fn call(&self, id: &RequestId) -> Option<Context> {
         self.calls().waiting.iter().find(|waiting| waiting.id == *id).map(|waiting| waiting.context.clone())
+    }
+
+    /// The call a question was asked in, unless it has been answered. One that was given up asks nothing any more.
+    pub(super) fn origin(&self, id: &RequestId) -> Result<Option<Context>, ClientError> {
+        if self.calls().given_up.contains(id) {
+            return Err(ClientError::Ended);
+        }
+        Ok(self.call(id))
     }
 
     pub(super) fn call_of_progress(&self, token: &ProgressToken) -> Option<Context> {
@@ -156,20 +175,48 @@ impl Desk {
 
     // Questions.
 
-    pub(super) fn asks(&self, id: RequestId, abort: AbortHandle) {
-        self.questions().push((id, abort));
-    }
-
-    pub(super) fn asked(&self, id: &RequestId) {
-        take(&mut self.questions(), |(question, _)| question == id);
+    /// A question is open until what is given here is dropped. Where there are too many, the oldest is given up.
+    pub(super) fn asks(self: &Arc<Self>, id: RequestId, abort: AbortHandle) -> OpenQuestion {
+        let oldest = {
+            let mut questions = self.questions();
+            questions.push((id.clone(), abort));
+            (questions.len() > QUESTIONS).then(|| questions.remove(0))
+        };
+        if let Some((_, oldest)) = oldest {
+            tracing::warn!(limit = QUESTIONS, "a handler has too many questions open: its oldest is given up");
+            oldest.abort();
+        }
+        OpenQuestion { desk: Arc::clone(self), id }
     }
 
     /// The handler does not want to know any more.
     pub(super) fn withdraw(&self, id: &RequestId) {
-        let question = take(&mut self.questions(), |(question, _)| question == id);
-        if let Some((_, question)) = question {
+        if let Some(question) = self.settle(id) {
             question.abort();
         }
+    }
+
+    fn settle(&self, id: &RequestId) -> Option<AbortHandle> {
+        let mut questions = self.questions();
+        let at = questions.iter().position(|(question, _)| question == id)?;
+        let (_, abort) = questions.remove(at);
+        if questions.is_empty() {
+            *questions = Vec::new();
+        }
+        Some(abort)
+    }
+}
+
+/// A question that is open.
+#[derive(Debug)]
+pub(super) struct OpenQuestion {
+    desk: Arc<Desk>,
+    id: RequestId,
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        self.desk.settle(&self.id);
     }
 }
 

@@ -2,8 +2,8 @@
 //! it belongs on, a question to the client and its answer back.
 
 use std::future::{Future, ready};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, Either};
 use rmcp::RoleServer;
@@ -15,14 +15,13 @@ use rmcp::service::OriginatingRequestId;
 use rmcp::transport::Transport;
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, WeakUnboundedSender, unbounded_channel};
+use tokio::time::sleep;
 
 use super::convert::{self, Outgoing};
 use super::desk::Desk;
+use super::early;
 use crate::message::RawJson;
 use crate::server::{ClientError, Context, LogLevel, Session};
-
-/// A handler's question waits as long as the handler does.
-const FOREVER: Duration = Duration::MAX;
 
 /// Where a service of rmcp is spoken to. Boxed, because a channel has room for many of what it holds as
 /// soon as it is made.
@@ -47,18 +46,20 @@ impl Line {
 
     /// Puts a question, and hands the answer back.
     fn ask(&self, id: RequestId, request: &ServerRequest) -> BoxFuture<'static, Result<(), ClientError>> {
-        let origin = request.extensions().get::<OriginatingRequestId>().and_then(|origin| self.desk.call(&origin.0));
+        let origin = request.extensions().get::<OriginatingRequestId>();
+        let origin = origin.map_or(Ok(None), |origin| self.desk.origin(&origin.0));
         let (desk, answers) = (Arc::clone(&self.desk), self.answers.clone());
         let outgoing = convert::outgoing(request);
+        // At once: it may be withdrawn before it is first polled.
+        let (abort, registration) = AbortHandle::new_pair();
+        let open = desk.asks(id.clone(), abort);
         Box::pin(async move {
-            let outgoing = outgoing.map_err(ClientError::Unreadable)?;
-            let (abort, registration) = AbortHandle::new_pair();
-            desk.asks(id.clone(), abort);
+            let (origin, outgoing) = (origin?, outgoing.map_err(ClientError::Unreadable)?);
             let asking = put(&desk, origin, outgoing);
             let answer = Abortable::new(asking, registration).await;
-            desk.asked(&id);
-            // Who withdrew the question waits for nothing.
-            let Ok(answer) = answer else { return Ok(()) };
+            drop(open);
+            // Given up, by its handler or for newer ones.
+            let answer = answer.unwrap_or(Err(ClientError::Ended));
             let message = match answer {
                 Ok(result) => {
                     let result: ClientResult = result.read().map_err(ClientError::Unreadable)?;
@@ -113,7 +114,7 @@ impl Line {
             };
             match (call, desk.session()) {
                 (Some(call), _) => call.notify(&method, &params).await,
-                (None, Some(session)) => session.notify(&method, &params),
+                (None, Some(session)) => early::tell(&desk, &session, Outgoing { method, params }).await,
                 (None, None) if desk.is_of_session() => return Err(ClientError::Ended),
                 (None, None) => announce(&desk, &notification),
             }
@@ -134,21 +135,41 @@ enum ToCall {
     None,
 }
 
-/// Puts a question on the stream of its call; without one on the session's own, if its client
-/// listens there; else on that of the only call.
+/// Puts a question on the stream of its call; without one wherever there is a stream, and waits a while for one
+/// where there is none yet.
 async fn put(desk: &Desk, origin: Option<Context>, question: Outgoing) -> Result<RawJson, ClientError> {
-    let Outgoing { method, params } = question;
     if let Some(call) = origin {
-        return call.request(method, params, FOREVER).await;
+        return call.request(question.method, question.params, desk.patience).await;
     }
-    if let Some(session) = desk.session() {
-        match session.request(method.clone(), params.clone(), FOREVER).await {
+    let mut patience = pin!(sleep(early::LISTENS_WITHIN));
+    loop {
+        let opens = desk.session().map(|session| session.stream_opens());
+        match put_anywhere(desk, question.clone()).await {
             Err(ClientError::NoStream) => {}
             answer => return answer,
         }
+        let Some(opens) = opens else { return Err(ClientError::NoStream) };
+        tokio::select! {
+            () = opens => {}
+            // It may be open on a node that has told of it long ago.
+            () = &mut patience => return put_anywhere(desk, question).await,
+        }
+    }
+}
+
+/// Puts a question on the session's own stream, if its client listens there; else on that of the only call.
+async fn put_anywhere(desk: &Desk, question: Outgoing) -> Result<RawJson, ClientError> {
+    let Outgoing { method, params } = question;
+    match desk.session() {
+        Some(session) => match session.request(method.clone(), params.clone(), desk.patience).await {
+            Err(ClientError::NoStream) => {}
+            answer => return answer,
+        },
+        None if desk.is_of_session() => return Err(ClientError::Ended),
+        None => {}
     }
     match desk.only_call() {
-        Some(call) => call.request(method, params, FOREVER).await,
+        Some(call) => call.request(method, params, desk.patience).await,
         None => Err(ClientError::NoStream),
     }
 }

@@ -15,13 +15,16 @@ mod conversation;
 mod convert;
 mod desk;
 mod discover;
+mod early;
 mod guarded;
 mod line;
 mod mirrored;
 mod remember;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::request::Parts;
 use rmcp::ServerHandler;
@@ -31,14 +34,15 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 
 use self::conversation::Conversation;
-use self::desk::Answer;
+use self::desk::{Answer, Desk};
 use self::mirrored::Mirrored;
 use self::remember::Remember;
-use crate::message::{ErrorObject, InitializeParams, RawJson};
+use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson};
 use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notice, Server, Session};
 use crate::service::McpService;
 
-/// A server that was written against [rmcp], served by this crate: `mcp_router(RmcpServer::new(Counter::new))`.
+/// A server that was written against [rmcp] 3 (3.9 or later), served by this crate:
+/// `mcp_router(RmcpServer::new(Counter::new))`.
 ///
 /// The handler is used as it is: tools, prompts, resources, completion, logging, progress, cancellation,
 /// questions to the client, changes of lists, subscriptions, tasks and methods of its own. What this crate sets
@@ -50,14 +54,22 @@ use crate::service::McpService;
 ///   knows of its client; what handlers share or keep besides is theirs to share or keep. A client that only listens is
 ///   told of what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces, wherever it is.
 /// - **Requests without a session** (2026-07-28, stateless mode) have a handler each.
+/// - **Revisions**: those that both the service and the handler (`supported_protocol_versions`) speak are served.
 /// - [`http::request::Parts`] and this crate's [`Context`] are in the extensions of each `RequestContext` and
-///   `NotificationContext`.
+///   `NotificationContext`. Those of `initialize` know the session as it was proposed, and should not be kept. Those of
+///   `on_cancelled` are the call's context, and the request that cancelled it, if this node was told; else one without
+///   headers.
 /// - A `Peer` that a handler keeps works as long as its session, or its request; then it fails with an error.
-/// - What a handler sends that names no call (a log message, a question from a task of its own) goes on the stream of
-///   the call that runs, if just one does, and to its session's standalone stream otherwise. A change that
-///   a handler tells of where there is no session reaches whoever listens, as by [`McpHandle`](crate::McpHandle).
+/// - What a handler sends that names no call goes to one stream. A log message: that of the call that runs, if just one
+///   does, and the session's standalone stream otherwise. A question from a task of the handler's own: the standalone
+///   stream, if its client listens, and that of the only call otherwise. A change: the standalone stream, or where there
+///   is no session, to whoever listens, as by [`McpHandle`](crate::McpHandle).
+/// - A client may be asked and told as soon as it is ready (`on_initialized`): what comes before its standalone stream waits
+///   for that, up to five seconds.
 /// - A call that is cancelled is cancelled as in rmcp: its token says so, and the handler goes on until it has seen
-///   it. A handler that panics answers with an error.
+///   it; what it asks from then on fails. A handler that panics answers with an error.
+/// - Rounds of questions (2026-07-28) and tasks are the handler's own, sealed and kept by rmcp:
+///   [`Inputs`](crate::Inputs) and [`Tasks`](crate::Tasks) have no effect on them.
 ///
 /// One more handler is made when first needed, and asked only what it says of itself.
 ///
@@ -75,6 +87,7 @@ use crate::service::McpService;
 /// ```
 pub struct RmcpServer<H> {
     make: Box<dyn Fn() -> H + Send + Sync>,
+    question_timeout: Duration,
     /// The handler that is only asked what it says of itself.
     model: OnceLock<Model<H>>,
 }
@@ -93,7 +106,22 @@ struct Seat<H: ServerHandler>(OnceCell<Conversation<H>>);
 impl<H: ServerHandler> RmcpServer<H> {
     /// A server whose handlers are made by a function, most often their `new`.
     pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
-        Self { make: Box::new(make), model: OnceLock::new() }
+        Self { make: Box::new(make), question_timeout: Self::DEFAULT_QUESTION_TIMEOUT, model: OnceLock::new() }
+    }
+
+    /// An hour: a person may be away from the screen, but not for ever.
+    const DEFAULT_QUESTION_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+    /// How long a question to a client of a session may be open; then its handler is told that nobody answered,
+    /// and the client that it need not. By default an hour. A handler may give up long before: rmcp tells of it
+    /// where it was asked with a timeout of its own (`PeerRequestOptions`, `RequestHandle::cancel`), but not where a future is dropped
+    /// (`tokio::time::timeout`, `select!`), and then this is what ends the question.
+    ///
+    /// A handler may have 128 questions open, as many as its session may have calls by default: one more, and the oldest is given up.
+    #[must_use]
+    pub fn question_timeout(mut self, timeout: Duration) -> Self {
+        self.question_timeout = timeout;
+        self
     }
 
     fn model(&self) -> &Model<H> {
@@ -128,15 +156,14 @@ impl<H: ServerHandler> RmcpServer<H> {
         context: &Context,
     ) -> Result<Conversation<H>, ErrorObject> {
         tracing::debug!(session = ?session.id, "a session goes on with a new handler");
-        let initialize = convert::request("initialize", Some(&introduction(context)?))?;
+        let initialize = convert::initialize(&introduction(context)?, None)?;
+        let desk = Desk::new(Some(session), self.question_timeout);
         let (conversation, _) =
-            Conversation::open((self.make)(), Some(session), initialize, parts.clone(), context.clone()).await?;
-        let (parts, context) = (Box::new(parts.clone()), context.clone());
-        let (method, params) = ("notifications/initialized".into(), None);
-        conversation.tell(Notice { method, params, parts: parts.clone(), context: context.clone() }).await;
+            Conversation::open((self.make)(), desk, initialize, parts.clone(), context.clone()).await?;
+        conversation.be_ready(parts, context).await;
         for uri in session.subscriptions() {
             let params = RawJson::from_value(&json!({ "uri": uri })).ok();
-            let (parts, context) = (parts.clone(), context.clone());
+            let (parts, context) = (Box::new(parts.clone()), context.clone());
             // The client's own calls come later: none of them can be mistaken for this one.
             let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
             if let Err(error) = conversation.call(subscribe).await {
@@ -149,7 +176,8 @@ impl<H: ServerHandler> RmcpServer<H> {
     /// Answers a request without a session.
     async fn alone(&self, id: RequestId, request: ClientRequest, parts: Parts, context: Context) -> Answer {
         let client = read(&introduction(&context)?)?;
-        alone::answer((self.make)(), client, id, request, parts, context).await
+        let desk = Desk::new(None, self.question_timeout);
+        alone::answer((self.make)(), desk, client, id, request, parts, context).await
     }
 }
 
@@ -173,11 +201,13 @@ fn read<T: DeserializeOwned>(text: &RawJson) -> Result<T, ErrorObject> {
 
 impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
     async fn initialize(&self, request: Initialize, _: &S) -> Answer {
-        let Initialize { text, parts, context, .. } = request;
-        let initialize = convert::request("initialize", Some(&text))?;
+        let Initialize { params, text, parts, context } = request;
+        let version = context.protocol_version();
+        let served = (params.protocol_version != version.as_str()).then_some(version);
+        let initialize = convert::initialize(&text, served)?;
         let session = context.session();
-        let (conversation, result) =
-            Conversation::open((self.make)(), session.as_ref(), initialize, *parts, context).await?;
+        let desk = Desk::new(session.as_ref(), self.question_timeout);
+        let (conversation, result) = Conversation::open((self.make)(), desk, initialize, *parts, context).await?;
         if let Some(session) = session {
             session.extensions().insert(Seat(OnceCell::new_with(Some(conversation))));
         }
@@ -191,6 +221,10 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         };
         let seat = self.seat(&session, &call.parts, &call.context).await?;
         let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
+        // Who only looks whether the server is there need not be ready.
+        if call.method != "ping" {
+            conversation.be_ready(&call.parts, &call.context).await;
+        }
         let remember = Remember::of(&call);
         let result = conversation.call(call).await?;
         if let Some(remember) = remember {
@@ -209,6 +243,12 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
 
     fn info(&self) -> Option<RawJson> {
         self.model().info.clone()
+    }
+
+    fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        // Of a handler that is made for this alone: a service that is only mounted keeps none.
+        let theirs = (self.make)().supported_protocol_versions();
+        theirs.iter().filter_map(|version| version.as_str().parse().ok()).collect()
     }
 
     fn own_rounds(&self) -> bool {

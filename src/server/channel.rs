@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientError, Extensions};
+use super::{Cancellation, ClientError, Extensions};
 use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionInfo};
@@ -70,6 +70,10 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     /// did: only revisions since 2025-11-25, and only where the stream can be resumed.
     fn close_stream(&self, retry: Option<Duration>) -> bool;
     fn is_cancelled(&self) -> bool;
+    /// What the client said when it cancelled the call, if it said it here.
+    fn cancellation(&self) -> Option<Cancellation> {
+        None
+    }
     fn cancelled(&self) -> BoxFuture<'_, ()>;
 }
 
@@ -94,6 +98,10 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn log_level(&self) -> u8;
     /// Sends a notification on the session's standalone stream.
     fn notify(&self, method: &str, params: &RawJson);
+    /// The same; whether the client listens, or will find it when it listens again.
+    fn tell(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool>;
+    /// Ready when the client next opens the session's standalone stream, or the session ends.
+    fn stream_opens(&self) -> BoxFuture<'static, ()>;
     /// Asks the client on the session's standalone stream; fails at once when none is open.
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// The resources the client wants to hear of, in order.

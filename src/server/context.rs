@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -48,6 +49,16 @@ pub(crate) struct Read {
     pub(crate) progress_token: Option<RawJson>,
     /// `name`, a text, and `arguments`.
     pub(crate) named: Option<(RawJson, Option<RawJson>)>,
+}
+
+/// A client's `notifications/cancelled` for a call.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Cancellation {
+    /// Why, in the client's words.
+    pub reason: Option<String>,
+    /// The HTTP request that brought it.
+    pub parts: Box<Parts>,
 }
 
 /// How urgent a log message is, from RFC 5424, least severe first.
@@ -400,6 +411,13 @@ impl Context {
     /// Nothing is lost.
     pub async fn cancelled(&self) {
         self.channel.cancelled().await;
+    }
+
+    /// What the client said when it cancelled the call: only clients of the session revisions say anything, and
+    /// only the node that was told knows.
+    #[must_use]
+    pub fn cancellation(&self) -> Option<Cancellation> {
+        self.channel.cancellation()
     }
 
     fn progress_token(&self) -> Option<&RawJson> {

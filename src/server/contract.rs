@@ -1,6 +1,7 @@
 //! Decides what a server is to this crate: something that answers JSON-RPC calls. Everything
 //! typed ([`McpServer`](super::McpServer)) and every foreign framework stands on this.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use http::request::Parts;
 
 use super::{Context, Discovery, MirroredArguments};
 use crate::handle::McpHandle;
-use crate::message::{ErrorObject, InitializeParams, RawJson, RequestId};
+use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, RequestId};
 
 /// A client that opens a session, on its way to a [`Server`]; in stateless mode, one that would.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub struct Discover {
 #[derive(Debug)]
 pub struct Call {
     /// The method, for example `tools/call`.
-    pub method: std::borrow::Cow<'static, str>,
+    pub method: Cow<'static, str>,
     /// The request's id, as the client wrote it.
     pub id: RequestId,
     /// The parameters, not parsed yet.
@@ -54,7 +55,7 @@ pub struct Call {
 #[derive(Debug)]
 pub struct Notice {
     /// The method, for example `notifications/initialized`.
-    pub method: std::borrow::Cow<'static, str>,
+    pub method: Cow<'static, str>,
     /// The parameters, not parsed yet.
     pub params: Option<RawJson>,
     /// The HTTP request that brought it.
@@ -105,8 +106,8 @@ pub struct Notice {
 pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     /// Answers `initialize` with the whole result: `protocolVersion`, `capabilities`,
     /// `serverInfo`. [`Context::protocol_version`] is what the transport would agree to; a result
-    /// that names another served revision overrides it. The session exists, for others, only
-    /// after this returned `Ok`.
+    /// that names another served revision overrides it, and one that names a revision which is not
+    /// served opens nothing. The session exists, for others, only after this returned `Ok`.
     fn initialize(&self, request: Initialize, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
 
     /// Answers a request with its `result`, or with an error.
@@ -126,6 +127,12 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     /// 2026-07-28. Nothing by default.
     fn info(&self) -> Option<RawJson> {
         None
+    }
+
+    /// Which revisions the server speaks, where it speaks fewer than the transport: no other is served, whatever is
+    /// [set](crate::McpService::versions). Asked once, when it is mounted. All of them by default.
+    fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(&ProtocolVersion::ALL)
     }
 
     /// Whether a method of 2026-07-28 exists here at all; one that does not is refused with HTTP
@@ -197,6 +204,7 @@ pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
     fn call(self: Arc<Self>, call: Call, state: S) -> Answer;
     fn discover(self: Arc<Self>, request: Discover, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
     fn info(&self) -> Option<RawJson>;
+    fn versions(&self) -> Cow<'static, [ProtocolVersion]>;
     fn serves(&self, method: &str) -> bool;
     fn has_tasks(&self) -> bool;
     fn own_rounds(&self) -> bool;
@@ -221,6 +229,10 @@ impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
 
     fn info(&self) -> Option<RawJson> {
         Server::info(self)
+    }
+
+    fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Server::versions(self)
     }
 
     fn serves(&self, method: &str) -> bool {

@@ -41,7 +41,7 @@ pub use catalog::Catalog;
 pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
-pub use context::{Amount, Context, LogLevel, Total};
+pub use context::{Amount, Cancellation, Context, LogLevel, Total};
 pub use contract::{Call, Discover, Initialize, Notice, Server};
 pub use discovery::Discovery;
 pub use handler::{Args, CallParts, FromCall, Handler, Refusal};

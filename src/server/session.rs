@@ -102,6 +102,44 @@ impl Session {
         self.inner.notify(method, params);
     }
 
+    /// As [`Session::notify`], and says whether the client will have it: because it listens, or because it
+    /// did before and finds it when it comes back. `false`: it has never listened, or the session has ended, and
+    /// the notification is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The notification may have been sent.
+    pub async fn tell(&self, method: &str, params: &RawJson) -> bool {
+        self.inner.tell(method, params).await
+    }
+
+    /// Waits until the client opens the session's standalone stream the next time, here or, if it is its first
+    /// there, on another node; or until the session ends. A client opens one just after its session, if at all, so
+    /// what [`Session::tell`] or [`Session::request`] cannot deliver yet may be worth another try then. Call this
+    /// before the first one, and no opening is missed. Waiting keeps nothing alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is changed, so nothing is lost.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mcp_http::message::RawJson;
+    /// use mcp_http::server::Session;
+    ///
+    /// async fn greet(session: Session, greeting: RawJson) {
+    ///     let opens = session.stream_opens();
+    ///     if !session.tell("notifications/greeting", &greeting).await {
+    ///         let _ = tokio::time::timeout(Duration::from_secs(5), opens).await;
+    ///         session.tell("notifications/greeting", &greeting).await;
+    ///     }
+    /// }
+    /// ```
+    pub fn stream_opens(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.stream_opens()
+    }
+
     /// Whether the client wants log messages this severe; see [`Context::logs`].
     #[must_use]
     pub fn logs(&self, level: LogLevel) -> bool {
@@ -113,8 +151,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NoStream`] at once when no such stream is open; see [`ClientError`] for the
-    /// rest.
+    /// [`ClientError::NoStream`] at once when no such stream is open ([`Session::stream_opens`] waits for one);
+    /// see [`ClientError`] for the rest.
     ///
     /// # Cancel safety
     ///

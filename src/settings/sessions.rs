@@ -124,7 +124,8 @@ impl Sessions {
     }
 
     /// Called once for each session, after it was opened and before the client learns its id. An
-    /// error refuses the opening: the client gets it, and the session is gone.
+    /// error refuses the opening: the client gets it, and the session is gone. What is to be said to the client belongs
+    /// in a task, which [waits](Session::stream_opens) until it listens.
     #[must_use]
     pub fn on_open<F, Fut>(mut self, hook: F) -> Self
     where

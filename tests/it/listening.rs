@@ -1,12 +1,14 @@
 //! The standalone stream: who gets what is not an answer to anything.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::Method;
 use mcp_http::message::RawJson;
 use mcp_http::server::Context;
-use mcp_http::{McpService, Streams};
+use mcp_http::{McpService, Sessions, Streams};
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::support::{App, RequestExt, Sse};
 
@@ -81,6 +83,40 @@ async fn what_nobody_listens_for_goes_nowhere() {
     assert!(get.is_silent().await, "who never listened has missed nothing");
     assert_eq!(client.text_of("aside", json!({})).await, "told");
     assert_eq!(method(&mut get).await, "notifications/custom");
+}
+
+/// Each session is greeted when its client first listens.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let app = App::with(|service| {
+        let told = Arc::clone(&told);
+        let sessions = Sessions::new().on_open(move |session| {
+            let told = Arc::clone(&told);
+            tokio::spawn(async move {
+                let greeting = RawJson::empty_object();
+                for _ in 0..3 {
+                    let opens = session.stream_opens();
+                    let heard = session.tell("notifications/greeting", &greeting).await;
+                    told.lock().unwrap().push(heard);
+                    opens.await;
+                }
+            });
+            async { Ok(()) }
+        });
+        service.sessions(sessions).unwrap()
+    });
+    let client = app.open().await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(*told.lock().unwrap(), [false]);
+    let mut get = client.listen_primed().await;
+    assert_eq!(method(&mut get).await, "notifications/greeting");
+    assert!(get.is_silent().await);
+    assert_eq!(*told.lock().unwrap(), [false, true]);
+    // The end of a session ends the waiting, too.
+    assert_eq!(client.delete().await.status, 200);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(*told.lock().unwrap(), [false, true, false]);
 }
 
 /// Acceptance 101, 118.

@@ -23,12 +23,13 @@ struct Raw {
 
 impl<S: Send + Sync> Server<S> for Raw {
     async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
-        let mut version = request.context.protocol_version();
+        let mut version = request.context.protocol_version().as_str();
         match &*request.params.client_info.name {
             "fails" => return Err(ErrorObject::new(-32000, "not today")),
             "panics" => panic!("secret"),
             "slow" => sleep(Duration::from_secs(10)).await,
-            "old" => version = ProtocolVersion::V2025_03_26,
+            "old" => version = "2025-03-26",
+            "ancient" => version = "2024-11-05",
             _ => {}
         }
         RawJson::from_value(&json!({"protocolVersion": version, "capabilities": {}, "serverInfo": {}}))
@@ -68,6 +69,25 @@ async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
     let id = SessionId::parse(reply.header("mcp-session-id").unwrap()).unwrap();
     assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-03-26");
     assert_eq!(app.handle.session(id).await.unwrap().version, ProtocolVersion::V2025_03_26);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_client_is_told_that_a_revision_was_agreed_on_that_is_not_served() {
+    for (name, version) in [("ancient", "2024-11-05"), ("old", "2025-03-26")] {
+        for stateless in [false, true] {
+            let service = McpService::new(Raw::default()).versions([ProtocolVersion::V2025_11_25]).unwrap();
+            let app = App::of(service.sessions(Sessions::new().stateless(stateless)).unwrap());
+            let reply = app.send(opening_by(name)).await;
+            assert_eq!(reply.header("mcp-session-id"), None);
+            assert_eq!(
+                reply.text().await,
+                format!(
+                    r#"{{"jsonrpc":"2.0","id":0,"error":{{"code":-32603,"message":"The server speaks a protocol revision that is not served here","data":{{"version":"{version}"}}}}}}"#
+                )
+            );
+            nothing_is_left(&app).await;
+        }
+    }
 }
 
 /// Acceptance 26.

@@ -1,14 +1,15 @@
 //! How a service lets go of its clients.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, Version};
 use futures_util::poll;
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::{Call, Initialize, Server};
+use mcp_http::server::{Call, Context, Initialize, Server};
 use mcp_http::store::EndReason;
-use mcp_http::{McpListener, McpService, ResponseMode, Sessions, Streams};
+use mcp_http::{Limits, McpListener, McpService, ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
@@ -268,4 +269,41 @@ async fn a_host_shuts_down_promptly_with_a_client_connected() {
     assert!(rest.contains("retry: 1000\n\n"), "{rest}");
     let again = app.send(client.request(Method::POST).message(json!({"jsonrpc": "2.0", "method": "n"}))).await;
     assert_eq!(again.status, 404);
+}
+
+/// A context is cheap to keep, so it is kept: in a task that goes on, in a table.
+#[tokio::test(start_paused = true)]
+async fn a_context_that_outlives_its_call_holds_up_no_drain_and_keeps_no_room() {
+    for stateless in [false, true] {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let app = App::serving(
+            |server| {
+                let kept = Arc::clone(&kept);
+                server.tool("keep", "Keeps its context.", move |cx: Context| {
+                    let kept = Arc::clone(&kept);
+                    async move {
+                        kept.lock().unwrap().push(cx);
+                        "kept"
+                    }
+                })
+            },
+            |service| {
+                let service = service.limits(Limits::new().calls_without_session(1)).unwrap();
+                service.sessions(Sessions::new().stateless(stateless)).unwrap()
+            },
+        );
+        let client = if stateless { None } else { Some(app.open().await) };
+        for id in 1..=3 {
+            let reply = match &client {
+                Some(client) => client.call(id, "keep", json!({})).await,
+                None => app.post(call(id, "keep", json!({}))).await,
+            };
+            assert_eq!(reply.message().await["result"]["content"][0]["text"], "kept");
+            assert_eq!(app.ask_tool("keep", json!({})).await.message().await["result"]["content"][0]["text"], "kept");
+        }
+        assert_eq!(kept.lock().unwrap().len(), 6);
+        let begun = Instant::now();
+        let report = app.handle.drain(Duration::from_secs(60)).await;
+        assert_eq!((report.cut_calls, begun.elapsed()), (0, Duration::ZERO), "stateless: {stateless}");
+    }
 }

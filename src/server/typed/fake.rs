@@ -179,6 +179,14 @@ impl SessionAccess for FakeSession {
 
     fn notify(&self, _: &str, _: &RawJson) {}
 
+    fn tell(&self, _: &str, _: &RawJson) -> BoxFuture<'_, bool> {
+        async { false }.boxed()
+    }
+
+    fn stream_opens(&self) -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
+    }
+
     fn request(&self, _: Cow<'static, str>, _: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
         async { Err(ClientError::NoStream) }.boxed()
     }

@@ -28,6 +28,19 @@ pub(crate) struct Shared {
     pub(crate) handlers: Arc<AtomicU32>,
     /// Whether subscriptions are the handler's own.
     pub(crate) listens: bool,
+    /// What a handler does when its client is ready.
+    pub(crate) begins: Begins,
+    /// A context that a handler kept.
+    pub(crate) context: Arc<Mutex<Option<RequestContext<RoleServer>>>>,
+}
+
+/// What a handler does in `on_initialized`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Begins {
+    #[default]
+    Quietly,
+    Asking,
+    Telling,
 }
 
 impl Shared {
@@ -71,6 +84,11 @@ impl Drop for Handler {
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Text {
     text: String,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Times {
+    times: usize,
 }
 
 async fn roots(peer: &Peer<RoleServer>, options: PeerRequestOptions) -> Result<usize, ServiceError> {
@@ -140,6 +158,57 @@ impl Handler {
     #[tool]
     async fn ask_briefly(&self, context: RequestContext<RoleServer>) -> String {
         told(roots(&context.peer, PeerRequestOptions::with_timeout(Duration::from_secs(5))).await)
+    }
+
+    /// Asks again and again, each time not waiting for the answer.
+    #[tool]
+    async fn ask_impatiently(
+        &self,
+        context: RequestContext<RoleServer>,
+        Parameters(Times { times }): Parameters<Times>,
+    ) {
+        let peer = context.peer;
+        tokio::spawn(async move {
+            for _ in 0..times {
+                let _ = tokio::time::timeout(Duration::from_secs(1), peer.list_roots()).await;
+            }
+        });
+    }
+
+    /// Asks, and thinks better of it.
+    #[tool]
+    async fn ask_not(&self, context: RequestContext<RoleServer>) -> String {
+        let request = ServerRequest::ListRootsRequest(ListRootsRequest::default());
+        let asked = context.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await.unwrap();
+        asked.cancel(None).await.unwrap();
+        "never mind".into()
+    }
+
+    /// Asks only when it is cancelled.
+    #[tool]
+    async fn ask_late(&self, context: RequestContext<RoleServer>) -> String {
+        context.ct.cancelled().await;
+        let told = told(roots(&context.peer, PeerRequestOptions::no_options()).await);
+        self.shared.saw(told);
+        "too late".into()
+    }
+
+    /// Leaves a task behind that ends with its request.
+    #[tool]
+    fn leave_a_task(&self, context: RequestContext<RoleServer>) -> String {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            context.ct.cancelled().await;
+            shared.saw("the task has ended");
+        });
+        "left".into()
+    }
+
+    /// Keeps its context.
+    #[tool]
+    fn keep_context(&self, context: RequestContext<RoleServer>) -> String {
+        *self.shared.context.lock().unwrap() = Some(context);
+        "kept".into()
     }
 
     /// Asks in a task, which rmcp knows no call of.
@@ -223,6 +292,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         let parts = context.extensions.get::<http::request::Parts>().unwrap();
+        let cx = context.extensions.get::<Context>().unwrap();
+        assert_eq!(cx.protocol_version().as_str(), request.protocol_version.as_str());
         self.shared.saw(format!("initialize by {} at {}", request.client_info.name, parts.uri.path()));
         if request.client_info.name == "stranger" {
             return Err(ErrorData::invalid_request("not you", None));
@@ -231,12 +302,27 @@ impl ServerHandler for Handler {
         self.negotiate_initialize(&request)
     }
 
-    async fn on_initialized(&self, _: NotificationContext<RoleServer>) {
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         self.shared.saw("initialized");
+        match self.shared.begins {
+            Begins::Quietly => {}
+            Begins::Asking => self.shared.saw(told(roots(&context.peer, PeerRequestOptions::no_options()).await)),
+            Begins::Telling => {
+                for text in ["one", "two"] {
+                    let message = LoggingMessageNotificationParam::new(LoggingLevel::Warning, text.into());
+                    context.peer.notify_logging_message(message).await.unwrap();
+                }
+                context.peer.notify_tool_list_changed().await.unwrap();
+                self.shared.saw("told");
+            }
+        }
     }
 
-    async fn on_cancelled(&self, cancelled: CancelledNotificationParam, _: NotificationContext<RoleServer>) {
-        self.shared.saw(format!("cancelled {}", cancelled.request_id.unwrap()));
+    async fn on_cancelled(&self, cancelled: CancelledNotificationParam, context: NotificationContext<RoleServer>) {
+        assert!(context.extensions.get::<http::request::Parts>().is_some());
+        assert!(context.extensions.get::<Context>().is_some());
+        let reason = cancelled.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        self.shared.saw(format!("cancelled {}{reason}", cancelled.request_id.unwrap()));
     }
 
     async fn on_custom_notification(&self, notification: CustomNotification, _: NotificationContext<RoleServer>) {

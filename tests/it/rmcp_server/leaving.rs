@@ -84,6 +84,27 @@ async fn a_session_whose_client_leaves_while_it_moves_goes_on_and_ends() {
     assert_eq!(counts, BTreeSet::from([json!("1").to_string(), json!("2").to_string()]), "it left before and after");
 }
 
+/// The client said that it is ready elsewhere, so each call here may be the first to say it.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cancelled_while_its_handler_is_made_ready_does_not_make_it_ready_twice() {
+    for times in 0..MOST {
+        let shared = Shared::default();
+        let app = app(&shared);
+        let session = app.post(initialize("2025-11-25", json!({}))).await.headers["mcp-session-id"].clone();
+        let session = session.to_str().unwrap().to_owned();
+        let client = Client { app, session, version: "2025-11-25".into(), principal: None };
+        let mut call = Box::pin(client.call(1, "count", json!({})));
+        let answered = polled(times, &mut call).await;
+        client.cancel(1).await;
+        if answered.is_none() {
+            call.await;
+        }
+        client.call(2, "count", json!({})).await.message().await;
+        let ready = shared.seen().iter().filter(|seen| *seen == "initialized").count();
+        assert_eq!(ready, 1, "after {times} polls");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_at_any_point_of_its_calls_ends_its_handler() {
     let shared = Shared::default();

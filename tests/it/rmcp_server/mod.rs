@@ -2,8 +2,12 @@
 //! send, how long they live. In exact bytes, like everything else.
 #![allow(deprecated, reason = "logging is, for clients of 2026-07-28")]
 
+mod contexts;
+mod early;
 mod handler;
 mod leaving;
+mod questions;
+mod revisions;
 
 use std::time::Duration;
 

@@ -1,0 +1,102 @@
+//! Decides what becomes of what a handler tells before its client first listens. Servers speak as soon as they
+//! are told that the client is ready, and clients open their standalone stream in the same moment: what is told until
+//! then is kept a while, in its order. A client that has not listened by then is not waited for again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::convert::Outgoing;
+use super::desk::Desk;
+use crate::server::Session;
+
+/// How long a client may take to listen: some round trips, the first of them on a new connection.
+pub(super) const LISTENS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Messages that are kept; whatever comes after them is not.
+const MOST: usize = 64;
+
+/// What one client shall find when it first listens.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// Never held across an await.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// While anything waits to be told, what comes then comes after it.
+    waiting: VecDeque<Outgoing>,
+    /// The client was waited for.
+    over: bool,
+}
+
+impl Early {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) -> bool {
+        self.kept().over
+    }
+
+    /// Keeps a message behind those that wait; gives it back where none do.
+    fn behind(&self, told: Outgoing) -> Option<Outgoing> {
+        let mut kept = self.kept();
+        if kept.waiting.is_empty() {
+            return Some(told);
+        }
+        kept.push(told);
+        None
+    }
+
+    /// Keeps a message; whether it is the first that waits.
+    fn keep(&self, told: Outgoing) -> bool {
+        let mut kept = self.kept();
+        kept.push(told);
+        kept.waiting.len() == 1
+    }
+
+    fn first(&self) -> Option<Outgoing> {
+        self.kept().waiting.front().cloned()
+    }
+
+    /// The first one was told; the last one takes the room with it.
+    fn told(&self) {
+        let mut kept = self.kept();
+        kept.waiting.pop_front();
+        if kept.waiting.is_empty() {
+            *kept = Kept { waiting: VecDeque::new(), over: true };
+        }
+    }
+}
+
+impl Kept {
+    fn push(&mut self, told: Outgoing) {
+        if self.waiting.len() < MOST {
+            self.waiting.push_back(told);
+        }
+    }
+}
+
+/// Sends a notification on the stream of a session; nobody waits for its client to listen.
+pub(super) async fn tell(desk: &Arc<Desk>, session: &Session, told: Outgoing) {
+    let Some(told) = desk.early.behind(told) else { return };
+    if desk.early.is_over() {
+        return session.notify(&told.method, &told.params);
+    }
+    let opens = session.stream_opens();
+    if session.tell(&told.method, &told.params).await || !desk.early.keep(told) {
+        return;
+    }
+    let desk = Arc::clone(desk);
+    tokio::spawn(async move {
+        let _ = timeout(LISTENS_WITHIN, opens).await;
+        while let (Some(told), Some(session)) = (desk.early.first(), desk.session()) {
+            session.tell(&told.method, &told.params).await;
+            desk.early.told();
+        }
+    });
+}

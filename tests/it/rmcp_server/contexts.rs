@@ -1,0 +1,79 @@
+//! What travels with what a handler is told, and what a context is worth once its request is over.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn the_token_of_a_request_is_cancelled_once_it_is_answered() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    assert_eq!(text(app.ask_tool("leave_a_task", json!({})).await).await, "left");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(shared.seen(), ["the task has ended"]);
+    let stateless = stateless(&shared);
+    assert_eq!(text(stateless.post(call(1, "leave_a_task", json!({}))).await).await, "left");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(shared.seen(), ["the task has ended"]);
+    let client = app.open().await;
+    assert_eq!(text(client.call(1, "leave_a_task", json!({})).await).await, "left");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(shared.seen().last().unwrap(), "the task has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_says_why() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    sleep(Duration::from_millis(1)).await;
+    let mut waiting = client.call(9, "wait", json!({})).await.sse();
+    shared.seen();
+    let params = json!({"requestId": 9, "reason": "enough"});
+    client.post(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})).await;
+    assert!(waiting.rest().await.is_empty());
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(shared.seen(), ["cancelled 9: enough", "cleaned up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_that_is_kept_holds_up_no_drain() {
+    for stateless_mode in [false, true] {
+        let shared = Shared::default();
+        let app = with(&shared, |service| service.sessions(Sessions::new().stateless(stateless_mode)).unwrap());
+        if stateless_mode {
+            app.post(call(1, "keep_context", json!({}))).await.message().await;
+        } else {
+            app.open().await.call(1, "keep_context", json!({})).await.message().await;
+        }
+        assert!(shared.context.lock().unwrap().is_some());
+        let begun = tokio::time::Instant::now();
+        let report = app.handle.drain(Duration::from_secs(60)).await;
+        assert_eq!((report.cut_calls, begun.elapsed()), (0, Duration::ZERO), "stateless: {stateless_mode}");
+    }
+    let shared = Shared::default();
+    let app = app(&shared);
+    app.ask_tool("keep_context", json!({})).await.message().await;
+    let begun = tokio::time::Instant::now();
+    let report = app.handle.drain(Duration::from_secs(60)).await;
+    assert_eq!((report.cut_calls, begun.elapsed()), (0, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_handler_is_told_once_that_its_client_is_ready() {
+    let engine = MemoryEngine::new();
+    let (here, there) = (Shared::default(), Shared::default());
+    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+    let (a, b) = (node(&here), node(&there));
+    let reply = a.post(initialize("2025-11-25", json!({}))).await;
+    let session = reply.header("mcp-session-id").unwrap().to_owned();
+    let client = Client { app: a, session, version: "2025-11-25".into(), principal: None };
+    // What the client says reaches another node than the one that opened its session.
+    let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    assert_eq!(client.at(&b).post(ready.clone()).await.status, 202);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(there.seen(), ["initialize by test at /", "initialized"]);
+    assert_eq!(text(client.call(1, "count", json!({})).await).await, "1");
+    assert_eq!(here.seen(), ["initialize by test at /", "initialized"]);
+    // Whoever says it again is not heard.
+    assert_eq!(client.post(ready).await.status, 202);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(here.seen(), Vec::<String>::new());
+}
