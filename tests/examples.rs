@@ -162,12 +162,12 @@ fn graceful_ends_although_a_request_was_begun_and_never_sent_to_its_end() {
     assert!(graceful.send("GET /ready HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 200"));
     let signal = Command::new("kill").args(["-INT", &graceful.process.id().to_string()]).status().unwrap();
     assert!(signal.success());
-    for _ in 0..100 {
+    for _ in 0..300 {
         if let Some(status) = graceful.process.try_wait().unwrap() {
             assert!(status.success());
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("it still runs after ten seconds");
+    panic!("it still runs after half a minute");
 }

@@ -33,7 +33,7 @@ impl Behind {
     }
 
     fn options(&self) -> RedisOptions {
-        quick().tls_authorities(self.authority.pem()).tls_identity(&*self.client.certificate, &*self.client.key)
+        patient().tls_authorities(self.authority.pem()).tls_identity(&*self.client.certificate, &*self.client.key)
     }
 
     async fn engine(&self) -> RedisEngine {
@@ -50,12 +50,17 @@ impl Behind {
     }
 }
 
-fn quick() -> RedisOptions {
-    RedisOptions::new().lease(Duration::from_secs(2)).timeout(Duration::from_millis(500))
+/// How long it may take what comes in its time: much longer than it does.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Nobody counts as away, however busy the machine is.
+fn patient() -> RedisOptions {
+    RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10))
 }
 
 async fn refused(url: &str, options: RedisOptions) -> ConnectError {
-    let connected = timeout(Duration::from_secs(10), RedisEngine::connect_with(url, options)).await;
+    let options = options.timeout(Duration::from_secs(5));
+    let connected = timeout(LONG, RedisEngine::connect_with(url, options)).await;
     connected.expect("it gives up").expect_err("it is refused")
 }
 
@@ -73,13 +78,16 @@ fn whole(error: &ConnectError) -> String {
 async fn two_services_say_over_tls_what_they_say_without() {
     let behind = Behind::tls_of(HOST);
     let (a, b) = (behind.node().await, behind.node().await);
-    between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-    between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
-    between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-    between::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
-    between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-    between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
-    tasks::a_task_of_one_node_is_served_by_the_other(behind.engine().await, behind.engine().await).await;
+    let talk = async {
+        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        between::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
+        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+        tasks::a_task_of_one_node_is_served_by_the_other(behind.engine().await, behind.engine().await).await;
+    };
+    timeout(LONG * 3, talk).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,9 +110,9 @@ async fn a_server_behind_tls_that_comes_back_is_used_and_heard_again() {
             }
         }
     };
-    assert_eq!(timeout(Duration::from_secs(30), back).await.unwrap(), "2");
+    assert_eq!(timeout(LONG, back).await.unwrap(), "2");
     a.handle.tools_changed();
-    let told = timeout(Duration::from_secs(15), get.message()).await.expect("bells ring again").unwrap();
+    let told = timeout(LONG, get.message()).await.expect("bells ring again").unwrap();
     assert_eq!(told.json()["method"], between::TOOLS);
 }
 
@@ -113,7 +121,7 @@ async fn a_server_nobody_known_here_vouches_for_is_refused() {
     const SAID: &str = "the certificate of the Redis server does not count: it is for another host or another time, or of \
                         an authority that is unknown here (`RedisOptions::tls_authorities` names others)";
     let behind = Behind::tls_of(HOST);
-    for options in [quick(), quick().tls_authorities(Authority::new().pem())] {
+    for options in [patient(), patient().tls_authorities(Authority::new().pem())] {
         let error = behind.refuses(options).await;
         assert_eq!(error.to_string(), SAID);
         assert!(whole(&error).contains(": invalid peer certificate: "), "{}", whole(&error));
@@ -127,7 +135,7 @@ async fn a_server_nobody_known_here_vouches_for_is_refused() {
 #[tokio::test]
 async fn a_server_that_wants_a_certificate_says_so_to_whoever_has_none() {
     let behind = Behind::tls_of(HOST);
-    let error = behind.refuses(quick().tls_authorities(behind.authority.pem())).await;
+    let error = behind.refuses(patient().tls_authorities(behind.authority.pem())).await;
     assert!(whole(&error).contains("CertificateRequired"), "{}", whole(&error));
 }
 
@@ -138,9 +146,9 @@ async fn who_asks_for_tls_does_not_get_less() {
     assert!(whole(&error).contains("rediss://"), "{}", whole(&error));
     let error = refused(&plain.url().replace("redis", "rediss"), behind.options()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
-    let error = refused(&format!("{}#insecure", behind.server.url()), quick()).await;
+    let error = refused(&format!("{}#insecure", behind.server.url()), patient()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
-    let error = refused(&behind.server.url().replace("rediss", "redis"), quick()).await;
+    let error = refused(&behind.server.url().replace("rediss", "redis"), patient()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
 }
 
@@ -148,7 +156,7 @@ async fn who_asks_for_tls_does_not_get_less() {
 async fn what_is_no_certificate_is_refused_at_the_start() {
     let behind = Behind::tls_of(HOST);
     for options in [
-        quick().tls_authorities("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+        patient().tls_authorities("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         behind.options().tls_identity(&*behind.client.certificate, "no key"),
     ] {
         let error = behind.refuses(options).await;
@@ -162,15 +170,18 @@ async fn two_services_on_a_cluster_behind_tls_say_what_they_say_without() {
     let authority = Authority::new();
     let (own, client) = (authority.papers(HOST), authority.papers("a client"));
     let cluster = RedisCluster::start_over_tls(&authority.pem(), &own.certificate, &own.key);
-    let trusting = RedisOptions::new().lease(Duration::from_secs(4)).timeout(Duration::from_secs(1));
-    let options = trusting.clone().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
+    let options = patient().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
     let node = async || {
         let engine = RedisEngine::connect_cluster(cluster.urls(), options.clone()).await.unwrap();
         App::with(|service| service.engine(engine).unwrap())
     };
     let (a, b) = (node().await, node().await);
-    between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-    between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-    between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-    assert!(RedisEngine::connect_cluster(cluster.urls(), trusting).await.is_err(), "whom nobody vouches for");
+    let talk = async {
+        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+    };
+    timeout(LONG * 3, talk).await.unwrap();
+    let distrusting = RedisOptions::new().timeout(Duration::from_secs(1));
+    assert!(RedisEngine::connect_cluster(cluster.urls(), distrusting).await.is_err(), "whom nobody vouches for");
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::support::{Served, initialize};
 
 /// How long anything here may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const LINE: usize = 8 * 1024;
 
@@ -56,13 +56,14 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
     let session = served.open().await;
     let mut deaf = narrow(served.addr).await;
     deaf.write_all(served.post(Some(&session), FLOOD).as_bytes()).await.unwrap();
-    let mut most = 0;
+    let (mut most, mut begun) = (0, false);
     let start = Instant::now();
     loop {
         let sessions = served.handle.sessions().await.unwrap();
         most = most.max(sessions[0].bytes);
         let statistics = served.handle.statistics().await;
-        if sessions[0].calls == 0 && sessions[0].readers == 0 && start.elapsed() > patience {
+        begun |= sessions[0].calls > 0 || statistics.slow_readers > 0;
+        if begun && sessions[0].calls == 0 && sessions[0].readers == 0 && start.elapsed() > patience {
             assert_eq!(statistics.slow_readers, 1, "{statistics:?}");
             break;
         }
@@ -128,7 +129,7 @@ async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
                 if writing.write_all(&[byte]).await.is_err() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     });
@@ -137,7 +138,8 @@ async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{ended:?} {answer}");
     assert!(answer.contains("The body did not arrive in time"), "{answer}");
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // It would take a second for each five bytes.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     trickle.abort();
     let statistics = served.handle.statistics().await;
     assert_eq!((statistics.sessions, statistics.rejected["body_timeout"]), (0, 1));

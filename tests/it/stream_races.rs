@@ -52,7 +52,7 @@ async fn tasks_that_speak_while_their_call_ends_never_cost_it_its_answer() {
         if id % 500 == 499 {
             let said: u64 = (0..=id).map(|id| 1 + id % 3).sum();
             let mut dropped = 0;
-            for _ in 0..200 {
+            for _ in 0..6_000 {
                 dropped = app.handle.statistics().await.dropped;
                 if heard + dropped == said {
                     break;

@@ -15,7 +15,21 @@ use crate::everything::ACCEPT;
 pub(crate) const NODE_LOST: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"The server that ran this call is gone","data":{"reason":"node_lost"}}}"#;
 
 /// How long a call may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What has arrived at all clients together.
+#[derive(Debug, Default)]
+pub(crate) struct Arrived {
+    messages: AtomicUsize,
+    /// Calls that have said something.
+    calls: AtomicUsize,
+}
+
+impl Arrived {
+    pub(crate) fn messages(&self) -> usize {
+        self.messages.load(Ordering::Relaxed)
+    }
+}
 
 /// A client with a session, and a call in it.
 #[derive(Debug, Clone)]
@@ -41,6 +55,9 @@ pub(crate) struct Call {
     pub(crate) named_lost: usize,
     /// How long each stamped message took, in microseconds.
     pub(crate) delays: Vec<u64>,
+    /// When the newest stamped message was sent, and when the newest response began: microseconds, by the clock.
+    pub(crate) newest_sent: u64,
+    pub(crate) response_begun: u64,
     pub(crate) answer: Option<String>,
     /// It was told that there is no such session.
     pub(crate) is_gone: bool,
@@ -75,6 +92,8 @@ impl Call {
             seen: Vec::new(),
             named_lost: 0,
             delays: Vec::new(),
+            newest_sent: 0,
+            response_begun: 0,
             answer: None,
             is_gone: false,
             is_expired: false,
@@ -87,13 +106,13 @@ impl Call {
         Self { hops: 0, ..self }
     }
 
-    /// Calls, and comes back until there is an answer. `count` counts what arrived.
-    pub(crate) fn follow(mut self, count: &AtomicUsize) -> Self {
+    /// Calls, and comes back until there is an answer.
+    pub(crate) fn follow(mut self, arrived: &Arrived) -> Self {
         let start = Instant::now();
         let mut patience = 3;
         while self.answer.is_none() && !self.is_gone && !self.is_expired {
             assert!(start.elapsed() < PATIENCE, "no answer after {:?}", self.seen.last());
-            if !self.listen(if self.hops > 0 { patience } else { usize::MAX }, count) {
+            if !self.listen(if self.hops > 0 { patience } else { usize::MAX }, arrived) {
                 thread::sleep(Duration::from_millis(50));
             }
             self.hops = self.hops.saturating_sub(1);
@@ -105,15 +124,16 @@ impl Call {
     }
 
     /// One response, up to so many messages; whether there was one.
-    pub(crate) fn listen(&mut self, patience: usize, count: &AtomicUsize) -> bool {
+    pub(crate) fn listen(&mut self, patience: usize, arrived: &Arrived) -> bool {
         let Some(mut lines) = self.send() else { return false };
         let Some(head) = line(&mut lines) else { return false };
         if !head.contains("200 OK") {
             self.refused(&head, &mut lines);
             return false;
         }
+        self.response_begun = now();
         self.resumed += usize::from(!self.last_id.is_empty());
-        self.read(&mut lines, patience, count);
+        self.read(&mut lines, patience, arrived);
         true
     }
 
@@ -141,7 +161,7 @@ impl Call {
     }
 
     /// Reads events until the response ends, the answer is there, or so many have come.
-    pub(crate) fn read(&mut self, lines: &mut impl BufRead, patience: usize, count: &AtomicUsize) {
+    pub(crate) fn read(&mut self, lines: &mut impl BufRead, patience: usize, arrived: &Arrived) {
         let (mut id, mut data, mut taken) = (None, None, 0);
         let start = Instant::now();
         while let Some(line) = line(lines) {
@@ -160,8 +180,10 @@ impl Call {
                     self.last_id = id;
                 }
                 if let Some(data) = data.take() {
+                    let was_quiet = !self.has_spoken();
                     self.take(&data);
-                    count.fetch_add(usize::from(!data.is_empty()), Ordering::Relaxed);
+                    arrived.calls.fetch_add(usize::from(was_quiet && self.has_spoken()), Ordering::Relaxed);
+                    arrived.messages.fetch_add(usize::from(!data.is_empty()), Ordering::Relaxed);
                     taken += 1;
                 }
             }
@@ -195,8 +217,8 @@ impl Call {
         } else if let Some(step) = number_after(data, r#""progress":"#) {
             self.seen.push(usize::try_from(step).unwrap());
             if let Some(sent) = number_after(data, " at ") {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
-                self.delays.push(u64::try_from(now).unwrap().saturating_sub(sent));
+                self.newest_sent = sent;
+                self.delays.push(now().saturating_sub(sent));
             }
         } else if let Some(lost) = number_after(data, r#""reason":"events_lost","lost":"#) {
             assert!(lost > 0, "{data}");
@@ -204,6 +226,11 @@ impl Call {
         } else {
             assert!(data.is_empty(), "{data}");
         }
+    }
+
+    /// It said how far it is, or ended.
+    fn has_spoken(&self) -> bool {
+        !self.seen.is_empty() || self.answer.is_some()
     }
 
     // What must hold.
@@ -249,6 +276,11 @@ fn narrow(node: &str) -> std::io::Result<TcpStream> {
     Ok(socket.into())
 }
 
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    u64::try_from(now).unwrap()
+}
+
 fn number_after(text: &str, before: &str) -> Option<u64> {
     let (_, rest) = text.split_once(before)?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -262,13 +294,18 @@ pub(crate) fn line(lines: &mut impl BufRead) -> Option<String> {
     line.strip_suffix('\n').map(|line| line.trim_end_matches('\r').to_owned())
 }
 
-/// Follows calls of many clients, and does something when some of their messages have arrived.
+/// Follows calls of many clients, and does something when each has said something, and so many messages have
+/// arrived.
 pub(crate) fn follow_all(calls: Vec<Call>, after: usize, cruelty: impl FnOnce()) -> Vec<Call> {
-    let count = AtomicUsize::new(0);
+    let (arrived, quiet) = (Arrived::default(), calls.iter().filter(|call| !call.has_spoken()).count());
     thread::scope(|scope| {
-        let clients: Vec<_> = calls.into_iter().map(|call| scope.spawn(|| call.follow(&count))).collect();
-        while count.load(Ordering::Relaxed) < after {
-            assert!(clients.iter().any(|client| !client.is_finished()), "over before anything happened");
+        let clients: Vec<_> = calls.into_iter().map(|call| scope.spawn(|| call.follow(&arrived))).collect();
+        loop {
+            let are_over = clients.iter().all(thread::ScopedJoinHandle::is_finished);
+            if arrived.messages() >= after && arrived.calls.load(Ordering::Relaxed) >= quiet {
+                break;
+            }
+            assert!(!are_over, "over before anything happened");
             thread::sleep(Duration::from_millis(1));
         }
         cruelty();

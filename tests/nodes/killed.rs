@@ -7,12 +7,12 @@ use std::thread;
 use crate::client::{Call, follow_all, line};
 use crate::everything::{Server, read_until};
 use crate::redis_server::RedisServer;
-use crate::{CLIENTS, addresses, echo, head, node, node_at};
+use crate::{CLIENTS, addresses, echo, head, mortal, mortal_at, node, until};
 
 #[test]
 fn the_calls_of_a_killed_node_end_with_an_error_at_another_after_what_they_had_said() {
     let redis = RedisServer::start();
-    let (doomed, other) = (node(&redis), node(&redis));
+    let (doomed, other) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&doomed, &other]);
     let calls = (0..CLIENTS).map(|_| Call::progress(doomed.open(), 100_000, 5, &nodes)).collect();
     for call in follow_all(calls, CLIENTS * 30, || doomed.kill()) {
@@ -87,7 +87,7 @@ fn an_answer_that_was_taken_counts_though_the_node_that_took_it_is_killed_at_onc
     let taken: Vec<bool> = thread::scope(|scope| {
         let answers: Vec<_> = asked.iter().map(|asked| scope.spawn(|| asked.answer(&there, "first"))).collect();
         // As soon as one was taken.
-        crate::until("an answer is taken", crate::LEASE, || answers.iter().any(thread::ScopedJoinHandle::is_finished));
+        until("an answer is taken", || answers.iter().any(thread::ScopedJoinHandle::is_finished));
         takes.kill();
         answers.into_iter().map(|answer| answer.join().unwrap()).collect()
     });
@@ -106,7 +106,7 @@ fn an_answer_that_was_taken_counts_though_the_node_that_took_it_is_killed_at_onc
 fn sessions_outlive_all_nodes_at_once_and_their_calls_end_where_they_stood() {
     for with_the_server in [false, true] {
         let mut redis = RedisServer::start();
-        let (a, b) = (node(&redis), node(&redis));
+        let (a, b) = (mortal(&redis), mortal(&redis));
         let nodes = addresses([&a, &b]);
         let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 100_000, 5, &nodes)).collect();
         let mut again = None;
@@ -117,7 +117,7 @@ fn sessions_outlive_all_nodes_at_once_and_their_calls_end_where_they_stood() {
                 redis.kill();
                 redis.start_again();
             }
-            again = Some((node_at(&nodes[0], &redis), node_at(&nodes[1], &redis)));
+            again = Some((mortal_at(&nodes[0], &redis), mortal_at(&nodes[1], &redis)));
         });
         let sessions: Vec<String> = calls.iter().map(|call| call.session.clone()).collect();
         calls.iter().for_each(Call::is_lost);

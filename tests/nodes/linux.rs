@@ -1,13 +1,12 @@
 //! What can only be looked at, or done, on Linux: the memory of a process, a clock that is off.
 
-use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Call, follow_all};
+use crate::client::{Arrived, Call, follow_all};
 use crate::everything::Server;
 use crate::redis_server::RedisServer;
-use crate::{CLIENTS, LEASE, addresses, echo, switches, until};
+use crate::{CLIENTS, LEASE, LONG, addresses, echo, switches, until_within};
 
 /// What a process holds in memory, in bytes.
 fn resident(process: u32) -> usize {
@@ -26,19 +25,19 @@ fn used(redis: &RedisServer) -> usize {
 fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
     const STEPS: usize = 30_000;
     let redis = RedisServer::start();
-    let mut switches: Vec<String> = switches(&redis).into();
-    switches.extend(["--slow-reader", "0.5"].map(str::to_owned));
+    let mut switches: Vec<String> = switches(&redis, LONG).into();
+    switches.extend(["--slow-reader", "0.5", "--finished-for", "600"].map(str::to_owned));
     let switches: Vec<&str> = switches.iter().map(String::as_str).collect();
     let (a, b) = (Server::start(&switches), Server::start(&switches));
     let nodes = addresses([&a, &b]);
-    let count = AtomicUsize::new(0);
+    let arrived = Arrived::default();
     let (before, used_before) = (resident(a.process_id()), used(&redis));
     let mut deaf: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let call = Call::progress(a.open(), STEPS, 0, &nodes).faithful();
             let mut call = Call { is_narrow: true, ..call };
             let mut connection = call.send().unwrap();
-            call.read(&mut connection, 2, &count);
+            call.read(&mut connection, 2, &arrived);
             (call, connection)
         })
         .collect();
@@ -49,17 +48,17 @@ fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
         call.is_done(200);
         most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
     }
-    until("the calls are over", LEASE * 15, || {
+    until_within(LONG * 3, "the calls are over", || {
         most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
         redis.ask(&["--scan", "--pattern", "mcp:{0}:c:*"]).trim().is_empty()
     });
     // One reads on and comes to an end, the others find their connections too far behind.
     let (call, connection) = &mut deaf[0];
-    call.read(connection, usize::MAX, &count);
+    call.read(connection, usize::MAX, &arrived);
     assert!(call.answer.is_none(), "it was not cut off");
     for (call, connection) in deaf {
         drop(connection);
-        let call = Call { is_narrow: false, ..call }.follow(&count);
+        let call = Call { is_narrow: false, ..call }.follow(&arrived);
         assert!(call.seen.is_sorted_by(|a, b| a < b), "{:?}", call.seen);
         assert!(call.named_lost > STEPS / 4, "{}", call.named_lost);
         assert_eq!(call.seen.len() + call.named_lost, STEPS);
@@ -73,7 +72,7 @@ fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
 
 /// A node whose clock is off.
 fn node_off_by(offset: &str, redis: &RedisServer) -> Server {
-    let switches = switches(redis);
+    let switches = switches(redis, LEASE);
     let mut command = Server::command(&switches.each_ref().map(String::as_str));
     // The loader knows where libraries are; without this one it would go on with the right time.
     command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1").env("FAKETIME", offset);

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{Call, NODE_LOST};
+use crate::client::{Arrived, Call, NODE_LOST};
 use crate::everything::{ACCEPT, Server};
 use crate::redis_server::RedisServer;
-use crate::{node, node_at};
+use crate::{mortal, mortal_at};
 
 const NODES: usize = 3;
 const CLIENTS: usize = 24;
@@ -97,24 +97,40 @@ fn open(address: &str) -> Option<String> {
     response.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).map(|id| id.trim().to_owned())
 }
 
-/// One client: a session for every few calls, which begin and go on at any node.
-fn client(number: usize, addresses: &[String], count: &AtomicUsize, enough: usize, sums: &Mutex<Sums>) {
+/// What is looked at while it lasts.
+#[derive(Debug, Default)]
+struct Progress {
+    arrived: Arrived,
+    /// How often the server was killed.
+    killed: AtomicUsize,
+    sums: Mutex<Sums>,
+}
+
+/// One client: a session for every few calls, which begin and go on at any node, until so many messages came and
+/// the server was killed, too.
+fn client(number: usize, addresses: &[String], enough: usize, progress: &Progress) {
+    let Progress { arrived, killed, sums } = progress;
     let mut turn = number;
     let mut session = None;
-    while count.load(Ordering::Relaxed) < enough {
+    while arrived.messages() < enough || killed.load(Ordering::Relaxed) == 0 {
         turn += 1;
         let Some(id) = session.take().or_else(|| open(&addresses[turn % NODES])) else {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        let call = Call { turn, ..Call::progress(id, STEPS, 2, addresses) }.follow(count);
+        let call = Call { turn, ..Call::progress(id, STEPS, 2, addresses) }.follow(arrived);
         session = (!turn.is_multiple_of(4) && call.answer.is_some()).then(|| call.session.clone());
         sums.lock().unwrap().add(call);
     }
 }
 
 /// Kills nodes in turn, and sometimes the server, until the clients have had enough.
-fn kill(redis: &mut RedisServer, mut nodes: Vec<Server>, is_enough: impl Fn() -> bool) -> (usize, usize) {
+fn kill(
+    redis: &mut RedisServer,
+    mut nodes: Vec<Server>,
+    servers: &AtomicUsize,
+    is_enough: impl Fn() -> bool,
+) -> (usize, usize) {
     let mut killed = (0, 0);
     while !is_enough() {
         thread::sleep(Duration::from_millis(1_000));
@@ -123,13 +139,14 @@ fn kill(redis: &mut RedisServer, mut nodes: Vec<Server>, is_enough: impl Fn() ->
             thread::sleep(Duration::from_millis(200));
             redis.start_again();
             killed.1 += 1;
+            servers.store(killed.1, Ordering::Relaxed);
             continue;
         }
         let doomed = nodes.remove(0);
         let address = doomed.address.clone();
         doomed.kill();
         thread::sleep(Duration::from_millis(300));
-        nodes.push(node_at(&address, redis));
+        nodes.push(mortal_at(&address, redis));
         killed.0 += 1;
     }
     killed
@@ -137,20 +154,20 @@ fn kill(redis: &mut RedisServer, mut nodes: Vec<Server>, is_enough: impl Fn() ->
 
 fn run(enough: usize) {
     let mut redis = RedisServer::start();
-    let nodes: Vec<Server> = (0..NODES).map(|_| node(&redis)).collect();
+    let nodes: Vec<Server> = (0..NODES).map(|_| mortal(&redis)).collect();
     let addresses: Vec<String> = nodes.iter().map(|node| node.address.clone()).collect();
-    let (count, sums) = (AtomicUsize::new(0), Mutex::default());
+    let progress = Progress::default();
     let start = Instant::now();
     let killed = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
-                let (addresses, count, sums) = (&addresses, &count, &sums);
-                scope.spawn(move || client(number, addresses, count, enough, sums))
+                let (addresses, progress) = (&addresses, &progress);
+                scope.spawn(move || client(number, addresses, enough, progress))
             })
             .collect();
-        kill(&mut redis, nodes, || clients.iter().all(thread::ScopedJoinHandle::is_finished))
+        kill(&mut redis, nodes, &progress.killed, || clients.iter().all(thread::ScopedJoinHandle::is_finished))
     });
-    let mut sums: Sums = sums.into_inner().unwrap();
+    let mut sums: Sums = progress.sums.into_inner().unwrap();
     (sums.killed, sums.took) = (killed, start.elapsed());
     sums.delays.sort_unstable();
     println!("{sums}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Call, follow_all};
 use crate::everything::{Server, read_until, signal};
 use crate::redis_server::RedisServer;
-use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, node, text_of, until};
+use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, mortal, node, text_of, until};
 
 #[test]
 fn a_server_that_is_killed_again_and_again_costs_no_message() {
@@ -34,15 +34,16 @@ fn a_server_that_cuts_every_connection_four_times_a_second_costs_no_message() {
     let opened = |at: usize| if at.is_multiple_of(2) { a.open() } else { b.open() };
     let calls = (0..CLIENTS).map(|at| Call { turn: at, ..Call::progress(opened(at), 500, 10, &nodes) }).collect();
     let calls = follow_all(calls, CLIENTS, || {
-        let mut cut = 0;
-        for _ in 0..16 {
+        let (mut cut, mut times) = (0, 0);
+        while times < 16 || cut < 32 {
+            times += 1;
+            assert!(times < 160, "{cut} connections were cut");
             for kind in ["normal", "pubsub"] {
                 let killed = redis.ask(&["client", "kill", "type", kind, "skipme", "yes"]);
                 cut += killed.trim().parse::<usize>().unwrap_or_else(|_| panic!("{killed}"));
             }
             thread::sleep(Duration::from_millis(250));
         }
-        assert!(cut >= 32, "{cut} connections were cut");
     });
     calls.iter().for_each(|call| call.is_done(500));
 }
@@ -60,7 +61,7 @@ fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
                     let start = Instant::now();
                     let mut response = String::new();
                     std::io::Read::read_to_string(&mut node.send(&head(session), PING), &mut response).unwrap();
-                    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+                    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
                     match &response[9..12] {
                         "200" => {}
                         "503" => {
@@ -83,7 +84,7 @@ fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
 
 /// While something is done to a server, running calls lose nothing, and new requests are told to come back.
 fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
-    let (a, b) = (node(redis), node(redis));
+    let (a, b) = (mortal(redis), mortal(redis));
     let nodes = addresses([&a, &b]);
     let session = a.open();
     let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 400, 20, &nodes).faithful()).collect();
@@ -101,8 +102,9 @@ fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
 #[test]
 fn a_server_that_pauses_its_clients_is_waited_for() {
     waited_for(&mut RedisServer::start(), |redis| {
-        redis.ask(&["client", "pause", "6000", "all"]);
-        thread::sleep(Duration::from_secs(7));
+        let pause = LEASE + Duration::from_secs(2);
+        redis.ask(&["client", "pause", &pause.as_millis().to_string(), "all"]);
+        thread::sleep(pause + Duration::from_secs(1));
     });
 }
 
@@ -110,7 +112,7 @@ fn a_server_that_pauses_its_clients_is_waited_for() {
 fn a_server_that_is_frozen_is_waited_for() {
     waited_for(&mut RedisServer::start(), |redis| {
         signal(redis.process_id(), "-STOP");
-        thread::sleep(Duration::from_secs(6));
+        thread::sleep(LEASE + Duration::from_secs(2));
         signal(redis.process_id(), "-CONT");
         thread::sleep(Duration::from_secs(1));
     });
@@ -122,25 +124,26 @@ fn a_server_that_is_still_loading_is_waited_for() {
         // While it reads an image it says that it does, while it reads commands it rarely does: so to an image.
         redis.ask(&["client", "pause", "60000", "write"]);
         redis.ask(&["bgrewriteaof"]);
-        until("there is an image", LEASE, || redis.ask(&["info", "persistence"]).contains("aof_rewrite_in_progress:0"));
+        until("there is an image", || redis.ask(&["info", "persistence"]).contains("aof_rewrite_in_progress:0"));
         let keys: u32 = redis.ask(&["dbsize"]).trim().parse().unwrap();
         redis.kill();
         let delay = (3_000_000 / keys).to_string();
         redis.start_again_with(&["--key-load-delay", &delay, "--loading-process-events-interval-bytes", "1024"]);
         let mut loading = 0;
-        until("it has loaded", Duration::from_secs(60), || {
+        until("it has loaded", || {
             let said = redis.ask(&["ping"]);
             loading += usize::from(said.starts_with("LOADING"));
             said.starts_with("PONG")
         });
-        assert!(loading > 10, "it was loading {loading} times");
+        assert!(loading > 0, "it was never loading");
     });
 }
 
 #[test]
 fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
     let redis = RedisServer::start();
-    let (a, b) = (node(&redis), node(&redis));
+    // They learn of it from a sign of life, of which they give three in a lease.
+    let (a, b) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&a, &b]);
     let mut get =
         a.send(&format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\nMcp-Session-Id: {}", a.open()), "");
@@ -153,9 +156,9 @@ fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
         emptied = Instant::now();
         // Who is used at once must not take itself for one that was there all the time.
         [&a, &b].iter().for_each(|node| echo(node, &node.open()));
-        late = Some(node(&redis));
+        late = Some(mortal(&redis));
     });
-    assert!(emptied.elapsed() < LEASE * 2, "it took them {:?}", emptied.elapsed());
+    assert!(emptied.elapsed() < LEASE * 5, "it took them {:?}", emptied.elapsed());
     for call in calls {
         assert!(call.is_gone, "{:?}", call.answer);
         call.is_in_order();
@@ -165,7 +168,7 @@ fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
     // Soon new sessions are everybody's, also those of a node that came after.
     let late = late.unwrap();
     let nodes = [&a, &b, &late];
-    until("the nodes share what they keep", LEASE, || {
+    until("the nodes share what they keep", || {
         nodes.iter().all(|opens| {
             let session = opens.open();
             nodes.iter().all(|node| node.all(&head(&session), PING).0 == 200)
@@ -200,7 +203,7 @@ fn clients_of_a_server_that_forgot_its_newest_messages_are_told_to_begin_again()
         redis.start_again_from(&copy);
         back = Instant::now();
     });
-    assert!(back.elapsed() < LEASE * 2, "it took them {:?}", back.elapsed());
+    assert!(back.elapsed() < LEASE * 5, "it took them {:?}", back.elapsed());
     for call in &calls {
         assert!(call.is_expired, "{:?}", call.answer);
         call.is_in_order();

@@ -69,18 +69,36 @@ impl Server {
     #[allow(dead_code, reason = "not every binary starts one again")]
     pub(crate) fn start_at(address: &str, switches: &[&str]) -> Self {
         let (_, port) = address.rsplit_once(':').unwrap();
-        Self::spawn(Self::command_of("everything", port.parse().unwrap(), switches))
+        let command = || Self::command_of("everything", port.parse().unwrap(), switches);
+        let start = Instant::now();
+        loop {
+            match Self::try_spawn(command()) {
+                Ok(server) => return server,
+                // The system may have lent the port to a connection meanwhile.
+                Err(line) => assert!(start.elapsed() < Duration::from_secs(60), "{line:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Starts one and waits until it listens.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::try_spawn(command).unwrap_or_else(|line| panic!("{line:?}"))
+    }
+
+    /// The same; or what it said, or nothing, where it did not.
+    fn try_spawn(mut command: Command) -> Result<Self, String> {
         let mut process = command.spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on http://").and_then(|rest| rest.strip_suffix("/mcp"));
-        let address = address.unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { process, address, _output: output }
+        let Some(address) = address.map(str::to_owned) else {
+            let _ = process.kill();
+            let _ = process.wait();
+            return Err(line);
+        };
+        Ok(Self { process, address, _output: output })
     }
 
     /// SIGKILL: nothing of the process runs any more.

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-#[cfg(feature = "redis-cluster")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub(crate) struct RedisServer {
     port: u16,
     scheme: &'static str,
     settings: Vec<String>,
+    /// How redis-cli reaches it.
+    cli: Vec<String>,
     folder: TempDir,
     process: Child,
 }
@@ -24,26 +26,26 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// Starts one that keeps whatever it has answered.
     pub(crate) fn start() -> Self {
-        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let (port, folder) = (free_port(), folder());
         let settings = vec!["--port".to_owned(), port.to_string()];
-        Self::start_with(port, "redis", settings, folder)
+        Self::start_with(port, "redis", settings, Vec::new(), folder)
     }
 
     /// The same, for clients that show a certificate of the authority that vouches for this server's. All in PEM.
     #[cfg(feature = "redis-tls")]
     #[allow(dead_code, reason = "not every binary talks TLS")]
     pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
-        let (port, folder) = (free_port(), TempDir::new().unwrap());
+        let (port, folder) = (free_port(), folder());
         let mut settings = ["--port", "0", "--tls-port", &port.to_string()].map(str::to_owned).to_vec();
         let papers = Papers::lay_out(&folder, [authority, certificate, key]);
         settings.extend(papers.as_settings());
-        Self::start_with(port, "rediss", settings, folder)
+        Self::start_with(port, "rediss", settings, papers.for_cli(), folder)
     }
 
-    fn start_with(port: u16, scheme: &'static str, settings: Vec<String>, folder: TempDir) -> Self {
+    fn start_with(port: u16, scheme: &'static str, settings: Vec<String>, cli: Vec<String>, folder: TempDir) -> Self {
         let process = spawn(&settings, &folder, &[]);
-        let server = Self { port, scheme, settings, folder, process };
-        server.wait();
+        let mut server = Self { port, scheme, settings, cli, folder, process };
+        server.serves();
         server
     }
 
@@ -67,10 +69,8 @@ impl RedisServer {
     }
 
     /// Asks it something, as an operator would.
-    #[allow(dead_code, reason = "not every binary asks")]
     pub(crate) fn ask(&self, command: &[&str]) -> String {
-        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output();
-        String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
+        asked(&self.cli, &[&["-p", &self.port.to_string()], command].concat())
     }
 
     /// The bytes of all its files.
@@ -91,7 +91,7 @@ impl RedisServer {
     /// A copy of its files, as they are while it runs.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn copy(&self) -> TempDir {
-        let copy = TempDir::new().unwrap();
+        let copy = folder();
         copy_all(self.folder.path(), copy.path());
         copy
     }
@@ -112,26 +112,59 @@ impl RedisServer {
         self.process.wait().unwrap();
     }
 
-    /// Starts it again where it was.
+    /// Starts it again where it was, and waits until it has read what it kept.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again(&mut self) {
-        self.start_again_with(&[]);
+        self.process = spawn(&self.settings, &self.folder, &[]);
+        self.serves();
     }
 
-    /// The same with settings of its own.
+    /// The same with settings of its own, while it may still be reading.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
         self.process = spawn(&self.settings, &self.folder, settings);
-        self.wait();
+        let port = self.port;
+        self.until("it listens", |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     }
 
-    fn wait(&self) {
+    /// Waits until this process, and no other one that found the port free, too, serves.
+    fn serves(&mut self) {
+        let own = format!("process_id:{}\r", self.process.id());
+        self.until("it says who it is", |server| server.ask(&["info", "server"]).contains(&own));
+        self.until("it has read what it kept", |server| server.ask(&["ping"]).starts_with("PONG"));
+    }
+
+    fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not answer");
+        while !holds(self) {
+            let ended = self.process.try_wait().unwrap();
+            assert!(ended.is_none(), "redis-server ended ({ended:?}) before {what}");
+            assert!(start.elapsed() < Duration::from_secs(60), "redis-server: never {what}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// What redis-cli prints.
+fn asked(cli: &[String], arguments: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(cli).args(arguments).output();
+    String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
+}
+
+/// A folder in memory where there is room, so that a busy disk delays no answer: what a killed process wrote is
+/// there, too.
+fn folder() -> TempDir {
+    const IN_MEMORY: &str = "/dev/shm";
+    static HAS_ROOM: OnceLock<bool> = OnceLock::new();
+    let has_room = || {
+        let output = Command::new("df").args(["-Pk", IN_MEMORY]).output().ok()?;
+        let facts = String::from_utf8_lossy(&output.stdout).into_owned();
+        let free: u64 = facts.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
+        // A container often has 64 MB.
+        Some(free > 2 << 20)
+    };
+    let has_room = *HAS_ROOM.get_or_init(|| Path::new(IN_MEMORY).is_dir() && has_room().unwrap_or_default());
+    if has_room { TempDir::new_in(IN_MEMORY) } else { TempDir::new() }.unwrap()
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -216,8 +249,20 @@ async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch
     }
 }
 
+/// A port nobody listens on. None that the system gives to whoever wants any: those come from 32768 on.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    next_ports(24_000, 8_000, 1).into_iter().next().expect("a free port")
+}
+
+/// Free ports of so many from one on. Nobody of this process is given one of them again, and others look
+/// elsewhere first.
+fn next_ports(first: u16, of: u16, count: u16) -> Vec<u16> {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() * 97 % u32::from(of)).unwrap_or_default();
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let next = || first + (begin + GIVEN.fetch_add(1, Ordering::Relaxed)) % of;
+    let free = (0..of).map(|_| next()).filter(|port| is_free(*port));
+    free.take(usize::from(count)).collect()
 }
 
 /// What a server with TLS needs, in files.
@@ -242,6 +287,12 @@ impl Papers {
 
     fn as_settings(&self) -> Vec<String> {
         self.named(["--tls-ca-cert-file", "--tls-cert-file", "--tls-key-file"])
+    }
+
+    fn for_cli(&self) -> Vec<String> {
+        let mut cli = vec!["--tls".to_owned()];
+        cli.extend(self.named(["--cacert", "--cert", "--key"]));
+        cli
     }
 }
 
@@ -299,20 +350,18 @@ pub(crate) struct RedisCluster {
 #[allow(dead_code, reason = "not every binary is cruel")]
 impl RedisCluster {
     pub(crate) fn start() -> Self {
-        Self::start_with("redis", "--port", &[], Vec::new(), TempDir::new().unwrap())
+        Self::start_with("redis", "--port", &[], Vec::new(), folder())
     }
 
     /// One whose nodes talk TLS, with each other, too. All in PEM.
     #[cfg(feature = "redis-tls")]
     pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
-        let folder = TempDir::new().unwrap();
+        let folder = folder();
         let papers = Papers::lay_out(&folder, [authority, certificate, key]);
         let mut settings =
             ["--port", "0", "--tls-cluster", "yes", "--tls-replication", "yes"].map(str::to_owned).to_vec();
         settings.extend(papers.as_settings());
-        let mut cli = vec!["--tls".to_owned()];
-        cli.extend(papers.named(["--cacert", "--cert", "--key"]));
-        Self::start_with("rediss", "--tls-port", &settings, cli, folder)
+        Self::start_with("rediss", "--tls-port", &settings, papers.for_cli(), folder)
     }
 
     fn start_with(
@@ -325,25 +374,43 @@ impl RedisCluster {
         let start = |port: u16| (port, cluster_node(&[port_setting, &port.to_string()], port, settings, &folder));
         let nodes: Vec<_> = cluster_ports(6).into_iter().map(start).collect();
         let cluster = Self { nodes, scheme, cli, _folder: folder };
-        for (port, _) in &cluster.nodes {
-            wait_until("a node answers", || TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok());
+        for (port, process) in &cluster.nodes {
+            let own = format!("process_id:{}\r", process.id());
+            wait_until("a node says who it is", || cluster.about(*port, &["info", "server"]).contains(&own));
         }
-        let all = cluster.nodes.iter().map(|(port, _)| format!("127.0.0.1:{port}"));
-        let create: Vec<String> = ["--cluster", "create"].map(str::to_owned).into_iter().chain(all).collect();
-        let create: Vec<&str> = create.iter().map(String::as_str).collect();
-        cluster.ask(&[&create[..], &["--cluster-replicas", "1", "--cluster-yes"]].concat());
-        for (port, _) in &cluster.nodes {
-            let about = |what| cluster.ask(&["-p", &port.to_string(), "cluster", what]);
-            wait_until("the cluster is whole", || {
-                about("info").contains("cluster_state:ok") && is_whole(&about("nodes"))
-            });
-        }
+        cluster.join();
         cluster
     }
 
-    fn ask(&self, arguments: &[&str]) -> String {
-        let output = Command::new("redis-cli").args(&self.cli).args(arguments).output();
-        String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
+    /// Makes the nodes one cluster, whose replicas have what their masters have.
+    fn join(&self) {
+        let all = self.nodes.iter().map(|(port, _)| format!("127.0.0.1:{port}"));
+        let create = Command::new("redis-cli")
+            .args(&self.cli)
+            .args(["--cluster", "create"])
+            .args(all)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .output()
+            .expect("redis-cli comes with redis-server");
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(create.status.success(), "{}{}", said(&create.stdout), said(&create.stderr));
+        for (port, _) in &self.nodes {
+            wait_until("the cluster is whole", || {
+                self.about(*port, &["cluster", "info"]).contains("cluster_state:ok")
+                    && is_whole(&self.about(*port, &["cluster", "nodes"]))
+            });
+        }
+        // Only a replica that has once had everything takes over.
+        for (port, _) in &self.nodes {
+            wait_until("the replicas follow", || {
+                let facts = self.about(*port, &["info", "replication"]);
+                facts.contains("role:master") || facts.contains("master_link_status:up")
+            });
+        }
+    }
+
+    fn about(&self, port: u16, question: &[&str]) -> String {
+        asked(&self.cli, &[&["-p", &port.to_string()], question].concat())
     }
 
     /// Some of its nodes.
@@ -352,12 +419,12 @@ impl RedisCluster {
         self.nodes.iter().take(2).map(|(port, _)| url(port)).collect()
     }
 
-    /// kill -9 of the master that has a key.
+    /// kill -9 of the master that has a key, once its replica has all that was said so far: what a replica has not
+    /// been told is lost with its master.
     pub(crate) fn kill_master_of(&mut self, key: &str) {
-        let port = self.nodes[0].0.to_string();
-        let slot = self.ask(&["-p", &port, "cluster", "keyslot", key]);
-        let slot: u16 = slot.trim().parse().unwrap();
-        let nodes = self.ask(&["-p", &port, "cluster", "nodes"]);
+        let any = self.nodes[0].0;
+        let slot: u16 = self.about(any, &["cluster", "keyslot", key]).trim().parse().unwrap();
+        let nodes = self.about(any, &["cluster", "nodes"]);
         let owns = |line: &&str| {
             let mut ranges = line.split(' ').skip(8).filter_map(|range| range.split_once('-'));
             ranges.any(|(from, to)| (from.parse().unwrap()..=to.parse().unwrap()).contains(&slot))
@@ -365,6 +432,15 @@ impl RedisCluster {
         let master = nodes.lines().filter(|line| line.contains("master")).find(owns).expect("a master has the slot");
         let address = master.split(' ').nth(1).and_then(|address| address.split('@').next()).unwrap();
         let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
+
+        // Its own place in what it tells, and its replica's.
+        let place = |before: &str| -> Option<u64> {
+            let facts = self.about(port, &["info", "replication"]);
+            let (_, rest) = facts.split_once(before)?;
+            rest.split(|end: char| !end.is_ascii_digit()).next()?.parse().ok()
+        };
+        let said = place("master_repl_offset:").expect("a master says how far it is");
+        wait_until("the replica was told everything", || place(",offset=").is_some_and(|place| place >= said));
         let (_, process) = self.nodes.iter_mut().find(|(of, _)| *of == port).unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
@@ -384,8 +460,11 @@ fn cluster_node(where_to_listen: &[&str], port: u16, settings: &[String], folder
     program()
         .args(where_to_listen)
         .args(settings)
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--dir"])
+        // What is killed stays dead: its replica has what it had.
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+        // After half of it without an answer a node makes a new connection to another one, and what was published
+        // over the old one is lost. A busy machine gives some no turn for a second.
+        .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "5000", "--dir"])
         .arg(own)
         .stdout(Stdio::null())
         .spawn()
@@ -396,18 +475,14 @@ fn cluster_node(where_to_listen: &[&str], port: u16, settings: &[String], folder
 #[cfg(feature = "redis-cluster")]
 fn cluster_ports(count: usize) -> Vec<u16> {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    // No two clusters of a process look for them in the same place.
-    static CLUSTERS: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + u16::try_from(std::process::id() % 2_000).unwrap_or_default();
-    let first = first + 100 * CLUSTERS.fetch_add(1, Ordering::Relaxed);
-    (first..30_000).filter(|port| is_free(*port) && is_free(port + 10_000)).take(count).collect()
+    next_ports(10_000, 3_900, 200).into_iter().filter(|port| is_free(port + 10_000)).take(count).collect()
 }
 
 #[cfg(feature = "redis-cluster")]
 fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(180), "never: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

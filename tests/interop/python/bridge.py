@@ -86,6 +86,9 @@ async def python(client: Client, peer: Peer) -> None:
     equal("a prompt", (await client.get_prompt("greet", {"name": "ada"})).messages[0].content.text, "Greet ada.")
     await refused("an unknown prompt, with the server's own code", client.get_prompt("no_such_prompt"), 0)
 
+    async def slept() -> str:
+        return json.dumps((await client.call_tool("slept")).structured_content["result"])
+
     async def woken() -> str:
         return json.dumps((await client.call_tool("woken")).structured_content["result"])
 
@@ -97,6 +100,7 @@ async def python(client: Client, peer: Peer) -> None:
                 await client.call_tool("sleep", {"name": "one"})
 
         tasks.start_soon(slow)
+        await soon("the server sleeps", slept, '["one"]')
         equal("nobody was woken", await woken(), "[]")
         scope.cancel()
     await soon("the server heard that a call was cancelled", woken, '["one"]')

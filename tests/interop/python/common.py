@@ -18,8 +18,8 @@ from mcp.client.streamable_http import streamable_http_client
 
 warnings.simplefilter("ignore", MCPDeprecationWarning)  # logging and sampling are what is tested here
 
-PATIENCE = 60  # seconds for the whole conversation
-SOON = 5  # seconds for something that happens behind the client's back
+PATIENCE = 120  # seconds for the whole conversation
+SOON = 30  # seconds for something that happens behind the client's back
 
 checks = 0
 verbose = False

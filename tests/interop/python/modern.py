@@ -5,7 +5,7 @@ at the same time with a client of the session revisions.
 import argparse
 
 import anyio
-from common import Peer, Wire, basics, cancelled, check, connected, equal, hold, progress, soon, text
+from common import SOON, Peer, Wire, basics, cancelled, check, connected, equal, hold, progress, soon, text
 from mcp import Client, MCPError, types
 from mcp.client.subscriptions import ResourceUpdated, ToolsListChanged
 
@@ -135,10 +135,10 @@ async def listened(client: Client, wire: Wire) -> None:
         await client.call_tool("test_trigger_prompt_change")
         await client.call_tool("test_trigger_resource_update", {"uri": "test://static-text"})
         await client.call_tool("test_trigger_tool_change")
-        with anyio.fail_after(5):
+        with anyio.fail_after(SOON):
             equal("a change, and no other", await anext(changes), ToolsListChanged())
         await client.call_tool("test_trigger_resource_update")
-        with anyio.fail_after(5):
+        with anyio.fail_after(SOON):
             equal("a resource that changed", await anext(changes), ResourceUpdated(uri=WATCHED))
         await client.list_tools()
         equal("a list that changed is asked for again", len(wire.asked("tools/list")), kept + 1)
@@ -167,7 +167,7 @@ async def side_by_side(url: str, streams: bool) -> None:
         for by in (old, modern):
             told = anyio.Event()
             await by.call_tool("test_trigger_tool_change")
-            with anyio.fail_after(5):
+            with anyio.fail_after(SOON):
                 await told.wait()
                 equal("both were told", await anext(changes), ToolsListChanged())
 

@@ -17,7 +17,7 @@ from mcp import Client
 # So many that some of their calls run at every node when it leaves: a second for each ten steps, which is longer for most
 # than a node lets connections be, and shorter for all than it then waits for calls.
 WORKERS = 26
-STEPS = (20, 140, 140)
+STEPS = (20, 190, 190)
 
 over = False
 calls = messages = 0

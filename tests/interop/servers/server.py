@@ -35,17 +35,24 @@ async def chat(ctx: Context) -> str:
     return "said"
 
 
+sleeping: list[str] = []
 cancelled: list[str] = []
 
 
 @server.tool()
 async def sleep(name: str) -> str:
+    sleeping.append(name)
     try:
         await anyio.sleep(60)
     except anyio.get_cancelled_exc_class():
         cancelled.append(name)
         raise
     return "awake"
+
+
+@server.tool()
+async def slept() -> list[str]:
+    return sleeping
 
 
 @server.tool()

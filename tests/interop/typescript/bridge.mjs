@@ -68,12 +68,14 @@ async function python(peer) {
   equal('a log message', logged, [['info', 'a word']]);
   equal('a resource', (await client.readResource({ uri: 'note://one' })).contents[0].text, 'a note');
 
+  const slept = async () => JSON.stringify((await call('slept')).structuredContent.result);
   const woken = async () => JSON.stringify((await call('woken')).structuredContent.result);
   const stop = new AbortController();
   const slow = call('sleep', { name: 'one' }, { signal: stop.signal }).then(
     () => 'awake',
     () => 'cancelled',
   );
+  await soon('the server sleeps', slept, '["one"]');
   equal('nobody was woken', await woken(), '[]');
   stop.abort('enough');
   equal('a call that the client cancelled', await slow, 'cancelled');

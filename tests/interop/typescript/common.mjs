@@ -8,8 +8,8 @@ import { parseArgs } from 'node:util';
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
-const PATIENCE = 60_000; // ms for a whole conversation
-export const SOON = 5_000; // ms for something that happens behind the client's back
+const PATIENCE = 120_000; // ms for a whole conversation
+export const SOON = 30_000; // ms for something that happens behind the client's back
 
 export const { values: options, positionals } = parseArgs({
   allowPositionals: true,

@@ -24,7 +24,7 @@ async function progress({ call }, steps) {
 const short = (peer) => progress(peer, 20);
 
 /** One that most nodes do not finish while they let connections be, and each before it ends. */
-const long = (peer) => progress(peer, 140);
+const long = (peer) => progress(peer, 190);
 
 /** A call that asks the client, whose answer may reach another node. */
 async function question({ call, asked }) {

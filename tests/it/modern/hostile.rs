@@ -118,7 +118,7 @@ async fn header_bombs_are_answered_in_their_time() {
         twice = twice.and_header("mcp-param-x", "x");
     }
     assert_eq!(app.send(twice).await.status, 400);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert_eq!(text_of(app.ask_tool("echo", json!({"message": "alive"})).await).await, "alive");
 }
 

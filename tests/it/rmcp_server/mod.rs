@@ -504,8 +504,8 @@ async fn a_new_handler_is_initialized_before_it_is_told_anything_else() {
         let (a, b) = (node(&here), node(&there));
         let client = a.open().await;
         let subscribe = json!({"jsonrpc": "2.0", "id": 0, "method": "resources/subscribe", "params": {"uri": "a:b"}});
-        client.post(subscribe).await.json().await;
-        client.at(&b).call(1, "count", json!({})).await.json().await;
+        client.post(subscribe).await.message().await;
+        client.at(&b).call(1, "count", json!({})).await.message().await;
         assert_eq!(there.seen(), ["initialize by test at /", "initialized", "subscribes to a:b"]);
     }
 }

@@ -160,7 +160,7 @@ async fn a_host_shuts_down_promptly_with_a_listen_open() {
     let answer = exchange(&mut connection, listen.as_bytes(), Duration::from_millis(300)).await;
     assert!(answer.contains("notifications/subscriptions/acknowledged"), "{answer}");
     stop.send(()).unwrap();
-    timeout(Duration::from_secs(8), host).await.expect("the host hangs").unwrap();
+    timeout(Duration::from_secs(9), host).await.expect("the host hangs").unwrap();
     let rest = exchange(&mut connection, b"", Duration::from_millis(300)).await;
     assert!(rest.contains(r#""id":1,"result":{"resultType":"complete""#), "{rest}");
 }

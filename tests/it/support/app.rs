@@ -127,6 +127,16 @@ impl App {
     }
 }
 
+/// Waits for what comes in its time: on the clock of the machine much longer than it takes.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), held).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
 /// An `initialize` message with id 0.
 #[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
 pub(crate) fn initialize(version: &str, capabilities: Value) -> Value {

@@ -8,7 +8,7 @@ mod sse;
 mod tools;
 mod wire;
 
-pub(crate) use app::{App, Client, Reply, RequestExt, call, initialize, opening, ping, request, service};
+pub(crate) use app::{App, Client, Reply, RequestExt, call, eventually, initialize, opening, ping, request, service};
 pub(crate) use engine::{FarEngine, Fault, Pace};
 pub(crate) use modern::{
     CAPABILITIES_KEY, CLIENT_KEY, LOG_KEY, MODERN, VERSION_KEY, encoded, envelope, meta, mirrored, modern, modern_call,

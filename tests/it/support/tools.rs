@@ -83,6 +83,16 @@ struct Label {
 }
 
 #[derive(Deserialize, JsonSchema)]
+struct Noted {
+    label: String,
+    /// How often it notes progress. Once where nothing is said.
+    steps: Option<u32>,
+    /// Milliseconds before each time.
+    #[serde(default)]
+    delay_ms: u64,
+}
+
+#[derive(Deserialize, JsonSchema)]
 struct Close {
     /// Milliseconds before the stream is closed.
     #[serde(default)]
@@ -103,7 +113,7 @@ struct Name {
 /// - `progress {steps, delay_ms}`: progress 1 to `steps`, then "done"
 /// - `slow {ms, label}`: silent for a while, then "slept"
 /// - `hold {label}`: silent until the probe releases it, then "released"
-/// - `note_and_hold {label}`: one progress, then as `hold`
+/// - `note_and_hold {label, steps, delay_ms}`: progress 1 to `steps` (or 1), then as `hold`
 /// - `log`: a log message at each level, then "logged"
 /// - `ask`: elicits `{name}`, then "accept NAME", "decline", "cancel" or the error's text
 /// - `sample`: samples, then the model's text or the error's text
@@ -156,10 +166,10 @@ fn with_probe(server: McpServer, probe: &Probe) -> McpServer {
                 "released"
             }
         })
-        .tool("note_and_hold", "Notes progress and waits.", move |cx: Context, Args(args): Args<Label>| {
+        .tool("note_and_hold", "Notes progress and waits.", move |cx: Context, Args(args): Args<Noted>| {
             let (running, gate) = (Running::new(&note, &args.label), note.gate(&args.label));
             async move {
-                cx.progress(1, None).await;
+                count_to(&cx, args.steps.unwrap_or(1), args.delay_ms, None).await;
                 gate.notified().await;
                 running.finish();
                 "released"
@@ -179,13 +189,17 @@ fn with_probe(server: McpServer, probe: &Probe) -> McpServer {
 }
 
 async fn progress(cx: Context, Args(args): Args<Steps>) -> &'static str {
-    for step in 1..=args.steps {
-        if args.delay_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(args.delay_ms)).await;
-        }
-        cx.progress(step, f64::from(args.steps)).await;
-    }
+    count_to(&cx, args.steps, args.delay_ms, Some(args.steps.into())).await;
     "done"
+}
+
+async fn count_to(cx: &Context, steps: u32, delay_ms: u64, total: Option<f64>) {
+    for step in 1..=steps {
+        if delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
+        cx.progress(step, total).await;
+    }
 }
 
 async fn log(cx: Context) -> &'static str {

@@ -177,26 +177,30 @@ pub(crate) async fn a_task_of_one_node_is_served_by_the_other(here: impl Session
     let (a, b) = (App::of(service(here)), App::of(service(there)));
     let (here, there) = (Poller::new(&a), Poller::new(&b));
     let task = here.begin("asks", json!({})).await;
-    until(&there, &task, "input_required").await;
+    // Each question is a change of its own.
+    until(&there, &task, "input_required with both questions", |task| {
+        task["status"] == "input_required" && ["a", "b"].iter().all(|key| task["inputRequests"].get(key).is_some())
+    })
+    .await;
     let answers = json!({"a": accept("Ann"), "b": accept("Bob")});
     assert!(is_empty_ack(&there.update(&task, answers).await));
-    let done = until(&there, &task, "completed").await;
+    let done = until(&there, &task, "completed", |task| task["status"] == "completed").await;
     assert_eq!(done["result"]["content"][0]["text"], "Ann Bob");
     assert_eq!(here.get(&task).await, done);
 }
 
 #[cfg(feature = "redis")]
-async fn until(client: &Poller<'_>, task: &str, status: &str) -> Value {
+async fn until(client: &Poller<'_>, task: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let reached = async {
         loop {
             let found = client.get(task).await;
-            if found["status"] == status {
+            if holds(&found) {
                 return found;
             }
             pass(ms(20)).await;
         }
     };
-    tokio::time::timeout(ms(10_000), reached).await.unwrap_or_else(|_| panic!("never {status}"))
+    tokio::time::timeout(ms(60_000), reached).await.unwrap_or_else(|_| panic!("never {what}"))
 }
 
 #[tokio::test(start_paused = true)]
