@@ -16,7 +16,7 @@ use super::link::{self, Link};
 use super::names::Names;
 use super::options::{ConnectError, Reason, RedisOptions};
 use super::server::{Connection, Server};
-use super::{Inner, RedisEngine};
+use super::{Inner, RedisEngine, give_back};
 use crate::identity::SessionId;
 use crate::store::Policy;
 
@@ -80,9 +80,12 @@ impl RedisEngine {
         runtime.spawn(stop.clone().run_until_cancelled_owned(hearing));
         runtime.spawn(stop.clone().run_until_cancelled_owned(life::beat(Arc::clone(&link), options.lease)));
         runtime.spawn(stop.clone().run_until_cancelled_owned(life::settle_doubts(Arc::clone(&link))));
+        let (give_backs, owed) = give_back::give_backs();
+        runtime.spawn(stop.clone().run_until_cancelled_owned(give_back::settle(Arc::clone(&link), owed)));
         let inner = Inner {
             link,
             leaving: Leaving::new(),
+            give_backs,
             policy: OnceLock::new(),
             default_policy: Policy::default(),
             runtime,

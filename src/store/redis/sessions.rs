@@ -22,6 +22,7 @@ impl Inner {
         let call = self
             .link
             .call_with(&scripts::CREATE, &self.link.token())
+            .silent()
             .arg(names.session(create.info.id))
             .arg(names.seal(&create.info)?)
             .arg(names.principal(create.info.principal.as_ref()))
@@ -45,6 +46,7 @@ impl Inner {
         let (token, session, node) = (link.token(), link.names().session(begin.session), bells::text(begin.node));
         let mut call = link
             .call_with(&scripts::BEGIN, &token)
+            .silent()
             .arg(&session)
             .arg(link.names().principal(begin.principal))
             .arg(&node)
@@ -59,13 +61,13 @@ impl Inner {
     }
 
     pub(super) async fn finish(&self, session: SessionId, stream: StreamNo) -> Result<()> {
-        let call = || self.link.call(&scripts::FINISH).arg(self.link.names().session(session)).arg(stream);
-        self.take_or(call(), call()).await.map(drop)
+        self.give_back(self.link.call(&scripts::FINISH).arg(self.link.names().session(session)).arg(stream)).await
     }
 
     pub(super) async fn cancel(&self, session: SessionId, id: &str) -> Result<bool> {
-        let call = self.link.call(&scripts::CANCEL).arg(self.link.names().session(session)).arg(id);
-        self.link.take(call).await?.flag()
+        let link = Arc::clone(&self.link);
+        let call = link.call(&scripts::CANCEL).arg(link.names().session(session)).arg(id);
+        self.to_the_end(async move { link.take(call).await?.flag() }).await
     }
 
     pub(super) async fn cancelled(&self, session: SessionId, stream: StreamNo) -> Result<Vec<RequestId>> {

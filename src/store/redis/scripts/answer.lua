@@ -13,6 +13,8 @@ if not row then
 end
 row = cmsgpack.unpack(row)
 if row[4] then
+  -- Nobody has fetched it yet: whoever asked may not have been told.
+  ring(row[3], 'A' .. H .. ' ' .. arg(2))
   return done(0)
 end
 row[4], row[5] = arg(3), arg(4)

@@ -1,6 +1,7 @@
 -- Decides who is alive: whoever said so a lease ago at most, by the clock of the server. Whoever asks
 -- gives up what one dead process had; that each step comes once is the server's doing. Rings the
 -- asker over the wire, so that it knows its bells arrive. Says, too, since when the server remembers.
+give_room()
 local last = tonumber(call('GET', P .. 'beat') or 0)
 call('SET', P .. 'beat', int(NOW))
 -- Where nobody could say so, nobody is dead, and no session was idle.

@@ -83,6 +83,12 @@ local function remember(answer)
   return answer
 end
 
+-- A full server refuses a step at its first write that may take room, and none after one that may not.
+-- What gives room back begins with this.
+local function give_room()
+  call('UNLINK', P)
+end
+
 -- The session this step is about.
 local H, s
 
@@ -157,7 +163,7 @@ local function use(principal, calls)
   end
 end
 
--- The calls of a stream are over, and with them their questions.
+-- The calls of a stream are over, and with them their questions; whether there were any.
 local function release(stream)
   local row = row_of(stream)
   if row then
@@ -172,6 +178,7 @@ local function release(stream)
       call('HDEL', P .. 'q:' .. H, questions[at])
     end
   end
+  return row
 end
 
 -- The session is no more; gives its sealed facts.

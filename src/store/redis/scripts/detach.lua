@@ -8,6 +8,7 @@ local log = log_of(stream)
 local present = log and log[READER] ~= '' and
   (generation == int(log[GENERATION]) or (generation == '' and log[READER] == node and log[CAME] == token))
 if present then
+  give_room()
   s.readers = s.readers - 1
   let_go(log[READER])
   log[READER] = ''

@@ -18,7 +18,9 @@ if stream == '' then
   end
 end
 if stream ~= '0' then
-  release(stream)
+  if not release(stream) then
+    give_room()
+  end
   local log = log_of(stream)
   if log and not log[CLOSED] then
     send_away(stream, log, '')

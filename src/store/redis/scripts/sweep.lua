@@ -4,6 +4,7 @@ local told = told_before()
 if told then
   return told
 end
+give_room()
 expire_tasks()
 local idle, lifetime, kept_for, most = number(1), number(2), number(3), number(4)
 local ended, more = {}, 0
