@@ -34,6 +34,11 @@ impl Line {
         Self { server, current }
     }
 
+    /// Whether what is published at the server may be lost on its way to who listens elsewhere.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.server.is_cluster()
+    }
+
     /// Sends something over the present connection.
     pub(super) async fn send<T>(
         &self,

@@ -31,6 +31,10 @@ pub(super) struct Link {
     options: RedisOptions,
     /// What all keys begin with; its braces keep them in one slot.
     pub(super) prefix: String,
+    /// What was agreed on, which is there as long as anything is.
+    pub(super) about: String,
+    /// Whether bells are counted, so that lost ones are missed.
+    counts: bool,
     process: String,
     tokens: AtomicU64,
 }
@@ -82,12 +86,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 impl Link {
     pub(super) fn new(line: Line, bells: Arc<Bells>, names: Names, options: &RedisOptions) -> Self {
         Self {
+            counts: line.is_lossy(),
             line,
             process: bells.process(),
             bells,
             names: RwLock::new(Arc::new(names)),
             options: options.clone(),
             prefix: prefix(options),
+            about: about(options),
             tokens: AtomicU64::new(0),
         }
     }
@@ -120,7 +126,13 @@ impl Link {
     /// A step known by a token.
     pub(super) fn call_with(&self, script: &'static LazyLock<Script>, token: &str) -> Call {
         let mut script = script.prepare_invoke();
-        script.key(&self.prefix).arg("PUBLISH").arg(&self.process).arg(micros(self.options.lease)).arg(token);
+        script
+            .key(&self.prefix)
+            .key(&self.about)
+            .arg(u8::from(self.counts))
+            .arg(&self.process)
+            .arg(micros(self.options.lease))
+            .arg(token);
         Call { script, patience: Patience::Short, rings: true }
     }
 
@@ -189,6 +201,11 @@ impl Link {
 
 pub(super) fn prefix(options: &RedisOptions) -> String {
     format!("{}:{{0}}:", options.namespace)
+}
+
+/// The key of what nodes agree on.
+pub(super) fn about(options: &RedisOptions) -> String {
+    format!("{}about", prefix(options))
 }
 
 /// Whether trying again may help.

@@ -57,7 +57,7 @@ use super::{
     LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, TaskId};
+use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -293,6 +293,15 @@ impl SessionEngine for RedisEngine {
 
     fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
         self.step(|inner| async move { inner.list().await })
+    }
+
+    fn find(&self, session: SessionId) -> Step<Result<Arc<SessionInfo>>> {
+        self.step(move |inner| async move { inner.find(session).await })
+    }
+
+    fn sessions_of(&self, principal: &Principal) -> Step<Result<Vec<SessionId>>> {
+        let principal = self.inner.link.names().principal(Some(principal));
+        self.step(|inner| async move { inner.sessions_of(principal).await })
     }
 
     fn count(&self) -> Step<Result<usize>> {

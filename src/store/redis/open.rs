@@ -32,8 +32,8 @@ impl RedisEngine {
     ///
     /// # Errors
     ///
-    /// When the URL is none, the server cannot be reached, cannot be trusted or is too old, or keeps
-    /// sessions that this engine could not use; and outside a tokio runtime, which the engine's own work needs.
+    /// When the URL is none, the secret too short, the server cannot be reached, cannot be trusted or is too old,
+    /// or keeps sessions that this engine could not use; and outside a tokio runtime, which the engine's own work needs.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConnectError> {
         Self::connect_with(url, RedisOptions::new()).await
     }
@@ -66,6 +66,9 @@ impl RedisEngine {
     }
 
     async fn open(server: Server, options: &RedisOptions) -> Result<Self, ConnectError> {
+        if options.secret.as_ref().is_some_and(|secret| secret.len() < RedisOptions::LEAST_SECRET) {
+            return Err(ConnectError::new(Reason::ShortSecret));
+        }
         let runtime = Handle::try_current().map_err(|_| ConnectError::new(Reason::NoRuntime))?;
         let mut connection = server.connect().await.map_err(ConnectError::server)?;
         look_at(&mut connection).await?;
@@ -130,7 +133,7 @@ pub(super) async fn agree(
     options: &RedisOptions,
     made_up: Option<&str>,
 ) -> Result<Names, ConnectError> {
-    let key = format!("{}about", link::prefix(options));
+    let key = link::about(options);
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
         return Err(ConnectError::new(Reason::LaterVersion));
     }

@@ -131,7 +131,8 @@ impl Inner {
             .arg(&session)
             .arg(question)
             .arg(kind)
-            .arg(&*link.names().said.close(&session, value.as_str().as_bytes())?);
+            .arg(&*link.names().said.close(&session, value.as_str().as_bytes())?)
+            .arg(size(self.policy().session_bytes));
         self.to_the_end(async move { link.take(call).await?.flag() }).await
     }
 

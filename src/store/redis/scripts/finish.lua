@@ -6,6 +6,7 @@ end
 local stream = arg(2)
 if stream == '' then
   -- Nobody heard which stream it got; the calls are known by their node and token.
+  take_back(arg(4))
   local rows = call('HGETALL', P .. 'c:' .. H)
   for at = 1, #rows, 2 do
     local row = cmsgpack.unpack(rows[at + 1])

@@ -1,5 +1,9 @@
 //! What steps must do when the server, or the way to it, does what it should not.
 
+#[cfg(feature = "redis-cluster")]
+mod cluster;
+mod leases;
+mod limits;
 mod outages;
 #[path = "../../../../tests/support/redis.rs"]
 mod redis_server;
@@ -11,6 +15,7 @@ use std::time::SystemTime;
 use redis_server::RedisServer;
 use tokio::sync::Notify;
 
+use super::bells::Bells;
 use super::line::Line;
 use super::names::Names;
 use super::server::Server;
@@ -113,10 +118,6 @@ fn opening(principal: Option<&Principal>) -> Create {
     Create { info: Arc::new(info), epoch: 7 }
 }
 
-fn note(text: &'static str) -> Event {
-    Event { kind: EventKind::Notification, payload: text.into() }
-}
-
 fn question(id: &'static str) -> Event {
     Event { kind: EventKind::Request(id.into()), payload: id.into() }
 }
@@ -138,4 +139,75 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 fn signal(server: &RedisServer, signal: &str) {
     let sent = Command::new("kill").args([signal, &server.process_id().to_string()]).status().unwrap();
     assert!(sent.success());
+}
+
+/// A process as far as the server can tell, that says it is alive when it is told to.
+struct Process {
+    link: Link,
+    node: String,
+    principal: String,
+}
+
+impl Process {
+    fn new(server: &RedisServer, lease: Duration) -> Self {
+        let options = options().lease(lease);
+        let line = Line::new(Server::one(&server.url(), &options).unwrap());
+        let link = Link::new(line, Arc::new(Bells::new()), Names::new(b"x", false), &options);
+        let node = bells::text(link.bells.join(Arc::new(Ear::default())));
+        Self { link, node, principal: String::new() }
+    }
+
+    async fn take(&self, call: Call) -> Reply {
+        self.link.take(call).await.unwrap()
+    }
+
+    fn call(&self, script: &'static std::sync::LazyLock<redis::Script>) -> Call {
+        self.link.call_with(script, &self.link.token())
+    }
+
+    async fn create(&self, session: &str) {
+        let create = self.call(&scripts::CREATE).arg(session).arg("info").arg(&self.principal).arg(1);
+        self.take(create.arg(100).arg(100)).await;
+    }
+
+    /// A call under a token of its own.
+    fn begin(&self, session: &str, token: &str) -> Call {
+        let begin = self.link.call_with(&scripts::BEGIN, token).arg(session).arg(&self.principal).arg(&self.node);
+        begin.arg(0).arg(100).arg(100).arg("1").arg("n:1")
+    }
+
+    fn attach(&self, session: &str, token: &str) -> Call {
+        let attach = self.link.call_with(&scripts::ATTACH, token).arg(session).arg(&self.principal).arg(0);
+        attach.arg(&self.node).arg("").arg(1).arg(100).arg(5000)
+    }
+
+    fn publish(&self, session: &str, kind: &str, text: &str) -> Call {
+        let publish = self.call(&scripts::PUBLISH).arg(session).arg(&self.node).arg(kind).arg(text);
+        publish.arg(100).arg(10_000).arg(10_000).arg(100)
+    }
+
+    /// Says that it lives, and whether it knows that it had been away: since when it is back.
+    async fn beat(&self, knows: &str) -> String {
+        let beat = self.link.call(&scripts::BEAT).arg("{\"id\":").arg("}").arg(64).arg(knows);
+        self.take(beat).await.text().unwrap()
+    }
+
+    fn sweep(&self, idle: Duration, kept: Duration) -> Call {
+        self.call(&scripts::SWEEP).arg(link::micros(idle)).arg("").arg(link::micros(kept)).arg(64)
+    }
+
+    fn create_task(&self, task: &str, ttl: Duration, limit: usize, document: &str) -> Call {
+        let create = self.call(&scripts::CREATE_TASK).arg(task).arg(&self.principal).arg(&self.node);
+        create.arg(link::micros(ttl)).arg(1_000_000).arg(limit).arg(1_000_000).arg(document)
+    }
+}
+
+/// A key of the namespace.
+fn key(name: &str) -> String {
+    format!("mcp:{{0}}:{name}")
+}
+
+fn ask(server: &RedisServer, command: &str, name: &str, more: &[&str]) -> String {
+    let key = key(name);
+    server.ask(&[&[command, &*key][..], more].concat()).trim().to_owned()
 }

@@ -1,5 +1,11 @@
 //! What is lost, and what is not, when a step is sent and its answer is not heard.
 
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
 
 fn hasty() -> RedisOptions {
@@ -109,4 +115,35 @@ async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
     node.engine.sweep(node.id).await.unwrap();
     life::begin(&node.engine.inner.link).await;
     assert_eq!(node.in_use().await, (0, 0));
+}
+
+/// An address behind which there is now this server and now another, for connections made from then on.
+async fn address(server: &RedisServer) -> (String, Arc<AtomicU16>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    let behind = Arc::new(AtomicU16::new(server.port()));
+    let port = Arc::clone(&behind);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, port.load(Ordering::Relaxed))).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    (url, behind)
+}
+
+#[tokio::test]
+async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_address_now() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    new.ask(&["replicaof", "127.0.0.1", &old.port().to_string()]);
+    let (url, behind) = address(&old).await;
+    let node = Node::join(url, options()).await;
+    let session = node.session().await;
+    old.ask(&["wait", "1", "60000"]);
+    new.ask(&["replicaof", "no", "one"]);
+    behind.store(new.port(), Ordering::Relaxed);
+    // It stays up, and its connections with it.
+    old.ask(&["replicaof", "127.0.0.1", &new.port().to_string()]);
+    node.begin(session, 1).await.unwrap();
+    assert_eq!(new.ask(&["hlen", &key(&format!("c:{}", node.engine.inner.link.names().session(session)))]).trim(), "1");
 }
