@@ -172,11 +172,12 @@ impl McpHandle {
         node.end(id, EndReason::Closed).await.is_ok()
     }
 
-    /// Ends every session of a principal, as when somebody leaves. Returns how many there were.
+    /// Ends every session of a principal that is there now, as when somebody leaves. Returns how many there
+    /// were.
     ///
     /// # Errors
     ///
-    /// When the session engine cannot be reached.
+    /// When the session engine cannot be reached. Some of the sessions may have ended then.
     ///
     /// # Cancel safety
     ///

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::link::{Call, Link};
@@ -66,8 +67,9 @@ impl Owed {
 
 impl Drop for Owed {
     fn drop(&mut self) {
+        // Where nobody gives anything back any more, the engine has come to its end.
         if let Some(call) = self.call.take()
-            && self.give_backs.try_send(call).is_err()
+            && let Err(TrySendError::Full(_)) = self.give_backs.try_send(call)
         {
             tracing::error!("what a session has in flight will stand until this process ends");
         }

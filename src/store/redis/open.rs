@@ -167,3 +167,18 @@ async fn settled(connection: &mut Connection, key: &str, field: &str, proposal: 
     first.map_err(ConnectError::server)?;
     cmd("HGET").arg(key).arg(field).query_async(connection).await.map_err(ConnectError::server)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_that_could_be_guessed_is_refused_before_a_server_is_asked() {
+        for (length, refused) in [(0, true), (31, true), (32, false)] {
+            let options = RedisOptions::new().secret(vec![7; length]);
+            let error = RedisEngine::connect_with("redis://127.0.0.1:1/", options).await.unwrap_err();
+            let short = error.to_string() == "the secret is shorter than 32 bytes, and could be guessed";
+            assert_eq!(short, refused, "{length}: {error}");
+        }
+    }
+}

@@ -19,7 +19,7 @@
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
 --   topics, topic:bytes  zset    what was announced lately, by when; its size
---   k:<session>          hash    answers handed out lately, by the token of who asked, and their size
+--   k:<session>          string  answers handed out lately, by the token of who asked, for a minute
 --   leases               zset    processes, by when they count as dead;   dying: set, those that do,
 --                                until all they had is given up;   away: hash, those that came, by when,
 --                                and have not said yet that they know

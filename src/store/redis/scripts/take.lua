@@ -2,13 +2,15 @@
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
--- Whoever did not hear an answer asks for it again. The newest of a session are remembered for that, and no
--- more of them than a client may say at once.
-local handed_out, enough = P .. 'k:' .. H, 65536
-local told = TOKEN ~= '' and call('HGET', handed_out, TOKEN)
-if told then
-  told = cmsgpack.unpack(told)
-  return done(told[1], told[2])
+-- Whoever did not hear an answer asks for it again. The newest of a session are remembered for that, as token,
+-- kind, answer, token..: the last one and what fits beside it.
+local place, fits = P .. 'k:' .. H, 16384
+local handed_out = TOKEN ~= '' and call('GET', place)
+handed_out = handed_out and cmsgpack.unpack(handed_out) or {}
+for at = 1, #handed_out, 3 do
+  if handed_out[at] == TOKEN then
+    return done(handed_out[at + 1], handed_out[at + 2])
+  end
 end
 local withdrawn = arg(3) == 'withdraw'
 local row = call('HGET', P .. 'q:' .. H, arg(2))
@@ -24,10 +26,15 @@ settle(row[1], row[2])
 if withdrawn then
   return done()
 end
-if call('HINCRBY', handed_out, 'bytes', #row[5]) > enough then
-  call('UNLINK', handed_out)
-  call('HSET', handed_out, 'bytes', #row[5])
+local remembered, bytes = { TOKEN, row[4], row[5] }, #row[5]
+for at = 1, #handed_out, 3 do
+  bytes = bytes + #handed_out[at + 2]
+  if bytes > fits then
+    break
+  end
+  for part = at, at + 2 do
+    remembered[#remembered + 1] = handed_out[part]
+  end
 end
-call('HSET', handed_out, TOKEN, cmsgpack.pack({ row[4], row[5] }))
-call('EXPIRE', handed_out, 60)
+call('SET', place, cmsgpack.pack(remembered), 'EX', 60)
 return done(row[4], row[5])
