@@ -144,27 +144,29 @@ impl Link {
     /// The same for somebody who must know whether it may have happened though it failed.
     pub(super) async fn try_to_take(&self, call: &Call) -> std::result::Result<Reply, Failed> {
         let Call { script, patience, rings } = call;
-        let answer = self
+        let (answer, unknown) = self
             .persist(*patience, *rings, || {
                 self.line.send(async |connection| script.invoke_async::<Value>(connection).await)
             })
             .await?;
         let reply = Reply::read(answer, |bell| self.bells.ring(&self.names(), bell));
-        reply.map_err(|error| Failed { error, unknown: false })
+        reply.map_err(|error| Failed { error, unknown })
     }
 
     /// Sends one command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value> {
         let attempt = || self.line.send(async |connection| command.query_async::<Value>(connection).await);
-        self.persist(Patience::Short, false, attempt).await.map_err(|failed| failed.error)
+        let (value, _) = self.persist(Patience::Short, false, attempt).await.map_err(|failed| failed.error)?;
+        Ok(value)
     }
 
+    /// Tries until it is answered; whether one of the attempts was not, and may come yet.
     async fn persist<F: Future<Output = std::result::Result<Value, Failure>>>(
         &self,
         patience: Patience,
         rings: bool,
         mut attempt: impl FnMut() -> F,
-    ) -> std::result::Result<Value, Failed> {
+    ) -> std::result::Result<(Value, bool), Failed> {
         let clock = Clock::new();
         let start = clock.now();
         let (mut pause, longest) = PAUSES;
@@ -176,7 +178,7 @@ impl Link {
                         self.bells.owe();
                     }
                     self.bells.pay();
-                    return Ok(value);
+                    return Ok((value, unknown));
                 }
                 Err(failure) => {
                     unknown |= failure.unknown;
