@@ -17,6 +17,8 @@
 //!    clients and handlers say to each other is kept as it is, unless it is to be sealed.
 //! 5. Every key of a script has one hash tag, so that it has one slot. All keys have the same one:
 //!    that is what makes every limit exact, and what keeps an engine to one server's core.
+//! 6. What a process took it gives back as long as it lives, and what it took back before the server
+//!    heard of it does not count when it does.
 
 mod bells;
 mod give_back;

@@ -19,9 +19,11 @@ local function end_silence()
 end
 
 -- The moment since which the server was there for so long.
+local quiet, outages
 local function there_for(span)
-  local moment = NOW - silence() - span
-  for _, outage in ipairs(call('ZREVRANGE', P .. 'outages', 0, -1)) do
+  quiet, outages = quiet or silence(), outages or call('ZREVRANGE', P .. 'outages', 0, -1)
+  local moment = NOW - quiet - span
+  for _, outage in ipairs(outages) do
     local over, lasted = string.match(outage, '(%d+) (%d+)')
     if tonumber(over) <= moment then
       break

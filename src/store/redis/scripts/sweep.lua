@@ -4,12 +4,14 @@ local told = told_before()
 if told then
   return told
 end
-give_room()
 local idle, lifetime, kept_for, most = number(1), number(2), number(3), number(4)
 local ended, more = {}, expire_tasks()
 
 local function finish(queue, before, reason)
   local names = call('ZRANGEBYSCORE', P .. queue, '-inf', int(before), 'LIMIT', 0, most)
+  if #names > 0 then
+    give_room()
+  end
   for _, name in ipairs(names) do
     if open(name) then
       ended[#ended + 1] = { name, remove(reason), reason }
@@ -55,6 +57,9 @@ end
 
 local before, streams = there_for(kept_for), 8 * most
 local names = call('ZRANGEBYSCORE', P .. 'kept', '-inf', int(before), 'LIMIT', 0, most)
+if #names > 0 then
+  give_room()
+end
 for _, name in ipairs(names) do
   if streams == 0 then
     break
