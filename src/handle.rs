@@ -9,7 +9,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::counters::Statistics;
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::hall::Hall;
 use crate::identity::{Principal, SessionId};
 use crate::legacy;
@@ -172,20 +172,25 @@ impl McpHandle {
         node.end(id, EndReason::Closed).await.is_ok()
     }
 
-    /// Ends every session of a principal, as when somebody leaves. Returns how many there were.
+    /// Ends every session of a principal that is there now, as when somebody leaves. Returns how many there
+    /// were.
     ///
     /// # Errors
     ///
-    /// When the session engine cannot be reached.
+    /// When the session engine cannot be reached. Some of the sessions may have ended then.
     ///
     /// # Cancel safety
     ///
     /// Some of the sessions may have ended; calling it again ends the rest.
     pub async fn end_all_of(&self, principal: &Principal) -> Result<usize, StoreError> {
+        let Some(node) = self.legacy() else { return Ok(0) };
         let mut count = 0;
-        for summary in self.sessions().await? {
-            if summary.info.principal.as_ref() == Some(principal) && self.end(summary.info.id).await {
-                count += 1;
+        for session in node.engine.sessions_of(principal).await? {
+            match node.end(session, EndReason::Closed).await {
+                Ok(()) => count += 1,
+                // Somebody was faster.
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(count)

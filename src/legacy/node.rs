@@ -103,8 +103,8 @@ impl Node {
         if let Some(session) = self.sessions.get(&id) {
             return Some(session.info.principal.clone());
         }
-        let sessions = self.engine.list().await.ok()?;
-        sessions.into_iter().find(|summary| summary.info.id == id).map(|summary| summary.info.principal.clone())
+        let found = self.engine.find(id).await.ok()?;
+        Some(found.principal.clone())
     }
 
     /// A session is over, or never came to be: nothing of it is kept here.

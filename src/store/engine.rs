@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Policy, Step};
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 
@@ -101,7 +101,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>>;
 
     /// A client answered a question that stands in a stream. The first answer wins; whether this
-    /// was it. A question nobody asked is `NotFound`.
+    /// was it. A question nobody asked is `NotFound`. An engine may refuse with `Full` what would make the
+    /// answers that nobody has fetched yet outgrow [`Policy::session_bytes`].
     fn answer(
         &self,
         session: SessionId,
@@ -161,6 +162,25 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// All sessions, for people.
     fn list(&self) -> Step<Result<Vec<SessionSummary>>>;
+
+    /// A session, whoever it belongs to; that is no use of it. For people.
+    fn find(&self, session: SessionId) -> Step<Result<Arc<SessionInfo>>> {
+        let list = self.list();
+        Step::later(async move {
+            let found = list.await?.into_iter().find(|summary| summary.info.id == session);
+            found.map(|summary| summary.info).ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))
+        })
+    }
+
+    /// The sessions of a principal: each that is there before and after. For people, who may have to be
+    /// sure that none is left.
+    fn sessions_of(&self, principal: &Principal) -> Step<Result<Vec<SessionId>>> {
+        let (list, principal) = (self.list(), principal.clone());
+        Step::later(async move {
+            let own = list.await?.into_iter().filter(|summary| summary.info.principal.as_ref() == Some(&principal));
+            Ok(own.map(|summary| summary.info.id).collect())
+        })
+    }
 
     /// How many sessions there are.
     fn count(&self) -> Step<Result<usize>>;

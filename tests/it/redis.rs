@@ -274,11 +274,17 @@ async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_wa
         assert!(!kept.windows(word.len()).any(|window| window == word), "{word:?} is on the disk");
     }
 
-    let other = RedisEngine::connect_with(server.url(), options().secret("another")).await;
+    let other =
+        RedisEngine::connect_with(server.url(), options().secret("another secret, as long as it must be")).await;
     assert!(other.is_err_and(|error| error.is_other_secret()));
     let none = RedisEngine::connect(server.url()).await;
     assert!(none.is_err_and(|error| error.is_other_secret()));
-    RedisEngine::connect_with(server.url(), options().namespace("elsewhere").secret("another")).await.unwrap();
+    RedisEngine::connect_with(
+        server.url(),
+        options().namespace("elsewhere").secret("another secret, as long as it must be"),
+    )
+    .await
+    .unwrap();
     RedisEngine::connect_with(server.url(), options()).await.unwrap();
 }
 
@@ -316,7 +322,8 @@ async fn a_server_that_was_emptied_learns_again_which_secret_counts() {
     let client = app.open().await;
     server.ask(&["flushall"]);
     eventually("it is said again", async || server.ask(&["hexists", "mcp:{0}:about", "check"]).trim() == "1").await;
-    let other = RedisEngine::connect_with(server.url(), options().secret("another")).await;
+    let other =
+        RedisEngine::connect_with(server.url(), options().secret("another secret, as long as it must be")).await;
     assert!(other.is_err_and(|error| error.is_other_secret()));
     assert_eq!(client.call(1, "echo", json!({"message": "x"})).await.status, 404);
     assert_eq!(app.open().await.text_of("echo", json!({"message": "x"})).await, "x");

@@ -16,6 +16,7 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     let streams = calls_of(&t, &t.b, session).await;
     let quiet = t.ok(t.b.begin(session, &[9.into()], true).await, "begin of a call that says nothing");
     t.ok(t.b.attach(session, STANDALONE, None).await, "attach");
+    t.ok(t.b.engine.publish(session, t.b.id, question("standalone")).await, "publish of a question");
     let (orphan, kept) = (t.b.task(None, "orphan"), t.task(None, "kept").await);
     let orphan = t.keep(orphan).await;
     t.a.bell.clear();
@@ -45,6 +46,11 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
             "a call that was given up was found",
         );
     }
+    t.refused(
+        t.a.engine.answer(session, "standalone", answer("x")).await,
+        StoreErrorKind::NotFound,
+        "an answer to what it asked on the standalone stream",
+    );
     t.same(t.ok(t.a.engine.cancel(session, &9.into()).await, "cancel"), false, "the quiet call was found");
     t.refused(t.a.attach(session, quiet, None).await, StoreErrorKind::NotFound, "attach to what was never said");
     for (task, orphaned) in [(orphan, true), (kept, false)] {

@@ -232,6 +232,27 @@ pub async fn sessions_are_listed_and_counted(backend: &dyn Backend, nodes: Nodes
     t.ok(t.a.engine.end(busy, EndReason::Closed).await, "end");
     t.same(t.ok(t.b.engine.count().await, "count"), 1, "sessions after one ended");
     t.same(t.ok(t.b.engine.list().await, "list").len(), 1, "sessions listed after one ended");
+
+    let (ann, bob) = (Principal::new("ann"), Principal::new("bob"));
+    let mut own = Vec::new();
+    for _ in 0..3 {
+        own.push(t.session_of(Some(&ann)).await);
+    }
+    t.session_of(Some(&bob)).await;
+    let gone = own.swap_remove(1);
+    t.ok(t.a.engine.end(gone, EndReason::Closed).await, "end");
+    let found = t.ok(t.b.engine.sessions_of(&ann).await, "sessions_of");
+    t.same(found.len(), 2, "sessions of a principal");
+    t.holds(own.iter().all(|session| found.contains(session)), "a session of a principal is not found");
+    let nobodys = t.ok(t.b.engine.sessions_of(&Principal::new("nobody")).await, "sessions_of");
+    t.same(nobodys.len(), 0, "sessions of a principal without any");
+    for (session, principal) in [(idle, None), (own[0], Some(ann))] {
+        let info = t.ok(t.b.engine.find(session).await, "find");
+        t.same((info.id, &info.principal), (session, &principal), "a session that was found");
+    }
+    for session in [busy, gone, SessionId::random()] {
+        t.refused(t.b.engine.find(session).await, StoreErrorKind::NotFound, "find of a session that is gone");
+    }
 }
 
 fn expiring(tick: Duration) -> Policy {

@@ -4,7 +4,7 @@
 //! needs. What cannot be read is nobody's: a bell only wakes.
 
 use std::str;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -22,7 +22,9 @@ pub(super) struct Bells {
     process: u64,
     next: AtomicU16,
     nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
-    /// Somebody should look again; see [`Bells::doubt`].
+    /// An answer was not heard that may have carried bells.
+    owed: AtomicBool,
+    /// Somebody should look again.
     pub(super) doubts: Notify,
 }
 
@@ -38,6 +40,7 @@ impl Bells {
             process: u64::from_be_bytes([a, b, c, d, e, f, 0, 0]),
             next: AtomicU16::new(1),
             nodes: RwLock::default(),
+            owed: AtomicBool::new(false),
             doubts: Notify::new(),
         }
     }
@@ -56,9 +59,17 @@ impl Bells {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
     }
 
-    /// Rings may have been lost: everybody looks again, soon and once for many such moments.
-    pub(super) fn doubt(&self) {
-        self.doubts.notify_one();
+    /// Rings may have been lost with an answer that was not heard.
+    pub(super) fn owe(&self) {
+        self.owed.store(true, Ordering::Release);
+    }
+
+    /// The server answers: where rings may have been lost before, everybody looks again, soon and once
+    /// for many such moments.
+    pub(super) fn pay(&self) {
+        if self.owed.load(Ordering::Acquire) && self.owed.swap(false, Ordering::AcqRel) {
+            self.doubts.notify_one();
+        }
     }
 
     pub(super) fn ring_all(&self, ring: &Ring) {

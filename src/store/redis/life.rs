@@ -41,27 +41,29 @@ impl LostCall {
 /// Says for the first time that this process is alive, before anybody else can know of it. Where that
 /// fails it is said later.
 pub(super) async fn begin(link: &Link) {
-    let _ = one_beat(link, &LostCall::new()).await;
+    let _ = one_beat(link, &LostCall::new(), "").await;
 }
 
 /// Says again and again that this process is alive.
 pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     let lost = LostCall::new();
-    let mut was_known = false;
+    // When this process was last told that it had been away. The first time it is only new.
+    let mut told: Option<String> = None;
     loop {
         let mut pause = lease / 3;
-        match one_beat(&link, &lost).await {
-            Ok(Beat { known, dead, emptied }) => {
+        match one_beat(&link, &lost, told.as_deref().unwrap_or_default()).await {
+            Ok(Beat { away, dead, emptied }) => {
+                let was_given_up = !away.is_empty() && told.as_ref().is_some_and(|told| *told != away);
                 if emptied {
                     // Before anybody looks again.
                     agree_again(&link).await;
-                } else if !known && was_known {
+                } else if was_given_up {
                     tracing::warn!("this process was away for so long that its calls were given up");
                 }
-                if emptied || (!known && was_known) {
+                if emptied || was_given_up {
                     link.bells.ring_all(&Ring::Resync);
                 }
-                was_known = true;
+                told = Some(away);
                 if dead {
                     pause = Duration::ZERO;
                 }
@@ -85,18 +87,18 @@ async fn agree_again(link: &Link) {
 
 /// What the server says to a sign of life.
 struct Beat {
-    /// This process was known to be alive.
-    known: bool,
+    /// Since when this process is known again that was not before, until it said it heard so.
+    away: String,
     /// Something dead is left.
     dead: bool,
     /// The server remembers nothing of what was agreed on.
     emptied: bool,
 }
 
-async fn one_beat(link: &Link, lost: &LostCall) -> Result<Beat, StoreError> {
-    let mut reply = link.take(lost.on(link.call(&scripts::BEAT))).await?;
-    let (known, dead) = (reply.flag()?, reply.flag()?);
-    Ok(Beat { known, dead, emptied: reply.bytes()? != link.names().born.as_bytes() })
+async fn one_beat(link: &Link, lost: &LostCall, told: &str) -> Result<Beat, StoreError> {
+    let mut reply = link.take(lost.on(link.call(&scripts::BEAT)).arg(told)).await?;
+    let (away, dead) = (reply.text()?, reply.flag()?);
+    Ok(Beat { away, dead, emptied: reply.bytes()? != link.names().born.as_bytes() })
 }
 
 /// Has everybody look again after doubts, at most once in a second.

@@ -1,16 +1,25 @@
-//! Decides which connection carries steps, and when it is replaced: when it broke, and when it is
-//! silent, because one that leads nowhere looks just like a slow server.
+//! Decides which connection carries steps, and when it is replaced: when it broke; when it is silent,
+//! because one that leads nowhere looks just like a slow server; and when the other end is a replica,
+//! because the master is elsewhere then, and who asks anew is led there.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use redis::RedisError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::server::{Connection, Server};
 
 type Connecting = Shared<BoxFuture<'static, Result<Connection, RedisError>>>;
+
+/// Why nobody answered.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: RedisError,
+    /// Whether what was sent may have been done all the same.
+    pub(super) unknown: bool,
+}
 
 /// A connection that comes back.
 pub(super) struct Line {
@@ -25,23 +34,32 @@ impl Line {
         Self { server, current }
     }
 
+    /// Whether what is published at the server may be lost on its way to who listens elsewhere.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.server.is_cluster()
+    }
+
     /// Sends something over the present connection.
     pub(super) async fn send<T>(
         &self,
         send: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
-    ) -> Result<T, RedisError> {
+    ) -> Result<T, Failure> {
         let (number, connection) = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let sent = match connection.await {
-            Ok(mut connection) => send(&mut connection).await,
+        let mut connection = match connection.await {
+            Ok(connection) => connection,
             Err(error) => {
                 self.replace(number);
-                return Err(error);
+                return Err(Failure { error, unknown: false });
             }
         };
-        if sent.as_ref().is_err_and(|error| error.is_unrecoverable_error() || error.is_timeout()) {
-            self.replace(number);
-        }
-        sent
+        send(&mut connection).await.map_err(|error| {
+            if error.is_unrecoverable_error() || error.is_timeout() || is_of_a_replica(&error) {
+                self.replace(number);
+            }
+            // What the server refused it has not done.
+            let unknown = error.code().is_none();
+            Failure { error, unknown }
+        })
     }
 
     /// Lets go of a connection, if it is still the present one. What others sent over it may come
@@ -52,6 +70,10 @@ impl Line {
             *current = (number + 1, connecting(&self.server));
         }
     }
+}
+
+fn is_of_a_replica(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
 }
 
 fn connecting(server: &Server) -> Connecting {

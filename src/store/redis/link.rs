@@ -4,6 +4,7 @@
 //! by a token. So what failed for a reason that passes is simply asked for again: shortly for
 //! somebody who waits for an answer, longer where a message would be lost.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use redis::{Cmd, ErrorKind, RedisError, Script, ScriptInvocation, ServerErrorKind, ToRedisArgs, Value};
 
 use super::bells::Bells;
-use super::line::Line;
+use super::line::{Failure, Line};
 use super::names::Names;
 use super::open::agree;
 use super::options::{ConnectError, RedisOptions};
@@ -30,6 +31,10 @@ pub(super) struct Link {
     options: RedisOptions,
     /// What all keys begin with; its braces keep them in one slot.
     pub(super) prefix: String,
+    /// What was agreed on, which is there as long as anything is.
+    pub(super) about: String,
+    /// Whether bells are counted, so that lost ones are missed.
+    counts: bool,
     process: String,
     tokens: AtomicU64,
 }
@@ -61,10 +66,18 @@ impl Call {
         Self { patience: Patience::Long, ..self }
     }
 
-    /// It only looks: what a node does to look again must not make it look again.
+    /// Its answer carries no bells: that it was not heard is no reason to look again.
     pub(super) fn silent(self) -> Self {
         Self { rings: false, ..self }
     }
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: StoreError,
+    /// Whether it may have happened all the same, or may yet.
+    pub(super) unknown: bool,
 }
 
 /// The pause after the first failure, and the longest one.
@@ -73,12 +86,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 impl Link {
     pub(super) fn new(line: Line, bells: Arc<Bells>, names: Names, options: &RedisOptions) -> Self {
         Self {
+            counts: line.is_lossy(),
             line,
             process: bells.process(),
             bells,
             names: RwLock::new(Arc::new(names)),
             options: options.clone(),
             prefix: prefix(options),
+            about: about(options),
             tokens: AtomicU64::new(0),
         }
     }
@@ -93,7 +108,7 @@ impl Link {
         let known = self.names();
         let agreed =
             self.line.send(async |connection| Ok(agree(connection, &self.options, known.made_up.as_deref()).await));
-        let names = agreed.await.map_err(ConnectError::server)??;
+        let names = agreed.await.map_err(|failure| ConnectError::server(failure.error))??;
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
         Ok(())
     }
@@ -111,56 +126,75 @@ impl Link {
     /// A step known by a token.
     pub(super) fn call_with(&self, script: &'static LazyLock<Script>, token: &str) -> Call {
         let mut script = script.prepare_invoke();
-        script.key(&self.prefix).arg("PUBLISH").arg(&self.process).arg(micros(self.options.lease)).arg(token);
+        script
+            .key(&self.prefix)
+            .key(&self.about)
+            .arg(u8::from(self.counts))
+            .arg(&self.process)
+            .arg(micros(self.options.lease))
+            .arg(token);
         Call { script, patience: Patience::Short, rings: true }
     }
 
     /// Takes a step.
-    pub(super) async fn take(&self, call: Call) -> Result<Reply> {
+    pub(super) async fn take(&self, call: impl Borrow<Call>) -> Result<Reply> {
+        self.try_to_take(call.borrow()).await.map_err(|failed| failed.error)
+    }
+
+    /// The same for somebody who must know whether it may have happened though it failed.
+    pub(super) async fn try_to_take(&self, call: &Call) -> std::result::Result<Reply, Failed> {
         let Call { script, patience, rings } = call;
-        let answer = self
-            .persist(patience, rings, || {
+        let (answer, unknown) = self
+            .persist(*patience, *rings, || {
                 self.line.send(async |connection| script.invoke_async::<Value>(connection).await)
             })
             .await?;
-        Reply::read(answer, |bell| self.bells.ring(&self.names(), bell))
+        let reply = Reply::read(answer, |bell| self.bells.ring(&self.names(), bell));
+        reply.map_err(|error| Failed { error, unknown })
     }
 
     /// Sends one command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value> {
         let attempt = || self.line.send(async |connection| command.query_async::<Value>(connection).await);
-        self.persist(Patience::Short, false, attempt).await
+        let (value, _) = self.persist(Patience::Short, false, attempt).await.map_err(|failed| failed.error)?;
+        Ok(value)
     }
 
-    async fn persist<F: Future<Output = std::result::Result<Value, RedisError>>>(
+    /// Tries until it is answered; whether one of the attempts was not, and may come yet.
+    async fn persist<F: Future<Output = std::result::Result<Value, Failure>>>(
         &self,
         patience: Patience,
         rings: bool,
         mut attempt: impl FnMut() -> F,
-    ) -> Result<Value> {
+    ) -> std::result::Result<(Value, bool), Failed> {
         let clock = Clock::new();
         let start = clock.now();
         let (mut pause, longest) = PAUSES;
-        let mut doubtful = false;
+        let mut unknown = false;
         loop {
             let error = match attempt().await {
                 Ok(value) => {
-                    if doubtful && rings {
-                        // The bells of an answer that was not heard are lost.
-                        self.bells.doubt();
+                    if unknown && rings {
+                        self.bells.owe();
                     }
-                    return Ok(value);
+                    self.bells.pay();
+                    return Ok((value, unknown));
                 }
-                Err(error) => error,
+                Err(failure) => {
+                    unknown |= failure.unknown;
+                    failure.error
+                }
             };
             let most = match patience {
                 Patience::Short => self.options.timeout,
                 Patience::Long => self.options.patience,
             };
             if !passes(&error) || clock.now().since(start) + pause > most {
-                return Err(failure(error));
+                if unknown && rings {
+                    self.bells.owe();
+                }
+                return Err(Failed { error: failure(error), unknown });
             }
-            doubtful = true;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
@@ -169,6 +203,11 @@ impl Link {
 
 pub(super) fn prefix(options: &RedisOptions) -> String {
     format!("{}:{{0}}:", options.namespace)
+}
+
+/// The key of what nodes agree on.
+pub(super) fn about(options: &RedisOptions) -> String {
+    format!("{}about", prefix(options))
 }
 
 /// Whether trying again may help.

@@ -17,8 +17,11 @@
 //!    clients and handlers say to each other is kept as it is, unless it is to be sealed.
 //! 5. Every key of a script has one hash tag, so that it has one slot. All keys have the same one:
 //!    that is what makes every limit exact, and what keeps an engine to one server's core.
+//! 6. What a process took it gives back as long as it lives, and what it took back before the server
+//!    heard of it does not count when it does.
 
 mod bells;
+mod give_back;
 mod hearing;
 mod life;
 mod line;
@@ -33,6 +36,8 @@ mod server;
 mod sessions;
 mod streams;
 mod tasks;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
@@ -45,6 +50,7 @@ use tokio_util::sync::DropGuard;
 
 pub use self::options::{ConnectError, RedisOptions};
 
+use self::give_back::{GiveBacks, Owed};
 use self::life::Leaving;
 use self::link::{Call, Link};
 use self::reply::Reply;
@@ -53,7 +59,7 @@ use super::{
     LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, TaskId};
+use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -88,6 +94,7 @@ pub struct RedisEngine {
 struct Inner {
     link: Arc<Link>,
     leaving: Arc<Leaving>,
+    give_backs: GiveBacks,
     policy: OnceLock<Policy>,
     default_policy: Policy,
     runtime: Handle,
@@ -100,32 +107,31 @@ impl Inner {
         self.policy.get().unwrap_or(&self.default_policy)
     }
 
-    /// Takes a step that must not be left half done: unless it is known how it went, `otherwise` is
-    /// done in the background, also when nobody waits for the step any more.
-    async fn take_or(&self, call: Call, otherwise: Call) -> Result<Reply> {
-        let mut otherwise = Otherwise { inner: self, call: Some(otherwise) };
-        let taken = self.link.take(call).await;
-        if taken.as_ref().err().is_none_or(|error| error.kind() != StoreErrorKind::Unavailable) {
-            otherwise.call = None;
+    /// Takes a step that takes hold of something. Unless it is known how it went and somebody hears of it,
+    /// `back` is done.
+    async fn take_or(&self, call: &Call, back: Call) -> Result<(Reply, Owed)> {
+        let owed = Owed::new(&self.give_backs, back);
+        match self.link.try_to_take(call).await {
+            Ok(reply) => Ok((reply, owed)),
+            Err(failed) => {
+                if !failed.unknown {
+                    owed.settle();
+                }
+                Err(failed.error)
+            }
         }
-        taken
     }
-}
 
-/// What is done when a step went nobody knows how.
-struct Otherwise<'a> {
-    inner: &'a Inner,
-    call: Option<Call>,
-}
+    /// Gives something back, if not now then later.
+    async fn give_back(&self, call: Call) -> Result<()> {
+        Owed::new(&self.give_backs, call).give_back(&self.link).await
+    }
 
-impl Drop for Otherwise<'_> {
-    fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            let link = Arc::clone(&self.inner.link);
-            self.inner.runtime.spawn(async move {
-                let _ = link.take(call.patient()).await;
-            });
-        }
+    /// Does something to its end, also when nobody waits for it any more: the bells in an answer that is not
+    /// heard are lost.
+    async fn to_the_end<T: Send + 'static>(&self, step: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let done = self.runtime.spawn(step).await;
+        done.unwrap_or_else(|error| Err(StoreError::because(StoreErrorKind::Unavailable, error)))
     }
 }
 
@@ -178,8 +184,12 @@ impl SessionEngine for RedisEngine {
     }
 
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
-        let (call, otherwise) = self.inner.begin(&begin);
-        self.step(|inner| async move { inner.take_or(call, otherwise).await?.number() })
+        let (call, back) = self.inner.begin(&begin);
+        self.step(|inner| async move {
+            let (mut reply, owed) = inner.take_or(&call, back).await?;
+            owed.settle();
+            reply.number()
+        })
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
@@ -195,9 +205,11 @@ impl SessionEngine for RedisEngine {
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
-        let (call, otherwise) = self.inner.attach(&attach);
+        let (call, back) = self.inner.attach(&attach);
         self.step(|inner| async move {
-            let mut reply = inner.take_or(call, otherwise).await?;
+            let taking = Arc::clone(&inner);
+            let (mut reply, owed) = inner.to_the_end(async move { taking.take_or(&call, back).await }).await?;
+            owed.settle();
             Ok(Attached { generation: reply.number()?, after: reply.number()? })
         })
     }
@@ -283,6 +295,15 @@ impl SessionEngine for RedisEngine {
 
     fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
         self.step(|inner| async move { inner.list().await })
+    }
+
+    fn find(&self, session: SessionId) -> Step<Result<Arc<SessionInfo>>> {
+        self.step(move |inner| async move { inner.find(session).await })
+    }
+
+    fn sessions_of(&self, principal: &Principal) -> Step<Result<Vec<SessionId>>> {
+        let principal = self.inner.link.names().principal(Some(principal));
+        self.step(|inner| async move { inner.sessions_of(principal).await })
     }
 
     fn count(&self) -> Step<Result<usize>> {

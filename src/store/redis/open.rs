@@ -16,7 +16,7 @@ use super::link::{self, Link};
 use super::names::Names;
 use super::options::{ConnectError, Reason, RedisOptions};
 use super::server::{Connection, Server};
-use super::{Inner, RedisEngine};
+use super::{Inner, RedisEngine, give_back};
 use crate::identity::SessionId;
 use crate::store::Policy;
 
@@ -32,8 +32,8 @@ impl RedisEngine {
     ///
     /// # Errors
     ///
-    /// When the URL is none, the server cannot be reached, cannot be trusted or is too old, or keeps
-    /// sessions that this engine could not use; and outside a tokio runtime, which the engine's own work needs.
+    /// When the URL is none, the secret too short, the server cannot be reached, cannot be trusted or is too old,
+    /// or keeps sessions that this engine could not use; and outside a tokio runtime, which the engine's own work needs.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConnectError> {
         Self::connect_with(url, RedisOptions::new()).await
     }
@@ -66,6 +66,9 @@ impl RedisEngine {
     }
 
     async fn open(server: Server, options: &RedisOptions) -> Result<Self, ConnectError> {
+        if options.secret.as_ref().is_some_and(|secret| secret.len() < RedisOptions::LEAST_SECRET) {
+            return Err(ConnectError::new(Reason::ShortSecret));
+        }
         let runtime = Handle::try_current().map_err(|_| ConnectError::new(Reason::NoRuntime))?;
         let mut connection = server.connect().await.map_err(ConnectError::server)?;
         look_at(&mut connection).await?;
@@ -80,9 +83,12 @@ impl RedisEngine {
         runtime.spawn(stop.clone().run_until_cancelled_owned(hearing));
         runtime.spawn(stop.clone().run_until_cancelled_owned(life::beat(Arc::clone(&link), options.lease)));
         runtime.spawn(stop.clone().run_until_cancelled_owned(life::settle_doubts(Arc::clone(&link))));
+        let (give_backs, owed) = give_back::give_backs();
+        runtime.spawn(stop.clone().run_until_cancelled_owned(give_back::settle(Arc::clone(&link), owed)));
         let inner = Inner {
             link,
             leaving: Leaving::new(),
+            give_backs,
             policy: OnceLock::new(),
             default_policy: Policy::default(),
             runtime,
@@ -127,7 +133,7 @@ pub(super) async fn agree(
     options: &RedisOptions,
     made_up: Option<&str>,
 ) -> Result<Names, ConnectError> {
-    let key = format!("{}about", link::prefix(options));
+    let key = link::about(options);
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
         return Err(ConnectError::new(Reason::LaterVersion));
     }
@@ -160,4 +166,19 @@ async fn settled(connection: &mut Connection, key: &str, field: &str, proposal: 
     let first = cmd("HSETNX").arg(key).arg(field).arg(proposal).query_async::<()>(connection).await;
     first.map_err(ConnectError::server)?;
     cmd("HGET").arg(key).arg(field).query_async(connection).await.map_err(ConnectError::server)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_that_could_be_guessed_is_refused_before_a_server_is_asked() {
+        for (length, refused) in [(0, true), (31, true), (32, false)] {
+            let options = RedisOptions::new().secret(vec![7; length]);
+            let error = RedisEngine::connect_with("redis://127.0.0.1:1/", options).await.unwrap_err();
+            let short = error.to_string() == "the secret is shorter than 32 bytes, and could be guessed";
+            assert_eq!(short, refused, "{length}: {error}");
+        }
+    }
 }

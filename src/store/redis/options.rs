@@ -44,6 +44,10 @@ impl RedisOptions {
     /// a restart that reads its append-only file, or a failover.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
+    /// The fewest bytes of a [`secret`](Self::secret). Thirty-two: whoever has what it hides can try secrets as fast
+    /// as they like, and no number of machines gets through so many.
+    pub const LEAST_SECRET: usize = 32;
+
     /// The defaults.
     pub fn new() -> Self {
         Self {
@@ -70,7 +74,8 @@ impl RedisOptions {
 
     /// What session ids, task ids, principals and what is known of clients are hidden with, so that
     /// whoever reads the server's memory, files or traffic learns none of them. At least 32 random
-    /// bytes, the same on every node; what was kept under another secret cannot be used.
+    /// bytes ([`LEAST_SECRET`](Self::LEAST_SECRET)): with fewer an engine does not connect. The same on
+    /// every node; what was kept under another secret cannot be used.
     ///
     /// Without one the first node makes one up and keeps it in the server: a dump of everything then
     /// gives everything away.
@@ -172,6 +177,7 @@ pub(super) enum Reason {
     #[cfg(not(feature = "redis-tls"))]
     NoTls,
     TooOld(String),
+    ShortSecret,
     OtherSecret,
     LaterVersion,
     NoRuntime,
@@ -209,6 +215,9 @@ impl fmt::Display for ConnectError {
             #[cfg(not(feature = "redis-tls"))]
             Reason::NoTls => f.write_str("a URL that begins with rediss:// needs the feature redis-tls"),
             Reason::TooOld(version) => write!(f, "the Redis server is of version {version}; 7.0 is needed"),
+            Reason::ShortSecret => {
+                write!(f, "the secret is shorter than {} bytes, and could be guessed", RedisOptions::LEAST_SECRET)
+            }
             Reason::OtherSecret => {
                 f.write_str("the Redis server keeps sessions under another secret; use that one, or another namespace")
             }

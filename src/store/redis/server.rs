@@ -61,6 +61,13 @@ impl Server {
         Ok(Self { nodes, config: config(options), cluster: Some(cluster) })
     }
 
+    pub(super) fn is_cluster(&self) -> bool {
+        #[cfg(feature = "redis-cluster")]
+        return self.cluster.is_some();
+        #[cfg(not(feature = "redis-cluster"))]
+        false
+    }
+
     pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
         #[cfg(feature = "redis-cluster")]
         if let Some(cluster) = &self.cluster {

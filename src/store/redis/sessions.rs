@@ -9,7 +9,7 @@ use super::link::{Call, micros, number, size};
 use super::reply::Reply;
 use super::{Inner, Result, bells, scripts};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::SessionId;
+use crate::identity::{SessionId, SessionInfo};
 use crate::message::{RawJson, RequestId};
 use crate::store::{Begin, Create, EndReason, Ended, Loaded, SessionSummary, StreamNo};
 
@@ -22,6 +22,7 @@ impl Inner {
         let call = self
             .link
             .call_with(&scripts::CREATE, &self.link.token())
+            .silent()
             .arg(names.session(create.info.id))
             .arg(names.seal(&create.info)?)
             .arg(names.principal(create.info.principal.as_ref()))
@@ -45,6 +46,7 @@ impl Inner {
         let (token, session, node) = (link.token(), link.names().session(begin.session), bells::text(begin.node));
         let mut call = link
             .call_with(&scripts::BEGIN, &token)
+            .silent()
             .arg(&session)
             .arg(link.names().principal(begin.principal))
             .arg(&node)
@@ -59,13 +61,13 @@ impl Inner {
     }
 
     pub(super) async fn finish(&self, session: SessionId, stream: StreamNo) -> Result<()> {
-        let call = || self.link.call(&scripts::FINISH).arg(self.link.names().session(session)).arg(stream);
-        self.take_or(call(), call()).await.map(drop)
+        self.give_back(self.link.call(&scripts::FINISH).arg(self.link.names().session(session)).arg(stream)).await
     }
 
     pub(super) async fn cancel(&self, session: SessionId, id: &str) -> Result<bool> {
-        let call = self.link.call(&scripts::CANCEL).arg(self.link.names().session(session)).arg(id);
-        self.link.take(call).await?.flag()
+        let link = Arc::clone(&self.link);
+        let call = link.call(&scripts::CANCEL).arg(link.names().session(session)).arg(id);
+        self.to_the_end(async move { link.take(call).await?.flag() }).await
     }
 
     pub(super) async fn cancelled(&self, session: SessionId, stream: StreamNo) -> Result<Vec<RequestId>> {
@@ -161,25 +163,54 @@ impl Inner {
         self.link.take(self.link.call(&scripts::ANNOUNCE).arg(topic)).await.map(drop)
     }
 
+    /// Sessions that begin or end meanwhile may be in the list or not; all others are, once.
     pub(super) async fn list(&self) -> Result<Vec<SessionSummary>> {
         let mut list = Vec::new();
-        let mut from = 0usize;
+        let (mut name, mut age) = (String::new(), "-inf".to_owned());
         loop {
-            let mut reply = self.link.take(self.link.call(&scripts::LIST).silent().arg(from)).await?;
-            let total: usize = reply.number()?;
-            for row in reply.list()? {
-                let mut row = Reply::of(row)?;
-                let name = row.text()?;
-                let info = Arc::new(self.link.names().open(&row.bytes()?, &name)?);
-                let idle = Duration::from_micros(row.number()?);
-                let (calls, readers, bytes) = (row.number()?, row.number()?, row.number()?);
-                list.push(SessionSummary { info, idle, calls, readers, bytes });
-            }
-            from += PAGE;
-            if from >= total {
-                return Ok(list);
-            }
+            let call = self.link.call(&scripts::LIST).silent().arg(&name).arg(&age);
+            let mut reply = self.link.take(call).await?;
+            list.extend(reply.list()?.filter_map(|row| self.summary(row)));
+            let Some(last) = reply.maybe_bytes()? else { return Ok(list) };
+            name = String::from_utf8(last).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
+            age = reply.text()?;
         }
+    }
+
+    /// A session in a list. One that cannot be read keeps nobody from seeing the others.
+    fn summary(&self, row: Value) -> Option<SessionSummary> {
+        let read = || {
+            let mut row = Reply::of(row)?;
+            let name = row.text()?;
+            let info = Arc::new(self.link.names().open(&row.bytes()?, &name)?);
+            let idle = Duration::from_micros(row.number()?);
+            Ok(SessionSummary { info, idle, calls: row.number()?, readers: row.number()?, bytes: row.number()? })
+        };
+        read()
+            .inspect_err(|error: &StoreError| {
+                tracing::warn!(error = error as &dyn std::error::Error, "a session cannot be read");
+            })
+            .ok()
+    }
+
+    pub(super) async fn find(&self, session: SessionId) -> Result<Arc<SessionInfo>> {
+        let name = self.link.names().session(session);
+        let mut command = cmd("HGET");
+        command.arg(format!("{}s:{name}", self.link.prefix)).arg("info");
+        match self.link.command(&command).await? {
+            Value::BulkString(info) => self.link.names().open(&info, &name).map(Arc::new),
+            Value::Nil => Err(StoreError::new(StoreErrorKind::NotFound)),
+            _ => Err(StoreError::new(StoreErrorKind::Corrupt)),
+        }
+    }
+
+    pub(super) async fn sessions_of(&self, principal: String) -> Result<Vec<SessionId>> {
+        let mut command = cmd("SMEMBERS");
+        command.arg(format!("{}of:{principal}", self.link.prefix));
+        let names: Vec<Vec<u8>> = redis::from_redis_value(self.link.command(&command).await?)
+            .map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
+        let names_of = self.link.names();
+        Ok(names.iter().filter_map(|name| names_of.session_of(name)).collect())
     }
 
     pub(super) async fn count(&self) -> Result<usize> {
@@ -191,9 +222,6 @@ impl Inner {
         }
     }
 }
-
-/// How many sessions are listed in one step; the script says so, too.
-const PAGE: usize = 256;
 
 /// JSON that was checked before it was kept.
 pub(super) fn json(bytes: Vec<u8>) -> Result<RawJson> {

@@ -1,6 +1,7 @@
 //! Decides what is asked of the server about streams: their events, their readers, the questions in
 //! them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::{Call, number, size};
@@ -110,11 +111,8 @@ impl Inner {
     }
 
     pub(super) async fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Result<()> {
-        let call = || {
-            let call = self.link.call(&scripts::DETACH).arg(self.link.names().session(session));
-            call.arg(stream).arg(generation).arg("").arg("")
-        };
-        self.take_or(call(), call()).await.map(drop)
+        let call = self.link.call(&scripts::DETACH).arg(self.link.names().session(session));
+        self.give_back(call.arg(stream).arg(generation).arg("").arg("")).await
     }
 
     pub(super) async fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Result<()> {
@@ -127,21 +125,21 @@ impl Inner {
             Ok(value) => (GIVEN, value),
             Err(error) => (REFUSED, error),
         };
-        let session = self.link.names().session(session);
-        let call = self
-            .link
-            .call_with(&scripts::ANSWER, &self.link.token())
+        let (link, session) = (Arc::clone(&self.link), self.link.names().session(session));
+        let call = link
+            .call_with(&scripts::ANSWER, &link.token())
             .arg(&session)
             .arg(question)
             .arg(kind)
-            .arg(&*self.link.names().said.close(&session, value.as_str().as_bytes())?);
-        self.link.take(call).await?.flag()
+            .arg(&*link.names().said.close(&session, value.as_str().as_bytes())?)
+            .arg(size(self.policy().session_bytes));
+        self.to_the_end(async move { link.take(call).await?.flag() }).await
     }
 
     pub(super) async fn take(&self, session: SessionId, question: &str) -> Result<Option<Outcome>> {
         let session = self.link.names().session(session);
-        let call =
-            self.link.call_with(&scripts::TAKE, &self.link.token()).arg(&session).arg(question).arg("take").patient();
+        let call = self.link.call_with(&scripts::TAKE, &self.link.token()).silent();
+        let call = call.arg(&session).arg(question).arg("take").patient();
         let mut reply = self.link.take(call).await?;
         let Some(kind) = reply.maybe_bytes()? else { return Ok(None) };
         let value = json(self.link.names().said.open(&session, reply.bytes()?)?)?;
@@ -149,11 +147,8 @@ impl Inner {
     }
 
     pub(super) async fn withdraw(&self, session: SessionId, question: &str) -> Result<()> {
-        let call = || {
-            let call = self.link.call(&scripts::TAKE).arg(self.link.names().session(session));
-            call.arg(question).arg("withdraw")
-        };
-        self.take_or(call(), call()).await.map(drop)
+        let call = self.link.call(&scripts::TAKE).silent().arg(self.link.names().session(session));
+        self.give_back(call.arg(question).arg("withdraw")).await
     }
 }
 

@@ -1,4 +1,4 @@
--- Decides which answer to a question counts: the first.
+-- Decides which answer to a question counts: the first, as long as those that nobody has fetched fit.
 local told = told_before()
 if told then
   return told
@@ -13,7 +13,14 @@ if not row then
 end
 row = cmsgpack.unpack(row)
 if row[4] then
+  -- Nobody has fetched it yet: whoever asked may not have been told.
+  ring(row[3], 'A' .. H .. ' ' .. arg(2))
   return done(0)
+end
+local size = size_of(arg(4))
+if call('HINCRBY', P .. 's:' .. H, 'answers', size) > math.max(number(5), size) then
+  call('HINCRBY', P .. 's:' .. H, 'answers', -size)
+  return refused(FULL)
 end
 row[4], row[5] = arg(3), arg(4)
 call('HSET', P .. 'q:' .. H, arg(2), cmsgpack.pack(row))

@@ -3,6 +3,9 @@
 if not open_as(arg(1), arg(2)) then
   return refused(NOT_FOUND)
 end
+if was_taken_back() then
+  return refused(FENCED)
+end
 local stream, node, after, takeover = arg(3), arg(4), number(5), arg(6) == '1'
 local limit, retry = number(7), arg(8)
 local log = log_in_flight(stream) or (stream == '0' and new_log(''))

@@ -1,20 +1,24 @@
 -- Decides who is alive: whoever said so a lease ago at most, by the clock of the server. Whoever asks
 -- gives up what one dead process had; that each step comes once is the server's doing. Rings the
--- asker over the wire, so that it knows its bells arrive. Says, too, since when the server remembers.
-local last = tonumber(call('GET', P .. 'beat') or 0)
-call('SET', P .. 'beat', int(NOW))
--- Where nobody could say so, nobody is dead, and no session was idle.
--- Whoever lives says so three times in a lease.
-if last > 0 and NOW - last > LEASE / 2 then
+-- asker over the wire, so that it knows its bells arrive, and how many should have. Says, too, since when
+-- the server remembers.
+give_room()
+if end_silence() then
   for _, process in ipairs(call('ZRANGE', P .. 'leases', 0, -1)) do
     call('ZADD', P .. 'leases', int(NOW + LEASE), process)
   end
-  call('HSET', P .. 'outage', 'over', int(NOW), 'lasted', int(NOW - last))
 end
-local known = call('ZSCORE', P .. 'leases', PROCESS)
-call('ZADD', P .. 'leases', int(NOW + LEASE), PROCESS)
-call('SREM', P .. 'dying', PROCESS)
-call(PUBLISH, P .. 'bell:' .. PROCESS, 'P' .. int(NOW))
+if call('ZADD', P .. 'leases', int(NOW + LEASE), PROCESS) == 1 then
+  welcome()
+end
+local away = call('HGET', P .. 'away', PROCESS)
+if away and away == arg(4) then
+  call('HDEL', P .. 'away', PROCESS)
+  away = false
+end
+local own = 'bell:' .. PROCESS
+local rung = COUNTS and call('HMGET', P .. 'rung', own, 'bells')
+call('PUBLISH', P .. own, 'P' .. int(NOW) .. (rung and ' ' .. (rung[1] or 0) .. ' ' .. (rung[2] or 0) or ''))
 
 -- Who comes back meanwhile keeps what it still has.
 for _, process in ipairs(call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW))) do
@@ -28,8 +32,9 @@ if dead then
     give_up(node, arg(1), arg(2), number(3))
   else
     call('SREM', P .. 'dying', dead)
-    -- A day is long enough for anybody who comes back.
-    call('EXPIRE', P .. 'left:' .. dead, 86400)
+    call('HDEL', P .. 'away', dead)
+    call('HDEL', P .. 'rung', 'bell:' .. dead)
+    bury(dead)
   end
 end
-return done(known and 1 or 0, dead and 1 or 0, call('HGET', P .. 'about', 'born') or '')
+return done(away or '', dead and 1 or 0, call('HGET', P .. 'about', 'born') or '')

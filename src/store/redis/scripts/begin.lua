@@ -3,6 +3,9 @@
 if not open_as(arg(1), arg(2)) then
   return refused(NOT_FOUND)
 end
+if was_taken_back() then
+  return refused(FENCED)
+end
 local node, unique, limit, limit_of_one = arg(3), arg(4) == '1', number(5), number(6)
 local written, compared = {}, {}
 for at = 7, #ARGV - 4, 2 do

@@ -2,27 +2,34 @@
 -- what a node has in it are counted. Stands before each of the other scripts.
 --
 -- KEYS[1] is the prefix of all keys of one partition, with its hash tag: whatever a script touches
--- lies in one slot. A step's own arguments begin at ARGV[5]. Moments are microseconds by the clock
+-- lies in one slot. That key never exists and KEYS[2] always does: while a cluster moves the slot, neither
+-- side takes a step whose keys it has in part. A step's own arguments begin at ARGV[5]. Moments are microseconds by the clock
 -- of the server; no node's clock counts.
 --
 --   s:<session>          hash    the session: info, principal, epoch, opened, next, calls, readers,
---                                bytes, closed (streams so far), n<node> (what a node has in it)
+--                                bytes, closed (streams so far), n<node> (what a node has in it),
+--                                answers (bytes of those that wait in q)
 --   c:<session>          hash    stream -> its calls in flight
 --   m:<session>          hash    stream -> what is known of its log
 --   e:<session>:<stream> stream  the log
 --   f:<session>          zset    finished streams, in the order they ended
---   q:<session>          hash    questions
+--   q:<session>          hash    questions: stream, event, node that asks, kind of answer, answer
 --   v:<session>          hash    the application's state
 --   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
---   topics               zset    what was announced lately, by when
+--   topics, topic:bytes  zset    what was announced lately, by when; its size
+--   k:<session>          string  answers handed out lately, by the token of who asked, for a minute
 --   leases               zset    processes, by when they count as dead;   dying: set, those that do,
---                                until all they had is given up
+--                                until all they had is given up;   away: hash, those that came, by when,
+--                                and have not said yet that they know
+--   beat, outages                when somebody last said that it lives; see outages.lua
+--   rung                 hash    channel -> what was published there (in a cluster)
 --   left:<process>       set     its nodes that said they are gone
 --   nodes:<process>      set     its nodes that have something;   in:<node>: set, the sessions
---   r:<token>            string  the answer to a step that is not asked twice, for a minute
-local P, PUBLISH, PROCESS, TOKEN = KEYS[1], ARGV[1], ARGV[2], ARGV[4]
+--   r:<token>            string  the answer to a step that is not asked twice, for a minute; empty for one
+--                                that was taken back
+local P, COUNTS, PROCESS, TOKEN = KEYS[1], ARGV[1] == '1', ARGV[2], ARGV[4]
 local LEASE = tonumber(ARGV[3])
 local call = redis.call
 local time = call('TIME')
@@ -44,6 +51,15 @@ local function int(value)
   return string.format('%.0f', value + 0)
 end
 
+-- A cluster may lose what is published and tell nobody. What it was to hear is counted, so that a process can
+-- tell.
+local function publish(channel, text)
+  if COUNTS then
+    call('HINCRBY', P .. 'rung', channel, 1)
+  end
+  call('PUBLISH', P .. channel, text)
+end
+
 -- Bells of the process that asks are rung from its answer; another's go over the wire.
 local bells = {}
 local function ring(node, text)
@@ -51,12 +67,12 @@ local function ring(node, text)
   if process == PROCESS then
     bells[#bells + 1] = node .. text
   else
-    call(PUBLISH, P .. 'bell:' .. process, node .. text)
+    publish('bell:' .. process, node .. text)
   end
 end
 
 local function ring_all(text)
-  call(PUBLISH, P .. 'bells', text)
+  publish('bells', text)
 end
 
 -- How long something is that was said: what is sealed begins with this byte, and is longer by this.
@@ -78,9 +94,24 @@ local function told_before()
   return told and cmsgpack.unpack(told)
 end
 
+-- A step was taken back. It may be on its way still, and must not count when it comes.
+local function take_back(token)
+  call('SET', P .. 'r:' .. token, '', 'EX', 600)
+end
+
+local function was_taken_back()
+  return call('EXISTS', P .. 'r:' .. TOKEN) == 1
+end
+
 local function remember(answer)
   call('SET', P .. 'r:' .. TOKEN, cmsgpack.pack({ answer[1], {}, unpack(answer, 3) }), 'EX', 60)
   return answer
+end
+
+-- A full server refuses a step at its first write that may take room, and none after one that may not.
+-- What gives room back begins with this.
+local function give_room()
+  call('UNLINK', P)
 end
 
 -- The session this step is about.
@@ -117,10 +148,18 @@ local function save(used)
   end
 end
 
+-- The process is new, or back, and then what it had may be given up: it is told so with each sign of life,
+-- until it says that it heard.
+local function welcome()
+  call('SREM', P .. 'dying', PROCESS)
+  call('PERSIST', P .. 'left:' .. PROCESS)
+  call('HSET', P .. 'away', PROCESS, int(NOW))
+end
+
 -- The process is known, so that somebody notices when it dies.
 local function alive()
   if call('ZADD', P .. 'leases', 'NX', int(NOW + LEASE), PROCESS) == 1 then
-    call('SREM', P .. 'dying', PROCESS)
+    welcome()
   end
 end
 
@@ -157,7 +196,19 @@ local function use(principal, calls)
   end
 end
 
--- The calls of a stream are over, and with them their questions.
+-- A question is over, with its answer or without. Calls are what a node holds, and their questions go with
+-- them; one on the standalone stream it holds for itself.
+local function forget_question(id, row)
+  call('HDEL', P .. 'q:' .. H, id)
+  if row[5] then
+    call('HINCRBY', P .. 's:' .. H, 'answers', -size_of(row[5]))
+  end
+  if row[1] == '0' then
+    let_go(row[3])
+  end
+end
+
+-- The calls of a stream are over, and with them their questions; whether there were any.
 local function release(stream)
   local row = row_of(stream)
   if row then
@@ -168,9 +219,17 @@ local function release(stream)
   end
   local questions = call('HGETALL', P .. 'q:' .. H)
   for at = 1, #questions, 2 do
-    if cmsgpack.unpack(questions[at + 1])[1] == stream then
-      call('HDEL', P .. 'q:' .. H, questions[at])
+    local question = cmsgpack.unpack(questions[at + 1])
+    if question[1] == stream then
+      forget_question(questions[at], question)
     end
+  end
+  return row
+end
+
+local function strike(session)
+  for _, queue in ipairs({ 'rest', 'age', 'kept' }) do
+    call('ZREM', P .. queue, session)
   end
 end
 
@@ -195,9 +254,7 @@ local function remove(reason)
   for _, kind in ipairs({ 's:', 'c:', 'm:', 'f:', 'q:', 'v:' }) do
     call('UNLINK', P .. kind .. H)
   end
-  for _, queue in ipairs({ 'rest', 'age', 'kept' }) do
-    call('ZREM', P .. queue, H)
-  end
+  strike(H)
   ring_all('E' .. H .. ' ' .. reason)
   return info
 end

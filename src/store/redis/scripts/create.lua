@@ -52,9 +52,14 @@ if excess > 0 then
 end
 
 local evicted = {}
-for at, name in ipairs(leaving) do
-  open(name)
-  evicted[at] = { name, remove('evicted') }
+for _, name in ipairs(leaving) do
+  if open(name) then
+    evicted[#evicted + 1] = { name, remove('evicted') }
+  else
+    -- Somebody else removed it: at least its name goes.
+    strike(name)
+    call('SREM', P .. 'of:' .. principal, name)
+  end
 end
 call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoch', arg(4), 'opened', int(NOW),
   'next', 1, 'calls', 0, 'readers', 0, 'bytes', 0, 'closed', 0)

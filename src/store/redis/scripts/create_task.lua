@@ -4,22 +4,37 @@ local told = told_before()
 if told then
   return told
 end
-expire_tasks()
+local more = expire_tasks()
 local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(8)
 local limit, limit_of_one, limit_of_bytes = number(5), number(6), number(7)
 local own, size = P .. 'task:of:' .. principal, size_of(document)
 if call('EXISTS', P .. 't:' .. task) == 1 then
   return refused(CONFLICT)
 end
-if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one then
-  return refused(FULL_FOR_PRINCIPAL)
+
+local function what_is_full()
+  if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one then
+    return FULL_FOR_PRINCIPAL
+  end
+  if total('all') - call('ZCARD', P .. 'task:idle') >= limit or not could_grow(0, size, limit_of_bytes) then
+    return FULL
+  end
 end
-if total('all') - call('ZCARD', P .. 'task:idle') >= limit or not could_grow(0, size, limit_of_bytes) then
-  return refused(FULL)
+
+local full, pages = what_is_full(), 1
+-- What is over does not count. If it is more than this at once, a sweep is about to come.
+while full and more and pages < 16 do
+  more, pages = expire_tasks(), pages + 1
+  full = what_is_full()
+end
+if full then
+  return refused(full)
 end
 if principal ~= '' then
   while call('ZCARD', own) >= limit_of_one do
-    remove_task(call('ZRANGE', own, 0, 0)[1])
+    local oldest = call('ZRANGE', own, 0, 0)[1]
+    remove_task(oldest)
+    call('ZREM', own, oldest)
   end
 end
 while total('all') >= limit and forget_one() do

@@ -4,10 +4,14 @@ if not open(arg(1)) then
 end
 local stream, generation, node, token = arg(2), arg(3), arg(4), arg(5)
 local log = log_of(stream)
+if generation == '' then
+  take_back(token)
+end
 -- A reader that never heard its own number is known by its token.
 local present = log and log[READER] ~= '' and
   (generation == int(log[GENERATION]) or (generation == '' and log[READER] == node and log[CAME] == token))
 if present then
+  give_room()
   s.readers = s.readers - 1
   let_go(log[READER])
   log[READER] = ''

@@ -6,6 +6,7 @@ end
 local stream = arg(2)
 if stream == '' then
   -- Nobody heard which stream it got; the calls are known by their node and token.
+  take_back(arg(4))
   local rows = call('HGETALL', P .. 'c:' .. H)
   for at = 1, #rows, 2 do
     local row = cmsgpack.unpack(rows[at + 1])
@@ -18,7 +19,9 @@ if stream == '' then
   end
 end
 if stream ~= '0' then
-  release(stream)
+  if not release(stream) then
+    give_room()
+  end
   local log = log_of(stream)
   if log and not log[CLOSED] then
     send_away(stream, log, '')

@@ -29,7 +29,21 @@ local function give_up_in(node, head, tail)
       release(stream)
     end
   end
+  -- What it asked on the standalone stream is waited for by nobody.
+  local questions = call('HGETALL', P .. 'q:' .. H)
+  for at = 1, #questions, 2 do
+    local question = cmsgpack.unpack(questions[at + 1])
+    if question[3] == node then
+      forget_question(questions[at], question)
+      settle(question[1], question[2])
+    end
+  end
   save(true)
+end
+
+-- Nobody has to know for ever that its nodes are gone. A day is long enough for one that comes back.
+local function bury(process)
+  call('EXPIRE', P .. 'left:' .. process, 86400)
 end
 
 -- Whether that was all of it.

@@ -1,7 +1,7 @@
 -- Decides whether a principal may know a task, and whether anybody still runs it.
-expire_tasks()
+local more = expire_tasks()
 local row = call('HMGET', P .. 't:' .. arg(1), 'document', 'version', 'principal', 'node', 'done')
-if not row[1] or row[3] ~= arg(2) then
+if not row[1] or row[3] ~= arg(2) or (more and is_over(arg(1))) then
   return refused(NOT_FOUND)
 end
 local ended = row[5] ~= ''

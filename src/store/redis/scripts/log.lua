@@ -139,12 +139,18 @@ end
 
 -- The finished stream that ended first, of those that nobody reads.
 local function oldest_finished()
-  for _, stream in ipairs(call('ZRANGE', P .. 'f:' .. H, 0, -1)) do
-    local log = log_of(stream)
-    if log and log[READER] == '' then
-      return stream, log
+  -- Most often it is the first.
+  local from, page = 0, nil
+  repeat
+    page = call('ZRANGE', P .. 'f:' .. H, from, from + 7)
+    for _, stream in ipairs(page) do
+      local log = log_of(stream)
+      if log and log[READER] == '' then
+        return stream, log
+      end
     end
-  end
+    from = from + #page
+  until #page < 8
 end
 
 -- What of a log could be dropped.
@@ -223,7 +229,10 @@ end
 
 -- Opens a question that now stands in a stream; one that is open already stays as it is.
 local function ask(id, stream, seq, node)
-  call('HSETNX', P .. 'q:' .. H, id, cmsgpack.pack({ stream, seq, node }))
+  local is_new = call('HSETNX', P .. 'q:' .. H, id, cmsgpack.pack({ stream, seq, node })) == 1
+  if is_new and stream == '0' then
+    hold(node)
+  end
 end
 
 local function appended(log, dropped, cancelled)

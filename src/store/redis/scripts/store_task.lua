@@ -4,11 +4,11 @@ local told = told_before()
 if told then
   return told
 end
-expire_tasks()
+local more = expire_tasks()
 local task, version, ending, limit, document = arg(1), arg(2), arg(3) == '1', number(4), arg(5)
 local key = P .. 't:' .. task
 local row = call('HMGET', key, 'version', 'principal', 'node', 'done', 'size')
-if not row[1] then
+if not row[1] or (more and is_over(task)) then
   return refused(NOT_FOUND)
 end
 if row[4] ~= '' then

@@ -1,52 +1,49 @@
--- Decides what has expired: sessions by idleness or age, finished streams, tasks. Each session is
--- handed to whoever asks first. Says, too, whether there may be more.
+-- Decides what has expired: sessions by idleness or age, finished streams, tasks; a number of them at a time.
+-- Each session is handed to whoever asks first. Says, too, whether there may be more.
 local told = told_before()
 if told then
   return told
 end
-expire_tasks()
 local idle, lifetime, kept_for, most = number(1), number(2), number(3), number(4)
-local ended, more = {}, 0
+local ended, more = {}, expire_tasks()
 
 local function finish(queue, before, reason)
   local names = call('ZRANGEBYSCORE', P .. queue, '-inf', int(before), 'LIMIT', 0, most)
+  if #names > 0 then
+    give_room()
+  end
   for _, name in ipairs(names) do
-    open(name)
-    ended[#ended + 1] = { name, remove(reason), reason }
+    if open(name) then
+      ended[#ended + 1] = { name, remove(reason), reason }
+    else
+      strike(name)
+    end
   end
-  if #names == most then
-    more = 1
-  end
+  more = more or #names == most
 end
 
 if idle then
-  local before = NOW - idle
-  -- While the server was away nobody could use a session.
-  local outage = call('HMGET', P .. 'outage', 'over', 'lasted')
-  if outage[1] and NOW < tonumber(outage[1]) + 2 * idle then
-    before = before - math.min(tonumber(outage[2]), idle)
-  end
-  finish('rest', before, 'idle')
+  finish('rest', there_for(idle), 'idle')
 end
 if lifetime then
   finish('age', NOW - lifetime, 'lifetime')
 end
 
-local function forget_finished()
+-- Forgets finished streams of a session, oldest first; how many.
+local function forget_finished(before, at_most)
   local count, next_due = 0, nil
-  while true do
-    local stream, log = oldest_finished()
-    if not stream or log[CLOSED_AT] + kept_for > NOW then
-      break
-    end
-    forget(stream, log)
-    count = count + 1
-  end
   for _, stream in ipairs(call('ZRANGE', P .. 'f:' .. H, 0, -1)) do
     local log = log_of(stream)
-    local due = log and (log[READER] == '' and log[CLOSED_AT] or NOW)
-    if due and (not next_due or due < next_due) then
-      next_due = due
+    if not log then
+      call('ZREM', P .. 'f:' .. H, stream)
+    elseif log[READER] ~= '' then
+      next_due = next_due or NOW
+    elseif log[CLOSED_AT] > before or count == at_most then
+      next_due = log[CLOSED_AT]
+      break
+    else
+      forget(stream, log)
+      count = count + 1
     end
   end
   if next_due then
@@ -58,16 +55,20 @@ local function forget_finished()
   return count
 end
 
-local names, forgotten = call('ZRANGEBYSCORE', P .. 'kept', '-inf', int(NOW - kept_for), 'LIMIT', 0, most), 0
+local before, streams = there_for(kept_for), 8 * most
+local names = call('ZRANGEBYSCORE', P .. 'kept', '-inf', int(before), 'LIMIT', 0, most)
+if #names > 0 then
+  give_room()
+end
 for _, name in ipairs(names) do
-  if open(name) then
-    forgotten = forgotten + forget_finished()
+  if streams == 0 then
+    break
+  elseif open(name) then
+    streams = streams - forget_finished(before, streams)
   else
-    call('ZREM', P .. 'kept', name)
+    strike(name)
   end
 end
-if #names == most and forgotten > 0 then
-  more = 1
-end
-local answer = done(more, ended)
+more = more or streams == 0 or (#names == most and streams < 8 * most)
+local answer = done(more and 1 or 0, ended)
 return #ended > 0 and remember(answer) or answer

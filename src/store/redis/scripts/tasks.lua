@@ -33,6 +33,10 @@ end
 local function remove_task(task)
   local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'size')
   if not row[1] then
+    -- Somebody else removed it: at least its name goes.
+    if call('ZREM', P .. 'task:ends', task) + call('ZREM', P .. 'task:idle', task) > 0 then
+      sum('all', -1)
+    end
     return
   end
   local size = tonumber(row[3])
@@ -40,25 +44,29 @@ local function remove_task(task)
   call('UNLINK', P .. 't:' .. task)
   call('ZREM', P .. 'task:ends', task)
   call('SREM', P .. 'task:by:' .. row[2], task)
-  sum('all', -1)
   sum('bytes', -size)
   if row[1] ~= '' then
     call('ZREM', P .. 'task:of:' .. row[1], task)
   end
+  if sum('all', -1) <= 0 then
+    call('HDEL', P .. 'task:sums', 'all', 'bytes', 'idle_bytes')
+  end
   ring_all('T' .. task)
 end
 
--- Lets those go whose time is over.
+-- Lets some of those go whose time is over; whether there may be more.
 local function expire_tasks()
-  while true do
-    local over = call('ZRANGEBYSCORE', P .. 'task:ends', '-inf', int(NOW), 'LIMIT', 0, 64)
-    for _, task in ipairs(over) do
-      remove_task(task)
-    end
-    if #over < 64 then
-      return
-    end
+  local over = call('ZRANGEBYSCORE', P .. 'task:ends', '-inf', int(NOW), 'LIMIT', 0, 64)
+  for _, task in ipairs(over) do
+    remove_task(task)
   end
+  return #over == 64
+end
+
+-- Whether a task that is still there should not be.
+local function is_over(task)
+  local ends = call('ZSCORE', P .. 'task:ends', task)
+  return ends and tonumber(ends) <= NOW
 end
 
 local function is_lost(node)

@@ -1,0 +1,120 @@
+//! Who counts as away, for how long, and what is left of it.
+
+use super::*;
+
+const LEASE: Duration = Duration::from_millis(300);
+
+/// Lets one process say that it lives until another counts as dead and nothing of it is left.
+async fn bury(server: &RedisServer, living: &Process, knows: &str) {
+    eventually("it is given up", async || {
+        living.beat(knows).await;
+        ask(server, "zcard", "leases", &[]) == "1" && ask(server, "scard", "dying", &[]) == "0"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_given_up_is_told_so_until_it_says_that_it_knows() {
+    let server = RedisServer::start();
+    let (a, b) = (Process::new(&server, LEASE), Process::new(&server, LEASE));
+    let (new, other) = (a.beat("").await, b.beat("").await);
+    assert!(!new.is_empty(), "a new process is told that it was not known");
+    assert_eq!(a.beat(&new).await, "");
+    a.create("s").await;
+    a.take(a.attach("s", "r")).await;
+    bury(&server, &b, &other).await;
+    assert_eq!(ask(&server, "hget", "s:s", &["readers"]), "0");
+    // It takes a step before it says that it lives.
+    a.take(a.begin("s", "t")).await;
+    let back = a.beat(&new).await;
+    assert!(!back.is_empty() && back != new);
+    assert_eq!(a.beat(&new).await, back, "it did not hear so");
+    assert_eq!(a.beat(&back).await, "");
+    assert_eq!(a.beat(&back).await, "", "it did not hear that");
+}
+
+#[tokio::test]
+async fn a_question_on_the_standalone_stream_goes_with_the_node_that_asked_it() {
+    let server = RedisServer::start();
+    let (a, b) = (Process::new(&server, LEASE), Process::new(&server, LEASE));
+    let (_, other) = (a.beat("").await, b.beat("").await);
+    b.create("s").await;
+    b.take(b.attach("s", "r")).await;
+    // Only a question that nobody waits for any more may be dropped, so that its room shows which it is.
+    a.take(a.publish("s", "qs0-1", &"x".repeat(9_000))).await;
+    bury(&server, &b, &other).await;
+    assert_eq!(ask(&server, "hlen", "q:s", &[]), "0");
+    assert_eq!(ask(&server, "hexists", "s:s", &[&format!("n{}", a.node)]), "0");
+    b.take(b.publish("s", "n", &"y".repeat(9_000))).await;
+    assert_eq!(ask(&server, "xlen", "e:s:0", &[]), "1", "the question still takes room");
+}
+
+#[tokio::test]
+async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LEASE);
+    let (idle, kept) = (Duration::from_secs(20), Duration::from_secs(10));
+    let sweep = async || {
+        let mut swept = a.take(a.sweep(idle, kept)).await;
+        (swept.flag().unwrap(), swept.list().unwrap().count())
+    };
+    for session in ["s", "old"] {
+        a.create(session).await;
+    }
+    let stream = a.take(a.begin("s", "t")).await.number::<u32>().unwrap();
+    let append = a.link.call(&scripts::APPEND).arg("s").arg(stream).arg(&a.node).arg(1).arg(1);
+    a.take(append.arg(100).arg(10_000).arg(10_000).arg(100).arg("r").arg("{}")).await;
+    a.beat("").await;
+    // As if all of it had been an hour ago, but for what was at rest for longer then.
+    let micros = |name: &str, at: &str| ask(&server, "zscore", name, &[at]).parse::<f64>().unwrap();
+    let hour = 3_600_000_000.0;
+    let beat = ask(&server, "get", "beat", &[]).parse::<f64>().unwrap() - hour;
+    ask(&server, "set", "beat", &[&beat.to_string()]);
+    let rest = micros("rest", "s") - hour;
+    ask(&server, "zadd", "rest", &[&rest.to_string(), "s"]);
+    ask(&server, "zadd", "rest", &[&(rest - 30_000_000.0).to_string(), "old"]);
+    let log = "local k, by = KEYS[1], ARGV[1] for s, l in pairs({[ARGV[2]] = 1}) do local row = \
+               cmsgpack.unpack(redis.call('HGET', k, s)) row[10] = row[10] - by redis.call('HSET', k, s, \
+               cmsgpack.pack(row)) end";
+    server.ask(&["eval", log, "1", &key("m:s"), "3600000000", &stream.to_string()]);
+    ask(&server, "zadd", "kept", &[&rest.to_string(), "s"]);
+    assert_eq!(sweep().await, (false, 1), "only what was idle before the outage");
+    a.beat("").await;
+    assert_eq!(sweep().await, (false, 0));
+    // A second outage does not hide the first.
+    ask(&server, "set", "beat", &[&(ask(&server, "get", "beat", &[]).parse::<f64>().unwrap() - 1e6).to_string()]);
+    a.beat("").await;
+    assert_eq!(sweep().await, (false, 0));
+    assert_eq!(ask(&server, "hlen", "m:s", &[]), "1", "a finished stream nobody could come back for");
+}
+
+#[tokio::test]
+async fn a_step_that_was_taken_back_before_it_came_does_not_count() {
+    let server = RedisServer::start();
+    let (a, b) = (Process::new(&server, LONG), Process::new(&server, LONG));
+    a.create("s").await;
+    let mut reader = b.take(b.attach("s", "r")).await;
+    let generation = reader.number::<u32>().unwrap();
+    a.take(a.link.call(&scripts::FINISH).arg("s").arg("").arg(&a.node).arg("t")).await;
+    a.take(a.link.call(&scripts::DETACH).arg("s").arg(0).arg("").arg(&a.node).arg("u")).await;
+    assert_eq!(a.link.take(a.begin("s", "t")).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    assert_eq!(a.link.take(a.attach("s", "u")).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    assert_eq!(ask(&server, "hget", "s:s", &["calls"]), "0");
+    b.take(b.link.call(&scripts::READ).arg("s").arg(0).arg(generation).arg(0).arg(100)).await;
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_after_its_process_was_buried_is_forgotten_in_time() {
+    let server = RedisServer::start();
+    let (a, b) = (Process::new(&server, LONG), Process::new(&server, LONG));
+    let left = async |process: &Process| {
+        let call = process.link.call(&scripts::LEFT).arg(&process.node).arg("").arg("").arg(64);
+        assert!(process.take(call).await.flag().unwrap());
+        ask(&server, "ttl", &format!("left:{}", process.link.bells.process()), &[]).parse::<i64>().unwrap()
+    };
+    assert!(left(&a).await > 0, "nobody knows the process");
+    b.beat("").await;
+    assert_eq!(left(&b).await, -1, "the process lives, and its tasks are orphans as long as it does");
+    a.beat("").await;
+    assert_eq!(left(&a).await, -1);
+}

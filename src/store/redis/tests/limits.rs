@@ -1,0 +1,207 @@
+//! How much is kept, how much is done at once, and what happens where something is missing.
+
+use super::*;
+
+#[tokio::test]
+async fn where_tasks_are_missing_their_names_go_and_new_ones_come_in() {
+    let server = RedisServer::start();
+    let mut a = Process::new(&server, LONG);
+    "alice".clone_into(&mut a.principal);
+    for task in ["one", "two"] {
+        a.take(a.create_task(task, Duration::from_millis(1), 2, "{}")).await;
+        ask(&server, "del", &format!("t:{task}"), &[]);
+        // As if they were done.
+        ask(&server, "zadd", "task:of:alice", &["1", task]);
+    }
+    a.take(a.create_task("three", LONG, 2, "{}")).await;
+    assert_eq!(ask(&server, "zrange", "task:ends", &["0", "-1"]), "three");
+    assert_eq!(ask(&server, "zrange", "task:of:alice", &["0", "-1"]), "two\nthree", "one made room");
+    assert_eq!(ask(&server, "hget", "task:sums", &["all"]), "1");
+}
+
+#[tokio::test]
+async fn where_sessions_are_missing_others_are_swept_and_make_room() {
+    let server = RedisServer::start();
+    let mut a = Process::new(&server, LONG);
+    "alice".clone_into(&mut a.principal);
+    for session in ["gone", "there"] {
+        a.create(session).await;
+    }
+    ask(&server, "del", "s:gone", &[]);
+    let mut swept = a.take(a.sweep(Duration::ZERO, LONG)).await;
+    assert!(!swept.flag().unwrap());
+    assert_eq!(swept.list().unwrap().count(), 1);
+    for name in ["rest", "age"] {
+        assert_eq!(ask(&server, "zcard", name, &[]), "0", "{name}");
+    }
+    a.create("gone").await;
+    ask(&server, "del", "s:gone", &[]);
+    let create = a.call(&scripts::CREATE).arg("new").arg("info").arg("alice").arg(1).arg(100).arg(1);
+    assert_eq!(a.take(create).await.list().unwrap().count(), 0);
+    assert_eq!(ask(&server, "smembers", "of:alice", &[]), "new");
+}
+
+#[tokio::test]
+async fn what_expires_at_once_goes_in_pieces_and_is_gone_at_once() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LONG);
+    for task in 0..300 {
+        a.take(a.create_task(&task.to_string(), Duration::from_millis(1), 1_000, "{}")).await;
+    }
+    // Some have gone with the creation of others.
+    let late = (0..300).map(|task| task.to_string());
+    let late: Vec<String> = late.filter(|task| ask(&server, "exists", &format!("t:{task}"), &[]) == "1").collect();
+    for task in &late {
+        ask(&server, "zadd", "task:ends", &["1", task]);
+    }
+    for task in 300..500 {
+        a.take(a.create_task(&task.to_string(), LONG, 1_000, "{}")).await;
+    }
+    assert_eq!(ask(&server, "zcard", "task:ends", &[]), "200");
+    for task in 300..500 {
+        ask(&server, "zadd", "task:ends", &["1", &task.to_string()]);
+    }
+    let load = a.link.call(&scripts::LOAD_TASK).arg("499").arg("");
+    assert_eq!(a.link.take(load).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    assert_eq!(ask(&server, "zcard", "task:ends", &[]), "136", "not all of them in one step");
+    let mut steps = 1;
+    while a.take(a.sweep(LONG, LONG)).await.flag().unwrap() {
+        steps += 1;
+    }
+    assert_eq!((steps, ask(&server, "zcard", "task:ends", &[])), (3, "0".to_owned()));
+    assert_eq!(ask(&server, "hlen", "task:sums", &[]), "0");
+}
+
+#[tokio::test]
+async fn finished_streams_of_many_sessions_are_forgotten_in_pieces() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LONG);
+    for session in 0..6 {
+        let session = session.to_string();
+        a.create(&session).await;
+        for call in 0..100 {
+            let stream = a.take(a.begin(&session, &format!("{session}.{call}"))).await.number::<u32>().unwrap();
+            let append = a.link.call(&scripts::APPEND).arg(&session).arg(stream).arg(&a.node).arg(1).arg(1);
+            a.take(append.arg(100).arg(10_000).arg(1_000_000).arg(1_000).arg("r").arg("{}")).await;
+        }
+    }
+    let streams =
+        || (0..6).map(|at| ask(&server, "hlen", &format!("m:{at}"), &[]).parse::<u32>().unwrap()).sum::<u32>();
+    assert_eq!(streams(), 600);
+    assert!(a.take(a.sweep(LONG, Duration::ZERO)).await.flag().unwrap(), "there are more");
+    assert_eq!(streams(), 600 - 512);
+    assert!(!a.take(a.sweep(LONG, Duration::ZERO)).await.flag().unwrap());
+    assert_eq!((streams(), ask(&server, "zcard", "kept", &[])), (0, "0".to_owned()));
+}
+
+#[tokio::test]
+async fn topics_are_kept_as_far_as_they_fit() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LONG);
+    let topic = |text: &str, length: usize| a.link.call(&scripts::ANNOUNCE).arg(text.repeat(length));
+    a.take(topic("a", 1 << 19)).await;
+    a.take(topic("b", 1 << 19)).await;
+    assert_eq!(ask(&server, "zcard", "topics", &[]), "2");
+    a.take(topic("a", 1 << 19)).await;
+    a.take(topic("c", 1)).await;
+    assert_eq!(
+        ask(&server, "zrange", "topics", &["0", "-1"]).lines().map(|topic| &topic[..1]).collect::<String>(),
+        "ac"
+    );
+    a.take(topic("d", 2 << 20)).await;
+    assert_eq!(
+        (ask(&server, "zcard", "topics", &[]), ask(&server, "get", "topic:bytes", &[])),
+        ("0".into(), String::new())
+    );
+    for topic in 0..1_100 {
+        a.take(a.link.call(&scripts::ANNOUNCE).arg(topic)).await;
+    }
+    assert_eq!(ask(&server, "zcard", "topics", &[]), "1024");
+}
+
+/// A call of a session that has asked, without end.
+async fn asked(a: &Process, session: &str, questions: &[&str]) {
+    a.create(session).await;
+    let stream = a.take(a.begin(session, session)).await.number::<u32>().unwrap();
+    let append = a.link.call(&scripts::APPEND).arg(session).arg(stream).arg(&a.node).arg(1).arg(0);
+    let mut append = append.arg(100).arg(10_000).arg(10_000).arg(100);
+    for question in questions {
+        append = append.arg(format!("q{question}")).arg("{}");
+    }
+    a.take(append).await;
+}
+
+fn give(a: &Process, question: &str, length: usize) -> Call {
+    a.call(&scripts::ANSWER).arg("s").arg(question).arg("given").arg("x".repeat(length)).arg(1_000)
+}
+
+#[tokio::test]
+async fn answers_that_nobody_fetches_are_bounded_and_one_always_fits() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LONG);
+    asked(&a, "s", &["1", "2", "3"]).await;
+    assert!(a.take(give(&a, "1", 600)).await.flag().unwrap());
+    assert_eq!(a.link.take(give(&a, "2", 600)).await.unwrap_err().kind(), StoreErrorKind::Full);
+    let take = |question: &str| a.call(&scripts::TAKE).arg("s").arg(question).arg("take");
+    assert_eq!(a.take(take("2")).await.maybe_bytes().unwrap(), None, "it still waits");
+    assert_eq!(a.take(take("1")).await.text().unwrap(), "given");
+    assert!(a.take(give(&a, "2", 5_000)).await.flag().unwrap(), "one that is larger than all of them may be");
+    a.take(a.link.call(&scripts::TAKE).arg("s").arg("2").arg("withdraw")).await;
+    assert!(a.take(give(&a, "3", 1_000)).await.flag().unwrap());
+    a.take(a.link.call(&scripts::FINISH).arg("s").arg(1)).await;
+    assert_eq!(ask(&server, "hget", "s:s", &["answers"]), "0");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_handed_out_is_handed_out_again_to_who_asks_again_and_soon_forgotten() {
+    let server = RedisServer::start();
+    let a = Process::new(&server, LONG);
+    asked(&a, "s", &["1", "2", "3"]).await;
+    let take = |question: &str, token: &str| a.link.call_with(&scripts::TAKE, token).arg("s").arg(question).arg("take");
+    for (question, length) in [("1", 10), ("2", 10), ("3", 70_000)] {
+        a.take(give(&a, question, length)).await;
+        for _ in 0..2 {
+            let mut taken = a.take(take(question, question)).await;
+            assert_eq!((taken.text().unwrap(), taken.bytes().unwrap().len()), ("given".to_owned(), length));
+        }
+        assert_eq!(a.link.take(take(question, "other")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    }
+    assert_eq!(a.link.take(take("1", "1")).await.unwrap_err().kind(), StoreErrorKind::NotFound, "there was no room");
+    let ttl: i64 = ask(&server, "ttl", "k:s", &[]).parse().unwrap();
+    assert!((1..=60).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn a_list_is_whole_though_sessions_end_meanwhile_and_one_cannot_be_read() {
+    let server = RedisServer::start();
+    let node = Node::join(server.url(), options()).await;
+    let alice = Principal::new("alice");
+    let mut sessions = Vec::new();
+    for _ in 0..400 {
+        let create = opening(Some(&alice));
+        sessions.push(create.info.id);
+        node.engine.create(create).await.unwrap();
+    }
+    // What a page says, and then the page after it.
+    let link = &node.engine.inner.link;
+    let page = async |name: &str, age: &str| {
+        let mut reply = link.take(link.call(&scripts::LIST).arg(name).arg(age)).await.unwrap();
+        let rows = reply.list().unwrap().count();
+        (rows, reply.text().unwrap_or_default(), reply.text().unwrap_or_default())
+    };
+    let (rows, name, age) = page("", "-inf").await;
+    assert_eq!(rows, 256);
+    for session in [0, 100, 255] {
+        node.engine.end(sessions[session], EndReason::Closed).await.unwrap();
+        assert_eq!(page(&name, &age).await.0, 400 - 256, "with {session} gone");
+    }
+    assert_eq!(page(&link.names().session(sessions[399]), "0").await, (0, String::new(), String::new()));
+    ask(&server, "hset", &format!("s:{}", link.names().session(sessions[7])), &["info", "unreadable"]);
+    assert_eq!(node.engine.list().await.unwrap().len(), 396);
+    let own = node.engine.sessions_of(&alice).await.unwrap();
+    assert_eq!(own.len(), 397, "also those that cannot be read");
+    assert!(own.contains(&sessions[7]) && !own.contains(&sessions[100]));
+    assert!(node.engine.sessions_of(&Principal::new("bob")).await.unwrap().is_empty());
+    assert_eq!(node.engine.find(sessions[1]).await.unwrap().principal, Some(alice));
+    assert_eq!(node.engine.find(SessionId::random()).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+}

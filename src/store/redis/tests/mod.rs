@@ -1,0 +1,213 @@
+//! What steps must do when the server, or the way to it, does what it should not.
+
+#[cfg(feature = "redis-cluster")]
+mod cluster;
+mod leases;
+mod limits;
+mod outages;
+#[path = "../../../../tests/support/redis.rs"]
+mod redis_server;
+
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use redis_server::RedisServer;
+use tokio::sync::Notify;
+
+use super::bells::Bells;
+use super::line::Line;
+use super::names::Names;
+use super::server::Server;
+use super::*;
+use crate::identity::SessionInfo;
+use crate::message::{Implementation, ProtocolVersion};
+use crate::store::{EventKind, Ring, STANDALONE};
+
+/// Long enough for a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Nobody counts as away, however busy the machine is.
+fn options() -> RedisOptions {
+    RedisOptions::new().lease(LONG * 10).timeout(LONG)
+}
+
+/// A bell that remembers.
+#[derive(Debug, Default)]
+struct Ear {
+    heard: Mutex<Vec<Ring>>,
+    news: Notify,
+}
+
+impl Doorbell for Ear {
+    fn ring(&self, ring: Ring) {
+        self.heard.lock().unwrap().push(ring);
+        self.news.notify_one();
+    }
+}
+
+impl Ear {
+    fn clear(&self) {
+        self.heard.lock().unwrap().clear();
+    }
+
+    async fn hears(&self, wanted: &Ring) {
+        let heard = async {
+            while !self.heard.lock().unwrap().contains(wanted) {
+                self.news.notified().await;
+            }
+        };
+        tokio::time::timeout(LONG, heard).await.unwrap_or_else(|_| panic!("{wanted:?} was not rung"));
+    }
+}
+
+/// A node on an engine of its own.
+struct Node {
+    engine: RedisEngine,
+    ear: Arc<Ear>,
+    id: NodeId,
+}
+
+impl Node {
+    async fn join(url: String, options: RedisOptions) -> Self {
+        Self::on(RedisEngine::connect_with(url, options).await.unwrap())
+    }
+
+    fn on(engine: RedisEngine) -> Self {
+        let ear = Arc::new(Ear::default());
+        let id = engine.join(Arc::clone(&ear) as _, Policy::default());
+        Self { engine, ear, id }
+    }
+
+    async fn session(&self) -> SessionId {
+        let create = opening(None);
+        let session = create.info.id;
+        self.engine.create(create).await.unwrap();
+        session
+    }
+
+    async fn begin(&self, session: SessionId, id: i64) -> Result<StreamNo> {
+        self.engine.begin(Begin { session, principal: None, node: self.id, ids: &[id.into()], unique: false }).await
+    }
+
+    async fn append(&self, session: SessionId, stream: StreamNo, first: u64, event: Event) -> Result<Appended> {
+        self.engine.append(Append { session, stream, node: self.id, first, events: vec![event], close: false }).await
+    }
+
+    async fn attach(&self, session: SessionId, stream: StreamNo) -> Result<Attached> {
+        let attach = Attach { session, principal: None, stream, node: self.id, after: Some(0), takeover: true };
+        self.engine.attach(attach).await
+    }
+
+    /// Calls in flight and readers, of all sessions.
+    async fn in_use(&self) -> (usize, usize) {
+        let list = self.engine.list().await.unwrap();
+        (list.iter().map(|session| session.calls).sum(), list.iter().map(|session| session.readers).sum())
+    }
+}
+
+fn opening(principal: Option<&Principal>) -> Create {
+    let info = SessionInfo {
+        id: SessionId::random(),
+        principal: principal.cloned(),
+        version: ProtocolVersion::V2025_11_25,
+        client: Arc::new(Implementation { name: "client".into(), version: "1".into(), title: None }),
+        capabilities: Arc::default(),
+        opened_at: SystemTime::UNIX_EPOCH,
+    };
+    Create { info: Arc::new(info), epoch: 7 }
+}
+
+fn question(id: &'static str) -> Event {
+    Event { kind: EventKind::Request(id.into()), payload: id.into() }
+}
+
+fn answer() -> Outcome {
+    Ok(RawJson::empty_object())
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let held = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, held).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// Has the server stand still, or go on.
+fn signal(server: &RedisServer, signal: &str) {
+    let sent = Command::new("kill").args([signal, &server.process_id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// A process as far as the server can tell, that says it is alive when it is told to.
+struct Process {
+    link: Link,
+    node: String,
+    principal: String,
+}
+
+impl Process {
+    fn new(server: &RedisServer, lease: Duration) -> Self {
+        let options = options().lease(lease);
+        let line = Line::new(Server::one(&server.url(), &options).unwrap());
+        let link = Link::new(line, Arc::new(Bells::new()), Names::new(b"x", false), &options);
+        let node = bells::text(link.bells.join(Arc::new(Ear::default())));
+        Self { link, node, principal: String::new() }
+    }
+
+    async fn take(&self, call: Call) -> Reply {
+        self.link.take(call).await.unwrap()
+    }
+
+    fn call(&self, script: &'static std::sync::LazyLock<redis::Script>) -> Call {
+        self.link.call_with(script, &self.link.token())
+    }
+
+    async fn create(&self, session: &str) {
+        let create = self.call(&scripts::CREATE).arg(session).arg("info").arg(&self.principal).arg(1);
+        self.take(create.arg(100).arg(100)).await;
+    }
+
+    /// A call under a token of its own.
+    fn begin(&self, session: &str, token: &str) -> Call {
+        let begin = self.link.call_with(&scripts::BEGIN, token).arg(session).arg(&self.principal).arg(&self.node);
+        begin.arg(0).arg(100).arg(100).arg("1").arg("n:1")
+    }
+
+    fn attach(&self, session: &str, token: &str) -> Call {
+        let attach = self.link.call_with(&scripts::ATTACH, token).arg(session).arg(&self.principal).arg(0);
+        attach.arg(&self.node).arg("").arg(1).arg(100).arg(5000)
+    }
+
+    fn publish(&self, session: &str, kind: &str, text: &str) -> Call {
+        let publish = self.call(&scripts::PUBLISH).arg(session).arg(&self.node).arg(kind).arg(text);
+        publish.arg(100).arg(10_000).arg(10_000).arg(100)
+    }
+
+    /// Says that it lives, and whether it knows that it had been away: since when it is back.
+    async fn beat(&self, knows: &str) -> String {
+        let beat = self.link.call(&scripts::BEAT).arg("{\"id\":").arg("}").arg(64).arg(knows);
+        self.take(beat).await.text().unwrap()
+    }
+
+    fn sweep(&self, idle: Duration, kept: Duration) -> Call {
+        self.call(&scripts::SWEEP).arg(link::micros(idle)).arg("").arg(link::micros(kept)).arg(64)
+    }
+
+    fn create_task(&self, task: &str, ttl: Duration, limit: usize, document: &str) -> Call {
+        let create = self.call(&scripts::CREATE_TASK).arg(task).arg(&self.principal).arg(&self.node);
+        create.arg(link::micros(ttl)).arg(1_000_000).arg(limit).arg(1_000_000).arg(document)
+    }
+}
+
+/// A key of the namespace.
+fn key(name: &str) -> String {
+    format!("mcp:{{0}}:{name}")
+}
+
+fn ask(server: &RedisServer, command: &str, name: &str, more: &[&str]) -> String {
+    let key = key(name);
+    server.ask(&[&[command, &*key][..], more].concat()).trim().to_owned()
+}

@@ -1,0 +1,149 @@
+//! What is lost, and what is not, when a step is sent and its answer is not heard.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+fn hasty() -> RedisOptions {
+    options().timeout(Duration::from_millis(500)).patience(Duration::from_millis(500))
+}
+
+#[tokio::test]
+async fn who_asked_is_told_of_an_answer_whose_bell_was_lost_with_a_reply() {
+    let server = RedisServer::start();
+    let node = Node::join(server.url(), hasty()).await;
+    let session = node.session().await;
+    let stream = node.begin(session, 1).await.unwrap();
+    node.append(session, stream, 1, question("q")).await.unwrap();
+    // So that the server knows the script: it is sent once in full, and by its name after that.
+    node.engine.answer(session, "another", answer()).await.unwrap_err();
+    node.ear.clear();
+    signal(&server, "-STOP");
+    let given = node.engine.answer(session, "q", answer()).await;
+    assert_eq!(given.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    signal(&server, "-CONT");
+    eventually("the server answers", async || node.engine.count().await.is_ok()).await;
+    node.ear.hears(&Ring::Resync).await;
+    // It was kept though nobody heard so; a client that says it again has the bell rung again.
+    node.ear.clear();
+    assert!(!node.engine.answer(session, "q", answer()).await.unwrap());
+    node.ear.hears(&Ring::Answer { session, question: "q".into() }).await;
+    assert_eq!(node.engine.take(session, "q").await.unwrap(), Some(answer()));
+}
+
+#[tokio::test]
+async fn the_bells_of_a_step_that_nobody_waits_for_any_more_ring() {
+    let server = RedisServer::start();
+    let node = Node::join(server.url(), options()).await;
+    let session = node.session().await;
+    let stream = node.begin(session, 1).await.unwrap();
+    node.append(session, stream, 1, question("q")).await.unwrap();
+    let reader = node.attach(session, STANDALONE).await.unwrap();
+    signal(&server, "-STOP");
+    for mut step in [
+        node.engine.answer(session, "q", answer()).now().unwrap_err(),
+        node.engine.cancel(session, &1.into()).now().unwrap_err(),
+    ] {
+        assert!(futures_util::poll!(&mut step).is_pending());
+    }
+    let attach = Attach { session, principal: None, stream: STANDALONE, node: node.id, after: None, takeover: true };
+    assert!(futures_util::poll!(&mut node.engine.attach(attach)).is_pending());
+    signal(&server, "-CONT");
+    let replaced = Ring::Detach {
+        session,
+        stream: STANDALONE,
+        generation: reader.generation,
+        retry: Some(crate::store::log::TAKEN_OVER_RETRY),
+    };
+    for ring in
+        [Ring::Answer { session, question: "q".into() }, Ring::Cancel { session, stream, id: 1.into() }, replaced]
+    {
+        node.ear.hears(&ring).await;
+    }
+    eventually("the reader nobody waited for is gone", async || node.in_use().await == (1, 0)).await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_given_back_while_the_server_was_away_is_given_back_later() {
+    let mut server = RedisServer::start();
+    let node = Node::join(server.url(), hasty()).await;
+    let session = node.session().await;
+    let stream = node.begin(session, 1).await.unwrap();
+    node.append(session, stream, 1, question("q")).await.unwrap();
+    let reader = node.attach(session, STANDALONE).await.unwrap();
+    server.kill();
+    let unavailable = |given: Result<()>| assert_eq!(given.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    unavailable(node.engine.finish(session, stream).await);
+    unavailable(node.engine.detach(session, STANDALONE, reader.generation).await);
+    // Longer than anything is tried for somebody who waits.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    server.start_again();
+    eventually("it is given back", async || node.engine.list().await.is_ok() && node.in_use().await == (0, 0)).await;
+}
+
+#[tokio::test]
+async fn a_step_that_never_reached_the_server_leaves_nothing_to_give_back() {
+    let mut server = RedisServer::start();
+    let node = Node::join(server.url(), hasty()).await;
+    let session = node.session().await;
+    server.kill();
+    eventually("the connection is known to be broken", async || node.begin(session, 1).await.is_err()).await;
+    for id in 0..3 {
+        node.begin(session, id).await.unwrap_err();
+    }
+    // One may be in the hands of whoever gives them back.
+    let give_backs = &node.engine.inner.give_backs;
+    assert_eq!(give_backs.capacity(), give_backs.max_capacity());
+}
+
+#[tokio::test]
+async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
+    let server = RedisServer::start();
+    let node = Node::join(server.url(), options()).await;
+    let session = node.session().await;
+    let stream = node.begin(session, 1).await.unwrap();
+    let reader = node.attach(session, STANDALONE).await.unwrap();
+    server.ask(&["config", "set", "maxmemory", "1"]);
+    let refused = node.engine.inner.link.take(node.engine.inner.link.call(&scripts::ANNOUNCE).arg("x"));
+    assert!(tokio::time::timeout(Duration::from_millis(300), refused).await.is_err(), "it is not full");
+    node.engine.detach(session, STANDALONE, reader.generation).await.unwrap();
+    node.engine.finish(session, stream).await.unwrap();
+    node.engine.sweep(node.id).await.unwrap();
+    life::begin(&node.engine.inner.link).await;
+    assert_eq!(node.in_use().await, (0, 0));
+}
+
+/// An address behind which there is now this server and now another, for connections made from then on.
+async fn address(server: &RedisServer) -> (String, Arc<AtomicU16>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    let behind = Arc::new(AtomicU16::new(server.port()));
+    let port = Arc::clone(&behind);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, port.load(Ordering::Relaxed))).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    (url, behind)
+}
+
+#[tokio::test]
+async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_address_now() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    new.ask(&["replicaof", "127.0.0.1", &old.port().to_string()]);
+    let (url, behind) = address(&old).await;
+    let node = Node::join(url, options()).await;
+    let session = node.session().await;
+    old.ask(&["wait", "1", "60000"]);
+    new.ask(&["replicaof", "no", "one"]);
+    behind.store(new.port(), Ordering::Relaxed);
+    // It stays up, and its connections with it.
+    old.ask(&["replicaof", "127.0.0.1", &new.port().to_string()]);
+    node.begin(session, 1).await.unwrap();
+    assert_eq!(new.ask(&["hlen", &key(&format!("c:{}", node.engine.inner.link.names().session(session)))]).trim(), "1");
+}
