@@ -22,6 +22,7 @@ use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{ClientError, Extensions};
+use crate::settings::Limits;
 use crate::store::{EndReason, Event, EventKind, STANDALONE, StreamNo};
 
 /// What a client answered.
@@ -57,9 +58,6 @@ type Subscriptions = HashSet<Box<str>>;
 /// Where a session's log level and subscriptions are kept, so that they move with it.
 const LOG_LEVEL: &str = "mcp.log_level";
 const SUBSCRIPTIONS: &str = "mcp.subscriptions";
-
-/// Resources one session may subscribe to.
-const MAX_SUBSCRIPTIONS: usize = 1_000;
 
 impl LiveSession {
     pub(super) fn new(info: Arc<SessionInfo>, epoch: u32, node: Weak<Node>) -> Self {
@@ -324,6 +322,9 @@ impl LiveSession {
     }
 
     async fn change_subscription(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
+        if wanted && uri.len() > Limits::SUBSCRIPTION_URI {
+            return Err(StoreError::because(StoreErrorKind::Full, "the URI has more than 8,000 bytes"));
+        }
         let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
         loop {
             let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
@@ -333,10 +334,11 @@ impl LiveSession {
             if !changed {
                 return Ok(());
             }
-            if uris.len() > MAX_SUBSCRIPTIONS {
-                return Err(StoreError::new(StoreErrorKind::Full));
-            }
             let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
+            if wanted && (uris.len() > Limits::SUBSCRIPTIONS || value.as_str().len() > Limits::SUBSCRIPTION_BYTES) {
+                let why = "a session has at most 1,000 subscriptions, whose URIs have 256 KiB together";
+                return Err(StoreError::because(StoreErrorKind::Full, why));
+            }
             if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
                 self.subscribed(uris);
                 let news = if wanted { News::Subscribed(uri.into()) } else { News::Unsubscribed(uri.into()) };

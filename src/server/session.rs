@@ -159,7 +159,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the session subscribes to 1,000 resources already, or the engine cannot be reached.
+    /// [`Full`](crate::error::StoreErrorKind::Full) beyond [`Limits::SUBSCRIPTIONS`](crate::Limits::SUBSCRIPTIONS), [`Limits::SUBSCRIPTION_BYTES`](crate::Limits::SUBSCRIPTION_BYTES)
+    /// or [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI); another kind when the engine
+    /// cannot be reached.
     ///
     /// # Cancel safety
     ///
