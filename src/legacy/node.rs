@@ -15,7 +15,7 @@ use crate::hall::Hall;
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion, write};
 use crate::server::channel::Change;
-use crate::store::{Begin, EndReason, Event, EventKind, NodeId, StreamNo};
+use crate::store::{Begin, EndReason, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -125,15 +125,22 @@ impl Node {
             Ok(begun) => return begun,
             Err(step) => step,
         };
-        let (engine, (sender, begun)) = (Arc::clone(&self.engine), oneshot::channel());
+        let (hall, (sender, begun)) = (Arc::clone(&self.hall), oneshot::channel());
         self.tasks.spawn(async move {
-            let begun = step.await;
-            let stream = begun.as_ref().ok().copied();
-            if let (Err(_), Some(stream)) = (sender.send(begun), stream) {
-                let _ = engine.finish(session, stream).await;
-            }
+            // Where nobody hears it, be it sent already, it takes itself back.
+            let _ = sender.send(step.await.map(|stream| Begun { hall, session, stream, kept: false }));
         });
-        begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+        let begun = begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)));
+        begun.map(Begun::keep)
+    }
+
+    /// See [`Hall::give_back`].
+    pub(super) fn give_back<T, F>(&self, step: F)
+    where
+        T: Unpin + Send + 'static,
+        F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send + 'static,
+    {
+        self.hall.give_back(step);
     }
 
     /// Ends a session, and tells whoever wants to know. That goes on when the caller leaves.
@@ -201,6 +208,31 @@ impl Node {
             if wants {
                 self.step_in_background(self.engine.publish(id, self.id, event.clone()));
             }
+        }
+    }
+}
+
+/// Calls that were begun, on their way to whoever runs them. Dropped on the way, they are finished:
+/// nobody would.
+struct Begun {
+    hall: Arc<Hall>,
+    session: SessionId,
+    stream: StreamNo,
+    kept: bool,
+}
+
+impl Begun {
+    fn keep(mut self) -> StreamNo {
+        self.kept = true;
+        self.stream
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (session, stream) = (self.session, self.stream);
+            self.hall.give_back(move |engine| engine.finish(session, stream));
         }
     }
 }

@@ -241,8 +241,8 @@ impl Drop for LogReader {
     fn drop(&mut self) {
         self.session.remove_reader(&self.cell);
         if self.generation > 0 {
-            let id = self.session.info.id;
-            self.node.step_in_background(self.node.engine.detach(id, self.cell.stream, self.generation));
+            let (id, stream, generation) = (self.session.info.id, self.cell.stream, self.generation);
+            self.node.give_back(move |engine| engine.detach(id, stream, generation));
         }
     }
 }

@@ -139,8 +139,13 @@ async fn finish(exchange: &Exchange, closed: bool) {
     let (Some(session), Some(stream)) = (exchange.session(), exchange.stream()) else { return };
     session.unregister(stream);
     if !closed {
+        let (node, id) = (exchange.node(), session.info.id);
         // A session that has ended has nothing in flight either.
-        let _ = exchange.node().engine.finish(session.info.id, stream).await;
+        if let Err(error) = node.engine.finish(id, stream).await
+            && error.kind() == StoreErrorKind::Unavailable
+        {
+            node.give_back(move |engine| engine.finish(id, stream));
+        }
     }
 }
 

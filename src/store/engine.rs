@@ -58,7 +58,9 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// A POST with requests arrives: registers them as in flight, all or none, and gives them a
     /// stream. `Full` and `FullForPrincipal` are the limits of calls; `Conflict` an id that is in
-    /// flight already, where that is refused.
+    /// flight already, where that is refused. Nobody would answer what was begun without the caller
+    /// learning of it, so a step that was dropped, or failed with `Unavailable`, is taken back by the
+    /// engine; so is [`attach`](SessionEngine::attach).
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>>;
 
     /// The requests of a stream are in flight no more. A stream that was not closed by its answer
