@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
@@ -23,8 +24,11 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     /// The sessions in use here. What must survive, or be decided, is the engine's.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
-    /// Sessions whose standalone stream was opened here: those that hear of changes.
-    pub(super) listening: SessionMap<()>,
+    /// Sessions whose standalone stream was opened here, with the newest reader it had here: those that
+    /// are told of changes by this node. See [`news`](super::news).
+    pub(super) listening: SessionMap<u32>,
+    /// How often everything is to be looked at again; see [`resync`](super::resync).
+    pub(super) looks_owed: AtomicUsize,
     /// What clients say of themselves: the same program says the same in all of its sessions.
     pub(super) clients: Familiar<Implementation>,
     pub(super) capabilities: Familiar<ClientCapabilities>,
@@ -47,6 +51,7 @@ impl Node {
             id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
             sessions: Arc::default(),
             listening: SessionMap::default(),
+            looks_owed: AtomicUsize::new(0),
             clients: Familiar::default(),
             capabilities: Familiar::default(),
             me: me.clone(),
@@ -193,9 +198,6 @@ impl Node {
 
     /// Tells the sessions that listen here of a change announced anywhere.
     pub(super) fn tell(&self, topic: &str) {
-        if self.hear(topic) {
-            return;
-        }
         let Ok(change) = serde_json::from_str::<Change>(topic) else { return };
         let (method, params) = change.notification();
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, &params) };

@@ -133,6 +133,11 @@ impl LogReader {
         EventId { stream: self.cell.stream, seq: self.cursor, epoch: self.session.epoch }
     }
 
+    /// Which reader of its stream this is.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Asks this very reader to leave.
     pub(super) fn hang_up(&self, send_off: SendOff) {
         self.cell.release(self.generation, send_off.retry);

@@ -269,6 +269,11 @@ pub struct Extensions {
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 impl Extensions {
+    pub(crate) fn is_empty(&self) -> bool {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.as_ref().is_none_or(|values| values.is_empty())
+    }
+
     /// Everything, moved to another place.
     pub(crate) fn take(&self) -> Self {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();

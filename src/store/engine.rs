@@ -161,6 +161,11 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Rings [`Ring::Topic`] on every node.
     fn announce(&self, topic: &str) -> Step<Result<()>>;
 
+    /// Tells the other nodes something of a session that they may have in use: rings [`Ring::News`]
+    /// on every node but the one that tells. It is not looked whether the session exists, and nothing
+    /// is kept: whoever may have missed it looks at what the engine keeps.
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>>;
+
     /// All sessions, for people.
     fn list(&self) -> Step<Result<Vec<SessionSummary>>>;
 
@@ -194,10 +199,27 @@ pub enum Ring {
     Ended { session: SessionId, reason: EndReason },
     /// Something was announced.
     Topic { topic: Box<str> },
+    /// Another node told something of a session.
+    News { session: SessionId, news: News },
     /// A task was stored, is an orphan, or is there no more; rung on every node.
     Task { task: TaskId },
     /// Rings may have been lost: look at everything again.
     Resync,
+}
+
+/// What nodes tell each other of a session. Nothing of it is a secret: what changed is read where it
+/// is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum News {
+    /// Its log level or its subscriptions changed; they are in its state.
+    State,
+    /// Its client listens where this is told from, with this generation of the standalone stream's
+    /// readers: the newest of them is told of changes by its node, and by no other.
+    Listens {
+        /// As in [`Attached`].
+        generation: u32,
+    },
 }
 
 /// Why a session ended.
