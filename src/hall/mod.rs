@@ -4,6 +4,7 @@
 mod ending;
 mod quota;
 mod reaper;
+mod returns;
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::ending::Ending;
@@ -40,6 +42,8 @@ pub(crate) struct Hall {
     pub(crate) running: TaskTracker,
     /// Calls in flight here that belong to no session; those of a session are the engine's to count.
     loose: Arc<Quota>,
+    /// The turns of what is given back once more.
+    returns: Arc<Semaphore>,
     pub(crate) ending: Ending,
     handle: OnceLock<McpHandle>,
     /// There may be sessions and tasks before anybody opens one here.
@@ -59,6 +63,7 @@ impl Hall {
             tasks: TaskTracker::new(),
             running: TaskTracker::new(),
             loose,
+            returns: Arc::new(Semaphore::new(returns::AT_ONCE)),
             ending: Ending::default(),
             handle: OnceLock::new(),
             reaper: OnceLock::new(),

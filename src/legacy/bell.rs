@@ -44,47 +44,27 @@ impl Doorbell for Bell {
             }
             Ring::Answer { session, question } => {
                 if let Some(session) = here(session) {
-                    take_answer(&node, &session, &question);
+                    take_answer(&node, &session, question);
                 }
             }
             Ring::Ended { session, .. } => node.forget(session),
             Ring::Topic { topic } => node.tell(&topic),
+            Ring::News { session, news } => node.hear(session, news),
             // No session has tasks.
             Ring::Task { .. } => {}
-            Ring::Resync => resync(&node),
+            Ring::Resync => node.look_again(),
         }
     }
 }
 
 /// Fetches an answer for whoever waits for it here.
-fn take_answer(node: &Arc<Node>, session: &Arc<LiveSession>, question: &str) {
-    match node.engine.take(session.info.id, question).now() {
-        Ok(Ok(Some(outcome))) => session.answered(question, outcome),
-        Ok(Ok(None) | Err(_)) => {}
+fn take_answer(node: &Node, session: &Arc<LiveSession>, question: Box<str>) {
+    let Some(look) = session.begin_look(&question) else { return };
+    match node.engine.take(session.info.id, &question).now() {
+        Ok(taken) => session.looked(&question, look, taken),
         Err(step) => {
-            let (session, question) = (Arc::clone(session), Box::<str>::from(question));
-            node.tasks.spawn(async move {
-                if let Ok(Some(outcome)) = step.await {
-                    session.answered(&question, outcome);
-                }
-            });
-        }
-    }
-}
-
-/// Rings may have been lost: everybody looks again.
-fn resync(node: &Arc<Node>) {
-    let sessions: Vec<_> = node.sessions.iter().map(|session| Arc::clone(&session)).collect();
-    for session in sessions {
-        session.wake_all_readers();
-        session.refresh(node);
-        for ticket in session.tickets() {
-            // Its reader may have taken something, or left.
-            ticket.exchange().reader_took();
-            session.look_for_cancellations(node, ticket.stream());
-        }
-        for question in session.open_questions() {
-            take_answer(node, &session, &question);
+            let session = Arc::clone(session);
+            node.tasks.spawn(async move { session.looked(&question, look, step.await) });
         }
     }
 }

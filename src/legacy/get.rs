@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::Node;
-use super::news::News;
 use super::post::Incoming;
 use super::reader::LogReader;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
@@ -46,14 +45,8 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         }
     };
     if stream == STANDALONE {
-        let new_here = node.listening.insert(id, ()).is_none();
         session.stream_opened();
-        // It may have ended before it listened.
-        if !node.sessions.contains_key(&id) {
-            node.listening.remove(&id);
-        } else if new_here {
-            node.spread(id, News::Listens).await;
-        }
+        node.listens(id, reader.generation()).await;
     }
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });

@@ -226,7 +226,8 @@ impl Drop for Unkept<'_> {
         }
         self.node.forget(self.session.info.id);
         if self.created {
-            self.node.step_in_background(self.node.engine.end(self.session.info.id, EndReason::Closed));
+            let id = self.session.info.id;
+            self.node.give_back(move |engine| engine.end(id, EndReason::Closed));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Decides how the client is asked: a question stands in a stream, its answer comes by POST on
 //! any connection, the first answer counts. One that is given up is taken back
-//! (`notifications/cancelled`), so that nobody is shown a question that leads nowhere.
+//! (`notifications/cancelled`), so that nobody is shown a question that leads nowhere. One that could
+//! not be written, or that the engine forgot after it stood, is not waited for.
 
 use std::sync::Arc;
 
@@ -53,7 +54,7 @@ pub(super) async fn ask_standalone(
         Event { kind: EventKind::Request(question.clone()), payload: write::request(&question, method, &params) };
     let published = node.engine.publish(session.info.id, node.id, event).await;
     match published {
-        Ok(appended) if appended.read => {}
+        Ok(appended) if appended.read => session.asked(&question),
         Ok(_) => return Err(ClientError::NoStream),
         Err(_) => return Err(ClientError::Ended),
     }
@@ -82,7 +83,8 @@ impl Drop for Open<'_> {
         if !self.session.stop_waiting(self.question) {
             return;
         }
-        self.node.step_in_background(self.node.engine.withdraw(self.session.info.id, self.question));
+        let (id, question) = (self.session.info.id, Box::<str>::from(self.question));
+        self.node.give_back(move |engine| engine.withdraw(id, &question));
         let Ok(params) = RawJson::from_value(&json!({ "requestId": self.question })) else { return };
         let payload = write::notification("notifications/cancelled", &params);
         match self.exchange {

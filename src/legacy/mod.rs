@@ -17,9 +17,11 @@
 //! | [`ticket`] | one request of an exchange: what its handler's `Context` stands on |
 //! | [`standalone`] | what a handler's `Context` stands on that has no request to answer |
 //! | [`work`] | the handlers of an exchange while they are polled, inline or in a task |
+//! | [`writer`] | how what they say comes into the stream |
 //! | [`answer`] | whether the result leaves as JSON, or the exchange streams |
 //! | [`outbox`] | what of an exchange waits to be written |
 //! | [`pace`] | whether its handlers wait for its reader |
+//! | [`news`], [`resync`] | what nodes tell each other of a session; looking again when bells were lost |
 //! | [`reader`] | a cursor on a log: where a response that streams comes from |
 //! | [`familiar`] | what sessions of the same program share |
 
@@ -38,11 +40,13 @@ mod outbox;
 mod pace;
 mod post;
 mod reader;
+mod resync;
 mod session;
 mod standalone;
 mod stateless;
 mod ticket;
 mod work;
+mod writer;
 
 pub(crate) use get::{delete, get};
 pub(crate) use node::Node;

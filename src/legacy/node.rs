@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
@@ -15,7 +16,7 @@ use crate::hall::Hall;
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion, write};
 use crate::server::channel::Change;
-use crate::store::{Begin, EndReason, Event, EventKind, NodeId, StreamNo};
+use crate::store::{Begin, EndReason, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -23,8 +24,11 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     /// The sessions in use here. What must survive, or be decided, is the engine's.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
-    /// Sessions whose standalone stream was opened here: those that hear of changes.
-    pub(super) listening: SessionMap<()>,
+    /// Sessions whose standalone stream was opened here, with the newest reader it had here: those that
+    /// are told of changes by this node. See [`news`](super::news).
+    pub(super) listening: SessionMap<u32>,
+    /// How often everything is to be looked at again; see [`resync`](super::resync).
+    pub(super) looks_owed: AtomicUsize,
     /// What clients say of themselves: the same program says the same in all of its sessions.
     pub(super) clients: Familiar<Implementation>,
     pub(super) capabilities: Familiar<ClientCapabilities>,
@@ -47,6 +51,7 @@ impl Node {
             id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
             sessions: Arc::default(),
             listening: SessionMap::default(),
+            looks_owed: AtomicUsize::new(0),
             clients: Familiar::default(),
             capabilities: Familiar::default(),
             me: me.clone(),
@@ -125,15 +130,22 @@ impl Node {
             Ok(begun) => return begun,
             Err(step) => step,
         };
-        let (engine, (sender, begun)) = (Arc::clone(&self.engine), oneshot::channel());
+        let (hall, (sender, begun)) = (Arc::clone(&self.hall), oneshot::channel());
         self.tasks.spawn(async move {
-            let begun = step.await;
-            let stream = begun.as_ref().ok().copied();
-            if let (Err(_), Some(stream)) = (sender.send(begun), stream) {
-                let _ = engine.finish(session, stream).await;
-            }
+            // Where nobody hears it, be it sent already, it takes itself back.
+            let _ = sender.send(step.await.map(|stream| Begun { hall, session, stream, kept: false }));
         });
-        begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
+        let begun = begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)));
+        begun.map(Begun::keep)
+    }
+
+    /// See [`Hall::give_back`].
+    pub(super) fn give_back<T, F>(&self, step: F)
+    where
+        T: Unpin + Send + 'static,
+        F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send + 'static,
+    {
+        self.hall.give_back(step);
     }
 
     /// Ends a session, and tells whoever wants to know. That goes on when the caller leaves.
@@ -186,9 +198,6 @@ impl Node {
 
     /// Tells the sessions that listen here of a change announced anywhere.
     pub(super) fn tell(&self, topic: &str) {
-        if self.hear(topic) {
-            return;
-        }
         let Ok(change) = serde_json::from_str::<Change>(topic) else { return };
         let (method, params) = change.notification();
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, &params) };
@@ -201,6 +210,31 @@ impl Node {
             if wants {
                 self.step_in_background(self.engine.publish(id, self.id, event.clone()));
             }
+        }
+    }
+}
+
+/// Calls that were begun, on their way to whoever runs them. Dropped on the way, they are finished:
+/// nobody would.
+struct Begun {
+    hall: Arc<Hall>,
+    session: SessionId,
+    stream: StreamNo,
+    kept: bool,
+}
+
+impl Begun {
+    fn keep(mut self) -> StreamNo {
+        self.kept = true;
+        self.stream
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (session, stream) = (self.session, self.stream);
+            self.hall.give_back(move |engine| engine.finish(session, stream));
         }
     }
 }

@@ -133,6 +133,11 @@ impl LogReader {
         EventId { stream: self.cell.stream, seq: self.cursor, epoch: self.session.epoch }
     }
 
+    /// Which reader of its stream this is.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Asks this very reader to leave.
     pub(super) fn hang_up(&self, send_off: SendOff) {
         self.cell.release(self.generation, send_off.retry);
@@ -241,8 +246,8 @@ impl Drop for LogReader {
     fn drop(&mut self) {
         self.session.remove_reader(&self.cell);
         if self.generation > 0 {
-            let id = self.session.info.id;
-            self.node.step_in_background(self.node.engine.detach(id, self.cell.stream, self.generation));
+            let (id, stream, generation) = (self.session.info.id, self.cell.stream, self.generation);
+            self.node.give_back(move |engine| engine.detach(id, stream, generation));
         }
     }
 }

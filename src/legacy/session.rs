@@ -13,7 +13,6 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Node;
 use super::input;
-use super::news::News;
 use super::reader::ReaderCell;
 use super::ticket::{Cause, Ticket};
 use crate::error::{StoreError, StoreErrorKind};
@@ -22,7 +21,8 @@ use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{Cancellation, ClientError, Extensions};
-use crate::store::{EndReason, Event, EventKind, STANDALONE, StreamNo};
+use crate::settings::Limits;
+use crate::store::{EndReason, Event, EventKind, News, STANDALONE, StreamNo};
 
 /// What a client answered.
 pub(super) type Answer = Result<RawJson, RawJson>;
@@ -46,22 +46,40 @@ pub(crate) struct LiveSession {
 struct Live {
     tickets: Vec<Arc<Ticket>>,
     readers: Vec<Arc<ReaderCell>>,
-    waiting: Vec<(Box<str>, oneshot::Sender<Answer>)>,
+    waiting: Vec<Waiting>,
     /// Boxed, because most sessions have none.
     subscriptions: Option<Box<Subscriptions>>,
     /// Wakes whoever waits for the standalone stream to be opened; there if anybody does.
     opening: Option<Arc<Notify>>,
+    /// Which versions of the engine's state are known here: an older one says nothing new.
+    log_level_version: u64,
+    subscriptions_version: u64,
     ended: bool,
 }
 
 type Subscriptions = HashSet<Box<str>>;
 
+/// Somebody who waits for the answer to a question.
+#[derive(Debug)]
+struct Waiting {
+    question: Box<str>,
+    /// It stands in its stream, so that the engine must know it.
+    asked: bool,
+    /// How many look for its answer now. The one that finds it takes it from the others.
+    looks: u32,
+    /// `None` when there will be no answer.
+    sender: Option<oneshot::Sender<Answer>>,
+}
+
+/// A look for an answer: whether its question had been asked when it began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    asked: bool,
+}
+
 /// Where a session's log level and subscriptions are kept, so that they move with it.
 const LOG_LEVEL: &str = "mcp.log_level";
 const SUBSCRIPTIONS: &str = "mcp.subscriptions";
-
-/// Resources one session may subscribe to.
-const MAX_SUBSCRIPTIONS: usize = 1_000;
 
 impl LiveSession {
     pub(super) fn new(info: Arc<SessionInfo>, epoch: u32, node: Weak<Node>) -> Self {
@@ -92,13 +110,23 @@ impl LiveSession {
     /// Brings in what an earlier node left in the engine.
     pub(super) async fn restore(&self, node: &Node) -> Result<(), StoreError> {
         let id = self.info.id;
-        if let (Some(level), _) = node.engine.load_state(id, LOG_LEVEL).await? {
-            self.log_level.store(level.read().unwrap_or_default(), Ordering::Relaxed);
+        if let (Some(level), version) = node.engine.load_state(id, LOG_LEVEL).await? {
+            self.learn_log_level(level.read().unwrap_or_default(), version);
         }
-        if let (Some(uris), _) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
-            self.subscribed(uris.read().map_err(StoreError::corrupt)?);
+        if let (Some(uris), version) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
+            self.learn_subscriptions(uris.read().map_err(StoreError::corrupt)?, version);
         }
         Ok(())
+    }
+
+    /// Whether nothing but the map of its node knows of it, and nothing is lost when it is brought in
+    /// again at its next use. Asked while the map is locked, nobody comes to know of it meanwhile.
+    pub(super) fn is_at_rest(session: &Arc<Self>) -> bool {
+        let unknown = Arc::strong_count(session) == 1 && Arc::weak_count(session) == 0;
+        // Questions on the standalone stream are counted here, and no two may have one name.
+        let blank = session.extensions.is_empty() && session.questions.load(Ordering::Relaxed) == 0;
+        let live = session.live();
+        unknown && blank && live.tickets.is_empty() && live.readers.is_empty() && live.waiting.is_empty()
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -124,6 +152,12 @@ impl LiveSession {
 
     pub(super) fn unregister(&self, stream: StreamNo) {
         self.live().tickets.retain(|ticket| ticket.stream() != stream);
+    }
+
+    /// Whether a call of a stream is still wanted.
+    pub(super) fn is_wanted(&self, stream: StreamNo) -> bool {
+        let live = self.live();
+        live.tickets.iter().any(|ticket| ticket.stream() == stream && ticket.cause().is_none())
     }
 
     pub(super) fn cancel(&self, stream: StreamNo, id: &RequestId) {
@@ -152,16 +186,13 @@ impl LiveSession {
     }
 
     /// Cancels what was cancelled, or given up, elsewhere, in case nobody rang for it.
-    pub(super) fn look_for_cancellations(self: &Arc<Self>, node: &Arc<Node>, stream: StreamNo) {
-        let (session, cancelled) = (Arc::clone(self), node.engine.cancelled(self.info.id, stream));
-        node.in_background(Box::pin(async move {
-            match cancelled.await {
-                Ok(ids) => ids.iter().for_each(|id| session.cancel(stream, id)),
-                Err(error) if error.kind() == StoreErrorKind::NotFound => session.give_up(stream),
-                // The next message asks again.
-                Err(_) => {}
-            }
-        }));
+    pub(super) async fn look_for_cancellations(&self, node: &Node, stream: StreamNo) {
+        match node.engine.cancelled(self.info.id, stream).await {
+            Ok(ids) => ids.iter().for_each(|id| self.cancel(stream, id)),
+            Err(error) if error.kind() == StoreErrorKind::NotFound => self.give_up(stream),
+            // The next message asks again.
+            Err(_) => {}
+        }
     }
 
     /// The reader of a stream written here took something, or left.
@@ -232,7 +263,7 @@ impl LiveSession {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        live.waiting.push((question, sender));
+        live.waiting.push(Waiting { question, asked: false, looks: 0, sender: Some(sender) });
         Some(receiver)
     }
 
@@ -240,15 +271,15 @@ impl LiveSession {
     pub(super) fn stop_waiting(&self, question: &str) -> bool {
         let mut live = self.live();
         let before = live.waiting.len();
-        live.waiting.retain(|(id, _)| **id != *question);
+        live.waiting.retain(|waiting| *waiting.question != *question);
         live.waiting.len() < before
     }
 
     pub(super) fn answered(&self, question: &str, answer: Answer) {
         let sender = {
             let mut live = self.live();
-            let at = live.waiting.iter().position(|(id, _)| **id == *question);
-            at.map(|at| live.waiting.swap_remove(at).1)
+            let at = live.waiting.iter().position(|waiting| *waiting.question == *question);
+            at.and_then(|at| live.waiting.swap_remove(at).sender)
         };
         if let Some(sender) = sender {
             // Whoever asked may have left in this very moment.
@@ -256,8 +287,48 @@ impl LiveSession {
         }
     }
 
+    fn change_waiting<T>(&self, question: &str, change: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
+        self.live().waiting.iter_mut().find(|waiting| *waiting.question == *question).map(change)
+    }
+
+    /// The question stands in its stream.
+    pub(super) fn asked(&self, question: &str) {
+        self.change_waiting(question, |waiting| waiting.asked = true);
+    }
+
+    /// The question could not be written. Whoever asked is told, and takes it back.
+    pub(super) fn not_asked(&self, question: &str) {
+        let sender = self.change_waiting(question, |waiting| waiting.sender.take());
+        drop(sender);
+    }
+
+    /// Somebody asks the engine for an answer; `None`: nobody waits for it.
+    pub(super) fn begin_look(&self, question: &str) -> Option<Look> {
+        self.change_waiting(question, |waiting| {
+            waiting.looks += 1;
+            Look { asked: waiting.asked }
+        })
+    }
+
+    /// What the engine had. Where it does not know a question that stood in its stream, it has forgotten
+    /// it, unless another look has just found its answer.
+    pub(super) fn looked(&self, question: &str, look: Look, taken: Result<Option<Answer>, StoreError>) {
+        if let Ok(Some(answer)) = taken {
+            return self.answered(question, answer);
+        }
+        let is_unknown = taken.is_err_and(|error| error.kind() == StoreErrorKind::NotFound);
+        let sender = self.change_waiting(question, |waiting| {
+            waiting.looks -= 1;
+            let forgotten = is_unknown && look.asked && waiting.looks == 0;
+            if forgotten { waiting.sender.take() } else { None }
+        });
+        if sender.flatten().is_some() {
+            tracing::warn!(session = ?self.info.id, question, "a question was forgotten that nobody had answered");
+        }
+    }
+
     pub(super) fn open_questions(&self) -> Vec<Box<str>> {
-        self.live().waiting.iter().map(|(id, _)| id.clone()).collect()
+        self.live().waiting.iter().map(|waiting| waiting.question.clone()).collect()
     }
 
     // The session itself.
@@ -281,19 +352,37 @@ impl LiveSession {
         self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
     }
 
-    fn subscribed(&self, uris: Subscriptions) {
-        self.live().subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
+    /// What the engine has, if that is newer than what is known here.
+    fn learn_subscriptions(&self, uris: Subscriptions, version: u64) {
+        let mut live = self.live();
+        if version > live.subscriptions_version && !live.ended {
+            live.subscriptions_version = version;
+            live.subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
+        }
+    }
+
+    fn learn_log_level(&self, level: u8, version: u64) {
+        let mut live = self.live();
+        if version > live.log_level_version {
+            live.log_level_version = version;
+            self.log_level.store(level, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn set_log_level(self: &Arc<Self>, level: u8) {
         self.log_level.store(level, Ordering::Relaxed);
-        let (Some(node), Ok(value)) = (self.node.upgrade(), RawJson::from_value(&level)) else { return };
-        let (known, id) = (Arc::clone(&node), self.info.id);
+        let Some(node) = self.node.upgrade() else { return };
+        let (known, session) = (Arc::clone(&node), Arc::clone(self));
         node.in_background(Box::pin(async move {
+            let id = session.info.id;
             // The last writer wins, which is all a level needs.
             while let Ok((_, version)) = known.engine.load_state(id, LOG_LEVEL).await {
-                match known.engine.store_state(id, LOG_LEVEL, value.clone(), version).await {
-                    Ok(true) => return known.spread(id, News::LogLevel(level)).await,
+                let Ok(value) = RawJson::from_value(&level) else { return };
+                match known.engine.store_state(id, LOG_LEVEL, value, version).await {
+                    Ok(true) => {
+                        session.learn_log_level(level, version + 1);
+                        return known.spread(id, News::State).await;
+                    }
                     Err(_) => return,
                     Ok(false) => {}
                 }
@@ -301,28 +390,16 @@ impl LiveSession {
         }));
     }
 
-    /// What another node learnt.
-    pub(super) fn heard(&self, news: News) {
-        match news {
-            News::LogLevel(level) => self.log_level.store(level, Ordering::Relaxed),
-            News::Subscribed(uri) => drop(self.live().subscriptions.get_or_insert_default().insert(uri)),
-            News::Unsubscribed(uri) => drop(self.live().subscriptions.as_mut().map(|uris| uris.remove(&uri))),
-            News::Listens => self.stream_opened(),
+    /// Looks at what the engine has once more; whether the session is there.
+    pub(super) async fn refresh(&self, node: &Node) -> bool {
+        let Err(error) = self.restore(node).await else { return true };
+        if error.kind() == StoreErrorKind::NotFound {
+            // It ended, and nobody here was told.
+            node.forget(self.info.id);
+            return false;
         }
-    }
-
-    /// News may have been lost: looks at the engine again.
-    pub(super) fn refresh(self: &Arc<Self>, node: &Arc<Node>) {
-        let (session, known) = (Arc::clone(self), Arc::clone(node));
-        node.in_background(Box::pin(async move {
-            let Err(error) = session.restore(&known).await else { return };
-            if error.kind() == StoreErrorKind::NotFound {
-                // It ended, and nobody here was told.
-                known.forget(session.info.id);
-            } else {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
-            }
-        }));
+        tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
+        true
     }
 
     /// The session is over: its calls are cancelled, its readers let go, its questions stay open
@@ -343,6 +420,9 @@ impl LiveSession {
     }
 
     async fn change_subscription(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
+        if wanted && uri.len() > Limits::SUBSCRIPTION_URI {
+            return Err(StoreError::because(StoreErrorKind::Full, "the URI has more than 8,000 bytes"));
+        }
         let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
         loop {
             let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
@@ -352,14 +432,14 @@ impl LiveSession {
             if !changed {
                 return Ok(());
             }
-            if uris.len() > MAX_SUBSCRIPTIONS {
-                return Err(StoreError::new(StoreErrorKind::Full));
-            }
             let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
+            if wanted && (uris.len() > Limits::SUBSCRIPTIONS || value.as_str().len() > Limits::SUBSCRIPTION_BYTES) {
+                let why = "a session has at most 1,000 subscriptions, whose URIs have 256 KiB together";
+                return Err(StoreError::because(StoreErrorKind::Full, why));
+            }
             if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
-                self.subscribed(uris);
-                let news = if wanted { News::Subscribed(uri.into()) } else { News::Unsubscribed(uri.into()) };
-                node.spread(self.info.id, news).await;
+                self.learn_subscriptions(uris, version + 1);
+                node.spread(self.info.id, News::State).await;
                 return Ok(());
             }
         }

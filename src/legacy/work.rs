@@ -1,7 +1,6 @@
 //! Decides how the handlers of one POST run: polled side by side in one task, which task ever
 //! that is, until each has answered, failed, panicked or been cancelled.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,11 +11,10 @@ use futures_util::future::BoxFuture;
 use tracing::{Span, field};
 
 use super::exchange::{Exchange, Outlet};
-use super::pace::Written;
 use super::ticket::{Cause, Ticket};
+use super::writer::Writer;
 use crate::error::StoreErrorKind;
 use crate::message::{ErrorObject, RawJson, write};
-use crate::store::{Append, Event};
 
 /// A handler that runs.
 pub(super) struct Handler {
@@ -105,7 +103,7 @@ impl Drop for Handler {
 ///
 /// None: the future must be run to its end, by another task if need be.
 pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
-    let mut writer = Writer { exchange: &exchange, next: 1, closed: false, unread: VecDeque::new(), unread_bytes: 0 };
+    let mut writer = Writer::new(&exchange);
     let mut answered = false;
     loop {
         let (events, done) = poll_fn(|cx| {
@@ -125,7 +123,7 @@ pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
             break;
         }
     }
-    let closed = writer.closed;
+    let closed = writer.has_closed();
     exchange.end();
     finish(&exchange, closed).await;
 }
@@ -139,85 +137,12 @@ async fn finish(exchange: &Exchange, closed: bool) {
     let (Some(session), Some(stream)) = (exchange.session(), exchange.stream()) else { return };
     session.unregister(stream);
     if !closed {
+        let (node, id) = (exchange.node(), session.info.id);
         // A session that has ended has nothing in flight either.
-        let _ = exchange.node().engine.finish(session.info.id, stream).await;
-    }
-}
-
-/// The one that writes to the stream.
-struct Writer<'a> {
-    exchange: &'a Exchange,
-    next: u64,
-    closed: bool,
-    /// The sizes of the newest messages, as far back as the reader may not have taken them.
-    unread: VecDeque<usize>,
-    unread_bytes: usize,
-}
-
-impl Writer<'_> {
-    async fn write(&mut self, events: Vec<Event>, close: bool) {
-        if !self.exchange.is_streaming() || (events.is_empty() && !close) {
-            return;
-        }
-        match self.exchange.outlet() {
-            Outlet::Nowhere => {}
-            Outlet::Queue(queue) => {
-                let room = queue.push(events.into_iter().map(|event| event.payload), close);
-                self.exchange.queued(!room);
-            }
-            Outlet::Log => self.append(events, close).await,
-        }
-    }
-
-    /// The engine counts what is unread in bytes; the sizes tell how many messages that are.
-    fn remember(&mut self, sizes: Vec<usize>, unread: usize) {
-        self.unread_bytes += sizes.iter().sum::<usize>();
-        self.unread.extend(sizes);
-        while self.unread_bytes > unread
-            && let Some(taken) = self.unread.pop_front()
+        if let Err(error) = node.engine.finish(id, stream).await
+            && error.kind() == StoreErrorKind::Unavailable
         {
-            self.unread_bytes -= taken;
-        }
-    }
-
-    async fn append(&mut self, events: Vec<Event>, close: bool) {
-        let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return };
-        let sizes: Vec<usize> = events.iter().map(|event| event.payload.len()).collect();
-        let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
-        match node.engine.append(append).await {
-            Ok(appended) => {
-                self.next += sizes.len() as u64;
-                self.closed |= close;
-                node.counters.dropped(appended.dropped);
-                if appended.cancelled {
-                    session.look_for_cancellations(node, stream);
-                }
-                self.remember(sizes, appended.unread);
-                self.exchange.written(Written {
-                    untaken_events: self.unread.len(),
-                    untaken_bytes: appended.unread,
-                    read: appended.read,
-                });
-            }
-            Err(error) => {
-                match error.kind() {
-                    // A session that ended takes its calls with it.
-                    StoreErrorKind::NotFound => {}
-                    StoreErrorKind::Fenced => {
-                        tracing::warn!(session = ?session.info.id, "a call was given up while this node was away");
-                        session.give_up(stream);
-                    }
-                    // The engine has forgotten what was said last: nothing that follows would be taken, and
-                    // whoever reads would wait for it in vain.
-                    StoreErrorKind::Conflict => {
-                        tracing::error!(session = ?session.info.id, "a call was given up whose messages were forgotten");
-                        session.give_up(stream);
-                    }
-                    // The rest is for the operator.
-                    _ => tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost"),
-                }
-                self.exchange.written(Written::default());
-            }
+            node.give_back(move |engine| engine.finish(id, stream));
         }
     }
 }

@@ -30,7 +30,6 @@ impl Bell {
 impl Doorbell for Bell {
     fn ring(&self, ring: Ring) {
         match ring {
-            // Nodes tell each other of sessions in the same way; that is no change.
             Ring::Topic { topic } => {
                 if let Ok(change) = serde_json::from_str(&topic) {
                     self.tell(|listening| listening.tell(&change));

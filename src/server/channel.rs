@@ -111,6 +111,9 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
+/// See [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI).
+pub(crate) const SUBSCRIPTION_URI: usize = 8_000;
+
 /// Something that changed on the server. Its JSON is what nodes tell each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Change {

@@ -17,7 +17,7 @@ pub enum ClientError {
     Timeout(Duration),
     /// There is no stream to ask on: stateless mode, JSON answers, or no standalone stream open.
     NoStream,
-    /// The call or the session ended while the question was open.
+    /// The call or the session ended while the question was open, or the session engine lost the question.
     Ended,
     /// The client answered with something that does not fit the question.
     Unreadable(serde_json::Error),

@@ -197,7 +197,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the session subscribes to 1,000 resources already, or the engine cannot be reached.
+    /// [`Full`](crate::error::StoreErrorKind::Full) beyond [`Limits::SUBSCRIPTIONS`](crate::Limits::SUBSCRIPTIONS), [`Limits::SUBSCRIPTION_BYTES`](crate::Limits::SUBSCRIPTION_BYTES)
+    /// or [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI); another kind when the engine
+    /// cannot be reached.
     ///
     /// # Cancel safety
     ///
@@ -305,6 +307,11 @@ pub struct Extensions {
 type Values = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 impl Extensions {
+    pub(crate) fn is_empty(&self) -> bool {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.as_ref().is_none_or(|values| values.is_empty())
+    }
+
     /// Everything, moved to another place.
     pub(crate) fn take(&self) -> Self {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();

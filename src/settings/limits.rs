@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{at_least_one, positive};
 use crate::error::ConfigError;
+use crate::server::channel::SUBSCRIPTION_URI;
 use crate::store::Policy;
 
 /// How much clients may ask for at once. Give it to [`McpService::limits`](crate::McpService::limits).
@@ -56,6 +57,19 @@ impl Limits {
     /// The most bytes their list may have, as JSON (-32602 beyond): what a stream is told of is kept
     /// as long as it is open. 256 KiB are 1,000 URIs of 250 characters.
     pub const LISTEN_BYTES: usize = 256 << 10;
+
+    /// The most resources one session subscribes to (-32602 beyond), as many as one subscription
+    /// stream is told of.
+    pub const SUBSCRIPTIONS: usize = 1_000;
+
+    /// The most bytes the URIs of a session's subscriptions have together, as a list in JSON (-32602
+    /// beyond): it is kept in the engine and at each node where the session is used, and written anew
+    /// with every change. 256 KiB, as for one subscription stream, are 1,000 URIs of 250 characters.
+    pub const SUBSCRIPTION_BYTES: usize = 256 << 10;
+
+    /// The longest URI a session subscribes to, in bytes (-32602 beyond): 8,000, which HTTP asks everybody to
+    /// understand (RFC 9110, 4.1). A template would match one of any length.
+    pub const SUBSCRIPTION_URI: usize = SUBSCRIPTION_URI;
 
     /// The defaults.
     #[must_use]

@@ -58,7 +58,9 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// A POST with requests arrives: registers them as in flight, all or none, and gives them a
     /// stream. `Full` and `FullForPrincipal` are the limits of calls; `Conflict` an id that is in
-    /// flight already, where that is refused.
+    /// flight already, where that is refused. Nobody would answer what was begun without the caller
+    /// learning of it, so a step that was dropped, or failed with `Unavailable`, is taken back by the
+    /// engine; so is [`attach`](SessionEngine::attach).
     fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>>;
 
     /// The requests of a stream are in flight no more. A stream that was not closed by its answer
@@ -160,6 +162,11 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Rings [`Ring::Topic`] on every node.
     fn announce(&self, topic: &str) -> Step<Result<()>>;
 
+    /// Tells the other nodes something of a session that they may have in use: rings [`Ring::News`]
+    /// on every node but the one that tells. It is not looked whether the session exists, and nothing
+    /// is kept: whoever may have missed it looks at what the engine keeps.
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>>;
+
     /// All sessions, for people.
     fn list(&self) -> Step<Result<Vec<SessionSummary>>>;
 
@@ -212,10 +219,27 @@ pub enum Ring {
     Ended { session: SessionId, reason: EndReason },
     /// Something was announced.
     Topic { topic: Box<str> },
+    /// Another node told something of a session.
+    News { session: SessionId, news: News },
     /// A task was stored, is an orphan, or is there no more; rung on every node.
     Task { task: TaskId },
     /// Rings may have been lost: look at everything again.
     Resync,
+}
+
+/// What nodes tell each other of a session. Nothing of it is a secret: what changed is read where it
+/// is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum News {
+    /// Its log level or its subscriptions changed; they are in its state.
+    State,
+    /// Its client listens where this is told from, with this generation of the standalone stream's
+    /// readers: the newest of them is told of changes by its node, and by no other.
+    Listens {
+        /// As in [`Attached`].
+        generation: u32,
+    },
 }
 
 /// Why a session ended.

@@ -38,7 +38,8 @@ pub mod contract;
 pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
 pub use engine::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
-    Loaded, LoadedTask, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored, StreamNo,
+    Loaded, LoadedTask, News, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored,
+    StreamNo,
 };
 #[cfg(feature = "file")]
 pub use file::{Durability, FileEngine, OpenError, Recovery};

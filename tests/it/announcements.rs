@@ -120,3 +120,39 @@ async fn a_tool_may_change_the_catalog_it_stands_in() {
     assert_eq!(stream.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
     assert_eq!(client.text_of("grown", json!({})).await, "new");
 }
+
+/// A template matches what a client makes up, at any length.
+///
+/// Acceptance 46.
+#[tokio::test(start_paused = true)]
+async fn a_session_subscribes_to_no_more_than_can_be_kept() {
+    let app = App::new();
+    let client = app.open().await;
+    let wish = async |uri: String, method: &str| {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"uri": uri}});
+        client.post(message).await.json().await["error"].clone()
+    };
+    let uri = |number: usize, length: usize| format!("test://item/{number:0>width$}", width = length - 12);
+    let too_long =
+        json!({"code": -32602, "message": "The URI is too long to subscribe to: it has more than 8,000 bytes"});
+    assert_eq!(wish(uri(0, 8_001), "resources/subscribe").await, too_long);
+    assert_eq!(wish(uri(0, 8_001), "resources/unsubscribe").await, Value::Null);
+    // 32 of them, each with its quotes and a comma, have 256,097 bytes; 256 KiB are 262,144.
+    for number in 0..32 {
+        assert_eq!(wish(uri(number, 8_000), "resources/subscribe").await, Value::Null, "{number}");
+    }
+    let message = "Too many subscriptions: a session has at most 1,000, whose URIs have 256 KiB together";
+    let too_many = json!({"code": -32602, "message": message});
+    assert_eq!(wish(uri(32, 8_000), "resources/subscribe").await, too_many);
+    assert_eq!(wish(uri(32, 6_000), "resources/subscribe").await, Value::Null);
+    assert_eq!(wish(uri(0, 8_000), "resources/subscribe").await, Value::Null, "it has it already");
+    assert_eq!(wish(uri(0, 8_000), "resources/unsubscribe").await, Value::Null);
+    assert_eq!(wish(uri(33, 8_000), "resources/subscribe").await, Value::Null, "there is room again");
+    let small = app.open().await;
+    for number in 0..1_001 {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe",
+            "params": {"uri": format!("test://item/{number}")}});
+        let error = small.post(message).await.json().await["error"].clone();
+        assert_eq!(error, if number < 1_000 { Value::Null } else { too_many.clone() });
+    }
+}

@@ -8,7 +8,7 @@ use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -146,6 +146,10 @@ impl SessionEngine for Faulty {
 
     fn announce(&self, topic: &str) -> Done<()> {
         self.inner.announce(topic)
+    }
+
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Done<()> {
+        self.inner.tell(session, node, news)
     }
 
     fn list(&self) -> Done<Vec<SessionSummary>> {

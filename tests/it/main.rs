@@ -25,6 +25,7 @@ mod layers;
 mod leaving;
 mod listening;
 mod logging;
+mod losses;
 mod media_types;
 mod messages;
 mod modern;

@@ -205,6 +205,26 @@ async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_agai
     assert_eq!(told.unwrap().json()["method"], between::TOOLS);
 }
 
+/// What is told of a session is not told once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() {
+    let server = RedisServer::start();
+    let wire = Wire::to(&server).await;
+    let (b, engine) = (node(server.url(), options()).await, engine(wire.url()).await);
+    let a = App::with(|service| service.engine(engine).unwrap());
+    let here = a.open().await;
+    drop(here.at(&b).listen_primed().await);
+    let mut get = here.listen_primed().await;
+    wire.cut();
+    sleep(LEASE).await;
+    for node in [&a, &b] {
+        node.handle.tools_changed();
+        let told = timeout(Duration::from_secs(10), get.message()).await.expect("the change is told");
+        assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+        assert!(get.is_silent().await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
     let server = RedisServer::start();
@@ -269,9 +289,24 @@ async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_wa
     assert_eq!(client.text_of("count", json!({})).await, "1");
     let said = client.call(2, "progress", json!({"steps": 3, "delay_ms": 1})).await.sse().rest().await;
     whole(&said, 3);
-    let kept = server.everything_on_disk();
-    for word in [client.session.as_bytes(), b"alice", &hex(&client.session), b"notifications/progress", b"jsonrpc"] {
-        assert!(!kept.windows(word.len()).any(|window| window == word), "{word:?} is on the disk");
+    let heard = server.everything_told();
+    let get = client.listen_primed().await;
+    for (id, method, params) in
+        [(3, "resources/subscribe", json!({"uri": "test://fixed"})), (4, "logging/setLevel", json!({"level": "error"}))]
+    {
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        assert_eq!(client.post(message).await.message().await["result"], json!({}));
+    }
+    app.handle.tools_changed();
+    sleep(Duration::from_millis(500)).await;
+    drop(get);
+    let (kept, heard) = (server.everything_on_disk(), heard.so_far());
+    let names = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
+    assert!(names(&heard, b"listens 1") && names(&heard, b"state") && names(&heard, b"Tools"), "nothing was told");
+    let own = [client.session.as_bytes(), &hex(&client.session), b"alice", b"test://fixed"];
+    for word in own.into_iter().chain([&b"notifications/progress"[..], b"jsonrpc"]) {
+        assert!(!names(&kept, word), "{word:?} is on the disk");
+        assert!(!names(&heard, word), "{word:?} is told to everybody");
     }
 
     let other =

@@ -88,6 +88,22 @@ impl RedisServer {
         bytes
     }
 
+    /// What it tells whoever subscribes, from now on.
+    #[allow(dead_code, reason = "not every binary listens")]
+    pub(crate) fn everything_told(&self) -> Told {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = file.reopen().unwrap();
+        let cli =
+            Command::new("redis-cli").args(["-p", &self.port.to_string(), "psubscribe", "*"]).stdout(told).spawn();
+        let told = Told { cli: cli.expect("redis-cli comes with redis-server"), file };
+        let start = Instant::now();
+        while told.so_far().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "redis-cli does not subscribe");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        told
+    }
+
     /// A copy of its files, as they are while it runs.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn copy(&self) -> TempDir {
@@ -177,6 +193,27 @@ fn copy_all(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// What a server has told.
+#[allow(dead_code, reason = "not every binary listens")]
+pub(crate) struct Told {
+    cli: Child,
+    file: tempfile::NamedTempFile,
+}
+
+#[allow(dead_code, reason = "not every binary listens")]
+impl Told {
+    pub(crate) fn so_far(&self) -> Vec<u8> {
+        std::fs::read(self.file.path()).unwrap()
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.cli.kill();
+        let _ = self.cli.wait();
     }
 }
 

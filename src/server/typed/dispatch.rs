@@ -12,9 +12,11 @@ use serde_json::value::RawValue;
 
 use super::McpServer;
 use super::describe::{Capabilities, has};
+use crate::error::StoreErrorKind;
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::{Entries, Found, Item, Tables};
+use crate::server::channel::SUBSCRIPTION_URI;
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
 use crate::server::handler::{Arguments, CallParts, bounded};
@@ -169,11 +171,21 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let Some(session) = context.session() else {
             return Err(ErrorObject::invalid_params("Subscriptions need a session, and the server runs without"));
         };
+        if wanted && uri.len() > SUBSCRIPTION_URI {
+            return Err(ErrorObject::invalid_params(
+                "The URI is too long to subscribe to: it has more than 8,000 bytes",
+            ));
+        }
         // Only what exists can be subscribed to, so that a client cannot have us keep any text.
         if wanted && self.store.tables().find(&uri).is_none() {
             return Err(unknown_resource(&uri));
         }
         session.subscribe(&uri, wanted).await.map_err(|error| {
+            if error.kind() == StoreErrorKind::Full {
+                return ErrorObject::invalid_params(
+                    "Too many subscriptions: a session has at most 1,000, whose URIs have 256 KiB together",
+                );
+            }
             tracing::error!(error = &error as &dyn std::error::Error, "a subscription cannot be kept");
             ErrorObject::internal()
         })?;

@@ -5,7 +5,7 @@ use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
 use crate::message::RequestId;
-use crate::store::{Attached, EventKind, Page, Policy, Ring, STANDALONE, StreamNo};
+use crate::store::{Attached, EventKind, News, Page, Policy, Ring, STANDALONE, StreamNo};
 
 /// How many events a call of these rules has.
 const EVENTS: u64 = 300;
@@ -123,6 +123,18 @@ pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: No
         if nodes == Nodes::Two {
             t.rung(&t.b, |ring| *ring == Ring::Topic { topic: topic.into() }, "the second node was not told").await;
         }
+    }
+}
+
+/// What a node tells of a session rings at each other node, and not at its own.
+pub async fn what_a_node_tells_reaches_every_other_node(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 80, Policy::default()).await;
+    let other = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
+    let session = t.session().await;
+    for news in [News::State, News::Listens { generation: 3 }] {
+        t.ok(t.a.engine.tell(session, t.a.id, news).await, "tell");
+        t.rung(&other, |ring| *ring == Ring::News { session, news }, "another node was not told").await;
+        t.holds(!t.a.bell.has(|ring| matches!(ring, Ring::News { .. })), "the node was told what it had told");
     }
 }
 

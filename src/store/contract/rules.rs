@@ -146,6 +146,7 @@ pub const RULES: &[Rule] = &[
     rule(78, "refused tasks", |b, n| Box::pin(task_limits::a_refused_task_costs_nothing(b, n))),
     rule(79, "racing tasks", |b, n| Box::pin(task_limits::racing_tasks_keep_the_limits(b, n))),
     rule(80, "room of orphans", |b, n| Box::pin(task_limits::orphans_make_room(b, n))),
+    rule(81, "tell", |b, n| Box::pin(doorbell::what_a_node_tells_reaches_every_other_node(b, n))),
 ];
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ use super::memory::restore::GONE;
 use super::memory::{Marked, Shared};
 use super::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
@@ -434,6 +434,11 @@ impl SessionEngine for FileEngine {
 
     fn announce(&self, topic: &str) -> Step<Result<()>> {
         self.inner.shared.announce(topic);
+        Step::ready(Ok(()))
+    }
+
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
+        self.inner.shared.tell(session, node, news);
         Step::ready(Ok(()))
     }
 

@@ -38,7 +38,7 @@ use self::tasks::Tasks;
 use super::journal::Journal;
 use super::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -156,9 +156,14 @@ impl<J: Journal> Shared<J> {
     }
 
     fn ring_all(&self, ring: &Ring) {
+        self.ring_others(None, ring);
+    }
+
+    /// Rings every node but one.
+    fn ring_others(&self, by: Option<NodeId>, ring: &Ring) {
         let bells: Vec<_> = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-            nodes.iter().map(|(_, bell)| Arc::clone(bell)).collect()
+            nodes.iter().filter(|(id, _)| Some(*id) != by).map(|(_, bell)| Arc::clone(bell)).collect()
         };
         for bell in bells {
             bell.ring(ring.clone());
@@ -272,6 +277,11 @@ impl SessionEngine for MemoryEngine {
 
     fn announce(&self, topic: &str) -> Step<Result<()>> {
         self.shared.announce(topic);
+        Step::ready(Ok(()))
+    }
+
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
+        self.shared.tell(session, node, news);
         Step::ready(Ok(()))
     }
 

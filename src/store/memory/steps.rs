@@ -12,8 +12,8 @@ use crate::identity::{Principal, SessionId};
 use crate::message::{RawJson, RequestId};
 use crate::store::journal::{Change, Journal, Notes};
 use crate::store::{
-    Append, Appended, Attach, Attached, Begin, Doorbell, EndReason, Ended, Event, Loaded, NodeId, Page, Policy, Ring,
-    SessionSummary, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Doorbell, EndReason, Ended, Event, Loaded, News, NodeId, Page, Policy,
+    Ring, SessionSummary, StreamNo,
 };
 
 /// What a step came to, and the place in the journal before which nobody may learn of it.
@@ -210,6 +210,10 @@ impl<J: Journal> Shared<J> {
 
     pub(in crate::store) fn announce(&self, topic: &str) {
         self.ring_all(&Ring::Topic { topic: topic.into() });
+    }
+
+    pub(in crate::store) fn tell(&self, session: SessionId, node: NodeId, news: News) {
+        self.ring_others(Some(node), &Ring::News { session, news });
     }
 
     pub(in crate::store) fn list(&self) -> Vec<SessionSummary> {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::names::{NAME, Names};
 use crate::identity::SessionId;
 use crate::message::RequestId;
-use crate::store::{Doorbell, EndReason, NodeId, Ring, StreamNo};
+use crate::store::{Doorbell, EndReason, News, NodeId, Ring, StreamNo};
 
 /// The nodes of this process.
 #[derive(Debug)]
@@ -73,18 +73,22 @@ impl Bells {
     }
 
     pub(super) fn ring_all(&self, ring: &Ring) {
+        self.ring_others(None, ring);
+    }
+
+    /// Rings every node but one.
+    fn ring_others(&self, by: Option<NodeId>, ring: &Ring) {
         let bells: Vec<_> = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-            nodes.iter().map(|(_, bell)| Arc::clone(bell)).collect()
+            nodes.iter().filter(|(id, _)| Some(*id) != by).map(|(_, bell)| Arc::clone(bell)).collect()
         };
         bells.iter().for_each(|bell| bell.ring(ring.clone()));
     }
 
     /// Rings for one node.
     pub(super) fn ring(&self, names: &Names, text: &[u8]) {
-        let Some((node, said)) = text.split_at_checked(NODE) else { return };
-        let node = str::from_utf8(node).ok().and_then(|node| u64::from_str_radix(node, 16).ok()).map(NodeId);
-        let Some((node, ring)) = node.zip(read(names, said)) else { return };
+        let Some((node, said)) = split_node(text) else { return };
+        let Some(ring) = read(names, said) else { return };
         let bell = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
             nodes.iter().find(|(id, _)| *id == node).map(|(_, bell)| Arc::clone(bell))
@@ -94,10 +98,14 @@ impl Bells {
         }
     }
 
-    /// Rings for every node.
+    /// Rings for every node, but for one that tells the others.
     pub(super) fn ring_everybody(&self, names: &Names, said: &[u8]) {
-        if let Some(ring) = read(names, said) {
-            self.ring_all(&ring);
+        let (by, ring) = match said.strip_prefix(b"M").and_then(split_node) {
+            Some((node, told)) => (Some(node), read_news(names, told)),
+            None => (None, read(names, said)),
+        };
+        if let Some(ring) = ring {
+            self.ring_others(by, &ring);
         }
     }
 }
@@ -105,6 +113,30 @@ impl Bells {
 /// A node's id as scripts know it.
 pub(super) fn text(node: NodeId) -> String {
     format!("{:016x}", node.0)
+}
+
+fn split_node(text: &[u8]) -> Option<(NodeId, &[u8])> {
+    let (node, rest) = text.split_at_checked(NODE)?;
+    Some((NodeId(u64::from_str_radix(str::from_utf8(node).ok()?, 16).ok()?), rest))
+}
+
+/// What a node tells the others of a session.
+fn read_news(names: &Names, told: &[u8]) -> Option<Ring> {
+    let (name, news) = told.split_at_checked(NAME)?;
+    let session = names.session_of(name)?;
+    let news = match str::from_utf8(news).ok()?.strip_prefix(' ')? {
+        "state" => News::State,
+        listens => News::Listens { generation: listens.strip_prefix("listens ")?.parse().ok()? },
+    };
+    Some(Ring::News { session, news })
+}
+
+/// News as they are told.
+pub(super) fn news_text(news: News) -> String {
+    match news {
+        News::State => "state".to_owned(),
+        News::Listens { generation } => format!("listens {generation}"),
+    }
 }
 
 fn read(names: &Names, said: &[u8]) -> Option<Ring> {
@@ -180,6 +212,10 @@ mod tests {
         assert_eq!(said("L", " 0 2 1500"), Some(Ring::Detach { session, stream: 0, generation: 2, retry }));
         assert_eq!(said("L", " 0 2 "), Some(Ring::Detach { session, stream: 0, generation: 2, retry: None }));
         assert_eq!(said("E", " idle"), Some(Ring::Ended { session, reason: EndReason::Idle }));
+        for news in [News::State, News::Listens { generation: 7 }] {
+            let told = read_news(&names, format!("{name} {}", news_text(news)).as_bytes());
+            assert_eq!(told, Some(Ring::News { session, news }));
+        }
         assert_eq!(read(&names, "Nfile:///é {x}".as_bytes()), Some(Ring::Topic { topic: "file:///é {x}".into() }));
     }
 

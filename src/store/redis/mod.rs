@@ -56,7 +56,7 @@ use self::link::{Call, Link};
 use self::reply::Reply;
 use super::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
@@ -291,6 +291,10 @@ impl SessionEngine for RedisEngine {
     fn announce(&self, topic: &str) -> Step<Result<()>> {
         let topic = topic.to_owned();
         self.step(|inner| async move { inner.announce(&topic).await })
+    }
+
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
+        self.step(move |inner| async move { inner.tell(session, node, news).await })
     }
 
     fn list(&self) -> Step<Result<Vec<SessionSummary>>> {

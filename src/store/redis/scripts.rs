@@ -28,6 +28,7 @@ pub(super) static TAKE: Lazy = script!("common", "log", "take");
 pub(super) static CANCEL: Lazy = script!("common", "cancel");
 pub(super) static CANCELLED: Lazy = script!("common", "cancelled");
 pub(super) static ANNOUNCE: Lazy = script!("common", "announce");
+pub(super) static TELL: Lazy = script!("common", "tell");
 pub(super) static TOPICS: Lazy = script!("common", "topics");
 pub(super) static STATE: Lazy = script!("common", "state");
 pub(super) static END: Lazy = script!("common", "end");

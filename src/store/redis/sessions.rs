@@ -11,7 +11,7 @@ use super::{Inner, Result, bells, scripts};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{RawJson, RequestId};
-use crate::store::{Begin, Create, EndReason, Ended, Loaded, SessionSummary, StreamNo};
+use crate::store::{Begin, Create, EndReason, Ended, Loaded, News, NodeId, SessionSummary, StreamNo};
 
 /// How many sessions are ended in one step.
 const AT_ONCE: usize = 64;
@@ -161,6 +161,12 @@ impl Inner {
 
     pub(super) async fn announce(&self, topic: &str) -> Result<()> {
         self.link.take(self.link.call(&scripts::ANNOUNCE).arg(topic)).await.map(drop)
+    }
+
+    pub(super) async fn tell(&self, session: SessionId, node: NodeId, news: News) -> Result<()> {
+        let call =
+            self.link.call(&scripts::TELL).silent().arg(bells::text(node)).arg(self.link.names().session(session));
+        self.link.take(call.arg(bells::news_text(news))).await.map(drop)
     }
 
     /// Sessions that begin or end meanwhile may be in the list or not; all others are, once.

@@ -1,15 +1,16 @@
 //! An engine on the other side of a network: every step takes its time, and may fail on its way there
 //! or on its way back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
     Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, MemoryEngine, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask,
+    StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -53,6 +54,21 @@ pub(crate) struct FarEngine {
     faults: Arc<Faults>,
     late: Duration,
     joined: Arc<AtomicUsize>,
+    /// The bells themselves, without what delays or loses them.
+    bells: Arc<Mutex<Vec<Arc<dyn Doorbell>>>>,
+    loses_bells: Arc<AtomicBool>,
+}
+
+/// A bell that may be lost.
+#[derive(Debug)]
+struct LossyBell(Arc<dyn Doorbell>, Arc<AtomicBool>);
+
+impl Doorbell for LossyBell {
+    fn ring(&self, ring: Ring) {
+        if !self.1.load(Ordering::Relaxed) {
+            self.0.ring(ring);
+        }
+    }
 }
 
 /// A bell that is on its way for a while.
@@ -77,6 +93,8 @@ impl FarEngine {
             faults: Arc::new(|_| None),
             late: Duration::ZERO,
             joined: Arc::default(),
+            bells: Arc::default(),
+            loses_bells: Arc::default(),
         }
     }
 
@@ -88,6 +106,17 @@ impl FarEngine {
     /// The same engine, whose bells come later than its answers.
     pub(crate) fn late_bells(self, late: Duration) -> Self {
         Self { late, ..self }
+    }
+
+    /// From now on no bell is heard, or each is again.
+    pub(crate) fn lose_bells(&self, lost: bool) {
+        self.loses_bells.store(lost, Ordering::Relaxed);
+    }
+
+    /// Rings every node, whatever becomes of other bells.
+    pub(crate) fn ring(&self, ring: &Ring) {
+        let bells = self.bells.lock().unwrap().clone();
+        bells.iter().for_each(|bell| bell.ring(ring.clone()));
     }
 
     /// How many nodes have joined and not left.
@@ -136,8 +165,9 @@ impl SessionEngine for FarEngine {
 
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
         self.joined.fetch_add(1, Ordering::Relaxed);
+        self.bells.lock().unwrap().push(Arc::clone(&bell));
         let bell = if self.late.is_zero() { bell } else { Arc::new(LateBell(bell, self.late)) };
-        self.inner.join(bell, policy)
+        self.inner.join(Arc::new(LossyBell(bell, Arc::clone(&self.loses_bells))), policy)
     }
 
     fn leave(&self, node: NodeId) {
@@ -261,6 +291,10 @@ impl SessionEngine for FarEngine {
     fn announce(&self, topic: &str) -> Step<Result<()>> {
         let topic = topic.to_owned();
         self.later("announce", None, move |engine| engine.announce(&topic))
+    }
+
+    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
+        self.later("tell", session, move |engine| engine.tell(session, node, news))
     }
 
     fn list(&self) -> Step<Result<Vec<SessionSummary>>> {

@@ -1,0 +1,70 @@
+//! Decides what becomes of what must be given back to the engine while that is out of reach: it is
+//! tried until the engine says what became of it, a few at a time, as long as the service is there.
+//! With the service everything goes that it had.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Hall;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::{SessionEngine, Step};
+
+/// How many are tried again at a time: an engine that comes back has more to do than this.
+pub(super) const AT_ONCE: usize = 32;
+
+/// Between two attempts. The engine has its own patience in each.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Hall {
+    /// Gives something back that the engine would keep for ever otherwise: a call, a reader, a question,
+    /// a session nobody was told of. The step must be one that may be repeated.
+    pub(crate) fn give_back<T, F>(self: &Arc<Self>, step: F)
+    where
+        T: Unpin + Send + 'static,
+        F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send + 'static,
+    {
+        let first = match step(&*self.engine).now() {
+            Ok(result) if !is_out_of_reach(&result) => return,
+            Ok(_) => None,
+            Err(step) => Some(step),
+        };
+        // Without a runtime, as in what is dropped last, there is nobody to go on.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.tasks.spawn(insist(Arc::downgrade(self), first, step));
+        }
+    }
+}
+
+async fn insist<T, F>(hall: Weak<Hall>, first: Option<Step<Result<T, StoreError>>>, step: F)
+where
+    T: Unpin + Send,
+    F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send,
+{
+    if let Some(first) = first
+        && !is_out_of_reach(&first.await)
+    {
+        return;
+    }
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let Some(returns) = hall.upgrade().map(|hall| Arc::clone(&hall.returns)) else { return };
+        let Ok(_turn) = returns.acquire().await else { return };
+        let Some(again) = hall.upgrade().map(|hall| step(&*hall.engine)) else { return };
+        if !is_out_of_reach(&again.await) {
+            return;
+        }
+    }
+}
+
+/// Whether it must be tried again. Whatever else is wrong is wrong the next time too.
+fn is_out_of_reach<T>(result: &Result<T, StoreError>) -> bool {
+    let Err(error) = result else { return false };
+    match error.kind() {
+        StoreErrorKind::Unavailable => true,
+        StoreErrorKind::NotFound => false,
+        _ => {
+            tracing::warn!(error = error as &dyn std::error::Error, "a step of the session engine failed");
+            false
+        }
+    }
+}

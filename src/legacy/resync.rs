@@ -1,0 +1,65 @@
+//! Decides how a node looks again after bells may have been lost: at the sessions it does something
+//! for, a few at a time, so that an engine that has just come back is not asked for everything at once.
+//! The others are let go, and brought in anew at their next use.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+
+use super::Node;
+use super::session::LiveSession;
+use crate::identity::SessionId;
+use crate::store::News;
+
+/// How many sessions are looked at at a time. Each asks for one thing after the other: with half a
+/// millisecond for each that is tens of thousands of steps in a second, which is what a server can do.
+const AT_ONCE: usize = 32;
+
+impl Node {
+    /// Looks at everything again, once more if it is already being looked at: what is owed meanwhile
+    /// is owed once.
+    pub(super) fn look_again(self: &Arc<Self>) {
+        if self.looks_owed.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        let node = Arc::clone(self);
+        self.in_background(Box::pin(async move {
+            loop {
+                let owed = node.looks_owed.load(Ordering::Acquire);
+                let sessions: Vec<SessionId> = node.sessions.iter().map(|session| *session.key()).collect();
+                iter(sessions).for_each_concurrent(AT_ONCE, |session| node.look_at(session)).await;
+                if node.looks_owed.compare_exchange(owed, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                    return;
+                }
+            }
+        }));
+    }
+
+    async fn look_at(self: &Arc<Self>, id: SessionId) {
+        let listens = self.listening.get(&id).map(|generation| *generation);
+        if listens.is_none() && self.sessions.remove_if(&id, |_, session| LiveSession::is_at_rest(session)).is_some() {
+            return;
+        }
+        let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
+        let Some(session) = here else { return };
+        if !session.refresh(self).await {
+            return;
+        }
+        session.wake_all_readers();
+        for ticket in session.tickets() {
+            // Its reader may have taken something, or left.
+            ticket.exchange().reader_took();
+            session.look_for_cancellations(self, ticket.stream()).await;
+        }
+        for question in session.open_questions() {
+            if let Some(look) = session.begin_look(&question) {
+                session.looked(&question, look, self.engine.take(id, &question).await);
+            }
+        }
+        if let Some(generation) = listens {
+            self.spread(id, News::Listens { generation }).await;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Decides how what a call says comes into its stream, also where the engine is out of reach for a while.
+//!
+//! 1. A batch of messages has a place, and the next batch has the next one. Of a batch that was not
+//!    answered for nobody knows whether it stands. Another at its place would be taken for the same, said
+//!    again; so it is written once more before anything else is.
+//! 2. What is said while such a batch waits is lost, and logged, but for the end of the stream.
+//! 3. The end is written however long that takes, as long as the call is wanted: without it the engine
+//!    has a call in flight for ever, and the client no answer. Who reads meanwhile is sent away to come
+//!    back, where it can: an open stream looks as if the call went on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::exchange::{Exchange, Outlet};
+use super::pace::Written;
+use crate::error::StoreErrorKind;
+use crate::store::{Append, Event, EventKind};
+
+/// The one that writes to the stream of an exchange.
+pub(super) struct Writer<'a> {
+    exchange: &'a Exchange,
+    next: u64,
+    closed: bool,
+    /// The batch that may stand at `next`.
+    unsettled: Vec<Event>,
+    /// The sizes of the newest messages, as far back as the reader may not have taken them.
+    unread: VecDeque<usize>,
+    unread_bytes: usize,
+}
+
+/// Between two attempts to write the end. The engine has its own patience in each.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(exchange: &'a Exchange) -> Self {
+        let (unsettled, unread) = (Vec::new(), VecDeque::new());
+        Self { exchange, next: 1, closed: false, unsettled, unread, unread_bytes: 0 }
+    }
+
+    /// Whether the end stands in the stream.
+    pub(super) fn has_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) async fn write(&mut self, events: Vec<Event>, close: bool) {
+        if !self.exchange.is_streaming() || (events.is_empty() && !close) {
+            return;
+        }
+        match self.exchange.outlet() {
+            Outlet::Nowhere => {}
+            Outlet::Queue(queue) => {
+                let room = queue.push(events.into_iter().map(|event| event.payload), close);
+                self.exchange.queued(!room);
+            }
+            Outlet::Log => self.append(events, close).await,
+        }
+    }
+
+    async fn append(&mut self, events: Vec<Event>, close: bool) {
+        // What ends with this process is never out of reach of it.
+        let again = if self.exchange.node().engine.durable() { events.clone() } else { Vec::new() };
+        // Boxed, because it is rare.
+        let settled = self.unsettled.is_empty() || Box::pin(self.settle()).await;
+        if settled && self.try_append(events, close).await {
+            return;
+        }
+        if close && !again.is_empty() {
+            Box::pin(self.insist(again)).await;
+        } else if settled {
+            self.unsettled = again;
+        } else {
+            tracing::error!("messages of a call were lost");
+            self.not_asked(&again);
+        }
+    }
+
+    /// Writes the batch that may stand already; whether the engine answered for it.
+    async fn settle(&mut self) -> bool {
+        if self.unsettled.is_empty() {
+            return true;
+        }
+        let settled = self.try_append(self.unsettled.clone(), false).await;
+        if settled {
+            self.unsettled = Vec::new();
+        }
+        settled
+    }
+
+    /// Writes the end as soon as that can be.
+    async fn insist(&mut self, events: Vec<Event>) {
+        let Some((session, stream)) = self.exchange.log() else { return };
+        let streams = &self.exchange.node().settings.streams;
+        let can_return = streams.resumable && self.exchange.version().has_priming();
+        while session.is_wanted(stream) {
+            if can_return {
+                session.release_reader(stream, u32::MAX, streams.retry_interval);
+            }
+            tokio::time::sleep(PAUSE).await;
+            if self.settle().await && self.try_append(events.clone(), true).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether the engine answered for it.
+    async fn try_append(&mut self, events: Vec<Event>, close: bool) -> bool {
+        let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return true };
+        let sizes: Vec<usize> = events.iter().map(|event| event.payload.len()).collect();
+        let questions: Vec<Box<str>> = events.iter().filter_map(question).map(Box::from).collect();
+        let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
+        let error = match node.engine.append(append).await {
+            Ok(appended) => {
+                self.next += sizes.len() as u64;
+                self.closed |= close;
+                node.counters.dropped(appended.dropped);
+                questions.iter().for_each(|question| session.asked(question));
+                if appended.cancelled {
+                    self.look_for_cancellations();
+                }
+                self.remember(sizes, appended.unread);
+                self.exchange.written(Written {
+                    untaken_events: self.unread.len(),
+                    untaken_bytes: appended.unread,
+                    read: appended.read,
+                });
+                return true;
+            }
+            Err(error) => error,
+        };
+        questions.iter().for_each(|question| session.not_asked(question));
+        self.exchange.written(Written::default());
+        match error.kind() {
+            // A session that ended takes its calls with it.
+            StoreErrorKind::NotFound => {}
+            StoreErrorKind::Fenced => {
+                tracing::warn!(session = ?session.info.id, "a call was given up while this node was away");
+                session.give_up(stream);
+            }
+            // The engine has forgotten what was said last: nothing that follows would be taken, and
+            // whoever reads would wait for it in vain.
+            StoreErrorKind::Conflict => {
+                tracing::error!(session = ?session.info.id, "a call was given up whose messages were forgotten");
+                session.give_up(stream);
+            }
+            StoreErrorKind::Unavailable => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "messages of a call could not be written yet");
+                return false;
+            }
+            // The rest is for the operator.
+            _ => tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost"),
+        }
+        true
+    }
+
+    fn look_for_cancellations(&self) {
+        let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return };
+        let (there, session) = (Arc::clone(node), Arc::clone(session));
+        node.in_background(Box::pin(async move { session.look_for_cancellations(&there, stream).await }));
+    }
+
+    /// Whoever asked something in these messages does not wait for an answer.
+    fn not_asked(&self, events: &[Event]) {
+        if let Some((session, _)) = self.exchange.log() {
+            events.iter().filter_map(question).for_each(|question| session.not_asked(question));
+        }
+    }
+
+    /// The engine counts what is unread in bytes; the sizes tell how many messages that are.
+    fn remember(&mut self, sizes: Vec<usize>, unread: usize) {
+        self.unread_bytes += sizes.iter().sum::<usize>();
+        self.unread.extend(sizes);
+        while self.unread_bytes > unread
+            && let Some(taken) = self.unread.pop_front()
+        {
+            self.unread_bytes -= taken;
+        }
+    }
+}
+
+fn question(event: &Event) -> Option<&str> {
+    match &event.kind {
+        EventKind::Request(question) => Some(question),
+        EventKind::Notification | EventKind::Response => None,
+    }
+}
