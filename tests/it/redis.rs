@@ -219,7 +219,7 @@ async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() 
     sleep(LEASE).await;
     for node in [&a, &b] {
         node.handle.tools_changed();
-        let told = timeout(Duration::from_secs(10), get.message()).await.expect("the change is told");
+        let told = timeout(LONG, get.message()).await.expect("the change is told");
         assert_eq!(told.unwrap().json()["method"], between::TOOLS);
         assert!(get.is_silent().await);
     }
