@@ -3,7 +3,7 @@ if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
 -- Whoever did not hear an answer asks for it again. The newest of a session are remembered for that, as token,
--- kind, answer, token..: the last one, and of three before it what fits beside it.
+-- kind, answer, token..: the last one, and of two before it what fits beside it.
 local place, fits = P .. 'k:' .. H, 16384
 local handed_out = TOKEN ~= '' and call('GET', place)
 handed_out = handed_out and cmsgpack.unpack(handed_out) or {}
@@ -27,7 +27,7 @@ if withdrawn then
   return done()
 end
 local remembered, bytes = { TOKEN, row[4], row[5] }, #row[5]
-for at = 1, math.min(#handed_out, 9), 3 do
+for at = 1, math.min(#handed_out, 6), 3 do
   bytes = bytes + #handed_out[at + 2]
   if bytes > fits then
     break
