@@ -295,6 +295,13 @@ impl Exchange {
         self.room.notify_waiters();
     }
 
+    /// The engine may have forgotten what was written: the work looks, or a call that says no more would
+    /// not notice.
+    pub(super) fn look_again(&self) {
+        self.state().outbox.ask_for_a_look();
+        self.wake_work();
+    }
+
     // What the work does.
 
     pub(super) fn register_work(&self, waker: &Waker) {

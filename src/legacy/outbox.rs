@@ -25,6 +25,8 @@ pub(super) struct Outbox {
     /// Answers that may still leave as JSON.
     answers: Vec<Bytes>,
     streaming: bool,
+    /// The work is to look whether what it wrote stands, though there may be nothing to write.
+    look: bool,
     /// The handlers are being polled; the outbox is looked at right after.
     polled: bool,
     ended: bool,
@@ -45,6 +47,7 @@ impl Outbox {
             bytes: 0,
             answers: Vec::new(),
             streaming: false,
+            look: false,
             polled: false,
             ended: false,
         }
@@ -75,11 +78,16 @@ impl Outbox {
         self.streaming = true;
     }
 
+    pub(super) fn ask_for_a_look(&mut self) {
+        self.look = true;
+    }
+
     pub(super) fn start_polling(&mut self) {
         self.polled = true;
     }
 
-    /// After the handlers were polled: what is to be written, or `None` to wait. `done`: every
+    /// After the handlers were polled: what is to be written, or `None` to wait. Nothing before they are
+    /// done: only a look was asked for. `done`: every
     /// handler has ended, and with them the exchange; whether it streamed is settled then.
     pub(super) fn stop_polling(&mut self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
         self.polled = false;
@@ -93,8 +101,9 @@ impl Outbox {
             return done.then(Vec::new);
         }
         let answers = std::mem::take(&mut self.answers);
+        let look = std::mem::take(&mut self.look);
         self.events.extend(answers.into_iter().map(|payload| Event { kind: EventKind::Response, payload }));
-        if self.events.is_empty() && !done {
+        if self.events.is_empty() && !done && !look {
             return None;
         }
         self.bytes = 0;
@@ -167,6 +176,16 @@ mod tests {
         outbox.start_streaming();
         assert_eq!(written(&mut outbox, &[], false), None);
         assert_eq!(written(&mut outbox, &[], true), Some(vec![]));
+    }
+
+    #[test]
+    fn a_look_is_taken_once_and_only_where_something_was_written() {
+        let mut outbox = outbox();
+        outbox.ask_for_a_look();
+        assert_eq!(written(&mut outbox, &[], false), None);
+        outbox.start_streaming();
+        assert_eq!(written(&mut outbox, &[], false), Some(vec![]));
+        assert_eq!(written(&mut outbox, &[], false), None);
     }
 
     #[test]

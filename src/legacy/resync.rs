@@ -51,6 +51,7 @@ impl Node {
         for ticket in session.tickets() {
             // Its reader may have taken something, or left.
             ticket.exchange().reader_took();
+            ticket.exchange().look_again();
             session.look_for_cancellations(self, ticket.stream()).await;
         }
         for question in session.open_questions() {

@@ -118,7 +118,11 @@ pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
             }
         })
         .await;
-        writer.write(events, done && answered).await;
+        if events.is_empty() && !done {
+            writer.look().await;
+        } else {
+            writer.write(events, done && answered).await;
+        }
         if done {
             break;
         }

@@ -57,6 +57,14 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Looks whether what was written stands: that no events come next, says so.
+    pub(super) async fn look(&mut self) {
+        let written = self.next > 1 || !self.unsettled.is_empty();
+        if written && self.exchange.log().is_some() && self.settle().await {
+            self.try_append(Vec::new(), false).await;
+        }
+    }
+
     async fn append(&mut self, events: Vec<Event>, close: bool) {
         // What ends with this process is never out of reach of it.
         let again = if self.exchange.node().engine.durable() { events.clone() } else { Vec::new() };

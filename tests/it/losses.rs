@@ -148,6 +148,28 @@ async fn a_question_that_the_engine_forgot_is_not_waited_for() {
     }
 }
 
+/// It may not say anything for a long time.
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_messages_were_forgotten_is_given_up_when_bells_were_lost() {
+    let (engine, forgot) = failing(Fault::Before(StoreErrorKind::Conflict), &["append"]);
+    let app = node(&engine);
+    let client = app.open().await;
+    let mut streams = Vec::new();
+    for label in ["a", "b"] {
+        let mut stream = client.call(label, "note_and_hold", json!({"label": label})).await.sse();
+        assert!(stream.message().await.is_some());
+        streams.push(stream);
+    }
+    engine.ring(&Ring::Resync);
+    sleep(SOON).await;
+    app.probe.release("a");
+    assert_eq!(streams[0].rest().await.len(), 1, "nothing was forgotten");
+    forgot.store(true, Ordering::Relaxed);
+    engine.ring(&Ring::Resync);
+    assert_eq!(timeout(SOON, streams[1].rest()).await.expect("it ends"), []);
+    assert_eq!(app.probe.state("b"), Some("cancelled"));
+}
+
 /// It stands nowhere yet, and is taken back when it does.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_could_not_be_written_is_not_waited_for() {
