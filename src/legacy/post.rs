@@ -198,6 +198,8 @@ async fn take<S: Clone + Send + Sync + 'static>(
                     tracing::debug!(session = ?id, question, "an answer to no open question");
                     node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
                 }
+                // There is room for it again when those before it were fetched.
+                Err(error) if error.kind() == StoreErrorKind::Full => return Err(Rejection::EngineUnavailable),
                 Err(error) => return Err(node.refusal(&error)),
             }
         }
