@@ -1,6 +1,8 @@
 //! Decides what a session is on this node: who runs a call of it, who reads a stream of it, who
 //! waits for an answer in it. What must survive or be agreed on is the engine's.
 
+mod waiting;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -9,7 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
+
+pub(super) use self::waiting::Answer;
+use self::waiting::Waiting;
 
 use super::Node;
 use super::input;
@@ -22,10 +27,7 @@ use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{Cancellation, ClientError, Extensions};
 use crate::settings::Limits;
-use crate::store::{EndReason, Event, EventKind, News, STANDALONE, StreamNo};
-
-/// What a client answered.
-pub(super) type Answer = Result<RawJson, RawJson>;
+use crate::store::{EndReason, Event, EventKind, News, StreamNo};
 
 /// A session in use on this node.
 #[derive(Debug)]
@@ -58,24 +60,6 @@ struct Live {
 }
 
 type Subscriptions = HashSet<Box<str>>;
-
-/// Somebody who waits for the answer to a question.
-#[derive(Debug)]
-struct Waiting {
-    question: Box<str>,
-    /// It stands in its stream, so that the engine must know it.
-    asked: bool,
-    /// How many look for its answer now. The one that finds it takes it from the others.
-    looks: u32,
-    /// `None` when there will be no answer.
-    sender: Option<oneshot::Sender<Answer>>,
-}
-
-/// A look for an answer: whether its question had been asked when it began.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
-    asked: bool,
-}
 
 /// Where a session's log level and subscriptions are kept, so that they move with it.
 const LOG_LEVEL: &str = "mcp.log_level";
@@ -242,93 +226,6 @@ impl LiveSession {
 
     fn readers_of(&self, stream: StreamNo) -> Vec<Arc<ReaderCell>> {
         self.live().readers.iter().filter(|cell| cell.stream() == stream).cloned().collect()
-    }
-
-    // Questions.
-
-    /// A name for a question that no other question of the session ever has: other nodes write
-    /// other streams, and on the standalone stream their number is in the name.
-    pub(super) fn new_question(&self, stream: StreamNo, node: &Node) -> Box<str> {
-        let count = self.questions.fetch_add(1, Ordering::Relaxed);
-        match stream {
-            STANDALONE => format!("s{stream}-{}-{count}", node.id.0).into(),
-            stream => format!("s{stream}-{count}").into(),
-        }
-    }
-
-    /// Waits for the answer to a question. `None` when the session has ended.
-    pub(super) fn wait_for(&self, question: Box<str>) -> Option<oneshot::Receiver<Answer>> {
-        let mut live = self.live();
-        if live.ended {
-            return None;
-        }
-        let (sender, receiver) = oneshot::channel();
-        live.waiting.push(Waiting { question, asked: false, looks: 0, sender: Some(sender) });
-        Some(receiver)
-    }
-
-    /// Nobody waits any more; whether somebody did.
-    pub(super) fn stop_waiting(&self, question: &str) -> bool {
-        let mut live = self.live();
-        let before = live.waiting.len();
-        live.waiting.retain(|waiting| *waiting.question != *question);
-        live.waiting.len() < before
-    }
-
-    pub(super) fn answered(&self, question: &str, answer: Answer) {
-        let sender = {
-            let mut live = self.live();
-            let at = live.waiting.iter().position(|waiting| *waiting.question == *question);
-            at.and_then(|at| live.waiting.swap_remove(at).sender)
-        };
-        if let Some(sender) = sender {
-            // Whoever asked may have left in this very moment.
-            let _ = sender.send(answer);
-        }
-    }
-
-    fn change_waiting<T>(&self, question: &str, change: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
-        self.live().waiting.iter_mut().find(|waiting| *waiting.question == *question).map(change)
-    }
-
-    /// The question stands in its stream.
-    pub(super) fn asked(&self, question: &str) {
-        self.change_waiting(question, |waiting| waiting.asked = true);
-    }
-
-    /// The question could not be written. Whoever asked is told, and takes it back.
-    pub(super) fn not_asked(&self, question: &str) {
-        let sender = self.change_waiting(question, |waiting| waiting.sender.take());
-        drop(sender);
-    }
-
-    /// Somebody asks the engine for an answer; `None`: nobody waits for it.
-    pub(super) fn begin_look(&self, question: &str) -> Option<Look> {
-        self.change_waiting(question, |waiting| {
-            waiting.looks += 1;
-            Look { asked: waiting.asked }
-        })
-    }
-
-    /// What the engine had. Where it does not know a question that stood in its stream, it has forgotten
-    /// it, unless another look has just found its answer.
-    pub(super) fn looked(&self, question: &str, look: Look, taken: Result<Option<Answer>, StoreError>) {
-        if let Ok(Some(answer)) = taken {
-            return self.answered(question, answer);
-        }
-        let is_unknown = taken.is_err_and(|error| error.kind() == StoreErrorKind::NotFound);
-        let sender = self.change_waiting(question, |waiting| {
-            waiting.looks -= 1;
-            let forgotten = is_unknown && look.asked && waiting.looks == 0;
-            if forgotten { waiting.sender.take() } else { None }
-        });
-        if sender.flatten().is_some() {
-            tracing::warn!(session = ?self.info.id, question, "a question was forgotten that nobody had answered");
-        }
-    }
-
-    pub(super) fn open_questions(&self) -> Vec<Box<str>> {
-        self.live().waiting.iter().map(|waiting| waiting.question.clone()).collect()
     }
 
     // The session itself.
