@@ -234,7 +234,8 @@ impl McpHandle {
     /// Begins the end of a service whose clients can go to other nodes, and waits for `linger`. Everything is
     /// served as before; but [`is_ready`](Self::is_ready) says no, a listener that was told to
     /// ([`McpListener::until`](crate::McpListener::until)) takes no new connection, and each answer asks its own
-    /// to close (`Connection: close`, HTTP/1). [`drain`](Self::drain) comes after.
+    /// to close (`Connection: close`, HTTP/1). Streams that began before, whose answers could not ask for it, are closed
+    /// with a `retry` where their clients can come back for the rest. [`drain`](Self::drain) comes after.
     ///
     /// Clients seldom repeat a call that was refused or whose connection broke, and a connection that is
     /// closed while it idles may carry a call at that very moment. So `linger` is longer than clients keep idle
@@ -265,6 +266,9 @@ impl McpHandle {
     pub async fn leave(&self, linger: Duration) {
         if let Some(hall) = self.hall() {
             hall.ending.leave();
+            if let Some(legacy) = self.legacy() {
+                legacy.begin_leave();
+            }
             drop(hall);
             tokio::time::sleep(linger).await;
         }

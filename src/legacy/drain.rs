@@ -30,8 +30,19 @@ impl Leaving {
     }
 }
 
-/// See [`McpHandle::drain`](crate::McpHandle::drain), which takes both eras through it.
+/// See [`McpHandle::leave`](crate::McpHandle::leave) and [`McpHandle::drain`](crate::McpHandle::drain), which takes both eras through it.
 impl Node {
+    /// Sends away, where another node has the session too, whoever reads a stream that began before the service
+    /// left: its connection was not asked to close, and a client that takes it for its next call in the
+    /// moment in which the drain closes it would lose that call.
+    pub(crate) fn begin_leave(&self) {
+        if self.engine.durable() {
+            let sessions: Vec<Arc<LiveSession>> = self.sessions.iter().map(|session| Arc::clone(&session)).collect();
+            let closed: usize = sessions.iter().map(|session| self.send_away(session)).sum();
+            tracing::debug!(closed, "streams were closed for their clients to come back");
+        }
+    }
+
     /// Nothing new is taken any more: sends away whoever can come back elsewhere.
     pub(crate) fn begin_drain(&self) -> Leaving {
         let sessions: Vec<Arc<LiveSession>> = self.sessions.iter().map(|session| Arc::clone(&session)).collect();

@@ -41,6 +41,33 @@ async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
     drop(held);
 }
 
+/// What began before could not ask its connection to close, and comes again on one that does.
+///
+/// Acceptance 174.
+#[tokio::test(start_paused = true)]
+async fn streams_that_began_before_a_service_leaves_are_come_back_for() {
+    let app = App::far(Pace::YIELD);
+    let (new, old) = (app.open().await, app.open_version("2025-06-18").await);
+    let mut get = new.listen_primed().await;
+    let mut call = new.call(1, "note_and_hold", json!({"label": "new"})).await.sse();
+    let mut held = old.call(2, "note_and_hold", json!({"label": "old"})).await.sse();
+    let last = call.message().await.unwrap().id().to_owned();
+    assert!(held.message().await.is_some());
+    app.handle.leave(Duration::from_secs(1)).await;
+    for stream in [&mut get, &mut call] {
+        assert_eq!(stream.next().await.unwrap().retry, Some(1_000));
+        assert!(stream.next().await.is_none());
+    }
+    let again = new.resume(&last).await;
+    assert_eq!(again.header("connection"), Some("close"));
+    app.probe.release("new");
+    app.probe.release("old");
+    for mut rest in [again.sse(), held] {
+        let answer = rest.message().await.unwrap().json();
+        assert_eq!(answer["result"]["content"][0]["text"], "released", "whoever cannot come back is not sent away");
+    }
+}
+
 /// A connection in HTTP/2 is told otherwise, by hyper.
 ///
 /// Acceptance 174.
