@@ -1,4 +1,4 @@
-//! Questions that nobody waits for any more: taken back, and never put on a stream they do not belong on.
+//! Questions of handlers: on which stream they stand, what becomes of them unanswered, and that nobody is asked for nothing.
 
 use super::*;
 
@@ -62,4 +62,71 @@ async fn a_question_is_open_for_as_long_as_is_set_and_no_longer() {
     assert_eq!(rest[0].json()["params"]["requestId"], asked);
     let told = rest[1].json()["result"]["content"][0]["text"].clone();
     assert!(told.as_str().unwrap().ends_with("the client did not answer within 90s"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_stands_on_the_stream_of_its_call_whatever_else_runs() {
+    let shared = Shared::default();
+    let app = app(&shared);
+    let client = app.open().await;
+    let mut one = client.call("one", "ask", json!({})).await.sse();
+    let mut two = client.call(2, "ask", json!({})).await.sse();
+    let (first, second) = (question(&mut one).await, question(&mut two).await);
+    answer(&client, &second, 2).await;
+    answer(&client, &first, 1).await;
+    let answers = [two.message().await.unwrap().json(), one.message().await.unwrap().json()];
+    assert_eq!(answers[0]["result"]["content"][0]["text"], "2 roots");
+    assert_eq!((&answers[1]["id"], &answers[1]["result"]["content"][0]["text"]), (&json!("one"), &json!("1 roots")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_refused_or_cannot_be_put_is_an_error_for_the_handler() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    let mut stream = client.call(1, "ask", json!({})).await.sse();
+    let id = question(&mut stream).await;
+    let refusal = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -1, "message": "no"}});
+    assert_eq!(client.post(refusal).await.status, 202);
+    let told = stream.message().await.unwrap().json()["result"]["content"][0]["text"].clone();
+    assert_eq!(told, "error: Mcp error: -1: no");
+    let quiet = with(&shared, in_mode(ResponseMode::Json));
+    for reply in
+        [quiet.open().await.call(1, "ask", json!({})).await, stateless(&shared).post(call(1, "ask", json!({}))).await]
+    {
+        let told = text(reply).await;
+        assert!(told.as_str().unwrap().ends_with("the client cannot be asked: it has no open stream"), "{told}");
+    }
+    let told = text(quiet.ask_tool("ask", json!({})).await).await;
+    assert!(told.as_str().unwrap().contains("return InputRequiredResult instead"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_from_a_task_stands_where_the_client_listens_or_on_the_only_call() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    let mut stream = client.call(1, "ask_aside", json!({})).await.sse();
+    let asked = question(&mut stream).await;
+    answer(&client, &asked, 3).await;
+    assert_eq!(stream.message().await.unwrap().json()["result"]["content"][0]["text"], "3 roots");
+    let mut listening = client.listen_primed().await;
+    let calling = {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(1, "ask_aside", json!({})).await })
+    };
+    let asked = question(&mut listening).await;
+    answer(&client, &asked, 4).await;
+    assert_eq!(text(calling.await.unwrap()).await, "4 roots");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_takes_too_long_is_withdrawn() {
+    let shared = Shared::default();
+    let client = app(&shared).open().await;
+    let mut stream = client.call(1, "ask_briefly", json!({})).await.sse();
+    let id = question(&mut stream).await;
+    let told = stream.rest().await;
+    assert_eq!(told[0].json()["method"], "notifications/cancelled");
+    assert_eq!(told[0].json()["params"]["requestId"], id);
+    assert_eq!(told[1].json()["result"]["content"][0]["text"], "error: request timeout after PT5S");
+    assert_eq!(told.len(), 2);
 }
