@@ -1,4 +1,4 @@
-//! Decides how sessions let go of their clients: what can come back elsewhere is sent away, what
+//! Decides how sessions let go of their clients when a node leaves or drains: what can come back elsewhere is sent away, what
 //! cannot is cut off, and what ends with the service ends last.
 
 use std::sync::Arc;
@@ -37,17 +37,20 @@ impl Node {
     /// moment in which the drain closes it would lose that call.
     pub(crate) fn begin_leave(&self) {
         if self.engine.durable() {
-            let sessions: Vec<Arc<LiveSession>> = self.sessions.iter().map(|session| Arc::clone(&session)).collect();
-            let closed: usize = sessions.iter().map(|session| self.send_away(session)).sum();
+            let closed: usize = self.all_here().iter().map(|session| self.send_away(session)).sum();
             tracing::debug!(closed, "streams were closed for their clients to come back");
         }
     }
 
     /// Nothing new is taken any more: sends away whoever can come back elsewhere.
     pub(crate) fn begin_drain(&self) -> Leaving {
-        let sessions: Vec<Arc<LiveSession>> = self.sessions.iter().map(|session| Arc::clone(&session)).collect();
+        let sessions = self.all_here();
         let closed_streams = sessions.iter().map(|session| self.send_away(session)).sum();
         Leaving { sessions, closed_streams }
+    }
+
+    fn all_here(&self) -> Vec<Arc<LiveSession>> {
+        self.sessions.iter().map(|session| Arc::clone(&session)).collect()
     }
 
     /// The calls are over: how many sessions ended with the service.
