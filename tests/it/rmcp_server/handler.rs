@@ -9,10 +9,10 @@ use rmcp::handler::server::tool::{InputResponses, RequestState};
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{
     CallToolResponse, CallToolResult, CancelledNotificationParam, ClientResult, ContentBlock, CustomNotification,
-    CustomRequest, CustomResult, InitializeRequestParams, InitializeResult, InputRequest, InputRequests,
-    InputRequiredResult, ListRootsRequest, LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam,
-    ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, ServerRequest, SetLevelRequestParams,
-    SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+    CustomRequest, CustomResult, Implementation, InitializeRequestParams, InitializeResult, InputRequest,
+    InputRequests, InputRequiredResult, ListRootsRequest, LoggingLevel, LoggingMessageNotificationParam,
+    ProgressNotificationParam, ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, ServerRequest,
+    SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, Peer, PeerRequestOptions, RequestContext, ServiceError, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, schemars, tool, tool_handler, tool_router};
@@ -283,7 +283,10 @@ impl ServerHandler for Handler {
             .enable_resources_subscribe()
             .enable_logging()
             .build();
-        ServerConfig::new(capabilities).with_instructions("Be kind.")
+        // A name of its own: the default is rmcp's, with the version of rmcp that happens to be built.
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new("handler", "1.0.0"))
+            .with_instructions("Be kind.")
     }
 
     async fn initialize(

@@ -48,7 +48,7 @@ async fn a_handler_answers_subscriptions_of_its_own_until_the_service_drains() {
         assert_eq!((report.closed_streams, report.cut_calls), (1, 0));
         assert_eq!(
             subscribed.message().await.unwrap().data.unwrap(),
-            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":1,"io.modelcontextprotocol/serverInfo":{"name":"rmcp","version":"3.9.0"}}}}"#
+            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/subscriptionId":1,"io.modelcontextprotocol/serverInfo":{"name":"handler","version":"1.0.0"}}}}"#
         );
         assert!(subscribed.message().await.is_none());
         sleep(Duration::from_secs(10)).await;

@@ -79,7 +79,7 @@ async fn a_session_opens_with_what_the_handler_says() {
     assert!(reply.header("mcp-session-id").is_some());
     assert_eq!(
         reply.text().await,
-        r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"serverInfo":{"name":"rmcp","version":"3.9.0"},"instructions":"Be kind."}}"#
+        r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-06-18","capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"serverInfo":{"name":"handler","version":"1.0.0"},"instructions":"Be kind."}}"#
     );
     assert_eq!(shared.seen(), ["initialize by test at /"]);
 }
@@ -170,7 +170,7 @@ async fn a_client_of_2026_07_28_is_told_what_the_handler_says_of_itself() {
     let reply = app.ask("server/discover", json!({})).await;
     assert_eq!(
         reply.text().await,
-        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"rmcp","version":"3.9.0"}},"ttlMs":0,"cacheScope":"private","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"instructions":"Be kind."}}"#
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"handler","version":"1.0.0"}},"ttlMs":0,"cacheScope":"private","supportedVersions":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"],"capabilities":{"logging":{},"resources":{"subscribe":true},"tools":{"listChanged":true}},"instructions":"Be kind."}}"#
     );
     for (method, status) in [("prompts/get", 200), ("ping", 404), ("resources/subscribe", 404)] {
         let mut request = modern(method, json!({"name": "x", "uri": "a:b"}));
@@ -217,7 +217,7 @@ async fn progress_goes_on_the_stream_of_its_call() {
             .collect();
         let (head, tail) = match version {
             "2026-07-28" => (
-                r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"rmcp","version":"3.9.0"}},"resultType":"complete","#,
+                r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name":"handler","version":"1.0.0"}},"resultType":"complete","#,
                 "",
             ),
             _ => ("", ""),
