@@ -2,28 +2,12 @@
 //! a task of its own.
 
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use mcp_http::McpHandle;
 use mcp_http::server::{Args, ToolError};
 use serde_json::json;
 
-use crate::support::App;
-
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::{App, Logs};
 
 async fn fails_late() -> Result<&'static str, ToolError> {
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
@@ -31,21 +15,30 @@ async fn fails_late() -> Result<&'static str, ToolError> {
     Ok("unreachable")
 }
 
+/// Acceptance 206.
+#[test]
+fn a_line_is_read_though_another_thread_met_its_call_site_first() {
+    fn say() {
+        tracing::info!("said");
+    }
+    let logs = Logs::capture();
+    std::thread::spawn(say).join().unwrap();
+    assert_eq!(logs.text(), "", "the line of another thread");
+    say();
+    assert_eq!(logs.text().matches("said").count(), 1, "{}", logs.text());
+}
+
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_logged_with_its_tool_its_id_and_its_session() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    // One thread runs the test and every task of it.
-    let _logged = tracing::subscriber::set_default(subscriber);
+    let logs = Logs::capture();
     let app = App::serving(|server| server.tool("fails", "Fails late.", fails_late), |service| service);
     let client = app.open().await;
     let answer = client.call(7, "fails", json!({})).await.message().await;
     assert_eq!(answer["result"]["isError"], true);
     assert!(!answer.to_string().contains("database"), "{answer}");
     let session = &client.session;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = logs.text();
     let line = log.lines().find(|line| line.contains("the database is down")).unwrap_or_else(|| panic!("{log}"));
     for part in ["mcp.call", "tools/call", "fails", "id=7", &session[..8]] {
         assert!(line.contains(part), "{part} is missing: {line}");

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::engine::{FarEngine, Pace};
+use super::logs;
 use super::sse::Sse;
 use super::tools::{Probe, server};
 
@@ -68,6 +69,7 @@ impl App {
 
     /// With a service of the test's own.
     pub(crate) fn of(service: McpService) -> Self {
+        logs::install();
         let handle = service.handle();
         Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe: Probe::default() }
     }

@@ -3,6 +3,7 @@
 
 mod app;
 mod engine;
+mod logs;
 mod modern;
 mod sse;
 mod tools;
@@ -10,6 +11,7 @@ mod wire;
 
 pub(crate) use app::{App, Client, Reply, RequestExt, call, eventually, initialize, opening, ping, request, service};
 pub(crate) use engine::{FarEngine, Fault, Pace};
+pub(crate) use logs::Logs;
 pub(crate) use modern::{
     CAPABILITIES_KEY, CLIENT_KEY, LOG_KEY, MODERN, VERSION_KEY, encoded, envelope, meta, mirrored, modern, modern_call,
     text_of,
