@@ -36,7 +36,7 @@ async fn whoami(cx: Context) -> String {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let site = "https://app.example";
     let server = McpServer::new("members", "1.0.0").tool("whoami", "Says who asks.", whoami);
-    let mcp = McpService::new(server).security(Security::new().allowed_origins([site])?)?;
+    let mcp = McpService::builder(server).security(Security::new().allowed_origins([site])).build()?;
 
     let cors = CorsLayer::new()
         .allow_origin(HeaderValue::from_static(site))

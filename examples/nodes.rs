@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             "Counts in this session.",
             count,
         );
-        let service: McpService = McpService::new(server).engine(engine)?;
+        let service: McpService = McpService::builder(server).engine(engine).build()?;
         let listener = McpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         println!("node at http://{}/mcp", listener.local_addr()?);
         nodes.push(tokio::spawn(async move { axum::serve(listener, service.into_router_at("/mcp")).await }));

@@ -14,7 +14,7 @@ use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId
 ///
 /// A refusal answers with its status, a JSON-RPC error and the request's id where one is known.
 /// It is also put into the response's extensions, for layers that log or count, and handed to the
-/// [rejection hook](crate::McpService::on_rejection).
+/// [rejection hook](crate::McpServiceBuilder::on_rejection).
 ///
 /// The text on the wire is fixed here and tells a client's developer, or the operator, what to
 /// change. What only the operator may know goes to the log. The status and the code of each are in
@@ -363,28 +363,61 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// A setting that cannot be: what was set, and why not.
+/// The settings that have no meaning: each by its name, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
+    /// At least one, wherever this is handed out.
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Problem {
     setting: &'static str,
     why: String,
 }
 
 impl ConfigError {
     pub(crate) fn new(setting: &'static str, why: impl Into<String>) -> Self {
-        Self { setting, why: why.into() }
+        Self { problems: vec![Problem { setting, why: why.into() }] }
     }
 
-    /// The setting's name.
+    /// Nothing is wrong so far.
+    pub(crate) fn none() -> Self {
+        Self { problems: Vec::new() }
+    }
+
+    pub(crate) fn report(&mut self, setting: &'static str, why: impl Into<String>) {
+        self.problems.push(Problem { setting, why: why.into() });
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+    }
+
+    pub(crate) fn into_result(self) -> Result<(), Self> {
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
+    }
+
+    /// The name of the first setting.
     #[must_use]
     pub fn setting(&self) -> &'static str {
-        self.setting
+        self.problems.first().map_or("", |problem| problem.setting)
+    }
+
+    /// The names of all settings that have no meaning.
+    pub fn settings(&self) -> impl Iterator<Item = &'static str> {
+        self.problems.iter().map(|problem| problem.setting)
     }
 }
 
+/// One line for each setting.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "setting `{}`: {}", self.setting, self.why)
+        for (at, Problem { setting, why }) in self.problems.iter().enumerate() {
+            let line = if at == 0 { "" } else { "\n" };
+            write!(f, "{line}setting `{setting}`: {why}")?;
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::handle::McpHandle;
-use crate::service::{McpService, Mounted};
+use crate::service::McpService;
 
 /// Puts an MCP endpoint over an existing router or service: requests at its path (default
 /// `/mcp`, with and without a slash at the end) are answered, all others pass through.
@@ -33,13 +33,13 @@ use crate::service::{McpService, Mounted};
 #[derive(Clone)]
 pub struct McpLayer {
     path: Arc<str>,
-    mounted: Mounted<()>,
+    service: McpService,
 }
 
 impl McpLayer {
     /// A layer that serves `/mcp`.
     pub fn new(service: impl Into<McpService<()>>) -> Self {
-        Self { path: "/mcp".into(), mounted: service.into().mounted().clone() }
+        Self { path: "/mcp".into(), service: service.into() }
     }
 
     /// The path to serve instead of `/mcp`, with and without a slash at its end. It is taken
@@ -56,7 +56,7 @@ impl McpLayer {
     /// The application's hand on the service: announce changes, look at sessions, drain.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
-        self.mounted.handle()
+        self.service.handle()
     }
 }
 
@@ -100,8 +100,8 @@ where
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
         let path = request.uri().path();
         if path.strip_suffix('/').unwrap_or(path) == &*self.layer.path {
-            let mounted = self.layer.mounted.clone();
-            return Box::pin(async move { Ok(mounted.serve(request.map(Body::new), ()).await) });
+            let service = self.layer.service.clone();
+            return Box::pin(async move { Ok(service.serve(request.map(Body::new), ()).await) });
         }
         request.extensions_mut().insert(self.layer.handle());
         let inner = self.inner.call(request);

@@ -116,5 +116,5 @@ pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;
 pub use server::{Args, Context, McpServer};
-pub use service::McpService;
+pub use service::{McpService, McpServiceBuilder};
 pub use settings::{Inputs, Limits, ResponseMode, SealingKey, Sessions, Streams, Tasks};

@@ -21,7 +21,7 @@ use axum::handler::Handler;
 use axum::response::Response;
 use axum::routing::any;
 
-use crate::service::{McpService, Mounted};
+use crate::service::McpService;
 
 /// A router that serves an MCP server, to be nested at any path.
 ///
@@ -53,13 +53,13 @@ pub fn mcp_router<S: Clone + Send + Sync + 'static>(service: impl Into<McpServic
 }
 
 /// The endpoint as the root of a router that will be nested.
-pub(crate) fn nested<S: Clone + Send + Sync + 'static>(mounted: Mounted<S>) -> Router<S> {
-    Router::new().route("/", any(Endpoint { mounted }))
+pub(crate) fn nested<S: Clone + Send + Sync + 'static>(service: McpService<S>) -> Router<S> {
+    Router::new().route("/", any(Endpoint { service }))
 }
 
 /// The endpoint at a path of its own.
-pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, mounted: Mounted<S>) -> Router<S> {
-    let endpoint = Endpoint { mounted };
+pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, service: McpService<S>) -> Router<S> {
+    let endpoint = Endpoint { service };
     match path.trim_matches('/') {
         "" => Router::new().route("/", any(endpoint)),
         path => {
@@ -70,12 +70,12 @@ pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, mounted: Mounted<
 
 /// The service as an axum handler, because only a handler is given the router's state.
 struct Endpoint<S> {
-    mounted: Mounted<S>,
+    service: McpService<S>,
 }
 
 impl<S> Clone for Endpoint<S> {
     fn clone(&self) -> Self {
-        Self { mounted: self.mounted.clone() }
+        Self { service: self.service.clone() }
     }
 }
 
@@ -83,6 +83,6 @@ impl<S: Clone + Send + Sync + 'static> Handler<(), S> for Endpoint<S> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, state: S) -> Self::Future {
-        Box::pin(async move { self.mounted.serve(request, state).await })
+        Box::pin(async move { self.service.serve(request, state).await })
     }
 }

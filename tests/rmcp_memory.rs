@@ -98,7 +98,7 @@ async fn a_session_costs_what_rmcps_service_needs_and_little_more() {
     })
     .await;
     let sessions = Sessions::new().max(2 * SESSIONS).max_per_principal(2 * SESSIONS);
-    let service = McpService::new(RmcpServer::new(|| Quiet)).sessions(sessions).unwrap();
+    let service = McpService::builder(RmcpServer::new(|| Quiet)).sessions(sessions).build().unwrap();
     let app: Router = Router::new().nest("/mcp", service.into_router());
     let served = each(async || open(&app).await).await;
     println!("rmcp's service: {alone} bytes; a session served here: {served} bytes");

@@ -48,7 +48,7 @@ pub(crate) fn mcp(mode: ResponseMode) -> McpService {
     let server =
         McpServer::new("bench", "1.0.0").tool("echo", "Says it again.", echo).tool("progress", "Counts.", progress);
     let streams = Streams::new().response_mode(mode);
-    McpService::new(server).streams(streams).expect("good settings")
+    McpService::builder(server).streams(streams).build().expect("good settings")
 }
 
 /// The text of a call of `echo`.

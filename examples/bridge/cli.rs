@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use mcp_http::error::ConfigError;
 use mcp_http::message::{Era, ProtocolVersion};
 use mcp_http::{Limits, Security, Sessions};
 
@@ -129,15 +128,15 @@ impl Cli {
         Limits::new().calls(self.calls)
     }
 
-    pub(crate) fn security(&self) -> Result<Security, ConfigError> {
+    pub(crate) fn security(&self) -> Security {
         let mut security = Security::new();
         if !self.allowed_host.is_empty() {
-            security = security.allowed_hosts(&self.allowed_host)?;
+            security = security.allowed_hosts(&self.allowed_host);
         }
         if !self.allowed_origin.is_empty() {
-            security = security.allowed_origins(&self.allowed_origin)?;
+            security = security.allowed_origins(&self.allowed_origin);
         }
-        Ok(security.allow_loopback(true))
+        security.allow_loopback(true)
     }
 }
 

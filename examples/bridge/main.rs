@@ -70,11 +70,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let house = House::new(&cli);
     let shared = Arc::new(OnceLock::new());
-    let mcp = McpService::new(Bridge::new(&house, &shared))
-        .versions(cli.versions())?
-        .sessions(cli.sessions())?
-        .limits(cli.limits())?
-        .security(cli.security()?)?;
+    let mcp = McpService::builder(Bridge::new(&house, &shared))
+        .versions(cli.versions())
+        .sessions(cli.sessions())
+        .limits(cli.limits())
+        .security(cli.security())
+        .build()?;
     let handle = mcp.handle();
     house.tasks.spawn(rest::watch(Arc::clone(&house), handle.clone()));
     let app = mcp.into_router_at("/mcp");

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use mcp_http::error::ConfigError;
 use mcp_http::message::ProtocolVersion;
 use mcp_http::server::DEFAULT_PAGE_SIZE;
 use mcp_http::store::Policy;
@@ -307,13 +306,13 @@ impl Cli {
         if self.versions.is_empty() { ProtocolVersion::ALL.to_vec() } else { self.versions.clone() }
     }
 
-    pub(crate) fn security(&self) -> Result<Security, ConfigError> {
+    pub(crate) fn security(&self) -> Security {
         let mut security = Security::new();
         if !self.allowed_host.is_empty() {
-            security = security.allowed_hosts(&self.allowed_host)?;
+            security = security.allowed_hosts(&self.allowed_host);
         }
         if !self.allowed_origin.is_empty() {
-            security = security.allowed_origins(&self.allowed_origin)?;
+            security = security.allowed_origins(&self.allowed_origin);
         }
         security.allow_loopback(true).trusted_proxies(&self.trusted_proxy)
     }

@@ -24,5 +24,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // With --token there may be lists that not everybody should see, so nobody shares them.
     let cache = CacheHint::private(cli.cache());
     let server = fixtures::server().page_size(cli.page_size).cache(cache);
-    serve::serve(&cli, McpService::new(server)).await
+    serve::serve(&cli, McpService::builder(server)).await
 }

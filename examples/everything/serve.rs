@@ -7,24 +7,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use mcp_http::{McpListener, McpService};
+use mcp_http::{McpListener, McpServiceBuilder};
 
 use crate::cli::Cli;
 use crate::{auth, ending};
 
 /// Serves what a command line says, until the process is told to stop.
-pub(crate) async fn serve(cli: &Cli, mcp: McpService) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
 
     let mcp = mcp
-        .versions(cli.versions())?
-        .sessions(cli.sessions())?
-        .streams(cli.streams())?
-        .limits(cli.limits())?
-        .inputs(cli.inputs())?
-        .tasks(cli.tasks())?
-        .security(cli.security()?)?;
-    let mcp = cli.open_store(mcp).await?;
+        .versions(cli.versions())
+        .sessions(cli.sessions())
+        .streams(cli.streams())
+        .limits(cli.limits())
+        .inputs(cli.inputs())
+        .tasks(cli.tasks())
+        .security(cli.security());
+    let mcp = cli.open_store(mcp).await?.build()?;
     let handle = mcp.handle();
     let mut app = Router::new().merge(mcp.into_router_at("/mcp"));
     if !cli.token.is_empty() {

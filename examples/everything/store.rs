@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use mcp_http::McpService;
+use mcp_http::McpServiceBuilder;
 
 use crate::cli::Cli;
 
@@ -39,7 +39,7 @@ impl FromStr for Store {
 
 impl Cli {
     /// Gives a service its engine.
-    pub(crate) async fn open_store(&self, service: McpService) -> Result<McpService, Box<dyn Error>> {
+    pub(crate) async fn open_store(&self, service: McpServiceBuilder) -> Result<McpServiceBuilder, Box<dyn Error>> {
         match &self.store {
             Store::Memory => Ok(service),
             Store::File(folder) => self.open_file(service, folder),
@@ -48,28 +48,32 @@ impl Cli {
     }
 
     #[cfg(feature = "file")]
-    fn open_file(&self, service: McpService, folder: &std::path::Path) -> Result<McpService, Box<dyn Error>> {
+    fn open_file(
+        &self,
+        service: McpServiceBuilder,
+        folder: &std::path::Path,
+    ) -> Result<McpServiceBuilder, Box<dyn Error>> {
         use mcp_http::store::{Durability, FileEngine};
 
         let durability = if self.sync { Durability::PowerLoss } else { Durability::ProcessCrash };
-        Ok(service.engine(FileEngine::open(folder, durability).map_err(|error| error.to_string())?)?)
+        Ok(service.engine(FileEngine::open(folder, durability).map_err(|error| error.to_string())?))
     }
 
     #[cfg(not(feature = "file"))]
-    fn open_file(&self, _: McpService, _: &std::path::Path) -> Result<McpService, Box<dyn Error>> {
+    fn open_file(&self, _: McpServiceBuilder, _: &std::path::Path) -> Result<McpServiceBuilder, Box<dyn Error>> {
         Err("--store file:FOLDER needs `cargo run --features file --example everything`".into())
     }
 
     #[cfg(feature = "redis")]
-    async fn open_redis(&self, service: McpService, url: &str) -> Result<McpService, Box<dyn Error>> {
+    async fn open_redis(&self, service: McpServiceBuilder, url: &str) -> Result<McpServiceBuilder, Box<dyn Error>> {
         use mcp_http::store::{RedisEngine, RedisOptions};
 
         let options = RedisOptions::new().lease(std::time::Duration::from_secs(self.lease));
-        Ok(service.engine(RedisEngine::connect_with(url, options).await?)?)
+        Ok(service.engine(RedisEngine::connect_with(url, options).await?))
     }
 
     #[cfg(not(feature = "redis"))]
-    async fn open_redis(&self, _: McpService, _: &str) -> Result<McpService, Box<dyn Error>> {
+    async fn open_redis(&self, _: McpServiceBuilder, _: &str) -> Result<McpServiceBuilder, Box<dyn Error>> {
         Err("--store redis://.. needs `cargo run --features redis --example everything`".into())
     }
 }

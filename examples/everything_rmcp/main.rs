@@ -71,5 +71,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cli = read_cli().unwrap_or_else(|error| error.exit());
     let shared = Arc::new(Shared::new(&cli)?);
     let server = RmcpServer::new(move || Everything::new(&shared));
-    serve::serve(&cli, McpService::from(server)).await
+    serve::serve(&cli, McpService::builder(server)).await
 }

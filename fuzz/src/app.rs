@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use mcp_http::server::{Args, Context, Elicited, LogLevel, Tool};
-use mcp_http::{McpHandle, McpServer, McpService};
+use mcp_http::{McpHandle, McpServer, McpService, McpServiceBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ pub struct Reply {
 }
 
 impl App {
-    pub fn new(configure: impl FnOnce(McpService) -> McpService) -> Self {
+    pub fn new(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> Self {
         let (steps, commands) = mpsc::unbounded_channel();
         let commands = Arc::new(Mutex::new(commands));
         let server = McpServer::new("fuzz", "1")
@@ -83,7 +83,8 @@ impl App {
                     "done"
                 }
             });
-        let service = configure(McpService::new(server));
+        let service = configure(McpService::builder(server));
+        let service = service.build().expect("good settings");
         let handle = service.handle();
         Self { router: Router::new().nest("/mcp", service.into_router()), handle, steps }
     }

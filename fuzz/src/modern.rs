@@ -171,7 +171,7 @@ async fn check(mut input: Input<'_>) {
     const MOST: usize = 6;
     input.asked.truncate(MOST);
     let mode = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json][usize::from(input.mode) % 3];
-    let app = App::new(|service| service.streams(Streams::new().response_mode(mode)).expect("a mode"));
+    let app = App::new(|service| service.streams(Streams::new().response_mode(mode)));
     let mut opened = 0;
     for asked in &input.asked {
         let Some((headers, body)) = asked.write() else { continue };

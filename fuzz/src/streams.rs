@@ -66,7 +66,7 @@ async fn check(input: Input) {
         if small {
             streams = streams.kept(4, 1 << 20);
         }
-        service.streams(streams).expect("good settings")
+        service.streams(streams)
     });
     let session = app.open("2025-11-25").await;
     let call =

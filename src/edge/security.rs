@@ -7,7 +7,7 @@
 //!    other, an unreadable one and `null` are 403 (MCP, Transports, "Security Warning").
 //! 3. Entries are parsed when they are set. A check allocates nothing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::Version;
@@ -19,6 +19,10 @@ use super::forwarded::{self, Named};
 use super::headers::{Found, Head};
 use super::origin::{Origin, OriginPattern};
 use crate::error::{ConfigError, Rejection};
+
+const HOSTS: &str = "Security::allowed_hosts";
+const ORIGINS: &str = "Security::allowed_origins";
+const PROXIES: &str = "Security::trusted_proxies";
 
 /// Which hosts this server answers to, and which web sites may call it.
 ///
@@ -34,10 +38,10 @@ use crate::error::{ConfigError, Rejection};
 /// use mcp_http::Security;
 ///
 /// let security = Security::new()
-///     .allowed_hosts(["mcp.example.com", "*.internal.example:8080"])?
-///     .allowed_origins(["https://app.example.com"])?
-///     .trusted_proxies(["10.0.0.0/8"])?;
-/// # Ok::<(), mcp_http::error::ConfigError>(())
+///     .allowed_hosts(["mcp.example.com", "*.internal.example:8080"])
+///     .allowed_origins(["https://app.example.com"])
+///     .trusted_proxies(["10.0.0.0/8"]);
+/// # let _ = security;
 /// ```
 ///
 /// # Which origins are served without being listed
@@ -56,6 +60,7 @@ pub struct Security {
     hosts: Allowed<HostPattern>,
     origins: Allowed<OriginPattern>,
     proxies: Vec<IpNet>,
+    problems: Vec<ConfigError>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -73,12 +78,17 @@ impl<P> Allowed<P> {
         setting: &'static str,
         entries: impl IntoIterator<Item = T>,
         parse: impl Fn(&str) -> Result<P, &'static str>,
-    ) -> Result<Self, ConfigError> {
-        let read = |entry: T| {
+        problems: &mut Vec<ConfigError>,
+    ) -> Self {
+        let mut patterns = Vec::new();
+        for entry in entries {
             let entry = entry.as_ref();
-            parse(entry).map_err(|why| ConfigError::new(setting, format!("`{entry}` {why}")))
-        };
-        entries.into_iter().map(read).collect::<Result<_, _>>().map(Self::Only)
+            match parse(entry) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(why) => problems.push(ConfigError::new(setting, format!("`{entry}` {why}"))),
+            }
+        }
+        Self::Only(patterns)
     }
 
     fn listed(&self) -> &[P] {
@@ -108,12 +118,12 @@ impl Security {
     ///
     /// Case does not matter; international names are written in punycode. An empty list allows none.
     ///
-    /// # Errors
-    ///
-    /// Names the first entry that is none of these.
-    pub fn allowed_hosts<T: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
-        self.hosts = Allowed::only("allowed_hosts", hosts, HostPattern::parse)?;
-        Ok(self)
+    /// An entry that is none of these is an error of [`build`](crate::McpServiceBuilder::build).
+    #[must_use]
+    pub fn allowed_hosts<T: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
+        let problems = self.problems_but_of(HOSTS);
+        self.hosts = Allowed::only(HOSTS, hosts, HostPattern::parse, problems);
+        self
     }
 
     /// The web sites that may call this server, in place of those on loopback names (see
@@ -123,12 +133,12 @@ impl Security {
     /// it: without a port it means the default port of `http` or `https`, and nothing follows,
     /// no slash either. The host may begin with `*.` as in [`allowed_hosts`](Self::allowed_hosts).
     ///
-    /// # Errors
-    ///
-    /// Names the first entry that is no origin.
-    pub fn allowed_origins<T: AsRef<str>>(mut self, origins: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
-        self.origins = Allowed::only("allowed_origins", origins, OriginPattern::parse)?;
-        Ok(self)
+    /// An entry that is no origin is an error of [`build`](crate::McpServiceBuilder::build).
+    #[must_use]
+    pub fn allowed_origins<T: AsRef<str>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
+        let problems = self.problems_but_of(ORIGINS);
+        self.origins = Allowed::only(ORIGINS, origins, OriginPattern::parse, problems);
+        self
     }
 
     /// Whether loopback names are allowed, as hosts and as origins, beside those listed.
@@ -151,19 +161,35 @@ impl Security {
     /// application with `into_make_service_with_connect_info::<SocketAddr>()`, or no proxy is ever
     /// recognised.
     ///
-    /// # Errors
-    ///
-    /// Names the first entry that is neither a network nor an address.
-    pub fn trusted_proxies<T: AsRef<str>>(mut self, proxies: impl IntoIterator<Item = T>) -> Result<Self, ConfigError> {
-        let read = |entry: T| {
+    /// An entry that is neither a network nor an address is an error of
+    /// [`build`](crate::McpServiceBuilder::build).
+    #[must_use]
+    pub fn trusted_proxies<T: AsRef<str>>(mut self, proxies: impl IntoIterator<Item = T>) -> Self {
+        let problems = self.problems_but_of(PROXIES);
+        let mut networks = Vec::new();
+        for entry in proxies {
             let entry = entry.as_ref();
-            let network =
-                entry.parse::<IpNet>().or_else(|_| entry.parse().map(|address: std::net::IpAddr| address.into()));
-            network
-                .map_err(|_| ConfigError::new("trusted_proxies", format!("`{entry}` is no network and no IP address")))
-        };
-        self.proxies = proxies.into_iter().map(read).collect::<Result<_, _>>()?;
-        Ok(self)
+            match entry.parse::<IpNet>().or_else(|_| entry.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    let why = format!("`{entry}` is no network and no IP address");
+                    problems.push(ConfigError::new(PROXIES, why));
+                }
+            }
+        }
+        self.proxies = networks;
+        self
+    }
+
+    /// Where problems of a setting go that is set now; those of an earlier list are over.
+    fn problems_but_of(&mut self, setting: &'static str) -> &mut Vec<ConfigError> {
+        self.problems.retain(|problem| problem.setting() != setting);
+        &mut self.problems
+    }
+
+    /// Every entry that could not be read.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &ConfigError> {
+        self.problems.iter()
     }
 
     /// Does not look at the host at all.
@@ -383,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_list_takes_the_place_of_the_loopback_names() {
-        let listed = Security::new().allowed_hosts(["mcp.example.com", "*.internal:8080"]).unwrap();
+        let listed = Security::new().allowed_hosts(["mcp.example.com", "*.internal:8080"]);
         assert_rows(
             &listed,
             &[
@@ -402,7 +428,7 @@ mod tests {
         assert_rows(&Security::new().allow_loopback(false), &[(&[("host", "localhost")], NO_HOST)]);
         let host = ("host", "mcp.example.com");
         assert_rows(
-            &listed.allowed_origins(["https://app.example.com"]).unwrap(),
+            &listed.allowed_origins(["https://app.example.com"]),
             &[
                 (&[host, ("origin", "https://app.example.com")], Ok(())),
                 (&[host, ("origin", "https://mcp.example.com")], Ok(())),
@@ -434,10 +460,8 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_can_say_what_the_host_was() {
-        let security = Security::new()
-            .allowed_hosts(["mcp.example.com"])
-            .and_then(|security| security.trusted_proxies(["10.0.0.0/8", "2001:db8::1"]))
-            .unwrap();
+        let security =
+            Security::new().allowed_hosts(["mcp.example.com"]).trusted_proxies(["10.0.0.0/8", "2001:db8::1"]);
         let (good, bad) = (("host", "mcp.example.com"), ("host", "10.0.0.7:3000"));
         let (said, lied) = (("x-forwarded-host", "mcp.example.com"), ("x-forwarded-host", "evil.example"));
         let rows: [(&str, Headers<'_>, Result<(), Rejection>); 12] = [
@@ -489,13 +513,16 @@ mod tests {
     fn a_setting_that_cannot_be_names_itself_and_the_entry() {
         let new = Security::new;
         let rows = [
-            (new().allowed_hosts(["a", "http://b"]), "setting `allowed_hosts`: `http://b` has a scheme"),
-            (new().allowed_origins(["null"]), "setting `allowed_origins`: `null` is every sandboxed page"),
-            (new().trusted_proxies(["10.0.0.0/33"]), "setting `trusted_proxies`: `10.0.0.0/33` is no network"),
+            (new().allowed_hosts(["a", "http://b"]), "setting `Security::allowed_hosts`: `http://b` has a scheme"),
+            (new().allowed_origins(["null"]), "setting `Security::allowed_origins`: `null` is every sandboxed page"),
+            (
+                new().trusted_proxies(["10.0.0.0/33"]),
+                "setting `Security::trusted_proxies`: `10.0.0.0/33` is no network",
+            ),
         ];
-        for (result, message) in rows {
-            let error = result.unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}");
+        for (security, message) in rows {
+            let problems: Vec<String> = security.problems().map(ToString::to_string).collect();
+            assert!(problems.len() == 1 && problems[0].starts_with(message), "{problems:?}");
         }
     }
 

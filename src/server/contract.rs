@@ -130,7 +130,7 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Which revisions the server speaks, where it speaks fewer than the transport: no other is served, whatever is
-    /// [set](crate::McpService::versions). Asked once, when it is mounted. All of them by default.
+    /// [set](crate::McpServiceBuilder::versions). Asked once, when it is mounted. All of them by default.
     fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
         Cow::Borrowed(&ProtocolVersion::ALL)
     }

@@ -15,7 +15,7 @@ use crate::error::ConfigError;
 /// How clients of 2026-07-28 are asked. A call that needs an answer ends with its questions; the
 /// client calls again with the answers and with what the service told it to remember
 /// (`requestState`), sealed so that nobody can read or change it. Give it to
-/// [`McpService::inputs`](crate::McpService::inputs).
+/// [`McpServiceBuilder::inputs`](crate::McpServiceBuilder::inputs).
 ///
 /// Source: 2026-07-28, Multi Round-Trip Requests.
 ///
@@ -24,7 +24,7 @@ use crate::error::ConfigError;
 ///
 /// # let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// let key: SealingKey = secret.parse()?; // from the environment, the same on each node
-/// let service = McpService::new(McpServer::<()>::new("doc", "1")).inputs(Inputs::new().keys([key]))?;
+/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).inputs(Inputs::new().keys([key])).build()?;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())
 /// ```
@@ -95,11 +95,11 @@ impl Inputs {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        at_least_one("keys", self.keys.len())?;
-        positive("lifetime", self.lifetime)?;
-        at_least_one("rounds", self.rounds as usize)?;
-        at_least_one("state_bytes", self.state_bytes)
+    pub(super) fn check(&self, error: &mut ConfigError) {
+        at_least_one(error, "Inputs::keys", self.keys.len());
+        positive(error, "Inputs::lifetime", self.lifetime);
+        at_least_one(error, "Inputs::rounds", self.rounds as usize);
+        at_least_one(error, "Inputs::state_bytes", self.state_bytes);
     }
 }
 

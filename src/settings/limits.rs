@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 use crate::server::channel::SUBSCRIPTION_URI;
 use crate::store::Policy;
 
-/// How much clients may ask for at once. Give it to [`McpService::limits`](crate::McpService::limits).
+/// How much clients may ask for at once. Give it to [`McpServiceBuilder::limits`](crate::McpServiceBuilder::limits).
 ///
 /// Each is at least 1, or longer than zero. What is bounded for each principal needs a
 /// [`Principal`](crate::Principal): without an authentication layer only the other bounds count. How long a
@@ -147,15 +147,15 @@ impl Limits {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        at_least_one("body", self.body)?;
-        positive("body_timeout", self.body_timeout)?;
-        at_least_one("calls", self.calls)?;
-        at_least_one("calls_per_principal", self.calls_per_principal)?;
-        at_least_one("calls_without_session", self.calls_without_session)?;
-        at_least_one("streams", self.streams)?;
-        at_least_one("listens", self.listens)?;
-        at_least_one("listens_per_principal", self.listens_per_principal)
+    pub(super) fn check(&self, error: &mut ConfigError) {
+        at_least_one(error, "Limits::body", self.body);
+        positive(error, "Limits::body_timeout", self.body_timeout);
+        at_least_one(error, "Limits::calls", self.calls);
+        at_least_one(error, "Limits::calls_per_principal", self.calls_per_principal);
+        at_least_one(error, "Limits::calls_without_session", self.calls_without_session);
+        at_least_one(error, "Limits::streams", self.streams);
+        at_least_one(error, "Limits::listens", self.listens);
+        at_least_one(error, "Limits::listens_per_principal", self.listens_per_principal);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

@@ -12,17 +12,28 @@ pub use sessions::Sessions;
 pub use streams::{ResponseMode, Streams};
 pub use tasks::Tasks;
 
+use std::time::Duration;
+
 use crate::error::ConfigError;
 use crate::store::Policy;
 
-/// A duration that must be longer than nothing.
-fn positive(setting: &'static str, duration: std::time::Duration) -> Result<(), ConfigError> {
-    if duration.is_zero() { Err(ConfigError::new(setting, "must be longer than zero")) } else { Ok(()) }
+/// Reports a duration that is zero.
+fn positive(error: &mut ConfigError, setting: &'static str, duration: Duration) {
+    if duration.is_zero() {
+        error.report(setting, "must be longer than zero");
+    }
 }
 
-/// A count that must be at least one.
-fn at_least_one(setting: &'static str, count: usize) -> Result<(), ConfigError> {
-    if count == 0 { Err(ConfigError::new(setting, "must be at least 1")) } else { Ok(()) }
+/// The same for a duration that may be absent.
+fn positive_if_set(error: &mut ConfigError, setting: &'static str, duration: Option<Duration>) {
+    duration.into_iter().for_each(|duration| positive(error, setting, duration));
+}
+
+/// Reports a count of zero.
+fn at_least_one(error: &mut ConfigError, setting: &'static str, count: usize) {
+    if count == 0 {
+        error.report(setting, "must be at least 1");
+    }
 }
 
 /// All groups together, as a service uses them.
@@ -36,22 +47,21 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What one group alone cannot know. Groups check themselves when they are handed over.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        self.sessions.check()?;
-        self.streams.check()?;
-        self.limits.check()?;
-        self.inputs.check()?;
-        self.tasks.check()?;
+    /// Reports each setting that has no meaning, alone or beside the others.
+    pub(crate) fn check(&self, error: &mut ConfigError) {
+        self.sessions.check(error);
+        self.streams.check(error);
+        self.limits.check(error);
+        self.inputs.check(error);
+        self.tasks.check(error);
         if let (Some(idle), Some(retry)) = (self.sessions.idle_timeout, self.streams.retry_interval)
             && idle <= retry
         {
             let why = format!(
-                "{idle:?} must be longer than the retry interval, {retry:?}: a client that waits to come back would find its session gone"
+                "{idle:?} must be longer than `Streams::retry_interval`, {retry:?}: a client that waits to come back would find its session gone"
             );
-            return Err(ConfigError::new("idle_timeout", why));
+            error.report("Sessions::idle_timeout", why);
         }
-        Ok(())
     }
 
     pub(crate) fn policy(&self) -> Policy {

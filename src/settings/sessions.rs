@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 
-use super::{at_least_one, positive};
+use super::{at_least_one, positive_if_set};
 use crate::error::ConfigError;
 use crate::identity::Principal;
 use crate::message::ErrorObject;
@@ -20,14 +20,14 @@ type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject
 type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
 type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
 
-/// How sessions live and die. Give it to [`McpService::sessions`](crate::McpService::sessions).
+/// How sessions live and die. Give it to [`McpServiceBuilder::sessions`](crate::McpServiceBuilder::sessions).
 ///
 /// ```
 /// use std::time::Duration;
 /// use mcp_http::{McpServer, McpService, Sessions};
 ///
 /// let sessions = Sessions::new().idle_timeout(Duration::from_secs(600)).max(2_000);
-/// let service = McpService::new(McpServer::<()>::new("doc", "1")).sessions(sessions)?;
+/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).sessions(sessions).build()?;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())
 /// ```
@@ -81,8 +81,7 @@ impl Sessions {
 
     /// Ends a session that has nothing in flight, no open stream and no request for this long.
     /// `None`: never. Default [`Sessions::DEFAULT_IDLE_TIMEOUT`]. Must be longer than zero and than the
-    /// [retry interval](super::Streams::retry_interval); where both are set, give the service the
-    /// streams first.
+    /// [retry interval](super::Streams::retry_interval).
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
@@ -163,11 +162,11 @@ impl Sessions {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.idle_timeout.map_or(Ok(()), |timeout| positive("idle_timeout", timeout))?;
-        self.lifetime.map_or(Ok(()), |lifetime| positive("lifetime", lifetime))?;
-        at_least_one("max", self.max)?;
-        at_least_one("max_per_principal", self.max_per_principal)
+    pub(super) fn check(&self, error: &mut ConfigError) {
+        positive_if_set(error, "Sessions::idle_timeout", self.idle_timeout);
+        positive_if_set(error, "Sessions::lifetime", self.lifetime);
+        at_least_one(error, "Sessions::max", self.max);
+        at_least_one(error, "Sessions::max_per_principal", self.max_per_principal);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

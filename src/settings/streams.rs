@@ -23,7 +23,7 @@ pub enum ResponseMode {
 }
 
 /// How answers travel and how long they wait for a client that went away. Give it to
-/// [`McpService::streams`](crate::McpService::streams).
+/// [`McpServiceBuilder::streams`](crate::McpServiceBuilder::streams).
 #[derive(Debug, Clone)]
 pub struct Streams {
     pub(crate) response_mode: ResponseMode,
@@ -172,13 +172,13 @@ impl Streams {
         (self.kept_events, self.kept_bytes)
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        positive("silence", self.silence)?;
-        positive("slow_reader", self.slow_reader)?;
-        at_least_one("kept (events)", self.kept_events)?;
-        at_least_one("kept (bytes)", self.kept_bytes)?;
-        at_least_one("kept_per_session", self.kept_bytes_per_session)?;
-        at_least_one("finished (streams)", self.finished)
+    pub(super) fn check(&self, error: &mut ConfigError) {
+        positive(error, "Streams::silence", self.silence);
+        positive(error, "Streams::slow_reader", self.slow_reader);
+        at_least_one(error, "Streams::kept", self.kept_events);
+        at_least_one(error, "Streams::kept", self.kept_bytes);
+        at_least_one(error, "Streams::kept_per_session", self.kept_bytes_per_session);
+        at_least_one(error, "Streams::finished", self.finished);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{at_least_one, positive};
+use super::{at_least_one, positive, positive_if_set};
 use crate::error::ConfigError;
 use crate::store::Policy;
 
 /// How long tasks are kept and how many (extension `io.modelcontextprotocol/tasks`, for clients of 2026-07-28 and tools that
 /// [may become one](crate::server::Tool::task)). Give it to
-/// [`McpService::tasks`](crate::McpService::tasks). They are kept where sessions are, see
-/// [`McpService::engine`](crate::McpService::engine).
+/// [`McpServiceBuilder::tasks`](crate::McpServiceBuilder::tasks). They are kept where sessions are, see
+/// [`McpServiceBuilder::engine`](crate::McpServiceBuilder::engine).
 #[derive(Debug, Clone)]
 pub struct Tasks {
     pub(crate) ttl: Option<Duration>,
@@ -79,12 +79,12 @@ impl Tasks {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.ttl.map_or(Ok(()), |ttl| positive("ttl", ttl))?;
-        positive("poll_interval", self.poll_interval)?;
-        at_least_one("max (tasks)", self.max)?;
-        at_least_one("max_per_principal (tasks)", self.max_per_principal)?;
-        at_least_one("bytes (tasks)", self.bytes)
+    pub(super) fn check(&self, error: &mut ConfigError) {
+        positive_if_set(error, "Tasks::ttl", self.ttl);
+        positive(error, "Tasks::poll_interval", self.poll_interval);
+        at_least_one(error, "Tasks::max", self.max);
+        at_least_one(error, "Tasks::max_per_principal", self.max_per_principal);
+        at_least_one(error, "Tasks::bytes", self.bytes);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

@@ -12,7 +12,7 @@ fn app() -> (App, Catalog) {
     let server: McpServer =
         McpServer::new("changing", "1").resource("test://a", "a", async || "a").resource("test://b", "b", async || "b");
     let catalog = server.catalog();
-    (App::of(McpService::new(server)), catalog)
+    (App::of(McpService::builder(server)), catalog)
 }
 
 async fn names(client: &Client) -> Value {
@@ -113,7 +113,7 @@ async fn a_tool_may_change_the_catalog_it_stands_in() {
         std::future::ready("grown")
     });
     own.set(server.catalog()).unwrap();
-    let app = App::of(McpService::new(server));
+    let app = App::of(McpService::builder(server));
     let client = app.open().await;
     let mut stream = client.listen().await;
     assert_eq!(client.text_of("grow", json!({})).await, "grown");

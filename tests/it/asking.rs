@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcp_http::message::RawJson;
 use mcp_http::server::{Args, Context};
-use mcp_http::{McpService, ResponseMode, Streams};
+use mcp_http::{McpServiceBuilder, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::support::{App, Client, Event, Sse};
 
 /// An application whose tools also ask several things in a row, ask from a task, or ask outside
 /// any call.
-fn app(configure: impl FnOnce(McpService) -> McpService) -> App {
+fn app(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
     App::serving(
         |server| {
             server
@@ -56,8 +56,8 @@ struct Label {
     label: String,
 }
 
-fn json_mode(service: McpService) -> McpService {
-    service.streams(Streams::new().response_mode(ResponseMode::Json)).unwrap()
+fn json_mode(service: McpServiceBuilder) -> McpServiceBuilder {
+    service.streams(Streams::new().response_mode(ResponseMode::Json))
 }
 
 async fn question(stream: &mut Sse) -> Event {

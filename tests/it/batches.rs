@@ -172,7 +172,7 @@ async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
     let twice = json!([ping(1), ping(1)]);
     let got = answers(old(&App::new()).await.post(twice.clone()).await).await;
     assert_eq!(got.iter().map(|answer| &answer["id"]).collect::<Vec<_>>(), [1, 1]);
-    let strict = App::with(|service| service.streams(Streams::new().exclusive(true)).unwrap());
+    let strict = App::with(|service| service.streams(Streams::new().exclusive(true)));
     let client = old(&strict).await;
     let reply = client.post(twice).await;
     assert_eq!(reply.rejection.as_ref().map(|refused| refused.kind()), Some("duplicate_id"));
@@ -183,7 +183,7 @@ async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
 /// Acceptance 72, 125.
 #[tokio::test(start_paused = true)]
 async fn without_sessions_the_header_says_whether_there_are_batches() {
-    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     let batch = || request(Method::POST).message(json!([ping(1), 7]));
     for (version, status) in
         [(None, 200), (Some("2025-03-26"), 200), (Some("2025-06-18"), 400), (Some("2025-11-25"), 400)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcp_http::server::{Args, Context};
-use mcp_http::{McpServer, McpService, ResponseMode, Sessions, Streams};
+use mcp_http::{McpServer, McpServiceBuilder, ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -59,7 +59,7 @@ fn complete(events: &[Event], tasks: usize, each: u64) {
 }
 
 fn app(change: impl FnOnce(Streams) -> Streams) -> App {
-    App::serving(tools, |service: McpService| service.streams(change(Streams::new())).unwrap())
+    App::serving(tools, |service: McpServiceBuilder| service.streams(change(Streams::new())))
 }
 
 /// Acceptance 91, 102, 163.
@@ -105,7 +105,7 @@ async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
 async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
     for stateless in [false, true] {
         let app =
-            App::serving(tools, |service: McpService| service.sessions(Sessions::new().stateless(stateless)).unwrap());
+            App::serving(tools, |service: McpServiceBuilder| service.sessions(Sessions::new().stateless(stateless)));
         let reply = if stateless {
             app.post(crate::support::call(1, "burst", json!({"tasks": 8, "each": 2_000}))).await
         } else {
@@ -141,8 +141,8 @@ async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
 async fn a_call_that_never_waits_leaves_their_turns_to_others() {
     for (mode, stateless) in [(ResponseMode::Auto, false), (ResponseMode::Json, false), (ResponseMode::Auto, true)] {
         let app = App::with(|service| {
-            let service = service.sessions(Sessions::new().stateless(stateless)).unwrap();
-            service.streams(Streams::new().response_mode(mode)).unwrap()
+            let service = service.sessions(Sessions::new().stateless(stateless));
+            service.streams(Streams::new().response_mode(mode))
         });
         let message = crate::support::call(1, "progress", json!({"steps": 100_000}));
         let call = if stateless {
@@ -199,7 +199,7 @@ async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
 /// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
 async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes() {
-    let app = App::serving(tools, |service: McpService| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let app = App::serving(tools, |service: McpServiceBuilder| service.sessions(Sessions::new().stateless(true)));
     let reply = app.post(crate::support::call(1, "burst", json!({"tasks": 1, "each": 10_000, "padding": 200}))).await;
     tokio::time::sleep(Duration::from_secs(12)).await;
     assert_eq!(app.handle.statistics().await.slow_readers, 1);
@@ -232,7 +232,7 @@ async fn a_connection_that_is_not_read_delays_no_other() {
 
     // Much longer than it takes to serve the others.
     let patience = Duration::from_secs(8);
-    let served = Served::with(|service| service.streams(Streams::new().slow_reader(patience)).unwrap()).await;
+    let served = Served::with(|service| service.streams(Streams::new().slow_reader(patience))).await;
     let opening = crate::support::initialize("2025-11-25", json!({})).to_string();
     let mut other = served.connect().await;
     let request = served.post(None, &opening);

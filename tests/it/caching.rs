@@ -72,7 +72,7 @@ fn offers() -> McpServer {
 }
 
 fn app(server: McpServer) -> App {
-    App::of(McpService::new(server))
+    App::of(McpService::builder(server))
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +202,7 @@ impl<S: Send + Sync> Server<S> for ByHand {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_server_of_ones_own_says_stands_and_only_what_is_complete_gets_the_rest() {
-    let app = App::of(McpService::new(ByHand));
+    let app = App::of(McpService::builder(ByHand));
     assert_eq!(hint(&app, "tools/list", json!({})).await, public(5));
     assert_eq!(hint(&app, "prompts/list", json!({})).await, public(0));
     assert_eq!(hint(&app, "resources/list", json!({})).await, public(7));

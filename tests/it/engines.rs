@@ -153,8 +153,8 @@ async fn a_burst_loses_nothing_over_an_engine_that_takes_its_time() {
     for pace in PACES {
         for mode in [ResponseMode::Auto, ResponseMode::Sse] {
             let app = App::with(|service| {
-                let service = service.streams(Streams::new().response_mode(mode)).unwrap();
-                service.engine(FarEngine::new(move |_, _| pace)).unwrap()
+                let service = service.streams(Streams::new().response_mode(mode));
+                service.engine(FarEngine::new(move |_, _| pace))
             });
             let client = app.open().await;
             let mut stream = client.call(1, "progress", json!({"steps": 5_000})).await.sse();
@@ -175,7 +175,7 @@ async fn a_store_that_is_slow_for_one_session_delays_no_other() {
         let slow = session.is_some() && session == *named.lock().unwrap() && step == "append";
         if slow { pace(5_000, 0) } else { Pace::YIELD }
     });
-    let app = App::with(|service| service.engine(engine).unwrap());
+    let app = App::with(|service| service.engine(engine));
     let (victim, other) = (app.open().await, app.open().await);
     let sessions = app.handle.sessions().await.unwrap();
     let id = sessions.iter().map(|session| session.info.id).find(|id| id.to_string() == victim.session);
@@ -233,7 +233,7 @@ async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
 async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
     let app = App::with(|service| {
         let slow = |step: &str, _| if step == "append" { pace(5_000, 0) } else { Pace::YIELD };
-        service.engine(FarEngine::new(slow)).unwrap()
+        service.engine(FarEngine::new(slow))
     });
     let client = app.open().await;
     let start = Instant::now();
@@ -261,7 +261,7 @@ async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
         let back = if name == "end" { Duration::from_secs(5) } else { Duration::ZERO };
         Pace { back, ..Pace::YIELD }
     };
-    let app = App::with(|service| service.sessions(sessions).unwrap().engine(FarEngine::new(slow)).unwrap());
+    let app = App::with(|service| service.sessions(sessions).engine(FarEngine::new(slow)));
     let client = app.open().await;
     assert!(tokio::time::timeout(Duration::from_secs(1), client.delete()).await.is_err(), "it takes five");
     sleep(Duration::from_secs(10)).await;
@@ -275,7 +275,7 @@ async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
         "attach" => pace(1_000, 0),
         _ => Pace::YIELD,
     };
-    let app = App::with(|service| service.engine(FarEngine::new(slow)).unwrap());
+    let app = App::with(|service| service.engine(FarEngine::new(slow)));
     let client = app.open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
     let id = stream.next().await.unwrap().id().to_owned();
@@ -294,7 +294,7 @@ async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
         let forgets = name == "append" && appends.fetch_add(1, Ordering::Relaxed) == 3;
         forgets.then_some(Fault::Before(StoreErrorKind::Conflict))
     });
-    let app = App::with(|service| service.engine(engine).unwrap());
+    let app = App::with(|service| service.engine(engine));
     let client = app.open().await;
     let start = Instant::now();
     let mut stream = client.call(1, "progress", json!({"steps": 1_000, "delay_ms": 100})).await.sse();
@@ -312,7 +312,7 @@ async fn a_session_nobody_comes_back_for_expires_though_the_service_serves_other
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let app = || {
         let sessions = Sessions::new().idle_timeout(Duration::from_secs(60));
-        App::with(|service| service.sessions(sessions).unwrap().engine(engine.clone()).unwrap())
+        App::with(|service| service.sessions(sessions).engine(engine.clone()))
     };
     let before = app();
     before.open().await;

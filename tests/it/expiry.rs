@@ -12,7 +12,7 @@ use crate::support::{App, Client, initialize};
 const IDLE: Duration = Duration::from_secs(10);
 
 fn app(configure: impl FnOnce(Sessions) -> Sessions) -> App {
-    App::with(|service| service.sessions(configure(Sessions::new().idle_timeout(IDLE))).unwrap())
+    App::with(|service| service.sessions(configure(Sessions::new().idle_timeout(IDLE))))
 }
 
 async fn lives(client: &Client) -> bool {
@@ -125,15 +125,15 @@ async fn a_timeout_may_be_switched_off_but_not_be_nothing() {
     seconds(24 * 3600).await;
     assert_eq!(ping(&client).await, 200);
     let refused = |sessions| {
-        let service = McpService::new(McpServer::<()>::new("s", "1"));
-        service.sessions(sessions).unwrap_err().setting()
+        let service = McpService::builder(McpServer::<()>::new("s", "1"));
+        service.sessions(sessions).build().unwrap_err().setting()
     };
-    assert_eq!(refused(Sessions::new().idle_timeout(Duration::ZERO)), "idle_timeout");
-    assert_eq!(refused(Sessions::new().lifetime(Duration::ZERO)), "lifetime");
-    assert_eq!(refused(Sessions::new().max(0)), "max");
-    assert_eq!(refused(Sessions::new().max_per_principal(0)), "max_per_principal");
+    assert_eq!(refused(Sessions::new().idle_timeout(Duration::ZERO)), "Sessions::idle_timeout");
+    assert_eq!(refused(Sessions::new().lifetime(Duration::ZERO)), "Sessions::lifetime");
+    assert_eq!(refused(Sessions::new().max(0)), "Sessions::max");
+    assert_eq!(refused(Sessions::new().max_per_principal(0)), "Sessions::max_per_principal");
     // A client that waits to come back would find its session gone.
-    assert_eq!(refused(Sessions::new().idle_timeout(Duration::from_millis(900))), "idle_timeout");
+    assert_eq!(refused(Sessions::new().idle_timeout(Duration::from_millis(900))), "Sessions::idle_timeout");
 }
 
 /// Acceptance 49.

@@ -13,7 +13,7 @@ use axum::http::{Method, Uri};
 use axum::serve::ListenerExt;
 use futures_util::stream;
 use mcp_http::error::StoreErrorKind;
-use mcp_http::{McpListener, McpService, Security, header};
+use mcp_http::{McpListener, McpServiceBuilder, Security, header};
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -21,7 +21,7 @@ use crate::faulty::Faulty;
 use crate::support::{App, Reply, RequestExt, exchange, initialize, opening, request, service};
 
 fn secured(security: Security) -> App {
-    App::with(|service| service.security(security).unwrap())
+    App::with(|service| service.security(security))
 }
 
 async fn status_for_host(app: &App, host: &str) -> u16 {
@@ -99,7 +99,7 @@ async fn a_server_on_every_address_still_answers_to_loopback_names_alone() {
     let (mcp, _probe) = service();
     let listener = McpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let app = Router::new().nest("/mcp", mcp.into_router());
+    let app = Router::new().nest("/mcp", mcp.build().unwrap().into_router());
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     for (host, status) in [("127.0.0.1", "200"), ("192.168.1.7", "403"), ("0.0.0.0", "403")] {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_server_on_every_address_still_answers_to_loopback_names_alone() {
 #[tokio::test(start_paused = true)]
 async fn patterns_of_hosts_mean_ports_subdomains_and_addresses() {
     let hosts = ["mcp.example", "api.example:8443", "*.wild.example:*", "[2001:db8::1]", "192.0.2.1:80"];
-    let app = secured(Security::new().allowed_hosts(hosts).unwrap());
+    let app = secured(Security::new().allowed_hosts(hosts));
     for (host, served) in [
         ("mcp.example", true),
         ("MCP.example:9", true),
@@ -169,7 +169,7 @@ async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
         let reply = app.send(client.request(method).header("origin", "https://evil.example")).await;
         assert_eq!(reply.status, 403);
     }
-    let listed = secured(Security::new().allowed_origins(["https://app.example"]).unwrap());
+    let listed = secured(Security::new().allowed_origins(["https://app.example"]));
     for (origin, status) in [
         ("https://app.example", 200),
         ("https://app.example:444", 403),
@@ -184,7 +184,7 @@ async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
     let engine = Faulty::default();
-    let app = App::with(|service| service.engine(engine.clone()).unwrap());
+    let app = App::with(|service| service.engine(engine.clone()));
     let client = app.open().await;
     engine.break_down(StoreErrorKind::Unavailable);
     let asked = engine.asked();
@@ -221,10 +221,10 @@ async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
             header::NAME,
         ])
         .expose_headers([header::SESSION_ID]);
-    let app = secured(Security::new().allowed_origins([site]).unwrap().allow_loopback(false));
+    let app = secured(Security::new().allowed_origins([site]).allow_loopback(false));
     // Hosts are loopback names by default; `allow_loopback(false)` would close them too.
     assert_eq!(app.send(opening()).await.status, 403);
-    let app = secured(Security::new().allowed_origins([site]).unwrap()).layered(|router| router.layer(cors));
+    let app = secured(Security::new().allowed_origins([site])).layered(|router| router.layer(cors));
     let preflight = |origin: &str| {
         request(Method::OPTIONS).header("origin", origin).header("access-control-request-method", "POST").header(
             "access-control-request-headers",
@@ -244,9 +244,9 @@ async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
     assert_eq!(app.handle.statistics().await.sessions, 1, "a preflight opens nothing");
 }
 
-fn proxied(service: McpService) -> McpService {
-    let security = Security::new().allowed_hosts(["mcp.example"]).unwrap();
-    service.security(security.trusted_proxies(["10.0.0.0/8", "127.0.0.1"]).unwrap()).unwrap()
+fn proxied(service: McpServiceBuilder) -> McpServiceBuilder {
+    let security = Security::new().allowed_hosts(["mcp.example"]);
+    service.security(security.trusted_proxies(["10.0.0.0/8", "127.0.0.1"]))
 }
 
 /// Acceptance 178.
@@ -294,7 +294,7 @@ async fn what_a_proxy_says_counts_only_if_the_proxy_is_trusted() {
 #[tokio::test]
 async fn a_proxy_is_recognised_by_the_address_of_its_connection() {
     let (mcp, _probe) = service();
-    let app = Router::new().nest("/mcp", proxied(mcp).into_router());
+    let app = Router::new().nest("/mcp", proxied(mcp).build().unwrap().into_router());
     let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let app = app.into_make_service_with_connect_info::<SocketAddr>();

@@ -14,7 +14,7 @@ const VERSION: &str = "mcp-protocol-version";
 #[tokio::test(start_paused = true)]
 async fn a_header_that_is_there_twice_is_refused_even_with_equal_values() {
     let client = App::new().open().await;
-    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for (name, shown) in [
         ("mcp-session-id", "Mcp-Session-Id"),
         (VERSION, "MCP-Protocol-Version"),
@@ -139,7 +139,7 @@ async fn an_id_that_is_none_of_ours_is_not_found_and_one_that_is_no_id_is_bad() 
 /// Acceptance 125, 167.
 #[tokio::test(start_paused = true)]
 async fn headers_that_mean_nothing_here_are_ignored() {
-    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for (name, value) in [
         ("mcp-session-id", "unknown"),
         ("mcp-session-id", "a b"),

@@ -208,7 +208,7 @@ async fn openings_by_clients_of_every_persuasion_agree_on_a_revision() {
 /// Acceptance 125, 127.
 #[tokio::test(start_paused = true)]
 async fn without_sessions_there_is_nothing_to_attack() {
-    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for message in [
         json!({"jsonrpc": "2.0", "id": "s0-0", "result": {}}),
         json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}),

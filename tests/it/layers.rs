@@ -35,7 +35,7 @@ async fn a_timeout_layer_bounds_a_json_answer_and_not_a_stream() {
 async fn a_call_that_a_timeout_layer_cuts_goes_on() {
     let app = App::with(|service| {
         let streams = mcp_http::Streams::new().response_mode(mcp_http::ResponseMode::Json);
-        service.streams(streams).unwrap()
+        service.streams(streams)
     });
     let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
     let app = app.layered(|router| router.layer(timeout));
@@ -107,7 +107,7 @@ async fn state_of_the_router_and_extractors_of_ones_own_reach_tools_resources_an
         .resource("greet://all", "all", resource)
         .prompt("greet", "Greets.", prompt);
     // No session, so that each request stands for itself.
-    let service = McpService::new(server).sessions(mcp_http::Sessions::new().stateless(true)).unwrap();
+    let service = McpService::builder(server).sessions(mcp_http::Sessions::new().stateless(true)).build().unwrap();
     let router: Router = Router::new().nest("/mcp", mcp_router(service)).with_state(Words("Hello,"));
     let ask = async |message: serde_json::Value| {
         let request = request(Method::POST).message(message).header("accept-language", "en");

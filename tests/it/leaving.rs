@@ -89,7 +89,7 @@ async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
 /// Acceptance 104, 105, 158.
 #[tokio::test(start_paused = true)]
 async fn leaving_and_cancelling_do_not_depend_on_what_is_kept() {
-    let app = App::with(|service| service.streams(Streams::new().resumable(false)).unwrap());
+    let app = App::with(|service| service.streams(Streams::new().resumable(false)));
     let client = app.open().await;
     for (id, label) in [(1, "left"), (2, "cancelled")] {
         let mut stream = client.call(id, "note_and_hold", json!({"label": label})).await.sse();
@@ -197,7 +197,7 @@ async fn two_calls_under_one_id_each_get_their_own_answer() {
 /// Acceptance 84.
 #[tokio::test(start_paused = true)]
 async fn a_strict_service_refuses_an_id_that_is_in_flight() {
-    let app = App::with(|service| service.streams(Streams::new().exclusive(true)).unwrap());
+    let app = App::with(|service| service.streams(Streams::new().exclusive(true)));
     let client = app.open().await;
     let (mut stream, _) = noted(&client, 7, "a").await;
     let reply = client.call(7, "echo", json!({"message": "x"})).await;

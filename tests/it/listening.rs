@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use mcp_http::message::RawJson;
 use mcp_http::server::Context;
-use mcp_http::{McpService, Sessions, Streams};
+use mcp_http::{McpServiceBuilder, Sessions, Streams};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -104,7 +104,7 @@ async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
             });
             async { Ok(()) }
         });
-        service.sessions(sessions).unwrap()
+        service.sessions(sessions)
     });
     let client = app.open().await;
     sleep(Duration::from_secs(60)).await;
@@ -154,7 +154,7 @@ async fn a_get_that_ends_takes_only_itself_away() {
 /// Acceptance 101.
 #[tokio::test(start_paused = true)]
 async fn a_strict_service_refuses_a_second_get_until_the_first_is_gone() {
-    let app = App::with(|service: McpService| service.streams(Streams::new().exclusive(true)).unwrap());
+    let app = App::with(|service: McpServiceBuilder| service.streams(Streams::new().exclusive(true)));
     let client = app.open().await;
     let mut first = client.listen_primed().await;
     let refused = app.send(client.request(Method::GET)).await;

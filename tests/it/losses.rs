@@ -21,7 +21,7 @@ use crate::support::{App, Client, FarEngine, Fault, Pace, steps, whole};
 const SOON: Duration = Duration::from_secs(1);
 
 fn node(engine: &FarEngine) -> App {
-    App::with(|service| service.engine(engine.clone()).unwrap())
+    App::with(|service| service.engine(engine.clone()))
 }
 
 /// An engine in which some steps fail while the switch is on.
@@ -51,7 +51,7 @@ async fn set_level(client: &Client, level: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_before_it_hears_that_its_call_begins_leaves_no_call() {
     let pace = Pace { there: Duration::from_millis(10), back: Duration::ZERO };
-    let app = App::with(|service| service.engine(FarEngine::new(move |_, _| pace)).unwrap());
+    let app = App::with(|service| service.engine(FarEngine::new(move |_, _| pace)));
     let client = app.open().await;
     let mut call = Box::pin(client.call(1, "hold", json!({"label": "a"})));
     assert!(timeout(Duration::from_millis(5), &mut call).await.is_err());
@@ -130,7 +130,7 @@ fn asking() -> impl FnOnce(McpServer) -> McpServer {
 #[tokio::test(start_paused = true)]
 async fn a_question_that_the_engine_forgot_is_not_waited_for() {
     let (engine, forgot) = failing(Fault::Before(StoreErrorKind::NotFound), &["take"]);
-    let app = App::serving(asking(), |service| service.engine(engine.clone()).unwrap());
+    let app = App::serving(asking(), |service| service.engine(engine.clone()));
     let client = app.open().await;
     let mut get = client.listen_primed().await;
     for tool in ["ask", "ask_aside"] {
@@ -280,7 +280,7 @@ async fn what_belongs_to_a_session_here_stays_when_bells_are_lost() {
         })
     };
     let engine = FarEngine::new(|_, _| Pace::YIELD);
-    let app = App::serving(keeping, |service| service.engine(engine.clone()).unwrap());
+    let app = App::serving(keeping, |service| service.engine(engine.clone()));
     let client = app.open().await;
     assert_eq!(client.text_of("keep", json!({})).await, "false");
     engine.ring(&Ring::Resync);

@@ -57,6 +57,7 @@ mod rmcp_ends;
 #[cfg(feature = "rmcp")]
 mod rmcp_server;
 mod sessions;
+mod settings;
 mod shutdown;
 mod slow_clients;
 mod smoke;

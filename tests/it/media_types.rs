@@ -51,7 +51,7 @@ async fn a_post_is_served_where_both_media_types_are_taken() {
 #[tokio::test(start_paused = true)]
 async fn where_the_server_never_streams_json_alone_is_enough() {
     let json_mode = Streams::new().response_mode(ResponseMode::Json);
-    let client = App::with(|service| service.streams(json_mode).unwrap()).open().await;
+    let client = App::with(|service| service.streams(json_mode)).open().await;
     for (accept, expected) in [
         ("application/json", seen(200, 0, Some("1"))),
         ("application/*", seen(200, 0, Some("1"))),
@@ -118,7 +118,7 @@ async fn a_body_is_declared_as_json_once_and_in_utf_8() {
 async fn other_methods_are_told_which_are_served_and_leave_nothing() {
     let app = App::new();
     let client = app.open().await;
-    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for method in ["HEAD", "OPTIONS", "PUT", "PATCH", "TRACE", "CONNECT", "PROPFIND", "post", "get"] {
         let method: Method = method.parse().unwrap();
         let opening = initialize("2025-11-25", json!({}));

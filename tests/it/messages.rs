@@ -230,7 +230,7 @@ async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
     let (mcp, _probe) = service();
     let opening = initialize("2025-11-25", json!({})).to_string();
     let request = request(Method::POST).message(json!(0)).map(|_| Full::new(Bytes::from(opening)));
-    let answer = mcp.oneshot(request).await.unwrap();
+    let answer = mcp.build().unwrap().oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     let answer: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(answer["result"]["protocolVersion"], "2025-11-25");

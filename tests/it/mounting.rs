@@ -115,7 +115,7 @@ async fn a_tool_whose_extractor_refuses_fails_alone() {
         "Needs nothing.",
         async || "fine",
     );
-    let client = App::of(McpService::new(server)).open().await;
+    let client = App::of(McpService::builder(server)).open().await;
     let answer = client.call(1, "needy", json!({})).await;
     assert_eq!(answer.status, 200);
     let answer = answer.json().await;
@@ -146,10 +146,10 @@ async fn visit(app: &App, session: Option<&str>, principal: Option<&str>) -> (u1
 #[tokio::test(start_paused = true)]
 async fn a_route_of_ones_own_takes_the_session() {
     let (mcp, _) = service();
-    let layer = McpLayer::new(mcp);
+    let layer = McpLayer::new(mcp.build().unwrap());
     let mut layered = App::new().layered(|_| Router::new().route("/who", get(who)).layer(layer.clone()));
     layered.handle = layer.handle();
-    let (mcp, _) = service();
+    let mcp = service().0.build().unwrap();
     let handle = mcp.handle();
     let route = get(who).layer(Extension(handle.clone()));
     let mut extended = App::new().layered(|_| Router::new().route("/who", route).nest("/mcp", mcp.into_router()));
@@ -180,7 +180,7 @@ async fn a_tool_and_a_context_share_the_session_of_their_call() {
         mine.update("n", |n: &mut u32| *n += 1).await.unwrap();
         format!("{} {:?}", mine.id == session.id, session.get::<u32>("n").await.unwrap())
     });
-    let client = App::of(McpService::new(server)).open().await;
+    let client = App::of(McpService::builder(server)).open().await;
     assert_eq!(client.text_of("same", json!({})).await, "true Some(1)");
 }
 
@@ -207,7 +207,7 @@ async fn a_layer_passes_everything_else_on() {
 #[tokio::test(start_paused = true)]
 async fn two_services_in_one_application_do_not_know_each_others_sessions() {
     let two = |service: McpService| Router::new().nest("/mcp", service.into_router()).nest("/two", mcp_router(plain()));
-    let app = App::new().layered(|_| two(service().0));
+    let app = App::new().layered(|_| two(service().0.build().unwrap()));
     let client = app.open().await;
     let mut request = client.request(Method::POST).message(call(1, "echo", json!({"message": "hi"})));
     *request.uri_mut() = "/two".parse().unwrap();

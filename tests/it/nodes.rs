@@ -12,7 +12,7 @@ use crate::support::{App, Client};
 
 fn node(engine: &MemoryEngine) -> App {
     let sessions = Sessions::new().idle_timeout(Duration::from_secs(60));
-    App::with(|service| service.engine(engine.clone()).unwrap().sessions(sessions).unwrap())
+    App::with(|service| service.engine(engine.clone()).sessions(sessions))
 }
 
 fn two() -> (App, App) {
@@ -163,7 +163,7 @@ async fn a_node_reaps_what_another_one_opened_and_left() {
 /// Acceptance 160.
 #[tokio::test(start_paused = true)]
 async fn open_streams_take_no_permit_from_calls() {
-    let app = App::with(|service| service.limits(Limits::new().calls(1).calls_per_principal(1)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().calls(1).calls_per_principal(1)));
     let mut streams = Vec::new();
     for _ in 0..300 {
         let client = app.open_principal("ann").await;

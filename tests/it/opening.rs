@@ -46,7 +46,7 @@ impl<S: Send + Sync> Server<S> for Raw {
 }
 
 fn raw() -> App {
-    App::of(McpService::new(Raw::default()))
+    App::of(McpService::builder(Raw::default()))
 }
 
 fn opening_by(name: &str) -> Request<Body> {
@@ -75,8 +75,8 @@ async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
 async fn no_client_is_told_that_a_revision_was_agreed_on_that_is_not_served() {
     for (name, version) in [("ancient", "2024-11-05"), ("old", "2025-03-26")] {
         for stateless in [false, true] {
-            let service = McpService::new(Raw::default()).versions([ProtocolVersion::V2025_11_25]).unwrap();
-            let app = App::of(service.sessions(Sessions::new().stateless(stateless)).unwrap());
+            let service = McpService::builder(Raw::default()).versions([ProtocolVersion::V2025_11_25]);
+            let app = App::of(service.sessions(Sessions::new().stateless(stateless)));
             let reply = app.send(opening_by(name)).await;
             assert_eq!(reply.header("mcp-session-id"), None);
             assert_eq!(
@@ -121,7 +121,7 @@ async fn an_opening_within_a_batch_is_refused() {
 /// Acceptance 35, 37, 38, 79.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
-    let app = App::with(|service| service.limits(Limits::new().body(1_000)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().body(1_000)));
     let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));
     let chunks = || {
         let chunks = (0..11).map(|_| Ok::<_, std::io::Error>(vec![b' '; 100]));
@@ -163,8 +163,8 @@ async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
 #[test]
 fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
     assert_eq!(Limits::DEFAULT_BODY, 4 << 20);
-    let error = McpService::<()>::new(Raw::default()).limits(Limits::new().body(0)).unwrap_err();
-    assert_eq!(error.setting(), "body");
+    let error = McpService::<()>::builder(Raw::default()).limits(Limits::new().body(0)).build().unwrap_err();
+    assert_eq!(error.setting(), "Limits::body");
 }
 
 /// Acceptance 37, 39, 83.
@@ -190,7 +190,7 @@ fn welcomed(hook: Hook) -> (App, Arc<AtomicUsize>) {
         count.fetch_add(1, Ordering::Relaxed);
         async {}
     });
-    (App::with(|service| service.sessions(sessions).unwrap()), closed)
+    (App::with(|service| service.sessions(sessions)), closed)
 }
 
 /// Acceptance 37, 43, 83.
@@ -233,7 +233,7 @@ async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
 async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
     let engine = FarEngine::new(|_, _| Pace::YIELD)
         .failing(|step| (step == "create").then_some(Fault::After(StoreErrorKind::Unavailable)));
-    let app = App::with(|service| service.engine(engine).unwrap());
+    let app = App::with(|service| service.engine(engine));
     assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 503);
     sleep(Duration::from_secs(1)).await;
     nothing_is_left(&app).await;
@@ -257,7 +257,7 @@ async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
             Ok(())
         }
     });
-    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let app = App::with(|service| service.sessions(sessions));
     assert_eq!(app.post(initialize("2025-11-25", json!({}))).await.status, 200);
     for n in 1..3 {
         let reply = app.post(initialize("2025-11-25", json!({}))).await;
@@ -270,18 +270,18 @@ async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
 
 /// Acceptance 41, 42.
 #[tokio::test(start_paused = true)]
-async fn a_service_is_mounted_once_and_settled_by_its_first_use() {
+async fn a_service_is_mounted_once_when_it_is_built() {
     let raw = Raw::default();
     let mounts = Arc::clone(&raw.mounts);
-    let service = McpService::<()>::new(raw);
+    let service = McpService::<()>::builder(raw);
     assert_eq!(mounts.load(Ordering::Relaxed), 0);
-    let app = App::of(service.clone());
+    let service = service.build().unwrap();
+    let app = App::serve(service.clone());
     for _ in 0..3 {
         assert_eq!(app.send(opening_by("good")).await.status, 200);
     }
     assert_eq!(mounts.load(Ordering::Relaxed), 1);
     assert_eq!(service.handle().statistics().await.opened, 3, "clones share sessions");
-    assert!(service.sessions(Sessions::new()).unwrap_err().to_string().contains("in use"));
 }
 
 /// Acceptance 37, 157.

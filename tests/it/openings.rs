@@ -50,7 +50,7 @@ fn refused() -> Vec<(Request<Body>, u16)> {
 /// Acceptance 35, 37, 38, 157.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
-    let app = App::with(|service| service.limits(Limits::new().body(1_000)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().body(1_000)));
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut count = 0;
     while count < 10_000 {
@@ -71,11 +71,16 @@ async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
 /// Acceptance 38.
 #[tokio::test(start_paused = true)]
 async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
-    let app = App::with(|service| service.limits(Limits::new().body(1_000)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().body(1_000)));
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
     let request = request(Method::POST).header("content-type", "application/json").raw(Body::from_stream(endless));
     assert_eq!(sent(&app, request).await, seen(413, -32600, None));
-    assert!(mcp_http::McpService::new(mcp_http::McpServer::<()>::new("a", "1")).limits(Limits::new().body(0)).is_err());
+    assert!(
+        mcp_http::McpService::builder(mcp_http::McpServer::<()>::new("a", "1"))
+            .limits(Limits::new().body(0))
+            .build()
+            .is_err()
+    );
     assert_eq!(Limits::DEFAULT_BODY, 4 * 1024 * 1024);
 }
 
@@ -95,7 +100,7 @@ async fn an_opening_that_the_application_refuses_leaves_nothing() {
             Err(ErrorObject::new(-32099, "not today"))
         }
     });
-    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let app = App::with(|service| service.sessions(sessions));
     assert_eq!(sent(&app, opening()).await, seen(200, -32099, Some("0")));
     let reply = app.send(opening()).await;
     assert_eq!(reply.header("mcp-session-id"), None);

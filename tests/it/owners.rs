@@ -72,7 +72,7 @@ async fn the_principal_comes_from_the_layer_and_never_from_a_header() {
 async fn an_application_may_read_the_principal_itself() {
     let sessions = Sessions::new()
         .principal(|parts| parts.headers.get("x-verified").map(|user| Principal::new(user.to_str().unwrap())));
-    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let app = App::with(|service| service.sessions(sessions));
     let opening = request(Method::POST).message(initialize("2025-11-25", json!({}))).header("x-verified", "ann");
     let session = app.send(opening).await.header("mcp-session-id").unwrap().to_owned();
     let status = async |user: &str, extension: &str| {
@@ -86,7 +86,7 @@ async fn an_application_may_read_the_principal_itself() {
 /// Acceptance 48, 176.
 #[tokio::test(start_paused = true)]
 async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
-    let app = App::with(|service| service.sessions(Sessions::new().max_per_principal(2)).unwrap());
+    let app = App::with(|service| service.sessions(Sessions::new().max_per_principal(2)));
     let clients = [app.open_principal("ann").await, app.open_principal("ann").await];
     let streams = [clients[0].listen().await, clients[1].listen().await];
     let opening = || request(Method::POST).message(initialize("2025-11-25", json!({}))).principal("ann");
@@ -110,7 +110,7 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
 #[tokio::test(start_paused = true)]
 async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
     let limits = Limits::new().calls(2).calls_per_principal(3);
-    let app = App::with(|service| service.limits(limits).unwrap());
+    let app = App::with(|service| service.limits(limits));
     let (one, two, other) =
         (app.open_principal("ann").await, app.open_principal("ann").await, app.open_principal("bob").await);
     let mut held = Vec::new();
@@ -143,7 +143,7 @@ async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn open_streams_are_bounded_in_a_session() {
-    let app = App::with(|service| service.limits(Limits::new().streams(1)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().streams(1)));
     let client = app.open().await;
     let stream = client.call(5, "note_and_hold", json!({"label": "a"})).await;
     let reply = app.send(client.request(Method::GET)).await;

@@ -21,7 +21,7 @@ async fn answer(client: &Client, message: Value) -> (String, Value) {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
-        let app = App::with(|service| service.streams(Streams::new().response_mode(mode)).unwrap());
+        let app = App::with(|service| service.streams(Streams::new().response_mode(mode)));
         let client = app.open().await;
         let mut listening = client.listen().await;
         assert!(listening.next().await.unwrap().primes());
@@ -45,7 +45,7 @@ async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_internal_failure_is_no_text_on_the_wire() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
-        let client = App::with(|service| service.streams(Streams::new().response_mode(mode)).unwrap()).open().await;
+        let client = App::with(|service| service.streams(Streams::new().response_mode(mode))).open().await;
         let (text, got) = answer(&client, call(1, "leak", json!({}))).await;
         assert!(!text.contains("secret"), "{mode:?} {text}");
         assert!(got["result"]["isError"] == true || got["error"]["code"] == -32603, "{got}");
@@ -58,7 +58,7 @@ async fn what_an_engine_fails_of_is_no_text_on_the_wire() {
     use mcp_http::error::StoreErrorKind as Kind;
     for kind in [Kind::Unavailable, Kind::Corrupt, Kind::Fenced, Kind::BeyondEnd, Kind::NotFound, Kind::Conflict] {
         let engine = Faulty::default();
-        let app = App::with(|service| service.engine(engine.clone()).unwrap());
+        let app = App::with(|service| service.engine(engine.clone()));
         let client = app.open().await;
         engine.break_down(kind);
         let mut replies = vec![
@@ -106,7 +106,7 @@ impl<S: Send + Sync> Server<S> for Rude {
 }
 
 fn rude(mode: ResponseMode) -> App {
-    App::with(|_| McpService::new(Rude).streams(Streams::new().response_mode(mode)).unwrap())
+    App::with(|_| McpService::builder(Rude).streams(Streams::new().response_mode(mode)))
 }
 
 /// Acceptance 83, 169.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcp_http::server::{Args, Context};
-use mcp_http::{McpServer, McpService, ResponseMode, Streams};
+use mcp_http::{McpServer, McpServiceBuilder, ResponseMode, Streams};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -29,7 +29,7 @@ fn tools(server: McpServer) -> McpServer {
 }
 
 fn in_mode(mode: ResponseMode) -> App {
-    App::serving(tools, |service: McpService| service.streams(Streams::new().response_mode(mode)).unwrap())
+    App::serving(tools, |service: McpServiceBuilder| service.streams(Streams::new().response_mode(mode)))
 }
 
 /// Everything of one connection, and the id and delay to come back with.
@@ -123,7 +123,7 @@ async fn closing_is_offered_only_to_clients_that_know_how_to_come_back() {
     }
     let json = in_mode(ResponseMode::Json).open().await;
     assert_eq!(json.text_of("close", close.clone()).await, "closed false");
-    let app = App::with(|service| service.streams(Streams::new().resumable(false)).unwrap());
+    let app = App::with(|service| service.streams(Streams::new().resumable(false)));
     assert_eq!(app.open().await.text_of("close", close).await, "closed false");
 }
 

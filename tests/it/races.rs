@@ -62,7 +62,7 @@ async fn calls_that_race_with_the_end_of_their_session_all_settle() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
     let engine = MemoryEngine::new();
-    let [a, b] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone()).unwrap()));
+    let [a, b] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone())));
     for _ in 0..ROUNDS {
         let client = a.open().await;
         let there = Client { app: b.clone(), ..client.clone() };
@@ -92,7 +92,7 @@ async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn openings_that_race_never_exceed_the_limit_of_sessions() {
     let sessions = Sessions::new().max(8).max_per_principal(4);
-    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let app = App::with(|service| service.sessions(sessions));
     let openers = (0..8).map(|n| {
         let app = app.clone();
         tokio::spawn(async move {

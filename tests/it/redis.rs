@@ -39,7 +39,7 @@ async fn engine(url: String) -> RedisEngine {
 
 async fn node(url: String, options: RedisOptions) -> App {
     let engine = RedisEngine::connect_with(url, options).await.unwrap();
-    App::with(|service| service.engine(engine).unwrap())
+    App::with(|service| service.engine(engine))
 }
 
 async fn nodes(options: RedisOptions) -> (RedisServer, App, App) {
@@ -211,7 +211,7 @@ async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() 
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
     let (b, engine) = (node(server.url(), options()).await, engine(wire.url()).await);
-    let a = App::with(|service| service.engine(engine).unwrap());
+    let a = App::with(|service| service.engine(engine));
     let here = a.open().await;
     drop(here.at(&b).listen_primed().await);
     let mut get = here.listen_primed().await;
@@ -329,7 +329,7 @@ async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
     let mut router = Router::new();
     for cell in ["0", "1"] {
         let engine = RedisEngine::connect_with(server.url(), options().namespace(format!("cell{cell}"))).await.unwrap();
-        let service = McpService::new(McpServer::new("cells", "1")).engine(engine).unwrap();
+        let service = McpService::builder(McpServer::new("cells", "1")).engine(engine).build().unwrap();
         router = router.nest(&format!("/{cell}/mcp"), service.into_router());
     }
     let app = App::new().layered(|_| router);

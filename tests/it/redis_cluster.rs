@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(60);
 async fn node(cluster: &RedisCluster) -> App {
     let options = RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10));
     let engine = RedisEngine::connect_cluster(cluster.urls(), options).await.unwrap();
-    App::with(|service| service.engine(engine).unwrap())
+    App::with(|service| service.engine(engine))
 }
 
 #[tokio::test(flavor = "multi_thread")]

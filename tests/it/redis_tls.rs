@@ -42,7 +42,7 @@ impl Behind {
 
     async fn node(&self) -> App {
         let engine = self.engine().await;
-        App::with(|service| service.engine(engine).unwrap())
+        App::with(|service| service.engine(engine))
     }
 
     async fn refuses(&self, options: RedisOptions) -> ConnectError {
@@ -173,7 +173,7 @@ async fn two_services_on_a_cluster_behind_tls_say_what_they_say_without() {
     let options = patient().tls_authorities(authority.pem()).tls_identity(client.certificate, client.key);
     let node = async || {
         let engine = RedisEngine::connect_cluster(cluster.urls(), options.clone()).await.unwrap();
-        App::with(|service| service.engine(engine).unwrap())
+        App::with(|service| service.engine(engine))
     };
     let (a, b) = (node().await, node().await);
     let talk = async {

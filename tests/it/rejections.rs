@@ -11,7 +11,7 @@ use axum::http::{Method, Request};
 use futures_util::stream;
 use mcp_http::error::StoreErrorKind;
 use mcp_http::message::ErrorObject;
-use mcp_http::{Limits, McpService, ResponseMode, Sessions, Streams};
+use mcp_http::{Limits, McpServiceBuilder, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
@@ -28,13 +28,13 @@ struct Sheet {
 type Row = (&'static str, u16, i64, &'static str);
 
 impl Sheet {
-    fn app(&self, configure: impl FnOnce(McpService) -> McpService) -> App {
+    fn app(&self, configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
         App::with(|service| self.watched(configure(service)))
     }
 
-    fn watched(&self, service: McpService) -> McpService {
+    fn watched(&self, service: McpServiceBuilder) -> McpServiceBuilder {
         let told = Arc::clone(&self.told);
-        service.on_rejection(move |refused| told.lock().unwrap().push(refused.kind())).unwrap()
+        service.on_rejection(move |refused| told.lock().unwrap().push(refused.kind()))
     }
 
     async fn expect(&self, app: &App, request: Request<Body>, id: Option<i64>, row: Row) {
@@ -155,7 +155,7 @@ async fn heads(sheet: &Sheet) {
 }
 
 async fn bodies(sheet: &Sheet) {
-    let app = sheet.app(|service| service.limits(Limits::new().body(400)).unwrap());
+    let app = sheet.app(|service| service.limits(Limits::new().body(400)));
     let raw = |body: Body| request(Method::POST).header("content-type", "application/json").raw(body);
     let never = Body::from_stream(stream::pending::<io::Result<Bytes>>());
     let broken = Body::from_stream(stream::iter([Ok(Bytes::from("{")), Err(io::Error::other("secret"))]));
@@ -212,17 +212,17 @@ async fn sessions(sheet: &Sheet) {
 }
 
 async fn limits(sheet: &Sheet) {
-    let app = sheet.app(|service| service.sessions(Sessions::new().max(1)).unwrap());
+    let app = sheet.app(|service| service.sessions(Sessions::new().max(1)));
     let _held = app.open().await.call(1, "hold", json!({"label": "a"})).await;
     let row = ("too_many_sessions", 503, -32603, "Too many sessions: the limit is 1");
     sheet.expect(&app, post(opening()), Some(0), row).await;
 
-    let app = sheet.app(|service| service.sessions(Sessions::new().max_per_principal(1)).unwrap());
+    let app = sheet.app(|service| service.sessions(Sessions::new().max_per_principal(1)));
     let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
     let row = ("too_many_sessions_of_principal", 503, -32603, "Too many sessions of this principal: the limit is 1");
     sheet.expect(&app, post(opening()).principal("ann"), Some(0), row).await;
 
-    let app = sheet.app(|service| service.limits(Limits::new().calls(1).streams(1)).unwrap());
+    let app = sheet.app(|service| service.limits(Limits::new().calls(1).streams(1)));
     let client = app.open().await;
     let _held = client.call(1, "hold", json!({"label": "a"})).await;
     let second = client.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
@@ -231,7 +231,7 @@ async fn limits(sheet: &Sheet) {
     let row = ("too_many_streams", 429, -32603, "Too many open streams in this session: the limit is 1");
     sheet.expect(&app, client.request(Method::GET), None, row).await;
 
-    let app = sheet.app(|service| service.limits(Limits::new().calls_per_principal(1)).unwrap());
+    let app = sheet.app(|service| service.limits(Limits::new().calls_per_principal(1)));
     let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
     let other = app.open_principal("ann").await;
     let second = other.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
@@ -241,7 +241,7 @@ async fn limits(sheet: &Sheet) {
 }
 
 async fn calls_without_session(sheet: &Sheet) {
-    let app = sheet.app(|service| service.limits(Limits::new().calls_without_session(1)).unwrap());
+    let app = sheet.app(|service| service.limits(Limits::new().calls_without_session(1)));
     let _held = app.send(modern_call("note_and_hold", json!({"label": "a"}))).await;
     let row =
         ("too_many_calls_without_session", 503, -32603, "Too many calls in flight without a session: the limit is 1");
@@ -249,7 +249,7 @@ async fn calls_without_session(sheet: &Sheet) {
 }
 
 async fn streams(sheet: &Sheet) {
-    let app = sheet.app(|service| service.streams(Streams::new().exclusive(true)).unwrap());
+    let app = sheet.app(|service| service.streams(Streams::new().exclusive(true)));
     let client = app.open().await;
     let _held = client.call(1, "hold", json!({"label": "a"})).await;
     let again = client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));
@@ -268,7 +268,7 @@ async fn streams(sheet: &Sheet) {
     let row = ("events_expired", 400, -32600, "Bad request: the stream named by Last-Event-ID is no longer kept");
     sheet.expect(&app, resume(last.id()), None, row).await;
 
-    let app = sheet.app(|service| service.streams(Streams::new().resumable(false)).unwrap());
+    let app = sheet.app(|service| service.streams(Streams::new().resumable(false)));
     let client = app.open().await;
     let row =
         ("not_resumable", 400, -32600, "Bad request: Last-Event-ID is not supported, streams cannot be resumed here");
@@ -276,7 +276,7 @@ async fn streams(sheet: &Sheet) {
 }
 
 async fn the_server_itself(sheet: &Sheet) {
-    let app = sheet.app(|service| service.streams(Streams::new().response_mode(ResponseMode::Json)).unwrap());
+    let app = sheet.app(|service| service.streams(Streams::new().response_mode(ResponseMode::Json)));
     let client = app.open().await;
     sheet.told.lock().unwrap().clear();
     let held = tokio::spawn({
@@ -291,7 +291,7 @@ async fn the_server_itself(sheet: &Sheet) {
     sheet.check(&app, held.await.unwrap(), Some(7), row, 0).await;
 
     let engine = Faulty::default();
-    let app = sheet.app(|service| service.engine(engine.clone()).unwrap());
+    let app = sheet.app(|service| service.engine(engine.clone()));
     let client = app.open().await;
     let ping = || client.request(Method::POST).message(json!({"jsonrpc": "2.0", "id": 9, "method": "ping"}));
     engine.break_down(StoreErrorKind::Unavailable);
@@ -339,7 +339,7 @@ async fn the_stateless_revision(sheet: &Sheet) {
 }
 
 async fn listens(sheet: &Sheet) {
-    let app = sheet.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)).unwrap());
+    let app = sheet.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)));
     let listen = || modern("subscriptions/listen", json!({"notifications": {}}));
     let _open = app.send(listen().principal("ann")).await;
     let full = ("too_many_listens", 429, -32603, "Too many subscription streams: the limit is 1");

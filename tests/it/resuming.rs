@@ -313,7 +313,7 @@ async fn an_answer_that_left_as_json_is_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn as_many_answers_wait_as_calls_may_be_in_flight() {
     let at_once = mcp_http::Streams::new().response_mode(ResponseMode::Sse);
-    let client = App::with(|service| service.streams(at_once).unwrap()).open().await;
+    let client = App::with(|service| service.streams(at_once)).open().await;
     let mut ids = Vec::new();
     for call in 1..=128 {
         let mut stream =

@@ -133,7 +133,7 @@ async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_answer_would_be_json_is_answered_when_its_session_ends() {
     let json_only = Streams::new().response_mode(ResponseMode::Json);
-    for app in [App::with(|service| service.streams(json_only).unwrap()), App::new()] {
+    for app in [App::with(|service| service.streams(json_only)), App::new()] {
         let client = app.open().await;
         let post = started(&client, 7, "hold", "held").await;
         assert_eq!(client.delete().await.status, 200);
@@ -162,7 +162,7 @@ async fn a_tool_may_end_its_own_session() {
         cx.session().unwrap().end().await;
         "bye"
     });
-    let app = App::of(McpService::new(server));
+    let app = App::of(McpService::builder(server));
     let client = app.open().await;
     assert_eq!(client.text_of("quit", json!({})).await, "bye");
     assert_eq!(client.post(ping(1)).await.status, 404);
@@ -196,7 +196,7 @@ fn logged(log: &Log) -> Sessions {
 #[tokio::test(start_paused = true)]
 async fn each_hook_is_called_once_for_each_session_with_its_id() {
     let log = Log::default();
-    let app = App::with(|service| service.sessions(logged(&log)).unwrap());
+    let app = App::with(|service| service.sessions(logged(&log)));
     let clients = [app.open().await, app.open().await, app.open().await];
     let ids = clients.clone().map(|client| SessionId::parse(&client.session).unwrap());
     let stranger = Client { session: SessionId::random().to_string(), ..clients[0].clone() };
@@ -216,7 +216,7 @@ async fn a_closing_hook_that_panics_stops_neither_the_reaper_nor_a_delete() {
         assert!(ended.reason == EndReason::Evicted, "secret");
         async {}
     });
-    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let app = App::with(|service| service.sessions(sessions));
     for _ in 0..2 {
         let client = app.open().await;
         sleep(Duration::from_secs(120)).await;
@@ -230,7 +230,7 @@ async fn a_closing_hook_that_panics_stops_neither_the_reaper_nor_a_delete() {
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_once_however_often_it_is_ended() {
     let log = Log::default();
-    let app = App::with(|service| service.sessions(logged(&log)).unwrap());
+    let app = App::with(|service| service.sessions(logged(&log)));
     let client = app.open().await;
     let mut get = client.listen().await;
     let session = app.handle.session(SessionId::parse(&client.session).unwrap()).await.unwrap();

@@ -193,7 +193,7 @@ async fn an_answer_within_the_deadline_reaches_a_client_that_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_cut_off_is_answered() {
     let json_only = Streams::new().response_mode(ResponseMode::Json);
-    let app = App::with(|service| service.streams(json_only).unwrap());
+    let app = App::with(|service| service.streams(json_only));
     let client = app.open().await;
     let post = {
         let client = client.clone();
@@ -233,7 +233,7 @@ impl<S: Send + Sync> Server<S> for SlowToOpen {
 /// Acceptance 40, 157, 174.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
-    let app = App::of(McpService::new(SlowToOpen));
+    let app = App::of(McpService::builder(SlowToOpen));
     let opening = {
         let app = app.clone();
         tokio::spawn(async move { app.post(initialize("2025-11-25", json!({}))).await })
@@ -248,7 +248,7 @@ async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
 /// Acceptance 40.
 #[tokio::test(start_paused = true)]
 async fn a_handle_outlives_its_service_and_sees_nothing() {
-    let app = App::with(|service| service.sessions(Sessions::new().idle_timeout(None)).unwrap());
+    let app = App::with(|service| service.sessions(Sessions::new().idle_timeout(None)));
     let client = app.open().await;
     let id = mcp_http::SessionId::parse(&client.session).unwrap();
     let mut get = client.listen().await;
@@ -266,7 +266,7 @@ async fn a_handle_outlives_its_service_and_sees_nothing() {
 /// Acceptance 40, 150.
 #[tokio::test]
 async fn a_host_shuts_down_promptly_with_a_client_connected() {
-    let (mcp, _) = service();
+    let mcp = service().0.build().unwrap();
     let handle = mcp.handle();
     let router = Router::new().nest("/mcp", mcp.into_router());
     let app = App::new().layered(|_| router.clone());
@@ -315,8 +315,8 @@ async fn a_context_that_outlives_its_call_holds_up_no_drain_and_keeps_no_room() 
                 })
             },
             |service| {
-                let service = service.limits(Limits::new().calls_without_session(1)).unwrap();
-                service.sessions(Sessions::new().stateless(stateless)).unwrap()
+                let service = service.limits(Limits::new().calls_without_session(1));
+                service.sessions(Sessions::new().stateless(stateless))
             },
         );
         let client = if stateless { None } else { Some(app.open().await) };

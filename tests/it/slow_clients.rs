@@ -25,7 +25,7 @@ async fn flooding(streams: Streams, write_timeout: Duration) -> Served {
         "flooded"
     }
     let server = McpServer::new("flood", "1.0.0").tool("flood", "Floods.", flood);
-    let service = McpService::new(server).streams(streams).unwrap();
+    let service = McpService::builder(server).streams(streams);
     Served::of(service, |listener| listener.write_timeout(Some(write_timeout))).await
 }
 
@@ -114,7 +114,7 @@ async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
 #[tokio::test]
 async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
     let limits = Limits::new().body_timeout(Duration::from_millis(300));
-    let served = Served::with(|service| service.limits(limits).unwrap()).await;
+    let served = Served::with(|service| service.limits(limits)).await;
     let mut stream = served.connect().await;
     let body = initialize("2025-11-25", json!({})).to_string();
     let request = served.post(None, &body);

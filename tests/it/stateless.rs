@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::support::{App, Reply, RequestExt, call, initialize, request};
 
 fn app() -> App {
-    App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap())
+    App::with(|service| service.sessions(Sessions::new().stateless(true)))
 }
 
 async fn text(reply: Reply) -> Value {
@@ -135,7 +135,7 @@ async fn what_a_session_would_refuse_is_refused_here_too() {
 #[tokio::test(start_paused = true)]
 async fn calls_are_limited_in_all_and_for_each_principal() {
     let limits = Limits::new().calls_without_session(4).calls_per_principal(2);
-    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap().limits(limits).unwrap());
+    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).limits(limits));
     let calls = |tool: &str, labels: &[&str]| {
         let one = |(n, label): (usize, &&str)| call(n, tool, json!({"label": label, "message": label}));
         request(Method::POST).message(labels.iter().enumerate().map(one).collect())

@@ -140,7 +140,7 @@ async fn a_session_deleted_at_any_moment_ends_its_streams() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_that_race_the_end_of_their_session_are_all_answered() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        let app = App::with(|service| service.streams(Streams::new().response_mode(mode)).unwrap());
+        let app = App::with(|service| service.streams(Streams::new().response_mode(mode)));
         for _ in 0..100 {
             let client = app.open().await;
             let calls: Vec<_> = (0..4)

@@ -11,13 +11,13 @@ use crate::support::{App, FarEngine, Pace};
 
 fn nodes() -> (App, App) {
     let engine = MemoryEngine::new();
-    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
+    let node = || App::with(|service| service.engine(engine.clone()));
     (node(), node())
 }
 
 fn far_nodes() -> (App, App) {
     let engine = FarEngine::new(|_, _| Pace { there: Duration::from_millis(2), back: Duration::from_millis(3) });
-    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
+    let node = || App::with(|service| service.engine(engine.clone()));
     (node(), node())
 }
 
@@ -46,7 +46,7 @@ async fn a_reader_that_is_replaced_is_told_when_to_come_back_however_late_its_be
     for (late, told) in [(0, 5_000), (300, 5_000), (1_500, 5_000), (60_000, 1_000)] {
         let pace = |_: &str, _| Pace::YIELD;
         let engine = FarEngine::new(pace).late_bells(Duration::from_millis(late));
-        let node = || App::with(|service| service.engine(engine.clone()).unwrap());
+        let node = || App::with(|service| service.engine(engine.clone()));
         let (a, b) = (node(), node());
         let here = a.open().await;
         let mut old = here.call(1, "progress", json!({"steps": 40, "delay_ms": 20})).await.sse();
@@ -115,7 +115,7 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
         let there = if step == "publish" { 50 * (turn % 2) } else { 1 };
         Pace { there: Duration::from_millis(there), back: Duration::ZERO }
     });
-    let node = || App::with(|service| service.engine(engine.clone()).unwrap());
+    let node = || App::with(|service| service.engine(engine.clone()));
     let (a, b) = (node(), node());
     let here = a.open().await;
     let there = here.at(&b);

@@ -76,7 +76,7 @@ pub(crate) async fn serve(url: &str) -> Result<()> {
         .tool("ask", "Asks.", ask);
     let engine = RedisEngine::connect(url).await?;
     let sessions = Sessions::new().max(1_000_000);
-    let service: McpService = McpService::new(server).engine(engine)?.sessions(sessions)?;
+    let service: McpService = McpService::builder(server).engine(engine).sessions(sessions).build()?;
     let listener = McpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("{}", listener.local_addr()?);
     Ok(axum::serve(listener, service.into_router_at("/mcp")).await?)

@@ -95,7 +95,7 @@ pub enum Durability {
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path().join("sessions");
 /// let engine = FileEngine::open(&folder, Durability::ProcessCrash)?;
-/// let service: McpService = McpService::new(McpServer::new("durable", "1.0.0")).engine(engine)?;
+/// let service: McpService = McpService::builder(McpServer::new("durable", "1.0.0")).engine(engine).build()?;
 /// assert!(FileEngine::open(&folder, Durability::ProcessCrash).is_err_and(|error| error.is_in_use()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -82,7 +82,7 @@ type Outcome = std::result::Result<RawJson, RawJson>;
 ///
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
 /// let engine = RedisEngine::connect("redis://127.0.0.1/").await?;
-/// let service: McpService = McpService::new(McpServer::new("everywhere", "1.0.0")).engine(engine)?;
+/// let service: McpService = McpService::builder(McpServer::new("everywhere", "1.0.0")).engine(engine).build()?;
 /// # Ok(())
 /// # }
 /// ```

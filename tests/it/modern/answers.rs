@@ -308,7 +308,7 @@ async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
     let (mcp, _probe) = service();
     let message = envelope("server/discover", json!({})).to_string();
     let request = modern("server/discover", json!({})).map(|_| Full::new(Bytes::from(message)));
-    let answer = mcp.oneshot(request).await.unwrap();
+    let answer = mcp.build().unwrap().oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     let answer: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(answer["result"]["resultType"], "complete");

@@ -151,7 +151,7 @@ async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
     let long = "a".repeat(100_000);
     assert!(app.ask(&long, json!({})).await.text().await.len() < 400);
     // What a server offers nothing of, it does not have at all.
-    let bare = App::with(|_| mcp_http::McpService::new(McpServer::<()>::new("bare", "1")));
+    let bare = App::with(|_| mcp_http::McpService::builder(McpServer::<()>::new("bare", "1")));
     for method in
         ["tools/list", "tools/call", "prompts/list", "resources/list", "resources/read", "completion/complete"]
     {
@@ -295,7 +295,7 @@ async fn a_capability_that_is_missing_has_its_code_and_its_status_before_the_fir
     });
     let declared = json!({CAPABILITIES_KEY: {"sampling": {}}});
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        let app = App::serving(needy, |service| service.streams(Streams::new().response_mode(mode)).unwrap());
+        let app = App::serving(needy, |service| service.streams(Streams::new().response_mode(mode)));
         let reply = app.ask("tools/call", json!({"name": "needs"})).await;
         assert_eq!(reply.status, 400, "{mode:?}");
         assert_eq!(reply.rejection.as_ref().unwrap().kind(), "missing_capability");

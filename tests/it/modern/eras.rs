@@ -320,7 +320,7 @@ async fn unsupported(reply: Reply) -> (u16, Value) {
 #[tokio::test(start_paused = true)]
 async fn each_set_of_revisions_serves_its_own_and_tells_the_others_what_it_serves() {
     for served in subsets() {
-        let app = App::with(|service| service.versions(served.iter().copied().rev()).unwrap());
+        let app = App::with(|service| service.versions(served.iter().copied().rev()));
         let newest = served.iter().rev().find(|version| version.era() == Era::Legacy).copied();
         let is_modern = served.contains(&ProtocolVersion::V2026_07_28);
         let refused = |requested: &str| (400, json!({"requested": requested, "supported": served}));
@@ -414,7 +414,7 @@ async fn get_and_delete_of_sessions_work_beside_those_that_are_not_allowed() {
 /// Acceptance 1, 24, 125, 126.
 #[tokio::test(start_paused = true)]
 async fn a_service_without_sessions_serves_both_eras() {
-    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let app = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     assert_eq!(text_of(app.ask_tool("whoami", json!({})).await).await, "nobody test 2026-07-28");
     let old = request(Method::POST).header(VERSION, "2025-06-18").message(call(1, "whoami", json!({})));
     assert_eq!(text_of(app.send(old).await).await, "nobody ? 2025-06-18");

@@ -50,7 +50,7 @@ impl<S: Send + Sync> Server<S> for Parrot {
 }
 
 fn parrot(mode: ResponseMode) -> App {
-    App::of(McpService::new(Parrot::default()).streams(Streams::new().response_mode(mode)).unwrap())
+    App::of(McpService::builder(Parrot::default()).streams(Streams::new().response_mode(mode)))
 }
 
 const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
@@ -205,7 +205,7 @@ async fn what_has_many_lines_is_one_line_of_a_stream() {
 #[tokio::test(start_paused = true)]
 async fn the_name_of_a_server_is_one_line_too_and_yields_to_its_own_word() {
     let named = Parrot { info: Some("{\n\"name\": \"p\"\r\n}") };
-    let service = McpService::new(named).streams(Streams::new().response_mode(ResponseMode::Sse)).unwrap();
+    let service = McpService::builder(named).streams(Streams::new().response_mode(ResponseMode::Sse));
     let app = App::of(service);
     let key = "io.modelcontextprotocol/serverInfo";
     for (answer, expected) in [

@@ -282,8 +282,7 @@ async fn a_tool_nobody_knows_has_no_arguments_to_repeat() {
 #[tokio::test(start_paused = true)]
 async fn a_mismatch_has_its_status_in_every_mode() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
-        let app =
-            App::serving(routed, |service| service.streams(mcp_http::Streams::new().response_mode(mode)).unwrap());
+        let app = App::serving(routed, |service| service.streams(mcp_http::Streams::new().response_mode(mode)));
         let reply = app.send(route(json!({"region": "eu"}), &[])).await;
         assert_eq!(reply.rejection.as_ref().unwrap().kind(), "header_mismatch", "{mode:?}");
         let text = reply.text().await;

@@ -89,7 +89,7 @@ async fn no_engine_is_asked_for_a_request_of_2026_07_28() {
             let engine = Faulty::default();
             let app = App::with(|service| {
                 let streams = Streams::new().response_mode(mode).resumable(resumable);
-                service.engine(engine.clone()).unwrap().streams(streams).unwrap()
+                service.engine(engine.clone()).streams(streams)
             });
             engine.break_down(StoreErrorKind::Unavailable);
             let asked = engine.asked();
@@ -198,7 +198,7 @@ async fn a_clean_up_that_panics_is_the_end_of_nothing_else() {
             let notes = Notes::default();
             let app = App::serving(
                 |server| careless(&notes, server),
-                |service| service.streams(Streams::new().response_mode(mode)).unwrap(),
+                |service| service.streams(Streams::new().response_mode(mode)),
             );
             let left =
                 async { app.ask_tool("panics", json!({"notes": notes_first, "ends": false})).await.text().await };
@@ -227,7 +227,7 @@ async fn a_clean_up_that_hangs_withholds_neither_the_answer_nor_the_next_call() 
                 |server| careless(&notes, server),
                 |service| {
                     let limits = mcp_http::Limits::new().calls_per_principal(1);
-                    service.streams(Streams::new().response_mode(mode)).unwrap().limits(limits).unwrap()
+                    service.streams(Streams::new().response_mode(mode)).limits(limits)
                 },
             );
             let call = |ends: bool| modern_call("hangs", json!({"notes": notes_first, "ends": ends})).principal("ann");
@@ -288,7 +288,7 @@ async fn a_connection_that_closes_cancels_what_was_asked_on_it() {
     for mode in MODES {
         for (tool, silence) in [("hold", 20), ("hold", 60_000), ("note_and_hold", 60_000)] {
             let streams = Streams::new().response_mode(mode).silence(Duration::from_millis(silence));
-            let served = Served::with(|service| service.streams(streams).unwrap()).await;
+            let served = Served::with(|service| service.streams(streams)).await;
             let mut stream = served.connect().await;
             let message = envelope(
                 "tools/call",
@@ -350,7 +350,7 @@ async fn leaving_means_something_else_to_each_era() {
 async fn a_connection_that_closes_behind_another_request_cancels_at_the_next_comment() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let streams = Streams::new().response_mode(mode).keep_alive(Duration::from_millis(50));
-        let served = Served::with(|service| service.streams(streams).unwrap()).await;
+        let served = Served::with(|service| service.streams(streams)).await;
         let mut stream = served.connect().await;
         let asks =
             |tool: &str| served.asks(&envelope("tools/call", json!({"name": tool, "arguments": {"label": "a"}})));

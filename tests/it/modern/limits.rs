@@ -9,7 +9,7 @@ use axum::http::{Method, Request};
 use futures_util::stream;
 use mcp_http::message::RawJson;
 use mcp_http::server::Context;
-use mcp_http::{Limits, McpServer, McpService, Rejection, ResponseMode, Streams};
+use mcp_http::{Limits, McpServer, McpService, McpServiceBuilder, Rejection, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -58,11 +58,11 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
     let counted = Arc::clone(&told);
     let app = App::with(|service| {
         let limits = Limits::new().body(1_000).calls_per_principal(1);
-        let service = service.limits(limits).unwrap();
+        let service = service.limits(limits);
         let count = move |_: &Rejection| {
             counted.fetch_add(1, Ordering::Relaxed);
         };
-        service.on_rejection(count).unwrap()
+        service.on_rejection(count)
     });
     let held = app.send(modern_call("hold", json!({"label": "held"})).principal("ann")).await;
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -97,7 +97,7 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
     for mode in MODES {
         let app = App::with(|service| {
             let limits = Limits::new().calls_per_principal(2);
-            service.limits(limits).unwrap().streams(Streams::new().response_mode(mode)).unwrap()
+            service.limits(limits).streams(Streams::new().response_mode(mode))
         });
         let call = |tool: &str, arguments: Value, who: &str| modern_call(tool, arguments).principal(who);
         let echo = |who: &str| call("echo", json!({"message": "x"}), who);
@@ -148,7 +148,7 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
-    let app = App::with(|service| service.limits(Limits::new().calls_without_session(2)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().calls_without_session(2)));
     let client = app.open().await;
     let echo = || modern_call("echo", json!({"message": "x"}));
     let hold = |label: &str| modern_call("note_and_hold", json!({"label": label}));
@@ -174,15 +174,15 @@ async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
         assert_eq!(text_of(app.send(echo()).await).await, "x");
         app.open().await;
     }
-    let refused = McpService::<()>::new(McpServer::new("a", "1")).limits(Limits::new().calls_without_session(0));
-    assert_eq!(refused.unwrap_err().to_string(), "setting `calls_without_session`: must be at least 1");
+    let refused = McpService::<()>::builder(McpServer::new("a", "1")).limits(Limits::new().calls_without_session(0));
+    assert_eq!(refused.build().unwrap_err().to_string(), "setting `Limits::calls_without_session`: must be at least 1");
 }
 
 /// Acceptance 38, 170.
 #[tokio::test(start_paused = true)]
 async fn a_body_is_bounded_in_bytes_and_in_time() {
     let limits = Limits::new().body(1_000).body_timeout(Duration::from_secs(5));
-    let app = App::with(|service| service.limits(limits).unwrap());
+    let app = App::with(|service| service.limits(limits));
     let list = || modern("tools/list", json!({}));
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
     assert_eq!(sent(&app, list().raw(Body::from_stream(endless))).await, seen(413, -32600, None));
@@ -220,7 +220,7 @@ const LINE: usize = 8 * 1024;
 const FLOOD: usize = 64 << 20;
 
 /// A service whose tool `flood` sends 64 MiB, 8 KiB at a time.
-fn flooding(streams: Streams) -> (McpService, Arc<Flood>) {
+fn flooding(streams: Streams) -> (McpServiceBuilder, Arc<Flood>) {
     struct Guard(Arc<Flood>);
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -241,7 +241,7 @@ fn flooding(streams: Streams) -> (McpService, Arc<Flood>) {
             "flooded"
         }
     });
-    (McpService::new(server).streams(streams).unwrap(), flood)
+    (McpService::builder(server).streams(streams), flood)
 }
 
 /// Acceptance 170.

@@ -32,7 +32,7 @@ async fn the_principal_is_the_layers_word_for_each_request() {
     assert_eq!(text_of(app.send(forged).await).await, format!("nobody test {MODERN}"));
     let sessions =
         Sessions::new().principal(|parts| Some(Principal::new(parts.headers.get("x-verified")?.to_str().ok()?)));
-    let app = App::with(|service| service.sessions(sessions).unwrap());
+    let app = App::with(|service| service.sessions(sessions));
     let who = modern_call("whoami", json!({})).header("x-verified", "ann").principal("eve");
     assert_eq!(text_of(app.send(who).await).await, format!("ann test {MODERN}"));
 }
@@ -108,7 +108,7 @@ async fn any_extractor_works_in_tools_resources_and_prompts() {
         .resource("greet://all", "all", resource)
         .resource_template("greet://{whom}", "one", prompt)
         .prompt("greet", "Greets.", prompt);
-    let service = McpService::new(server).versions([ProtocolVersion::V2026_07_28]).unwrap();
+    let service = McpService::builder(server).versions([ProtocolVersion::V2026_07_28]).build().unwrap();
     let router: Router =
         Router::new().nest("/mcp", mcp_router(service)).layer(Extension(Tenant(7))).with_state(Words("Hello"));
     let ask = async |method: &str, params: Value, language: bool| {
@@ -171,8 +171,8 @@ async fn the_guard_comes_before_everything_that_is_read() {
             "{name}: {value}"
         );
     }
-    let security = Security::new().allowed_hosts(["mcp.example:*"]).unwrap();
-    let app = App::with(|service| service.security(security).unwrap());
+    let security = Security::new().allowed_hosts(["mcp.example:*"]);
+    let app = App::with(|service| service.security(security));
     for (host, status) in [("mcp.example:8443", 200), ("localhost", 403)] {
         assert_eq!(app.send(modern("tools/list", json!({})).header("host", host)).await.status, status, "{host}");
     }

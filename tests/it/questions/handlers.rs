@@ -16,7 +16,7 @@ use super::{Name, Round, Sure, accept, asks, text};
 use crate::support::App;
 
 fn serving(server: McpServer) -> App {
-    App::of(McpService::new(server))
+    App::of(McpService::builder(server))
 }
 
 fn new() -> McpServer {

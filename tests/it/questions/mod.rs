@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::Method;
 use mcp_http::server::{Context, Elicited, GetPromptResult, PromptMessage, SamplingRequest, ToolError};
-use mcp_http::{Inputs, McpServer, McpService, Principal, ResponseMode, SealingKey, Streams};
+use mcp_http::{Inputs, McpServer, McpService, McpServiceBuilder, Principal, ResponseMode, SealingKey, Streams};
 use serde_json::{Value, json};
 
 use crate::support::{App, RequestExt, request};
@@ -81,7 +81,7 @@ async fn resource(cx: Context) -> Result<String, ToolError> {
     Ok(cx.roots().await?.len().to_string())
 }
 
-fn app(configure: impl FnOnce(McpService) -> McpService) -> App {
+fn app(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
     let server: McpServer = McpServer::<Taken>::new("asking", "1.0.0")
         .tool("greet", "Greets.", greet)
         .tool("everything", "Asks for everything at once.", everything)
@@ -92,7 +92,7 @@ fn app(configure: impl FnOnce(McpService) -> McpService) -> App {
         .prompt("prompt", "Asks.", prompt)
         .resource("test://asking", "asking", resource)
         .with_state(Taken::default());
-    App::of(configure(McpService::new(server)))
+    App::of(configure(McpService::builder(server)))
 }
 
 fn plain() -> App {
@@ -263,7 +263,7 @@ async fn what_is_carried_opens_for_the_same_call_of_the_same_principal_only() {
 #[tokio::test(start_paused = true)]
 async fn what_is_carried_expires_and_outlives_a_change_of_keys() {
     let key = |n: u8| SealingKey::from_bytes([n; 32]);
-    let node = |keys: Vec<SealingKey>| app(|service| service.inputs(Inputs::new().keys(keys)).unwrap());
+    let node = |keys: Vec<SealingKey>| app(|service| service.inputs(Inputs::new().keys(keys)));
     let asked = Round::tool(&node(vec![key(1)]), "greet").answer().await;
     let answers = json!({"user_name": accept(json!({"name": "Ann"}))});
     let (rotated, foreign) = (node(vec![key(2), key(1)]), node(vec![key(2)]));
@@ -278,7 +278,7 @@ async fn what_is_carried_expires_and_outlives_a_change_of_keys() {
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_call_has_only_so_many_rounds() {
-    let app = app(|service| service.inputs(Inputs::new().rounds(3)).unwrap());
+    let app = app(|service| service.inputs(Inputs::new().rounds(3)));
     let mut asked = Round::tool(&app, "endless").answer().await;
     for round in 1..=3 {
         let answers = json!({format!("elicitation-{round}"): accept(json!({"sure": true}))});
@@ -354,7 +354,7 @@ async fn a_question_from_a_task_or_after_progress_ends_the_call_all_the_same() {
     assert_eq!(events[0].json()["method"], "notifications/progress");
     asks(&events[1].json(), &["roots-1"]);
     for mode in [ResponseMode::Json, ResponseMode::Sse] {
-        let app = self::app(|service| service.streams(Streams::new().response_mode(mode)).unwrap());
+        let app = self::app(|service| service.streams(Streams::new().response_mode(mode)));
         let reply = Round::tool(&app, "greet").reply().await;
         let answer = if mode == ResponseMode::Json { reply.json().await } else { reply.sse().rest().await[0].json() };
         asks(&answer, &["user_name"]);

@@ -31,7 +31,7 @@ async fn serve(mode: ResponseMode) -> (Served, Relay, Arc<Shared>) {
         move || Handler::new(&shared)
     });
     let streams = Streams::new().response_mode(mode).retry_interval(Some(Duration::from_millis(20)));
-    let service = McpService::new(server).streams(streams).unwrap();
+    let service = McpService::builder(server).streams(streams);
     let served = Served::of(service, |listener| listener).await;
     let relay = Relay::to(served.addr).await;
     (served, relay, shared)

@@ -37,7 +37,7 @@ async fn a_cancellation_says_why() {
 async fn a_context_that_is_kept_holds_up_no_drain() {
     for stateless_mode in [false, true] {
         let shared = Shared::default();
-        let app = with(&shared, |service| service.sessions(Sessions::new().stateless(stateless_mode)).unwrap());
+        let app = with(&shared, |service| service.sessions(Sessions::new().stateless(stateless_mode)));
         if stateless_mode {
             app.post(call(1, "keep_context", json!({}))).await.message().await;
         } else {
@@ -60,7 +60,7 @@ async fn a_context_that_is_kept_holds_up_no_drain() {
 async fn each_handler_is_told_once_that_its_client_is_ready() {
     let engine = MemoryEngine::new();
     let (here, there) = (Shared::default(), Shared::default());
-    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
     let (a, b) = (node(&here), node(&there));
     let reply = a.post(initialize("2025-11-25", json!({}))).await;
     let session = reply.header("mcp-session-id").unwrap().to_owned();

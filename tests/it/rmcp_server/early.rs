@@ -51,7 +51,7 @@ async fn the_stream_may_be_opened_at_another_node() {
     for begun in [Begins::Asking, Begins::Telling] {
         let engine = MemoryEngine::new();
         let (shared, there) = (Shared { begins: begun, ..Shared::default() }, Shared::default());
-        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
         let (a, b) = (node(&shared), node(&there));
         let client = a.open().await;
         let mut listening = client.at(&b).listen_primed().await;

@@ -67,7 +67,7 @@ async fn a_session_whose_client_leaves_while_it_moves_goes_on_and_ends() {
     for times in 0..MOST {
         let engine = MemoryEngine::new();
         let (here, there) = (Shared::default(), Shared::default());
-        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
         let (a, b) = (node(&here), node(&there));
         let client = a.open().await;
         let moved = client.at(&b);

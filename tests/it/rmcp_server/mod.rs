@@ -13,7 +13,7 @@ mod revisions;
 use std::time::Duration;
 
 use mcp_http::store::MemoryEngine;
-use mcp_http::{McpService, ResponseMode, RmcpServer, SessionId, Sessions, Streams};
+use mcp_http::{McpService, McpServiceBuilder, ResponseMode, RmcpServer, SessionId, Sessions, Streams};
 use rmcp::service::ServiceError;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -25,17 +25,17 @@ fn app(shared: &Shared) -> App {
     with(shared, |service| service)
 }
 
-fn with(shared: &Shared, configure: impl FnOnce(McpService) -> McpService) -> App {
+fn with(shared: &Shared, configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
     let shared = shared.clone();
-    App::of(configure(McpService::new(RmcpServer::new(move || Handler::new(&shared)))))
+    App::of(configure(McpService::builder(RmcpServer::new(move || Handler::new(&shared)))))
 }
 
 fn stateless(shared: &Shared) -> App {
-    with(shared, |service| service.sessions(Sessions::new().stateless(true)).unwrap())
+    with(shared, |service| service.sessions(Sessions::new().stateless(true)))
 }
 
-fn in_mode(mode: ResponseMode) -> impl FnOnce(McpService) -> McpService {
-    move |service| service.streams(Streams::new().response_mode(mode)).unwrap()
+fn in_mode(mode: ResponseMode) -> impl FnOnce(McpServiceBuilder) -> McpServiceBuilder {
+    move |service| service.streams(Streams::new().response_mode(mode))
 }
 
 async fn text(reply: Reply) -> Value {
@@ -381,7 +381,7 @@ async fn a_peer_that_is_kept_works_as_long_as_its_session() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_ends_with_its_session_however_that_ends() {
     let shared = Shared::default();
-    let app = with(&shared, |service| service.sessions(Sessions::new().idle_timeout(Duration::from_secs(60))).unwrap());
+    let app = with(&shared, |service| service.sessions(Sessions::new().idle_timeout(Duration::from_secs(60))));
     let (expires, ended) = (app.open().await, app.open().await);
     expires.call(1, "keep", json!({})).await;
     assert_eq!(shared.handlers(), 2);
@@ -398,7 +398,7 @@ async fn a_handler_ends_with_its_session_however_that_ends() {
 async fn a_session_goes_on_at_another_node_with_a_new_handler() {
     let engine = MemoryEngine::new();
     let (here, there) = (Shared::default(), Shared::default());
-    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
     let (a, b) = (node(&here), node(&there));
     let client = a.open().await;
     assert_eq!(text(client.call(1, "count", json!({})).await).await, "1");
@@ -421,7 +421,7 @@ async fn a_session_goes_on_at_another_node_with_a_new_handler() {
 async fn what_a_session_subscribes_to_moves_with_it() {
     let engine = MemoryEngine::new();
     let (here, there) = (Shared::default(), Shared::default());
-    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+    let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
     let (a, b) = (node(&here), node(&there));
     let client = a.open().await;
     for (method, uri) in [("subscribe", "a:b"), ("subscribe", "c:d"), ("subscribe", "not:this"), ("unsubscribe", "a:b")]
@@ -441,7 +441,7 @@ async fn a_new_handler_is_initialized_before_it_is_told_anything_else() {
     for _ in 0..200 {
         let engine = MemoryEngine::new();
         let (here, there) = (Shared::default(), Shared::default());
-        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()).unwrap());
+        let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
         let (a, b) = (node(&here), node(&there));
         let client = a.open().await;
         let subscribe = json!({"jsonrpc": "2.0", "id": 0, "method": "resources/subscribe", "params": {"uri": "a:b"}});

@@ -55,7 +55,7 @@ async fn a_question_is_open_for_as_long_as_is_set_and_no_longer() {
     let shared = Shared::default();
     let made = shared.clone();
     let server = RmcpServer::new(move || Handler::new(&made)).question_timeout(Duration::from_secs(90));
-    let client = App::of(McpService::new(server)).open().await;
+    let client = App::of(McpService::builder(server)).open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
     let asked = question(&mut stream).await;
     let rest = stream.rest().await;

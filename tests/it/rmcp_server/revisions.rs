@@ -8,7 +8,7 @@ use rmcp::model::{ProtocolVersion as Theirs, ServerCapabilities, ServerConfig};
 use super::*;
 
 fn serving(shared: &Shared, versions: &[ProtocolVersion], sessions: Sessions) -> App {
-    with(shared, |service| service.versions(versions.iter().copied()).unwrap().sessions(sessions).unwrap())
+    with(shared, |service| service.versions(versions.iter().copied()).sessions(sessions))
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +50,7 @@ impl ServerHandler for Particular {
 }
 
 fn particular(versions: &'static [Theirs]) -> App {
-    App::of(McpService::new(RmcpServer::new(move || Particular(versions))))
+    App::of(McpService::builder(RmcpServer::new(move || Particular(versions))))
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,13 +74,13 @@ async fn a_listen_is_narrowed_to_what_the_server_promises() {
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
 async fn a_typed_server_tells_of_the_lists_it_has() {
-    let app = App::of(McpService::new(McpServer::new("a", "1").tool("t", "T.", async || "t")));
+    let app = App::of(McpService::builder(McpServer::new("a", "1").tool("t", "T.", async || "t")));
     let mut stream = listen(&app, ALL).await;
     assert!(bytes(&mut stream).await.ends_with(r#""notifications":{"toolsListChanged":true}}}"#));
     // With a catalogue it may come to have all of them.
     let server: McpServer = McpServer::new("a", "1");
     let catalog = server.catalog();
-    let app = App::of(McpService::new(server));
+    let app = App::of(McpService::builder(server));
     let mut stream = listen(&app, ALL).await;
     assert!(bytes(&mut stream).await.ends_with(&format!(r#""notifications":{ALL}}}}}"#)));
     catalog.insert_tool(Tool::new("hello", "Says hello.", async || "hello")).unwrap();
@@ -108,7 +108,7 @@ async fn a_listen_for_nothing_is_acknowledged_and_stays_open() {
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
 async fn what_is_no_filter_is_refused_and_takes_no_place() {
-    let app = App::with(|service| service.limits(Limits::new().listens(1)).unwrap());
+    let app = App::with(|service| service.limits(Limits::new().listens(1)));
     let many = |count: usize| json!({"resourceSubscriptions": vec!["a:b"; count]}).to_string();
     let (too_many, too_long) =
         (many(Limits::LISTEN_RESOURCES + 1), format!(r#"["{}"]"#, "x".repeat(Limits::LISTEN_BYTES)));
@@ -228,8 +228,8 @@ async fn a_listen_is_a_stream_in_every_mode_and_needs_a_client_that_takes_one() 
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         for stateless in [false, true] {
             let app = App::with(|service| {
-                let service = service.sessions(Sessions::new().stateless(stateless)).unwrap();
-                service.streams(Streams::new().response_mode(mode)).unwrap()
+                let service = service.sessions(Sessions::new().stateless(stateless));
+                service.streams(Streams::new().response_mode(mode))
             });
             let mut stream = acknowledged(&app, ALL).await;
             app.handle.prompts_changed();
@@ -254,7 +254,7 @@ async fn a_server_that_cannot_say_what_it_tells_of_answers_with_its_error() {
     ] {
         for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
             let streams = Streams::new().response_mode(mode);
-            let app = Foreign::new(says).app(|service| service.streams(streams).unwrap());
+            let app = Foreign::new(says).app(|service| service.streams(streams));
             let reply = app.send(listening("1", ALL)).await;
             assert_eq!(reply.status, status, "{says}");
             let expected = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": message}});

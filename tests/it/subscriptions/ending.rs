@@ -113,7 +113,7 @@ async fn a_listen_that_a_drain_overtakes_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn with_its_service_a_listen_ends() {
     let engine = MemoryEngine::new();
-    let app = App::with(|service| service.engine(engine.clone()).unwrap());
+    let app = App::with(|service| service.engine(engine.clone()));
     let mut stream = acknowledged(&app, ALL).await;
     app.handle.tools_changed();
     let handle = app.handle.clone();
@@ -128,7 +128,7 @@ async fn with_its_service_a_listen_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_ends_takes_its_own_listens_with_it_and_no_others() {
     let engine = MemoryEngine::new();
-    let [here, there] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone()).unwrap()));
+    let [here, there] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone())));
     let (mut ours, mut theirs) = (acknowledged(&here, ALL).await, acknowledged(&there, ALL).await);
     here.handle.drain(Duration::ZERO).await;
     assert_eq!(to_the_end(&mut ours).await, ["result"]);
@@ -141,7 +141,7 @@ async fn a_node_that_ends_takes_its_own_listens_with_it_and_no_others() {
 /// Acceptance 40, 146, 150.
 #[tokio::test]
 async fn a_host_shuts_down_promptly_with_a_listen_open() {
-    let (service, _) = service();
+    let service = service().0.build().unwrap();
     let handle = service.handle();
     let router = axum::Router::new().nest("/mcp", service.into_router());
     let listener = McpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use mcp_http::McpService;
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{Call, Discover, Discovery, Initialize, Server};
+use mcp_http::{McpService, McpServiceBuilder};
 use tokio::sync::Notify;
 
 use crate::support::{App, Reply, RequestExt, Served, Sse, request};
@@ -92,8 +92,8 @@ impl Foreign {
         self
     }
 
-    fn app(&self, configure: impl FnOnce(McpService) -> McpService) -> App {
-        App::of(configure(McpService::new(self.clone())))
+    fn app(&self, configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
+        App::of(configure(McpService::builder(self.clone())))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::support::{App, RequestExt, Served, exchange, modern_call, service};
 use crate::table::{seen, sent};
 
 fn limited(limits: Limits) -> App {
-    App::with(|service| service.limits(limits).unwrap())
+    App::with(|service| service.limits(limits))
 }
 
 /// Acceptance 144, 176.
@@ -64,8 +64,8 @@ async fn clients_without_a_principal_share_the_limit_of_all() {
     }
     assert_eq!(sent(&app, listening("1", "{}")).await, seen(429, -32603, Some("1")));
     let limits = [Limits::new().listens(0), Limits::new().listens_per_principal(0)];
-    for (limits, setting) in limits.into_iter().zip(["listens", "listens_per_principal"]) {
-        let refused = McpService::<()>::new(McpServer::new("a", "1")).limits(limits).unwrap_err();
+    for (limits, setting) in limits.into_iter().zip(["Limits::listens", "Limits::listens_per_principal"]) {
+        let refused = McpService::<()>::builder(McpServer::new("a", "1")).limits(limits).build().unwrap_err();
         assert_eq!(refused.setting(), setting);
     }
 }
@@ -95,7 +95,7 @@ async fn listens_and_calls_do_not_use_up_each_others_permits() {
 async fn a_client_that_leaves_frees_its_place_whenever_it_does() {
     let gate = Arc::new(Notify::new());
     let server = Foreign::new(EVERYTHING).behind(&gate);
-    let app = server.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)).unwrap());
+    let app = server.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)));
     let request = || listening("1", ALL).principal("ann");
     for _ in 0..3 {
         let asking = tokio::spawn({

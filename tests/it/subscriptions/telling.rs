@@ -145,8 +145,8 @@ async fn one_announcement_is_heard_in_both_eras_and_at_every_node() {
     let near = MemoryEngine::new();
     let far = FarEngine::new(|_, _| Pace::YIELD);
     let pairs = [
-        [(); 2].map(|()| App::with(|service| service.engine(near.clone()).unwrap())),
-        [(); 2].map(|()| App::with(|service| service.engine(far.clone()).unwrap())),
+        [(); 2].map(|()| App::with(|service| service.engine(near.clone()))),
+        [(); 2].map(|()| App::with(|service| service.engine(far.clone()))),
     ];
     for [here, there] in pairs {
         let client = here.open().await;
@@ -176,7 +176,7 @@ async fn one_announcement_is_heard_in_both_eras_and_at_every_node() {
 #[tokio::test(start_paused = true)]
 async fn what_nodes_tell_each_other_besides_is_no_change() {
     let engine = MemoryEngine::new();
-    let [here, there] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone()).unwrap()));
+    let [here, there] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone())));
     let mut stream = acknowledged(&there, ALL).await;
     let client = here.open().await;
     let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
@@ -192,12 +192,12 @@ async fn what_nodes_tell_each_other_besides_is_no_change() {
 /// Acceptance 23, 173.
 #[tokio::test(start_paused = true)]
 async fn where_only_sessions_are_served_announcements_go_on_and_nobody_listens() {
-    let app = App::with(|service| service.versions(ProtocolVersion::SESSION_ERA).unwrap());
+    let app = App::with(|service| service.versions(ProtocolVersion::SESSION_ERA));
     let mut get = app.open().await.listen_primed().await;
     assert_eq!(sent(&app, listening("1", ALL)).await, seen(400, -32022, Some("1")));
     app.handle.tools_changed();
     assert_eq!(method(&mut get).await, "tools");
-    let modern_only = App::with(|service| service.versions([ProtocolVersion::V2026_07_28]).unwrap());
+    let modern_only = App::with(|service| service.versions([ProtocolVersion::V2026_07_28]));
     let mut stream = acknowledged(&modern_only, ALL).await;
     modern_only.handle.tools_changed();
     assert_eq!(method(&mut stream).await, "tools");

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use mcp_http::{McpHandle, McpServer, McpService, Principal, ResponseMode, Streams};
+use mcp_http::{McpHandle, McpServer, McpService, McpServiceBuilder, Principal, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -17,9 +17,9 @@ use super::sse::Sse;
 use super::tools::{Probe, server};
 
 /// A service of the test server with the default settings.
-pub(crate) fn service() -> (McpService, Probe) {
+pub(crate) fn service() -> (McpServiceBuilder, Probe) {
     let probe = Probe::default();
-    (McpService::new(server(&probe)), probe)
+    (McpService::builder(server(&probe)), probe)
 }
 
 /// An application with the service at `/mcp`.
@@ -37,7 +37,7 @@ impl App {
     }
 
     /// With settings of the test's own.
-    pub(crate) fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
+    pub(crate) fn with(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> Self {
         let (service, probe) = service();
         Self { probe, ..Self::of(configure(service)) }
     }
@@ -45,16 +45,16 @@ impl App {
     /// With a server of the test's own: the test server and more tools.
     pub(crate) fn serving(
         tools: impl FnOnce(McpServer) -> McpServer,
-        configure: impl FnOnce(McpService) -> McpService,
+        configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder,
     ) -> Self {
         let probe = Probe::default();
-        let service = configure(McpService::new(tools(server(&probe))));
+        let service = configure(McpService::builder(tools(server(&probe))));
         Self { probe, ..Self::of(service) }
     }
 
     /// With settings of streams of the test's own.
     pub(crate) fn streaming(change: impl FnOnce(Streams) -> Streams) -> Self {
-        Self::with(|service| service.streams(change(Streams::new())).unwrap())
+        Self::with(|service| service.streams(change(Streams::new())))
     }
 
     /// With answers in one form.
@@ -64,11 +64,17 @@ impl App {
 
     /// With an engine that is far away.
     pub(crate) fn far(pace: Pace) -> Self {
-        Self::with(|service| service.engine(FarEngine::new(move |_, _| pace)).unwrap())
+        Self::with(|service| service.engine(FarEngine::new(move |_, _| pace)))
     }
 
     /// With a service of the test's own.
-    pub(crate) fn of(service: McpService) -> Self {
+    pub(crate) fn of(service: McpServiceBuilder) -> Self {
+        logs::install();
+        Self::serve(service.build().expect("good settings"))
+    }
+
+    /// With a service that runs already.
+    pub(crate) fn serve(service: McpService) -> Self {
         logs::install();
         let handle = service.handle();
         Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe: Probe::default() }

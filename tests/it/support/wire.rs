@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use mcp_http::{McpHandle, McpListener, McpService};
+use mcp_http::{McpHandle, McpListener, McpServiceBuilder};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,13 +32,14 @@ impl Served {
         Self::with(|service| service).await
     }
 
-    pub(crate) async fn with(configure: impl FnOnce(McpService) -> McpService) -> Self {
+    pub(crate) async fn with(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> Self {
         let (service, probe) = service();
         Self { probe, ..Self::of(configure(service), |listener| listener).await }
     }
 
     /// With a service of the test's own, behind a listener of its own.
-    pub(crate) async fn of(service: McpService, configure: impl FnOnce(McpListener) -> McpListener) -> Self {
+    pub(crate) async fn of(service: McpServiceBuilder, configure: impl FnOnce(McpListener) -> McpListener) -> Self {
+        let service = service.build().expect("good settings");
         let handle = service.handle();
         let app = Router::new().nest("/mcp", service.into_router());
         let listener = configure(McpListener::bind("127.0.0.1:0").await.unwrap());

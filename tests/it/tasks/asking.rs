@@ -26,8 +26,8 @@ where
 fn apps(server: impl Fn() -> McpServer) -> [App; 2] {
     let far = FarEngine::new(|_, _| Pace { there: ms(10), back: ms(10) });
     [
-        App::of(McpService::new(server()).engine(MemoryEngine::new()).unwrap()),
-        App::of(McpService::new(server()).engine(far).unwrap()),
+        App::of(McpService::builder(server()).engine(MemoryEngine::new())),
+        App::of(McpService::builder(server()).engine(far)),
     ]
 }
 
@@ -203,8 +203,8 @@ async fn a_task_that_asks_for_ever_stays_as_large_as_its_open_questions() {
             cx.request("elicitation/create", params.map_err(ToolError::internal)?, ms(60_000)).await?;
         }
     }
-    let service = McpService::new(later("tool", endless)).engine(MemoryEngine::new()).unwrap();
-    let app = App::of(service.tasks(mcp_http::Tasks::new().bytes(100_000)).unwrap());
+    let service = McpService::builder(later("tool", endless)).engine(MemoryEngine::new());
+    let app = App::of(service.tasks(mcp_http::Tasks::new().bytes(100_000)));
     let client = Poller::new(&app);
     let task = client.begin("tool", json!({})).await;
     for round in 1..=100 {

@@ -20,7 +20,7 @@ fn far() -> FarEngine {
 
 /// One task for each principal.
 fn narrow(engine: FarEngine) -> App {
-    App::of(service(engine).tasks(Tasks::new().ttl(None).max_per_principal(1)).unwrap())
+    App::of(service(engine).tasks(Tasks::new().ttl(None).max_per_principal(1)))
 }
 
 /// Whether a principal may begin another task, which it may where all of its own are done.
@@ -61,8 +61,8 @@ async fn a_call_that_becomes_a_task_twice_is_one_task() {
     }
     let engine = far();
     let server = server().with_tool(Tool::new("twice", "Begins twice.", twice).task_later(TaskSupport::Optional));
-    let service = McpService::new(server).engine(engine.clone()).unwrap();
-    let app = App::of(service.tasks(Tasks::new().ttl(None).max_per_principal(2)).unwrap());
+    let service = McpService::builder(server).engine(engine.clone());
+    let app = App::of(service.tasks(Tasks::new().ttl(None).max_per_principal(2)));
     let ann = Poller::new(&app).of("ann");
     let task = ann.begin("twice", json!({})).await;
     pass(ms(2_000)).await;
@@ -177,7 +177,7 @@ async fn a_hundred_questions_at_once_are_all_asked() {
         Ok(names.map(|super::Name { name }| name).collect::<Vec<_>>().join(" "))
     }
     let server = server().with_tool(Tool::new("hundred", "Asks a lot.", hundred).task(TaskSupport::Optional));
-    let app = App::of(McpService::new(server).engine(far()).unwrap());
+    let app = App::of(McpService::builder(server).engine(far()));
     let client = Poller::new(&app);
     let task = client.begin("hundred", json!({})).await;
     pass(ms(100_000)).await;

@@ -13,7 +13,7 @@ use axum::http::{Method, Request};
 use mcp_http::message::ErrorObject;
 use mcp_http::server::{Args, CallToolResult, Context, TaskSupport, Tool, ToolError};
 use mcp_http::store::{MemoryEngine, SessionEngine};
-use mcp_http::{McpServer, McpService, Principal, TaskId, Tasks};
+use mcp_http::{McpServer, McpService, McpServiceBuilder, Principal, TaskId, Tasks};
 use serde_json::{Value, json};
 
 use crate::support::{App, RequestExt, call, request};
@@ -55,8 +55,8 @@ async fn later(cx: Context) -> Result<String, ToolError> {
     Ok(format!("{name} {is_task}"))
 }
 
-fn service(engine: impl SessionEngine) -> McpService {
-    McpService::new(server()).engine(engine).unwrap()
+fn service(engine: impl SessionEngine) -> McpServiceBuilder {
+    McpService::builder(server()).engine(engine)
 }
 
 fn server() -> McpServer {
@@ -338,7 +338,7 @@ async fn a_task_belongs_to_its_principal_and_an_unknown_one_is_told_apart_from_n
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_is_past_its_time_is_stopped_and_forgotten() {
-    let short = service(MemoryEngine::new()).tasks(Tasks::new().ttl(Duration::from_secs(2))).unwrap();
+    let short = service(MemoryEngine::new()).tasks(Tasks::new().ttl(Duration::from_secs(2)));
     let app = App::of(short);
     let client = Poller::new(&app);
     let task = client.begin("slow", json!({"ms": 60_000})).await;
@@ -350,7 +350,7 @@ async fn a_task_that_is_past_its_time_is_stopped_and_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn there_are_only_so_many_tasks() {
-    let app = App::of(service(MemoryEngine::new()).tasks(Tasks::new().max(2).max_per_principal(1)).unwrap());
+    let app = App::of(service(MemoryEngine::new()).tasks(Tasks::new().max(2).max_per_principal(1)));
     let (ann, bob, eve) = (Poller::new(&app).of("ann"), Poller::new(&app).of("bob"), Poller::new(&app).of("eve"));
     let first = ann.begin("slow", json!({"ms": 1_000})).await;
     let second = ann.call("slow", json!({"ms": 1_000})).await;

@@ -116,7 +116,7 @@ async fn storm(here: &App, there: &App, seed: u64) {
 async fn however_many_meddle_a_task_has_one_end_and_everybody_sees_it() {
     for seed in 0..SEEDS {
         let engine = MemoryEngine::new();
-        let [here, there] = [(); 2].map(|()| App::of(McpService::new(server()).engine(engine.clone()).unwrap()));
+        let [here, there] = [(); 2].map(|()| App::of(McpService::builder(server()).engine(engine.clone())));
         storm(&here, &there, seed).await;
         for app in [here, there] {
             assert_eq!(app.handle.drain(Duration::from_secs(10)).await.cut_calls, 0, "seed {seed}");
@@ -134,7 +134,7 @@ async fn the_same_on_an_engine_that_takes_its_time() {
             Pace { there: micros(1), back: micros(2) }
         });
         let engine = FarEngine::new(move |_, _| (paces.lock().unwrap())());
-        let [here, there] = [(); 2].map(|()| App::of(McpService::new(server()).engine(engine.clone()).unwrap()));
+        let [here, there] = [(); 2].map(|()| App::of(McpService::builder(server()).engine(engine.clone())));
         storm(&here, &there, seed).await;
         for app in [here, there] {
             assert_eq!(app.handle.drain(Duration::from_secs(10)).await.cut_calls, 0, "seed {seed}");
@@ -152,7 +152,7 @@ async fn the_same_on_an_engine_that_takes_its_time() {
 /// A client that polls without a pause delays nobody, and nobody it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_end_while_their_clients_hammer() {
-    let service = McpService::new(server()).tasks(Tasks::new().max(64)).unwrap();
+    let service = McpService::builder(server()).tasks(Tasks::new().max(64));
     let app = App::of(service);
     let mut clients = Vec::new();
     for n in 0..8_u64 {

@@ -26,9 +26,10 @@ fn main() {
 fn mount<H: ServerHandler>(make: fn() -> H, mode: ResponseMode) -> Router {
     // The comparison opens more sessions than the default allows.
     let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
-    let service = McpService::new(RmcpServer::new(make))
+    let service = McpService::builder(RmcpServer::new(make))
         .streams(Streams::new().response_mode(mode))
-        .and_then(|service| service.sessions(sessions))
+        .sessions(sessions)
+        .build()
         .expect("good settings");
     Router::new().nest("/mcp", mcp_router(service))
 }

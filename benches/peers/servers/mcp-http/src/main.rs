@@ -52,9 +52,10 @@ fn main() {
             .tool("slow", "Steps with a pause before each.", slow);
         // The comparison opens more sessions than the default allows.
         let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
-        let service = McpService::new(server)
+        let service = McpService::builder(server)
             .streams(Streams::new().response_mode(mode))
-            .and_then(|service| service.sessions(sessions))
+            .sessions(sessions)
+            .build()
             .expect("good settings");
         let app = Router::new().nest("/mcp", mcp_router(service));
         stand::serve_on(McpListener::new(stand::listener()?), app).await

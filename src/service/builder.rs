@@ -1,0 +1,161 @@
+//! The builder of a service: collects its settings, checks all of them at once, and starts it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{McpService, RejectionHook, Shared};
+use crate::edge::{self, Allow, Gate, Needs, Security};
+use crate::error::{ConfigError, Rejection};
+use crate::hall::Hall;
+use crate::handle::McpHandle;
+use crate::legacy;
+use crate::message::{Era, ProtocolVersion};
+use crate::modern;
+use crate::server::contract::{ErasedServer, Server};
+use crate::settings::{Inputs, Limits, ResponseMode, Sessions, Settings, Streams, Tasks};
+use crate::store::{MemoryEngine, SessionEngine};
+
+/// The settings of a service before it runs. Made by [`McpService::builder`].
+///
+/// The order of the setters does not matter, and none of them fails:
+/// [`build`](McpServiceBuilder::build) checks every setting, alone and beside the others.
+#[must_use = "a builder serves nothing before `build`"]
+pub struct McpServiceBuilder<S = ()> {
+    server: Arc<dyn ErasedServer<S>>,
+    settings: Settings,
+    security: Security,
+    versions: Vec<ProtocolVersion>,
+    engine: Option<Arc<dyn SessionEngine>>,
+    on_rejection: Option<RejectionHook>,
+}
+
+impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
+    pub(super) fn new(server: impl Server<S>) -> Self {
+        Self {
+            server: Arc::new(server),
+            settings: Settings::default(),
+            security: Security::default(),
+            versions: ProtocolVersion::ALL.to_vec(),
+            engine: None,
+            on_rejection: None,
+        }
+    }
+
+    /// How sessions live and end.
+    pub fn sessions(mut self, sessions: Sessions) -> Self {
+        self.settings.sessions = sessions;
+        self
+    }
+
+    /// How answers travel, and how long streams wait for their clients.
+    pub fn streams(mut self, streams: Streams) -> Self {
+        self.settings.streams = streams;
+        self
+    }
+
+    /// How much clients may ask for at once.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// How clients of 2026-07-28 are asked for input.
+    pub fn inputs(mut self, inputs: Inputs) -> Self {
+        self.settings.inputs = inputs;
+        self
+    }
+
+    /// How long tasks are kept, and how many (clients of 2026-07-28).
+    pub fn tasks(mut self, tasks: Tasks) -> Self {
+        self.settings.tasks = tasks;
+        self
+    }
+
+    /// Which hosts and origins are served. Default: loopback names.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
+    /// Which protocol revisions are served, of those that the server
+    /// [speaks](crate::server::Server::versions). Default: [all of them](ProtocolVersion::ALL). An era is
+    /// switched off by naming none of its revisions.
+    pub fn versions(mut self, versions: impl IntoIterator<Item = ProtocolVersion>) -> Self {
+        self.versions = versions.into_iter().collect();
+        self.versions.sort_unstable();
+        self.versions.dedup();
+        self
+    }
+
+    /// Where sessions are kept. Default: a [`MemoryEngine`] of its own.
+    pub fn engine(mut self, engine: impl SessionEngine) -> Self {
+        self.engine = Some(Arc::new(engine));
+        self
+    }
+
+    /// Called for each refused request, once, before its response leaves: for logs, metrics and
+    /// alarms. It must not block. Default: no hook; the [statistics](McpHandle::statistics) count
+    /// refusals anyway.
+    pub fn on_rejection(mut self, hook: impl Fn(&Rejection) + Send + Sync + 'static) -> Self {
+        self.on_rejection = Some(Arc::new(hook));
+        self
+    }
+
+    /// Checks the settings and starts the service.
+    ///
+    /// # Errors
+    ///
+    /// Names every setting that has no meaning, alone or beside the others.
+    pub fn build(self) -> Result<McpService<S>, ConfigError> {
+        let mut error = ConfigError::none();
+        self.settings.check(&mut error);
+        self.security.problems().for_each(|problem| error.add(problem.clone()));
+        if self.versions.is_empty() {
+            error.report("McpServiceBuilder::versions", "at least one protocol version must be served");
+        }
+        error.into_result()?;
+        Ok(self.start())
+    }
+
+    /// Starts the service; the settings were checked, or are the defaults.
+    pub(super) fn start(self) -> McpService<S> {
+        let versions = self.served_versions();
+        let engine = self.engine.unwrap_or_else(|| Arc::new(MemoryEngine::new()));
+        let sessions = !self.settings.sessions.stateless && edge::serves(&versions, Era::Legacy);
+        let gate = Gate {
+            security: self.security,
+            allow: if sessions { Allow::Sessions } else { Allow::PostOnly },
+            post_needs: match self.settings.streams.response_mode {
+                ResponseMode::Json => Needs::Json,
+                ResponseMode::Auto | ResponseMode::Sse => Needs::Both,
+            },
+        };
+        let hall = Hall::new(engine, self.settings, versions);
+        let (legacy, modern) = (legacy::Node::new(&hall), modern::Node::new(&hall));
+        let handle = McpHandle::new(&hall, &legacy, &modern);
+        hall.set_handle(handle.clone());
+        self.server.mounted(&handle);
+        let (server, on_rejection) = (self.server, self.on_rejection);
+        McpService(Arc::new(Shared { server, hall, legacy, modern, gate, on_rejection }))
+    }
+
+    /// The revisions to serve, of those that the server speaks.
+    fn served_versions(&self) -> Vec<ProtocolVersion> {
+        let spoken = self.server.versions();
+        let versions: Vec<_> = self.versions.iter().copied().filter(|version| spoken.contains(version)).collect();
+        if versions.is_empty() {
+            tracing::error!(?spoken, "the server speaks no protocol revision that is served: every client is refused");
+        }
+        versions
+    }
+}
+
+impl<S> fmt::Debug for McpServiceBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("McpServiceBuilder")
+            .field("server", &self.server)
+            .field("settings", &self.settings)
+            .field("security", &self.security)
+            .finish_non_exhaustive()
+    }
+}
