@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::message::{ErrorObject, ProtocolVersion, RawJson, RequestId};
+use crate::server;
 
 /// A request or notification that rmcp sends.
 #[derive(Debug, Clone)]
@@ -139,7 +140,14 @@ pub(super) fn id(id: &RequestId) -> NumberOrString {
 
 /// A result of rmcp's, for the client.
 pub(super) fn result(result: &ServerResult) -> Result<RawJson, ErrorObject> {
-    RawJson::from_value(result).map_err(|error| {
+    let written = match result {
+        ServerResult::ListToolsResult(tools) => serde_json::to_value(tools).and_then(|mut list| {
+            server::plain_schemas(&mut list);
+            RawJson::from_value(&list)
+        }),
+        other => RawJson::from_value(other),
+    };
+    written.map_err(|error| {
         tracing::error!(%error, "a result of rmcp's cannot be written");
         ErrorObject::internal()
     })
@@ -203,6 +211,14 @@ mod tests {
             panic!("read as something else");
         };
         assert_eq!((&*custom.method, custom.params), (r#"a","params":{"b"#, Some(serde_json::json!({"c": [1]}))));
+    }
+
+    #[test]
+    fn lists_of_tools_hold_no_boolean_schemas() {
+        let list = r#"{"tools":[{"name":"a","inputSchema":{"type":"object","properties":{"any":true}}}]}"#;
+        let list: rmcp::model::ListToolsResult = serde_json::from_str(list).unwrap();
+        let written: serde_json::Value = result(&ServerResult::ListToolsResult(list)).unwrap().read().unwrap();
+        assert_eq!(written["tools"][0]["inputSchema"]["properties"], serde_json::json!({"any": {}}));
     }
 
     #[test]

@@ -52,6 +52,10 @@ pub use input::{
 pub use mirror::MirroredArguments;
 pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, PromptMessage};
 pub use resource::{Resource, ResourceTemplate};
+#[cfg(feature = "rmcp")]
+pub(crate) use schema::plain_schemas;
 pub use session::{Extensions, Session, SessionRefused, WeakSession};
-pub use tool::{CallToolResult, IntoToolError, IntoToolResult, TaskSupport, Tool, ToolAnnotations, ToolError};
+pub use tool::{
+    CallToolResult, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
+};
 pub use typed::{DEFAULT_PAGE_SIZE, McpServer};

@@ -197,6 +197,11 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (176, "limits of a principal are named"),
     (177, "sessions are listed, inspected and ended from code"),
     (178, "forwarded hosts count from trusted proxies, a refusal names the setting"),
+    // What released clients, proxies and users trip over.
+    (179, "lists of tools hold no boolean schemas"),
+    (188, "arguments that are an enum are one object in the list"),
+    (193, "structured content has any shape, wrapped for the session revisions"),
+    (194, "a number that JSON does not have is a failed call"),
     // The suite itself.
     (206, "what a test reads of the log does not depend on the tests beside it"),
 ];

@@ -56,6 +56,7 @@ mod rmcp_client;
 mod rmcp_ends;
 #[cfg(feature = "rmcp")]
 mod rmcp_server;
+mod schemas;
 mod sessions;
 mod settings;
 mod shutdown;
@@ -63,6 +64,7 @@ mod slow_clients;
 mod smoke;
 mod stateless;
 mod stream_races;
+mod structured;
 mod subscriptions;
 mod table;
 mod tasks;

@@ -1,4 +1,4 @@
-//! Decides the order of a list, its pages and their cursors.
+//! The order of a list, its pages and their cursors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::ConfigError;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{Era, ErrorObject, RawJson};
 use crate::server::CacheHint;
 
 /// Something that stands in a list under a key.
@@ -18,7 +18,27 @@ pub(crate) trait Item {
     fn key(&self) -> &str;
 
     /// The item as it stands in the list, or why it cannot stand there.
-    fn check(&self) -> Result<RawJson, ConfigError>;
+    fn check(&self) -> Result<Rendered, ConfigError>;
+}
+
+/// An item as lists write it.
+#[derive(Debug, Clone)]
+pub(crate) struct Rendered {
+    pub(crate) json: RawJson,
+    /// For clients of the session revisions, where these read another form.
+    pub(crate) for_sessions: Option<RawJson>,
+}
+
+impl Rendered {
+    fn of(&self, era: Era) -> &RawJson {
+        self.for_sessions.as_ref().filter(|_| era == Era::Legacy).unwrap_or(&self.json)
+    }
+}
+
+impl From<RawJson> for Rendered {
+    fn from(json: RawJson) -> Self {
+        Self { json, for_sessions: None }
+    }
 }
 
 /// The items of one list, in the order of their registration.
@@ -26,20 +46,20 @@ pub(crate) trait Item {
 pub(crate) struct Entries<T> {
     by_key: HashMap<Arc<str>, (u64, Arc<T>)>,
     /// The JSON of each item, by its number. A number is never used again.
-    rendered: BTreeMap<u64, RawJson>,
+    rendered: BTreeMap<u64, Rendered>,
     next: u64,
 }
 
 impl<T: Item> Entries<T> {
     /// Puts an item in; one with the same key is replaced and keeps its place.
     pub(crate) fn put(&mut self, item: T) -> Result<(), ConfigError> {
-        let json = item.check()?;
+        let rendered = item.check()?;
         let number = match self.by_key.get(item.key()) {
             Some((number, _)) => *number,
             None => self.next,
         };
         self.by_key.insert(Arc::from(item.key()), (number, Arc::new(item)));
-        self.rendered.insert(number, json);
+        self.rendered.insert(number, rendered);
         self.next = self.next.max(number + 1);
         Ok(())
     }
@@ -76,12 +96,13 @@ impl<T: Item> Entries<T> {
         cursor: Option<&str>,
         size: usize,
         hint: Option<CacheHint>,
+        era: Era,
     ) -> Result<RawJson, ErrorObject> {
         let from = match cursor {
             None => 0,
             Some(cursor) => number_after::<T>(cursor).ok_or_else(|| ErrorObject::invalid_params("Invalid cursor"))?,
         };
-        let mut rest = self.rendered.range(from..);
+        let mut rest = self.rendered.range(from..).map(|(number, item)| (number, item.of(era)));
         let mut out = String::with_capacity(
             128 + rest.clone().take(size).map(|(_, json)| json.as_str().len() + 1).sum::<usize>(),
         );
@@ -152,8 +173,8 @@ mod tests {
             self.0
         }
 
-        fn check(&self) -> Result<RawJson, ConfigError> {
-            RawJson::from_value(self.0).map_err(|error| ConfigError::new("name", error.to_string()))
+        fn check(&self) -> Result<Rendered, ConfigError> {
+            RawJson::from_value(self.0).map(Rendered::from).map_err(|error| ConfigError::new("name", error.to_string()))
         }
     }
 
@@ -166,7 +187,7 @@ mod tests {
     }
 
     fn page(entries: &Entries<Name>, cursor: Option<&str>) -> (Vec<String>, Option<String>) {
-        let page: Value = entries.page(cursor, 2, None).unwrap().read().unwrap();
+        let page: Value = entries.page(cursor, 2, None, Era::Modern).unwrap().read().unwrap();
         let names = serde_json::from_value(page["names"].clone()).unwrap();
         (names, page["nextCursor"].as_str().map(str::to_owned))
     }
@@ -197,7 +218,11 @@ mod tests {
         let foreign = URL_SAFE_NO_PAD.encode("tools:0");
         let too_far = URL_SAFE_NO_PAD.encode(format!("names:{}", u64::MAX));
         for cursor in ["", "x", "!!", foreign.as_str(), too_far.as_str()] {
-            assert_eq!(entries.page(Some(cursor), 2, None).unwrap_err().code, ErrorObject::INVALID_PARAMS, "{cursor}");
+            assert_eq!(
+                entries.page(Some(cursor), 2, None, Era::Modern).unwrap_err().code,
+                ErrorObject::INVALID_PARAMS,
+                "{cursor}"
+            );
         }
     }
 }

@@ -12,5 +12,5 @@ mod store;
 
 pub use handle::Catalog;
 
-pub(crate) use entries::{Entries, Item};
+pub(crate) use entries::{Entries, Item, Rendered};
 pub(crate) use store::{Edit, Found, Op, Store, Tables};

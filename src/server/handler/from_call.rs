@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Args;
 use super::arguments::bounded;
 use crate::message::{ErrorObject, RawJson};
+use crate::server::tool::Output;
 use crate::server::{Context, schema};
 
 /// An argument of a handler, taken from the call.
@@ -48,6 +49,8 @@ pub struct CallParts {
     pub(crate) parts: Box<Parts>,
     pub(crate) context: Context,
     pub(crate) arguments: Arguments,
+    /// What the output schema of a tool says of its result; of no use to others.
+    pub(crate) output: Output,
 }
 
 /// The arguments of a call before they have a type.
@@ -62,6 +65,10 @@ pub(crate) enum Arguments {
 }
 
 impl CallParts {
+    pub(crate) fn new(parts: Box<Parts>, context: Context, arguments: Arguments) -> Self {
+        Self { parts, context, arguments, output: Output::default() }
+    }
+
     /// The HTTP request that brought the call.
     pub fn parts(&mut self) -> &mut Parts {
         &mut self.parts

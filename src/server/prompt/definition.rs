@@ -12,7 +12,7 @@ use super::{GetPromptResult, IntoPromptResult};
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::Icon;
-use crate::server::catalog::Item;
+use crate::server::catalog::{Item, Rendered};
 use crate::server::completion::{Complete, Completers, IntoCompletion};
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
@@ -181,7 +181,7 @@ impl<S> Item for Prompt<S> {
         &self.facts.name
     }
 
-    fn check(&self) -> Result<RawJson, ConfigError> {
+    fn check(&self) -> Result<Rendered, ConfigError> {
         let Facts { name, arguments, .. } = &self.facts;
         if name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
             return Err(ConfigError::new("prompt", format!("{name:?} is no name of 1 to 128 bytes")));
@@ -190,7 +190,9 @@ impl<S> Item for Prompt<S> {
         if let Some(wanted) = self.completers.keys().find(|wanted| !known(wanted)) {
             return Err(ConfigError::new("prompt", format!("`{name}` has no argument `{wanted}` to complete")));
         }
-        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("prompt", error.to_string()))
+        RawJson::from_value(&self.facts)
+            .map(Rendered::from)
+            .map_err(|error| ConfigError::new("prompt", error.to_string()))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
-use crate::server::catalog::Item;
+use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents, ResourceContents};
@@ -158,11 +158,13 @@ impl<S> Item for Resource<S> {
         &self.facts.uri
     }
 
-    fn check(&self) -> Result<RawJson, ConfigError> {
+    fn check(&self) -> Result<Rendered, ConfigError> {
         if !has_scheme(&self.facts.uri) {
             return Err(ConfigError::new("resource", format!("{:?} is no URI with a scheme", self.facts.uri)));
         }
-        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("resource", error.to_string()))
+        RawJson::from_value(&self.facts)
+            .map(Rendered::from)
+            .map_err(|error| ConfigError::new("resource", error.to_string()))
     }
 }
 

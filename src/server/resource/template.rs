@@ -10,7 +10,7 @@ use super::fixed::Read;
 use super::{Contents, Pattern};
 use crate::error::ConfigError;
 use crate::message::RawJson;
-use crate::server::catalog::Item;
+use crate::server::catalog::{Item, Rendered};
 use crate::server::completion::{Complete, Completers, Completion, IntoCompletion};
 use crate::server::content::Shown;
 use crate::server::handler::{Erased, Handler};
@@ -193,12 +193,14 @@ impl<S> Item for ResourceTemplate<S> {
         &self.facts.uri_template
     }
 
-    fn check(&self) -> Result<RawJson, ConfigError> {
+    fn check(&self) -> Result<Rendered, ConfigError> {
         let pattern = self.pattern.as_ref().map_err(Clone::clone)?;
         if let Some(name) = self.completers.keys().find(|name| !pattern.variables.contains(name)) {
             let why = format!("`{}` has no variable `{name}` to complete", self.facts.uri_template);
             return Err(ConfigError::new("resource_template", why));
         }
-        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("resource_template", error.to_string()))
+        RawJson::from_value(&self.facts)
+            .map(Rendered::from)
+            .map_err(|error| ConfigError::new("resource_template", error.to_string()))
     }
 }

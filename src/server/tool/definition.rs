@@ -1,4 +1,4 @@
-//! Decides what is said about a tool, and ties it to its handler.
+//! A tool: what is said about it, and its handler.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{CallToolResult, IntoToolResult};
+use super::form::Output;
+use super::{CallToolResult, IntoToolResult, ResultForm};
 use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson};
-use crate::server::catalog::Item;
+use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Run};
 use crate::server::{Icon, MirroredArguments, schema};
@@ -41,6 +42,8 @@ pub struct Tool<S = ()> {
     pub(crate) task: Option<Tasking>,
     /// What clients repeat as headers.
     pub(crate) mirrored: Option<Arc<MirroredArguments>>,
+    /// What its output schema says of its results.
+    pub(crate) output: Output,
     pub(crate) run: Erased<S, RawJson>,
 }
 
@@ -158,7 +161,8 @@ impl<S> Tool<S> {
             shown: Shown::default(),
         };
         let run = Erased::new(Call { handler, arguments: PhantomData });
-        Self { facts, problem, task: None, mirrored: None, run }.with_headers()
+        let output = Output::of(facts.output_schema.as_ref());
+        Self { facts, problem, task: None, mirrored: None, output, run }.with_headers()
     }
 
     /// The name for people.
@@ -185,12 +189,21 @@ impl<S> Tool<S> {
     /// Another input schema than the one of the arguments' type. It describes, it does not check:
     /// what reaches the handler is what fits its type.
     ///
+    /// Boolean schemas are written as objects (`true` as `{}`), which released clients need. `oneOf`,
+    /// `anyOf`, `allOf` and `$ref` at the root are legal, but a large provider of models refuses each
+    /// request that carries such a tool.
+    ///
     /// A schema that is no object's is refused where the tool is registered. So is an annotation
     /// `x-mcp-header` that clients would not accept, see [`MirroredArguments`]: with it, a client of
     /// 2026-07-28 repeats the argument as a header, and is refused where the two are not the same.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
-        self.facts.input_schema = self.checked(schema);
+        if schema.get("type").is_none_or(|kind| kind != "object") {
+            let why = format!("`{}`: the input schema of a tool must have \"type\": \"object\"", self.facts.name);
+            self.problem = Some(ConfigError::new("tool", why));
+        }
+        self.facts.input_schema = schema;
+        schema::without_booleans(&mut self.facts.input_schema);
         self.with_headers()
     }
 
@@ -233,10 +246,19 @@ impl<S> Tool<S> {
 
     /// Another output schema than the one of the result's type. The results must fit it.
     ///
-    /// A schema that is no object's is refused where the tool is registered.
+    /// It is any JSON Schema. Where it takes something other than objects, clients of the session
+    /// revisions get `{"result": ..}`, with a schema that says so.
+    ///
+    /// What is no JSON Schema, such as a text, is refused where the tool is registered.
     #[must_use]
-    pub fn output_schema(mut self, schema: Value) -> Self {
-        self.facts.output_schema = Some(self.checked(schema));
+    pub fn output_schema(mut self, mut schema: Value) -> Self {
+        if !schema.is_object() && !schema.is_boolean() {
+            let why = format!("`{}`: the output schema is no JSON Schema", self.facts.name);
+            self.problem = Some(ConfigError::new("tool", why));
+        }
+        schema::without_booleans(&mut schema);
+        self.output = Output::of(Some(&schema));
+        self.facts.output_schema = Some(schema);
         self
     }
 
@@ -245,14 +267,6 @@ impl<S> Tool<S> {
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.facts.shown.meta = Some(meta);
         self
-    }
-
-    fn checked(&mut self, schema: Value) -> Value {
-        if schema.get("type").is_none_or(|kind| kind != "object") {
-            let why = format!("`{}`: a schema of a tool must have \"type\": \"object\"", self.facts.name);
-            self.problem = Some(ConfigError::new("tool", why));
-        }
-        schema
     }
 }
 
@@ -265,6 +279,7 @@ impl<S: Clone + Send + Sync + 'static> Tool<S> {
             problem: self.problem.clone(),
             task: self.task,
             mirrored: self.mirrored.clone(),
+            output: self.output,
             run: self.run.bind(state),
         }
     }
@@ -277,11 +292,15 @@ impl<S> Item for Tool<S> {
         &self.facts.name
     }
 
-    fn check(&self) -> Result<RawJson, ConfigError> {
+    fn check(&self) -> Result<Rendered, ConfigError> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
-        RawJson::from_value(&self.facts).map_err(|error| ConfigError::new("tool", error.to_string()))
+        let write =
+            |facts: &Facts| RawJson::from_value(facts).map_err(|error| ConfigError::new("tool", error.to_string()));
+        let wrapped = self.facts.output_schema.clone().filter(|_| self.output.wraps()).map(schema::wrapped);
+        let for_sessions = wrapped.map(|schema| write(&Facts { output_schema: Some(schema), ..self.facts.clone() }));
+        Ok(Rendered { json: write(&self.facts)?, for_sessions: for_sessions.transpose()? })
     }
 }
 
@@ -303,15 +322,15 @@ where
     H::Output: IntoToolResult + Send,
 {
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<RawJson, ErrorObject>> {
-        let version = call.context().protocol_version();
+        let form = ResultForm::new(call.context().protocol_version(), call.output);
         Box::pin(async move {
             match self.handler.handle(call, state).await {
-                Ok(output) => output.into_raw_result(version),
+                Ok(output) => output.into_raw_result(form),
                 Err(refusal) => {
                     let text = refusal
                         .into_text()
                         .unwrap_or("The tool cannot be called. The reason is in the server's log.".into());
-                    CallToolResult::error(text).into_raw_result(version)
+                    CallToolResult::error(text).into_raw_result(form)
                 }
             }
         })
@@ -338,7 +357,7 @@ mod tests {
     fn a_schema_that_is_no_objects_is_found_at_registration() {
         let tool = Tool::<()>::new("a", "A.", async || "a").input_schema(serde_json::json!({"type": "string"}));
         assert_eq!(tool.check().unwrap_err().setting(), "tool");
-        let facts: Value = Tool::<()>::new("a", "A.", async || "a").check().unwrap().read().unwrap();
+        let facts: Value = Tool::<()>::new("a", "A.", async || "a").check().unwrap().json.read().unwrap();
         assert_eq!(
             facts,
             serde_json::json!({

@@ -2,9 +2,13 @@
 
 mod definition;
 mod error;
+mod finite;
+mod form;
 mod result;
 
 pub(crate) use definition::Tasking;
 pub use definition::{TaskSupport, Tool, ToolAnnotations};
 pub use error::{IntoToolError, ToolError};
+pub(crate) use form::Output;
+pub use form::ResultForm;
 pub use result::{CallToolResult, IntoToolResult};

@@ -1,13 +1,14 @@
-//! Decides how a tool's result is written: content, structured content, errors.
+//! A tool's result and how it is written: content, structured content, errors.
 
 use std::borrow::Cow;
+use std::error::Error;
 
 use axum::Json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::IntoToolError;
+use super::{IntoToolError, ResultForm, finite};
 use crate::message::{ErrorObject, ProtocolVersion, RawJson, write};
 use crate::server::{Content, schema};
 
@@ -56,10 +57,11 @@ impl CallToolResult {
         self
     }
 
-    /// With structured content. The protocol wants an object; anything else is left out.
+    /// With structured content: any JSON value. Clients of the session revisions, which know objects
+    /// only, get anything else as `{"result": ..}`.
     #[must_use]
     pub fn structured(mut self, value: Value) -> Self {
-        self.structured_content = value.is_object().then_some(value);
+        self.structured_content = Some(value);
         self
     }
 
@@ -89,8 +91,13 @@ impl CallToolResult {
 /// | [`CallToolResult`] | itself |
 /// | `Result<T, E>` | `T`, or an error, see [`IntoToolError`] |
 ///
-/// [`Json`] of something that is no object (a list, a number) becomes a text only: the protocol
-/// knows structured objects only.
+/// [`Json`] of something that is no object (a list, a number, an `Option`) is structured content as
+/// it is since 2026-07-28. Clients of the session revisions, which know objects only, get
+/// `{"result": ..}`, with an output schema that says so. A type whose schema says nothing, such as
+/// [`Value`], has no output schema.
+///
+/// JSON has no NaN and no infinity, and `null` is no `number`: with one of these in it a result is
+/// a failed call (-32603), and the log says why.
 ///
 /// ```compile_fail,E0277
 /// async fn count() -> u32 {
@@ -113,17 +120,18 @@ pub trait IntoToolResult: Sized {
     /// A JSON-RPC error instead of a result. A tool that failed is a result, marked as an error.
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject>;
 
-    /// Writes the result as JSON, as a client of this revision can read it. The provided way goes
-    /// through [`IntoToolResult::into_tool_result`]; types that can write themselves do.
+    /// Writes the result as JSON, as the client can read it. The provided way goes through
+    /// [`IntoToolResult::into_tool_result`]; types that can write themselves do.
     ///
     /// # Errors
     ///
     /// As [`IntoToolResult::into_tool_result`].
-    fn into_raw_result(self, version: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+    fn into_raw_result(self, form: ResultForm) -> Result<RawJson, ErrorObject> {
         let mut result = self.into_tool_result()?;
         for content in &mut result.content {
-            content.fit(version);
+            content.fit(form.version());
         }
+        result.structured_content = result.structured_content.map(|value| form.fit(value));
         written(RawJson::from_value(&result))
     }
 
@@ -151,7 +159,7 @@ impl IntoToolResult for String {
         Ok(CallToolResult::new([Content::text(self)]))
     }
 
-    fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+    fn into_raw_result(self, _: ResultForm) -> Result<RawJson, ErrorObject> {
         Ok(one_text(&self))
     }
 }
@@ -161,7 +169,7 @@ impl IntoToolResult for &'static str {
         Ok(CallToolResult::new([Content::text(self)]))
     }
 
-    fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+    fn into_raw_result(self, _: ResultForm) -> Result<RawJson, ErrorObject> {
         Ok(one_text(self))
     }
 }
@@ -184,8 +192,8 @@ impl<T: Serialize + JsonSchema> IntoToolResult for Json<T> {
         Ok(CallToolResult::new([Content::text(value.to_string())]).structured(value))
     }
 
-    fn into_raw_result(self, _: ProtocolVersion) -> Result<RawJson, ErrorObject> {
-        written(structured(&self.0))
+    fn into_raw_result(self, form: ResultForm) -> Result<RawJson, ErrorObject> {
+        structured(&self.0, form)
     }
 
     fn output_schema() -> Option<Value> {
@@ -201,10 +209,12 @@ impl<T: IntoToolResult, E: IntoToolError> IntoToolResult for Result<T, E> {
         }
     }
 
-    fn into_raw_result(self, version: ProtocolVersion) -> Result<RawJson, ErrorObject> {
+    fn into_raw_result(self, form: ResultForm) -> Result<RawJson, ErrorObject> {
         match self {
-            Ok(result) => result.into_raw_result(version),
-            Err(error) => error.into_tool_error().publish(version).map(CallToolResult::error)?.into_raw_result(version),
+            Ok(result) => result.into_raw_result(form),
+            Err(error) => {
+                error.into_tool_error().publish(form.version()).map(CallToolResult::error)?.into_raw_result(form)
+            }
         }
     }
 
@@ -214,9 +224,9 @@ impl<T: IntoToolResult, E: IntoToolError> IntoToolResult for Result<T, E> {
 }
 
 /// A value that does not serialise is the server's own fault.
-fn written<T>(result: Result<T, serde_json::Error>) -> Result<T, ErrorObject> {
+fn written<T, E: Error + 'static>(result: Result<T, E>) -> Result<T, ErrorObject> {
     result.map_err(|error| {
-        tracing::error!(%error, "the result of a tool cannot be written");
+        tracing::error!(error = &error as &dyn Error, "the result of a tool cannot be written");
         ErrorObject::internal()
     })
 }
@@ -232,20 +242,23 @@ fn one_text(text: &str) -> RawJson {
     RawJson::trusted(out)
 }
 
-/// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}`, with X serialised once. What
-/// is no object is a text only.
-fn structured<T: Serialize>(value: &T) -> Result<RawJson, serde_json::Error> {
-    const BEFORE: &str = r#"{"structuredContent":"#;
+/// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}`, with X serialised once.
+fn structured<T: Serialize>(value: &T, form: ResultForm) -> Result<RawJson, ErrorObject> {
     const BETWEEN: &str = r#","content":[{"type":"text","text":"#;
-    let value = serde_json::to_string(value)?;
-    if !value.starts_with('{') {
-        return Ok(one_text(&value));
+    let text = written(serde_json::to_string(value))?;
+    if form.has_numbers() && memchr::memmem::find(text.as_bytes(), b"null").is_some() {
+        written(finite::check(value))?;
     }
-    let mut out = String::with_capacity(BEFORE.len() + BETWEEN.len() + value.len() * 9 / 4 + 8);
-    out.push_str(BEFORE);
-    out.push_str(&value);
+    let (before, after) = match form.wraps(text.starts_with('{')) {
+        false => (r#"{"structuredContent":"#, ""),
+        true => (r#"{"structuredContent":{"result":"#, "}"),
+    };
+    let mut out = String::with_capacity(before.len() + after.len() + BETWEEN.len() + text.len() * 9 / 4 + 8);
+    out.push_str(before);
+    out.push_str(&text);
+    out.push_str(after);
     out.push_str(BETWEEN);
-    write::string_in(&value, &mut out);
+    write::string_in(&text, &mut out);
     out.push_str("}]}");
     Ok(RawJson::trusted(out))
 }
@@ -260,12 +273,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::server::{ResourceLink, ToolError};
+    use crate::server::ResourceLink;
+    use crate::server::tool::form::Output;
 
-    const NEWEST: ProtocolVersion = ProtocolVersion::NEWEST_SESSION;
+    fn form<T: IntoToolResult>(version: ProtocolVersion) -> ResultForm {
+        ResultForm::new(version, Output::of(T::output_schema().as_ref()))
+    }
 
-    fn raw(result: impl IntoToolResult) -> Value {
-        result.into_raw_result(NEWEST).unwrap().read().unwrap()
+    fn raw<T: IntoToolResult>(result: T) -> Value {
+        result.into_raw_result(form::<T>(ProtocolVersion::NEWEST_SESSION)).unwrap().read().unwrap()
     }
 
     #[derive(Serialize, JsonSchema)]
@@ -286,10 +302,15 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_a_text_only_and_has_no_output_schema() {
-        assert_eq!(raw(Json(vec![1, 2])), json!({"content": [{"type": "text", "text": "[1,2]"}]}));
-        assert_eq!(Json::<Vec<u8>>::output_schema(), None);
-        assert_eq!(<Result<Json<Sum>, ToolError>>::output_schema().unwrap()["type"], "object");
+    fn a_number_that_json_does_not_have_is_no_result() {
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for version in ProtocolVersion::ALL {
+                let result = Json(vec![Some(1.0), Some(bad)]);
+                let error = result.into_raw_result(form::<Json<Vec<Option<f64>>>>(version)).unwrap_err();
+                assert_eq!(error.code, ErrorObject::INTERNAL_ERROR);
+            }
+        }
+        assert_eq!(raw(Json(vec![None, Some(0.5)]))["structuredContent"], json!({"result": [null, 0.5]}));
     }
 
     #[test]
@@ -304,14 +325,17 @@ mod tests {
     #[test]
     fn an_error_text_is_an_error_result_and_an_error_object_is_none() {
         assert_eq!(raw(Err::<(), _>("no")), json!({"content": [{"type": "text", "text": "no"}], "isError": true}));
-        let error = Err::<(), _>(ErrorObject::invalid_params("no")).into_raw_result(NEWEST).unwrap_err();
+        let error = Err::<(), _>(ErrorObject::invalid_params("no"))
+            .into_raw_result(form::<()>(ProtocolVersion::NEWEST_SESSION))
+            .unwrap_err();
         assert_eq!(error.code, ErrorObject::INVALID_PARAMS);
     }
 
     #[test]
     fn an_old_client_gets_no_kind_of_content_it_does_not_know() {
         let link = Content::link(ResourceLink::new("a:b", "b"));
-        let result: Value = link.into_raw_result(ProtocolVersion::V2025_03_26).unwrap().read().unwrap();
+        let result: Value =
+            link.into_raw_result(form::<Content>(ProtocolVersion::V2025_03_26)).unwrap().read().unwrap();
         assert_eq!(result["content"][0]["type"], "text");
     }
 }

@@ -97,7 +97,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
             cursor: Option<Cow<'a, str>>,
         }
         let List { cursor } = if params.0.is_some() { params.read()? } else { List::default() };
-        entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context))
+        let era = context.protocol_version().era();
+        entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context), era)
     }
 
     async fn call_tool(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> Answer {
@@ -125,7 +126,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
                 context.begin_task().await;
             }
         }
-        tool.run.run(CallParts { parts, context, arguments }, state).await
+        let call = CallParts { output: tool.output, ..CallParts::new(parts, context, arguments) };
+        tool.run.run(call, state).await
     }
 
     async fn read_resource(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> Answer {
@@ -143,11 +145,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let (contents, found) = match found {
             None => return Err(unknown_resource(&uri)),
             Some(Found::Fixed(resource)) => {
-                let call = CallParts { parts, context, arguments: Arguments::Json(None) };
+                let call = CallParts::new(parts, context, Arguments::Json(None));
                 (resource.run.run(call, state).await?, Found::Fixed(resource))
             }
             Some(Found::Matched(template, variables)) => {
-                let call = CallParts { parts, context, arguments: Arguments::Text(variables) };
+                let call = CallParts::new(parts, context, Arguments::Text(variables));
                 (template.run.run(call, state).await?, Found::Matched(template, Vec::new()))
             }
         };
@@ -201,7 +203,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         };
         let arguments = Arguments::Text(arguments.as_ref().map(texts).transpose()?.unwrap_or_default());
         let version = context.protocol_version();
-        let mut result = prompt.run.run(CallParts { parts, context, arguments }, state).await?;
+        let mut result = prompt.run.run(CallParts::new(parts, context, arguments), state).await?;
         result.fit(version);
         write(&result)
     }
@@ -225,7 +227,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let mut pairs: Vec<(String, String)> = asked.context.arguments.into_iter().collect();
         pairs.retain(|(known, _)| *known != name);
         pairs.push((name.into_owned(), value.into_owned()));
-        let call = CallParts { parts, context, arguments: Arguments::Partial(pairs) };
+        let call = CallParts::new(parts, context, Arguments::Partial(pairs));
         write(&CompleteResult { completion: run.run(call, state).await? })
     }
 }
