@@ -35,7 +35,7 @@ async fn ready(State(mcp): State<McpHandle>) -> StatusCode {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().init();
-    let closed = |ended: mcp_http::store::Ended| async move { tracing::info!(reason = ?ended.reason, "session ended") };
+    let closed = |ended: mcp_http::store::Ended| async move { tracing::info!(reason = %ended.reason, "session ended") };
     let mcp = McpService::builder(McpServer::new("jobs", "1.0.0").tool("job", "Works for a while.", job))
         .sessions(Sessions::new().idle_timeout(Duration::from_secs(600)).on_close(closed))
         .streams(Streams::new().retry_interval(Duration::from_secs(2)))

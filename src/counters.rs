@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use serde::Serialize;
+
 use crate::error::Rejection;
 use crate::store::EndReason;
 
@@ -17,8 +19,9 @@ pub(crate) struct Counters {
     rejected: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// What a service has counted since its start. See [`McpHandle::statistics`](crate::McpHandle::statistics).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a service has counted since its start. See [`McpHandle::statistics`](crate::McpHandle::statistics). It
+/// serializes under the names of its fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Statistics {
     /// Sessions that live now.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
+use serde::Serialize;
 
 use crate::counters::Statistics;
 use crate::error::{StoreError, StoreErrorKind};
@@ -54,8 +55,8 @@ impl<S: Sync> FromRequestParts<S> for McpHandle {
 /// How long the answers of calls that were cut off may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What a [drain](McpHandle::drain) did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a [drain](McpHandle::drain) did. It serializes under the names of its fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DrainReport {
     /// Streams that were closed so that their clients come back elsewhere, subscription streams

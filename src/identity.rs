@@ -1,6 +1,8 @@
 //! Decides how sessions, tasks and their owners are named: ids nobody can guess, principals nobody
 //! can forge from a header.
 
+mod time;
+
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -209,7 +211,9 @@ pub struct SessionInfo {
     pub client: Arc<Implementation>,
     /// What the client can be asked for.
     pub capabilities: Arc<ClientCapabilities>,
-    /// When it was opened.
+    /// When it was opened. Serialized as RFC 3339 (`2026-11-30T12:00:00.25Z`) in formats that people read, such
+    /// as JSON.
+    #[serde(with = "time")]
     pub opened_at: SystemTime,
 }
 
@@ -239,6 +243,33 @@ mod tests {
         let json = format!("\"{text}\"");
         assert_eq!(serde_json::to_string(&task).unwrap(), json);
         assert_eq!(serde_json::from_str::<TaskId>(&json).unwrap(), task);
+    }
+
+    #[test]
+    fn a_session_says_when_it_was_opened_as_a_time() {
+        use std::time::Duration;
+        let opened_at = SystemTime::UNIX_EPOCH + Duration::new(1_796_040_000, 250_000_000);
+        let info = SessionInfo {
+            id: SessionId::random(),
+            principal: None,
+            version: ProtocolVersion::V2025_11_25,
+            client: Arc::new(Implementation { name: "probe".into(), version: "1".into(), title: None }),
+            capabilities: Arc::default(),
+            opened_at,
+        };
+        let mut json = serde_json::to_value(&info).unwrap();
+        assert_eq!(json["opened_at"], "2026-11-30T12:00:00.250000000Z");
+        assert_eq!(serde_json::from_value::<SessionInfo>(json.clone()).unwrap().opened_at, opened_at);
+        // As it was written until now, and may still be kept.
+        json["opened_at"] = serde_json::to_value(opened_at).unwrap();
+        assert!(json["opened_at"].is_object());
+        assert_eq!(serde_json::from_value::<SessionInfo>(json).unwrap().opened_at, opened_at);
+        // A clock that is wrong by far still opens sessions.
+        let broken =
+            [SystemTime::UNIX_EPOCH - Duration::from_secs(1), SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)];
+        for opened_at in broken {
+            assert!(serde_json::to_string(&SessionInfo { opened_at, ..info.clone() }).is_ok());
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Hall {
     pub(crate) fn closed(&self, ended: impl IntoIterator<Item = Ended>) {
         for ended in ended {
             self.counters.ended(ended.reason);
-            tracing::debug!(session = ?ended.info.id, reason = ?ended.reason, "session ended");
+            tracing::debug!(session = ?ended.info.id, reason = ended.reason.as_str(), "session ended");
             if let Some(hook) = &self.settings.sessions.closed {
                 self.in_background(hook(ended));
             }

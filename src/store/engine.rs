@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 
 use super::{Policy, Step};
 use crate::error::{StoreError, StoreErrorKind};
@@ -242,8 +243,9 @@ pub enum News {
     },
 }
 
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Why a session ended. It displays and serializes as its [name](EndReason::as_str).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
     /// The client sent DELETE.
@@ -258,6 +260,28 @@ pub enum EndReason {
     Closed,
     /// The service shut down.
     Shutdown,
+}
+
+impl EndReason {
+    /// A short name for logs and metrics, one for each reason: `deleted`, `idle`, `lifetime`, `evicted`,
+    /// `closed` or `shutdown`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
+            Self::Evicted => "evicted",
+            Self::Closed => "closed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// A session that ended, and why.
@@ -444,13 +468,15 @@ pub struct StoreTask {
     pub done: bool,
 }
 
-/// A session as people look at it.
-#[derive(Debug, Clone)]
+/// A session as people look at it. It serializes under the names of its fields, with the session's id, which
+/// is a secret where sessions have no principal.
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct SessionSummary {
     /// Its facts.
     pub info: Arc<SessionInfo>,
-    /// How long ago it was last used.
+    /// How long ago it was last used; serialized as a number of seconds.
+    #[serde(serialize_with = "seconds")]
     pub idle: Duration,
     /// Calls in flight.
     pub calls: usize,
@@ -458,4 +484,9 @@ pub struct SessionSummary {
     pub readers: usize,
     /// Bytes kept in its streams.
     pub bytes: usize,
+}
+
+/// With serde, a reference is what is handed over.
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }

@@ -69,3 +69,4 @@ mod subscriptions;
 mod table;
 mod tasks;
 mod two_nodes;
+mod watching;

@@ -174,22 +174,18 @@ fn detach(session: SessionId, rest: &str) -> Option<Ring> {
     Some(Ring::Detach { session, stream, generation, retry })
 }
 
-const REASONS: [(&str, EndReason); 6] = [
-    ("deleted", EndReason::Deleted),
-    ("idle", EndReason::Idle),
-    ("lifetime", EndReason::Lifetime),
-    ("evicted", EndReason::Evicted),
-    ("closed", EndReason::Closed),
-    ("shutdown", EndReason::Shutdown),
+const REASONS: [EndReason; 6] = [
+    EndReason::Deleted,
+    EndReason::Idle,
+    EndReason::Lifetime,
+    EndReason::Evicted,
+    EndReason::Closed,
+    EndReason::Shutdown,
 ];
 
-/// A reason as scripts know it.
-pub(super) fn reason_text(reason: EndReason) -> &'static str {
-    REASONS.iter().find(|(_, known)| *known == reason).map_or("closed", |(text, _)| text)
-}
-
+/// A reason as scripts name it.
 pub(super) fn reason(text: &str) -> Option<EndReason> {
-    REASONS.iter().find(|(known, _)| *known == text).map(|(_, reason)| *reason)
+    REASONS.into_iter().find(|known| known.as_str() == text)
 }
 
 #[cfg(test)]

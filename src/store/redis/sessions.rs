@@ -109,7 +109,7 @@ impl Inner {
 
     pub(super) async fn end(&self, session: SessionId, reason: EndReason) -> Result<Ended> {
         let name = self.link.names().session(session);
-        let call = self.link.call_with(&scripts::END, &self.link.token()).arg(&name).arg(bells::reason_text(reason));
+        let call = self.link.call_with(&scripts::END, &self.link.token()).arg(&name).arg(reason.as_str());
         let info = self.link.names().open(&self.link.take(call).await?.bytes()?, &name)?;
         Ok(Ended { info: Arc::new(info), reason })
     }
