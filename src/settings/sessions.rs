@@ -96,9 +96,9 @@ impl Sessions {
         self
     }
 
-    /// How many sessions there may be. A new one beyond it ends the one that rested longest with
-    /// nothing in flight; without such a one it is refused (503, `Retry-After`). At least 1, default
-    /// [`Sessions::DEFAULT_MAX`].
+    /// How many sessions there may be. A new one beyond it ends one with nothing in flight: the oldest of those
+    /// whose clients sent nothing since `initialize`, else the longest idle. Without such a one it is refused (503,
+    /// `Retry-After`). At least 1, default [`Sessions::DEFAULT_MAX`].
     #[must_use]
     pub fn max(mut self, sessions: usize) -> Self {
         self.max = sessions;

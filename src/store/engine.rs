@@ -48,8 +48,9 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// are orphans, and [`Ring::Task`] is rung for each of them.
     fn leave(&self, node: NodeId);
 
-    /// Keeps a new session. At a limit the longest idle session with nothing in flight makes
-    /// room; without one it fails with `Full` or `FullForPrincipal`. An id that exists is a
+    /// Keeps a new session. At a limit a session with nothing in flight makes room: the oldest of
+    /// those that were never used since they were created, else the longest idle. Without one it
+    /// fails with `Full` or `FullForPrincipal`. An id that exists is a
     /// `Conflict`. A session that made room for a creation that then failed is handed out by the
     /// next [`sweep`](SessionEngine::sweep).
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>>;

@@ -17,6 +17,7 @@ mod caching;
 mod engines;
 mod expiry;
 mod faulty;
+mod floods;
 mod guard;
 mod header_rules;
 mod hostile;

@@ -46,6 +46,54 @@ pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: N
     t.ok(t.a.engine.load(third, None).await, "load of the session at work");
 }
 
+/// Sessions that were never used make room before any that was, the oldest first, for all and for a principal.
+pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
+    let (alice, roomy) = (Principal::new("alice"), Policy { max_sessions: 6, ..Policy::default() });
+    for (owner, policy) in [(None, roomy.clone()), (Some(&alice), Policy { max_sessions_per_principal: 6, ..roomy })] {
+        let t = Trial::new(backend, nodes, 90, policy).await;
+        let mut used = Vec::new();
+        for _ in 0..4 {
+            used.push(t.session_of(owner).await);
+        }
+        backend.pass(tick).await;
+        t.ok(t.b.engine.load(used[0], owner).await, "load");
+        let stream = t.ok(t.a.begin_as(used[1], owner, &[1.into()], true).await, "begin");
+        t.ok(t.a.engine.finish(used[1], stream).await, "finish");
+        let reader = Attach {
+            session: used[2],
+            principal: owner,
+            stream: STANDALONE,
+            node: t.b.id,
+            after: None,
+            takeover: true,
+        };
+        let generation = t.ok(t.b.engine.attach(reader).await, "attach").generation;
+        t.ok(t.b.engine.detach(used[2], STANDALONE, generation).await, "detach");
+        t.holds(!t.ok(t.b.engine.cancel(used[3], &1.into()).await, "cancel"), "cancelled what is not in flight");
+        backend.pass(tick).await;
+        let mut unused = Vec::new();
+        for _ in 0..2 {
+            unused.push(t.session_of(owner).await);
+            backend.pass(tick).await;
+        }
+        for round in 0..8 {
+            let (new, evicted) = create(&t, owner).await;
+            t.same(evicted, [unused.remove(0)], &format!("what made room in round {round}"));
+            unused.push(new);
+            backend.pass(tick).await;
+        }
+        // One that is used now is as good as any, and the longest idle goes where all were used.
+        for session in &unused {
+            t.ok(t.a.engine.load(*session, owner).await, "load of one that is used later");
+        }
+        t.same(create(&t, owner).await.1.len(), 1, "what made room where all were used");
+        let left = t.ok(t.a.engine.list().await, "list").into_iter().map(|summary| summary.info.id).collect::<Vec<_>>();
+        t.same(used.iter().filter(|session| left.contains(session)).count(), 3, "of those that rested longest");
+        t.holds(unused.iter().all(|session| left.contains(session)), "one that was used last made room");
+    }
+}
+
 /// Among sessions of one moment the one at rest is found, wherever it stands, as soon as it rests.
 pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 65, Policy { max_sessions: 8, ..Policy::default() }).await;

@@ -147,6 +147,7 @@ pub const RULES: &[Rule] = &[
     rule(79, "racing tasks", |b, n| Box::pin(task_limits::racing_tasks_keep_the_limits(b, n))),
     rule(80, "room of orphans", |b, n| Box::pin(task_limits::orphans_make_room(b, n))),
     rule(81, "tell", |b, n| Box::pin(doorbell::what_a_node_tells_reaches_every_other_node(b, n))),
+    rule(90, "unused sessions", |b, n| Box::pin(limits::unused_sessions_make_room_first(b, n))),
 ];
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
-//! Decides which session is looked at next: the one that has rested longest, as far as is known.
+//! Queues of sessions at rest: which session is looked at next, because its time may be over or because another
+//! one needs its place.
+//!
+//! Sessions that were never used since they were opened are in a queue of their own. They make room first, so
+//! that a flood of openings costs itself and not the sessions that people work in.
 //!
 //! A session stands in a queue under the moment it was last *seen* at rest, not the moment it was
 //! last used: a call does not touch the queue. Who comes to the front is looked at, and goes back
@@ -14,6 +18,8 @@ use crate::store::Ended;
 
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
+    /// Sessions that were not used since they were opened, as far as is known, by that moment.
+    fresh: BTreeSet<(Tick, SessionId)>,
     rest: BTreeSet<(Tick, SessionId)>,
     /// By the moment they were opened; used only where sessions have a greatest age.
     age: BTreeSet<(Tick, SessionId)>,
@@ -25,6 +31,14 @@ pub(super) struct Expiry {
     pub(super) untold: Vec<Ended>,
 }
 
+/// A session that was taken out of its queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) session: SessionId,
+    /// Whether it was known as used.
+    pub(super) used: bool,
+}
+
 /// A look at sessions at rest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
@@ -34,20 +48,21 @@ pub(super) struct Look {
 
 impl Expiry {
     pub(super) fn opened(&mut self, session: SessionId, now: Tick, ages: bool) {
-        self.rest.insert((now, session));
+        self.fresh.insert((now, session));
         if ages {
             self.age.insert((now, session));
         }
     }
 
     #[cfg(feature = "file")]
-    pub(super) fn restored(&mut self, session: SessionId, queued: Tick, opened: Tick) {
-        self.rest.insert((queued, session));
+    pub(super) fn restored(&mut self, session: SessionId, queued: Tick, opened: Tick, used: bool) {
+        self.requeue(Candidate { session, used }, queued);
         // Before anybody joined it is not known whether sessions have a greatest age.
         self.age.insert((opened, session));
     }
 
     pub(super) fn ended(&mut self, session: SessionId, queued: Tick, opened: Tick, kept: Option<Tick>) {
+        self.fresh.remove(&(queued, session));
         self.rest.remove(&(queued, session));
         self.age.remove(&(opened, session));
         if let Some(kept) = kept {
@@ -55,8 +70,9 @@ impl Expiry {
         }
     }
 
-    pub(super) fn requeue(&mut self, session: SessionId, queued: Tick) {
-        self.rest.insert((queued, session));
+    pub(super) fn requeue(&mut self, Candidate { session, used }: Candidate, queued: Tick) {
+        let queue = if used { &mut self.rest } else { &mut self.fresh };
+        queue.insert((queued, session));
     }
 
     /// Somebody begins to take sessions out and put them back.
@@ -71,13 +87,18 @@ impl Expiry {
     /// nobody else had taken one out meanwhile.
     pub(super) fn stop_looking(&mut self, look: Look) -> bool {
         self.looks.1 -= 1;
-        look.alone && look.number == self.looks.0 && self.rest.is_empty()
+        look.alone && look.number == self.looks.0 && self.fresh.is_empty() && self.rest.is_empty()
     }
 
-    /// Takes out the session that has rested longest, if its moment is due.
-    pub(super) fn rested(&mut self, due: impl Fn(Tick) -> bool) -> Option<SessionId> {
-        let (since, _) = self.rest.first()?;
-        due(*since).then(|| self.rest.pop_first()).flatten().map(|(_, session)| session)
+    /// Takes out a session whose moment is due: the oldest that was never used, else the one that has rested
+    /// longest.
+    pub(super) fn rested(&mut self, due: impl Fn(Tick) -> bool) -> Option<Candidate> {
+        let mut first = |used: bool| {
+            let queue = if used { &mut self.rest } else { &mut self.fresh };
+            let (since, _) = queue.first()?;
+            due(*since).then(|| queue.pop_first()).flatten().map(|(_, session)| Candidate { session, used })
+        };
+        first(false).or_else(|| first(true))
     }
 
     /// Takes out the oldest session, if it is old enough.
@@ -98,6 +119,10 @@ impl Expiry {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty() && self.age.is_empty() && self.finished.is_empty() && self.untold.is_empty()
+        self.fresh.is_empty()
+            && self.rest.is_empty()
+            && self.age.is_empty()
+            && self.finished.is_empty()
+            && self.untold.is_empty()
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Record<M = ()> {
     pub(super) opened: Tick,
     /// When it was last used.
     pub(super) touched: Tick,
+    /// Whether its client has used it since it opened it.
+    pub(super) used: bool,
     /// Under which moment the queue of expiry knows it.
     pub(super) queued: Tick,
     /// Under which moment the queue of finished streams knows it.
@@ -83,6 +85,7 @@ impl<M: Default> Record<M> {
             next_stream: STANDALONE + 1,
             opened,
             touched: now,
+            used: false,
             queued: now,
             kept: None,
             mark: M::default(),
@@ -114,6 +117,12 @@ impl<M> Record<M> {
         self.info.principal.as_ref() == principal
     }
 
+    /// Its client uses it.
+    pub(super) fn touch(&mut self, now: Tick) {
+        self.touched = now;
+        self.used = true;
+    }
+
     /// Nothing in flight and nobody connected.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.streams.readers() == 0
@@ -126,7 +135,7 @@ impl<M> Record<M> {
         now: Tick,
         notes: &mut impl Notes,
     ) -> Result<StreamNo> {
-        self.touched = now;
+        self.touch(now);
         let wanted = begin.ids.len();
         if self.calls.len() + wanted > policy.max_calls {
             return fail(StoreErrorKind::Full);
@@ -309,7 +318,7 @@ impl<M> Record<M> {
         now: Tick,
         notes: &mut impl Notes,
     ) -> Result<(Attached, Wake)> {
-        self.touched = now;
+        self.touch(now);
         let known = self.streams.len();
         let at = match attach.stream {
             STANDALONE => self.make(STANDALONE, None, notes),
@@ -385,7 +394,7 @@ impl<M> Record<M> {
     }
 
     pub(super) fn answer(&mut self, question: &str, outcome: Outcome, now: Tick) -> Result<(bool, Wake)> {
-        self.touched = now;
+        self.touch(now);
         let session = self.info.id;
         let asker = self.questions.answer(question, outcome)?;
         let wake = asker.map(|node| (node, Ring::Answer { session, question: question.into() }));
@@ -414,7 +423,7 @@ impl<M> Record<M> {
     }
 
     pub(super) fn cancel(&mut self, id: &RequestId, now: Tick) -> (bool, Wake) {
-        self.touched = now;
+        self.touch(now);
         let mut rows = self.calls.iter_mut().filter(|row| row.id == *id);
         let (Some(row), None) = (rows.next(), rows.next()) else { return (false, None) };
         row.cancelled = true;

@@ -33,7 +33,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
             });
             let record = Record::restored(session, usage, now, away);
             let mut expiry = shared.expiry();
-            expiry.restored(id, record.queued, record.opened);
+            expiry.restored(id, record.queued, record.opened, record.used);
             if let Some(kept) = record.kept {
                 expiry.keeps_finished(id, kept);
             }

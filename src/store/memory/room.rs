@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::mapref::entry::Entry;
 
+use super::expiry::Candidate;
 use super::record::Record;
 use super::{Marked, Result, Shared};
 use crate::clock::Tick;
@@ -126,11 +127,11 @@ impl<J: Journal> Shared<J> {
         let sessions = self.principals.get(principal).map(|of| of.sessions.clone()).unwrap_or_default();
         let resting = |id: &SessionId| {
             let record = self.sessions.get(id)?;
-            record.is_idle().then_some((record.touched, *id))
+            record.is_idle().then_some((record.used, record.touched, *id))
         };
         let mut longest: Vec<_> = sessions.iter().filter_map(resting).collect();
         longest.sort_unstable();
-        longest.into_iter().find_map(|(_, id)| self.end_if(id, EndReason::Evicted, Record::is_idle))
+        longest.into_iter().find_map(|(_, _, id)| self.end_if(id, EndReason::Evicted, Record::is_idle))
     }
 
     fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
@@ -157,17 +158,18 @@ impl<J: Journal> Shared<J> {
             expiry.start_looking()
         };
         while ended.len() < limit {
-            let Some(session) = self.expiry().rested(&due) else { break };
-            match self.look_at(session, reason, now, &due) {
+            let Some(candidate) = self.expiry().rested(&due) else { break };
+            match self.look_at(candidate, reason, now, &due) {
                 Found::Ended(one) => ended.push(one),
-                Found::Busy => busy.push(session),
+                // What works was used.
+                Found::Busy => busy.push(Candidate { used: true, ..candidate }),
                 Found::Elsewhere => {}
             }
         }
         let mut expiry = self.expiry();
         let saw_all = expiry.stop_looking(look) && ended.is_empty();
         // Only now, or this very loop might look at them again, for ever.
-        busy.into_iter().for_each(|session| expiry.requeue(session, now));
+        busy.into_iter().for_each(|candidate| expiry.requeue(candidate, now));
         if saw_all {
             // Fails when a session came to rest since: whoever did that has set it back.
             let _ = self.rest.compare_exchange(LOOKING, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
@@ -177,21 +179,24 @@ impl<J: Journal> Shared<J> {
     }
 
     /// Ends a session that rests, and whose last use is as long ago as the queue believed;
-    /// otherwise finds its true moment.
-    fn look_at(&self, session: SessionId, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Found {
-        let rests =
-            |record: &Record<J::Mark>| record.is_idle() && record.touched == record.queued && due(record.touched);
+    /// otherwise finds its true moment and queue.
+    fn look_at(&self, candidate: Candidate, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Found {
+        let session = candidate.session;
+        let rests = |record: &Record<J::Mark>| {
+            let is_known = record.touched == record.queued && record.used == candidate.used;
+            is_known && record.is_idle() && due(record.touched)
+        };
         if let Some(ended) = self.end_if(session, reason, rests) {
             return Found::Ended(ended);
         }
-        let rested_since = {
+        let (rested_since, used) = {
             let Some(mut record) = self.sessions.get_mut(&session) else { return Found::Elsewhere };
             let since = record.is_idle().then_some(record.touched);
             record.queued = since.unwrap_or(now);
-            since
+            (since, record.used)
         };
         let Some(since) = rested_since else { return Found::Busy };
-        self.expiry().requeue(session, since);
+        self.expiry().requeue(Candidate { session, used }, since);
         Found::Elsewhere
     }
 

@@ -92,7 +92,7 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn load(&self, session: SessionId, principal: Option<&Principal>) -> Marked<Loaded, J> {
         let now = self.clock.now();
         self.on_as(session, principal, |record, _| {
-            record.touched = now;
+            record.touch(now);
             Ok((Loaded { info: Arc::clone(&record.info), epoch: record.epoch }, None))
         })
     }

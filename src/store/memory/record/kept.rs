@@ -25,6 +25,8 @@ impl<M: Default> Record<M> {
     ) -> Self {
         let SessionImage { info, epoch, opened, below, streams, state } = image;
         let mut record = Self::empty(Create { info, epoch }, usage, opened, now);
+        // A client that only said that it is ready left nothing in the journal.
+        record.used = below > STANDALONE + 1 || !streams.is_empty() || !state.is_empty();
         if below > STANDALONE + 1 {
             record.next_stream = given_out(below - 1);
         }

@@ -8,7 +8,7 @@
 --
 --   s:<session>          hash    the session: info, principal, epoch, opened, next, calls, readers,
 --                                bytes, closed (streams so far), n<node> (what a node has in it),
---                                answers (bytes of those that wait in q)
+--                                answers (bytes of those that wait in q), used (once its client used it)
 --   c:<session>          hash    stream -> its calls in flight
 --   m:<session>          hash    stream -> what is known of its log
 --   e:<session>:<stream> stream  the log
@@ -16,6 +16,7 @@
 --   q:<session>          hash    questions: stream, event, node that asks, kind of answer, answer
 --   v:<session>          hash    the application's state
 --   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
+--   fresh                zset    those at rest that were not used since they were created, by that moment
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
 --   topics, topic:bytes  zset    what was announced lately, by when; its size
@@ -118,12 +119,12 @@ end
 local H, s
 
 local function open(session)
-  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes')
+  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes', 'used')
   if not row[1] then
     return false
   end
   H = session
-  s = { principal = row[1], calls = tonumber(row[2]), readers = tonumber(row[3]), bytes = tonumber(row[4]) }
+  s = { principal = row[1], calls = tonumber(row[2]), readers = tonumber(row[3]), bytes = tonumber(row[4]), used = row[5] }
   s.was = { s.calls, s.readers, s.bytes }
   return true
 end
@@ -136,6 +137,10 @@ end
 -- was last used; one that works does not.
 local function save(used)
   local was = s.was
+  if used and not s.used then
+    call('HSET', P .. 's:' .. H, 'used', 1)
+    call('ZREM', P .. 'fresh', H)
+  end
   if s.calls ~= was[1] or s.readers ~= was[2] or s.bytes ~= was[3] then
     call('HSET', P .. 's:' .. H, 'calls', int(s.calls), 'readers', int(s.readers), 'bytes', int(s.bytes))
   end
@@ -228,7 +233,7 @@ local function release(stream)
 end
 
 local function strike(session)
-  for _, queue in ipairs({ 'rest', 'age', 'kept' }) do
+  for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept' }) do
     call('ZREM', P .. queue, session)
   end
 end

@@ -10,16 +10,20 @@ if call('EXISTS', P .. 's:' .. session) == 1 then
   return refused(CONFLICT)
 end
 
--- Which session of the principal has rested longest.
-local function rested_longest_of(list, taken)
-  local found, since
-  for _, name in ipairs(list) do
-    local moment = not taken[name] and tonumber(call('ZSCORE', P .. 'rest', name) or nil)
-    if moment and (not since or moment < since) then
-      found, since = name, moment
+-- Which session of the principal makes room: the oldest that was never used, else the one that has rested longest.
+local function first_of(list, taken)
+  for _, queue in ipairs({ 'fresh', 'rest' }) do
+    local found, since
+    for _, name in ipairs(list) do
+      local moment = not taken[name] and tonumber(call('ZSCORE', P .. queue, name) or nil)
+      if moment and (not since or moment < since) then
+        found, since = name, moment
+      end
+    end
+    if found then
+      return found
     end
   end
-  return found
 end
 
 local leaving, taken = {}, {}
@@ -31,7 +35,7 @@ end
 if principal ~= '' then
   local own = call('SMEMBERS', P .. 'of:' .. principal)
   while #own - #leaving >= limit_of_one do
-    local name = rested_longest_of(own, taken)
+    local name = first_of(own, taken)
     if not name then
       return refused(FULL_FOR_PRINCIPAL)
     end
@@ -40,10 +44,12 @@ if principal ~= '' then
 end
 local excess = call('ZCARD', P .. 'age') - #leaving - limit + 1
 if excess > 0 then
-  for _, name in ipairs(call('ZRANGE', P .. 'rest', 0, excess + #leaving - 1)) do
-    if excess > 0 and not taken[name] then
-      leaves(name)
-      excess = excess - 1
+  for _, queue in ipairs({ 'fresh', 'rest' }) do
+    for _, name in ipairs(call('ZRANGE', P .. queue, 0, excess + #leaving - 1)) do
+      if excess > 0 and not taken[name] then
+        leaves(name)
+        excess = excess - 1
+      end
     end
   end
   if excess > 0 then
@@ -65,6 +71,7 @@ call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoc
   'next', 1, 'calls', 0, 'readers', 0, 'bytes', 0, 'closed', 0)
 call('ZADD', P .. 'age', int(NOW), session)
 call('ZADD', P .. 'rest', int(NOW), session)
+call('ZADD', P .. 'fresh', int(NOW), session)
 if principal ~= '' then
   call('SADD', P .. 'of:' .. principal, session)
 end
