@@ -17,6 +17,7 @@ pub struct Tasks {
     max: usize,
     max_per_principal: usize,
     bytes: usize,
+    bytes_per_principal: usize,
 }
 
 impl Tasks {
@@ -36,6 +37,7 @@ impl Tasks {
             max: Policy::DEFAULT_MAX_TASKS,
             max_per_principal: Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL,
             bytes: Policy::DEFAULT_TASK_BYTES,
+            bytes_per_principal: Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL,
         }
     }
 
@@ -79,18 +81,29 @@ impl Tasks {
         self
     }
 
+    /// The same for the tasks of one principal: its results, and what its tasks ask their clients. At this limit
+    /// its own tasks that are done make room; a call that finds none fails. At least 1, default
+    /// [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
+    #[must_use]
+    pub fn bytes_per_principal(mut self, bytes: usize) -> Self {
+        self.bytes_per_principal = bytes;
+        self
+    }
+
     pub(super) fn check(&self, error: &mut ConfigError) {
         positive_if_set(error, "Tasks::ttl", self.ttl);
         positive(error, "Tasks::poll_interval", self.poll_interval);
         at_least_one(error, "Tasks::max", self.max);
         at_least_one(error, "Tasks::max_per_principal", self.max_per_principal);
         at_least_one(error, "Tasks::bytes", self.bytes);
+        at_least_one(error, "Tasks::bytes_per_principal", self.bytes_per_principal);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
         policy.max_tasks = self.max;
         policy.max_tasks_per_principal = self.max_per_principal;
         policy.task_bytes = self.bytes;
+        policy.task_bytes_per_principal = self.bytes_per_principal;
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Policy {
     /// The documents of all tasks together, in bytes, whoever they belong to. Default
     /// [`Policy::DEFAULT_TASK_BYTES`].
     pub task_bytes: usize,
+    /// The documents of one principal's tasks together, in bytes. Default
+    /// [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
+    pub task_bytes_per_principal: usize,
 }
 
 impl Policy {
@@ -55,6 +58,10 @@ impl Policy {
     /// 64 MiB: more than six kilobytes for each of ten thousand tasks, where most results are
     /// smaller, and room for sixteen as large as the largest body a client may send.
     pub const DEFAULT_TASK_BYTES: usize = 64 << 20;
+
+    /// A tenth of all, as of their number, 6.4 MiB: the results and the open requests of one principal cannot
+    /// push out those of the others, and one result as large as the largest body still fits.
+    pub const DEFAULT_TASK_BYTES_PER_PRINCIPAL: usize = Self::DEFAULT_TASK_BYTES / 10;
 }
 
 impl Default for Policy {
@@ -75,6 +82,7 @@ impl Default for Policy {
             max_tasks: Self::DEFAULT_MAX_TASKS,
             max_tasks_per_principal: Self::DEFAULT_MAX_TASKS_PER_PRINCIPAL,
             task_bytes: Self::DEFAULT_TASK_BYTES,
+            task_bytes_per_principal: Self::DEFAULT_TASK_BYTES_PER_PRINCIPAL,
         }
     }
 }

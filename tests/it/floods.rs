@@ -30,7 +30,7 @@ async fn a_flood_of_openings_leaves_sessions_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn of_unused_sessions_the_oldest_makes_room() {
-    let app = App::with(|service| service.sessions(mcp_http::Sessions::new().max(3)).unwrap());
+    let app = App::with(|service| service.sessions(mcp_http::Sessions::new().max(3)));
     let used = app.open().await;
     let mut unused = Vec::new();
     for _ in 0..2 {

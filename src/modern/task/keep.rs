@@ -67,7 +67,7 @@ impl Node {
             match (error.kind(), &end) {
                 // It expired, or made room.
                 (StoreErrorKind::NotFound, _) => return,
-                (StoreErrorKind::Full, End::Completed(_)) => {
+                (StoreErrorKind::Full | StoreErrorKind::FullForPrincipal, End::Completed(_)) => {
                     end = End::Failed(too_large());
                     continue;
                 }

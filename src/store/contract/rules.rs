@@ -148,6 +148,7 @@ pub const RULES: &[Rule] = &[
     rule(80, "room of orphans", |b, n| Box::pin(task_limits::orphans_make_room(b, n))),
     rule(81, "tell", |b, n| Box::pin(doorbell::what_a_node_tells_reaches_every_other_node(b, n))),
     rule(90, "unused sessions", |b, n| Box::pin(limits::unused_sessions_make_room_first(b, n))),
+    rule(91, "bytes of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_bytes(b, n))),
 ];
 
 #[cfg(test)]

@@ -166,6 +166,46 @@ pub async fn tasks_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     t.tasks_kept(&all, &[3]).await;
 }
 
+/// The documents of a principal's tasks are bounded: its own make room, and nobody else's do for it.
+pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { task_bytes: 1000, task_bytes_per_principal: 300, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 91, policy).await;
+    let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
+    let owner = Some(&alice);
+    let store = async |task, version, size, done| t.b.store(task, version, bytes(size), done).await;
+    // Done since longest ago, and not hers.
+    let mut tasks = vec![(t.task(Some(&bob), bytes(250)).await, Some(&bob)), (t.task(None, bytes(250)).await, None)];
+    for (task, owner) in &tasks {
+        t.end_task(*task, *owner).await;
+    }
+    for _ in 0..2 {
+        tasks.push((t.task(owner, bytes(100)).await, owner));
+        t.end_task(tasks[tasks.len() - 1].0, owner).await;
+    }
+    tasks.push((t.task(owner, bytes(120)).await, owner));
+    owned(&t, &tasks, &[0, 1, 3, 4]).await;
+    // What runs and waits counts, and it does not make room.
+    let waits = tasks[4].0;
+    t.same(t.ok(store(waits, 1, 200, false).await, "store_task"), true, "a store within the share");
+    owned(&t, &tasks, &[0, 1, 3, 4]).await;
+    t.same(t.ok(store(waits, 2, 201, false).await, "store_task"), true, "a store for which another one goes");
+    owned(&t, &tasks, &[0, 1, 4]).await;
+    t.refused(t.b.engine.create_task(t.b.task(owner, bytes(100))).await, FULL_FOR_PRINCIPAL, "create beyond the share");
+    for done in [false, true] {
+        t.refused(store(waits, 3, 301, done).await, FULL_FOR_PRINCIPAL, "store_task beyond the share");
+    }
+    tasks.push((t.task(owner, bytes(99)).await, owner));
+    owned(&t, &tasks, &[0, 1, 4, 5]).await;
+    // Neither another principal nor nobody in particular is locked out.
+    tasks.push((t.task(Some(&bob), bytes(50)).await, Some(&bob)));
+    owned(&t, &tasks, &[0, 1, 4, 5, 6]).await;
+    tasks.push((t.task(None, bytes(400)).await, None));
+    owned(&t, &tasks, &[1, 4, 5, 6, 7]).await;
+    t.same(t.ok(store(waits, 3, 1, true).await, "store_task"), true, "the last store");
+    tasks.push((t.task(owner, bytes(201)).await, owner));
+    owned(&t, &tasks, &[1, 5, 6, 7, 8]).await;
+}
+
 /// Whoever is refused has changed nothing.
 pub async fn a_refused_task_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 3, max_tasks_per_principal: 2, task_bytes: 100, ..Policy::default() };

@@ -18,6 +18,7 @@ impl Inner {
             .arg(size(policy.max_tasks))
             .arg(size(policy.max_tasks_per_principal))
             .arg(size(policy.task_bytes))
+            .arg(size(policy.task_bytes_per_principal))
             .arg(&*link.names().said.close(&task, &create.document)?);
         link.take(call).await.map(drop)
     }
@@ -43,6 +44,7 @@ impl Inner {
             .arg(number(store.version))
             .arg(u8::from(store.done))
             .arg(size(self.policy().task_bytes))
+            .arg(size(self.policy().task_bytes_per_principal))
             .arg(&*link.names().said.close(&task, &store.document)?);
         link.take(call).await?.flag()
     }

@@ -14,6 +14,7 @@ use crate::store::{CreateTask, Doorbell, LoadedTask, MemoryEngine, NodeId, Polic
 const TASKS: usize = 5;
 const TASKS_OF_ONE: usize = 3;
 const BYTES: usize = 100;
+const BYTES_OF_ONE: usize = 60;
 
 /// What may happen to an engine. Tasks are named by any number, modulo how many there ever were.
 #[derive(Debug, Clone)]
@@ -92,7 +93,13 @@ impl Task {
 }
 
 fn bounds() -> Policy {
-    Policy { max_tasks: TASKS, max_tasks_per_principal: TASKS_OF_ONE, task_bytes: BYTES, ..policy() }
+    Policy {
+        max_tasks: TASKS,
+        max_tasks_per_principal: TASKS_OF_ONE,
+        task_bytes: BYTES,
+        task_bytes_per_principal: BYTES_OF_ONE,
+        ..policy()
+    }
 }
 
 fn bytes<'a>(tasks: impl IntoIterator<Item = &'a Task>) -> usize {
@@ -129,6 +136,15 @@ impl Model {
         self.tasks.iter().filter(move |task| !task.rests() && (owner.is_none() || task.owner == owner))
     }
 
+    fn of(&self, owner: Option<usize>) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().filter(move |task| task.owner == owner)
+    }
+
+    fn forget_own(&mut self, owner: Option<usize>) {
+        let own = self.tasks.iter().position(|task| task.owner == owner && task.rests());
+        self.forget(own.expect("one of its own rests"));
+    }
+
     fn create(&mut self, owner: Option<usize>, ttl: Option<u64>, size: usize, elsewhere: bool) {
         self.expire();
         let id = TaskId::random();
@@ -140,7 +156,9 @@ impl Model {
             ttl: ttl.map(Duration::from_secs),
             document: vec![b'x'; size].into(),
         };
-        let expected = if owner.is_some() && self.running(owner).count() >= TASKS_OF_ONE {
+        let has_its_share =
+            self.running(owner).count() >= TASKS_OF_ONE || bytes(self.running(owner)) + size > BYTES_OF_ONE;
+        let expected = if owner.is_some() && has_its_share {
             Err(StoreErrorKind::FullForPrincipal)
         } else if self.running(None).count() >= TASKS || bytes(self.running(None)) + size > BYTES {
             Err(StoreErrorKind::Full)
@@ -152,10 +170,9 @@ impl Model {
         if expected.is_err() {
             return;
         }
-        let of_owner = self.tasks.iter().filter(|task| task.owner == owner).count();
-        if owner.is_some() && of_owner >= TASKS_OF_ONE {
-            let own = self.tasks.iter().position(|task| task.owner == owner);
-            self.forget(own.expect("one of its own is done"));
+        while owner.is_some() && (self.of(owner).count() >= TASKS_OF_ONE || bytes(self.of(owner)) + size > BYTES_OF_ONE)
+        {
+            self.forget_own(owner);
         }
         while self.tasks.len() >= TASKS || bytes(&self.tasks) + size > BYTES {
             assert!(self.tasks[0].rests(), "what runs made room");
@@ -174,16 +191,22 @@ impl Model {
             assert_eq!(stored, Err(StoreErrorKind::NotFound));
             return;
         };
-        let others = bytes(self.running(None)) - if self.tasks[at].rests() { 0 } else { self.tasks[at].size };
+        let (owner, running) = (self.tasks[at].owner, if self.tasks[at].rests() { 0 } else { self.tasks[at].size });
+        let others = bytes(self.running(None)) - running;
         if self.tasks[at].done {
             assert_eq!(stored, Err(StoreErrorKind::Fenced));
         } else if back > 0 {
             assert_eq!(stored, Ok(false));
+        } else if owner.is_some() && bytes(self.running(owner)) - running + size > BYTES_OF_ONE {
+            assert_eq!(stored, Err(StoreErrorKind::FullForPrincipal));
         } else if others + size > BYTES {
             assert_eq!(stored, Err(StoreErrorKind::Full));
         } else {
             assert_eq!(stored, Ok(true));
             let mut task = self.tasks.remove(at);
+            while owner.is_some() && bytes(self.of(owner)) + size > BYTES_OF_ONE {
+                self.forget_own(owner);
+            }
             while bytes(&self.tasks) + size > BYTES {
                 assert!(self.tasks[0].rests(), "what runs made room");
                 self.forget(0);

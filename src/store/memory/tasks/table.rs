@@ -5,7 +5,8 @@
 //!
 //! 1. Each task stands once in the map, and in exactly the queues its fields say: `ends` if it has
 //!    an end, `idle` and its principal's `idle` if nobody runs it: it is done, or an orphan.
-//! 2. `bytes` is the length of all documents, `idle_bytes` of those that nobody runs.
+//! 2. `bytes` is the length of all documents, `idle_bytes` of those that nobody runs; the same for each
+//!    principal.
 //! 3. Whether there is room is decided before anything makes some: whoever is refused has changed
 //!    nothing.
 
@@ -63,6 +64,27 @@ const ORPHAN: u64 = 0;
 struct OfPrincipal {
     tasks: usize,
     idle: BTreeSet<(u64, TaskId)>,
+    bytes: usize,
+    idle_bytes: usize,
+}
+
+impl OfPrincipal {
+    fn running(&self) -> usize {
+        self.tasks - self.idle.len()
+    }
+
+    /// The length of the documents of those that somebody runs.
+    fn running_bytes(&self) -> usize {
+        self.bytes - self.idle_bytes
+    }
+}
+
+/// What is to be kept: more tasks, and a document in place of another.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    tasks: usize,
+    old: usize,
+    new: usize,
 }
 
 impl Task {
@@ -98,9 +120,7 @@ impl<M: Default> Tasks<M> {
         let ends = ttl.map(|ttl| now.after(ttl));
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
-        if let Some(principal) = &principal {
-            self.principals.entry(principal.clone()).or_default().tasks += 1;
-        }
+        self.count_in(principal.as_ref(), document.len());
         let task = Task { principal, node, ends, document, version: 1, idle: None };
         notes.note(|| task.change(id));
         self.tasks.insert(id, task);
@@ -126,15 +146,23 @@ impl<M: Default> Tasks<M> {
         if task.version != version {
             return Ok(false);
         }
-        let (old, size, orphan) = (task.document.len(), document.len(), task.idle);
-        if !self.could_grow(if orphan.is_some() { 0 } else { old }, size, policy) {
+        let (old, size, orphan, principal) = (task.document.len(), document.len(), task.idle, task.principal.clone());
+        let running = if orphan.is_some() { 0 } else { old };
+        if !self.could_grow_of(principal.as_ref(), running, size, policy) {
+            return fail(StoreErrorKind::FullForPrincipal);
+        }
+        if !self.could_grow(running, size, policy) {
             return fail(StoreErrorKind::Full);
         }
         // It does not make room for itself.
         self.rest(id, None);
+        self.make_room_of(principal.as_ref(), Wanted { tasks: 0, old, new: size }, policy, notes);
         self.make_room(old, size, policy, notes);
         let Some(task) = self.tasks.get_mut(&id) else { return fail(StoreErrorKind::NotFound) };
         self.bytes = self.bytes - old + size;
+        if let Some(of) = principal.and_then(|principal| self.principals.get_mut(&principal)) {
+            of.bytes = of.bytes - old + size;
+        }
         task.document = document;
         task.version += 1;
         self.ever_done += u64::from(done);
@@ -155,12 +183,18 @@ impl<M: Default> Tasks<M> {
         if let Some(before) = before {
             self.idle.remove(&(before, id));
             self.idle_bytes -= size;
-            of.as_mut().map(|of| of.idle.remove(&(before, id)));
+            if let Some(of) = &mut of {
+                of.idle.remove(&(before, id));
+                of.idle_bytes -= size;
+            }
         }
         if let Some(place) = place {
             self.idle.insert((place, id));
             self.idle_bytes += size;
-            of.as_mut().map(|of| of.idle.insert((place, id)));
+            if let Some(of) = &mut of {
+                of.idle.insert((place, id));
+                of.idle_bytes += size;
+            }
         }
     }
 
@@ -180,9 +214,7 @@ impl<M: Default> Tasks<M> {
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
         self.ever_done = self.ever_done.max(done.unwrap_or_default());
-        if let Some(principal) = &principal {
-            self.principals.entry(principal.clone()).or_default().tasks += 1;
-        }
+        self.count_in(principal.as_ref(), document.len());
         self.tasks.insert(id, Task { principal, node: GONE, ends, document, version, idle: None });
         self.rest(id, done);
     }
@@ -226,15 +258,16 @@ impl<M: Default> Tasks<M> {
         policy: &Policy,
         notes: &mut impl Notes,
     ) -> Result<()> {
-        if principal.is_some_and(|of| self.running_of(of) >= policy.max_tasks_per_principal) {
+        let running = principal.and_then(|principal| self.principals.get(principal)).map_or(0, OfPrincipal::running);
+        if principal.is_some() && running >= policy.max_tasks_per_principal
+            || !self.could_grow_of(principal, 0, size, policy)
+        {
             return fail(StoreErrorKind::FullForPrincipal);
         }
         if self.tasks.len() - self.idle.len() >= policy.max_tasks || !self.could_grow(0, size, policy) {
             return fail(StoreErrorKind::Full);
         }
-        if let Some(principal) = principal {
-            while self.oldest_of(principal, policy).is_some_and(|task| self.remove(task, notes)) {}
-        }
+        self.make_room_of(principal, Wanted { tasks: 1, old: 0, new: size }, policy, notes);
         while self.tasks.len() >= policy.max_tasks && self.forget_one(notes) {}
         self.make_room(0, size, policy, notes);
         Ok(())
@@ -250,17 +283,25 @@ impl<M: Default> Tasks<M> {
         self.bytes - self.idle_bytes - old + new <= policy.task_bytes
     }
 
-    fn running_of(&self, principal: &Principal) -> usize {
-        self.principals.get(principal).map_or(0, |of| of.tasks - of.idle.len())
+    /// The same among the tasks of a principal; without one every document does.
+    fn could_grow_of(&self, principal: Option<&Principal>, old: usize, new: usize, policy: &Policy) -> bool {
+        let running =
+            principal.and_then(|principal| self.principals.get(principal)).map_or(0, OfPrincipal::running_bytes);
+        principal.is_none() || running - old + new <= policy.task_bytes_per_principal
     }
 
-    /// The task of a principal that makes room for its next one, where one must.
-    fn oldest_of(&self, principal: &Principal, policy: &Policy) -> Option<TaskId> {
+    /// Makes room among the tasks of a principal, if there is one.
+    fn make_room_of(&mut self, principal: Option<&Principal>, wanted: Wanted, policy: &Policy, notes: &mut impl Notes) {
+        let Some(principal) = principal else { return };
+        while self.first_of(principal, wanted, policy).is_some_and(|task| self.remove(task, notes)) {}
+    }
+
+    /// The task of a principal that makes room for what is wanted, where one must.
+    fn first_of(&self, principal: &Principal, wanted: Wanted, policy: &Policy) -> Option<TaskId> {
         let of = self.principals.get(principal)?;
-        if of.tasks < policy.max_tasks_per_principal {
-            return None;
-        }
-        of.idle.first().map(|(_, task)| *task)
+        let fits = of.tasks + wanted.tasks <= policy.max_tasks_per_principal
+            && of.bytes - wanted.old + wanted.new <= policy.task_bytes_per_principal;
+        if fits { None } else { of.idle.first().map(|(_, task)| *task) }
     }
 
     /// Lets an orphan go, or else the task that is done since longest ago; whether there was one.
@@ -277,16 +318,25 @@ impl<M: Default> Tasks<M> {
             self.ends.remove(&(ends, id));
         }
         if let Some(principal) = &task.principal {
-            self.forget_of(principal);
+            self.forget_of(principal, task.document.len());
         }
         notes.note(|| Change::TaskGone { id });
         self.news.push(id);
         true
     }
 
-    fn forget_of(&mut self, principal: &Principal) {
+    /// A principal has one task more.
+    fn count_in(&mut self, principal: Option<&Principal>, size: usize) {
+        let Some(principal) = principal else { return };
+        let of = self.principals.entry(principal.clone()).or_default();
+        of.tasks += 1;
+        of.bytes += size;
+    }
+
+    fn forget_of(&mut self, principal: &Principal, size: usize) {
         let Some(of) = self.principals.get_mut(principal) else { return };
         of.tasks -= 1;
+        of.bytes -= size;
         if of.tasks == 0 {
             self.principals.remove(principal);
         }
@@ -309,6 +359,8 @@ impl<M: Default> Tasks<M> {
             let Some(principal) = &task.principal else { continue };
             let of = counted.principals.entry(principal.clone()).or_default();
             of.tasks += 1;
+            of.bytes += task.document.len();
+            of.idle_bytes += task.idle.map_or(0, |_| task.document.len());
             of.idle.extend(task.idle.map(|place| (place, *id)));
         }
         let is = (&self.ends, &self.idle, self.bytes, self.idle_bytes, &self.principals);

@@ -5,15 +5,16 @@ if told then
   return told
 end
 local more = expire_tasks()
-local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(8)
-local limit, limit_of_one, limit_of_bytes = number(5), number(6), number(7)
+local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(9)
+local limit, limit_of_one, limit_of_bytes, bytes_of_one = number(5), number(6), number(7), number(8)
 local own, size = P .. 'task:of:' .. principal, size_of(document)
 if call('EXISTS', P .. 't:' .. task) == 1 then
   return refused(CONFLICT)
 end
 
 local function what_is_full()
-  if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one then
+  if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one
+    or not could_grow_of(principal, 0, size, bytes_of_one) then
     return FULL_FOR_PRINCIPAL
   end
   if total('all') - call('ZCARD', P .. 'task:idle') >= limit or not could_grow(0, size, limit_of_bytes) then
@@ -30,13 +31,7 @@ end
 if full then
   return refused(full)
 end
-if principal ~= '' then
-  while call('ZCARD', own) >= limit_of_one do
-    local oldest = call('ZRANGE', own, 0, 0)[1]
-    remove_task(oldest)
-    call('ZREM', own, oldest)
-  end
-end
+make_room_of(principal, 1, 0, size, limit_of_one, bytes_of_one)
 while total('all') >= limit and forget_one() do
 end
 make_room(0, size, limit_of_bytes)
@@ -50,6 +45,7 @@ if principal ~= '' then
 end
 sum('all', 1)
 sum('bytes', size)
+sum_of(principal, 'bytes', size)
 call('SADD', P .. 'task:by:' .. node, task)
 call('SADD', P .. 'nodes:' .. string.sub(node, 1, 12), node)
 if string.sub(node, 1, 12) == PROCESS then

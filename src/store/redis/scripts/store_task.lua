@@ -5,7 +5,7 @@ if told then
   return told
 end
 local more = expire_tasks()
-local task, version, ending, limit, document = arg(1), arg(2), arg(3) == '1', number(4), arg(5)
+local task, version, ending, limit, limit_of_one, document = arg(1), arg(2), arg(3) == '1', number(4), number(5), arg(6)
 local key = P .. 't:' .. task
 local row = call('HMGET', key, 'version', 'principal', 'node', 'done', 'size')
 if not row[1] or (more and is_over(task)) then
@@ -20,13 +20,19 @@ end
 local old, new = tonumber(row[5]), size_of(document)
 -- That of an orphan.
 local place = call('ZSCORE', P .. 'task:idle', task)
-if not could_grow(place and 0 or old, new, limit) then
+local running = place and 0 or old
+if not could_grow_of(row[2], running, new, limit_of_one) then
+  return refused(FULL_FOR_PRINCIPAL)
+end
+if not could_grow(running, new, limit) then
   return refused(FULL)
 end
 -- It does not make room for itself.
 rest(task, row[2], old, nil)
+make_room_of(row[2], 0, old, new, math.huge, limit_of_one)
 make_room(old, new, limit)
 sum('bytes', new - old)
+sum_of(row[2], 'bytes', new - old)
 call('HSET', key, 'document', document, 'size', new, 'version', int(tonumber(version) + 1))
 if ending then
   place = sum('ever_done', 1)

@@ -8,6 +8,7 @@
 --   task:of:<principal> zset  its tasks: those that nobody runs in that order, the others at the end
 --   task:by:<node>      set   tasks a node runs
 --   task:sums           hash  all, bytes, idle_bytes, ever_done
+--   task:sums:<principal>     bytes, idle_bytes of its tasks
 local function sum(name, by)
   return call('HINCRBY', P .. 'task:sums', name, int(by))
 end
@@ -16,14 +17,27 @@ local function total(name)
   return tonumber(call('HGET', P .. 'task:sums', name) or 0)
 end
 
+-- The same for the tasks of a principal; without one nothing is counted.
+local function sum_of(principal, name, by)
+  if principal ~= '' and by ~= 0 then
+    call('HINCRBY', P .. 'task:sums:' .. principal, name, int(by))
+  end
+end
+
+local function total_of(principal, name)
+  return tonumber(call('HGET', P .. 'task:sums:' .. principal, name) or 0)
+end
+
 -- From now on a task has this place among those that nobody runs, or none.
 local function rest(task, principal, size, place)
   if call('ZREM', P .. 'task:idle', task) == 1 then
     sum('idle_bytes', -size)
+    sum_of(principal, 'idle_bytes', -size)
   end
   if place then
     call('ZADD', P .. 'task:idle', place, task)
     sum('idle_bytes', size)
+    sum_of(principal, 'idle_bytes', size)
   end
   if principal ~= '' then
     call('ZADD', P .. 'task:of:' .. principal, place or '+inf', task)
@@ -47,6 +61,10 @@ local function remove_task(task)
   sum('bytes', -size)
   if row[1] ~= '' then
     call('ZREM', P .. 'task:of:' .. row[1], task)
+    sum_of(row[1], 'bytes', -size)
+    if call('ZCARD', P .. 'task:of:' .. row[1]) == 0 then
+      call('UNLINK', P .. 'task:sums:' .. row[1])
+    end
   end
   if sum('all', -1) <= 0 then
     call('HDEL', P .. 'task:sums', 'all', 'bytes', 'idle_bytes')
@@ -98,5 +116,23 @@ end
 
 local function make_room(old, new, limit)
   while total('bytes') - old + new > limit and forget_one() do
+  end
+end
+
+-- The same among the tasks of a principal; without one every document does.
+local function could_grow_of(principal, old, new, limit)
+  return principal == '' or total_of(principal, 'bytes') - total_of(principal, 'idle_bytes') - old + new <= limit
+end
+
+-- Makes room among the tasks of a principal, for so many more and a document in place of another.
+local function make_room_of(principal, more, old, new, limit, limit_of_bytes)
+  local own = P .. 'task:of:' .. principal
+  while principal ~= '' and (call('ZCARD', own) + more > limit or total_of(principal, 'bytes') - old + new > limit_of_bytes) do
+    local first = call('ZRANGEBYSCORE', own, '-inf', '(+inf', 'LIMIT', 0, 1)[1]
+    if not first then
+      return
+    end
+    remove_task(first)
+    call('ZREM', own, first)
   end
 end

@@ -198,7 +198,7 @@ impl Process {
 
     fn create_task(&self, task: &str, ttl: Duration, limit: usize, document: &str) -> Call {
         let create = self.call(&scripts::CREATE_TASK).arg(task).arg(&self.principal).arg(&self.node);
-        create.arg(link::micros(ttl)).arg(1_000_000).arg(limit).arg(1_000_000).arg(document)
+        create.arg(link::micros(ttl)).arg(1_000_000).arg(limit).arg(1_000_000).arg(1_000_000).arg(document)
     }
 }
 
