@@ -96,6 +96,7 @@ pub mod message;
 mod modern;
 mod net;
 mod outcome;
+mod panics;
 #[cfg(feature = "rmcp")]
 mod rmcp;
 mod router;

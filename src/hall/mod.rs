@@ -7,7 +7,6 @@ mod reaper;
 mod returns;
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -25,6 +24,7 @@ use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::ProtocolVersion;
+use crate::panics::{Contained, Panicked};
 use crate::server::channel::Change;
 use crate::settings::Settings;
 use crate::store::{Ended, SessionEngine, Step};
@@ -122,8 +122,8 @@ impl Hall {
     /// Runs something nobody waits for. Most such things are done at once and need no task. A
     /// panic in it stays in it.
     pub(crate) fn in_background(&self, future: BoxFuture<'static, ()>) {
-        let mut future = Box::pin(AssertUnwindSafe(future).catch_unwind().map(|result| {
-            if result.is_err() {
+        let mut future = Box::pin(Contained::new(future).map(|result| {
+            if result == Err(Panicked) {
                 tracing::error!("a handler panicked");
             }
         }));

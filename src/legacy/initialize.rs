@@ -2,11 +2,9 @@
 //! that fails.
 
 use std::borrow::Cow;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use futures_util::FutureExt;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,6 +18,7 @@ use crate::message::{
     Body, Envelope, ErrorObject, InitializeParams, Kind, Params, ProtocolVersion, RawJson, RequestId, write,
 };
 use crate::outcome::{Outcome, Reply};
+use crate::panics::Contained;
 use crate::server::{Context, Initialize, Session};
 use crate::settings::ResponseMode;
 use crate::store::{Create, EndReason};
@@ -116,7 +115,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     let mut session = draft(node, incoming.principal, &params);
     let context = Context::new(Arc::new(Standalone::new(&session)), None);
     let opening = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
-    let result = AssertUnwindSafe(opening).catch_unwind().await.unwrap_or_else(|_| {
+    let result = Contained::new(opening).await.unwrap_or_else(|_| {
         tracing::error!("initialize panicked");
         Err(ErrorObject::internal())
     })?;
@@ -192,7 +191,7 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
     })?;
     node.closed(evicted);
     if let Some(hook) = &node.settings.sessions.opened {
-        let welcome = AssertUnwindSafe(hook(Session::new(Arc::clone(session) as _))).catch_unwind().await;
+        let welcome = Contained::new(hook(Session::new(Arc::clone(session) as _))).await;
         welcome.unwrap_or_else(|_| Err(ErrorObject::internal()))?;
     }
     guard.kept = true;

@@ -1,8 +1,8 @@
 //! Decides how the handlers of one POST run: polled side by side in one task, which task ever
 //! that is, until each has answered, failed, panicked or been cancelled.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -15,11 +15,12 @@ use super::ticket::{Cause, Ticket};
 use super::writer::Writer;
 use crate::error::StoreErrorKind;
 use crate::message::{ErrorObject, RawJson, write};
+use crate::panics::{Contained, Panicked};
 
 /// A handler that runs.
 pub(super) struct Handler {
     pub(super) ticket: Arc<Ticket>,
-    pub(super) future: BoxFuture<'static, Result<RawJson, ErrorObject>>,
+    future: Contained<Result<RawJson, ErrorObject>>,
     /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
     span: Span,
 }
@@ -58,7 +59,7 @@ impl Handler {
     ) -> Self {
         let session = ticket.exchange().session().map(|session| field::debug(session.info.id));
         let span = tracing::info_span!("mcp.call", method, tool = field::Empty, id = %ticket.id(), session);
-        Self { ticket, future, span }
+        Self { ticket, future: Contained::new(future), span }
     }
 
     /// Whether the handler has ended. A cancelled one is dropped at once by the caller.
@@ -71,12 +72,10 @@ impl Handler {
             return true;
         }
         let _entered = self.span.enter();
-        // A handler that panicked is not polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx)));
-        let outcome = match polled {
-            Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(outcome)) => outcome,
-            Err(_) => {
+        let outcome = match Pin::new(&mut self.future).poll(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(outcome)) => outcome,
+            Poll::Ready(Err(Panicked)) => {
                 tracing::error!("a handler panicked");
                 Err(ErrorObject::internal())
             }

@@ -2,7 +2,8 @@
 //! itself, until it has answered or is stopped.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -12,6 +13,7 @@ use tracing::{Span, field};
 
 use super::round::Round;
 use crate::message::{ErrorObject, RawJson};
+use crate::panics::{Contained, Panicked};
 
 /// What a call is answered.
 pub(super) type Answer = Result<RawJson, ErrorObject>;
@@ -20,7 +22,7 @@ pub(super) type Answer = Result<RawJson, ErrorObject>;
 pub(super) struct Handler {
     round: Arc<Round>,
     /// Gone once it has ended.
-    future: Option<BoxFuture<'static, Answer>>,
+    future: Option<Contained<Answer>>,
     /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
     span: Span,
     /// In flight until what it answered is on its way. Not the round's, which lives on in a context that somebody keeps.
@@ -32,7 +34,7 @@ impl Handler {
         let span =
             tracing::info_span!("mcp.call", method, tool = field::Empty, id = %round.id(), session = field::Empty);
         let active = round.node().hall.running.token();
-        Self { round: Arc::clone(round), future: Some(future), span, _active: active }
+        Self { round: Arc::clone(round), future: Some(Contained::new(future)), span, _active: active }
     }
 
     /// Ready once.
@@ -40,15 +42,13 @@ impl Handler {
         let Some(future) = &mut self.future else { return Poll::Pending };
         let _entered = self.span.enter();
         self.round.register_work(cx.waker());
-        // A handler that panicked is not polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
-        let answer = match polled {
-            Ok(Poll::Pending) => match self.round.conclusion() {
+        let answer = match Pin::new(future).poll(cx) {
+            Poll::Pending => match self.round.conclusion() {
                 Some(answer) => answer,
                 None => return Poll::Pending,
             },
-            Ok(Poll::Ready(answer)) => answer,
-            Err(_) => {
+            Poll::Ready(Ok(answer)) => answer,
+            Poll::Ready(Err(Panicked)) => {
                 tracing::error!("a handler panicked");
                 Err(ErrorObject::internal())
             }
@@ -57,7 +57,7 @@ impl Handler {
             Ok(_) => tracing::debug!("answered"),
             Err(error) => tracing::debug!(code = error.code, "answered with an error"),
         }
-        drop_quietly(self.future.take());
+        self.future = None;
         self.round.end();
         Poll::Ready(answer)
     }
@@ -68,7 +68,7 @@ impl Drop for Handler {
         if self.future.is_some() {
             self.span.in_scope(|| tracing::debug!("cancelled"));
             self.round.cancel();
-            drop_quietly(self.future.take());
+            self.future = None;
         }
         self.round.end();
         // Whoever has its answer has ended the task with it; nobody else will.
@@ -81,12 +81,5 @@ impl Drop for Handler {
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handler").field("round", &self.round).finish_non_exhaustive()
-    }
-}
-
-/// What a handler cleans up may panic; that is the end of nothing else.
-fn drop_quietly<T>(value: T) {
-    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-        tracing::error!("a handler panicked while it was cleaned up");
     }
 }

@@ -21,6 +21,7 @@ use crate::error::{Rejection, StoreError};
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::RawJson;
+use crate::panics::drop_quietly;
 
 /// A session of the session revisions, from a [`Context`] or, on a route of your
 /// own, as an extractor. Its facts ([`SessionInfo`]) are reached by dereference.
@@ -347,6 +348,14 @@ impl Extensions {
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.as_mut()?.remove(&TypeId::of::<T>())?.downcast().ok()
+    }
+}
+
+/// They end with the session, by whichever task ends it.
+impl Drop for Extensions {
+    fn drop(&mut self) {
+        let values = self.values.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        values.into_iter().flat_map(|values| values.into_values()).for_each(drop_quietly);
     }
 }
 

@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import; data flows from the edge inwards.
-const ROOMS: [(&str, &[&str]); 23] = [
+const ROOMS: [(&str, &[&str]); 24] = [
     ("clock", &[]),
     ("counters", &["error", "store"]),
     ("edge", &["error", "header", "identity", "message"]),
     ("encode", &["error", "header", "message", "outcome", "streams"]),
     ("error", &["message"]),
     ("guide", &[]),
-    ("hall", &["counters", "error", "handle", "identity", "message", "server", "settings", "store"]),
+    ("hall", &["counters", "error", "handle", "identity", "message", "panics", "server", "settings", "store"]),
     ("handle", &["counters", "error", "hall", "identity", "legacy", "modern", "server", "store"]),
     ("header", &[]),
     ("identity", &["message"]),
@@ -20,29 +20,30 @@ const ROOMS: [(&str, &[&str]); 23] = [
     (
         "legacy",
         &[
-            "edge", "error", "hall", "handle", "header", "identity", "message", "outcome", "server", "settings",
-            "store", "streams",
+            "edge", "error", "hall", "handle", "header", "identity", "message", "outcome", "panics", "server",
+            "settings", "store", "streams",
         ],
     ),
     ("message", &[]),
     (
         "modern",
         &[
-            "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "server", "settings",
-            "store", "streams",
+            "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "panics", "server",
+            "settings", "store", "streams",
         ],
     ),
     ("net", &[]),
     ("outcome", &["error", "message", "streams"]),
+    ("panics", &[]),
     // A framework like any other: it may know what a framework outside of this crate could.
     ("rmcp", &["message", "server", "service"]),
     ("router", &["service"]),
-    ("server", &["error", "handle", "header", "identity", "message"]),
+    ("server", &["error", "handle", "header", "identity", "message", "panics"]),
     (
         "service",
         &[
-            "edge", "encode", "error", "hall", "handle", "legacy", "message", "modern", "outcome", "router", "server",
-            "settings", "store",
+            "edge", "encode", "error", "hall", "handle", "legacy", "message", "modern", "outcome", "panics", "router",
+            "server", "settings", "store",
         ],
     ),
     ("settings", &["error", "identity", "message", "server", "store"]),

@@ -1,8 +1,10 @@
 //! Handlers that panic or fail: the call ends, nothing else does, and the text stays inside.
 
+use std::time::Duration;
+
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::{Call, Initialize, Notice, Server};
-use mcp_http::{McpService, ResponseMode, Streams};
+use mcp_http::server::{Call, Context, Initialize, Notice, Server, Session};
+use mcp_http::{Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 
 use crate::faulty::Faulty;
@@ -142,4 +144,107 @@ async fn an_error_of_many_lines_is_one_line_of_a_stream() {
         got[0].json(),
         json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "many\nlines", "data": {"a": 1}}})
     );
+}
+
+/// Panics when it is dropped, unless that was on purpose.
+struct Trap(bool);
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        assert!(!self.0, "secret");
+    }
+}
+
+/// A server with tools whose destructors panic.
+fn trapped(mode: ResponseMode) -> App {
+    let tools = |server: McpServer| {
+        server
+            .tool("trap", "Never ends.", |cx: Context| async move {
+                let _trap = Trap(true);
+                cx.progress(1, 2).await;
+                std::future::pending::<&str>().await
+            })
+            .tool("silent_trap", "Never ends.", || async {
+                let _trap = Trap(true);
+                std::future::pending::<&str>().await
+            })
+            .tool("keep", "Keeps a value.", |session: Session| async move {
+                let _ = session.extensions().insert(Trap(true));
+                "kept"
+            })
+    };
+    App::serving(tools, |service| {
+        let limits = Limits::new().calls(2).calls_without_session(2);
+        service.streams(Streams::new().response_mode(mode)).unwrap().limits(limits).unwrap()
+    })
+}
+
+/// Acceptance 169.
+#[tokio::test(start_paused = true)]
+async fn a_destructor_that_panics_on_cancellation_ends_its_call() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
+        let app = trapped(mode);
+        let client = app.open().await;
+        for (id, tool) in ["trap", "silent_trap", "trap", "silent_trap", "trap"].into_iter().enumerate() {
+            let calling = tokio::spawn({
+                let client = client.clone();
+                async move { client.call(id, tool, json!({})).await.text().await }
+            });
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(app.handle.sessions().await.unwrap()[0].calls, 1, "{mode:?} {tool}");
+            assert_eq!(client.cancel(id).await.status, 202);
+            let text = calling.await.unwrap();
+            assert!(!text.contains("secret"), "{mode:?} {tool} {text}");
+            assert_eq!(app.handle.sessions().await.unwrap()[0].calls, 0, "{mode:?} {tool}");
+        }
+        // Without a session a client cancels by leaving.
+        for tool in ["trap", "silent_trap", "trap", "silent_trap", "trap"] {
+            let left = tokio::time::timeout(Duration::from_secs(2), async {
+                let reply = app.ask_tool(tool, json!({})).await;
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                drop(reply);
+            });
+            assert!(left.await.is_err());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let report = app.handle.drain(Duration::ZERO).await;
+        assert_eq!((report.calls, report.cut_calls), (0, 0), "{mode:?}");
+    }
+}
+
+/// Acceptance 49, 83.
+#[tokio::test(start_paused = true)]
+async fn a_value_of_a_session_that_panics_when_dropped_stops_no_expiry() {
+    let app = trapped(ResponseMode::Auto);
+    for round in 0..3 {
+        for _ in 0..2 {
+            assert_eq!(app.open().await.text_of("keep", json!({})).await, "kept");
+        }
+        assert_eq!(app.handle.statistics().await.sessions, 2, "{round}");
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(app.handle.statistics().await.sessions, 0, "{round}");
+        let client = app.open().await;
+        assert_eq!(client.text_of("keep", json!({})).await, "kept");
+        assert_eq!(client.delete().await.status, 200);
+    }
+}
+
+/// Acceptance 43, 83.
+#[tokio::test(start_paused = true)]
+async fn hooks_that_panic_stop_nothing() {
+    let app = App::with(|service| {
+        let sessions = Sessions::new().on_close(|_| async {
+            let _trap = Trap(true);
+        });
+        let service = service.sessions(sessions).unwrap();
+        service.on_rejection(|_| panic!("secret")).unwrap()
+    });
+    for _ in 0..2 {
+        let client = app.open().await;
+        assert_eq!(client.delete().await.status, 200);
+        assert_eq!(client.delete().await.status, 404);
+        app.open().await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(app.handle.statistics().await.sessions, 0);
+    }
 }

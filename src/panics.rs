@@ -1,0 +1,104 @@
+//! The boundary around code of the application: a panic in it, in a destructor too, ends nothing else.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+
+/// A future of the application. It is dropped as soon as it is ready or has panicked.
+pub(crate) struct Contained<T>(Option<BoxFuture<'static, T>>);
+
+/// That a future panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+impl<T> Contained<T> {
+    pub(crate) fn new(future: BoxFuture<'static, T>) -> Self {
+        Self(Some(future))
+    }
+}
+
+impl<T> Future for Contained<T> {
+    type Output = Result<T, Panicked>;
+
+    /// Pending for ever once it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.0 else { return Poll::Pending };
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let output = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(_) => Err(Panicked),
+        };
+        drop_quietly(self.0.take());
+        Poll::Ready(output)
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.0.take() {
+            drop_quietly(future);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Contained<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contained").finish_non_exhaustive()
+    }
+}
+
+/// Drops a value of the application.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+        tracing::error!("a destructor panicked");
+    }
+}
+
+/// Calls a function of the application.
+pub(crate) fn call_quietly(what: &'static str, function: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(function)).is_err() {
+        tracing::error!("{what} panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// Panics when it is dropped.
+    struct Trap;
+
+    impl Drop for Trap {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    /// Ready at once or never, with a destructor that panics.
+    struct Rude(bool, Trap);
+
+    impl Future for Rude {
+        type Output = u8;
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u8> {
+            if self.0 { Poll::Ready(1) } else { Poll::Pending }
+        }
+    }
+
+    #[test]
+    fn a_panic_stays_inside_wherever_it_happens() {
+        assert_eq!(Contained::new(Box::pin(Rude(true, Trap))).now_or_never(), Some(Ok(1)));
+        assert_eq!(Contained::new(Box::pin(Rude(false, Trap))).now_or_never(), None);
+        let panics = Contained::<()>::new(Box::pin(async { panic!("polled") }));
+        assert_eq!(panics.now_or_never(), Some(Err(Panicked)));
+        drop_quietly(vec![Trap]);
+        call_quietly("a hook", || panic!("called"));
+    }
+}
