@@ -6,9 +6,10 @@
 //!    a task of their own, so that a slow reader never slows them, and the response is a cursor on
 //!    what they write.
 //! 3. A client that goes away does not cancel (2025-11-25, Streamable HTTP, "Sending messages to
-//!    the server", 6): a request future that is dropped leaves its handlers to a task.
+//!    the server", 6): a request future that is dropped leaves its handlers to a task. Outside a session it does
+//!    cancel: its answer could not be fetched, and no other request can cancel it.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -47,17 +48,17 @@ pub(super) async fn answer(
     if form.mode == ResponseMode::Sse {
         exchange.start_streaming();
     }
-    let mut work = Work::new(&exchange, handlers);
+    let mut work = Work::new(&exchange, tickets, handlers);
     let silence = (form.mode == ResponseMode::Auto).then_some(exchange.node().settings.streams.silence);
     let finished = inline(&mut work, &exchange, silence).await;
     if finished && !exchange.is_streaming() {
-        return at_once(&exchange, &tickets, &form);
+        return at_once(&exchange, &work.tickets, &form);
     }
     let mut outcome = stream(&exchange, form.queue).await;
     if let Outcome::Rejected(_, id) = &mut outcome {
         // The client hears that its calls failed: they shall not go on behind its back.
-        tickets.iter().for_each(|ticket| ticket.cancel(Cause::Refused));
-        *id = tickets.first().map(|ticket| RequestId::clone(ticket.id()));
+        work.tickets.iter().for_each(|ticket| ticket.cancel(Cause::Refused));
+        *id = work.tickets.first().map(|ticket| RequestId::clone(ticket.id()));
     }
     // Only now, so that the reader is there before the first event that wakes it.
     work.move_to_task();
@@ -148,9 +149,10 @@ impl Source for Nothing {
     }
 }
 
-/// The work of an exchange; dropped before its end, it goes on in a task.
+/// The work of an exchange; dropped before its end, it goes on in a task, or ends if nobody can have its answers.
 struct Work {
     exchange: Arc<Exchange>,
+    tickets: Vec<Arc<Ticket>>,
     future: Option<BoxFuture<'static, ()>>,
     /// A draining service waits for this: until the work is done, and its response under way. It is not the
     /// exchange's, which lives on in a context that somebody keeps.
@@ -158,9 +160,10 @@ struct Work {
 }
 
 impl Work {
-    fn new(exchange: &Arc<Exchange>, handlers: Handlers) -> Self {
+    fn new(exchange: &Arc<Exchange>, tickets: Vec<Arc<Ticket>>, handlers: Handlers) -> Self {
         let active = Some(exchange.node().running.token());
-        Self { exchange: Arc::clone(exchange), future: Some(Box::pin(run(Arc::clone(exchange), handlers))), active }
+        let future: BoxFuture<'static, ()> = Box::pin(run(Arc::clone(exchange), handlers));
+        Self { exchange: Arc::clone(exchange), tickets, future: Some(future), active }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -175,20 +178,43 @@ impl Work {
     fn move_to_task(&mut self) {
         // The response has its reader by now, or will never have one.
         self.exchange.attached();
-        if let Some(future) = self.future.take()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            let active = self.active.take();
-            self.exchange.node().tasks.spawn(async move {
-                future.await;
-                drop(active);
-            });
+        let Some(mut future) = self.future.take() else { return };
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
         }
+        let (exchange, active) = (Arc::clone(&self.exchange), self.active.take());
+        let tickets = std::mem::take(&mut self.tickets);
+        self.exchange.node().tasks.spawn(async move {
+            let left = async {
+                match exchange.outlet() {
+                    Outlet::Queue(queue) => queue.reader_left().await,
+                    Outlet::Log | Outlet::Nowhere => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut future => {}
+                () = left => abandon(&exchange, &tickets, future),
+            }
+            drop(active);
+        });
     }
+}
+
+/// No client can have the answers: what still runs is cancelled.
+fn abandon(exchange: &Exchange, tickets: &[Arc<Ticket>], work: BoxFuture<'static, ()>) {
+    tickets.iter().for_each(|ticket| ticket.cancel(Cause::Client));
+    drop(work);
+    exchange.end();
+    tracing::debug!("cancelled: the client has left");
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.move_to_task();
+        if self.exchange.session().is_some() {
+            self.move_to_task();
+        } else if let Some(work) = self.future.take() {
+            abandon(&self.exchange, &self.tickets, work);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use mcp_http::{Limits, Sessions};
+use mcp_http::{Limits, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -164,5 +164,41 @@ async fn calls_are_limited_in_all_and_for_each_principal() {
     for _ in 0..3 {
         let both = app.send(calls("echo", &["x", "y"]).principal("ann")).await;
         assert_eq!(both.json().await[1]["result"]["content"][0]["text"], "y");
+    }
+}
+
+/// In each response mode, before its answer has begun and after.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_cancels_its_calls() {
+    for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
+        let app = App::with(|service| {
+            let service = service.sessions(Sessions::new().stateless(true)).unwrap();
+            let service = service.limits(Limits::new().calls_without_session(2)).unwrap();
+            service.streams(Streams::new().response_mode(mode)).unwrap()
+        });
+        let held = |tool: &str| {
+            app.send(
+                request(Method::POST)
+                    .message(json!([call(1, tool, json!({"label": "a"})), call(2, tool, json!({"label": "b"})),])),
+            )
+        };
+        for (tool, stays) in [("hold", 0), ("hold", 5_000), ("note_and_hold", 5_000)] {
+            // It leaves before anything was answered, or from the stream that the answer is by then.
+            tokio::select! {
+                biased;
+                reply = held(tool) => {
+                    assert_ne!(mode, ResponseMode::Json);
+                    drop(reply.sse());
+                }
+                () = sleep(Duration::from_millis(stays)) => {}
+            }
+            sleep(Duration::from_millis(1)).await;
+            let states = ["a", "b"].map(|label| app.probe.state(label));
+            assert_eq!(states, [Some("cancelled"); 2], "{mode:?} {tool} {stays}");
+            let reply = app.post(call(3, "echo", json!({"message": "x"}))).await;
+            assert_eq!(text(reply).await, "x", "{mode:?} {tool}: there is room again");
+        }
+        let report = app.handle.drain(Duration::ZERO).await;
+        assert_eq!((report.calls, report.cut_calls), (0, 0), "{mode:?}");
     }
 }
