@@ -38,6 +38,8 @@ pub enum Rejection {
     },
     /// The body is not declared as JSON.
     UnsupportedMediaType,
+    /// The body is compressed, or encoded in another way (`Content-Encoding`).
+    EncodedBody,
     /// A header that must be there at most once is there twice.
     DuplicateHeader(&'static str),
     /// A header's value cannot be read.
@@ -184,6 +186,7 @@ impl Rejection {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::NotAcceptable { .. } => "not_acceptable",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::EncodedBody => "encoded_body",
             Self::DuplicateHeader(_) => "duplicate_header",
             Self::InvalidHeader(_) => "invalid_header",
             Self::BodyTooLarge { .. } => "body_too_large",
@@ -273,6 +276,9 @@ impl Rejection {
             }
             Self::UnsupportedMediaType => {
                 row(415, REQUEST, "Unsupported media type: Content-Type must be application/json")
+            }
+            Self::EncodedBody => {
+                row(415, REQUEST, "Unsupported content encoding: the body must be sent without Content-Encoding")
             }
             Self::DuplicateHeader(name) => (400, REQUEST, format!("Bad request: more than one {name} header").into()),
             Self::InvalidHeader(name) => (400, REQUEST, format!("Bad request: invalid {name} header").into()),

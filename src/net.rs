@@ -8,7 +8,12 @@
 //! 2. **Something to write**: the connection fails when the peer has taken none of it for the write
 //!    timeout. The clock runs only while a write waits, so that an idle connection costs no timer.
 //!
+//! 3. **The end**: the sending half closes first, and what the peer still sends is read for a moment, so that it can
+//!    read its answer ([`linger`]).
+//!
 //! It decides, too, when nobody is let in any more: [`McpListener::until`].
+
+mod linger;
 
 use std::fmt;
 use std::future::pending;
@@ -23,6 +28,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, Sleep, timeout_at};
+
+use self::linger::Linger;
 
 /// When the peer of a silent connection is first asked for a sign of life. Shorter than the
 /// usual patience of a NAT gateway or a load balancer, so that the connection lives through them.
@@ -249,11 +256,12 @@ fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
 pub struct GuardedStream<T = TcpStream> {
     io: T,
     patience: Patience,
+    linger: Linger,
 }
 
 impl<T> GuardedStream<T> {
     fn new(io: T, write_timeout: Option<Duration>) -> Self {
-        Self { io, patience: Patience { limit: write_timeout, waiting: None } }
+        Self { io, patience: Patience { limit: write_timeout, waiting: None }, linger: Linger::default() }
     }
 
     /// The connection.
@@ -294,13 +302,20 @@ impl Patience {
 
 impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = &polled
+            && buf.capacity() > before
+        {
+            self.linger.came(buf.filled().len() - before);
+        }
+        polled
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { io, patience } = self.get_mut();
+        let Self { io, patience, .. } = self.get_mut();
         let polled = Pin::new(io).poll_write(cx, buf);
         patience.judge(Waiting::Write, cx, polled)
     }
@@ -310,7 +325,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, patience } = self.get_mut();
+        let Self { io, patience, .. } = self.get_mut();
         let polled = Pin::new(io).poll_write_vectored(cx, bufs);
         patience.judge(Waiting::Write, cx, polled)
     }
@@ -320,15 +335,18 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, patience } = self.get_mut();
+        let Self { io, patience, .. } = self.get_mut();
         let polled = Pin::new(io).poll_flush(cx);
         patience.judge(Waiting::Flush, cx, polled)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, patience } = self.get_mut();
-        let polled = Pin::new(io).poll_shutdown(cx);
-        patience.judge(Waiting::Flush, cx, polled)
+        let Self { io, patience, linger } = self.get_mut();
+        if !linger.has_begun() {
+            let polled = Pin::new(&mut *io).poll_shutdown(cx);
+            ready!(patience.judge(Waiting::Flush, cx, polled))?;
+        }
+        linger.poll(io, cx)
     }
 }
 

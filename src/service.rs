@@ -20,7 +20,7 @@ use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
 use crate::edge::{self, Admitted, Fork, Gate, Method};
-use crate::encode::respond;
+use crate::encode::{Announced, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::Hall;
 use crate::handle::McpHandle;
@@ -28,6 +28,7 @@ use crate::legacy;
 use crate::message::{Era, RequestId};
 use crate::modern;
 use crate::outcome::{Outcome, Reply};
+use crate::panics::call_quietly;
 use crate::router;
 use crate::server::McpServer;
 use crate::server::contract::{ErasedServer, Server};
@@ -96,15 +97,19 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         let shared = &*self.0;
         shared.hall.look_after(shared.legacy.id);
         let (parts, body) = request.into_parts();
-        let version = parts.version;
+        let (version, announced) = (parts.version, Announced::of(&parts));
+        let mut body = Some(body);
         let reply = shared
-            .answer(Box::new(parts), body, state)
+            .answer(Box::new(parts), &mut body, state)
             .await
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
         }
         let mut response = respond(reply, shared.hall.settings.streams.keep_alive);
+        if let Some(unread) = body {
+            response = take_along(response, unread, announced, &shared.hall.tasks).await;
+        }
         if shared.hall.ending.is_leaving() && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -158,7 +163,8 @@ where
 type Refused = (Rejection, Option<RequestId>);
 
 impl<S: Clone + Send + Sync + 'static> Shared<S> {
-    async fn answer(&self, parts: Box<Parts>, body: Body, state: S) -> Result<Reply, Refused> {
+    /// Leaves in `body` what was not read of it.
+    async fn answer(&self, parts: Box<Parts>, body: &mut Option<Body>, state: S) -> Result<Reply, Refused> {
         let unknown = |rejection| (rejection, None);
         let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
         match admitted.method {
@@ -167,7 +173,13 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         }
     }
 
-    async fn post(&self, parts: Box<Parts>, admitted: Admitted, body: Body, state: S) -> Result<Reply, Refused> {
+    async fn post(
+        &self,
+        parts: Box<Parts>,
+        admitted: Admitted,
+        body: &mut Option<Body>,
+        state: S,
+    ) -> Result<Reply, Refused> {
         let limits = &self.hall.settings.limits;
         let body = edge::read_json(body, admitted.length, limits.body, limits.body_timeout).await?;
         let fork = edge::fork(&admitted.headers, &body);
@@ -208,7 +220,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         tracing::debug!(kind = rejection.kind(), "a request was refused");
         self.hall.counters.rejected(rejection);
         if let Some(hook) = &self.on_rejection {
-            hook(rejection);
+            call_quietly("the rejection hook", || hook(rejection));
         }
     }
 }

@@ -30,13 +30,16 @@ const MAX_EMPTY_FRAMES: usize = 64;
 const MAX_CAUSES: usize = 16;
 
 /// Makes the checks that need the body, whose length was `declared`, and says whose id to echo where one of them fails.
+/// The body is taken if it was read to its end; otherwise the rest is the caller's to deal with.
 pub(crate) async fn read_json(
-    body: axum::body::Body,
+    body: &mut Option<axum::body::Body>,
     declared: Option<u64>,
     limit: usize,
     within: Duration,
 ) -> Result<message::Body, (Rejection, Option<RequestId>)> {
-    let bytes = read(body, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
+    let unread = body.get_or_insert_default();
+    let bytes = read(unread, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
+    *body = None;
     message::parse(&bytes).map_err(Rejection::of)
 }
 
@@ -44,7 +47,7 @@ pub(crate) async fn read_json(
 ///
 /// # Cancel safety
 ///
-/// What has been read is lost with the future; the body is meant to be read by nobody else.
+/// What has been read is lost with the future; the rest of the body is of no use to anybody else.
 async fn read<B>(body: B, declared: Option<u64>, limit: usize, within: Duration) -> Result<Bytes, Rejection>
 where
     B: Body<Data = Bytes>,

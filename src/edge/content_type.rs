@@ -16,8 +16,10 @@ use crate::error::Rejection;
 
 /// Refuses a body that is not declared as plain JSON.
 pub(super) fn check(head: &Head<'_>, headers: &HeaderMap) -> Result<(), Rejection> {
-    let json = matches!(head.content_type, Found::Once(value) if is_json(value));
-    if json && !is_encoded(head.content_encoding, headers) { Ok(()) } else { Err(Rejection::UnsupportedMediaType) }
+    if !matches!(head.content_type, Found::Once(value) if is_json(value)) {
+        return Err(Rejection::UnsupportedMediaType);
+    }
+    if is_encoded(head.content_encoding, headers) { Err(Rejection::EncodedBody) } else { Ok(()) }
 }
 
 fn is_json(value: &HeaderValue) -> bool {
@@ -54,7 +56,7 @@ mod tests {
             }
         }
         let checked = check(&Head::read(&headers), &headers);
-        assert!(matches!(checked, Ok(()) | Err(Rejection::UnsupportedMediaType)));
+        assert!(matches!(checked, Ok(()) | Err(Rejection::UnsupportedMediaType | Rejection::EncodedBody)));
         checked.is_ok()
     }
 

@@ -2,5 +2,7 @@
 
 mod respond;
 mod sse;
+mod unread;
 
 pub(crate) use respond::respond;
+pub(crate) use unread::{Announced, take_along};

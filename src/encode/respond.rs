@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::sse::{self, SseBody};
@@ -43,6 +43,9 @@ fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
     let mut response = json(rejection.status(), write::failure(id, &rejection.to_error()));
     if let Rejection::MethodNotAllowed { allow } = rejection {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if matches!(rejection, Rejection::EncodedBody) {
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if let Some(after) = rejection.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));

@@ -199,9 +199,11 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (178, "forwarded hosts count from trusted proxies, a refusal names the setting"),
     // What released clients, proxies and users trip over.
     (179, "lists of tools hold no boolean schemas"),
+    (184, "a refusal before the body was read reaches a client that goes on sending"),
     (188, "arguments that are an enum are one object in the list"),
     (193, "structured content has any shape, wrapped for the session revisions"),
     (194, "a number that JSON does not have is a failed call"),
+    (197, "an encoded body is refused by name, with Accept-Encoding"),
     // The suite itself.
     (206, "what a test reads of the log does not depend on the tests beside it"),
 ];

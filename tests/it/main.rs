@@ -14,6 +14,7 @@ mod between;
 mod bodies;
 mod bursts;
 mod caching;
+mod early_refusals;
 mod engines;
 mod expiry;
 mod faulty;

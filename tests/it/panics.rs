@@ -175,7 +175,7 @@ fn trapped(mode: ResponseMode) -> App {
     };
     App::serving(tools, |service| {
         let limits = Limits::new().calls(2).calls_without_session(2);
-        service.streams(Streams::new().response_mode(mode)).unwrap().limits(limits).unwrap()
+        service.streams(Streams::new().response_mode(mode)).limits(limits)
     })
 }
 
@@ -236,8 +236,7 @@ async fn hooks_that_panic_stop_nothing() {
         let sessions = Sessions::new().on_close(|_| async {
             let _trap = Trap(true);
         });
-        let service = service.sessions(sessions).unwrap();
-        service.on_rejection(|_| panic!("secret")).unwrap()
+        service.sessions(sessions).on_rejection(|_| panic!("secret"))
     });
     for _ in 0..2 {
         let client = app.open().await;

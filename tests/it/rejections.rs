@@ -50,6 +50,7 @@ impl Sheet {
         assert_eq!((refused.kind(), reply.status.as_u16()), (kind, status));
         assert_eq!(reply.header("retry-after"), matches!(status, 429 | 503).then_some("2"), "{kind}");
         assert_eq!(reply.header("allow").is_some(), status == 405, "{kind}");
+        assert_eq!(reply.header("accept-encoding"), (kind == "encoded_body").then_some("identity"), "{kind}");
         // Only a call that was let in names its session, though that has ended.
         assert_eq!(reply.header("mcp-session-id").is_some(), kind == "session_ended", "{kind}");
         let body = reply.json().await;
@@ -88,7 +89,7 @@ fn all_kinds() -> BTreeSet<&'static str> {
     named.collect()
 }
 
-/// Acceptance 81.
+/// Acceptance 81, 197.
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
     let sheet = Sheet::default();
@@ -106,7 +107,7 @@ async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
 
 async fn heads(sheet: &Sheet) {
     let app = sheet.app(|service| service);
-    let rows: [(Request<Body>, Row); 7] = [
+    let rows: [(Request<Body>, Row); 8] = [
         (
             post(opening()).header("host", "evil.example"),
             (
@@ -138,6 +139,15 @@ async fn heads(sheet: &Sheet) {
         (
             post(opening()).header("content-type", "text/plain"),
             ("unsupported_media_type", 415, -32600, "Unsupported media type: Content-Type must be application/json"),
+        ),
+        (
+            post(opening()).header("content-encoding", "gzip"),
+            (
+                "encoded_body",
+                415,
+                -32600,
+                "Unsupported content encoding: the body must be sent without Content-Encoding",
+            ),
         ),
         (
             post(opening()).header("mcp-session-id", "a").and_header("mcp-session-id", "a"),

@@ -172,9 +172,9 @@ async fn calls_are_limited_in_all_and_for_each_principal() {
 async fn a_client_that_leaves_cancels_its_calls() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = App::with(|service| {
-            let service = service.sessions(Sessions::new().stateless(true)).unwrap();
-            let service = service.limits(Limits::new().calls_without_session(2)).unwrap();
-            service.streams(Streams::new().response_mode(mode)).unwrap()
+            let service = service.sessions(Sessions::new().stateless(true));
+            let service = service.limits(Limits::new().calls_without_session(2));
+            service.streams(Streams::new().response_mode(mode))
         });
         let held = |tool: &str| {
             app.send(

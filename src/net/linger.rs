@@ -1,0 +1,180 @@
+//! The close of a connection on which the peer may still send: the sending half first, then what comes is read and
+//! thrown away for a moment (RFC 9112, 9.6).
+//!
+//! To close a socket at which something arrives resets the connection, and the reset destroys what its peer has not
+//! read yet: the answer.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A connection on which nothing came for so long has nothing on its way, and closes at once. What an answer
+/// makes its client send or stop sending takes a round trip.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long a close may take in all. A client that reads sees the end of the answer and closes, too.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most that is thrown away: what a fast client has on its way while the answer reaches it.
+const MOST: usize = 16 << 20;
+
+const CHUNK: usize = 16 << 10;
+
+/// How a connection comes to its end.
+#[derive(Debug, Default)]
+pub(super) struct Linger {
+    /// When something last came.
+    came: Option<Instant>,
+    /// The peer sends no more.
+    ended: bool,
+    closing: Option<Closing>,
+}
+
+#[derive(Debug)]
+struct Closing {
+    end: Instant,
+    left: usize,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Linger {
+    /// Something came; nothing at all is the end of it.
+    pub(super) fn came(&mut self, bytes: usize) {
+        self.ended |= bytes == 0;
+        self.came = Some(Instant::now());
+    }
+
+    /// Whether the sending half is closed already.
+    pub(super) fn has_begun(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// The sending half is closed. Ready when the rest may be.
+    pub(super) fn poll<T: AsyncRead + Unpin>(&mut self, io: &mut T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let quiet_from = self.came.map(|came| came + QUIET);
+        let now = Instant::now();
+        let Some(quiet_from) = quiet_from.filter(|quiet| !self.ended && *quiet > now) else {
+            return Poll::Ready(Ok(()));
+        };
+        let closing = self.closing.get_or_insert_with(|| Closing {
+            end: now + TIMEOUT,
+            left: MOST,
+            timer: Box::pin(sleep_until(quiet_from)),
+        });
+        let mut chunk = [0; CHUNK];
+        loop {
+            let mut buf = ReadBuf::new(&mut chunk);
+            match Pin::new(&mut *io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && closing.left > 0 => {
+                    closing.left = closing.left.saturating_sub(buf.filled().len());
+                    let quiet_from = Instant::now() + QUIET;
+                    self.came = Some(Instant::now());
+                    closing.timer.as_mut().reset(quiet_from.min(closing.end));
+                }
+                // An error, too, is the end of what comes.
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    ready!(closing.timer.as_mut().poll(cx));
+                    break;
+                }
+            }
+        }
+        self.ended = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{sleep, timeout};
+
+    use super::super::GuardedStream;
+    use super::*;
+
+    fn pair() -> (GuardedStream<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(1 << 10);
+        (GuardedStream::new(ours, None), theirs)
+    }
+
+    /// The server reads a byte of a request and answers with one.
+    async fn exchanged() -> (GuardedStream<DuplexStream>, DuplexStream) {
+        let (mut ours, mut theirs) = pair();
+        theirs.write_all(b"?").await.unwrap();
+        ours.read_u8().await.unwrap();
+        ours.write_all(b"!").await.unwrap();
+        (ours, theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_is_read_until_the_peer_closes() {
+        let (mut ours, mut theirs) = exchanged().await;
+        let client = tokio::spawn(async move {
+            for _ in 0..5 {
+                sleep(QUIET / 2).await;
+                theirs.write_all(&[0; 1 << 10]).await.unwrap();
+            }
+            let mut answer = String::new();
+            theirs.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        let start = Instant::now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(client.await.unwrap(), "!");
+        assert_eq!(start.elapsed(), QUIET / 2 * 5, "it closes as soon as the client does");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_stays_silent_or_sends_without_end_is_left() {
+        let (mut ours, theirs) = exchanged().await;
+        let start = Instant::now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(start.elapsed(), QUIET);
+        drop((ours, theirs));
+        let (mut ours, mut theirs) = exchanged().await;
+        let client = tokio::spawn(async move {
+            while theirs.write_all(b"x").await.is_ok() {
+                sleep(QUIET / 4).await;
+            }
+        });
+        let start = Instant::now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(start.elapsed(), TIMEOUT);
+        drop(ours);
+        client.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_the_most_is_read() {
+        let (mut ours, mut theirs) = exchanged().await;
+        let client = tokio::spawn(async move {
+            let mut sent = 0;
+            while theirs.write_all(&[0; 1 << 10]).await.is_ok() {
+                sent += 1 << 10;
+            }
+            sent
+        });
+        ours.shutdown().await.unwrap();
+        drop(ours);
+        let sent = client.await.unwrap();
+        assert!((MOST..=MOST + CHUNK * 2).contains(&sent), "{sent}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_closes_at_once() {
+        let start = Instant::now();
+        let (mut ours, _theirs) = pair();
+        ours.shutdown().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO, "nothing ever came");
+        let (mut ours, _theirs) = exchanged().await;
+        assert!(timeout(QUIET * 2, ours.read_u8()).await.is_err());
+        let start = Instant::now();
+        ours.shutdown().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO, "nothing came for a while");
+    }
+}

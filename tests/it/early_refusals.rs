@@ -1,0 +1,253 @@
+//! Refusals that are made before the body was read, as clients meet them that send everything before they read.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use http::Request;
+use mcp_http::{Limits, McpListener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::support::service;
+
+/// How long anything here may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const MIB: usize = 1 << 20;
+
+/// A server that ends with this value.
+struct Server(SocketAddr, JoinHandle<()>);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.1.abort();
+    }
+}
+
+fn app() -> Router {
+    let (service, _) = service();
+    let limits = Limits::new().body_timeout(Duration::from_millis(300));
+    Router::new().nest("/mcp", service.limits(limits).build().unwrap().into_router())
+}
+
+/// Behind the listener of this crate, or axum's own.
+async fn server(guarded: bool) -> Server {
+    let app = app();
+    if guarded {
+        let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        return Server(addr, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    Server(addr, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }))
+}
+
+/// The head of a POST, with headers replaced or added.
+fn head(addr: SocketAddr, line: &str, changed: &[(&str, &str)]) -> String {
+    let addr = addr.to_string();
+    let mut headers = vec![
+        ("Host", addr.as_str()),
+        ("Accept", "application/json, text/event-stream"),
+        ("Content-Type", "application/json"),
+    ];
+    for (name, value) in changed {
+        headers.retain(|(known, _)| known != name);
+        headers.push((name, value));
+    }
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("{line} HTTP/1.1\r\n{headers}\r\n")
+}
+
+/// Sends everything before it reads anything, as several HTTP clients do; the whole answer.
+async fn sends_all_then_reads(addr: SocketAddr, head: &str, body: &[u8], chunked: bool) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let exchanged = async {
+        stream.write_all(head.as_bytes()).await?;
+        for piece in body.chunks(64 << 10) {
+            if chunked {
+                stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+            }
+            stream.write_all(piece).await?;
+            if chunked {
+                stream.write_all(b"\r\n").await?;
+            }
+        }
+        if chunked {
+            stream.write_all(b"0\r\n\r\n").await?;
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    timeout(PATIENCE, exchanged).await.expect("still open").unwrap_or_else(|error| panic!("{error}: {head}"))
+}
+
+/// A request line, headers that are changed, and the status that they lead to.
+type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+/// Acceptance 184.
+#[tokio::test]
+async fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
+    let rows: [Row; 7] = [
+        ("POST /mcp", &[("Host", "evil.example")], "403"),
+        ("POST /mcp", &[("Origin", "https://evil.example")], "403"),
+        ("PUT /mcp", &[], "405"),
+        ("POST /mcp", &[("Accept", "text/html")], "406"),
+        ("POST /mcp", &[("Content-Type", "text/plain")], "415"),
+        ("POST /mcp", &[("Content-Encoding", "gzip")], "415"),
+        ("POST /mcp", &[], "413"),
+    ];
+    let body = vec![b' '; 12 * MIB];
+    let length = body.len().to_string();
+    for guarded in [true, false] {
+        let server = server(guarded).await;
+        for (line, changed, expected) in rows {
+            for framing in [("Content-Length", length.as_str()), ("Transfer-Encoding", "chunked")] {
+                let head = head(server.0, line, &[changed, &[framing]].concat());
+                let chunked = framing.1 == "chunked";
+                let answer = sends_all_then_reads(server.0, &head, &body, chunked).await;
+                assert_eq!(status(&answer), expected, "{head}{answer}");
+                assert!(answer.contains("\r\nconnection: close\r\n"), "{head}{answer}");
+                assert!(answer.ends_with('}'), "{head}{answer}");
+            }
+        }
+    }
+}
+
+/// Acceptance 184.
+#[tokio::test]
+async fn a_slow_sender_reads_its_refusal() {
+    for guarded in [true, false] {
+        let server = server(guarded).await;
+        // It is refused by the head, and because it takes longer than the time for a body.
+        for (kind, expected) in [("text/plain", "415"), ("application/json", "408")] {
+            let head = head(server.0, "POST /mcp", &[("Content-Type", kind), ("Content-Length", "400000")]);
+            let mut stream = TcpStream::connect(server.0).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            for _ in 0..40 {
+                stream.write_all(&[b' '; 10_000]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let mut answer = String::new();
+            timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+            assert_eq!(status(&answer), expected, "{guarded} {answer}");
+        }
+    }
+}
+
+/// Acceptance 184.
+#[tokio::test]
+async fn a_short_body_leaves_the_connection_open() {
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let server = server(true).await;
+    let plain = ("Content-Type", "text/plain");
+    let whole = head(server.0, "POST /mcp", &[plain, ("Content-Length", "40000")]) + &" ".repeat(40_000);
+    let chunked = head(server.0, "POST /mcp", &[plain, ("Transfer-Encoding", "chunked")])
+        + &format!("5000\r\n{}\r\n0\r\n\r\n", " ".repeat(0x5000));
+    let get = head(server.0, "DELETE /mcp", &[("Content-Length", "2")]) + "{}";
+    for (first, expected) in [(whole, "415"), (chunked, "415"), (get, "400")] {
+        let mut stream = TcpStream::connect(server.0).await.unwrap();
+        // The body comes a moment after its head, as on a network.
+        let (before, after) = first.split_at(first.find("\r\n\r\n").unwrap() + 4);
+        stream.write_all(before.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        stream.write_all(after.as_bytes()).await.unwrap();
+        let length = ping.len().to_string();
+        let next = head(server.0, "POST /mcp", &[("Content-Length", &length), ("Connection", "close")]) + ping;
+        stream.write_all(next.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+        assert_eq!(status(&answers), expected, "{first:.200}{answers}");
+        // The second answer is that of a ping outside a session.
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{first:.200}{answers}");
+        assert_eq!(answers.matches("connection: close").count(), 1, "{first:.200}{answers}");
+    }
+}
+
+/// Acceptance 184.
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_is_not_asked() {
+    for guarded in [true, false] {
+        let server = server(guarded).await;
+        let plain = [("Content-Type", "text/plain"), ("Content-Length", "5000000"), ("Expect", "100-continue")];
+        let too_large = [("Content-Length", "5000000"), ("Expect", "100-continue")];
+        for (changed, expected) in [(&plain[..], "415"), (&too_large[..], "413")] {
+            let answer = sends_all_then_reads(server.0, &head(server.0, "POST /mcp", changed), b"", false).await;
+            assert_eq!(status(&answer), expected, "{answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        }
+    }
+}
+
+/// Acceptance 184.
+#[tokio::test]
+async fn a_body_without_end_is_not_read_for_ever() {
+    let server = server(true).await;
+    for framing in [("Content-Length", "1099511627776"), ("Transfer-Encoding", "chunked")] {
+        let stream = TcpStream::connect(server.0).await.unwrap();
+        let (mut reading, mut writing) = stream.into_split();
+        let head = head(server.0, "POST /mcp", &[framing]);
+        let chunk = [format!("{MIB:x}\r\n").into_bytes(), vec![b' '; MIB], b"\r\n".to_vec()].concat();
+        let sent = tokio::spawn(async move {
+            let mut sent = 0;
+            writing.write_all(head.as_bytes()).await.unwrap();
+            while writing.write_all(&chunk).await.is_ok() {
+                sent += 1;
+            }
+            sent
+        });
+        let mut answer = [0; 12];
+        timeout(PATIENCE, reading.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 413");
+        let sent = timeout(PATIENCE, sent).await.expect("it is still read").unwrap();
+        assert!((64..=128).contains(&sent), "{sent} MiB were read");
+    }
+}
+
+/// Acceptance 184.
+#[tokio::test]
+async fn over_http2_a_refused_stream_is_read_to_its_end() {
+    let server = server(true).await;
+    let stream = TcpStream::connect(server.0).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let uri = format!("http://{}/mcp", server.0);
+    for (kind, size, expected) in
+        [("text/plain", 8 * MIB, 415), ("application/json", 8 * MIB, 413), ("text/plain", 100, 415)]
+    {
+        let request = Request::post(&uri).header("content-type", kind);
+        let request = request.header("accept", "application/json, text/event-stream").body(()).unwrap();
+        client = client.ready().await.unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        let mut left = size;
+        let sending = async {
+            while left > 0 {
+                body.reserve_capacity(left.min(64 << 10));
+                let granted = std::future::poll_fn(|cx| body.poll_capacity(cx)).await.unwrap().unwrap();
+                body.send_data(Bytes::from(vec![b' '; granted]), false).unwrap();
+                left -= granted;
+            }
+            body.send_data(Bytes::new(), true).unwrap();
+        };
+        // As over HTTP/1: it reads only once it has sent everything.
+        timeout(PATIENCE, sending).await.expect("the body is not taken");
+        let mut answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+        assert_eq!(answer.status(), expected);
+        assert!(!answer.headers().contains_key("connection"));
+        let mut text = Vec::new();
+        while let Some(data) = answer.body_mut().data().await {
+            text.extend(data.unwrap());
+        }
+        assert!(text.ends_with(b"}"));
+    }
+}
