@@ -100,6 +100,7 @@ mod panics;
 #[cfg(feature = "rmcp")]
 mod rmcp;
 mod router;
+mod seal;
 pub mod server;
 mod service;
 mod settings;

@@ -14,7 +14,7 @@ use super::run::Running;
 use super::stamp::{Stamp, is_cacheable};
 use super::{Node, discover, listen, task};
 use crate::error::Rejection;
-use crate::message::ErrorObject;
+use crate::message::{ErrorObject, RawJson};
 use crate::outcome::Outcome;
 use crate::server::context::Read;
 use crate::server::contract::ErasedServer;
@@ -37,7 +37,8 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
         progress_token: opening.meta.progress_token.clone(),
         named: opening.meta.name.clone().map(|name| (name, opening.meta.arguments.clone())),
     };
-    let unusable = if server.own_rounds() { None } else { know(node, &mut opening, &asked).err() };
+    let unusable =
+        if server.own_rounds() { None } else { know(node, stamp.server.clone(), &mut opening, &asked).err() };
     let round = Round::new(node, opening);
     let context = Context::of_read(Arc::clone(&round) as _, read);
     let method = asked.method.clone();
@@ -102,15 +103,15 @@ fn answer<S: Clone + Send + Sync + 'static>(
 }
 
 /// What a call that may ask its client brings from the rounds before it.
-fn know(node: &Node, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorObject> {
+fn know(node: &Node, server: Option<RawJson>, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorObject> {
     if !input::may_ask(&asked.method) {
         return Ok(());
     }
-    let asking = Asking { method: asked.method.clone(), params: asked.params.clone() };
+    let asking = Asking { method: asked.method.clone(), params: asked.params.clone(), server };
     let carried = match &opening.meta.request_state {
         None => None,
         Some(sealed) => {
-            let purpose = || asking.purpose(opening.principal.as_ref(), opening.version);
+            let purpose = || asking.purpose(&node.hall.settings.inputs, opening.principal.as_ref(), opening.version);
             let open = |sealed: Cow<'_, str>| node.sealer.open(&sealed, &purpose());
             Some(sealed.text().and_then(open).ok_or_else(input::unusable)?)
         }

@@ -6,7 +6,7 @@
 //!    asked.
 //! 2. Each question has a key. An answer counts for the question it was given to: when the same key
 //!    comes with other words the next time, it is asked again.
-//! 3. What earlier rounds learnt travels with the client, sealed: it opens for the same principal,
+//! 3. What earlier rounds learnt travels with the client, sealed: it opens for the same service, the same principal,
 //!    the same method and the same parameters only, and not for long. Everything else that comes back
 //!    is one error, which says nothing.
 //! 4. An answer without anything carried counts too: the client says what its user said in any case.
@@ -94,16 +94,17 @@ pub(super) fn check(method: &str, client: &ClientCapabilities) -> Result<&'stati
     if declared { Ok(method) } else { Err(ClientError::NotCapable(capability)) }
 }
 
-/// What a sealed text is bound to: whoever asks, and for what. Parameters that change from round to
-/// round do not count.
+/// What a sealed text is bound to: the service, the principal, and the call. Parameters that change from
+/// round to round do not count.
 pub(super) fn purpose(
+    service: Option<&str>,
     principal: Option<&str>,
     version: ProtocolVersion,
     method: &str,
     params: Option<&RawJson>,
 ) -> Vec<u8> {
     let mut purpose = b"[".to_vec();
-    for part in [principal, Some(version.as_str()), Some(method)] {
+    for part in [service, principal, Some(version.as_str()), Some(method)] {
         match part {
             Some(text) => write::string(text, &mut purpose),
             None => purpose.extend_from_slice(b"null"),
@@ -373,7 +374,9 @@ mod tests {
     #[test]
     fn the_purpose_is_who_and_what_and_not_how_it_is_written() {
         let version = ProtocolVersion::V2026_07_28;
-        let purpose = |who, params: &'static str| purpose(who, version, "tools/call", Some(&RawJson::trusted(params)));
+        let service = Some("calendar");
+        let purpose =
+            |who, params: &'static str| purpose(service, who, version, "tools/call", Some(&RawJson::trusted(params)));
         let base = purpose(Some("ann"), r#"{"name":"a","arguments":{"x":1,"y":2}}"#);
         assert_eq!(
             base,
@@ -383,6 +386,8 @@ mod tests {
         assert_ne!(base, purpose(None, r#"{"name":"a","arguments":{"x":1,"y":2}}"#));
         assert_ne!(base, purpose(Some("ann"), r#"{"name":"a","arguments":{"x":1,"y":3}}"#));
         let other = RawJson::trusted(r#"{"name":"a","arguments":{"x":1,"y":2}}"#);
-        assert_ne!(base, super::purpose(Some("ann"), version, "prompts/get", Some(&other)));
+        assert_ne!(base, super::purpose(service, Some("ann"), version, "prompts/get", Some(&other)));
+        assert_ne!(base, super::purpose(Some("mail"), Some("ann"), version, "tools/call", Some(&other)));
+        assert_ne!(base, super::purpose(None, Some("ann"), version, "tools/call", Some(&other)));
     }
 }

@@ -46,7 +46,6 @@ mod node;
 mod post;
 mod round;
 mod run;
-mod seal;
 mod stamp;
 mod task;
 mod waiting;

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::bell::Bell;
 use super::listening::Listening;
-use super::seal::Sealer;
 use super::task::TaskMap;
 use crate::clock::WallClock;
 use crate::hall::Hall;
+use crate::seal::Sealer;
 use crate::store::NodeId;
 
 /// One service's share of the stateless revision.

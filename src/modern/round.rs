@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
+use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::Node;
@@ -27,7 +28,7 @@ use crate::message::{
 };
 use crate::server::channel::Question;
 use crate::server::{ClientError, LogLevel};
-use crate::settings::ResponseMode;
+use crate::settings::{self, ResponseMode};
 use crate::streams::Queue;
 
 /// One POST of a call.
@@ -93,12 +94,26 @@ impl Opening {
 pub(super) struct Asking {
     pub(super) method: Cow<'static, str>,
     pub(super) params: Option<RawJson>,
+    /// What the server says of itself: its name is the service's, unless another one is set.
+    pub(super) server: Option<RawJson>,
 }
 
 impl Asking {
     /// See [`input::purpose`].
-    pub(super) fn purpose(&self, principal: Option<&Principal>, version: ProtocolVersion) -> Vec<u8> {
-        input::purpose(principal.map(Principal::as_str), version, &self.method, self.params.as_ref())
+    pub(super) fn purpose(
+        &self,
+        settings: &settings::Inputs,
+        principal: Option<&Principal>,
+        version: ProtocolVersion,
+    ) -> Vec<u8> {
+        #[derive(Deserialize)]
+        struct Named {
+            name: String,
+        }
+        let named = || Some(self.server.as_ref()?.read::<Named>().ok()?.name);
+        let service = settings.service.clone().or_else(named);
+        let principal = principal.map(Principal::as_str);
+        input::purpose(service.as_deref(), principal, version, &self.method, self.params.as_ref())
     }
 }
 
@@ -288,7 +303,7 @@ impl Round {
             rounds: settings.rounds,
             bytes: settings.state_bytes,
         };
-        let purpose = asking.purpose(self.principal.as_ref(), self.version);
+        let purpose = asking.purpose(settings, self.principal.as_ref(), self.version);
         Some(asked.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose)))
     }
 

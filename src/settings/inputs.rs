@@ -32,6 +32,7 @@ use crate::error::ConfigError;
 #[derive(Debug, Clone)]
 pub struct Inputs {
     pub(crate) keys: Vec<SealingKey>,
+    pub(crate) service: Option<String>,
     pub(crate) lifetime: Duration,
     pub(crate) rounds: u32,
     pub(crate) state_bytes: usize,
@@ -55,6 +56,7 @@ impl Inputs {
     pub fn new() -> Self {
         Self {
             keys: vec![SealingKey::random()],
+            service: None,
             lifetime: Self::DEFAULT_LIFETIME,
             rounds: Self::DEFAULT_ROUNDS,
             state_bytes: Self::DEFAULT_STATE_BYTES,
@@ -62,12 +64,24 @@ impl Inputs {
     }
 
     /// The keys that seal what clients carry: the first one seals, each of them opens. Nodes that
-    /// serve the same clients share them; to change a key, put the new one behind the old one
-    /// everywhere, then before it, then take the old one away. Default: a random one, so that what a
-    /// client carries is worth nothing after a restart or on another node.
+    /// serve the same clients share them. To rotate: append the new key on every node, move it to the front, then
+    /// remove the old one. Default: a random key, so that what a client carries cannot be used after a restart or
+    /// on another node.
+    ///
+    /// Services with different names may share keys: see [`Inputs::service`].
     #[must_use]
     pub fn keys(mut self, keys: impl IntoIterator<Item = SealingKey>) -> Self {
         self.keys = keys.into_iter().collect();
+        self
+    }
+
+    /// The name of the service, to which the sealed state is bound: a service opens what a service of the same
+    /// name has sealed, on any node, and nothing else. Default: the name of the server, as in
+    /// [`McpServer::new`](crate::McpServer::new). Set it where two services with the same keys have the same name, and
+    /// where a server that changes its name must still open what its clients carry. Not empty.
+    #[must_use]
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = Some(name.into());
         self
     }
 
@@ -97,6 +111,9 @@ impl Inputs {
 
     pub(super) fn check(&self, error: &mut ConfigError) {
         at_least_one(error, "Inputs::keys", self.keys.len());
+        if self.service.as_ref().is_some_and(String::is_empty) {
+            error.report("Inputs::service", "must not be empty");
+        }
         positive(error, "Inputs::lifetime", self.lifetime);
         at_least_one(error, "Inputs::rounds", self.rounds as usize);
         at_least_one(error, "Inputs::state_bytes", self.state_bytes);

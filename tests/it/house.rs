@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import; data flows from the edge inwards.
-const ROOMS: [(&str, &[&str]); 24] = [
+const ROOMS: [(&str, &[&str]); 25] = [
     ("clock", &[]),
     ("counters", &["error", "store"]),
     ("edge", &["error", "header", "identity", "message"]),
@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 24] = [
     (
         "legacy",
         &[
-            "edge", "error", "hall", "handle", "header", "identity", "message", "outcome", "panics", "server",
+            "edge", "error", "hall", "handle", "header", "identity", "message", "outcome", "panics", "seal", "server",
             "settings", "store", "streams",
         ],
     ),
@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 24] = [
     (
         "modern",
         &[
-            "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "panics", "server",
+            "clock", "edge", "error", "hall", "handle", "identity", "message", "outcome", "panics", "seal", "server",
             "settings", "store", "streams",
         ],
     ),
@@ -36,8 +36,9 @@ const ROOMS: [(&str, &[&str]); 24] = [
     ("outcome", &["error", "message", "streams"]),
     ("panics", &[]),
     // A framework like any other: it may know what a framework outside of this crate could.
-    ("rmcp", &["message", "server", "service"]),
+    ("rmcp", &["message", "seal", "server", "service"]),
     ("router", &["service"]),
+    ("seal", &["settings"]),
     ("server", &["error", "handle", "header", "identity", "message", "panics"]),
     (
         "service",

@@ -82,7 +82,11 @@ async fn resource(cx: Context) -> Result<String, ToolError> {
 }
 
 fn app(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
-    let server: McpServer = McpServer::<Taken>::new("asking", "1.0.0")
+    named("asking", "1.0.0", configure)
+}
+
+fn named(name: &str, version: &str, configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
+    let server: McpServer = McpServer::<Taken>::new(name, version)
         .tool("greet", "Greets.", greet)
         .tool("everything", "Asks for everything at once.", everything)
         .tool("book", "Books a seat.", book)
@@ -273,6 +277,31 @@ async fn what_is_carried_expires_and_outlives_a_change_of_keys() {
     tokio::time::advance(Inputs::DEFAULT_LIFETIME + Duration::from_secs(1)).await;
     let refused = Round::tool(&rotated, "greet").again(&asked, answers).answer().await;
     assert_eq!(refused["error"]["message"], "Invalid params: `requestState` cannot be used");
+}
+
+/// Acceptance 148.
+#[tokio::test(start_paused = true)]
+async fn a_state_opens_at_its_service_only() {
+    let inputs = || Inputs::new().keys([SealingKey::from_bytes([1; 32])]);
+    let node = |name: &str, version: &str, inputs: Inputs| named(name, version, |service| service.inputs(inputs));
+    let asked = Round::tool(&node("calendar", "1.0.0", inputs()), "greet").answer().await;
+    let answers = json!({"user_name": accept(json!({"name": "Ann"}))});
+    for (app, opens) in [
+        // Another node, which may be a release ahead.
+        (node("calendar", "1.1.0", inputs()), true),
+        (node("mail", "1.0.0", inputs()), false),
+        (node("calendar", "1.0.0", inputs().service("calendar of others")), false),
+        (node("diary", "2.0.0", inputs().service("calendar")), true),
+    ] {
+        let answer = Round::tool(&app, "greet").again(&asked, answers.clone()).answer().await;
+        if opens {
+            assert_eq!(text(&answer), "Hello, Ann!");
+        } else {
+            assert_eq!(answer["error"]["message"], "Invalid params: `requestState` cannot be used");
+        }
+    }
+    let unnamed = McpService::<()>::builder(McpServer::new("calendar", "1.0.0")).inputs(Inputs::new().service(""));
+    assert_eq!(unnamed.build().unwrap_err().setting(), "Inputs::service");
 }
 
 /// Acceptance 149.

@@ -1,9 +1,8 @@
-//! Decides how something is given to a client to carry, so that it comes back as it was, from the
-//! same client and for the same purpose, or not at all.
+//! Sealed text: what a client carries for this service and can neither read nor change.
 //!
 //! XChaCha20-Poly1305: its nonces are long enough to be random, so that nodes need not agree on
-//! them. What it is for (whose it is, which call it belongs to) is not carried; it must be said
-//! again, the same, for the seal to open.
+//! them. The purpose (whose text it is, which service and which call it belongs to) is not carried. The same
+//! purpose must be given again for the seal to open.
 
 use std::fmt;
 
@@ -20,15 +19,15 @@ const FORMAT: u8 = 1;
 const NONCE: usize = 24;
 
 /// A ring of keys.
-pub(super) struct Sealer(Vec<XChaCha20Poly1305>);
+pub(crate) struct Sealer(Vec<XChaCha20Poly1305>);
 
 impl Sealer {
-    pub(super) fn new(keys: &[SealingKey]) -> Self {
+    pub(crate) fn new(keys: &[SealingKey]) -> Self {
         Self(keys.iter().map(|key| XChaCha20Poly1305::new(key.key())).collect())
     }
 
     /// Seals with the first key. `None` only when there is no randomness to be had.
-    pub(super) fn seal(&self, plain: &[u8], purpose: &[u8]) -> Option<String> {
+    pub(crate) fn seal(&self, plain: &[u8], purpose: &[u8]) -> Option<String> {
         let nonce = XNonce::try_generate().ok()?;
         let sealed = self.0.first()?.encrypt(&nonce, Payload { msg: plain, aad: purpose }).ok()?;
         let mut out = Vec::with_capacity(1 + NONCE + sealed.len());
@@ -39,7 +38,7 @@ impl Sealer {
     }
 
     /// Opens with whichever key fits.
-    pub(super) fn open(&self, text: &str, purpose: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, text: &str, purpose: &[u8]) -> Option<Vec<u8>> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (&[FORMAT], rest) = bytes.split_first_chunk()? else { return None };
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
