@@ -48,7 +48,7 @@
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, engines in memory, files, Redis |
 //! | `RmcpServer` (feature `rmcp`) | how a server written against rmcp is served |
-//! | [`guide`] | pages to read: [mounting](guide::mounting), layers, tests and stopping; [every setting](guide::settings); [every refusal](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating) |
+//! | [`guide`] | pages to read: [mounting](guide::mounting), layers, tests and stopping; [every setting](guide::settings); [every refusal](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
 //! | [`error`] | how requests are refused, and what can go wrong |
 //!
 //! # Words

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::changes::{self, Change, Hub, Watched};
 use crate::cli::Cli;
+use crate::owners::Owners;
 use crate::slow::Calls;
 use crate::{prompts, resources, skills};
 
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) calls: Calls,
     pub(crate) tasks: TaskManager,
+    pub(crate) owners: Owners,
     /// Seals what clients carry between the rounds of a call.
     pub(crate) seal: RequestStateCodec,
     /// How long a client may take from a question to its answer.
@@ -62,6 +64,7 @@ impl Shared {
             hub: Hub::default(),
             calls: Calls::default(),
             tasks: TaskManager::new(),
+            owners: Owners::default(),
             seal: RequestStateCodec::try_new(secret)?,
             seal_lifetime: cli.input_lifetime(),
             task_options,
@@ -264,16 +267,27 @@ impl ServerHandler for Everything {
     async fn get_task(
         &self,
         request: GetTaskParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
+        self.shared.owners.check(&request.task_id, &context)?;
         self.shared.tasks.get_task(&request.task_id).map(GetTaskResult::new)
     }
 
-    async fn update_task(&self, request: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.shared.owners.check(&request.task_id, &context)?;
         self.shared.tasks.update_task(&request.task_id, request.input_responses)
     }
 
-    async fn cancel_task(&self, request: CancelTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.shared.owners.check(&request.task_id, &context)?;
         self.shared.tasks.cancel_task(&request.task_id)
     }
 }

@@ -19,6 +19,7 @@ mod ending;
 mod handler;
 #[path = "../everything/fixtures/media.rs"]
 mod media;
+mod owners;
 mod prompts;
 mod resources;
 mod round;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use mcp_http::Principal;
 use rmcp::handler::server::common::FromContextPart;
 use rmcp::handler::server::tool::ToolCallContext;
 use rmcp::model::{
@@ -20,12 +21,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::handler::{Everything, Shared};
+use crate::owners;
 
 /// One round of a call, with the answers to what was asked in it and before.
 pub(crate) struct Round {
     shared: Arc<Shared>,
-    /// The tool or prompt: what is sealed for one is worth nothing to another.
-    of: String,
+    /// The tool or prompt, and the principal: a state of one cannot be used for another.
+    bound_to: String,
     context: RequestContext<RoleServer>,
     answers: InputResponses,
 }
@@ -46,14 +48,16 @@ impl Round {
         state: Option<String>,
     ) -> Result<Self, ErrorData> {
         let mut answers = given.unwrap_or_default();
+        let principal = owners::principal(&context.extensions).map(Principal::as_str);
+        let bound_to = serde_json::to_string(&(of, principal)).unwrap_or_default();
         if let Some(state) = state {
             let before: InputResponses = shared
                 .seal
-                .open_json_with(&state, of.as_bytes())
+                .open_json_with(&state, bound_to.as_bytes())
                 .map_err(|_| ErrorData::invalid_params("`requestState` is not what this server gave", None))?;
             answers.extend(before);
         }
-        Ok(Self { shared: Arc::clone(shared), of: of.to_owned(), context, answers })
+        Ok(Self { shared: Arc::clone(shared), bound_to, context, answers })
     }
 
     /// The round of a prompt.
@@ -104,6 +108,11 @@ impl Round {
         self.answers.get(key).unwrap_or(&Value::Null)
     }
 
+    /// Who is asked.
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        owners::principal(&self.context.extensions)
+    }
+
     /// Whether the client takes an answer later, as the result of a task.
     pub(crate) fn takes_tasks(&self) -> bool {
         self.context.client_capabilities().is_some_and(|can| can.supports_tasks())
@@ -121,7 +130,7 @@ impl Round {
     }
 
     fn seal(&self) -> Result<String, ErrorData> {
-        let options = SealOptions::new().associated_data(self.of.as_bytes()).ttl(self.shared.seal_lifetime);
+        let options = SealOptions::new().associated_data(self.bound_to.as_bytes()).ttl(self.shared.seal_lifetime);
         let sealed = self.shared.seal.seal_json_with(&self.answers, &options);
         sealed.map_err(|error| ErrorData::internal_error(error.to_string(), None))
     }

@@ -68,7 +68,7 @@ impl Everything {
             sleep(time).await;
             return Ok(text(result));
         }
-        Ok(self.task(move |task| async move {
+        Ok(self.task(&round, move |task| async move {
             tokio::select! {
                 () = sleep(time) => Ok(done(result)),
                 () = task.cancelled() => Err(TaskExit::Cancelled),
@@ -80,7 +80,7 @@ impl Everything {
     #[tool]
     async fn failing_job(&self, round: Round) -> Answer {
         needs_tasks(&round)?;
-        Ok(self.task(async |_| {
+        Ok(self.task(&round, async |_| {
             sleep(JOB).await;
             Ok(CallToolResult::error(vec![ContentBlock::text("This job always fails.")]))
         }))
@@ -94,7 +94,7 @@ impl Everything {
             sleep(JOB).await;
             return Err(broken());
         }
-        Ok(self.task(async move |_| {
+        Ok(self.task(&round, async move |_| {
             sleep(JOB).await;
             Err(broken().into())
         }))
@@ -105,7 +105,7 @@ impl Everything {
     async fn confirm_delete(&self, Parameters(File { filename }): Parameters<File>, mut round: Round) -> Answer {
         let question = form::<Confirm>(format!("Delete {filename}?"))?;
         if round.takes_tasks() {
-            return Ok(self.task(async move |task: TaskContext| {
+            return Ok(self.task(&round, async move |task: TaskContext| {
                 let sure = task.request_input("confirm", question).await?;
                 Ok(done(deleted(&filename, &sure)))
             }));
@@ -121,7 +121,7 @@ impl Everything {
     async fn multi_input(&self, mut round: Round) -> Answer {
         let (name, sure) = (form::<Name>("What is your name?")?, form::<Confirm>("Shall it go on?")?);
         if round.takes_tasks() {
-            return Ok(self.task(async move |task: TaskContext| {
+            return Ok(self.task(&round, async move |task: TaskContext| {
                 let both = tokio::join!(task.request_input("user_name", name), task.request_input("confirm", sure));
                 Ok(done(named(&both.0?, &both.1?)))
             }));
@@ -140,7 +140,7 @@ impl Everything {
             return Ok(again.into());
         }
         let name = name_of(round.answer("user_name"));
-        Ok(self.task(async move |_| {
+        Ok(self.task(&round, async move |_| {
             sleep(JOB).await;
             Ok(done(format!("The work for {name} is done.")))
         }))
@@ -148,12 +148,14 @@ impl Everything {
 }
 
 impl Everything {
-    /// Answers with a task that does this.
+    /// Answers with a task that does this, of the principal that asked.
     fn task<F: Future<Output = Result<CallToolResult, TaskExit>> + Send + 'static>(
         &self,
+        round: &Round,
         job: impl FnOnce(TaskContext) -> F,
     ) -> CallToolResponse {
         let task = self.shared.tasks.spawn(self.shared.task_options.clone(), |context| Box::pin(job(context)));
+        self.shared.owners.add(&self.shared.tasks, &task.task_id, round.principal());
         CreateTaskResult::new(task).into()
     }
 }

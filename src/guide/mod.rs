@@ -1,5 +1,8 @@
 //! Pages to read, in addition to the documentation of each item.
 
+#[doc = include_str!("advisories.md")]
+pub mod advisories {}
+
 #[doc = include_str!("durable.md")]
 pub mod durable {}
 

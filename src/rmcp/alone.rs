@@ -12,10 +12,10 @@ use rmcp::service::{RequestContext, serve_directly};
 use rmcp::{ErrorData, ServerHandler, Service};
 use tokio_util::sync::CancellationToken;
 
-use super::convert;
 use super::desk::{Answer, Desk};
 use super::guarded::Guarded;
 use super::line::Line;
+use super::owned::{self, Owner};
 use crate::message::ErrorObject;
 use crate::server::Context;
 
@@ -26,13 +26,17 @@ use crate::server::Context;
 /// The handler is told that it is cancelled, and goes on until it has ended; nobody waits for it.
 pub(super) async fn answer<H: ServerHandler>(
     handler: H,
-    desk: Desk,
+    (desk, owner): (Desk, Option<Owner>),
     client: InitializeRequestParams,
     id: RequestId,
     mut request: ClientRequest,
     parts: Parts,
     context: Context,
 ) -> Answer {
+    let carried = match (owner, &desk.tasks) {
+        (Some(owner), Some(known)) => Some(owner.open(&mut request, known)?),
+        _ => None,
+    };
     let guarded = Guarded(Arc::new(handler));
     let desk = Arc::new(desk);
     let (line, _inbound) = Line::new(&desk);
@@ -43,15 +47,12 @@ pub(super) async fn answer<H: ServerHandler>(
     asked.extensions.insert(parts);
     asked.extensions.insert(context.clone());
     // What it sends goes on this call's stream until it is answered.
-    let _waiting = desk.wait(id, context, asked.meta.get_progress_token()).ok_or_else(ErrorObject::internal)?;
+    let _waiting = desk.wait(id, context, asked.meta.get_progress_token(), None).ok_or_else(ErrorObject::internal)?;
     let running = Running {
         cancelled: asked.ct.clone(),
         handler: Some(Box::pin(async move { guarded.handle_request(request, asked).await })),
     };
-    match running.await {
-        Ok(result) => convert::result(&result),
-        Err(error) => Err(convert::error(error)),
-    }
+    owned::answer(carried.as_deref(), running.await)
 }
 
 /// A handler that is not dropped in the middle of its work.

@@ -16,6 +16,7 @@ use super::convert;
 use super::desk::{Answer, Desk};
 use super::guarded::{Begun, Guarded};
 use super::line::{Inbound, Line};
+use super::owned::Owner;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::{Call, Cancellation, Context, Notice};
 
@@ -46,11 +47,11 @@ impl<H: ServerHandler> Conversation<H> {
         let extensions = initialize.extensions_mut();
         extensions.insert(parts);
         extensions.insert(context.clone());
-        let (_, answer) = desk.wait(FIRST, context, None).ok_or_else(ErrorObject::internal)?;
+        let (_, answer) = desk.wait(FIRST, context, None, None).ok_or_else(ErrorObject::internal)?;
         inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
         let started = serve_server(Guarded(Arc::new(handler)), line).await;
         // It answers before it starts, if it answers at all.
-        desk.answer(&FIRST, || Err(ErrorObject::internal()));
+        desk.answer(&FIRST, |_| Err(ErrorObject::internal()));
         match (started, answer.await) {
             (Ok(service), Ok(Ok(result))) => {
                 Ok((Self { desk, inbound, ready: OnceLock::new(), _service: service }, result))
@@ -68,17 +69,21 @@ impl<H: ServerHandler> Conversation<H> {
     /// # Cancel safety
     ///
     /// The handler is told that it is cancelled, and nobody waits for its answer.
-    pub(super) async fn call(&self, call: Call) -> Answer {
+    pub(super) async fn call(&self, call: Call, owner: Option<Owner>) -> Answer {
         let Call { id, parts, context, .. } = call;
         let (mut request, id) = (convert::request(&call.method, call.params.as_ref())?, convert::id(&id));
         if let Some(session) = context.session() {
             self.desk.meet(&session);
         }
+        let carried = match (owner, &self.desk.tasks) {
+            (Some(owner), Some(known)) => Some(owner.open(&mut request, known)?),
+            _ => None,
+        };
         let progress = request.get_meta().get_progress_token();
         let extensions = request.extensions_mut();
         extensions.insert(*parts);
         extensions.insert(context.clone());
-        let (id, answer) = self.desk.wait(id, context, progress).ok_or_else(|| {
+        let (id, answer) = self.desk.wait(id, context, progress, carried).ok_or_else(|| {
             ErrorObject::new(ErrorObject::INVALID_REQUEST, "A request with this id is in flight already")
         })?;
         let _guard = InFlight { desk: &self.desk, inbound: &self.inbound, id: &id };

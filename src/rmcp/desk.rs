@@ -16,6 +16,7 @@ use rmcp::model::{ProgressToken, RequestId};
 use tokio::sync::oneshot;
 
 use super::early::Early;
+use super::owned::{Carried, Known};
 use crate::message::{ErrorObject, RawJson};
 use crate::server::{ClientError, Context, Session, WeakSession};
 
@@ -31,6 +32,8 @@ pub(super) struct Desk {
     pub(super) patience: Duration,
     /// What its client shall find when it first listens.
     pub(super) early: Early,
+    /// Tasks that its client was given, if that has a principal.
+    pub(super) tasks: Option<Arc<Known>>,
     /// Short, as there are few at a time; an idle session keeps no room for any. Neither is ever held
     /// across an await.
     calls: Mutex<Calls>,
@@ -59,12 +62,20 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
     context: Context,
     progress: Option<ProgressToken>,
+    carried: Option<Box<Carried>>,
 }
 
 impl Desk {
-    pub(super) fn new(session: Option<&Session>, patience: Duration) -> Self {
-        let session = session.map(|session| Mutex::new(session.downgrade()));
-        Self { session, patience, early: Early::default(), calls: Mutex::default(), questions: Mutex::default() }
+    /// The desk of the session of a context, or of its one request.
+    pub(super) fn new(context: &Context, patience: Duration) -> Self {
+        Self {
+            session: context.session().map(|session| Mutex::new(session.downgrade())),
+            patience,
+            early: Early::default(),
+            tasks: context.principal().map(|_| Arc::default()),
+            calls: Mutex::default(),
+            questions: Mutex::default(),
+        }
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -107,6 +118,7 @@ impl Desk {
         mut id: RequestId,
         context: Context,
         progress: Option<ProgressToken>,
+        carried: Option<Box<Carried>>,
     ) -> Option<(RequestId, oneshot::Receiver<Answer>)> {
         let mut calls = self.calls();
         if calls.given_up.contains(&id) {
@@ -119,16 +131,16 @@ impl Desk {
         let (answer, receiver) = oneshot::channel();
         // Exactly, because most sessions have one call at a time.
         calls.waiting.reserve_exact(1);
-        calls.waiting.push(Waiting { id: id.clone(), answer, context, progress });
+        calls.waiting.push(Waiting { id: id.clone(), answer, context, progress, carried });
         Some((id, receiver))
     }
 
     /// The answer to a call, if anybody still waits for it.
-    pub(super) fn answer(&self, id: &RequestId, answer: impl FnOnce() -> Answer) {
+    pub(super) fn answer(&self, id: &RequestId, answer: impl FnOnce(Option<&Carried>) -> Answer) {
         let waiting = take(&mut self.calls().waiting, |waiting| waiting.id == *id);
         if let Some(waiting) = waiting {
             // Whoever waited may have left in this very moment.
-            let _ = waiting.answer.send(answer());
+            let _ = waiting.answer.send(answer(waiting.carried.as_deref()));
         }
     }
 

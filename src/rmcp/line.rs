@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use super::convert::{self, Outgoing};
 use super::desk::Desk;
 use super::early;
+use super::owned;
 use crate::message::RawJson;
 use crate::server::{ClientError, Context, LogLevel, Session};
 
@@ -74,8 +75,12 @@ impl Line {
     }
 
     /// Sends a notification where it belongs. What belongs to a call that is over goes nowhere.
-    fn tell(&self, notification: ServerNotification) -> BoxFuture<'static, Result<(), ClientError>> {
+    fn tell(&self, mut notification: ServerNotification) -> BoxFuture<'static, Result<(), ClientError>> {
         let desk = Arc::clone(&self.desk);
+        if desk.tasks.as_ref().is_some_and(|tasks| !tasks.rename(&mut notification)) {
+            tracing::debug!("a notification names a task that its client was not given: it is dropped");
+            return Box::pin(ready(Ok(())));
+        }
         if let ServerNotification::CancelledNotification(cancelled) = &notification {
             if let Some(id) = &cancelled.params.request_id {
                 desk.withdraw(id);
@@ -215,11 +220,11 @@ impl Transport<RoleServer> for Line {
     ) -> impl Future<Output = Result<(), ClientError>> + Send + 'static {
         match message {
             JsonRpcMessage::Response(response) => {
-                self.desk.answer(&response.id, || convert::result(&response.result));
+                self.desk.answer(&response.id, |carried| owned::answer(carried, Ok(response.result)));
             }
             JsonRpcMessage::Error(error) => {
                 if let Some(id) = error.id {
-                    self.desk.answer(&id, || Err(convert::error(error.error)));
+                    self.desk.answer(&id, |carried| owned::answer(carried, Err(error.error)));
                 }
             }
             JsonRpcMessage::Request(request) => return Either::Right(self.ask(request.id, &request.request)),

@@ -8,7 +8,8 @@
 //!                   Desk: which call is it? <------ Line: answers, messages, questions -> Context, Session
 //! ```
 //!
-//! Nothing in this room knows more of this crate than a framework outside of it could.
+//! Nothing in this room knows more of this crate than a framework outside of it could, but for the seal, which is the
+//! one that the rounds of this crate's own handlers have.
 
 mod alone;
 mod conversation;
@@ -19,6 +20,7 @@ mod early;
 mod guarded;
 mod line;
 mod mirrored;
+mod owned;
 mod remember;
 
 use std::borrow::Cow;
@@ -36,7 +38,9 @@ use tokio::sync::OnceCell;
 use self::conversation::Conversation;
 use self::desk::{Answer, Desk};
 use self::mirrored::Mirrored;
+use self::owned::Owners;
 use self::remember::Remember;
+use crate::SealingKey;
 use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson};
 use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notice, Server, Session};
 use crate::service::McpService;
@@ -68,8 +72,18 @@ use crate::service::McpService;
 ///   for that, up to five seconds.
 /// - A call that is cancelled is cancelled as in rmcp: its token says so, and the handler goes on until it has seen
 ///   it; what it asks from then on fails. A handler that panics answers with an error.
-/// - Rounds of questions (2026-07-28) and tasks are the handler's own, sealed and kept by rmcp:
-///   [`Inputs`](crate::Inputs) and [`Tasks`](crate::Tasks) have no effect on them.
+/// - Rounds of questions (2026-07-28) and tasks are the handler's own: [`Inputs`](crate::Inputs) and
+///   [`Tasks`](crate::Tasks) have no effect on them. rmcp keeps tasks (`TaskManager`) in the memory of one process, with
+///   their limits and their expiry, and checks request states (`RequestStateCodec`) against forgery. Neither knows
+///   principals.
+/// - **Principals**: this crate enforces that a task and a request state belong to the [`Principal`](crate::Principal)
+///   that made them. A client with a principal is given each `taskId` and `requestState` sealed
+///   ([`RmcpServer::keys`]); the handler sees its own. To a client with another principal, or with none, the handler
+///   answers as for a task that does not exist, and the state is refused (-32602). `notifications/tasks` and the answer
+///   to a `tasks/list` of the handler's own name the last 64 tasks that the session was given, and no others.
+/// - Not enforced: an id or a state that a handler writes elsewhere, in a text or in the result of another method
+///   of its own, leaves as it is. It opens nothing for a client with a principal. Without principals, a task belongs to
+///   every client that knows its id. How many tasks a principal has is for the handler to bound.
 ///
 /// One more handler is made when first needed, and asked only what it says of itself.
 ///
@@ -86,8 +100,10 @@ use crate::service::McpService;
 /// # let _ = app;
 /// ```
 pub struct RmcpServer<H> {
-    make: Box<dyn Fn() -> H + Send + Sync>,
+    make: Arc<dyn Fn() -> H + Send + Sync>,
     question_timeout: Duration,
+    /// Seals what clients carry.
+    owners: Arc<Owners>,
     /// The handler that is only asked what it says of itself.
     model: OnceLock<Model<H>>,
 }
@@ -106,7 +122,25 @@ struct Seat<H: ServerHandler>(OnceCell<Conversation<H>>);
 impl<H: ServerHandler> RmcpServer<H> {
     /// A server whose handlers are made by a function, most often their `new`.
     pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
-        Self { make: Box::new(make), question_timeout: Self::DEFAULT_QUESTION_TIMEOUT, model: OnceLock::new() }
+        let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
+        let owners = owners(&make, &[SealingKey::random()]);
+        Self { make, question_timeout: Self::DEFAULT_QUESTION_TIMEOUT, owners, model: OnceLock::new() }
+    }
+
+    /// The keys that seal the task ids and request states of clients with a principal: the first key seals, each of
+    /// them opens. Nodes that serve the same clients share them, and may be given those of
+    /// [`Inputs::keys`](crate::Inputs::keys). To rotate: append the new key on every node, move it to the front, then
+    /// remove the old one. Default, and where none is given: a random key, so that what a client carries cannot be used
+    /// after a restart or on another node.
+    ///
+    /// What is sealed is also bound to the name of the server (`get_info`): servers with different names may share keys.
+    #[must_use]
+    pub fn keys(mut self, keys: impl IntoIterator<Item = SealingKey>) -> Self {
+        let keys: Vec<_> = keys.into_iter().collect();
+        if !keys.is_empty() {
+            self.owners = owners(&self.make, &keys);
+        }
+        self
     }
 
     /// An hour: a person may be away from the screen, but not for ever.
@@ -157,7 +191,7 @@ impl<H: ServerHandler> RmcpServer<H> {
     ) -> Result<Conversation<H>, ErrorObject> {
         tracing::debug!(session = ?session.id, "a session goes on with a new handler");
         let initialize = convert::initialize(&introduction(context)?, None)?;
-        let desk = Desk::new(Some(session), self.question_timeout);
+        let desk = Desk::new(context, self.question_timeout);
         let (conversation, _) =
             Conversation::open((self.make)(), desk, initialize, parts.clone(), context.clone()).await?;
         conversation.be_ready(parts, context).await;
@@ -166,7 +200,7 @@ impl<H: ServerHandler> RmcpServer<H> {
             let (parts, context) = (Box::new(parts.clone()), context.clone());
             // The client's own calls come later: none of them can be mistaken for this one.
             let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
-            if let Err(error) = conversation.call(subscribe).await {
+            if let Err(error) = conversation.call(subscribe, None).await {
                 tracing::debug!(?error, uri, "a new handler does not take a subscription over");
             }
         }
@@ -176,9 +210,16 @@ impl<H: ServerHandler> RmcpServer<H> {
     /// Answers a request without a session.
     async fn alone(&self, id: RequestId, request: ClientRequest, parts: Parts, context: Context) -> Answer {
         let client = read(&introduction(&context)?)?;
-        let desk = Desk::new(None, self.question_timeout);
-        alone::answer((self.make)(), desk, client, id, request, parts, context).await
+        let desk = Desk::new(&context, self.question_timeout);
+        let owner = self.owners.of(&context);
+        alone::answer((self.make)(), (desk, owner), client, id, request, parts, context).await
     }
+}
+
+/// What seals for the server of a handler.
+fn owners<H: ServerHandler>(make: &Arc<dyn Fn() -> H + Send + Sync>, keys: &[SealingKey]) -> Arc<Owners> {
+    let make = Arc::clone(make);
+    Owners::new(keys, move || make().get_info().server_info.name)
 }
 
 /// What a client would have said in `initialize`.
@@ -206,7 +247,7 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         let served = (params.protocol_version != version.as_str()).then_some(version);
         let initialize = convert::initialize(&text, served)?;
         let session = context.session();
-        let desk = Desk::new(session.as_ref(), self.question_timeout);
+        let desk = Desk::new(&context, self.question_timeout);
         let (conversation, result) = Conversation::open((self.make)(), desk, initialize, *parts, context).await?;
         if let Some(session) = session {
             session.extensions().insert(Seat(OnceCell::new_with(Some(conversation))));
@@ -226,7 +267,8 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
             conversation.be_ready(&call.parts, &call.context).await;
         }
         let remember = Remember::of(&call);
-        let result = conversation.call(call).await?;
+        let owner = self.owners.of(&call.context);
+        let result = conversation.call(call, owner).await?;
         if let Some(remember) = remember {
             remember.apply(&session).await;
         }

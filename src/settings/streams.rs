@@ -124,7 +124,8 @@ impl Streams {
 
     /// Refuses a second GET stream of a session (409; otherwise the newest wins), and a request id that is
     /// in flight already (400; otherwise both are served). Default: no, so that a client whose connection
-    /// is half dead is never locked out of its own session.
+    /// is half dead is never locked out of its own session. Without principals the newest GET wins for anyone who has the
+    /// session id: see [the advisories](crate::guide::advisories).
     #[must_use]
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;

@@ -4,6 +4,7 @@
 mod support;
 
 mod acceptance;
+mod advisories;
 mod announcements;
 mod asking;
 #[cfg(feature = "redis-tls")]

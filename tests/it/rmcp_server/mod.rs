@@ -7,6 +7,7 @@ mod early;
 mod handler;
 mod leaving;
 mod listening;
+mod owners;
 mod questions;
 mod revisions;
 

@@ -1,0 +1,39 @@
+//! Whose a task and a request state are. rmcp knows no principals, so a handler with several users binds both to the
+//! user itself, as rmcp's documentation advises. `RmcpServer` seals them as well; on rmcp's own transport this is all
+//! there is.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use mcp_http::{Context, Principal};
+use rmcp::model::Extensions;
+use rmcp::service::RequestContext;
+use rmcp::task_manager::TaskManager;
+use rmcp::{ErrorData, RoleServer};
+
+/// Who sent a request.
+pub(crate) fn principal(extensions: &Extensions) -> Option<&Principal> {
+    extensions.get::<Context>()?.principal()
+}
+
+/// Who began each task.
+#[derive(Default)]
+pub(crate) struct Owners(Mutex<HashMap<String, Option<Principal>>>);
+
+impl Owners {
+    /// Notes who began a task, and forgets those that the manager has forgotten.
+    pub(crate) fn add(&self, tasks: &TaskManager, task: &str, principal: Option<&Principal>) {
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.retain(|task, _| tasks.get_task(task).is_ok());
+        owners.insert(task.to_owned(), principal.cloned());
+    }
+
+    /// Refuses a task of another principal in rmcp's words for one that does not exist.
+    pub(crate) fn check(&self, task: &str, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owners.get(task).is_some_and(|owner| owner.as_ref() == principal(&context.extensions)) {
+            return Ok(());
+        }
+        Err(ErrorData::invalid_params(format!("unknown task: {task}"), None))
+    }
+}
