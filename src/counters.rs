@@ -15,6 +15,8 @@ pub(crate) struct Counters {
     opened: AtomicU64,
     dropped: AtomicU64,
     slow: AtomicU64,
+    answers_refused: AtomicU64,
+    answers_lost: AtomicU64,
     ended: Mutex<BTreeMap<EndReason, u64>>,
     rejected: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -38,6 +40,11 @@ pub struct Statistics {
     pub dropped: u64,
     /// Readers cut off because they were too slow.
     pub slow_readers: u64,
+    /// Answers that became an error because they were too large ([`Limits::answer`](crate::Limits::answer)), or because
+    /// their streams could not keep them ([`Streams::kept_in_all`](crate::Streams::kept_in_all)).
+    pub answers_refused: u64,
+    /// Answers that no client had fetched, and that were forgotten to make room.
+    pub answers_lost: u64,
 }
 
 impl Counters {
@@ -51,6 +58,14 @@ impl Counters {
 
     pub(crate) fn slow_reader(&self) {
         self.slow.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answer_refused(&self) {
+        self.answers_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answers_lost(&self, answers: usize) {
+        self.answers_lost.fetch_add(answers as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn ended(&self, reason: EndReason) {
@@ -70,6 +85,8 @@ impl Counters {
             rejected: self.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             dropped: self.dropped.load(Ordering::Relaxed),
             slow_readers: self.slow.load(Ordering::Relaxed),
+            answers_refused: self.answers_refused.load(Ordering::Relaxed),
+            answers_lost: self.answers_lost.load(Ordering::Relaxed),
         }
     }
 }

@@ -148,6 +148,13 @@ pub enum Rejection {
     NotResumable,
     /// The session ended while the request was in flight.
     SessionEnded,
+    /// The handler answered, and its answer is larger than the limit.
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The handler answered, and the engine had no room to keep the answer in its stream.
+    AnswerNotKept,
     /// The service is draining: no new sessions, no new calls.
     Draining,
     /// The session engine cannot be reached.
@@ -219,6 +226,8 @@ impl Rejection {
             Self::EventsExpired => "events_expired",
             Self::NotResumable => "not_resumable",
             Self::SessionEnded => "session_ended",
+            Self::AnswerTooLarge { .. } => "answer_too_large",
+            Self::AnswerNotKept => "answer_not_kept",
             Self::Draining => "draining",
             Self::EngineUnavailable => "engine_unavailable",
             Self::Internal => "internal",
@@ -259,6 +268,9 @@ impl Rejection {
         const REQUEST: i64 = ErrorObject::INVALID_REQUEST;
         const INTERNAL: i64 = ErrorObject::INTERNAL_ERROR;
         let row = |status: u16, code: i64, text: &'static str| (status, code, Cow::Borrowed(text));
+        let too_many = |status: u16, what: &str, limit: usize| {
+            (status, INTERNAL, Cow::Owned(format!("Too many {what}: the limit is {limit}")))
+        };
         let (status, code, text) = match self {
             Self::HostNotAllowed => row(
                 403,
@@ -312,33 +324,19 @@ impl Rejection {
             Self::MissingCapability { .. } => {
                 row(400, ErrorObject::MISSING_CAPABILITY, "Missing required client capability")
             }
-            Self::TooManyListens { limit } => {
-                (429, INTERNAL, format!("Too many subscription streams: the limit is {limit}").into())
-            }
+            Self::TooManyListens { limit } => too_many(429, "subscription streams", *limit),
             Self::TooManyListensOfPrincipal { limit } => {
-                (429, INTERNAL, format!("Too many subscription streams of this principal: the limit is {limit}").into())
+                too_many(429, "subscription streams of this principal", *limit)
             }
             Self::SessionRequired => row(400, REQUEST, "Bad request: the Mcp-Session-Id header is required"),
             Self::SessionNotFound => row(404, ErrorObject::SESSION_NOT_FOUND, "Session not found"),
             Self::AlreadyInitialized => row(400, REQUEST, "Invalid request: the session is already initialized"),
-            Self::TooManySessions { limit } => {
-                (503, INTERNAL, format!("Too many sessions: the limit is {limit}").into())
-            }
-            Self::TooManySessionsOfPrincipal { limit } => {
-                (503, INTERNAL, format!("Too many sessions of this principal: the limit is {limit}").into())
-            }
-            Self::TooManyCalls { limit } => {
-                (429, INTERNAL, format!("Too many calls in flight in this session: the limit is {limit}").into())
-            }
-            Self::TooManyCallsOfPrincipal { limit } => {
-                (429, INTERNAL, format!("Too many calls in flight of this principal: the limit is {limit}").into())
-            }
-            Self::TooManyCallsWithoutSession { limit } => {
-                (503, INTERNAL, format!("Too many calls in flight without a session: the limit is {limit}").into())
-            }
-            Self::TooManyStreams { limit } => {
-                (429, INTERNAL, format!("Too many open streams in this session: the limit is {limit}").into())
-            }
+            Self::TooManySessions { limit } => too_many(503, "sessions", *limit),
+            Self::TooManySessionsOfPrincipal { limit } => too_many(503, "sessions of this principal", *limit),
+            Self::TooManyCalls { limit } => too_many(429, "calls in flight in this session", *limit),
+            Self::TooManyCallsOfPrincipal { limit } => too_many(429, "calls in flight of this principal", *limit),
+            Self::TooManyCallsWithoutSession { limit } => too_many(503, "calls in flight without a session", *limit),
+            Self::TooManyStreams { limit } => too_many(429, "open streams in this session", *limit),
             Self::DuplicateId => row(400, REQUEST, "Invalid request: a request with the same id is in flight"),
             Self::StreamTaken => row(409, REQUEST, "Conflict: the session's stream is already open"),
             Self::UnknownEvent => row(400, REQUEST, "Bad request: Last-Event-ID names no event of this session"),
@@ -349,6 +347,16 @@ impl Rejection {
                 row(400, REQUEST, "Bad request: Last-Event-ID is not supported, streams cannot be resumed here")
             }
             Self::SessionEnded => row(500, INTERNAL, "The session ended before the request was answered"),
+            Self::AnswerTooLarge { limit } => {
+                let text =
+                    format!("Answer too large: the limit is {limit} bytes, the server's setting `Limits::answer`");
+                (500, INTERNAL, text.into())
+            }
+            Self::AnswerNotKept => row(
+                500,
+                INTERNAL,
+                "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep",
+            ),
             Self::Draining => row(503, INTERNAL, "The server is shutting down"),
             Self::EngineUnavailable => row(503, INTERNAL, "Sessions are out of reach for the moment"),
             Self::Internal => row(500, INTERNAL, "Internal error"),

@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     /// One body of JSON.
     Json(Bytes),
     /// One message as a stream that ends with it, for clients that were promised streams; or a
-    /// stream that ends without one.
+    /// stream that ends without one, which is a comment.
     ShortStream(Option<Bytes>),
     /// A stream: what it begins with, and where the rest comes from.
     Stream { prelude: Option<Frame>, source: Box<dyn Source> },

@@ -28,7 +28,7 @@ pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>) -> Response {
         Outcome::Accepted => empty(StatusCode::ACCEPTED),
         Outcome::Ended => empty(StatusCode::OK),
         Outcome::Json(body) => json(StatusCode::OK, body),
-        Outcome::ShortStream(message) => stream(Body::from(message.map(sse::single).unwrap_or_default())),
+        Outcome::ShortStream(message) => stream(Body::from(message.map_or(sse::SILENT, sse::single))),
         Outcome::Stream { prelude, source } => stream(Body::new(SseBody::new(prelude, source, keep_alive))),
         Outcome::Rejected(rejection, id) => reject(rejection, id.as_ref()),
     };

@@ -22,6 +22,9 @@ use crate::streams::{Frame, Source};
 /// The comment of a stream that has nothing to say.
 const COMMENT: &[u8] = b":\n\n";
 
+/// A whole stream without a message. No stream is without a byte: one that is looks like a connection that was lost.
+pub(super) const SILENT: Bytes = Bytes::from_static(COMMENT);
+
 /// A body that streams.
 #[derive(Debug)]
 pub(super) struct SseBody {
@@ -71,7 +74,8 @@ impl Body for SseBody {
                 if frames.last {
                     this.source = None;
                 }
-                chunk(prelude.iter().chain(&frames.frames))
+                let text = chunk(prelude.iter().chain(&frames.frames));
+                if text.is_empty() && fresh { COMMENT.to_vec() } else { text }
             }
             Poll::Pending if prelude.is_some() => chunk(&prelude),
             Poll::Pending if fresh => COMMENT.to_vec(),

@@ -1,6 +1,7 @@
 //! Decides what both eras share of one service: its settings, its engine, what runs for it, what
 //! it counts, and whether it still takes anything in. It knows neither of them.
 
+mod answers;
 mod ending;
 mod quota;
 mod reaper;

@@ -4,7 +4,7 @@
 //!    streaming costs no task, no channel and no timer, and leaves as one JSON body.
 //! 2. The first streamed message, or a short silence, makes it a stream. Then the handlers move to
 //!    a task of their own, so that a slow reader never slows them, and the response is a cursor on
-//!    what they write.
+//!    what they write. The cursor is there before anything is written.
 //! 3. A client that goes away does not cancel (2025-11-25, Streamable HTTP, "Sending messages to
 //!    the server", 6): a request future that is dropped leaves its handlers to a task. Outside a session it does
 //!    cancel: its answer could not be fetched, and no other request can cancel it.
@@ -27,7 +27,7 @@ use crate::error::{Rejection, StoreErrorKind};
 use crate::message::{RequestId, write};
 use crate::outcome::Outcome;
 use crate::settings::ResponseMode;
-use crate::streams::{Frame, Frames, QueueReader, Source};
+use crate::streams::{Frame, QueueReader};
 
 /// What decides the form besides the calls themselves.
 pub(super) struct Form {
@@ -43,10 +43,14 @@ pub(super) async fn answer(
     exchange: Arc<Exchange>,
     tickets: Vec<Arc<Ticket>>,
     handlers: Handlers,
-    form: Form,
+    mut form: Form,
 ) -> Outcome {
     if form.mode == ResponseMode::Sse {
         exchange.start_streaming();
+    }
+    if form.batch {
+        // The status is that of all its calls.
+        exchange.begin_response();
     }
     let mut work = Work::new(&exchange, tickets, handlers);
     let silence = (form.mode == ResponseMode::Auto).then_some(exchange.node().settings.streams.silence);
@@ -54,13 +58,27 @@ pub(super) async fn answer(
     if finished && !exchange.is_streaming() {
         return at_once(&exchange, &work.tickets, &form);
     }
-    let mut outcome = stream(&exchange, form.queue).await;
+    if finished && exchange.log().is_some() {
+        // Without a reader nothing was written, so there is nothing to read.
+        return unanswered(&work.tickets, form.mode);
+    }
+    let mut outcome = match exchange.denied().filter(|_| !form.batch) {
+        Some(denied) => exchange.rejection(denied).into(),
+        None => stream(&exchange, &work.tickets, &mut form).await,
+    };
+    if !matches!(outcome, Outcome::Rejected(..)) {
+        // What waited for the reader is written, and leaves with the head of the response.
+        work.go_on().await;
+        if let Some(denied) = exchange.begin_response().filter(|_| !form.batch && exchange.log().is_some()) {
+            outcome = exchange.rejection(denied).into();
+        }
+    }
     if let Outcome::Rejected(_, id) = &mut outcome {
         // The client hears that its calls failed: they shall not go on behind its back.
+        exchange.refuse();
         work.tickets.iter().for_each(|ticket| ticket.cancel(Cause::Refused));
         *id = work.tickets.first().map(|ticket| RequestId::clone(ticket.id()));
     }
-    // Only now, so that the reader is there before the first event that wakes it.
     work.move_to_task();
     outcome
 }
@@ -91,28 +109,36 @@ async fn inline(work: &mut Work, exchange: &Exchange, silence: Option<Duration>)
 
 /// The handlers have ended, and nothing streamed.
 fn at_once(exchange: &Exchange, tickets: &[Arc<Ticket>], form: &Form) -> Outcome {
-    let mut answers = exchange.take_answers();
-    if answers.is_empty() {
-        let ended = tickets.iter().find(|ticket| ticket.cause() == Some(Cause::SessionEnded));
-        return match ended {
-            Some(ticket) => Outcome::Rejected(Rejection::SessionEnded, Some(RequestId::clone(ticket.id()))),
-            None if form.mode == ResponseMode::Json => Outcome::Accepted,
-            None => Outcome::ShortStream(None),
-        };
-    }
+    let (mut answers, denied) = exchange.take_answers();
     match answers.pop() {
-        Some(answer) if !form.batch => Outcome::Json(answer),
+        Some(answer) if !form.batch => match denied {
+            None => Outcome::Json(answer),
+            Some(denied) => Outcome::Rejected(exchange.rejection(denied), tickets.first().map(|it| it.id().clone())),
+        },
         Some(answer) => {
             answers.push(answer);
             Outcome::Json(write::batch(&answers))
         }
-        None => Outcome::Accepted,
+        None => unanswered(tickets, form.mode),
     }
 }
 
+/// The response to calls that nothing was said of. A client that cancelled is owed no answer (2025-11-25,
+/// "Cancellation"), but it is owed a whole response.
+fn unanswered(tickets: &[Arc<Ticket>], mode: ResponseMode) -> Outcome {
+    let of = |cause| tickets.iter().find(|ticket| ticket.cause() == Some(cause));
+    if let Some(ticket) = of(Cause::SessionEnded) {
+        return Outcome::Rejected(Rejection::SessionEnded, Some(ticket.id().clone()));
+    }
+    if let Some(ticket) = of(Cause::GivenUp) {
+        return Outcome::Rejected(Rejection::Internal, Some(ticket.id().clone()));
+    }
+    if mode == ResponseMode::Json { Outcome::Accepted } else { Outcome::ShortStream(None) }
+}
+
 /// The response is a cursor on what the handlers write.
-async fn stream(exchange: &Arc<Exchange>, queue: Option<QueueReader>) -> Outcome {
-    if let (Outlet::Queue(_), Some(reader)) = (exchange.outlet(), queue) {
+async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Form) -> Outcome {
+    if let (Outlet::Queue(_), Some(reader)) = (exchange.outlet(), form.queue.take()) {
         return Outcome::Stream { prelude: None, source: Box::new(reader) };
     }
     let (Some((session, stream)), node) = (exchange.log(), exchange.node()) else {
@@ -128,24 +154,19 @@ async fn stream(exchange: &Arc<Exchange>, queue: Option<QueueReader>) -> Outcome
             }
             Outcome::Stream { prelude, source: Box::new(reader) }
         }
-        // The calls were cancelled, or the session ended, before anything was written.
+        // The engine knows the calls no more: they were given up, or the session ended and no signal said so.
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
-            Outcome::Stream { prelude: None, source: Box::new(Nothing) }
+            match node.engine.load(session.info.id, exchange.principal()).await {
+                Ok(_) => tickets.iter().for_each(|ticket| ticket.cancel(Cause::GivenUp)),
+                Err(_) => tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded)),
+            }
+            exchange.refuse();
+            unanswered(tickets, form.mode)
         }
         Err(error) if error.kind() == StoreErrorKind::Full => {
             Rejection::TooManyStreams { limit: node.settings.policy().max_streams }.into()
         }
         Err(error) => node.refusal(&error).into(),
-    }
-}
-
-/// A stream that ends before it began.
-#[derive(Debug)]
-struct Nothing;
-
-impl Source for Nothing {
-    fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Frames> {
-        Poll::Ready(Frames { frames: Vec::new(), last: true })
     }
 }
 
@@ -175,9 +196,15 @@ impl Work {
         polled
     }
 
+    /// Polls it once more in place.
+    async fn go_on(&mut self) {
+        let _ = poll_fn(|cx| Poll::Ready(self.poll(cx))).await;
+    }
+
     fn move_to_task(&mut self) {
         // The response has its reader by now, or will never have one.
         self.exchange.attached();
+        self.exchange.begin_response();
         let Some(mut future) = self.future.take() else { return };
         if tokio::runtime::Handle::try_current().is_err() {
             return;

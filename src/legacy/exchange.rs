@@ -9,10 +9,12 @@
 //! 1. One task at a time takes from the outbox: the work. The order of the outbox is the order of
 //!    the stream.
 //! 2. What goes nowhere never streams, so its answers stay JSON.
-//! 3. The state's lock is never held while something is woken, or the engine called.
+//! 3. A log is written to once the response has its reader, or will not have one.
+//! 4. The state's lock is never held while something is woken, or the engine called.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use super::outbox::Outbox;
 use super::pace::{Pace, Written};
 use super::reader::SendOff;
 use super::session::LiveSession;
+use crate::error::Rejection;
 use crate::hall::Permit;
 use crate::identity::Principal;
 use crate::message::ProtocolVersion;
@@ -75,6 +78,29 @@ struct State {
     pace: Pace,
     /// What a reader shall be told when it is made: to leave.
     send_off: Option<SendOff>,
+    response: Response,
+    /// Why the client gets an error instead of its answer.
+    denied: Option<Denied>,
+}
+
+/// How far the response is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Response {
+    /// Its status can still be chosen.
+    Open,
+    /// Its head is on its way, or its client has left.
+    Begun,
+    /// It said something else: nothing is to be written.
+    Refused,
+}
+
+/// Why an answer is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// It is larger than the limit.
+    TooLarge,
+    /// The engine has no room for it.
+    NoRoom,
 }
 
 impl State {
@@ -116,7 +142,13 @@ impl Exchange {
         outlet: Outlet,
     ) -> Arc<Self> {
         let bounds = node.settings.streams.bounds();
-        let state = State { outbox: Outbox::new(bounds), pace: Pace::new(bounds), send_off: None };
+        let state = State {
+            outbox: Outbox::new(bounds),
+            pace: Pace::new(bounds),
+            send_off: None,
+            response: Response::Open,
+            denied: None,
+        };
         Arc::new(Self {
             node: Arc::clone(node),
             place,
@@ -275,14 +307,45 @@ impl Exchange {
         state.send_off.take()
     }
 
+    /// The head of the response is on its way, or its client has left. Returns why the answer is denied, where that is
+    /// known by now: the status can say so.
+    pub(super) fn begin_response(&self) -> Option<Denied> {
+        let mut state = self.state();
+        if state.response == Response::Open {
+            state.response = Response::Begun;
+        }
+        state.denied
+    }
+
+    /// The response said something else than what the handlers did: nothing of theirs is written any more.
+    pub(super) fn refuse(&self) {
+        let mut state = self.state();
+        state.response = Response::Refused;
+        state.pace.attach();
+    }
+
+    /// Why the client gets an error instead of its answer.
+    pub(super) fn denied(&self) -> Option<Denied> {
+        self.state().denied
+    }
+
+    /// The refusal that a denied answer is.
+    pub(super) fn rejection(&self, denied: Denied) -> Rejection {
+        match denied {
+            Denied::TooLarge => self.node.too_large(),
+            Denied::NoRoom => Rejection::AnswerNotKept,
+        }
+    }
+
     /// Answers that were there before any handler ran: to the broken elements of a batch.
     pub(super) fn keep_answers(&self, answers: Vec<Bytes>) {
         self.state().outbox.keep_answers(answers);
     }
 
-    /// The answers, to leave as JSON.
-    pub(super) fn take_answers(&self) -> Vec<Bytes> {
-        self.state().outbox.take_answers()
+    /// The answers, to leave as JSON, and why one of them is denied.
+    pub(super) fn take_answers(&self) -> (Vec<Bytes>, Option<Denied>) {
+        let mut state = self.state();
+        (state.outbox.take_answers(), state.denied)
     }
 
     /// The reader took something, or left.
@@ -317,6 +380,24 @@ impl Exchange {
         let mut state = self.state();
         state.pace.write_begins();
         state.outbox.stop_polling(answers, done)
+    }
+
+    /// An answer is not sent. Returns `true` while the status of the response can say so.
+    pub(super) fn deny(&self, denied: Denied) -> bool {
+        let mut state = self.state();
+        state.denied = Some(denied);
+        state.response == Response::Open
+    }
+
+    /// Waits until the response has its reader, or will not have one. What streams is written only then: an engine
+    /// keeps what is read, and may need the room of what is not. Returns `false` if nothing is to be written.
+    pub(super) async fn has_reader(&self) -> bool {
+        poll_fn(|cx| {
+            self.register_work(cx.waker());
+            if self.state().pace.is_attached() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.state().response != Response::Refused
     }
 
     /// Messages went into the log.

@@ -74,8 +74,9 @@ impl Outbox {
         std::mem::take(&mut self.answers)
     }
 
+    /// Not after the end: the answers wait to leave as JSON then, while the engine is told that the calls are over.
     pub(super) fn start_streaming(&mut self) {
-        self.streaming = true;
+        self.streaming |= !self.ended;
     }
 
     pub(super) fn ask_for_a_look(&mut self) {
@@ -193,6 +194,7 @@ mod tests {
         let mut outbox = outbox();
         assert_eq!(written(&mut outbox, &[], true), Some(vec![]));
         assert!(!outbox.push(message("late")));
+        outbox.start_streaming();
         assert!(!outbox.is_streaming());
     }
 

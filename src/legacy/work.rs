@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tracing::{Span, field};
 
-use super::exchange::{Exchange, Outlet};
+use super::exchange::{Denied, Exchange, Outlet};
 use super::ticket::{Cause, Ticket};
 use super::writer::Writer;
 use crate::error::StoreErrorKind;
@@ -38,6 +38,11 @@ impl Handlers {
 
     pub(super) fn many(handlers: Vec<Handler>) -> Self {
         Self { first: None, rest: handlers }
+    }
+
+    /// The span of the first of them.
+    fn span(&self) -> Span {
+        self.first.as_ref().or(self.rest.first()).map_or_else(Span::none, |handler| handler.span.clone())
     }
 
     /// Polls each handler that still runs and collects answers; whether all have ended.
@@ -80,6 +85,10 @@ impl Handler {
                 Err(ErrorObject::internal())
             }
         };
+        let (outcome, too_large) = self.ticket.exchange().node().bound(outcome);
+        if too_large {
+            self.ticket.exchange().deny(Denied::TooLarge);
+        }
         match &outcome {
             Ok(_) => tracing::debug!("answered"),
             Err(error) => tracing::debug!(code = error.code, "answered with an error"),
@@ -102,7 +111,7 @@ impl Drop for Handler {
 ///
 /// None: the future must be run to its end, by another task if need be.
 pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
-    let mut writer = Writer::new(&exchange);
+    let mut writer = Writer::new(&exchange, handlers.span());
     let mut answered = false;
     loop {
         let (events, done) = poll_fn(|cx| {

@@ -7,14 +7,21 @@
 //! 3. The end is written however long that takes, as long as the call is wanted: without it the engine
 //!    has a call in flight for ever, and the client no answer. Who reads meanwhile is sent away to come
 //!    back, where it can: an open stream looks as if the call went on.
+//! 4. An answer for which the engine has no room becomes an error that says so; of such an error it refuses none.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Outlet};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tracing::{Span, field};
+
+use super::exchange::{Denied, Exchange, Outlet};
 use super::pace::Written;
-use crate::error::StoreErrorKind;
+use crate::error::{Rejection, StoreErrorKind};
+use crate::message::{RequestId, write};
 use crate::store::{Append, Event, EventKind};
 
 /// The one that writes to the stream of an exchange.
@@ -27,15 +34,28 @@ pub(super) struct Writer<'a> {
     /// The sizes of the newest messages, as far back as the reader may not have taken them.
     unread: VecDeque<usize>,
     unread_bytes: usize,
+    /// Of the first call, for the log.
+    span: Span,
+}
+
+/// What came of an attempt to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// The engine answered for it.
+    Done,
+    /// The engine has no room for it.
+    Full,
+    /// Nobody knows whether it was written.
+    Later,
 }
 
 /// Between two attempts to write the end. The engine has its own patience in each.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(exchange: &'a Exchange) -> Self {
+    pub(super) fn new(exchange: &'a Exchange, span: Span) -> Self {
         let (unsettled, unread) = (Vec::new(), VecDeque::new());
-        Self { exchange, next: 1, closed: false, unsettled, unread, unread_bytes: 0 }
+        Self { exchange, next: 1, closed: false, unsettled, unread, unread_bytes: 0, span }
     }
 
     /// Whether the end stands in the stream.
@@ -66,12 +86,20 @@ impl<'a> Writer<'a> {
     }
 
     async fn append(&mut self, events: Vec<Event>, close: bool) {
+        if !self.exchange.has_reader().await {
+            return;
+        }
+        let answers = Answers::of(&events);
         // What ends with this process is never out of reach of it.
         let again = if self.exchange.node().engine.durable() { events.clone() } else { Vec::new() };
         // Boxed, because it is rare.
         let settled = self.unsettled.is_empty() || Box::pin(self.settle()).await;
-        if settled && self.try_append(events, close).await {
-            return;
+        let tried = if settled { self.try_append(events, close).await } else { Tried::Later };
+        match tried {
+            Tried::Done => return,
+            // Boxed, because it is rare.
+            Tried::Full => return Box::pin(self.deny(answers, close)).await,
+            Tried::Later => {}
         }
         if close && !again.is_empty() {
             Box::pin(self.insist(again)).await;
@@ -88,7 +116,7 @@ impl<'a> Writer<'a> {
         if self.unsettled.is_empty() {
             return true;
         }
-        let settled = self.try_append(self.unsettled.clone(), false).await;
+        let settled = self.try_append(self.unsettled.clone(), false).await != Tried::Later;
         if settled {
             self.unsettled = Vec::new();
         }
@@ -105,16 +133,41 @@ impl<'a> Writer<'a> {
                 session.release_reader(stream, u32::MAX, streams.retry_interval);
             }
             tokio::time::sleep(PAUSE).await;
-            if self.settle().await && self.try_append(events.clone(), true).await {
-                return;
+            if !self.settle().await {
+                continue;
+            }
+            match self.try_append(events.clone(), true).await {
+                Tried::Done => return,
+                Tried::Full => return Box::pin(self.deny(Answers::of(&events), true)).await,
+                Tried::Later => {}
             }
         }
     }
 
-    /// Whether the engine answered for it.
-    async fn try_append(&mut self, events: Vec<Event>, close: bool) -> bool {
-        let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return true };
+    /// Says instead of answers for which there is no room that there is none: with the status of the response where
+    /// nothing was sent, else in the stream.
+    async fn deny(&mut self, answers: Answers, close: bool) {
+        let error = Rejection::AnswerNotKept.to_error();
+        let mut events = Vec::new();
+        for id in answers.ids() {
+            self.exchange.node().counters.answer_refused();
+            self.span.in_scope(
+                || tracing::error!(id = %id, "there was no room for an answer; `Streams::kept_in_all` makes more"),
+            );
+            events.push(Event { kind: EventKind::Response, payload: write::failure(Some(&id), &error) });
+        }
+        if events.is_empty() || (self.next == 1 && self.exchange.deny(Denied::NoRoom)) {
+            return;
+        }
+        if self.try_append(events.clone(), close).await == Tried::Later && close {
+            self.insist(events).await;
+        }
+    }
+
+    async fn try_append(&mut self, events: Vec<Event>, close: bool) -> Tried {
+        let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return Tried::Done };
         let sizes: Vec<usize> = events.iter().map(|event| event.payload.len()).collect();
+        let notifications = events.iter().filter(|event| event.kind == EventKind::Notification).count();
         let questions: Vec<Box<str>> = events.iter().filter_map(question).map(Box::from).collect();
         let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
         let error = match node.engine.append(append).await {
@@ -122,6 +175,7 @@ impl<'a> Writer<'a> {
                 self.next += sizes.len() as u64;
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
+                self.lost(appended.lost);
                 questions.iter().for_each(|question| session.asked(question));
                 if appended.cancelled {
                     self.look_for_cancellations();
@@ -132,13 +186,17 @@ impl<'a> Writer<'a> {
                     untaken_bytes: appended.unread,
                     read: appended.read,
                 });
-                return true;
+                return Tried::Done;
             }
             Err(error) => error,
         };
         questions.iter().for_each(|question| session.not_asked(question));
         self.exchange.written(Written::default());
         match error.kind() {
+            StoreErrorKind::Full => {
+                node.counters.dropped(notifications);
+                return Tried::Full;
+            }
             // A session that ended takes its calls with it.
             StoreErrorKind::NotFound => {}
             StoreErrorKind::Fenced => {
@@ -153,12 +211,21 @@ impl<'a> Writer<'a> {
             }
             StoreErrorKind::Unavailable => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "messages of a call could not be written yet");
-                return false;
+                return Tried::Later;
             }
             // The rest is for the operator.
             _ => tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost"),
         }
-        true
+        Tried::Done
+    }
+
+    /// Answers of this session, or of others, were forgotten to make room for what was written.
+    fn lost(&self, answers: usize) {
+        if answers > 0 {
+            let session = self.exchange.session().map(|session| field::debug(session.info.id));
+            self.exchange.node().counters.answers_lost(answers);
+            tracing::warn!(answers, session, "answers that no client had fetched were forgotten to make room");
+        }
     }
 
     fn look_for_cancellations(&self) {
@@ -183,6 +250,30 @@ impl<'a> Writer<'a> {
         {
             self.unread_bytes -= taken;
         }
+    }
+}
+
+/// The answers in some events. Nearly always there is one at most, which takes no list.
+struct Answers {
+    first: Option<Bytes>,
+    rest: Vec<Bytes>,
+}
+
+impl Answers {
+    fn of(events: &[Event]) -> Self {
+        let mut answers = events.iter().filter(|event| event.kind == EventKind::Response).map(|event| &event.payload);
+        Self { first: answers.next().cloned(), rest: answers.cloned().collect() }
+    }
+
+    /// The ids they answer.
+    fn ids(&self) -> impl Iterator<Item = RequestId> {
+        #[derive(Deserialize)]
+        struct Answer<'a> {
+            #[serde(borrow)]
+            id: &'a RawValue,
+        }
+        let id = |answer: &Bytes| serde_json::from_slice::<Answer<'_>>(answer).ok()?.id.get().parse().ok();
+        self.first.iter().chain(&self.rest).filter_map(id)
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Handler {
     future: Option<Contained<Answer>>,
     /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
     span: Span,
+    too_large: bool,
     /// In flight until what it answered is on its way. Not the round's, which lives on in a context that somebody keeps.
     _active: TaskTrackerToken,
 }
@@ -34,7 +35,12 @@ impl Handler {
         let span =
             tracing::info_span!("mcp.call", method, tool = field::Empty, id = %round.id(), session = field::Empty);
         let active = round.node().hall.running.token();
-        Self { round: Arc::clone(round), future: Some(Contained::new(future)), span, _active: active }
+        Self { round: Arc::clone(round), future: Some(Contained::new(future)), span, too_large: false, _active: active }
+    }
+
+    /// Whether its answer was larger than the limit, and became an error.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.too_large
     }
 
     /// Ready once.
@@ -53,6 +59,8 @@ impl Handler {
                 Err(ErrorObject::internal())
             }
         };
+        let (answer, too_large) = self.round.node().hall.bound(answer);
+        self.too_large = too_large;
         match &answer {
             Ok(_) => tracing::debug!("answered"),
             Err(error) => tracing::debug!(code = error.code, "answered with an error"),

@@ -71,7 +71,15 @@ impl Running {
     pub(super) async fn answer(mut self) -> Outcome {
         let (mode, silence) = (self.round.mode(), self.round.node().hall.settings.streams.silence);
         match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
-            Progress::Answered(answer) => at_once(&self.round, &self.reply, settle(&self.round, answer), mode),
+            Progress::Answered(answer) => {
+                let answer = settle(&self.round, answer);
+                if self.handler.is_too_large() && self.round.task().is_none() {
+                    // Nothing was sent: the status says so, too.
+                    let limit = self.round.node().hall.too_large();
+                    return Outcome::Rejected(limit, Some(self.reply.id));
+                }
+                at_once(&self.round, &self.reply, answer, mode)
+            }
             Progress::BecameTask(task) => {
                 let created = task.created();
                 go_on(self.handler, &self.round, task);

@@ -16,6 +16,7 @@ use crate::store::Policy;
 pub struct Limits {
     pub(crate) body: usize,
     pub(crate) body_timeout: Duration,
+    pub(crate) answer: usize,
     calls: usize,
     pub(crate) calls_per_principal: usize,
     pub(crate) calls_without_session: usize,
@@ -30,6 +31,10 @@ impl Limits {
 
     /// Thirty seconds for a whole body: 4 MiB on a slow mobile line.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// 16 MiB: four times the largest body of a request, and an image or an archive of 12 MB in Base64. What is larger
+    /// is better a resource link.
+    pub const DEFAULT_ANSWER: usize = 16 << 20;
 
     /// 128 calls in flight in one session: more than any agent fans out to.
     pub const DEFAULT_CALLS: usize = 128;
@@ -77,6 +82,7 @@ impl Limits {
         Self {
             body: Self::DEFAULT_BODY,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+            answer: Self::DEFAULT_ANSWER,
             calls: Self::DEFAULT_CALLS,
             calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
             calls_without_session: Self::DEFAULT_CALLS_WITHOUT_SESSION,
@@ -97,6 +103,18 @@ impl Limits {
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
+        self
+    }
+
+    /// The largest answer of a handler in bytes of JSON, its result or its error, in both eras and in each
+    /// [`ResponseMode`](crate::ResponseMode). A larger one ends as -32603 with a text that names the limit: with
+    /// status 500 while nothing was sent, otherwise in the stream. It is counted
+    /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)) and logged. A session may keep as much beyond
+    /// [`Streams::kept_per_session`](crate::Streams::kept_per_session) for answers that their clients have not fetched.
+    /// Default [`Limits::DEFAULT_ANSWER`].
+    #[must_use]
+    pub fn answer(mut self, bytes: usize) -> Self {
+        self.answer = bytes;
         self
     }
 
@@ -150,6 +168,7 @@ impl Limits {
     pub(super) fn check(&self, error: &mut ConfigError) {
         at_least_one(error, "Limits::body", self.body);
         positive(error, "Limits::body_timeout", self.body_timeout);
+        at_least_one(error, "Limits::answer", self.answer);
         at_least_one(error, "Limits::calls", self.calls);
         at_least_one(error, "Limits::calls_per_principal", self.calls_per_principal);
         at_least_one(error, "Limits::calls_without_session", self.calls_without_session);
@@ -159,6 +178,7 @@ impl Limits {
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
+        policy.answer_bytes = self.answer;
         policy.max_calls = self.calls;
         policy.max_calls_per_principal = self.calls_per_principal;
         policy.max_streams = self.streams;

@@ -150,7 +150,8 @@ impl Streams {
         self
     }
 
-    /// How many bytes all streams of one session keep together; finished streams make room first.
+    /// How many bytes all streams of one session keep together; what a client was given makes room first, and an
+    /// answer that it was not given last. Such answers may go beyond by [`Limits::answer`](super::Limits::answer) bytes together.
     /// At least 1, default [`Streams::DEFAULT_KEPT_PER_SESSION`]. Times [`Sessions::max`](super::Sessions::max) it is the most that
     /// clients can make an engine keep: 40 GB with both defaults, which no fleet of real clients comes near.
     #[must_use]

@@ -71,7 +71,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// The owner of a stream adds events. `first` makes it repeatable: the same events at the
     /// same place are there once. `Conflict`: another place was due. `Fenced`: the stream is
-    /// closed, or another node's.
+    /// closed, or another node's. Where more is kept than may be, what a reader was given goes first, and the stream that
+    /// is written to never goes; see the [module](crate::store) for the order.
     fn append(&self, append: Append) -> Step<Result<Appended>>;
 
     /// Any node adds one event to the standalone stream. Before somebody listened for the first
@@ -373,8 +374,10 @@ pub struct Appended {
     pub read: bool,
     /// Bytes the reader has not taken yet.
     pub unread: usize,
-    /// Notifications that were dropped to make room.
+    /// Notifications of this stream that were dropped to make room.
     pub dropped: usize,
+    /// Answers that no reader was given, and that were forgotten with their streams to make room.
+    pub lost: usize,
     /// Whether a call of the stream was cancelled; [`SessionEngine::cancelled`] says which.
     pub cancelled: bool,
 }

@@ -9,7 +9,7 @@
 //!
 //! - `entries` ascend by `seq`; every `seq` is below `next`.
 //! - `bytes` is the sum of the payloads in `entries`, `droppable` of those that may be dropped,
-//!   `unread` of those above `delivered`.
+//!   `given` of those that may be dropped up to `delivered`, `unread` of all above `delivered`.
 //! - `delivered < next`, and it never goes back.
 //! - A closed log takes no more events, except the very ones it was closed with.
 
@@ -69,6 +69,8 @@ pub(crate) struct StreamLog {
     entries: VecDeque<Entry>,
     bytes: usize,
     droppable: Amount,
+    /// Bytes that may be dropped and that a reader was given.
+    given: usize,
     /// Bytes no reader was given yet.
     unread: usize,
     /// The number the next event gets.
@@ -96,6 +98,7 @@ impl StreamLog {
             entries: VecDeque::new(),
             bytes: 0,
             droppable: Amount::default(),
+            given: 0,
             unread: 0,
             next: 1,
             delivered: 0,
@@ -121,6 +124,7 @@ impl StreamLog {
             if droppable {
                 log.droppable.events += 1;
                 log.droppable.bytes += size;
+                log.given += if seq > delivered { 0 } else { size };
             }
             log.next = seq.saturating_add(1);
             log.entries.push_back(Entry { seq, droppable, payload });
@@ -213,27 +217,34 @@ impl StreamLog {
     }
 
     /// Drops the oldest notifications until the rest of them fit, those a reader was given first
-    /// of all because they are the oldest. Keeps the newest event.
+    /// of all because they are the oldest.
     fn shrink(&mut self, bounds: Bounds, notes: &mut impl LogNotes) -> usize {
+        self.drop_while(u64::MAX, notes, |log| {
+            log.droppable.events > bounds.events || log.droppable.bytes > bounds.bytes
+        })
+    }
+
+    /// Drops the oldest notifications up to a place, as long as that is wanted. Returns how many of them
+    /// no reader was given. Keeps the newest event: where a log of an earlier process ends is read from it.
+    fn drop_while(&mut self, up_to: u64, notes: &mut impl LogNotes, wanted: impl Fn(&Self) -> bool) -> usize {
         let mut dropped = 0;
         let mut at = 0;
-        while (self.droppable.events > bounds.events || self.droppable.bytes > bounds.bytes)
-            && at + 1 < self.entries.len()
-        {
+        while at + 1 < self.entries.len() && self.entries[at].seq <= up_to && wanted(self) {
             if !self.entries[at].droppable {
                 at += 1;
                 continue;
             }
-            if let Some(entry) = self.entries.remove(at) {
-                notes.dropped(entry.seq);
-                let size = entry.payload.len();
-                self.bytes -= size;
-                self.droppable.events -= 1;
-                self.droppable.bytes -= size;
-                if entry.seq > self.delivered {
-                    self.unread -= size;
-                    dropped += 1;
-                }
+            let Some(entry) = self.entries.remove(at) else { break };
+            notes.dropped(entry.seq);
+            let size = entry.payload.len();
+            self.bytes -= size;
+            self.droppable.events -= 1;
+            self.droppable.bytes -= size;
+            if entry.seq > self.delivered {
+                self.unread -= size;
+                dropped += 1;
+            } else {
+                self.given -= size;
             }
         }
         dropped
@@ -245,10 +256,32 @@ impl StreamLog {
         self.droppable.bytes - newest
     }
 
+    /// Those of them that a reader was given.
+    pub(crate) fn spare_given(&self) -> usize {
+        let newest = self.entries.back().filter(|entry| entry.droppable && entry.seq <= self.delivered);
+        self.given - newest.map_or(0, |entry| entry.payload.len())
+    }
+
+    /// Bytes that no reader was given, and that may not be dropped: answers, and open questions.
+    pub(crate) fn owed(&self) -> usize {
+        self.unread + self.given - self.droppable.bytes
+    }
+
+    /// Whether it is closed, and a reader was given all of it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.closed.is_some() && self.delivered + 1 == self.next
+    }
+
     /// Drops the oldest notifications, so many bytes of them if there are; how many of them no
     /// reader was given.
     pub(crate) fn free(&mut self, bytes: usize, notes: &mut impl LogNotes) -> usize {
         self.shrink(Bounds { events: usize::MAX, bytes: self.droppable.bytes.saturating_sub(bytes) }, notes)
+    }
+
+    /// Drops the oldest notifications that a reader was given, so many bytes of them if there are.
+    pub(crate) fn free_given(&mut self, bytes: usize, notes: &mut impl LogNotes) {
+        let rest = self.given.saturating_sub(bytes);
+        self.drop_while(self.delivered, notes, |log| log.given > rest);
     }
 
     /// A question nobody waits for any more may be dropped like a notification.
@@ -258,11 +291,12 @@ impl StreamLog {
             entry.droppable = true;
             self.droppable.events += 1;
             self.droppable.bytes += entry.payload.len();
+            self.given += if seq > self.delivered { 0 } else { entry.payload.len() };
         }
     }
 
     fn appended(&self, dropped: usize) -> Appended {
-        Appended { read: self.holder.is_some(), unread: self.unread, dropped, cancelled: false }
+        Appended { read: self.holder.is_some(), unread: self.unread, dropped, lost: 0, cancelled: false }
     }
 
     /// Makes a reader the present one and gives back the one before.
@@ -303,13 +337,26 @@ impl StreamLog {
                 break;
             }
             bytes += entry.payload.len();
-            if entry.seq > self.delivered {
-                self.delivered = entry.seq;
-                self.unread -= entry.payload.len();
-            }
             events.push(Stored { seq: entry.seq, payload: entry.payload.clone() });
         }
+        if let Some(last) = events.last() {
+            self.give(last.seq);
+        }
         Ok(Page { events, tail: self.next - 1, closed: self.closed.is_some() })
+    }
+
+    /// A reader was given everything up to a place, or does not want it.
+    fn give(&mut self, up_to: u64) {
+        if up_to <= self.delivered {
+            return;
+        }
+        let start = self.entries.partition_point(|entry| entry.seq <= self.delivered);
+        for entry in self.entries.range(start..).take_while(|entry| entry.seq <= up_to) {
+            let size = entry.payload.len();
+            self.unread -= size;
+            self.given += if entry.droppable { size } else { 0 };
+        }
+        self.delivered = up_to;
     }
 
     pub(crate) fn owner(&self) -> Option<NodeId> {

@@ -29,8 +29,12 @@ pub struct Policy {
     pub stream_events: usize,
     /// The same by size, in bytes.
     pub stream_bytes: usize,
-    /// Everything kept in the streams of one session, in bytes; finished streams go first.
+    /// Everything kept in the streams of one session, in bytes, but for [`answer_bytes`](Self::answer_bytes). What a
+    /// reader was given goes first.
     pub session_bytes: usize,
+    /// How many bytes of answers that no reader was given a session may keep beyond
+    /// [`session_bytes`](Self::session_bytes): the size of the largest answer.
+    pub answer_bytes: usize,
     /// Finished streams kept in one session for clients that come back.
     pub finished_streams: usize,
     /// How long a finished stream is kept.
@@ -77,6 +81,7 @@ impl Default for Policy {
             stream_events: 1_024,
             stream_bytes: 1 << 20,
             session_bytes: 4 << 20,
+            answer_bytes: 16 << 20,
             finished_streams: 128,
             finished_for: Duration::from_secs(60),
             max_tasks: Self::DEFAULT_MAX_TASKS,

@@ -1,6 +1,6 @@
 //! An engine that can be broken, and that counts how often it is asked.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,12 +20,18 @@ pub(crate) struct Faulty {
     inner: Arc<MemoryEngine>,
     broken: Arc<Mutex<Option<StoreErrorKind>>>,
     asked: Arc<AtomicUsize>,
+    full: Arc<AtomicBool>,
 }
 
 impl Faulty {
     /// From now on every step of a request fails like this; the source is no client's business.
     pub(crate) fn break_down(&self, kind: StoreErrorKind) {
         *self.broken.lock().unwrap() = Some(kind);
+    }
+
+    /// From now on there is no room in any stream.
+    pub(crate) fn fill_up(&self) {
+        self.full.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn repair(&self) {
@@ -73,6 +79,9 @@ impl SessionEngine for Faulty {
     }
 
     fn append(&self, append: Append) -> Done<Appended> {
+        if self.full.load(Ordering::Relaxed) {
+            return Step::ready(Err(StoreError::new(StoreErrorKind::Full)));
+        }
         self.step(|| self.inner.append(append))
     }
 

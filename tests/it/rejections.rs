@@ -52,7 +52,11 @@ impl Sheet {
         assert_eq!(reply.header("allow").is_some(), status == 405, "{kind}");
         assert_eq!(reply.header("accept-encoding"), (kind == "encoded_body").then_some("identity"), "{kind}");
         // Only a call that was let in names its session, though that has ended.
-        assert_eq!(reply.header("mcp-session-id").is_some(), kind == "session_ended", "{kind}");
+        assert_eq!(
+            reply.header("mcp-session-id").is_some(),
+            matches!(kind, "session_ended" | "answer_not_kept"),
+            "{kind}"
+        );
         let body = reply.json().await;
         let mut expected = json!({"jsonrpc": "2.0", "error": {"code": code, "message": text}});
         if let Some(id) = id {
@@ -310,6 +314,19 @@ async fn the_server_itself(sheet: &Sheet) {
     engine.break_down(StoreErrorKind::Corrupt);
     sheet.expect(&app, ping(), Some(9), ("internal", 500, -32603, "Internal error")).await;
     engine.repair();
+
+    let full = Faulty::default();
+    let sse = Streams::new().response_mode(ResponseMode::Sse);
+    let here = sheet.app(|service| service.engine(full.clone()).streams(sse));
+    let there = here.open().await;
+    full.fill_up();
+    let call = there.request(Method::POST).message(call(9, "echo", json!({"message": "x"})));
+    let text = "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
+    sheet.expect(&here, call, Some(9), ("answer_not_kept", 500, -32603, text)).await;
+    let small = sheet.app(|service| service.limits(Limits::new().answer(9)));
+    let text = "Answer too large: the limit is 9 bytes, the server's setting `Limits::answer`";
+    let row = ("answer_too_large", 500, -32603, text);
+    sheet.expect(&small, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
 
     app.handle.drain(Duration::ZERO).await;
     let row = ("draining", 503, -32603, "The server is shutting down");

@@ -41,6 +41,7 @@
 mod bench;
 pub mod calls;
 pub mod doorbell;
+pub mod eviction;
 pub mod leases;
 pub mod lifecycle;
 pub mod limits;

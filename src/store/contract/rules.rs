@@ -5,7 +5,8 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Backend, Nodes, calls, doorbell, leases, lifecycle, limits, log, questions, readers, retention, task_limits, tasks,
+    Backend, Nodes, calls, doorbell, eviction, leases, lifecycle, limits, log, questions, readers, retention,
+    task_limits, tasks,
 };
 
 type Check = for<'a> fn(&'a dyn Backend, Nodes) -> BoxFuture<'a, ()>;
@@ -149,6 +150,9 @@ pub const RULES: &[Rule] = &[
     rule(81, "tell", |b, n| Box::pin(doorbell::what_a_node_tells_reaches_every_other_node(b, n))),
     rule(90, "unused sessions", |b, n| Box::pin(limits::unused_sessions_make_room_first(b, n))),
     rule(91, "bytes of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_bytes(b, n))),
+    rule(100, "what goes first", |b, n| Box::pin(eviction::what_was_given_goes_first(b, n))),
+    rule(101, "an answer just written", |b, n| Box::pin(eviction::an_answer_outlives_the_step_that_wrote_it(b, n))),
+    rule(102, "answers beyond the bytes", |b, n| Box::pin(eviction::an_answer_may_go_beyond_the_bytes(b, n))),
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Decides what happens to one session: its calls in flight, its streams, its questions, its
 //! state. Plain data, no clock, no lock; the engine around it brings both.
 
+mod fit;
 #[cfg(feature = "file")]
 mod kept;
 
@@ -205,7 +206,7 @@ impl<M> Record<M> {
         let close = |stream| self.close_abandoned(stream, node, policy, now, notes);
         let wakes = streams.into_iter().map(close).collect();
         // Nobody is left to be told what is dropped of them.
-        let mut untold = Appended { read: false, unread: 0, dropped: 0, cancelled: false };
+        let mut untold = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
         self.shrink(policy, STANDALONE, &mut untold, notes);
         wakes
     }
@@ -291,11 +292,11 @@ impl<M> Record<M> {
         notes: &mut impl Notes,
     ) -> (Appended, Wake) {
         let Ok(at) = self.position(STANDALONE) else {
-            return (Appended { read: false, unread: 0, dropped: 1, cancelled: false }, None);
+            return (Appended { read: false, unread: 0, dropped: 1, lost: 0, cancelled: false }, None);
         };
         let log = self.streams.at(at);
         if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
-            return (Appended { read: false, unread: log.unread(), dropped: 1, cancelled: false }, None);
+            return (Appended { read: false, unread: log.unread(), dropped: 1, lost: 0, cancelled: false }, None);
         }
         let asked = Questions::in_event(&event, log.next());
         let on_stream = &mut OnStream(STANDALONE, notes);
@@ -471,30 +472,6 @@ impl<M> Record<M> {
             self.kept = Some(now);
         }
         first
-    }
-
-    /// Makes the session fit its bounds again: finished streams nobody reads go first, the oldest
-    /// of them first, then notifications of the stream that has most of them. What the stream
-    /// that was written to loses is told to its writer.
-    fn shrink(&mut self, policy: &Policy, written: StreamNo, appended: &mut Appended, notes: &mut impl Notes) {
-        loop {
-            let excess = self.streams.bytes().saturating_sub(policy.session_bytes);
-            if self.streams.finished_count() <= policy.finished_streams && excess == 0 {
-                return;
-            }
-            // By when they ended, not when they began: a long call's client may just have lost it.
-            if let Some(oldest) = self.streams.oldest_finished() {
-                self.streams.forget(oldest, |stream| notes.note(|| Change::Forgotten { stream }));
-                continue;
-            }
-            let most = self.streams.iter().enumerate().max_by_key(|(_, (_, log))| log.spare());
-            let Some((at, (stream, _))) = most.filter(|(_, (_, log))| excess > 0 && log.spare() > 0) else { return };
-            let dropped = self.streams.change(at, |log| log.free(excess, &mut OnStream(stream, notes)));
-            if stream == written {
-                appended.dropped += dropped;
-                appended.unread = self.streams.at(at).unread();
-            }
-        }
     }
 
     pub(super) fn summary(&self, now: Tick) -> SessionSummary {

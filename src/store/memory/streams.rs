@@ -22,6 +22,8 @@ pub(super) struct Streams {
 #[derive(Debug, Default)]
 struct Sums {
     bytes: usize,
+    owed: usize,
+    given: usize,
     readers: usize,
     /// Those that are closed, in the order they became so.
     finished: VecDeque<StreamNo>,
@@ -56,6 +58,16 @@ impl Streams {
         self.sums.as_ref().map_or(0, |sums| sums.bytes)
     }
 
+    /// Bytes in all of them that no reader was given and that may not be dropped.
+    pub(super) fn owed(&self) -> usize {
+        self.sums.as_ref().map_or(0, |sums| sums.owed)
+    }
+
+    /// Bytes in all of them that may be dropped and that a reader was given.
+    pub(super) fn given(&self) -> usize {
+        self.sums.as_ref().map_or(0, |sums| sums.given)
+    }
+
     /// How many have a reader.
     pub(super) fn readers(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.readers)
@@ -72,9 +84,18 @@ impl Streams {
         finished.filter_map(|stream| self.position(*stream).ok())
     }
 
-    /// Where the one stands that has been closed longest, of those that nobody reads.
-    pub(super) fn oldest_finished(&self) -> Option<usize> {
-        self.finished().find(|at| self.at(*at).holder().is_none())
+    /// Where the one stands that has been closed longest, of those without a reader for which it holds.
+    pub(super) fn oldest_finished(&self, holds: impl Fn(StreamNo, &StreamLog) -> bool) -> Option<usize> {
+        self.finished().find(|at| {
+            let (stream, log) = &self.logs[*at];
+            log.holder().is_none() && holds(*stream, log)
+        })
+    }
+
+    /// Where the one stands that has most of something, if any has.
+    pub(super) fn most(&self, of: impl Fn(&StreamLog) -> usize) -> Option<(usize, StreamNo)> {
+        let logs = self.logs.iter().enumerate().map(|(at, (stream, log))| (of(log), at, *stream));
+        logs.filter(|(most, ..)| *most > 0).max_by_key(|(most, ..)| *most).map(|(_, at, stream)| (at, stream))
     }
 
     /// Changes the log at a position.
@@ -115,7 +136,7 @@ impl Streams {
     /// Removes the finished streams that nobody reads and that are not worth keeping, and says which
     /// they were.
     pub(super) fn forget_finished(&mut self, keep: impl Fn(Tick) -> bool, mut gone: impl FnMut(StreamNo)) {
-        while let Some(oldest) = self.oldest_finished() {
+        while let Some(oldest) = self.oldest_finished(|_, _| true) {
             if self.at(oldest).closed_at().is_none_or(&keep) {
                 return;
             }
@@ -127,6 +148,8 @@ impl Streams {
 impl Sums {
     fn replace(&mut self, stream: StreamNo, before: &Sum, after: &Sum) {
         self.bytes = self.bytes + after.bytes - before.bytes;
+        self.owed = self.owed + after.owed - before.owed;
+        self.given = self.given + after.given - before.given;
         self.readers = self.readers + usize::from(after.read) - usize::from(before.read);
         match (before.closed.is_some(), after.closed.is_some()) {
             (false, true) => self.finished.push_back(stream),
@@ -144,13 +167,21 @@ impl Sums {
 #[derive(Default)]
 struct Sum {
     bytes: usize,
+    owed: usize,
+    given: usize,
     read: bool,
     closed: Option<Tick>,
 }
 
 impl Sum {
     fn of(log: &StreamLog) -> Self {
-        Self { bytes: log.bytes(), read: log.holder().is_some(), closed: log.closed_at() }
+        Self {
+            bytes: log.bytes(),
+            owed: log.owed(),
+            given: log.spare_given(),
+            read: log.holder().is_some(),
+            closed: log.closed_at(),
+        }
     }
 }
 
@@ -168,6 +199,8 @@ mod tests {
     fn check(streams: &Streams) {
         let logs = || streams.iter().map(|(_, log)| log);
         assert_eq!(streams.bytes(), logs().map(StreamLog::bytes).sum::<usize>());
+        assert_eq!(streams.owed(), logs().map(StreamLog::owed).sum::<usize>());
+        assert_eq!(streams.given(), logs().map(StreamLog::spare_given).sum::<usize>());
         assert_eq!(streams.readers(), logs().filter(|log| log.holder().is_some()).count());
         let mut closed: Vec<_> =
             streams.iter().filter(|(_, log)| log.closed_at().is_some()).map(|(no, _)| no).collect();

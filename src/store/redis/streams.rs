@@ -49,6 +49,7 @@ impl Inner {
         call.arg(size(policy.stream_events))
             .arg(size(policy.stream_bytes))
             .arg(size(policy.session_bytes))
+            .arg(size(policy.answer_bytes))
             .arg(size(policy.finished_streams))
     }
 
@@ -58,6 +59,7 @@ impl Inner {
             read: reply.flag()?,
             unread: reply.number()?,
             dropped: reply.number()?,
+            lost: reply.number()?,
             cancelled: reply.flag()?,
         })
     }

@@ -14,18 +14,18 @@ end
 if log[OWNER] ~= node then
   return refused(FENCED)
 end
-local from, cancelled = 10, is_cancelled(row_of(stream))
+local from, cancelled = 11, is_cancelled(row_of(stream))
 local count = (#ARGV - 4 - from + 1) / 2
 local stop = first + count
 if log[CLOSED] then
   if closing and first == log[CLOSED] and stop == log[NEXT] then
-    return done(appended(log, 0, cancelled))
+    return done(appended(log, 0, 0, cancelled))
   end
   return refused(FENCED)
 end
 if first ~= log[NEXT] then
   if count > 0 and first > 0 and stop <= log[NEXT] then
-    return done(appended(log, 0, cancelled))
+    return done(appended(log, 0, 0, cancelled))
   end
   return refused(CONFLICT)
 end
@@ -41,11 +41,8 @@ if closing then
   release(stream)
 end
 local dropped = shrink(stream, log, number(6), number(7))
-dropped = dropped + fit(stream, log, number(8), number(9))
+local more, lost = fit(stream, log, number(8), number(9), number(10))
 wake_reader(stream, log)
--- It may have been forgotten at once: closed, read by nobody, and not worth its room.
-if not closing or call('ZSCORE', P .. 'f:' .. H, stream) then
-  save_log(stream, log)
-end
+save_log(stream, log)
 save(closing)
-return done(appended(log, dropped, cancelled))
+return done(appended(log, dropped + more, lost, cancelled))

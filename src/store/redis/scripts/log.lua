@@ -5,9 +5,10 @@
 -- A log's row: who may write it, the next number, the newest number a reader was given, bytes no
 -- reader was given, bytes in all, notifications and their bytes, the size of the newest event,
 -- where the closing append began and when it came, the present reader's node, how many readers there
--- were, the token the present one came with, and what must not be dropped as number, size, number..
+-- were, the token the present one came with, what must not be dropped as number, size, number.., and the bytes
+-- of notifications that a reader was given.
 local OWNER, NEXT, GIVEN, UNREAD, BYTES, NOTES, SPARE, NEWEST = 1, 2, 3, 4, 5, 6, 7, 8
-local CLOSED, CLOSED_AT, READER, GENERATION, CAME, FIRM = 9, 10, 11, 12, 13, 14
+local CLOSED, CLOSED_AT, READER, GENERATION, CAME, FIRM, OLD = 9, 10, 11, 12, 13, 14, 15
 
 local function log_of(stream)
   local row = call('HGET', P .. 'm:' .. H, stream)
@@ -15,7 +16,7 @@ local function log_of(stream)
 end
 
 local function new_log(owner)
-  return { owner, 1, 0, 0, 0, 0, 0, 0, false, 0, '', 0, '', {} }
+  return { owner, 1, 0, 0, 0, 0, 0, 0, false, 0, '', 0, '', {}, 0 }
 end
 
 -- Its log; a new one if the stream is in flight and nobody needed one before.
@@ -65,20 +66,17 @@ local function is_firm(log, seq)
   return false
 end
 
--- Drops the oldest notifications until the rest of them fit, but never the newest event; how many of
--- them no reader was given.
-local function shrink(stream, log, notes, bytes)
+-- Drops the oldest notifications up to a place as long as that is wanted, but never the newest event; how many
+-- of them no reader was given.
+local function drop_while(stream, log, up_to, wanted)
   -- Most often one event goes for one that came: then no more than that one is read.
   local dropped, from, count = 0, '-', 1
-  local function too_much()
-    return log[NOTES] > notes or log[SPARE] > bytes
-  end
-  while too_much() do
+  while wanted() do
     local page, gone = call('XRANGE', events_of(stream), from, '+', 'COUNT', count), {}
     count = math.min(count * 4, 64)
     for _, event in ipairs(page) do
       local seq, size = tonumber(string.sub(event[1], 3)), size_of(event[2][2])
-      if not too_much() or seq == log[NEXT] - 1 then
+      if not wanted() or seq > up_to or seq == log[NEXT] - 1 then
         page = {}
         break
       end
@@ -91,6 +89,8 @@ local function shrink(stream, log, notes, bytes)
         if seq > log[GIVEN] then
           log[UNREAD] = log[UNREAD] - size
           dropped = dropped + 1
+        else
+          log[OLD] = math.max(0, log[OLD] - size)
         end
       end
       from = '(' .. event[1]
@@ -105,6 +105,13 @@ local function shrink(stream, log, notes, bytes)
   return dropped
 end
 
+-- The same until the rest of the notifications fit.
+local function shrink(stream, log, notes, bytes)
+  return drop_while(stream, log, math.huge, function()
+    return log[NOTES] > notes or log[SPARE] > bytes
+  end)
+end
+
 -- A question nobody waits for any more may be dropped like a notification.
 local function settle(stream, seq)
   local log = log_of(stream)
@@ -112,6 +119,9 @@ local function settle(stream, seq)
   if at then
     log[NOTES] = log[NOTES] + 1
     log[SPARE] = log[SPARE] + log[FIRM][at + 1]
+    if seq <= log[GIVEN] then
+      log[OLD] = log[OLD] + log[FIRM][at + 1]
+    end
     table.remove(log[FIRM], at)
     table.remove(log[FIRM], at)
     save_log(stream, log)
@@ -137,22 +147,6 @@ local function forget(stream, log)
   end
 end
 
--- The finished stream that ended first, of those that nobody reads.
-local function oldest_finished()
-  -- Most often it is the first.
-  local from, page = 0, nil
-  repeat
-    page = call('ZRANGE', P .. 'f:' .. H, from, from + 7)
-    for _, stream in ipairs(page) do
-      local log = log_of(stream)
-      if log and log[READER] == '' then
-        return stream, log
-      end
-    end
-    from = from + #page
-  until #page < 8
-end
-
 -- What of a log could be dropped.
 local function spare(log)
   local newest = 0
@@ -162,49 +156,121 @@ local function spare(log)
   return log[SPARE] - newest
 end
 
--- The stream that could drop most.
-local function most_spare(written, log)
-  local logs, most, stream = call('HGETALL', P .. 'm:' .. H), 0, nil
-  local found
-  for at = 1, #logs, 2 do
-    local other = logs[at] == written and log or cmsgpack.unpack(logs[at + 1])
-    local could = spare(other)
-    if could > most then
-      most, stream, found = could, logs[at], other
-    end
+-- The part of it that a reader was given.
+local function spare_given(log)
+  local newest = 0
+  if log[NEXT] > 1 and log[GIVEN] == log[NEXT] - 1 and not is_firm(log, log[NEXT] - 1) then
+    newest = log[NEWEST]
   end
-  return stream, found
+  return log[OLD] - newest
 end
 
--- Makes the session fit its bounds again: finished streams nobody reads go first, the oldest of them
--- first, then notifications of the stream that has most of them. How many the stream lost that was
--- written to.
-local function fit(written, log, bytes, finished)
-  local dropped, saved = 0, false
-  while s.bytes > bytes or call('ZCARD', P .. 'f:' .. H) > finished do
-    if not saved then
-      -- It may be the very one that goes.
-      save_log(written, log)
-      saved = true
+-- Bytes that no reader was given, and that may not be dropped: answers, and open questions.
+local function owed(log)
+  local sum, list = 0, log[FIRM]
+  for at = 1, #list, 2 do
+    if list[at] > log[GIVEN] then
+      sum = sum + list[at + 1]
     end
-    local stream, oldest = oldest_finished()
-    if stream then
-      forget(stream, oldest)
-    else
-      local excess = s.bytes - bytes
-      stream, oldest = most_spare(written, log)
-      if excess <= 0 or not stream then
-        break
+  end
+  return sum
+end
+
+-- Whether it is closed, and a reader was given all of it.
+local function is_read(log)
+  return log[CLOSED] and log[GIVEN] == log[NEXT] - 1
+end
+
+-- Makes the session fit its bounds again. The order is that of the engine in memory: notifications that a reader
+-- was given; finished streams that were read to their end; notifications that no reader was given; finished
+-- streams with an answer that no reader was given. Never a stream that is read, or the one that is written to.
+-- Answers that no reader was given may go beyond the bytes by so many. How many notifications the stream lost that
+-- was written to, and how many answers were lost.
+local function fit(written, log, bytes, answers, finished)
+  local dropped, lost, logs = 0, 0, nil
+  local function all()
+    if not logs then
+      local rows = call('HGETALL', P .. 'm:' .. H)
+      logs = {}
+      for at = 1, #rows, 2 do
+        logs[rows[at]] = cmsgpack.unpack(rows[at + 1])
       end
-      local lost = shrink(stream, oldest, math.huge, math.max(0, oldest[SPARE] - excess))
-      if stream == written then
-        dropped = dropped + lost
-      else
-        save_log(stream, oldest)
+      logs[written] = log
+    end
+    return logs
+  end
+  local function excess()
+    if s.bytes <= bytes then
+      return 0
+    end
+    local waits = 0
+    for _, one in pairs(all()) do
+      waits = waits + owed(one)
+    end
+    return math.max(0, s.bytes - bytes - math.min(waits, answers))
+  end
+  local function most(could)
+    local best, stream = 0, nil
+    for name, one in pairs(all()) do
+      local size = could(one)
+      if size > best or (size == best and stream and name < stream) then
+        best, stream = size, name
+      end
+    end
+    return stream, stream and logs[stream]
+  end
+  local function drop(stream, one, up_to, field, size)
+    local rest = math.max(0, one[field] - size)
+    local count = drop_while(stream, one, up_to, function()
+      return one[field] > rest
+    end)
+    if stream == written then
+      dropped = dropped + count
+    else
+      save_log(stream, one)
+    end
+  end
+  -- The finished stream that ended first, and is read or not, of those that nobody reads.
+  local function forget_first(read)
+    local from, page = 0, nil
+    repeat
+      page = call('ZRANGE', P .. 'f:' .. H, from, from + 7)
+      for _, stream in ipairs(page) do
+        local one = stream ~= written and (logs and logs[stream] or log_of(stream))
+        if one and one[READER] == '' and (not read or is_read(one)) then
+          forget(stream, one)
+          if logs then
+            logs[stream] = nil
+          end
+          lost = lost + (is_read(one) and 0 or 1)
+          return true
+        end
+      end
+      from = from + #page
+    until #page < 8
+  end
+  while true do
+    local over = excess()
+    if over == 0 and call('ZCARD', P .. 'f:' .. H) <= finished then
+      return dropped, lost
+    end
+    local stream, one
+    if over > 0 then
+      stream, one = most(spare_given)
+    end
+    if stream then
+      drop(stream, one, one[GIVEN], OLD, over)
+    elseif not forget_first(true) then
+      if over > 0 then
+        stream, one = most(spare)
+      end
+      if stream then
+        drop(stream, one, math.huge, SPARE, over)
+      elseif not forget_first(false) then
+        return dropped, lost
       end
     end
   end
-  return dropped
 end
 
 local function wake_reader(stream, log)
@@ -235,6 +301,6 @@ local function ask(id, stream, seq, node)
   end
 end
 
-local function appended(log, dropped, cancelled)
-  return log[READER] ~= '' and 1 or 0, log[UNREAD], dropped, cancelled
+local function appended(log, dropped, lost, cancelled)
+  return log[READER] ~= '' and 1 or 0, log[UNREAD], dropped, lost, cancelled
 end

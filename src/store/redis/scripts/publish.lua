@@ -11,10 +11,10 @@ local stream, node, kind, payload = '0', arg(2), arg(3), arg(4)
 local asks = string.sub(kind, 1, 1) == 'q'
 local log = log_of(stream)
 if not log then
-  return done(0, 0, 1, 0)
+  return done(0, 0, 1, 0, 0)
 end
 if asks and log[READER] == '' then
-  return done(0, log[UNREAD], 1, 0)
+  return done(0, log[UNREAD], 1, 0, 0)
 end
 
 -- Whether the newest event says the same and waits to be read.
@@ -35,8 +35,8 @@ if not is_repeated() then
   end
 end
 local dropped = shrink(stream, log, number(5), number(6))
-dropped = dropped + fit(stream, log, number(7), number(8))
+local more, lost = fit(stream, log, number(7), number(8), number(9))
 wake_reader(stream, log)
 save_log(stream, log)
 save(false)
-return remember(done(appended(log, dropped, 0)))
+return remember(done(appended(log, dropped + more, lost, 0)))

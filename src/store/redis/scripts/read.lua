@@ -26,6 +26,9 @@ while not full do
     if after > given then
       given = after
       log[UNREAD] = log[UNREAD] - size
+      if not is_firm(log, after) then
+        log[OLD] = log[OLD] + size
+      end
     end
     events[#events + 1] = after
     events[#events + 1] = payload

@@ -1,0 +1,95 @@
+//! What a session gives up where it keeps more than it may, and in which order.
+//!
+//! 1. Notifications that a reader was given.
+//! 2. Finished streams that were read to their end, the first that ended first.
+//! 3. Notifications that no reader was given, of the stream that has most of them.
+//! 4. Finished streams with an answer that no reader was given, the first that ended first.
+//!
+//! A stream with a reader is never forgotten, nor is the stream that the present step writes to. Answers that no reader
+//! was given, and open requests to the client, may go beyond the bytes of a session by [`Policy::answer_bytes`]:
+//! a large answer that waits for its client takes nothing from the calls beside it.
+
+use super::Record;
+use crate::store::journal::{Change, Notes, OnStream};
+use crate::store::{Appended, Policy, StreamNo};
+
+impl<M> Record<M> {
+    /// Makes the session fit its bounds. What the stream that was written to loses is told to its writer, and
+    /// so are answers that are lost.
+    pub(super) fn shrink(
+        &mut self,
+        policy: &Policy,
+        written: StreamNo,
+        appended: &mut Appended,
+        notes: &mut impl Notes,
+    ) {
+        loop {
+            let excess = self.excess(policy);
+            let too_many = self.streams.finished_count() > policy.finished_streams;
+            if !too_many && excess == 0 {
+                return;
+            }
+            let gave = (excess > 0 && self.free_given(excess, notes))
+                || self.forget_read(written, notes)
+                || (excess > 0 && self.free_unread(excess, written, appended, notes))
+                || self.forget_unread(written, appended, notes);
+            if !gave {
+                return;
+            }
+        }
+    }
+
+    /// Bytes that the session keeps beyond what it may.
+    fn excess(&self, policy: &Policy) -> usize {
+        let owed = self.streams.owed().min(policy.answer_bytes);
+        self.streams.bytes().saturating_sub(policy.session_bytes.saturating_add(owed))
+    }
+
+    /// Each of these returns `true` if there was something to give up.
+    fn free_given(&mut self, excess: usize, notes: &mut impl Notes) -> bool {
+        if self.streams.given() == 0 {
+            return false;
+        }
+        let most = self.streams.most(|log| log.spare_given());
+        if let Some((at, stream)) = most {
+            self.streams.change(at, |log| log.free_given(excess, &mut OnStream(stream, notes)));
+        }
+        most.is_some()
+    }
+
+    fn forget_read(&mut self, written: StreamNo, notes: &mut impl Notes) -> bool {
+        let oldest = self.streams.oldest_finished(|stream, log| stream != written && log.is_read());
+        self.forget(oldest, notes)
+    }
+
+    fn free_unread(
+        &mut self,
+        excess: usize,
+        written: StreamNo,
+        appended: &mut Appended,
+        notes: &mut impl Notes,
+    ) -> bool {
+        let most = self.streams.most(|log| log.spare());
+        let Some((at, stream)) = most else { return false };
+        let dropped = self.streams.change(at, |log| log.free(excess, &mut OnStream(stream, notes)));
+        if stream == written {
+            appended.dropped += dropped;
+            appended.unread = self.streams.at(at).unread();
+        }
+        true
+    }
+
+    fn forget_unread(&mut self, written: StreamNo, appended: &mut Appended, notes: &mut impl Notes) -> bool {
+        let oldest = self.streams.oldest_finished(|stream, _| stream != written);
+        let gave = self.forget(oldest, notes);
+        appended.lost += usize::from(gave);
+        gave
+    }
+
+    fn forget(&mut self, at: Option<usize>, notes: &mut impl Notes) -> bool {
+        if let Some(at) = at {
+            self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
+        }
+        at.is_some()
+    }
+}

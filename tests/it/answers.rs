@@ -1,0 +1,215 @@
+//! Answers that stream: each reaches its client, however large it is and whatever its session keeps beside it, on
+//! every engine. Where one cannot, its client learns why.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use mcp_http::server::{Args, Context};
+use mcp_http::store::{MemoryEngine, SessionEngine};
+use mcp_http::{Limits, McpServer, McpServiceBuilder, ResponseMode, Streams};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{App, Client, Reply, modern_call};
+
+const LARGE: usize = 5_000_000;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(default)]
+struct Fill {
+    /// Bytes of the answer.
+    bytes: usize,
+    /// Progress notifications of about a kilobyte each, before anything else.
+    notes: u32,
+    /// Milliseconds before the answer.
+    wait_ms: u64,
+}
+
+impl Default for Fill {
+    fn default() -> Self {
+        Self { bytes: LARGE, notes: 0, wait_ms: 0 }
+    }
+}
+
+async fn fill(cx: Context, Args(fill): Args<Fill>) -> String {
+    for step in 1..=fill.notes {
+        cx.progress_message(step, None, Some("n".repeat(1_000))).await;
+    }
+    if fill.wait_ms > 0 {
+        sleep(Duration::from_millis(fill.wait_ms)).await;
+    }
+    "B".repeat(fill.bytes)
+}
+
+pub(crate) fn app(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
+    App::serving(|server: McpServer| server.tool("fill", "Fills its answer.", fill), configure)
+}
+
+fn app_on(engine: impl SessionEngine, mode: ResponseMode) -> App {
+    app(|service| service.engine(engine).streams(Streams::new().response_mode(mode)))
+}
+
+/// What a call was answered: its answer's size, or the text of its error.
+async fn outcome(reply: Reply) -> Result<usize, String> {
+    let text = reply.text().await;
+    let last = text.lines().rev().find_map(|line| match line.strip_prefix("data: ") {
+        Some(data) if !data.is_empty() => Some(data.to_owned()),
+        _ => line.starts_with('{').then(|| line.to_owned()),
+    });
+    read(&last.unwrap_or_else(|| panic!("no message in {text:?}")))
+}
+
+fn read(message: &str) -> Result<usize, String> {
+    let message: Value = serde_json::from_str(message).unwrap();
+    match message["result"]["content"][0]["text"].as_str() {
+        Some(text) => Ok(text.len()),
+        None => Err(message["error"]["message"].as_str().unwrap_or_else(|| panic!("{message}")).to_owned()),
+    }
+}
+
+async fn chatty(client: &Client, calls: usize) {
+    for id in 0..calls {
+        let call = client.call(format!("chatty-{id}"), "fill", json!({"bytes": 10, "notes": 1_100})).await;
+        assert_eq!(outcome(call).await, Ok(10));
+    }
+}
+
+/// Every way in which an answer was forgotten before its reader came, or before it came back.
+async fn nothing_is_lost<E: SessionEngine>(engine: impl AsyncFn() -> E) {
+    for (mode, arguments) in [
+        (ResponseMode::Auto, json!({"notes": 1})),
+        (ResponseMode::Auto, json!({"notes": 1, "wait_ms": 1})),
+        (ResponseMode::Auto, json!({"wait_ms": 500})),
+        (ResponseMode::Auto, json!({"wait_ms": 700})),
+        (ResponseMode::Auto, json!({"notes": 2_000, "bytes": 12_000_000})),
+        (ResponseMode::Auto, json!({})),
+        (ResponseMode::Sse, json!({})),
+        (ResponseMode::Sse, json!({"bytes": 4_200_000})),
+        (ResponseMode::Json, json!({"notes": 3})),
+    ] {
+        let client = app_on(engine().await, mode).open().await;
+        let bytes = arguments["bytes"].as_u64().unwrap_or(LARGE as u64);
+        for id in 0..3 {
+            let reply = client.call(id, "fill", arguments.clone()).await;
+            assert_eq!(outcome(reply).await, Ok(bytes as usize), "{mode:?}, {arguments}, call {id}");
+        }
+    }
+    for (mode, before, tool) in [
+        (ResponseMode::Auto, 6, json!({"notes": 3, "bytes": 1_000})),
+        (ResponseMode::Sse, 5, json!({"bytes": 2})),
+        (ResponseMode::Sse, 6, json!({"notes": 1_500, "bytes": 2})),
+    ] {
+        let client = app_on(engine().await, mode).open().await;
+        chatty(&client, before).await;
+        let bytes = tool["bytes"].as_u64().unwrap();
+        for id in 0..3 {
+            let reply = client.call(id, "fill", tool.clone()).await;
+            assert_eq!(outcome(reply).await, Ok(bytes as usize), "{mode:?} after {before} chatty calls, call {id}");
+        }
+    }
+    for (chats, bytes) in [(0, LARGE), (5, LARGE), (5, 1_000)] {
+        let client = app_on(engine().await, ResponseMode::Auto).open().await;
+        let arguments = json!({"notes": 1, "wait_ms": 20, "bytes": bytes});
+        let mut stream = client.call("left", "fill", arguments).await.sse();
+        let id = stream.next().await.unwrap().id().to_owned();
+        drop(stream);
+        chatty(&client, chats).await;
+        sleep(Duration::from_millis(200)).await;
+        let back = client.resume(&id).await;
+        assert_eq!(back.status, StatusCode::OK, "after {chats} chatty calls");
+        assert_eq!(outcome(back).await, Ok(bytes), "after {chats} chatty calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_lost_in_memory() {
+    nothing_is_lost(async || MemoryEngine::new()).await;
+}
+
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn no_answer_is_lost_in_files() {
+    use mcp_http::store::{Durability, FileEngine};
+    let folder = tempfile::TempDir::new().unwrap();
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    nothing_is_lost(async || {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let place = folder.path().join(number.to_string());
+        std::fs::create_dir(&place).unwrap();
+        FileEngine::open(place, Durability::ProcessCrash).unwrap()
+    })
+    .await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn no_answer_is_lost_in_redis() {
+    use mcp_http::store::{RedisEngine, RedisOptions};
+    let server = crate::redis_server::RedisServer::start();
+    let options = RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10));
+    nothing_is_lost(async || RedisEngine::connect_with(server.url(), options.clone()).await.unwrap()).await;
+}
+
+fn limited(mode: ResponseMode) -> App {
+    app(|service| {
+        let limits = Limits::new().answer(1_000);
+        service.limits(limits).streams(Streams::new().response_mode(mode))
+    })
+}
+
+const TOO_LARGE: &str = "Answer too large: the limit is 1000 bytes, the server's setting `Limits::answer`";
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_above_the_limit_is_an_error_that_names_it() {
+    for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        let client = limited(mode).open().await;
+        for notes in [0, 1] {
+            let reply = client.call(1, "fill", json!({"notes": notes, "bytes": 1_000})).await;
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{mode:?}, {notes} notes");
+            assert_eq!(reply.rejection.as_ref().map(mcp_http::Rejection::kind), Some("answer_too_large"));
+            let error = reply.json().await;
+            assert_eq!((&error["id"], &error["error"]["code"]), (&json!(1), &json!(-32603)));
+            assert_eq!(error["error"]["message"], TOO_LARGE);
+        }
+        assert_eq!(outcome(client.call(2, "fill", json!({"bytes": 900})).await).await, Ok(900));
+        // Its stream has begun.
+        let reply = client.call(3, "fill", json!({"notes": 1, "bytes": 1_000, "wait_ms": 600})).await;
+        if mode == ResponseMode::Json {
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+        } else {
+            assert!(reply.is_sse(), "{mode:?}");
+        }
+        assert_eq!(outcome(reply).await, Err(TOO_LARGE.to_owned()));
+        let statistics = client.app.handle.statistics().await;
+        assert_eq!((statistics.answers_refused, statistics.answers_lost), (3, 0));
+        assert_eq!(client.app.handle.sessions().await.unwrap()[0].calls, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
+    for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        let app = limited(mode);
+        for (notes, wait) in [(0, 0), (1, 0), (0, 600), (1, 600)] {
+            let call = modern_call("fill", json!({"notes": notes, "bytes": 1_000, "wait_ms": wait}));
+            let reply = app.send(call).await;
+            let began = wait > 0 && mode != ResponseMode::Json;
+            let status = if began { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+            assert_eq!(reply.status, status, "{mode:?}, {notes} notes, {wait} ms");
+            assert_eq!(outcome(reply).await, Err(TOO_LARGE.to_owned()));
+            let call = modern_call("fill", json!({"notes": notes, "bytes": 900, "wait_ms": wait}));
+            assert_eq!(outcome(app.send(call).await).await, Ok(900));
+        }
+        assert_eq!(app.handle.statistics().await.answers_refused, 4);
+    }
+    // And at the default what the session revisions answer.
+    for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
+        let app = app_on(MemoryEngine::new(), mode);
+        for wait in [0, 600] {
+            let call = modern_call("fill", json!({"notes": 1, "wait_ms": wait}));
+            assert_eq!(outcome(app.send(call).await).await, Ok(LARGE), "{mode:?}, {wait} ms");
+        }
+    }
+}
