@@ -58,7 +58,7 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
         r#"{"jsonrpc":"2.0","id":"the call","error":{"code":-32603,"message":"The server that ran this call is gone","data":{"reason":"node_lost"}}}"#
     );
     for (id, text) in &seen[at + 1..] {
-        assert!(body.contains(&format!("id: {id}\ndata: {text}\n\n")), "{id} is another event now");
+        assert!(body.contains(&format!("event: message\nid: {id}\ndata: {text}\n\n")), "{id} is another event now");
     }
 
     // The session goes on, and nothing is in flight any more: the same id may be used again.

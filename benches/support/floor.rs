@@ -100,6 +100,7 @@ pub(crate) fn replay(recorded: &str) -> Router {
     let answer = async move |_: Bytes| {
         let replayed = (0..events.len()).map(move |at| {
             let event = events[at].iter().fold(Event::default(), |event, (name, value)| match name.as_str() {
+                "event" => event.event(value),
                 "id" => event.id(value),
                 "retry" => event.retry(Duration::from_millis(value.parse().expect("a number"))),
                 _ => event.data(value),

@@ -201,7 +201,7 @@ async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply
         return;
     }
     let messages: Vec<&str> = match sse {
-        true => text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect(),
+        true => text.split("\n\n").filter_map(|event| event.strip_prefix("event: message\ndata: ")).collect(),
         false => vec![&text],
     };
     if !ended {

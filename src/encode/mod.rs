@@ -1,5 +1,6 @@
 //! The only maker of responses: outcomes become bytes here and nowhere else.
 
+mod line;
 mod respond;
 mod sse;
 mod unread;

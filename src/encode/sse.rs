@@ -6,7 +6,7 @@
 //! encoder cannot fail. `benches/encode.rs` runs both side by side.
 //!
 //! Source: WHATWG HTML, "Server-sent events"; one message is one `data:` line, because clients
-//! exist that parse each line by itself.
+//! exist that parse each line by itself. Some of them end a line where Unicode does; [`data_line`] escapes that.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame as BodyFrame};
 use tokio::time::{Instant, Sleep};
 
+use super::line::data_line;
 use crate::streams::{Frame, Source};
 
 /// The comment of a stream that has nothing to say.
@@ -123,8 +124,8 @@ pub(super) fn single(payload: Bytes) -> Bytes {
     text.into()
 }
 
-/// Room for the field names, an id and the line ends of one event.
-const FIELDS: usize = 48;
+/// Capacity for the field names, an id and the line ends of one event.
+const FIELDS: usize = 64;
 
 fn chunk<'a>(frames: impl IntoIterator<Item = &'a Frame, IntoIter: Clone>) -> Vec<u8> {
     let frames = frames.into_iter();
@@ -136,37 +137,33 @@ fn chunk<'a>(frames: impl IntoIterator<Item = &'a Frame, IntoIter: Clone>) -> Ve
 fn size(frame: &Frame) -> usize {
     match frame {
         Frame::Message { payload, .. } => payload.len() + FIELDS,
-        Frame::Prime { .. } | Frame::Retry(_) => FIELDS * 2,
+        Frame::Prime(_) | Frame::Retry(_) => FIELDS,
     }
 }
 
 fn render(frame: &Frame, out: &mut Vec<u8>) {
     match frame {
-        Frame::Message { id, payload } => {
-            if let Some(id) = id {
-                out.extend_from_slice(b"id: ");
-                id.write_to(out);
-                out.push(b'\n');
-            }
-            out.extend_from_slice(b"data: ");
-            out.extend_from_slice(payload);
+        // The name is the default one. It is written because released clients drop messages without it.
+        Frame::Message { id: Some(id), payload } => {
+            out.extend_from_slice(b"event: message\nid: ");
+            id.write_to(out);
+            out.extend_from_slice(b"\ndata: ");
+            data_line(payload, out);
+        }
+        Frame::Message { id: None, payload } => {
+            out.extend_from_slice(b"event: message\ndata: ");
+            data_line(payload, out);
         }
         // The empty `data:` is needed: clients drop an event without one, and its id with it.
-        Frame::Prime { id, retry } => {
+        Frame::Prime(id) => {
             out.extend_from_slice(b"id: ");
             id.write_to(out);
-            if let Some(retry) = retry {
-                out.push(b'\n');
-                render_retry(*retry, out);
-            }
             out.extend_from_slice(b"\ndata: ");
         }
-        Frame::Retry(retry) => render_retry(*retry, out),
+        Frame::Retry(retry) => {
+            out.extend_from_slice(b"retry: ");
+            out.extend_from_slice(retry.as_millis().to_string().as_bytes());
+        }
     }
     out.extend_from_slice(b"\n\n");
-}
-
-fn render_retry(retry: Duration, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"retry: ");
-    out.extend_from_slice(retry.as_millis().to_string().as_bytes());
 }

@@ -148,7 +148,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
     match LogReader::open(node, session, exchange.principal(), stream, Some(0), true).await {
         Ok(reader) => {
             let primes = streams.resumable && exchange.version().has_priming();
-            let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
+            let prelude = primes.then(|| Frame::Prime(reader.position()));
             if let Some(send_off) = exchange.attached() {
                 reader.hang_up(send_off);
             }

@@ -49,7 +49,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         node.listens(id, reader.generation()).await;
     }
     let primes = streams.resumable && session.info.version.has_priming();
-    let prelude = primes.then(|| Frame::Prime { id: reader.position(), retry: streams.retry_interval });
+    let prelude = primes.then(|| Frame::Prime(reader.position()));
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
     Ok(Reply { outcome, session: incoming.headers.session_text })
 }

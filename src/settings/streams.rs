@@ -106,8 +106,9 @@ impl Streams {
         self
     }
 
-    /// The `retry` that streams suggest to clients (since revision 2025-11-25). `None`: they
-    /// decide. Default [`Streams::DEFAULT_RETRY_INTERVAL`].
+    /// The `retry` that a stream ends with where the server closes it and its client can come back.
+    /// A client whose connection breaks decides by itself, and so does every client with `None`.
+    /// Default [`Streams::DEFAULT_RETRY_INTERVAL`].
     #[must_use]
     pub fn retry_interval(mut self, retry: impl Into<Option<Duration>>) -> Self {
         self.retry_interval = retry.into();

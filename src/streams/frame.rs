@@ -13,9 +13,10 @@ use super::EventId;
 pub(crate) enum Frame {
     /// A message; with an id where a client can come back for what follows it.
     Message { id: Option<EventId>, payload: Bytes },
-    /// No message: an id to come back with, and when (SEP-1699).
-    Prime { id: EventId, retry: Option<Duration> },
-    /// No message: when to come back.
+    /// No message: an id to come back with (SEP-1699). When to come back is a [`Frame::Retry`] at the
+    /// end of the stream: a released Java client fails on any further field in this event.
+    Prime(EventId),
+    /// No message: when to come back, right before the server closes the stream.
     Retry(Duration),
 }
 

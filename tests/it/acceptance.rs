@@ -199,6 +199,9 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (178, "forwarded hosts count from trusted proxies, a refusal names the setting"),
     // What released clients, proxies and users trip over.
     (179, "lists of tools hold no boolean schemas"),
+    (180, "the priming event is an id and empty data, `retry` comes where the server closes"),
+    (181, "every message is an event named `message`"),
+    (182, "characters that end lines for some are escaped in events"),
     (184, "a refusal before the body was read reaches a client that goes on sending"),
     (188, "arguments that are an enum are one object in the list"),
     (193, "structured content has any shape, wrapped for the session revisions"),

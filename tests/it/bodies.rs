@@ -32,7 +32,7 @@ fn result(id: u32, text: &str) -> String {
 
 /// The messages of a stream's body, the first of them numbered `n`, on stream `s`.
 fn events(s: u32, messages: &[String]) -> String {
-    let event = |(n, message): (usize, &String)| format!("id: {s}.{}.E\ndata: {message}\n\n", n + 1);
+    let event = |(n, message): (usize, &String)| format!("event: message\nid: {s}.{}.E\ndata: {message}\n\n", n + 1);
     messages.iter().enumerate().map(event).collect()
 }
 
@@ -44,7 +44,7 @@ async fn each_mode_and_revision_has_its_exact_bodies() {
         for version in VERSIONS {
             let client = App::in_mode(mode).open_version(version).await;
             let prime = |s: u32| {
-                if version == "2025-11-25" { format!("id: {s}.0.E\nretry: 1000\ndata: \n\n") } else { String::new() }
+                if version == "2025-11-25" { format!("id: {s}.0.E\ndata: \n\n") } else { String::new() }
             };
 
             let reply = client.call(1, "echo", json!({"message": "hi"})).await;
@@ -71,7 +71,7 @@ async fn each_mode_and_revision_has_its_exact_bodies() {
 async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
     let slow = json!({"ms": 2000, "label": "a"});
     let reply = App::in_mode(ResponseMode::Auto).open().await.call(1, "slow", slow.clone()).await;
-    assert_eq!(body(reply).await, format!("id: 1.0.E\nretry: 1000\ndata: \n\n{}", events(1, &[result(1, "slept")])));
+    assert_eq!(body(reply).await, format!("id: 1.0.E\ndata: \n\n{}", events(1, &[result(1, "slept")])));
     let reply = App::in_mode(ResponseMode::Auto).open_version("2025-06-18").await.call(1, "slow", slow.clone()).await;
     assert_eq!(body(reply).await, format!(":\n\n{}", events(1, &[result(1, "slept")])));
     let reply = App::in_mode(ResponseMode::Json).open().await.call(1, "slow", slow.clone()).await;
@@ -80,16 +80,20 @@ async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
     assert_eq!(body(patient.open().await.call(1, "slow", slow).await).await, result(1, "slept"));
 }
 
-/// Acceptance 106.
+/// When to come back is said where the server closes a stream, and not before.
+///
+/// Acceptance 106, 180.
 #[tokio::test(start_paused = true)]
-async fn the_retry_of_the_priming_event_is_the_configured_one_or_none() {
-    for (retry, line) in [(Some(Duration::from_millis(2500)), "retry: 2500\n"), (None, "")] {
+async fn the_priming_event_is_an_id_and_empty_data() {
+    for (retry, line) in [(Some(Duration::from_millis(2500)), "retry: 2500\n\n"), (None, "")] {
         let app = App::streaming(|streams| streams.retry_interval(retry));
         let reply = app.open().await.call(1, "progress", json!({"steps": 0, "delay_ms": 0})).await;
         assert_eq!(body(reply).await, result(1, "done"));
         let app = App::streaming(|streams| streams.retry_interval(retry).response_mode(ResponseMode::Sse));
         let reply = app.open().await.call(1, "echo", json!({"message": "x"})).await;
-        assert_eq!(body(reply).await, format!("id: 1.0.E\n{line}data: \n\n{}", events(1, &[result(1, "x")])));
+        assert_eq!(body(reply).await, format!("id: 1.0.E\ndata: \n\n{}", events(1, &[result(1, "x")])));
+        let reply = app.open().await.call(2, "close", json!({"after_ms": 10})).await;
+        assert_eq!(body(reply).await, format!("id: 1.0.E\ndata: \n\n{line}"));
     }
 }
 
@@ -102,7 +106,7 @@ async fn without_resumption_no_event_has_an_id_and_no_stream_is_primed() {
         let reply = client.call(1, "progress", json!({"steps": 1})).await;
         assert_eq!(
             reply.text().await,
-            format!("data: {}\n\ndata: {}\n\n", progress(1, 1), result(1, "done")),
+            format!("event: message\ndata: {}\n\nevent: message\ndata: {}\n\n", progress(1, 1), result(1, "done")),
             "{version}"
         );
         let reply = client.call(2, "close", json!({"after_ms": 10})).await;
@@ -128,7 +132,7 @@ async fn streams_carry_the_headers_that_keep_proxies_from_holding_them() {
 /// Acceptance 98, 106.
 #[tokio::test(start_paused = true)]
 async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
-    for (version, first) in [("2025-11-25", "retry: 1000\ndata: \n\n"), ("2025-06-18", ":\n\n")] {
+    for (version, first) in [("2025-11-25", "\ndata: \n\n"), ("2025-06-18", ":\n\n")] {
         let client = App::new().open_version(version).await;
         let mut stream = client.listen().await;
         let event = stream.next_any().await.unwrap();

@@ -18,6 +18,7 @@ mod bursts;
 mod caching;
 mod early_refusals;
 mod engines;
+mod event_lines;
 mod expiry;
 mod faulty;
 mod floods;

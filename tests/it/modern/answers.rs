@@ -31,7 +31,7 @@ fn result(text: &str) -> String {
 }
 
 fn events(messages: &[String]) -> String {
-    messages.iter().map(|message| format!("data: {message}\n\n")).collect()
+    messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect()
 }
 
 /// Acceptance 1, 91, 92, 95, 135, 138.

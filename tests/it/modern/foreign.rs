@@ -196,8 +196,8 @@ async fn what_has_many_lines_is_one_line_of_a_stream() {
     let reply = app.ask("a/b", json!({"stream": 1, "answer": "{\n\"a\":\r\n1\n}"})).await;
     assert_eq!(
         reply.text().await,
-        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{}}\n\n\
-         data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"resultType\":\"complete\", \"a\":  1 }}\n\n"
+        "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{}}\n\n\
+         event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"resultType\":\"complete\", \"a\":  1 }}\n\n"
     );
 }
 
@@ -222,7 +222,11 @@ async fn the_name_of_a_server_is_one_line_too_and_yields_to_its_own_word() {
         (r#"{"_meta":7}"#.to_owned(), r#"{"resultType":"complete","_meta":7}"#.to_owned()),
     ] {
         let text = app.ask("a/b", json!({"answer": answer})).await.text().await;
-        assert_eq!(text, format!("data: {{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{expected}}}\n\n"), "{answer}");
+        assert_eq!(
+            text,
+            format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{expected}}}\n\n"),
+            "{answer}"
+        );
     }
 }
 

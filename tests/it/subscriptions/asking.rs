@@ -37,7 +37,7 @@ async fn a_listen_is_acknowledged_first_and_every_message_names_it_as_the_client
             assert_eq!(bytes(&mut stream).await, format!(r#"{{"jsonrpc":"2.0","method":{expected}}}"#));
         }
         assert!(stream.is_silent().await);
-        let start = format!(r#"data: {{"jsonrpc":"2.0","method":{}}}"#, expected[0]);
+        let start = format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"method\":{}}}", expected[0]);
         assert!(stream.chunks[0].starts_with(&format!("{start}\n\n")), "{:?}", stream.chunks);
     }
 }

@@ -121,6 +121,7 @@ pub(crate) fn whole(events: &[Event], count: u64) {
 
 fn parse(text: &str) -> Event {
     let mut event = Event { id: None, data: None, retry: None, comment: true };
+    let mut name = None;
     for line in text.lines().filter(|line| !line.is_empty()) {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -132,9 +133,22 @@ fn parse(text: &str) -> Event {
                 assert_eq!(event.data, None, "a message is one data line: {text:?}");
                 event.data = Some(value.to_owned());
             }
+            "event" => name = Some(value),
             "retry" => event.retry = Some(value.parse().unwrap()),
             other => panic!("field {other:?} in {text:?}"),
         }
     }
+    check(&event, name, text);
     event
+}
+
+/// The fields of an event are those that released clients want: a message has its name, an event that
+/// primes has nothing else, a `retry` stands alone, and no character is one at which readers of lines cut.
+fn check(event: &Event, name: Option<&str>, text: &str) {
+    match event.data.as_deref() {
+        Some("") => assert!(event.id.is_some() && event.retry.is_none() && name.is_none(), "{text:?}"),
+        Some(_) => assert!(event.retry.is_none() && name == Some("message"), "{text:?}"),
+        None => assert!(event.id.is_none() && name.is_none(), "{text:?}"),
+    }
+    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']), "{text:?}");
 }
