@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
+use crate::message::{Era, ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
 
 /// Why a request was refused before any handler saw it.
 ///
@@ -71,9 +71,9 @@ pub enum Rejection {
     /// A header of 2026-07-28 is missing, cannot be read, or does not repeat the body.
     HeaderMismatch {
         /// The header.
-        header: &'static str,
-        /// What is wrong with it.
-        why: &'static str,
+        header: Cow<'static, str>,
+        /// What is wrong with it. Where two values differ, both, cut and escaped.
+        why: Cow<'static, str>,
     },
     /// A request of 2026-07-28 lacks something that its `_meta` must say, or says it wrongly.
     InvalidMeta(&'static str),
@@ -240,7 +240,7 @@ impl Rejection {
         let Row { code, text, .. } = self.row();
         let error = ErrorObject::new(code, text);
         match self {
-            Self::UnsupportedVersion { requested, supported } => {
+            Self::UnsupportedVersion { requested, supported } if !sessions_only(supported) => {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
             }
             Self::MissingCapability { data } => ErrorObject { data: data.clone(), ..error },
@@ -307,6 +307,9 @@ impl Rejection {
                 row(400, REQUEST, "Invalid request: batches exist in protocol version 2025-03-26 only")
             }
             Self::InitializeInBatch => row(400, REQUEST, "Invalid request: initialize must not be part of a batch"),
+            Self::UnsupportedVersion { requested, supported } if sessions_only(supported) => {
+                (400, ErrorObject::BAD_REQUEST, unsupported(requested, supported).into())
+            }
             Self::UnsupportedVersion { .. } => row(
                 400,
                 ErrorObject::UNSUPPORTED_VERSION,
@@ -511,20 +514,41 @@ impl std::error::Error for StoreError {
     }
 }
 
+/// Whether a service has the session revisions alone. Its refusals say nothing in the codes of later ones: a client
+/// that tries 2026-07-28 first falls back to `initialize` only where it is not understood.
+fn sessions_only(served: &[ProtocolVersion]) -> bool {
+    !served.is_empty() && served.iter().all(|version| version.era() == Era::Legacy)
+}
+
+/// The text by which such a service refuses a revision. Released clients look for it.
+fn unsupported(requested: &str, served: &[ProtocolVersion]) -> String {
+    let served: Vec<_> = served.iter().map(|version| version.as_str()).collect();
+    let (requested, served) = (requested.escape_debug(), served.join(", "));
+    format!("Bad Request: Unsupported protocol version: {requested} (supported versions: {served})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_service_of_sessions_refuses_a_version_without_codes_of_later_ones() {
+        let supported = vec![ProtocolVersion::V2025_06_18, ProtocolVersion::V2025_11_25];
+        let error = Rejection::UnsupportedVersion { requested: "v9\n".into(), supported }.to_error();
+        let text = "Bad Request: Unsupported protocol version: v9\\n (supported versions: 2025-06-18, 2025-11-25)";
+        assert_eq!((error.code, &*error.message, error.data), (-32000, text, None));
+    }
+
+    #[test]
     fn a_refused_version_lists_those_served_in_its_data() {
         let rejection = Rejection::UnsupportedVersion {
             requested: "1999-01-01".into(),
-            supported: vec![ProtocolVersion::V2025_06_18],
+            supported: vec![ProtocolVersion::V2026_07_28],
         };
         let error = rejection.to_error();
         assert_eq!((rejection.status().as_u16(), error.code), (400, -32022));
         assert!(error.message.starts_with("Unsupported protocol version"));
-        assert_eq!(error.data.unwrap().as_str(), r#"{"requested":"1999-01-01","supported":["2025-06-18"]}"#);
+        assert_eq!(error.data.unwrap().as_str(), r#"{"requested":"1999-01-01","supported":["2026-07-28"]}"#);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //!    differ (WHATWG URL, "ends in a number").
 //! 3. An IPv6 address stands in brackets and has no zone (RFC 3986, section 3.2.2).
 //! 4. A port is 1 to 65535 without leading zeros.
-//! 5. User information, percent-encoding, a trailing dot, an empty port: unreadable.
+//! 5. An empty port is none (RFC 3986, section 3.2.3), and a name may end in the dot of the root: clients
+//!    send both. A setting has neither.
+//! 6. User information, percent-encoding: unreadable.
 //!
 //! Nothing here allocates for a request.
 
@@ -48,7 +50,9 @@ const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
 impl<'a> Authority<'a> {
+    /// Reads what a request names.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
+        let text = text.strip_suffix(b":").unwrap_or(text);
         let (host, rest) = match text {
             [b'[', inner @ ..] => {
                 let end = inner.iter().position(|byte| *byte == b']')?;
@@ -71,11 +75,12 @@ impl<'a> Authority<'a> {
 
 impl<'a> Host<'a> {
     fn read(text: &'a [u8]) -> Option<Self> {
-        if text.eq_ignore_ascii_case(b"localhost") {
-            return Some(Self::Name(text));
-        }
         if let Some(address) = plain_address(text) {
             return Some(Self::V4(address));
+        }
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        if text.eq_ignore_ascii_case(b"localhost") {
+            return Some(Self::Name(text));
         }
         if text.len() > MAX_NAME || !text.split(|byte| *byte == b'.').all(is_label) {
             return None;
@@ -131,10 +136,12 @@ impl HostPattern {
             Some(text) => (text, true),
             None => (entry, false),
         };
-        let Authority { host, port } = Authority::parse(text.as_bytes()).ok_or_else(|| what_is_wrong(entry))?;
+        let end = text.find(':').unwrap_or(text.len());
+        let exact = !text.ends_with(':') && !text.get(..end).unwrap_or(text).ends_with('.');
+        let authority = Authority::parse(text.as_bytes()).filter(|_| exact);
+        let Authority { host, port } = authority.ok_or_else(|| what_is_wrong(entry))?;
         let name = match host {
             Host::Name(_) => {
-                let end = text.find(':').unwrap_or(text.len());
                 let name = text.get(..end).unwrap_or(text).to_ascii_lowercase();
                 if under { NamePattern::Under(format!(".{name}")) } else { NamePattern::Name(name) }
             }
@@ -229,6 +236,14 @@ mod tests {
             "LOCALHOST:1",
             "example.com",
             "a-b.example.com:65535",
+            "localhost.",
+            "LocalHost.:80",
+            "example.com.",
+            // Without the port that the colon announces.
+            "localhost:",
+            "localhost.:",
+            "127.0.0.1:",
+            "[::1]:",
             "my_service:8080",
             "xn--bcher-kva.example",
             // Addresses.
@@ -252,9 +267,11 @@ mod tests {
             ":80",
             ".",
             "a..b",
+            "a..",
+            "localhost..",
+            "localhost::",
             ".a",
-            "a.",
-            "localhost.",
+            "..",
             "127.0.0.1.",
             // User information, another host behind it, a path, white space, control characters.
             "127.0.0.1@evil.example",
@@ -276,7 +293,7 @@ mod tests {
             "b\u{fc}cher.example",
             "127\u{3002}0.0.1",
             // Ports.
-            "a:",
+            "a::",
             "a:0",
             "a:080",
             "a:65536",
@@ -286,7 +303,7 @@ mod tests {
             "a:1x",
             "a:1:2",
             "a:*",
-            "[::1]:",
+            "[::1]::",
             "[::1]x",
             "[::1]80",
             // Odd spellings of IPv4 addresses.
@@ -326,13 +343,15 @@ mod tests {
 
     #[test]
     fn a_pattern_means_the_hosts_it_says_and_no_others() {
-        let rows: [(&str, &[&str], &[&str]); 8] = [
+        let rows: [(&str, &[&str], &[&str]); 9] = [
             // Without a port: any.
             (
                 "example.com",
                 &["example.com", "EXAMPLE.com:1", "example.com:443"],
                 &["a.example.com", "xexample.com", "com"],
             ),
+            // A dot at the end, or no port behind the colon, is the same host.
+            ("a.example.com", &["a.example.com.", "A.example.com.:1", "a.example.com:"], &["a.example.com.evil"]),
             // With one: that one, and none at all where it is a scheme's default.
             ("example.com:8080", &["example.com:8080"], &["example.com", "example.com:80"]),
             ("example.com:443", &["example.com:443", "example.com"], &["example.com:80"]),
@@ -373,6 +392,11 @@ mod tests {
             ("*a.b", "no host name"),
             ("a:0", "no host name"),
             ("example.com.", "no host name"),
+            ("localhost.", "no host name"),
+            ("example.com.:80", "no host name"),
+            ("example.com:", "no host name"),
+            ("[::1]:", "no host name"),
+            ("*.example.com.", "no host name"),
             ("127.1", "no host name"),
         ];
         for (entry, why) in rows {

@@ -20,6 +20,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::admit::Allow;
+use super::compare::mismatch;
 use super::headers::{McpHeaders, VersionHeader};
 use crate::error::Rejection;
 use crate::message::{
@@ -98,9 +99,7 @@ pub(crate) fn check_served(
             }
             // Whoever says goodbye to nobody is not told off for it.
             Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => Ok(()),
-            Body::One(_) | Body::Batch(_) => {
-                Err(Rejection::HeaderMismatch { header: "MCP-Protocol-Version", why: "is required" })
-            }
+            Body::One(_) | Body::Batch(_) => Err(mismatch("MCP-Protocol-Version", "is required")),
         },
     }
 }

@@ -3,11 +3,11 @@
 //! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
 //!    them are refused even if they are equal, since whoever stands between may have read
 //!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which sessions do not know: a
-//!    gateway may have routed by one of the two.
+//!    gateway may have routed by one of the two. In 2026-07-28 that is a mismatch with a code of its own.
 //! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
 //!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
 //!    [`McpHeaders::last_event`], which refuse.
-//! 3. What is kept of a value is bounded.
+//! 3. What is kept of a value is bounded, and an empty one is none: proxies blank headers out.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -57,6 +57,7 @@ pub(crate) struct McpHeaders {
     /// `Mcp-Method` and `Mcp-Name`, which only the stateless revision has.
     pub(crate) method: Option<HeaderValue>,
     pub(crate) named: Option<HeaderValue>,
+    doubled: Option<&'static str>,
 }
 
 /// What `Mcp-Session-Id` says.
@@ -66,7 +67,7 @@ pub(crate) enum SessionHeader {
     Known(SessionId),
     /// Visible ASCII, as the specification wants, but no id of ours.
     Foreign,
-    /// Nothing, or not visible ASCII.
+    /// Not visible ASCII.
     Malformed,
 }
 
@@ -84,17 +85,28 @@ impl McpHeaders {
     }
 
     pub(super) fn of(head: &Head<'_>, headers: &HeaderMap) -> Result<Self, Rejection> {
-        let (method, named) = (head.method.once("Mcp-Method")?, head.named.once("Mcp-Name")?);
-        params_once(headers)?;
-        let session = head.session.once("Mcp-Session-Id")?;
+        let version = head.version.stated("MCP-Protocol-Version")?.map(read_version);
+        let doubled = head.doubled_mirror(headers);
+        if let Some(shown) = doubled
+            && !version.as_ref().is_some_and(VersionHeader::is_modern)
+        {
+            return Err(Rejection::DuplicateHeader(shown));
+        }
+        let session = head.session.stated("Mcp-Session-Id")?;
         Ok(Self {
-            method: method.cloned(),
-            named: named.cloned(),
+            method: head.method.first().cloned(),
+            named: head.named.first().cloned(),
+            doubled,
             session: session.map(read_session),
             session_text: session.cloned(),
-            version: head.version.once("MCP-Protocol-Version")?.map(read_version),
-            last_event: head.last_event.once("Last-Event-ID")?.cloned(),
+            version,
+            last_event: head.last_event.stated("Last-Event-ID")?.cloned(),
         })
+    }
+
+    /// Which of the headers that repeat the body is there more than once; only in a request of 2026-07-28.
+    pub(crate) fn doubled(&self) -> Option<&'static str> {
+        self.doubled
     }
 
     /// The session the request belongs to, if it names one.
@@ -107,10 +119,9 @@ impl McpHeaders {
         }
     }
 
-    /// The id of the last event the client has seen. An empty one is none (HTML, "The
-    /// `Last-Event-ID` header": it is sent only if the id is not empty).
+    /// The id of the last event the client has seen.
     pub(crate) fn last_event(&self) -> Result<Option<&str>, Rejection> {
-        let Some(value) = self.last_event.as_ref().filter(|value| !value.is_empty()) else { return Ok(None) };
+        let Some(value) = &self.last_event else { return Ok(None) };
         match value.to_str() {
             Ok(text) if text.len() <= MAX_EVENT => Ok(Some(text)),
             _ => Err(Rejection::InvalidHeader("Last-Event-ID")),
@@ -130,6 +141,15 @@ impl<'a> Head<'a> {
             }
         }
         head
+    }
+
+    /// Which of the headers that repeat the body is there more than once.
+    fn doubled_mirror(&self, headers: &HeaderMap) -> Option<&'static str> {
+        match (self.method, self.named) {
+            (Found::Often(_), _) => Some("Mcp-Method"),
+            (_, Found::Often(_)) => Some("Mcp-Name"),
+            _ => has_doubled_param(headers).then_some("Mcp-Param-*"),
+        }
     }
 
     fn place(&mut self, name: &HeaderName) -> Option<&mut Found<'a>> {
@@ -165,22 +185,26 @@ impl<'a> Found<'a> {
             found => Ok(found.first()),
         }
     }
+
+    /// The same for a header that counts as none where it is empty.
+    fn stated(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
+        Ok(self.once(shown)?.filter(|value| !value.as_bytes().trim_ascii().is_empty()))
+    }
 }
 
-/// Refuses a header twice that repeats an argument of the body.
-fn params_once(headers: &HeaderMap) -> Result<(), Rejection> {
+/// Whether a header is there twice that repeats an argument of the body.
+fn has_doubled_param(headers: &HeaderMap) -> bool {
     // Nearly always there is nothing twice.
     if headers.len() == headers.keys_len() {
-        return Ok(());
+        return false;
     }
     let mut params = headers.keys().filter(|name| name.as_str().starts_with(PARAM_PREFIX));
-    let twice = params.any(|name| headers.get_all(name).iter().nth(1).is_some());
-    if twice { Err(Rejection::DuplicateHeader("Mcp-Param-*")) } else { Ok(()) }
+    params.any(|name| headers.get_all(name).iter().nth(1).is_some())
 }
 
 fn read_session(value: &HeaderValue) -> SessionHeader {
     let bytes = value.as_bytes();
-    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_graphic) {
+    if !bytes.iter().all(u8::is_ascii_graphic) {
         return SessionHeader::Malformed;
     }
     match std::str::from_utf8(bytes).ok().and_then(SessionId::parse) {
@@ -219,7 +243,7 @@ mod tests {
     fn a_session_is_ours_foreign_or_malformed() {
         let id = SessionId::random();
         let ours = id.to_string();
-        let rows: [(&[u8], Expected<SessionId>); 9] = [
+        let rows: [(&[u8], Expected<SessionId>); 10] = [
             (ours.as_bytes(), Ok(Some(id))),
             // Visible ASCII, but none of ours.
             (b"abc", Err(Rejection::SessionNotFound)),
@@ -227,7 +251,8 @@ mod tests {
             (&ours.as_bytes()[1..], Err(Rejection::SessionNotFound)),
             (&[b'a'; 5000], Err(Rejection::SessionNotFound)),
             // Outside 0x21 to 0x7E.
-            (b"", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
+            (b"", Ok(None)),
+            (b" \t", Ok(None)),
             (b"a b", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
             (b"a\tb", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
             (b"caf\xc3\xa9", Err(Rejection::InvalidHeader("Mcp-Session-Id"))),
@@ -246,9 +271,8 @@ mod tests {
             let headers = read(&[("mcp-protocol-version", version.as_str().as_bytes())]).unwrap();
             assert_eq!(headers.version, Some(VersionHeader::Known(version)));
         }
-        let rows: [(&[u8], &str); 5] = [
+        let rows: [(&[u8], &str); 4] = [
             (b"1999-01-01", "1999-01-01"),
-            (b"", ""),
             (b"2025-06-18, 2025-06-18", "2025-06-18,2025-06-18"),
             (b"a\t\xffb", "ab"),
             (&[b'x'; 5000], &"x".repeat(64)),
@@ -257,6 +281,7 @@ mod tests {
             let headers = read(&[("mcp-protocol-version", value)]).unwrap();
             assert_eq!(headers.version, Some(VersionHeader::Unknown(kept.to_owned())));
         }
+        assert_eq!(read(&[("mcp-protocol-version", b"")]).unwrap().version, None);
     }
 
     #[test]
@@ -285,6 +310,13 @@ mod tests {
         ] {
             for second in [&b"a"[..], b"b", b""] {
                 assert_eq!(read(&[(name, b"a"), (name, second)]), Err(Rejection::DuplicateHeader(shown)));
+                let modern = ("mcp-protocol-version", &b"2026-07-28"[..]);
+                let read = read(&[modern, (name, b"a"), (name, second)]);
+                if name.starts_with("mcp-m") || name.starts_with("mcp-n") || name.starts_with(PARAM_PREFIX) {
+                    assert_eq!(read.unwrap().doubled(), Some(shown));
+                } else {
+                    assert_eq!(read, Err(Rejection::DuplicateHeader(shown)));
+                }
             }
         }
     }

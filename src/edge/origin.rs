@@ -121,7 +121,7 @@ mod tests {
             "http://a, http://b",
             // A host nobody can read.
             "http://127.1",
-            "http://a.",
+            "http://a..",
             "http://%61",
             "http://a:0",
         ] {

@@ -71,13 +71,17 @@ pub(crate) const MAX_DEPTH: usize = 127;
 /// The most messages in one batch, the figure of the official TypeScript SDK.
 pub(crate) const MAX_BATCH: usize = 100;
 
+/// What some clients write before UTF-8. JSON has none, and a parser may ignore one (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Parses a whole body.
 pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
     if too_deep(body) {
         return Err(Malformed::NotJson);
     }
+    let start = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     // Once for the whole body: members nobody reads must be UTF-8 too (RFC 8259, section 8.1).
-    let body = ByteString::try_from(body.clone()).map_err(|_| Malformed::NotJson)?;
+    let body = ByteString::try_from(body.slice(start..)).map_err(|_| Malformed::NotJson)?;
     if body.trim_ascii_start().starts_with('[') { parse_batch(&body) } else { parse_one(&body, &body).map(Body::One) }
 }
 

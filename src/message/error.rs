@@ -37,8 +37,11 @@ impl ErrorObject {
     pub const INTERNAL_ERROR: i64 = -32603;
     /// The session is not known here (the code of the official SDKs).
     pub const SESSION_NOT_FOUND: i64 = -32001;
-    /// The protocol version is not served (the 2026-07-28 code, used for the older ones too
-    /// because clients act on it).
+    /// The request cannot be served, in the code of the official SDKs: the protocol version is none of those
+    /// that a service of the session revisions has.
+    pub const BAD_REQUEST: i64 = -32000;
+    /// The protocol version is not served (the 2026-07-28 code, used for older versions too where that
+    /// revision is served).
     pub const UNSUPPORTED_VERSION: i64 = -32022;
     /// The headers of a request do not repeat its body (2026-07-28).
     pub const HEADER_MISMATCH: i64 = -32020;

@@ -1,7 +1,7 @@
 //! Decides whether a request of the stateless revision is well-formed. The order of the checks is
 //! what a client learns first: which revision is spoken, before whether it is spoken well.
 
-use crate::edge::{McpHeaders, VersionHeader};
+use crate::edge::{McpHeaders, VersionHeader, differs, mismatch};
 use crate::error::Rejection;
 use crate::message::{Era, ProtocolVersion, RequestMeta, Stated};
 use crate::server::LogLevel;
@@ -26,7 +26,7 @@ pub(super) fn admit(
         // A handshake of the session revisions under the wrong header, rather than a request that
         // forgot something.
         return Err(if method == "initialize" {
-            Rejection::HeaderMismatch { header: VERSION, why: "does not match the body" }
+            differs(VERSION, &stated_version(headers), None)
         } else {
             Rejection::InvalidMeta("`_meta` must have `io.modelcontextprotocol/protocolVersion`")
         });
@@ -52,7 +52,7 @@ pub(super) fn admit_notification(
 ) -> Result<(), Rejection> {
     match meta.and_then(|meta| meta.version.as_ref()) {
         Some(stated) => check_version(stated, headers, served).map(drop),
-        None => Ok(()),
+        None => headers.doubled().map_or(Ok(()), |header| Err(mismatch(header, "is there more than once"))),
     }
 }
 
@@ -61,17 +61,25 @@ fn check_version(
     headers: &McpHeaders,
     served: &[ProtocolVersion],
 ) -> Result<ProtocolVersion, Rejection> {
+    if let Some(header) = headers.doubled() {
+        return Err(mismatch(header, "is there more than once"));
+    }
     let same = match (stated, &headers.version) {
         (Stated::Malformed, _) => {
             return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/protocolVersion` must be a string"));
         }
-        (_, None) => return Err(Rejection::HeaderMismatch { header: VERSION, why: "is required" }),
+        (_, None) => return Err(mismatch(VERSION, "is required")),
         (Stated::Known(stated), Some(VersionHeader::Known(header))) => stated == header,
         (Stated::Unknown(stated), Some(VersionHeader::Unknown(header))) => stated == header,
         (Stated::Known(_) | Stated::Unknown(_), Some(_)) => false,
     };
     if !same {
-        return Err(Rejection::HeaderMismatch { header: VERSION, why: "does not match the body" });
+        let body = match stated {
+            Stated::Known(version) => Some(version.as_str()),
+            Stated::Unknown(text) => Some(&**text),
+            Stated::Malformed => None,
+        };
+        return Err(differs(VERSION, &stated_version(headers), body));
     }
     match stated {
         Stated::Known(version) if version.era() == Era::Modern && served.contains(version) => Ok(*version),
@@ -79,6 +87,11 @@ fn check_version(
         Stated::Unknown(text) => Err(unsupported(text.clone(), served)),
         Stated::Malformed => Err(Rejection::Internal),
     }
+}
+
+/// What `MCP-Protocol-Version` says.
+fn stated_version(headers: &McpHeaders) -> String {
+    headers.version.as_ref().map(VersionHeader::to_string).unwrap_or_default()
 }
 
 fn unsupported(requested: String, served: &[ProtocolVersion]) -> Rejection {

@@ -4,7 +4,7 @@
 //! 1. `Mcp-Method` is the method. `Mcp-Name` is the name, the URI or the task that a method is about,
 //!    where it is about one.
 //! 2. `Mcp-Param-..` is the argument a tool's schema says; there exactly when the argument is, and
-//!    not `null`.
+//!    not `null`. Each header is there once, and says one value.
 //! 3. Blanks around a value do not count, its case does. `=?base64?..?=` is decoded first; what only
 //!    looks a little like it is taken as it stands.
 //! 4. Integers are compared as numbers, and only those that every JSON parser reads alike.
@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::edge::McpHeaders;
+use crate::edge::{McpHeaders, differs, mismatch, shown};
 use crate::error::Rejection;
 use crate::message::{RawJson, RequestMeta};
 use crate::server::MirroredArguments;
@@ -33,7 +33,7 @@ const SAFE: f64 = 9_007_199_254_740_991.0;
 pub(super) fn check_standard(headers: &McpHeaders, method: &str, meta: &RequestMeta) -> Result<(), Rejection> {
     let Some(stated) = &headers.method else { return Err(mismatch(METHOD, "is required")) };
     if stated.as_bytes().trim_ascii() != method.as_bytes() {
-        return Err(mismatch(METHOD, "does not match the body"));
+        return Err(differs(METHOD, &shown(stated), Some(method)));
     }
     let about = match method {
         "tools/call" | "prompts/get" => &meta.name,
@@ -47,8 +47,9 @@ pub(super) fn check_standard(headers: &McpHeaders, method: &str, meta: &RequestM
         (None, Some(_)) => Err(mismatch(NAME, "is required")),
         (Some(stated), about) => {
             let stated = text(stated).ok_or_else(|| mismatch(NAME, "is not valid"))?;
-            let same = about.as_ref().and_then(RawJson::text).is_some_and(|about| about == stated);
-            if same { Ok(()) } else { Err(mismatch(NAME, "does not match the body")) }
+            let about = about.as_ref().and_then(RawJson::text);
+            let same = about.as_ref().is_some_and(|about| *about == stated);
+            if same { Ok(()) } else { Err(differs(NAME, &stated, about.as_deref())) }
         }
     }
 }
@@ -71,23 +72,20 @@ pub(super) fn check_arguments(
     };
     for one in mirrored.iter() {
         let argument = one.path.iter().try_fold(&arguments, |value, name| value.get(&**name));
+        let header = || one.header.as_str().to_owned();
         match (argument.filter(|argument| !argument.is_null()), headers.get(&one.header)) {
             (None, None) => {}
-            (None, Some(_)) => return Err(mismatch(PARAM, "stands for an argument that is not there")),
-            (Some(_), None) => return Err(mismatch(PARAM, "is required")),
+            (None, Some(_)) => return Err(mismatch(header(), "stands for an argument that is not there")),
+            (Some(_), None) => return Err(mismatch(header(), "is required")),
             (Some(argument), Some(stated)) => {
-                let stated = text(stated).ok_or_else(|| mismatch(PARAM, "is not valid"))?;
+                let stated = text(stated).ok_or_else(|| mismatch(header(), "is not valid"))?;
                 if !repeats(&stated, argument) {
-                    return Err(mismatch(PARAM, "does not match the body"));
+                    return Err(differs(header(), &stated, Some(&said(argument))));
                 }
             }
         }
     }
     Ok(())
-}
-
-fn mismatch(header: &'static str, why: &'static str) -> Rejection {
-    Rejection::HeaderMismatch { header, why }
 }
 
 /// The text a header stands for; `None` when it cannot be read.
@@ -99,6 +97,14 @@ fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     match plain.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         None => Some(Cow::Borrowed(plain)),
         Some(coded) => String::from_utf8(STANDARD.decode(coded).ok()?).ok().map(Cow::Owned),
+    }
+}
+
+/// An argument as a header would say it.
+fn said(argument: &Value) -> Cow<'_, str> {
+    match argument {
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
 }
 

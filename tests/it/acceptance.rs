@@ -202,11 +202,16 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (180, "the priming event is an id and empty data, `retry` comes where the server closes"),
     (181, "every message is an event named `message`"),
     (182, "characters that end lines for some are escaped in events"),
+    (183, "a service of sessions refuses 2026-07-28 without its codes"),
     (184, "a refusal before the body was read reaches a client that goes on sending"),
     (188, "arguments that are an enum are one object in the list"),
+    (192, "an empty header counts as none"),
     (193, "structured content has any shape, wrapped for the session revisions"),
     (194, "a number that JSON does not have is a failed call"),
     (197, "an encoded body is refused by name, with Accept-Encoding"),
+    (198, "a byte order mark is ignored, other spellings of localhost are loopback names"),
+    (200, "an argument is repeated by one header with one value"),
+    (201, "a mismatch says both values, cut and escaped"),
     // The suite itself.
     (206, "what a test reads of the log does not depend on the tests beside it"),
 ];

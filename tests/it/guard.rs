@@ -49,7 +49,7 @@ async fn a_foreign_host_is_refused_on_every_method_and_told_the_setting() {
     assert_eq!(client.text_of("echo", json!({"message": "alive"})).await, "alive");
 }
 
-/// Acceptance 87.
+/// Acceptance 87, 198.
 #[tokio::test(start_paused = true)]
 async fn with_nothing_set_only_loopback_names_are_served() {
     let app = App::new();
@@ -59,6 +59,12 @@ async fn with_nothing_set_only_loopback_names_are_served() {
         ("127.0.0.1", 200),
         ("127.8.9.1:80", 200),
         ("[::1]:3000", 200),
+        // The dot of the root, and a colon without a port.
+        ("localhost.", 200),
+        ("localhost.:3000", 200),
+        ("localhost:", 200),
+        ("[::1]:", 200),
+        ("evil.example.", 403),
         ("localhost.evil.example", 403),
         ("127.0.0.1.evil.example", 403),
         ("0.0.0.0", 403),
@@ -66,7 +72,8 @@ async fn with_nothing_set_only_loopback_names_are_served() {
         ("evil.example", 403),
         // No host at all, by RFC 9112 a bad request.
         ("", 400),
-        ("localhost:", 400),
+        ("localhost..", 400),
+        ("localhost::", 400),
         ("localhost:99999", 400),
         ("localhost@evil.example", 400),
         ("2130706433", 400),

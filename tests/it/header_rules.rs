@@ -5,7 +5,7 @@ use axum::http::{Method, Request};
 use mcp_http::Sessions;
 use serde_json::json;
 
-use crate::support::{App, RequestExt, call, initialize, request};
+use crate::support::{App, RequestExt, call, initialize, modern, ping, request};
 use crate::table::{seen, sent};
 
 const VERSION: &str = "mcp-protocol-version";
@@ -69,7 +69,7 @@ async fn a_revision_that_is_served_is_served_whatever_was_agreed() {
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_is_not_served_is_refused_on_every_method() {
     let client = App::new().open().await;
-    for version in ["1999-01-01", "2025-11-26", "2025-11-25, 2025-11-25", "2025-11-25x", "", "latest"] {
+    for version in ["1999-01-01", "2025-11-26", "2025-11-25, 2025-11-25", "2025-11-25x", "latest"] {
         for method in [Method::POST, Method::GET, Method::DELETE] {
             let mut request = client.request(method.clone()).header(VERSION, version);
             if method == Method::POST {
@@ -117,7 +117,7 @@ async fn an_id_that_is_none_of_ours_is_not_found_and_one_that_is_no_id_is_bad() 
         "null".to_owned(),
         long,
     ];
-    let bad = ["", " ", "a b", "a\tb", "\u{e9}", "\u{feff}"].map(str::to_owned);
+    let bad = ["a b", "a\tb", "\u{e9}", "\u{feff}"].map(str::to_owned);
     for (ids, status, code) in [(&not_found[..], 404, -32001), (&bad[..], 400, -32600)] {
         for id in ids {
             for method in [Method::POST, Method::GET, Method::DELETE] {
@@ -134,6 +134,39 @@ async fn an_id_that_is_none_of_ours_is_not_found_and_one_that_is_no_id_is_bad() 
         assert_eq!(sent(&app, request(method)).await, seen(400, -32600, None));
     }
     assert_eq!(app.handle.statistics().await.sessions, 1);
+}
+
+/// Proxies blank out headers that they do not let through.
+///
+/// Acceptance 192.
+#[tokio::test(start_paused = true)]
+async fn an_empty_header_counts_as_none() {
+    let app = App::new();
+    for blank in ["", " ", "\t"] {
+        let empty = |request: Request<Body>| {
+            let request = request.header("mcp-session-id", blank).header(VERSION, blank);
+            request.header("last-event-id", blank)
+        };
+        let opening = app.send(empty(request(Method::POST).message(initialize("2025-11-25", json!({}))))).await;
+        assert_eq!(opening.status, 200, "{blank:?}");
+        assert_ne!(opening.header("mcp-session-id"), Some(blank));
+        let client = app.open().await;
+        let call = client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));
+        let reply = app.send(call.header(VERSION, blank).header("last-event-id", blank)).await;
+        assert_eq!(reply.status, 200, "{blank:?}");
+        let get = client.request(Method::GET).header(VERSION, blank).header("last-event-id", blank);
+        assert!(app.send(get).await.sse().next().await.unwrap().primes(), "{blank:?}");
+        for method in [Method::POST, Method::GET, Method::DELETE] {
+            let nothing = empty(request(method.clone()));
+            let nothing = if method == Method::POST { nothing.message(ping(1)) } else { nothing };
+            let refused = app.send(nothing).await;
+            assert_eq!(refused.rejection.as_ref().unwrap().kind(), "session_required", "{method} {blank:?}");
+        }
+        let list = modern("tools/list", json!({})).header("mcp-session-id", blank).header("last-event-id", blank);
+        assert_eq!(sent(&app, list).await, seen(200, 0, Some("1")), "{blank:?}");
+        let unsaid = modern("tools/list", json!({})).header(VERSION, blank);
+        assert_eq!(sent(&app, unsaid).await, seen(400, -32020, Some("1")), "{blank:?}");
+    }
 }
 
 /// Acceptance 125, 167.

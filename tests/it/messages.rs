@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::support::{App, Client, RequestExt, call, initialize, request, service};
+use crate::support::{App, Client, RequestExt, call, envelope, initialize, mirrored, request, service, text_of};
 use crate::table::{Seen, read, seen, sent};
 
 async fn posted(client: &Client, body: impl Into<Body>) -> Seen {
@@ -17,7 +17,7 @@ async fn posted(client: &Client, body: impl Into<Body>) -> Seen {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
     let client = App::new().open().await;
-    let bodies: [&[u8]; 24] = [
+    let bodies: [&[u8]; 26] = [
         b"",
         b" ",
         b"{",
@@ -37,8 +37,10 @@ async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
         br#"{"jsonrpc":"2.0","id":0x1,"method":"ping"}"#,
         br#"{"jsonrpc":"2.0","id":undefined,"method":"ping"}"#,
         b"{\"jsonrpc\":\"2.0\",/* c */\"id\":1,\"method\":\"ping\"}",
-        // A byte order mark, NUL, a line break in a string, bad escapes, no UTF-8.
-        b"\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
+        // A byte order mark that is not at the beginning, or twice; NUL, a line break in a string, bad escapes, no UTF-8.
+        b" \xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
+        b"\xef\xbb\xbf",
         b"\0",
         b"{\"jsonrpc\":\"2.0\",\"id\":\"a\nb\",\"method\":\"ping\"}",
         br#"{"jsonrpc":"2.0","id":"\x","method":"ping"}"#,
@@ -49,6 +51,21 @@ async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
         let got = posted(&client, Bytes::copy_from_slice(body)).await;
         assert_eq!(got, seen(400, -32700, None), "{}", body.escape_ascii());
     }
+}
+
+/// In both eras; what is read is what stands behind it.
+///
+/// Acceptance 198.
+#[tokio::test(start_paused = true)]
+async fn a_byte_order_mark_is_ignored() {
+    let client = App::new().open().await;
+    let marked = |message: Value| format!("\u{feff}{message}");
+    let call = call("\u{feff}1", "echo", json!({"message": "\u{feff}x"}));
+    let answer = client.app.send(client.raw(marked(call))).await.json().await;
+    assert_eq!((&answer["id"], &answer["result"]["content"][0]["text"]), (&json!("\u{feff}1"), &json!("\u{feff}x")));
+    let message = envelope("tools/call", json!({"name": "echo", "arguments": {"message": "y"}}));
+    let reply = client.app.send(mirrored(message.clone()).raw(marked(message))).await;
+    assert_eq!(text_of(reply).await, "y");
 }
 
 /// Acceptance 68, 69, 80.

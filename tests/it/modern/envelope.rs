@@ -323,7 +323,7 @@ async fn a_body_that_is_no_message_is_refused_under_whatever_headers() {
         ("{", bad(-32700, None)),
         ("nope", bad(-32700, None)),
         ("{}{}", bad(-32700, None)),
-        ("\u{feff}{}", bad(-32700, None)),
+        ("\u{feff}{}", bad(-32600, None)),
         (r#"{"jsonrpc":"2.0","id":NaN,"method":"tools/list"}"#, bad(-32700, None)),
         (r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#, bad(-32700, None)),
         ("7", bad(-32600, None)),

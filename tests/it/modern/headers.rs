@@ -82,7 +82,7 @@ async fn method_and_name_are_there_and_what_the_body_says() {
             for blank in [format!(" {own}"), format!("{own}\t "), format!("\t{own}")] {
                 assert_eq!(sent(&app, make().header(name, &blank)).await, seen(200, 0, Some("1")), "{name}: {blank:?}");
             }
-            assert_eq!(sent(&app, make().and_header(name, &own)).await, seen(400, -32600, None), "{name} twice");
+            assert_eq!(sent(&app, make().and_header(name, &own)).await, MISMATCH(), "{name} twice");
         }
     }
     // Where the body names nothing, there is nothing to repeat.
@@ -222,8 +222,63 @@ async fn an_argument_is_repeated_exactly_when_it_is_there() {
         let got = sent(&app, route(arguments, headers)).await;
         assert_eq!(got, if same { seen(200, 0, Some("1")) } else { MISMATCH() }, "{what}");
     }
-    let twice = route(json!({"region": "eu"}), &[(region, "eu")]).and_header(region, "eu");
-    assert_eq!(sent(&app, twice).await, seen(400, -32600, None));
+}
+
+/// Acceptance 200.
+#[tokio::test(start_paused = true)]
+async fn an_argument_is_repeated_once() {
+    let (app, region) = (app(), "mcp-param-region");
+    for second in ["eu", "us", ""] {
+        let twice = route(json!({"region": "eu"}), &[(region, "eu")]).and_header(region, second);
+        assert_eq!(sent(&app, twice).await, MISMATCH(), "{second:?}");
+        let unknown = route(json!({}), &[("mcp-param-other", "eu")]).and_header("mcp-param-other", second);
+        assert_eq!(sent(&app, unknown).await, MISMATCH(), "{second:?}");
+    }
+    for joined in ["eu, eu", "eu,eu", "eu; eu"] {
+        assert_eq!(sent(&app, route(json!({"region": "eu"}), &[(region, joined)])).await, MISMATCH(), "{joined}");
+    }
+    assert_eq!(sent(&app, route(json!({"count": 1}), &[("mcp-param-count", "1, 1")])).await, MISMATCH());
+    let one_value = route(json!({"region": "eu, us"}), &[(region, "eu, us")]);
+    assert_eq!(sent(&app, one_value).await, seen(200, 0, Some("1")), "a comma is part of a text");
+    let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled"});
+    let note = request(Method::POST).header("mcp-protocol-version", MODERN).message(note);
+    let note = note.header(region, "eu").and_header(region, "eu");
+    assert_eq!(sent(&app, note).await, seen(400, -32020, None));
+}
+
+/// Acceptance 201.
+#[tokio::test(start_paused = true)]
+async fn a_mismatch_says_both_values() {
+    let app = app();
+    let call = || route(json!({"region": "eu"}), &[("mcp-param-region", "eu")]);
+    let long = "x".repeat(5_000);
+    let cut = "x".repeat(64);
+    let odd = encoded("a\n\u{202e}世");
+    for (request, expected) in [
+        (
+            call().header("mcp-protocol-version", "2025-11-25"),
+            r#"MCP-Protocol-Version is "2025-11-25", but the body says "2026-07-28""#,
+        ),
+        (
+            call().header("mcp-protocol-version", "v9"),
+            r#"MCP-Protocol-Version is "v9", but the body says "2026-07-28""#,
+        ),
+        (call().header("mcp-method", "tools/list"), r#"Mcp-Method is "tools/list", but the body says "tools/call""#),
+        (call().header("mcp-name", "other"), r#"Mcp-Name is "other", but the body says "route""#),
+        (call().header("mcp-name", &odd), r#"Mcp-Name is "a\n\u{202e}世", but the body says "route""#),
+        (call().header("mcp-name", &long), &*format!(r#"Mcp-Name is "{cut}".., but the body says "route""#)),
+        (call().header("mcp-param-region", "us"), r#"mcp-param-region is "us", but the body says "eu""#),
+        (
+            route(json!({"count": 42}), &[("mcp-param-count", "43")]),
+            r#"mcp-param-count is "43", but the body says "42""#,
+        ),
+    ] {
+        let error = app.send(request).await.json().await["error"].clone();
+        assert_eq!(
+            (&error["code"], &error["message"]),
+            (&json!(-32020), &json!(format!("Header mismatch: {expected}")))
+        );
+    }
 }
 
 /// What the check cannot read must not be served unchecked: a gateway in between would have seen a
@@ -288,7 +343,7 @@ async fn a_mismatch_has_its_status_in_every_mode() {
         let text = reply.text().await;
         assert_eq!(
             text,
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"Header mismatch: Mcp-Param-* is required"}}"#
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"Header mismatch: mcp-param-region is required"}}"#
         );
         let served = app.send(route(json!({"region": "eu"}), &[("mcp-param-region", "eu")])).await;
         assert!(text_of(served).await.contains(r#""region":"eu""#), "{mode:?}");

@@ -61,7 +61,7 @@ async fn what_a_handler_does_not_speak_is_not_served() {
         assert_eq!(reply.status, 400, "{method}");
         assert_eq!(
             reply.text().await,
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"Unsupported protocol version; `data.supported` lists those served","data":{"requested":"2026-07-28","supported":["2025-03-26","2025-06-18"]}}}"#
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"Bad Request: Unsupported protocol version: 2026-07-28 (supported versions: 2025-03-26, 2025-06-18)"}}"#
         );
     }
     let reply = app.post(initialize("2025-11-25", json!({}))).await;

@@ -194,7 +194,7 @@ async fn what_nodes_tell_each_other_besides_is_no_change() {
 async fn where_only_sessions_are_served_announcements_go_on_and_nobody_listens() {
     let app = App::with(|service| service.versions(ProtocolVersion::SESSION_ERA));
     let mut get = app.open().await.listen_primed().await;
-    assert_eq!(sent(&app, listening("1", ALL)).await, seen(400, -32022, Some("1")));
+    assert_eq!(sent(&app, listening("1", ALL)).await, seen(400, -32000, Some("1")));
     app.handle.tools_changed();
     assert_eq!(method(&mut get).await, "tools");
     let modern_only = App::with(|service| service.versions([ProtocolVersion::V2026_07_28]));

@@ -1,0 +1,68 @@
+//! What a refusal says of two values that should be the same: both, cut and escaped.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+use http::HeaderValue;
+
+use crate::error::Rejection;
+
+/// The most characters of each value that are repeated: enough to know any name again, and a refusal
+/// of two long values stays short.
+const MOST: usize = 64;
+
+/// A header that does not repeat the body: what it says, and what the body says.
+pub(crate) fn differs(header: impl Into<Cow<'static, str>>, stated: &str, body: Option<&str>) -> Rejection {
+    let stated = Quoted(stated);
+    let why = match body {
+        Some(body) => format!("is {stated}, but the body says {}", Quoted(body)),
+        None => format!("is {stated}, but the body says nothing of it"),
+    };
+    Rejection::HeaderMismatch { header: header.into(), why: why.into() }
+}
+
+/// A header that is missing, doubled or unreadable.
+pub(crate) fn mismatch(header: impl Into<Cow<'static, str>>, why: &'static str) -> Rejection {
+    Rejection::HeaderMismatch { header: header.into(), why: why.into() }
+}
+
+/// The text of a header that was not read further.
+pub(crate) fn shown(value: &HeaderValue) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.as_bytes())
+}
+
+/// A text in quotation marks, its first characters only, without anything that does not print.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        let mut characters = self.0.chars();
+        for character in characters.by_ref().take(MOST) {
+            write!(f, "{}", character.escape_debug())?;
+        }
+        f.write_char('"')?;
+        if characters.next().is_some() { f.write_str("..") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(stated: &str, body: Option<&str>) -> String {
+        differs("Mcp-Name", stated, body).to_error().message.into_owned()
+    }
+
+    #[test]
+    fn both_values_are_said_cut_and_escaped() {
+        assert_eq!(text("a", Some("b")), r#"Header mismatch: Mcp-Name is "a", but the body says "b""#);
+        assert_eq!(text("a", None), r#"Header mismatch: Mcp-Name is "a", but the body says nothing of it"#);
+        let odd = text("\u{202e}\"\n\u{0}", Some("世界 é"));
+        assert_eq!(odd, "Header mismatch: Mcp-Name is \"\\u{202e}\\\"\\n\\0\", but the body says \"世界 é\"");
+        let long = "x".repeat(1_000_000);
+        let cut = format!("\"{}\"..", "x".repeat(64));
+        assert_eq!(text(&long, Some(&long)), format!("Header mismatch: Mcp-Name is {cut}, but the body says {cut}"));
+        assert!(text(&"\u{10ffff}".repeat(100), Some(&"\u{10ffff}".repeat(100))).len() < 1_500);
+    }
+}
