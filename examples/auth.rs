@@ -3,17 +3,14 @@
 //!
 //! Try it with `-H "Authorization: Bearer alices-secret"`.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use mcp_http::server::Context;
-use mcp_http::{McpListener, McpServer, McpService, Principal, Security, header};
-use tower_http::cors::CorsLayer;
+use mcp_http::{McpListener, McpServer, McpService, Principal, Security, cors_layer};
 
 /// Where a real application verifies a token, points clients to its authorization server
 /// (`resource_metadata` in `WWW-Authenticate`, RFC 9728) and reads issuer, client and subject from it.
@@ -38,20 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = McpServer::new("members", "1.0.0").tool("whoami", "Says who asks.", whoami);
     let mcp = McpService::builder(server).security(Security::new().allowed_origins([site])).build()?;
 
-    let cors = CorsLayer::new()
-        .allow_origin(HeaderValue::from_static(site))
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            AUTHORIZATION,
-            CONTENT_TYPE,
-            header::SESSION_ID,
-            header::PROTOCOL_VERSION,
-            header::LAST_EVENT_ID,
-            header::METHOD,
-            header::NAME,
-        ])
-        .expose_headers([header::SESSION_ID])
-        .max_age(Duration::from_secs(3600));
+    let cors = cors_layer().allow_origin(HeaderValue::from_static(site));
 
     // CORS outermost: a browser's preflight has no token.
     let app = Router::new().nest("/mcp", mcp.into_router()).layer(from_fn(authenticate)).layer(cors);

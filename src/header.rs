@@ -1,6 +1,10 @@
 //! The names of the protocol's headers, for CORS layers, proxies and logs.
+//!
+//! [`METHODS`], [`ALLOWED`] and [`EXPOSED`] are what a CORS layer is given; with the feature `cors`,
+//! `cors_layer` makes one.
 
-use http::HeaderName;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, Method};
 
 /// Names the session of a request, and of the answer that opens it.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -20,3 +24,14 @@ pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
 /// What the names of headers begin with that repeat arguments of a tool (2026-07-28): `x-mcp-header` in its
 /// schema says which, and what follows.
 pub const PARAM_PREFIX: &str = "mcp-param-";
+
+/// The methods that a browser's script uses on an endpoint.
+pub const METHODS: [Method; 3] = [Method::GET, Method::POST, Method::DELETE];
+
+/// The request headers that a browser's script sets, beside those that it may always set. A tool whose schema has
+/// `x-mcp-header` adds `Mcp-Param-..` headers to them.
+pub const ALLOWED: [HeaderName; 7] =
+    [AUTHORIZATION, CONTENT_TYPE, SESSION_ID, PROTOCOL_VERSION, LAST_EVENT_ID, METHOD, NAME];
+
+/// The response headers that a browser's script reads: the session, how to authenticate, and when to come back.
+pub const EXPOSED: [HeaderName; 3] = [SESSION_ID, WWW_AUTHENTICATE, RETRY_AFTER];

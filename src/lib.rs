@@ -70,7 +70,7 @@
 //!
 //! Features only add; none is on by default. `file`: an engine that keeps sessions and tasks in a
 //! folder. `redis`: an engine that many nodes share through a Redis server; `redis-cluster`:
-//! through a cluster; `redis-tls`: over TLS. `rmcp`: servers written against rmcp. `testing`: the contract
+//! through a cluster; `redis-tls`: over TLS. `cors`: tower-http's CORS layer for MCP. `rmcp`: servers written against rmcp. `testing`: the contract
 //! suite of session engines.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -81,6 +81,8 @@
 struct Readme;
 
 mod clock;
+#[cfg(feature = "cors")]
+mod cors;
 mod counters;
 mod edge;
 mod encode;
@@ -107,6 +109,8 @@ mod settings;
 pub mod store;
 mod streams;
 
+#[cfg(feature = "cors")]
+pub use self::cors::cors_layer;
 #[cfg(feature = "rmcp")]
 pub use self::rmcp::RmcpServer;
 pub use counters::Statistics;

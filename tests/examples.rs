@@ -116,9 +116,10 @@ fn layer_leaves_the_application_as_it_was_and_shares_its_sessions() {
     assert!(layer.send("GET /notes HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 400"));
 }
 
+#[cfg(feature = "cors")]
 #[test]
 fn auth_keeps_sessions_to_their_owners_and_browsers_to_their_site() {
-    let auth = Example::start("auth");
+    let auth = Example::start_with("auth", &["--all-features"]);
     assert!(auth.send("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE).starts_with("HTTP/1.1 401"));
     let alice = auth.open("Authorization: Bearer alices-secret\r\n");
     let answer = auth.send(&format!("POST /mcp HTTP/1.1\r\n{alice}"), &call("whoami", "{}"));

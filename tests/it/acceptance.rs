@@ -208,6 +208,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (192, "an empty header counts as none"),
     (193, "structured content has any shape, wrapped for the session revisions"),
     (194, "a number that JSON does not have is a failed call"),
+    (196, "one function makes the CORS layer of an endpoint"),
     (197, "an encoded body is refused by name, with Accept-Encoding"),
     (198, "a byte order mark is ignored, other spellings of localhost are loopback names"),
     (200, "an argument is repeated by one header with one value"),

@@ -212,22 +212,23 @@ async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
     assert_eq!(engine.asked(), asked, "the engine was asked");
 }
 
-/// Acceptance 90.
+/// The layer of the feature, or one made of the same names.
+fn cors() -> CorsLayer {
+    #[cfg(feature = "cors")]
+    return mcp_http::cors_layer();
+    #[cfg(not(feature = "cors"))]
+    CorsLayer::new()
+        .allow_methods(header::METHODS)
+        .allow_headers(header::ALLOWED)
+        .expose_headers(header::EXPOSED)
+        .max_age(std::time::Duration::from_secs(3600))
+}
+
+/// Acceptance 90, 196.
 #[tokio::test(start_paused = true)]
 async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
     let site = "https://app.example";
-    let cors = CorsLayer::new()
-        .allow_origin(AllowOrigin::list([site.parse().unwrap()]))
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            CONTENT_TYPE,
-            header::SESSION_ID,
-            header::PROTOCOL_VERSION,
-            header::LAST_EVENT_ID,
-            header::METHOD,
-            header::NAME,
-        ])
-        .expose_headers([header::SESSION_ID]);
+    let cors = cors().allow_origin(AllowOrigin::list([site.parse().unwrap()]));
     let app = secured(Security::new().allowed_origins([site]).allow_loopback(false));
     // Hosts are loopback names by default; `allow_loopback(false)` would close them too.
     assert_eq!(app.send(opening()).await.status, 403);
@@ -240,12 +241,16 @@ async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
     };
     let reply = app.send(preflight(site)).await;
     assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (200, Some(site)));
+    assert_eq!(reply.header("access-control-allow-methods"), Some("GET,POST,DELETE"));
+    let allowed = "authorization,content-type,mcp-session-id,mcp-protocol-version,last-event-id,mcp-method,mcp-name";
+    assert_eq!(reply.header("access-control-allow-headers"), Some(allowed));
+    assert_eq!(reply.header("access-control-max-age"), Some("3600"));
     let reply = app.send(preflight("https://evil.example")).await;
     assert_eq!(reply.header("access-control-allow-origin"), None);
     let reply = app.send(opening().header("origin", site)).await;
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("access-control-allow-origin"), Some(site));
-    assert_eq!(reply.header("access-control-expose-headers"), Some("mcp-session-id"));
+    assert_eq!(reply.header("access-control-expose-headers"), Some("mcp-session-id,www-authenticate,retry-after"));
     let reply = app.send(opening().header("origin", "https://evil.example")).await;
     assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (403, None));
     assert_eq!(app.handle.statistics().await.sessions, 1, "a preflight opens nothing");

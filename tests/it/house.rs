@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each room of `src` and the rooms it may import; data flows from the edge inwards.
 const ROOMS: [(&str, &[&str]); 25] = [
     ("clock", &[]),
+    ("cors", &["header"]),
     ("counters", &["error", "store"]),
     ("edge", &["error", "header", "identity", "message"]),
     ("encode", &["error", "header", "message", "outcome", "streams"]),
