@@ -20,13 +20,13 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 ///
 /// ```
 /// use axum::{Router, http::HeaderValue};
-/// use mcp_http::{McpServer, McpService, Security, cors_layer, mcp_router};
+/// use mcp_http::{McpServer, McpService, Security, cors_layer};
 ///
 /// let site = "https://app.example";
-/// let security = Security::new().allowed_origins([site])?;
-/// let mcp = McpService::new(McpServer::new("members", "1.0.0")).security(security)?;
+/// let security = Security::new().allowed_origins([site]);
+/// let mcp = McpService::builder(McpServer::new("members", "1.0.0")).security(security).build()?;
 /// let cors = cors_layer().allow_origin(HeaderValue::from_static(site));
-/// let app: Router = Router::new().nest("/mcp", mcp_router(mcp)).layer(cors);
+/// let app: Router = Router::new().nest("/mcp", mcp.into_router()).layer(cors);
 /// # let _ = app;
 /// # Ok::<_, mcp_http::error::ConfigError>(())
 /// ```

@@ -4,13 +4,15 @@
 //! | mounted by | serves |
 //! |---|---|
 //! | `nest("/mcp", mcp_router(server))` | `/mcp` |
+//! | `nest("/mcp", router.clone()).nest("/mcp/", router)` | `/mcp` and `/mcp/` |
 //! | `merge(service.into_router_at("/mcp"))` | `/mcp` and `/mcp/` |
 //! | `nest_service("/mcp", service)` | `/mcp` and `/mcp/` |
 //! | `route_service("/mcp", service)` | `/mcp` |
 //! | `layer(McpLayer::new(server))` | `/mcp` and `/mcp/` |
 //!
-//! None of them serves anything below. (`nest` cannot match a slash at the end: axum joins the
-//! prefix and the inner `/` to `/mcp`.)
+//! None of them serves anything below. `nest("/mcp", ..)` cannot match a slash at the end: axum joins the
+//! prefix and the inner `/` to `/mcp`, and gives `/mcp/` to the fallback of the outer router, never to one of
+//! the nested router.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,8 +30,9 @@ use crate::service::McpService;
 /// Takes a server ([`McpServer`](crate::McpServer), or one written against rmcp with the feature `rmcp`),
 /// served with the default settings, or an [`McpService`] with its own. Handlers see the state of the router it is nested in.
 ///
-/// To [merge](Router::merge) instead of nesting, or to serve the path with a slash at its end too,
-/// use [`McpService::into_router_at`].
+/// To [merge](Router::merge) instead of nesting, use [`McpService::into_router_at`], which serves the path with a
+/// slash at its end, too. Nested at `/mcp`, axum sends `/mcp/` elsewhere: nest a clone of the router at `/mcp/`
+/// as well.
 ///
 /// ```
 /// use axum::{Router, extract::State};

@@ -205,6 +205,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (183, "a service of sessions refuses 2026-07-28 without its codes"),
     (184, "a refusal before the body was read reaches a client that goes on sending"),
     (188, "arguments that are an enum are one object in the list"),
+    (189, "a slash at the end of the path is served as the path"),
     (192, "an empty header counts as none"),
     (193, "structured content has any shape, wrapped for the session revisions"),
     (194, "a number that JSON does not have is a failed call"),

@@ -3,7 +3,7 @@
 
 use axum::http::Method;
 use mcp_http::server::{Context, LogLevel};
-use mcp_http::{McpServer, McpService, ResponseMode, Streams};
+use mcp_http::{McpServer, ResponseMode, Streams};
 use serde_json::{Value, json};
 
 use crate::support::{App, LOG_KEY, RequestExt, envelope, initialize, mirrored, request};
@@ -21,7 +21,7 @@ fn tools(server: McpServer) -> McpServer {
 
 fn app(resumable: bool) -> App {
     let streams = Streams::new().response_mode(ResponseMode::Sse).resumable(resumable);
-    App::serving(tools, move |service: McpService| service.streams(streams).unwrap())
+    App::serving(tools, move |service| service.streams(streams))
 }
 
 /// What each message says: progress, log, answer.

@@ -8,12 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::serve::ListenerExt;
 use futures_util::stream;
 use mcp_http::error::StoreErrorKind;
-use mcp_http::{McpListener, McpServiceBuilder, Security, header};
+use mcp_http::{McpListener, McpServiceBuilder, Security};
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -218,9 +217,9 @@ fn cors() -> CorsLayer {
     return mcp_http::cors_layer();
     #[cfg(not(feature = "cors"))]
     CorsLayer::new()
-        .allow_methods(header::METHODS)
-        .allow_headers(header::ALLOWED)
-        .expose_headers(header::EXPOSED)
+        .allow_methods(mcp_http::header::METHODS)
+        .allow_headers(mcp_http::header::ALLOWED)
+        .expose_headers(mcp_http::header::EXPOSED)
         .max_age(std::time::Duration::from_secs(3600))
 }
 

@@ -1,7 +1,7 @@
 //! Where a service can stand in an application, and what reaches it there.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::{Method, Request};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -43,6 +43,9 @@ async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
     let both = ["/mcp", "/mcp/"];
     let nested = Router::new().nest("/mcp", mcp_router(plain()));
     assert_eq!(served(nested, &paths).await, ["/mcp"]);
+    let router = mcp_router(plain());
+    let twice = Router::new().nest("/mcp", router.clone()).nest("/mcp/", router);
+    assert_eq!(served(twice, &paths).await, both);
     for path in ["/mcp", "/mcp/", "mcp"] {
         let merged = Router::new().merge(McpService::new(plain()).into_router_at(path));
         assert_eq!(served(merged, &paths).await, both);
@@ -60,6 +63,38 @@ async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
         assert_eq!(served(root, &["/", "/x"]).await, ["/"]);
         let over = Router::new().route("/home", get(|| async { "home" })).layer(McpLayer::new(plain()).at(path));
         assert_eq!(served(Router::new().fallback_service(over), &["/", "/x", "/mcp"]).await, ["/"]);
+    }
+}
+
+/// What a handler sees of the request's address, under each way to mount that can serve both paths.
+///
+/// Acceptance 78, 189.
+#[tokio::test(start_paused = true)]
+async fn a_slash_at_the_end_changes_nothing_else() {
+    async fn address(OriginalUri(uri): OriginalUri) -> String {
+        uri.to_string()
+    }
+    let server = || McpServer::new("plain", "1").tool("address", "Says where it was called.", address);
+    let router = mcp_router(server());
+    let ways = [
+        Router::new().nest("/mcp", router.clone()).nest("/mcp/", router),
+        Router::new().merge(McpService::new(server()).into_router_at("/mcp")),
+        Router::new().nest_service("/mcp", McpService::new(server())),
+        Router::new()
+            .fallback_service(Router::new().route("/home", get(|| async { "home" })).layer(McpLayer::new(server()))),
+    ];
+    for (way, router) in ways.into_iter().enumerate() {
+        let app = App::new().layered(|_| router);
+        for path in ["/mcp", "/mcp/", "/mcp?a=b", "/mcp/?a=b&c"] {
+            let opened = app.send(to(path)).await;
+            assert_eq!(opened.status, 200, "{way} {path}");
+            let session = opened.header("mcp-session-id").unwrap().to_owned();
+            let mut asked =
+                request(Method::POST).header("mcp-session-id", &session).message(call(1, "address", json!({})));
+            *asked.uri_mut() = path.parse().unwrap();
+            let answer = app.send(asked).await.json().await;
+            assert_eq!(answer["result"]["content"][0]["text"], path, "{way} {path}");
+        }
     }
 }
 

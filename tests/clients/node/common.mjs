@@ -1,0 +1,85 @@
+// What every conversation of a released TypeScript client needs: counted checks, and what is served, asked for raw.
+
+import assert from 'node:assert/strict';
+import { parseArgs } from 'node:util';
+
+const PATIENCE = 60_000; // ms for a whole conversation
+
+export const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    package: { type: 'string' }, // the client's folder in node_modules
+    name: { type: 'string' }, // the conversation's, for its last line
+    cut: { type: 'string' }, // the URL of the relay that cuts one call's connection
+    verbose: { type: 'boolean', default: false }, // print each check
+  },
+});
+
+/** Text that ends lines for some readers, and text that is not ASCII. */
+export const AWKWARD = 'a\u2028b\u2029c\u0085d grüße 世界 🦀';
+export const HUGE = 'x'.repeat(6 << 20); // bytes; the server takes 4 MiB
+
+let checks = 0;
+
+export function check(what, holds, saw) {
+  assert.ok(holds, `${what}; saw ${JSON.stringify(saw)}`);
+  checks += 1;
+  if (options.verbose) console.log(`  ok ${what}`);
+}
+
+export function equal(what, saw, wanted) {
+  assert.deepEqual(saw, wanted, `${what} should be ${JSON.stringify(wanted)}; saw ${JSON.stringify(saw)}`);
+  check(what, true);
+}
+
+const HEADERS = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' };
+
+/** Posts a body by Node's fetch, without any client. */
+export const post = (url, body, headers = {}) =>
+  fetch(url, { method: 'POST', headers: { ...HEADERS, ...headers }, body });
+
+/** The message that answers a raw request. */
+async function ask(url, message, headers) {
+  const answer = await post(url, JSON.stringify({ jsonrpc: '2.0', id: 1, ...message }), headers);
+  const text = await answer.text();
+  const events = text.split('\n').filter((line) => line.startsWith('data: {'));
+  return [answer, JSON.parse(events.at(-1)?.slice(6) ?? text)];
+}
+
+/** The names of the tools that are served, by no client's leave. */
+export async function served(url) {
+  const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } };
+  const [opened] = await ask(url, { method: 'initialize', params });
+  const session = { 'mcp-session-id': opened.headers.get('mcp-session-id'), 'mcp-protocol-version': '2025-11-25' };
+  const names = [];
+  let cursor;
+  do {
+    const [, answer] = await ask(url, { method: 'tools/list', params: cursor ? { cursor } : {} }, session);
+    names.push(...answer.result.tools.map(({ name }) => name));
+    cursor = answer.result.nextCursor;
+  } while (cursor);
+  return names.sort();
+}
+
+/** That a session has ended. */
+export async function gone(url, session) {
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
+  const answer = await post(url, body, { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' });
+  equal('the session has ended', answer.status, 404);
+  await answer.text();
+}
+
+/** Holds a conversation with the server whose URL was given, and says how many checks there were. */
+export async function hold(conversation) {
+  process.on('unhandledRejection', failed);
+  setTimeout(() => failed(`not done after ${PATIENCE} ms`), PATIENCE).unref();
+  await conversation(positionals[0]).catch(failed);
+  console.log(`${options.name}: ${checks} checks`);
+  process.exit(0); // whatever the client keeps open
+}
+
+function failed(why) {
+  console.log(`${options.name}: FAILED after ${checks} checks: ${why?.message ?? why}`);
+  if (why?.code !== 'ERR_ASSERTION') console.log(why);
+  process.exit(1);
+}
