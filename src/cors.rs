@@ -30,7 +30,6 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// # let _ = app;
 /// # Ok::<_, mcp_http::error::ConfigError>(())
 /// ```
-#[must_use]
 pub fn cors_layer() -> CorsLayer {
     CorsLayer::new()
         .allow_methods(header::METHODS)

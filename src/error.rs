@@ -307,14 +307,7 @@ impl Rejection {
                 row(400, REQUEST, "Invalid request: batches exist in protocol version 2025-03-26 only")
             }
             Self::InitializeInBatch => row(400, REQUEST, "Invalid request: initialize must not be part of a batch"),
-            Self::UnsupportedVersion { requested, supported } if sessions_only(supported) => {
-                (400, ErrorObject::BAD_REQUEST, unsupported(requested, supported).into())
-            }
-            Self::UnsupportedVersion { .. } => row(
-                400,
-                ErrorObject::UNSUPPORTED_VERSION,
-                "Unsupported protocol version; `data.supported` lists those served",
-            ),
+            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
             Self::HeaderMismatch { header, why } => {
                 (400, ErrorObject::HEADER_MISMATCH, format!("Header mismatch: {header} {why}").into())
             }
@@ -520,11 +513,16 @@ fn sessions_only(served: &[ProtocolVersion]) -> bool {
     !served.is_empty() && served.iter().all(|version| version.era() == Era::Legacy)
 }
 
-/// The text by which such a service refuses a revision. Released clients look for it.
-fn unsupported(requested: &str, served: &[ProtocolVersion]) -> String {
+/// The status, code and text by which a service refuses a revision. Released clients look for the text.
+fn unsupported(requested: &str, served: &[ProtocolVersion]) -> (u16, i64, Cow<'static, str>) {
+    if !sessions_only(served) {
+        let text = "Unsupported protocol version; `data.supported` lists those served";
+        return (400, ErrorObject::UNSUPPORTED_VERSION, text.into());
+    }
     let served: Vec<_> = served.iter().map(|version| version.as_str()).collect();
     let (requested, served) = (requested.escape_debug(), served.join(", "));
-    format!("Bad Request: Unsupported protocol version: {requested} (supported versions: {served})")
+    let text = format!("Bad Request: Unsupported protocol version: {requested} (supported versions: {served})");
+    (400, ErrorObject::BAD_REQUEST, text.into())
 }
 
 #[cfg(test)]
