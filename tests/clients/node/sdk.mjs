@@ -16,7 +16,7 @@ const { ElicitRequestSchema } = await import(`${SDK}/types.js`);
 
 async function transportTo(url) {
   if (!REMOTE) return new StreamableHTTPClientTransport(new URL(url));
-  const proxy = fileURLToPath(import.meta.resolve('mcp-remote').replace(/client\.js$/, 'proxy.js'));
+  const proxy = fileURLToPath(new URL('node_modules/mcp-remote/dist/proxy.js', import.meta.url));
   const settings = await mkdtemp(`${tmpdir()}/mcp-remote-`);
   return new StdioClientTransport({
     command: process.execPath,
