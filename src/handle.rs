@@ -110,7 +110,7 @@ impl McpHandle {
     /// Tells every client that subscribed to a resource that it changed: with `resources/subscribe`
     /// in a session, with `subscriptions/listen` since 2026-07-28.
     pub fn resource_updated(&self, uri: impl Into<String>) {
-        self.announce(&Change::Resource(uri.into()));
+        self.announce(&Change::resource(uri.into()));
     }
 
     fn announce(&self, change: &Change) {

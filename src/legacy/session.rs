@@ -23,7 +23,7 @@ use super::ticket::{Cause, Ticket};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
-use crate::message::{ProtocolVersion, RawJson, RequestId, write};
+use crate::message::{ProtocolVersion, RawJson, RequestId, ResourceUri, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{Cancellation, ClientError, Extensions};
 use crate::settings::Limits;
@@ -59,7 +59,7 @@ struct Live {
     ended: bool,
 }
 
-type Subscriptions = HashSet<Box<str>>;
+type Subscriptions = HashSet<ResourceUri>;
 
 /// Where a session's log level and subscriptions are kept, so that they move with it.
 const LOG_LEVEL: &str = "mcp.log_level";
@@ -245,7 +245,7 @@ impl LiveSession {
         }
     }
 
-    pub(super) fn subscribes(&self, uri: &str) -> bool {
+    pub(super) fn subscribes(&self, uri: &ResourceUri) -> bool {
         self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
     }
 
@@ -325,7 +325,8 @@ impl LiveSession {
             let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
             let stored = stored.map(|uris| uris.read::<Subscriptions>()).transpose().map_err(StoreError::corrupt)?;
             let mut uris = stored.unwrap_or_default();
-            let changed = if wanted { uris.insert(uri.into()) } else { uris.remove(uri) };
+            let uri = ResourceUri::new(uri);
+            let changed = if wanted { uris.insert(uri) } else { uris.remove(&uri) };
             if !changed {
                 return Ok(());
             }
@@ -398,7 +399,7 @@ impl SessionAccess for LiveSession {
 
     fn subscriptions(&self) -> Vec<String> {
         let mut uris: Vec<String> =
-            self.live().subscriptions.iter().flat_map(|uris| uris.iter()).map(ToString::to_string).collect();
+            self.live().subscriptions.iter().flat_map(|uris| uris.iter()).map(|uri| uri.as_str().to_owned()).collect();
         uris.sort_unstable();
         uris
     }

@@ -1,7 +1,7 @@
 //! Decides what the handler of one call can do while it runs, and why it is made to stop.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +43,7 @@ pub(crate) struct Ticket {
     /// What the client said of it, if it said it here.
     cancellation: OnceLock<Box<Cancellation>>,
     over: AtomicBool,
+    progress: Mutex<f64>,
     /// Wakes those who wait for either.
     ended: Notify,
 }
@@ -55,6 +56,7 @@ impl Ticket {
             cancelled: AtomicU8::new(0),
             cancellation: OnceLock::new(),
             over: AtomicBool::new(false),
+            progress: Mutex::new(f64::NEG_INFINITY),
             ended: Notify::new(),
         })
     }
@@ -121,6 +123,14 @@ impl Channel for Ticket {
 
     fn principal(&self) -> Option<&Principal> {
         self.exchange.principal()
+    }
+
+    fn request_id(&self) -> Option<&RequestId> {
+        Some(&self.id)
+    }
+
+    fn progress(&self) -> Option<&Mutex<f64>> {
+        Some(&self.progress)
     }
 
     fn session(&self) -> Option<Arc<dyn SessionAccess>> {

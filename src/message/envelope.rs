@@ -107,11 +107,11 @@ struct Members<'a, P> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<Text<'a>>,
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     params: Option<P>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::RawJson;
 
@@ -17,10 +17,10 @@ pub struct InitializeParams {
     /// The revision the client would like to speak, as it wrote it.
     pub protocol_version: String,
     /// What the client can be asked for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub capabilities: ClientCapabilities,
     /// Which program the client is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub client_info: Implementation,
 }
 
@@ -29,8 +29,10 @@ pub struct InitializeParams {
 #[serde(rename_all = "camelCase", default)]
 pub struct Implementation {
     /// The programmatic name.
+    #[serde(deserialize_with = "or_default")]
     pub name: String,
     /// The version.
+    #[serde(deserialize_with = "or_default")]
     pub version: String,
     /// The name for people, since 2025-06-18.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +61,15 @@ pub struct ClientCapabilities {
     /// Extensions of the protocol it knows, by their names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extensions: Option<RawJson>,
+}
+
+/// A member that may be absent; `null` is absent.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl ClientCapabilities {

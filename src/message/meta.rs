@@ -89,9 +89,9 @@ impl RequestMeta {
             name: outline.name.and_then(text),
             uri: outline.uri.and_then(text),
             task: outline.task.and_then(text),
-            arguments: outline.arguments.map(cut).filter(|arguments| arguments.as_str() != "null"),
-            input_responses: outline.input_responses.map(cut),
-            request_state: outline.request_state.map(cut),
+            arguments: outline.arguments.map(cut).filter(is_there),
+            input_responses: outline.input_responses.map(cut).filter(is_there),
+            request_state: outline.request_state.map(cut).filter(is_there),
         })
     }
 
@@ -116,6 +116,11 @@ impl RequestMeta {
     pub(crate) fn has_capabilities(&self) -> bool {
         self.capabilities.as_ref().is_some_and(|raw| raw.as_str().starts_with('{'))
     }
+}
+
+/// Whether a member is there: `null` is absent.
+fn is_there(member: &RawJson) -> bool {
+    member.as_str() != "null"
 }
 
 impl Stated {
@@ -148,8 +153,8 @@ mod tests {
         assert_eq!(meta.name.as_ref().and_then(RawJson::text).as_deref(), Some("echo"));
         assert_eq!(meta.capabilities.as_ref().map(RawJson::as_str), Some(r#"{"roots":{}}"#));
         assert_eq!(meta.progress_token.as_ref().map(RawJson::as_str), Some("7"));
-        assert_eq!(meta.input_responses.as_ref().map(RawJson::as_str), Some("null"));
         assert!(meta.is_whole() && meta.uri.is_none() && meta.request_state.is_none());
+        assert!(meta.input_responses.is_none(), "`null` is absent");
     }
 
     #[test]

@@ -14,7 +14,10 @@ mod initialize;
 mod meta;
 mod params;
 mod raw;
+mod uri;
 mod version;
+pub(crate) mod whole;
+mod words;
 pub(crate) mod write;
 
 pub use error::ErrorObject;
@@ -27,3 +30,5 @@ pub(crate) use envelope::{Body, Envelope, Kind, Malformed, parse};
 pub(crate) use initialize::TASKS;
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};
 pub(crate) use params::Params;
+pub(crate) use uri::{ResourceUri, canonical, canonical_part, canonical_start};
+pub(crate) use words::{bounded, in_json, reason};

@@ -75,7 +75,7 @@ mod tests {
         let listening = Listening::new(&Limits::new());
         let bell = Bell::new(&listening, Weak::new());
         let asked = RawJson::trusted(r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:1"]}}"#);
-        let seat = listening.join(Filter::read(Some(&asked)).unwrap(), None).unwrap();
+        let seat = listening.join(Filter::read(Some(&asked), || false).unwrap(), None).unwrap();
         let told = |ring: Ring| {
             bell.ring(ring);
             let mut told = Vec::new();
@@ -83,7 +83,7 @@ mod tests {
             told
         };
         let topic = |topic: &str| Ring::Topic { topic: topic.into() };
-        let updated = Change::Resource("a:1".to_owned());
+        let updated = Change::resource("a:1");
         assert_eq!(told(topic("\"Tools\"")), [Change::Tools]);
         assert_eq!(told(topic(&serde_json::to_string(&updated).unwrap())), std::slice::from_ref(&updated));
         for other in ["", "Tools", "\"Prompts\"", r#"{"Resource":"a:2"}"#, r#"{"session":1}"#] {

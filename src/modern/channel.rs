@@ -1,7 +1,7 @@
 //! Decides what the handler of a round can do while it runs, where there is no session behind it:
 //! what its [`Context`](crate::server::Context) stands on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::round::Round;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson};
+use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{ClientError, LogLevel};
 use crate::settings::ResponseMode;
@@ -33,6 +33,14 @@ impl Channel for Round {
 
     fn principal(&self) -> Option<&Principal> {
         Self::principal(self)
+    }
+
+    fn request_id(&self) -> Option<&RequestId> {
+        Some(self.id())
+    }
+
+    fn progress(&self) -> Option<&Mutex<f64>> {
+        Some(&self.progress)
     }
 
     fn session(&self) -> Option<Arc<dyn SessionAccess>> {

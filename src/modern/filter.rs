@@ -9,12 +9,13 @@
 //!    shows it.
 
 use indexmap::IndexSet;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::Rejection;
-use crate::message::RawJson;
+use crate::message::{ErrorObject, RawJson};
 use crate::server::channel::Change;
 use crate::settings::Limits;
 
@@ -32,8 +33,8 @@ pub(super) struct Offer {
 }
 
 impl Filter {
-    /// Reads the parameters of a `subscriptions/listen`.
-    pub(super) fn read(params: Option<&RawJson>) -> Result<Self, Rejection> {
+    /// Reads the parameters of a `subscriptions/listen`; `takes_tasks` is asked where these are listened to.
+    pub(super) fn read(params: Option<&RawJson>, takes_tasks: impl FnOnce() -> bool) -> Result<Self, Rejection> {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow, default)]
@@ -47,6 +48,7 @@ impl Filter {
             resources_list_changed: Option<bool>,
             #[serde(borrow)]
             resource_subscriptions: Option<&'a RawValue>,
+            task_ids: Option<IgnoredAny>,
         }
         let params = params.map(RawJson::read_borrowed::<Params<'_>>).transpose();
         let wishes = params.ok().flatten().and_then(|params| params.notifications);
@@ -56,6 +58,10 @@ impl Filter {
         let wishes: Wishes<'_> = serde_json::from_str(wishes.get()).map_err(|_| {
             Rejection::InvalidParams("in `notifications` each flag is a boolean, `resourceSubscriptions` a list")
         })?;
+        // Who does not know of tasks cannot ask for them (the extension `io.modelcontextprotocol/tasks`).
+        if wishes.task_ids.is_some() && !takes_tasks() {
+            return Err(Rejection::MissingCapability { data: ErrorObject::tasks_not_declared().data });
+        }
         let flags = [
             (wishes.tools_list_changed, Change::Tools),
             (wishes.prompts_list_changed, Change::Prompts),
@@ -63,7 +69,7 @@ impl Filter {
         ];
         let flags = flags.into_iter().filter_map(|(wanted, change)| (wanted == Some(true)).then_some(change));
         let uris = wishes.resource_subscriptions.map(uris).transpose()?.unwrap_or_default();
-        let mut topics: IndexSet<Change> = flags.chain(uris.into_iter().map(Change::Resource)).collect();
+        let mut topics: IndexSet<Change> = flags.chain(uris.into_iter().map(Change::resource)).collect();
         topics.shrink_to_fit();
         Ok(Self(topics))
     }
@@ -149,7 +155,7 @@ mod tests {
 
     fn read(notifications: &Value) -> Result<String, &'static str> {
         let params = RawJson::from_value(&json!({ "notifications": notifications })).unwrap();
-        match Filter::read(Some(&params)) {
+        match Filter::read(Some(&params), || false) {
             Ok(filter) => Ok(filter.to_json().as_str().to_owned()),
             Err(Rejection::InvalidParams(why)) => Err(why),
             Err(other) => panic!("{other:?}"),
@@ -166,7 +172,7 @@ mod tests {
             json!({}),
             json!({"toolsListChanged": false, "resourceSubscriptions": []}),
             json!({"toolsListChanged": null, "resourceSubscriptions": null}),
-            json!({"taskIds": ["a"], "tools": true}),
+            json!({"taskIds": null, "tools": true}),
         ] {
             assert_eq!(read(&nothing).as_deref(), Ok("{}"), "{nothing}");
         }
@@ -185,10 +191,10 @@ mod tests {
             assert_eq!(why, Err("`resourceSubscriptions` is a list of strings"), "{malformed}");
         }
         for missing in [None, Some(RawJson::empty_object())] {
-            assert!(Filter::read(missing.as_ref()).is_err(), "{missing:?}");
+            assert!(Filter::read(missing.as_ref(), || false).is_err(), "{missing:?}");
         }
         let twice = RawJson::trusted(r#"{"notifications":{},"notifications":{}}"#);
-        assert!(Filter::read(Some(&twice)).is_err());
+        assert!(Filter::read(Some(&twice), || false).is_err());
     }
 
     #[test]
@@ -216,7 +222,7 @@ mod tests {
             ("{}", "{}"),
             ("[]", "{}"),
         ] {
-            let mut filter = Filter::read(Some(&asked)).unwrap();
+            let mut filter = Filter::read(Some(&asked), || false).unwrap();
             filter.narrow(Offer::read(&RawJson::trusted(capabilities)));
             assert_eq!(filter.to_json().as_str(), honoured, "{capabilities}");
         }

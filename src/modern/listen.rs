@@ -23,7 +23,7 @@ use super::run::Running;
 use super::stamp::Stamp;
 use super::{Node, call};
 use crate::error::Rejection;
-use crate::message::{RawJson, RequestId, write};
+use crate::message::{ClientCapabilities, RawJson, RequestId, write};
 use crate::outcome::Outcome;
 use crate::server::channel::Change;
 use crate::server::context::Read;
@@ -47,7 +47,11 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     if !takes_streams {
         return Err(Rejection::NotAcceptable { needs: "text/event-stream" });
     }
-    let filter = Filter::read(asked.params.as_ref())?;
+    let takes_tasks = || {
+        let declared = opening.meta.capabilities.as_ref().and_then(|raw| raw.read::<ClientCapabilities>().ok());
+        declared.is_some_and(|client| client.takes_tasks())
+    };
+    let filter = Filter::read(asked.params.as_ref(), takes_tasks)?;
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
     }

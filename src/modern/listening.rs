@@ -198,7 +198,7 @@ mod tests {
 
     fn join(listening: &Arc<Listening>) -> Result<Seat, Rejection> {
         let params = RawJson::trusted(r#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true}}"#);
-        listening.join(Filter::read(Some(&params))?, None)
+        listening.join(Filter::read(Some(&params), || false)?, None)
     }
 
     fn taken(seat: &Seat) -> (Vec<Change>, bool) {

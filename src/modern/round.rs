@@ -60,6 +60,7 @@ pub(super) struct Round {
     cancelled: AtomicBool,
     /// Wakes those who wait for the end, or for the task.
     changed: Notify,
+    pub(super) progress: Mutex<f64>,
     /// Given back when the handler has ended: a context may outlive it.
     permit: Mutex<Option<Permit>>,
 }
@@ -138,6 +139,7 @@ impl Round {
             over: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             changed: Notify::new(),
+            progress: Mutex::new(f64::NEG_INFINITY),
             permit: Mutex::new(permit),
         })
     }

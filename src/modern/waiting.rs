@@ -84,7 +84,7 @@ mod tests {
     fn all() -> Waiting {
         let params = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true,
             "resourcesListChanged": true, "resourceSubscriptions": URIS}});
-        Waiting::new(Filter::read(Some(&RawJson::from_value(&params).unwrap())).unwrap())
+        Waiting::new(Filter::read(Some(&RawJson::from_value(&params).unwrap()), || false).unwrap())
     }
 
     fn change(n: usize) -> Change {
@@ -92,7 +92,7 @@ mod tests {
             0 => Change::Tools,
             1 => Change::Prompts,
             2 => Change::Resources,
-            n => Change::Resource(format!("a:{}", n - 2)),
+            n => Change::resource(format!("a:{}", n - 2)),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{Cancellation, ClientError, Extensions};
 use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionInfo};
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, write};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, ResourceUri, write};
 
 /// The transport as one call sees it.
 pub(crate) trait Channel: fmt::Debug + Send + Sync {
@@ -36,6 +36,14 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     }
     /// Waits until there is room again.
     fn room(&self) -> BoxFuture<'_, ()>;
+    /// The id of the request, where there is one.
+    fn request_id(&self) -> Option<&RequestId> {
+        None
+    }
+    /// The progress that was sent last, where any is sent. Never held across an await.
+    fn progress(&self) -> Option<&Mutex<f64>> {
+        None
+    }
     /// Asks the client in this call and waits for its answer, however long.
     fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// The client answered with something that does not fit its question.
@@ -121,10 +129,14 @@ pub(crate) enum Change {
     Prompts,
     Resources,
     /// One resource, by its URI; reaches subscribers only.
-    Resource(String),
+    Resource(ResourceUri),
 }
 
 impl Change {
+    pub(crate) fn resource(uri: impl Into<Box<str>>) -> Self {
+        Self::Resource(ResourceUri::new(uri))
+    }
+
     /// The method of the notification that tells a client.
     pub(crate) fn method(&self) -> &'static str {
         match self {
@@ -138,7 +150,7 @@ impl Change {
     /// The resource, where it is about one.
     pub(crate) fn uri(&self) -> Option<&str> {
         match self {
-            Self::Resource(uri) => Some(uri),
+            Self::Resource(uri) => Some(uri.as_str()),
             Self::Tools | Self::Prompts | Self::Resources => None,
         }
     }

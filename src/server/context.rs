@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -183,7 +184,7 @@ impl Context {
     /// (no `progressToken`).
     ///
     /// `total` may be `None` when it is not known. The specification wants each figure larger
-    /// than the one before. NaN and infinities are not sent.
+    /// than the one before: one that is not is not sent, and neither are NaN and infinities.
     ///
     /// Source: Utilities, "Progress".
     ///
@@ -213,10 +214,25 @@ impl Context {
         let (progress, total) = (progress.amount(), total.total().filter(|total| total.is_finite()));
         let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
         let (progress, total) = (Number(progress), total.map(Number));
-        if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message) {
-            let room = self.channel.send(notification);
+        if let Ok(notification) = write::progress(token, &progress, total.as_ref(), message)
+            && let Some(room) = self.send_progress(progress.0, notification)
+        {
             self.sent(room).await;
         }
+    }
+
+    /// Sends a figure that is larger than the one before; `None` for others. Clones of a context may
+    /// be used at the same time, so that the figure is compared and sent as one.
+    fn send_progress(&self, progress: f64, notification: Bytes) -> Option<bool> {
+        let last = self.channel.progress().map(|last| last.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(mut last) = last {
+            if progress <= *last {
+                return None;
+            }
+            *last = progress;
+            return Some(self.channel.send(notification));
+        }
+        Some(self.channel.send(notification))
     }
 
     /// Sends a log message to the client, if it wants messages this severe

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context};
+use mcp_http::server::{Args, Context, LogLevel};
 use mcp_http::{McpServer, McpServiceBuilder, ResponseMode, Sessions, Streams};
 use serde_json::json;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ fn tools(server: McpServer) -> McpServer {
                 tokio::spawn(async move {
                     for number in 1..=burst.each {
                         let text = format!("{task} {number} {padding}");
-                        cx.progress_message(number, None, Some(text)).await;
+                        cx.log(LogLevel::Info, text).await;
                     }
                 })
             })
@@ -48,7 +48,7 @@ fn complete(events: &[Event], tasks: usize, each: u64) {
     assert_eq!(answer.json()["result"]["content"][0]["text"], "burst");
     for message in messages {
         let params = message.json()["params"].clone();
-        let text = params["message"].as_str().unwrap_or_else(|| panic!("{params}")).to_owned();
+        let text = params["data"].as_str().unwrap_or_else(|| panic!("{params}")).to_owned();
         let mut words = text.split(' ').map(|word| word.parse::<u64>().unwrap_or_default());
         let (task, number) = (words.next().unwrap(), words.next().unwrap());
         let task = &mut reached[usize::try_from(task).unwrap()];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mcp_http::server::{Args, Context};
+use mcp_http::server::{Args, Context, LogLevel};
 use mcp_http::{McpServer, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -19,7 +19,7 @@ fn tools(server: McpServer) -> McpServer {
     server.tool("trail", "Ends while its tasks still speak.", async |cx: Context, Args(emit): Args<Emit>| {
         for task in 0..emit.tasks {
             let cx = cx.clone();
-            tokio::spawn(async move { cx.progress(task, None).await });
+            tokio::spawn(async move { cx.log(LogLevel::Info, task).await });
         }
         tokio::task::yield_now().await;
         "ended"
@@ -46,7 +46,7 @@ async fn tasks_that_speak_while_their_call_ends_never_cost_it_its_answer() {
         let messages = all_of(client.call(id, "trail", json!({"tasks": tasks})).await).await;
         let (answer, progress) = messages.split_last().unwrap_or_else(|| panic!("call {id} has no answer"));
         assert_eq!((&answer["id"], &answer["result"]["content"][0]["text"]), (&json!(id), &json!("ended")));
-        assert!(progress.iter().all(|message| message["method"] == "notifications/progress"));
+        assert!(progress.iter().all(|message| message["method"] == "notifications/message"));
         heard += u64::try_from(progress.len()).unwrap();
         // None is lost without being counted, once the tasks had their time.
         if id % 500 == 499 {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::fits;
 use crate::identity::TaskId;
 use crate::message::{ErrorObject, RawJson};
 
@@ -96,13 +97,26 @@ impl Document {
         if self.has_ended() {
             return false;
         }
-        if let End::Failed(error) = &end {
-            self.message = Some(error.message.clone().into_owned());
-        }
+        // What was said of its work says nothing of its end.
+        self.message = match &end {
+            End::Failed(error) => Some(error.message.clone().into_owned()),
+            End::Completed(_) | End::Cancelled => None,
+        };
         // Nobody is asked any more, and what was answered has been used.
         self.questions.clear();
         self.end = Some(end);
         true
+    }
+
+    /// Whether an answer does not fit the open question that it is for, and why.
+    pub(super) fn misfit(&self, key: &str, answer: &RawJson) -> Option<String> {
+        let open = self.questions.iter().find(|question| question.key == key && question.answer.is_none())?;
+        fits::check(&open.method, &open.params, answer).err()
+    }
+
+    /// Whether its client is asked something.
+    fn waits(&self) -> bool {
+        self.questions.iter().any(|question| question.answer.is_none())
     }
 
     fn status(&self) -> &'static str {
@@ -110,7 +124,7 @@ impl Document {
             Some(End::Completed(_)) => "completed",
             Some(End::Failed(_)) => "failed",
             Some(End::Cancelled) => "cancelled",
-            None if self.questions.iter().any(|question| question.answer.is_none()) => "input_required",
+            None if self.waits() => "input_required",
             None => "working",
         }
     }
@@ -138,7 +152,8 @@ impl Document {
             result_type: None,
             task_id: id.to_string(),
             status: self.status(),
-            status_message: self.message.as_deref(),
+            // What a handler says of its work is not what it waits for.
+            status_message: self.message.as_deref().filter(|_| !self.waits()),
             created_at: time(self.created),
             last_updated_at: time(self.updated),
             ttl_ms: self.ttl,

@@ -13,6 +13,7 @@
 //! | [`serve`] | what a client that polls is answered |
 
 mod document;
+mod fits;
 mod keep;
 mod run;
 mod serve;

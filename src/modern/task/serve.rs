@@ -11,7 +11,7 @@ use super::document::End;
 use super::keep::Kept;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, TaskId};
-use crate::message::{ClientCapabilities, ErrorObject, RawJson};
+use crate::message::{ClientCapabilities, ErrorObject, RawJson, bounded};
 use crate::modern::Node;
 
 /// Answers `tasks/get`, `tasks/update` and `tasks/cancel`. Whether the client may ask at all comes
@@ -40,11 +40,22 @@ pub(in crate::modern) async fn serve(
     let document = match &*method {
         "tasks/update" => {
             let responses = read_responses(input_responses)?;
+            let mut misfit = None;
             let taken = node.change_task(&kept, |document| {
+                misfit = responses.iter().find_map(|(key, answer)| Some((key, document.misfit(key, answer)?)));
                 // Every answer is looked at, also behind one that counts for nothing.
-                responses.iter().fold(false, |any, (key, answer)| document.answer(key, answer) || any)
+                misfit.is_none()
+                    && responses.iter().fold(false, |any, (key, answer)| document.answer(key, answer) || any)
             });
-            taken.await
+            let taken = taken.await;
+            // None of the answers is taken then: the task waits for all of them.
+            if let Some((key, why)) = misfit {
+                let key = bounded(key);
+                return Err(ErrorObject::invalid_params(format!(
+                    "Invalid params: in `inputResponses`, `{key}`: {why}"
+                )));
+            }
+            taken
         }
         "tasks/cancel" => node.change_task(&kept, |document| document.end(End::Cancelled)).await,
         _ => node.change_task(&kept, |_| false).await,

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use super::entries::{Entries, Item};
 use crate::error::ConfigError;
 use crate::handle::McpHandle;
-use crate::server::resource::decoded;
+use crate::message::canonical;
+use crate::server::resource::{Pattern, decoded};
 use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
 
 /// What a server offers, shared by its clones, its mounts and its [`Catalog`](super::Catalog)s.
@@ -141,21 +142,31 @@ impl<S> Tables<S> {
 
     /// The resource that has a URI: one registered for exactly it, or by a template.
     pub(crate) fn find(&self, uri: &str) -> Option<Found<S>> {
-        if let Some(resource) = self.resources.get(uri) {
+        let uri = canonical(uri);
+        if let Some(resource) = self.resources.get(&uri) {
             return Some(Found::Fixed(Arc::clone(resource)));
         }
-        let matched = self.routes.at(uri).ok()?;
+        let matched = self.routes.at(&uri).ok()?;
         let template = self.templates.get(matched.value)?;
         let variables = matched.params.iter().map(|(name, value)| Some((name.to_owned(), decoded(value)?)));
         Some(Found::Matched(Arc::clone(template), variables.collect::<Option<_>>()?))
     }
 
-    /// Whether any argument has a handler that proposes values.
+    /// A template, by any of its spellings.
+    pub(crate) fn template(&self, written: &str) -> Option<&Arc<ResourceTemplate<S>>> {
+        self.templates.get(written).or_else(|| {
+            let route = Pattern::parse(written).ok()?.route;
+            let same = self.templates.items().find(|template| template.route().is_ok_and(|known| known == route));
+            self.templates.get(same?.key())
+        })
+    }
+
     /// Whether a tool may become a task.
     pub(crate) fn has_tasks(&self) -> bool {
         self.tools.items().any(|tool| tool.task.is_some())
     }
 
+    /// Whether any argument has a handler that proposes values.
     pub(crate) fn completes(&self) -> bool {
         self.prompts.items().any(|prompt| !prompt.completers.is_empty())
             || self.templates.items().any(|template| !template.completers.is_empty())
@@ -164,6 +175,7 @@ impl<S> Tables<S> {
     fn apply(&mut self, edit: Edit<S>) -> Result<bool, ConfigError> {
         match edit {
             Edit::Tool(op) => apply_to(&mut self.tools, "tool", op),
+            Edit::Resource(Op::Remove(uri)) => Ok(self.resources.remove(&canonical(&uri)).is_some()),
             Edit::Resource(op) => apply_to(&mut self.resources, "resource", op),
             Edit::Prompt(op) => apply_to(&mut self.prompts, "prompt", op),
             Edit::Template(op) => self.apply_template(op),
@@ -182,9 +194,8 @@ impl<S> Tables<S> {
                 }
             }
             Op::Remove(written) => {
-                // Either spelling of `{+rest}` is the same template.
-                let key = written.replace("{*", "{+");
-                let Some(template) = self.templates.remove(&key) else { return Ok(false) };
+                let key = self.template(written).map(|template| template.key().to_owned());
+                let Some(template) = key.and_then(|key| self.templates.remove(&key)) else { return Ok(false) };
                 if let Ok(route) = template.route() {
                     self.routes.remove(route);
                 }

@@ -1,13 +1,12 @@
 //! Decides how typed arguments are read, and what a client is told when they do not fit.
 
-use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
 use serde::de::DeserializeOwned;
 
 use super::from_call::Arguments;
 use super::text::Texts;
-use crate::message::RawJson;
+use crate::message::{RawJson, bounded, reason, whole};
 
 /// The typed arguments of a call.
 ///
@@ -66,12 +65,14 @@ impl Arguments {
 }
 
 fn read_json<T: DeserializeOwned>(json: &RawJson) -> Result<T, String> {
-    json.read().map_err(|plain| {
-        // Only now is the path worth its price.
-        let mut parser = serde_json::Deserializer::from_slice(json.as_bytes());
+    json.read().or_else(|plain| {
+        // Only now are whole numbers with a fraction worth a search, and the path its price.
+        let whole = whole::with_integers(json.as_str());
+        let mut parser = serde_json::Deserializer::from_str(whole.as_deref().unwrap_or(json.as_str()));
         match serde_path_to_error::deserialize::<_, T>(&mut parser) {
-            Err(error) => explain(&error),
-            Ok(_) => format!("Invalid arguments: {}", reason(&plain)),
+            Err(error) => Err(explain(&error)),
+            Ok(arguments) if whole.is_some() => Ok(arguments),
+            Ok(_) => Err(format!("Invalid arguments: {}", bounded(&reason(&plain)))),
         }
     })
 }
@@ -79,28 +80,11 @@ fn read_json<T: DeserializeOwned>(json: &RawJson) -> Result<T, String> {
 fn explain<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> String {
     let path = error.path();
     let reason = reason(error.inner());
+    let reason = bounded(&reason);
     match path.iter().next() {
         None => format!("Invalid arguments: {reason}"),
         Some(_) => format!("Invalid arguments: `{}`: {reason}", bounded(&path.to_string())),
     }
-}
-
-/// What is wrong, without the position: a client does not see the text we parsed.
-fn reason(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    bounded(&text[..end]).into_owned()
-}
-
-/// The most bytes of somebody else's text that an error repeats: enough to recognise it.
-const MOST: usize = 160;
-
-/// Cuts a text that an error repeats.
-pub(crate) fn bounded(text: &str) -> Cow<'static, str> {
-    if text.len() <= MOST {
-        return Cow::Owned(text.to_owned());
-    }
-    Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)]))
 }
 
 #[cfg(test)]
@@ -129,7 +113,7 @@ mod tests {
     #[test]
     fn an_error_names_the_path_and_not_the_position() {
         let wrong = json(r#"{"name":"a","list":[{"count":1},{"count":"x"}]}"#).read::<Outer>().unwrap_err();
-        assert_eq!(wrong, "Invalid arguments: `list[1].count`: invalid type: string \"x\", expected u8");
+        assert_eq!(wrong, "Invalid arguments: `list[1].count`: invalid type: string \"x\", expected an integer from 0 to 255");
         let missing = json(r#"{"list":[]}"#).read::<Outer>().unwrap_err();
         assert_eq!(missing, "Invalid arguments: missing field `name`");
     }

@@ -11,8 +11,7 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
 use super::Args;
-use super::arguments::bounded;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, RawJson, bounded};
 use crate::server::tool::Output;
 use crate::server::{Context, schema};
 

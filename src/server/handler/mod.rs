@@ -18,6 +18,5 @@ pub use arguments::Args;
 pub use from_call::{CallParts, FromCall, Refusal};
 pub use run::Handler;
 
-pub(crate) use arguments::bounded;
 pub(crate) use from_call::Arguments;
 pub(crate) use run::{Erased, Run};

@@ -7,6 +7,8 @@ use serde::de::value::{Error, MapDeserializer, StrDeserializer};
 use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
+use crate::message::{bounded, in_json};
+
 /// Pairs of name and text as a map that serde can read.
 pub(super) struct Texts<'a>(&'a [(String, String)]);
 
@@ -57,7 +59,7 @@ struct NotA<'a> {
 
 impl fmt::Display for NotA<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a valid {}", super::bounded(self.text), self.expected)
+        write!(f, "{:?} is not {}", bounded(self.text), in_json(self.expected))
     }
 }
 
@@ -151,6 +153,6 @@ mod tests {
     fn a_text_that_is_no_number_is_named_with_its_field() {
         let texts = pairs(&[("id", "seven"), ("on", "true"), ("colour", "red")]);
         let error = serde_path_to_error::deserialize::<_, Typed>(Texts::new(&texts)).unwrap_err();
-        assert_eq!(error.to_string(), "id: \"seven\" is not a valid u32");
+        assert_eq!(error.to_string(), "id: \"seven\" is not an integer from 0 to 4294967295");
     }
 }

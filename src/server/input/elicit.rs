@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::DEFAULT_PERSON_TIMEOUT;
 use super::ask::Manner;
-use crate::message::{Era, ProtocolVersion, RawJson};
+use crate::message::{Era, ProtocolVersion, RawJson, whole};
 use crate::server::{ClientError, Context, schema};
 
 /// What the user did with a question.
@@ -175,9 +175,8 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
             let mode = newest.then_some("form");
             let params = Form { mode, message: &self.message, requested_schema: &schema };
             let read = |answer: &RawJson| {
-                answer
-                    .read::<Answer>()?
-                    .with_content(|content| serde_json::from_str(content.map_or("{}", RawValue::get)))
+                let content = |content: Option<&RawValue>| whole::read(content.map_or("{}", RawValue::get));
+                answer.read::<Answer>()?.with_content(content)
             };
             context.ask("elicitation/create", &params, self.manner, read).await
         })

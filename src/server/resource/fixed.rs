@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::ConfigError;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, RawJson, canonical};
 use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
@@ -23,6 +23,9 @@ pub(crate) struct Contents {
 
 /// A resource at a fixed URI, with a handler that reads it.
 ///
+/// URIs are compared as RFC 3986 has them equal: a client may write `docs://über` or
+/// `docs://%C3%BCber`, and `%7E` or `~`.
+///
 /// ```
 /// use mcp_http::McpServer;
 /// use mcp_http::server::Resource;
@@ -37,6 +40,8 @@ pub(crate) struct Contents {
 #[derive(Debug)]
 pub struct Resource<S = ()> {
     facts: Facts,
+    /// Its URI as it is compared with others.
+    key: Box<str>,
     /// How long clients may keep what was read.
     pub(crate) cache: CacheHint,
     pub(crate) run: Erased<S, Contents>,
@@ -69,8 +74,10 @@ impl<S> Resource<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
+        let uri = uri.into();
+        let key = canonical(&uri).into();
         let facts = Facts {
-            uri: uri.into(),
+            uri,
             name: name.into(),
             description: None,
             mime_type: None,
@@ -78,7 +85,7 @@ impl<S> Resource<S> {
             annotations: None,
             shown: Shown::default(),
         };
-        Self { facts, cache: CacheHint::default(), run: Erased::new(Read { handler, arguments: PhantomData }) }
+        Self { facts, key, cache: CacheHint::default(), run: Erased::new(Read { handler, arguments: PhantomData }) }
     }
 
     /// The name for people.
@@ -147,7 +154,7 @@ impl<S: Clone + Send + Sync + 'static> Resource<S> {
     /// With its state given: it fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Resource<S2> {
-        Resource { facts: self.facts.clone(), cache: self.cache, run: self.run.bind(state) }
+        Resource { facts: self.facts.clone(), key: self.key.clone(), cache: self.cache, run: self.run.bind(state) }
     }
 }
 
@@ -155,7 +162,7 @@ impl<S> Item for Resource<S> {
     const LIST: &'static str = "resources";
 
     fn key(&self) -> &str {
-        &self.facts.uri
+        &self.key
     }
 
     fn check(&self) -> Result<Rendered, ConfigError> {

@@ -1,9 +1,11 @@
-//! Decides which URIs a template matches: `{id}` is one segment, `{+rest}` everything to the end.
+//! The pattern of a resource template: which URIs it matches: `{id}` is one segment, `{+rest}` everything to the end.
 //!
 //! Of RFC 6570 exactly these two forms are taken. `{*rest}`, as axum's routes write it, is read as
-//! `{+rest}`, and clients are told the latter. Values arrive percent-decoded.
+//! `{+rest}`, and clients are told the latter. Values arrive percent-decoded. Literal text is compared
+//! as RFC 3986 has URIs equal.
 
 use crate::error::ConfigError;
+use crate::message::{canonical_part, canonical_start};
 
 /// A template, read once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,7 @@ impl Pattern {
             }
             let (public, route) = if many { ("+", "*") } else { ("", "") };
             pattern.public.push_str(&format!("{before}{{{public}{name}}}"));
+            let before = if pattern.route.is_empty() { canonical_start(before) } else { canonical_part(before) };
             pattern.route.push_str(&format!("{before}{{{route}{name}}}"));
             pattern.variables.push(name.to_owned());
             rest = after;
@@ -52,7 +55,7 @@ impl Pattern {
             return Err(wrong("without a variable it is a resource, not a template"));
         }
         pattern.public.push_str(rest);
-        pattern.route.push_str(rest);
+        pattern.route.push_str(&canonical_part(rest));
         Ok(pattern)
     }
 }

@@ -14,12 +14,12 @@ use super::McpServer;
 use super::describe::{Capabilities, has};
 use crate::error::StoreErrorKind;
 use crate::handle::McpHandle;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, RawJson, bounded, reason};
 use crate::server::catalog::{Entries, Found, Item, Tables};
 use crate::server::channel::SUBSCRIPTION_URI;
 use crate::server::completion::{Completers, Completion};
 use crate::server::content::ResourceContents;
-use crate::server::handler::{Arguments, CallParts, bounded};
+use crate::server::handler::{Arguments, CallParts};
 use crate::server::resource::Contents;
 use crate::server::tool::{TaskSupport, Tasking};
 use crate::server::{CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Server};
@@ -224,7 +224,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
             return write(&CompleteResult { completion: Completion::default() });
         };
         drop(tables);
-        let mut pairs: Vec<(String, String)> = asked.context.arguments.into_iter().collect();
+        let known = asked.context.and_then(|context| context.arguments).unwrap_or_default();
+        let mut pairs: Vec<(String, String)> = known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         pairs.retain(|(known, _)| *known != name);
         pairs.push((name.into_owned(), value.into_owned()));
         let call = CallParts::new(parts, context, Arguments::Partial(pairs));
@@ -266,7 +267,7 @@ struct Complete<'a> {
     #[serde(borrow)]
     argument: Argument<'a>,
     #[serde(default)]
-    context: Known,
+    context: Option<Known>,
 }
 
 #[derive(Deserialize)]
@@ -292,23 +293,23 @@ struct Argument<'a> {
     value: Cow<'a, str>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Known {
     #[serde(default)]
-    arguments: HashMap<String, String>,
+    arguments: Option<HashMap<String, Option<String>>>,
 }
 
 fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option<&'a Completers<S>> {
     match reference {
         Reference::Prompt { name } => tables.prompts.get(name).map(|prompt| &prompt.completers),
-        Reference::Resource { uri } => tables.templates.get(uri).map(|template| &template.completers),
+        Reference::Resource { uri } => tables.template(uri).map(|template| &template.completers),
     }
 }
 
 /// The arguments of a prompt, which are texts by the protocol.
 fn texts(arguments: &RawJson) -> Result<Vec<(String, String)>, ErrorObject> {
     let mut parser = serde_json::Deserializer::from_str(arguments.as_str());
-    let pairs: HashMap<String, String> = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
+    let pairs: HashMap<String, Option<String>> = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path();
         match path.iter().next() {
             None => ErrorObject::invalid_params("Invalid params: `arguments` is not an object"),
@@ -318,7 +319,7 @@ fn texts(arguments: &RawJson) -> Result<Vec<(String, String)>, ErrorObject> {
             )),
         }
     })?;
-    Ok(pairs.into_iter().collect())
+    Ok(pairs.into_iter().filter_map(|(name, text)| Some((name, text?))).collect())
 }
 
 fn unknown_resource(uri: &str) -> ErrorObject {
@@ -346,9 +347,7 @@ impl Params {
             return Err(ErrorObject::invalid_params("Invalid params: they are not an object"));
         }
         raw.read_borrowed().map_err(|error| {
-            let text = error.to_string();
-            let end = text.rfind(" at line ").unwrap_or(text.len());
-            ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&text[..end])))
+            ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&reason(&error))))
         })
     }
 

@@ -117,7 +117,7 @@ async fn arguments_that_do_not_fit_are_an_error_result_of_a_tool() {
     let params = json!({"name": "add", "arguments": {"x": 1, "y": "2"}});
     let result = Fake::new().call(&server(), "tools/call", params).await.unwrap();
     assert_eq!(result["isError"], true);
-    assert_eq!(result["content"][0]["text"], "Invalid arguments: `y`: invalid type: string \"2\", expected i64");
+    assert_eq!(result["content"][0]["text"], "Invalid arguments: `y`: invalid type: string \"2\", expected an integer");
     let missing = Fake::new().call(&server(), "tools/call", json!({"name": "add"})).await.unwrap();
     assert_eq!(missing["content"][0]["text"], "Invalid arguments: missing field `x`");
 }
@@ -195,7 +195,7 @@ async fn a_resource_is_read_by_its_uri_or_by_a_template() {
     );
     assert_eq!(refused(read("test://user/70").await), (-32602, "Unknown resource".into()));
     let (code, message) = refused(read("test://user/x").await);
-    assert_eq!((code, &*message), (-32602, "Invalid arguments: `id`: \"x\" is not a valid u32"));
+    assert_eq!((code, &*message), (-32602, "Invalid arguments: `id`: \"x\" is not an integer from 0 to 4294967295"));
 }
 
 #[tokio::test]

@@ -253,7 +253,7 @@ async fn what_is_carried_opens_for_the_same_call_of_the_same_principal_only() {
     for wrong in [format!("{sealed}-TAMPERED"), sealed[1..].to_owned(), String::new(), "x".repeat(5_000)] {
         refusals.push(round(Some("ann")).again(&asked, answers.clone()).with("requestState", json!(wrong)));
     }
-    for wrong in [json!(null), json!(7), json!({"x": 1})] {
+    for wrong in [json!(7), json!({"x": 1})] {
         refusals.push(round(Some("ann")).again(&asked, answers.clone()).with("requestState", wrong));
     }
     for refused in refusals {
@@ -330,7 +330,7 @@ async fn an_answer_that_does_not_fit_is_an_error_and_one_that_is_missing_is_aske
         let answer = Round::tool(&app, "greet").with("inputResponses", json!({"user_name": wrong})).answer().await;
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
     }
-    for wrong in [json!(null), json!([]), json!("x")] {
+    for wrong in [json!([]), json!("x")] {
         let answer = Round::tool(&app, "greet").with("inputResponses", wrong).answer().await;
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
     }

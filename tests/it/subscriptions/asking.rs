@@ -42,6 +42,31 @@ async fn a_listen_is_acknowledged_first_and_every_message_names_it_as_the_client
     }
 }
 
+/// Acceptance 187.
+#[tokio::test(start_paused = true)]
+async fn tasks_are_listened_to_by_clients_that_declare_them() {
+    let app = App::new();
+    let asked = |capabilities: Value, notifications: Value| {
+        let meta = json!({"io.modelcontextprotocol/clientCapabilities": capabilities});
+        app.ask("subscriptions/listen", json!({"notifications": notifications, "_meta": meta}))
+    };
+    let tasks = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    for (capabilities, notifications) in [
+        (json!({}), json!({"taskIds": ["a"]})),
+        (json!({}), json!({"taskIds": [], "toolsListChanged": true})),
+        (json!({"extensions": {"other": {}}}), json!({"taskIds": ["a"]})),
+    ] {
+        let reply = asked(capabilities, notifications).await;
+        assert_eq!(reply.status, 400);
+        let error = reply.json().await["error"].clone();
+        assert_eq!((&error["code"], &error["data"]), (&json!(-32021), &json!({"requiredCapabilities": tasks})));
+    }
+    assert_eq!(listens(&app).await, 0);
+    for (capabilities, notifications) in [(tasks, json!({"taskIds": ["a"]})), (json!({}), json!({"taskIds": null}))] {
+        opened(asked(capabilities, notifications).await);
+    }
+}
+
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
 async fn a_listen_is_narrowed_to_what_the_server_promises() {
