@@ -34,6 +34,7 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
     opening.permit = Some(node.hall.let_in(opening.principal.as_ref(), 1)?);
     let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&asked.method) };
     let read = Read {
+        params: asked.params.clone(),
         progress_token: opening.meta.progress_token.clone(),
         named: opening.meta.name.clone().map(|name| (name, opening.meta.arguments.clone())),
     };

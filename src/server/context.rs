@@ -16,7 +16,7 @@ use super::channel::{Channel, Question};
 use super::{ClientError, Session};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, write};
+use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, whole, write};
 
 /// The way back to the client while a call runs. A handler takes it as an argument; it is cheap
 /// to clone, and clones may be moved into tasks.
@@ -42,11 +42,14 @@ pub struct Context {
     /// Read when first asked for: most calls have no progress.
     progress_token: OnceLock<Option<RawJson>>,
     named: Option<(RawJson, Option<RawJson>)>,
+    /// The name of the tool, prompt or resource whose handler runs.
+    name: Option<Arc<str>>,
 }
 
 /// What a transport has read of the parameters of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
+    pub(crate) params: Option<RawJson>,
     pub(crate) progress_token: Option<RawJson>,
     /// `name`, a text, and `arguments`.
     pub(crate) named: Option<(RawJson, Option<RawJson>)>,
@@ -124,12 +127,13 @@ impl Total for Option<f64> {
 
 impl Context {
     pub(crate) fn new(channel: Arc<dyn Channel>, params: Option<RawJson>) -> Self {
-        Self { channel, params, progress_token: OnceLock::new(), named: None }
+        Self { channel, params, progress_token: OnceLock::new(), named: None, name: None }
     }
 
     /// For a transport that has looked into the parameters already.
     pub(crate) fn of_read(channel: Arc<dyn Channel>, read: Read) -> Self {
-        Self { channel, params: None, progress_token: OnceLock::from(read.progress_token), named: read.named }
+        let Read { params, progress_token, named } = read;
+        Self { channel, params, progress_token: OnceLock::from(progress_token), named, name: None }
     }
 
     /// For a transport that has met these in the parameters.
@@ -140,6 +144,61 @@ impl Context {
     /// What the call is about by name, and its arguments, where the transport has read them.
     pub(super) fn take_named(&mut self) -> Option<(RawJson, Option<RawJson>)> {
         self.named.take()
+    }
+
+    /// For the handler of something that has a name.
+    pub(super) fn of(self, name: &Arc<str>) -> Self {
+        Self { name: Some(Arc::clone(name)), ..self }
+    }
+
+    /// The name under which the handler that runs was registered: of a tool, a prompt, a resource or
+    /// a resource template. `None` in a [`Server`](super::Server) of your own.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The id of the request that is answered; `None` for a notification.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&RequestId> {
+        self.channel.request_id()
+    }
+
+    /// Reads the request's `_meta`: what the client, or a proxy on its behalf, says beside the
+    /// arguments, such as a trace context. Without any it is read from an empty object, so that a type
+    /// whose members are optional always fits.
+    ///
+    /// The client says what it likes there; keys of the protocol are among it. As an argument of a
+    /// handler, [`Meta<T>`](crate::server::Meta) is the same.
+    ///
+    /// ```
+    /// use mcp_http::server::Context;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Trace {
+    ///     traceparent: Option<String>,
+    /// }
+    ///
+    /// async fn traced(cx: Context) -> String {
+    ///     let trace = cx.meta::<Trace>().ok().and_then(|trace| trace.traceparent);
+    ///     format!("{} in {trace:?}", cx.name().unwrap_or_default())
+    /// }
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("traced", "Says its trace.", traced);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When `_meta` does not fit the type.
+    pub fn meta<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow, default, rename = "_meta")]
+            meta: Option<&'a RawValue>,
+        }
+        // By position there is none.
+        let params = self.params.as_ref().filter(|params| params.as_str().starts_with('{'));
+        let params = params.and_then(|params| params.read_borrowed::<Params<'_>>().ok());
+        whole::read(params.and_then(|params| params.meta).map_or("{}", RawValue::get))
     }
 
     /// The protocol revision this call is served in.

@@ -8,10 +8,11 @@
 //! | take typed arguments | [`Args`], beside any axum extractor ([`Handler`]) |
 //! | tell progress, log, ask the client, hear of a cancellation while a call runs | [`Context`] |
 //! | keep something between calls | [`Session`] |
+//! | read what a request says beside its arguments | [`Meta`], [`Context::meta`], [`Context::request_id`], [`Context::name`] |
 //! | say more of what is offered | [`Tool`], [`Resource`], [`ResourceTemplate`], [`Prompt`] |
 //! | answer with more than text or [`Json`](axum::Json) | [`CallToolResult`], [`Content`], [`ResourceContents`], [`GetPromptResult`] |
 //! | fail in words the client may read | [`ToolError`] |
-//! | ask the person or the model behind the client | [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
+//! | ask the person or the model behind the client | [`Form`], [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
 //! | propose values while somebody types | [`CompletionRequest`] |
 //! | change what is offered while it is served | [`Catalog`] |
 //! | let clients keep what they were told | [`CacheHint`], [`Cached`] |
@@ -44,7 +45,7 @@ pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceCont
 pub use context::{Amount, Cancellation, Context, LogLevel, Total};
 pub use contract::{Call, Discover, Initialize, Notice, Server};
 pub use discovery::Discovery;
-pub use handler::{Args, CallParts, FromCall, Handler, Refusal};
+pub use handler::{Args, CallParts, Form, FromCall, Handler, Meta, Refusal};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,
     Sample, SamplingMessage, SamplingRequest, SamplingResult,
@@ -56,6 +57,6 @@ pub use resource::{Resource, ResourceTemplate};
 pub(crate) use schema::plain_schemas;
 pub use session::{Extensions, Session, SessionRefused, WeakSession};
 pub use tool::{
-    CallToolResult, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
+    CallToolResult, Internal, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
 };
 pub use typed::{DEFAULT_PAGE_SIZE, McpServer};

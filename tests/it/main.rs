@@ -23,6 +23,7 @@ mod expiry;
 mod faulty;
 mod floods;
 mod guard;
+mod handlers;
 mod header_rules;
 mod hostile;
 mod house;

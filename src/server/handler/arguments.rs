@@ -113,7 +113,10 @@ mod tests {
     #[test]
     fn an_error_names_the_path_and_not_the_position() {
         let wrong = json(r#"{"name":"a","list":[{"count":1},{"count":"x"}]}"#).read::<Outer>().unwrap_err();
-        assert_eq!(wrong, "Invalid arguments: `list[1].count`: invalid type: string \"x\", expected an integer from 0 to 255");
+        assert_eq!(
+            wrong,
+            "Invalid arguments: `list[1].count`: invalid type: string \"x\", expected an integer from 0 to 255"
+        );
         let missing = json(r#"{"list":[]}"#).read::<Outer>().unwrap_err();
         assert_eq!(missing, "Invalid arguments: missing field `name`");
     }

@@ -41,6 +41,15 @@ pub trait FromCall<S, M>: Sized {
     fn arguments() -> Option<Schema> {
         None
     }
+
+    /// Checks the type where a handler that takes it is registered.
+    ///
+    /// # Errors
+    ///
+    /// Why the argument could never be taken. Registering the handler fails then.
+    fn check() -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What a handler's arguments are taken from.

@@ -10,11 +10,13 @@
 //!    handler turns into its own form of error.
 
 mod arguments;
+mod extractors;
 mod from_call;
 mod run;
 mod text;
 
 pub use arguments::Args;
+pub use extractors::{Form, Meta};
 pub use from_call::{CallParts, FromCall, Refusal};
 pub use run::Handler;
 

@@ -64,8 +64,22 @@ pub trait Handler<S, M>: Send + Sync + 'static {
     fn handle(&self, call: CallParts, state: &S) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
 
     /// The schema of the typed arguments, if it has any.
-    #[must_use]
-    fn arguments() -> Option<Schema>;
+    ///
+    /// # Errors
+    ///
+    /// When the arguments of the function do not go together: there are several
+    /// [`Args`](super::Args), or one of them can never be taken ([`FromCall::check`]).
+    fn arguments() -> Result<Option<Schema>, String>;
+}
+
+/// The arguments of a call are one object, which one [`Args`](super::Args) reads.
+fn only<const N: usize>(schemas: [Option<Schema>; N]) -> Result<Option<Schema>, String> {
+    let mut schemas = schemas.into_iter().flatten();
+    let first = schemas.next();
+    match schemas.next() {
+        None => Ok(first),
+        Some(_) => Err("its handler takes two `Args`: put the fields of both into one struct".into()),
+    }
 }
 
 macro_rules! handler {
@@ -86,8 +100,9 @@ macro_rules! handler {
                 Ok(self($($argument),*).await)
             }
 
-            fn arguments() -> Option<Schema> {
-                None$(.or_else($argument::arguments))*
+            fn arguments() -> Result<Option<Schema>, String> {
+                $($argument::check()?;)*
+                only([$($argument::arguments()),*])
             }
         }
     };

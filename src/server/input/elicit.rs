@@ -67,8 +67,9 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// See [`ClientError`]; [`ClientError::Unreadable`] also when `T` is no flat form, and
-    /// [`ClientError::NotCapable`] for lists of choices before 2025-11-25.
+    /// See [`ClientError`]; [`ClientError::NotAForm`] when `T` is no flat form, whatever the client can
+    /// do, and [`ClientError::NotCapable`] for lists of choices before 2025-11-25. A handler that takes a
+    /// [`Form<T>`](crate::server::Form) finds the former where it is registered.
     ///
     /// # Cancel safety
     ///
@@ -160,13 +161,14 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
         Box::pin(async move {
             let context = &self.context;
             let version = context.protocol_version();
-            // The method is younger than the oldest revision, whatever a client of that declares.
-            let known = version >= ProtocolVersion::V2025_06_18;
-            context.check_capability("elicitation", |client| known && client.elicits_forms())?;
+            // First, so that a mistake in the program is found with the first client, whatever that can do.
             let schema = self.schema.map_err(|NoForm(why)| {
                 tracing::error!(why, "a type cannot be elicited");
                 ClientError::NotAForm(why)
             })?;
+            // The method is younger than the oldest revision, whatever a client of that declares.
+            let known = version >= ProtocolVersion::V2025_06_18;
+            context.check_capability("elicitation", |client| known && client.elicits_forms())?;
             // Older revisions know neither modes nor lists of choices.
             let newest = version >= ProtocolVersion::V2025_11_25;
             if !newest && has_list(&schema) {

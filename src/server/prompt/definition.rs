@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use schemars::Schema;
@@ -43,6 +44,9 @@ use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 #[derive(Debug)]
 pub struct Prompt<S = ()> {
     facts: Facts,
+    pub(crate) name: Arc<str>,
+    /// Why it cannot be registered.
+    problem: Option<String>,
     pub(crate) completers: Completers<S>,
     pub(crate) run: Erased<S, GetPromptResult>,
 }
@@ -107,14 +111,15 @@ impl<S> Prompt<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
-        let facts = Facts {
-            name: name.into(),
-            description: description.into(),
-            arguments: H::arguments().map(arguments_of).unwrap_or_default(),
-            shown: Shown::default(),
+        let (arguments, problem) = match H::arguments() {
+            Ok(schema) => (schema.map(arguments_of).unwrap_or_default(), None),
+            Err(problem) => (Vec::new(), Some(problem)),
         };
+        let name = name.into();
+        let shared = Arc::from(name.as_str());
+        let facts = Facts { name, description: description.into(), arguments, shown: Shown::default() };
         let run = Erased::new(Get { handler, arguments: PhantomData });
-        Self { facts, completers: HashMap::new(), run }
+        Self { facts, name: shared, problem, completers: HashMap::new(), run }
     }
 
     /// The name for people.
@@ -160,6 +165,7 @@ impl<S> Prompt<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
+        self.problem = self.problem.or(H::arguments().err());
         self.completers.insert(argument.into(), Erased::new(Complete::new(handler)));
         self
     }
@@ -170,7 +176,13 @@ impl<S: Clone + Send + Sync + 'static> Prompt<S> {
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Prompt<S2> {
         let completers = self.completers.iter().map(|(name, run)| (name.clone(), run.bind(state))).collect();
-        Prompt { facts: self.facts.clone(), completers, run: self.run.bind(state) }
+        Prompt {
+            facts: self.facts.clone(),
+            name: Arc::clone(&self.name),
+            problem: self.problem.clone(),
+            completers,
+            run: self.run.bind(state),
+        }
     }
 }
 
@@ -185,6 +197,9 @@ impl<S> Item for Prompt<S> {
         let Facts { name, arguments, .. } = &self.facts;
         if name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
             return Err(ConfigError::new("prompt", format!("{name:?} is no name of 1 to 128 bytes")));
+        }
+        if let Some(problem) = &self.problem {
+            return Err(ConfigError::new("prompt", format!("`{name}`: {problem}")));
         }
         let known = |wanted: &String| arguments.iter().any(|argument| argument.name == *wanted);
         if let Some(wanted) = self.completers.keys().find(|wanted| !known(wanted)) {

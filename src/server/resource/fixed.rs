@@ -1,6 +1,7 @@
 //! Decides what is said about a resource at a fixed URI, and ties it to its handler.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -40,8 +41,11 @@ pub(crate) struct Contents {
 #[derive(Debug)]
 pub struct Resource<S = ()> {
     facts: Facts,
+    pub(crate) name: Arc<str>,
     /// Its URI as it is compared with others.
     key: Box<str>,
+    /// Why it cannot be registered.
+    problem: Option<String>,
     /// How long clients may keep what was read.
     pub(crate) cache: CacheHint,
     pub(crate) run: Erased<S, Contents>,
@@ -74,18 +78,26 @@ impl<S> Resource<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
-        let uri = uri.into();
-        let key = canonical(&uri).into();
+        let (uri, name) = (uri.into(), name.into());
+        let (key, shared) = (canonical(&uri).into(), Arc::from(name.as_str()));
         let facts = Facts {
             uri,
-            name: name.into(),
+            name,
             description: None,
             mime_type: None,
             size: None,
             annotations: None,
             shown: Shown::default(),
         };
-        Self { facts, key, cache: CacheHint::default(), run: Erased::new(Read { handler, arguments: PhantomData }) }
+        let problem = H::arguments().err();
+        Self {
+            facts,
+            name: shared,
+            key,
+            problem,
+            cache: CacheHint::default(),
+            run: Erased::new(Read { handler, arguments: PhantomData }),
+        }
     }
 
     /// The name for people.
@@ -154,7 +166,14 @@ impl<S: Clone + Send + Sync + 'static> Resource<S> {
     /// With its state given: it fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Resource<S2> {
-        Resource { facts: self.facts.clone(), key: self.key.clone(), cache: self.cache, run: self.run.bind(state) }
+        Resource {
+            facts: self.facts.clone(),
+            name: Arc::clone(&self.name),
+            key: self.key.clone(),
+            problem: self.problem.clone(),
+            cache: self.cache,
+            run: self.run.bind(state),
+        }
     }
 }
 
@@ -168,6 +187,9 @@ impl<S> Item for Resource<S> {
     fn check(&self) -> Result<Rendered, ConfigError> {
         if !has_scheme(&self.facts.uri) {
             return Err(ConfigError::new("resource", format!("{:?} is no URI with a scheme", self.facts.uri)));
+        }
+        if let Some(problem) = &self.problem {
+            return Err(ConfigError::new("resource", format!("`{}`: {problem}", self.facts.uri)));
         }
         RawJson::from_value(&self.facts)
             .map(Rendered::from)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -49,7 +50,10 @@ use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents};
 #[derive(Debug)]
 pub struct ResourceTemplate<S = ()> {
     facts: Facts,
+    pub(crate) name: Arc<str>,
     pattern: Result<Pattern, ConfigError>,
+    /// Why it cannot be registered.
+    problem: Option<String>,
     /// How long clients may keep what was read.
     pub(crate) cache: CacheHint,
     pub(crate) completers: Completers<S>,
@@ -83,16 +87,19 @@ impl<S> ResourceTemplate<S> {
     {
         let written = uri_template.into();
         let pattern = Pattern::parse(&written);
+        let problem = H::arguments().err();
+        let name = name.into();
+        let shared = Arc::from(name.as_str());
         let facts = Facts {
             uri_template: pattern.as_ref().map_or(written, |pattern| pattern.public.clone()),
-            name: name.into(),
+            name,
             description: None,
             mime_type: None,
             annotations: None,
             shown: Shown::default(),
         };
         let run = Erased::new(Read { handler, arguments: PhantomData });
-        Self { facts, pattern, cache: CacheHint::default(), completers: HashMap::new(), run }
+        Self { facts, name: shared, pattern, problem, cache: CacheHint::default(), completers: HashMap::new(), run }
     }
 
     /// The name for people.
@@ -157,6 +164,7 @@ impl<S> ResourceTemplate<S> {
         S: Send + Sync + 'static,
         M: 'static,
     {
+        self.problem = self.problem.or(H::arguments().err());
         let run: Erased<S, Completion> = Erased::new(Complete::new(handler));
         self.completers.insert(variable.into(), run);
         self
@@ -178,7 +186,9 @@ impl<S: Clone + Send + Sync + 'static> ResourceTemplate<S> {
         let completers = self.completers.iter().map(|(name, run)| (name.clone(), run.bind(state))).collect();
         ResourceTemplate {
             facts: self.facts.clone(),
+            name: Arc::clone(&self.name),
             pattern: self.pattern.clone(),
+            problem: self.problem.clone(),
             cache: self.cache,
             completers,
             run: self.run.bind(state),
@@ -198,6 +208,9 @@ impl<S> Item for ResourceTemplate<S> {
         if let Some(name) = self.completers.keys().find(|name| !pattern.variables.contains(name)) {
             let why = format!("`{}` has no variable `{name}` to complete", self.facts.uri_template);
             return Err(ConfigError::new("resource_template", why));
+        }
+        if let Some(problem) = &self.problem {
+            return Err(ConfigError::new("resource_template", format!("`{}`: {problem}", self.facts.uri_template)));
         }
         RawJson::from_value(&self.facts)
             .map(Rendered::from)

@@ -37,6 +37,7 @@ use crate::server::{Icon, MirroredArguments, schema};
 #[derive(Debug)]
 pub struct Tool<S = ()> {
     facts: Facts,
+    pub(crate) name: Arc<str>,
     problem: Option<ConfigError>,
     /// Whether its calls may be tasks.
     pub(crate) task: Option<Tasking>,
@@ -148,10 +149,12 @@ impl<S> Tool<S> {
         let mut problem = (!is_tool_name(&name)).then(|| {
             ConfigError::new("tool", format!("the name {name:?} has not 1 to 128 characters of A-Z a-z 0-9 _ . -"))
         });
-        let input_schema = schema::of_tool(H::arguments()).unwrap_or_else(|why| {
+        let schema = H::arguments().and_then(|arguments| schema::of_tool(arguments).map_err(str::to_owned));
+        let input_schema = schema.unwrap_or_else(|why| {
             problem = Some(ConfigError::new("tool", format!("`{name}`: {why}")));
             Value::Null
         });
+        let shared = Arc::from(name.as_str());
         let facts = Facts {
             name,
             description: description.into(),
@@ -162,7 +165,7 @@ impl<S> Tool<S> {
         };
         let run = Erased::new(Call { handler, arguments: PhantomData });
         let output = Output::of(facts.output_schema.as_ref());
-        Self { facts, problem, task: None, mirrored: None, output, run }.with_headers()
+        Self { facts, name: shared, problem, task: None, mirrored: None, output, run }.with_headers()
     }
 
     /// The name for people.
@@ -276,6 +279,7 @@ impl<S: Clone + Send + Sync + 'static> Tool<S> {
     pub fn with_state<S2: 'static>(&self, state: &S) -> Tool<S2> {
         Tool {
             facts: self.facts.clone(),
+            name: Arc::clone(&self.name),
             problem: self.problem.clone(),
             task: self.task,
             mirrored: self.mirrored.clone(),

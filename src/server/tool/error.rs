@@ -1,35 +1,62 @@
-//! Decides what a client learns of a handler that failed, and what only the log does.
+//! How a handler fails: what its client learns, and what only the log does.
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
 use serde_json::json;
 
+use crate::error::StoreError;
 use crate::message::{Era, ErrorObject, ProtocolVersion};
 use crate::server::ClientError;
 
 /// How a handler fails.
 ///
-/// [`ToolError::new`] takes a text for the client, which a model reads and may act on. Every other
-/// error comes in by `?`: its text goes to the log and the client learns only that something
-/// failed. So an error of a database never leaks by itself.
+/// [`ToolError::new`] takes a text for the client, which a model reads and may act on.
+/// [`ToolError::internal`] takes an error whose text goes to the log: the client learns only that
+/// something failed, so that an error of a database never leaks by itself.
+///
+/// What `?` makes of an error is written once, as a `From`:
+///
+/// | error | the client gets |
+/// |---|---|
+/// | your own, with `impl From<AppError> for ToolError` | what that says |
+/// | `String`, `&'static str` | the text |
+/// | [`ErrorObject`] | the call's JSON-RPC error |
+/// | [`ClientError`] | why the client could not be asked; since 2026-07-28 a capability that is missing is a JSON-RPC error (-32021) |
+/// | common errors of std, tokio and serde_json, boxed errors | a neutral text; the reason is in the log |
+/// | any other | `?` does not compile: [`Internal::internal`] says that its text is for the log |
 ///
 /// ```
-/// use mcp_http::server::ToolError;
+/// use mcp_http::server::{Internal, ToolError};
 ///
-/// async fn read(path: &str) -> Result<String, ToolError> {
+/// #[derive(Debug)]
+/// enum AppError {
+///     NoTodo(u64),
+/// }
+///
+/// impl From<AppError> for ToolError {
+///     fn from(error: AppError) -> Self {
+///         match error {
+///             AppError::NoTodo(id) => Self::new(format!("There is no todo {id}.")),
+///         }
+///     }
+/// }
+///
+/// fn find(id: u64) -> Result<String, AppError> {
+///     Err(AppError::NoTodo(id))
+/// }
+///
+/// async fn export(path: &str) -> Result<String, ToolError> {
 ///     if path.contains("..") {
 ///         return Err(ToolError::new("The path must not leave the folder."));
 ///     }
-///     Ok(std::fs::read_to_string(path)?)
+///     let todo = find(77)?; // The client reads that there is none.
+///     std::fs::write(path, &todo)?; // Why that failed is in the log.
+///     let port: std::net::IpAddr = "::1".parse().internal()?; // So is this.
+///     Ok(format!("{todo} {port}"))
 /// }
 /// ```
-///
-/// Two errors pass `?` with their meaning kept: an [`ErrorObject`] becomes the call's JSON-RPC
-/// error, and a [`ClientError`] says why the client could not be asked. That the client did not
-/// declare what a question needs is an error of the protocol since 2026-07-28 (-32021).
 pub struct ToolError {
     kind: Kind,
 }
@@ -52,8 +79,7 @@ impl ToolError {
         Self { kind: Kind::Public(text.to_string().into()) }
     }
 
-    /// A failure whose reason is for the log only; for errors that `?` does not take, such as
-    /// `anyhow::Error`.
+    /// A failure whose reason is for the log only; [`Internal::internal`] is this for a `Result`.
     #[must_use]
     pub fn internal(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: Kind::Internal(reason.into()) }
@@ -94,20 +120,77 @@ fn log(reason: &(dyn Error + Send + Sync + 'static)) {
     tracing::error!(error = reason as &(dyn Error + 'static), "an MCP handler failed");
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for ToolError {
-    fn from(error: E) -> Self {
-        let any = &error as &dyn Any;
-        let kind = if let Some(error) = any.downcast_ref::<ErrorObject>() {
-            Kind::Protocol(error.clone())
-        } else if let Some(error) = any.downcast_ref::<ClientError>() {
-            match error {
-                ClientError::NotCapable(capability) => Kind::Missing(capability),
-                _ => Kind::Public(error.to_string().into()),
-            }
-        } else {
-            Kind::Internal(Box::new(error))
+impl From<String> for ToolError {
+    fn from(text: String) -> Self {
+        Self { kind: Kind::Public(text.into()) }
+    }
+}
+
+impl From<&'static str> for ToolError {
+    fn from(text: &'static str) -> Self {
+        Self { kind: Kind::Public(text.into()) }
+    }
+}
+
+impl From<ErrorObject> for ToolError {
+    fn from(error: ErrorObject) -> Self {
+        Self { kind: Kind::Protocol(error) }
+    }
+}
+
+impl From<ClientError> for ToolError {
+    fn from(error: ClientError) -> Self {
+        let kind = match error {
+            ClientError::NotCapable(capability) => Kind::Missing(capability),
+            _ => Kind::Public(error.to_string().into()),
         };
         Self { kind }
+    }
+}
+
+impl From<Box<dyn Error + Send + Sync>> for ToolError {
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        Self { kind: Kind::Internal(error) }
+    }
+}
+
+macro_rules! internal {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for ToolError {
+            fn from(error: $error) -> Self {
+                Self::internal(error)
+            }
+        }
+    )*};
+}
+
+internal! {
+    std::convert::Infallible, std::env::VarError, fmt::Error, std::io::Error, std::net::AddrParseError,
+    std::num::ParseFloatError, std::num::ParseIntError, std::num::TryFromIntError, std::str::ParseBoolError,
+    std::str::Utf8Error, std::string::FromUtf8Error, std::time::SystemTimeError, serde_json::Error, tokio::task::JoinError,
+    tokio::time::error::Elapsed, tokio::sync::oneshot::error::RecvError, StoreError,
+}
+
+/// For errors whose text is none of the client's business, and which [`ToolError`] does not know:
+/// `query.await.internal()?`. It takes boxed errors and those of `anyhow`, too.
+pub trait Internal<T>: private::Sealed {
+    /// The value, or a failure whose reason goes to the log only.
+    ///
+    /// # Errors
+    ///
+    /// When this is an error.
+    fn internal(self) -> Result<T, ToolError>;
+}
+
+mod private {
+    pub trait Sealed {}
+}
+
+impl<T, E> private::Sealed for Result<T, E> {}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> Internal<T> for Result<T, E> {
+    fn internal(self) -> Result<T, ToolError> {
+        self.map_err(ToolError::internal)
     }
 }
 
@@ -122,44 +205,25 @@ impl fmt::Debug for ToolError {
     }
 }
 
-/// What may stand on the error side of a handler's `Result`.
+/// What may be the error of a handler's `Result`: everything that becomes a [`ToolError`].
 ///
-/// `String` and `&'static str` are texts for the client; a [`ToolError`] is what it was made of;
-/// an [`ErrorObject`] is the call's JSON-RPC error. Other errors come in through [`ToolError`] and
-/// `?`.
+/// Do not implement it; write `impl From<AppError> for ToolError`, by which `?` works too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of an MCP handler",
     label = "not an error a client may see",
-    note = "use `Result<_, ToolError>`: any error then passes with `?`, its text goes to the log only; \
-            `ToolError::new(..)` gives the client a text",
-    note = "`anyhow` and boxed errors pass by `.map_err(ToolError::internal)`"
+    note = "for an error of your own, write `impl From<{Self}> for ToolError`: it says what the client reads",
+    note = "use `Result<_, ToolError>` for others: `ToolError::new(..)` gives the client a text, and `.internal()?` (with \
+            the trait `mcp_http::server::Internal`) sends the error to the log only"
 )]
 pub trait IntoToolError {
     /// Makes the failure.
     fn into_tool_error(self) -> ToolError;
 }
 
-impl IntoToolError for ToolError {
+#[diagnostic::do_not_recommend]
+impl<E: Into<ToolError>> IntoToolError for E {
     fn into_tool_error(self) -> ToolError {
-        self
-    }
-}
-
-impl IntoToolError for String {
-    fn into_tool_error(self) -> ToolError {
-        ToolError { kind: Kind::Public(self.into()) }
-    }
-}
-
-impl IntoToolError for &'static str {
-    fn into_tool_error(self) -> ToolError {
-        ToolError { kind: Kind::Public(self.into()) }
-    }
-}
-
-impl IntoToolError for ErrorObject {
-    fn into_tool_error(self) -> ToolError {
-        ToolError { kind: Kind::Protocol(self) }
+        self.into()
     }
 }
 

@@ -8,7 +8,7 @@ mod result;
 
 pub(crate) use definition::Tasking;
 pub use definition::{TaskSupport, Tool, ToolAnnotations};
-pub use error::{IntoToolError, ToolError};
+pub use error::{Internal, IntoToolError, ToolError};
 pub(crate) use form::Output;
 pub use form::ResultForm;
 pub use result::{CallToolResult, IntoToolResult};

@@ -126,6 +126,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
                 context.begin_task().await;
             }
         }
+        let context = context.of(&tool.name);
         let call = CallParts { output: tool.output, ..CallParts::new(parts, context, arguments) };
         tool.run.run(call, state).await
     }
@@ -145,11 +146,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let (contents, found) = match found {
             None => return Err(unknown_resource(&uri)),
             Some(Found::Fixed(resource)) => {
-                let call = CallParts::new(parts, context, Arguments::Json(None));
+                let call = CallParts::new(parts, context.of(&resource.name), Arguments::Json(None));
                 (resource.run.run(call, state).await?, Found::Fixed(resource))
             }
             Some(Found::Matched(template, variables)) => {
-                let call = CallParts::new(parts, context, Arguments::Text(variables));
+                let call = CallParts::new(parts, context.of(&template.name), Arguments::Text(variables));
                 (template.run.run(call, state).await?, Found::Matched(template, Vec::new()))
             }
         };
@@ -203,7 +204,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         };
         let arguments = Arguments::Text(arguments.as_ref().map(texts).transpose()?.unwrap_or_default());
         let version = context.protocol_version();
-        let mut result = prompt.run.run(CallParts::new(parts, context, arguments), state).await?;
+        let call = CallParts::new(parts, context.of(&prompt.name), arguments);
+        let mut result = prompt.run.run(call, state).await?;
         result.fit(version);
         write(&result)
     }
@@ -215,7 +217,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         }
         let asked: Complete<'_> = params.read()?;
         let tables = self.store.tables();
-        let Some(completers) = completers(&tables, &asked.reference) else {
+        let Some((item, completers)) = completers(&tables, &asked.reference) else {
             let (Reference::Prompt { name } | Reference::Resource { uri: name }) = &asked.reference;
             return Err(ErrorObject::invalid_params(format!("Nothing to complete: {}", bounded(name))));
         };
@@ -223,9 +225,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         let Some(run) = completers.get(&*name).cloned() else {
             return write(&CompleteResult { completion: Completion::default() });
         };
+        let context = context.of(item);
         drop(tables);
         let known = asked.context.and_then(|context| context.arguments).unwrap_or_default();
-        let mut pairs: Vec<(String, String)> = known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let mut pairs: Vec<(String, String)> =
+            known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         pairs.retain(|(known, _)| *known != name);
         pairs.push((name.into_owned(), value.into_owned()));
         let call = CallParts::new(parts, context, Arguments::Partial(pairs));
@@ -299,10 +303,10 @@ struct Known {
     arguments: Option<HashMap<String, Option<String>>>,
 }
 
-fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option<&'a Completers<S>> {
+fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option<(&'a Arc<str>, &'a Completers<S>)> {
     match reference {
-        Reference::Prompt { name } => tables.prompts.get(name).map(|prompt| &prompt.completers),
-        Reference::Resource { uri } => tables.template(uri).map(|template| &template.completers),
+        Reference::Prompt { name } => tables.prompts.get(name).map(|prompt| (&prompt.name, &prompt.completers)),
+        Reference::Resource { uri } => tables.template(uri).map(|template| (&template.name, &template.completers)),
     }
 }
 
@@ -346,9 +350,8 @@ impl Params {
         if !raw.as_str().starts_with('{') {
             return Err(ErrorObject::invalid_params("Invalid params: they are not an object"));
         }
-        raw.read_borrowed().map_err(|error| {
-            ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&reason(&error))))
-        })
+        raw.read_borrowed()
+            .map_err(|error| ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&reason(&error)))))
     }
 
     /// `name` and `arguments`, as calls of tools and prompts have them; `known` where the transport
