@@ -75,9 +75,9 @@ pub enum Rejection {
         /// What is wrong with it. Where two values differ, both, cut and escaped.
         why: Cow<'static, str>,
     },
-    /// A request of 2026-07-28 lacks something that its `_meta` must say, or says it wrongly.
+    /// A request of 2026-07-28 lacks something that its `_meta` must say, or says it wrongly or at too great length.
     InvalidMeta(&'static str),
-    /// The parameters of a request that the transport itself answers are not right (2026-07-28).
+    /// A parameter that the transport itself reads is wrong, or longer than its bound.
     InvalidParams(&'static str),
     /// The method does not exist, or not in this revision (2026-07-28; the session revisions
     /// answer it in a 200).

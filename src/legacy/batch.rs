@@ -17,6 +17,13 @@ pub(super) struct Asked {
     pub(super) params: Option<Params>,
 }
 
+impl Asked {
+    /// Refuses what no handler may be given.
+    pub(super) fn check(&self) -> Result<(), Rejection> {
+        self.params.as_ref().map_or(Ok(()), Params::check).map_err(Rejection::InvalidParams)
+    }
+}
+
 /// The elements of a batch, sorted.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -42,7 +49,11 @@ impl Batch {
                     return Err(Rejection::InitializeInBatch);
                 }
                 Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
-                    batch.asked.push(Asked { id, method, params });
+                    let asked = Asked { id, method, params };
+                    match asked.check() {
+                        Ok(()) => batch.asked.push(asked),
+                        Err(rejection) => batch.refused.push(write::failure(Some(&asked.id), &rejection.to_error())),
+                    }
                 }
                 Ok(told) => batch.told.push(told),
                 Err(malformed) => {

@@ -1,7 +1,7 @@
 //! Decides that what many sessions have in common is kept once.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// How many values are looked through. More programs than these rarely open sessions at a time.
 const MOST: usize = 16;
@@ -11,17 +11,23 @@ const MOST: usize = 16;
 pub(super) struct Familiar<T>(Mutex<VecDeque<Weak<T>>>);
 
 impl<T: Clone + PartialEq> Familiar<T> {
-    /// The value, shared with whoever was given an equal one a short while ago.
+    /// Returns the value, shared with the sessions that were given an equal one a short while ago. Values
+    /// may have some KiB, so they are compared outside the lock; two that arrive at once are both kept.
     pub(super) fn share(&self, value: &T) -> Arc<T> {
-        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = met.iter().filter_map(Weak::upgrade).find(|known| **known == *value);
-        known.unwrap_or_else(|| {
-            let new = Arc::new(value.clone());
-            met.retain(|known| known.strong_count() > 0);
-            met.truncate(MOST - 1);
-            met.push_front(Arc::downgrade(&new));
-            new
-        })
+        let met: Vec<Arc<T>> = self.met().iter().filter_map(Weak::upgrade).collect();
+        if let Some(known) = met.into_iter().find(|known| **known == *value) {
+            return known;
+        }
+        let new = Arc::new(value.clone());
+        let mut met = self.met();
+        met.retain(|known| known.strong_count() > 0);
+        met.truncate(MOST - 1);
+        met.push_front(Arc::downgrade(&new));
+        new
+    }
+
+    fn met(&self) -> MutexGuard<'_, VecDeque<Weak<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

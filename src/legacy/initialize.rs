@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::Node;
 use super::post::{Post, session_header};
@@ -15,7 +16,8 @@ use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{
-    Body, Envelope, ErrorObject, InitializeParams, Kind, Params, ProtocolVersion, RawJson, RequestId, write,
+    Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Params,
+    ProtocolVersion, RawJson, RequestId, write,
 };
 use crate::outcome::{Outcome, Reply};
 use crate::panics::Contained;
@@ -40,6 +42,36 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
             Err(if opening { Rejection::InitializeInBatch } else { Rejection::SessionRequired })
         }
     }
+}
+
+/// Refuses parameters of `initialize` that are larger than what a session, or a server's own peer of it,
+/// may keep of them for its life.
+pub(super) fn check_size(params: Option<&RawJson>) -> Result<(), Rejection> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sized<'a> {
+        #[serde(borrow, default)]
+        client_info: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        capabilities: Option<&'a RawValue>,
+    }
+    let Some(params) = params.filter(|params| params.as_str().len() > CLIENT_INFO.min(CAPABILITIES)) else {
+        return Ok(());
+    };
+    let sized: Option<Sized<'_>> = params.read_borrowed().ok();
+    let length = |raw: Option<&RawValue>| raw.map_or(0, |raw| raw.get().len());
+    if let Some(Sized { client_info, capabilities }) = sized {
+        if length(client_info) > CLIENT_INFO {
+            return Err(Rejection::InvalidParams("`clientInfo` has more than 8 KiB"));
+        }
+        if length(capabilities) > CAPABILITIES {
+            return Err(Rejection::InvalidParams("`capabilities` has more than 16 KiB"));
+        }
+    }
+    if params.as_str().len() > INITIALIZE {
+        return Err(Rejection::InvalidParams("the parameters of initialize have more than 32 KiB"));
+    }
+    Ok(())
 }
 
 /// Reads the parameters of `initialize`, and keeps their text.
@@ -110,6 +142,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     params: Option<RawJson>,
 ) -> Result<(Arc<LiveSession>, RawJson), Failed> {
     let Post { node, server, state, incoming } = post;
+    check_size(params.as_ref())?;
     let _permit = node.let_in(incoming.principal.as_ref(), 1)?;
     let (params, text) = read_params(params)?;
     let mut session = draft(node, incoming.principal, &params);

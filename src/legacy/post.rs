@@ -81,7 +81,9 @@ async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: B
             if method == "initialize" {
                 return Err(Rejection::AlreadyInitialized);
             }
-            calls(post, session, vec![Asked { id, method, params }], None).await?
+            let asked = Asked { id, method, params };
+            asked.check()?;
+            calls(post, session, vec![asked], None).await?
         }
         Body::One(message) => {
             take(post, &session, message).await?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::answer::{Form, answer};
 use super::batch::{Asked, Batch};
 use super::exchange::{Exchange, Outlet};
-use super::initialize::{agreed, in_form, negotiate, read_params};
+use super::initialize::{agreed, check_size, in_form, negotiate, read_params};
 use super::post::{Post, start};
 use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
@@ -32,7 +32,9 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
                 return opening(post, id, params.map(Params::into_text)).await;
             }
             let version = stated_version(&post);
-            calls(post, version, vec![Asked { id, method, params }], None).await
+            let asked = Asked { id, method, params };
+            asked.check()?;
+            calls(post, version, vec![asked], None).await
         }
         Body::One(_) => Ok(Outcome::Accepted),
         Body::Batch(elements) => {
@@ -53,6 +55,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
     params: Option<RawJson>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
+    check_size(params.as_ref())?;
     let permit = node.let_in(incoming.principal.as_ref(), 1)?;
     let (params, text) = match read_params(params) {
         Ok(read) => read,

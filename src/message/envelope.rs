@@ -162,8 +162,8 @@ fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
     if members.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
         return refuse("`jsonrpc` is not \"2.0\"");
     }
-    if let Some(Err(())) = id {
-        return refuse("`id` is neither a string nor an integer");
+    if let Some(Err(why)) = id {
+        return refuse(why);
     }
     let params = match members.params {
         Some(params) if !matches!(params.text().as_bytes().first(), Some(b'{' | b'[')) => {
@@ -199,8 +199,8 @@ fn read_plainly<'a>(body: &ByteString, text: &'a str) -> Result<Members<'a, &'a 
     })
 }
 
-fn read_id(body: &ByteString, raw: &RawValue) -> Result<RequestId, ()> {
-    RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| ())
+fn read_id(body: &ByteString, raw: &RawValue) -> Result<RequestId, &'static str> {
+    RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| RequestId::refusal(raw.get()))
 }
 
 /// The methods a server meets all day, so that their names cost no allocation.

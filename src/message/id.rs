@@ -1,4 +1,4 @@
-//! Decides what a request id is: a JSON string or integer, kept as the text the client sent.
+//! Request ids and progress tokens: a JSON string or integer, bounded, kept as the text the client sent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,9 +9,45 @@ use serde::{Serialize, Serializer};
 
 use super::RawJson;
 
-/// The longest id accepted, in bytes of JSON text. Ids are kept for each call in flight and
-/// echoed in its answer; no client needs more than a UUID, and a megabyte would be an attack.
-pub(crate) const MAX_ID_LENGTH: usize = 256;
+/// The longest id accepted, in bytes of JSON text without a string's quotes. An id is kept while its
+/// call is in flight, and is echoed in the answer. A UUID has 36 bytes, ids that carry a trace some
+/// hundreds; 128 calls of a session keep 128 KiB of ids at most.
+pub(crate) const REQUEST_ID: usize = 1_024;
+
+/// The longest progress token accepted, measured as an id is. A token is repeated in each progress
+/// notification, and kept with it: a call with 1,024 kept events keeps 256 KiB of tokens at most.
+pub(crate) const PROGRESS_TOKEN: usize = 256;
+
+/// Why a text is no id: neither a string nor an integer, or too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoId {
+    Kind,
+    Length,
+}
+
+/// Checks that a JSON value is a string or an integer of at most `most` bytes (the schemas of every
+/// revision say `"type": ["string", "integer"]` for ids and progress tokens alike).
+fn check(text: &str, most: usize) -> Result<(), NoId> {
+    let inner = match text.strip_prefix('"') {
+        Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
+        None => {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(NoId::Kind);
+            }
+            text
+        }
+    };
+    if inner.len() <= most { Ok(()) } else { Err(NoId::Length) }
+}
+
+/// Says what is wrong with a progress token, for the refusal of its request.
+pub(crate) fn check_progress_token(token: &str) -> Result<(), &'static str> {
+    check(token, PROGRESS_TOKEN).map_err(|why| match why {
+        NoId::Kind => "`progressToken` is neither a string nor an integer",
+        NoId::Length => "`progressToken` has more than 256 bytes",
+    })
+}
 
 /// The id of a JSON-RPC request, echoed byte for byte.
 ///
@@ -37,7 +73,7 @@ pub struct InvalidId;
 
 impl fmt::Display for InvalidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a request id is a string or an integer of at most {MAX_ID_LENGTH} bytes")
+        f.write_str("a request id is a string or an integer of at most 1,024 bytes")
     }
 }
 
@@ -46,12 +82,15 @@ impl std::error::Error for InvalidId {}
 impl RequestId {
     /// Takes the text of one JSON value, already known to be valid JSON.
     pub(crate) fn from_json(text: ByteString) -> Result<Self, InvalidId> {
-        let fits = text.len() <= MAX_ID_LENGTH;
-        let integer = || {
-            let digits = text.strip_prefix('-').unwrap_or(&text);
-            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if fits && (text.starts_with('"') || integer()) { Ok(Self(text)) } else { Err(InvalidId) }
+        check(&text, REQUEST_ID).map(|()| Self(text)).map_err(|_| InvalidId)
+    }
+
+    /// Says what is wrong with a text that is no id, for the refusal of its message.
+    pub(super) fn refusal(text: &str) -> &'static str {
+        match check(text, REQUEST_ID) {
+            Err(NoId::Length) => "`id` has more than 1,024 bytes",
+            Ok(()) | Err(NoId::Kind) => "`id` is neither a string nor an integer",
+        }
     }
 
     /// The id's JSON text, a string's quotes included.
@@ -137,8 +176,13 @@ mod tests {
 
     #[test]
     fn an_id_longer_than_the_bound_is_refused() {
-        assert!(id(&"1".repeat(MAX_ID_LENGTH)).is_ok());
-        assert_eq!(id(&"1".repeat(MAX_ID_LENGTH + 1)), Err(InvalidId));
+        assert!(id(&"1".repeat(REQUEST_ID)).is_ok());
+        assert_eq!(id(&"1".repeat(REQUEST_ID + 1)), Err(InvalidId));
+        let quoted = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+        assert!(id(&quoted(REQUEST_ID)).is_ok());
+        assert_eq!(id(&quoted(REQUEST_ID + 1)), Err(InvalidId));
+        assert_eq!(RequestId::refusal(&quoted(REQUEST_ID + 1)), "`id` has more than 1,024 bytes");
+        assert_eq!(RequestId::refusal("1.5"), "`id` is neither a string nor an integer");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Decides what is read of an `initialize` request: who the client is and what it can do.
+//! The parameters of an `initialize` request: who the client is, what it can do, and how long that may be.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,18 @@ use super::RawJson;
 
 /// The name of the extension that lets calls be tasks.
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+/// The most bytes of JSON that `clientInfo` may have. A session keeps its name, version and title for its
+/// life. Released clients send some hundred bytes; the rest is room for icons by URL.
+pub(crate) const CLIENT_INFO: usize = 8 << 10;
+
+/// The most bytes of JSON that `capabilities` may have, which a session keeps as well. Released clients
+/// send some hundred bytes; the rest is room for settings of extensions.
+pub(crate) const CAPABILITIES: usize = 16 << 10;
+
+/// The most bytes of JSON that the parameters of `initialize` may have together. A server behind the
+/// transport may keep them whole for the session's life, as rmcp does.
+pub(crate) const INITIALIZE: usize = 32 << 10;
 
 /// The parameters of `initialize`, as far as the transport needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

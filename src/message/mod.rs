@@ -27,7 +27,8 @@ pub use raw::RawJson;
 pub use version::{Era, ProtocolVersion, UnknownVersion};
 
 pub(crate) use envelope::{Body, Envelope, Kind, Malformed, parse};
-pub(crate) use initialize::TASKS;
+pub(crate) use id::{PROGRESS_TOKEN, REQUEST_ID, check_progress_token};
+pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, TASKS};
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};
 pub(crate) use params::Params;
 pub(crate) use uri::{ResourceUri, canonical, canonical_part, canonical_start};

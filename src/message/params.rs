@@ -13,6 +13,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::RawJson;
+use super::id::check_progress_token;
 
 /// The parameters of a message.
 #[derive(Debug, Clone)]
@@ -64,6 +65,26 @@ impl Params {
             let mut parser = serde_json::Deserializer::from_str(text);
             parser.deserialize_map(Members { base: Some(text) }).ok()?.outline
         })
+    }
+
+    /// Checks what the transport itself reads of a request's parameters: no member that it looks for
+    /// is there twice, and a progress token is one.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        #[derive(Deserialize)]
+        struct Meta<'a> {
+            #[serde(borrow, default, rename = "progressToken")]
+            token: Option<&'a RawValue>,
+        }
+        let Some(outline) = self.outline() else {
+            return if self.text.as_str().starts_with('{') { Err("a member is there twice") } else { Ok(()) };
+        };
+        let Some(meta) = outline.meta.map(|meta| self.text.part(outline.range(meta))) else { return Ok(()) };
+        // Read as a struct, an array would be the members by position.
+        if !meta.as_str().starts_with('{') {
+            return Ok(());
+        }
+        let Ok(Meta { token }) = meta.read_borrowed() else { return Err("`progressToken` is there twice") };
+        token.map_or(Ok(()), |token| check_progress_token(token.get()))
     }
 
     /// `name`, a text, and `arguments`, where they were met.

@@ -3,7 +3,9 @@
 
 use crate::edge::{McpHeaders, VersionHeader, differs, mismatch};
 use crate::error::Rejection;
-use crate::message::{Era, ProtocolVersion, RequestMeta, Stated};
+use crate::message::{
+    CAPABILITIES, CLIENT_INFO, Era, ProtocolVersion, RawJson, RequestMeta, Stated, check_progress_token,
+};
 use crate::server::LogLevel;
 
 const VERSION: &str = "MCP-Protocol-Version";
@@ -37,11 +39,27 @@ pub(super) fn admit(
             "`_meta` must have `io.modelcontextprotocol/clientCapabilities`, an object",
         ));
     }
+    check_sizes(&meta)?;
     if meta.log_level.as_ref().is_some_and(|level| level.read::<LogLevel>().is_err()) {
         return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/logLevel` is no log level"));
     }
     super::mirror::check_standard(headers, method, &meta)?;
     Ok(Admitted { meta, version })
+}
+
+/// Refuses what is longer in a `_meta` than a call may keep or repeat.
+fn check_sizes(meta: &RequestMeta) -> Result<(), Rejection> {
+    let length = |raw: &Option<RawJson>| raw.as_ref().map_or(0, |raw| raw.as_str().len());
+    if length(&meta.client) > CLIENT_INFO {
+        return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/clientInfo` has more than 8 KiB"));
+    }
+    if length(&meta.capabilities) > CAPABILITIES {
+        return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/clientCapabilities` has more than 16 KiB"));
+    }
+    match &meta.progress_token {
+        Some(token) => check_progress_token(token.as_str()).map_err(Rejection::InvalidMeta),
+        None => Ok(()),
+    }
 }
 
 /// A notification need not say anything; what it says must be right. Nothing is done with it.

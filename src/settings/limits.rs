@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{at_least_one, positive};
 use crate::error::ConfigError;
+use crate::message;
 use crate::server::channel::SUBSCRIPTION_URI;
 use crate::store::Policy;
 
@@ -75,6 +76,27 @@ impl Limits {
     /// The longest URI a session subscribes to, in bytes (-32602 beyond): 8,000, which HTTP asks everybody to
     /// understand (RFC 9110, 4.1). A template would match one of any length.
     pub const SUBSCRIPTION_URI: usize = SUBSCRIPTION_URI;
+
+    /// The longest request id, in bytes of JSON without a string's quotes (400, -32600 beyond). An id is
+    /// kept while its call is in flight, and is echoed. A UUID has 36 bytes, ids that carry a trace some hundreds.
+    pub const REQUEST_ID: usize = message::REQUEST_ID;
+
+    /// The longest progress token, measured as an id is (400, -32602 beyond). It is repeated in each
+    /// progress notification, and kept with it: 1,024 kept events of a call keep 256 KiB of tokens at most.
+    pub const PROGRESS_TOKEN: usize = message::PROGRESS_TOKEN;
+
+    /// The most bytes of JSON that `clientInfo` has, in `initialize` or in the `_meta` of a request of
+    /// 2026-07-28 (400, -32602 beyond). A session keeps it for its life. Released clients send some
+    /// hundred bytes.
+    pub const CLIENT_INFO: usize = message::CLIENT_INFO;
+
+    /// The most bytes of JSON that the capabilities of a client have, likewise. With 10,000 sessions what
+    /// clients say of themselves takes 240 MiB at most.
+    pub const CAPABILITIES: usize = message::CAPABILITIES;
+
+    /// The most bytes of JSON that the parameters of `initialize` have together (400, -32602 beyond): a
+    /// server of your own may keep them whole for the session's life, as rmcp does.
+    pub const INITIALIZE: usize = message::INITIALIZE;
 
     /// The defaults.
     #[must_use]

@@ -218,6 +218,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (196, "one function makes the CORS layer of an endpoint"),
     (197, "an encoded body is refused by name, with Accept-Encoding"),
     (198, "a byte order mark is ignored, other spellings of localhost are loopback names"),
+    (199, "an id of up to 1,024 bytes is echoed, a longer one is refused by a text that names the bound"),
     (200, "an argument is repeated by one header with one value"),
     (201, "a mismatch says both values, cut and escaped"),
     (203, "what a handler cannot take is found where it is registered"),

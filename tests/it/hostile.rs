@@ -194,7 +194,7 @@ async fn answers_nobody_asked_for_or_of_the_wrong_kind_change_nothing() {
 #[tokio::test(start_paused = true)]
 async fn openings_by_clients_of_every_persuasion_agree_on_a_revision() {
     let app = App::new();
-    let long = "9".repeat(100_000);
+    let long = "9".repeat(10_000);
     for version in ["2026-07-28", "1999-01-01", "", "2025-11-25 ", "latest", "\u{0}", long.as_str()] {
         let reply = app.post(initialize(version, json!({}))).await;
         let answer: Value = serde_json::from_str(&harmless(reply, "initialize").await).unwrap();

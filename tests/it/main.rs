@@ -14,6 +14,7 @@ mod authority;
 mod batches;
 mod between;
 mod bodies;
+mod bounds;
 mod bursts;
 mod caching;
 mod early_refusals;

@@ -22,6 +22,11 @@ use tokio::time::sleep;
 use self::handler::{Handler, Shared};
 use crate::support::{App, Client, Reply, RequestExt, Sse, call, initialize, modern, modern_call, ping};
 
+/// A service of rmcp's with the default settings, for tests of what holds for every server.
+pub(crate) fn plain() -> App {
+    app(&Shared::default())
+}
+
 fn app(shared: &Shared) -> App {
     with(shared, |service| service)
 }

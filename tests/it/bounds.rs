@@ -1,0 +1,238 @@
+//! Bounds of what a client sends and a service keeps, repeats or compares: at the bound it is served,
+//! one byte above it is refused by a text that names the bound, in both eras.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use mcp_http::{Limits, Sessions};
+use serde_json::{Value, json};
+
+use crate::support::{
+    App, CAPABILITIES_KEY, CLIENT_KEY, Client, RequestExt, call, envelope, eventually, initialize, mirrored, modern,
+    request,
+};
+
+/// The services a bound holds for: typed and rmcp's, with and without sessions.
+fn services() -> Vec<(&'static str, App)> {
+    let typed = ("typed", App::new());
+    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let mut services = vec![typed, ("stateless", stateless)];
+    #[cfg(feature = "rmcp")]
+    services.push(("rmcp", crate::rmcp_server::plain()));
+    services
+}
+
+/// Sends a request; the answer, with its status.
+async fn answer(app: &App, request: Request<Body>) -> (u16, Value) {
+    let reply = app.send(request).await;
+    (reply.status.as_u16(), reply.message().await)
+}
+
+fn refusal(code: i64, text: &str) -> Value {
+    json!({"code": code, "message": text})
+}
+
+/// A string of JSON with so many bytes between its quotes.
+fn long(bytes: usize) -> Value {
+    Value::String("x".repeat(bytes))
+}
+
+/// A request without a session: at a service that keeps none, or to open one.
+fn alone(message: Value) -> Request<Body> {
+    request(Method::POST).message(message)
+}
+
+/// A legacy client of a service, where it has sessions.
+async fn client(kind: &str, app: &App) -> Option<Client> {
+    if kind == "stateless" { None } else { Some(app.open().await) }
+}
+
+fn of(client: Option<&Client>, message: Value) -> Request<Body> {
+    match client {
+        Some(client) => client.request(Method::POST).message(message),
+        None => alone(message),
+    }
+}
+
+/// Acceptance 199.
+#[tokio::test(start_paused = true)]
+async fn ids_are_echoed_up_to_their_bound() {
+    let too_long = refusal(-32600, "Invalid request: `id` has more than 1,024 bytes");
+    for (kind, app) in services() {
+        let client = client(kind, &app).await;
+        for (length, served) in [(Limits::REQUEST_ID, true), (Limits::REQUEST_ID + 1, false)] {
+            let message = json!({"jsonrpc": "2.0", "id": long(length), "method": "tools/list"});
+            let mut asked = envelope("tools/list", json!({}));
+            asked["id"] = long(length);
+            let mut opening = initialize("2025-11-25", json!({}));
+            opening["id"] = long(length);
+            let requests = [of(client.as_ref(), message), mirrored(asked), alone(opening)];
+            for (at, request) in requests.into_iter().enumerate() {
+                let (status, answer) = answer(&app, request).await;
+                if served {
+                    assert_eq!((status, &answer["id"]), (200, &long(length)), "{kind} {at}");
+                    assert!(answer["result"].is_object(), "{kind} {at}: {answer}");
+                } else {
+                    assert_eq!((status, &answer["error"], answer.get("id")), (400, &too_long, None), "{kind} {at}");
+                }
+            }
+        }
+    }
+}
+
+/// Acceptance 199.
+#[tokio::test(start_paused = true)]
+async fn the_longest_id_is_cancelled_batched_and_answered() {
+    let app = App::new();
+    let client = app.open().await;
+    let id = long(Limits::REQUEST_ID);
+    let held = tokio::spawn({
+        let (client, id) = (client.clone(), id.clone());
+        async move { client.call(id, "hold", json!({"label": "a"})).await.text().await }
+    });
+    eventually("the call runs", async || app.probe.state("a").is_some()).await;
+    assert_eq!(client.cancel(id.clone()).await.status, 202);
+    held.await.unwrap();
+    assert_eq!(app.probe.state("a"), Some("cancelled"));
+
+    let old = app.open_version("2025-03-26").await;
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": id, "method": "ping"},
+        {"jsonrpc": "2.0", "id": long(Limits::REQUEST_ID + 1), "method": "ping"},
+    ]);
+    let answers = old.post(batch).await.json().await;
+    let texts: Vec<_> = answers.as_array().unwrap().iter().map(|answer| &answer["error"]["message"]).collect();
+    assert!(texts.contains(&&json!("Invalid request: `id` has more than 1,024 bytes")), "{answers}");
+    assert!(answers.as_array().unwrap().iter().any(|answer| answer["id"] == id), "{answers}");
+
+    let stray = json!({"jsonrpc": "2.0", "id": long(Limits::REQUEST_ID + 1), "result": {}});
+    let (status, answer) = answer(&app, client.request(Method::POST).message(stray)).await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32600)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_tokens_are_strings_or_integers_within_their_bound() {
+    let kinds = "Invalid params: `progressToken` is neither a string nor an integer";
+    let length = "Invalid params: `progressToken` has more than 256 bytes";
+    let most = Limits::PROGRESS_TOKEN;
+    let integer = |digits: usize| serde_json::from_str::<Value>(&"1".repeat(digits)).unwrap();
+    let tokens = [
+        (long(most), None),
+        (json!(7), None),
+        (json!(-7), None),
+        (Value::Null, None),
+        (long(most + 1), Some(length)),
+        (integer(19), None),
+        (json!(1.5), Some(kinds)),
+        (json!(true), Some(kinds)),
+        (json!([1]), Some(kinds)),
+        (json!({"a": 1}), Some(kinds)),
+    ];
+    for (kind, app) in services() {
+        let client = client(kind, &app).await;
+        for (token, refused) in &tokens {
+            let params = json!({"_meta": {"progressToken": token}});
+            let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params});
+            for request in [of(client.as_ref(), message), modern("tools/list", params)] {
+                let (status, answer) = answer(&app, request).await;
+                match refused {
+                    None => assert_eq!((status, answer.get("error")), (200, None), "{kind} {token}"),
+                    Some(text) => {
+                        assert_eq!((status, &answer["error"]), (400, &refusal(-32602, text)), "{kind} {token}");
+                        assert_eq!(answer["id"], 1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_refuses_one_call_of_a_batch() {
+    let client = App::new().open_version("2025-03-26").await;
+    let mut bad = call(1, "echo", json!({"message": "x"}));
+    bad["params"]["_meta"]["progressToken"] = long(Limits::PROGRESS_TOKEN + 1);
+    let answers = client.post(json!([bad, call(2, "echo", json!({"message": "y"}))])).await.json().await;
+    let of = |id: i64| answers.as_array().unwrap().iter().find(|answer| answer["id"] == id).unwrap();
+    assert_eq!(of(1)["error"]["message"], "Invalid params: `progressToken` has more than 256 bytes");
+    assert_eq!(of(2)["result"]["content"][0]["text"], "y");
+}
+
+/// Two members of one name hide nothing from the check.
+#[tokio::test(start_paused = true)]
+async fn a_token_given_twice_is_refused() {
+    let client = App::new().open().await;
+    for params in [
+        r#"{"name":"echo","_meta":{"progressToken":1,"progressToken":{}}}"#,
+        r#"{"name":"echo","_meta":{},"_meta":{"progressToken":{}}}"#,
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let (status, answer) = answer(&client.app, client.raw(body)).await;
+        assert_eq!((status, &answer["error"]["code"], &answer["id"]), (400, &json!(-32602), &json!(1)), "{params}");
+    }
+}
+
+/// A client's description of itself, with so many bytes of JSON.
+fn sized(bytes: usize) -> Value {
+    let empty = json!({"name": "c", "version": "1", "title": ""}).to_string().len();
+    json!({"name": "c", "version": "1", "title": "x".repeat(bytes - empty)})
+}
+
+/// Capabilities with so many bytes of JSON.
+fn capable(bytes: usize) -> Value {
+    let empty = json!({"experimental": {"a": {"b": ""}}}).to_string().len();
+    json!({"experimental": {"a": {"b": "x".repeat(bytes - empty)}}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_of_itself_is_bounded_in_initialize() {
+    let cases = [
+        ("clientInfo", sized(Limits::CLIENT_INFO), None),
+        ("clientInfo", sized(Limits::CLIENT_INFO + 1), Some("`clientInfo` has more than 8 KiB")),
+        ("capabilities", capable(Limits::CAPABILITIES), None),
+        ("capabilities", capable(Limits::CAPABILITIES + 1), Some("`capabilities` has more than 16 KiB")),
+        ("_meta", json!({"a": "x".repeat(20_000)}), None),
+        ("protocolVersion", long(40_000), Some("the parameters of initialize have more than 32 KiB")),
+        ("_meta", json!({"a": "x".repeat(40_000)}), Some("the parameters of initialize have more than 32 KiB")),
+    ];
+    for (kind, app) in services() {
+        for (member, value, refused) in &cases {
+            let before = app.handle.sessions().await.unwrap().len();
+            let mut opening = initialize("2025-11-25", json!({}));
+            opening["params"][member] = value.clone();
+            let (status, answer) = answer(&app, alone(opening)).await;
+            let opened = app.handle.sessions().await.unwrap().len() - before;
+            match refused {
+                None => {
+                    assert_eq!((status, answer.get("error")), (200, None), "{kind} {member}");
+                    assert_eq!(opened, usize::from(kind != "stateless"), "{kind} {member}");
+                }
+                Some(text) => {
+                    let expected = refusal(-32602, &format!("Invalid params: {text}"));
+                    assert_eq!((status, &answer["error"], opened), (400, &expected, 0), "{kind} {member}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_of_itself_is_bounded_in_each_modern_request() {
+    let cases = [
+        (CLIENT_KEY, sized(Limits::CLIENT_INFO), None),
+        (CLIENT_KEY, sized(Limits::CLIENT_INFO + 1), Some("clientInfo` has more than 8 KiB")),
+        (CAPABILITIES_KEY, capable(Limits::CAPABILITIES), None),
+        (CAPABILITIES_KEY, capable(Limits::CAPABILITIES + 1), Some("clientCapabilities` has more than 16 KiB")),
+    ];
+    for (kind, app) in services() {
+        for (member, value, refused) in &cases {
+            let (status, answer) = answer(&app, modern("tools/list", json!({"_meta": {*member: value}}))).await;
+            match refused {
+                None => assert_eq!((status, answer.get("error")), (200, None), "{kind} {member}"),
+                Some(text) => {
+                    let expected = refusal(-32602, &format!("Invalid params: `io.modelcontextprotocol/{text}"));
+                    assert_eq!((status, &answer["error"]), (400, &expected), "{kind} {member}");
+                }
+            }
+        }
+    }
+}
