@@ -55,6 +55,11 @@ pub enum Rejection {
     BodyIncomplete,
     /// The body is not JSON, or is nested too deep.
     NotJson,
+    /// The bodies of all requests in flight hold all the bytes they may; `Limits::bodies` is the setting.
+    TooManyBodies {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The body is JSON, but not a JSON-RPC message.
     NotAMessage(&'static str),
     /// The revision has no batches.
@@ -199,6 +204,7 @@ impl Rejection {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::BodyIncomplete => "body_incomplete",
+            Self::TooManyBodies { .. } => "too_many_bodies",
             Self::NotJson => "not_json",
             Self::NotAMessage(_) => "not_a_message",
             Self::BatchNotServed => "batch_not_served",
@@ -299,6 +305,9 @@ impl Rejection {
             }
             Self::BodyTimeout => row(408, REQUEST, "The body did not arrive in time"),
             Self::BodyIncomplete => row(400, REQUEST, "Bad request: the body is incomplete"),
+            Self::TooManyBodies { limit } => {
+                (503, INTERNAL, format!("Too many bytes of request bodies in flight: the limit is {limit}").into())
+            }
             Self::NotJson => {
                 row(400, ErrorObject::PARSE_ERROR, "Parse error: the body is not valid JSON, or nested too deep")
             }

@@ -19,7 +19,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
-use crate::edge::{self, Admitted, Fork, Gate, Method};
+use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
 use crate::encode::{Announced, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::Hall;
@@ -180,12 +180,20 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         body: &mut Option<Body>,
         state: S,
     ) -> Result<Reply, Refused> {
+        let principal = self.hall.settings.sessions.principal_of(&parts);
+        let budget = &self.gate.bodies;
+        let session = match legacy::named_session(&self.legacy, &admitted.headers, principal.as_ref()).await {
+            Ok(session) => session,
+            Err(rejection) => {
+                return Err((rejection, edge::id_at_hand(body, admitted.length, budget).await));
+            }
+        };
         let limits = &self.hall.settings.limits;
-        let body = edge::read_json(body, admitted.length, limits.body, limits.body_timeout).await?;
+        let bounds = Bounds { limit: limits.body, within: limits.body_timeout, budget };
+        let ReadBody { body, share } = edge::read_json(body, admitted.length, bounds).await?;
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
-        let principal = self.hall.settings.sessions.principal_of(&parts);
         match fork {
             Fork::Modern(meta) => {
                 let incoming = modern::Incoming {
@@ -194,13 +202,14 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                     principal,
                     meta,
                     takes_streams: admitted.takes_streams,
+                    share,
                 };
                 Ok(modern::post(&self.modern, &self.server, state, incoming, body).await)
             }
             // A notification of an era that is not served at all: see the check.
             _ if !edge::serves(&self.hall.versions, Era::Legacy) => Ok(Outcome::Accepted.into()),
             _ => {
-                let incoming = legacy::Incoming { parts, headers: admitted.headers, principal };
+                let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, session, share };
                 Ok(legacy::post(&self.legacy, &self.server, state, incoming, body).await)
             }
         }
@@ -209,7 +218,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     async fn get_or_delete(&self, parts: Box<Parts>, admitted: Admitted) -> Result<Reply, Rejection> {
         edge::check_session_method(&admitted.headers, &self.hall.versions)?;
         let principal = self.hall.settings.sessions.principal_of(&parts);
-        let incoming = legacy::Incoming { parts, headers: admitted.headers, principal };
+        let headers = admitted.headers;
+        let incoming = legacy::Incoming { parts, headers, principal, session: None, share: None };
         match admitted.method {
             Method::Get => legacy::get(&self.legacy, incoming).await,
             Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await,

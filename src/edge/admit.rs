@@ -1,9 +1,12 @@
 //! Decides whether the head of a request lets it in.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http::request::Parts;
 
 use super::accept::{Accepts, Needs};
+use super::budget::Budget;
 use super::content_type;
 use super::headers::{Head, McpHeaders};
 use super::security::Security;
@@ -16,6 +19,8 @@ pub(crate) struct Gate {
     pub(crate) allow: Allow,
     /// What a POST must accept: [`Needs::Json`] where the service never streams.
     pub(crate) post_needs: Needs,
+    /// What the bodies in flight may hold together.
+    pub(crate) bodies: Arc<Budget>,
 }
 
 /// Which methods are served.
@@ -103,7 +108,8 @@ mod tests {
 
     use super::*;
 
-    const GATE: fn() -> Gate = || Gate { security: Security::new(), allow: Allow::Sessions, post_needs: Needs::Both };
+    const GATE: fn() -> Gate =
+        || Gate { security: Security::new(), allow: Allow::Sessions, post_needs: Needs::Both, bodies: Budget::new(0) };
 
     fn head(method: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().method(method).uri("/mcp");

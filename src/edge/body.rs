@@ -1,14 +1,16 @@
-//! Decides how much of a body is read, how long for, and what comes of it.
+//! Reading a body: how much of it, how long for, and what it holds of the service's budget.
 //!
 //! 1. A body that is declared too large is refused before a byte of it is read, one that turns
 //!    out too large with the frame that makes it so.
 //! 2. The time is for the whole body, so that one byte a second is no way to stay. It starts when
 //!    the body is not there at once; for one that is, no timer is made.
 //! 3. A body in one piece is handed on as it came, without a copy.
+//! 4. Over the [budget](super::budget) nothing more of a body is read.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError};
 
+use super::budget::{BodyShare, Budget, SMALL};
 use crate::error::Rejection;
 use crate::message::{self, RequestId};
 
@@ -29,43 +32,82 @@ const MAX_EMPTY_FRAMES: usize = 64;
 /// How far down an error is searched for its cause. Bodies are wrapped once by each layer.
 const MAX_CAUSES: usize = 16;
 
+/// What is asked of a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds<'a> {
+    pub(crate) limit: usize,
+    pub(crate) within: Duration,
+    pub(crate) budget: &'a Arc<Budget>,
+}
+
+/// A body that was read.
+pub(crate) struct ReadBody {
+    pub(crate) body: message::Body,
+    /// What it holds of the budget, for as long as its call runs; `None` for a small one.
+    pub(crate) share: Option<Arc<BodyShare>>,
+}
+
 /// Makes the checks that need the body, whose length was `declared`, and says whose id to echo where one of them fails.
 /// The body is taken if it was read to its end; otherwise the rest is the caller's to deal with.
 pub(crate) async fn read_json(
     body: &mut Option<axum::body::Body>,
     declared: Option<u64>,
-    limit: usize,
-    within: Duration,
-) -> Result<message::Body, (Rejection, Option<RequestId>)> {
+    bounds: Bounds<'_>,
+) -> Result<ReadBody, (Rejection, Option<RequestId>)> {
     let unread = body.get_or_insert_default();
-    let bytes = read(unread, declared, limit, within).await.map_err(|rejection| (rejection, None))?;
+    let (bytes, share) = read(unread, declared, bounds).await.map_err(|rejection| (rejection, None))?;
     *body = None;
-    message::parse(&bytes).map_err(Rejection::of)
+    let body = message::parse(&bytes).map_err(Rejection::of)?;
+    Ok(ReadBody { body, share })
 }
 
-/// Reads a whole body of at most `limit` bytes. `declared` is the `Content-Length`.
+/// Returns the id of a request that is refused by its head, if its body is small and has arrived with it: it
+/// is not waited for. The body is taken if it was read to its end.
+pub(crate) async fn id_at_hand(
+    body: &mut Option<axum::body::Body>,
+    declared: Option<u64>,
+    budget: &Arc<Budget>,
+) -> Option<RequestId> {
+    if declared.is_some_and(|length| length > SMALL as u64) {
+        return None;
+    }
+    let polled = {
+        let mut collecting = pin!(collect(body.get_or_insert_default(), 0, SMALL, budget));
+        poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await
+    };
+    let Poll::Ready(Ok((bytes, _))) = polled else { return None };
+    *body = None;
+    message::parse(&bytes).ok()?.request_id().cloned()
+}
+
+/// Reads a whole body within its bounds. `declared` is the `Content-Length`.
 ///
 /// # Cancel safety
 ///
 /// What has been read is lost with the future; the rest of the body is of no use to anybody else.
-async fn read<B>(body: B, declared: Option<u64>, limit: usize, within: Duration) -> Result<Bytes, Rejection>
+async fn read<B>(body: B, declared: Option<u64>, bounds: Bounds<'_>) -> Result<HeldBody, Rejection>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let Bounds { limit, within, budget } = bounds;
     let declared = match declared.map(usize::try_from) {
         None => 0,
         Some(Ok(length)) if length <= limit => length,
         Some(_) => return Err(Rejection::BodyTooLarge { limit }),
     };
-    let mut collecting = pin!(collect(body, declared.min(MAX_RESERVED), limit));
+    budget.check(declared)?;
+    let mut collecting = pin!(collect(body, declared.min(MAX_RESERVED), limit, budget));
     match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
         Poll::Ready(read) => read,
         Poll::Pending => tokio::time::timeout(within, collecting).await.unwrap_or(Err(Rejection::BodyTimeout)),
     }
 }
 
-async fn collect<B>(body: B, expected: usize, limit: usize) -> Result<Bytes, Rejection>
+/// A body in one piece, and what it holds of the budget.
+type HeldBody = (Bytes, Option<Arc<BodyShare>>);
+
+async fn collect<B>(body: B, expected: usize, limit: usize, budget: &Arc<Budget>) -> Result<HeldBody, Rejection>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -74,12 +116,19 @@ where
     // Where a layer outside has a lower limit, its body says so here, and its error does not.
     let outer_limit = body.size_hint().upper();
     let mut read = Chunks::default();
+    let mut share: Option<BodyShare> = None;
     let mut empty_frames = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| refusal(error.into().as_ref(), outer_limit, limit))?;
         match frame.into_data() {
             Ok(data) if data.len() > limit - read.len() => return Err(Rejection::BodyTooLarge { limit }),
-            Ok(data) if !data.is_empty() => read.push(data, expected),
+            Ok(data) if !data.is_empty() => {
+                let length = read.len() + data.len();
+                if length > SMALL {
+                    share.get_or_insert_with(|| budget.share()).grow(length)?;
+                }
+                read.push(data, expected);
+            }
             // No data, or trailers.
             _ => empty_frames += 1,
         }
@@ -87,7 +136,11 @@ where
             return Err(Rejection::BodyIncomplete);
         }
     }
-    Ok(read.into_bytes())
+    let bytes = read.into_bytes();
+    Ok(match share {
+        Some(share) => share.hold(bytes),
+        None => (bytes, None),
+    })
 }
 
 /// What has been read: the first piece as it came, or all of them in one buffer.
@@ -164,7 +217,8 @@ mod tests {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        read(body, declared, LIMIT, WITHIN).await.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        let bounds = Bounds { limit: LIMIT, within: WITHIN, budget: &Budget::new(0) };
+        read(body, declared, bounds).await.map(|(bytes, _)| String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     #[tokio::test]
@@ -195,16 +249,19 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_one_piece_is_not_copied() {
         let sent = Bytes::from_static(b"0123456789");
-        let got = read(Full::new(sent.clone()), Some(10), LIMIT, WITHIN).await.unwrap();
+        let bounds = Bounds { limit: LIMIT, within: WITHIN, budget: &Budget::new(0) };
+        let (got, _) = read(Full::new(sent.clone()), Some(10), bounds).await.unwrap();
         assert_eq!(got.as_ptr(), sent.as_ptr());
     }
 
     #[test]
     fn a_body_that_is_there_needs_no_timer() {
         // No runtime: a timer would panic.
-        let read = read(chunks(&["a", "b"]), None, LIMIT, WITHIN);
+        let budget = Budget::new(0);
+        let read = read(chunks(&["a", "b"]), None, Bounds { limit: LIMIT, within: WITHIN, budget: &budget });
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        assert_eq!(pin!(read).poll(&mut cx), Poll::Ready(Ok(Bytes::from_static(b"ab"))));
+        let Poll::Ready(Ok((bytes, None))) = pin!(read).poll(&mut cx) else { panic!("not there") };
+        assert_eq!(bytes, "ab");
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,6 +116,17 @@ pub(crate) fn check_session_method(headers: &McpHeaders, served: &[ProtocolVersi
     }
 }
 
+/// Whether a POST can only be of a session revision, or refused, whatever its body says: then a session that
+/// its head names is looked up before the body is read. A request of 2026-07-28 always has its version
+/// header, and one whose header is unknown is refused by its version.
+pub(crate) fn is_of_a_session(headers: &McpHeaders, served: &[ProtocolVersion]) -> bool {
+    match &headers.version {
+        None => serves(served, Era::Legacy),
+        Some(VersionHeader::Known(version)) => version.era() == Era::Legacy && served.contains(version),
+        Some(VersionHeader::Unknown(_)) => false,
+    }
+}
+
 /// The revision an `initialize` asks for.
 fn asked_for(params: Option<&RawJson>) -> String {
     #[derive(Deserialize)]

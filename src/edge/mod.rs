@@ -15,7 +15,8 @@
 //!    15.5.16; RFC 8259, section 8.1).
 //! 6. **Typed headers**: session, protocol version and last event are there once at most (MCP,
 //!    "Session Management", "Protocol Version Header", "Resumability and Redelivery").
-//! 7. **Body**: bounded in bytes and in time, else 413 or 408 (RFC 9110, sections 15.5.14 and 15.5.9).
+//! 7. **Body**: bounded in bytes and in time, else 413 or 408 (RFC 9110, sections 15.5.14 and 15.5.9),
+//!    and with all others in flight by a budget, else 503.
 //! 8. **JSON**: [`message`](crate::message) reads it.
 //!
 //! [`admit()`] makes the first six, [`read_json`] the other two. What they return is parsed: nobody
@@ -25,6 +26,7 @@ mod accept;
 mod admit;
 mod authority;
 mod body;
+mod budget;
 mod compare;
 mod content_type;
 mod era;
@@ -33,13 +35,15 @@ mod headers;
 mod list;
 mod origin;
 mod security;
+mod throttle;
 
 pub use era::era_of;
 pub use security::Security;
 
 pub(crate) use accept::Needs;
 pub(crate) use admit::{Admitted, Allow, Gate, Method, admit};
-pub(crate) use body::read_json;
+pub(crate) use body::{Bounds, ReadBody, id_at_hand, read_json};
+pub(crate) use budget::{BodyShare, Budget};
 pub(crate) use compare::{differs, mismatch, shown};
-pub(crate) use era::{Fork, check_served, check_session_method, fork, serves};
+pub(crate) use era::{Fork, check_served, check_session_method, fork, is_of_a_session, serves};
 pub(crate) use headers::{McpHeaders, VersionHeader};

@@ -8,6 +8,7 @@
 //! 3. Entries are parsed when they are set. A check allocates nothing.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::ConnectInfo;
 use http::Version;
@@ -18,7 +19,9 @@ use super::authority::{Authority, HostPattern};
 use super::forwarded::{self, Named};
 use super::headers::{Found, Head};
 use super::origin::{Origin, OriginPattern};
+use super::throttle::Throttle;
 use crate::error::{ConfigError, Rejection};
+use crate::message::shown_bytes;
 
 const HOSTS: &str = "Security::allowed_hosts";
 const ORIGINS: &str = "Security::allowed_origins";
@@ -61,6 +64,8 @@ pub struct Security {
     origins: Allowed<OriginPattern>,
     proxies: Vec<IpNet>,
     problems: Vec<ConfigError>,
+    /// Shared by the clones of one service.
+    lines: Arc<Throttle>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -224,19 +229,29 @@ impl Security {
     fn check_host<'a>(&self, parts: &'a Parts, head: &Head<'a>) -> Result<Authority<'a>, Rejection> {
         let named = self.named_host(parts, head)?;
         let Some(authority) = Authority::parse(named.text) else {
-            tracing::warn!(host = %shown(named.text), by = named.by, "refused a request whose host cannot be read");
+            if let Some(left_out) = self.lines.line() {
+                tracing::warn!(
+                    host = %shown_bytes(named.text),
+                    by = named.by,
+                    left_out,
+                    "refused a request whose host cannot be read"
+                );
+            }
             return Err(Rejection::InvalidHeader(named.by));
         };
         let loopback = self.loopback.unwrap_or(matches!(self.hosts, Allowed::Unset));
         if (loopback && authority.host.is_loopback()) || self.hosts.listed().iter().any(|it| it.matches(&authority)) {
             return Ok(authority);
         }
-        tracing::warn!(
-            host = %shown(named.text),
-            by = named.by,
-            peer = ?peer(parts),
-            "refused a request for another host; `Security::allowed_hosts` would allow it"
-        );
+        if let Some(left_out) = self.lines.line() {
+            tracing::warn!(
+                host = %shown_bytes(named.text),
+                by = named.by,
+                peer = ?peer(parts),
+                left_out,
+                "refused a request for another host; `Security::allowed_hosts` would allow it"
+            );
+        }
         Err(Rejection::HostNotAllowed)
     }
 
@@ -257,19 +272,25 @@ impl Security {
         if allowed {
             return Ok(());
         }
-        tracing::warn!(
-            origin = %shown(value.as_bytes()),
-            "refused a request of another site; `Security::allowed_origins` would allow it"
-        );
+        if let Some(left_out) = self.lines.line() {
+            tracing::warn!(
+                origin = %shown_bytes(value.as_bytes()),
+                left_out,
+                "refused a request of another site; `Security::allowed_origins` would allow it"
+            );
+        }
         Err(Rejection::OriginNotAllowed)
     }
 
     fn named_host<'a>(&self, parts: &'a Parts, head: &Head<'a>) -> Result<Named<'a>, Rejection> {
         if self.is_from_proxy(parts) {
             let forwarded = forwarded::host(&parts.headers).inspect_err(|_| {
-                tracing::warn!(
-                    "refused a request of a trusted proxy whose forwarding headers disagree or cannot be read"
-                );
+                if let Some(left_out) = self.lines.line() {
+                    tracing::warn!(
+                        left_out,
+                        "refused a request of a trusted proxy whose forwarding headers disagree or cannot be read"
+                    );
+                }
             })?;
             if let Some(named) = forwarded {
                 return Ok(named);
@@ -304,11 +325,6 @@ fn direct_host<'a>(parts: &'a Parts, found: Found<'a>) -> Result<&'a [u8], Rejec
         (None, Some(target)) if parts.version >= Version::HTTP_2 => Ok(target),
         (None, _) => Err(Rejection::InvalidHeader("Host")),
     }
-}
-
-/// What the log shows of a header's value: the length of the longest name, no control characters.
-fn shown(text: &[u8]) -> impl std::fmt::Display {
-    text.get(..255).unwrap_or(text).escape_ascii()
 }
 
 #[cfg(test)]

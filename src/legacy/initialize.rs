@@ -17,7 +17,7 @@ use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{
     Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Params,
-    ProtocolVersion, RawJson, RequestId, write,
+    ProtocolVersion, RawJson, RequestId, shown, write,
 };
 use crate::outcome::{Outcome, Reply};
 use crate::panics::Contained;
@@ -87,7 +87,7 @@ pub(super) fn read_params(params: Option<RawJson>) -> Result<(InitializeParams, 
         return Err(invalid());
     }
     let read = params.read().map_err(|error| {
-        tracing::debug!(error = &error as &dyn std::error::Error, "initialize with unreadable parameters");
+        tracing::debug!(error = &*shown(&error.to_string()), "initialize with unreadable parameters");
         invalid()
     })?;
     Ok((read, params))
@@ -195,7 +195,7 @@ pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -
         Ok(version) if node.speaks(version) => Ok(version),
         _ => {
             tracing::error!(
-                version = &*protocol_version,
+                version = &*shown(&protocol_version),
                 "the server agreed to a protocol revision that is not served"
             );
             let text = "The server speaks a protocol revision that is not served here";

@@ -50,4 +50,4 @@ mod writer;
 
 pub(crate) use get::{delete, get};
 pub(crate) use node::Node;
-pub(crate) use post::{Incoming, post};
+pub(crate) use post::{Incoming, named_session, post};

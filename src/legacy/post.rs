@@ -17,10 +17,10 @@ use super::standalone::Standalone;
 use super::ticket::Ticket;
 use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
-use crate::edge::McpHeaders;
+use crate::edge::{BodyShare, McpHeaders, is_of_a_session};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
-use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, write};
+use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, shown, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
 use crate::server::{Call, Cancellation, Context, Notice};
@@ -34,6 +34,10 @@ pub(crate) struct Incoming {
     pub(crate) parts: Box<Parts>,
     pub(crate) headers: McpHeaders,
     pub(crate) principal: Option<Principal>,
+    /// The session that the head names, where it was looked up before the body was read.
+    pub(crate) session: Option<Arc<LiveSession>>,
+    /// What the body holds of the service's budget, as long as its calls run.
+    pub(crate) share: Option<Arc<BodyShare>>,
 }
 
 /// What a POST works with: the service's share, the user's server and its state.
@@ -48,6 +52,22 @@ impl<S: Clone> Post<'_, S> {
     /// The same once more, for another message of a batch.
     fn again(&self) -> Self {
         Self { node: self.node, server: self.server, state: self.state.clone(), incoming: self.incoming.clone() }
+    }
+}
+
+/// Looks up the session that a POST names, where its head alone says that the request is one of a session,
+/// or refused: nobody has the service read a body for a session that does not exist.
+pub(crate) async fn named_session(
+    node: &Node,
+    headers: &McpHeaders,
+    principal: Option<&Principal>,
+) -> Result<Option<Arc<LiveSession>>, Rejection> {
+    if node.settings.sessions.stateless || !is_of_a_session(headers, &node.versions) {
+        return Ok(None);
+    }
+    match headers.session_id()? {
+        Some(id) => node.session(id, principal).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -69,13 +89,11 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     reply.unwrap_or_else(|rejection| Outcome::Rejected(rejection, id).into())
 }
 
-async fn in_session<S: Clone + Send + Sync + 'static>(post: Post<'_, S>, body: Body) -> Result<Reply, Rejection> {
-    let (node, incoming) = (post.node, &post.incoming);
-    let Some(id) = incoming.headers.session_id()? else {
+async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, body: Body) -> Result<Reply, Rejection> {
+    let Some(session) = post.incoming.session.take() else {
         return Box::pin(initialize::without_session(post, body)).await;
     };
-    let session = node.session(id, incoming.principal.as_ref()).await?;
-    let header = incoming.headers.session_text.clone();
+    let header = post.incoming.headers.session_text.clone();
     let outcome = match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
             if method == "initialize" {
@@ -121,7 +139,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     if let Some(refused) = refused {
         exchange.keep_answers(refused);
     }
-    let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);
+    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), asked);
     session.register(tickets.iter().cloned());
     Ok(answer(exchange, tickets, handlers, form).await)
 }
@@ -139,7 +157,7 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     exchange: &Arc<Exchange>,
     server: &Arc<dyn ErasedServer<S>>,
     state: &S,
-    parts: Box<Parts>,
+    (parts, share): (Box<Parts>, Option<Arc<BodyShare>>),
     asked: Vec<Asked>,
 ) -> (Vec<Arc<Ticket>>, Handlers) {
     let handle = |asked: Asked, parts: Box<Parts>| {
@@ -155,11 +173,11 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
         Ok([only]) => {
             // It may have the request's head, which several have to share in copies.
             let handler = handle(only, parts);
-            (vec![Arc::clone(&handler.ticket)], Handlers::one(handler))
+            (vec![Arc::clone(&handler.ticket)], Handlers::one(handler, share))
         }
         Err(several) => {
             let handlers: Vec<Handler> = several.into_iter().map(|asked| handle(asked, parts.clone())).collect();
-            (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers))
+            (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers, share))
         }
     }
 }
@@ -194,10 +212,14 @@ async fn take<S: Clone + Send + Sync + 'static>(
         Kind::Answer { id: question, outcome } => {
             // Ours are strings. A late or repeated answer is no fault of the client's.
             let question: String = serde_json::from_str(question.as_json()).unwrap_or_default();
+            // It may be kept for a while, and the rest of the body is not to be kept with it.
+            let outcome = outcome.map(|result| result.detached()).map_err(|error| error.detached());
             match node.engine.answer(id, &question, outcome).await {
-                Ok(first) => tracing::debug!(session = ?id, question, first, "the client answered"),
+                Ok(first) => {
+                    tracing::debug!(session = ?id, question = &*shown(&question), first, "the client answered");
+                }
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {
-                    tracing::debug!(session = ?id, question, "an answer to no open question");
+                    tracing::debug!(session = ?id, question = &*shown(&question), "an answer to no open question");
                     node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
                 }
                 // There is room for it again when those before it were fetched.
@@ -223,6 +245,9 @@ async fn take<S: Clone + Send + Sync + 'static>(
     Ok(())
 }
 
+/// The most bytes that are kept of the reason for a cancellation, as long as its call is there.
+const REASON: usize = 1_024;
+
 /// Which call, and why; what is no text is no reason.
 fn cancelled(params: Option<&RawJson>) -> Option<(RequestId, Option<String>)> {
     #[derive(Deserialize)]
@@ -234,7 +259,10 @@ fn cancelled(params: Option<&RawJson>) -> Option<(RequestId, Option<String>)> {
         reason: Option<&'a RawValue>,
     }
     let cancelled: Cancelled<'_> = params?.read_borrowed().ok()?;
-    let reason = cancelled.reason.and_then(|reason| serde_json::from_str(reason.get()).ok());
+    let mut reason: Option<String> = cancelled.reason.and_then(|reason| serde_json::from_str(reason.get()).ok());
+    if let Some(reason) = &mut reason {
+        reason.truncate(reason.floor_char_boundary(REASON));
+    }
     Some((cancelled.request_id.get().parse().ok()?, reason))
 }
 

@@ -71,7 +71,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
         let result = asked.await?;
         agreed(&speaking, version, &result).and(Ok(result))
     };
-    let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", Box::pin(future)));
+    let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", Box::pin(future)), incoming.share);
     let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
     Ok(match answer(exchange, vec![ticket], handlers, form).await {
         Outcome::Json(result) => in_form(node, result),
@@ -109,6 +109,6 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     if let Some(refused) = refused {
         exchange.keep_answers(refused);
     }
-    let (tickets, handlers) = start(&exchange, server, &state, incoming.parts, asked);
+    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), asked);
     Ok(answer(exchange, tickets, handlers, form).await)
 }

@@ -13,8 +13,9 @@ use tracing::{Span, field};
 use super::exchange::{Denied, Exchange, Outlet};
 use super::ticket::{Cause, Ticket};
 use super::writer::Writer;
+use crate::edge::BodyShare;
 use crate::error::StoreErrorKind;
-use crate::message::{ErrorObject, RawJson, write};
+use crate::message::{ErrorObject, RawJson, shown, write};
 use crate::panics::{Contained, Panicked};
 
 /// A handler that runs.
@@ -29,15 +30,17 @@ pub(super) struct Handler {
 pub(super) struct Handlers {
     first: Option<Handler>,
     rest: Vec<Handler>,
+    /// What the arguments that they work on hold of the budget for bodies.
+    _share: Option<Arc<BodyShare>>,
 }
 
 impl Handlers {
-    pub(super) fn one(handler: Handler) -> Self {
-        Self { first: Some(handler), rest: Vec::new() }
+    pub(super) fn one(handler: Handler, share: Option<Arc<BodyShare>>) -> Self {
+        Self { first: Some(handler), rest: Vec::new(), _share: share }
     }
 
-    pub(super) fn many(handlers: Vec<Handler>) -> Self {
-        Self { first: None, rest: handlers }
+    pub(super) fn many(handlers: Vec<Handler>, share: Option<Arc<BodyShare>>) -> Self {
+        Self { first: None, rest: handlers, _share: share }
     }
 
     /// The span of the first of them.
@@ -63,7 +66,13 @@ impl Handler {
         future: BoxFuture<'static, Result<RawJson, ErrorObject>>,
     ) -> Self {
         let session = ticket.exchange().session().map(|session| field::debug(session.info.id));
-        let span = tracing::info_span!("mcp.call", method, tool = field::Empty, id = %ticket.id(), session);
+        let span = tracing::info_span!(
+            "mcp.call",
+            method = &*shown(method),
+            tool = field::Empty,
+            id = %shown(ticket.id().as_json()),
+            session
+        );
         Self { ticket, future: Contained::new(future), span }
     }
 

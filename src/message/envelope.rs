@@ -74,6 +74,10 @@ pub(crate) const MAX_BATCH: usize = 100;
 /// What some clients write before UTF-8. JSON has none, and a parser may ignore one (RFC 8259, section 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The longest method, in bytes. It is kept with its call, and shown in its log lines; names of the
+/// specification have some 30 bytes.
+pub(crate) const METHOD: usize = 1_024;
+
 /// Parses a whole body.
 pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
     if too_deep(body) {
@@ -164,6 +168,9 @@ fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
     }
     if let Some(Err(why)) = id {
         return refuse(why);
+    }
+    if members.method.as_ref().is_some_and(|Text(method)| method.len() > METHOD) {
+        return refuse("`method` has more than 1,024 bytes");
     }
     let params = match members.params {
         Some(params) if !matches!(params.text().as_bytes().first(), Some(b'{' | b'[')) => {

@@ -62,6 +62,12 @@ impl RawJson {
         Self(self.0.slice_ref(&self.0[place]))
     }
 
+    /// The same in memory of its own: a part that is kept for long must not keep the body that it was cut
+    /// out of.
+    pub(crate) fn detached(&self) -> Self {
+        Self::trusted(self.as_str().to_owned())
+    }
+
     /// The empty object.
     #[must_use]
     pub fn empty_object() -> Self {

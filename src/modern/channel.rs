@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::round::Round;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId};
+use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, shown};
 use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{ClientError, LogLevel};
 use crate::settings::ResponseMode;
@@ -86,7 +86,11 @@ impl Channel for Round {
     /// The client is at fault, so it is the client that hears of it.
     fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
         Box::pin(async move {
-            tracing::debug!(%error, method, "the answer of a client does not fit its question");
+            tracing::debug!(
+                error = &*shown(&error.to_string()),
+                method,
+                "the answer of a client does not fit its question"
+            );
             let text = format!("Invalid params: an input response does not fit its {method}");
             self.end_with(ErrorObject::invalid_params(text)).await;
             ClientError::Ended

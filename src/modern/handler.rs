@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, field};
 
 use super::round::Round;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, RawJson, shown};
 use crate::panics::{Contained, Panicked};
 
 /// What a call is answered.
@@ -32,8 +32,13 @@ pub(super) struct Handler {
 
 impl Handler {
     pub(super) fn new(round: &Arc<Round>, method: &str, future: BoxFuture<'static, Answer>) -> Self {
-        let span =
-            tracing::info_span!("mcp.call", method, tool = field::Empty, id = %round.id(), session = field::Empty);
+        let span = tracing::info_span!(
+            "mcp.call",
+            method = &*shown(method),
+            tool = field::Empty,
+            id = %shown(round.id().as_json()),
+            session = field::Empty
+        );
         let active = round.node().hall.running.token();
         Self { round: Arc::clone(round), future: Some(Contained::new(future)), span, too_large: false, _active: active }
     }

@@ -8,7 +8,7 @@ use http::request::Parts;
 use super::admit::{Admitted, admit, admit_notification};
 use super::round::Opening;
 use super::{Node, call, listen, mirror};
-use crate::edge::McpHeaders;
+use crate::edge::{BodyShare, McpHeaders};
 use crate::error::Rejection;
 use crate::identity::Principal;
 use crate::message::{Body, Envelope, Kind, Params, RawJson, RequestId, RequestMeta};
@@ -25,6 +25,8 @@ pub(crate) struct Incoming {
     pub(crate) meta: Option<Box<RequestMeta>>,
     /// Whether the client takes a stream.
     pub(crate) takes_streams: bool,
+    /// What the body holds of the service's budget, as long as its call runs.
+    pub(crate) share: Option<Arc<BodyShare>>,
 }
 
 /// One request, read.
@@ -70,7 +72,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
     incoming: Incoming,
     (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
-    let Incoming { parts, headers, principal, meta, takes_streams } = incoming;
+    let Incoming { parts, headers, principal, meta, takes_streams, share } = incoming;
     let Admitted { meta, version } = admit(&method, meta, &headers, &node.hall.versions)?;
     if method == "tools/call"
         && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
@@ -81,7 +83,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
         return Err(Rejection::method_not_found(&method));
     }
     let mode = node.hall.settings.streams.response_mode;
-    let opening = Opening::new(id.clone(), version, meta, principal, mode);
+    let opening = Opening { share, ..Opening::new(id.clone(), version, meta, principal, mode) };
     if method == listen::METHOD {
         // Boxed, so that a call carries no room for it.
         return Box::pin(listen::listen(node, server, state, opening, Asked { method, params, parts }, takes_streams))

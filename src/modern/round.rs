@@ -20,6 +20,7 @@ use super::Node;
 use super::handler::Answer;
 use super::input::{self, Bounds, Inputs};
 use super::task::TaskRun;
+use crate::edge::BodyShare;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::hall::Permit;
 use crate::identity::Principal;
@@ -63,6 +64,8 @@ pub(super) struct Round {
     pub(super) progress: Mutex<f64>,
     /// Given back when the handler has ended: a context may outlive it.
     permit: Mutex<Option<Permit>>,
+    /// What the request's body holds of the budget for bodies. The round holds parts of the body itself.
+    share: Option<Arc<BodyShare>>,
 }
 
 /// What a round is made for.
@@ -72,6 +75,7 @@ pub(super) struct Opening {
     pub(super) meta: Box<RequestMeta>,
     pub(super) principal: Option<Principal>,
     pub(super) permit: Option<Permit>,
+    pub(super) share: Option<Arc<BodyShare>>,
     pub(super) asking: Option<Asking>,
     pub(super) inputs: Inputs,
     /// What form its answer may take.
@@ -86,7 +90,8 @@ impl Opening {
         principal: Option<Principal>,
         mode: ResponseMode,
     ) -> Self {
-        Self { id, version, meta, principal, permit: None, asking: None, inputs: Inputs::default(), mode }
+        let inputs = Inputs::default();
+        Self { id, version, meta, principal, permit: None, share: None, asking: None, inputs, mode }
     }
 }
 
@@ -120,7 +125,7 @@ impl Asking {
 
 impl Round {
     pub(super) fn new(node: &Arc<Node>, opening: Opening) -> Arc<Self> {
-        let Opening { id, version, meta, principal, permit, asking, inputs, mode } = opening;
+        let Opening { id, version, meta, principal, permit, share, asking, inputs, mode } = opening;
         Arc::new(Self {
             node: Arc::clone(node),
             id,
@@ -141,6 +146,7 @@ impl Round {
             changed: Notify::new(),
             progress: Mutex::new(f64::NEG_INFINITY),
             permit: Mutex::new(permit),
+            share,
         })
     }
 
@@ -253,6 +259,10 @@ impl Round {
         if self.task().is_some() {
             return true;
         }
+        if self.share.as_ref().is_some_and(|share| !share.become_task()) {
+            self.end_with(ErrorObject::new(ErrorObject::INTERNAL_ERROR, TOO_LARGE)).await;
+            return false;
+        }
         match TaskRun::begin(&self.node, self.principal.as_ref()).await {
             Ok(begun) => {
                 // Where it is a task already, or has ended, this one was begun for nothing.
@@ -359,6 +369,10 @@ impl Drop for Open<'_> {
         self.round.inputs().withdraw(self.key);
     }
 }
+
+/// Tasks run for long, so they hold a part of the budget for bodies only.
+const TOO_LARGE: &str =
+    "Too many bytes of requests that are tasks: they may hold a quarter of the limit for request bodies";
 
 /// Why a call cannot become a task.
 fn no_task(error: &StoreError) -> ErrorObject {

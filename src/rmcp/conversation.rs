@@ -17,7 +17,7 @@ use super::desk::{Answer, Desk};
 use super::guarded::{Begun, Guarded};
 use super::line::{Inbound, Line};
 use super::owned::Owner;
-use crate::message::{ErrorObject, RawJson};
+use crate::message::{ErrorObject, RawJson, shown};
 use crate::server::{Call, Cancellation, Context, Notice};
 
 /// One service of rmcp at work. Dropping it cancels what it does; peers that handlers kept fail from
@@ -57,8 +57,9 @@ impl<H: ServerHandler> Conversation<H> {
                 Ok((Self { desk, inbound, ready: OnceLock::new(), _service: service }, result))
             }
             (started, answer) => {
-                let error = started.err().map(tracing::field::display);
-                tracing::debug!(error, "a session did not open");
+                if let Err(error) = started {
+                    tracing::debug!(error = &*shown(&error.to_string()), "a session did not open");
+                }
                 answer.unwrap_or_else(|_| Err(ErrorObject::internal())).and(Err(ErrorObject::internal()))
             }
         }
@@ -128,7 +129,10 @@ impl<H: ServerHandler> Conversation<H> {
                 // A service that has ended has nobody to tell.
                 let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
             }
-            Err(error) => tracing::debug!(%error, method = &*notice.method, "a notification is not passed on"),
+            Err(error) => {
+                let (error, method) = (error.to_string(), shown(&notice.method));
+                tracing::debug!(error = &*shown(&error), method = &*method, "a notification is not passed on");
+            }
         }
         beginning
     }

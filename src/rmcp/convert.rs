@@ -10,7 +10,7 @@ use rmcp::model::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::message::{ErrorObject, ProtocolVersion, RawJson, RequestId};
+use crate::message::{ErrorObject, ProtocolVersion, RawJson, RequestId, bounded};
 use crate::server;
 
 /// A request or notification that rmcp sends.
@@ -111,7 +111,7 @@ fn unreadable(method: &str, error: &serde_json::Error) -> ErrorObject {
     let text = error.to_string();
     // The place is one in a text that nobody sent.
     let what = text.split(" at line ").next().unwrap_or_default();
-    ErrorObject::invalid_params(format!("Invalid params of {method}: {what}"))
+    ErrorObject::invalid_params(format!("Invalid params of {}: {}", bounded(method), bounded(what)))
 }
 
 /// What rmcp sends, as text.

@@ -41,7 +41,7 @@ use self::mirrored::Mirrored;
 use self::owned::Owners;
 use self::remember::Remember;
 use crate::SealingKey;
-use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson};
+use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, shown};
 use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notice, Server, Session};
 use crate::service::McpService;
 
@@ -201,7 +201,12 @@ impl<H: ServerHandler> RmcpServer<H> {
             // The client's own calls come later: none of them can be mistaken for this one.
             let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
             if let Err(error) = conversation.call(subscribe, None).await {
-                tracing::debug!(?error, uri, "a new handler does not take a subscription over");
+                let (error, uri) = (error.to_string(), shown(&uri));
+                tracing::debug!(
+                    error = &*shown(&error),
+                    uri = &*uri,
+                    "a new handler does not take a subscription over"
+                );
             }
         }
         Ok(conversation)

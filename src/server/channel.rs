@@ -94,6 +94,21 @@ pub(crate) struct Question {
     pub(crate) key: Option<Cow<'static, str>>,
 }
 
+/// The most bytes of JSON that the parameters of `sampling/createMessage` may have. Its messages carry
+/// images; it is as much as one stream keeps by default.
+pub(crate) const SAMPLING_REQUEST: usize = 1 << 20;
+
+/// The most bytes of JSON that the parameters of any other request to a client may have. A person reads
+/// them, and a client keeps them while it waits; they often repeat what the client itself sent.
+pub(crate) const CLIENT_REQUEST: usize = 64 << 10;
+
+/// Refuses to ask a client with parameters that are too large to be kept for it.
+pub(super) fn check_request(method: &str, params: &RawJson) -> Result<(), ClientError> {
+    let limit = if method == "sampling/createMessage" { SAMPLING_REQUEST } else { CLIENT_REQUEST };
+    let bytes = params.as_bytes().len();
+    if bytes <= limit { Ok(()) } else { Err(ClientError::TooLarge { bytes, limit }) }
+}
+
 /// A live session as handlers, routes and the handle see it.
 pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn info(&self) -> &SessionInfo;

@@ -21,6 +21,15 @@ pub enum ClientError {
     Ended,
     /// The client answered with something that does not fit the question.
     Unreadable(serde_json::Error),
+    /// The client was not asked: the parameters of the request have more bytes than they may:
+    /// [`Limits::SAMPLING_REQUEST`](crate::Limits::SAMPLING_REQUEST) for sampling,
+    /// [`Limits::CLIENT_REQUEST`](crate::Limits::CLIENT_REQUEST) for every other.
+    TooLarge {
+        /// How many bytes of JSON they have.
+        bytes: usize,
+        /// How many they may have.
+        limit: usize,
+    },
     /// The client was not asked: the type is no form that the protocol can show, and why.
     NotAForm(String),
 }
@@ -34,6 +43,9 @@ impl fmt::Display for ClientError {
             Self::NoStream => f.write_str("the client cannot be asked: it has no open stream"),
             Self::Ended => f.write_str("the call ended before the client answered"),
             Self::Unreadable(_) => f.write_str("the client's answer does not fit the question"),
+            Self::TooLarge { bytes, limit } => {
+                write!(f, "the client was not asked: the request has {bytes} bytes, the limit is {limit}")
+            }
             Self::NotAForm(why) => write!(f, "the client was not asked: {why}"),
         }
     }
@@ -44,7 +56,12 @@ impl std::error::Error for ClientError {
         match self {
             Self::Refused(error) => Some(error),
             Self::Unreadable(error) => Some(error),
-            Self::NotCapable(_) | Self::Timeout(_) | Self::NoStream | Self::Ended | Self::NotAForm(_) => None,
+            Self::NotCapable(_)
+            | Self::Timeout(_)
+            | Self::NoStream
+            | Self::Ended
+            | Self::TooLarge { .. }
+            | Self::NotAForm(_) => None,
         }
     }
 }

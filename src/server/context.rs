@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::channel::{Channel, Question};
+use super::channel::{Channel, Question, check_request};
 use super::{ClientError, Session};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
@@ -376,6 +376,7 @@ impl Context {
     }
 
     pub(super) async fn put(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
+        check_request(&question.method, &question.params)?;
         let answer = self.channel.request(question);
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
     }

@@ -15,7 +15,7 @@ use http::request::Parts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::channel::SessionAccess;
+use super::channel::{SessionAccess, check_request};
 use super::{ClientError, Context, LogLevel};
 use crate::error::{Rejection, StoreError};
 use crate::handle::McpHandle;
@@ -164,7 +164,9 @@ impl Session {
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        let answer = self.inner.request(method.into(), params);
+        let method = method.into();
+        check_request(&method, &params)?;
+        let answer = self.inner.request(method, params);
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
     }
 

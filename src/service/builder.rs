@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{McpService, RejectionHook, Shared};
-use crate::edge::{self, Allow, Gate, Needs, Security};
+use crate::edge::{self, Allow, Budget, Gate, Needs, Security};
 use crate::error::{ConfigError, Rejection};
 use crate::hall::Hall;
 use crate::handle::McpHandle;
@@ -129,6 +129,7 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
                 ResponseMode::Json => Needs::Json,
                 ResponseMode::Auto | ResponseMode::Sse => Needs::Both,
             },
+            bodies: Budget::new(self.settings.limits.bodies),
         };
         let hall = Hall::new(engine, self.settings, versions);
         let (legacy, modern) = (legacy::Node::new(&hall), modern::Node::new(&hall));

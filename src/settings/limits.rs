@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{at_least_one, positive};
 use crate::error::ConfigError;
 use crate::message;
-use crate::server::channel::SUBSCRIPTION_URI;
+use crate::server::channel::{CLIENT_REQUEST, SAMPLING_REQUEST, SUBSCRIPTION_URI};
 use crate::store::Policy;
 
 /// How much clients may ask for at once. Give it to [`McpServiceBuilder::limits`](crate::McpServiceBuilder::limits).
@@ -16,6 +16,7 @@ use crate::store::Policy;
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub(crate) body: usize,
+    pub(crate) bodies: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) answer: usize,
     calls: usize,
@@ -29,6 +30,9 @@ pub struct Limits {
 impl Limits {
     /// 4 MiB, the figure of the official SDKs.
     pub const DEFAULT_BODY: usize = 4 << 20;
+
+    /// 256 MiB of bodies in flight: 64 of the largest, or 16,000 of 16 KiB.
+    pub const DEFAULT_BODIES: usize = 256 << 20;
 
     /// Thirty seconds for a whole body: 4 MiB on a slow mobile line.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,11 +102,24 @@ impl Limits {
     /// server of your own may keep them whole for the session's life, as rmcp does.
     pub const INITIALIZE: usize = message::INITIALIZE;
 
+    /// The longest method of a message, in bytes (400, -32600 beyond).
+    pub const METHOD: usize = message::METHOD;
+
+    /// The most bytes of JSON that the parameters of `sampling/createMessage` have
+    /// ([`ClientError::TooLarge`](crate::server::ClientError::TooLarge) beyond). Its messages carry images; it is
+    /// as much as one stream keeps by default.
+    pub const SAMPLING_REQUEST: usize = SAMPLING_REQUEST;
+
+    /// The most bytes of JSON that the parameters of any other request to a client have, likewise: a
+    /// person reads them, and they are kept until the client has answered.
+    pub const CLIENT_REQUEST: usize = CLIENT_REQUEST;
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
             body: Self::DEFAULT_BODY,
+            bodies: Self::DEFAULT_BODIES,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
             answer: Self::DEFAULT_ANSWER,
             calls: Self::DEFAULT_CALLS,
@@ -118,6 +135,18 @@ impl Limits {
     #[must_use]
     pub fn body(mut self, bytes: usize) -> Self {
         self.body = bytes;
+        self
+    }
+
+    /// The bytes that the bodies of all requests in flight hold together, whoever sent them (503 beyond). A
+    /// body counts from its arrival until its call has ended. Bodies of up to 16 KiB are not counted, and
+    /// are always read. Calls that became tasks hold a quarter at most. At least [`Limits::body`], default
+    /// [`Limits::DEFAULT_BODIES`].
+    ///
+    /// The arguments that a handler reads from a body come on top, about as large again.
+    #[must_use]
+    pub fn bodies(mut self, bytes: usize) -> Self {
+        self.bodies = bytes;
         self
     }
 
@@ -189,6 +218,11 @@ impl Limits {
 
     pub(super) fn check(&self, error: &mut ConfigError) {
         at_least_one(error, "Limits::body", self.body);
+        if self.bodies < self.body {
+            let (bodies, body) = (self.bodies, self.body);
+            let why = "a body of that size could never be read";
+            error.report("Limits::bodies", format!("{bodies} must be at least `Limits::body`, {body}: {why}"));
+        }
         positive(error, "Limits::body_timeout", self.body_timeout);
         at_least_one(error, "Limits::answer", self.answer);
         at_least_one(error, "Limits::calls", self.calls);

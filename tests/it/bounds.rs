@@ -1,20 +1,24 @@
 //! Bounds of what a client sends and a service keeps, repeats or compares: at the bound it is served,
 //! one byte above it is refused by a text that names the bound, in both eras.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Method, Request};
+use mcp_http::message::RawJson;
+use mcp_http::server::{Args, ClientError, TaskSupport, Tool};
 use mcp_http::{Limits, Sessions};
 use serde_json::{Value, json};
 
 use crate::support::{
-    App, CAPABILITIES_KEY, CLIENT_KEY, Client, RequestExt, call, envelope, eventually, initialize, mirrored, modern,
-    request,
+    App, CAPABILITIES_KEY, CLIENT_KEY, Client, Logs, RequestExt, call, envelope, eventually, initialize, mirrored,
+    modern, request,
 };
 
 /// The services a bound holds for: typed and rmcp's, with and without sessions.
 fn services() -> Vec<(&'static str, App)> {
     let typed = ("typed", App::new());
-    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)).unwrap());
+    let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     let mut services = vec![typed, ("stateless", stateless)];
     #[cfg(feature = "rmcp")]
     services.push(("rmcp", crate::rmcp_server::plain()));
@@ -235,4 +239,104 @@ async fn what_a_client_says_of_itself_is_bounded_in_each_modern_request() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn methods_are_bounded() {
+    let too_long = refusal(-32600, "Invalid request: `method` has more than 1,024 bytes");
+    for (kind, app) in services() {
+        let client = client(kind, &app).await;
+        for (length, refused) in [(Limits::METHOD, false), (Limits::METHOD + 1, true)] {
+            let method = "m".repeat(length);
+            let message = json!({"jsonrpc": "2.0", "id": 1, "method": method});
+            for request in [of(client.as_ref(), message), mirrored(envelope(&method, json!({})))] {
+                let (status, answer) = answer(&app, request).await;
+                // The handler of rmcp's serves any method that it does not know.
+                let is_refused = (status, &answer["error"], &answer["id"]) == (400, &too_long, &json!(1));
+                assert_eq!(is_refused, refused, "{kind}: {answer}");
+            }
+        }
+    }
+}
+
+/// A tool that asks its client with a message of so many bytes.
+async fn ask_long(cx: mcp_http::Context, Args(Sized { bytes, samples }): Args<Sized>) -> String {
+    let method = if samples { "sampling/createMessage" } else { "elicitation/create" };
+    let params = json!({"message": "x".repeat(bytes - json!({"message": ""}).to_string().len())});
+    let params = RawJson::from_value(&params).unwrap();
+    match cx.request(method, params, Duration::from_secs(1)).await {
+        Err(error @ ClientError::TooLarge { .. }) => error.to_string(),
+        other => format!("asked: {other:?}"),
+    }
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Sized {
+    bytes: usize,
+    samples: bool,
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_to_clients_are_bounded() {
+    let app = App::serving(
+        |server| server.with_tool(Tool::new("ask_long", "Asks.", ask_long).task_later(TaskSupport::Optional)),
+        |service| service,
+    );
+    let client = app.open().await;
+    let capabilities = json!({"elicitation": {}, "sampling": {}});
+    for (limit, samples) in [(Limits::CLIENT_REQUEST, false), (Limits::SAMPLING_REQUEST, true)] {
+        for (bytes, asked) in [(limit, true), (limit + 1, false)] {
+            let arguments = json!({"bytes": bytes, "samples": samples});
+            let legacy = client.call(1, "ask_long", arguments.clone()).await.text().await;
+            let meta = json!({CAPABILITIES_KEY: capabilities});
+            let params = json!({"name": "ask_long", "arguments": arguments, "_meta": meta});
+            let modern = app.send(modern("tools/call", params)).await.text().await;
+            let refused = format!("the client was not asked: the request has {bytes} bytes, the limit is {limit}");
+            for text in [legacy, modern] {
+                assert_eq!(text.contains(&refused), !asked, "{}", &text[..text.len().min(500)]);
+                assert_eq!(text.contains(&"x".repeat(1_000)), asked);
+            }
+        }
+    }
+}
+
+/// Whatever a client sends, its lines of the log are short, and each is one line.
+#[tokio::test(start_paused = true)]
+async fn log_lines_repeat_little_of_what_clients_send() {
+    let logs = Logs::capture();
+    for (kind, app) in services() {
+        let client = client(kind, &app).await;
+        let long = format!("\u{1b}[2J\u{202e}{}", "a".repeat(900));
+        let tool = format!("\u{1b}[2J\n{}", "t".repeat(100_000));
+        for message in [
+            json!({"jsonrpc": "2.0", "id": long, "method": long}),
+            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {}}}),
+            json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": tool}}),
+            json!({"jsonrpc": "2.0", "id": long, "result": {}}),
+            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1, "reason": tool}}),
+        ] {
+            app.send(of(client.as_ref(), message)).await.text().await;
+        }
+        let mut opening = initialize("2025-11-25", json!({}));
+        opening["params"]["capabilities"] = json!(["a".repeat(5_000)]);
+        app.send(alone(opening)).await.text().await;
+        app.send(modern("tools/call", json!({"name": tool, "arguments": {}}))).await.text().await;
+        app.send(modern("x", json!({})).raw(envelope(&long, json!({})).to_string())).await.text().await;
+        app.send(alone(json!({})).header("host", &"h".repeat(5_000))).await.text().await;
+        for _ in 0..1_000 {
+            app.send(alone(json!({})).header("host", "evil.example")).await.text().await;
+        }
+    }
+    // rmcp has lines of its own, which hold whole messages: they are of the target `rmcp`.
+    let text: String = logs
+        .text()
+        .lines()
+        .filter(|line| line.contains(" mcp_http::"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    assert!(text.contains("mcp.call") && text.contains("refused a request for another host"), "{text}");
+    let longest = text.lines().map(str::len).max().unwrap();
+    assert!(longest < 1_200, "{longest} bytes: {}", text.lines().find(|line| line.len() == longest).unwrap());
+    assert!(!text.contains(['\u{1b}', '\u{202e}']), "something that a terminal obeys");
+    let refused = text.lines().filter(|line| line.contains("for another host")).count();
+    assert!(refused < 500, "{refused} lines for 3,000 refusals");
 }

@@ -15,6 +15,7 @@ mod batches;
 mod between;
 mod bodies;
 mod bounds;
+mod budget;
 mod bursts;
 mod caching;
 mod early_refusals;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use mcp_http::error::StoreErrorKind;
 use mcp_http::message::ErrorObject;
 use mcp_http::{Limits, McpServiceBuilder, ResponseMode, Sessions, Streams};
@@ -192,6 +192,17 @@ async fn bodies(sheet: &Sheet) {
     for (body, id, row) in rows {
         sheet.expect(&app, raw(body), id, row).await;
     }
+    let narrow = sheet.app(|service| service.limits(Limits::new().body(40_000).bodies(40_000)));
+    let half =
+        Body::from_stream(stream::iter([Ok::<_, io::Error>(Bytes::from(" ".repeat(30_000)))]).chain(stream::pending()));
+    let waiting = tokio::spawn({
+        let narrow = narrow.clone();
+        async move { narrow.send(request(Method::POST).header("content-type", "application/json").raw(half)).await }
+    });
+    tokio::task::yield_now().await;
+    let row = ("too_many_bodies", 503, -32603, "Too many bytes of request bodies in flight: the limit is 40000");
+    sheet.expect(&narrow, raw(" ".repeat(30_000).into()), None, row).await;
+    waiting.abort();
     let client = app.open().await;
     let batch = client.request(Method::POST).message(json!([{"jsonrpc": "2.0", "id": 1, "method": "ping"}]));
     let row = ("batch_not_served", 400, -32600, "Invalid request: batches exist in protocol version 2025-03-26 only");

@@ -14,7 +14,7 @@ use super::McpServer;
 use super::describe::{Capabilities, has};
 use crate::error::StoreErrorKind;
 use crate::handle::McpHandle;
-use crate::message::{ErrorObject, RawJson, bounded, reason};
+use crate::message::{ErrorObject, RawJson, bounded, reason, shown};
 use crate::server::catalog::{Entries, Found, Item, Tables};
 use crate::server::channel::SUBSCRIPTION_URI;
 use crate::server::completion::{Completers, Completion};
@@ -107,7 +107,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         // The transport's span of this call has the field, and does not know the name.
         let span = tracing::Span::current();
         if !span.is_disabled() {
-            span.record("tool", &*bounded(&name));
+            span.record("tool", &*shown(&name));
         }
         let Some(tool) = self.store.tool(&name) else {
             return Err(ErrorObject::invalid_params(format!("Unknown tool: {}", bounded(&name))));

@@ -1,0 +1,166 @@
+//! The byte budget of request bodies: how much of them one service holds at a time, all clients together.
+//!
+//! 1. A small body costs nothing and is never refused: calls, connections and tasks are counted elsewhere.
+//! 2. A larger one takes its bytes as they arrive. A length that is only declared takes nothing, so that
+//!    no client uses up the budget with promises.
+//! 3. The bytes are given back when the last piece of the body is dropped and its call has ended: the
+//!    arguments a handler works on are read from it, and are about as large again.
+//! 4. Calls that became tasks may hold a part of the budget only, since they run for long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+use crate::error::Rejection;
+
+/// The largest body that is not counted. Nearly all bodies are smaller. 10,000 calls without a session,
+/// each with a body of this size, hold 160 MiB.
+pub(super) const SMALL: usize = 16 << 10;
+
+/// Tasks hold at most the budget divided by this: the rest is for calls whose clients wait.
+const TASKS: usize = 4;
+
+/// How many bytes of bodies there may be, and how many there are.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    taken: AtomicUsize,
+    by_tasks: AtomicUsize,
+}
+
+/// The bytes of one body. Dropping it gives them back.
+#[derive(Debug)]
+pub(crate) struct BodyShare {
+    budget: Arc<Budget>,
+    bytes: usize,
+    is_task: AtomicBool,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, taken: AtomicUsize::new(0), by_tasks: AtomicUsize::new(0) })
+    }
+
+    /// Refuses a body of a declared length for which there is no room now, before any of it is read.
+    pub(super) fn check(&self, declared: usize) -> Result<(), Rejection> {
+        let taken = self.taken.load(Ordering::Relaxed);
+        if declared <= SMALL || taken.saturating_add(declared) <= self.limit { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    pub(super) fn share(self: &Arc<Self>) -> BodyShare {
+        BodyShare { budget: Arc::clone(self), bytes: 0, is_task: AtomicBool::new(false) }
+    }
+
+    fn refusal(&self) -> Rejection {
+        Rejection::TooManyBodies { limit: self.limit }
+    }
+}
+
+impl BodyShare {
+    /// Takes what is missing for a body that has so many bytes by now.
+    pub(super) fn grow(&mut self, length: usize) -> Result<(), Rejection> {
+        if length <= SMALL {
+            return Ok(());
+        }
+        let more = length - self.bytes;
+        take(&self.budget.taken, more, self.budget.limit).map_err(|()| self.budget.refusal())?;
+        self.bytes = length;
+        Ok(())
+    }
+
+    /// The body, as something that holds its bytes of the budget as long as a piece of it lives.
+    pub(super) fn hold(self, body: Bytes) -> (Bytes, Option<Arc<Self>>) {
+        if self.bytes == 0 {
+            return (body, None);
+        }
+        let share = Arc::new(self);
+        (Bytes::from_owner(Held { body, _share: Arc::clone(&share) }), Some(share))
+    }
+
+    /// The call becomes a task. Returns `false` where tasks hold all that they may.
+    pub(crate) fn become_task(&self) -> bool {
+        if self.is_task.load(Ordering::Acquire) {
+            return true;
+        }
+        let fits = take(&self.budget.by_tasks, self.bytes, self.budget.limit / TASKS).is_ok();
+        if fits && self.is_task.swap(true, Ordering::AcqRel) {
+            // Another step of the same call took them at the same time.
+            self.budget.by_tasks.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
+impl Drop for BodyShare {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+        if *self.is_task.get_mut() {
+            self.budget.by_tasks.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A body and its share of the budget.
+struct Held {
+    body: Bytes,
+    _share: Arc<BodyShare>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+fn take(taken: &AtomicUsize, more: usize, limit: usize) -> Result<(), ()> {
+    let fits = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= limit);
+    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map(drop).map_err(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_bodies_cost_nothing() {
+        let budget = Budget::new(0);
+        let mut share = budget.share();
+        assert_eq!((budget.check(SMALL), share.grow(SMALL)), (Ok(()), Ok(())));
+        assert!(share.hold(Bytes::from_static(b"x")).1.is_none());
+    }
+
+    #[test]
+    fn bytes_are_held_until_the_last_piece_is_gone() {
+        let budget = Budget::new(2 * SMALL);
+        let mut share = budget.share();
+        assert_eq!((share.grow(SMALL), share.grow(SMALL + 1), share.grow(2 * SMALL)), (Ok(()), Ok(()), Ok(())));
+        let refused = Rejection::TooManyBodies { limit: 2 * SMALL };
+        assert_eq!((budget.check(SMALL + 1), budget.share().grow(SMALL + 1)), (Err(refused.clone()), Err(refused)));
+        let (body, share) = share.hold(Bytes::from(vec![0; 2 * SMALL]));
+        let piece = body.slice(3..5);
+        drop((body, share));
+        assert_eq!(budget.taken.load(Ordering::Relaxed), 2 * SMALL);
+        drop(piece);
+        assert_eq!(budget.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn tasks_hold_a_quarter_at_most() {
+        let budget = Budget::new(8 * SMALL);
+        let grown = |bytes| {
+            let mut share = budget.share();
+            share.grow(bytes).unwrap();
+            share
+        };
+        let (first, second) = (grown(2 * SMALL), grown(SMALL + 1));
+        assert!(first.become_task() && first.become_task());
+        assert!(!second.become_task());
+        drop(first);
+        assert!(second.become_task());
+        drop(second);
+        assert_eq!((budget.taken.load(Ordering::Relaxed), budget.by_tasks.load(Ordering::Relaxed)), (0, 0));
+    }
+}

@@ -1,0 +1,53 @@
+//! Texts of clients as log lines repeat them: short, and without characters that a terminal obeys.
+
+use std::borrow::Cow;
+
+/// The most bytes of a client's text that a log line repeats, as many as an error does.
+const MOST: usize = 160;
+
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= MOST {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)]))
+}
+
+/// A text for a log line. Quotes and backslashes stay, since subscribers escape them in their own way.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    let text = cut(text);
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text;
+    }
+    let mut shown = String::with_capacity(2 * text.len());
+    for char in text.chars() {
+        match char {
+            '"' | '\'' | '\\' => shown.push(char),
+            _ => shown.extend(char.escape_debug()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// A header's value for a log line.
+pub(crate) fn shown_bytes(value: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(value) {
+        Ok(text) => shown(text),
+        Err(_) => Cow::Owned(value[..value.len().min(MOST)].escape_ascii().to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_shown_short_and_without_control_characters() {
+        assert!(matches!(shown("tools/call"), Cow::Borrowed("tools/call")));
+        assert_eq!(shown("\"a\\b\""), "\"a\\b\"");
+        assert_eq!(shown("a\r\nb\u{1b}[2J\u{202e}é"), "a\\r\\nb\\u{1b}[2J\\u{202e}é");
+        assert_eq!(shown(&"é".repeat(100_000)), format!("{}..", "é".repeat(80)));
+        assert!(shown(&"\u{0}".repeat(100_000)).len() < 1_000);
+        assert_eq!(shown_bytes(b"a\xff\n"), "a\\xff\\n");
+        assert!(shown_bytes(&[0xff; 10_000]).len() < 1_000);
+    }
+}
