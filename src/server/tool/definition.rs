@@ -135,6 +135,10 @@ impl<S> Tool<S> {
     /// A tool. Its input schema is that of the handler's [`Args`](crate::server::Args), its output
     /// schema that of the handler's [`axum::Json`].
     ///
+    /// Arguments that are an enum are described as one object with the fields of all variants: model
+    /// providers refuse `oneOf` and its like at the root. Which fields belong together is a sentence in
+    /// its description, and the handler gets what its type reads.
+    ///
     /// A name has 1 to 128 characters of `A-Z a-z 0-9 _ . -`; another one is refused where the tool
     /// is registered.
     #[must_use]
