@@ -1,6 +1,7 @@
-//! Decides what becomes of what must be given back to the engine while that is out of reach: it is
-//! tried until the engine says what became of it, a few at a time, as long as the service is there.
-//! With the service everything goes that it had.
+//! Steps that end something, tried until the engine says what became of them: a few at a time, while the
+//! service exists. Only a step that an engine does not keep by itself belongs here: calls, readers and
+//! questions are the engine's to give back (see [`SessionEngine::finish`]), and a second layer that
+//! repeated them would have each of them kept many times.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,8 +17,8 @@ pub(super) const AT_ONCE: usize = 32;
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Hall {
-    /// Gives something back that the engine would keep for ever otherwise: a call, a reader, a question,
-    /// a session nobody was told of. The step must be one that may be repeated.
+    /// Ends a session that no client was told of, which the engine would keep until it expires. The step
+    /// must be one that may be repeated.
     pub(crate) fn give_back<T, F>(self: &Arc<Self>, step: F)
     where
         T: Unpin + Send + 'static,

@@ -83,8 +83,7 @@ impl Drop for Open<'_> {
         if !self.session.stop_waiting(self.question) {
             return;
         }
-        let (id, question) = (self.session.info.id, Box::<str>::from(self.question));
-        self.node.give_back(move |engine| engine.withdraw(id, &question));
+        self.node.step_in_background(self.node.engine.withdraw(self.session.info.id, self.question));
         let Ok(params) = RawJson::from_value(&json!({ "requestId": self.question })) else { return };
         let payload = write::notification("notifications/cancelled", &params);
         match self.exchange {

@@ -234,7 +234,7 @@ impl Drop for Begun {
     fn drop(&mut self) {
         if !self.kept {
             let (session, stream) = (self.session, self.stream);
-            self.hall.give_back(move |engine| engine.finish(session, stream));
+            self.hall.step_in_background(self.hall.engine.finish(session, stream));
         }
     }
 }

@@ -247,7 +247,7 @@ impl Drop for LogReader {
         self.session.remove_reader(&self.cell);
         if self.generation > 0 {
             let (id, stream, generation) = (self.session.info.id, self.cell.stream, self.generation);
-            self.node.give_back(move |engine| engine.detach(id, stream, generation));
+            self.node.step_in_background(self.node.engine.detach(id, stream, generation));
         }
     }
 }

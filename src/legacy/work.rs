@@ -161,9 +161,9 @@ async fn finish(exchange: &Exchange, closed: bool) {
         let (node, id) = (exchange.node(), session.info.id);
         // A session that has ended has nothing in flight either.
         if let Err(error) = node.engine.finish(id, stream).await
-            && error.kind() == StoreErrorKind::Unavailable
+            && error.kind() != StoreErrorKind::NotFound
         {
-            node.give_back(move |engine| engine.finish(id, stream));
+            tracing::warn!(error = &error as &dyn std::error::Error, "a call could not be finished");
         }
     }
 }

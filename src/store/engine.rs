@@ -67,6 +67,10 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// The requests of a stream are in flight no more. A stream that was not closed by its answer
     /// was given up: it is forgotten, and its reader is told to let go. Doing it twice is no error.
+    ///
+    /// The engine takes responsibility for this step, as for [`detach`](SessionEngine::detach) and
+    /// [`withdraw`](SessionEngine::withdraw): while it is out of reach it keeps the step and takes it later,
+    /// once. So these three never fail with `Unavailable`, and the caller does not repeat them.
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>>;
 
     /// The owner of a stream adds events. `first` makes it repeatable: the same events at the
@@ -99,7 +103,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         max_bytes: usize,
     ) -> Step<Result<Page>>;
 
-    /// A reader leaves. Nothing happens when it is no longer the present one.
+    /// A reader leaves. Nothing happens when it is no longer the present one. Kept while the engine is out of
+    /// reach, as [`finish`](SessionEngine::finish) is.
     fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>>;
 
     /// Tells whoever reads a stream to let go and come back after `retry`.
@@ -118,7 +123,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Fetches the answer to a question, if it is there; the question is forgotten then.
     fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<std::result::Result<RawJson, RawJson>>>>;
 
-    /// Nobody waits for the answer any more.
+    /// The caller does not wait for the answer any more. Kept while the engine is out of reach, as
+    /// [`finish`](SessionEngine::finish) is.
     fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>>;
 
     /// A client cancels a call; whether one was found. An id that names two calls in flight

@@ -117,6 +117,42 @@ async fn what_cannot_be_given_back_is_given_back_when_the_engine_is_there_again(
     assert_eq!(in_flight(&app).await, (0, 0));
 }
 
+/// The engine keeps them, and one layer that does so is enough: each copy would wait there as well.
+#[tokio::test(start_paused = true)]
+async fn what_an_outage_keeps_is_asked_for_once() {
+    let asked = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
+    let (count, away) = (Arc::clone(&asked), Arc::new(AtomicBool::new(false)));
+    let is_away = Arc::clone(&away);
+    let engine = FarEngine::new(move |step, _| {
+        *count.lock().unwrap().entry(step.to_owned()).or_default() += 1;
+        Pace::YIELD
+    });
+    let engine = engine.failing(move |step| {
+        let fails = is_away.load(Ordering::Relaxed) && ["finish", "detach", "withdraw"].contains(&step);
+        fails.then_some(Fault::Before(StoreErrorKind::Unavailable))
+    });
+    let app = App::serving(asking(), |service| service.engine(engine.clone()).unwrap());
+    let client = app.open().await;
+    let mut get = client.listen_primed().await;
+    let call = client.call(1, "ask_aside", json!({})).await.sse();
+    assert_eq!(get.message().await.unwrap().json()["method"], "roots/list");
+    asked.lock().unwrap().clear();
+    away.store(true, Ordering::Relaxed);
+    assert_eq!(client.cancel(1).await.status, 202);
+    assert_eq!(client.text_of("echo", json!({"message": "x"})).await, "x");
+    drop((call, get));
+    sleep(Duration::from_secs(300)).await;
+    let asked = asked.lock().unwrap().clone();
+    // A call was cancelled, another answered.
+    for (step, times) in [("finish", 2), ("withdraw", 1)] {
+        assert_eq!(asked.get(step), Some(&times), "{step}: {asked:?}");
+    }
+    assert!(asked["detach"] <= 2, "{asked:?}");
+    away.store(false, Ordering::Relaxed);
+    sleep(SOON * 5).await;
+    assert_eq!(in_flight(&app).await, (0, 0));
+}
+
 fn asking() -> impl FnOnce(McpServer) -> McpServer {
     |server| {
         server.tool("ask_aside", "Asks on the standalone stream.", async |session: Session| {

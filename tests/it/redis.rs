@@ -156,6 +156,30 @@ async fn a_server_that_is_killed_and_comes_back_costs_no_client_a_message() {
     whole(&seen, 60);
 }
 
+/// What gives room back is taken wherever it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_takes_a_cancellation_and_a_delete_at_any_node() {
+    let (server, a, b) = nodes(options()).await;
+    let here = a.open_principal("ann").await;
+    let calls = [1, 2].map(|id| here.call(id, "note_and_hold", json!({"label": id.to_string()})));
+    let mut streams = Vec::new();
+    for call in calls {
+        let mut stream = call.await.sse();
+        assert!(stream.message().await.is_some());
+        streams.push(stream);
+    }
+    let idle = a.open_principal("ann").await;
+    server.ask(&["config", "set", "maxmemory", "1"]);
+    let there = here.at(&b);
+    assert_eq!(there.cancel(1).await.status, 202);
+    eventually("the handler is stopped", async || a.probe.state("1") == Some("cancelled")).await;
+    for client in [there, idle.at(&b)] {
+        assert_eq!(client.delete().await.status, 200);
+        assert_eq!(client.delete().await.status, 404);
+    }
+    eventually("the other handler is stopped", async || a.probe.state("2") == Some("cancelled")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
     let (mut server, a, b) = nodes(hasty()).await;

@@ -202,6 +202,18 @@ impl FileEngine {
         })
     }
 
+    /// The same for what gives something back: it has happened, and is written when that is possible.
+    fn once_written_or_later<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
+        if self.inner.queue.has_written(mark) {
+            return Step::ready(taken);
+        }
+        let queue = Arc::clone(&self.inner.queue);
+        Step::later(async move {
+            let _ = queue.written(mark).await;
+            taken
+        })
+    }
+
     /// The same for what must not have happened unless the caller learns of it: otherwise, also when
     /// nobody waits any more, it is taken back.
     fn once_written_or<T: Send + 'static>(
@@ -342,7 +354,7 @@ impl SessionEngine for FileEngine {
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
-        self.once_written(self.inner.shared.finish(session, stream))
+        self.once_written_or_later(self.inner.shared.finish(session, stream))
     }
 
     fn append(&self, append: Append) -> Step<Result<Appended>> {
@@ -374,7 +386,7 @@ impl SessionEngine for FileEngine {
     }
 
     fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
-        self.once_written(self.inner.shared.detach(session, stream, generation))
+        self.once_written_or_later(self.inner.shared.detach(session, stream, generation))
     }
 
     fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
@@ -390,7 +402,7 @@ impl SessionEngine for FileEngine {
     }
 
     fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
-        self.once_written(self.inner.shared.withdraw(session, question))
+        self.once_written_or_later(self.inner.shared.withdraw(session, question))
     }
 
     fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {

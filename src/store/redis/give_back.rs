@@ -50,13 +50,14 @@ impl Owed {
         Self { give_backs: give_backs.clone(), call: Some(call) }
     }
 
-    /// Tries it now.
+    /// Tries it now. Out of reach, it stays owed and that is no failure: the caller has nothing left to do.
     pub(super) async fn give_back(self, link: &Link) -> Result<(), StoreError> {
         let Some(call) = &self.call else { return Ok(()) };
         let given = link.take(call).await;
-        if !given.as_ref().is_err_and(is_out_of_reach) {
-            self.settle();
+        if given.as_ref().is_err_and(is_out_of_reach) {
+            return Ok(());
         }
+        self.settle();
         given.map(drop)
     }
 

@@ -3,10 +3,13 @@
 //! because the master is elsewhere then, and who asks anew is led there.
 
 use std::fmt;
+use std::io;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Either, Shared, select};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::server::{Connection, Server};
@@ -39,20 +42,29 @@ impl Line {
         self.server.is_cluster()
     }
 
-    /// Sends something over the present connection.
+    /// Sends something over the present connection, and waits no longer than `within` for all of it: the
+    /// connection and the answer each have a time-out of their own, and one may follow the other.
     pub(super) async fn send<T>(
         &self,
+        within: Duration,
         send: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
     ) -> Result<T, Failure> {
         let (number, connection) = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut connection = match connection.await {
-            Ok(connection) => connection,
-            Err(error) => {
+        let mut deadline = pin!(tokio::time::sleep(within));
+        let mut connection = match select(connection, deadline.as_mut()).await {
+            Either::Left((Ok(connection), _)) => connection,
+            Either::Left((Err(error), _)) => {
                 self.replace(number);
                 return Err(Failure { error, unknown: false });
             }
+            Either::Right(_) => return Err(Failure { error: too_late(), unknown: false }),
         };
-        send(&mut connection).await.map_err(|error| {
+        let sent = match select(pin!(send(&mut connection)), deadline).await {
+            Either::Left((sent, _)) => sent,
+            // The connection had less than its own time: it may be a good one.
+            Either::Right(_) => return Err(Failure { error: too_late(), unknown: true }),
+        };
+        sent.map_err(|error| {
             if error.is_unrecoverable_error() || error.is_timeout() || is_of_a_replica(&error) {
                 self.replace(number);
             }
@@ -70,6 +82,10 @@ impl Line {
             *current = (number + 1, connecting(&self.server));
         }
     }
+}
+
+fn too_late() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
 fn is_of_a_replica(error: &RedisError) -> bool {

@@ -80,6 +80,9 @@ pub(super) struct Failed {
     pub(super) unknown: bool,
 }
 
+/// How long the nodes may take to agree anew: several commands, each with a time-out of its own.
+const AGREEMENT: Duration = Duration::from_secs(30);
+
 /// The pause after the first failure, and the longest one.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -106,8 +109,9 @@ impl Link {
     /// Agrees with the other nodes once more: of a server that was emptied, what was agreed on is gone, too.
     pub(super) async fn agree_again(&self) -> std::result::Result<(), ConnectError> {
         let known = self.names();
-        let agreed =
-            self.line.send(async |connection| Ok(agree(connection, &self.options, known.made_up.as_deref()).await));
+        let agreed = self
+            .line
+            .send(AGREEMENT, async |connection| Ok(agree(connection, &self.options, known.made_up.as_deref()).await));
         let names = agreed.await.map_err(|failure| ConnectError::server(failure.error))??;
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
         Ok(())
@@ -145,8 +149,8 @@ impl Link {
     pub(super) async fn try_to_take(&self, call: &Call) -> std::result::Result<Reply, Failed> {
         let Call { script, patience, rings } = call;
         let (answer, unknown) = self
-            .persist(*patience, *rings, || {
-                self.line.send(async |connection| script.invoke_async::<Value>(connection).await)
+            .persist(*patience, *rings, |within| {
+                self.line.send(within, async |connection| script.invoke_async::<Value>(connection).await)
             })
             .await?;
         let reply = Reply::read(answer, |bell| self.bells.ring(&self.names(), bell));
@@ -155,7 +159,8 @@ impl Link {
 
     /// Sends one command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value> {
-        let attempt = || self.line.send(async |connection| command.query_async::<Value>(connection).await);
+        let attempt =
+            |within| self.line.send(within, async |connection| command.query_async::<Value>(connection).await);
         let (value, _) = self.persist(Patience::Short, false, attempt).await.map_err(|failed| failed.error)?;
         Ok(value)
     }
@@ -165,14 +170,20 @@ impl Link {
         &self,
         patience: Patience,
         rings: bool,
-        mut attempt: impl FnMut() -> F,
+        mut attempt: impl FnMut(Duration) -> F,
     ) -> std::result::Result<(Value, bool), Failed> {
         let clock = Clock::new();
         let start = clock.now();
         let (mut pause, longest) = PAUSES;
         let mut unknown = false;
+        let most = match patience {
+            Patience::Short => self.options.timeout,
+            Patience::Long => self.options.patience,
+        };
         loop {
-            let error = match attempt().await {
+            // A little more than is left, so that a time-out of the connection's own is seen as one.
+            let within = most.saturating_sub(clock.now().since(start)) + self.options.timeout / 10;
+            let error = match attempt(within).await {
                 Ok(value) => {
                     if unknown && rings {
                         self.bells.owe();
@@ -184,10 +195,6 @@ impl Link {
                     unknown |= failure.unknown;
                     failure.error
                 }
-            };
-            let most = match patience {
-                Patience::Short => self.options.timeout,
-                Patience::Long => self.options.patience,
             };
             if !passes(&error) || clock.now().since(start) + pause > most {
                 if unknown && rings {

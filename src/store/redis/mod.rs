@@ -122,7 +122,7 @@ impl Inner {
         }
     }
 
-    /// Gives something back, if not now then later.
+    /// Gives something back, if not now then later: an engine out of reach is no failure of this step.
     async fn give_back(&self, call: Call) -> Result<()> {
         Owed::new(&self.give_backs, call).give_back(&self.link).await
     }

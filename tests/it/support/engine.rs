@@ -144,6 +144,32 @@ impl FarEngine {
     }
 }
 
+impl FarEngine {
+    /// A step that the engine takes responsibility for: what fails before it happened is taken later.
+    fn sooner_or_later<T: Unpin + Send + Default + 'static>(
+        &self,
+        name: &'static str,
+        session: SessionId,
+        step: impl Fn(&MemoryEngine) -> Step<Result<T>> + Send + 'static,
+    ) -> Step<Result<T>> {
+        let (inner, faults, pace) = (self.inner.clone(), Arc::clone(&self.faults), (self.delay)(name, Some(session)));
+        let away = move || matches!(faults(name), Some(Fault::Before(StoreErrorKind::Unavailable)));
+        if !away() {
+            return self.later(name, session, move |engine| step(engine));
+        }
+        tokio::spawn(async move {
+            while away() {
+                pause(Duration::from_secs(1)).await;
+            }
+            let _ = step(&inner).await;
+        });
+        Step::later(async move {
+            pause(pace.there + pace.back).await;
+            Ok(T::default())
+        })
+    }
+}
+
 async fn pause(delay: Duration) {
     tokio::task::yield_now().await;
     if !delay.is_zero() {
@@ -193,7 +219,7 @@ impl SessionEngine for FarEngine {
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
-        self.later("finish", session, move |engine| engine.finish(session, stream))
+        self.sooner_or_later("finish", session, move |engine| engine.finish(session, stream))
     }
 
     fn append(&self, append: Append) -> Step<Result<Appended>> {
@@ -226,7 +252,7 @@ impl SessionEngine for FarEngine {
     }
 
     fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
-        self.later("detach", session, move |engine| engine.detach(session, stream, generation))
+        self.sooner_or_later("detach", session, move |engine| engine.detach(session, stream, generation))
     }
 
     fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
@@ -245,7 +271,7 @@ impl SessionEngine for FarEngine {
 
     fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
         let question = question.to_owned();
-        self.later("withdraw", session, move |engine| engine.withdraw(session, &question))
+        self.sooner_or_later("withdraw", session, move |engine| engine.withdraw(session, &question))
     }
 
     fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {

@@ -2,6 +2,7 @@
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
+give_room()
 save(true)
 local rows = call('HGETALL', P .. 'c:' .. H)
 local found, place, several

@@ -6,4 +6,5 @@ end
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
+give_room()
 return remember(done(remove(arg(2))))
