@@ -23,10 +23,10 @@ use crate::store::{EndReason, SessionSummary};
 /// running: once the service is gone, there is nothing to see and nothing to do.
 ///
 /// What it announces reaches, in both eras and through every service on the same
-/// [engine](crate::store), whoever listens at that moment: the standalone streams of sessions, and
-/// the subscription streams of 2026-07-28 that asked for it. Nobody is told later, and nobody who
-/// reads slowly holds the announcement up: what a subscription stream has not read yet it is told
-/// once, however often it changed.
+/// [engine](crate::store), the subscription streams of 2026-07-28 that asked for it, and each session that
+/// has opened its standalone stream: at once while the stream is open, and once when the client opens it
+/// again, at any node. A session that never opened it is not told. Announcements wait for no client: a
+/// change that is announced again before a stream has read it is told once.
 #[derive(Debug, Clone)]
 pub struct McpHandle(Arc<Reach>);
 
@@ -91,8 +91,8 @@ impl McpHandle {
     }
 
     /// Tells every client that listens, on every node, that the list of tools changed. A
-    /// [`Catalog`](crate::server::Catalog) does it by itself. It is done in the background: where the session
-    /// engine cannot be reached, that is logged, and clients of other nodes are not told.
+    /// [`Catalog`](crate::server::Catalog) does it by itself. It is done in the background: while the session
+    /// engine cannot be reached, this service keeps the change and announces it when the engine is back.
     pub fn tools_changed(&self) {
         self.announce(&Change::Tools);
     }

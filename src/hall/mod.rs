@@ -1,8 +1,10 @@
 //! Decides what both eras share of one service: its settings, its engine, what runs for it, what
 //! it counts, and whether it still takes anything in. It knows neither of them.
 
+mod announcing;
 mod answers;
 mod ending;
+mod heard;
 mod quota;
 mod reaper;
 mod returns;
@@ -17,7 +19,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use self::announcing::Announcing;
 use self::ending::Ending;
+pub(crate) use self::heard::{Heard, Missed};
 pub(crate) use self::quota::{Full, Permit, Quota};
 
 use crate::counters::Counters;
@@ -26,7 +30,6 @@ use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::ProtocolVersion;
 use crate::panics::{Contained, Panicked};
-use crate::server::channel::Change;
 use crate::settings::Settings;
 use crate::store::{Ended, SessionEngine, Step};
 
@@ -46,6 +49,7 @@ pub(crate) struct Hall {
     /// The turns of what is given back once more.
     returns: Arc<Semaphore>,
     pub(crate) ending: Ending,
+    announcing: Announcing,
     handle: OnceLock<McpHandle>,
     /// There may be sessions and tasks before anybody opens one here.
     durable: bool,
@@ -66,6 +70,7 @@ impl Hall {
             loose,
             returns: Arc::new(Semaphore::new(returns::AT_ONCE)),
             ending: Ending::default(),
+            announcing: Announcing::default(),
             handle: OnceLock::new(),
             reaper: OnceLock::new(),
         })
@@ -100,13 +105,6 @@ impl Hall {
     pub(crate) async fn finished_within(&self, within: Duration) -> bool {
         self.running.close();
         tokio::time::timeout(within, self.running.wait()).await.is_ok()
-    }
-
-    /// Tells every client of either era, on every node, of a change.
-    pub(crate) fn publish(&self, change: &Change) {
-        if let Ok(topic) = serde_json::to_string(change) {
-            self.step_in_background(self.engine.announce(&topic));
-        }
     }
 
     /// Sessions the engine handed to us as ended: told once to whoever wants to know.

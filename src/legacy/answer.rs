@@ -146,7 +146,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
     };
     let streams = &node.settings.streams;
     match LogReader::open(node, session, exchange.principal(), stream, Some(0), true).await {
-        Ok(reader) => {
+        Ok((reader, _)) => {
             let primes = streams.resumable && exchange.version().has_priming();
             let prelude = primes.then(|| Frame::Prime(reader.position()));
             if let Some(send_off) = exchange.attached() {

@@ -48,7 +48,7 @@ impl Doorbell for Bell {
                 }
             }
             Ring::Ended { session, .. } => node.forget(session),
-            Ring::Topic { topic } => node.tell(&topic),
+            Ring::Topic { topic, number } => node.tell(&topic, number),
             Ring::News { session, news } => node.hear(session, news),
             // No session has tasks.
             Ring::Task { .. } => {}

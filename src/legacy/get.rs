@@ -7,8 +7,9 @@ use super::Node;
 use super::post::Incoming;
 use super::reader::LogReader;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::identity::SessionId;
 use crate::outcome::{Outcome, Reply};
-use crate::store::{EndReason, STANDALONE};
+use crate::store::{EndReason, STANDALONE, StreamNo};
 use crate::streams::{EventId, Frame};
 
 /// Opens the standalone stream of a session, or resumes the stream that `Last-Event-ID` names.
@@ -34,8 +35,9 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     }
     // Whoever comes back with an event has a right to the stream; a newcomer may be a second one.
     let takeover = after.is_some() || !streams.exclusive;
-    let reader = match LogReader::open(node, &session, principal, stream, after, takeover).await {
-        Ok(reader) => reader,
+    let expected = Expected::new(node, id, stream);
+    let (reader, attached) = match LogReader::open(node, &session, principal, stream, after, takeover).await {
+        Ok(opened) => opened,
         Err(error) => {
             if error.kind() == StoreErrorKind::NotFound {
                 // It may have ended since, and then it is not the stream that is missing.
@@ -46,12 +48,34 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     };
     if stream == STANDALONE {
         session.stream_opened();
-        node.listens(id, reader.generation()).await;
+        node.listens(&session, attached).await;
     }
+    drop(expected);
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime(reader.position()));
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
     Ok(Reply { outcome, session: incoming.headers.session_text })
+}
+
+/// A standalone stream that is being opened. Unless it is, the session does not listen here.
+struct Expected<'a> {
+    node: &'a Node,
+    session: SessionId,
+}
+
+impl<'a> Expected<'a> {
+    fn new(node: &'a Node, session: SessionId, stream: StreamNo) -> Option<Self> {
+        (stream == STANDALONE).then(|| {
+            node.hold_for(session);
+            Self { node, session }
+        })
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.node.hold_no_longer(self.session);
+    }
 }
 
 /// The session is there, so what is not found is the stream.

@@ -28,6 +28,7 @@
 mod answer;
 mod batch;
 mod bell;
+mod changes;
 mod drain;
 mod exchange;
 mod familiar;

@@ -3,15 +3,17 @@
 //! it and when bells were lost; news keep it fresh in between.
 //!
 //! 1. Of its log level and its subscriptions they tell that something changed, and not what.
-//! 2. The node that made the newest reader of the standalone stream tells of changes. The engine counts
-//!    readers over all nodes, so that news which cross, or come late, change nothing: whoever hears of a
-//!    newer reader than its own stops, and whoever hears of an older one says so. One of them goes on.
+//! 2. The node that made the newest reader of the standalone stream tells of [changes](super::changes). The
+//!    engine counts readers over all nodes, so that news which cross, or come late, change nothing: a node that
+//!    hears of a newer reader than its own stops, and one that hears of an older one says so. Where two of them
+//!    go on for a while the engine takes one delivery, and where none does the session is told by the next.
 
 use std::sync::Arc;
 
 use super::Node;
+use super::session::LiveSession;
 use crate::identity::SessionId;
-use crate::store::News;
+use crate::store::{Attached, News};
 
 impl Node {
     /// Tells the other nodes.
@@ -22,13 +24,15 @@ impl Node {
     }
 
     /// A reader of a standalone stream was made here.
-    pub(super) async fn listens(&self, session: SessionId, generation: u32) {
-        self.listening.entry(session).and_modify(|newest| *newest = generation.max(*newest)).or_insert(generation);
-        if self.sessions.contains_key(&session) {
-            self.spread(session, News::Listens { generation }).await;
+    pub(super) async fn listens(self: &Arc<Self>, session: &LiveSession, attached: Attached) {
+        let (id, generation) = (session.info.id, attached.generation);
+        self.listens_from(session, attached);
+        if self.sessions.contains_key(&id) {
+            self.serve_line();
+            self.spread(id, News::Listens { generation }).await;
         } else {
             // It ended before it listened.
-            self.listening.remove(&session);
+            self.listening.remove(&id);
         }
     }
 
@@ -37,7 +41,10 @@ impl Node {
         match news {
             News::State => {
                 let here = self.sessions.get(&session).map(|session| Arc::clone(&session));
-                if let Some(session) = here {
+                let Some(session) = here else { return };
+                // What is announced from here on waits until it is known whether it is wanted.
+                session.set_stale();
+                if !self.owe_refresh(session.info.id) {
                     let node = Arc::clone(self);
                     self.in_background(Box::pin(async move {
                         session.refresh(&node).await;
@@ -48,8 +55,10 @@ impl Node {
                 if let Some(session) = self.sessions.get(&session) {
                     session.stream_opened();
                 }
-                self.listening.remove_if(&session, |_, newest| *newest < generation);
-                let newer = self.listening.get(&session).map(|newest| *newest).filter(|newest| *newest > generation);
+                let is_older = |own: u32| own > 0 && own < generation;
+                self.listening.remove_if(&session, |_, listener| is_older(listener.generation));
+                let newest = self.listening.get(&session).map(|listener| listener.generation);
+                let newer = newest.filter(|newest| *newest > generation);
                 if let Some(generation) = newer {
                     self.step_in_background(self.engine.tell(session, self.id, News::Listens { generation }));
                 }

@@ -9,14 +9,14 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
+use super::changes::{Line, Listener};
 use super::familiar::Familiar;
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::Hall;
+use crate::hall::{Hall, Heard};
 use crate::identity::{Principal, SessionId, SessionMap};
-use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion, write};
-use crate::server::channel::Change;
-use crate::store::{Begin, EndReason, Event, EventKind, NodeId, SessionEngine, Step, StreamNo};
+use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion};
+use crate::store::{Begin, Begun, EndReason, NodeId, SessionEngine, Step, StreamNo};
 
 /// One service's share of the sessions.
 pub(crate) struct Node {
@@ -24,9 +24,13 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     /// The sessions in use here. What must survive, or be decided, is the engine's.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
-    /// Sessions whose standalone stream was opened here, with the newest reader it had here: those that
-    /// are told of changes by this node. See [`news`](super::news).
-    pub(super) listening: SessionMap<u32>,
+    /// Sessions whose standalone stream was opened here: those that are told of changes by this node. See
+    /// [`changes`](super::changes).
+    pub(super) listening: SessionMap<Listener>,
+    /// Those of them that are to be told, in line.
+    pub(super) line: Line,
+    /// Which announcements were heard here.
+    pub(super) heard: Heard,
     /// How often everything is to be looked at again; see [`resync`](super::resync).
     pub(super) looks_owed: AtomicUsize,
     /// What clients say of themselves: the same program says the same in all of its sessions.
@@ -51,6 +55,8 @@ impl Node {
             id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
             sessions: Arc::default(),
             listening: SessionMap::default(),
+            line: Line::default(),
+            heard: Heard::default(),
             looks_owed: AtomicUsize::new(0),
             clients: Familiar::default(),
             capabilities: Familiar::default(),
@@ -123,20 +129,34 @@ impl Node {
     }
 
     /// Registers calls. A client that leaves before the engine has answered must not leave calls in
-    /// flight that nobody runs.
-    pub(super) async fn begin(&self, begin: Begin<'_>) -> Result<StreamNo, StoreError> {
-        let session = begin.session;
+    /// flight that nobody runs. What changed of the session at another node is known here before they run.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        session: &LiveSession,
+        begin: Begin<'_>,
+    ) -> Result<StreamNo, StoreError> {
+        let id = begin.session;
         let step = match self.engine.begin(begin).now() {
-            Ok(begun) => return begun,
+            Ok(begun) => {
+                let Begun { stream, revision } = begun?;
+                if revision > session.revision() {
+                    let started = Started { hall: Arc::clone(&self.hall), session: id, stream, revision, kept: false };
+                    session.keep_up(self, revision).await;
+                    started.keep();
+                }
+                return Ok(stream);
+            }
             Err(step) => step,
         };
         let (hall, (sender, begun)) = (Arc::clone(&self.hall), oneshot::channel());
         self.tasks.spawn(async move {
+            let started = |Begun { stream, revision }| Started { hall, session: id, stream, revision, kept: false };
             // Where nobody hears it, be it sent already, it takes itself back.
-            let _ = sender.send(step.await.map(|stream| Begun { hall, session, stream, kept: false }));
+            let _ = sender.send(step.await.map(started));
         });
-        let begun = begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)));
-        begun.map(Begun::keep)
+        let started = begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))?;
+        session.keep_up(self, started.revision).await;
+        Ok(started.keep())
     }
 
     /// See [`Hall::give_back`].
@@ -195,42 +215,26 @@ impl Node {
         self.hall.start_reaper(self.id);
         self.sessions.contains_key(&session.info.id)
     }
-
-    /// Tells the sessions that listen here of a change announced anywhere.
-    pub(super) fn tell(&self, topic: &str) {
-        let Ok(change) = serde_json::from_str::<Change>(topic) else { return };
-        let (method, params) = change.notification();
-        let event = Event { kind: EventKind::Notification, payload: write::notification(method, &params) };
-        let listeners: Vec<SessionId> = self.listening.iter().map(|entry| *entry.key()).collect();
-        for id in listeners {
-            let wants = match &change {
-                Change::Resource(uri) => self.sessions.get(&id).is_some_and(|session| session.subscribes(uri)),
-                Change::Tools | Change::Prompts | Change::Resources => true,
-            };
-            if wants {
-                self.step_in_background(self.engine.publish(id, self.id, event.clone()));
-            }
-        }
-    }
 }
 
 /// Calls that were begun, on their way to whoever runs them. Dropped on the way, they are finished:
 /// nobody would.
-struct Begun {
+struct Started {
     hall: Arc<Hall>,
     session: SessionId,
     stream: StreamNo,
+    revision: u64,
     kept: bool,
 }
 
-impl Begun {
+impl Started {
     fn keep(mut self) -> StreamNo {
         self.kept = true;
         self.stream
     }
 }
 
-impl Drop for Begun {
+impl Drop for Started {
     fn drop(&mut self) {
         if !self.kept {
             let (session, stream) = (self.session, self.stream);

@@ -130,7 +130,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
-        node.begin(begin).await.map_err(|error| refusal(node, id, &error))?
+        node.begin(&session, begin).await.map_err(|error| refusal(node, id, &error))?
     };
     let mode = streams.response_mode;
     let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
@@ -234,7 +234,9 @@ async fn take<S: Clone + Send + Sync + 'static>(
             }
         }
         Kind::Notification { method } => {
-            node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
+            let loaded =
+                node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
+            session.keep_up(node, loaded.revision).await;
             let params = envelope.params.map(Params::into_text);
             let context = Context::new(Arc::new(Standalone::new(session)), params.clone());
             let notice = Notice { method, params, parts: incoming.parts, context };

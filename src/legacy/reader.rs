@@ -17,7 +17,7 @@ use super::session::LiveSession;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::Principal;
 use crate::message::{RawJson, write};
-use crate::store::{Attach, Page, Step, Stored, StreamNo};
+use crate::store::{Attach, Attached, Page, Step, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
 
 /// That a reader shall leave, and when its client should come back, if it is told.
@@ -107,7 +107,7 @@ impl LogReader {
         stream: StreamNo,
         after: Option<u64>,
         takeover: bool,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Attached), StoreError> {
         let signal = Mutex::new(Signal { rung: true, released: None });
         let cell = Arc::new(ReaderCell { stream, waker: AtomicWaker::new(), signal });
         // Before the engine knows of the reader: a bell that rings at once must find it.
@@ -125,17 +125,12 @@ impl LogReader {
         let attached = node.engine.attach(attach).await?;
         reader.generation = attached.generation;
         reader.cursor = attached.after;
-        Ok(reader)
+        Ok((reader, attached))
     }
 
     /// The id a client could come back with now.
     pub(super) fn position(&self) -> EventId {
         EventId { stream: self.cell.stream, seq: self.cursor, epoch: self.session.epoch }
-    }
-
-    /// Which reader of its stream this is.
-    pub(super) fn generation(&self) -> u32 {
-        self.generation
     }
 
     /// Asks this very reader to leave.

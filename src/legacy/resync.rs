@@ -10,6 +10,7 @@ use futures_util::stream::iter;
 
 use super::Node;
 use super::session::LiveSession;
+use crate::hall::Missed;
 use crate::identity::SessionId;
 use crate::store::News;
 
@@ -21,6 +22,11 @@ impl Node {
     /// Looks at everything again, once more if it is already being looked at: what is owed meanwhile
     /// is owed once.
     pub(super) fn look_again(self: &Arc<Self>) {
+        for id in self.listeners() {
+            if let Some(session) = self.sessions.get(&id) {
+                session.set_stale();
+            }
+        }
         if self.looks_owed.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
         }
@@ -28,8 +34,10 @@ impl Node {
         self.in_background(Box::pin(async move {
             loop {
                 let owed = node.looks_owed.load(Ordering::Acquire);
+                node.catch_up().await;
                 let sessions: Vec<SessionId> = node.sessions.iter().map(|session| *session.key()).collect();
                 iter(sessions).for_each_concurrent(AT_ONCE, |session| node.look_at(session)).await;
+                node.serve_line();
                 if node.looks_owed.compare_exchange(owed, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                     return;
                 }
@@ -37,8 +45,20 @@ impl Node {
         }));
     }
 
+    /// Holds what was announced while no bell was heard for those who listen here.
+    async fn catch_up(&self) {
+        match self.engine.announced(self.heard.low().unwrap_or(u64::MAX), &[]).await.map(|all| self.heard.missed(all)) {
+            Ok(Missed::Topics(topics)) => {
+                topics.iter().for_each(|(number, topic)| self.hold_for_all(topic, *number));
+            }
+            Ok(Missed::Anything { newest }) => self.ask_for_all(Some(newest)),
+            // Each of them asks until it is answered.
+            Err(_) => self.ask_for_all(None),
+        }
+    }
+
     async fn look_at(self: &Arc<Self>, id: SessionId) {
-        let listens = self.listening.get(&id).map(|generation| *generation);
+        let listens = self.listening.get(&id).map(|listener| listener.generation);
         if listens.is_none() && self.sessions.remove_if(&id, |_, session| LiveSession::is_at_rest(session)).is_some() {
             return;
         }
@@ -59,7 +79,7 @@ impl Node {
                 session.looked(&question, look, self.engine.take(id, &question).await);
             }
         }
-        if let Some(generation) = listens {
+        if let Some(generation) = listens.filter(|generation| *generation > 0) {
             self.spread(id, News::Listens { generation }).await;
         }
     }

@@ -2,10 +2,10 @@
 //! waits for an answer in it. What must survive or be agreed on is the engine's.
 
 mod waiting;
+mod wishes;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 pub(super) use self::waiting::Answer;
 use self::waiting::Waiting;
+use self::wishes::Subscriptions;
 
 use super::Node;
 use super::input;
@@ -23,11 +24,10 @@ use super::ticket::{Cause, Ticket};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
-use crate::message::{ProtocolVersion, RawJson, RequestId, ResourceUri, write};
+use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{Cancellation, ClientError, Extensions};
-use crate::settings::Limits;
-use crate::store::{EndReason, Event, EventKind, News, StreamNo};
+use crate::store::{EndReason, Event, EventKind, StreamNo};
 
 /// A session in use on this node.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub(crate) struct LiveSession {
     /// Part of each event id.
     pub(super) epoch: u32,
     pub(super) log_level: AtomicU8,
+    /// As of which revision its log level and subscriptions are known here.
+    revision: AtomicU64,
+    /// How often they changed elsewhere since they were read here.
+    stale: AtomicU32,
     questions: AtomicU32,
     extensions: Extensions,
     node: Weak<Node>,
@@ -59,18 +63,14 @@ struct Live {
     ended: bool,
 }
 
-type Subscriptions = HashSet<ResourceUri>;
-
-/// Where a session's log level and subscriptions are kept, so that they move with it.
-const LOG_LEVEL: &str = "mcp.log_level";
-const SUBSCRIPTIONS: &str = "mcp.subscriptions";
-
 impl LiveSession {
     pub(super) fn new(info: Arc<SessionInfo>, epoch: u32, node: Weak<Node>) -> Self {
         Self {
             info,
             epoch,
             log_level: AtomicU8::new(0),
+            revision: AtomicU64::new(0),
+            stale: AtomicU32::new(0),
             questions: AtomicU32::new(0),
             extensions: Extensions::default(),
             node,
@@ -89,18 +89,6 @@ impl LiveSession {
         let info = SessionInfo { version, ..(*self.info).clone() };
         let extensions = self.extensions.take();
         Arc::new(Self { extensions, ..Self::new(Arc::new(info), self.epoch, self.node.clone()) })
-    }
-
-    /// Brings in what an earlier node left in the engine.
-    pub(super) async fn restore(&self, node: &Node) -> Result<(), StoreError> {
-        let id = self.info.id;
-        if let (Some(level), version) = node.engine.load_state(id, LOG_LEVEL).await? {
-            self.learn_log_level(level.read().unwrap_or_default(), version);
-        }
-        if let (Some(uris), version) = node.engine.load_state(id, SUBSCRIPTIONS).await? {
-            self.learn_subscriptions(uris.read().map_err(StoreError::corrupt)?, version);
-        }
-        Ok(())
     }
 
     /// Whether nothing but the map of its node knows of it, and nothing is lost when it is brought in
@@ -245,60 +233,6 @@ impl LiveSession {
         }
     }
 
-    pub(super) fn subscribes(&self, uri: &ResourceUri) -> bool {
-        self.live().subscriptions.as_ref().is_some_and(|uris| uris.contains(uri))
-    }
-
-    /// What the engine has, if that is newer than what is known here.
-    fn learn_subscriptions(&self, uris: Subscriptions, version: u64) {
-        let mut live = self.live();
-        if version > live.subscriptions_version && !live.ended {
-            live.subscriptions_version = version;
-            live.subscriptions = (!uris.is_empty()).then(|| Box::new(uris));
-        }
-    }
-
-    fn learn_log_level(&self, level: u8, version: u64) {
-        let mut live = self.live();
-        if version > live.log_level_version {
-            live.log_level_version = version;
-            self.log_level.store(level, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn set_log_level(self: &Arc<Self>, level: u8) {
-        self.log_level.store(level, Ordering::Relaxed);
-        let Some(node) = self.node.upgrade() else { return };
-        let (known, session) = (Arc::clone(&node), Arc::clone(self));
-        node.in_background(Box::pin(async move {
-            let id = session.info.id;
-            // The last writer wins, which is all a level needs.
-            while let Ok((_, version)) = known.engine.load_state(id, LOG_LEVEL).await {
-                let Ok(value) = RawJson::from_value(&level) else { return };
-                match known.engine.store_state(id, LOG_LEVEL, value, version).await {
-                    Ok(true) => {
-                        session.learn_log_level(level, version + 1);
-                        return known.spread(id, News::State).await;
-                    }
-                    Err(_) => return,
-                    Ok(false) => {}
-                }
-            }
-        }));
-    }
-
-    /// Looks at what the engine has once more; whether the session is there.
-    pub(super) async fn refresh(&self, node: &Node) -> bool {
-        let Err(error) = self.restore(node).await else { return true };
-        if error.kind() == StoreErrorKind::NotFound {
-            // It ended, and nobody here was told.
-            node.forget(self.info.id);
-            return false;
-        }
-        tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
-        true
-    }
-
     /// The session is over: its calls are cancelled, its readers let go, its questions stay open
     /// for nobody.
     pub(super) fn close(&self) {
@@ -314,33 +248,6 @@ impl LiveSession {
         drop(waiting);
         // Whoever still holds the session must not keep alive what ends with it.
         drop(self.extensions.take());
-    }
-
-    async fn change_subscription(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
-        if wanted && uri.len() > Limits::SUBSCRIPTION_URI {
-            return Err(StoreError::because(StoreErrorKind::Full, "the URI has more than 8,000 bytes"));
-        }
-        let Some(node) = self.node.upgrade() else { return Err(StoreError::new(StoreErrorKind::NotFound)) };
-        loop {
-            let (stored, version) = node.engine.load_state(self.info.id, SUBSCRIPTIONS).await?;
-            let stored = stored.map(|uris| uris.read::<Subscriptions>()).transpose().map_err(StoreError::corrupt)?;
-            let mut uris = stored.unwrap_or_default();
-            let uri = ResourceUri::new(uri);
-            let changed = if wanted { uris.insert(uri) } else { uris.remove(&uri) };
-            if !changed {
-                return Ok(());
-            }
-            let value = RawJson::from_value(&uris).map_err(StoreError::corrupt)?;
-            if wanted && (uris.len() > Limits::SUBSCRIPTIONS || value.as_str().len() > Limits::SUBSCRIPTION_BYTES) {
-                let why = "a session has at most 1,000 subscriptions, whose URIs have 256 KiB together";
-                return Err(StoreError::because(StoreErrorKind::Full, why));
-            }
-            if node.engine.store_state(self.info.id, SUBSCRIPTIONS, value, version).await? {
-                self.learn_subscriptions(uris, version + 1);
-                node.spread(self.info.id, News::State).await;
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -398,10 +305,7 @@ impl SessionAccess for LiveSession {
     }
 
     fn subscriptions(&self) -> Vec<String> {
-        let mut uris: Vec<String> =
-            self.live().subscriptions.iter().flat_map(|uris| uris.iter()).map(|uri| uri.as_str().to_owned()).collect();
-        uris.sort_unstable();
-        uris
+        self.subscribed()
     }
 
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {

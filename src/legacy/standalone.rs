@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::session::LiveSession;
+use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
@@ -56,8 +57,8 @@ impl Channel for Standalone {
         self.session.log_level.load(Ordering::Relaxed)
     }
 
-    fn set_log_level(&self, level: u8) {
-        self.session.set_log_level(level);
+    fn set_log_level(&self, level: u8) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.session.set_log_level(level))
     }
 
     fn send(&self, notification: Bytes) -> bool {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::exchange::Exchange;
 use super::input;
+use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
@@ -146,9 +147,10 @@ impl Channel for Ticket {
         self.exchange.session().map_or(0, |session| session.log_level.load(Ordering::Relaxed))
     }
 
-    fn set_log_level(&self, level: u8) {
-        if let Some(session) = self.exchange.session() {
-            session.set_log_level(level);
+    fn set_log_level(&self, level: u8) -> BoxFuture<'_, Result<(), StoreError>> {
+        match self.exchange.session() {
+            Some(session) => Box::pin(session.set_log_level(level)),
+            None => Box::pin(std::future::ready(Ok(()))),
         }
     }
 

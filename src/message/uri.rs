@@ -35,7 +35,8 @@ impl ResourceUri {
         &self.written
     }
 
-    fn canonical(&self) -> &str {
+    /// The form by which it is compared.
+    pub(crate) fn canonical(&self) -> &str {
         self.canonical.as_deref().unwrap_or(&self.written)
     }
 }

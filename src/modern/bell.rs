@@ -1,11 +1,17 @@
 //! Decides what the stateless revision does when the engine's bell rings: it has no sessions, so it
-//! hears of what was announced, of its tasks, and of nothing else.
+//! hears of what was announced, of its tasks, and of nothing else. After lost bells it asks for the
+//! announcements that it missed, so that each listen is told once.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::Node;
 use super::listening::Listening;
+use crate::error::StoreErrorKind;
+use crate::hall::Missed;
 use crate::identity::TaskId;
+use crate::server::channel::EVERYTHING;
 use crate::store::{Doorbell, Ring};
 
 /// The node's ear. Weak, so that an engine that outlives the service does not keep it alive.
@@ -30,10 +36,11 @@ impl Bell {
 impl Doorbell for Bell {
     fn ring(&self, ring: Ring) {
         match ring {
-            Ring::Topic { topic } => {
-                if let Ok(change) = serde_json::from_str(&topic) {
-                    self.tell(|listening| listening.tell(&change));
+            Ring::Topic { topic, number } => {
+                if let Some(node) = self.node.upgrade() {
+                    node.heard.hear(number);
                 }
+                self.tell(|listening| tell(listening, &topic));
             }
             Ring::Task { task } => {
                 if let Some(node) = self.node.upgrade() {
@@ -41,8 +48,8 @@ impl Doorbell for Bell {
                 }
             }
             Ring::Resync => {
-                self.tell(Listening::tell_everything);
                 if let Some(node) = self.node.upgrade() {
+                    look_again(&node);
                     let running: Vec<TaskId> = node.tasks.iter().map(|task| *task.key()).collect();
                     running.into_iter().for_each(|task| look_at(&node, task));
                 }
@@ -50,6 +57,50 @@ impl Doorbell for Bell {
             _ => {}
         }
     }
+}
+
+/// Tells those who listen of something that was announced.
+fn tell(listening: &Listening, topic: &str) {
+    match serde_json::from_str(topic) {
+        Ok(change) => listening.tell(&change),
+        Err(_) if topic == EVERYTHING => listening.tell_everything(),
+        Err(_) => {}
+    }
+}
+
+/// Between two attempts to ask what was missed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Finds out what was missed, and tells it; once more if it is being done already.
+fn look_again(node: &Arc<Node>) {
+    if node.looks_owed.fetch_add(1, Ordering::AcqRel) > 0 {
+        return;
+    }
+    let node = Arc::downgrade(node);
+    let Some(hall) = node.upgrade().map(|node| Arc::clone(&node.hall)) else { return };
+    hall.in_background(Box::pin(async move {
+        loop {
+            let Some((owed, asked)) = node.upgrade().map(|node| (node.looks_owed.load(Ordering::Acquire), node.ask()))
+            else {
+                return;
+            };
+            let announced = asked.await;
+            let Some(node) = node.upgrade() else { return };
+            match announced.map(|announced| node.heard.missed(announced)) {
+                Ok(Missed::Topics(topics)) => topics.iter().for_each(|(_, topic)| tell(&node.listening, topic)),
+                Ok(Missed::Anything { .. }) => node.listening.tell_everything(),
+                Err(error) if error.kind() == StoreErrorKind::Unavailable => {
+                    drop(node);
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(_) => node.listening.tell_everything(),
+            }
+            if node.looks_owed.compare_exchange(owed, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return;
+            }
+        }
+    }));
 }
 
 /// Whoever runs the task here looks what has become of it.
@@ -71,7 +122,7 @@ mod tests {
     use crate::settings::Limits;
 
     #[test]
-    fn an_announced_change_is_told_and_after_lost_rings_everything_is() {
+    fn what_is_announced_is_told_to_who_asked_for_it() {
         let listening = Listening::new(&Limits::new());
         let bell = Bell::new(&listening, Weak::new());
         let asked = RawJson::trusted(r#"{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:1"]}}"#);
@@ -82,14 +133,14 @@ mod tests {
             seat.take(&mut Context::from_waker(Waker::noop()), |change| told.push(change.clone()));
             told
         };
-        let topic = |topic: &str| Ring::Topic { topic: topic.into() };
+        let topic = |topic: &str| Ring::Topic { topic: topic.into(), number: 1 };
         let updated = Change::resource("a:1");
         assert_eq!(told(topic("\"Tools\"")), [Change::Tools]);
         assert_eq!(told(topic(&serde_json::to_string(&updated).unwrap())), std::slice::from_ref(&updated));
         for other in ["", "Tools", "\"Prompts\"", r#"{"Resource":"a:2"}"#, r#"{"session":1}"#] {
             assert_eq!(told(topic(other)), [], "{other}");
         }
-        assert_eq!(told(Ring::Resync), [Change::Tools, updated]);
+        assert_eq!(told(topic(EVERYTHING)), [Change::Tools, updated]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::round::Round;
+use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, shown};
@@ -56,7 +57,9 @@ impl Channel for Round {
         self.wanted_level().map_or(NOTHING, |level| level as u8)
     }
 
-    fn set_log_level(&self, _level: u8) {}
+    fn set_log_level(&self, _level: u8) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     fn send(&self, notification: Bytes) -> bool {
         let goes_nowhere = self.mode() == ResponseMode::Json;

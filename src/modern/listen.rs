@@ -56,6 +56,8 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
         return Err(Rejection::Draining);
     }
     let seat = node.listening.join(filter, opening.principal.as_ref())?;
+    let listening = Arc::clone(node);
+    node.hall.in_background(Box::pin(async move { listening.begin_to_hear().await }));
     if server.own_subscriptions() {
         seat.acknowledge(Offer::default())?;
         return Ok(call::subscribe(node, server, state, opening, asked, seat).await);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,9 +11,10 @@ use super::bell::Bell;
 use super::listening::Listening;
 use super::task::TaskMap;
 use crate::clock::WallClock;
-use crate::hall::Hall;
+use crate::error::StoreError;
+use crate::hall::{Hall, Heard};
 use crate::seal::Sealer;
-use crate::store::NodeId;
+use crate::store::{Announced, NodeId, Step};
 
 /// One service's share of the stateless revision.
 pub(crate) struct Node {
@@ -21,6 +23,10 @@ pub(crate) struct Node {
     pub(super) id: NodeId,
     /// Subscription streams. They do not keep the node: they end with it.
     pub(super) listening: Arc<Listening>,
+    /// Which announcements were heard here.
+    pub(super) heard: Heard,
+    /// How often it is to be found out what was missed.
+    pub(super) looks_owed: AtomicUsize,
     /// Tasks that run here.
     pub(super) tasks: TaskMap,
     pub(super) sealer: Sealer,
@@ -37,11 +43,27 @@ impl Node {
             hall: Arc::clone(hall),
             id: hall.engine.join(Arc::new(Bell::new(&listening, me.clone())), policy),
             listening,
+            heard: Heard::default(),
+            looks_owed: AtomicUsize::new(0),
             tasks: TaskMap::new(),
             sealer: Sealer::new(&hall.settings.inputs.keys),
             clock: WallClock::new(),
             cut: CancellationToken::new(),
         })
+    }
+
+    /// What was announced since it was heard without a gap.
+    pub(super) fn ask(&self) -> Step<Result<Announced, StoreError>> {
+        self.hall.engine.announced(self.heard.low().unwrap_or(u64::MAX), &[])
+    }
+
+    /// Somebody listens here: from now on what is announced counts.
+    pub(super) async fn begin_to_hear(&self) {
+        if self.heard.low().is_none()
+            && let Ok(announced) = self.ask().await
+        {
+            self.heard.start(announced.newest);
+        }
     }
 
     /// How many subscription streams are open.

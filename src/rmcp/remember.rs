@@ -33,7 +33,11 @@ impl Remember {
 
     pub(super) async fn apply(self, session: &Session) {
         match self {
-            Self::LogLevel(context, level) => context.set_log_level(level),
+            Self::LogLevel(context, level) => {
+                if let Err(error) = context.set_log_level(level).await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a log level is not remembered");
+                }
+            }
             Self::Subscription { uri, wanted } => {
                 if let Err(error) = session.subscribe(&uri, wanted).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a subscription is not remembered");

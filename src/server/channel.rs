@@ -26,7 +26,8 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     fn handle(&self) -> McpHandle;
     /// The least severe log level the client wants, as an index into the eight levels of RFC 5424.
     fn log_level(&self) -> u8;
-    fn set_log_level(&self, level: u8);
+    /// Sets that level for the session, everywhere; done once every node will know it.
+    fn set_log_level(&self, level: u8) -> BoxFuture<'_, Result<(), StoreError>>;
     /// Queues a notification, already written, for the stream of this call; after the call's end
     /// it is dropped. Whether there is room for more.
     fn send(&self, notification: Bytes) -> bool;
@@ -147,9 +148,25 @@ pub(crate) enum Change {
     Resource(ResourceUri),
 }
 
+/// Announced where more changed than could be kept: every list, and every resource. As a topic beside those
+/// that are a [`Change`].
+pub(crate) const EVERYTHING: &str = r#""Everything""#;
+
 impl Change {
+    /// What every session is told of, whatever it subscribes to.
+    pub(crate) const LISTS: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
+
     pub(crate) fn resource(uri: impl Into<Box<str>>) -> Self {
         Self::Resource(ResourceUri::new(uri))
+    }
+
+    /// Its text among nodes, by which engines keep it: one for all spellings of a URI.
+    pub(crate) fn topic(&self) -> String {
+        let text = match self {
+            Self::Resource(uri) => serde_json::to_string(&Self::resource(uri.canonical())),
+            Self::Tools | Self::Prompts | Self::Resources => serde_json::to_string(self),
+        };
+        text.unwrap_or_default()
     }
 
     /// The method of the notification that tells a client.
@@ -170,8 +187,13 @@ impl Change {
         }
     }
 
-    /// The notification that tells a client.
-    pub(crate) fn notification(&self) -> (&'static str, RawJson) {
+    /// The notification that tells a client, as text.
+    pub(crate) fn message(&self) -> Bytes {
+        let (method, params) = self.notification();
+        write::notification(method, &params)
+    }
+
+    fn notification(&self) -> (&'static str, RawJson) {
         let params = self.uri().and_then(|uri| RawJson::from_value(&serde_json::json!({ "uri": uri })).ok());
         (self.method(), params.unwrap_or_else(RawJson::empty_object))
     }

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::channel::{Channel, Question, check_request};
 use super::{ClientError, Session};
+use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, whole, write};
@@ -331,9 +332,18 @@ impl Context {
     }
 
     /// Sets what [`Context::logs`] says from now on in this session: what a [`Server`](super::Server) of
-    /// your own does at `logging/setLevel`. It changes nothing where there is no session.
-    pub fn set_log_level(&self, level: LogLevel) {
-        self.channel.set_log_level(level as u8);
+    /// your own does at `logging/setLevel`. It changes nothing where there is no session. Once it has returned, a
+    /// call at any node uses the level.
+    ///
+    /// # Errors
+    ///
+    /// When the session has ended, or its engine cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// The level may be set at this node only.
+    pub async fn set_log_level(&self, level: LogLevel) -> Result<(), StoreError> {
+        self.channel.set_log_level(level as u8).await
     }
 
     /// Sends any notification on the stream of this call.

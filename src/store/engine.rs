@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::{Policy, Step};
+use super::{Announced, Deliver, Policy, Step};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
@@ -63,7 +63,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// flight already, where that is refused. Nobody would answer what was begun without the caller
     /// learning of it, so a step that was dropped, or failed with `Unavailable`, is taken back by the
     /// engine; so is [`attach`](SessionEngine::attach).
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>>;
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>>;
 
     /// The requests of a stream are in flight no more. A stream that was not closed by its answer
     /// was given up: it is forgotten, and its reader is told to let go. Doing it twice is no error.
@@ -84,6 +84,16 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// never asked later. An event equal to the newest one that nobody has read yet is merged with
     /// it. The one step that is not safe to repeat: an event may then stand twice.
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>>;
+
+    /// Brings a session up to date with announcements, from the one up to which it was told to a later one:
+    /// adds what it wants of them to its standalone stream, as [`publish`](SessionEngine::publish) does, and
+    /// remembers up to where that was. Returns up to which announcement the session is told now. Where that
+    /// was not [`after`](Deliver::after) nothing is added: another node was faster, or this is the step
+    /// repeated. So each announcement is told once, however many nodes try, and however often.
+    ///
+    /// A session whose standalone stream was never opened is due nothing. `Conflict`: the session has another
+    /// [revision](Loaded::revision), so it may want other events.
+    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>>;
 
     /// A reader takes over a stream from a cursor; the one before is told to let go. `NotFound`
     /// also for a stream that is not kept (any more), `BeyondEnd` for a cursor that was never
@@ -168,8 +178,15 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// is handed to exactly one caller.
     fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>>;
 
-    /// Rings [`Ring::Topic`] on every node.
-    fn announce(&self, topic: &str) -> Step<Result<()>>;
+    /// Gives an announcement the next number, which is returned, and rings [`Ring::Topic`] on every node. The
+    /// topic is kept, once, under its newest number: the newest 1,024 topics, as far as they fit into a
+    /// megabyte. `id`, which no other announcement has, makes the step repeatable: asked for again with it, it is
+    /// the same announcement.
+    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>>;
+
+    /// What was announced after a number: of the named topics, or of all where none is named. For a node that
+    /// may have missed bells, and for a session whose stream no node held.
+    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>>;
 
     /// Tells the other nodes something of a session that they may have in use: rings [`Ring::News`]
     /// on every node but the one that tells. It is not looked whether the session exists, and nothing
@@ -226,8 +243,8 @@ pub enum Ring {
     Cancel { session: SessionId, stream: StreamNo, id: RequestId },
     /// A session ended.
     Ended { session: SessionId, reason: EndReason },
-    /// Something was announced.
-    Topic { topic: Box<str> },
+    /// Something was announced, under this number.
+    Topic { topic: Box<str>, number: u64 },
     /// Another node told something of a session.
     News { session: SessionId, news: News },
     /// A task was stored, is an orphan, or is there no more; rung on every node.
@@ -317,6 +334,21 @@ pub struct Loaded {
     pub info: Arc<SessionInfo>,
     /// As given to [`SessionEngine::create`].
     pub epoch: u32,
+    /// How often the service has changed what it keeps of the session in its state: the versions of all keys
+    /// that begin with [`OWN_STATE`], added up. A node that knows an older one reads them again.
+    pub revision: u64,
+}
+
+/// What the keys begin with under which the service keeps a session's log level and subscriptions.
+pub const OWN_STATE: &str = "mcp.";
+
+/// See [`SessionEngine::begin`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The stream that the calls got.
+    pub stream: StreamNo,
+    /// As in [`Loaded`].
+    pub revision: u64,
 }
 
 /// See [`SessionEngine::begin`].
@@ -412,6 +444,13 @@ pub struct Attached {
     pub generation: u32,
     /// The place it starts after.
     pub after: u64,
+    /// Of the standalone stream: up to which announcement the session was told. One that was never read before
+    /// counts as told of all that came before.
+    pub told: u64,
+    /// The number of the newest announcement, or of one before it.
+    pub newest: u64,
+    /// As in [`Loaded`].
+    pub revision: u64,
 }
 
 /// Some events of a stream.

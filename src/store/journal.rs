@@ -82,6 +82,16 @@ pub(in crate::store) enum Change {
     Nodes {
         below: u64,
     },
+    /// A topic stands under this number. `forgotten`: the newest number of a topic that does not stand any more.
+    Announced {
+        topic: Box<str>,
+        number: u64,
+        forgotten: u64,
+    },
+    /// The session was told of announcements up to this one.
+    Told {
+        number: u64,
+    },
 }
 
 /// What a step changes, while it is taken.

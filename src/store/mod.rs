@@ -19,6 +19,7 @@
 //!
 //! Every engine passes the same public suite, `store::contract` (feature `testing`).
 
+mod announcements;
 mod engine;
 #[cfg(feature = "file")]
 mod file;
@@ -36,10 +37,11 @@ pub mod contract;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
+pub use announcements::{Announced, Deliver};
 pub use engine::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
-    Loaded, LoadedTask, News, NodeId, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask, Stored,
-    StreamNo,
+    Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
+    Loaded, LoadedTask, News, NodeId, OWN_STATE, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask,
+    Stored, StreamNo,
 };
 #[cfg(feature = "file")]
 pub use file::{Durability, FileEngine, OpenError, Recovery};

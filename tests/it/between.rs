@@ -132,19 +132,35 @@ pub(crate) async fn a_subscription_made_at_one_node_counts_at_the_other(a: &App,
     assert!(get.is_silent().await);
 }
 
+/// However soon after it the change is announced, and wherever.
+pub(crate) async fn a_change_right_after_a_subscription_elsewhere_is_told(a: &App, b: &App) {
+    let here = a.open().await;
+    let mut get = here.at(b).listen_primed().await;
+    for round in 0..30 {
+        let uri = format!("test://item/{round}");
+        let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": uri}});
+        assert_eq!(here.post(subscribe).await.message().await["result"], json!({}));
+        let announcer = if round % 2 == 0 { a } else { b };
+        announcer.handle.resource_updated(&uri);
+        let told = tokio::time::timeout(Duration::from_secs(60), get.message()).await;
+        let told = told.unwrap_or_else(|_| panic!("{uri} was not told")).unwrap().json();
+        assert_eq!(told["params"]["uri"], json!(uri));
+    }
+    assert!(get.is_silent().await, "told twice");
+}
+
 /// Neither does where it sets its log level.
 pub(crate) async fn a_log_level_set_at_one_node_counts_at_the_other(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     assert_eq!(there.text_of("echo", json!({"message": "x"})).await, "x");
-    let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "error"}});
-    assert_eq!(here.post(set).await.message().await["result"], json!({}));
-    let mut id = 1;
-    eventually("one error, one answer", async || {
-        id += 1;
-        there.call(id, "log", json!({})).await.sse().rest().await.len() == 2
-    })
-    .await;
+    for round in 0..20 {
+        let (level, messages) = if round % 2 == 0 { ("error", 2) } else { ("warning", 3) };
+        let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": level}});
+        assert_eq!(here.post(set).await.message().await["result"], json!({}));
+        let said = there.call(2, "log", json!({})).await.sse().rest().await.len();
+        assert_eq!(said, messages, "{level} in round {round}");
+    }
 }
 
 pub(crate) async fn the_state_of_a_session_is_one_at_both_nodes(a: &App, b: &App) {
@@ -161,4 +177,20 @@ pub(crate) async fn the_state_of_a_session_is_one_at_both_nodes(a: &App, b: &App
     }
     counts.sort_unstable();
     assert_eq!(counts, (1..=10).collect::<Vec<_>>());
+}
+
+/// While it has none, at the node it comes from, or at the one it goes to.
+pub(crate) async fn a_change_between_two_streams_of_a_client_is_told_once(a: &App, b: &App) {
+    let here = a.open().await;
+    let there = here.at(b);
+    for (from, to) in [(&here, &there), (&there, &here), (&here, &here), (&there, &there)] {
+        for announcer in [a, b] {
+            drop(from.listen_primed().await);
+            announcer.handle.tools_changed();
+            let mut get = to.listen_primed().await;
+            let told = tokio::time::timeout(Duration::from_secs(60), get.message()).await;
+            assert_eq!(told.expect("it is told").unwrap().json()["method"], TOOLS);
+            assert!(get.is_silent().await, "told twice");
+        }
+    }
 }

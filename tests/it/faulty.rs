@@ -7,8 +7,9 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
+    Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step,
+    StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -70,7 +71,7 @@ impl SessionEngine for Faulty {
         self.step(|| self.inner.load(session, principal))
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Done<StreamNo> {
+    fn begin(&self, begin: Begin<'_>) -> Done<Begun> {
         self.step(|| self.inner.begin(begin))
     }
 
@@ -87,6 +88,10 @@ impl SessionEngine for Faulty {
 
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Done<Appended> {
         self.step(|| self.inner.publish(session, node, event))
+    }
+
+    fn deliver(&self, deliver: Deliver) -> Done<u64> {
+        self.step(|| self.inner.deliver(deliver))
     }
 
     fn attach(&self, attach: Attach<'_>) -> Done<Attached> {
@@ -153,8 +158,12 @@ impl SessionEngine for Faulty {
         self.inner.sweep(node)
     }
 
-    fn announce(&self, topic: &str) -> Done<()> {
-        self.inner.announce(topic)
+    fn announce(&self, topic: &str, id: u64) -> Done<u64> {
+        self.inner.announce(topic, id)
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> Done<Announced> {
+        self.inner.announced(after, among)
     }
 
     fn tell(&self, session: SessionId, node: NodeId, news: News) -> Done<()> {

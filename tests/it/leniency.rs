@@ -270,7 +270,7 @@ async fn a_change_reaches_subscribers_by_any_spelling_on_any_node() {
         [(&here, "docs://über/~uns"), (&there, "docs://%C3%BCber/~uns"), (&here, "docs://über/%7euns")]
     {
         app.handle.resource_updated(spelling);
-        assert_eq!(heard(&mut stream).await, spelling);
+        assert_eq!(heard(&mut stream).await, "docs://%c3%bcber/%7Euns", "in the client's own spelling");
         assert_eq!(method(&mut listening).await, "resources/updated docs://%C3%BCber/~uns");
     }
     subscribe(&client.at(&there), "resources/unsubscribe", "docs://über/%7Euns").await;

@@ -131,7 +131,7 @@ async fn what_an_outage_keeps_is_asked_for_once() {
         let fails = is_away.load(Ordering::Relaxed) && ["finish", "detach", "withdraw"].contains(&step);
         fails.then_some(Fault::Before(StoreErrorKind::Unavailable))
     });
-    let app = App::serving(asking(), |service| service.engine(engine.clone()).unwrap());
+    let app = App::serving(asking(), |service| service.engine(engine.clone()));
     let client = app.open().await;
     let mut get = client.listen_primed().await;
     let call = client.call(1, "ask_aside", json!({})).await.sse();

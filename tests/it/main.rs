@@ -18,6 +18,7 @@ mod bounds;
 mod budget;
 mod bursts;
 mod caching;
+mod changes;
 mod early_refusals;
 mod engines;
 mod event_lines;

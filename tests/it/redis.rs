@@ -48,6 +48,12 @@ async fn nodes(options: RedisOptions) -> (RedisServer, App, App) {
     (server, a, b)
 }
 
+/// Has the server stand still, or go on.
+fn signal(server: &RedisServer, signal: &str) {
+    let sent = std::process::Command::new("kill").args([signal, &server.process_id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
 /// Whatever two services on an engine in memory say, two on a server say, too.
 macro_rules! said_between {
     ($($name:ident),+ $(,)?) => {
@@ -69,6 +75,8 @@ said_between!(
     a_session_that_ends_at_one_node_ends_everywhere,
     what_one_node_announces_is_heard_once_by_who_listens_at_the_other,
     a_client_that_moved_between_nodes_hears_an_announcement_once,
+    a_change_between_two_streams_of_a_client_is_told_once,
+    a_change_right_after_a_subscription_elsewhere_is_told,
     a_subscription_made_at_one_node_counts_at_the_other,
     a_log_level_set_at_one_node_counts_at_the_other,
     the_state_of_a_session_is_one_at_both_nodes,
@@ -205,11 +213,12 @@ async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
         .await;
         assert_eq!(client.text_of("echo", json!({"message": "y"})).await, "y");
     }
-    // Bells may have been lost, so everything is told once; then again what is new.
-    let told = timeout(LONG, method(&mut listening)).await.expect("it is told to look again");
-    assert_eq!(told, "tools");
-    a.handle.tools_changed();
-    assert_eq!(timeout(LONG, method(&mut listening)).await.unwrap(), "tools");
+    // Nothing was announced meanwhile, so nothing is told but what is new.
+    for _ in 0..2 {
+        a.handle.tools_changed();
+        assert_eq!(timeout(LONG, method(&mut listening)).await.unwrap(), "tools");
+        assert!(listening.is_silent().await, "told twice");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,6 +236,34 @@ async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_agai
     wire.block(false);
     let told = timeout(LONG, get.message()).await.expect("the change is told");
     assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+}
+
+/// A command of the announcing node lies in the server's queue meanwhile, and times out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_while_the_server_stands_still_is_told_once() {
+    let (server, a, b) = nodes(hasty()).await;
+    let (mut here, mut there) = (a.open().await.listen_primed().await, b.open().await.listen_primed().await);
+    let mut listens = [
+        acknowledged(&a, r#"{"toolsListChanged":true}"#).await,
+        acknowledged(&b, r#"{"toolsListChanged":true}"#).await,
+    ];
+    signal(&server, "-STOP");
+    a.handle.tools_changed();
+    // Longer than a command waits.
+    sleep(Duration::from_millis(2_500)).await;
+    signal(&server, "-CONT");
+    for get in [&mut here, &mut there] {
+        let told = timeout(LONG, get.message()).await.expect("the change is told").unwrap();
+        assert_eq!(told.json()["method"], between::TOOLS);
+    }
+    for listen in &mut listens {
+        assert_eq!(timeout(LONG, method(listen)).await.unwrap(), "tools");
+    }
+    // As long as anything is tried again.
+    sleep(LEASE).await;
+    for stream in [&mut here, &mut there].into_iter().chain(&mut listens) {
+        assert!(stream.is_silent().await, "told twice");
+    }
 }
 
 /// What is told of a session is not told once more.

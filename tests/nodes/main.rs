@@ -2,6 +2,7 @@
 //! off or emptied: messages without a gap, each once, and the answer last.
 #![cfg(unix)]
 
+mod changes;
 mod client;
 mod clients;
 #[path = "../support/everything.rs"]

@@ -101,7 +101,7 @@ impl Store {
                 let (info, session) = info();
                 engine.create(Create { info: Arc::new(info), epoch: 1 }).await?;
                 let begin = Begin { session, principal: None, node: *node, ids: &[RequestId::from(1)], unique: true };
-                let stream = engine.begin(begin).await?;
+                let stream = engine.begin(begin).await?.stream;
                 Ok(Lane::File { engine: engine.clone(), node: *node, session, stream, next: 1 })
             }
             Self::Database(group, _) => {

@@ -68,7 +68,7 @@ impl Direct {
     /// A call in a session.
     pub(crate) async fn call(&self, session: SessionId) -> Result<Lane> {
         let begin = Begin { session, principal: None, node: self.node, ids: &[RequestId::from(1)], unique: false };
-        Ok(Lane { session, stream: self.engine.begin(begin).await?, next: 1 })
+        Ok(Lane { session, stream: self.engine.begin(begin).await?.stream, next: 1 })
     }
 
     pub(crate) async fn lane(&self) -> Result<Lane> {

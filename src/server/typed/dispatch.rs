@@ -47,7 +47,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
             "prompts/list" => self.list(&params, &context, caching.prompts(), |tables| &tables.prompts),
             "prompts/get" => self.get_prompt(&params, parts, context, state).await,
             "completion/complete" => self.complete(&params, parts, context, state).await,
-            "logging/setLevel" => set_level(&params, &context),
+            "logging/setLevel" => set_level(&params, &context).await,
             "ping" => Ok(RawJson::empty_object()),
             _ => Err(ErrorObject::method_not_found(&bounded(&method))),
         }
@@ -237,13 +237,16 @@ impl<S: Send + Sync + 'static> McpServer<S> {
     }
 }
 
-fn set_level(params: &Params, context: &Context) -> Answer {
+async fn set_level(params: &Params, context: &Context) -> Answer {
     #[derive(Deserialize)]
     struct SetLevel {
         level: LogLevel,
     }
     let SetLevel { level } = params.read()?;
-    context.set_log_level(level);
+    context.set_log_level(level).await.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "a log level cannot be kept");
+        ErrorObject::internal()
+    })?;
     Ok(RawJson::empty_object())
 }
 

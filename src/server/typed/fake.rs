@@ -119,8 +119,9 @@ impl Channel for Fake {
         self.seen.lock().unwrap().level
     }
 
-    fn set_log_level(&self, level: u8) {
+    fn set_log_level(&self, level: u8) -> BoxFuture<'_, Result<(), StoreError>> {
         self.seen.lock().unwrap().level = level;
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn send(&self, notification: Bytes) -> bool {

@@ -136,7 +136,7 @@ impl Node {
         ids: &[RequestId],
         unique: bool,
     ) -> Result<StreamNo> {
-        self.engine.begin(Begin { session, principal, node: self.id, ids, unique }).await
+        self.engine.begin(Begin { session, principal, node: self.id, ids, unique }).await.map(|begun| begun.stream)
     }
 
     /// Tries to append.

@@ -117,11 +117,12 @@ pub async fn equal_announcements_nobody_read_are_one(backend: &dyn Backend, node
 /// What is announced rings everywhere.
 pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 53, Policy::default()).await;
-    for (from, topic) in [(&t.a, "tools"), (&t.b, "file:///é {x}")] {
-        t.ok(from.engine.announce(topic).await, "announce");
-        t.rung(&t.a, |ring| *ring == Ring::Topic { topic: topic.into() }, "the first node was not told").await;
+    for (id, from, topic) in [(1, &t.a, "tools"), (2, &t.b, "file:///é {x}")] {
+        let number = t.ok(from.engine.announce(topic, id).await, "announce");
+        let told = Ring::Topic { topic: topic.into(), number };
+        t.rung(&t.a, |ring| *ring == told, "the first node was not told").await;
         if nodes == Nodes::Two {
-            t.rung(&t.b, |ring| *ring == Ring::Topic { topic: topic.into() }, "the second node was not told").await;
+            t.rung(&t.b, |ring| *ring == told, "the second node was not told").await;
         }
     }
 }
@@ -147,7 +148,7 @@ pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
     let reader = t.ok(gone.attach(session, STANDALONE, None).await, "attach");
     gone.engine.leave(gone.id);
     gone.bell.clear();
-    t.ok(t.a.engine.announce("topic").await, "announce");
+    t.ok(t.a.engine.announce("topic", 1).await, "announce");
     t.rung(&t.a, |ring| matches!(ring, Ring::Topic { .. }), "a node that stays was not told").await;
     t.attach(session, STANDALONE, 0).await;
     t.holds(!gone.bell.has(|_| true), "the node that left was rung");

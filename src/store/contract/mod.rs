@@ -38,6 +38,7 @@
 //!
 //! [`Ring::Resync`]: super::Ring::Resync
 
+pub mod announcements;
 mod bench;
 pub mod calls;
 pub mod doorbell;

@@ -5,8 +5,8 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Backend, Nodes, calls, doorbell, eviction, leases, lifecycle, limits, log, questions, readers, retention,
-    task_limits, tasks,
+    Backend, Nodes, announcements, calls, doorbell, eviction, leases, lifecycle, limits, log, questions, readers,
+    retention, task_limits, tasks,
 };
 
 type Check = for<'a> fn(&'a dyn Backend, Nodes) -> BoxFuture<'a, ()>;
@@ -148,6 +148,9 @@ pub const RULES: &[Rule] = &[
     rule(79, "racing tasks", |b, n| Box::pin(task_limits::racing_tasks_keep_the_limits(b, n))),
     rule(80, "room of orphans", |b, n| Box::pin(task_limits::orphans_make_room(b, n))),
     rule(81, "tell", |b, n| Box::pin(doorbell::what_a_node_tells_reaches_every_other_node(b, n))),
+    rule(82, "announced", |b, n| Box::pin(announcements::what_was_announced_is_found_by_its_number(b, n))),
+    rule(83, "deliver", |b, n| Box::pin(announcements::a_session_is_told_of_an_announcement_once(b, n))),
+    rule(84, "deliver by revision", |b, n| Box::pin(announcements::a_delivery_knows_what_the_session_wants(b, n))),
     rule(90, "unused sessions", |b, n| Box::pin(limits::unused_sessions_make_room_first(b, n))),
     rule(91, "bytes of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_bytes(b, n))),
     rule(100, "what goes first", |b, n| Box::pin(eviction::what_was_given_goes_first(b, n))),

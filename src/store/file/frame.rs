@@ -146,6 +146,7 @@ pub(in crate::store) fn weight(changes: &[Change]) -> usize {
         Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
         Change::State { key, value, .. } => key.len() + value.len(),
         Change::Session { info, .. } => info.len(),
+        Change::Announced { topic, .. } => topic.len(),
         Change::Opened { calls, .. } => calls.iter().map(|id| 16 + id.len()).sum(),
         _ => 0,
     };

@@ -12,6 +12,7 @@ use crate::clock::Tick;
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 use crate::store::StreamNo;
+use crate::store::announcements::Topics;
 use crate::store::journal::Change;
 
 /// So many streams may have been given out in what cannot be read.
@@ -24,6 +25,7 @@ pub(in crate::store) struct Image {
     pub(in crate::store) tasks: HashMap<TaskId, TaskImage>,
     /// Nodes with a lower number may have joined.
     pub(in crate::store) nodes: u64,
+    pub(in crate::store) topics: Topics,
     /// The latest moment in it.
     pub(in crate::store) latest: Tick,
     /// Changes that had no place, by their session: those of one that is told of afresh later, or
@@ -40,6 +42,8 @@ pub(in crate::store) struct SessionImage {
     pub(in crate::store) below: StreamNo,
     pub(in crate::store) streams: BTreeMap<StreamNo, LogImage>,
     pub(in crate::store) state: HashMap<Box<str>, (RawJson, u64)>,
+    /// Up to which announcement it was told.
+    pub(in crate::store) told: u64,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +101,7 @@ impl Image {
         let Ok(info) = serde_json::from_str::<SessionInfo>(info) else { return false };
         self.latest = self.latest.max(opened);
         let (streams, state) = (BTreeMap::new(), HashMap::new());
-        let session = SessionImage { info: Arc::new(info), epoch, opened, below: 1, streams, state };
+        let session = SessionImage { info: Arc::new(info), epoch, opened, below: 1, streams, state, told: 0 };
         self.sessions.insert(id, session);
         true
     }
@@ -109,6 +113,7 @@ impl Image {
             }
             Change::TaskGone { id } => drop(self.tasks.remove(&id)),
             Change::Nodes { below } => self.nodes = self.nodes.max(below),
+            Change::Announced { topic, number, forgotten } => self.topics.restore(&topic, number, forgotten),
             _ => return false,
         }
         true
@@ -119,6 +124,7 @@ impl SessionImage {
     fn apply(&mut self, change: Change) -> bool {
         match change {
             Change::Streams { below } => self.below = self.below.max(below),
+            Change::Told { number } => self.told = number,
             Change::State { key, value, version } => {
                 let Ok(value) = RawJson::parse(value) else { return false };
                 self.state.insert(key, (value, version));

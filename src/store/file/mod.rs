@@ -53,8 +53,9 @@ use super::journal::Journal;
 use super::memory::restore::GONE;
 use super::memory::{Marked, Shared};
 use super::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
+    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask,
+    StreamNo,
 };
 use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
@@ -347,10 +348,13 @@ impl SessionEngine for FileEngine {
         self.once_written(self.inner.shared.load(session, principal))
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
         // Nobody would answer it.
         let session = begin.session;
-        self.trace(|shared| shared.begin(&begin), move |shared, stream| drop(shared.finish(session, stream)))
+        self.trace(
+            |shared| shared.begin(&begin),
+            move |shared, Begun { stream, .. }| drop(shared.finish(session, stream)),
+        )
     }
 
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
@@ -363,6 +367,10 @@ impl SessionEngine for FileEngine {
 
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
         self.bring(move |shared| shared.publish(session, node, event))
+    }
+
+    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+        self.bring(move |shared| shared.deliver(deliver))
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
@@ -419,7 +427,7 @@ impl SessionEngine for FileEngine {
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
         let key: Box<str> = key.into();
-        self.bring(move |shared| shared.store_state(session, &key, value, version))
+        self.bring(move |shared| shared.store_state(session, &key, &value, version))
     }
 
     fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
@@ -444,9 +452,13 @@ impl SessionEngine for FileEngine {
         Step::ready(self.inner.shared.sweep().0)
     }
 
-    fn announce(&self, topic: &str) -> Step<Result<()>> {
-        self.inner.shared.announce(topic);
-        Step::ready(Ok(()))
+    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
+        let topic: Box<str> = topic.into();
+        self.bring(move |shared| shared.announce(&topic, id))
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
+        Step::ready(Ok(self.inner.shared.announced(after, among)))
     }
 
     fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {

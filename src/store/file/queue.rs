@@ -182,7 +182,8 @@ impl Journal for Arc<Queue> {
         // Lost, these make a reader hear something twice, or a number go unused; and whatever
         // depends on one of them lies behind it in the journal.
         let is_minor = |change: &Change| {
-            matches!(change, Change::Delivered { .. } | Change::Streams { .. } | Change::Nodes { .. })
+            use Change::{Delivered, Nodes, Streams, Told};
+            matches!(change, Delivered { .. } | Streams { .. } | Nodes { .. } | Told { .. })
         };
         let counts = !changes.iter().all(is_minor);
         let weight = FRAME + frame::weight(&changes);

@@ -4,7 +4,7 @@
 //! Invariants:
 //!
 //! 1. A step holds one lock at a time: a shard of the map, *or* the queue of expiry, *or* the list
-//!    of nodes, *or* a principal's entry, *or* the tasks. Nothing can deadlock, nothing is held
+//!    of nodes, *or* a principal's entry, *or* the tasks, *or* the topics. Nothing can deadlock, nothing is held
 //!    across an await.
 //! 2. A bell is rung after the step's locks are gone.
 //! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
@@ -35,10 +35,12 @@ use self::questions::Outcome;
 use self::record::Record;
 pub(in crate::store) use self::steps::Marked;
 use self::tasks::Tasks;
+use super::announcements::Topics;
 use super::journal::Journal;
 use super::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
+    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask,
+    StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -69,6 +71,7 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
     /// Whether some session may be at rest; see [`room`].
     rest: AtomicU8,
     tasks: Mutex<Tasks<J::Mark>>,
+    topics: Mutex<Topics>,
     nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
     next_node: AtomicU64,
     policy: OnceLock<Policy>,
@@ -113,6 +116,7 @@ impl<J: Journal> Shared<J> {
             expiry: Mutex::default(),
             rest: AtomicU8::default(),
             tasks: Mutex::default(),
+            topics: Mutex::default(),
             nodes: RwLock::default(),
             next_node: AtomicU64::new(1),
             policy: OnceLock::new(),
@@ -188,7 +192,7 @@ impl SessionEngine for MemoryEngine {
         Step::ready(self.shared.load(session, principal).0)
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
         Step::ready(self.shared.begin(&begin).0)
     }
 
@@ -202,6 +206,10 @@ impl SessionEngine for MemoryEngine {
 
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
         Step::ready(self.shared.publish(session, node, event).0)
+    }
+
+    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+        Step::ready(self.shared.deliver(deliver).0)
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
@@ -252,7 +260,7 @@ impl SessionEngine for MemoryEngine {
     }
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
-        Step::ready(self.shared.store_state(session, key, value, version).0)
+        Step::ready(self.shared.store_state(session, key, &value, version).0)
     }
 
     fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
@@ -275,9 +283,12 @@ impl SessionEngine for MemoryEngine {
         Step::ready(self.shared.sweep().0)
     }
 
-    fn announce(&self, topic: &str) -> Step<Result<()>> {
-        self.shared.announce(topic);
-        Step::ready(Ok(()))
+    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
+        Step::ready(self.shared.announce(topic, id).0)
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
+        Step::ready(Ok(self.shared.announced(after, among)))
     }
 
     fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {

@@ -168,7 +168,7 @@ impl Model {
         let session = self.sessions[at].id();
         let principal = self.principal(owned);
         let begin = Begin { session, principal, node: self.node, ids: &ids, unique: true };
-        let begun = now(self.engine.begin(begin));
+        let begun = now(self.engine.begin(begin)).map(|begun| begun.stream);
         let of_owner: usize = self.sessions.iter().filter(|one| one.owned).map(Session::calls).sum();
         let expected = if self.sessions[at].calls() + calls > 3 {
             Err(StoreErrorKind::Full)

@@ -4,12 +4,13 @@
 mod fit;
 #[cfg(feature = "file")]
 mod kept;
+mod state;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use self::state::State;
 use super::questions::{Outcome, Place, Questions};
 use super::streams::Streams;
 use crate::clock::Tick;
@@ -20,17 +21,14 @@ use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog, TAKEN_OVER_RETRY};
 use crate::store::lost::node_lost;
 use crate::store::{
-    Append, Appended, Attach, Attached, Begin, Create, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
-    SessionSummary, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, Deliver, Event, EventKind, NodeId, Page, Policy, Ring,
+    STANDALONE, SessionSummary, StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// A bell to ring once no lock is held any more.
 pub(super) type Wake = Option<(NodeId, Ring)>;
-
-/// The values of the application's state, with their versions.
-type State = HashMap<Box<str>, (RawJson, u64)>;
 
 /// One session.
 #[derive(Debug)]
@@ -55,6 +53,8 @@ pub(super) struct Record<M = ()> {
     /// A log is made when it is first written or read.
     streams: Streams,
     questions: Questions,
+    /// Up to which announcement it was told.
+    told: u64,
     /// Made when it is first written; boxed, because most sessions have none.
     state: Option<Box<State>>,
 }
@@ -94,6 +94,7 @@ impl<M: Default> Record<M> {
             calls: Vec::new(),
             streams: Streams::default(),
             questions: Questions::default(),
+            told: 0,
             state: None,
         }
     }
@@ -307,6 +308,34 @@ impl<M> Record<M> {
         (appended, wake)
     }
 
+    pub(super) fn deliver(&mut self, deliver: Deliver, policy: &Policy, notes: &mut impl Notes) -> Result<(u64, Wake)> {
+        let Deliver { after, up_to, revision, events, .. } = deliver;
+        let Ok(at) = self.position(STANDALONE) else { return Ok((up_to, None)) };
+        if self.told != after || up_to <= self.told {
+            return Ok((self.told, None));
+        }
+        if self.revision() != revision {
+            return fail(StoreErrorKind::Conflict);
+        }
+        self.set_told(up_to, notes);
+        if events.is_empty() {
+            return Ok((up_to, None));
+        }
+        let mut appended = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
+        for event in events {
+            let on_stream = &mut OnStream(STANDALONE, notes);
+            self.streams.change(at, |log| log.publish(event, bounds(policy), on_stream));
+        }
+        let wake = self.wake_reader(STANDALONE, at);
+        self.shrink(policy, STANDALONE, &mut appended, notes);
+        Ok((up_to, wake))
+    }
+
+    fn set_told(&mut self, number: u64, notes: &mut impl Notes) {
+        self.told = number;
+        notes.note(|| Change::Told { number });
+    }
+
     fn wake_reader(&self, stream: StreamNo, at: usize) -> Wake {
         let holder = self.streams.at(at).holder()?;
         Some((holder.node, Ring::Stream { session: self.info.id, stream }))
@@ -315,6 +344,7 @@ impl<M> Record<M> {
     pub(super) fn attach(
         &mut self,
         attach: &Attach<'_>,
+        newest: u64,
         policy: &Policy,
         now: Tick,
         notes: &mut impl Notes,
@@ -325,7 +355,11 @@ impl<M> Record<M> {
             STANDALONE => self.make(STANDALONE, None, notes),
             stream => self.open(stream, notes)?,
         };
-        let attached = self.attach_at(at, attach, policy);
+        if attach.stream == STANDALONE && self.streams.len() > known {
+            // What was announced before it listened for the first time is no news to it.
+            self.set_told(newest, notes);
+        }
+        let attached = self.attach_at(at, attach, newest, policy);
         if attached.is_err() && self.streams.len() > known {
             // Whoever is refused did not listen, so nothing is kept for it.
             self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
@@ -333,7 +367,7 @@ impl<M> Record<M> {
         attached
     }
 
-    fn attach_at(&mut self, at: usize, attach: &Attach<'_>, policy: &Policy) -> Result<(Attached, Wake)> {
+    fn attach_at(&mut self, at: usize, attach: &Attach<'_>, newest: u64, policy: &Policy) -> Result<(Attached, Wake)> {
         let (log, readers) = (self.streams.at(at), self.streams.readers());
         if log.holder().is_some() && !attach.takeover {
             return fail(StoreErrorKind::Conflict);
@@ -346,7 +380,8 @@ impl<M> Record<M> {
             // The replaced client is alive, as far as anybody knows: it may come back.
             (old.node, self.detached(attach.stream, old.generation, Some(TAKEN_OVER_RETRY)))
         });
-        Ok((Attached { generation: holder.generation, after }, wake))
+        let (generation, told, revision) = (holder.generation, self.told, self.revision());
+        Ok((Attached { generation, after, told, newest, revision }, wake))
     }
 
     pub(super) fn read_after(
@@ -441,18 +476,20 @@ impl<M> Record<M> {
     }
 
     pub(super) fn load_state(&self, key: &str) -> (Option<RawJson>, u64) {
-        let entry = self.state.as_ref().and_then(|state| state.get(key));
-        entry.map_or((None, 0), |(value, version)| (Some(value.clone()), *version))
+        self.state.as_ref().map_or((None, 0), |state| state.load(key))
     }
 
-    pub(super) fn store_state(&mut self, key: &str, value: RawJson, version: u64, notes: &mut impl Notes) -> bool {
-        let state = self.state.get_or_insert_default();
-        let stored = state.get(key).map_or(0, |(_, version)| *version);
-        if stored == version {
-            notes.note(|| note_state(key, &value, version + 1));
-            state.insert(key.into(), (value, version + 1));
+    pub(super) fn store_state(&mut self, key: &str, value: &RawJson, version: u64, notes: &mut impl Notes) -> bool {
+        let stored = self.state.get_or_insert_default().store(key, value, version);
+        if stored {
+            notes.note(|| note_state(key, value, version + 1));
         }
-        stored == version
+        stored
+    }
+
+    /// See [`Loaded::revision`](crate::store::Loaded::revision).
+    pub(super) fn revision(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.revision())
     }
 
     /// Forgets finished streams that were kept long enough, and nobody reads; the moment from

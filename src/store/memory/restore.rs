@@ -23,6 +23,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
     pub(in crate::store) fn restored(journal: J, image: Image) -> Self {
         let shared = Self::new(journal, Clock::of_day(image.latest));
         shared.next_node.store(image.nodes.max(GONE.0 + 1), Ordering::Relaxed);
+        *shared.topics() = image.topics;
         let now = shared.clock.now();
         let away = now.since(image.latest);
         for (id, session) in image.sessions {
@@ -56,7 +57,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
     /// About what everything would weigh, written once.
     pub(in crate::store) fn bytes(&self) -> u64 {
         let sessions: usize = self.sessions.iter().map(|record| record.weight()).sum();
-        (sessions + self.tasks.lock().unwrap_or_else(PoisonError::into_inner).weight()) as u64
+        (sessions + self.topics().bytes() + self.tasks.lock().unwrap_or_else(PoisonError::into_inner).weight()) as u64
     }
 
     /// Sessions that ended, for the next sweep to tell of.
@@ -88,10 +89,12 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         weight
     }
 
-    /// Tells the journal which nodes there were; the place after it.
+    /// Tells the journal which nodes there were, and what was announced; the place after it.
     pub(in crate::store) fn write_nodes_anew(&self) -> J::Mark {
         let below = self.next_node.load(Ordering::Relaxed);
-        self.journal.keep(None, vec![Change::Nodes { below }], &mut J::Mark::default());
+        let mut changes = self.topics().changes();
+        changes.push(Change::Nodes { below });
+        self.journal.keep(None, changes, &mut J::Mark::default());
         self.journal.newest()
     }
 }

@@ -1,7 +1,7 @@
 //! Decides how each step is taken on sessions in memory: the lock, what happens under it, what is
 //! told to the journal, and the bell after it.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::questions::Outcome;
@@ -10,10 +10,11 @@ use super::{Result, Shared};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
 use crate::message::{RawJson, RequestId};
+use crate::store::announcements::Topics;
 use crate::store::journal::{Change, Journal, Notes};
 use crate::store::{
-    Append, Appended, Attach, Attached, Begin, Doorbell, EndReason, Ended, Event, Loaded, News, NodeId, Page, Policy,
-    Ring, SessionSummary, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Deliver, Doorbell, EndReason, Ended, Event, Loaded,
+    News, NodeId, Page, Policy, Ring, SessionSummary, StreamNo,
 };
 
 /// What a step came to, and the place in the journal before which nobody may learn of it.
@@ -93,14 +94,16 @@ impl<J: Journal> Shared<J> {
         let now = self.clock.now();
         self.on_as(session, principal, |record, _| {
             record.touch(now);
-            Ok((Loaded { info: Arc::clone(&record.info), epoch: record.epoch }, None))
+            let (info, epoch, revision) = (Arc::clone(&record.info), record.epoch, record.revision());
+            Ok((Loaded { info, epoch, revision }, None))
         })
     }
 
-    pub(in crate::store) fn begin(&self, begin: &Begin<'_>) -> Marked<StreamNo, J> {
+    pub(in crate::store) fn begin(&self, begin: &Begin<'_>) -> Marked<Begun, J> {
         let now = self.clock.now();
         self.on_as(begin.session, begin.principal, |record, notes| {
-            record.begin(begin, self.policy(), now, notes).map(|stream| (stream, None))
+            let stream = record.begin(begin, self.policy(), now, notes)?;
+            Ok((Begun { stream, revision: record.revision() }, None))
         })
     }
 
@@ -132,9 +135,15 @@ impl<J: Journal> Shared<J> {
         self.on(session, |record, notes| Ok(record.publish(node, event, self.policy(), notes)))
     }
 
+    pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<u64, J> {
+        self.on(deliver.session, |record, notes| record.deliver(deliver, self.policy(), notes))
+    }
+
     pub(in crate::store) fn attach(&self, attach: &Attach<'_>) -> Marked<Attached, J> {
-        let now = self.clock.now();
-        self.on_as(attach.session, attach.principal, |record, notes| record.attach(attach, self.policy(), now, notes))
+        let (now, newest) = (self.clock.now(), self.topics().newest());
+        self.on_as(attach.session, attach.principal, |record, notes| {
+            record.attach(attach, newest, self.policy(), now, notes)
+        })
     }
 
     pub(in crate::store) fn read_after(
@@ -197,7 +206,7 @@ impl<J: Journal> Shared<J> {
         &self,
         session: SessionId,
         key: &str,
-        value: RawJson,
+        value: &RawJson,
         version: u64,
     ) -> Marked<bool, J> {
         self.on(session, |record, notes| Ok((record.store_state(key, value, version, notes), None)))
@@ -208,8 +217,31 @@ impl<J: Journal> Shared<J> {
         (ended, self.journal.newest())
     }
 
-    pub(in crate::store) fn announce(&self, topic: &str) {
-        self.ring_all(&Ring::Topic { topic: topic.into() });
+    pub(in crate::store) fn announce(&self, topic: &str, id: u64) -> Marked<u64, J> {
+        let mut mark = J::Mark::default();
+        let (number, is_new) = {
+            let mut topics = self.topics();
+            let (number, is_new) = topics.announce(topic, id);
+            if is_new {
+                let mut notes = J::Notes::default();
+                notes.note(|| topics.change(topic, number));
+                // Under the lock: the order of the journal is the order of the numbers.
+                self.journal.keep(None, notes, &mut mark);
+            }
+            (number, is_new)
+        };
+        if is_new {
+            self.ring_all(&Ring::Topic { topic: topic.into(), number });
+        }
+        (Ok(number), mark)
+    }
+
+    pub(in crate::store) fn announced(&self, after: u64, among: &[&str]) -> Announced {
+        self.topics().after(after, among)
+    }
+
+    pub(super) fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(in crate::store) fn tell(&self, session: SessionId, node: NodeId, news: News) {

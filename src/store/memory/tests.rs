@@ -80,7 +80,10 @@ fn a_session_that_used_up_its_streams_is_over() {
     now(engine.create(create)).unwrap();
     engine.shared.sessions.get_mut(&session).unwrap().spend_streams(u32::MAX - 1);
     let ids = [1.into()];
-    let begin = || now(engine.begin(Begin { session, principal: None, node, ids: &ids, unique: false }));
+    let begin = || {
+        let begin = Begin { session, principal: None, node, ids: &ids, unique: false };
+        now(engine.begin(begin)).map(|begun| begun.stream)
+    };
     assert_eq!(begin(), Ok(u32::MAX - 1));
     assert_eq!(begin(), Err(StoreErrorKind::NotFound));
 }
@@ -142,7 +145,8 @@ fn one_life(engine: &MemoryEngine, node: NodeId, principal: &Principal, round: u
     let mut ended = now(engine.create(create)).map_or(0, |ended| ended.len());
     let ids = [RequestId::from(1)];
     let begin = Begin { session, principal: Some(principal), node, ids: &ids, unique: true };
-    if let Ok(stream) = now(engine.begin(begin)) {
+    if let Ok(begun) = now(engine.begin(begin)) {
+        let stream = begun.stream;
         let events = vec![event(EventKind::Response, "x")];
         let append = Append { session, stream, node, first: 1, events, close: true };
         if round.is_multiple_of(3) {

@@ -143,7 +143,10 @@ fn read(names: &Names, said: &[u8]) -> Option<Ring> {
     let (letter, rest) = said.split_first()?;
     match letter {
         b'T' => return Some(Ring::Task { task: names.task_of(rest)? }),
-        b'N' => return Some(Ring::Topic { topic: str::from_utf8(rest).ok()?.into() }),
+        b'N' => {
+            let (number, topic) = str::from_utf8(rest).ok()?.split_once(' ')?;
+            return Some(Ring::Topic { topic: topic.into(), number: number.parse().ok()? });
+        }
         _ => {}
     }
     let (name, rest) = rest.split_at_checked(NAME)?;
@@ -212,7 +215,8 @@ mod tests {
             let told = read_news(&names, format!("{name} {}", news_text(news)).as_bytes());
             assert_eq!(told, Some(Ring::News { session, news }));
         }
-        assert_eq!(read(&names, "Nfile:///é {x}".as_bytes()), Some(Ring::Topic { topic: "file:///é {x}".into() }));
+        let topic = Some(Ring::Topic { topic: "file:///é {x}".into(), number: 12 });
+        assert_eq!(read(&names, "N12 file:///é {x}".as_bytes()), topic);
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! heartbeat rings this process over the wire; who has heard nothing for a lease makes a new
 //! connection, subscribes, and then has everybody look again. So does who is told by a heartbeat, as a
 //! cluster's do, of more bells than were heard: what is published there goes from node to node without a
-//! promise. What was announced meanwhile is told as if it had been heard.
+//! promise. What was announced meanwhile each node asks for, from the number it heard last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::link::Link;
 use super::options::RedisOptions;
-use super::scripts;
 use super::server::Server;
-use crate::error::StoreError;
 use crate::store::Ring;
 
 /// What is needed to hear.
@@ -30,8 +28,6 @@ pub(super) struct Hearing {
     /// How often it was tried to subscribe.
     turn: usize,
     count: Count,
-    /// A moment of the server's up to which everything was heard.
-    heard: u64,
 }
 
 /// A subscription that stands.
@@ -48,7 +44,7 @@ impl Hearing {
     pub(super) fn new(server: Server, link: Arc<Link>, options: &RedisOptions) -> Self {
         let (own, everybody) =
             (format!("{}bell:{}", link.prefix, link.bells.process()), format!("{}bells", link.prefix));
-        Self { server, link, own, everybody, options: options.clone(), turn: 0, count: Count::default(), heard: 0 }
+        Self { server, link, own, everybody, options: options.clone(), turn: 0, count: Count::default() }
     }
 
     /// Subscribes, and listens from then on in a future that never ends.
@@ -63,33 +59,17 @@ impl Hearing {
                 if push.kind == PushKind::Disconnection {
                     break;
                 }
-                self.hear(push).await;
+                self.hear(push);
             }
             tracing::debug!("the bells of the session engine fell silent");
             line = self.subscribe_again().await;
-            self.look_again().await;
+            self.look_again();
         }
     }
 
     /// Some bells were missed.
-    async fn look_again(&self) {
+    fn look_again(&self) {
         self.link.bells.ring_all(&Ring::Resync);
-        if let Err(error) = self.catch_up().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what was announced may have been missed");
-        }
-    }
-
-    /// Tells what was announced while nobody listened.
-    async fn catch_up(&self) -> Result<(), StoreError> {
-        let mut reply = self.link.take(self.link.call(&scripts::TOPICS).silent().arg(self.heard).patient()).await?;
-        for topic in reply.list()? {
-            if let Value::BulkString(topic) = topic
-                && let Ok(topic) = str::from_utf8(&topic)
-            {
-                self.link.bells.ring_all(&Ring::Topic { topic: topic.into() });
-            }
-        }
-        Ok(())
     }
 
     async fn subscribe_again(&mut self) -> Line {
@@ -111,7 +91,7 @@ impl Hearing {
         Ok(Line { pushes, _connection: connection })
     }
 
-    async fn hear(&mut self, push: PushInfo) {
+    fn hear(&mut self, push: PushInfo) {
         let (PushKind::Message, Ok([channel, said])) = (push.kind, <[Value; 2]>::try_from(push.data)) else { return };
         let (Value::BulkString(channel), Value::BulkString(said)) = (channel, said) else { return };
         let (bells, names) = (&self.link.bells, &self.link.names());
@@ -121,12 +101,12 @@ impl Hearing {
         } else if let Some(sign) = said.strip_prefix(b"P") {
             let mut sign = str::from_utf8(sign).unwrap_or_default().split(' ').map(str::parse::<u64>);
             let mut next = || sign.next().and_then(Result::ok);
-            let moment = next();
+            // First the moment of the server, which nothing here counts by.
+            next();
             if self.count.misses(next().zip(next())) {
                 tracing::debug!("bells of the session engine were lost");
-                self.look_again().await;
+                self.look_again();
             }
-            self.heard = moment.unwrap_or(self.heard);
         } else {
             self.count.own += 1;
             bells.ring(names, &said);

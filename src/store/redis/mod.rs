@@ -20,6 +20,7 @@
 //! 6. What a process took it gives back as long as it lives, and what it took back before the server
 //!    heard of it does not count when it does.
 
+mod announcements;
 mod bells;
 mod give_back;
 mod hearing;
@@ -55,8 +56,9 @@ use self::life::Leaving;
 use self::link::{Call, Link};
 use self::reply::Reply;
 use super::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
+    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask,
+    StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
@@ -183,12 +185,12 @@ impl SessionEngine for RedisEngine {
         self.step(|inner| async move { inner.load(session, principal).await })
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
         let (call, back) = self.inner.begin(&begin);
         self.step(|inner| async move {
             let (mut reply, owed) = inner.take_or(&call, back).await?;
             owed.settle();
-            reply.number()
+            Ok(Begun { stream: reply.number()?, revision: reply.number()? })
         })
     }
 
@@ -204,13 +206,18 @@ impl SessionEngine for RedisEngine {
         self.step(move |inner| async move { inner.publish(session, node, &event).await })
     }
 
+    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+        self.step(move |inner| async move { inner.deliver(&deliver).await })
+    }
+
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
         let (call, back) = self.inner.attach(&attach);
         self.step(|inner| async move {
             let taking = Arc::clone(&inner);
             let (mut reply, owed) = inner.to_the_end(async move { taking.take_or(&call, back).await }).await?;
             owed.settle();
-            Ok(Attached { generation: reply.number()?, after: reply.number()? })
+            let (generation, after, told) = (reply.number()?, reply.number()?, reply.number()?);
+            Ok(Attached { generation, after, told, newest: reply.number()?, revision: reply.number()? })
         })
     }
 
@@ -288,9 +295,14 @@ impl SessionEngine for RedisEngine {
         self.step(|inner| async move { inner.sweep().await })
     }
 
-    fn announce(&self, topic: &str) -> Step<Result<()>> {
+    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
         let topic = topic.to_owned();
-        self.step(|inner| async move { inner.announce(&topic).await })
+        self.step(move |inner| async move { inner.announce(&topic, id).await })
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
+        let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
+        self.step(move |inner| async move { inner.announced(after, &among).await })
     }
 
     fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {

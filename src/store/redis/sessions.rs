@@ -37,7 +37,7 @@ impl Inner {
         let name = self.link.names().session(session);
         let mut reply = self.link.take(self.link.call(&scripts::LOAD).silent().arg(&name).arg(principal)).await?;
         let info = self.link.names().open(&reply.bytes()?, &name)?;
-        Ok(Loaded { info: Arc::new(info), epoch: reply.number()? })
+        Ok(Loaded { info: Arc::new(info), epoch: reply.number()?, revision: reply.number()? })
     }
 
     /// The step, and how to take it back.
@@ -157,10 +157,6 @@ impl Inner {
                 tracing::warn!(error = error as &dyn std::error::Error, "a session that ended cannot be read");
             })
             .ok()
-    }
-
-    pub(super) async fn announce(&self, topic: &str) -> Result<()> {
-        self.link.take(self.link.call(&scripts::ANNOUNCE).arg(topic)).await.map(drop)
     }
 
     pub(super) async fn tell(&self, session: SessionId, node: NodeId, news: News) -> Result<()> {

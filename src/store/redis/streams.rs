@@ -44,7 +44,7 @@ impl Inner {
     }
 
     /// What a log, and a session, may keep.
-    fn bounds(&self, call: Call) -> Call {
+    pub(super) fn bounds(&self, call: Call) -> Call {
         let policy = self.policy();
         call.arg(size(policy.stream_events))
             .arg(size(policy.stream_bytes))

@@ -120,7 +120,7 @@ async fn with_its_service_a_listen_ends() {
     drop(app);
     assert_eq!(to_the_end(&mut stream).await, ["notifications/tools/list_changed", "result"]);
     handle.tools_changed();
-    engine.announce("\"Tools\"").await.unwrap();
+    engine.announce("\"Tools\"", 1).await.unwrap();
     assert_eq!(handle.statistics().await.listens, 0);
 }
 

@@ -184,7 +184,7 @@ async fn what_nodes_tell_each_other_besides_is_no_change() {
     let _get = client.listen_primed().await;
     assert_eq!(client.delete().await.status, 200);
     for topic in ["", "{", "null", "tools", "\"tools\"", r#"{"Resource":7}"#, r#"{"Nothing":"known"}"#, "\"Later\""] {
-        engine.announce(topic).await.unwrap();
+        engine.announce(topic, 1).await.unwrap();
     }
     assert!(stream.is_silent().await);
 }

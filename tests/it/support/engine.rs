@@ -8,9 +8,9 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, EndReason, Ended, Event, Loaded,
-    LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask,
-    StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
+    Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary,
+    Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -210,7 +210,7 @@ impl SessionEngine for FarEngine {
         self.later("load", session, move |engine| engine.load(session, principal.as_ref()))
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<StreamNo>> {
+    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
         let Begin { session, principal, node, ids, unique } = begin;
         let (principal, ids) = (principal.cloned(), ids.to_vec());
         self.later("begin", session, move |engine| {
@@ -228,6 +228,10 @@ impl SessionEngine for FarEngine {
 
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
         self.later("publish", session, move |engine| engine.publish(session, node, event))
+    }
+
+    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+        self.later("deliver", deliver.session, move |engine| engine.deliver(deliver))
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
@@ -314,9 +318,17 @@ impl SessionEngine for FarEngine {
         self.later("sweep", None, move |engine| engine.sweep(node))
     }
 
-    fn announce(&self, topic: &str) -> Step<Result<()>> {
+    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
         let topic = topic.to_owned();
-        self.later("announce", None, move |engine| engine.announce(&topic))
+        self.later("announce", None, move |engine| engine.announce(&topic, id))
+    }
+
+    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
+        let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
+        self.later("announced", None, move |engine| {
+            let among: Vec<&str> = among.iter().map(String::as_str).collect();
+            engine.announced(after, &among)
+        })
     }
 
     fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {

@@ -205,7 +205,7 @@ fn what_waits_for_a_full_disk_is_bounded() {
             (100..200).map(|id| format!("\"{id}{}\"", "x".repeat(240)).parse().unwrap()).collect();
         for _ in 0..1000 {
             let begin = Begin { session, principal: None, node, ids: &ids, unique: true };
-            let Ok(stream) = engine.inner.shared.begin(&begin).0 else { break };
+            let Ok(Begun { stream, .. }) = engine.inner.shared.begin(&begin).0 else { break };
             let attach = Attach { session, principal: None, stream, node, after: Some(0), takeover: true };
             drop(engine.attach(attach));
             drop(engine.finish(session, stream));

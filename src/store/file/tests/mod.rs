@@ -1,5 +1,6 @@
 //! What restarts and crashes must not do to the engine in files.
 
+mod changes;
 mod damage;
 mod full;
 mod power;
@@ -113,7 +114,7 @@ async fn live(engine: &FileEngine, node: NodeId) -> Life {
     let mut streams = [0; 2];
     for (stream, id) in streams.iter_mut().zip([RequestId::from(1), "\"a\"".parse().unwrap()]) {
         let begin = Begin { session, principal: Some(&owner), node, ids: &[id], unique: true };
-        *stream = engine.begin(begin).await.unwrap();
+        *stream = engine.begin(begin).await.unwrap().stream;
     }
     let [finished, running] = streams;
     let append = |stream, first, events, close| Append { session, stream, node, first, events, close };
@@ -207,7 +208,7 @@ fn numbers_of_streams_and_nodes_are_never_given_out_again() {
             nodes.push(node.0);
             for id in 0..calls {
                 let begin = Begin { session, principal: None, node, ids: &[id.into()], unique: true };
-                let stream = engine.begin(begin).await.unwrap();
+                let stream = engine.begin(begin).await.unwrap().stream;
                 streams.push(stream);
                 engine.finish(session, stream).await.unwrap();
             }
@@ -378,7 +379,7 @@ fn space_is_given_back() {
         engine.create(create).await.unwrap();
         for number in 0..60 {
             let begin = Begin { session, principal: None, node, ids: &[number.into()], unique: true };
-            let stream = engine.begin(begin).await.unwrap();
+            let stream = engine.begin(begin).await.unwrap().stream;
             let events = vec![response(vec![b'x'; 1 << 20])];
             engine.append(Append { session, stream, node, first: 1, events, close: true }).await.unwrap();
         }

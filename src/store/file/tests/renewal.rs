@@ -10,7 +10,7 @@ async fn fill(engine: &FileEngine, writer: &mut Writer, node: NodeId) -> (Sessio
     let session = create.info.id;
     acknowledged(engine.create(create), writer).await;
     let begin = Begin { session, principal: None, node, ids: &[1.into()], unique: true };
-    let stream = engine.begin(begin).await.unwrap();
+    let stream = engine.begin(begin).await.unwrap().stream;
     say(engine, writer, node, (session, stream), 1).await;
     (session, stream)
 }

@@ -121,7 +121,7 @@ impl Twins {
                 let mut streams = [0; 2];
                 for (stream, (engine, node)) in streams.iter_mut().zip(self.each()) {
                     let begin = Begin { session: id, principal: owner.as_ref(), node, ids: &ids, unique: true };
-                    *stream = engine.begin(begin).await.unwrap();
+                    *stream = engine.begin(begin).await.unwrap().stream;
                 }
                 self.streams.push((id, streams[0], streams[1], 1));
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::super::restore::GONE;
+use super::state::State;
 use super::{CallRow, Record, given_out, note_state};
 use crate::clock::Tick;
 use crate::identity::{Principal, SessionInfo};
@@ -23,14 +24,15 @@ impl<M: Default> Record<M> {
         now: Tick,
         away: Duration,
     ) -> Self {
-        let SessionImage { info, epoch, opened, below, streams, state } = image;
+        let SessionImage { info, epoch, opened, below, streams, state, told } = image;
         let mut record = Self::empty(Create { info, epoch }, usage, opened, now);
         // A client that only said that it is ready left nothing in the journal.
         record.used = below > STANDALONE + 1 || !streams.is_empty() || !state.is_empty();
         if below > STANDALONE + 1 {
             record.next_stream = given_out(below - 1);
         }
-        record.state = (!state.is_empty()).then(|| Box::new(state));
+        record.told = told;
+        record.state = (!state.is_empty()).then(|| Box::new(State::restored(state)));
         let mut logs: Vec<_> = streams.into_iter().collect();
         // The one that was closed first is forgotten first.
         logs.sort_by_key(|(stream, log)| (log.closed.map(|(_, at)| at), *stream));
@@ -67,6 +69,9 @@ impl<M> Record<M> {
         if let Some(last) = self.next_stream.checked_sub(1).filter(|last| *last > STANDALONE) {
             notes.note(|| Change::Streams { below: given_out(last) });
         }
+        if self.told > 0 {
+            notes.note(|| Change::Told { number: self.told });
+        }
         for (stream, log) in self.streams.iter() {
             let delivered = log.delivered();
             notes.note(|| self.note_opened(stream));
@@ -75,15 +80,15 @@ impl<M> Record<M> {
                 notes.note(|| Change::Delivered { stream, seq: delivered });
             }
         }
-        for (key, (value, version)) in self.state.iter().flat_map(|state| state.iter()) {
-            notes.note(|| note_state(key, value, *version));
+        for (key, value, version) in self.state.iter().flat_map(|state| state.iter()) {
+            notes.note(|| note_state(key, value, version));
         }
     }
 
     /// About what that would weigh: nothing that a client can make large is left out.
     pub(in crate::store::memory) fn weight(&self) -> usize {
         let state = self.state.iter().flat_map(|state| state.iter());
-        let state: usize = state.map(|(key, (value, _))| CHANGE + key.len() + value.as_bytes().len()).sum();
+        let state: usize = state.map(|(key, value, _)| CHANGE + key.len() + value.as_bytes().len()).sum();
         let logs: usize = self.streams.iter().map(|(_, log)| CHANGE * (3 + log.len())).sum();
         let calls: usize = self.calls.iter().map(|row| 16 + row.id.as_json().len()).sum();
         CHANGE * 8 + weight_of(&self.info) + self.streams.bytes() + logs + calls + state

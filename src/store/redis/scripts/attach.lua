@@ -8,7 +8,12 @@ if was_taken_back() then
 end
 local stream, node, after, takeover = arg(3), arg(4), number(5), arg(6) == '1'
 local limit, retry = number(7), arg(8)
-local log = log_in_flight(stream) or (stream == '0' and new_log(''))
+local log = log_in_flight(stream)
+local newest, is_first = stream == '0' and tonumber(call('GET', P .. 'announced') or 0) or 0, false
+if not log and stream == '0' then
+  -- What was announced before it listened for the first time is no news to it.
+  log, s.told, is_first = new_log(''), newest, true
+end
 
 local function turned_away(kind)
   save(true)
@@ -20,7 +25,7 @@ if not log then
 end
 after = after or log[GIVEN]
 if log[READER] == node and log[CAME] == TOKEN then
-  return done(log[GENERATION], after)
+  return done(log[GENERATION], after, s.told, newest, s.rev)
 end
 local held = log[READER] ~= ''
 if held and not takeover then
@@ -42,5 +47,8 @@ end
 hold(node)
 log[READER], log[CAME], log[GENERATION] = node, TOKEN, log[GENERATION] + 1
 save_log(stream, log)
+if is_first then
+  call('HSET', P .. 's:' .. H, 'told', int(newest))
+end
 save(true)
-return done(log[GENERATION], after)
+return done(log[GENERATION], after, s.told, newest, s.rev)

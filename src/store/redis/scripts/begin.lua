@@ -18,7 +18,7 @@ local known = {}
 for at = 1, #rows, 2 do
   local row = cmsgpack.unpack(rows[at + 1])
   if row[1] == node and row[2] == TOKEN then
-    return done(tonumber(rows[at]))
+    return done(tonumber(rows[at]), s.rev)
   end
   for _, id in ipairs(row[4]) do
     known[id] = true
@@ -57,4 +57,4 @@ call('HSET', P .. 's:' .. H, 'next', int(stream + 1))
 call('HSET', P .. 'c:' .. H, int(stream), cmsgpack.pack({ node, TOKEN, written, compared, {} }))
 hold(node)
 save(true)
-return done(stream)
+return done(stream, s.rev)

@@ -8,7 +8,9 @@
 --
 --   s:<session>          hash    the session: info, principal, epoch, opened, next, calls, readers,
 --                                bytes, closed (streams so far), n<node> (what a node has in it),
---                                answers (bytes of those that wait in q), used (once its client used it)
+--                                answers (bytes of those that wait in q), used (once its client used it),
+--                                told (up to which announcement), rev (how often the service's own state
+--                                changed)
 --   c:<session>          hash    stream -> its calls in flight
 --   m:<session>          hash    stream -> what is known of its log
 --   e:<session>:<stream> stream  the log
@@ -19,7 +21,9 @@
 --   fresh                zset    those at rest that were not used since they were created, by that moment
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
---   topics, topic:bytes  zset    what was announced lately, by when; its size
+--   topics, topic:bytes  zset    what was announced lately, by its number; its size
+--   announced            string  the number of the newest announcement;   topic:gone: of the newest one that
+--                                was forgotten
 --   k:<session>          string  answers handed out lately, by the token of who asked, for a minute
 --   leases               zset    processes, by when they count as dead;   dying: set, those that do,
 --                                until all they had is given up;   away: hash, those that came, by when,
@@ -119,12 +123,13 @@ end
 local H, s
 
 local function open(session)
-  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes', 'used')
+  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes', 'used', 'rev', 'told')
   if not row[1] then
     return false
   end
   H = session
   s = { principal = row[1], calls = tonumber(row[2]), readers = tonumber(row[3]), bytes = tonumber(row[4]), used = row[5] }
+  s.rev, s.told = tonumber(row[6] or 0), tonumber(row[7] or 0)
   s.was = { s.calls, s.readers, s.bytes }
   return true
 end

@@ -3,8 +3,10 @@
 if not open_as(arg(1), arg(2)) then
   return refused(NOT_FOUND)
 end
-if s.calls == 0 and s.readers == 0 then
-  redis.pcall('ZADD', P .. 'rest', int(NOW), H)
+local noted, why = pcall(save, true)
+local text = type(why) == 'table' and why.err or why
+if not noted and not string.find(tostring(text), 'OOM', 1, true) then
+  return redis.error_reply(tostring(text))
 end
 local facts = call('HMGET', P .. 's:' .. H, 'info', 'epoch')
-return done(facts[1], facts[2])
+return done(facts[1], facts[2], s.rev)

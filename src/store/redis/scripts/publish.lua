@@ -17,18 +17,7 @@ if asks and log[READER] == '' then
   return done(0, log[UNREAD], 1, 0, 0)
 end
 
--- Whether the newest event says the same and waits to be read.
-local function is_repeated()
-  local newest = log[NEXT] - 1
-  if kind ~= 'n' or newest <= log[GIVEN] or log[NEWEST] ~= size_of(payload) or is_firm(log, newest) then
-    return false
-  end
-  local id = '0-' .. int(newest)
-  local event = call('XRANGE', events_of(stream), id, id)[1]
-  return event and event[2][2] == payload
-end
-
-if not is_repeated() then
+if kind ~= 'n' or not is_repeated(stream, log, payload) then
   local seq = push(stream, log, kind ~= 'n', payload)
   if asks then
     ask(string.sub(kind, 2), stream, seq, node)

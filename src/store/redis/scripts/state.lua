@@ -20,4 +20,7 @@ if number(3) ~= version then
   return done(0)
 end
 call('HSET', P .. 'v:' .. H, arg(2), int(version + 1) .. ' ' .. arg(4))
+if string.sub(arg(2), 1, 4) == 'mcp.' then
+  call('HINCRBY', P .. 's:' .. H, 'rev', 1)
+end
 return remember(done(1))

@@ -96,8 +96,8 @@ async fn bells_that_a_cluster_lost_are_missed_with_the_next_sign_of_life() {
     let session = here.session().await;
     here.attach(session, STANDALONE).await.unwrap();
     here.ear.clear();
-    for topic in ["a", "b", "c"] {
-        there.engine.announce(topic).await.unwrap();
+    for (id, topic) in ["a", "b", "c"].into_iter().enumerate() {
+        there.engine.announce(topic, id as u64).await.unwrap();
         let note = Event { kind: EventKind::Notification, payload: topic.into() };
         there.engine.publish(session, there.id, note).await.unwrap();
         life::begin(&here.engine.inner.link).await;

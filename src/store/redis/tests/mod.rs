@@ -87,7 +87,8 @@ impl Node {
     }
 
     async fn begin(&self, session: SessionId, id: i64) -> Result<StreamNo> {
-        self.engine.begin(Begin { session, principal: None, node: self.id, ids: &[id.into()], unique: false }).await
+        let begin = Begin { session, principal: None, node: self.id, ids: &[id.into()], unique: false };
+        self.engine.begin(begin).await.map(|begun| begun.stream)
     }
 
     async fn append(&self, session: SessionId, stream: StreamNo, first: u64, event: Event) -> Result<Appended> {

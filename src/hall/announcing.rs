@@ -1,0 +1,143 @@
+//! Announcements on their way to the engine. While that is out of reach they wait here, each change once,
+//! and go when it is back; with the service they are gone.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use super::Hall;
+use crate::error::StoreErrorKind;
+use crate::identity::SessionId;
+use crate::server::channel::{Change, EVERYTHING};
+
+/// How many changes wait. As many as an engine keeps topics; beyond that one stands for all of them, that
+/// everything may have changed.
+const MOST: usize = 1_024;
+
+/// Between two attempts. The engine has its own patience in each.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What waits to be announced.
+#[derive(Debug, Default)]
+pub(super) struct Announcing(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each with the id under which it may have been announced already.
+    waiting: VecDeque<(Box<str>, u64)>,
+    /// Somebody tries.
+    trying: bool,
+}
+
+impl Announcing {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Keeps one. What is announced again under another id may have been announced under the first.
+    fn keep(&mut self, topic: Box<str>, id: u64) {
+        if let Some(known) = self.waiting.iter_mut().find(|(known, _)| *known == topic || **known == *EVERYTHING) {
+            known.1 = id;
+        } else if self.waiting.len() < MOST {
+            self.waiting.push_back((topic, id));
+        } else {
+            tracing::warn!("more changes wait to be announced than are kept; everything will count as changed");
+            self.waiting.clear();
+            self.waiting.push_back((EVERYTHING.into(), id));
+        }
+    }
+}
+
+impl Hall {
+    /// Tells every client of either era, on every node, of a change.
+    pub(crate) fn publish(self: &Arc<Self>, change: &Change) {
+        let (topic, id) = (change.topic(), new_id());
+        {
+            let mut state = self.announcing.state();
+            if state.trying {
+                // The engine is away: in its turn.
+                return state.keep(topic.into(), id);
+            }
+        }
+        if let Err(step) = self.engine.announce(&topic, id).now()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            let hall = Arc::downgrade(self);
+            self.tasks.spawn(async move {
+                let announced = step.await;
+                if announced.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable) {
+                    insist(&hall, topic.into(), id);
+                }
+            });
+        }
+    }
+}
+
+/// Has what could not be announced be announced later.
+fn insist(hall: &Weak<Hall>, topic: Box<str>, id: u64) {
+    let Some(present) = hall.upgrade() else { return };
+    let first = {
+        let mut state = present.announcing.state();
+        state.keep(topic, id);
+        !std::mem::replace(&mut state.trying, true)
+    };
+    if first {
+        tracing::warn!("changes cannot be announced yet: the session engine is out of reach");
+        present.tasks.spawn(catch_up(Weak::clone(hall)));
+    }
+}
+
+/// Announces what waits, one after the other.
+async fn catch_up(hall: Weak<Hall>) {
+    loop {
+        let step = {
+            let Some(hall) = hall.upgrade() else { return };
+            let mut state = hall.announcing.state();
+            let Some((topic, id)) = state.waiting.pop_front() else {
+                state.trying = false;
+                return;
+            };
+            drop(state);
+            (hall.engine.announce(&topic, id), topic, id)
+        };
+        let (step, topic, id) = step;
+        if step.await.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable) {
+            if let Some(hall) = hall.upgrade() {
+                let mut state = hall.announcing.state();
+                // Announced again meanwhile, that counts.
+                if !state.waiting.iter().any(|(known, _)| *known == topic) {
+                    state.keep(topic, id);
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// A number that no other announcement has.
+fn new_id() -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *SessionId::random().as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_and_each_change_waits_once() {
+        let mut state = State::default();
+        for id in 0..3 {
+            state.keep("a".into(), id);
+        }
+        assert_eq!(state.waiting, [("a".into(), 2)]);
+        for number in 0..MOST as u64 {
+            state.keep(number.to_string().into(), number);
+        }
+        assert_eq!(state.waiting, [(EVERYTHING.into(), MOST as u64 - 1)]);
+        state.keep("b".into(), 7);
+        assert_eq!(state.waiting, [(EVERYTHING.into(), 7)], "that is part of everything");
+    }
+}

@@ -1,0 +1,136 @@
+//! Which announcements a node has heard, by their numbers, so that after lost bells it asks for those that it
+//! missed and for no others.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::store::Announced;
+
+/// How many numbers above a hole are remembered. As many as an engine keeps topics: what came before those
+/// cannot be asked for.
+const ABOVE: usize = 1_024;
+
+/// The announcements one node has heard.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Everything up to here was heard, or came before the node listened; `None`: it has not begun to.
+    low: Option<u64>,
+    /// What was heard beyond a hole.
+    above: BTreeSet<u64>,
+}
+
+/// What a node missed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Missed {
+    /// Exactly these, ascending by number.
+    Topics(Vec<(u64, Box<str>)>),
+    /// The engine does not know any more: anything may have been announced. It numbers from here.
+    Anything { newest: u64 },
+}
+
+impl Heard {
+    /// An announcement was heard.
+    pub(crate) fn hear(&self, number: u64) {
+        let mut state = self.state();
+        match state.low {
+            None => state.low = Some(number),
+            Some(low) if number > low => {
+                state.above.insert(number);
+                if state.above.len() > ABOVE {
+                    state.above.pop_first();
+                }
+            }
+            Some(_) => {}
+        }
+        state.settle();
+    }
+
+    /// The node listens from now on; what came before this number concerns nobody here.
+    pub(crate) fn start(&self, newest: u64) {
+        let mut state = self.state();
+        if state.low.is_none() {
+            state.low = Some(newest);
+        }
+    }
+
+    /// The number after which announcements may have been missed, once the node listens.
+    pub(crate) fn low(&self) -> Option<u64> {
+        self.state().low
+    }
+
+    /// What the engine says was announced after [`low`](Self::low): what of it was missed.
+    pub(crate) fn missed(&self, announced: Announced) -> Missed {
+        let mut state = self.state();
+        let Announced { mut topics, newest, complete } = announced;
+        let known = state.low.filter(|low| complete && *low <= newest);
+        topics.retain(|(number, _)| !state.above.contains(number));
+        match state.low {
+            // A bell that came meanwhile counts on.
+            Some(low) if known.is_some() => state.low = Some(low.max(newest)),
+            _ => state.low = Some(newest),
+        }
+        state.settle();
+        if known.is_some() { Missed::Topics(topics) } else { Missed::Anything { newest } }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Moves the low end over what was heard.
+    fn settle(&mut self) {
+        let Some(mut low) = self.low else { return };
+        while let Some(next) = self.above.first().copied().filter(|next| *next <= low + 1) {
+            self.above.pop_first();
+            low = low.max(next);
+        }
+        self.low = Some(low);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announced(numbers: &[u64], newest: u64, complete: bool) -> Announced {
+        Announced { topics: numbers.iter().map(|number| (*number, "x".into())).collect(), newest, complete }
+    }
+
+    fn numbers(missed: Missed) -> Option<Vec<u64>> {
+        match missed {
+            Missed::Topics(topics) => Some(topics.into_iter().map(|(number, _)| number).collect()),
+            Missed::Anything { .. } => None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_heard_is_missed_once() {
+        let heard = Heard::default();
+        [5, 6, 9, 8].into_iter().for_each(|number| heard.hear(number));
+        assert_eq!(heard.low(), Some(6));
+        assert_eq!(numbers(heard.missed(announced(&[7, 8, 9, 10], 10, true))), Some(vec![7, 10]));
+        assert_eq!((heard.low(), numbers(heard.missed(announced(&[], 10, true)))), (Some(10), Some(vec![])));
+        heard.hear(11);
+        assert_eq!(heard.low(), Some(11));
+    }
+
+    #[test]
+    fn a_node_that_cannot_know_what_it_missed_says_so() {
+        let heard = Heard::default();
+        assert_eq!(numbers(heard.missed(announced(&[3], 3, true))), None, "it never listened");
+        assert_eq!(numbers(heard.missed(announced(&[], 3, true))), Some(vec![]));
+        assert_eq!(numbers(heard.missed(announced(&[9], 9, false))), None, "the engine forgot some");
+        assert_eq!(numbers(heard.missed(announced(&[], 2, true))), None, "the engine is an older one");
+        heard.hear(3);
+        assert_eq!(heard.low(), Some(3));
+        let started = Heard::default();
+        started.start(4);
+        started.start(9);
+        assert_eq!(started.low(), Some(4));
+    }
+}

@@ -1,0 +1,429 @@
+//! What sessions are due of announced changes, and how they are told: once, by whichever node delivers first.
+//! The engine knows up to which announcement each session was told, and keeps what was announced lately.
+//!
+//! 1. A node delivers to the sessions whose standalone stream was opened here last, as far as it knows; see
+//!    [`news`](super::news). Where it is wrong, two nodes try, and the engine takes one delivery.
+//! 2. What was announced while no node held a session's stream is due when it is opened again, at any node.
+//! 3. What a session wants is known here as of a revision. The engine refuses a delivery that was chosen by an
+//!    older one; what is announced while a newer one is being read waits for it.
+//! 4. What could not be delivered is tried again until the session ends, is delivered elsewhere, or the
+//!    service goes.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::poll_immediate;
+use futures_util::stream::{iter, once};
+
+use super::Node;
+use super::session::LiveSession;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::identity::SessionId;
+use crate::server::channel::{Change, EVERYTHING};
+use crate::store::{Attached, Deliver, Event, EventKind};
+
+/// How many changes a node holds for one session. Beyond that it asks the engine for what the session wants.
+const HELD: usize = 64;
+
+/// How many sessions are told at a time, as when a node looks again.
+const AT_ONCE: usize = 32;
+
+/// How often one session is tried before it has to wait like one that cannot be reached.
+const TRIES: usize = 8;
+
+/// Between two attempts for sessions that could not be told.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A session whose standalone stream was opened here.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    /// Its newest reader here; 0 until there is one.
+    pub(super) generation: u32,
+    /// Up to which announcement the session was told.
+    told: u64,
+    /// Boxed, because most sessions are due nothing.
+    due: Option<Box<Due>>,
+    /// It stands in line, or is being told.
+    in_line: bool,
+}
+
+/// What a session may have to be told.
+#[derive(Debug, Default)]
+struct Due {
+    /// Each with the number of its newest announcement.
+    changes: Vec<(u64, Change)>,
+    /// The engine is to be asked what was announced.
+    ask: bool,
+    /// Everything counts as changed, up to this announcement.
+    everything: Option<u64>,
+}
+
+/// The sessions that are to be told, in line.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    sessions: Mutex<VecDeque<SessionId>>,
+    /// Somebody works on it.
+    moves: AtomicBool,
+    /// Some sessions could not be told, and will be tried again.
+    retries: AtomicBool,
+}
+
+/// What a session is told, and where it stands then.
+struct Told {
+    changes: Vec<Change>,
+    after: u64,
+    up_to: u64,
+    /// The engine counts from an older place than was known here.
+    is_doubtful: bool,
+}
+
+/// What became of a delivery.
+enum Delivered {
+    /// The session is told up to here.
+    UpTo(u64),
+    /// Up to here only; the rest is to be asked for.
+    Behind(u64),
+    /// There is no such session any more.
+    Gone,
+    /// The engine cannot be reached.
+    Failed(StoreError),
+}
+
+impl Listener {
+    fn due(&mut self) -> &mut Due {
+        self.due.get_or_insert_default()
+    }
+}
+
+impl Due {
+    fn hold(&mut self, change: &Change, number: u64) {
+        if let Some(known) = self.changes.iter_mut().find(|(_, known)| known == change) {
+            known.0 = known.0.max(number);
+        } else if self.changes.len() < HELD {
+            self.changes.push((number, change.clone()));
+        } else {
+            self.ask = true;
+        }
+    }
+}
+
+impl Node {
+    /// A client asks for its standalone stream here: what is announced from now on is held for it.
+    pub(super) fn hold_for(&self, session: SessionId) {
+        self.listening.entry(session).or_default();
+    }
+
+    /// It got none after all.
+    pub(super) fn hold_no_longer(&self, session: SessionId) {
+        self.listening.remove_if(&session, |_, listener| listener.generation == 0);
+    }
+
+    /// A reader of a standalone stream was made here. What the session missed before is due.
+    pub(super) fn listens_from(&self, session: &LiveSession, attached: Attached) {
+        self.heard.start(attached.newest);
+        let id = session.info.id;
+        // Not held for until now, it may have missed some since the engine made its reader.
+        let is_new = !self.listening.contains_key(&id);
+        let mut listener = self.listening.entry(id).or_default();
+        listener.generation = listener.generation.max(attached.generation);
+        listener.told = listener.told.max(attached.told);
+        let is_behind = attached.revision > session.revision();
+        if is_behind {
+            session.set_stale();
+        }
+        if attached.newest > listener.told || is_behind || is_new {
+            listener.due().ask = true;
+        }
+        if listener.due.is_some() && !std::mem::replace(&mut listener.in_line, true) {
+            drop(listener);
+            self.line.push(id);
+        }
+    }
+
+    /// Tells the sessions that listen here of a change announced anywhere.
+    pub(super) fn tell(self: &Arc<Self>, topic: &str, number: u64) {
+        self.heard.hear(number);
+        self.hold_for_all(topic, number);
+        self.serve_line();
+    }
+
+    /// Holds a change for each session that listens here and may want it.
+    pub(super) fn hold_for_all(&self, topic: &str, number: u64) {
+        let change = serde_json::from_str::<Change>(topic).ok();
+        if change.is_none() && topic != EVERYTHING {
+            return;
+        }
+        for id in self.listeners() {
+            let wants = |change| self.sessions.get(&id).is_none_or(|session| session.may_want(change, number));
+            match &change {
+                Some(change) if wants(change) => self.owe(id, |due| due.hold(change, number)),
+                Some(_) => {}
+                None => self.owe(id, |due| due.everything = due.everything.max(Some(number))),
+            }
+        }
+    }
+
+    /// Each session that listens here is to ask for what it missed. `newest`: no announcement has a larger number.
+    pub(super) fn ask_for_all(&self, newest: Option<u64>) {
+        for id in self.listeners() {
+            if let (Some(newest), Some(mut listener)) = (newest, self.listening.get_mut(&id)) {
+                listener.told = listener.told.min(newest);
+            }
+            self.owe(id, |due| due.ask = true);
+        }
+    }
+
+    pub(super) fn listeners(&self) -> Vec<SessionId> {
+        self.listening.iter().map(|entry| *entry.key()).collect()
+    }
+
+    /// A session that listens here may be due something: it stands in line then.
+    pub(super) fn owe_look(&self, session: SessionId) {
+        self.owe(session, |due| due.ask = true);
+    }
+
+    /// A session that listens here is to be read again before it is told more. Returns whether it listens here.
+    pub(super) fn owe_refresh(self: &Arc<Self>, session: SessionId) -> bool {
+        let listens = self.listening.get(&session).is_some_and(|listener| listener.generation > 0);
+        if listens {
+            self.owe(session, |_| {});
+            self.serve_line();
+        }
+        listens
+    }
+
+    fn owe(&self, session: SessionId, owed: impl FnOnce(&mut Due)) {
+        let Some(mut listener) = self.listening.get_mut(&session) else { return };
+        owed(listener.due());
+        // One without a reader is told when it has one.
+        if listener.generation > 0 && !std::mem::replace(&mut listener.in_line, true) {
+            drop(listener);
+            self.line.push(session);
+        }
+    }
+
+    /// Tells the sessions in line. What an engine does at once is done when this returns.
+    pub(super) fn serve_line(self: &Arc<Self>) {
+        if self.line.moves.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut moving = Moving(Arc::clone(self));
+        self.in_background(Box::pin(async move {
+            while let Some(sessions) = moving.next() {
+                serve_all(&moving.0, sessions).await;
+            }
+        }));
+    }
+
+    /// Tells one session, until it is due nothing.
+    async fn serve(self: &Arc<Self>, id: SessionId) {
+        let mut turn = Turn { node: self, id, over: false };
+        let mut tries = 0;
+        while let Some((told, due)) = turn.next() {
+            let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
+            let Some(session) = here else { return self.drop_listener(id) };
+            match self.deliver(&session, told, &due).await {
+                Delivered::UpTo(place) => turn.told(place),
+                Delivered::Behind(place) if tries < TRIES => {
+                    tries += 1;
+                    turn.told(place);
+                    turn.owes(&due, true);
+                }
+                Delivered::Behind(place) => {
+                    turn.told(place);
+                    turn.owes(&due, true);
+                    return self.retry_later();
+                }
+                Delivered::Gone => return self.forget(id),
+                Delivered::Failed(error) if error.kind() != StoreErrorKind::Unavailable => {
+                    // The next time would be no better; what is missed is due when the stream is opened again.
+                    return tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a session could not be told of changes"
+                    );
+                }
+                Delivered::Failed(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "a session cannot be told of changes yet"
+                    );
+                    turn.owes(&due, true);
+                    return self.retry_later();
+                }
+            }
+        }
+    }
+
+    fn drop_listener(&self, id: SessionId) {
+        self.listening.remove(&id);
+    }
+
+    /// Tells a session of what it is due.
+    async fn deliver(&self, session: &LiveSession, told: u64, due: &Due) -> Delivered {
+        if session.is_stale() && !session.refresh(self).await {
+            return Delivered::Gone;
+        }
+        let revision = session.revision();
+        let Told { changes, after, up_to, is_doubtful } = match self.wanted(session, told, due).await {
+            Ok(told) => told,
+            Err(error) => return Delivered::Failed(error),
+        };
+        if up_to <= after && !is_doubtful {
+            return Delivered::UpTo(after);
+        }
+        let events = changes.iter().map(|change| Event { kind: EventKind::Notification, payload: change.message() });
+        let deliver =
+            Deliver { session: session.info.id, node: self.id, after, up_to, revision, events: events.collect() };
+        match self.engine.deliver(deliver).await {
+            Ok(place) if place >= up_to => Delivered::UpTo(place),
+            Ok(place) => Delivered::Behind(place),
+            Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                session.forget_versions();
+                Delivered::Behind(after)
+            }
+            Err(error) if error.kind() == StoreErrorKind::NotFound => Delivered::Gone,
+            Err(error) => Delivered::Failed(error),
+        }
+    }
+
+    /// What a session wants of what it is due.
+    async fn wanted(&self, session: &LiveSession, after: u64, due: &Due) -> Result<Told, StoreError> {
+        let mut changes: Vec<(u64, Change)> = Vec::new();
+        let mut up_to = due.everything.unwrap_or(0);
+        let mut everything = due.everything.is_some_and(|number| number > after);
+        let (known, mut after) = (after, after);
+        if due.ask {
+            let topics = session.topics();
+            let topics: Vec<&str> = topics.iter().map(String::as_str).chain([EVERYTHING]).collect();
+            let announced = self.engine.announced(after, &topics).await?;
+            // An engine that came back with an older copy counts on from there.
+            after = after.min(announced.newest);
+            up_to = announced.newest;
+            everything |= !announced.complete;
+            for (number, topic) in announced.topics {
+                everything |= *topic == *EVERYTHING;
+                changes.extend(serde_json::from_str(&topic).ok().map(|change| (number, change)));
+            }
+        }
+        for (number, change) in &due.changes {
+            if *number > up_to.max(after) || !due.ask && *number > after {
+                changes.push((*number, change.clone()));
+            }
+        }
+        let wanted = changes.iter().filter_map(|(number, change)| Some((*number, session.wants(change, *number)?)));
+        let wanted: Vec<(u64, Change)> = wanted.collect();
+        up_to = wanted.iter().map(|(number, _)| *number).fold(up_to, u64::max);
+        let changes = match everything {
+            true => session.everything(),
+            false => wanted.into_iter().map(|(_, change)| change).collect(),
+        };
+        Ok(Told { changes, after, up_to: up_to.max(after), is_doubtful: after < known })
+    }
+
+    /// Tries once more, a little later, for the sessions that could not be told.
+    fn retry_later(self: &Arc<Self>) {
+        if tokio::runtime::Handle::try_current().is_err() || self.line.retries.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let node = Arc::downgrade(self);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(PAUSE).await;
+            let Some(node) = node.upgrade() else { return };
+            node.line.retries.store(false, Ordering::Release);
+            for id in node.listeners() {
+                let is_due = node.listening.get(&id).is_some_and(|listener| listener.due.is_some());
+                if is_due {
+                    node.owe(id, |_| {});
+                }
+            }
+            node.serve_line();
+        });
+    }
+}
+
+/// Tells sessions, one after the other where the engine answers at once, a few at a time where it does not.
+async fn serve_all(node: &Arc<Node>, sessions: VecDeque<SessionId>) {
+    let mut rest = sessions.into_iter();
+    while let Some(id) = rest.next() {
+        let mut first = Box::pin(node.serve(id));
+        if poll_immediate(&mut first).await.is_none() {
+            let others = iter(rest).map(|id| Box::pin(node.serve(id)));
+            return once(std::future::ready(first)).chain(others).for_each_concurrent(AT_ONCE, |one| one).await;
+        }
+    }
+}
+
+impl Line {
+    fn push(&self, session: SessionId) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+    }
+}
+
+/// Whoever moves the line. Dropped, it stands until somebody else does.
+struct Moving(Arc<Node>);
+
+impl Moving {
+    /// Those who stand in line; whoever moves it is done when there are none.
+    fn next(&mut self) -> Option<VecDeque<SessionId>> {
+        let mut sessions = self.0.line.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.is_empty() {
+            // Under the lock: whoever comes to stand in line next moves it.
+            self.0.line.moves.store(false, Ordering::Release);
+            return None;
+        }
+        Some(std::mem::take(&mut *sessions))
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.line.moves.store(false, Ordering::Release);
+    }
+}
+
+/// The turn of a session. Dropped, it may be put in line again.
+struct Turn<'a> {
+    node: &'a Node,
+    id: SessionId,
+    over: bool,
+}
+
+impl Turn<'_> {
+    /// Up to where the session was told, and what it is due; without that its turn is over.
+    fn next(&mut self) -> Option<(u64, Due)> {
+        let mut listener = self.node.listening.get_mut(&self.id)?;
+        let due = listener.due.take();
+        if due.is_none() {
+            listener.in_line = false;
+            self.over = true;
+        }
+        due.map(|due| (listener.told, *due))
+    }
+
+    fn told(&self, place: u64) {
+        if let Some(mut listener) = self.node.listening.get_mut(&self.id) {
+            listener.told = place;
+        }
+    }
+
+    /// What could not be told stays due.
+    fn owes(&self, due: &Due, ask: bool) {
+        if let Some(mut listener) = self.node.listening.get_mut(&self.id) {
+            let now = listener.due();
+            now.ask |= ask;
+            now.everything = now.everything.max(due.everything);
+            due.changes.iter().for_each(|(number, change)| now.hold(change, *number));
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(mut listener) = self.node.listening.get_mut(&self.id).filter(|_| !self.over) {
+            listener.in_line = false;
+        }
+    }
+}

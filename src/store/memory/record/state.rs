@@ -1,0 +1,44 @@
+//! The state of one session: the values of the application and the service's own, with their versions.
+
+use std::collections::HashMap;
+
+use crate::message::RawJson;
+use crate::store::OWN_STATE;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    values: HashMap<Box<str>, (RawJson, u64)>,
+    /// The versions of the service's own values, added up.
+    revision: u64,
+}
+
+impl State {
+    #[cfg(feature = "file")]
+    pub(super) fn restored(values: HashMap<Box<str>, (RawJson, u64)>) -> Self {
+        let own = values.iter().filter(|(key, _)| key.starts_with(OWN_STATE));
+        Self { revision: own.map(|(_, (_, version))| version).sum(), values }
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(super) fn load(&self, key: &str) -> (Option<RawJson>, u64) {
+        self.values.get(key).map_or((None, 0), |(value, version)| (Some(value.clone()), *version))
+    }
+
+    /// Writes a value if its version is still the given one. Returns whether it was.
+    pub(super) fn store(&mut self, key: &str, value: &RawJson, version: u64) -> bool {
+        let is_newest = self.values.get(key).map_or(0, |(_, version)| *version) == version;
+        if is_newest {
+            self.values.insert(key.into(), (value.clone(), version + 1));
+            self.revision += u64::from(key.starts_with(OWN_STATE));
+        }
+        is_newest
+    }
+
+    #[cfg(feature = "file")]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &RawJson, u64)> {
+        self.values.iter().map(|(key, (value, version))| (&**key, value, *version))
+    }
+}

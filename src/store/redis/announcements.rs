@@ -1,0 +1,47 @@
+//! Announcements: what is asked of the server about them, and how a session is told of them.
+
+use super::link::number;
+use super::reply::Reply;
+use super::{Inner, Result, scripts};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::store::{Announced, Deliver};
+
+impl Inner {
+    pub(super) async fn announce(&self, topic: &str, id: u64) -> Result<u64> {
+        // The same text whoever tries, so that a repetition is seen as one.
+        let call = self.link.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}")).arg(topic);
+        self.link.take(call).await?.number()
+    }
+
+    pub(super) async fn announced(&self, after: u64, among: &[String]) -> Result<Announced> {
+        let call = self.link.call(&scripts::ANNOUNCED).silent().arg(number(after));
+        let call = among.iter().fold(call, |call, topic| call.arg(topic));
+        let mut reply = self.link.take(call).await?;
+        let (newest, complete) = (reply.number()?, reply.flag()?);
+        let mut rows = Reply::of(redis::Value::Array(reply.list()?.collect()))?;
+        let mut topics = Vec::new();
+        while let Some(announced) = rows.maybe_bytes()? {
+            let announced = String::from_utf8(announced).ok().and_then(|number| number.parse().ok());
+            let announced = announced.ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?;
+            topics.push((announced, rows.text()?.into_boxed_str()));
+        }
+        topics.sort_unstable();
+        Ok(Announced { topics, newest, complete })
+    }
+
+    pub(super) async fn deliver(&self, deliver: &Deliver) -> Result<u64> {
+        let (names, session) = (self.link.names(), self.link.names().session(deliver.session));
+        let call = self
+            .link
+            .call(&scripts::DELIVER)
+            .arg(&session)
+            .arg(number(deliver.after))
+            .arg(number(deliver.up_to))
+            .arg(number(deliver.revision));
+        let mut call = self.bounds(call);
+        for event in &deliver.events {
+            call = call.arg(&*names.said.close(&session, &event.payload)?);
+        }
+        self.link.take(call).await?.number()
+    }
+}

@@ -1,0 +1,284 @@
+//! What is announced belongs to the session, and not to the node that holds its stream: it is told once,
+//! whatever node was there, is there, or comes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mcp_http::error::StoreErrorKind;
+use mcp_http::store::{MemoryEngine, Ring};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::between;
+use crate::subscriptions::{acknowledged, method};
+use crate::support::{App, Client, FarEngine, Fault, Pace, Sse};
+
+const SOON: Duration = Duration::from_secs(1);
+
+fn at(engine: &FarEngine) -> App {
+    App::with(|service| service.engine(engine.clone()))
+}
+
+fn far() -> FarEngine {
+    FarEngine::new(|_, _| Pace { there: Duration::from_millis(2), back: Duration::from_millis(3) })
+}
+
+/// An engine in which some steps fail while the switch is on.
+fn failing(steps: &'static [&'static str], fault: Fault) -> (FarEngine, Arc<AtomicBool>) {
+    let switch = Arc::new(AtomicBool::new(false));
+    let is_on = Arc::clone(&switch);
+    let engine = FarEngine::new(|_, _| Pace::YIELD);
+    (engine.failing(move |step| (is_on.load(Ordering::Relaxed) && steps.contains(&step)).then_some(fault)), switch)
+}
+
+async fn subscribe(client: &Client, uri: &str) {
+    let wish = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": uri}});
+    assert_eq!(client.post(wish).await.message().await["result"], json!({}));
+}
+
+async fn told(stream: &mut Sse) -> String {
+    let message = stream.message().await.unwrap().json();
+    let method = message["method"].as_str().unwrap().trim_start_matches("notifications/").to_owned();
+    message["params"]["uri"].as_str().map_or(method.clone(), |uri| format!("{method} {uri}"))
+}
+
+/// That a stream says these, in any order, and nothing else.
+async fn tells(stream: &mut Sse, expected: &[&str]) {
+    let mut said = Vec::new();
+    for _ in expected {
+        said.push(told(stream).await);
+    }
+    said.sort_unstable();
+    assert_eq!(said, expected);
+    assert!(stream.is_silent().await, "told more than that");
+}
+
+/// How a node goes that holds a stream.
+#[derive(Debug, Clone, Copy)]
+enum Goes {
+    Drained,
+    Gone,
+    Deaf,
+}
+
+async fn goes(holder: App, how: Goes, engine: &FarEngine) -> Option<App> {
+    match how {
+        Goes::Drained => {
+            holder.handle.drain(Duration::from_secs(1)).await;
+        }
+        Goes::Gone => {}
+        Goes::Deaf => {
+            engine.lose_bells(true);
+            return Some(holder);
+        }
+    }
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
+    for how in [Goes::Drained, Goes::Gone, Goes::Deaf] {
+        for resumed in [true, false] {
+            let engine = far();
+            let (a, b, c) = (at(&engine), at(&engine), at(&engine));
+            let here = a.open().await;
+            subscribe(&here, "test://fixed").await;
+            let mut get = here.at(&b).listen().await;
+            let prime = get.next().await.unwrap();
+            drop(get);
+            let deaf = goes(b, how, &engine).await;
+            sleep(SOON).await;
+            a.handle.tools_changed();
+            for uri in ["test://fixed", "test://other", "test://fixed"] {
+                a.handle.resource_updated(uri);
+            }
+            sleep(SOON).await;
+            engine.lose_bells(false);
+            let there = here.at(&c);
+            let mut get = if resumed { there.resume(prime.id()).await.sse() } else { there.listen_primed().await };
+            if resumed {
+                assert!(get.next().await.unwrap().primes());
+            }
+            tells(&mut get, &["resources/updated test://fixed", "tools/list_changed"]).await;
+            engine.ring(&Ring::Resync);
+            sleep(SOON).await;
+            assert!(get.is_silent().await, "{how:?} {resumed}: told twice");
+            a.handle.tools_changed();
+            assert_eq!(told(&mut get).await, "tools/list_changed", "{how:?} {resumed}: and so on");
+            drop(deaf);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_two_streams_of_a_client_is_told_once() {
+    let engine = MemoryEngine::new();
+    let node = || App::with(|service| service.engine(engine.clone()));
+    between::a_change_between_two_streams_of_a_client_is_told_once(&node(), &node()).await;
+    let engine = far();
+    between::a_change_between_two_streams_of_a_client_is_told_once(&at(&engine), &at(&engine)).await;
+}
+
+/// The node that holds the stream hears of the subscription, and then of the change, while it still reads.
+#[tokio::test(start_paused = true)]
+async fn a_change_right_after_a_subscription_elsewhere_is_told() {
+    for (bells, reads) in [(0, 0), (0, 200), (50, 0), (50, 200)] {
+        let pace = move |step: &str, _| {
+            let back = if step == "load_state" { reads } else { 0 };
+            Pace { there: Duration::ZERO, back: Duration::from_millis(back) }
+        };
+        let engine = FarEngine::new(pace).late_bells(Duration::from_millis(bells));
+        let (a, b) = (at(&engine), at(&engine));
+        let here = a.open().await;
+        let mut get = here.at(&b).listen_primed().await;
+        for from in [&a, &b] {
+            a.handle.resource_updated("test://fixed");
+            assert!(get.is_silent().await, "it had not subscribed");
+            subscribe(&here, "test://fixed").await;
+            from.handle.resource_updated("test://fixed");
+            assert_eq!(told(&mut get).await, "resources/updated test://fixed");
+            assert!(get.is_silent().await, "told twice");
+            let wish = json!({"jsonrpc": "2.0", "id": 2, "method": "resources/unsubscribe",
+                "params": {"uri": "test://fixed"}});
+            assert_eq!(here.post(wish).await.message().await["result"], json!({}));
+            sleep(SOON).await;
+        }
+    }
+}
+
+/// The bell that says so is still on its way, or lost.
+#[tokio::test(start_paused = true)]
+async fn a_call_right_after_a_log_level_was_set_elsewhere_uses_it() {
+    let engine = far().late_bells(Duration::from_secs(60));
+    let (a, b) = (at(&engine), at(&engine));
+    let here = a.open().await;
+    let there = here.at(&b);
+    assert_eq!(there.text_of("echo", json!({"message": "x"})).await, "x");
+    for (level, messages) in [("error", 2), ("debug", 5), ("warning", 3)] {
+        let set = json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": level}});
+        assert_eq!(here.post(set).await.message().await["result"], json!({}));
+        let said = there.call(2, "log", json!({})).await.sse().rest().await.len();
+        assert_eq!(said, messages, "{level}");
+    }
+}
+
+/// By the node that announces, too, and to those who listen without a session.
+#[tokio::test(start_paused = true)]
+async fn what_is_announced_while_the_engine_is_away_is_told_once() {
+    for kind in [Fault::Before(StoreErrorKind::Unavailable), Fault::After(StoreErrorKind::Unavailable)] {
+        let (engine, away) = failing(&["announce", "announced", "deliver"], kind);
+        let (a, b) = (at(&engine), at(&engine));
+        let (mut here, mut there) = (a.open().await.listen_primed().await, b.open().await.listen_primed().await);
+        let all = r#"{"toolsListChanged":true,"promptsListChanged":true}"#;
+        let mut listens = [acknowledged(&a, all).await, acknowledged(&b, all).await];
+        away.store(true, Ordering::Relaxed);
+        // What happened though nobody was told so happened each time.
+        let times = if matches!(kind, Fault::Before(_)) { 3 } else { 1 };
+        for _ in 0..times {
+            a.handle.tools_changed();
+            sleep(Duration::from_millis(100)).await;
+        }
+        a.handle.prompts_changed();
+        sleep(Duration::from_secs(120)).await;
+        away.store(false, Ordering::Relaxed);
+        engine.ring(&Ring::Resync);
+        let expected = ["prompts/list_changed", "tools/list_changed"];
+        tells(&mut here, &expected).await;
+        tells(&mut there, &expected).await;
+        for listen in &mut listens {
+            let mut said = [method(listen).await, method(listen).await];
+            said.sort_unstable();
+            assert_eq!(said, ["prompts", "tools"]);
+            engine.ring(&Ring::Resync);
+            assert!(listen.is_silent().await, "told twice");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_cannot_be_delivered_is_delivered_later() {
+    for kind in [Fault::Before(StoreErrorKind::Unavailable), Fault::After(StoreErrorKind::Unavailable)] {
+        let (engine, away) = failing(&["deliver"], kind);
+        let (a, b) = (at(&engine), at(&engine));
+        let mut get = a.open().await.at(&b).listen_primed().await;
+        away.store(true, Ordering::Relaxed);
+        a.handle.tools_changed();
+        sleep(SOON * 10).await;
+        a.handle.prompts_changed();
+        sleep(SOON * 10).await;
+        away.store(false, Ordering::Relaxed);
+        tells(&mut get, &["prompts/list_changed", "tools/list_changed"]).await;
+    }
+}
+
+/// More than is kept for it.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_missed_too_much_looks_at_everything_again() {
+    let engine = MemoryEngine::new();
+    let node = || App::with(|service| service.engine(engine.clone()));
+    let (a, b) = (node(), node());
+    let here = a.open().await;
+    subscribe(&here, "test://fixed").await;
+    drop(here.at(&b).listen_primed().await);
+    drop(b);
+    for number in 0..2_000 {
+        a.handle.resource_updated(format!("test://{number}"));
+    }
+    let mut get = here.at(&node()).listen_primed().await;
+    let everything =
+        ["prompts/list_changed", "resources/list_changed", "resources/updated test://fixed", "tools/list_changed"];
+    tells(&mut get, &everything).await;
+}
+
+/// What a node holds for a session is bounded; it asks the engine then.
+#[tokio::test(start_paused = true)]
+async fn however_much_changes_at_once_each_change_is_told_once() {
+    let (engine, away) = failing(&["deliver"], Fault::Before(StoreErrorKind::Unavailable));
+    let app = at(&engine);
+    let client = app.open().await;
+    let uris: Vec<String> = (0..200).map(|number| format!("test://item/{number}")).collect();
+    for uri in &uris {
+        subscribe(&client, uri).await;
+    }
+    let mut get = client.listen_primed().await;
+    away.store(true, Ordering::Relaxed);
+    for uri in uris.iter().chain(&uris) {
+        app.handle.resource_updated(uri);
+    }
+    sleep(SOON).await;
+    away.store(false, Ordering::Relaxed);
+    let mut expected: Vec<String> = uris.iter().map(|uri| format!("resources/updated {uri}")).collect();
+    expected.sort_unstable();
+    tells(&mut get, &expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+/// A listener asks only for what it may have missed.
+#[tokio::test(start_paused = true)]
+async fn after_lost_bells_those_who_listen_are_told_what_they_missed() {
+    let engine = far();
+    let (a, b) = (at(&engine), at(&engine));
+    let mut get = a.open().await.at(&b).listen_primed().await;
+    let mut listen = acknowledged(&b, r#"{"toolsListChanged":true,"promptsListChanged":true}"#).await;
+    sleep(SOON).await;
+    for _ in 0..3 {
+        engine.lose_bells(true);
+        a.handle.tools_changed();
+        sleep(SOON).await;
+        engine.lose_bells(false);
+        engine.ring(&Ring::Resync);
+        engine.ring(&Ring::Resync);
+        assert_eq!(
+            (told(&mut get).await.as_str(), method(&mut listen).await.as_str()),
+            ("tools/list_changed", "tools")
+        );
+        for stream in [&mut get, &mut listen] {
+            assert!(stream.is_silent().await, "told more than that");
+        }
+        a.handle.prompts_changed();
+        assert_eq!(
+            (told(&mut get).await.as_str(), method(&mut listen).await.as_str()),
+            ("prompts/list_changed", "prompts")
+        );
+    }
+}
