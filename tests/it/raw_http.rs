@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Served, exchange, initialize};
+use crate::support::{Served, exchange, exchange_all, initialize};
 
 const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ async fn pipelined_requests_are_answered_in_their_order() {
             served.post(Some(&session), if id % 5 == 4 { "{" } else { &ping })
         })
         .collect();
-    let answer = exchange(&mut served.connect().await, calls.as_bytes(), QUIET).await;
+    let answer = exchange_all(&mut served.connect().await, calls.as_bytes(), 20, QUIET).await;
     let expected: Vec<_> = (0..20).map(|id| if id % 5 == 4 { "400" } else { "200" }).collect();
     assert_eq!(statuses(&answer), expected, "{answer}");
     let ids: Vec<_> =

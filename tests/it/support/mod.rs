@@ -17,4 +17,4 @@ pub(crate) use modern::{
     text_of,
 };
 pub(crate) use sse::{Event, Sse, steps, whole};
-pub(crate) use wire::{Served, exchange};
+pub(crate) use wire::{Served, exchange, exchange_all};

@@ -90,16 +90,52 @@ impl Drop for Task {
     }
 }
 
-/// Sends bytes and reads what comes: the first of it however long it takes, the rest until the
-/// connection ends or stays quiet for a while.
+/// Sends bytes and reads what comes: a whole answer, however long it takes, and what follows it until the connection
+/// ends or stays quiet for a while.
 pub(crate) async fn exchange(stream: &mut TcpStream, bytes: &[u8], quiet: Duration) -> String {
+    exchange_all(stream, bytes, 1, quiet).await
+}
+
+/// The same for requests in a row, with so many answers.
+pub(crate) async fn exchange_all(stream: &mut TcpStream, bytes: &[u8], answers: usize, quiet: Duration) -> String {
     stream.write_all(bytes).await.unwrap();
+    let has_body = !bytes.starts_with(b"HEAD ");
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
-    let mut patience = PATIENCE;
-    while let Ok(Ok(read @ 1..)) = tokio::time::timeout(patience, stream.read(&mut chunk)).await {
-        answer.extend_from_slice(&chunk[..read]);
-        patience = quiet;
+    loop {
+        // A busy machine may be silent in the middle of an answer for longer than `quiet`.
+        let patience = if whole(&answer, has_body).is_some_and(|whole| whole >= answers) { quiet } else { PATIENCE };
+        match tokio::time::timeout(patience, stream.read(&mut chunk)).await {
+            Ok(Ok(read @ 1..)) => answer.extend_from_slice(&chunk[..read]),
+            _ => return String::from_utf8_lossy(&answer).into_owned(),
+        }
     }
-    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// How many answers there are; `None` in the middle of one. An event stream counts from its first event on, and bytes
+/// that do not begin an answer belong to one that was begun before.
+fn whole(mut bytes: &[u8], has_body: bool) -> Option<usize> {
+    let mut answers = 0;
+    while !bytes.is_empty() {
+        if !bytes.starts_with(b"HTTP/") {
+            return Some(answers + 1);
+        }
+        let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+        let (head, body) = bytes.split_at(end);
+        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        answers += 1;
+        bytes = if !has_body {
+            body
+        } else if header("content-type:") == Some("text/event-stream") {
+            memchr::memmem::find(body, b"\n\n")?;
+            return Some(answers);
+        } else if header("transfer-encoding:") == Some("chunked") {
+            &body[memchr::memmem::find(body, b"0\r\n\r\n")? + 5..]
+        } else {
+            let length = header("content-length:").map_or(0, |length| length.parse().unwrap());
+            body.get(length..)?
+        };
+    }
+    (answers > 0).then_some(answers)
 }
