@@ -359,11 +359,14 @@ async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_wa
         assert_eq!(client.post(message).await.message().await["result"], json!({}));
     }
     app.handle.tools_changed();
-    sleep(Duration::from_millis(500)).await;
+    let names = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
+    eventually("everything is told", async || {
+        let heard = heard.so_far();
+        [&b"listens 1"[..], b"state", b"Tools"].into_iter().all(|word| names(&heard, word))
+    })
+    .await;
     drop(get);
     let (kept, heard) = (server.everything_on_disk(), heard.so_far());
-    let names = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|window| window == word);
-    assert!(names(&heard, b"listens 1") && names(&heard, b"state") && names(&heard, b"Tools"), "nothing was told");
     let own = [client.session.as_bytes(), &hex(&client.session), b"alice", b"test://fixed"];
     for word in own.into_iter().chain([&b"notifications/progress"[..], b"jsonrpc"]) {
         assert!(!names(&kept, word), "{word:?} is on the disk");
