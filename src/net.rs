@@ -8,11 +8,14 @@
 //! 2. **Something to write**: the connection fails when the peer has taken none of it for the write
 //!    timeout. The clock runs only while a write waits, so that an idle connection costs no timer.
 //!
-//! 3. **The end**: the sending half closes first, and what the peer still sends is read for a moment, so that it can
+//! 3. **Nothing moves**, and the server spoke last: the connection ends after the [idle] timeout, if there is one.
+//! 4. **The end**: the sending half closes first, and what the peer still sends is read for a moment, so that it can
 //!    read its answer ([`linger`]).
 //!
 //! It decides, too, when nobody is let in any more: [`McpListener::until`].
 
+mod accept;
+mod idle;
 mod linger;
 
 use std::fmt;
@@ -29,6 +32,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, Sleep, timeout_at};
 
+use self::accept::Accepting;
+use self::idle::Idle;
 use self::linger::Linger;
 
 /// When the peer of a silent connection is first asked for a sign of life. Shorter than the
@@ -85,14 +90,17 @@ const BACKLOG: u32 = 4_096;
 /// ends, and [`axum::serve()`] gives hyper no timer for it. A server that faces the open internet
 /// stands behind a proxy that has one, or runs hyper itself with `header_read_timeout`.
 ///
-/// A client that closes its sending half counts as gone, as hyper sees it: its call goes on, but
-/// only an answer that is ready at once still reaches it.
+/// A client that closes its sending half before it has its answer counts as gone, because one that closes its whole
+/// connection looks the same. Its call is treated as that of any client that left: it goes on in a session, and is
+/// cancelled elsewhere. Its answer may be lost even where it is ready.
 ///
 /// [`Security::trusted_proxies`]: crate::Security::trusted_proxies
 pub struct McpListener {
     /// `None`: closed.
     tcp: Option<TcpListener>,
     write_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    accepting: Accepting,
     end: End,
 }
 
@@ -139,7 +147,13 @@ impl McpListener {
     /// Takes over a listener.
     #[must_use]
     pub fn new(tcp: TcpListener) -> Self {
-        Self { tcp: Some(tcp), write_timeout: Some(Self::WRITE_TIMEOUT), end: End::Never }
+        Self {
+            tcp: Some(tcp),
+            write_timeout: Some(Self::WRITE_TIMEOUT),
+            idle_timeout: None,
+            accepting: Accepting::default(),
+            end: End::Never,
+        }
     }
 
     /// How long a peer may take nothing of what is being written to it before its connection
@@ -150,6 +164,21 @@ impl McpListener {
     #[must_use]
     pub fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may be idle before it is closed: nothing is read or written, and the last to write was
+    /// the server. Such a connection holds a file and what hyper has reserved for it, up to half a MiB after a large
+    /// request. Default `None`, no limit: a listener does not see requests, so a stream without
+    /// [`Streams::keep_alive`](crate::Streams::keep_alive), or over HTTP/2 a call that is silent for longer, looks
+    /// idle, too. Set it above that interval and above the longest silence that a client may expect, and above the time
+    /// for which a proxy in front keeps connections for later requests (nginx: 60 s), so that it never meets one
+    /// that is just closing. Ten minutes suit most services.
+    ///
+    /// A connection on which a request has begun, or a head that trickles in, is not idle.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.idle_timeout = timeout;
         self
     }
 
@@ -170,10 +199,10 @@ impl McpListener {
             tokio::select! {
                 biased;
                 () = end => self.end = End::Soon(Instant::now() + LAST_OF_QUEUE),
-                accepted = axum::serve::Listener::accept(tcp) => return Some(accepted),
+                accepted = self.accepting.next(tcp) => return Some(accepted),
             }
         }
-        let accept = axum::serve::Listener::accept(tcp);
+        let accept = self.accepting.next(tcp);
         let accepted = match self.end {
             End::Soon(latest) => timeout_at(latest.min(Instant::now() + EMPTY_QUEUE), accept).await.ok(),
             End::Never | End::After(_) => Some(accept.await),
@@ -200,6 +229,7 @@ impl fmt::Debug for McpListener {
         f.debug_struct("McpListener")
             .field("tcp", &self.tcp)
             .field("write_timeout", &self.write_timeout)
+            .field("idle_timeout", &self.idle_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -208,14 +238,14 @@ impl axum::serve::Listener for McpListener {
     type Io = GuardedStream;
     type Addr = SocketAddr;
 
-    /// Errors of the listening socket are logged and waited out, as axum does.
+    /// Errors of the listening socket are logged, once in ten seconds, and waited out.
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let Some((stream, peer)) = self.next().await else { return pending().await };
         if let Err(error) = tune(&stream, self.write_timeout) {
             // The peer may have left already; if not, it is served without.
             tracing::debug!(%error, "could not set the options of a connection");
         }
-        (GuardedStream::new(stream, self.write_timeout), peer)
+        (GuardedStream::new(stream, self.write_timeout).idle_timeout(self.idle_timeout), peer)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -256,12 +286,22 @@ fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
 pub struct GuardedStream<T = TcpStream> {
     io: T,
     patience: Patience,
+    idle: Idle,
     linger: Linger,
 }
 
 impl<T> GuardedStream<T> {
     fn new(io: T, write_timeout: Option<Duration>) -> Self {
-        Self { io, patience: Patience { limit: write_timeout, waiting: None }, linger: Linger::default() }
+        Self {
+            io,
+            patience: Patience { limit: write_timeout, waiting: None },
+            idle: Idle::new(None),
+            linger: Linger::default(),
+        }
+    }
+
+    fn idle_timeout(self, timeout: Option<Duration>) -> Self {
+        Self { idle: Idle::new(timeout), ..self }
     }
 
     /// The connection.
@@ -303,20 +343,25 @@ impl Patience {
 impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if let Poll::Ready(Ok(())) = &polled
-            && buf.capacity() > before
-        {
-            self.linger.came(buf.filled().len() - before);
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.capacity() > before => {
+                self.linger.came(buf.filled().len() - before);
+                self.idle.moved(true);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => self.idle.poll(cx).map(Err),
         }
-        polled
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { io, patience, .. } = self.get_mut();
+        let Self { io, patience, idle, .. } = self.get_mut();
         let polled = Pin::new(io).poll_write(cx, buf);
+        if polled.is_ready() {
+            idle.moved(false);
+        }
         patience.judge(Waiting::Write, cx, polled)
     }
 
@@ -325,8 +370,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, patience, .. } = self.get_mut();
+        let Self { io, patience, idle, .. } = self.get_mut();
         let polled = Pin::new(io).poll_write_vectored(cx, bufs);
+        if polled.is_ready() {
+            idle.moved(false);
+        }
         patience.judge(Waiting::Write, cx, polled)
     }
 
@@ -341,7 +389,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, patience, linger } = self.get_mut();
+        let Self { io, patience, linger, .. } = self.get_mut();
         if !linger.has_begun() {
             let polled = Pin::new(&mut *io).poll_shutdown(cx);
             ready!(patience.judge(Waiting::Flush, cx, polled))?;
@@ -403,6 +451,27 @@ mod tests {
         advance(LIMIT * 2).await;
         theirs.read_exact(&mut [0; 4]).await.unwrap();
         ours.write_all(b"5").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_the_server_spoke_last_ends_when_idle() {
+        let (ours, mut theirs) = pair();
+        let mut ours = ours.idle_timeout(Some(LIMIT * 10));
+        let idle = async |ours: &mut GuardedStream<DuplexStream>| {
+            let start = Instant::now();
+            let read = timeout(LIMIT * 100, ours.read_u8()).await;
+            (read.map_err(|_| ()).map(|read| read.map_err(|error| error.kind())), start.elapsed())
+        };
+        theirs.write_u8(b'?').await.unwrap();
+        assert_eq!(idle(&mut ours).await, (Ok(Ok(b'?')), Duration::ZERO));
+        assert_eq!(idle(&mut ours).await.0, Err(()), "a request is in the works");
+        ours.write_u8(b'!').await.unwrap();
+        assert!(timeout(LIMIT * 9, ours.read_u8()).await.is_err());
+        ours.write_u8(b'!').await.unwrap();
+        assert_eq!(idle(&mut ours).await, (Ok(Err(io::ErrorKind::TimedOut)), LIMIT * 10), "it starts anew");
+        let (ours, _theirs) = pair();
+        let mut silent = ours.idle_timeout(Some(LIMIT));
+        assert_eq!(idle(&mut silent).await, (Ok(Err(io::ErrorKind::TimedOut)), LIMIT), "nothing ever came");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,126 @@
+//! Accepting connections: an error of the listening socket is waited out, and logged with what to do about it.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+
+/// How long the socket rests after an error: what it lacks is freed by connections that end.
+const REST: Duration = Duration::from_secs(1);
+
+/// How often at most an error is logged. It lasts as long as its cause, and each client that comes meets it.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// What happened to the accepting of one listener.
+#[derive(Debug, Default)]
+pub(super) struct Accepting {
+    logged: Option<Instant>,
+    /// Errors since the last connection.
+    failed: u64,
+}
+
+/// What is to be done about an error.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// A client was gone before it was accepted.
+    GoOn,
+    Rest,
+    LogAndRest(&'static str),
+}
+
+impl Accepting {
+    /// The next connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost.
+    pub(super) async fn next(&mut self, tcp: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
+        loop {
+            match tcp.accept().await {
+                Ok(accepted) => {
+                    self.accepted();
+                    return accepted;
+                }
+                Err(error) => match self.judge(&error, Instant::now()) {
+                    Verdict::GoOn => {}
+                    Verdict::Rest => sleep(REST).await,
+                    Verdict::LogAndRest(advice) => {
+                        tracing::error!(%error, failed = self.failed, "no connection can be accepted: {advice}");
+                        sleep(REST).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn accepted(&mut self) {
+        if self.failed > 0 {
+            tracing::info!(failed = self.failed, "connections are accepted again");
+            *self = Self::default();
+        }
+    }
+
+    fn judge(&mut self, error: &io::Error, now: Instant) -> Verdict {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+            return Verdict::GoOn;
+        }
+        self.failed += 1;
+        if self.logged.is_some_and(|logged| now < logged + LOG_EVERY) {
+            return Verdict::Rest;
+        }
+        self.logged = Some(now);
+        Verdict::LogAndRest(advice(error))
+    }
+}
+
+/// What an operator can do.
+fn advice(error: &io::Error) -> &'static str {
+    /// The same on every Unix.
+    const TOO_MANY_FILES_OF_SYSTEM: i32 = 23;
+    const TOO_MANY_FILES: i32 = 24;
+    match error.raw_os_error() {
+        Some(TOO_MANY_FILES) if cfg!(unix) => {
+            "the process has as many files and connections open as it may; raise its limit (`ulimit -n`, `LimitNOFILE=`), \
+             or let the proxy in front open fewer connections"
+        }
+        Some(TOO_MANY_FILES_OF_SYSTEM) if cfg!(unix) => {
+            "the system has as many files open as it may; raise its limit (`fs.file-max`)"
+        }
+        _ => "it is tried again every second",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_is_logged_with_advice_and_not_too_often() {
+        let mut accepting = Accepting::default();
+        let full = io::Error::from_raw_os_error(24);
+        let mut logged = Vec::new();
+        for second in 0..25 {
+            match accepting.judge(&full, Instant::now()) {
+                Verdict::LogAndRest(advice) => logged.push((second, advice)),
+                verdict => assert_eq!(verdict, Verdict::Rest),
+            }
+            tokio::time::advance(REST).await;
+        }
+        assert_eq!(logged.iter().map(|(second, _)| *second).collect::<Vec<_>>(), [0, 10, 20]);
+        assert_eq!(accepting.failed, 25);
+        #[cfg(unix)]
+        assert!(logged[0].1.contains("ulimit -n"), "{logged:?}");
+        accepting.accepted();
+        assert!(matches!(accepting.judge(&full, Instant::now()), Verdict::LogAndRest(_)), "the next time is a new one");
+    }
+
+    #[test]
+    fn a_client_that_is_gone_is_no_error_of_the_socket() {
+        let mut accepting = Accepting::default();
+        let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
+        assert_eq!(accepting.judge(&aborted, Instant::now()), Verdict::GoOn);
+        assert_eq!(accepting.failed, 0);
+    }
+}
