@@ -1,5 +1,7 @@
 //! Decides nothing: it is the word the eras and the encoder share for how a request ended.
 
+use std::any::Any;
+
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -30,6 +32,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Reply {
     pub(crate) outcome: Outcome,
     pub(crate) session: Option<HeaderValue>,
+    /// What is released once the response has been written, or its client is given up.
+    pub(crate) held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl From<Rejection> for Outcome {
@@ -40,6 +44,6 @@ impl From<Rejection> for Outcome {
 
 impl From<Outcome> for Reply {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, session: None }
+        Self { outcome, session: None, held: None }
     }
 }

@@ -20,7 +20,7 @@ use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
-use crate::encode::{Announced, respond, take_along};
+use crate::encode::{Announced, SHORT, Watch, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::Hall;
 use crate::handle::McpHandle;
@@ -60,6 +60,8 @@ struct Shared<S> {
     legacy: Arc<legacy::Node>,
     modern: Arc<modern::Node>,
     gate: Gate,
+    /// `None`: responses wait for their clients without limit.
+    watch: Option<Arc<Watch>>,
     on_rejection: Option<RejectionHook>,
 }
 
@@ -97,7 +99,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         let shared = &*self.0;
         shared.hall.look_after(shared.legacy.id);
         let (parts, body) = request.into_parts();
-        let (version, announced) = (parts.version, Announced::of(&parts));
+        let (version, mut announced) = (parts.version, Announced::of(&parts));
         let mut body = Some(body);
         let reply = shared
             .answer(Box::new(parts), &mut body, state)
@@ -105,8 +107,9 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
+            announced.refused(rejection);
         }
-        let mut response = respond(reply, shared.hall.settings.streams.keep_alive);
+        let mut response = respond(reply, shared.hall.settings.streams.keep_alive, shared.watch.as_ref());
         if let Some(unread) = body {
             response = take_along(response, unread, announced, &shared.hall.tasks).await;
         }
@@ -194,7 +197,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
-        match fork {
+        let asking = principal.clone();
+        let mut reply = match fork {
             Fork::Modern(meta) => {
                 let incoming = modern::Incoming {
                     parts,
@@ -204,15 +208,22 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                     takes_streams: admitted.takes_streams,
                     share,
                 };
-                Ok(modern::post(&self.modern, &self.server, state, incoming, body).await)
+                modern::post(&self.modern, &self.server, state, incoming, body).await
             }
             // A notification of an era that is not served at all: see the check.
-            _ if !edge::serves(&self.hall.versions, Era::Legacy) => Ok(Outcome::Accepted.into()),
+            _ if !edge::serves(&self.hall.versions, Era::Legacy) => Outcome::Accepted.into(),
             _ => {
                 let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, session, share };
-                Ok(legacy::post(&self.legacy, &self.server, state, incoming, body).await)
+                legacy::post(&self.legacy, &self.server, state, incoming, body).await
             }
+        };
+        if let Outcome::Json(answer) = &reply.outcome
+            && answer.len() > SHORT
+            && self.watch.is_some()
+        {
+            reply.held = Some(Box::new(self.hall.still_answers(asking.as_ref())));
         }
+        Ok(reply)
     }
 
     async fn get_or_delete(&self, parts: Box<Parts>, admitted: Admitted) -> Result<Reply, Rejection> {

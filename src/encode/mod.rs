@@ -4,6 +4,8 @@ mod line;
 mod respond;
 mod sse;
 mod unread;
+mod watch;
 
 pub(crate) use respond::respond;
 pub(crate) use unread::{Announced, take_along};
+pub(crate) use watch::{SHORT, Watch};

@@ -1,5 +1,6 @@
 //! Decides the status, the headers and the body of each response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,8 +8,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use http_body::Body as _;
 
 use super::sse::{self, SseBody};
+use super::watch::{SHORT, Watch};
 use crate::error::Rejection;
 use crate::header::SESSION_ID;
 use crate::message::{RequestId, write};
@@ -22,8 +25,9 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// `no-transform` keeps proxies from compressing a stream, which would buffer it.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, no-transform");
 
-/// Makes the response. `keep_alive` is how often a quiet stream sends a comment.
-pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>) -> Response {
+/// Makes the response. `keep_alive` is how often a quiet stream sends a comment; `watch` cuts what is not read.
+pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>, watch: Option<&Arc<Watch>>) -> Response {
+    let is_stream = matches!(reply.outcome, Outcome::Stream { .. });
     let mut response = match reply.outcome {
         Outcome::Accepted => empty(StatusCode::ACCEPTED),
         Outcome::Ended => empty(StatusCode::OK),
@@ -35,7 +39,12 @@ pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>) -> Response {
     if let Some(session) = reply.session {
         response.headers_mut().insert(SESSION_ID, session);
     }
-    response
+    match watch {
+        Some(watch) if is_stream || response.body().size_hint().lower() > SHORT as u64 => {
+            response.map(|body| watch.over(body, reply.held))
+        }
+        _ => response,
+    }
 }
 
 /// A refusal as a response, with the refusal in its extensions.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Version};
@@ -25,6 +26,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
+
+use crate::error::Rejection;
 
 /// A rest of so many bytes is read without closing the connection: less than a network carries at a time, so that
 /// it is on its way already.
@@ -45,6 +48,9 @@ const LEAST_FRAME: usize = 1 << 10;
 const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long all of them may take from a client that has used up the time for its body.
+const LATE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long the next piece may take from a client that waits to be asked for its body: after an answer it sends
 /// nothing, or goes on at once.
 const UNASKED_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,11 +64,25 @@ pub(crate) struct Announced {
     version: Version,
     /// The client sends the body only after it was asked to.
     waits: bool,
+    /// The answer may wait for the end of a short body.
+    patient: bool,
+    /// The client has used up its time.
+    late: bool,
 }
 
 impl Announced {
     pub(crate) fn of(parts: &Parts) -> Self {
-        Self { version: parts.version, waits: parts.headers.contains_key(EXPECT) }
+        Self { version: parts.version, waits: parts.headers.contains_key(EXPECT), patient: true, late: false }
+    }
+
+    /// The request was refused. Nothing of a stranger's is read before its answer, and what was begun is not short.
+    pub(crate) fn refused(&mut self, rejection: &Rejection) {
+        use Rejection::{BodyIncomplete, BodyTimeout, BodyTooLarge, HostNotAllowed, OriginNotAllowed};
+        self.late = matches!(rejection, BodyTimeout);
+        self.patient = !matches!(
+            rejection,
+            HostNotAllowed | OriginNotAllowed | BodyTooLarge { .. } | BodyTimeout | BodyIncomplete
+        );
     }
 }
 
@@ -80,7 +100,7 @@ pub(crate) async fn take_along(
     let is_short = match length {
         // It may close without having been asked for its body, so it must be told.
         _ if announced.waits => false,
-        None if ends_soon(&mut body).await => return response,
+        None if announced.patient && ends_soon(&mut body).await => return response,
         None => false,
         Some(length) => length <= SHORT as u64,
     };
@@ -88,7 +108,8 @@ pub(crate) async fn take_along(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let piece_timeout = if announced.waits { UNASKED_TIMEOUT } else { PIECE_TIMEOUT };
-    let rest = Rest { body: Some(body), piece_timeout, tasks: tasks.clone() };
+    let timeout = if announced.late { LATE_TIMEOUT } else { TIMEOUT };
+    let rest = Rest { body: Some(body), piece_timeout, timeout, tasks: tasks.clone() };
     response.map(|answer| Body::new(Answer { answer, _rest: rest }))
 }
 
@@ -147,6 +168,7 @@ impl http_body::Body for Answer {
 struct Rest {
     body: Option<Body>,
     piece_timeout: Duration,
+    timeout: Duration,
     tasks: TaskTracker,
 }
 
@@ -156,9 +178,9 @@ impl Drop for Rest {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        let piece_timeout = self.piece_timeout;
-        self.tasks.spawn(async move {
-            let end = Instant::now() + TIMEOUT;
+        let (piece_timeout, within) = (self.piece_timeout, self.timeout);
+        let mut reading = Box::pin(async move {
+            let end = Instant::now() + within;
             let mut left = MOST;
             while Instant::now() < end {
                 let Ok(Some(read)) = timeout(piece_timeout, read_away(&mut body)).await else { return };
@@ -167,5 +189,9 @@ impl Drop for Rest {
             }
             tracing::debug!("the rest of a request's body was too long to be read away");
         });
+        // What is there already needs no task.
+        if reading.as_mut().now_or_never().is_none() {
+            self.tasks.spawn(reading);
+        }
     }
 }

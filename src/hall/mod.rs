@@ -95,10 +95,17 @@ impl Hall {
         if self.is_draining() {
             return Err(Rejection::Draining);
         }
-        self.loose.take(principal, calls).map_err(|full| match full {
-            Full::OfAll(limit) => Rejection::TooManyCallsWithoutSession { limit },
-            Full::OfPrincipal(limit) => Rejection::TooManyCallsOfPrincipal { limit },
-        })
+        self.loose.take(principal, calls).map_err(refusal)
+    }
+
+    /// Refuses a call in a session to a principal whose answers, not read yet, are as many as it may have calls.
+    pub(crate) fn check_answers(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
+        principal.and_then(|principal| self.loose.is_full_for(principal)).map_or(Ok(()), |full| Err(refusal(full)))
+    }
+
+    /// A long answer counts as a call in flight until it has been written.
+    pub(crate) fn still_answers(&self, principal: Option<&Principal>) -> Permit {
+        self.loose.add(principal)
     }
 
     /// Waits until no call is in flight; whether that was in time.
@@ -148,6 +155,13 @@ impl Hall {
                 }
             });
         }
+    }
+}
+
+fn refusal(full: Full) -> Rejection {
+    match full {
+        Full::OfAll(limit) => Rejection::TooManyCallsWithoutSession { limit },
+        Full::OfPrincipal(limit) => Rejection::TooManyCallsOfPrincipal { limit },
     }
 }
 

@@ -49,6 +49,21 @@ impl Quota {
         Ok(Permit { quota: Arc::clone(self), principal: principal.cloned(), count })
     }
 
+    /// One more, be there room or not: what it counts has begun already.
+    pub(crate) fn add(self: &Arc<Self>, principal: Option<&Principal>) -> Permit {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        if let Some(principal) = principal {
+            *self.of.entry(principal.clone()).or_default() += 1;
+        }
+        Permit { quota: Arc::clone(self), principal: principal.cloned(), count: 1 }
+    }
+
+    /// Whether a principal has all it may have.
+    pub(crate) fn is_full_for(&self, principal: &Principal) -> Option<Full> {
+        let taken = self.of.get(principal).map_or(0, |taken| *taken);
+        (taken >= self.of_each).then_some(Full::OfPrincipal(self.of_each))
+    }
+
     fn take_for(&self, principal: &Principal, count: usize) -> Result<(), Full> {
         let mut taken = self.of.entry(principal.clone()).or_default();
         let fits = if taken.saturating_add(count) > self.of_each {

@@ -417,7 +417,9 @@ impl Exchange {
         self.state().outbox.end();
         if let Place::Alone { permit } = &self.place {
             let permit = permit.lock().unwrap_or_else(PoisonError::into_inner).take();
-            drop(permit);
+            if let (Some(permit), Outlet::Queue(queue)) = (permit, &self.outlet) {
+                queue.hold(permit);
+            }
         }
         self.room.notify_waiters();
     }

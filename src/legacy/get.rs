@@ -54,7 +54,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime(reader.position()));
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
-    Ok(Reply { outcome, session: incoming.headers.session_text })
+    Ok(Reply { session: incoming.headers.session_text, ..outcome.into() })
 }
 
 /// A standalone stream that is being opened. Unless it is, the session does not listen here.

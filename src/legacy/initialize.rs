@@ -129,7 +129,7 @@ async fn open<S: Clone + Send + Sync + 'static>(
     match opened(post, params).await {
         Ok((session, result)) => {
             let outcome = in_form(node, write::answer(&id, &Ok(result)));
-            Ok(Reply { outcome, session: session_header(&session) })
+            Ok(Reply { session: session_header(&session), ..outcome.into() })
         }
         Err(Failed::Answered(error)) => Ok(in_form(node, write::answer(&id, &Err(error))).into()),
         Err(Failed::Refused(rejection)) => Err(rejection),

@@ -109,7 +109,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
         }
         Body::Batch(elements) => Box::pin(batch(post, session, elements)).await?,
     };
-    Ok(Reply { outcome, session: header })
+    Ok(Reply { session: header, ..outcome.into() })
 }
 
 /// Starts calls in a session and answers them. `refused`: the answers to those elements of the batch
@@ -124,6 +124,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     if node.is_draining() {
         return Err(Rejection::Draining);
     }
+    node.check_answers(incoming.principal.as_ref())?;
     let streams = &node.settings.streams;
     let stream = {
         let ids = ids(&asked);

@@ -323,7 +323,10 @@ impl Round {
     pub(super) fn end(&self) {
         self.inputs().close();
         self.over.store(true, Ordering::Release);
-        self.give_back();
+        let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(permit), Some(queue)) = (permit, self.streamed()) {
+            queue.hold(permit);
+        }
         self.changed.notify_waiters();
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{McpService, RejectionHook, Shared};
 use crate::edge::{self, Allow, Budget, Gate, Needs, Security};
+use crate::encode::Watch;
 use crate::error::{ConfigError, Rejection};
 use crate::hall::Hall;
 use crate::handle::McpHandle;
@@ -136,8 +137,16 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         let handle = McpHandle::new(&hall, &legacy, &modern);
         hall.set_handle(handle.clone());
         self.server.mounted(&handle);
+        let counting = Arc::downgrade(&hall);
+        let watch = hall.settings.streams.write_timeout.map(|timeout| {
+            Watch::new(timeout, move || {
+                if let Some(hall) = counting.upgrade() {
+                    hall.counters.slow_reader();
+                }
+            })
+        });
         let (server, on_rejection) = (self.server, self.on_rejection);
-        McpService(Arc::new(Shared { server, hall, legacy, modern, gate, on_rejection }))
+        McpService(Arc::new(Shared { server, hall, legacy, modern, gate, watch, on_rejection }))
     }
 
     /// The revisions to serve, of those that the server speaks.

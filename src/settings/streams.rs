@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{at_least_one, positive};
+use super::{at_least_one, positive, positive_if_set};
 use crate::error::ConfigError;
 use crate::store::Policy;
 
@@ -33,6 +33,7 @@ pub struct Streams {
     pub(crate) resumable: bool,
     pub(crate) exclusive: bool,
     pub(crate) slow_reader: Duration,
+    pub(crate) write_timeout: Option<Duration>,
     kept_events: usize,
     kept_bytes: usize,
     kept_bytes_per_session: usize,
@@ -53,6 +54,10 @@ impl Streams {
 
     /// Ten seconds: several times what TCP needs to recover a lost packet.
     pub const DEFAULT_SLOW_READER: Duration = Duration::from_secs(10);
+
+    /// Thirty seconds, as [`McpListener::WRITE_TIMEOUT`](crate::McpListener::WRITE_TIMEOUT): longer than a phone takes
+    /// to change from one network to another.
+    pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// 1,024 notifications and 1 MiB of them: a chatty call and a client away for a minute.
     pub const DEFAULT_KEPT: (usize, usize) = (1_024, 1 << 20);
@@ -75,6 +80,7 @@ impl Streams {
             resumable: true,
             exclusive: false,
             slow_reader: Self::DEFAULT_SLOW_READER,
+            write_timeout: Some(Self::DEFAULT_WRITE_TIMEOUT),
             kept_events: Self::DEFAULT_KEPT.0,
             kept_bytes: Self::DEFAULT_KEPT.1,
             kept_bytes_per_session: Self::DEFAULT_KEPT_PER_SESSION,
@@ -142,6 +148,18 @@ impl Streams {
         self
     }
 
+    /// How long a response may have something ready that its connection does not take: a stream, or a JSON answer
+    /// over 16 KiB. Then it is cut: what it holds is dropped, an HTTP/2 stream is reset as soon as its window opens, an
+    /// HTTP/1 connection ends, and the client counts as one that left. This bounds every listener, TLS and HTTP/2 with
+    /// closed windows included; over HTTP/1 [`McpListener`](crate::McpListener) also ends the connection of a client
+    /// that stays away. A stream that has nothing to say waits as long as it likes. Longer than zero; `None`: without
+    /// limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into();
+        self
+    }
+
     /// How many notifications, and how many bytes of them, one stream keeps for a reader that is
     /// away or behind; the oldest go first, and the client is told. Answers and questions do not
     /// count and are always kept. At least 1 each, default [`Streams::DEFAULT_KEPT`].
@@ -178,6 +196,7 @@ impl Streams {
     pub(super) fn check(&self, error: &mut ConfigError) {
         positive(error, "Streams::silence", self.silence);
         positive(error, "Streams::slow_reader", self.slow_reader);
+        positive_if_set(error, "Streams::write_timeout", self.write_timeout);
         at_least_one(error, "Streams::kept", self.kept_events);
         at_least_one(error, "Streams::kept", self.kept_bytes);
         at_least_one(error, "Streams::kept_per_session", self.kept_bytes_per_session);

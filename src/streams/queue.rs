@@ -4,6 +4,7 @@
 //! Rules: messages leave in order; a full queue tells the writer, who may wait for room; when the
 //! reader is gone, writing is a no-op.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -33,6 +34,10 @@ struct State {
     bytes: usize,
     closed: bool,
     reader_gone: bool,
+    /// The reader has the end.
+    ended: bool,
+    /// Released when the reader has the end, or leaves.
+    held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl State {
@@ -86,6 +91,14 @@ impl Queue {
         room
     }
 
+    /// Keeps something until the reader has the end, or leaves.
+    pub(crate) fn hold(&self, held: impl Any + Send + Sync) {
+        let mut state = self.lock();
+        if !state.ended && !state.reader_gone {
+            state.held = Some(Box::new(held));
+        }
+    }
+
     /// Waits until there is room, or nobody reads any more.
     pub(crate) async fn room(&self) {
         loop {
@@ -108,7 +121,9 @@ impl Queue {
     fn forget_reader(&self, mut state: MutexGuard<'_, State>) {
         state.reader_gone = true;
         state.frames = Vec::new();
+        let held = state.held.take();
         drop(state);
+        drop(held);
         self.drained.notify_waiters();
         self.gone.notify_waiters();
     }
@@ -127,7 +142,10 @@ impl Source for QueueReader {
         }
         state.bytes = 0;
         let frames = Frames { frames: std::mem::take(&mut state.frames), last: state.closed };
+        state.ended = state.closed;
+        let held = if state.ended { state.held.take() } else { None };
         drop(state);
+        drop(held);
         self.0.drained.notify_waiters();
         Poll::Ready(frames)
     }

@@ -73,6 +73,7 @@ mod settings;
 mod shutdown;
 mod slow_clients;
 mod smoke;
+mod stalled;
 mod stateless;
 mod stream_races;
 mod structured;

@@ -33,7 +33,9 @@ fn app(shared: &Shared) -> App {
 
 fn with(shared: &Shared, configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
     let shared = shared.clone();
-    App::of(configure(McpService::builder(RmcpServer::new(move || Handler::new(&shared)))))
+    App::of(configure(
+        McpService::builder(RmcpServer::new(move || Handler::new(&shared))).streams(crate::support::streams()),
+    ))
 }
 
 fn stateless(shared: &Shared) -> App {

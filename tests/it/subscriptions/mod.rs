@@ -93,7 +93,7 @@ impl Foreign {
     }
 
     fn app(&self, configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
-        App::of(configure(McpService::builder(self.clone())))
+        App::of(configure(McpService::builder(self.clone()).streams(crate::support::streams())))
     }
 }
 

@@ -19,7 +19,12 @@ use super::tools::{Probe, server};
 /// A service of the test server with the default settings.
 pub(crate) fn service() -> (McpServiceBuilder, Probe) {
     let probe = Probe::default();
-    (McpService::builder(server(&probe)), probe)
+    (McpService::builder(server(&probe)).streams(streams()), probe)
+}
+
+/// The default settings of streams for clients in this process, which read when they like: none of them is cut.
+pub(crate) fn streams() -> Streams {
+    Streams::new().write_timeout(None)
 }
 
 /// An application with the service at `/mcp`.
@@ -48,13 +53,13 @@ impl App {
         configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder,
     ) -> Self {
         let probe = Probe::default();
-        let service = configure(McpService::builder(tools(server(&probe))));
+        let service = configure(McpService::builder(tools(server(&probe))).streams(streams()));
         Self { probe, ..Self::of(service) }
     }
 
     /// With settings of streams of the test's own.
     pub(crate) fn streaming(change: impl FnOnce(Streams) -> Streams) -> Self {
-        Self::with(|service| service.streams(change(Streams::new())))
+        Self::with(|service| service.streams(change(streams())))
     }
 
     /// With answers in one form.

@@ -9,7 +9,9 @@ mod sse;
 mod tools;
 mod wire;
 
-pub(crate) use app::{App, Client, Reply, RequestExt, call, eventually, initialize, opening, ping, request, service};
+pub(crate) use app::{
+    App, Client, Reply, RequestExt, call, eventually, initialize, opening, ping, request, service, streams,
+};
 pub(crate) use engine::{FarEngine, Fault, Pace};
 pub(crate) use logs::Logs;
 pub(crate) use modern::{

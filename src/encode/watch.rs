@@ -1,0 +1,397 @@
+//! The watch over response bodies whose clients stop reading: a body that has data ready, but that the transport does
+//! not ask for, is cut.
+//!
+//! The transport stops asking when its client stops reading: over HTTP/2 when the windows are used up, where the
+//! connection itself has nothing to write and so no write timeout.
+//!
+//! 1. Time runs from the moment at which data is ready, or was handed out, until the transport asks again. A stream that
+//!    has nothing to say is never cut.
+//! 2. A body that is cut drops what it holds at once: its bytes, its reader, its place among the calls in flight. It ends
+//!    with an error as soon as the transport asks again, which resets an HTTP/2 stream and closes an HTTP/1 connection.
+//! 3. What is long is handed out a piece at a time, so that the transport holds no more of it than it can send.
+//! 4. One task for each service looks at its bodies, and only while there are some. A short body is not watched: the
+//!    transport takes it whole.
+
+use std::any::Any;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use dashmap::DashMap;
+use futures_util::task::AtomicWaker;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
+
+/// The watch of one service.
+pub(crate) struct Watch {
+    timeout: Duration,
+    /// Called for each body that is cut.
+    on_cut: Box<dyn Fn() + Send + Sync>,
+    start: Instant,
+    bodies: DashMap<usize, Weak<Watched>>,
+    /// The task runs.
+    looks: AtomicBool,
+}
+
+/// The longest body that is handed to the transport whole and not watched: what HTTP/2 sends in one frame.
+pub(crate) const SHORT: usize = 16 << 10;
+
+/// The most that is handed out at once of a longer one: two frames.
+const PIECE: usize = 32 << 10;
+
+/// How often bodies are looked at, at most and at least.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
+
+impl Watch {
+    pub(crate) fn new(timeout: Duration, on_cut: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            timeout,
+            on_cut: Box::new(on_cut),
+            start: Instant::now(),
+            bodies: DashMap::new(),
+            looks: AtomicBool::new(false),
+        })
+    }
+
+    /// Watches a body, which holds something until it has ended or is cut.
+    pub(super) fn over(self: &Arc<Self>, body: Body, held: Option<Held>) -> Body {
+        let signal = Arc::new(Signal { start: self.start, since: AtomicU64::new(0), transport: AtomicWaker::new() });
+        signal.waits();
+        let waker = Waker::from(Arc::clone(&signal));
+        let state = State { body, rest: Bytes::new(), _held: held };
+        let watched = Arc::new(Watched { signal, state: Mutex::new(Some(state)) });
+        self.bodies.insert(Arc::as_ptr(&watched).addr(), Arc::downgrade(&watched));
+        if !self.looks.swap(true, Ordering::AcqRel) {
+            self.start_looking();
+        }
+        Body::new(WatchedBody { watched, waker, watch: Arc::clone(self), over: false })
+    }
+
+    fn start_looking(self: &Arc<Self>) {
+        let (watch, every) = (Arc::downgrade(self), (self.timeout / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
+        if tokio::runtime::Handle::try_current().is_err() {
+            self.looks.store(false, Ordering::Release);
+            return;
+        }
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(watch) = watch.upgrade() else { return };
+                if !watch.look() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Cuts what waits for too long. Returns `false` if there is nothing left to look at.
+    fn look(&self) -> bool {
+        // Collected first: what is cut may end a call, and that must not happen under the map's locks.
+        let late: Vec<_> =
+            self.bodies.iter().filter_map(|body| body.upgrade()).filter(|body| self.is_late(body)).collect();
+        for body in late {
+            if body.cut() {
+                tracing::warn!(timeout = ?self.timeout, "a response was cut: its client does not read (`Streams::write_timeout`)");
+                (self.on_cut)();
+            }
+        }
+        if !self.bodies.is_empty() {
+            return true;
+        }
+        self.looks.store(false, Ordering::Release);
+        // One may have come in the meantime, which saw that the task runs.
+        !self.bodies.is_empty() && !self.looks.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_late(&self, body: &Watched) -> bool {
+        body.signal.waited().is_some_and(|waited| waited >= self.timeout)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("timeout", &self.timeout)
+            .field("bodies", &self.bodies.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a body holds besides its bytes.
+pub(crate) type Held = Box<dyn Any + Send + Sync>;
+
+/// A body that the transport and the watch share.
+struct Watched {
+    signal: Arc<Signal>,
+    /// Gone once it has ended or was cut.
+    state: Mutex<Option<State>>,
+}
+
+struct State {
+    body: Body,
+    /// What the body gave and the transport does not have yet.
+    rest: Bytes,
+    _held: Option<Held>,
+}
+
+impl State {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                None => return Poll::Ready(None),
+                Some(Ok(data)) if data.len() > PIECE => self.rest = data,
+                Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
+            }
+        }
+        let length = self.rest.len().min(PIECE);
+        // A copy: a slice would keep all of it for as long as the transport keeps the piece.
+        let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+}
+
+impl Watched {
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns `false` if it has ended, or is being read at this moment.
+    fn cut(&self) -> bool {
+        let Some(state) = self.state.try_lock().ok().and_then(|mut state| state.take()) else { return false };
+        drop(state);
+        self.signal.transport.wake();
+        true
+    }
+}
+
+/// Since when a body waits for the transport.
+struct Signal {
+    start: Instant,
+    /// Milliseconds since `start`, and one; 0: it does not wait.
+    since: AtomicU64,
+    transport: AtomicWaker,
+}
+
+impl Signal {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// From now on, unless it waits already.
+    fn waits(&self) {
+        if self.since.load(Ordering::Acquire) == 0 {
+            let _ = self.since.compare_exchange(0, self.now(), Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
+    fn is_asked(&self) {
+        self.since.store(0, Ordering::Release);
+    }
+
+    fn waited(&self) -> Option<Duration> {
+        let since = self.since.load(Ordering::Acquire);
+        (since > 0).then(|| Duration::from_millis(self.now().saturating_sub(since)))
+    }
+}
+
+/// Something is ready in the body.
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.waits();
+        self.transport.wake();
+    }
+}
+
+/// The transport's end of a watched body.
+struct WatchedBody {
+    watched: Arc<Watched>,
+    /// Tells that something is ready.
+    waker: Waker,
+    watch: Arc<Watch>,
+    over: bool,
+}
+
+impl http_body::Body for WatchedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let signal = &this.watched.signal;
+        signal.is_asked();
+        signal.transport.register(cx.waker());
+        let mut slot = this.watched.lock();
+        let Some(state) = slot.as_mut() else {
+            this.over = true;
+            return Poll::Ready(Some(Err(axum::Error::new(Stalled))));
+        };
+        let polled = state.next(&mut Context::from_waker(&this.waker));
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) if !state.has_ended() => signal.waits(),
+            Poll::Ready(_) => {
+                this.over = true;
+                let ended = slot.take();
+                drop(slot);
+                drop(ended);
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &*self.watched.lock() {
+            Some(state) => {
+                let (mut hint, rest) = (state.body.size_hint(), state.rest.len() as u64);
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper + rest);
+                }
+                hint.set_lower(hint.lower() + rest);
+                hint
+            }
+            None if self.over => SizeHint::with_exact(0),
+            None => SizeHint::new(),
+        }
+    }
+}
+
+impl Drop for WatchedBody {
+    fn drop(&mut self) {
+        self.watch.bodies.remove(&Arc::as_ptr(&self.watched).addr());
+    }
+}
+
+/// That a client took nothing of a response for too long.
+#[derive(Debug)]
+struct Stalled;
+
+impl fmt::Display for Stalled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client has stopped reading")
+    }
+}
+
+impl std::error::Error for Stalled {}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::stream;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::sync::mpsc;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    fn watch() -> (Arc<Watch>, Arc<AtomicUsize>) {
+        let cut = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&cut);
+        (
+            Watch::new(TIMEOUT, move || {
+                counting.fetch_add(1, Ordering::Relaxed);
+            }),
+            cut,
+        )
+    }
+
+    /// Bytes that are shared, so that it can be seen whether they are still kept.
+    struct Shared(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_not_asked_for_is_cut() {
+        let (watch, cut) = watch();
+        let (bytes, held) = (Arc::new(vec![b'x'; PIECE * 4]), Arc::new(()));
+        let body = Body::from(Bytes::from_owner(Shared(Arc::clone(&bytes))));
+        let mut body = watch.over(body, Some(Box::new(Arc::clone(&held))));
+        sleep(TIMEOUT - Duration::from_secs(1)).await;
+        assert_eq!(body.size_hint().exact(), Some(PIECE as u64 * 4));
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((piece.len(), body.size_hint().exact()), (PIECE, Some(PIECE as u64 * 3)));
+        sleep(TIMEOUT - Duration::from_secs(1)).await;
+        assert_eq!((Arc::strong_count(&bytes), Arc::strong_count(&held)), (2, 2));
+        sleep(LOOK_EVERY.1 + Duration::from_secs(1)).await;
+        assert_eq!((Arc::strong_count(&bytes), Arc::strong_count(&held), piece.len()), (1, 1, PIECE));
+        assert_eq!(cut.load(Ordering::Relaxed), 1);
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_piece_now_and_then_gets_all() {
+        let (watch, cut) = watch();
+        let mut body = watch.over(Body::from(vec![b'x'; PIECE * 3 + 1]), None);
+        let mut got = 0;
+        while let Some(frame) = body.frame().await {
+            got += frame.unwrap().into_data().unwrap().len();
+            sleep(TIMEOUT - Duration::from_secs(1)).await;
+        }
+        assert_eq!((got, cut.load(Ordering::Relaxed)), (PIECE * 3 + 1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_cut_only_while_it_has_something_to_say() {
+        let (watch, cut) = watch();
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Bytes>();
+        let frames = stream::poll_fn(move |cx| {
+            receiver.poll_recv(cx).map(|data| data.map(|data| Ok::<_, Infallible>(Frame::data(data))))
+        });
+        let mut body = watch.over(Body::new(StreamBody::new(frames)), None);
+        for _ in 0..3 {
+            assert!(timeout(TIMEOUT * 10, body.frame()).await.is_err(), "nothing is said, and nothing is late");
+            sender.send(Bytes::from_static(b"x")).unwrap();
+            sleep(TIMEOUT - Duration::from_secs(1)).await;
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "x");
+        }
+        assert!(timeout(TIMEOUT * 10, body.frame()).await.is_err());
+        sender.send(Bytes::from_static(b"x")).unwrap();
+        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        assert_eq!(cut.load(Ordering::Relaxed), 1);
+        assert!(sender.is_closed(), "its source is dropped");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_task_ends_with_the_last_body_and_starts_with_the_next() {
+        let (watch, cut) = watch();
+        for round in 1..4 {
+            let body = watch.over(Body::from(vec![b'x'; PIECE]), None);
+            assert!(watch.looks.load(Ordering::Acquire));
+            sleep(TIMEOUT * 2).await;
+            assert_eq!(cut.load(Ordering::Relaxed), round);
+            drop(body);
+            assert!(watch.bodies.is_empty());
+            sleep(LOOK_EVERY.1 * 2).await;
+            assert!(!watch.looks.load(Ordering::Acquire));
+        }
+    }
+}
