@@ -37,6 +37,7 @@ pub struct Streams {
     kept_events: usize,
     kept_bytes: usize,
     kept_bytes_per_session: usize,
+    kept_bytes_in_all: usize,
     finished: usize,
     finished_for: Duration,
 }
@@ -65,6 +66,9 @@ impl Streams {
     /// 4 MiB in one session: four streams that are full, or many that are not.
     pub const DEFAULT_KEPT_PER_SESSION: usize = 4 << 20;
 
+    /// 256 MiB for all sessions: sixty-four that keep all they may, or 26 KB for each of ten thousand.
+    pub const DEFAULT_KEPT_IN_ALL: usize = Policy::DEFAULT_KEPT_BYTES;
+
     /// 128 finished streams, as many as calls in flight, for a minute each: a client that lost its connection is back by then,
     /// or has started anew.
     pub const DEFAULT_FINISHED: (usize, Duration) = (128, Duration::from_secs(60));
@@ -84,6 +88,7 @@ impl Streams {
             kept_events: Self::DEFAULT_KEPT.0,
             kept_bytes: Self::DEFAULT_KEPT.1,
             kept_bytes_per_session: Self::DEFAULT_KEPT_PER_SESSION,
+            kept_bytes_in_all: Self::DEFAULT_KEPT_IN_ALL,
             finished: Self::DEFAULT_FINISHED.0,
             finished_for: Self::DEFAULT_FINISHED.1,
         }
@@ -171,11 +176,22 @@ impl Streams {
 
     /// How many bytes all streams of one session keep together; what a client was given makes room first, and an
     /// answer that it was not given last. Such answers may go beyond by [`Limits::answer`](super::Limits::answer) bytes together.
-    /// At least 1, default [`Streams::DEFAULT_KEPT_PER_SESSION`]. Times [`Sessions::max`](super::Sessions::max) it is the most that
-    /// clients can make an engine keep: 40 GB with both defaults, which no fleet of real clients comes near.
+    /// At least 1, default [`Streams::DEFAULT_KEPT_PER_SESSION`].
     #[must_use]
     pub fn kept_per_session(mut self, bytes: usize) -> Self {
         self.kept_bytes_per_session = bytes;
+        self
+    }
+
+    /// How many bytes the streams of all sessions keep together. Where it is too much, the largest sessions make room:
+    /// first with what their clients were given, then with notifications, then with answers that no client has
+    /// fetched, which is counted ([`Statistics::answers_lost`](crate::Statistics::answers_lost)). Streams that a client is
+    /// reading stay. Where nothing can be given up, notifications are dropped, and an answer of more than 1 KiB is
+    /// -32603 (500 while nothing was sent). The engines in memory and files keep this exactly, Redis for
+    /// all nodes together, looking at the sixteen largest sessions each time. At least 1, default [`Streams::DEFAULT_KEPT_IN_ALL`].
+    #[must_use]
+    pub fn kept_in_all(mut self, bytes: usize) -> Self {
+        self.kept_bytes_in_all = bytes;
         self
     }
 
@@ -200,6 +216,7 @@ impl Streams {
         at_least_one(error, "Streams::kept", self.kept_events);
         at_least_one(error, "Streams::kept", self.kept_bytes);
         at_least_one(error, "Streams::kept_per_session", self.kept_bytes_per_session);
+        at_least_one(error, "Streams::kept_in_all", self.kept_bytes_in_all);
         at_least_one(error, "Streams::finished", self.finished);
     }
 
@@ -207,6 +224,7 @@ impl Streams {
         policy.stream_events = self.kept_events;
         policy.stream_bytes = self.kept_bytes;
         policy.session_bytes = self.kept_bytes_per_session;
+        policy.kept_bytes = self.kept_bytes_in_all;
         policy.finished_streams = self.finished;
         // Where nobody can come back, a finished stream waits for its own response only.
         policy.finished_for = if self.resumable { self.finished_for } else { Duration::from_secs(1) };

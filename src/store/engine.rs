@@ -76,7 +76,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// The owner of a stream adds events. `first` makes it repeatable: the same events at the
     /// same place are there once. `Conflict`: another place was due. `Fenced`: the stream is
     /// closed, or another node's. Where more is kept than may be, what a reader was given goes first, and the stream that
-    /// is written to never goes; see the [module](crate::store) for the order.
+    /// is written to never goes. `Full`: [`Policy::kept_bytes`] are kept, and nothing can be given up. Answers of at most
+    /// [`Policy::ALWAYS_KEPT`] bytes are taken even then.
     fn append(&self, append: Append) -> Step<Result<Appended>>;
 
     /// Any node adds one event to the standalone stream. Before somebody listened for the first

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{Event, EventKind};
+
 /// The bounds an engine holds itself to. A service hands them over when it joins. Services that
 /// share an engine should agree: of those in one process the first one's count, and nodes that share a
 /// Redis server hold themselves to their own.
@@ -35,6 +37,9 @@ pub struct Policy {
     /// How many bytes of answers that no reader was given a session may keep beyond
     /// [`session_bytes`](Self::session_bytes): the size of the largest answer.
     pub answer_bytes: usize,
+    /// Everything kept in the streams of all sessions, in bytes. Where it is too much, the largest sessions make room.
+    /// Default [`Policy::DEFAULT_KEPT_BYTES`].
+    pub kept_bytes: usize,
     /// Finished streams kept in one session for clients that come back.
     pub finished_streams: usize,
     /// How long a finished stream is kept.
@@ -52,6 +57,19 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// 256 MiB: sixty-four sessions that keep all they may, sixteen answers as large as one may be, or 26 KB for each of
+    /// ten thousand sessions, of which most keep nothing.
+    pub const DEFAULT_KEPT_BYTES: usize = 256 << 20;
+
+    /// The largest answer that an engine takes though [`kept_bytes`](Self::kept_bytes) are kept: 1 KiB, so that what
+    /// says that there is no room has some. Those are forgotten like any other.
+    pub const ALWAYS_KEPT: usize = 1 << 10;
+
+    /// Whether an event needs no room.
+    pub(crate) fn is_always_kept(event: &Event) -> bool {
+        event.kind == EventKind::Response && event.payload.len() <= Self::ALWAYS_KEPT
+    }
+
     /// Ten thousand, as many as sessions: one for each client, and what is done is forgotten
     /// before anything new is refused. About three megabytes beside the documents.
     pub const DEFAULT_MAX_TASKS: usize = 10_000;
@@ -82,6 +100,7 @@ impl Default for Policy {
             stream_bytes: 1 << 20,
             session_bytes: 4 << 20,
             answer_bytes: 16 << 20,
+            kept_bytes: Self::DEFAULT_KEPT_BYTES,
             finished_streams: 128,
             finished_for: Duration::from_secs(60),
             max_tasks: Self::DEFAULT_MAX_TASKS,

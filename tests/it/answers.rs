@@ -213,3 +213,71 @@ async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_room_is_an_error_that_says_so() {
+    const NO_ROOM: &str =
+        "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
+    let streams = Streams::new().response_mode(ResponseMode::Sse).kept_in_all(20_000);
+    let (held, client) = {
+        let app = app(|service| service.streams(streams));
+        (app.open().await, app.open().await)
+    };
+    // Its client reads it later, so it stays.
+    let waits = held.call(1, "fill", json!({"bytes": 15_000})).await;
+    let reply = client.call(2, "fill", json!({"bytes": 10_000})).await;
+    assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(reply.rejection.as_ref().map(mcp_http::Rejection::kind), Some("answer_not_kept"));
+    assert_eq!(outcome(reply).await, Err(NO_ROOM.to_owned()));
+    let reply = client.call(3, "fill", json!({"bytes": 10_000, "notes": 1, "wait_ms": 10})).await;
+    assert!(reply.is_sse(), "what was sent before it");
+    assert_eq!(outcome(reply).await, Err(NO_ROOM.to_owned()));
+    assert_eq!(outcome(client.call(4, "fill", json!({"bytes": 800})).await).await, Ok(800));
+    let statistics = client.app.handle.statistics().await;
+    assert_eq!((statistics.answers_refused, statistics.answers_lost), (2, 0));
+
+    assert_eq!(outcome(waits).await, Ok(15_000));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(outcome(client.call(5, "fill", json!({"bytes": 10_000})).await).await, Ok(10_000));
+    assert_eq!(client.app.handle.statistics().await.answers_refused, 2);
+}
+
+/// The other session has abandoned the largest: it makes room, and its client is told.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
+    let streams = Streams::new().response_mode(ResponseMode::Sse).kept_in_all(20_000);
+    let app = app(|service| service.streams(streams));
+    let (left, client) = (app.open().await, app.open().await);
+    let mut stream = left.call(1, "fill", json!({"bytes": 15_000, "wait_ms": 10})).await.sse();
+    let first = stream.next().await.unwrap().id().to_owned();
+    drop(stream);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(outcome(client.call(2, "fill", json!({"bytes": 10_000})).await).await, Ok(10_000));
+    let back = left.resume(&first).await;
+    assert_eq!(back.rejection.map(|why| why.kind()), Some("events_expired"));
+    assert_eq!(app.handle.statistics().await.answers_lost, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_an_answer_is_not_without_a_byte() {
+    for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
+        for mode in [ResponseMode::Auto, ResponseMode::Sse] {
+            for deleted in [false, true] {
+                let client = app_on(MemoryEngine::new(), mode).open_version(version).await;
+                let reply = tokio::spawn({
+                    let client = client.clone();
+                    async move { client.call(1, "hold", json!({"label": "a"})).await }
+                });
+                sleep(Duration::from_millis(if mode == ResponseMode::Auto { 100 } else { 0 })).await;
+                tokio::task::yield_now().await;
+                let status = if deleted { client.delete().await.status } else { client.cancel(1).await.status };
+                assert!(status.is_success());
+                let reply = reply.await.unwrap();
+                let (sse, status) = (reply.is_sse(), reply.status);
+                let text = reply.text().await;
+                assert!(!text.is_empty(), "{version}, {mode:?}, deleted: {deleted}, {status}");
+                assert!(sse || text.contains("The session ended before the request was answered"), "{text}");
+            }
+        }
+    }
+}

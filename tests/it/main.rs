@@ -6,6 +6,7 @@ mod support;
 mod acceptance;
 mod advisories;
 mod announcements;
+mod answer_ends;
 mod answers;
 mod asking;
 #[cfg(feature = "redis-tls")]

@@ -113,3 +113,67 @@ pub async fn an_answer_may_go_beyond_the_bytes(backend: &dyn Backend, nodes: Nod
     t.ok(t.a.append(session, open, 7, vec![note(&text())], false).await, "append");
     t.holds(!is_kept(&t, session, large).await, "an answer that was read stays beyond the bytes");
 }
+
+/// The streams of all sessions keep so many bytes; the largest session makes room, with an answer last, and where nothing
+/// can be given up, an answer is refused.
+pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
+    let policy = Policy { session_bytes: 4000, answer_bytes: 4000, kept_bytes: 10_000, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 103, policy).await;
+    let answer = || response(&"y".repeat(2998));
+    let bytes = async || {
+        let list = t.ok(t.b.engine.list().await, "list");
+        list.iter().map(|summary| summary.bytes).sum::<usize>()
+    };
+    let give = async || {
+        backend.pass(tick).await;
+        let (session, stream) = t.called().await;
+        let append = t.ok(t.a.append(session, stream, 1, vec![answer()], true).await, "the closing append");
+        let kept = bytes().await;
+        t.holds(kept <= 10_000, "more bytes than the limit");
+        (session, stream, append.lost)
+    };
+    let (seen, seen_stream, _) = give().await;
+    t.same(read(&t, seen, seen_stream).await, [1], "an answer");
+    let (noisy, open) = t.called().await;
+    for number in 1..=10 {
+        t.write(noisy, open, number, &[&text()]).await;
+    }
+    let first = give().await;
+    let second = give().await;
+    t.same((first.2, second.2), (0, 0), "lost answers");
+    t.holds(!is_kept(&t, seen, seen_stream).await, "what was read stayed");
+    let third = give().await;
+    t.same(third.2, 0, "lost answers");
+    t.same(t.all(noisy, open, 0).await.events.len(), 3, "notifications that are left");
+    let fourth = give().await;
+    t.same(fourth.2, 1, "lost answers");
+
+    // Nothing of what is read can go.
+    let mut readers = Vec::new();
+    for (session, stream, _) in [first, second, third, fourth] {
+        if let Ok(reader) = t.b.attach(session, stream, Some(0)).await {
+            readers.push((session, stream, reader));
+        }
+    }
+    t.same(readers.len(), 3, "answers that are left");
+    backend.pass(tick).await;
+    let (session, stream) = t.called().await;
+    for _ in 0..2 {
+        let refused = t.a.append(session, stream, 1, vec![answer()], true).await;
+        t.refused(refused, StoreErrorKind::Full, "an answer for which there is no room");
+    }
+    t.close(session, stream, 1).await;
+    t.same(read(&t, session, stream).await, [1], "a small answer");
+    for (session, stream, reader) in readers {
+        t.same(numbers(&t.ok(t.b.read(session, stream, reader, 0, 99).await, "read")), [1], "an answer that is read");
+        t.ok(t.b.engine.end(session, crate::store::EndReason::Closed).await, "end");
+    }
+    t.same(give().await.2, 0, "lost answers after sessions ended");
+    for summary in t.ok(t.a.engine.list().await, "list") {
+        t.ok(t.b.engine.end(summary.info.id, crate::store::EndReason::Closed).await, "end");
+    }
+    let (session, stream) = t.called().await;
+    let all = response(&"z".repeat(9_998));
+    t.ok(t.a.append(session, stream, 1, vec![all], true).await, "an answer as large as everything");
+}

@@ -156,6 +156,7 @@ pub const RULES: &[Rule] = &[
     rule(100, "what goes first", |b, n| Box::pin(eviction::what_was_given_goes_first(b, n))),
     rule(101, "an answer just written", |b, n| Box::pin(eviction::an_answer_outlives_the_step_that_wrote_it(b, n))),
     rule(102, "answers beyond the bytes", |b, n| Box::pin(eviction::an_answer_may_go_beyond_the_bytes(b, n))),
+    rule(103, "bytes of all sessions", |b, n| Box::pin(eviction::all_sessions_keep_so_many_bytes(b, n))),
 ];
 
 #[cfg(test)]

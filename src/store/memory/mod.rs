@@ -4,11 +4,13 @@
 //! Invariants:
 //!
 //! 1. A step holds one lock at a time: a shard of the map, *or* the queue of expiry, *or* the list
-//!    of nodes, *or* a principal's entry, *or* the tasks, *or* the topics. Nothing can deadlock, nothing is held
+//!    of nodes, *or* a principal's entry, *or* the tasks, *or* the topics, *or* the list of those that make
+//!    room. Nothing can deadlock, nothing is held
 //!    across an await.
 //! 2. A bell is rung after the step's locks are gone.
 //! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
 
+mod budget;
 mod expiry;
 #[cfg(test)]
 mod model;
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
+use self::budget::Budget;
 use self::expiry::Expiry;
 use self::questions::Outcome;
 use self::record::Record;
@@ -68,6 +71,7 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
     count: AtomicUsize,
     principals: DashMap<Principal, OfPrincipal>,
     expiry: Mutex<Expiry>,
+    budget: Budget,
     /// Whether some session may be at rest; see [`room`].
     rest: AtomicU8,
     tasks: Mutex<Tasks<J::Mark>>,
@@ -114,6 +118,7 @@ impl<J: Journal> Shared<J> {
             count: AtomicUsize::new(0),
             principals: DashMap::new(),
             expiry: Mutex::default(),
+            budget: Budget::default(),
             rest: AtomicU8::default(),
             tasks: Mutex::default(),
             topics: Mutex::default(),

@@ -395,6 +395,8 @@ impl Model {
     fn check(&self) {
         let mut list = now(self.engine.list()).unwrap();
         assert_eq!(list.len(), self.sessions.len());
+        let bytes: usize = list.iter().map(|summary| summary.bytes).sum();
+        assert_eq!(self.engine.shared.budget.kept(), bytes, "the sum of what is kept");
         assert_eq!(now(self.engine.count()), Ok(list.len()));
         for session in &self.sessions {
             let at = list.iter().position(|summary| Some(summary.info.id) == session.id).unwrap();

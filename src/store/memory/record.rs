@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+pub(super) use self::fit::Class;
 use self::state::State;
 use super::questions::{Outcome, Place, Questions};
 use super::streams::Streams;

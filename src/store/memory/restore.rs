@@ -39,6 +39,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
                 expiry.keeps_finished(id, kept);
             }
             drop(expiry);
+            shared.budget.account(0, record.bytes());
             shared.sessions.insert(id, Box::new(record));
             shared.count.fetch_add(1, Ordering::Relaxed);
         }

@@ -218,6 +218,7 @@ impl<J: Journal> Shared<J> {
         let (_, record) = self.sessions.remove_if_mut(&session, ends)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         self.expiry().ended(session, record.queued, record.opened, record.kept);
+        self.budget.account(record.bytes(), 0);
         let info = Arc::clone(&record.info);
         // First the record, which counts as a user of its principal's entry.
         drop(record);
@@ -254,8 +255,10 @@ impl<J: Journal> Shared<J> {
         while let Some(session) = { self.expiry().kept(policy.finished_for, now) } {
             let next = self.sessions.get_mut(&session).and_then(|mut record| {
                 let mut notes = J::Notes::default();
+                let before = record.bytes();
                 let next = record.forget_finished(policy, now, &mut notes);
                 self.journal.keep(Some(session), notes, &mut record.mark);
+                self.budget.account(before, record.bytes());
                 next
             });
             keeping.extend(next.map(|next| (next, session)));

@@ -4,6 +4,7 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::budget::demand;
 use super::questions::Outcome;
 use super::record::{Record, Wake};
 use super::{Result, Shared};
@@ -31,11 +32,26 @@ impl<J: Journal> Shared<J> {
         session: SessionId,
         step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
     ) -> Marked<T, J> {
+        self.on_with(session, 0, step)
+    }
+
+    /// The same where so many bytes of the budget are taken already.
+    fn on_with<T>(
+        &self,
+        session: SessionId,
+        room: usize,
+        step: impl FnOnce(&mut Record<J::Mark>, &mut J::Notes) -> Result<(T, Wake)>,
+    ) -> Marked<T, J> {
         let (taken, mark) = {
-            let Some(mut record) = self.sessions.get_mut(&session) else { return (unknown(), self.journal.newest()) };
+            let Some(mut record) = self.sessions.get_mut(&session) else {
+                self.budget.account(room, 0);
+                return (unknown(), self.journal.newest());
+            };
             let mut notes = J::Notes::default();
+            let before = record.bytes();
             let taken = step(&mut record, &mut notes);
             self.journal.keep(Some(session), notes, &mut record.mark);
+            self.budget.account(before + room, record.bytes());
             (taken, record.mark)
         };
         let value = taken.map(|(value, wake)| {
@@ -76,7 +92,9 @@ impl<J: Journal> Shared<J> {
         let (mut wakes, mut keeping) = (Vec::new(), Vec::new());
         for mut record in self.sessions.iter_mut() {
             let mut notes = J::Notes::default();
+            let before = record.bytes();
             wakes.extend(record.abandon(node, policy, now, &mut notes));
+            self.budget.account(before, record.bytes());
             let session = record.info.id;
             keeping.extend(record.first_kept(now).then_some(session));
             self.journal.keep(Some(session), notes, &mut record.mark);
@@ -116,9 +134,14 @@ impl<J: Journal> Shared<J> {
 
     pub(in crate::store) fn append(&self, append: Append) -> Marked<Appended, J> {
         let (session, close, now) = (append.session, append.close, self.clock.now());
+        let room = demand(&append.events);
+        let Some(lost) = self.take_room(room) else {
+            return (Err(StoreError::new(StoreErrorKind::Full)), self.journal.newest());
+        };
         let mut first_kept = false;
-        let appended = self.on(session, |record, notes| {
-            let done = record.append(append, self.policy(), now, notes)?;
+        let appended = self.on_with(session, room, |record, notes| {
+            let mut done = record.append(append, self.policy(), now, notes)?;
+            done.0.lost += lost;
             first_kept = close && record.first_kept(now);
             Ok(done)
         });
@@ -132,7 +155,16 @@ impl<J: Journal> Shared<J> {
     }
 
     pub(in crate::store) fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Marked<Appended, J> {
-        self.on(session, |record, notes| Ok(record.publish(node, event, self.policy(), notes)))
+        let room = event.payload.len();
+        let Some(lost) = self.take_room(room) else {
+            let dropped = Appended { read: false, unread: 0, dropped: 1, lost: 0, cancelled: false };
+            return self.on(session, |_, _| Ok((dropped, None)));
+        };
+        self.on_with(session, room, |record, notes| {
+            let mut done = record.publish(node, event, self.policy(), notes);
+            done.0.lost += lost;
+            Ok(done)
+        })
     }
 
     pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<u64, J> {

@@ -69,6 +69,7 @@ pub(super) fn is_empty(engine: &MemoryEngine) -> bool {
         && shared.principals.is_empty()
         && shared.count.load(Ordering::Relaxed) == 0
         && shared.expiry().is_empty()
+        && shared.budget.kept() == 0
         && shared.tasks.lock().unwrap().is_empty()
 }
 

@@ -51,6 +51,7 @@ impl Inner {
             .arg(size(policy.session_bytes))
             .arg(size(policy.answer_bytes))
             .arg(size(policy.finished_streams))
+            .arg(size(policy.kept_bytes))
     }
 
     async fn appended(&self, call: Call) -> Result<Appended> {

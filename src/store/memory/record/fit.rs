@@ -11,9 +11,56 @@
 
 use super::Record;
 use crate::store::journal::{Change, Notes, OnStream};
-use crate::store::{Appended, Policy, StreamNo};
+use crate::store::{Appended, Policy, STANDALONE, StreamNo};
+
+/// What a session gives up for others, in this order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::store::memory) enum Class {
+    /// Everything that a reader was given.
+    #[default]
+    Given,
+    /// Notifications that no reader was given.
+    Unread,
+    /// Finished streams with an answer that no reader was given.
+    Answers,
+}
+
+impl Class {
+    pub(in crate::store::memory) fn next(self) -> Option<Self> {
+        match self {
+            Self::Given => Some(Self::Unread),
+            Self::Unread => Some(Self::Answers),
+            Self::Answers => None,
+        }
+    }
+}
 
 impl<M> Record<M> {
+    /// Bytes that its streams keep.
+    pub(in crate::store::memory) fn bytes(&self) -> usize {
+        self.streams.bytes()
+    }
+
+    /// Gives up so many bytes for another session, if it has them; of what was given all. Returns how many answers
+    /// were lost.
+    pub(in crate::store::memory) fn give_up(&mut self, class: Class, wanted: usize, notes: &mut impl Notes) -> usize {
+        let rest = self.bytes().saturating_sub(wanted);
+        let mut told = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
+        // No stream of a call has this number, so none is spared.
+        let none = STANDALONE;
+        loop {
+            let excess = self.bytes().saturating_sub(rest);
+            let gave = match class {
+                Class::Given => self.free_given(usize::MAX, notes) || self.forget_read(none, notes),
+                Class::Unread => excess > 0 && self.free_unread(excess, none, &mut told, notes),
+                Class::Answers => excess > 0 && self.forget_unread(none, &mut told, notes),
+            };
+            if !gave {
+                return told.lost;
+            }
+        }
+    }
+
     /// Makes the session fit its bounds. What the stream that was written to loses is told to its writer, and
     /// so are answers that are lost.
     pub(super) fn shrink(

@@ -1,5 +1,14 @@
 -- Decides whether events are added to a stream by the node that owns it. The same events at the same
 -- place are there once, however often they come.
+local from, demand = 12, 0
+for at = from, #ARGV - 4, 2 do
+  local size = size_of(arg(at + 1))
+  -- A small answer always has room: it may be what says that there is none.
+  if arg(at) ~= 'r' or size > 1024 then
+    demand = demand + size
+  end
+end
+local has_room, lost = make_room(demand, number(11))
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
@@ -14,7 +23,7 @@ end
 if log[OWNER] ~= node then
   return refused(FENCED)
 end
-local from, cancelled = 11, is_cancelled(row_of(stream))
+local cancelled = is_cancelled(row_of(stream))
 local count = (#ARGV - 4 - from + 1) / 2
 local stop = first + count
 if log[CLOSED] then
@@ -29,6 +38,9 @@ if first ~= log[NEXT] then
   end
   return refused(CONFLICT)
 end
+if not has_room then
+  return refused(FULL)
+end
 for at = from, #ARGV - 4, 2 do
   local kind = arg(at)
   local seq = push(stream, log, kind ~= 'n', arg(at + 1))
@@ -41,8 +53,8 @@ if closing then
   release(stream)
 end
 local dropped = shrink(stream, log, number(6), number(7))
-local more, lost = fit(stream, log, number(8), number(9), number(10))
+local more, own = fit(stream, log, number(8), number(9), number(10))
 wake_reader(stream, log)
 save_log(stream, log)
 save(closing)
-return done(appended(log, dropped + more, lost, cancelled))
+return done(appended(log, dropped + more, lost + own, cancelled))

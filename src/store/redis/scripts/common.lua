@@ -17,6 +17,7 @@
 --   f:<session>          zset    finished streams, in the order they ended
 --   q:<session>          hash    questions: stream, event, node that asks, kind of answer, answer
 --   v:<session>          hash    the application's state
+--   sum, large           what the streams of all sessions keep, in bytes;   zset: the sessions, by their share of it
 --   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
 --   fresh                zset    those at rest that were not used since they were created, by that moment
 --   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
@@ -149,6 +150,15 @@ local function save(used)
   if s.calls ~= was[1] or s.readers ~= was[2] or s.bytes ~= was[3] then
     call('HSET', P .. 's:' .. H, 'calls', int(s.calls), 'readers', int(s.readers), 'bytes', int(s.bytes))
   end
+  if s.bytes ~= was[3] then
+    call('INCRBY', P .. 'sum', int(s.bytes - was[3]))
+    was[3] = s.bytes
+    if s.bytes > 0 then
+      call('ZADD', P .. 'large', int(s.bytes), H)
+    else
+      call('ZREM', P .. 'large', H)
+    end
+  end
   if s.calls == 0 and s.readers == 0 then
     if used or was[1] ~= 0 or was[2] ~= 0 then
       call('ZADD', P .. 'rest', int(NOW), H)
@@ -238,7 +248,7 @@ local function release(stream)
 end
 
 local function strike(session)
-  for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept' }) do
+  for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept', 'large' }) do
     call('ZREM', P .. queue, session)
   end
 end
@@ -253,6 +263,9 @@ local function remove(reason)
     elseif string.sub(facts[at], 1, 1) == 'n' and facts[at] ~= 'next' then
       call('SREM', P .. 'in:' .. string.sub(facts[at], 2), H)
     end
+  end
+  if s.was[3] ~= 0 then
+    call('INCRBY', P .. 'sum', int(-s.was[3]))
   end
   use(s.principal, -s.calls)
   if s.principal ~= '' then

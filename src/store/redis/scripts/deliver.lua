@@ -15,12 +15,12 @@ if s.rev ~= revision then
   return refused(CONFLICT)
 end
 call('HSET', P .. 's:' .. H, 'told', int(up_to))
-for at = 10, #ARGV - 4 do
+for at = 11, #ARGV - 4 do
   if not is_repeated(stream, log, arg(at)) then
     push(stream, log, false, arg(at))
   end
 end
-if #ARGV - 4 >= 10 then
+if #ARGV - 4 >= 11 then
   shrink(stream, log, number(5), number(6))
   fit(stream, log, number(7), number(8), number(9))
   wake_reader(stream, log)

@@ -4,6 +4,7 @@ local told = told_before()
 if told then
   return told
 end
+local has_room, lost = make_room(size_of(arg(4)), number(10))
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
@@ -13,7 +14,7 @@ local log = log_of(stream)
 if not log then
   return done(0, 0, 1, 0, 0)
 end
-if asks and log[READER] == '' then
+if not has_room or asks and log[READER] == '' then
   return done(0, log[UNREAD], 1, 0, 0)
 end
 
@@ -24,8 +25,8 @@ if kind ~= 'n' or not is_repeated(stream, log, payload) then
   end
 end
 local dropped = shrink(stream, log, number(5), number(6))
-local more, lost = fit(stream, log, number(7), number(8), number(9))
+local more, own = fit(stream, log, number(7), number(8), number(9))
 wake_reader(stream, log)
 save_log(stream, log)
 save(false)
-return remember(done(appended(log, dropped + more, lost, 0)))
+return remember(done(appended(log, dropped + more, lost + own, 0)))
