@@ -25,9 +25,16 @@ await hold(async (url) => {
     content: { username: 'ada', email: 'ada@example.com' },
   }));
 
-  const listed = (await client.listTools()).tools.map(({ name }) => name);
-  equal('every tool is listed', listed.sort(), await served(url));
-  const tools = await client.tools();
+  const definitions = [];
+  let cursor;
+  do {
+    const page = await client.listTools({ params: cursor ? { cursor } : {} });
+    definitions.push(...page.tools);
+    cursor = page.nextCursor;
+  } while (cursor);
+  const listed = definitions.map(({ name }) => name).sort();
+  equal('every tool is listed', listed, await served(url));
+  const tools = await client.toolsFromDefinitions({ tools: definitions });
   equal('every tool can be called', Object.keys(tools).sort(), listed);
   const call = (name, args = {}) => tools[name].execute(args, { messages: [], toolCallId: '1' });
   for (const value of [7, 'text', null, [1, { a: [] }], { deep: { er: [true] } }]) {
