@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+use crate::client::line;
 use crate::everything::{Server, read_until, signal};
 use crate::redis_server::RedisServer;
 use crate::{CLIENTS, LEASE, head, mortal, text_of};
@@ -24,6 +25,16 @@ const SUBSCRIBE: &str =
 fn get(node: &Server, session: &str, last: Option<&str>) -> BufReader<TcpStream> {
     let last = last.map(|id| format!("\r\nLast-Event-ID: {id}")).unwrap_or_default();
     node.send(&format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\nMcp-Session-Id: {session}{last}"), "")
+}
+
+/// The id that a stream begins with.
+fn primed(stream: &mut BufReader<TcpStream>) -> String {
+    loop {
+        let line = line(stream).expect("the stream begins with an id");
+        if let Some(id) = line.strip_prefix("id: ") {
+            return id.to_owned();
+        }
+    }
 }
 
 /// How often each change came before the marker, which was announced last.
@@ -45,7 +56,7 @@ fn a_change_announced_while_the_holder_is_gone_is_told_once() {
                 let session = announces.open();
                 assert_eq!(announces.all(&head(&session), SUBSCRIBE).0, 200);
                 let mut stream = get(&holder, &session, None);
-                let (prime, _) = read_until(&mut stream, "").pop().unwrap();
+                let prime = primed(&mut stream);
                 (session, prime, stream)
             })
             .collect();
