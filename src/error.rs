@@ -105,6 +105,11 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
+    /// The address the request comes from has all the subscription streams it may have (2026-07-28).
+    TooManyListensOfPeer {
+        /// The limit.
+        limit: usize,
+    },
     /// The request needs a session and names none.
     SessionRequired,
     /// The session does not exist, has ended, or belongs to another principal.
@@ -121,6 +126,11 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
+    /// The address the request comes from has all the sessions it may have, and none of them is idle.
+    TooManySessionsOfPeer {
+        /// The limit.
+        limit: usize,
+    },
     /// The session has all the calls in flight it may have.
     TooManyCalls {
         /// The limit.
@@ -133,6 +143,11 @@ pub enum Rejection {
     },
     /// As many calls as the service allows are in flight without a session.
     TooManyCallsWithoutSession {
+        /// The limit.
+        limit: usize,
+    },
+    /// The address the request comes from has all the calls in flight without a session it may have.
+    TooManyCallsOfPeer {
         /// The limit.
         limit: usize,
     },
@@ -217,14 +232,17 @@ impl Rejection {
             Self::MissingCapability { .. } => "missing_capability",
             Self::TooManyListens { .. } => "too_many_listens",
             Self::TooManyListensOfPrincipal { .. } => "too_many_listens_of_principal",
+            Self::TooManyListensOfPeer { .. } => "too_many_listens_of_peer",
             Self::SessionRequired => "session_required",
             Self::SessionNotFound => "session_not_found",
             Self::AlreadyInitialized => "already_initialized",
             Self::TooManySessions { .. } => "too_many_sessions",
             Self::TooManySessionsOfPrincipal { .. } => "too_many_sessions_of_principal",
+            Self::TooManySessionsOfPeer { .. } => "too_many_sessions_of_peer",
             Self::TooManyCalls { .. } => "too_many_calls",
             Self::TooManyCallsOfPrincipal { .. } => "too_many_calls_of_principal",
             Self::TooManyCallsWithoutSession { .. } => "too_many_calls_without_session",
+            Self::TooManyCallsOfPeer { .. } => "too_many_calls_of_peer",
             Self::TooManyStreams { .. } => "too_many_streams",
             Self::DuplicateId => "duplicate_id",
             Self::StreamTaken => "stream_taken",
@@ -270,6 +288,7 @@ impl Rejection {
     }
 
     /// The table.
+    #[allow(clippy::too_many_lines, reason = "it is as long as there are refusals")]
     fn row(&self) -> Row {
         const REQUEST: i64 = ErrorObject::INVALID_REQUEST;
         const INTERNAL: i64 = ErrorObject::INTERNAL_ERROR;
@@ -333,14 +352,23 @@ impl Rejection {
             Self::TooManyListensOfPrincipal { limit } => {
                 too_many(429, "subscription streams of this principal", *limit)
             }
+            Self::TooManyListensOfPeer { limit } => {
+                too_many(429, "subscription streams from this address (setting `Limits::listens_per_peer`)", *limit)
+            }
             Self::SessionRequired => row(400, REQUEST, "Bad request: the Mcp-Session-Id header is required"),
             Self::SessionNotFound => row(404, ErrorObject::SESSION_NOT_FOUND, "Session not found"),
             Self::AlreadyInitialized => row(400, REQUEST, "Invalid request: the session is already initialized"),
             Self::TooManySessions { limit } => too_many(503, "sessions", *limit),
             Self::TooManySessionsOfPrincipal { limit } => too_many(503, "sessions of this principal", *limit),
+            Self::TooManySessionsOfPeer { limit } => {
+                too_many(503, "sessions from this address (setting `Sessions::max_per_peer`)", *limit)
+            }
             Self::TooManyCalls { limit } => too_many(429, "calls in flight in this session", *limit),
             Self::TooManyCallsOfPrincipal { limit } => too_many(429, "calls in flight of this principal", *limit),
             Self::TooManyCallsWithoutSession { limit } => too_many(503, "calls in flight without a session", *limit),
+            Self::TooManyCallsOfPeer { limit } => {
+                too_many(429, "calls in flight from this address (setting `Limits::calls_per_peer`)", *limit)
+            }
             Self::TooManyStreams { limit } => too_many(429, "open streams in this session", *limit),
             Self::DuplicateId => row(400, REQUEST, "Invalid request: a request with the same id is in flight"),
             Self::StreamTaken => row(409, REQUEST, "Conflict: the session's stream is already open"),
@@ -470,6 +498,15 @@ pub enum StoreErrorKind {
     Full,
     /// A limit of one principal is reached: of sessions, calls or tasks.
     FullForPrincipal,
+    /// The same for a peer, of sessions or tasks.
+    FullForPeer,
+}
+
+impl StoreErrorKind {
+    /// Whether a limit is reached, for all or for one.
+    pub(crate) fn is_full(self) -> bool {
+        matches!(self, Self::Full | Self::FullForPrincipal | Self::FullForPeer)
+    }
 }
 
 impl StoreError {
@@ -506,6 +543,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Corrupt => "what is stored cannot be read",
             StoreErrorKind::Full => "a limit is reached",
             StoreErrorKind::FullForPrincipal => "a limit of one principal is reached",
+            StoreErrorKind::FullForPeer => "a limit of one peer is reached",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Decides how sessions, tasks and their owners are named: ids nobody can guess, principals nobody
 //! can forge from a header.
 
+mod peer;
 mod time;
 
 use std::fmt;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+pub(crate) use self::peer::Account;
+pub use self::peer::Peer;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
 
 /// The name of a session: 122 bits from the operating system's random source, written as a
@@ -205,6 +208,11 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// Who opened it; only the same principal can use it.
     pub principal: Option<Principal>,
+    /// Where it was opened from, if it has no principal, the connection's address is known and peers have shares
+    /// ([`Sessions::max_per_peer`](crate::Sessions::max_per_peer)). It says whose share the session counts in, and
+    /// opens nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
     /// The revision both sides agreed on.
     pub version: ProtocolVersion,
     /// Which program the client says it is.
@@ -215,6 +223,13 @@ pub struct SessionInfo {
     /// as JSON.
     #[serde(with = "time")]
     pub opened_at: SystemTime,
+}
+
+impl SessionInfo {
+    /// Whose share it counts in.
+    pub(crate) fn account(&self) -> Option<Account> {
+        Account::of(self.principal.as_ref(), self.peer)
+    }
 }
 
 #[cfg(test)]
@@ -252,6 +267,7 @@ mod tests {
         let info = SessionInfo {
             id: SessionId::random(),
             principal: None,
+            peer: None,
             version: ProtocolVersion::V2025_11_25,
             client: Arc::new(Implementation { name: "probe".into(), version: "1".into(), title: None }),
             capabilities: Arc::default(),

@@ -117,7 +117,7 @@ pub use counters::Statistics;
 pub use edge::{Security, era_of};
 pub use error::Rejection;
 pub use handle::{DrainReport, McpHandle};
-pub use identity::{Principal, SessionId, SessionInfo, TaskId};
+pub use identity::{Peer, Principal, SessionId, SessionInfo, TaskId};
 pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;

@@ -197,6 +197,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
+        let peer = if principal.is_none() { self.gate.security.peer(&parts) } else { None };
         let asking = principal.clone();
         let mut reply = match fork {
             Fork::Modern(meta) => {
@@ -204,6 +205,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                     parts,
                     headers: admitted.headers,
                     principal,
+                    peer,
                     meta,
                     takes_streams: admitted.takes_streams,
                     share,
@@ -213,7 +215,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             // A notification of an era that is not served at all: see the check.
             _ if !edge::serves(&self.hall.versions, Era::Legacy) => Outcome::Accepted.into(),
             _ => {
-                let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, session, share };
+                let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, peer, session, share };
                 legacy::post(&self.legacy, &self.server, state, incoming, body).await
             }
         };
@@ -230,7 +232,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         edge::check_session_method(&admitted.headers, &self.hall.versions)?;
         let principal = self.hall.settings.sessions.principal_of(&parts);
         let headers = admitted.headers;
-        let incoming = legacy::Incoming { parts, headers, principal, session: None, share: None };
+        let incoming = legacy::Incoming { parts, headers, principal, peer: None, session: None, share: None };
         match admitted.method {
             Method::Get => legacy::get(&self.legacy, incoming).await,
             Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await,

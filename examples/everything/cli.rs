@@ -119,6 +119,10 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PRINCIPAL)]
     max_sessions_per_principal: usize,
 
+    /// The most sessions without a principal from one address at one time; 0: as many as there may be.
+    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PEER)]
+    max_sessions_per_peer: usize,
+
     /// The largest body in bytes.
     #[arg(long, default_value_t = Limits::DEFAULT_BODY)]
     max_body: usize,
@@ -138,6 +142,10 @@ pub(crate) struct Cli {
     /// The most calls in flight that belong to no session, whoever makes them.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS_WITHOUT_SESSION)]
     calls_without_session: usize,
+
+    /// Of these, the most from one address without a principal; 0: as many as there may be.
+    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PEER)]
+    calls_per_peer: usize,
 
     /// The most open streams in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_STREAMS)]
@@ -168,6 +176,10 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
     max_listens_per_principal: usize,
 
+    /// The most subscription streams from one address without a principal; 0: as many as there may be.
+    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PEER)]
+    max_listens_per_peer: usize,
+
     /// Seconds a task is kept from its beginning; 0: until others need the room.
     #[arg(long, default_value_t = Tasks::DEFAULT_TTL.as_secs_f64())]
     task_ttl: f64,
@@ -188,6 +200,14 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES)]
     task_bytes: usize,
 
+    /// Bytes that the tasks of one principal hold together.
+    #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL)]
+    task_bytes_per_principal: usize,
+
+    /// The most tasks from one address without a principal; 0: as many as there may be.
+    #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS_PER_PEER)]
+    max_tasks_per_peer: usize,
+
     /// A host clients may use, besides loopback names; repeatable.
     #[arg(long, value_name = "HOST")]
     allowed_host: Vec<String>,
@@ -196,7 +216,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
-    /// A network of proxies whose X-Forwarded-Host and Forwarded are believed; repeatable.
+    /// A network of proxies whose X-Forwarded-Host, X-Forwarded-For and Forwarded are believed; repeatable.
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
 
@@ -234,6 +254,7 @@ impl Cli {
             .lifetime(seconds(self.lifetime))
             .max(self.max_sessions)
             .max_per_principal(self.max_sessions_per_principal.min(self.max_sessions))
+            .max_per_peer(share(self.max_sessions_per_peer))
     }
 
     pub(crate) fn streams(&self) -> Streams {
@@ -262,9 +283,11 @@ impl Cli {
             .calls(self.max_calls)
             .calls_per_principal(self.calls_per_principal)
             .calls_without_session(self.calls_without_session)
+            .calls_per_peer(share(self.calls_per_peer))
             .streams(self.streams)
             .listens(self.max_listens)
             .listens_per_principal(self.max_listens_per_principal)
+            .listens_per_peer(share(self.max_listens_per_peer))
     }
 
     pub(crate) fn inputs(&self) -> Inputs {
@@ -295,6 +318,8 @@ impl Cli {
             .max(self.max_tasks)
             .max_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
             .bytes(self.task_bytes)
+            .bytes_per_principal(self.task_bytes_per_principal)
+            .max_per_peer(share(self.max_tasks_per_peer))
     }
 
     /// How long lists may be kept.
@@ -324,6 +349,11 @@ impl Cli {
     pub(crate) fn drain(&self) -> Duration {
         seconds(self.drain).unwrap_or_default()
     }
+}
+
+/// Zero is no share.
+fn share(most: usize) -> Option<usize> {
+    Some(most).filter(|most| *most > 0)
 }
 
 /// Zero, and what is no duration, is none.

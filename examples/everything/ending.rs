@@ -3,9 +3,11 @@
 
 use std::future::IntoFuture;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use mcp_http::{McpHandle, McpListener};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +48,10 @@ impl Service {
             drained.cancelled().await;
             sleep(LAST_CONNECTIONS).await;
         };
-        let serve = axum::serve(listener, app).with_graceful_shutdown(closing.clone().cancelled_owned());
+        // A client's address: proxies are recognised by it, and shares of clients without a principal go by it.
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        let serve = axum::serve(listener.tap_io(|_| ()), app);
+        let serve = serve.with_graceful_shutdown(closing.clone().cancelled_owned());
         tokio::select! {
             (served, ()) = async { tokio::join!(serve.into_future(), end) } => served,
             () = too_late => {

@@ -45,8 +45,16 @@ use crate::cli::Cli;
 use crate::handler::{Everything, Shared};
 
 /// Switches for what rmcp does by itself.
-const NOT_HERE: [&str; 6] =
-    ["sealing_key", "input_rounds", "input_bytes", "max_tasks", "max_tasks_per_principal", "task_bytes"];
+const NOT_HERE: [&str; 8] = [
+    "sealing_key",
+    "input_rounds",
+    "input_bytes",
+    "max_tasks",
+    "max_tasks_per_principal",
+    "task_bytes",
+    "task_bytes_per_principal",
+    "max_tasks_per_peer",
+];
 
 /// What the command line says; a switch that would do nothing is refused.
 fn read_cli() -> Result<Cli, clap::Error> {

@@ -27,6 +27,7 @@ mod admit;
 mod authority;
 mod body;
 mod budget;
+mod client;
 mod compare;
 mod content_type;
 mod era;

@@ -9,6 +9,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::ConnectInfo;
 use http::Version;
@@ -16,11 +17,13 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use super::authority::{Authority, HostPattern};
+use super::client;
 use super::forwarded::{self, Named};
 use super::headers::{Found, Head};
 use super::origin::{Origin, OriginPattern};
 use super::throttle::Throttle;
 use crate::error::{ConfigError, Rejection};
+use crate::identity::Peer;
 use crate::message::shown_bytes;
 
 const HOSTS: &str = "Security::allowed_hosts";
@@ -66,6 +69,8 @@ pub struct Security {
     problems: Vec<ConfigError>,
     /// Shared by the clones of one service.
     lines: Arc<Throttle>,
+    /// Whether the operator was told that the proxies cannot be recognised.
+    warned: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -162,9 +167,15 @@ impl Security {
     /// several hosts, in one header or in both, the request is refused. From anyone else, the
     /// two headers are not looked at.
     ///
+    /// Likewise the client's address, whose share of the limits is
+    /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer), is the rightmost one in `X-Forwarded-For`, or in the
+    /// `for` parameters of `Forwarded`, that is no trusted proxy. A request whose client cannot be read, or for which
+    /// the two headers name different ones, counts as the proxy's own. The proxy must set one of the two itself:
+    /// what it only passes on is the client's to make up.
+    ///
     /// The connection's address comes from axum's `ConnectInfo<SocketAddr>`: serve the
     /// application with `into_make_service_with_connect_info::<SocketAddr>()`, or no proxy is ever
-    /// recognised.
+    /// recognised. The first request without it is logged as a warning.
     ///
     /// An entry that is neither a network nor an address is an error of
     /// [`build`](crate::McpServiceBuilder::build).
@@ -299,13 +310,34 @@ impl Security {
         direct_host(parts, head.host).map(|text| Named { text, by: "Host" })
     }
 
+    /// Whose share of the limits a request without a principal takes, if its connection's address is known.
+    pub(crate) fn peer(&self, parts: &Parts) -> Option<Peer> {
+        let address = peer(parts)?.ip().to_canonical();
+        let address = if self.is_proxy(&address) {
+            client::address(&parts.headers, address, |hop| self.is_proxy(hop))
+        } else {
+            address
+        };
+        Some(Peer::new(address))
+    }
+
     fn is_from_proxy(&self, parts: &Parts) -> bool {
         if self.proxies.is_empty() {
             return false;
         }
+        let address = peer(parts);
+        if address.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "`Security::trusted_proxies` is without effect: a request carries no `ConnectInfo<SocketAddr>`; serve the \
+                 application with `into_make_service_with_connect_info::<SocketAddr>()`"
+            );
+        }
         // A socket that serves both families shows IPv4 peers as mapped IPv6 addresses.
-        let address = peer(parts).map(|peer| peer.ip().to_canonical());
-        address.is_some_and(|address| self.proxies.iter().any(|network| network.contains(&address)))
+        address.is_some_and(|address| self.is_proxy(&address.ip().to_canonical()))
+    }
+
+    fn is_proxy(&self, address: &IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(address))
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use self::quota::{Full, Permit, Quota};
 use crate::counters::Counters;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
-use crate::identity::Principal;
+use crate::identity::{Account, Principal};
 use crate::message::ProtocolVersion;
 use crate::panics::{Contained, Panicked};
 use crate::settings::Settings;
@@ -58,7 +58,8 @@ pub(crate) struct Hall {
 
 impl Hall {
     pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
-        let loose = Quota::new(settings.limits.calls_without_session, settings.limits.calls_per_principal);
+        let limits = &settings.limits;
+        let loose = Quota::new(limits.calls_without_session, limits.calls_per_principal, limits.calls_per_peer);
         Arc::new(Self {
             durable: engine.durable(),
             engine,
@@ -91,11 +92,11 @@ impl Hall {
     }
 
     /// Lets calls in that belong to no session, if anything is still taken in and there is room.
-    pub(crate) fn let_in(&self, principal: Option<&Principal>, calls: usize) -> Result<Permit, Rejection> {
+    pub(crate) fn let_in(&self, account: Option<Account>, calls: usize) -> Result<Permit, Rejection> {
         if self.is_draining() {
             return Err(Rejection::Draining);
         }
-        self.loose.take(principal, calls).map_err(refusal)
+        self.loose.take(account, calls).map_err(refusal)
     }
 
     /// Refuses a call in a session to a principal whose answers, not read yet, are as many as it may have calls.
@@ -105,7 +106,7 @@ impl Hall {
 
     /// A long answer counts as a call in flight until it has been written.
     pub(crate) fn still_answers(&self, principal: Option<&Principal>) -> Permit {
-        self.loose.add(principal)
+        self.loose.add(Account::of(principal, None))
     }
 
     /// Waits until no call is in flight; whether that was in time.
@@ -160,8 +161,9 @@ impl Hall {
 
 fn refusal(full: Full) -> Rejection {
     match full {
-        Full::OfAll(limit) => Rejection::TooManyCallsWithoutSession { limit },
-        Full::OfPrincipal(limit) => Rejection::TooManyCallsOfPrincipal { limit },
+        Full::All(limit) => Rejection::TooManyCallsWithoutSession { limit },
+        Full::Principal(limit) => Rejection::TooManyCallsOfPrincipal { limit },
+        Full::Peer(limit) => Rejection::TooManyCallsOfPeer { limit },
     }
 }
 

@@ -1,5 +1,4 @@
-//! Decides how much may be going on at a time: of all clients together, and of one principal. Requests
-//! without a principal have nobody in common but all.
+//! How much may be going on at a time: of all clients together, of one principal, and of one peer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,77 +6,86 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use crate::identity::Principal;
+use crate::identity::{Account, Principal};
 
-/// A limit for all, and one for each principal.
+/// A limit for all, and one for each account.
 #[derive(Debug)]
 pub(crate) struct Quota {
     of_all: usize,
-    of_each: usize,
+    of_principal: usize,
+    /// `None`: peers are not told apart.
+    of_peer: Option<usize>,
     taken: AtomicUsize,
-    /// Only principals that have something now.
-    of: DashMap<Principal, usize>,
+    /// Only accounts that have something now.
+    of: DashMap<Account, usize>,
 }
 
 /// Some of what there is; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     quota: Arc<Quota>,
-    principal: Option<Principal>,
+    account: Option<Account>,
     count: usize,
 }
 
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    OfAll(usize),
-    OfPrincipal(usize),
+    All(usize),
+    Principal(usize),
+    Peer(usize),
 }
 
 impl Quota {
-    pub(crate) fn new(of_all: usize, of_each: usize) -> Arc<Self> {
-        Arc::new(Self { of_all, of_each, taken: AtomicUsize::new(0), of: DashMap::new() })
+    pub(crate) fn new(of_all: usize, of_principal: usize, of_peer: Option<usize>) -> Arc<Self> {
+        Arc::new(Self { of_all, of_principal, of_peer, taken: AtomicUsize::new(0), of: DashMap::new() })
     }
 
-    /// So many more, all or none. A principal that has all it may have is told so first: that passes when
+    /// So many more, all or none. An account that has all it may have is told so first: that passes when
     /// its own calls end.
-    pub(crate) fn take(self: &Arc<Self>, principal: Option<&Principal>, count: usize) -> Result<Permit, Full> {
-        match principal {
-            Some(principal) => self.take_for(principal, count)?,
-            None => self.take_of_all(count)?,
+    pub(crate) fn take(self: &Arc<Self>, account: Option<Account>, count: usize) -> Result<Permit, Full> {
+        let share = account.as_ref().and_then(|account| self.share_of(account));
+        let account = account.filter(|_| share.is_some());
+        match (&account, share) {
+            (Some(account), Some(share)) => self.take_for(account, share, count)?,
+            _ => self.take_of_all(count)?,
         }
-        Ok(Permit { quota: Arc::clone(self), principal: principal.cloned(), count })
+        Ok(Permit { quota: Arc::clone(self), account, count })
     }
 
     /// One more, be there room or not: what it counts has begun already.
-    pub(crate) fn add(self: &Arc<Self>, principal: Option<&Principal>) -> Permit {
+    pub(crate) fn add(self: &Arc<Self>, account: Option<Account>) -> Permit {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        if let Some(principal) = principal {
-            *self.of.entry(principal.clone()).or_default() += 1;
+        if let Some(account) = &account {
+            *self.of.entry(account.clone()).or_default() += 1;
         }
-        Permit { quota: Arc::clone(self), principal: principal.cloned(), count: 1 }
+        Permit { quota: Arc::clone(self), account, count: 1 }
     }
 
     /// Whether a principal has all it may have.
     pub(crate) fn is_full_for(&self, principal: &Principal) -> Option<Full> {
-        let taken = self.of.get(principal).map_or(0, |taken| *taken);
-        (taken >= self.of_each).then_some(Full::OfPrincipal(self.of_each))
+        let taken = self.of.get(&Account::Principal(principal.clone())).map_or(0, |taken| *taken);
+        (taken >= self.of_principal).then_some(Full::Principal(self.of_principal))
     }
 
-    fn take_for(&self, principal: &Principal, count: usize) -> Result<(), Full> {
-        let mut taken = self.of.entry(principal.clone()).or_default();
-        let fits = if taken.saturating_add(count) > self.of_each {
-            Err(Full::OfPrincipal(self.of_each))
-        } else {
-            self.take_of_all(count)
-        };
+    /// What one account may have, as the refusal that says so.
+    fn share_of(&self, account: &Account) -> Option<(usize, Full)> {
+        match account {
+            Account::Principal(_) => Some((self.of_principal, Full::Principal(self.of_principal))),
+            Account::Peer(_) => self.of_peer.map(|share| (share, Full::Peer(share))),
+        }
+    }
+
+    fn take_for(&self, account: &Account, (share, full): (usize, Full), count: usize) -> Result<(), Full> {
+        let mut taken = self.of.entry(account.clone()).or_default();
+        let fits = if taken.saturating_add(count) > share { Err(full) } else { self.take_of_all(count) };
         if fits.is_ok() {
             *taken += count;
         }
         let nothing = *taken == 0;
         drop(taken);
         if nothing {
-            self.of.remove_if(principal, |_, taken| *taken == 0);
+            self.of.remove_if(account, |_, taken| *taken == 0);
         }
         fits
     }
@@ -85,15 +93,15 @@ impl Quota {
     fn take_of_all(&self, count: usize) -> Result<(), Full> {
         let fits = |taken: usize| taken.checked_add(count).filter(|taken| *taken <= self.of_all);
         let taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.map(drop).map_err(|_| Full::OfAll(self.of_all))
+        taken.map(drop).map_err(|_| Full::All(self.of_all))
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         self.quota.taken.fetch_sub(self.count, Ordering::Relaxed);
-        if let Some(principal) = self.principal.take()
-            && let Entry::Occupied(mut entry) = self.quota.of.entry(principal)
+        if let Some(account) = self.account.take()
+            && let Entry::Occupied(mut entry) = self.quota.of.entry(account)
         {
             *entry.get_mut() -= self.count;
             if *entry.get() == 0 {
@@ -106,34 +114,55 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Peer;
+
+    fn principal(name: &str) -> Option<Account> {
+        Some(Account::Principal(Principal::new(name)))
+    }
+
+    fn peer(last: u8) -> Option<Account> {
+        Some(Account::Peer(Peer::new([192, 0, 2, last].into())))
+    }
 
     #[test]
-    fn a_principal_gets_as_many_as_the_limit_says_and_gives_them_back() {
-        let quota = Quota::new(10, 2);
-        let (ann, bob) = (Principal::new("ann"), Principal::new("bob"));
-        let first = quota.take(Some(&ann), 1).unwrap();
-        let second = quota.take(Some(&ann), 1).unwrap();
-        assert_eq!(quota.take(Some(&ann), 1).unwrap_err(), Full::OfPrincipal(2));
-        assert!(quota.take(Some(&bob), 2).is_ok() && quota.take(None, 8).is_ok());
-        drop(first);
-        assert!(quota.take(Some(&ann), 2).is_err() && quota.take(Some(&ann), 1).is_ok());
-        drop(second);
-        assert!(quota.of.is_empty());
-        assert_eq!(quota.taken.load(Ordering::Relaxed), 0);
+    fn an_account_gets_its_share_and_gives_it_back() {
+        for (ann, bob, full) in
+            [(principal("ann"), principal("bob"), Full::Principal(2)), (peer(1), peer(2), Full::Peer(2))]
+        {
+            let quota = Quota::new(10, 2, Some(2));
+            let first = quota.take(ann.clone(), 1).unwrap();
+            let second = quota.take(ann.clone(), 1).unwrap();
+            assert_eq!(quota.take(ann.clone(), 1).unwrap_err(), full);
+            assert!(quota.take(bob, 2).is_ok() && quota.take(None, 8).is_ok());
+            drop(first);
+            assert!(quota.take(ann.clone(), 2).is_err() && quota.take(ann, 1).is_ok());
+            drop(second);
+            assert!(quota.of.is_empty());
+            assert_eq!(quota.taken.load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn peers_without_a_share_are_not_told_apart() {
+        let quota = Quota::new(3, 1, None);
+        let all = quota.take(peer(1), 3).unwrap();
+        assert!(quota.of.is_empty(), "nothing is kept of them");
+        assert_eq!(quota.take(peer(2), 1).unwrap_err(), Full::All(3));
+        drop(all);
+        assert!(quota.take(peer(2), 3).is_ok());
     }
 
     #[test]
     fn all_together_get_as_many_as_the_limit_says_whoever_they_are() {
-        let quota = Quota::new(3, 2);
-        let ann = Principal::new("ann");
-        let (nobody, hers) = (quota.take(None, 2).unwrap(), quota.take(Some(&ann), 1).unwrap());
-        assert_eq!(quota.take(None, 1).unwrap_err(), Full::OfAll(3));
-        assert_eq!(quota.take(Some(&ann), 1).unwrap_err(), Full::OfAll(3));
-        assert_eq!(quota.take(Some(&ann), 2).unwrap_err(), Full::OfPrincipal(2));
-        assert_eq!(quota.take(Some(&Principal::new("bob")), 1).unwrap_err(), Full::OfAll(3));
-        assert_eq!(quota.of.len(), 1, "who was refused is forgotten");
-        assert_eq!(quota.take(None, usize::MAX).unwrap_err(), Full::OfAll(3));
-        drop(nobody);
+        let quota = Quota::new(3, 2, Some(2));
+        let (nobodys, hers) = (quota.take(None, 2).unwrap(), quota.take(principal("ann"), 1).unwrap());
+        assert_eq!(quota.take(None, 1).unwrap_err(), Full::All(3));
+        assert_eq!(quota.take(principal("ann"), 1).unwrap_err(), Full::All(3));
+        assert_eq!(quota.take(principal("ann"), 2).unwrap_err(), Full::Principal(2));
+        assert_eq!(quota.take(peer(1), 1).unwrap_err(), Full::All(3));
+        assert_eq!(quota.of.len(), 1, "an account that was refused is forgotten");
+        assert_eq!(quota.take(None, usize::MAX).unwrap_err(), Full::All(3));
+        drop(nobodys);
         assert!(quota.take(None, 2).is_ok(), "and what was refused took nothing");
         drop(hers);
         assert!(quota.take(None, 3).is_ok());

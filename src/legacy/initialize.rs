@@ -14,7 +14,7 @@ use super::post::{Post, session_header};
 use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo};
+use crate::identity::{Peer, Principal, SessionId, SessionInfo};
 use crate::message::{
     Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Params,
     ProtocolVersion, RawJson, RequestId, shown, write,
@@ -143,9 +143,9 @@ async fn opened<S: Clone + Send + Sync + 'static>(
 ) -> Result<(Arc<LiveSession>, RawJson), Failed> {
     let Post { node, server, state, incoming } = post;
     check_size(params.as_ref())?;
-    let _permit = node.let_in(incoming.principal.as_ref(), 1)?;
+    let _permit = node.let_in(incoming.account(), 1)?;
     let (params, text) = read_params(params)?;
-    let mut session = draft(node, incoming.principal, &params);
+    let mut session = draft(node, incoming.principal, incoming.peer, &params);
     let context = Context::new(Arc::new(Standalone::new(&session)), None);
     let opening = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let result = Contained::new(opening).await.unwrap_or_else(|_| {
@@ -165,10 +165,16 @@ async fn opened<S: Clone + Send + Sync + 'static>(
 }
 
 /// A session nobody else knows of yet.
-fn draft(node: &Arc<Node>, principal: Option<Principal>, params: &InitializeParams) -> Arc<LiveSession> {
+fn draft(
+    node: &Arc<Node>,
+    principal: Option<Principal>,
+    peer: Option<Peer>,
+    params: &InitializeParams,
+) -> Arc<LiveSession> {
     let info = SessionInfo {
         id: SessionId::random(),
         principal,
+        peer: peer.filter(|_| node.settings.sessions.max_per_peer.is_some()),
         version: negotiate(node, &params.protocol_version),
         client: node.clients.share(&params.client_info),
         capabilities: node.capabilities.share(&params.capabilities),
@@ -238,6 +244,7 @@ fn refusal(node: &Node, error: &StoreError) -> Rejection {
         StoreErrorKind::FullForPrincipal => {
             Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
         }
+        StoreErrorKind::FullForPeer => Rejection::TooManySessionsOfPeer { limit: policy.max_sessions_per_peer },
         _ => node.refusal(error),
     }
 }

@@ -19,7 +19,7 @@ use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
 use crate::edge::{BodyShare, McpHeaders, is_of_a_session};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId};
+use crate::identity::{Account, Peer, Principal, SessionId};
 use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, shown, write};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
@@ -38,6 +38,15 @@ pub(crate) struct Incoming {
     pub(crate) session: Option<Arc<LiveSession>>,
     /// What the body holds of the service's budget, as long as its calls run.
     pub(crate) share: Option<Arc<BodyShare>>,
+    /// Where it comes from, if it has no principal and this is known.
+    pub(crate) peer: Option<Peer>,
+}
+
+impl Incoming {
+    /// In whose share of the limits it counts.
+    pub(super) fn account(&self) -> Option<Account> {
+        Account::of(self.principal.as_ref(), self.peer)
+    }
 }
 
 /// What a POST works with: the service's share, the user's server and its state.

@@ -56,7 +56,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
     check_size(params.as_ref())?;
-    let permit = node.let_in(incoming.principal.as_ref(), 1)?;
+    let permit = node.let_in(incoming.account(), 1)?;
     let (params, text) = match read_params(params) {
         Ok(read) => read,
         Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error)))),
@@ -95,7 +95,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     refused: Option<Vec<Bytes>>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
-    let permit = node.let_in(incoming.principal.as_ref(), asked.len())?;
+    let permit = node.let_in(incoming.account(), asked.len())?;
     let mode = node.settings.streams.response_mode;
     let (outlet, queue) = match mode {
         ResponseMode::Json => (Outlet::Nowhere, None),

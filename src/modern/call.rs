@@ -31,7 +31,7 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
     mut opening: Opening,
     asked: Asked,
 ) -> Result<Outcome, Rejection> {
-    opening.permit = Some(node.hall.let_in(opening.principal.as_ref(), 1)?);
+    opening.permit = Some(node.hall.let_in(opening.account(), 1)?);
     let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&asked.method) };
     let read = Read {
         params: asked.params.clone(),

@@ -55,7 +55,7 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     if node.hall.is_draining() {
         return Err(Rejection::Draining);
     }
-    let seat = node.listening.join(filter, opening.principal.as_ref())?;
+    let seat = node.listening.join(filter, opening.account())?;
     let listening = Arc::clone(node);
     node.hall.in_background(Box::pin(async move { listening.begin_to_hear().await }));
     if server.own_subscriptions() {

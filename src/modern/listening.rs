@@ -25,7 +25,7 @@ use super::filter::{Filter, Offer};
 use super::waiting::Waiting;
 use crate::error::Rejection;
 use crate::hall::{Full, Permit, Quota};
-use crate::identity::Principal;
+use crate::identity::Account;
 use crate::message::RawJson;
 use crate::server::channel::Change;
 use crate::settings::Limits;
@@ -82,15 +82,16 @@ const AT_ONCE: usize = 64;
 
 impl Listening {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        let places = Quota::new(limits.listens, limits.listens_per_principal);
+        let places = Quota::new(limits.listens, limits.listens_per_principal, limits.listens_per_peer);
         Arc::new(Self { places, table: Mutex::default() })
     }
 
     /// Lets a listen in, if there is room.
-    pub(super) fn join(self: &Arc<Self>, filter: Filter, principal: Option<&Principal>) -> Result<Seat, Rejection> {
-        let place = self.places.take(principal, 1).map_err(|full| match full {
-            Full::OfAll(limit) => Rejection::TooManyListens { limit },
-            Full::OfPrincipal(limit) => Rejection::TooManyListensOfPrincipal { limit },
+    pub(super) fn join(self: &Arc<Self>, filter: Filter, account: Option<Account>) -> Result<Seat, Rejection> {
+        let place = self.places.take(account, 1).map_err(|full| match full {
+            Full::All(limit) => Rejection::TooManyListens { limit },
+            Full::Principal(limit) => Rejection::TooManyListensOfPrincipal { limit },
+            Full::Peer(limit) => Rejection::TooManyListensOfPeer { limit },
         })?;
         let state = State { waiting: Waiting::new(filter), stage: Stage::Asked };
         let listen = Arc::new(Listen { state: Mutex::new(state), reader: AtomicWaker::new() });

@@ -10,7 +10,7 @@ use super::round::Opening;
 use super::{Node, call, listen, mirror};
 use crate::edge::{BodyShare, McpHeaders};
 use crate::error::Rejection;
-use crate::identity::Principal;
+use crate::identity::{Peer, Principal};
 use crate::message::{Body, Envelope, Kind, Params, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
@@ -21,6 +21,8 @@ pub(crate) struct Incoming {
     pub(crate) parts: Box<Parts>,
     pub(crate) headers: McpHeaders,
     pub(crate) principal: Option<Principal>,
+    /// Where it comes from, if it has no principal and this is known.
+    pub(crate) peer: Option<Peer>,
     /// What the request says of itself, if it says anything.
     pub(crate) meta: Option<Box<RequestMeta>>,
     /// Whether the client takes a stream.
@@ -72,7 +74,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
     incoming: Incoming,
     (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
-    let Incoming { parts, headers, principal, meta, takes_streams, share } = incoming;
+    let Incoming { parts, headers, principal, peer, meta, takes_streams, share } = incoming;
     let Admitted { meta, version } = admit(&method, meta, &headers, &node.hall.versions)?;
     if method == "tools/call"
         && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
@@ -83,7 +85,7 @@ async fn request<S: Clone + Send + Sync + 'static>(
         return Err(Rejection::method_not_found(&method));
     }
     let mode = node.hall.settings.streams.response_mode;
-    let opening = Opening { share, ..Opening::new(id.clone(), version, meta, principal, mode) };
+    let opening = Opening { share, peer, ..Opening::new(id.clone(), version, meta, principal, mode) };
     if method == listen::METHOD {
         // Boxed, so that a call carries no room for it.
         return Box::pin(listen::listen(node, server, state, opening, Asked { method, params, parts }, takes_streams))

@@ -23,7 +23,7 @@ use super::task::TaskRun;
 use crate::edge::BodyShare;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::hall::Permit;
-use crate::identity::Principal;
+use crate::identity::{Account, Peer, Principal};
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,
 };
@@ -40,6 +40,7 @@ pub(super) struct Round {
     version: ProtocolVersion,
     meta: Box<RequestMeta>,
     principal: Option<Principal>,
+    peer: Option<Peer>,
     /// Read when first asked for.
     client: OnceLock<Option<Implementation>>,
     capabilities: OnceLock<ClientCapabilities>,
@@ -74,6 +75,8 @@ pub(super) struct Opening {
     pub(super) version: ProtocolVersion,
     pub(super) meta: Box<RequestMeta>,
     pub(super) principal: Option<Principal>,
+    /// Where it comes from, if it has no principal and this is known.
+    pub(super) peer: Option<Peer>,
     pub(super) permit: Option<Permit>,
     pub(super) share: Option<Arc<BodyShare>>,
     pub(super) asking: Option<Asking>,
@@ -91,7 +94,12 @@ impl Opening {
         mode: ResponseMode,
     ) -> Self {
         let inputs = Inputs::default();
-        Self { id, version, meta, principal, permit: None, share: None, asking: None, inputs, mode }
+        Self { id, version, meta, principal, peer: None, permit: None, share: None, asking: None, inputs, mode }
+    }
+
+    /// In whose share of the limits it counts.
+    pub(super) fn account(&self) -> Option<Account> {
+        Account::of(self.principal.as_ref(), self.peer)
     }
 }
 
@@ -125,13 +133,14 @@ impl Asking {
 
 impl Round {
     pub(super) fn new(node: &Arc<Node>, opening: Opening) -> Arc<Self> {
-        let Opening { id, version, meta, principal, permit, share, asking, inputs, mode } = opening;
+        let Opening { id, version, meta, principal, peer, permit, share, asking, inputs, mode } = opening;
         Arc::new(Self {
             node: Arc::clone(node),
             id,
             version,
             meta,
             principal,
+            peer,
             client: OnceLock::new(),
             capabilities: OnceLock::new(),
             queue: OnceLock::new(),
@@ -263,7 +272,7 @@ impl Round {
             self.end_with(ErrorObject::new(ErrorObject::INTERNAL_ERROR, TOO_LARGE)).await;
             return false;
         }
-        match TaskRun::begin(&self.node, self.principal.as_ref()).await {
+        match TaskRun::begin(&self.node, self.principal.as_ref(), self.peer).await {
             Ok(begun) => {
                 // Where it is a task already, or has ended, this one was begun for nothing.
                 let is_task = {
@@ -384,6 +393,10 @@ fn no_task(error: &StoreError) -> ErrorObject {
         StoreErrorKind::FullForPrincipal => {
             ErrorObject::new(ErrorObject::INTERNAL_ERROR, "Too many tasks of this principal")
         }
+        StoreErrorKind::FullForPeer => ErrorObject::new(
+            ErrorObject::INTERNAL_ERROR,
+            "Too many tasks from this address; the server's settings `max_per_peer` and `bytes_per_peer` of tasks bound them",
+        ),
         _ => {
             tracing::error!(error = error as &dyn std::error::Error, "a task cannot be kept");
             ErrorObject::internal()

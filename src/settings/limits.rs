@@ -22,9 +22,11 @@ pub struct Limits {
     calls: usize,
     pub(crate) calls_per_principal: usize,
     pub(crate) calls_without_session: usize,
+    pub(crate) calls_per_peer: Option<usize>,
     streams: usize,
     pub(crate) listens: usize,
     pub(crate) listens_per_principal: usize,
+    pub(crate) listens_per_peer: Option<usize>,
 }
 
 impl Limits {
@@ -51,6 +53,10 @@ impl Limits {
     /// makes one call at a time, either era has room for as many clients.
     pub const DEFAULT_CALLS_WITHOUT_SESSION: usize = 10_000;
 
+    /// Half of those without a session: one address cannot take all, and an office behind one address, or a proxy
+    /// that is not among the trusted ones, has room for thousands.
+    pub const DEFAULT_CALLS_PER_PEER: usize = 5_000;
+
     /// 256 open streams in one session: one for each call, and as many that are resumed.
     pub const DEFAULT_STREAMS: usize = 256;
 
@@ -59,6 +65,9 @@ impl Limits {
 
     /// 1,000 subscription streams of one principal, as many as sessions.
     pub const DEFAULT_LISTENS_PER_PRINCIPAL: usize = 1_000;
+
+    /// Half of all, as of calls.
+    pub const DEFAULT_LISTENS_PER_PEER: usize = 5_000;
 
     /// The most resources one subscription stream is told of (-32602 beyond): more than a client
     /// shows at a time. A client that follows more opens another stream.
@@ -125,9 +134,11 @@ impl Limits {
             calls: Self::DEFAULT_CALLS,
             calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
             calls_without_session: Self::DEFAULT_CALLS_WITHOUT_SESSION,
+            calls_per_peer: Some(Self::DEFAULT_CALLS_PER_PEER),
             streams: Self::DEFAULT_STREAMS,
             listens: Self::DEFAULT_LISTENS,
             listens_per_principal: Self::DEFAULT_LISTENS_PER_PRINCIPAL,
+            listens_per_peer: Some(Self::DEFAULT_LISTENS_PER_PEER),
         }
     }
 
@@ -193,6 +204,15 @@ impl Limits {
         self
     }
 
+    /// Of these, the calls from one [`Peer`](crate::Peer) that have no principal, where the connection's address is
+    /// known, see [`Sessions::max_per_peer`](crate::Sessions::max_per_peer) (429). At least 1; `None`: peers have no
+    /// share. Default [`Limits::DEFAULT_CALLS_PER_PEER`].
+    #[must_use]
+    pub fn calls_per_peer(mut self, calls: impl Into<Option<usize>>) -> Self {
+        self.calls_per_peer = calls.into();
+        self
+    }
+
     /// Open streams in one session (429). Default [`Limits::DEFAULT_STREAMS`].
     #[must_use]
     pub fn streams(mut self, streams: usize) -> Self {
@@ -216,6 +236,14 @@ impl Limits {
         self
     }
 
+    /// The same for those from one [`Peer`](crate::Peer) without a principal (429). At least 1; `None`: peers have
+    /// no share. Default [`Limits::DEFAULT_LISTENS_PER_PEER`].
+    #[must_use]
+    pub fn listens_per_peer(mut self, listens: impl Into<Option<usize>>) -> Self {
+        self.listens_per_peer = listens.into();
+        self
+    }
+
     pub(super) fn check(&self, error: &mut ConfigError) {
         at_least_one(error, "Limits::body", self.body);
         if self.bodies < self.body {
@@ -231,6 +259,8 @@ impl Limits {
         at_least_one(error, "Limits::streams", self.streams);
         at_least_one(error, "Limits::listens", self.listens);
         at_least_one(error, "Limits::listens_per_principal", self.listens_per_principal);
+        at_least_one(error, "Limits::calls_per_peer", self.calls_per_peer.unwrap_or(usize::MAX));
+        at_least_one(error, "Limits::listens_per_peer", self.listens_per_peer.unwrap_or(usize::MAX));
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

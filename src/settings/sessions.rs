@@ -38,6 +38,7 @@ pub struct Sessions {
     pub(crate) lifetime: Option<Duration>,
     pub(crate) max: usize,
     pub(crate) max_per_principal: usize,
+    pub(crate) max_per_peer: Option<usize>,
     principal: Option<PrincipalOf>,
     pub(crate) opened: Option<OpenHook>,
     pub(crate) closed: Option<CloseHook>,
@@ -54,6 +55,10 @@ impl Sessions {
     /// A tenth of all: one principal cannot lock the others out.
     pub const DEFAULT_MAX_PER_PRINCIPAL: usize = 1_000;
 
+    /// Half of all: one address cannot take every session, and an office behind one address, or a proxy that is
+    /// not among the trusted ones, has room for thousands.
+    pub const DEFAULT_MAX_PER_PEER: usize = 5_000;
+
     /// The defaults: sessions, half an hour idle, no greatest age.
     #[must_use]
     pub fn new() -> Self {
@@ -63,6 +68,7 @@ impl Sessions {
             lifetime: None,
             max: Self::DEFAULT_MAX,
             max_per_principal: Self::DEFAULT_MAX_PER_PRINCIPAL,
+            max_per_peer: Some(Self::DEFAULT_MAX_PER_PEER),
             principal: None,
             opened: None,
             closed: None,
@@ -112,6 +118,20 @@ impl Sessions {
     #[must_use]
     pub fn max_per_principal(mut self, sessions: usize) -> Self {
         self.max_per_principal = sessions;
+        self
+    }
+
+    /// The same for the sessions without a principal that were opened from one [`Peer`](crate::Peer): an IPv4
+    /// address, or the /64 network of an IPv6 address. At this limit its own sessions make room, and no others.
+    ///
+    /// It counts where the connection's address is known: serve the application with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind proxies the peer is the client's address as
+    /// [`Security::trusted_proxies`](crate::Security::trusted_proxies) say it. Without that address nothing changes. A
+    /// peer only counts; it opens no session. At least 1; `None`: peers have no share. Default
+    /// [`Sessions::DEFAULT_MAX_PER_PEER`].
+    #[must_use]
+    pub fn max_per_peer(mut self, sessions: impl Into<Option<usize>>) -> Self {
+        self.max_per_peer = sessions.into();
         self
     }
 
@@ -169,6 +189,7 @@ impl Sessions {
         positive_if_set(error, "Sessions::lifetime", self.lifetime);
         at_least_one(error, "Sessions::max", self.max);
         at_least_one(error, "Sessions::max_per_principal", self.max_per_principal);
+        at_least_one(error, "Sessions::max_per_peer", self.max_per_peer.unwrap_or(usize::MAX));
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
@@ -176,6 +197,7 @@ impl Sessions {
         policy.lifetime = self.lifetime;
         policy.max_sessions = self.max;
         policy.max_sessions_per_principal = self.max_per_principal;
+        policy.max_sessions_per_peer = self.max_per_peer.unwrap_or(usize::MAX);
     }
 }
 
@@ -193,6 +215,7 @@ impl fmt::Debug for Sessions {
             .field("lifetime", &self.lifetime)
             .field("max", &self.max)
             .field("max_per_principal", &self.max_per_principal)
+            .field("max_per_peer", &self.max_per_peer)
             .finish_non_exhaustive()
     }
 }

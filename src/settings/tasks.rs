@@ -18,6 +18,8 @@ pub struct Tasks {
     max_per_principal: usize,
     bytes: usize,
     bytes_per_principal: usize,
+    max_per_peer: Option<usize>,
+    bytes_per_peer: Option<usize>,
 }
 
 impl Tasks {
@@ -38,6 +40,8 @@ impl Tasks {
             max_per_principal: Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL,
             bytes: Policy::DEFAULT_TASK_BYTES,
             bytes_per_principal: Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL,
+            max_per_peer: Some(Policy::DEFAULT_MAX_TASKS_PER_PEER),
+            bytes_per_peer: Some(Policy::DEFAULT_TASK_BYTES_PER_PEER),
         }
     }
 
@@ -90,6 +94,23 @@ impl Tasks {
         self
     }
 
+    /// How many tasks without a principal one [`Peer`](crate::Peer) may have, where the connection's address is
+    /// known, see [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). At least 1; `None`: peers have no share.
+    /// Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`].
+    #[must_use]
+    pub fn max_per_peer(mut self, tasks: impl Into<Option<usize>>) -> Self {
+        self.max_per_peer = tasks.into();
+        self
+    }
+
+    /// How many bytes they hold together. At least 1; `None`: peers have no share. Default
+    /// [`Policy::DEFAULT_TASK_BYTES_PER_PEER`].
+    #[must_use]
+    pub fn bytes_per_peer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.bytes_per_peer = bytes.into();
+        self
+    }
+
     pub(super) fn check(&self, error: &mut ConfigError) {
         positive_if_set(error, "Tasks::ttl", self.ttl);
         positive(error, "Tasks::poll_interval", self.poll_interval);
@@ -97,6 +118,8 @@ impl Tasks {
         at_least_one(error, "Tasks::max_per_principal", self.max_per_principal);
         at_least_one(error, "Tasks::bytes", self.bytes);
         at_least_one(error, "Tasks::bytes_per_principal", self.bytes_per_principal);
+        at_least_one(error, "Tasks::max_per_peer", self.max_per_peer.unwrap_or(usize::MAX));
+        at_least_one(error, "Tasks::bytes_per_peer", self.bytes_per_peer.unwrap_or(usize::MAX));
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
@@ -104,6 +127,8 @@ impl Tasks {
         policy.max_tasks_per_principal = self.max_per_principal;
         policy.task_bytes = self.bytes;
         policy.task_bytes_per_principal = self.bytes_per_principal;
+        policy.max_tasks_per_peer = self.max_per_peer.unwrap_or(usize::MAX);
+        policy.task_bytes_per_peer = self.bytes_per_peer.unwrap_or(usize::MAX);
     }
 }
 

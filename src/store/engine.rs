@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Announced, Deliver, Policy, Step};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
+use crate::identity::{Peer, Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 
 /// A stream of a session, by number: [`STANDALONE`] for the GET stream, then one for each POST.
@@ -50,7 +50,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// Keeps a new session. At a limit a session with nothing in flight makes room: the oldest of
     /// those that were never used since they were created, else the longest idle. Without one it
-    /// fails with `Full` or `FullForPrincipal`. An id that exists is a
+    /// fails with `Full`, `FullForPrincipal` or `FullForPeer`. An id that exists is a
     /// `Conflict`. A session that made room for a creation that then failed is handed out by the
     /// next [`sweep`](SessionEngine::sweep).
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>>;
@@ -155,7 +155,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
 
     /// Keeps a new task; once it returned, every node can load it. At a limit tasks that nobody
     /// runs make room, orphans first, then those that are done, the longest done first, and none
-    /// where that would not be enough; it fails with `Full` or `FullForPrincipal` then. An id that
+    /// where that would not be enough; it fails with `Full`, `FullForPrincipal` or `FullForPeer` then. An id that
     /// exists is a `Conflict`.
     fn create_task(&self, create: CreateTask) -> Step<Result<()>>;
 
@@ -483,6 +483,8 @@ pub struct CreateTask {
     pub id: TaskId,
     /// Who may load it; no other principal, and nobody without one.
     pub principal: Option<Principal>,
+    /// Whose share it counts in, where it has no principal and this is known.
+    pub peer: Option<Peer>,
     /// The node that runs it.
     pub node: NodeId,
     /// How long it is kept, counted from now, done or not; `None`: until it is done and others

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Event, EventKind};
+use crate::error::StoreErrorKind;
+use crate::identity::Account;
 
 /// The bounds an engine holds itself to. A service hands them over when it joins. Services that
 /// share an engine should agree: of those in one process the first one's count, and nodes that share a
@@ -21,6 +23,8 @@ pub struct Policy {
     pub max_sessions: usize,
     /// Sessions of one principal.
     pub max_sessions_per_principal: usize,
+    /// Sessions of one peer, where a session has one and no principal; `usize::MAX`: as many as there may be.
+    pub max_sessions_per_peer: usize,
     /// Calls in flight in one session.
     pub max_calls: usize,
     /// Calls in flight of one principal.
@@ -54,6 +58,12 @@ pub struct Policy {
     /// The documents of one principal's tasks together, in bytes. Default
     /// [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
     pub task_bytes_per_principal: usize,
+    /// Tasks of one peer, where a task has one and no principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`];
+    /// `usize::MAX`: as many as there may be.
+    pub max_tasks_per_peer: usize,
+    /// The documents of one peer's tasks together, in bytes. Default [`Policy::DEFAULT_TASK_BYTES_PER_PEER`];
+    /// `usize::MAX`: as many as there may be.
+    pub task_bytes_per_peer: usize,
 }
 
 impl Policy {
@@ -84,6 +94,12 @@ impl Policy {
     /// A tenth of all, as of their number, 6.4 MiB: the results and the open requests of one principal cannot
     /// push out those of the others, and one result as large as the largest body still fits.
     pub const DEFAULT_TASK_BYTES_PER_PRINCIPAL: usize = Self::DEFAULT_TASK_BYTES / 10;
+
+    /// Half of all, as with sessions: one address cannot take everything, and many people may share one.
+    pub const DEFAULT_MAX_TASKS_PER_PEER: usize = Self::DEFAULT_MAX_TASKS / 2;
+
+    /// Half of all, 32 MiB.
+    pub const DEFAULT_TASK_BYTES_PER_PEER: usize = Self::DEFAULT_TASK_BYTES / 2;
 }
 
 impl Default for Policy {
@@ -93,6 +109,7 @@ impl Default for Policy {
             lifetime: None,
             max_sessions: 10_000,
             max_sessions_per_principal: 1_000,
+            max_sessions_per_peer: 5_000,
             max_calls: 128,
             max_calls_per_principal: 1_024,
             max_streams: 256,
@@ -107,6 +124,36 @@ impl Default for Policy {
             max_tasks_per_principal: Self::DEFAULT_MAX_TASKS_PER_PRINCIPAL,
             task_bytes: Self::DEFAULT_TASK_BYTES,
             task_bytes_per_principal: Self::DEFAULT_TASK_BYTES_PER_PRINCIPAL,
+            max_tasks_per_peer: Self::DEFAULT_MAX_TASKS_PER_PEER,
+            task_bytes_per_peer: Self::DEFAULT_TASK_BYTES_PER_PEER,
+        }
+    }
+}
+
+/// What one account may have, and how it is refused more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) sessions: usize,
+    pub(super) tasks: usize,
+    pub(super) task_bytes: usize,
+    pub(super) full: StoreErrorKind,
+}
+
+impl Policy {
+    pub(super) fn share_of(&self, account: &Account) -> Share {
+        match account {
+            Account::Principal(_) => Share {
+                sessions: self.max_sessions_per_principal,
+                tasks: self.max_tasks_per_principal,
+                task_bytes: self.task_bytes_per_principal,
+                full: StoreErrorKind::FullForPrincipal,
+            },
+            Account::Peer(_) => Share {
+                sessions: self.max_sessions_per_peer,
+                tasks: self.max_tasks_per_peer,
+                task_bytes: self.task_bytes_per_peer,
+                full: StoreErrorKind::FullForPeer,
+            },
         }
     }
 }

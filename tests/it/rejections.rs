@@ -247,6 +247,14 @@ async fn limits(sheet: &Sheet) {
     let row = ("too_many_sessions_of_principal", 503, -32603, "Too many sessions of this principal: the limit is 1");
     sheet.expect(&app, post(opening()).principal("ann"), Some(0), row).await;
 
+    let app = sheet.app(|service| service.sessions(Sessions::new().max_per_peer(1)));
+    let opened = app.send(near(post(opening()))).await;
+    let session = opened.header("mcp-session-id").unwrap().to_owned();
+    let held = post(call(1, "hold", json!({"label": "a"}))).header("mcp-session-id", &session);
+    let _held = app.send(held.header("mcp-protocol-version", "2025-11-25")).await;
+    let text = "Too many sessions from this address (setting `Sessions::max_per_peer`): the limit is 1";
+    sheet.expect(&app, near(post(opening())), Some(0), ("too_many_sessions_of_peer", 503, -32603, text)).await;
+
     let app = sheet.app(|service| service.limits(Limits::new().calls(1).streams(1)));
     let client = app.open().await;
     let _held = client.call(1, "hold", json!({"label": "a"})).await;
@@ -271,6 +279,23 @@ async fn calls_without_session(sheet: &Sheet) {
     let row =
         ("too_many_calls_without_session", 503, -32603, "Too many calls in flight without a session: the limit is 1");
     sheet.expect(&app, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
+
+    let app = sheet.app(|service| service.limits(Limits::new().calls_per_peer(1).listens_per_peer(1)));
+    let _held = app.send(near(modern_call("note_and_hold", json!({"label": "a"})))).await;
+    let text = "Too many calls in flight from this address (setting `Limits::calls_per_peer`): the limit is 1";
+    let row = ("too_many_calls_of_peer", 429, -32603, text);
+    sheet.expect(&app, near(modern_call("echo", json!({"message": "x"}))), Some(1), row).await;
+    let listen = || near(modern("subscriptions/listen", json!({"notifications": {}})));
+    let _held = app.send(listen()).await;
+    let text = "Too many subscription streams from this address (setting `Limits::listens_per_peer`): the limit is 1";
+    sheet.expect(&app, listen(), Some(1), ("too_many_listens_of_peer", 429, -32603, text)).await;
+}
+
+/// On a connection whose address is known.
+fn near(mut request: Request<Body>) -> Request<Body> {
+    let address: std::net::SocketAddr = ([192, 0, 2, 7], 4711).into();
+    request.extensions_mut().insert(axum::extract::ConnectInfo(address));
+    request
 }
 
 async fn streams(sheet: &Sheet) {

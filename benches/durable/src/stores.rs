@@ -154,7 +154,7 @@ fn info() -> (mcp_http::SessionInfo, SessionId) {
     let client = Implementation { name: "client".into(), version: "1".into(), title: None }.into();
     let capabilities = ClientCapabilities::default().into();
     let version = ProtocolVersion::V2025_11_25;
-    (mcp_http::SessionInfo { id, principal: None, version, client, capabilities, opened_at: SystemTime::now() }, id)
+    (mcp_http::SessionInfo { id, principal: None, peer: None, version, client, capabilities, opened_at: SystemTime::now() }, id)
 }
 
 pub(crate) enum Lane {

@@ -56,6 +56,7 @@ impl Direct {
         let info = SessionInfo {
             id,
             principal: None,
+            peer: None,
             version: ProtocolVersion::V2025_11_25,
             client: client.into(),
             capabilities: ClientCapabilities::default().into(),

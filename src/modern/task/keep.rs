@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::document::{Document, End};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, TaskId};
+use crate::identity::{Peer, Principal, TaskId};
 use crate::message::ErrorObject;
 use crate::modern::Node;
 use crate::store::{CreateTask, StoreTask};
@@ -44,12 +44,13 @@ pub(super) struct Kept {
 
 impl Node {
     /// Keeps a new task, so that every node can find it from now on.
-    pub(super) async fn create_task(&self, kept: &Kept) -> Result<Document, StoreError> {
+    pub(super) async fn create_task(&self, kept: &Kept, peer: Option<Peer>) -> Result<Document, StoreError> {
         let tasks = &self.hall.settings.tasks;
         let document = Document::new(self.clock.unix_millis(), tasks.ttl, tasks.poll_interval);
         let create = CreateTask {
             id: kept.id,
             principal: kept.principal.clone(),
+            peer,
             node: self.id,
             ttl: tasks.ttl,
             document: written(&document)?,
@@ -67,7 +68,7 @@ impl Node {
             match (error.kind(), &end) {
                 // It expired, or made room.
                 (StoreErrorKind::NotFound, _) => return,
-                (StoreErrorKind::Full | StoreErrorKind::FullForPrincipal, End::Completed(_)) => {
+                (kind, End::Completed(_)) if kind.is_full() => {
                     end = End::Failed(too_large());
                     continue;
                 }

@@ -11,7 +11,7 @@ use super::document::{Document, End};
 use super::keep::{Kept, Patience};
 use super::talk::Talk;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, TaskId};
+use crate::identity::{Peer, Principal, TaskId};
 use crate::message::{ErrorObject, RawJson};
 use crate::modern::Node;
 
@@ -41,17 +41,21 @@ impl TaskRun {
     /// # Cancel safety
     ///
     /// A task that nobody waited for ends as soon as it exists.
-    pub(in crate::modern) async fn begin(node: &Arc<Node>, principal: Option<&Principal>) -> Result<Begun, StoreError> {
+    pub(in crate::modern) async fn begin(
+        node: &Arc<Node>,
+        principal: Option<&Principal>,
+        peer: Option<Peer>,
+    ) -> Result<Begun, StoreError> {
         let kept = Kept { id: TaskId::random(), principal: principal.cloned() };
         let (sender, begun) = oneshot::channel();
         let there = Arc::clone(node);
         node.hall.in_background(Box::pin(async move {
-            match there.create_task(&kept).await {
+            match there.create_task(&kept, peer).await {
                 Ok(document) => {
                     let _ = sender.send(Ok(Begun::new(there, kept, &document)));
                 }
                 Err(error) => {
-                    let is_full = matches!(error.kind(), StoreErrorKind::Full | StoreErrorKind::FullForPrincipal);
+                    let is_full = error.kind().is_full();
                     let _ = sender.send(Err(error));
                     // It may have been made all the same.
                     if !is_full {

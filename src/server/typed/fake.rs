@@ -49,6 +49,7 @@ impl Fake {
         let info = SessionInfo {
             id: SessionId::random(),
             principal: None,
+            peer: None,
             version,
             client: Arc::default(),
             capabilities: serde_json::from_value(capabilities).unwrap(),

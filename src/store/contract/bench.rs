@@ -171,7 +171,14 @@ impl Node {
     /// A task this node would run, for ever.
     pub(super) fn task(&self, principal: Option<&Principal>, document: impl Into<Bytes>) -> CreateTask {
         let document = document.into();
-        CreateTask { id: TaskId::random(), principal: principal.cloned(), node: self.id, ttl: None, document }
+        CreateTask {
+            id: TaskId::random(),
+            principal: principal.cloned(),
+            peer: None,
+            node: self.id,
+            ttl: None,
+            document,
+        }
     }
 
     /// Tries to store a task.
@@ -326,6 +333,7 @@ pub(super) fn info(session: SessionId, principal: Option<&Principal>) -> Session
     SessionInfo {
         id: session,
         principal: principal.cloned(),
+        peer: None,
         version: ProtocolVersion::V2025_11_25,
         client: Arc::new(Implementation {
             name: "contract".into(),

@@ -1,10 +1,12 @@
 //! Limits are reached exactly, and given back.
 
-use super::bench::{Trial, response};
+use std::sync::Arc;
+
+use super::bench::{Trial, info, response};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
-use crate::identity::{Principal, SessionId};
-use crate::store::{Attach, EndReason, Ended, Policy, STANDALONE};
+use crate::identity::{Peer, Principal, SessionId, SessionInfo};
+use crate::store::{Attach, Create, EndReason, Ended, Policy, STANDALONE};
 
 const FULL: StoreErrorKind = StoreErrorKind::Full;
 const FULL_FOR_PRINCIPAL: StoreErrorKind = StoreErrorKind::FullForPrincipal;
@@ -150,6 +152,37 @@ pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Node
     t.ok(t.a.engine.end(first, EndReason::Deleted).await, "end");
     t.same(create(&t, Some(&alice)).await.1, [], "sessions that made room after one ended");
     t.same(t.ok(t.a.engine.count().await, "count"), 6, "sessions");
+}
+
+/// Sessions without a principal count in the share of their peer, which opens nothing.
+pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 92, Policy { max_sessions_per_peer: 2, ..Policy::default() }).await;
+    let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|address| Peer::new(address.into()));
+    let alice = Principal::new("alice");
+    let create = async |peer: Peer, principal: Option<&Principal>| {
+        let id = SessionId::random();
+        let info = SessionInfo { peer: Some(peer), ..info(id, principal) };
+        let created = t.b.engine.create(Create { info: Arc::new(info), epoch: 7 }).await;
+        created.map(|ended| (id, ended.into_iter().map(|ended| ended.info.id).collect::<Vec<_>>()))
+    };
+    let (first, _) = t.ok(create(near, None).await, "create");
+    let (second, _) = t.ok(create(near, None).await, "create");
+    t.ok(t.a.begin(first, &[1.into()], true).await, "begin from anywhere");
+    // Another peer, nobody in particular, and a principal at the same address.
+    for _ in 0..2 {
+        t.same(t.ok(create(far, None).await, "create").1, [], "what made room for another peer");
+        t.session().await;
+        t.same(t.ok(create(near, Some(&alice)).await, "create").1, [], "what made room for a principal");
+    }
+    let (third, evicted) = t.ok(create(near, None).await, "create");
+    t.same(evicted, [second], "what made room");
+    t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
+    t.refused(create(near, None).await, StoreErrorKind::FullForPeer, "create where nothing is idle");
+    t.ok(create(near, Some(&alice)).await, "create by a principal");
+    let found = t.ok(t.a.engine.load(third, None).await, "load");
+    t.same(found.info.peer, Some(near), "the peer");
+    t.ok(t.a.engine.end(first, EndReason::Deleted).await, "end");
+    t.same(t.ok(create(near, None).await, "create").1, [], "what made room after one ended");
 }
 
 /// Calls in flight are counted, and no longer when they are over.

@@ -153,6 +153,8 @@ pub const RULES: &[Rule] = &[
     rule(84, "deliver by revision", |b, n| Box::pin(announcements::a_delivery_knows_what_the_session_wants(b, n))),
     rule(90, "unused sessions", |b, n| Box::pin(limits::unused_sessions_make_room_first(b, n))),
     rule(91, "bytes of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_bytes(b, n))),
+    rule(92, "limit of a peer's sessions", |b, n| Box::pin(limits::a_peer_has_so_many_sessions(b, n))),
+    rule(93, "limit of a peer's tasks", |b, n| Box::pin(task_limits::a_peer_has_so_many_tasks(b, n))),
     rule(100, "what goes first", |b, n| Box::pin(eviction::what_was_given_goes_first(b, n))),
     rule(101, "an answer just written", |b, n| Box::pin(eviction::an_answer_outlives_the_step_that_wrote_it(b, n))),
     rule(102, "answers beyond the bytes", |b, n| Box::pin(eviction::an_answer_may_go_beyond_the_bytes(b, n))),

@@ -3,7 +3,7 @@
 use super::bench::{Manner, Node, Trial};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
-use crate::identity::{Principal, TaskId};
+use crate::identity::{Peer, Principal, TaskId};
 use crate::store::{CreateTask, Policy, Ring};
 
 const FULL: StoreErrorKind = StoreErrorKind::Full;
@@ -204,6 +204,36 @@ pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) 
     t.same(t.ok(store(waits, 3, 1, true).await, "store_task"), true, "the last store");
     tasks.push((t.task(owner, bytes(201)).await, owner));
     owned(&t, &tasks, &[1, 5, 6, 7, 8]).await;
+}
+
+/// Tasks without a principal count in the share of their peer, by number and by bytes.
+pub async fn a_peer_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { max_tasks_per_peer: 3, task_bytes_per_peer: 100, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 93, policy).await;
+    let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|address| Peer::new(address.into()));
+    let of = |peer, size: usize| CreateTask { peer: Some(peer), ..t.b.task(None, bytes(size)) };
+    let full = StoreErrorKind::FullForPeer;
+    let mut tasks = vec![t.task(None, bytes(90)).await, t.keep(of(far, 90)).await];
+    for task in tasks.clone() {
+        t.end_task(task, None).await;
+    }
+    for _ in 0..3 {
+        tasks.push(t.keep(of(near, 30)).await);
+    }
+    t.refused(t.b.engine.create_task(of(near, 0)).await, full, "create_task of a fourth");
+    t.refused(t.b.store(tasks[2], 1, bytes(41), false).await, full, "store_task beyond the bytes");
+    t.same(t.ok(t.b.store(tasks[2], 1, bytes(40), false).await, "store_task"), true, "a store within the bytes");
+    t.end_task(tasks[3], None).await;
+    t.same(t.ok(t.b.store(tasks[2], 2, bytes(41), false).await, "store_task"), true, "a store for which one goes");
+    t.tasks_kept(&tasks, &[0, 1, 2, 4]).await;
+    t.refused(t.b.engine.create_task(of(near, 30)).await, full, "create_task beyond the bytes");
+    tasks.push(t.keep(of(near, 29)).await);
+    // A principal at the same address has a share of its own.
+    let alice = Principal::new("alice");
+    let hers = CreateTask { peer: Some(near), ..t.b.task(Some(&alice), bytes(200)) };
+    t.ok(t.b.engine.create_task(hers).await, "create_task of a principal");
+    tasks.push(t.keep(of(far, 10)).await);
+    t.tasks_kept(&tasks, &[0, 1, 2, 4, 5, 6]).await;
 }
 
 /// Whoever is refused has changed nothing.

@@ -4,7 +4,7 @@
 //! Invariants:
 //!
 //! 1. A step holds one lock at a time: a shard of the map, *or* the queue of expiry, *or* the list
-//!    of nodes, *or* a principal's entry, *or* the tasks, *or* the topics, *or* the list of those that make
+//!    of nodes, *or* an account's entry, *or* the tasks, *or* the topics, *or* the list of those that make
 //!    room. Nothing can deadlock, nothing is held
 //!    across an await.
 //! 2. A bell is rung after the step's locks are gone.
@@ -47,7 +47,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
-use crate::identity::{Principal, SessionId, SessionMap, TaskId};
+use crate::identity::{Account, Principal, SessionId, SessionMap, TaskId};
 use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -69,7 +69,7 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
     sessions: SessionMap<Box<Record<J::Mark>>>,
     /// How many there are: asking the map would visit each of its shards.
     count: AtomicUsize,
-    principals: DashMap<Principal, OfPrincipal>,
+    accounts: DashMap<Account, OfAccount>,
     expiry: Mutex<Expiry>,
     budget: Budget,
     /// Whether some session may be at rest; see [`room`].
@@ -83,7 +83,7 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
 }
 
 #[derive(Debug, Default)]
-struct OfPrincipal {
+struct OfAccount {
     sessions: Vec<SessionId>,
     calls: Arc<AtomicUsize>,
 }
@@ -116,7 +116,7 @@ impl<J: Journal> Shared<J> {
             clock,
             sessions: SessionMap::default(),
             count: AtomicUsize::new(0),
-            principals: DashMap::new(),
+            accounts: DashMap::new(),
             expiry: Mutex::default(),
             budget: Budget::default(),
             rest: AtomicU8::default(),

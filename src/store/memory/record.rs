@@ -48,7 +48,7 @@ pub(super) struct Record<M = ()> {
     pub(super) kept: Option<Tick>,
     /// Where the journal has its newest change.
     pub(super) mark: M,
-    /// Calls in flight of its principal, everywhere.
+    /// Calls in flight of its account, everywhere.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
     /// A log is made when it is first written or read.
@@ -151,7 +151,9 @@ impl<M> Record<M> {
         // has used them up is over, and its client opens another one.
         let Some(next) = stream.checked_add(1) else { return fail(StoreErrorKind::NotFound) };
         if let Some(usage) = &self.usage {
-            let more = |calls: usize| (calls + wanted <= policy.max_calls_per_principal).then_some(calls + wanted);
+            // A peer has a share of sessions, and each of them of calls.
+            let limit = if self.info.principal.is_some() { policy.max_calls_per_principal } else { usize::MAX };
+            let more = |calls: usize| (calls + wanted <= limit).then_some(calls + wanted);
             if usage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
                 return fail(StoreErrorKind::FullForPrincipal);
             }

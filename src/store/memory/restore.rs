@@ -27,8 +27,8 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         let now = shared.clock.now();
         let away = now.since(image.latest);
         for (id, session) in image.sessions {
-            let usage = session.info.principal.as_ref().map(|principal| {
-                let mut of = shared.principals.entry(principal.clone()).or_default();
+            let usage = session.info.account().map(|account| {
+                let mut of = shared.accounts.entry(account).or_default();
                 of.sessions.push(id);
                 Arc::clone(&of.calls)
             });

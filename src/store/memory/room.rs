@@ -1,6 +1,6 @@
 //! Decides which session comes in, and which one goes for it, or because its time is over.
 //!
-//! A session takes its places, its principal's and the engine's, before it stands in the map, and
+//! A session takes its places, its account's and the engine's, before it stands in the map, and
 //! gives them back when it leaves it. Where a limit is reached, looking for a session at rest in
 //! vain means looking at all of them; that is done once, and then not again before one of them
 //! may have come to rest.
@@ -15,8 +15,9 @@ use super::record::Record;
 use super::{Marked, Result, Shared};
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId};
+use crate::identity::{Account, SessionId};
 use crate::store::journal::{Change, Journal, Notes};
+use crate::store::policy::Share;
 use crate::store::{Create, EndReason, Ended, Policy, Ring};
 
 /// Some session may be at rest.
@@ -53,8 +54,9 @@ impl<J: Journal> Shared<J> {
     fn enter(&self, create: Create, evicted: &mut Vec<Ended>) -> Result<()> {
         let (policy, now) = (self.policy(), self.clock.now());
         let info = Arc::clone(&create.info);
-        let usage = match &info.principal {
-            Some(principal) => Some(self.place_of(principal, info.id, policy, evicted)?),
+        let account = info.account();
+        let usage = match &account {
+            Some(account) => Some(self.place_of(account, info.id, policy, evicted)?),
             None => None,
         };
         let placed = self.place(policy, now, evicted).and_then(|()| {
@@ -73,8 +75,8 @@ impl<J: Journal> Shared<J> {
             self.count.fetch_sub(1, Ordering::Relaxed);
             Err(StoreError::new(StoreErrorKind::Conflict))
         });
-        if let (Err(_), Some(principal)) = (&placed, &info.principal) {
-            self.forget_of(principal, info.id);
+        if let (Err(_), Some(account)) = (&placed, &account) {
+            self.forget_of(account, info.id);
         }
         placed?;
         self.expiry().opened(info.id, now, policy.lifetime.is_some());
@@ -82,29 +84,28 @@ impl<J: Journal> Shared<J> {
         Ok(())
     }
 
-    /// Takes one of a principal's places, and gives what counts its calls.
+    /// Takes one of an account's places, and returns what counts its calls.
     fn place_of(
         &self,
-        principal: &Principal,
+        account: &Account,
         session: SessionId,
         policy: &Policy,
         evicted: &mut Vec<Ended>,
     ) -> Result<Arc<AtomicUsize>> {
-        let limit = policy.max_sessions_per_principal;
+        let Share { sessions: limit, full, .. } = policy.share_of(account);
         loop {
             {
-                let mut of = self.principals.entry(principal.clone()).or_default();
+                let mut of = self.accounts.entry(account.clone()).or_default();
                 if of.sessions.len() < limit {
                     of.sessions.push(session);
                     return Ok(Arc::clone(&of.calls));
                 }
             }
-            let ended = self.evict_of(principal);
-            let is_full =
-                ended.is_none() && self.principals.get(principal).is_some_and(|of| of.sessions.len() >= limit);
+            let ended = self.evict_of(account);
+            let is_full = ended.is_none() && self.accounts.get(account).is_some_and(|of| of.sessions.len() >= limit);
             if is_full {
-                self.forget_of(principal, session);
-                return Err(StoreError::new(StoreErrorKind::FullForPrincipal));
+                self.forget_of(account, session);
+                return Err(StoreError::new(full));
             }
             evicted.extend(ended);
         }
@@ -123,8 +124,8 @@ impl<J: Journal> Shared<J> {
         Ok(())
     }
 
-    fn evict_of(&self, principal: &Principal) -> Option<Ended> {
-        let sessions = self.principals.get(principal).map(|of| of.sessions.clone()).unwrap_or_default();
+    fn evict_of(&self, account: &Account) -> Option<Ended> {
+        let sessions = self.accounts.get(account).map(|of| of.sessions.clone()).unwrap_or_default();
         let resting = |id: &SessionId| {
             let record = self.sessions.get(id)?;
             record.is_idle().then_some((record.used, record.touched, *id))
@@ -220,23 +221,23 @@ impl<J: Journal> Shared<J> {
         self.expiry().ended(session, record.queued, record.opened, record.kept);
         self.budget.account(record.bytes(), 0);
         let info = Arc::clone(&record.info);
-        // First the record, which counts as a user of its principal's entry.
+        // First the record, which counts as a user of its account's entry.
         drop(record);
-        if let Some(principal) = &info.principal {
-            self.forget_of(principal, session);
+        if let Some(account) = info.account() {
+            self.forget_of(&account, session);
         }
         self.ring_all(&Ring::Ended { session, reason });
         Some(Ended { info, reason })
     }
 
-    /// Gives a principal's place back.
-    fn forget_of(&self, principal: &Principal, session: SessionId) {
-        if let Some(mut of) = self.principals.get_mut(principal)
+    /// Gives an account's place back.
+    fn forget_of(&self, account: &Account, session: SessionId) {
+        if let Some(mut of) = self.accounts.get_mut(account)
             && let Some(at) = of.sessions.iter().position(|id| *id == session)
         {
             of.sessions.swap_remove(at);
         }
-        self.principals.remove_if(principal, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
+        self.accounts.remove_if(account, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
     }
 
     pub(in crate::store) fn sweep(&self) -> Marked<Vec<Ended>, J> {

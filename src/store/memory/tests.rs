@@ -45,6 +45,7 @@ pub(super) fn opening(principal: Option<&Principal>) -> Create {
     let info = SessionInfo {
         id: SessionId::random(),
         principal: principal.cloned(),
+        peer: None,
         version: ProtocolVersion::V2025_11_25,
         client: Arc::default(),
         capabilities: Arc::default(),
@@ -66,7 +67,7 @@ pub(super) fn event(kind: EventKind, text: impl Into<Bytes>) -> Event {
 pub(super) fn is_empty(engine: &MemoryEngine) -> bool {
     let shared = &engine.shared;
     shared.sessions.is_empty()
-        && shared.principals.is_empty()
+        && shared.accounts.is_empty()
         && shared.count.load(Ordering::Relaxed) == 0
         && shared.expiry().is_empty()
         && shared.budget.kept() == 0

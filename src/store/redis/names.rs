@@ -3,7 +3,7 @@
 //!
 //! An id is one block of AES-256 under a key of its own: each id has one name, nobody without the
 //! secret can tell one from random, and who has it can tell from a bell's text which session is
-//! meant. A principal is a keyed hash. What is known of a session is sealed, bound to its name.
+//! meant. A principal is a keyed hash, and so is a peer. What is known of a session is sealed, bound to its name.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use sha2::Sha256;
 
 use super::seal::Seal;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
+use crate::identity::{Account, Principal, SessionId, SessionInfo, TaskId};
 
 const NONCE: usize = 24;
 
@@ -29,6 +29,7 @@ pub(super) struct Names {
     sessions: Aes256,
     tasks: Aes256,
     principals: [u8; 32],
+    peers: [u8; 32],
     facts: XChaCha20Poly1305,
     check: [u8; 32],
     /// The secret, if no operator chose it: it is in the server for everybody to use.
@@ -44,6 +45,7 @@ impl Names {
             sessions: Aes256::new(&Array(keyed(secret, b"sessions"))),
             tasks: Aes256::new(&Array(keyed(secret, b"tasks"))),
             principals: keyed(secret, b"principals"),
+            peers: keyed(secret, b"peers"),
             facts: XChaCha20Poly1305::new(&keyed(secret, b"facts").into()),
             check: keyed(secret, b"check"),
             made_up: None,
@@ -75,9 +77,16 @@ impl Names {
 
     /// Empty for nobody.
     pub(super) fn principal(&self, principal: Option<&Principal>) -> String {
-        principal.map_or_else(String::new, |principal| {
-            URL_SAFE_NO_PAD.encode(&keyed(&self.principals, principal.as_str().as_bytes())[..16])
-        })
+        principal.map_or_else(String::new, |principal| hidden(&self.principals, principal.as_str()))
+    }
+
+    /// In whose share something counts; empty for nobody's.
+    pub(super) fn account(&self, account: Option<&Account>) -> String {
+        match account {
+            None => String::new(),
+            Some(Account::Principal(principal)) => self.principal(Some(principal)),
+            Some(Account::Peer(peer)) => hidden(&self.peers, &peer.to_string()),
+        }
     }
 
     pub(super) fn seal(&self, info: &SessionInfo) -> Result<Vec<u8>, StoreError> {
@@ -98,6 +107,11 @@ impl Names {
         let plain = self.facts.decrypt(&XNonce::from(*nonce), payload).map_err(|_| corrupt())?;
         serde_json::from_slice(&plain).map_err(StoreError::corrupt)
     }
+}
+
+/// What a text is known by.
+fn hidden(key: &[u8], text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&keyed(key, text.as_bytes())[..16])
 }
 
 pub(super) fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
@@ -128,12 +142,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::identity::Peer;
     use crate::message::{Implementation, ProtocolVersion};
 
     fn info(principal: &str) -> SessionInfo {
         SessionInfo {
             id: SessionId::random(),
             principal: Some(Principal::new(principal)),
+            peer: None,
             version: ProtocolVersion::V2025_11_25,
             client: Arc::new(Implementation { name: "probe".into(), version: "1".into(), title: None }),
             capabilities: Arc::default(),
@@ -168,13 +184,16 @@ mod tests {
     fn nothing_of_a_session_is_readable_in_what_is_kept() {
         let names = Names::new(b"secret", false);
         let info = info("alice");
+        let peer = Peer::new("192.0.2.7".parse().unwrap());
         let kept = [
             names.seal(&info).unwrap(),
             names.session(info.id).into_bytes(),
             names.principal(info.principal.as_ref()).into_bytes(),
+            names.account(info.account().as_ref()).into_bytes(),
+            names.account(Some(&Account::Peer(peer))).into_bytes(),
         ];
         for part in kept {
-            for word in ["alice", "probe", &info.id.to_string()] {
+            for word in ["alice", "probe", "192.0.2.7", &info.id.to_string()] {
                 assert!(!part.windows(word.len()).any(|window| window == word.as_bytes()), "{word}");
             }
         }

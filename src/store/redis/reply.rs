@@ -28,6 +28,7 @@ impl Reply {
             b"beyond end" => StoreErrorKind::BeyondEnd,
             b"full" => StoreErrorKind::Full,
             b"full for principal" => StoreErrorKind::FullForPrincipal,
+            b"full for peer" => StoreErrorKind::FullForPeer,
             _ => StoreErrorKind::Corrupt,
         };
         Err(StoreError::new(refused))

@@ -18,7 +18,8 @@ const AT_ONCE: usize = 64;
 
 impl Inner {
     pub(super) async fn create(&self, create: &Create) -> Result<Vec<Ended>> {
-        let (names, policy) = (&self.link.names(), self.policy());
+        let (names, policy, account) = (&self.link.names(), self.policy(), create.info.account());
+        let limit_of_one = account.as_ref().map_or(usize::MAX, |account| policy.share_of(account).sessions);
         let call = self
             .link
             .call_with(&scripts::CREATE, &self.link.token())
@@ -28,7 +29,8 @@ impl Inner {
             .arg(names.principal(create.info.principal.as_ref()))
             .arg(create.epoch)
             .arg(size(policy.max_sessions))
-            .arg(size(policy.max_sessions_per_principal));
+            .arg(size(limit_of_one))
+            .arg(names.account(account.as_ref()));
         let evicted = self.link.take(call).await?.list()?;
         Ok(evicted.filter_map(|row| self.ended(row, Some(EndReason::Evicted))).collect())
     }

@@ -37,6 +37,7 @@ fn opening(principal: Option<&Principal>) -> Create {
     let info = SessionInfo {
         id: SessionId::random(),
         principal: principal.cloned(),
+        peer: None,
         version: ProtocolVersion::V2025_11_25,
         client: Implementation { name: "client".into(), version: "1".into(), title: Some("A client".into()) }.into(),
         capabilities: ClientCapabilities { roots: Some(RawJson::empty_object()), ..ClientCapabilities::default() }
@@ -129,7 +130,8 @@ async fn live(engine: &FileEngine, node: NodeId) -> Life {
     engine.store_state(session, "cart", RawJson::parse("[1]").unwrap(), 0).await.unwrap();
     let tasks = [TaskId::random(), TaskId::random()];
     for (number, id) in tasks.into_iter().enumerate() {
-        let create = CreateTask { id, principal: Some(owner.clone()), node, ttl: None, document: "working".into() };
+        let create =
+            CreateTask { id, principal: Some(owner.clone()), peer: None, node, ttl: None, document: "working".into() };
         engine.create_task(create).await.unwrap();
         if number == 0 {
             engine.store_task(StoreTask { id, version: 1, document: "done".into(), done: true }).await.unwrap();
@@ -241,6 +243,7 @@ fn time_goes_on_while_nobody_runs() {
         let task = |ttl| CreateTask {
             id: TaskId::random(),
             principal: None,
+            peer: None,
             node,
             ttl: Some(Duration::from_millis(ttl)),
             document: Bytes::new(),

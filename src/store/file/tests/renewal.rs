@@ -59,7 +59,7 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
         let (engine, mut writer) = FileEngine::assemble(opened, Durability::ProcessCrash);
         let node = engine.join(Arc::new(Silent), Policy::default());
         let task = TaskId::random();
-        let create = CreateTask { id: task, principal: None, node, ttl: None, document: "working".into() };
+        let create = CreateTask { id: task, principal: None, peer: None, node, ttl: None, document: "working".into() };
         acknowledged(engine.create_task(create), &mut writer).await;
         let mut streams = Vec::new();
         for _ in 0..24 {

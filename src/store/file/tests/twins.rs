@@ -179,7 +179,8 @@ impl Twins {
                 let (id, document) = (TaskId::random(), Bytes::from(vec![b't'; size]));
                 let mut results = Vec::new();
                 for (engine, node) in self.each() {
-                    let create = CreateTask { id, principal: None, node, ttl: None, document: document.clone() };
+                    let create =
+                        CreateTask { id, principal: None, peer: None, node, ttl: None, document: document.clone() };
                     results.push(engine.create_task(create).await.map_err(|error| error.kind()));
                 }
                 assert_eq!(results[0], results[1]);

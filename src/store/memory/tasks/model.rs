@@ -152,6 +152,7 @@ impl Model {
         let create = CreateTask {
             id,
             principal: self.principal(owner).cloned(),
+            peer: None,
             node,
             ttl: ttl.map(Duration::from_secs),
             document: vec![b'x'; size].into(),
@@ -243,7 +244,7 @@ impl Model {
                 self.expire();
                 if self.tasks.iter().any(|task| task.id == id) {
                     let document = vec![b'x'; 10 * BYTES].into();
-                    let create = CreateTask { id, principal: None, node: self.here, ttl: None, document };
+                    let create = CreateTask { id, principal: None, peer: None, node: self.here, ttl: None, document };
                     assert_eq!(now(self.engine.create_task(create)), Err(StoreErrorKind::Conflict));
                 }
             }

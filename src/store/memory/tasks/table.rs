@@ -4,9 +4,9 @@
 //! Invariants:
 //!
 //! 1. Each task stands once in the map, and in exactly the queues its fields say: `ends` if it has
-//!    an end, `idle` and its principal's `idle` if nobody runs it: it is done, or an orphan.
+//!    an end, `idle` and its account's `idle` if nobody runs it: it is done, or an orphan.
 //! 2. `bytes` is the length of all documents, `idle_bytes` of those that nobody runs; the same for each
-//!    principal.
+//!    account.
 //! 3. Whether there is room is decided before anything makes some: whoever is refused has changed
 //!    nothing.
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::identity::{Principal, TaskId, TaskMap};
+use crate::identity::{Account, Peer, Principal, TaskId, TaskMap};
 #[cfg(feature = "file")]
 use crate::store::file::image::TaskImage;
 use crate::store::journal::{Change, Notes};
@@ -32,7 +32,7 @@ pub(in crate::store::memory) struct Tasks<M = ()> {
     /// Where the journal has the newest change of any.
     pub(super) mark: M,
     tasks: TaskMap<Task>,
-    principals: HashMap<Principal, OfPrincipal>,
+    accounts: HashMap<Account, OfAccount>,
     /// Those that have an end, so that looking for what is over costs what is over.
     ends: BTreeSet<(Tick, TaskId)>,
     /// Those that nobody runs, in the order they make room.
@@ -48,6 +48,7 @@ pub(in crate::store::memory) struct Tasks<M = ()> {
 #[derive(Debug)]
 struct Task {
     principal: Option<Principal>,
+    peer: Option<Peer>,
     node: NodeId,
     ends: Option<Tick>,
     document: Bytes,
@@ -61,14 +62,14 @@ struct Task {
 const ORPHAN: u64 = 0;
 
 #[derive(Debug, Default, PartialEq)]
-struct OfPrincipal {
+struct OfAccount {
     tasks: usize,
     idle: BTreeSet<(u64, TaskId)>,
     bytes: usize,
     idle_bytes: usize,
 }
 
-impl OfPrincipal {
+impl OfAccount {
     fn running(&self) -> usize {
         self.tasks - self.idle.len()
     }
@@ -88,6 +89,11 @@ struct Wanted {
 }
 
 impl Task {
+    /// Whose share it counts in.
+    fn account(&self) -> Option<Account> {
+        Account::of(self.principal.as_ref(), self.peer)
+    }
+
     /// Its place among those that are done.
     fn done(&self) -> Option<u64> {
         self.idle.filter(|place| *place != ORPHAN)
@@ -112,16 +118,17 @@ impl<M: Default> Tasks<M> {
         now: Tick,
         notes: &mut impl Notes,
     ) -> Result<()> {
-        let CreateTask { id, principal, node, ttl, document } = create;
+        let CreateTask { id, principal, peer, node, ttl, document } = create;
         if self.tasks.contains_key(&id) {
             return fail(StoreErrorKind::Conflict);
         }
-        self.place(principal.as_ref(), document.len(), policy, notes)?;
+        let account = Account::of(principal.as_ref(), peer);
+        self.place(account.as_ref(), document.len(), policy, notes)?;
         let ends = ttl.map(|ttl| now.after(ttl));
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
-        self.count_in(principal.as_ref(), document.len());
-        let task = Task { principal, node, ends, document, version: 1, idle: None };
+        self.count_in(account, document.len());
+        let task = Task { principal, peer, node, ends, document, version: 1, idle: None };
         notes.note(|| task.change(id));
         self.tasks.insert(id, task);
         Ok(())
@@ -146,21 +153,19 @@ impl<M: Default> Tasks<M> {
         if task.version != version {
             return Ok(false);
         }
-        let (old, size, orphan, principal) = (task.document.len(), document.len(), task.idle, task.principal.clone());
+        let (old, size, orphan, account) = (task.document.len(), document.len(), task.idle, task.account());
         let running = if orphan.is_some() { 0 } else { old };
-        if !self.could_grow_of(principal.as_ref(), running, size, policy) {
-            return fail(StoreErrorKind::FullForPrincipal);
-        }
+        self.check_share(account.as_ref(), Wanted { tasks: 0, old: running, new: size }, policy)?;
         if !self.could_grow(running, size, policy) {
             return fail(StoreErrorKind::Full);
         }
         // It does not make room for itself.
         self.rest(id, None);
-        self.make_room_of(principal.as_ref(), Wanted { tasks: 0, old, new: size }, policy, notes);
+        self.make_room_of(account.as_ref(), Wanted { tasks: 0, old, new: size }, policy, notes);
         self.make_room(old, size, policy, notes);
         let Some(task) = self.tasks.get_mut(&id) else { return fail(StoreErrorKind::NotFound) };
         self.bytes = self.bytes - old + size;
-        if let Some(of) = principal.and_then(|principal| self.principals.get_mut(&principal)) {
+        if let Some(of) = account.and_then(|account| self.accounts.get_mut(&account)) {
             of.bytes = of.bytes - old + size;
         }
         task.document = document;
@@ -179,7 +184,7 @@ impl<M: Default> Tasks<M> {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let before = std::mem::replace(&mut task.idle, place);
         let size = task.document.len();
-        let mut of = task.principal.as_ref().and_then(|principal| self.principals.get_mut(principal));
+        let mut of = task.account().and_then(|account| self.accounts.get_mut(&account));
         if let Some(before) = before {
             self.idle.remove(&(before, id));
             self.idle_bytes -= size;
@@ -214,8 +219,9 @@ impl<M: Default> Tasks<M> {
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
         self.ever_done = self.ever_done.max(done.unwrap_or_default());
-        self.count_in(principal.as_ref(), document.len());
-        self.tasks.insert(id, Task { principal, node: GONE, ends, document, version, idle: None });
+        // Nobody runs it any more, so it makes room for anybody: its peer need not be known.
+        self.count_in(Account::of(principal.as_ref(), None), document.len());
+        self.tasks.insert(id, Task { principal, peer: None, node: GONE, ends, document, version, idle: None });
         self.rest(id, done);
     }
 
@@ -233,7 +239,11 @@ impl<M: Default> Tasks<M> {
     /// About what it would weigh, written once.
     #[cfg(feature = "file")]
     pub(in crate::store::memory) fn weight(&self) -> usize {
-        let owners: usize = self.principals.iter().map(|(principal, of)| of.tasks * principal.as_str().len()).sum();
+        let length = |account: &Account| match account {
+            Account::Principal(principal) => principal.as_str().len(),
+            Account::Peer(_) => 0,
+        };
+        let owners: usize = self.accounts.iter().map(|(account, of)| of.tasks * length(account)).sum();
         self.bytes + owners + self.tasks.len() * 64
     }
 
@@ -250,24 +260,14 @@ impl<M: Default> Tasks<M> {
         std::mem::take(&mut self.news)
     }
 
-    /// Makes room for one more task: among the principal's own first, then among all.
-    fn place(
-        &mut self,
-        principal: Option<&Principal>,
-        size: usize,
-        policy: &Policy,
-        notes: &mut impl Notes,
-    ) -> Result<()> {
-        let running = principal.and_then(|principal| self.principals.get(principal)).map_or(0, OfPrincipal::running);
-        if principal.is_some() && running >= policy.max_tasks_per_principal
-            || !self.could_grow_of(principal, 0, size, policy)
-        {
-            return fail(StoreErrorKind::FullForPrincipal);
-        }
+    /// Makes room for one more task: among the account's own first, then among all.
+    fn place(&mut self, account: Option<&Account>, size: usize, policy: &Policy, notes: &mut impl Notes) -> Result<()> {
+        let wanted = Wanted { tasks: 1, old: 0, new: size };
+        self.check_share(account, wanted, policy)?;
         if self.tasks.len() - self.idle.len() >= policy.max_tasks || !self.could_grow(0, size, policy) {
             return fail(StoreErrorKind::Full);
         }
-        self.make_room_of(principal, Wanted { tasks: 1, old: 0, new: size }, policy, notes);
+        self.make_room_of(account, wanted, policy, notes);
         while self.tasks.len() >= policy.max_tasks && self.forget_one(notes) {}
         self.make_room(0, size, policy, notes);
         Ok(())
@@ -283,24 +283,27 @@ impl<M: Default> Tasks<M> {
         self.bytes - self.idle_bytes - old + new <= policy.task_bytes
     }
 
-    /// The same among the tasks of a principal; without one every document does.
-    fn could_grow_of(&self, principal: Option<&Principal>, old: usize, new: usize, policy: &Policy) -> bool {
-        let running =
-            principal.and_then(|principal| self.principals.get(principal)).map_or(0, OfPrincipal::running_bytes);
-        principal.is_none() || running - old + new <= policy.task_bytes_per_principal
+    /// Whether an account may have what is wanted, if nothing of its own is left that nobody runs; nobody's
+    /// tasks have no share.
+    fn check_share(&self, account: Option<&Account>, wanted: Wanted, policy: &Policy) -> Result<()> {
+        let Some(account) = account else { return Ok(()) };
+        let share = policy.share_of(account);
+        let of = self.accounts.get(account);
+        let (running, bytes) = of.map_or((0, 0), |of| (of.running(), of.running_bytes()));
+        let fits = running + wanted.tasks <= share.tasks && bytes - wanted.old + wanted.new <= share.task_bytes;
+        if fits { Ok(()) } else { fail(share.full) }
     }
 
-    /// Makes room among the tasks of a principal, if there is one.
-    fn make_room_of(&mut self, principal: Option<&Principal>, wanted: Wanted, policy: &Policy, notes: &mut impl Notes) {
-        let Some(principal) = principal else { return };
-        while self.first_of(principal, wanted, policy).is_some_and(|task| self.remove(task, notes)) {}
+    /// Makes room among the tasks of an account, if there is one.
+    fn make_room_of(&mut self, account: Option<&Account>, wanted: Wanted, policy: &Policy, notes: &mut impl Notes) {
+        let Some(account) = account else { return };
+        while self.first_of(account, wanted, policy).is_some_and(|task| self.remove(task, notes)) {}
     }
 
-    /// The task of a principal that makes room for what is wanted, where one must.
-    fn first_of(&self, principal: &Principal, wanted: Wanted, policy: &Policy) -> Option<TaskId> {
-        let of = self.principals.get(principal)?;
-        let fits = of.tasks + wanted.tasks <= policy.max_tasks_per_principal
-            && of.bytes - wanted.old + wanted.new <= policy.task_bytes_per_principal;
+    /// The task of an account that makes room for what is wanted, where one must.
+    fn first_of(&self, account: &Account, wanted: Wanted, policy: &Policy) -> Option<TaskId> {
+        let (of, share) = (self.accounts.get(account)?, policy.share_of(account));
+        let fits = of.tasks + wanted.tasks <= share.tasks && of.bytes - wanted.old + wanted.new <= share.task_bytes;
         if fits { None } else { of.idle.first().map(|(_, task)| *task) }
     }
 
@@ -317,28 +320,28 @@ impl<M: Default> Tasks<M> {
         if let Some(ends) = task.ends {
             self.ends.remove(&(ends, id));
         }
-        if let Some(principal) = &task.principal {
-            self.forget_of(principal, task.document.len());
+        if let Some(account) = task.account() {
+            self.forget_of(&account, task.document.len());
         }
         notes.note(|| Change::TaskGone { id });
         self.news.push(id);
         true
     }
 
-    /// A principal has one task more.
-    fn count_in(&mut self, principal: Option<&Principal>, size: usize) {
-        let Some(principal) = principal else { return };
-        let of = self.principals.entry(principal.clone()).or_default();
+    /// An account has one task more.
+    fn count_in(&mut self, account: Option<Account>, size: usize) {
+        let Some(account) = account else { return };
+        let of = self.accounts.entry(account).or_default();
         of.tasks += 1;
         of.bytes += size;
     }
 
-    fn forget_of(&mut self, principal: &Principal, size: usize) {
-        let Some(of) = self.principals.get_mut(principal) else { return };
+    fn forget_of(&mut self, account: &Account, size: usize) {
+        let Some(of) = self.accounts.get_mut(account) else { return };
         of.tasks -= 1;
         of.bytes -= size;
         if of.tasks == 0 {
-            self.principals.remove(principal);
+            self.accounts.remove(account);
         }
     }
 
@@ -356,14 +359,14 @@ impl<M: Default> Tasks<M> {
             counted.idle.extend(task.idle.map(|place| (place, *id)));
             counted.bytes += task.document.len();
             counted.idle_bytes += task.idle.map_or(0, |_| task.document.len());
-            let Some(principal) = &task.principal else { continue };
-            let of = counted.principals.entry(principal.clone()).or_default();
+            let Some(account) = task.account() else { continue };
+            let of = counted.accounts.entry(account).or_default();
             of.tasks += 1;
             of.bytes += task.document.len();
             of.idle_bytes += task.idle.map_or(0, |_| task.document.len());
             of.idle.extend(task.idle.map(|place| (place, *id)));
         }
-        let is = (&self.ends, &self.idle, self.bytes, self.idle_bytes, &self.principals);
-        is == (&counted.ends, &counted.idle, counted.bytes, counted.idle_bytes, &counted.principals)
+        let is = (&self.ends, &self.idle, self.bytes, self.idle_bytes, &self.accounts);
+        is == (&counted.ends, &counted.idle, counted.bytes, counted.idle_bytes, &counted.accounts)
     }
 }

@@ -10,7 +10,7 @@
 --                                bytes, closed (streams so far), n<node> (what a node has in it),
 --                                answers (bytes of those that wait in q), used (once its client used it),
 --                                told (up to which announcement), rev (how often the service's own state
---                                changed)
+--                                changed), account (its peer's, where it has no principal)
 --   c:<session>          hash    stream -> its calls in flight
 --   m:<session>          hash    stream -> what is known of its log
 --   e:<session>:<stream> stream  the log
@@ -20,7 +20,7 @@
 --   sum, large           what the streams of all sessions keep, in bytes;   zset: the sessions, by their share of it
 --   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
 --   fresh                zset    those at rest that were not used since they were created, by that moment
---   of:<principal>       set     sessions of a principal;   calls: hash, its calls in flight
+--   of:<account>         set     sessions of a principal, or of a peer;   calls: hash, a principal's calls in flight
 --   t:<task> task:*      tasks, see tasks.lua
 --   topics, topic:bytes  zset    what was announced lately, by its number; its size
 --   announced            string  the number of the newest announcement;   topic:gone: of the newest one that
@@ -42,7 +42,7 @@ local time = call('TIME')
 local NOW = time[1] * 1000000 + time[2]
 
 local NOT_FOUND, CONFLICT, FENCED, BEYOND_END = 'not found', 'conflict', 'fenced', 'beyond end'
-local FULL, FULL_FOR_PRINCIPAL = 'full', 'full for principal'
+local FULL, FULL_FOR_PRINCIPAL, FULL_FOR_PEER = 'full', 'full for principal', 'full for peer'
 
 local function arg(at)
   return ARGV[at + 4]
@@ -256,10 +256,12 @@ end
 -- The session is no more; gives its sealed facts.
 local function remove(reason)
   local facts = call('HGETALL', P .. 's:' .. H)
-  local info
+  local info, account = nil, s.principal
   for at = 1, #facts, 2 do
     if facts[at] == 'info' then
       info = facts[at + 1]
+    elseif facts[at] == 'account' then
+      account = facts[at + 1]
     elseif string.sub(facts[at], 1, 1) == 'n' and facts[at] ~= 'next' then
       call('SREM', P .. 'in:' .. string.sub(facts[at], 2), H)
     end
@@ -268,8 +270,8 @@ local function remove(reason)
     call('INCRBY', P .. 'sum', int(-s.was[3]))
   end
   use(s.principal, -s.calls)
-  if s.principal ~= '' then
-    call('SREM', P .. 'of:' .. s.principal, H)
+  if account ~= '' then
+    call('SREM', P .. 'of:' .. account, H)
   end
   for _, stream in ipairs(call('HKEYS', P .. 'm:' .. H)) do
     call('UNLINK', P .. 'e:' .. H .. ':' .. stream)

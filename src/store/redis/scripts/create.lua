@@ -4,13 +4,13 @@ local told = told_before()
 if told then
   return told
 end
-local session, principal = arg(1), arg(3)
+local session, principal, account = arg(1), arg(3), arg(7)
 local limit, limit_of_one = number(5), number(6)
 if call('EXISTS', P .. 's:' .. session) == 1 then
   return refused(CONFLICT)
 end
 
--- Which session of the principal makes room: the oldest that was never used, else the one that has rested longest.
+-- Which session of the account makes room: the oldest that was never used, else the one that has rested longest.
 local function first_of(list, taken)
   for _, queue in ipairs({ 'fresh', 'rest' }) do
     local found, since
@@ -32,12 +32,12 @@ local function leaves(name)
   taken[name] = true
 end
 
-if principal ~= '' then
-  local own = call('SMEMBERS', P .. 'of:' .. principal)
+if account ~= '' then
+  local own = call('SMEMBERS', P .. 'of:' .. account)
   while #own - #leaving >= limit_of_one do
     local name = first_of(own, taken)
     if not name then
-      return refused(FULL_FOR_PRINCIPAL)
+      return refused(principal ~= '' and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
     end
     leaves(name)
   end
@@ -64,7 +64,7 @@ for _, name in ipairs(leaving) do
   else
     -- Somebody else removed it: at least its name goes.
     strike(name)
-    call('SREM', P .. 'of:' .. principal, name)
+    call('SREM', P .. 'of:' .. account, name)
   end
 end
 call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoch', arg(4), 'opened', int(NOW),
@@ -72,7 +72,10 @@ call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoc
 call('ZADD', P .. 'age', int(NOW), session)
 call('ZADD', P .. 'rest', int(NOW), session)
 call('ZADD', P .. 'fresh', int(NOW), session)
-if principal ~= '' then
-  call('SADD', P .. 'of:' .. principal, session)
+if account ~= '' then
+  call('SADD', P .. 'of:' .. account, session)
+  if account ~= principal then
+    call('HSET', P .. 's:' .. session, 'account', account)
+  end
 end
 return remember(done(evicted))

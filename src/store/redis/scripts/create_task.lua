@@ -1,21 +1,22 @@
 -- Decides whether a task comes in, and which ones that nobody runs make room for it: among the
--- principal's own first, then among all. Whoever is refused has changed nothing.
+-- account's own first, then among all. Whoever is refused has changed nothing.
 local told = told_before()
 if told then
   return told
 end
 local more = expire_tasks()
-local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(9)
+local task, principal, node, ttl, document = arg(1), arg(2), arg(3), number(4), arg(10)
 local limit, limit_of_one, limit_of_bytes, bytes_of_one = number(5), number(6), number(7), number(8)
-local own, size = P .. 'task:of:' .. principal, size_of(document)
+local account = arg(9)
+local own, size = P .. 'task:of:' .. account, size_of(document)
 if call('EXISTS', P .. 't:' .. task) == 1 then
   return refused(CONFLICT)
 end
 
 local function what_is_full()
-  if principal ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one
-    or not could_grow_of(principal, 0, size, bytes_of_one) then
-    return FULL_FOR_PRINCIPAL
+  if account ~= '' and call('ZCOUNT', own, '+inf', '+inf') >= limit_of_one
+    or not could_grow_of(account, 0, size, bytes_of_one) then
+    return principal ~= '' and FULL_FOR_PRINCIPAL or FULL_FOR_PEER
   end
   if total('all') - call('ZCARD', P .. 'task:idle') >= limit or not could_grow(0, size, limit_of_bytes) then
     return FULL
@@ -31,7 +32,7 @@ end
 if full then
   return refused(full)
 end
-make_room_of(principal, 1, 0, size, limit_of_one, bytes_of_one)
+make_room_of(account, 1, 0, size, limit_of_one, bytes_of_one)
 while total('all') >= limit and forget_one() do
 end
 make_room(0, size, limit_of_bytes)
@@ -40,12 +41,15 @@ call('HSET', P .. 't:' .. task, 'document', document, 'size', size, 'version', 1
 if ttl then
   call('ZADD', P .. 'task:ends', int(NOW + ttl), task)
 end
-if principal ~= '' then
+if account ~= '' then
   call('ZADD', own, '+inf', task)
+  if account ~= principal then
+    call('HSET', P .. 't:' .. task, 'account', account)
+  end
 end
 sum('all', 1)
 sum('bytes', size)
-sum_of(principal, 'bytes', size)
+sum_of(account, 'bytes', size)
 call('SADD', P .. 'task:by:' .. node, task)
 call('SADD', P .. 'nodes:' .. string.sub(node, 1, 12), node)
 if string.sub(node, 1, 12) == PROCESS then

@@ -5,9 +5,9 @@ if told then
   return told
 end
 local more = expire_tasks()
-local task, version, ending, limit, limit_of_one, document = arg(1), arg(2), arg(3) == '1', number(4), number(5), arg(6)
+local task, version, ending, limit, document = arg(1), arg(2), arg(3) == '1', number(4), arg(7)
 local key = P .. 't:' .. task
-local row = call('HMGET', key, 'version', 'principal', 'node', 'done', 'size')
+local row = call('HMGET', key, 'version', 'principal', 'node', 'done', 'size', 'account')
 if not row[1] or (more and is_over(task)) then
   return refused(NOT_FOUND)
 end
@@ -20,19 +20,20 @@ end
 local old, new = tonumber(row[5]), size_of(document)
 -- That of an orphan.
 local place = call('ZSCORE', P .. 'task:idle', task)
-local running = place and 0 or old
-if not could_grow_of(row[2], running, new, limit_of_one) then
-  return refused(FULL_FOR_PRINCIPAL)
+local running, account, has_principal = place and 0 or old, row[6] or row[2], row[2] ~= ''
+local limit_of_one = has_principal and number(5) or number(6)
+if not could_grow_of(account, running, new, limit_of_one) then
+  return refused(has_principal and FULL_FOR_PRINCIPAL or FULL_FOR_PEER)
 end
 if not could_grow(running, new, limit) then
   return refused(FULL)
 end
 -- It does not make room for itself.
-rest(task, row[2], old, nil)
-make_room_of(row[2], 0, old, new, math.huge, limit_of_one)
+rest(task, account, old, nil)
+make_room_of(account, 0, old, new, math.huge, limit_of_one)
 make_room(old, new, limit)
 sum('bytes', new - old)
-sum_of(row[2], 'bytes', new - old)
+sum_of(account, 'bytes', new - old)
 call('HSET', key, 'document', document, 'size', new, 'version', int(tonumber(version) + 1))
 if ending then
   place = sum('ever_done', 1)
@@ -43,6 +44,6 @@ end
 if place and not ending and not is_lost(row[3]) then
   place = nil
 end
-rest(task, row[2], new, place)
+rest(task, account, new, place)
 ring_all('T' .. task)
 return remember(done(1))

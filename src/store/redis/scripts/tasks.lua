@@ -1,14 +1,15 @@
 -- Decides which task comes in, which goes for it or because its time is over. Stands before the
 -- scripts that touch tasks, after common.lua.
 --
---   t:<task>            hash  document, its size, version, principal, node, ends, done (its place among those)
+--   t:<task>            hash  document, its size, version, principal, node, ends, done (its place among those),
+--                             account (its peer's, where it has no principal)
 --   task:ends           zset  tasks by their end
 --   task:idle           zset  tasks that nobody runs: orphans, then those that are done, in the order they
 --                             became so
---   task:of:<principal> zset  its tasks: those that nobody runs in that order, the others at the end
+--   task:of:<account>   zset  its tasks: those that nobody runs in that order, the others at the end
 --   task:by:<node>      set   tasks a node runs
 --   task:sums           hash  all, bytes, idle_bytes, ever_done
---   task:sums:<principal>     bytes, idle_bytes of its tasks
+--   task:sums:<account> hash  bytes, idle_bytes of its tasks
 local function sum(name, by)
   return call('HINCRBY', P .. 'task:sums', name, int(by))
 end
@@ -17,35 +18,35 @@ local function total(name)
   return tonumber(call('HGET', P .. 'task:sums', name) or 0)
 end
 
--- The same for the tasks of a principal; without one nothing is counted.
-local function sum_of(principal, name, by)
-  if principal ~= '' and by ~= 0 then
-    call('HINCRBY', P .. 'task:sums:' .. principal, name, int(by))
+-- The same for the tasks of an account; without one nothing is counted.
+local function sum_of(account, name, by)
+  if account ~= '' and by ~= 0 then
+    call('HINCRBY', P .. 'task:sums:' .. account, name, int(by))
   end
 end
 
-local function total_of(principal, name)
-  return tonumber(call('HGET', P .. 'task:sums:' .. principal, name) or 0)
+local function total_of(account, name)
+  return tonumber(call('HGET', P .. 'task:sums:' .. account, name) or 0)
 end
 
 -- From now on a task has this place among those that nobody runs, or none.
-local function rest(task, principal, size, place)
+local function rest(task, account, size, place)
   if call('ZREM', P .. 'task:idle', task) == 1 then
     sum('idle_bytes', -size)
-    sum_of(principal, 'idle_bytes', -size)
+    sum_of(account, 'idle_bytes', -size)
   end
   if place then
     call('ZADD', P .. 'task:idle', place, task)
     sum('idle_bytes', size)
-    sum_of(principal, 'idle_bytes', size)
+    sum_of(account, 'idle_bytes', size)
   end
-  if principal ~= '' then
-    call('ZADD', P .. 'task:of:' .. principal, place or '+inf', task)
+  if account ~= '' then
+    call('ZADD', P .. 'task:of:' .. account, place or '+inf', task)
   end
 end
 
 local function remove_task(task)
-  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'size')
+  local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'size', 'account')
   if not row[1] then
     -- Somebody else removed it: at least its name goes.
     if call('ZREM', P .. 'task:ends', task) + call('ZREM', P .. 'task:idle', task) > 0 then
@@ -53,17 +54,17 @@ local function remove_task(task)
     end
     return
   end
-  local size = tonumber(row[3])
-  rest(task, row[1], size, nil)
+  local size, account = tonumber(row[3]), row[4] or row[1]
+  rest(task, account, size, nil)
   call('UNLINK', P .. 't:' .. task)
   call('ZREM', P .. 'task:ends', task)
   call('SREM', P .. 'task:by:' .. row[2], task)
   sum('bytes', -size)
-  if row[1] ~= '' then
-    call('ZREM', P .. 'task:of:' .. row[1], task)
-    sum_of(row[1], 'bytes', -size)
-    if call('ZCARD', P .. 'task:of:' .. row[1]) == 0 then
-      call('UNLINK', P .. 'task:sums:' .. row[1])
+  if account ~= '' then
+    call('ZREM', P .. 'task:of:' .. account, task)
+    sum_of(account, 'bytes', -size)
+    if call('ZCARD', P .. 'task:of:' .. account) == 0 then
+      call('UNLINK', P .. 'task:sums:' .. account)
     end
   end
   if sum('all', -1) <= 0 then
@@ -94,9 +95,9 @@ end
 
 -- What is left of a node that is gone makes room from now on, before all that is done.
 local function orphan(task)
-  local row = call('HMGET', P .. 't:' .. task, 'principal', 'size')
+  local row = call('HMGET', P .. 't:' .. task, 'principal', 'size', 'account')
   if row[1] then
-    rest(task, row[1], tonumber(row[2]), 0)
+    rest(task, row[3] or row[1], tonumber(row[2]), 0)
   end
 end
 
@@ -119,15 +120,15 @@ local function make_room(old, new, limit)
   end
 end
 
--- The same among the tasks of a principal; without one every document does.
-local function could_grow_of(principal, old, new, limit)
-  return principal == '' or total_of(principal, 'bytes') - total_of(principal, 'idle_bytes') - old + new <= limit
+-- The same among the tasks of an account; without one every document does.
+local function could_grow_of(account, old, new, limit)
+  return account == '' or total_of(account, 'bytes') - total_of(account, 'idle_bytes') - old + new <= limit
 end
 
--- Makes room among the tasks of a principal, for so many more and a document in place of another.
-local function make_room_of(principal, more, old, new, limit, limit_of_bytes)
-  local own = P .. 'task:of:' .. principal
-  while principal ~= '' and (call('ZCARD', own) + more > limit or total_of(principal, 'bytes') - old + new > limit_of_bytes) do
+-- Makes room among the tasks of an account, for so many more and a document in place of another.
+local function make_room_of(account, more, old, new, limit, limit_of_bytes)
+  local own = P .. 'task:of:' .. account
+  while account ~= '' and (call('ZCARD', own) + more > limit or total_of(account, 'bytes') - old + new > limit_of_bytes) do
     local first = call('ZRANGEBYSCORE', own, '-inf', '(+inf', 'LIMIT', 0, 1)[1]
     if not first then
       return

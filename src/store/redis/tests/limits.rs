@@ -36,7 +36,7 @@ async fn where_sessions_are_missing_others_are_swept_and_make_room() {
     }
     a.create("gone").await;
     ask(&server, "del", "s:gone", &[]);
-    let create = a.call(&scripts::CREATE).arg("new").arg("info").arg("alice").arg(1).arg(100).arg(1);
+    let create = a.call(&scripts::CREATE).arg("new").arg("info").arg("alice").arg(1).arg(100).arg(1).arg("alice");
     assert_eq!(a.take(create).await.list().unwrap().count(), 0);
     assert_eq!(ask(&server, "smembers", "of:alice", &[]), "new");
 }

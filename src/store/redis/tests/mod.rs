@@ -111,6 +111,7 @@ fn opening(principal: Option<&Principal>) -> Create {
     let info = SessionInfo {
         id: SessionId::random(),
         principal: principal.cloned(),
+        peer: None,
         version: ProtocolVersion::V2025_11_25,
         client: Arc::new(Implementation { name: "client".into(), version: "1".into(), title: None }),
         capabilities: Arc::default(),
@@ -168,7 +169,7 @@ impl Process {
 
     async fn create(&self, session: &str) {
         let create = self.call(&scripts::CREATE).arg(session).arg("info").arg(&self.principal).arg(1);
-        self.take(create.arg(100).arg(100)).await;
+        self.take(create.arg(100).arg(100).arg(&self.principal)).await;
     }
 
     /// A call under a token of its own.
@@ -199,7 +200,14 @@ impl Process {
 
     fn create_task(&self, task: &str, ttl: Duration, limit: usize, document: &str) -> Call {
         let create = self.call(&scripts::CREATE_TASK).arg(task).arg(&self.principal).arg(&self.node);
-        create.arg(link::micros(ttl)).arg(1_000_000).arg(limit).arg(1_000_000).arg(1_000_000).arg(document)
+        create
+            .arg(link::micros(ttl))
+            .arg(1_000_000)
+            .arg(limit)
+            .arg(1_000_000)
+            .arg(1_000_000)
+            .arg(&self.principal)
+            .arg(document)
     }
 }
 
