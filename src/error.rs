@@ -1,6 +1,8 @@
 //! Decides how this crate says no: refusals of requests as one table, errors of the set-up, errors
 //! of a session engine.
 
+mod store;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
+pub use self::store::{StoreError, StoreErrorKind};
 use crate::message::{Era, ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
 
 /// Why a request was refused before any handler saw it.
@@ -469,90 +472,6 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
-
-/// Why a session engine could not do what was asked. The source is kept for the log.
-#[derive(Debug)]
-pub struct StoreError {
-    kind: StoreErrorKind,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-/// What a caller can do about a [`StoreError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreErrorKind {
-    /// The engine cannot be reached now; trying again may help.
-    Unavailable,
-    /// No such session, stream, question or task, or not for this principal.
-    NotFound,
-    /// Something is already there: an id, a newer version, another holder.
-    Conflict,
-    /// The stream is closed, or this node no longer owns it; the task is done.
-    Fenced,
-    /// The cursor names no event: it lies beyond the end of the stream.
-    BeyondEnd,
-    /// What is stored cannot be read.
-    Corrupt,
-    /// A limit is reached: of sessions, of calls, readers or subscriptions in one; of tasks or
-    /// their bytes.
-    Full,
-    /// A limit of one principal is reached: of sessions, calls or tasks.
-    FullForPrincipal,
-    /// The same for a peer, of sessions or tasks.
-    FullForPeer,
-}
-
-impl StoreErrorKind {
-    /// Whether a limit is reached, for all or for one.
-    pub(crate) fn is_full(self) -> bool {
-        matches!(self, Self::Full | Self::FullForPrincipal | Self::FullForPeer)
-    }
-}
-
-impl StoreError {
-    /// An error of a kind, with nothing to add.
-    #[must_use]
-    pub fn new(kind: StoreErrorKind) -> Self {
-        Self { kind, source: None }
-    }
-
-    /// An error of a kind, with what caused it.
-    pub fn because(kind: StoreErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
-    }
-
-    pub(crate) fn corrupt(source: serde_json::Error) -> Self {
-        Self::because(StoreErrorKind::Corrupt, source)
-    }
-
-    /// What can be done about it.
-    #[must_use]
-    pub fn kind(&self) -> StoreErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the session engine cannot be reached",
-            StoreErrorKind::NotFound => "not found",
-            StoreErrorKind::Conflict => "already there, or changed in the meantime",
-            StoreErrorKind::Fenced => "closed, done, or owned by another node",
-            StoreErrorKind::BeyondEnd => "beyond the end of the stream",
-            StoreErrorKind::Corrupt => "what is stored cannot be read",
-            StoreErrorKind::Full => "a limit is reached",
-            StoreErrorKind::FullForPrincipal => "a limit of one principal is reached",
-            StoreErrorKind::FullForPeer => "a limit of one peer is reached",
-        })
-    }
-}
-
-impl std::error::Error for StoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
 
 /// Whether a service has the session revisions alone. Its refusals say nothing in the codes of later ones: a client
 /// that tries 2026-07-28 first falls back to `initialize` only where it is not understood.
