@@ -221,6 +221,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (199, "an id of up to 1,024 bytes is echoed, a longer one is refused by a text that names the bound"),
     (200, "an argument is repeated by one header with one value"),
     (201, "a mismatch says both values, cut and escaped"),
+    (202, "programs print errors for people"),
     (203, "what a handler cannot take is found where it is registered"),
     (204, "an error of an application's own says what it was made to say"),
     (205, "a handler reads what its request says of itself"),

@@ -80,10 +80,60 @@ fn room(path: &Path) -> String {
     below.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
+/// The lines of a file that are no tests, by number: all before a module of tests, and of these not what is there
+/// for tests only.
+fn tested(text: &str) -> Vec<(usize, &str)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (mut kept, mut at) = (Vec::new(), 0);
+    while let Some(line) = lines.get(at) {
+        if line.trim() != "#[cfg(test)]" {
+            kept.push((at + 1, *line));
+            at += 1;
+            continue;
+        }
+        at += 1 + lines[at + 1..].iter().take_while(|line| line.trim().starts_with("#[")).count();
+        let item = lines.get(at).map_or("", |line| line.trim());
+        if item.contains("mod ") && item.ends_with('{') {
+            break;
+        }
+        at += length_of_item(&lines[at..]);
+    }
+    kept
+}
+
+/// How many lines an item has, from its first: a field, a declaration, or all up to the brace that closes it.
+fn length_of_item(lines: &[&str]) -> usize {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let ends = |(at, line): (usize, &&str)| {
+        let last = line.trim_end();
+        let is_whole = at == 0 && (last.ends_with([';', ',']) || last.ends_with("{}"));
+        is_whole || (at > 0 && indent(line) == indent(lines[0]) && line.trim_start().starts_with('}'))
+    };
+    lines.iter().enumerate().position(ends).map_or(lines.len(), |at| at + 1)
+}
+
 /// The lines of code of a file, its tests left out, without indentation.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
-    lines.map(|(at, line)| (at + 1, line.trim())).filter(|(_, line)| !line.is_empty() && !line.starts_with("//"))
+    let lines = tested(text).into_iter().map(|(number, line)| (number, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with("//"))
+}
+
+#[test]
+fn only_what_is_for_tests_is_left_out() {
+    let text = "use a;\n#[cfg(test)]\nuse b;\nstruct C {\n    #[cfg(test)]\n    d: u8,\n}\nimpl C {\n    #[cfg(test)]\n    \
+                #[must_use]\n    fn e(&self) {\n        f();\n    }\n\n    // g\n    fn h(&self) {}\n}\n#[cfg(test)]\nmod \
+                i;\nfn j() {}\n#[cfg(test)]\nmod tests {\n    fn k() {}\n}\n";
+    let code: Vec<_> = code(text).collect();
+    let expected = [
+        (1, "use a;"),
+        (4, "struct C {"),
+        (7, "}"),
+        (8, "impl C {"),
+        (16, "fn h(&self) {}"),
+        (17, "}"),
+        (20, "fn j() {}"),
+    ];
+    assert_eq!(code, expected);
 }
 
 #[test]
@@ -117,7 +167,7 @@ fn files_and_functions_stay_small() {
             broken.push(format!("{}: {lines} lines of code", path.display()));
         }
         let mut open: Option<(usize, &str)> = None;
-        for line in text.lines().take_while(|line| line.trim() != "#[cfg(test)]") {
+        for (_, line) in tested(&text) {
             let indent = line.len() - line.trim_start().len();
             if let Some((length, name)) = &mut open {
                 *length += 1;
