@@ -3,6 +3,8 @@
 //!
 //! Try it with `-H "Authorization: Bearer alices-secret"`.
 
+use std::process::ExitCode;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -30,7 +32,17 @@ async fn whoami(cx: Context) -> String {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("auth: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let site = "https://app.example";
     let server = McpServer::new("members", "1.0.0").tool("whoami", "Says who asks.", whoami);
     let mcp = McpService::builder(server).security(Security::new().allowed_origins([site])).build()?;

@@ -2,6 +2,7 @@
 //! Ctrl-C a drain that takes nothing new, lets calls finish, and reports what it had to cut.
 
 use std::future::IntoFuture;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
@@ -33,7 +34,17 @@ async fn ready(State(mcp): State<McpHandle>) -> StatusCode {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("graceful: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().init();
     let closed = |ended: mcp_http::store::Ended| async move { tracing::info!(reason = %ended.reason, "session ended") };
     let mcp = McpService::builder(McpServer::new("jobs", "1.0.0").tool("job", "Works for a while.", job))

@@ -1,5 +1,7 @@
 //! The smallest useful server: one tool at http://127.0.0.1:3000/mcp.
 
+use std::process::ExitCode;
+
 use axum::{Json, Router};
 use mcp_http::server::Args;
 use mcp_http::{McpListener, McpServer, mcp_router};
@@ -22,7 +24,17 @@ async fn add(Args(add): Args<Add>) -> Json<Sum> {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hello: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> std::io::Result<()> {
     let server = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
     let app = Router::new().nest("/mcp", mcp_router(server));
     let listener = McpListener::bind(address()).await?;

@@ -1,6 +1,8 @@
 //! MCP over an application that is there already: a layer answers `/mcp`, every other path goes
 //! on as before, and its routes can see the session of a request.
 
+use std::process::ExitCode;
+
 use axum::Router;
 use axum::routing::get;
 use mcp_http::server::{Args, Session};
@@ -26,7 +28,17 @@ async fn notes(session: Session) -> String {
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("layer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> std::io::Result<()> {
     tracing_subscriber::fmt().init();
     let server = McpServer::new("notes", "1.0.0").tool("remember", "Keeps a note for this session.", remember);
     let app = Router::new()

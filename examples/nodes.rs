@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener as Probe};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use mcp_http::server::{Args, Context, ToolError};
@@ -35,7 +35,17 @@ async fn count(cx: Context) -> Result<String, ToolError> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nodes: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let (url, _server) = match std::env::args().nth(1) {
         Some(option) if option.starts_with('-') => return Err("usage: nodes [redis://HOST:PORT/]".into()),

@@ -4,6 +4,8 @@
 //! cargo run --features rmcp --example rmcp
 //! ```
 
+use std::process::ExitCode;
+
 use mcp_http::{McpListener, RmcpServer, mcp_router};
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::{ServerHandler, schemars, tool, tool_handler, tool_router};
@@ -30,7 +32,17 @@ impl Calculator {
 impl ServerHandler for Calculator {}
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rmcp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> std::io::Result<()> {
     let app = axum::Router::new().nest("/mcp", mcp_router(RmcpServer::new(Calculator::default)));
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = McpListener::bind(address).await?;

@@ -1,5 +1,8 @@
 //! Each example does what its first line says, as a process of its own.
 
+#[path = "support/everything.rs"]
+mod everything;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -82,6 +85,62 @@ fn call(tool: &str, arguments: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{{"progressToken":1}}}}}}"#
     )
+}
+
+/// A request that opens a session, for another host than the example's own; the status.
+fn opened_for(server: &everything::Server, host: &str, headers: &str) -> u16 {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let length = INITIALIZE.len();
+    write!(
+        stream,
+        "POST /mcp HTTP/1.1\r\nHost: {host}\r\n{headers}{}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{INITIALIZE}",
+        everything::ACCEPT
+    )
+    .unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response[9..12].parse().unwrap()
+}
+
+#[test]
+fn everything_believes_its_trusted_proxies() {
+    let forwarded = "X-Forwarded-Host: localhost\r\n";
+    let server = everything::Server::start(&[]);
+    assert_eq!(opened_for(&server, "proxied.example", forwarded), 403, "nobody is trusted");
+    let server = everything::Server::start(&["--trusted-proxy", "127.0.0.1", "--max-sessions-per-peer", "1"]);
+    assert_eq!(opened_for(&server, "proxied.example", forwarded), 200);
+    assert_eq!(opened_for(&server, "proxied.example", ""), 403);
+    // Each client behind the proxy has a share of its own; without a name it is the proxy's.
+    let first = server.open();
+    let ping = |session: &str| {
+        let head = format!("POST /mcp HTTP/1.1\r\n{}\r\nMcp-Session-Id: {session}", everything::ACCEPT);
+        server.all(&head, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#).0
+    };
+    assert_eq!(ping(&first), 200);
+    assert_eq!(opened_for(&server, "localhost", "X-Forwarded-For: 192.0.2.7\r\n"), 200);
+    assert_eq!(ping(&first), 200, "another client opened one");
+    server.open();
+    assert_eq!(ping(&first), 404, "the same client did");
+}
+
+/// Acceptance 202.
+#[test]
+fn programs_print_errors_for_people() {
+    let rows: [(&[&str], [&str; 2]); 3] = [
+        (&["--idle-timeout", "1", "--retry-interval", "2000"], ["`Sessions::idle_timeout`", "must be longer than"]),
+        (&["--allowed-host", "http://a"], ["`Security::allowed_hosts`", "`http://a`"]),
+        // An address for documentation, which no machine has.
+        (&["--bind", "192.0.2.1"], ["cannot listen on 192.0.2.1", "--bind and --port"]),
+    ];
+    for (switches, expected) in rows {
+        let output = everything::Server::command(switches).stderr(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+        assert!(text.starts_with("everything: ") && !text.contains("Error {") && !text.contains("Os {"), "{text}");
+    }
 }
 
 #[test]

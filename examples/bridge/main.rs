@@ -48,6 +48,7 @@ mod shared;
 use std::error::Error;
 use std::future::IntoFuture;
 use std::io::Write;
+use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -64,7 +65,17 @@ use crate::shared::Shared;
 const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bridge: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let cli = Cli::parse();
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
 

@@ -11,6 +11,7 @@ mod serve;
 mod store;
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use clap::Parser;
 use mcp_http::McpService;
@@ -19,7 +20,17 @@ use mcp_http::server::CacheHint;
 use crate::cli::Cli;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("everything: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let cli = Cli::parse();
     // With --token there may be lists that not everybody should see, so nobody shares them.
     let cache = CacheHint::private(cli.cache());

@@ -31,7 +31,9 @@ pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<d
         app = app.layer(from_fn_with_state(Arc::from(cli.token.clone()), auth::check));
     }
 
-    let listener = McpListener::bind((cli.bind, cli.port)).await?;
+    let listener = McpListener::bind((cli.bind, cli.port)).await.map_err(|error| {
+        format!("cannot listen on {}, port {}: {error}; --bind and --port choose another place", cli.bind, cli.port)
+    })?;
     // Whoever starts this server waits for the line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
     let (leave, drain) = (cli.leave(), cli.drain());

@@ -34,6 +34,7 @@ mod store;
 mod tasks;
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::error::ErrorKind;
@@ -76,7 +77,17 @@ fn read_cli() -> Result<Cli, clap::Error> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("everything_rmcp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let cli = read_cli().unwrap_or_else(|error| error.exit());
     let shared = Arc::new(Shared::new(&cli)?);
     let server = RmcpServer::new(move || Everything::new(&shared));

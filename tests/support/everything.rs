@@ -102,6 +102,7 @@ impl Server {
     }
 
     /// SIGKILL: nothing of the process runs any more.
+    #[allow(dead_code, reason = "not every binary kills it")]
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();

@@ -28,7 +28,10 @@ where
     counted::answer_on_stdin();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    runtime.block_on(async { tokio::spawn(server).await.expect("no panic").expect("no error") });
+    if let Err(error) = runtime.block_on(async { tokio::spawn(server).await.expect("no panic") }) {
+        eprintln!("the server ended: {error}");
+        std::process::exit(1);
+    }
 }
 
 /// Serves a router that answers at `/mcp`.
