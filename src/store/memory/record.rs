@@ -23,8 +23,8 @@ use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog, TAKEN_OVER_RETRY};
 use crate::store::lost::node_lost;
 use crate::store::{
-    Append, Appended, Attach, Attached, Create, Deliver, Event, EventKind, NodeId, Page, Policy, Ring,
-    STANDALONE, SessionSummary, StreamNo,
+    Append, Appended, Attach, Attached, Create, Deliver, Event, EventKind, NodeId, Page, Policy, Ring, STANDALONE,
+    SessionSummary, StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
