@@ -226,7 +226,6 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (204, "an error of an application's own says what it was made to say"),
     (205, "a handler reads what its request says of itself"),
     // The suite itself.
-    (202, "programs print errors for people"),
     (206, "what a test reads of the log does not depend on the tests beside it"),
 ];
 
