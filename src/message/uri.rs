@@ -5,7 +5,8 @@
 //! 2. The case of hexadecimal digits and of the scheme does not count. That of a host counts for
 //!    schemes other than `http` and `https`, where servers keep names of their own in its place.
 //! 3. `http` and `https` have `/` for a missing path, and a default port (section 6.2.3).
-//! 4. Dots in paths are left as they are: what they lead to is for the handler to decide.
+//! 4. A `%` that begins no encoded byte stands for itself, and is the same as `%25`.
+//! 5. Dots in paths are left as they are: what they lead to is for the handler to decide.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
@@ -106,9 +107,14 @@ fn written(uri: &str, is_whole: bool) -> Cow<'_, str> {
                 encode(user, &mut out);
                 out.push('@');
             }
-            let host = host.to_ascii_lowercase();
-            let host = host.strip_suffix(default_port).or_else(|| host.strip_suffix(':')).unwrap_or(&host);
+            let mut host = host;
+            // Until nothing changes, so that the form of a malformed authority is its own form, too.
+            while let Some(shorter) = host.strip_suffix(default_port).or_else(|| host.strip_suffix(':')) {
+                host = shorter;
+            }
+            let from = out.len();
             encode(host, &mut out);
+            lowercase(&mut out, from);
             if is_whole && !path.starts_with('/') {
                 out.push('/');
             }
@@ -139,11 +145,24 @@ fn encode(text: &str, out: &mut String) {
             } else {
                 percent(byte, out);
             }
-        } else if is_plain(*first) || *first == b'%' {
+        } else if is_plain(*first) {
             out.push(char::from(*first));
         } else {
             percent(*first, out);
         }
+    }
+}
+
+/// Makes the letters of a host small, and leaves the digits of its percent-encoded bytes.
+fn lowercase(text: &mut String, from: usize) {
+    let host = text.split_off(from);
+    for (at, part) in host.split('%').enumerate() {
+        let (digits, letters) = part.split_at(if at == 0 { 0 } else { part.len().min(2) });
+        if at > 0 {
+            text.push('%');
+        }
+        text.push_str(digits);
+        text.extend(letters.chars().map(|letter| letter.to_ascii_lowercase()));
     }
 }
 
@@ -177,7 +196,7 @@ mod tests {
             ("http://me@Example.com:8080/A", "http://me@example.com:8080/A", true),
             ("docs://a%2Fb", "docs://a/b", false),
             ("docs://Readme", "docs://readme", false),
-            ("docs://a%", "docs://a%25", false),
+            ("docs://a%", "docs://a%25", true),
             ("docs://a/../b", "docs://b", false),
             ("http://a/B", "http://a/b", false),
             ("urn:Ä", "urn:%C3%84", true),
