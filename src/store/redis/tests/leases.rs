@@ -63,7 +63,7 @@ async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
     }
     let stream = a.take(a.begin("s", "t")).await.number::<u32>().unwrap();
     let append = a.link.call(&scripts::APPEND).arg("s").arg(stream).arg(&a.node).arg(1).arg(1);
-    a.take(append.arg(100).arg(10_000).arg(10_000).arg(100).arg("r").arg("{}")).await;
+    a.take(bounded(append, 10_000, 100).arg("r").arg("{}")).await;
     a.beat("").await;
     // As if all of it had been an hour ago, but for what was at rest for longer then.
     let micros = |name: &str, at: &str| ask(&server, "zscore", name, &[at]).parse::<f64>().unwrap();

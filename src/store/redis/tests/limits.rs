@@ -82,7 +82,7 @@ async fn finished_streams_of_many_sessions_are_forgotten_in_pieces() {
         for call in 0..100 {
             let stream = a.take(a.begin(&session, &format!("{session}.{call}"))).await.number::<u32>().unwrap();
             let append = a.link.call(&scripts::APPEND).arg(&session).arg(stream).arg(&a.node).arg(1).arg(1);
-            a.take(append.arg(100).arg(10_000).arg(1_000_000).arg(1_000).arg("r").arg("{}")).await;
+            a.take(bounded(append, 1_000_000, 1_000).arg("r").arg("{}")).await;
         }
     }
     let streams =
@@ -124,7 +124,7 @@ async fn asked(a: &Process, session: &str, questions: &[&str]) {
     a.create(session).await;
     let stream = a.take(a.begin(session, session)).await.number::<u32>().unwrap();
     let append = a.link.call(&scripts::APPEND).arg(session).arg(stream).arg(&a.node).arg(1).arg(0);
-    let mut append = append.arg(100).arg(10_000).arg(10_000).arg(100);
+    let mut append = bounded(append, 10_000, 100);
     for question in questions {
         append = append.arg(format!("q{question}")).arg("{}");
     }

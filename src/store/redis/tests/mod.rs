@@ -143,6 +143,11 @@ fn signal(server: &RedisServer, signal: &str) {
     assert!(sent.success());
 }
 
+/// With what a log may keep, a session with its finished streams, and all sessions.
+fn bounded(call: Call, session_bytes: usize, finished: usize) -> Call {
+    call.arg(100).arg(10_000).arg(session_bytes).arg(1_000_000).arg(finished).arg(100_000_000)
+}
+
 /// A process as far as the server can tell, that says it is alive when it is told to.
 struct Process {
     link: Link,
@@ -185,7 +190,7 @@ impl Process {
 
     fn publish(&self, session: &str, kind: &str, text: &str) -> Call {
         let publish = self.call(&scripts::PUBLISH).arg(session).arg(&self.node).arg(kind).arg(text);
-        publish.arg(100).arg(10_000).arg(10_000).arg(100)
+        bounded(publish, 10_000, 100)
     }
 
     /// Says that it lives, and whether it knows that it had been away: since when it is back.
