@@ -1,0 +1,100 @@
+//! The readers of one session's streams: how they take over from each other, read on and leave.
+
+use std::time::Duration;
+
+use super::{Record, Result, Wake, fail};
+use crate::clock::Tick;
+use crate::error::StoreErrorKind;
+use crate::store::journal::{Change, Notes};
+use crate::store::log::TAKEN_OVER_RETRY;
+use crate::store::{Attach, Attached, Page, Policy, Ring, STANDALONE, StreamNo};
+
+impl<M> Record<M> {
+    pub(in crate::store::memory) fn attach(
+        &mut self,
+        attach: &Attach<'_>,
+        newest: u64,
+        policy: &Policy,
+        now: Tick,
+        notes: &mut impl Notes,
+    ) -> Result<(Attached, Wake)> {
+        self.touch(now);
+        let known = self.streams.len();
+        let at = match attach.stream {
+            STANDALONE => self.make(STANDALONE, None, notes),
+            stream => self.open(stream, notes)?,
+        };
+        if attach.stream == STANDALONE && self.streams.len() > known {
+            // What was announced before it listened for the first time is no news to it.
+            self.set_told(newest, notes);
+        }
+        let attached = self.attach_at(at, attach, newest, policy);
+        if attached.is_err() && self.streams.len() > known {
+            // Whoever is refused did not listen, so nothing is kept for it.
+            self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
+        }
+        attached
+    }
+
+    fn attach_at(&mut self, at: usize, attach: &Attach<'_>, newest: u64, policy: &Policy) -> Result<(Attached, Wake)> {
+        let (log, readers) = (self.streams.at(at), self.streams.readers());
+        if log.holder().is_some() && !attach.takeover {
+            return fail(StoreErrorKind::Conflict);
+        }
+        if log.holder().is_none() && readers >= policy.max_streams {
+            return fail(StoreErrorKind::Full);
+        }
+        let (holder, after, before) = self.streams.change(at, |log| log.attach(attach.node, attach.after))?;
+        let wake = before.map(|old| {
+            // The replaced client is alive, as far as anybody knows: it may come back.
+            (old.node, self.detached(attach.stream, old.generation, Some(TAKEN_OVER_RETRY)))
+        });
+        let (generation, told, revision) = (holder.generation, self.told, self.revision());
+        Ok((Attached { generation, after, told, newest, revision }, wake))
+    }
+
+    pub(in crate::store::memory) fn read_after(
+        &mut self,
+        stream: StreamNo,
+        generation: u32,
+        after: u64,
+        max: usize,
+        notes: &mut impl Notes,
+    ) -> Result<(Page, Wake)> {
+        let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
+        let known = self.streams.at(at).delivered();
+        let page = self.streams.change(at, |log| log.read_after(generation, after, max))?;
+        // Only there a reader may start where the one before stopped.
+        if let Some(last) = page.events.last().filter(|last| stream == STANDALONE && last.seq > known) {
+            notes.note(|| Change::Delivered { stream, seq: last.seq });
+        }
+        let wake = if page.events.is_empty() { None } else { self.wake_owner(stream, at) };
+        Ok((page, wake))
+    }
+
+    pub(in crate::store::memory) fn detach(&mut self, stream: StreamNo, generation: u32, now: Tick) -> Wake {
+        let at = self.position(stream).ok()?;
+        if !self.streams.change(at, |log| log.detach(generation)) {
+            return None;
+        }
+        self.touched = now;
+        self.wake_owner(stream, at)
+    }
+
+    /// Whoever writes may be waiting for its reader.
+    fn wake_owner(&self, stream: StreamNo, at: usize) -> Wake {
+        let log = self.streams.at(at);
+        let owner = log.owner().filter(|_| log.closed_at().is_none())?;
+        Some((owner, Ring::Drained { session: self.info.id, stream }))
+    }
+
+    pub(in crate::store::memory) fn hang_up(&self, stream: StreamNo, retry: Option<Duration>) -> Wake {
+        let at = self.position(stream).ok()?;
+        let holder = self.streams.at(at).holder()?;
+        Some((holder.node, self.detached(stream, holder.generation, retry)))
+    }
+
+    pub(super) fn detached(&self, stream: StreamNo, generation: u32, retry: Option<Duration>) -> Ring {
+        Ring::Detach { session: self.info.id, stream, generation, retry }
+    }
+}
