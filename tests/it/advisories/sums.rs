@@ -73,7 +73,7 @@ async fn cve_2026_59951_sessions_are_counted_and_expire() {
         assert!(status == 200 || status == 503, "{status}");
     }
     assert_eq!(app.handle.sessions().await.unwrap().len(), 5);
-    tokio::time::sleep(Sessions::DEFAULT_IDLE_TIMEOUT * 2).await;
+    sleep(Sessions::DEFAULT_IDLE_TIMEOUT * 2).await;
     assert_eq!(app.handle.sessions().await.unwrap().len(), 0);
 }
 
