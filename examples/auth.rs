@@ -1,7 +1,8 @@
 //! Sessions that belong to somebody: an authentication layer names the principal, a session opened
 //! by one principal does not exist for another, and a browser on one site may use the server.
 //!
-//! Try it with `-H "Authorization: Bearer alices-secret"`.
+//! Run it with `cargo run --features cors --example auth`, and try it with
+//! `-H "Authorization: Bearer alices-secret"`.
 
 use std::process::ExitCode;
 

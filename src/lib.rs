@@ -70,8 +70,8 @@
 //!
 //! Features only add; none is on by default. `file`: an engine that keeps sessions and tasks in a
 //! folder. `redis`: an engine that many nodes share through a Redis server; `redis-cluster`:
-//! through a cluster; `redis-tls`: over TLS. `cors`: tower-http's CORS layer for MCP. `rmcp`: servers written against rmcp. `testing`: the contract
-//! suite of session engines.
+//! through a cluster; `redis-tls`: over TLS. `cors`: tower-http's CORS layer for MCP. `rmcp`:
+//! servers written against rmcp. `testing`: the contract suite of session engines.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
