@@ -49,6 +49,7 @@ impl Streams {
         self.logs.len()
     }
 
+    #[cfg(any(test, feature = "file"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamNo, &StreamLog)> {
         self.logs.iter().map(|(stream, log)| (*stream, log))
     }
@@ -84,7 +85,7 @@ impl Streams {
         finished.filter_map(|stream| self.position(*stream).ok())
     }
 
-    /// Where the one stands that has been closed longest, of those without a reader for which it holds.
+    /// The position of the one that has been closed longest, of those without a reader for which it holds.
     pub(super) fn oldest_finished(&self, holds: impl Fn(StreamNo, &StreamLog) -> bool) -> Option<usize> {
         self.finished().find(|at| {
             let (stream, log) = &self.logs[*at];
@@ -92,7 +93,7 @@ impl Streams {
         })
     }
 
-    /// Where the one stands that has most of something, if any has.
+    /// The position of the one that has most of something, if any has.
     pub(super) fn most(&self, of: impl Fn(&StreamLog) -> usize) -> Option<(usize, StreamNo)> {
         let logs = self.logs.iter().enumerate().map(|(at, (stream, log))| (of(log), at, *stream));
         logs.filter(|(most, ..)| *most > 0).max_by_key(|(most, ..)| *most).map(|(_, at, stream)| (at, stream))
