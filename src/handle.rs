@@ -25,8 +25,8 @@ use crate::store::{EndReason, SessionSummary};
 /// What it announces reaches, in both eras and through every service on the same
 /// [engine](crate::store), the subscription streams of 2026-07-28 that asked for it, and each session that
 /// has opened its standalone stream: at once while the stream is open, and once when the client opens it
-/// again, at any node. A session that never opened it is not told. Announcements wait for no client: a
-/// change that is announced again before a stream has read it is told once.
+/// again, at any node. A session that never opened it receives nothing. Announcements wait for no
+/// client: a change that is announced again before a stream has read it is sent once.
 #[derive(Debug, Clone)]
 pub struct McpHandle(Arc<Reach>);
 

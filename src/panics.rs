@@ -24,7 +24,7 @@ impl<T> Contained<T> {
 impl<T> Future for Contained<T> {
     type Output = Result<T, Panicked>;
 
-    /// Pending for ever once it was ready.
+    /// Pending indefinitely once it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(future) = &mut self.0 else { return Poll::Pending };
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));

@@ -113,11 +113,11 @@ mod tests {
             (&["[2001:db8::1]:4711"], &[], "2001:db8::1"),
             (&["2001:db8::1"], &[], "2001:db8::1"),
             (&["::ffff:192.0.2.7"], &[], "192.0.2.7"),
-            // What the client wrote stands to the left of what the proxies did.
+            // What the client wrote is to the left of what the proxies did.
             (&["198.51.100.1, 192.0.2.7"], &[], "192.0.2.7"),
             (&["198.51.100.1", "192.0.2.7, 10.0.0.2"], &[], "192.0.2.7"),
             (&["nonsense, 192.0.2.7"], &[], "192.0.2.7"),
-            // Nobody but proxies.
+            // Proxies only.
             (&["10.0.0.9, 10.0.0.2"], &[], "10.0.0.9"),
             (&["192.0.2.7, unknown"], &[], PROXY),
             (&["192.0.2.7, "], &[], PROXY),

@@ -5,7 +5,7 @@
 //!
 //! 1. The rest is read after the answer: to read is to ask for it where a client waits to be asked
 //!    (`Expect: 100-continue`).
-//! 2. A short rest leaves the connection as it is. Before any other one HTTP/1 is told that the connection closes,
+//! 2. A short rest leaves the connection as it is. Before any other one an HTTP/1 answer says `Connection: close`,
 //!    so that a client may stop sending.
 //! 3. Bytes and time are bounded. What goes beyond is closed on; [`McpListener`](crate::McpListener) closes its
 //!    sending half first.

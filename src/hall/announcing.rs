@@ -10,7 +10,7 @@ use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
 use crate::server::channel::{Change, EVERYTHING};
 
-/// How many changes wait. As many as an engine keeps topics; beyond that one stands for all of them, that
+/// How many changes wait. As many as an engine keeps topics; beyond that one replaces all of them, that
 /// everything may have changed.
 const MOST: usize = 1_024;
 

@@ -48,7 +48,7 @@ impl Heard {
         state.settle();
     }
 
-    /// The node listens from now on; what came before this number concerns nobody here.
+    /// The node listens from now on; what came before this number concerns no client here.
     pub(crate) fn start(&self, newest: u64) {
         let mut state = self.state();
         if state.low.is_none() {

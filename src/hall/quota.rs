@@ -41,8 +41,8 @@ impl Quota {
         Arc::new(Self { of_all, of_principal, of_peer, taken: AtomicUsize::new(0), of: DashMap::new() })
     }
 
-    /// So many more, all or none. An account that has all it may have is told so first: that passes when
-    /// its own calls end.
+    /// Takes so many more, all or none. The limit of the account is checked first: a refusal that names it passes
+    /// when the account's own calls end.
     pub(crate) fn take(self: &Arc<Self>, account: Option<Account>, count: usize) -> Result<Permit, Full> {
         let share = account.as_ref().and_then(|account| self.share_of(account));
         let account = account.filter(|_| share.is_some());

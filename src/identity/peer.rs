@@ -16,7 +16,7 @@ use super::Principal;
 ///
 /// It says whose share of a limit something counts in, as in
 /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer), and grants nothing: a session belongs to its principal,
-/// and one without a principal to whoever has its id.
+/// and one without a principal to every client that has its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer(IpAddr);
 
@@ -52,7 +52,7 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// The principal's, or else the peer's; nobody's where neither is known.
+    /// The principal's, or else the peer's; `None` where neither is known.
     pub(crate) fn of(principal: Option<&Principal>, peer: Option<Peer>) -> Option<Self> {
         principal.map(|principal| Self::Principal(principal.clone())).or_else(|| peer.map(Self::Peer))
     }

@@ -170,7 +170,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
     }
 }
 
-/// The work of an exchange; dropped before its end, it goes on in a task, or ends if nobody can have its answers.
+/// The work of an exchange; dropped before its end, it goes on in a task, or ends if no client can have its answers.
 struct Work {
     exchange: Arc<Exchange>,
     tickets: Vec<Arc<Ticket>>,

@@ -1,4 +1,4 @@
-//! What sessions are due of announced changes, and how they are told: once, by whichever node delivers first.
+//! Delivery of announced changes to sessions: once, by the node that delivers first.
 //! The engine knows up to which announcement each session was told, and keeps what was announced lately.
 //!
 //! 1. A node delivers to the sessions whose standalone stream was opened here last, as far as it knows; see
@@ -46,7 +46,7 @@ pub(super) struct Listener {
     told: u64,
     /// Boxed, because most sessions are due nothing.
     due: Option<Box<Due>>,
-    /// It stands in line, or is being told.
+    /// It waits in line, or is being told.
     in_line: bool,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Line {
     retries: AtomicBool,
 }
 
-/// What a session is told, and where it stands then.
+/// What a session is told, and up to which announcement that is.
 struct Told {
     changes: Vec<Change>,
     after: u64,
@@ -180,7 +180,7 @@ impl Node {
         self.listening.iter().map(|entry| *entry.key()).collect()
     }
 
-    /// A session that listens here may be due something: it stands in line then.
+    /// Puts a session that listens here in line: it may be due something.
     pub(super) fn owe_look(&self, session: SessionId) {
         self.owe(session, |due| due.ask = true);
     }
@@ -362,15 +362,15 @@ impl Line {
     }
 }
 
-/// Whoever moves the line. Dropped, it stands until somebody else does.
+/// The right to move the line, which one task has at a time. Dropped, another task may take it.
 struct Moving(Arc<Node>);
 
 impl Moving {
-    /// Those who stand in line; whoever moves it is done when there are none.
+    /// Returns the sessions in line, or `None` where there are none: the line is moved no further then.
     fn next(&mut self) -> Option<VecDeque<SessionId>> {
         let mut sessions = self.0.line.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.is_empty() {
-            // Under the lock: whoever comes to stand in line next moves it.
+            // Under the lock, so that the next session in line has its task move it.
             self.0.line.moves.store(false, Ordering::Release);
             return None;
         }

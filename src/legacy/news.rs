@@ -6,7 +6,7 @@
 //! 2. The node that made the newest reader of the standalone stream tells of [changes](super::changes). The
 //!    engine counts readers over all nodes, so that news which cross, or come late, change nothing: a node that
 //!    hears of a newer reader than its own stops, and one that hears of an older one says so. Where two of them
-//!    go on for a while the engine takes one delivery, and where none does the session is told by the next.
+//!    go on for a while the engine takes one delivery, and where none does the next delivery has it.
 
 use std::sync::Arc;
 

@@ -129,7 +129,7 @@ impl Node {
     }
 
     /// Registers calls. A client that leaves before the engine has answered must not leave calls in
-    /// flight that nobody runs. What changed of the session at another node is known here before they run.
+    /// flight that no node runs. What changed of the session at another node is known here before they run.
     pub(super) async fn begin(
         self: &Arc<Self>,
         session: &LiveSession,

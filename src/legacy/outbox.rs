@@ -74,7 +74,7 @@ impl Outbox {
         std::mem::take(&mut self.answers)
     }
 
-    /// Not after the end: the answers wait to leave as JSON then, while the engine is told that the calls are over.
+    /// Not after the end: the answers wait to leave as JSON then, while the engine hears that the calls are over.
     pub(super) fn start_streaming(&mut self) {
         self.streaming |= !self.ended;
     }

@@ -65,7 +65,7 @@ impl<S: Clone> Post<'_, S> {
 }
 
 /// Looks up the session that a POST names, where its head alone says that the request is one of a session,
-/// or refused: nobody has the service read a body for a session that does not exist.
+/// or refused, so that no body is read for a session that does not exist.
 pub(crate) async fn named_session(
     node: &Node,
     headers: &McpHeaders,

@@ -1,7 +1,7 @@
 //! Decides how a POST is answered where nothing is kept: each stands for itself.
 //!
 //! The client cannot be asked, nothing can be resumed, progress travels on the response it belongs to. A client
-//! that leaves cancels its calls. A session id that a client sends all the same is ignored.
+//! that leaves cancels its calls. A session id that a client sends anyway is ignored.
 
 use std::sync::Arc;
 

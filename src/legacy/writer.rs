@@ -45,7 +45,7 @@ enum Tried {
     Done,
     /// The engine has no room for it.
     Full,
-    /// Nobody knows whether it was written.
+    /// It may have been written, or not.
     Later,
 }
 

@@ -5,7 +5,7 @@
 //! 2. The case of hexadecimal digits and of the scheme does not count. That of a host counts for
 //!    schemes other than `http` and `https`, where servers keep names of their own in its place.
 //! 3. `http` and `https` have `/` for a missing path, and a default port (section 6.2.3).
-//! 4. A `%` that begins no encoded byte stands for itself, and is the same as `%25`.
+//! 4. A `%` that begins no encoded byte is a literal one, the same as `%25`.
 //! 5. Dots in paths are left as they are: what they lead to is for the handler to decide.
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! Decides what the stateless revision does when the engine's bell rings: it has no sessions, so it
 //! hears of what was announced, of its tasks, and of nothing else. After lost bells it asks for the
-//! announcements that it missed, so that each listen is told once.
+//! announcements that it missed, so that each subscription stream receives each of them once.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};

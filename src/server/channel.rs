@@ -153,7 +153,7 @@ pub(crate) enum Change {
 pub(crate) const EVERYTHING: &str = r#""Everything""#;
 
 impl Change {
-    /// What every session is told of, whatever it subscribes to.
+    /// What every session receives, whatever it subscribes to.
     pub(crate) const LISTS: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
 
     pub(crate) fn resource(uri: impl Into<Box<str>>) -> Self {

@@ -149,7 +149,7 @@ impl Limits {
         self
     }
 
-    /// The bytes that the bodies of all requests in flight hold together, whoever sent them (503 beyond). A
+    /// The bytes that the bodies of all requests in flight hold together, of all clients (503 beyond). A
     /// body counts from its arrival until its call has ended. Bodies of up to 16 KiB are not counted, and
     /// are always read. Calls that became tasks hold a quarter at most. At least [`Limits::body`], default
     /// [`Limits::DEFAULT_BODIES`].

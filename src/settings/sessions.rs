@@ -77,7 +77,7 @@ impl Sessions {
 
     /// No sessions at all: each POST of the session revisions stands for itself, GET and DELETE are refused
     /// (405), nothing is kept, and the client cannot be asked. A client that closes its connection cancels its
-    /// calls, because nobody could fetch their answers; so does one that stops reading
+    /// calls, because no client could fetch their answers; so does one that stops reading
     /// ([`Streams::slow_reader`](crate::Streams::slow_reader)). `notifications/cancelled` has no effect. Requests of
     /// 2026-07-28 are served as always. For functions, and for load balancers without session affinity.
     /// Default: no, because without a session nothing can be resumed.

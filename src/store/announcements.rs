@@ -1,5 +1,5 @@
 //! Announcements: what the steps about them take and give, and the table that the engines in memory keep
-//! of them. Each topic stands in it once, under the number of its newest announcement, for whoever missed
+//! of them. Each topic is in it once, under the number of its newest announcement, for nodes and sessions that missed
 //! the bell: a node that heard none, a session whose stream no node held.
 
 use std::collections::{BTreeMap, HashMap};
@@ -89,7 +89,7 @@ impl Topics {
         Change::Announced { topic: topic.into(), number, forgotten: self.forgotten }
     }
 
-    /// All that stands, for a journal.
+    /// All that it holds, for a journal.
     #[cfg(feature = "file")]
     pub(super) fn changes(&self) -> Vec<Change> {
         self.by_number.iter().map(|(number, topic)| self.change(topic, *number)).collect()
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_missed_by_whoever_did_not_hear_it() {
+    fn what_does_not_fit_is_missed_by_late_listeners() {
         let mut topics = Topics::default();
         for number in 0..TOPICS as u64 + 10 {
             topics.announce(&number.to_string(), number);

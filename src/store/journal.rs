@@ -82,7 +82,7 @@ pub(in crate::store) enum Change {
     Nodes {
         below: u64,
     },
-    /// A topic stands under this number. `forgotten`: the newest number of a topic that does not stand any more.
+    /// A topic was announced under this number last. `forgotten`: the newest number of a topic that is not kept any more.
     Announced {
         topic: Box<str>,
         number: u64,

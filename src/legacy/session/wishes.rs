@@ -45,7 +45,7 @@ impl LiveSession {
         Ok(())
     }
 
-    /// Looks at what the engine has once more; whether the session is there.
+    /// Reads again what the engine has. Returns `false` if the session has ended.
     pub(in crate::legacy) async fn refresh(&self, node: &Node) -> bool {
         let stale = self.stale.load(Ordering::Acquire);
         let Err(error) = self.restore(node).await else {
@@ -54,7 +54,7 @@ impl LiveSession {
             return true;
         };
         if error.kind() == StoreErrorKind::NotFound {
-            // It ended, and nobody here was told.
+            // It ended without a signal to this node.
             node.forget(self.info.id);
             return false;
         }

@@ -14,7 +14,7 @@ use crate::message::{RawJson, bounded, reason, whole};
 /// prompt and a resource template, whose arguments are texts by the protocol, fields of numbers
 /// and booleans are parsed from them, as axum's `Path` and `Query` do.
 ///
-/// Arguments that do not fit never reach the handler; the client is told which field is wrong. A whole
+/// Arguments that do not fit never reach the handler; the error names the field that is wrong. A whole
 /// number written `5.0` or `5e0` is an integer. A handler takes one `Args`: one that takes two is
 /// refused where it is registered.
 ///

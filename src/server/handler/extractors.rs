@@ -1,4 +1,4 @@
-//! Arguments of handlers that stand for a part of [`Context`]: the request's `_meta`, and a form for
+//! Arguments of handlers that are a part of [`Context`]: the request's `_meta`, and a form for
 //! the user.
 
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::server::{Context, schema};
 
 /// The request's `_meta`, see [`Context::meta`].
 ///
-/// A `_meta` that does not fit the type never reaches the handler; the client is told why.
+/// A `_meta` that does not fit the type never reaches the handler; the client gets an error that says why.
 ///
 /// ```
 /// use mcp_http::McpServer;

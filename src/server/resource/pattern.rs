@@ -1,4 +1,4 @@
-//! The pattern of a resource template: which URIs it matches: `{id}` is one segment, `{+rest}` everything to the end.
+//! The pattern of a resource template: the URIs it matches. `{id}` is one segment, `{+rest}` everything to the end.
 //!
 //! Of RFC 6570 exactly these two forms are taken. `{*rest}`, as axum's routes write it, is read as
 //! `{+rest}`, and clients are told the latter. Values arrive percent-decoded. Literal text is compared

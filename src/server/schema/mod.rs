@@ -45,7 +45,7 @@ pub(crate) fn output<T: JsonSchema>() -> Option<Value> {
 /// The schema of `{"result": ..}`, where the member has the given schema: what clients of the session
 /// revisions, whose structured results are objects, get in place of anything else.
 pub(crate) fn wrapped(mut schema: Value) -> Value {
-    // A schema with an identity of its own is what its references start from, wherever it stands.
+    // A schema with an identity of its own is what its references start from, at any depth.
     let mut wrapper = json!({ "type": "object", "properties": {}, "required": ["result"] });
     if let Value::Object(members) = &mut schema
         && !members.contains_key("$id")

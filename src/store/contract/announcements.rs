@@ -1,4 +1,4 @@
-//! Announcements are numbered, kept for whoever missed them, and told to a session once.
+//! Announcements are numbered, kept for nodes and sessions that missed them, and delivered to a session once.
 
 use super::bench::{Node, Trial, note, stored};
 use super::{Backend, Nodes};
@@ -11,7 +11,7 @@ fn named(announced: &Announced) -> Vec<(u64, &str)> {
     announced.topics.iter().map(|(number, topic)| (*number, &**topic)).collect()
 }
 
-/// Each topic is found under its newest number, by whoever knows up to which number it heard.
+/// Each topic is found under its newest number, by a caller that knows up to which number it heard.
 pub async fn what_was_announced_is_found_by_its_number(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 82, Policy::default()).await;
     let announce = async |node: &Node, topic: &str, id: u64| t.ok(node.engine.announce(topic, id).await, "announce");
@@ -79,7 +79,7 @@ pub async fn a_session_is_told_of_an_announcement_once(backend: &dyn Backend, no
     t.same(page.events, stored(3, &["tools"]), "what it missed");
 }
 
-/// Whoever chose by what a session wanted before does not deliver.
+/// A delivery that was chosen by what a session wanted before is refused.
 pub async fn a_delivery_knows_what_the_session_wants(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 84, Policy::default()).await;
     let session = t.session().await;

@@ -83,7 +83,7 @@ pub async fn an_answer_outlives_the_step_that_wrote_it(backend: &dyn Backend, no
             let append = t.ok(t.a.append(session, stream, 2, vec![response(&text())], true).await, "append");
             t.same(before + append.lost, usize::from(id > 2), "answers that were lost for it");
             t.holds(read(&t, session, stream).await.contains(&2), "the answer is not there");
-            // Nobody has read that one when the next is written.
+            // No reader has that one when the next is written.
             if id < 4 {
                 let unread = answered(&t, session, 10 + id).await;
                 t.holds(is_kept(&t, session, unread).await, "the second answer is not there");

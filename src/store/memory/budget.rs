@@ -1,6 +1,6 @@
 //! How many bytes the streams of all sessions keep together, and which session makes room where that is too much.
 //!
-//! 1. A step takes the bytes before it writes them, and gives back afterwards what it did not keep, or made go: the sum
+//! 1. A step takes the bytes before it writes them, and releases afterwards what it did not keep, or made go: the sum
 //!    is exact, and a step that writes nothing touches no counter.
 //! 2. Over the budget sessions make room, the largest first: what a reader was given of all of them, then
 //!    notifications that no reader was given, then finished streams with an answer that no reader was given.

@@ -127,7 +127,7 @@ impl<M> Record<M> {
         self.used = true;
     }
 
-    /// Nothing in flight and nobody connected.
+    /// Nothing in flight and no reader connected.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.streams.readers() == 0
     }

@@ -1,6 +1,6 @@
 //! Decides which session comes in, and which one goes for it, or because its time is over.
 //!
-//! A session takes its places, its account's and the engine's, before it stands in the map, and
+//! A session takes its places, its account's and the engine's, before it is in the map, and
 //! gives them back when it leaves it. Where a limit is reached, looking for a session at rest in
 //! vain means looking at all of them; that is done once, and then not again before one of them
 //! may have come to rest.

@@ -8,7 +8,7 @@ use crate::store::{Announced, Deliver};
 
 impl Inner {
     pub(super) async fn announce(&self, topic: &str, id: u64) -> Result<u64> {
-        // The same text whoever tries, so that a repetition is seen as one.
+        // The same text at every node that tries, so that a repetition is seen as one.
         let call = self.link.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}")).arg(topic);
         self.link.take(call).await?.number()
     }

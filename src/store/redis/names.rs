@@ -80,7 +80,7 @@ impl Names {
         principal.map_or_else(String::new, |principal| hidden(&self.principals, principal.as_str()))
     }
 
-    /// In whose share something counts; empty for nobody's.
+    /// The name of the account in whose share something counts; empty without one.
     pub(super) fn account(&self, account: Option<&Account>) -> String {
         match account {
             None => String::new(),

@@ -52,7 +52,7 @@ impl<M> Record<M> {
         Ok(stream)
     }
 
-    /// Whether one of the ids is in flight already, or stands twice among them.
+    /// Whether one of the ids is in flight already, or is there twice among them.
     fn clashes(&self, ids: &[RequestId]) -> bool {
         self.calls.iter().any(|row| ids.contains(&row.id))
             || ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id))
@@ -68,7 +68,7 @@ impl<M> Record<M> {
         if self.streams.at(at).closed_at().is_some() {
             return None;
         }
-        // Given up without an answer: nobody shall come back for it.
+        // Given up without an answer: no client shall come back for it.
         let log = self.streams.remove(at)?;
         notes.note(|| Change::Forgotten { stream });
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))

@@ -30,7 +30,7 @@ impl<M> Record<M> {
         }
         let attached = self.attach_at(at, attach, newest, policy);
         if attached.is_err() && self.streams.len() > known {
-            // Whoever is refused did not listen, so nothing is kept for it.
+            // A reader that is refused did not listen, so nothing is kept for it.
             self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
         }
         attached
@@ -81,7 +81,7 @@ impl<M> Record<M> {
         self.wake_owner(stream, at)
     }
 
-    /// Whoever writes may be waiting for its reader.
+    /// The writer may be waiting for its reader.
     fn wake_owner(&self, stream: StreamNo, at: usize) -> Wake {
         let log = self.streams.at(at);
         let owner = log.owner().filter(|_| log.closed_at().is_none())?;

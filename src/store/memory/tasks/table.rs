@@ -219,7 +219,7 @@ impl<M: Default> Tasks<M> {
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
         self.ever_done = self.ever_done.max(done.unwrap_or_default());
-        // Nobody runs it any more, so it makes room for anybody: its peer need not be known.
+        // No node runs it any more, so it makes room for anybody: its peer need not be known.
         self.count_in(Account::of(principal.as_ref(), None), document.len());
         self.tasks.insert(id, Task { principal, peer: None, node: GONE, ends, document, version, idle: None });
         self.rest(id, done);
@@ -283,8 +283,8 @@ impl<M: Default> Tasks<M> {
         self.bytes - self.idle_bytes - old + new <= policy.task_bytes
     }
 
-    /// Whether an account may have what is wanted, if nothing of its own is left that nobody runs; nobody's
-    /// tasks have no share.
+    /// Returns whether an account may have what is wanted, if nothing of its own is left that no node runs. Tasks
+    /// without an account have no share.
     fn check_share(&self, account: Option<&Account>, wanted: Wanted, policy: &Policy) -> Result<()> {
         let Some(account) = account else { return Ok(()) };
         let share = policy.share_of(account);

@@ -1,5 +1,5 @@
 -- Decides whether a task comes in, and which ones that nobody runs make room for it: among the
--- account's own first, then among all. Whoever is refused has changed nothing.
+-- account's own first, then among all. A step that is refused has changed nothing.
 local told = told_before()
 if told then
   return told

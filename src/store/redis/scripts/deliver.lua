@@ -1,5 +1,5 @@
 -- Adds to a session's standalone stream what it wants of the announcements up to a number, unless it was told
--- of them before. Gives up to which announcement it is told.
+-- of them before. Returns up to which announcement it is told.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end

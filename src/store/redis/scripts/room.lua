@@ -1,8 +1,8 @@
--- Decides which sessions make room where the streams of all of them keep too much: the largest, a number of them at a
+-- Which sessions make room where the streams of all of them keep too much: the largest, a number of them at a
 -- time. First with all that a reader was given, then with notifications, then with finished streams whose answer no
 -- reader was given. Stands before the scripts that write, after log.lua.
 
--- Gives up so many bytes of the open session, if it has them; how many answers were lost.
+-- Gives up so many bytes of the open session, if it has them. Returns how many answers were lost.
 local function give_up_of(class, wanted)
   local rows, logs, lost = call('HGETALL', P .. 'm:' .. H), {}, 0
   local rest = math.max(0, s.bytes - wanted)
@@ -36,7 +36,7 @@ local function give_up_of(class, wanted)
   return lost
 end
 
--- Whether there is room for so many bytes more, and how many answers were lost for it. To be asked before the
+-- Returns whether there is room for so many bytes more, and how many answers were lost for it. To be asked before the
 -- session of a step is opened: it may be one of those that make room.
 local function make_room(demand, limit)
   local lost = 0
