@@ -38,7 +38,8 @@ pub struct Statistics {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Notifications that reached nobody: JSON answers, no listener, or a stream over its bounds.
     pub dropped: u64,
-    /// Readers cut off because they were too slow.
+    /// Readers cut off because they were too slow, and responses cut because their clients did not take them
+    /// ([`Streams::write_timeout`](crate::Streams::write_timeout)).
     pub slow_readers: u64,
     /// Answers that became an error because they were too large ([`Limits::answer`](crate::Limits::answer)), or because
     /// their streams could not keep them ([`Streams::kept_in_all`](crate::Streams::kept_in_all)).
