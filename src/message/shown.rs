@@ -2,19 +2,11 @@
 
 use std::borrow::Cow;
 
-/// The most bytes of a client's text that a log line repeats, as many as an error does.
-const MOST: usize = 160;
-
-fn cut(text: &str) -> Cow<'_, str> {
-    if text.len() <= MOST {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)]))
-}
+use super::words::{MOST, bounded};
 
 /// A text for a log line. Quotes and backslashes stay, since subscribers escape them in their own way.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    let text = cut(text);
+    let text = bounded(text);
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text;
     }

@@ -21,13 +21,13 @@ pub(crate) fn reason(error: &impl Display) -> String {
     format!("{start}{found}expected {}", in_json(expected))
 }
 
-/// The most bytes of somebody else's text that an error repeats: enough to recognise it.
-const MOST: usize = 160;
+/// The most bytes of a client's text that an error or a log line repeats: enough to recognise it.
+pub(super) const MOST: usize = 160;
 
-/// Cuts a text that an error repeats.
-pub(crate) fn bounded(text: &str) -> Cow<'static, str> {
+/// Cuts a text that an error or a log line repeats.
+pub(crate) fn bounded(text: &str) -> Cow<'_, str> {
     if text.len() <= MOST {
-        return Cow::Owned(text.to_owned());
+        return Cow::Borrowed(text);
     }
     Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)]))
 }

@@ -137,7 +137,7 @@ impl Refusal {
         }
         let body = axum::body::to_bytes(response.into_body(), MOST).await.unwrap_or_default();
         match std::str::from_utf8(&body) {
-            Ok(text) if !text.is_empty() => Self::client(bounded(text)),
+            Ok(text) if !text.is_empty() => Self::client(bounded(text).into_owned()),
             _ => Self::client(status.canonical_reason().unwrap_or("Refused")),
         }
     }
