@@ -103,6 +103,8 @@ impl Watch {
         if !self.bodies.is_empty() {
             return true;
         }
+        // The map keeps the capacity of its fullest moment otherwise.
+        self.bodies.shrink_to_fit();
         self.looks.store(false, Ordering::Release);
         // One may have come in the meantime, which saw that the task runs.
         !self.bodies.is_empty() && !self.looks.swap(true, Ordering::AcqRel)
@@ -149,7 +151,7 @@ impl State {
                 Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
             }
         }
-        let length = self.rest.len().min(PIECE);
+        let length = piece_of(&self.rest);
         // A copy: a slice would keep all of it for as long as the transport keeps the piece.
         let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
         Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -157,6 +159,15 @@ impl State {
 
     fn has_ended(&self) -> bool {
         self.rest.is_empty() && self.body.is_end_stream()
+    }
+}
+
+/// How much of what is ready leaves next: whole events where they fit, because clients exist that take a chunk of
+/// HTTP for an event.
+fn piece_of(ready: &[u8]) -> usize {
+    match ready.get(..PIECE) {
+        Some(piece) if ready.len() > PIECE => memchr::memmem::rfind(piece, b"\n\n").map_or(PIECE, |end| end + 2),
+        _ => ready.len(),
     }
 }
 
@@ -305,6 +316,16 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
+
+    #[test]
+    fn a_piece_ends_where_an_event_ends() {
+        let event = [b"data: ".as_slice(), &[b'x'; 1_000], b"\n\n"].concat();
+        let events = event.repeat(100);
+        assert_eq!(piece_of(&events), PIECE / event.len() * event.len());
+        assert_eq!(piece_of(&event), event.len());
+        assert_eq!(piece_of(&[b'x'; PIECE + 1]), PIECE, "an event longer than a piece");
+        assert_eq!(piece_of(&[]), 0);
+    }
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -20,8 +20,8 @@ use super::{Inner, RedisEngine, give_back};
 use crate::identity::SessionId;
 use crate::store::Policy;
 
-/// How keys are laid out; another way of a later version would have another number.
-const LAYOUT: &str = "1";
+/// How keys are laid out. Another layout has another number: nodes of two layouts never share a namespace.
+const LAYOUT: &str = "2";
 
 impl RedisEngine {
     /// Connects to a server, by a URL such as `redis://:password@host:6379/`, with the
@@ -135,7 +135,7 @@ pub(super) async fn agree(
 ) -> Result<Names, ConnectError> {
     let key = link::about(options);
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
-        return Err(ConnectError::new(Reason::LaterVersion));
+        return Err(ConnectError::new(Reason::OtherLayout));
     }
     let mut names = match &options.secret {
         Some(secret) => Names::new(secret, options.seal_messages),

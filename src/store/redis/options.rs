@@ -179,7 +179,7 @@ pub(super) enum Reason {
     TooOld(String),
     ShortSecret,
     OtherSecret,
-    LaterVersion,
+    OtherLayout,
     NoRuntime,
 }
 
@@ -221,7 +221,10 @@ impl fmt::Display for ConnectError {
             Reason::OtherSecret => {
                 f.write_str("the Redis server keeps sessions under another secret; use that one, or another namespace")
             }
-            Reason::LaterVersion => f.write_str("the Redis server keeps sessions of a later version of this crate"),
+            Reason::OtherLayout => f.write_str(
+                "the Redis server keeps sessions of another version of this crate, laid out in another way; use another \
+                 namespace (`RedisOptions::namespace`), or delete the keys of this one",
+            ),
             Reason::NoRuntime => f.write_str("a Redis engine needs a tokio runtime"),
         }
     }
