@@ -235,6 +235,8 @@ impl Node {
                 Delivered::Behind(place) => {
                     turn.told(place);
                     turn.owes(&due, true);
+                    // First out of the line, or the retry would find it there and pass it over.
+                    drop(turn);
                     return self.retry_later();
                 }
                 Delivered::Gone => return self.forget(id),
@@ -251,6 +253,7 @@ impl Node {
                         "a session cannot be told of changes yet"
                     );
                     turn.owes(&due, true);
+                    drop(turn);
                     return self.retry_later();
                 }
             }
