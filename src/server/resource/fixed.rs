@@ -1,5 +1,6 @@
 //! Decides what is said about a resource at a fixed URI, and ties it to its handler.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -191,7 +192,12 @@ impl<S> Item for Resource<S> {
         if let Some(problem) = &self.problem {
             return Err(ConfigError::new("resource", format!("`{}`: {problem}", self.facts.uri)));
         }
-        RawJson::from_value(&self.facts)
+        let mut facts = Cow::Borrowed(&self.facts);
+        if !facts.uri.is_ascii() {
+            // The schema wants a URI (RFC 3986), and clients repeat it in a header.
+            facts.to_mut().uri = self.key.to_string();
+        }
+        RawJson::from_value(&*facts)
             .map(Rendered::from)
             .map_err(|error| ConfigError::new("resource", error.to_string()))
     }
