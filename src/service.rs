@@ -24,6 +24,7 @@ use crate::encode::{Announced, SHORT, Watch, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::Hall;
 use crate::handle::McpHandle;
+use crate::identity::Account;
 use crate::legacy;
 use crate::message::{Era, RequestId};
 use crate::modern;
@@ -184,6 +185,10 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         state: S,
     ) -> Result<Reply, Refused> {
         let principal = self.hall.settings.sessions.principal_of(&parts);
+        let peer = match principal {
+            Some(_) => None,
+            None => self.gate.security.peer(&parts).map_err(|rejection| (rejection, None))?,
+        };
         let budget = &self.gate.bodies;
         let session = match legacy::named_session(&self.legacy, &admitted.headers, principal.as_ref()).await {
             Ok(session) => session,
@@ -197,8 +202,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
-        let peer = if principal.is_none() { self.gate.security.peer(&parts) } else { None };
-        let asking = principal.clone();
+        let asking = Account::of(principal.as_ref(), peer);
         let mut reply = match fork {
             Fork::Modern(meta) => {
                 let incoming = modern::Incoming {
@@ -223,7 +227,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             && answer.len() > SHORT
             && self.watch.is_some()
         {
-            reply.held = Some(Box::new(self.hall.still_answers(asking.as_ref())));
+            reply.held = Some(Box::new(self.hall.still_answers(asking)));
         }
         Ok(reply)
     }

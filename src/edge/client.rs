@@ -2,14 +2,16 @@
 //!
 //! 1. `X-Forwarded-For` and the `for` parameters of `Forwarded` (RFC 7239, section 5.2) are read from the right:
 //!    each proxy adds the address it saw, so the rightmost one that is no trusted proxy is the client.
-//! 2. What cannot be read was written by a trusted proxy or hides the client. Then, and where the two headers
-//!    name different clients, the request counts as the proxy's own: a client that makes up a header gains nothing.
+//! 2. Where a header that stands alone cannot be read, the request counts as the proxy's own.
+//! 3. Where both headers are there, they must name the same client. A proxy that writes one of them passes the other on
+//!    as its client made it up, to be counted as somebody else: such a request is refused.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, header::FORWARDED};
 
 use super::list;
+use crate::error::Rejection;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -25,13 +27,18 @@ enum Said {
 }
 
 /// The address of the client behind a connection from a trusted proxy.
-pub(super) fn address(headers: &HeaderMap, proxy: IpAddr, is_proxy: impl Fn(&IpAddr) -> bool) -> IpAddr {
+pub(super) fn address(
+    headers: &HeaderMap,
+    proxy: IpAddr,
+    is_proxy: impl Fn(&IpAddr) -> bool,
+) -> Result<IpAddr, Rejection> {
     let plain = rightmost(&elements(headers, &X_FORWARDED_FOR), read, &is_proxy);
     let forwarded = rightmost(&elements(headers, &FORWARDED), read_pairs, &is_proxy);
     match (plain, forwarded) {
-        (Said::Client(client), Said::Nothing) | (Said::Nothing, Said::Client(client)) => client,
-        (Said::Client(client), Said::Client(same)) if client == same => client,
-        _ => proxy,
+        (Said::Client(client), Said::Nothing) | (Said::Nothing, Said::Client(client)) => Ok(client),
+        (Said::Client(client), Said::Client(same)) if client == same => Ok(client),
+        (Said::Nothing | Said::Unreadable, Said::Nothing | Said::Unreadable) => Ok(proxy),
+        _ => Err(Rejection::InvalidHeader("Forwarded")),
     }
 }
 
@@ -92,6 +99,7 @@ mod tests {
     use super::*;
 
     const PROXY: &str = "10.0.0.1";
+    const REFUSED: &str = "refused";
 
     fn client(x: &[&str], forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
@@ -101,12 +109,13 @@ mod tests {
             }
         }
         let is_proxy = |address: &IpAddr| address.to_string().starts_with("10.");
-        address(&headers, PROXY.parse().unwrap(), is_proxy).to_string()
+        address(&headers, PROXY.parse().unwrap(), is_proxy)
+            .map_or_else(|_| REFUSED.to_owned(), |client| client.to_string())
     }
 
     #[test]
     fn the_rightmost_address_that_is_no_proxy_is_the_client() {
-        let rows: [(&[&str], &[&str], &str); 18] = [
+        let rows: [(&[&str], &[&str], &str); 20] = [
             (&[], &[], PROXY),
             (&["192.0.2.7"], &[], "192.0.2.7"),
             (&["192.0.2.7:4711"], &[], "192.0.2.7"),
@@ -127,7 +136,9 @@ mod tests {
             (&[], &[r#"for="192.0.2.7"#], PROXY),
             // Both, and a made-up one beside the proxy's.
             (&["192.0.2.7"], &["for=192.0.2.7"], "192.0.2.7"),
-            (&["192.0.2.7"], &["for=198.51.100.1"], PROXY),
+            (&["192.0.2.7"], &["for=198.51.100.1"], REFUSED),
+            (&["192.0.2.7"], &["for=_hidden"], REFUSED),
+            (&["unknown"], &["for=_hidden"], PROXY),
         ];
         for (x, forwarded, expected) in rows {
             assert_eq!(client(x, forwarded), expected, "{x:?} {forwarded:?}");

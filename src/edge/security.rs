@@ -311,14 +311,13 @@ impl Security {
     }
 
     /// Whose share of the limits a request without a principal takes, if its connection's address is known.
-    pub(crate) fn peer(&self, parts: &Parts) -> Option<Peer> {
-        let address = peer(parts)?.ip().to_canonical();
-        let address = if self.is_proxy(&address) {
-            client::address(&parts.headers, address, |hop| self.is_proxy(hop))
-        } else {
-            address
-        };
-        Some(Peer::new(address))
+    pub(crate) fn peer(&self, parts: &Parts) -> Result<Option<Peer>, Rejection> {
+        let Some(address) = peer(parts).map(|peer| peer.ip().to_canonical()) else { return Ok(None) };
+        if !self.is_proxy(&address) {
+            return Ok(Some(Peer::new(address)));
+        }
+        let client = client::address(&parts.headers, address, |hop| self.is_proxy(hop));
+        client.map(|client| Some(Peer::new(client)))
     }
 
     fn is_from_proxy(&self, parts: &Parts) -> bool {

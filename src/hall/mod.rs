@@ -27,7 +27,7 @@ pub(crate) use self::quota::{Full, Permit, Quota};
 use crate::counters::Counters;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::handle::McpHandle;
-use crate::identity::{Account, Principal};
+use crate::identity::Account;
 use crate::message::ProtocolVersion;
 use crate::panics::{Contained, Panicked};
 use crate::settings::Settings;
@@ -46,6 +46,8 @@ pub(crate) struct Hall {
     pub(crate) running: TaskTracker,
     /// Calls in flight here that belong to no session; those of a session are the engine's to count.
     loose: Arc<Quota>,
+    /// Long answers that their clients have not taken yet.
+    unread: Arc<Quota>,
     /// The turns of what is given back once more.
     returns: Arc<Semaphore>,
     pub(crate) ending: Ending,
@@ -60,6 +62,7 @@ impl Hall {
     pub(crate) fn new(engine: Arc<dyn SessionEngine>, settings: Settings, versions: Vec<ProtocolVersion>) -> Arc<Self> {
         let limits = &settings.limits;
         let loose = Quota::new(limits.calls_without_session, limits.calls_per_principal, limits.calls_per_peer);
+        let unread = Quota::new(usize::MAX, limits.calls_per_principal, limits.calls_per_peer);
         Arc::new(Self {
             durable: engine.durable(),
             engine,
@@ -69,6 +72,7 @@ impl Hall {
             tasks: TaskTracker::new(),
             running: TaskTracker::new(),
             loose,
+            unread,
             returns: Arc::new(Semaphore::new(returns::AT_ONCE)),
             ending: Ending::default(),
             announcing: Announcing::default(),
@@ -96,17 +100,18 @@ impl Hall {
         if self.is_draining() {
             return Err(Rejection::Draining);
         }
+        self.check_answers(account.as_ref())?;
         self.loose.take(account, calls).map_err(refusal)
     }
 
-    /// Refuses a call in a session to a principal whose answers, not read yet, are as many as it may have calls.
-    pub(crate) fn check_answers(&self, principal: Option<&Principal>) -> Result<(), Rejection> {
-        principal.and_then(|principal| self.loose.is_full_for(principal)).map_or(Ok(()), |full| Err(refusal(full)))
+    /// Refuses a call to an account whose answers, not read yet, are as many as it may have calls.
+    pub(crate) fn check_answers(&self, account: Option<&Account>) -> Result<(), Rejection> {
+        account.and_then(|account| self.unread.is_full_for(account)).map_or(Ok(()), |full| Err(refusal(full)))
     }
 
-    /// A long answer counts as a call in flight until it has been written.
-    pub(crate) fn still_answers(&self, principal: Option<&Principal>) -> Permit {
-        self.loose.add(Account::of(principal, None))
+    /// Counts a long answer until it has been written: against its account alone, so that it takes no place of others.
+    pub(crate) fn still_answers(&self, account: Option<Account>) -> Permit {
+        self.unread.add(account)
     }
 
     /// Waits until no call is in flight; whether that was in time.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use crate::identity::{Account, Principal};
+use crate::identity::Account;
 
 /// A limit for all, and one for each account.
 #[derive(Debug)]
@@ -62,10 +62,11 @@ impl Quota {
         Permit { quota: Arc::clone(self), account, count: 1 }
     }
 
-    /// Whether a principal has all it may have.
-    pub(crate) fn is_full_for(&self, principal: &Principal) -> Option<Full> {
-        let taken = self.of.get(&Account::Principal(principal.clone())).map_or(0, |taken| *taken);
-        (taken >= self.of_principal).then_some(Full::Principal(self.of_principal))
+    /// Returns the limit of an account that has all it may have.
+    pub(crate) fn is_full_for(&self, account: &Account) -> Option<Full> {
+        let (share, full) = self.share_of(account)?;
+        let taken = self.of.get(account).map_or(0, |taken| *taken);
+        (taken >= share).then_some(full)
     }
 
     /// What one account may have, as the refusal that says so.
@@ -114,7 +115,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Peer;
+    use crate::identity::{Peer, Principal};
 
     fn principal(name: &str) -> Option<Account> {
         Some(Account::Principal(Principal::new(name)))

@@ -133,7 +133,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     if node.is_draining() {
         return Err(Rejection::Draining);
     }
-    node.check_answers(incoming.principal.as_ref())?;
+    node.check_answers(incoming.account().as_ref())?;
     let streams = &node.settings.streams;
     let stream = {
         let ids = ids(&asked);

@@ -44,8 +44,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "edge", "encode", "error", "hall", "handle", "legacy", "message", "modern", "outcome", "panics", "router",
-            "server", "settings", "store",
+            "edge", "encode", "error", "hall", "handle", "identity", "legacy", "message", "modern", "outcome",
+            "panics", "router", "server", "settings", "store",
         ],
     ),
     ("settings", &["error", "identity", "message", "server", "store"]),
