@@ -189,6 +189,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             Some(_) => None,
             None => self.gate.security.peer(&parts).map_err(|rejection| (rejection, None))?,
         };
+        let asking = Account::of(principal.as_ref(), peer);
         let budget = &self.gate.bodies;
         let session = match legacy::named_session(&self.legacy, &admitted.headers, principal.as_ref()).await {
             Ok(session) => session,
@@ -197,12 +198,11 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             }
         };
         let limits = &self.hall.settings.limits;
-        let bounds = Bounds { limit: limits.body, within: limits.body_timeout, budget };
+        let bounds = Bounds { limit: limits.body, within: limits.body_timeout, budget, account: asking.as_ref() };
         let ReadBody { body, share } = edge::read_json(body, admitted.length, bounds).await?;
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
-        let asking = Account::of(principal.as_ref(), peer);
         let mut reply = match fork {
             Fork::Modern(meta) => {
                 let incoming = modern::Incoming {

@@ -108,8 +108,12 @@ mod tests {
 
     use super::*;
 
-    const GATE: fn() -> Gate =
-        || Gate { security: Security::new(), allow: Allow::Sessions, post_needs: Needs::Both, bodies: Budget::new(0) };
+    const GATE: fn() -> Gate = || Gate {
+        security: Security::new(),
+        allow: Allow::Sessions,
+        post_needs: Needs::Both,
+        bodies: Budget::new(0, 0),
+    };
 
     fn head(method: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().method(method).uri("/mcp");

@@ -20,6 +20,7 @@ use http_body_util::{BodyExt, LengthLimitError};
 
 use super::budget::{BodyShare, Budget, SMALL};
 use crate::error::Rejection;
+use crate::identity::Account;
 use crate::message::{self, RequestId};
 
 /// The most that is reserved on a client's word; beyond it, memory follows what has arrived.
@@ -38,6 +39,8 @@ pub(crate) struct Bounds<'a> {
     pub(crate) limit: usize,
     pub(crate) within: Duration,
     pub(crate) budget: &'a Arc<Budget>,
+    /// Whose share of the budget it takes.
+    pub(crate) account: Option<&'a Account>,
 }
 
 /// A body that was read.
@@ -72,7 +75,7 @@ pub(crate) async fn id_at_hand(
         return None;
     }
     let polled = {
-        let mut collecting = pin!(collect(body.get_or_insert_default(), 0, SMALL, budget));
+        let mut collecting = pin!(collect(body.get_or_insert_default(), 0, SMALL, (budget, None)));
         poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await
     };
     let Poll::Ready(Ok((bytes, _))) = polled else { return None };
@@ -90,14 +93,14 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let Bounds { limit, within, budget } = bounds;
+    let Bounds { limit, within, budget, account } = bounds;
     let declared = match declared.map(usize::try_from) {
         None => 0,
         Some(Ok(length)) if length <= limit => length,
         Some(_) => return Err(Rejection::BodyTooLarge { limit }),
     };
-    budget.check(declared)?;
-    let mut collecting = pin!(collect(body, declared.min(MAX_RESERVED), limit, budget));
+    budget.check(declared, account)?;
+    let mut collecting = pin!(collect(body, declared.min(MAX_RESERVED), limit, (budget, account)));
     match poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
         Poll::Ready(read) => read,
         Poll::Pending => tokio::time::timeout(within, collecting).await.unwrap_or(Err(Rejection::BodyTimeout)),
@@ -107,7 +110,12 @@ where
 /// A body in one piece, and what it holds of the budget.
 type HeldBody = (Bytes, Option<Arc<BodyShare>>);
 
-async fn collect<B>(body: B, expected: usize, limit: usize, budget: &Arc<Budget>) -> Result<HeldBody, Rejection>
+async fn collect<B>(
+    body: B,
+    expected: usize,
+    limit: usize,
+    (budget, account): (&Arc<Budget>, Option<&Account>),
+) -> Result<HeldBody, Rejection>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -125,7 +133,7 @@ where
             Ok(data) if !data.is_empty() => {
                 let length = read.len() + data.len();
                 if length > SMALL {
-                    share.get_or_insert_with(|| budget.share()).grow(length)?;
+                    share.get_or_insert_with(|| budget.share()).grow(length, account)?;
                 }
                 read.push(data, expected);
             }
@@ -217,7 +225,7 @@ mod tests {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let bounds = Bounds { limit: LIMIT, within: WITHIN, budget: &Budget::new(0) };
+        let bounds = Bounds { limit: LIMIT, within: WITHIN, budget: &Budget::new(0, 0), account: None };
         read(body, declared, bounds).await.map(|(bytes, _)| String::from_utf8(bytes.to_vec()).unwrap())
     }
 
@@ -249,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_one_piece_is_not_copied() {
         let sent = Bytes::from_static(b"0123456789");
-        let bounds = Bounds { limit: LIMIT, within: WITHIN, budget: &Budget::new(0) };
+        let bounds = Bounds { limit: LIMIT, within: WITHIN, budget: &Budget::new(0, 0), account: None };
         let (got, _) = read(Full::new(sent.clone()), Some(10), bounds).await.unwrap();
         assert_eq!(got.as_ptr(), sent.as_ptr());
     }
@@ -257,8 +265,9 @@ mod tests {
     #[test]
     fn a_body_that_is_there_needs_no_timer() {
         // No runtime: a timer would panic.
-        let budget = Budget::new(0);
-        let read = read(chunks(&["a", "b"]), None, Bounds { limit: LIMIT, within: WITHIN, budget: &budget });
+        let budget = Budget::new(0, 0);
+        let read =
+            read(chunks(&["a", "b"]), None, Bounds { limit: LIMIT, within: WITHIN, budget: &budget, account: None });
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let Poll::Ready(Ok((bytes, None))) = pin!(read).poll(&mut cx) else { panic!("not there") };
         assert_eq!(bytes, "ab");

@@ -6,13 +6,18 @@
 //! 3. The bytes are given back when the last piece of the body is dropped and its call has ended: the
 //!    arguments a handler works on are read from it, and are about as large again.
 //! 4. Calls that became tasks may hold a part of the budget only, since they run for long.
+//! 5. One account, a principal or the address of a client without one, holds half of the budget at most, or one body
+//!    of the largest size: it does not shut out the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
 use crate::error::Rejection;
+use crate::identity::Account;
 
 /// The largest body that is not counted. Nearly all bodies are smaller. 10,000 calls without a session,
 /// each with a body of this size, hold 160 MiB.
@@ -27,29 +32,63 @@ pub(crate) struct Budget {
     limit: usize,
     taken: AtomicUsize,
     by_tasks: AtomicUsize,
+    limit_of_one: usize,
+    /// Only accounts that hold something now.
+    of: DashMap<Account, usize>,
 }
 
 /// The bytes of one body. Dropping it gives them back.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
     budget: Arc<Budget>,
+    /// Whose they are; known once there are any.
+    account: Option<Account>,
     bytes: usize,
     is_task: AtomicBool,
 }
 
 impl Budget {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, taken: AtomicUsize::new(0), by_tasks: AtomicUsize::new(0) })
+    /// `body` is the most that one body may have.
+    pub(crate) fn new(limit: usize, body: usize) -> Arc<Self> {
+        let (taken, by_tasks) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { limit, taken, by_tasks, limit_of_one: (limit / 2).max(body), of: DashMap::new() })
     }
 
     /// Refuses a body of a declared length for which there is no room now, before any of it is read.
-    pub(super) fn check(&self, declared: usize) -> Result<(), Rejection> {
+    pub(super) fn check(&self, declared: usize, account: Option<&Account>) -> Result<(), Rejection> {
+        if declared <= SMALL {
+            return Ok(());
+        }
+        let of_one = |account: &Account| self.of.get(account).map_or(0, |taken| *taken);
+        if account.is_some_and(|account| of_one(account).saturating_add(declared) > self.limit_of_one) {
+            return Err(Rejection::TooManyBodies { limit: self.limit_of_one });
+        }
         let taken = self.taken.load(Ordering::Relaxed);
-        if declared <= SMALL || taken.saturating_add(declared) <= self.limit { Ok(()) } else { Err(self.refusal()) }
+        if taken.saturating_add(declared) <= self.limit { Ok(()) } else { Err(self.refusal()) }
     }
 
     pub(super) fn share(self: &Arc<Self>) -> BodyShare {
-        BodyShare { budget: Arc::clone(self), bytes: 0, is_task: AtomicBool::new(false) }
+        BodyShare { budget: Arc::clone(self), account: None, bytes: 0, is_task: AtomicBool::new(false) }
+    }
+
+    fn take_for(&self, account: &Account, more: usize) -> Result<(), Rejection> {
+        let mut taken = self.of.entry(account.clone()).or_default();
+        if taken.saturating_add(more) > self.limit_of_one {
+            drop(taken);
+            self.give_back(account, 0);
+            return Err(Rejection::TooManyBodies { limit: self.limit_of_one });
+        }
+        *taken += more;
+        Ok(())
+    }
+
+    fn give_back(&self, account: &Account, bytes: usize) {
+        if let Entry::Occupied(mut entry) = self.of.entry(account.clone()) {
+            *entry.get_mut() -= bytes;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
     }
 
     fn refusal(&self) -> Rejection {
@@ -58,13 +97,24 @@ impl Budget {
 }
 
 impl BodyShare {
-    /// Takes what is missing for a body that has so many bytes by now.
-    pub(super) fn grow(&mut self, length: usize) -> Result<(), Rejection> {
+    /// Takes what is missing for a body of an account that has so many bytes by now.
+    pub(super) fn grow(&mut self, length: usize, account: Option<&Account>) -> Result<(), Rejection> {
         if length <= SMALL {
             return Ok(());
         }
         let more = length - self.bytes;
-        take(&self.budget.taken, more, self.budget.limit).map_err(|()| self.budget.refusal())?;
+        if self.account.is_none() {
+            self.account = account.cloned();
+        }
+        if let Some(account) = &self.account {
+            self.budget.take_for(account, more)?;
+        }
+        if take(&self.budget.taken, more, self.budget.limit).is_err() {
+            if let Some(account) = &self.account {
+                self.budget.give_back(account, more);
+            }
+            return Err(self.budget.refusal());
+        }
         self.bytes = length;
         Ok(())
     }
@@ -96,6 +146,9 @@ impl Drop for BodyShare {
     fn drop(&mut self) {
         if self.bytes > 0 {
             self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+            if let Some(account) = &self.account {
+                self.budget.give_back(account, self.bytes);
+            }
         }
         if *self.is_task.get_mut() {
             self.budget.by_tasks.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -123,22 +176,29 @@ fn take(taken: &AtomicUsize, more: usize, limit: usize) -> Result<(), ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Principal;
 
     #[test]
     fn small_bodies_cost_nothing() {
-        let budget = Budget::new(0);
+        let budget = Budget::new(0, 0);
         let mut share = budget.share();
-        assert_eq!((budget.check(SMALL), share.grow(SMALL)), (Ok(()), Ok(())));
+        assert_eq!((budget.check(SMALL, None), share.grow(SMALL, None)), (Ok(()), Ok(())));
         assert!(share.hold(Bytes::from_static(b"x")).1.is_none());
     }
 
     #[test]
     fn bytes_are_held_until_the_last_piece_is_gone() {
-        let budget = Budget::new(2 * SMALL);
+        let budget = Budget::new(2 * SMALL, 0);
         let mut share = budget.share();
-        assert_eq!((share.grow(SMALL), share.grow(SMALL + 1), share.grow(2 * SMALL)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(
+            (share.grow(SMALL, None), share.grow(SMALL + 1, None), share.grow(2 * SMALL, None)),
+            (Ok(()), Ok(()), Ok(()))
+        );
         let refused = Rejection::TooManyBodies { limit: 2 * SMALL };
-        assert_eq!((budget.check(SMALL + 1), budget.share().grow(SMALL + 1)), (Err(refused.clone()), Err(refused)));
+        assert_eq!(
+            (budget.check(SMALL + 1, None), budget.share().grow(SMALL + 1, None)),
+            (Err(refused.clone()), Err(refused))
+        );
         let (body, share) = share.hold(Bytes::from(vec![0; 2 * SMALL]));
         let piece = body.slice(3..5);
         drop((body, share));
@@ -148,11 +208,33 @@ mod tests {
     }
 
     #[test]
+    fn one_account_holds_half() {
+        let budget = Budget::new(8 * SMALL, SMALL);
+        let (ann, bob) = (Account::Principal(Principal::new("ann")), Account::Principal(Principal::new("bob")));
+        let grown = |account: &Account| {
+            let mut share = budget.share();
+            share.grow(2 * SMALL, Some(account)).map(|()| share)
+        };
+        let held = (grown(&ann).unwrap(), grown(&ann).unwrap());
+        let refused = Rejection::TooManyBodies { limit: 4 * SMALL };
+        assert_eq!(grown(&ann).unwrap_err(), refused);
+        assert_eq!(budget.check(SMALL + 1, Some(&ann)), Err(refused));
+        assert_eq!((budget.check(SMALL + 1, Some(&bob)), budget.check(SMALL + 1, None)), (Ok(()), Ok(())));
+        drop(grown(&bob).unwrap());
+        drop(held);
+        drop(grown(&ann).unwrap());
+        assert_eq!((budget.of.len(), budget.taken.load(Ordering::Relaxed)), (0, 0));
+        // However small the budget, the largest body has room.
+        let small = Budget::new(2 * SMALL, 2 * SMALL);
+        small.share().grow(2 * SMALL, Some(&ann)).unwrap();
+    }
+
+    #[test]
     fn tasks_hold_a_quarter_at_most() {
-        let budget = Budget::new(8 * SMALL);
+        let budget = Budget::new(8 * SMALL, 0);
         let grown = |bytes| {
             let mut share = budget.share();
-            share.grow(bytes).unwrap();
+            share.grow(bytes, None).unwrap();
             share
         };
         let (first, second) = (grown(2 * SMALL), grown(SMALL + 1));

@@ -169,9 +169,9 @@ impl Security {
     ///
     /// Likewise the client's address, whose share of the limits is
     /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer), is the rightmost one in `X-Forwarded-For`, or in the
-    /// `for` parameters of `Forwarded`, that is no trusted proxy. A request whose client cannot be read, or for which
-    /// the two headers name different ones, counts as the proxy's own. The proxy must set one of the two itself:
-    /// what it only passes on is the client's to make up.
+    /// `for` parameters of `Forwarded`, that is no trusted proxy. A request whose client cannot be read counts as the
+    /// proxy's own. A request without a principal for which the two headers name different clients is refused (400): a
+    /// proxy that sets one of the two passes the other on as its client made it up.
     ///
     /// The connection's address comes from axum's `ConnectInfo<SocketAddr>`: serve the
     /// application with `into_make_service_with_connect_info::<SocketAddr>()`, or no proxy is ever

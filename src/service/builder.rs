@@ -130,7 +130,7 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
                 ResponseMode::Json => Needs::Json,
                 ResponseMode::Auto | ResponseMode::Sse => Needs::Both,
             },
-            bodies: Budget::new(self.settings.limits.bodies),
+            bodies: Budget::new(self.settings.limits.bodies, self.settings.limits.body),
         };
         let hall = Hall::new(engine, self.settings, versions);
         let (legacy, modern) = (legacy::Node::new(&hall), modern::Node::new(&hall));

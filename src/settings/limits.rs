@@ -151,7 +151,8 @@ impl Limits {
 
     /// The bytes that the bodies of all requests in flight hold together, of all clients (503 beyond). A
     /// body counts from its arrival until its call has ended. Bodies of up to 16 KiB are not counted, and
-    /// are always read. Calls that became tasks hold a quarter at most. At least [`Limits::body`], default
+    /// are always read. Calls that became tasks hold a quarter at most, and one principal, or one address of clients
+    /// without one, half (or one body of the largest size). At least [`Limits::body`], default
     /// [`Limits::DEFAULT_BODIES`].
     ///
     /// The arguments that a handler reads from a body come on top, about as large again.
