@@ -243,6 +243,8 @@ impl http_body::Body for WatchedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if this.over {
+            let ended = this.watched.lock().take();
+            drop(ended);
             return Poll::Ready(None);
         }
         let signal = &this.watched.signal;
@@ -256,7 +258,17 @@ impl http_body::Body for WatchedBody {
         let polled = state.next(&mut Context::from_waker(&this.waker));
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(_))) if !state.has_ended() => signal.waits(),
+            Poll::Ready(Some(Ok(_))) => {
+                signal.waits();
+                if state.has_ended() {
+                    // The transport has the last piece, and may keep it for as long as its client likes: what the body
+                    // holds counts until the transport lets go of it.
+                    this.over = true;
+                    let ended = std::mem::take(&mut state.body);
+                    drop(slot);
+                    drop(ended);
+                }
+            }
             Poll::Ready(_) => {
                 this.over = true;
                 let ended = slot.take();
@@ -366,6 +378,23 @@ mod tests {
         assert_eq!(cut.load(Ordering::Relaxed), 1);
         assert!(body.frame().await.unwrap().is_err());
         assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_piece_counts_until_it_has_left() {
+        let (watch, cut) = watch();
+        let held = Arc::new(());
+        let mut body = watch.over(Body::from(vec![b'x'; PIECE]), Some(Box::new(Arc::clone(&held))));
+        // HTTP/2 takes a piece before it knows whether there is room for it.
+        let _piece = body.frame().await.unwrap().unwrap();
+        assert!(body.is_end_stream());
+        assert_eq!(Arc::strong_count(&held), 2);
+        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        assert_eq!((Arc::strong_count(&held), cut.load(Ordering::Relaxed)), (1, 1));
+        let mut body = watch.over(Body::from(vec![b'x'; PIECE]), Some(Box::new(Arc::clone(&held))));
+        body.frame().await.unwrap().unwrap();
+        assert!(body.frame().await.is_none());
+        assert_eq!(Arc::strong_count(&held), 1, "the transport came back for the end");
     }
 
     #[tokio::test(start_paused = true)]
