@@ -20,6 +20,8 @@ struct State {
     low: Option<u64>,
     /// What was heard beyond a hole.
     above: BTreeSet<u64>,
+    /// What was learned by asking: its signal may still come.
+    asked: BTreeSet<u64>,
 }
 
 /// What a node missed.
@@ -32,9 +34,10 @@ pub(crate) enum Missed {
 }
 
 impl Heard {
-    /// An announcement was heard.
-    pub(crate) fn hear(&self, number: u64) {
+    /// The signal of an announcement came. Returns `false` if the node learned of it by asking.
+    pub(crate) fn hear(&self, number: u64) -> bool {
         let mut state = self.state();
+        let is_new = !state.asked.remove(&number);
         match state.low {
             None => state.low = Some(number),
             Some(low) if number > low => {
@@ -46,6 +49,7 @@ impl Heard {
             Some(_) => {}
         }
         state.settle();
+        is_new
     }
 
     /// The node listens from now on; what came before this number concerns no client here.
@@ -66,11 +70,18 @@ impl Heard {
         let mut state = self.state();
         let Announced { mut topics, newest, complete } = announced;
         let known = state.low.filter(|low| complete && *low <= newest);
-        topics.retain(|(number, _)| !state.above.contains(number));
+        // Signals that came while the engine was asked have told of theirs, and moved the low end.
+        topics.retain(|(number, _)| state.low.is_none_or(|low| *number > low) && !state.above.contains(number));
         match state.low {
-            // A bell that came meanwhile counts on.
-            Some(low) if known.is_some() => state.low = Some(low.max(newest)),
-            _ => state.low = Some(newest),
+            Some(low) if known.is_some() => {
+                state.low = Some(low.max(newest));
+                state.asked.extend(topics.iter().map(|(number, _)| *number));
+                while state.asked.len() > ABOVE {
+                    state.asked.pop_first();
+                }
+            }
+            // The engine may number anew.
+            _ => *state = State { low: Some(newest), ..State::default() },
         }
         state.settle();
         if known.is_some() { Missed::Topics(topics) } else { Missed::Anything { newest } }
@@ -101,6 +112,17 @@ mod tests {
         Announced { topics: numbers.iter().map(|number| (*number, "x".into())).collect(), newest, complete }
     }
 
+    #[test]
+    fn what_came_while_the_engine_was_asked_is_told_once() {
+        let heard = Heard::default();
+        heard.start(5);
+        assert!(heard.hear(6), "its signal comes before the engine's answer");
+        assert_eq!(numbers(heard.missed(announced(&[6], 6, true))), Some(vec![]));
+        assert_eq!(numbers(heard.missed(announced(&[7], 7, true))), Some(vec![7]));
+        assert!(!heard.hear(7), "its signal comes after the engine's answer");
+        assert!(heard.hear(8));
+    }
+
     fn numbers(missed: Missed) -> Option<Vec<u64>> {
         match missed {
             Missed::Topics(topics) => Some(topics.into_iter().map(|(number, _)| number).collect()),
@@ -111,7 +133,9 @@ mod tests {
     #[test]
     fn what_was_not_heard_is_missed_once() {
         let heard = Heard::default();
-        [5, 6, 9, 8].into_iter().for_each(|number| heard.hear(number));
+        for number in [5, 6, 9, 8] {
+            heard.hear(number);
+        }
         assert_eq!(heard.low(), Some(6));
         assert_eq!(numbers(heard.missed(announced(&[7, 8, 9, 10], 10, true))), Some(vec![7, 10]));
         assert_eq!((heard.low(), numbers(heard.missed(announced(&[], 10, true)))), (Some(10), Some(vec![])));

@@ -37,10 +37,10 @@ impl Doorbell for Bell {
     fn ring(&self, ring: Ring) {
         match ring {
             Ring::Topic { topic, number } => {
-                if let Some(node) = self.node.upgrade() {
-                    node.heard.hear(number);
+                let is_new = self.node.upgrade().is_none_or(|node| node.heard.hear(number));
+                if is_new {
+                    self.tell(|listening| tell(listening, &topic));
                 }
-                self.tell(|listening| tell(listening, &topic));
             }
             Ring::Task { task } => {
                 if let Some(node) = self.node.upgrade() {
