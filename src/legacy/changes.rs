@@ -28,7 +28,7 @@ use crate::store::{Attached, Deliver, Event, EventKind};
 /// How many changes a node holds for one session. Beyond that it asks the engine for what the session wants.
 const HELD: usize = 64;
 
-/// How many sessions are told at a time, as when a node looks again.
+/// How many sessions a node notifies at a time, as when it re-checks after lost signals.
 const AT_ONCE: usize = 32;
 
 /// How often one session is tried before it has to wait like one that cannot be reached.
@@ -71,7 +71,7 @@ pub(super) struct Line {
     retries: AtomicBool,
 }
 
-/// What a session is told, and up to which announcement that is.
+/// The changes due to a session, and the number of the last announcement they cover.
 struct Told {
     changes: Vec<Change>,
     after: u64,
@@ -82,7 +82,7 @@ struct Told {
 
 /// What became of a delivery.
 enum Delivered {
-    /// The session is told up to here.
+    /// The session has received changes up to this number.
     UpTo(u64),
     /// Up to here only; the rest is to be asked for.
     Behind(u64),

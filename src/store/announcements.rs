@@ -35,7 +35,7 @@ pub struct Deliver {
     pub node: NodeId,
     /// The announcement up to which the session was told, as far as the node knows.
     pub after: u64,
-    /// The announcement up to which it is told by this.
+    /// The number of the last announcement that this delivers.
     pub up_to: u64,
     /// The [revision](crate::store::Loaded::revision) of the session by which the node chose the events.
     pub revision: u64,

@@ -166,7 +166,7 @@ pub async fn tasks_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     t.tasks_kept(&all, &[3]).await;
 }
 
-/// The documents of a principal's tasks are bounded: its own make room, and nobody else's do for it.
+/// The documents of a principal's tasks are bounded: only its own make room for them.
 pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { task_bytes: 1000, task_bytes_per_principal: 300, ..Policy::default() };
     let t = Trial::new(backend, nodes, 91, policy).await;
