@@ -108,6 +108,7 @@ mod service;
 mod settings;
 pub mod store;
 mod streams;
+mod throttle;
 
 #[cfg(feature = "cors")]
 pub use self::cors::cors_layer;

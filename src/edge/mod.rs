@@ -36,7 +36,6 @@ mod headers;
 mod list;
 mod origin;
 mod security;
-mod throttle;
 
 pub use era::era_of;
 pub use security::Security;

@@ -21,10 +21,10 @@ use super::client;
 use super::forwarded::{self, Named};
 use super::headers::{Found, Head};
 use super::origin::{Origin, OriginPattern};
-use super::throttle::Throttle;
 use crate::error::{ConfigError, Rejection};
 use crate::identity::Peer;
 use crate::message::shown_bytes;
+use crate::throttle::Throttle;
 
 const HOSTS: &str = "Security::allowed_hosts";
 const ORIGINS: &str = "Security::allowed_origins";
@@ -68,9 +68,18 @@ pub struct Security {
     proxies: Vec<IpNet>,
     problems: Vec<ConfigError>,
     /// Shared by the clones of one service.
-    lines: Arc<Throttle>,
+    lines: Arc<Lines>,
     /// Whether the operator was told that the proxies cannot be recognised.
     warned: Arc<AtomicBool>,
+}
+
+/// The throttles of the log, one for each kind of line.
+#[derive(Debug, Default)]
+struct Lines {
+    unreadable_host: Throttle,
+    other_host: Throttle,
+    other_site: Throttle,
+    forwarding: Throttle,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -240,7 +249,7 @@ impl Security {
     fn check_host<'a>(&self, parts: &'a Parts, head: &Head<'a>) -> Result<Authority<'a>, Rejection> {
         let named = self.named_host(parts, head)?;
         let Some(authority) = Authority::parse(named.text) else {
-            if let Some(left_out) = self.lines.line() {
+            if let Some(left_out) = self.lines.unreadable_host.line() {
                 tracing::warn!(
                     host = %shown_bytes(named.text),
                     by = named.by,
@@ -254,7 +263,7 @@ impl Security {
         if (loopback && authority.host.is_loopback()) || self.hosts.listed().iter().any(|it| it.matches(&authority)) {
             return Ok(authority);
         }
-        if let Some(left_out) = self.lines.line() {
+        if let Some(left_out) = self.lines.other_host.line() {
             tracing::warn!(
                 host = %shown_bytes(named.text),
                 by = named.by,
@@ -283,7 +292,7 @@ impl Security {
         if allowed {
             return Ok(());
         }
-        if let Some(left_out) = self.lines.line() {
+        if let Some(left_out) = self.lines.other_site.line() {
             tracing::warn!(
                 origin = %shown_bytes(value.as_bytes()),
                 left_out,
@@ -296,7 +305,7 @@ impl Security {
     fn named_host<'a>(&self, parts: &'a Parts, head: &Head<'a>) -> Result<Named<'a>, Rejection> {
         if self.is_from_proxy(parts) {
             let forwarded = forwarded::host(&parts.headers).inspect_err(|_| {
-                if let Some(left_out) = self.lines.line() {
+                if let Some(left_out) = self.lines.forwarding.line() {
                     tracing::warn!(
                         left_out,
                         "refused a request of a trusted proxy whose forwarding headers disagree or cannot be read"

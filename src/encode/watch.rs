@@ -9,8 +9,8 @@
 //! 2. A body that is cut drops what it holds at once: its bytes, its reader, its place among the calls in flight. It ends
 //!    with an error as soon as the transport asks again, which resets an HTTP/2 stream and closes an HTTP/1 connection.
 //! 3. What is long is handed out a piece at a time, so that the transport holds no more of it than it can send.
-//! 4. One task for each service looks at its bodies, and only while there are some. A short body is not watched: the
-//!    transport takes it whole.
+//! 4. One task for each service looks at its bodies, and only while there are some. Where the runtime of that task
+//!    goes, the next body starts another. A short body is not watched: the transport takes it whole.
 
 use std::any::Any;
 use std::fmt;
@@ -27,6 +27,9 @@ use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
+use crate::panics::call_quietly;
+use crate::throttle::Throttle;
+
 /// The watch of one service.
 pub(crate) struct Watch {
     timeout: Duration,
@@ -36,6 +39,7 @@ pub(crate) struct Watch {
     bodies: DashMap<usize, Weak<Watched>>,
     /// The task runs.
     looks: AtomicBool,
+    lines: Throttle,
 }
 
 /// The longest body that is handed to the transport whole and not watched: what HTTP/2 sends in one frame.
@@ -55,6 +59,7 @@ impl Watch {
             start: Instant::now(),
             bodies: DashMap::new(),
             looks: AtomicBool::new(false),
+            lines: Throttle::default(),
         })
     }
 
@@ -78,12 +83,13 @@ impl Watch {
             self.looks.store(false, Ordering::Release);
             return;
         }
+        let mut looking = Looking { watch, over: false };
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(every).await;
-                let Some(watch) = watch.upgrade() else { return };
+                let Some(watch) = looking.watch.upgrade() else { return };
                 if !watch.look() {
-                    return;
+                    return looking.end();
                 }
             }
         });
@@ -95,10 +101,11 @@ impl Watch {
         let late: Vec<_> =
             self.bodies.iter().filter_map(|body| body.upgrade()).filter(|body| self.is_late(body)).collect();
         for body in late {
-            if body.cut() {
-                tracing::warn!(timeout = ?self.timeout, "a response was cut: its client does not read (`Streams::write_timeout`)");
-                (self.on_cut)();
-            }
+            call_quietly("the end of a response that was cut", || {
+                if body.cut() {
+                    self.tell();
+                }
+            });
         }
         if !self.bodies.is_empty() {
             return true;
@@ -110,8 +117,41 @@ impl Watch {
         !self.bodies.is_empty() && !self.looks.swap(true, Ordering::AcqRel)
     }
 
+    /// A response was cut.
+    fn tell(&self) {
+        if let Some(left_out) = self.lines.line() {
+            tracing::warn!(
+                timeout = ?self.timeout,
+                left_out,
+                "a response was cut: its client does not read (`Streams::write_timeout`)"
+            );
+        }
+        (self.on_cut)();
+    }
+
     fn is_late(&self, body: &Watched) -> bool {
         body.signal.waited().is_some_and(|waited| waited >= self.timeout)
+    }
+}
+
+/// The task that looks. Dropped before its end, as with its runtime, it lets another one start.
+struct Looking {
+    watch: Weak<Watch>,
+    /// It has said itself that it runs no more.
+    over: bool,
+}
+
+impl Looking {
+    fn end(&mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.upgrade().filter(|_| !self.over) {
+            watch.looks.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -443,5 +483,60 @@ mod tests {
             sleep(LOOK_EVERY.1 * 2).await;
             assert!(!watch.looks.load(Ordering::Acquire));
         }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn another_runtime_goes_on_looking() {
+        let (watch, cut) = watch();
+        let first = runtime();
+        let stalled = first.block_on(async { watch.over(Body::from(vec![b'x'; PIECE]), None) });
+        drop(first);
+        assert!(!watch.looks.load(Ordering::Acquire), "its task is gone");
+        let second = runtime();
+        let _body = second.block_on(async {
+            let body = watch.over(Body::from(vec![b'x'; PIECE]), None);
+            sleep(TIMEOUT + LOOK_EVERY.1).await;
+            body
+        });
+        assert!(cut.load(Ordering::Relaxed) >= 1);
+        drop(stalled);
+    }
+
+    /// Panics when it is dropped.
+    struct Trap;
+
+    impl Drop for Trap {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_what_is_cut_stops_no_look() {
+        let (watch, cut) = watch();
+        let trapped = watch.over(Body::from(vec![b'x'; PIECE]), Some(Box::new(Trap)));
+        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        let _late = watch.over(Body::from(vec![b'x'; PIECE]), None);
+        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        assert_eq!(cut.load(Ordering::Relaxed), 1, "the second one");
+        assert!(watch.looks.load(Ordering::Acquire));
+        drop(trapped);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_while_looking_lets_the_next_body_start_again() {
+        let cut = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&cut);
+        let watch = Watch::new(TIMEOUT, move || {
+            assert!(counting.fetch_add(1, Ordering::Relaxed) > 0, "the first one panics");
+        });
+        let bodies = [(); 2].map(|()| watch.over(Body::from(vec![b'x'; PIECE]), None));
+        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        assert_eq!(cut.load(Ordering::Relaxed), 2);
+        drop(bodies);
     }
 }

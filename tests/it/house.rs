@@ -9,11 +9,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("cors", &["header"]),
     ("counters", &["error", "store"]),
-    ("edge", &["error", "header", "identity", "message"]),
-    ("encode", &["error", "header", "message", "outcome", "streams"]),
+    ("edge", &["error", "header", "identity", "message", "throttle"]),
+    ("encode", &["error", "header", "message", "outcome", "panics", "streams", "throttle"]),
     ("error", &["message"]),
     ("guide", &[]),
-    ("hall", &["counters", "error", "handle", "identity", "message", "panics", "server", "settings", "store"]),
+    (
+        "hall",
+        &["counters", "error", "handle", "identity", "message", "panics", "server", "settings", "store", "throttle"],
+    ),
     ("handle", &["counters", "error", "hall", "identity", "legacy", "modern", "server", "store"]),
     ("header", &[]),
     ("identity", &["message"]),
@@ -51,6 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("settings", &["error", "identity", "message", "server", "store"]),
     ("store", &["clock", "error", "identity", "message"]),
     ("streams", &["store"]),
+    ("throttle", &[]),
 ];
 
 /// The most lines of code (no comments, blanks or tests) a file may have, and a function.

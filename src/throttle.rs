@@ -1,4 +1,5 @@
-//! A throttle for log lines that any stranger can cause: some a second, then how many were left out.
+//! A throttle for log lines that clients can cause: some a second, then how many were left out. Each kind of line
+//! has a throttle of its own, so that many lines of one kind hide no other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,14 +9,14 @@ const MOST: u64 = 10;
 
 /// Lines of the current second. Two threads that begin a second together may write a line too many.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     second: AtomicU64,
     lines: AtomicU64,
 }
 
 impl Throttle {
     /// Returns how many lines were left out before this one, or `None` where this one is left out too.
-    pub(super) fn line(&self) -> Option<u64> {
+    pub(crate) fn line(&self) -> Option<u64> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.line_at(now)
     }
