@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A stdio server with every fixture of the conformance suite: examples/everything, one for each of these processes.
 
-Lines of stdin become its requests, its messages become lines of stdout. So the suite can be run against examples/bridge,
+Lines of stdin become its requests, its messages become lines of stdout. So the suite can be run against the bridge,
 which puts this behind HTTP again.
 """
 

@@ -22,7 +22,7 @@ ENV = TESTS / ".env"
 NODE = ENV / "node/bin/node"
 PYTHON = ENV / "python/bin/python"
 # The reference servers: one written against this crate, one against rmcp; and what puts any stdio server behind the crate.
-NATIVE, RMCP, BRIDGE = "everything", "everything_rmcp", "bridge"
+NATIVE, RMCP, BRIDGE = "everything", "everything_rmcp", "mcp-http-bridge"
 READY_WITHIN = 30  # seconds from the start of the server to its `listening on` line
 STOP_WITHIN = 10  # seconds from SIGTERM to its end
 
@@ -38,17 +38,17 @@ def install(*parts: str) -> None:
 
 @functools.cache
 def build(example: str) -> list[str]:
-    """Builds an example and returns the command that starts it. With all features, as other legs have built it already."""
-    command = ["cargo", "build", "--locked", "--all-features", "--example", example]
-    command += ["--message-format", "json-render-diagnostics"]
+    """Builds an example, or the bridge, and returns the command that starts it. With all features, as other legs do."""
+    target = ["--workspace", "--bin", BRIDGE] if example == BRIDGE else ["--example", example]
+    command = ["cargo", "build", "--locked", "--all-features", *target, "--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode != 0:
-        raise Failed(f"examples/{example} does not build")
+        raise Failed(f"{example} does not build")
     for line in built.stdout.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == example:
             return [message["executable"]]
-    raise Failed(f"cargo named no binary for examples/{example}")
+    raise Failed(f"cargo named no binary for {example}")
 
 
 STORES = ("memory", "file", "redis")

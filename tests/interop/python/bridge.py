@@ -1,4 +1,4 @@
-"""A conversation between the official Python client and a stdio server of others, through examples/bridge."""
+"""A conversation between the official Python client and a stdio server of others, through the bridge."""
 
 import argparse
 import json

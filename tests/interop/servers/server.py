@@ -1,4 +1,4 @@
-"""A stdio server with the official Python SDK, which runs behind examples/bridge."""
+"""A stdio server with the official Python SDK, which runs behind the bridge."""
 
 import anyio
 from mcp.server.mcpserver import Context, MCPServer

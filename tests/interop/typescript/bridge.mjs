@@ -1,4 +1,4 @@
-// A conversation between the official TypeScript client and a stdio server of others, through examples/bridge.
+// A conversation between the official TypeScript client and a stdio server of others, through the bridge.
 
 import { check, connected, equal, hold, options, soon, text } from './common.mjs';
 

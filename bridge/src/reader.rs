@@ -15,17 +15,17 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::Calls;
-use crate::home::Home;
 use crate::lines::{Line, Lines};
 use crate::message::{self, Message, Token};
+use crate::owner::Owner;
 use crate::peer::UNAVAILABLE;
 use crate::queue::{Outgoing, Queue};
 
 /// Questions of one child that may be open at a time: as many as there may be calls that ask.
-const OPEN_QUESTIONS: usize = 64;
+const MAX_OPEN_REQUESTS: usize = 64;
 
 /// How long a refused question waits for a child that does not read.
-const STALL: Duration = Duration::from_secs(1);
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a child is of no use any more.
 #[derive(Debug)]
@@ -59,8 +59,8 @@ impl fmt::Display for Stopped {
 }
 
 /// What is needed to pass on what a child says.
-pub(crate) struct Reading<'a> {
-    home: &'a Home,
+pub(crate) struct Reader<'a> {
+    owner: &'a Owner,
     calls: &'a Arc<Calls>,
     queue: &'a Queue,
     answer_within: Duration,
@@ -69,9 +69,9 @@ pub(crate) struct Reading<'a> {
     garbage: u64,
 }
 
-impl<'a> Reading<'a> {
-    pub(crate) fn new(home: &'a Home, calls: &'a Arc<Calls>, queue: &'a Queue, answer_within: Duration) -> Self {
-        Self { home, calls, queue, answer_within, questions: HashMap::new(), garbage: 0 }
+impl<'a> Reader<'a> {
+    pub(crate) fn new(owner: &'a Owner, calls: &'a Arc<Calls>, queue: &'a Queue, answer_within: Duration) -> Self {
+        Self { owner, calls, queue, answer_within, questions: HashMap::new(), garbage: 0 }
     }
 
     /// Reads until there is nothing more to read.
@@ -93,7 +93,7 @@ impl<'a> Reading<'a> {
                 Message::Answer { id, outcome } => {
                     let known = id.as_str().parse().is_ok_and(|id| self.calls.answered(id, outcome));
                     if !known {
-                        tracing::debug!(session = %self.home.name(), id = id.as_str(), "an answer nobody waits for");
+                        tracing::debug!(session = %self.owner.name(), id = id.as_str(), "an answer nobody waits for");
                     }
                 }
                 Message::Notification { method, params } => {
@@ -112,9 +112,9 @@ impl<'a> Reading<'a> {
         self.garbage += 1;
         let beginning = String::from_utf8_lossy(&line[..line.len().min(200)]);
         if self.garbage == 1 {
-            tracing::warn!(session = %self.home.name(), line = ?beginning, "not a message; more of it is logged as debug");
+            tracing::warn!(session = %self.owner.name(), line = ?beginning, "not a message; more of it is logged as debug");
         } else {
-            tracing::debug!(session = %self.home.name(), line = ?beginning, count = self.garbage, "not a message");
+            tracing::debug!(session = %self.owner.name(), line = ?beginning, count = self.garbage, "not a message");
         }
     }
 
@@ -123,9 +123,9 @@ impl<'a> Reading<'a> {
             "notifications/progress" => {
                 let Some(token) = Token::of_progress(&params) else { return };
                 let call = token.text(&params).parse().ok().and_then(|id| self.calls.progress(id));
-                let Some((notes, theirs)) = call else { return };
+                let Some((notifications, theirs)) = call else { return };
                 if let Ok(params) = RawJson::parse(token.replaced(&params, theirs.as_str())) {
-                    notes.put(method, params).await;
+                    notifications.put(method, params).await;
                 }
             }
             "notifications/cancelled" => {
@@ -136,30 +136,30 @@ impl<'a> Reading<'a> {
                     let _ = question.await;
                 }
             }
-            _ => self.home.tell(self.calls, method, params).await,
+            _ => self.owner.tell(self.calls, method, params).await,
         }
     }
 
     async fn ask(&mut self, id: RawJson, method: String, params: Option<RawJson>) {
         self.questions.retain(|_, question| !question.is_finished());
-        if self.questions.len() >= OPEN_QUESTIONS {
+        if self.questions.len() >= MAX_OPEN_REQUESTS {
             let error = ErrorObject::new(UNAVAILABLE, "Too many requests wait for the client");
             let refusal = message::answer(&id, &Err(error));
-            match timeout(STALL, self.queue.slot()).await {
+            match timeout(STALL_TIMEOUT, self.queue.slot()).await {
                 Ok(Some(slot)) => slot.put(Outgoing::Other(refusal)),
                 Ok(None) => {}
                 // A child that asks so much and reads nothing does not read this either.
                 Err(_) => {
-                    tracing::warn!(session = %self.home.name(), method, "a question was dropped: the process does not read")
+                    tracing::warn!(session = %self.owner.name(), method, "a question was dropped: the process does not read")
                 }
             }
             return;
         }
-        let (home, calls) = (self.home.clone(), Arc::clone(self.calls));
+        let (owner, calls) = (self.owner.clone(), Arc::clone(self.calls));
         let (queue, within) = (self.queue.clone(), self.answer_within);
         let key = id.as_str().to_owned();
         let question = tokio::spawn(async move {
-            let answer = home.ask(&calls, &method, params, within).await;
+            let answer = owner.ask(&calls, &method, params, within).await;
             // When the child has ended, so has its question.
             if let Some(slot) = queue.slot().await {
                 slot.put(Outgoing::Other(message::answer(&id, &answer)));

@@ -9,20 +9,20 @@ use mcp_http::message::{ErrorObject, RawJson};
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
-use crate::home::Home;
-use crate::house::House;
+use crate::owner::Owner;
 use crate::peer::{Peer, UNAVAILABLE};
+use crate::pool::Pool;
 
 /// A child that lived this long did not die of being started.
-const STEADY: Duration = Duration::from_secs(10);
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) const INITIALIZED: &str = "notifications/initialized";
 
 /// What a client, or all of them, have with one child after the other. Dropped, it ends the child.
 #[derive(Debug)]
 pub(crate) struct Conversation {
-    house: Arc<House>,
-    home: Home,
+    pool: Arc<Pool>,
+    owner: Owner,
     /// The parameters of `initialize`, for a child that comes after this one.
     opening: RawJson,
     /// The revision that was agreed on.
@@ -54,11 +54,11 @@ impl Conversation {
     /// # Cancel safety
     ///
     /// The child is ended.
-    pub(crate) async fn open(house: &Arc<House>, home: Home, opening: RawJson) -> Result<(Self, RawJson), ErrorObject> {
-        let (peer, result) = house.open(home.clone(), opening.clone()).await?;
+    pub(crate) async fn open(pool: &Arc<Pool>, owner: Owner, opening: RawJson) -> Result<(Self, RawJson), ErrorObject> {
+        let (peer, result) = pool.open(owner.clone(), opening.clone()).await?;
         let conversation = Self {
-            house: Arc::clone(house),
-            home,
+            pool: Arc::clone(pool),
+            owner,
             opening,
             version: agreed(&result)?,
             initialized: AtomicBool::new(false),
@@ -141,16 +141,16 @@ impl Conversation {
 
     async fn start_again(&self, backoff: &mut Backoff) -> Result<Arc<Peer>, ErrorObject> {
         if let Some((born, died)) = self.last_life() {
-            if died.duration_since(born) > STEADY {
+            if died.duration_since(born) > STABLE_AFTER {
                 backoff.worked();
             }
             backoff.failed(born, died);
         }
         backoff.check(Instant::now())?;
-        let (peer, result) = self.house.open(self.home.clone(), self.opening.clone()).await?;
+        let (peer, result) = self.pool.open(self.owner.clone(), self.opening.clone()).await?;
         if agreed(&result)? != self.version {
-            tracing::error!(session = %self.home.name(), "a new process speaks another revision: its session ends");
-            self.home.end().await;
+            tracing::error!(session = %self.owner.name(), "a new process speaks another revision: its session ends");
+            self.owner.end().await;
             return Err(ErrorObject::new(UNAVAILABLE, "The server behind the bridge is another one now"));
         }
         if self.initialized.load(Ordering::Relaxed) {

@@ -19,21 +19,21 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::calls::{Answer, Calls, Cancelled};
-use crate::complaints;
-use crate::home::Home;
-use crate::house::House;
 use crate::lines::Lines;
 use crate::message::{self, Token};
+use crate::owner::Owner;
+use crate::pool::Pool;
 use crate::process::{Pipes, Process};
 use crate::queue::{Outgoing, Queue, Queued, queue};
-use crate::reading::{Reading, Stopped};
+use crate::reader::{Reader, Stopped};
+use crate::stderr;
 
 /// The code of what can be tried again: the one the official SDKs use for a connection that is closed.
 pub(crate) const UNAVAILABLE: i64 = -32000;
 
 /// How long a child that has ended may still be read, on stdout and on stderr, and how long its last answers
 /// may take to leave before its session ends.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_GRACE: Duration = Duration::from_secs(1);
 
 /// One child, as long as somebody needs it.
 #[derive(Debug)]
@@ -48,23 +48,18 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a child. `place`: one of the bridge's places for children, which is free again when the
     /// child has ended.
-    pub(crate) fn start(house: &Arc<House>, home: Home, place: OwnedSemaphorePermit) -> io::Result<Self> {
-        let (process, pipes) = Process::start(&house.settings.command)?;
-        tracing::info!(session = %home.name(), pid = process.id(), "a process was started");
+    pub(crate) fn start(pool: &Arc<Pool>, owner: Owner, place: OwnedSemaphorePermit) -> io::Result<Self> {
+        let (process, pipes) = Process::start(&pool.settings.command)?;
+        tracing::info!(session = %owner.name(), pid = process.id(), "a process was started");
         let (queue, queued) = queue();
         let (cancelled, cancellations) = mpsc::unbounded_channel();
         let calls = Arc::new(Calls::new(cancelled));
-        let stop = house.stop.child_token();
-        let held = Held {
-            house: Arc::clone(house),
-            home,
-            calls: Arc::clone(&calls),
-            stop: stop.clone(),
-            queue: queue.clone(),
-        };
-        house.tasks.spawn(held.live(process, pipes, place, queued, cancellations));
-        let room = Arc::new(Semaphore::new(house.settings.calls));
-        Ok(Self { calls, room, queue, call_within: house.settings.call_within, _end: stop.drop_guard() })
+        let stop = pool.stop.child_token();
+        let held =
+            Held { pool: Arc::clone(pool), owner, calls: Arc::clone(&calls), stop: stop.clone(), queue: queue.clone() };
+        pool.tasks.spawn(held.live(process, pipes, place, queued, cancellations));
+        let room = Arc::new(Semaphore::new(pool.settings.calls));
+        Ok(Self { calls, room, queue, call_within: pool.settings.call_within, _end: stop.drop_guard() })
     }
 
     /// When the child ended, or came to be of no use.
@@ -134,8 +129,8 @@ impl Peer {
 
 /// What the task of a child holds.
 struct Held {
-    house: Arc<House>,
-    home: Home,
+    pool: Arc<Pool>,
+    owner: Owner,
     calls: Arc<Calls>,
     stop: CancellationToken,
     queue: Queue,
@@ -152,12 +147,12 @@ impl Held {
         cancellations: mpsc::UnboundedReceiver<Cancelled>,
     ) {
         let Pipes { stdin, stdout, stderr } = pipes;
-        let (pid, name) = (process.id(), self.home.name());
-        let mut lines = Lines::new(stdout, self.house.settings.longest_line);
+        let (pid, name) = (process.id(), self.owner.name());
+        let mut lines = Lines::new(stdout, self.pool.settings.longest_line);
         let talk = async {
             let stopped = {
                 let writing = write(stdin, &self.calls, queued, cancellations);
-                let reading = Reading::new(&self.home, &self.calls, &self.queue, self.house.settings.answer_within);
+                let reading = Reader::new(&self.owner, &self.calls, &self.queue, self.pool.settings.answer_within);
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => None,
@@ -176,34 +171,34 @@ impl Held {
                 std::future::pending().await
             };
             tokio::select! {
-                () = process.end(self.house.settings.grace) => {}
+                () = process.end(self.pool.settings.grace) => {}
                 () = drained => {}
             }
             tracing::info!(session = %name, pid, "a process ended");
             drop(place);
         };
-        let complaints = complaints::log(stderr, &name, pid);
-        tokio::pin!(talk, complaints);
+        let stderr = stderr::log(stderr, &name, pid);
+        tokio::pin!(talk, stderr);
         tokio::select! {
             () = &mut talk => {
                 // Its last words say why it ended. What it left behind may hold the pipe open for ever.
-                let _ = timeout(LAST_WORDS, complaints).await;
+                let _ = timeout(FLUSH_GRACE, stderr).await;
             }
-            () = &mut complaints => talk.await,
+            () = &mut stderr => talk.await,
         }
     }
 
     /// The child ended by itself: its callers hear of it, and where nothing can follow, its session ends.
     fn mourn(&self, stopped: &Stopped) {
         self.calls.end(&ErrorObject::new(UNAVAILABLE, stopped.to_client()));
-        if self.house.settings.restarts {
+        if self.pool.settings.restarts {
             return;
         }
-        let (home, stop) = (self.home.clone(), self.house.stop.clone());
-        self.house.tasks.spawn(async move {
+        let (owner, stop) = (self.owner.clone(), self.pool.stop.clone());
+        self.pool.tasks.spawn(async move {
             // The answers leave with the session's streams.
-            let _ = timeout(LAST_WORDS, stop.cancelled()).await;
-            home.end().await;
+            let _ = timeout(FLUSH_GRACE, stop.cancelled()).await;
+            owner.end().await;
         });
     }
 }
@@ -211,7 +206,7 @@ impl Held {
 /// Reads and writes until there is nothing more to read.
 async fn until_it_stops(
     process: &mut Process,
-    reading: Reading<'_>,
+    reading: Reader<'_>,
     lines: &mut Lines<tokio::process::ChildStdout>,
     writing: impl Future<Output = io::Error>,
 ) -> Stopped {
@@ -224,13 +219,13 @@ async fn until_it_stops(
         error = &mut writing => Err(Err(error)),
     };
     match ended {
-        Ok(Stopped::EndOfOutput) => match timeout(LAST_WORDS, process.exited()).await {
+        Ok(Stopped::EndOfOutput) => match timeout(FLUSH_GRACE, process.exited()).await {
             Ok(Ok(status)) => Stopped::Exited(status),
             Ok(Err(_)) | Err(_) => Stopped::EndOfOutput,
         },
         Ok(stopped) => stopped,
         // What it said before is still to be read; what it started may hold the pipe open for ever.
-        Err(status) => match (timeout(LAST_WORDS, reading).await, status) {
+        Err(status) => match (timeout(FLUSH_GRACE, reading).await, status) {
             (Ok(stopped @ (Stopped::TooLong | Stopped::Unreadable(_))), _) => stopped,
             (_, Ok(status)) => Stopped::Exited(status),
             (_, Err(error)) => Stopped::Unreadable(error),

@@ -9,7 +9,7 @@ use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::notes::{Note, Notes, notes};
+use crate::notifications::{self, Notification, Notifications};
 
 pub(crate) type Answer = Result<RawJson, ErrorObject>;
 
@@ -45,7 +45,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Client {
     context: Context,
-    notes: Notes,
+    notifications: Notifications,
 }
 
 /// A call that the child is to be told of as cancelled. It counts as in flight until it was.
@@ -74,8 +74,8 @@ impl Calls {
         let (answer, receiver) = oneshot::channel();
         let (client, said) = match context {
             Some(context) => {
-                let (notes, said) = notes();
-                (Some(Client { context: context.clone(), notes }), Some((context, said)))
+                let (notifications, said) = notifications::channel();
+                (Some(Client { context: context.clone(), notifications }), Some((context, said)))
             }
             None => (None, None),
         };
@@ -101,10 +101,10 @@ impl Calls {
     }
 
     /// Where the progress of a call goes, and under which token.
-    pub(crate) fn progress(&self, id: u64) -> Option<(Notes, RawJson)> {
+    pub(crate) fn progress(&self, id: u64) -> Option<(Notifications, RawJson)> {
         let table = self.table();
         let waiting = table.waiting.get(&id)?;
-        Some((waiting.client.as_ref()?.notes.clone(), waiting.token.clone()?))
+        Some((waiting.client.as_ref()?.notifications.clone(), waiting.token.clone()?))
     }
 
     /// The ways to the clients whose calls run, oldest first.
@@ -113,8 +113,8 @@ impl Calls {
     }
 
     /// Where to say something in the calls that run, oldest first.
-    pub(crate) fn notes(&self) -> Vec<Notes> {
-        self.clients(|client| client.notes.clone())
+    pub(crate) fn notifications(&self) -> Vec<Notifications> {
+        self.clients(|client| client.notifications.clone())
     }
 
     fn clients<T>(&self, of: impl FnMut(&Client) -> T) -> Vec<T> {
@@ -147,7 +147,7 @@ pub(crate) struct Pending {
     pub(crate) id: u64,
     receiver: oneshot::Receiver<Answer>,
     /// What the child says until then, and whom to tell.
-    said: Option<(Context, mpsc::UnboundedReceiver<Note>)>,
+    said: Option<(Context, mpsc::UnboundedReceiver<Notification>)>,
     permit: Option<OwnedSemaphorePermit>,
 }
 

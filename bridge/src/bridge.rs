@@ -7,23 +7,23 @@ use mcp_http::server::{Call, Discover, Discovery, Initialize, Notice, Server};
 use serde_json::json;
 
 use crate::conversation::Conversation;
-use crate::home::Home;
-use crate::house::House;
 use crate::message;
+use crate::owner::Owner;
 use crate::peer::UNAVAILABLE;
+use crate::pool::Pool;
 use crate::shared::Shared;
 
 /// A server that has others answer.
 #[derive(Debug)]
 pub(crate) struct Bridge {
-    house: Arc<House>,
+    pool: Arc<Pool>,
     /// With clients that have no session; never set where they are refused.
     shared: Arc<OnceLock<Shared>>,
 }
 
 impl Bridge {
-    pub(crate) fn new(house: &Arc<House>, shared: &Arc<OnceLock<Shared>>) -> Self {
-        Self { house: Arc::clone(house), shared: Arc::clone(shared) }
+    pub(crate) fn new(pool: &Arc<Pool>, shared: &Arc<OnceLock<Shared>>) -> Self {
+        Self { pool: Arc::clone(pool), shared: Arc::clone(shared) }
     }
 
     fn shared(&self) -> Result<&Shared, ErrorObject> {
@@ -46,8 +46,8 @@ impl<S: Send + Sync> Server<S> for Bridge {
     async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
         let Initialize { text: opening, context, .. } = request;
         let session = context.session().ok_or_else(ErrorObject::internal)?;
-        let home = Home::Session { handle: context.handle(), id: session.id };
-        let (conversation, result) = Conversation::open(&self.house, home, opening).await?;
+        let owner = Owner::Session { handle: context.handle(), id: session.id };
+        let (conversation, result) = Conversation::open(&self.pool, owner, opening).await?;
         is_served(conversation.version())?;
         // It ends with the session, and the child with it.
         session.extensions().insert(conversation);
@@ -66,7 +66,7 @@ impl<S: Send + Sync> Server<S> for Bridge {
             return peer.call(&method, params, context).await;
         };
         let conversation = session.extensions().get::<Conversation>().ok_or_else(ErrorObject::internal)?;
-        let peer = conversation.peer(self.house.settings.restarts).await?;
+        let peer = conversation.peer(self.pool.settings.restarts).await?;
         peer.call(&method, params, context).await
     }
 

@@ -9,8 +9,8 @@ use mcp_http::server::Discovery;
 use serde_json::{Value, json};
 
 use crate::conversation::{Conversation, INITIALIZED};
-use crate::home::Home;
-use crate::house::House;
+use crate::owner::Owner;
+use crate::pool::Pool;
 
 /// The conversation, and what the child said of itself at its beginning.
 #[derive(Debug)]
@@ -23,14 +23,14 @@ pub(crate) struct Shared {
 impl Shared {
     /// Starts the child. Nothing is declared that a client could be asked for: nobody could say which of
     /// them a question is meant for.
-    pub(crate) async fn open(house: &Arc<House>, handle: McpHandle) -> Result<Self, ErrorObject> {
+    pub(crate) async fn open(pool: &Arc<Pool>, handle: McpHandle) -> Result<Self, ErrorObject> {
         let opening = json!({
             "protocolVersion": ProtocolVersion::NEWEST_SESSION.as_str(),
             "capabilities": {},
             "clientInfo": {"name": "mcp-http-bridge", "version": env!("CARGO_PKG_VERSION")},
         });
-        let home = Home::Everybody { handle };
-        let (conversation, result) = Conversation::open(house, home, json(&opening)?).await?;
+        let owner = Owner::Shared { handle };
+        let (conversation, result) = Conversation::open(pool, owner, json(&opening)?).await?;
         conversation.tell(INITIALIZED, None);
         let mut result: Value = result.read().map_err(|_| ErrorObject::internal())?;
         let info = json(&result["serverInfo"].take())?;

@@ -1,13 +1,13 @@
 //! Puts any MCP server that speaks over stdin and stdout behind Streamable HTTP: one process for each
 //! session, started with it and ended with it.
 //!
-//! `cargo run --example bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
+//! `cargo run -p mcp-http-bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
 //!
 //! ```text
 //!  client -> McpService -> bridge -> conversation -> peer: writes lines -> process
 //!                             |           |           |  calls: our number <-> who waits for the answer
 //!                             |           |           +- reading: lines <-------------------+
-//!                             |           +- house: places, settings, time after a failed start
+//!                             |           +- pool: places, settings, time after a failed start
 //!                             |           +- rest: which session goes when there is no place
 //!                             +- shared: one conversation for clients without a session
 //! ```
@@ -30,20 +30,20 @@ mod backoff;
 mod bridge;
 mod calls;
 mod cli;
-mod complaints;
 mod conversation;
+mod eviction;
 mod group;
-mod home;
-mod house;
 mod lines;
 mod message;
-mod notes;
+mod notifications;
+mod owner;
 mod peer;
+mod pool;
 mod process;
 mod queue;
-mod reading;
-mod rest;
+mod reader;
 mod shared;
+mod stderr;
 
 use std::error::Error;
 use std::future::IntoFuture;
@@ -58,11 +58,11 @@ use tokio::sync::oneshot;
 
 use crate::bridge::Bridge;
 use crate::cli::{Cli, Stateless};
-use crate::house::House;
+use crate::pool::Pool;
 use crate::shared::Shared;
 
 /// How long connections may take to end after the drain.
-const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+const CONNECTION_GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -79,20 +79,20 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let cli = Cli::parse();
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
 
-    let house = House::new(&cli);
+    let pool = Pool::new(&cli);
     let shared = Arc::new(OnceLock::new());
-    let mcp = McpService::builder(Bridge::new(&house, &shared))
+    let mcp = McpService::builder(Bridge::new(&pool, &shared))
         .versions(cli.versions())
         .sessions(cli.sessions())
         .limits(cli.limits())
         .security(cli.security())
         .build()?;
     let handle = mcp.handle();
-    house.tasks.spawn(rest::watch(Arc::clone(&house), handle.clone()));
+    pool.tasks.spawn(eviction::watch(Arc::clone(&pool), handle.clone()));
     let app = mcp.into_router_at("/mcp");
     if cli.stateless == Stateless::Shared {
         // Only the first to open it could set it.
-        let _ = shared.set(Shared::open(&house, handle.clone()).await?);
+        let _ = shared.set(Shared::open(&pool, handle.clone()).await?);
     }
 
     let listener = McpListener::bind(cli.listen).await?;
@@ -108,7 +108,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     let too_late = async {
         let _ = after_drain.await;
-        tokio::time::sleep(LAST_CONNECTIONS).await;
+        tokio::time::sleep(CONNECTION_GRACE).await;
     };
     // axum alone waits for each request that has begun, even for one that is never sent to its end.
     let served = tokio::select! {
@@ -118,7 +118,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
     };
-    house.close().await;
+    pool.close().await;
     Ok(served?)
 }
 

@@ -13,15 +13,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::cli::{Cli, Restart};
-use crate::home::Home;
+use crate::eviction;
+use crate::owner::Owner;
 use crate::peer::{Peer, UNAVAILABLE};
-use crate::rest;
 
 /// What a child that has to be killed may take beyond its times of grace, on a machine that does much else.
-const LAST_BREATH: Duration = Duration::from_secs(4);
+const KILL_GRACE: Duration = Duration::from_secs(4);
 
 /// How often an opening that waits for a place looks whether a session has come to rest.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is needed to start a child and to live with it.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
 
 /// Where children live.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct Pool {
     pub(crate) settings: Settings,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -50,7 +50,7 @@ pub(crate) struct House {
     starts: Mutex<Backoff>,
 }
 
-impl House {
+impl Pool {
     pub(crate) fn new(cli: &Cli) -> Arc<Self> {
         let settings = Settings {
             command: cli.command.clone(),
@@ -84,17 +84,17 @@ impl House {
     /// The child is ended.
     pub(crate) async fn open(
         self: &Arc<Self>,
-        home: Home,
+        owner: Owner,
         opening: RawJson,
     ) -> Result<(Arc<Peer>, RawJson), ErrorObject> {
         self.starts().check(Instant::now())?;
-        let Ok(Some(place)) = timeout(self.place_within(), self.place(&home)).await else {
+        let Ok(Some(place)) = timeout(self.place_within(), self.place(&owner)).await else {
             tracing::warn!("a session was refused: there are as many processes as there may be (--children)");
             let text = "The bridge has as many processes of the server as it may (--children); try again later";
             return Err(ErrorObject::new(UNAVAILABLE, text));
         };
         let began = Instant::now();
-        let opened = self.ask_to_open(home, opening, place).await;
+        let opened = self.ask_to_open(owner, opening, place).await;
         match &opened {
             Ok(_) => self.starts().worked(),
             // A child that lives and refuses costs nothing to ask again.
@@ -107,19 +107,19 @@ impl House {
     /// How long an opening waits for a place: as long as a child may need that was just told to go. It has its
     /// grace before SIGTERM, again before SIGKILL, and what it leaves behind has it once more.
     fn place_within(&self) -> Duration {
-        self.settings.grace.saturating_mul(3).saturating_add(LAST_BREATH)
+        self.settings.grace.saturating_mul(3).saturating_add(KILL_GRACE)
     }
 
     /// A place; when there is none, the place of one session at rest, as soon as one is.
-    async fn place(&self, home: &Home) -> Option<OwnedSemaphorePermit> {
+    async fn place(&self, owner: &Owner) -> Option<OwnedSemaphorePermit> {
         let places = Arc::clone(&self.places);
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             return Some(place);
         }
         let place = places.acquire_owned();
         tokio::pin!(place);
-        while !rest::make_room(home.handle(), self.settings.evict_after).await {
-            if let Ok(place) = timeout(LOOK_EVERY, &mut place).await {
+        while !eviction::evict_one(owner.handle(), self.settings.evict_after).await {
+            if let Ok(place) = timeout(POLL_INTERVAL, &mut place).await {
                 return place.ok();
             }
         }
@@ -128,11 +128,11 @@ impl House {
 
     async fn ask_to_open(
         self: &Arc<Self>,
-        home: Home,
+        owner: Owner,
         opening: RawJson,
         place: OwnedSemaphorePermit,
     ) -> Result<(Arc<Peer>, RawJson), Unopened> {
-        let peer = Peer::start(self, home, place).map_err(|error| {
+        let peer = Peer::start(self, owner, place).map_err(|error| {
             tracing::error!(%error, command = ?self.settings.command, "the process does not start");
             Unopened::dead("The server behind the bridge does not start")
         })?;

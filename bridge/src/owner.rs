@@ -14,33 +14,33 @@ use crate::peer::UNAVAILABLE;
 
 /// How long a question waits for a stream to go on. Servers ask as soon as they are told that the client is
 /// ready; the client opens its standalone stream in the same moment.
-const STREAM_WITHIN: Duration = Duration::from_secs(2);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether there is one.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Whose a child is.
 #[derive(Debug, Clone)]
-pub(crate) enum Home {
+pub(crate) enum Owner {
     /// By its id: holding on to the session itself would keep it from ending.
     Session { handle: McpHandle, id: SessionId },
     /// The clients of 2026-07-28, all of them.
-    Everybody { handle: McpHandle },
+    Shared { handle: McpHandle },
 }
 
-impl Home {
+impl Owner {
     /// A name for the log.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Session { id, .. } => format!("{id:?}"),
-            Self::Everybody { .. } => "shared".to_owned(),
+            Self::Shared { .. } => "shared".to_owned(),
         }
     }
 
     async fn session(&self) -> Option<Session> {
         match self {
             Self::Session { handle, id } => handle.session(*id).await,
-            Self::Everybody { .. } => None,
+            Self::Shared { .. } => None,
         }
     }
 
@@ -53,17 +53,17 @@ impl Home {
 
     /// The hand on the service the child works for.
     pub(crate) fn handle(&self) -> &McpHandle {
-        let (Self::Session { handle, .. } | Self::Everybody { handle }) = self;
+        let (Self::Session { handle, .. } | Self::Shared { handle }) = self;
         handle
     }
 
     /// Takes a notification that names no call. A log message goes with the one call that runs: with a
     /// client that has no standalone stream open it would be lost otherwise.
     pub(crate) async fn tell(&self, calls: &Calls, method: &str, params: RawJson) {
-        if let Self::Everybody { handle } = self {
+        if let Self::Shared { handle } = self {
             return announce(handle, method, &params);
         }
-        let only = (method == "notifications/message").then(|| only(calls.notes())).flatten();
+        let only = (method == "notifications/message").then(|| only(calls.notifications())).flatten();
         if let Some(only) = only {
             only.put(method, params).await;
         } else if let Some(session) = self.session().await {
@@ -79,15 +79,15 @@ impl Home {
         params: Option<RawJson>,
         within: Duration,
     ) -> Result<RawJson, ErrorObject> {
-        if let Self::Everybody { .. } = self {
+        if let Self::Shared { .. } = self {
             // That the peer lives, the bridge can say itself.
             return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(nobody(method)) };
         }
         let params = params.unwrap_or_else(RawJson::empty_object);
-        let deadline = Instant::now() + STREAM_WITHIN;
+        let deadline = Instant::now() + STREAM_TIMEOUT;
         let answered = loop {
             match self.put(calls, method, params.clone(), within).await {
-                Err(ClientError::NoStream) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
+                Err(ClientError::NoStream) if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
                 answered => break answered,
             }
         };

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::group::Group;
 
 /// How often it is looked whether what a child left behind has ended.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A child that runs. Dropped, it is killed without a word.
 pub(crate) struct Process {
@@ -84,7 +84,7 @@ impl Process {
         self.group.terminate();
         let gone = async {
             while !self.group.is_empty() {
-                sleep(LOOK_EVERY).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         if timeout(grace, gone).await.is_err() {

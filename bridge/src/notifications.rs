@@ -20,12 +20,12 @@ const ROOM: u32 = 256 << 10;
 const LEAST: usize = 256;
 
 /// How long a call may hold up its child, once.
-const STALL: Duration = Duration::from_secs(1);
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Takes what a child says in a call.
 #[derive(Debug, Clone)]
-pub(crate) struct Notes {
-    sender: mpsc::UnboundedSender<Note>,
+pub(crate) struct Notifications {
+    sender: mpsc::UnboundedSender<Notification>,
     room: Arc<Semaphore>,
     /// It held its child up long enough.
     behind: Arc<AtomicBool>,
@@ -33,24 +33,24 @@ pub(crate) struct Notes {
 
 /// Something that is said in a call.
 #[derive(Debug)]
-pub(crate) struct Note {
+pub(crate) struct Notification {
     method: String,
     params: RawJson,
     _room: OwnedSemaphorePermit,
 }
 
 /// A place for notes, and where they come out.
-pub(crate) fn notes() -> (Notes, mpsc::UnboundedReceiver<Note>) {
+pub(crate) fn channel() -> (Notifications, mpsc::UnboundedReceiver<Notification>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Semaphore::new(ROOM as usize));
-    (Notes { sender, room, behind: Arc::default() }, receiver)
+    (Notifications { sender, room, behind: Arc::default() }, receiver)
 }
 
-impl Notes {
+impl Notifications {
     pub(crate) async fn put(&self, method: &str, params: RawJson) {
         let size = u32::try_from(params.as_bytes().len().max(LEAST)).unwrap_or(ROOM).min(ROOM);
         let room = Arc::clone(&self.room).acquire_many_owned(size);
-        let patience = if self.behind.load(Ordering::Relaxed) { Duration::ZERO } else { STALL };
+        let patience = if self.behind.load(Ordering::Relaxed) { Duration::ZERO } else { STALL_TIMEOUT };
         let Ok(Ok(room)) = timeout(patience, room).await else {
             if !self.behind.swap(true, Ordering::Relaxed) {
                 tracing::info!(method, "a client reads slowly: what it is not in time for is dropped");
@@ -58,11 +58,11 @@ impl Notes {
             return;
         };
         // The call may have ended in this very moment.
-        let _ = self.sender.send(Note { method: method.to_owned(), params, _room: room });
+        let _ = self.sender.send(Notification { method: method.to_owned(), params, _room: room });
     }
 }
 
-impl Note {
+impl Notification {
     /// Sends it, and waits until there is room for more.
     pub(crate) async fn send(self, call: &Context) {
         call.notify(&self.method, &self.params).await;

@@ -3,9 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, test_kill_process};
@@ -23,20 +21,6 @@ pub(crate) struct Bridge {
     _output: BufReader<ChildStdout>,
 }
 
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // Run alone, this test would meet whatever was built before.
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", "bridge"]).status().unwrap();
-        assert!(built.success());
-        let mut path = std::env::current_exe().unwrap();
-        path.pop();
-        path.pop();
-        path.extend(["examples", "bridge"]);
-        path
-    })
-}
-
 impl Bridge {
     /// With the child of these tests behind it.
     pub(crate) fn start(switches: &[&str], child: &[&str]) -> Self {
@@ -46,7 +30,7 @@ impl Bridge {
 
     /// The command of a bridge that is not started yet.
     pub(crate) fn command(switches: &[&str], command: &[&str]) -> Command {
-        let mut bridge = Command::new(example());
+        let mut bridge = Command::new(env!("CARGO_BIN_EXE_mcp-http-bridge"));
         bridge.args(["--listen", "127.0.0.1:0", "--log", "debug", "--drain", "0.2"]);
         bridge.args(switches).arg("--").args(command);
         bridge

@@ -13,14 +13,14 @@ use mcp_http::{McpHandle, SessionId};
 use tokio::time::timeout;
 
 use crate::conversation::Conversation;
-use crate::house::House;
+use crate::pool::Pool;
 
 /// How often it is looked whether somebody is connected.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session with a call rests no sooner. By then a client whose connection broke is back, and a call that is
 /// silent has become a stream, by which its client is seen.
-const AWAY: Duration = Duration::from_secs(5);
+const MIN_ABSENCE: Duration = Duration::from_secs(5);
 
 struct Resting {
     session: SessionId,
@@ -31,7 +31,7 @@ struct Resting {
 
 /// Ends the session that has rested longest, and at least this long; one that works only when no other rests.
 /// Whether one was ended: its place will be free.
-pub(crate) async fn make_room(handle: &McpHandle, rested: Duration) -> bool {
+pub(crate) async fn evict_one(handle: &McpHandle, rested: Duration) -> bool {
     for Resting { session, works, rest } in resting(handle, rested).await {
         // Another newcomer may have been faster.
         if handle.end(session).await {
@@ -53,7 +53,8 @@ async fn resting(handle: &McpHandle, rested: Duration) -> Vec<Resting> {
         let Some(conversation) = conversation(handle, session).await.filter(|held| held.has_process()) else {
             continue;
         };
-        let (rest, least) = if works { (conversation.unattended(), rested.max(AWAY)) } else { (summary.idle, rested) };
+        let (rest, least) =
+            if works { (conversation.unattended(), rested.max(MIN_ABSENCE)) } else { (summary.idle, rested) };
         if rest >= least {
             resting.push(Resting { session, works, rest });
         }
@@ -64,9 +65,9 @@ async fn resting(handle: &McpHandle, rested: Duration) -> Vec<Resting> {
 
 /// Keeps in mind when somebody was connected to a session with a call, and has it expire like any other when
 /// nobody comes back.
-pub(crate) async fn watch(house: Arc<House>, handle: McpHandle) {
-    let longest = house.settings.idle_timeout.max(AWAY);
-    while timeout(LOOK_EVERY, house.stop.cancelled()).await.is_err() {
+pub(crate) async fn watch(pool: Arc<Pool>, handle: McpHandle) {
+    let longest = pool.settings.idle_timeout.max(MIN_ABSENCE);
+    while timeout(POLL_INTERVAL, pool.stop.cancelled()).await.is_err() {
         for summary in handle.sessions().await.unwrap_or_default() {
             if summary.calls == 0 {
                 continue;
