@@ -10,7 +10,8 @@
 //! 2. Behind a place that cannot be read the next whole frame is looked for, so that a damaged
 //!    byte costs the step it lies in and nothing else.
 //! 3. Nothing but zeros is where a segment was made ready for more, and no more came: its end.
-//! 4. What another format wrote is none of it a frame, however much it looks like one.
+//! 4. What another format wrote is none of it a frame, however much it looks like one. Frames of an earlier
+//!    format that is still read are frames.
 //! 5. A frame says which steps were safe before it was written. What is missing of those is lost; what
 //!    is missing of others was never promised to anybody. It also says which step is the oldest that
 //!    counts: whatever is before that one need not be there.
@@ -21,8 +22,16 @@ use serde::{Deserialize, Serialize};
 use crate::identity::SessionId;
 use crate::store::journal::Change;
 
-/// What a segment begins with; the number is that of the format.
-pub(super) const HEADER: &[u8] = b"mcp-http store 3\n";
+/// What a segment begins with; the number is that of the format. Another layout of [`Frame`] or of a
+/// [`Change`], or a new kind of change, needs another one.
+pub(super) const HEADER: &[u8] = b"mcp-http store 4\n";
+
+/// What segments of earlier formats begin with that are still read: a later build reads their frames as they are.
+/// Format 3 has no announcements.
+pub(super) const EARLIER: &[&[u8]] = &[b"mcp-http store 3\n"];
+
+/// The formats that are read, for people.
+pub(super) const READ: &str = "3 and 4";
 
 /// What any format's segment begins with.
 const FAMILY: &[u8] = b"mcp-http store ";
@@ -31,6 +40,9 @@ const FAMILY: &[u8] = b"mcp-http store ";
 const MARK: [u8; 4] = [0xf1, 0xc7, 0xb5, 0x0b];
 
 const HEAD: usize = 12;
+
+/// The most digits of a format's number.
+const MAX_DIGITS: usize = 10;
 
 /// One step.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -67,14 +79,14 @@ pub(super) fn write(frame: &Frame, buffer: &mut Vec<u8>) -> Result<(), postcard:
     let length = u32::try_from(body.len()).map_err(|_| postcard::Error::SerializeBufferFull)?.to_le_bytes();
     buffer.extend_from_slice(&MARK);
     buffer.extend_from_slice(&length);
-    buffer.extend_from_slice(&sum(length, &body).to_le_bytes());
+    buffer.extend_from_slice(&sum(HEADER, length, &body).to_le_bytes());
     buffer.extend_from_slice(&body);
     Ok(())
 }
 
-fn sum(length: [u8; 4], body: &[u8]) -> u32 {
+fn sum(header: &[u8], length: [u8; 4], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(HEADER);
+    hasher.update(header);
     hasher.update(&length);
     hasher.update(body);
     hasher.finalize()
@@ -88,7 +100,14 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: if bytes.starts_with(HEADER) { HEADER.len() } else { 0 } }
+        let mut headers = std::iter::once(&HEADER).chain(EARLIER);
+        let header = headers.find(|header| bytes.starts_with(header));
+        Self { bytes, at: header.map_or(0, |header| header.len()) }
+    }
+
+    /// Returns `true` for a segment of an earlier format.
+    pub(super) fn is_earlier(&self) -> bool {
+        EARLIER.iter().any(|header| self.bytes.starts_with(header))
     }
 
     /// Where the next piece begins.
@@ -96,12 +115,14 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Whether it is whole, but of another format than this one.
-    pub(super) fn is_foreign(&self) -> bool {
-        let Some(version) = self.bytes.strip_prefix(FAMILY) else { return false };
-        let digits = version.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    /// The format of a segment that is whole, but of a format that is not read.
+    pub(super) fn foreign_format(&self) -> Option<u64> {
+        let line = self.bytes.strip_prefix(FAMILY)?;
+        let digits = line.iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+        let format = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
         // One damaged byte in the header does not make another format of what has frames of ours.
-        self.at == 0 && digits > 0 && version.get(digits) == Some(&b'\n') && self.next_frame(0).is_none()
+        let is_foreign = self.at == 0 && line.get(digits) == Some(&b'\n') && self.next_frame(0).is_none();
+        is_foreign.then_some(format)
     }
 
     /// The next whole frame from a place on, where it begins and where it ends.
@@ -117,7 +138,9 @@ impl<'a> Reader<'a> {
         let [m0, m1, m2, m3, l0, l1, l2, l3, s0, s1, s2, s3] = *head;
         let length = [l0, l1, l2, l3];
         let body = rest.get(..u32::from_le_bytes(length) as usize)?;
-        let whole = [m0, m1, m2, m3] == MARK && sum(length, body) == u32::from_le_bytes([s0, s1, s2, s3]);
+        let stated = u32::from_le_bytes([s0, s1, s2, s3]);
+        let is_known = |header: &[u8]| sum(header, length, body) == stated;
+        let whole = [m0, m1, m2, m3] == MARK && (is_known(HEADER) || EARLIER.iter().copied().any(is_known));
         let (frame, rest) = whole.then(|| postcard::take_from_bytes(body).ok()).flatten()?;
         rest.is_empty().then_some(())?;
         Some((at + HEAD + body.len(), frame))
@@ -153,12 +176,27 @@ pub(in crate::store) fn weight(changes: &[Change]) -> usize {
     changes.iter().map(|change| 32 + payload(change)).sum()
 }
 
+/// A segment as another format has it: only its header differs, and behind each frame may be more.
+#[cfg(test)]
+pub(super) fn written_as(header: &[u8], frames: &[Frame], more: &[u8]) -> Vec<u8> {
+    let mut bytes = header.to_vec();
+    for frame in frames {
+        let body = [&postcard::to_allocvec(frame).unwrap(), more].concat();
+        let length = (body.len() as u32).to_le_bytes();
+        let sum = sum(header, length, &body).to_le_bytes();
+        [&MARK, &length, &sum, &*body].into_iter().for_each(|part| bytes.extend_from_slice(part));
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Tick;
+    use crate::identity::{Principal, TaskId};
 
     fn frame(number: u64) -> Frame {
         let payload = Bytes::from(format!("payload of {number}"));
@@ -232,24 +270,72 @@ mod tests {
 
     #[test]
     fn another_format_is_told_from_a_damaged_header() {
-        assert!(Reader::new(b"mcp-http store 1\nwhatever").is_foreign());
+        assert_eq!(Reader::new(b"mcp-http store 1\nwhatever").foreign_format(), Some(1));
+        assert_eq!(Reader::new(b"mcp-http store 12345678901\nwhatever").foreign_format(), None);
         let (mut bytes, _) = segment(&[frame(1)]);
         bytes[HEADER.len() - 2] = b'7';
-        assert!(!Reader::new(&bytes).is_foreign());
+        assert_eq!(Reader::new(&bytes).foreign_format(), None);
         assert_eq!(numbers(&bytes), (vec![1], HEADER.len()));
     }
 
     #[test]
     fn what_another_format_wrote_is_no_frame_of_ours() {
-        let later = |header: &[u8], more: &[u8]| {
-            let body = [&postcard::to_allocvec(&frame(1)).unwrap(), more].concat();
-            let length = (body.len() as u32).to_le_bytes();
-            let sum = crc32fast::hash(&[header, &length, &body].concat()).to_le_bytes();
-            [header, &MARK, &length, &sum, &body].concat()
-        };
-        assert_eq!(numbers(&later(HEADER, b"")), (vec![1], 0));
-        assert!(Reader::new(&later(b"mcp-http store 9\n", b"")).is_foreign());
-        assert!(numbers(&later(HEADER, b"more")).0.is_empty());
+        assert_eq!(numbers(&written_as(HEADER, &[frame(1)], b"")), (vec![1], 0));
+        let later = written_as(b"mcp-http store 9\n", &[frame(1)], b"");
+        assert_eq!(Reader::new(&later).foreign_format(), Some(9));
+        assert!(numbers(&written_as(HEADER, &[frame(1)], b"more")).0.is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_format_wrote_is_read() {
+        let earlier = written_as(EARLIER[0], &[frame(1), frame(2)], b"");
+        assert_eq!(numbers(&earlier), (vec![1, 2], 0));
+        let reader = Reader::new(&earlier);
+        assert_eq!((reader.is_earlier(), reader.foreign_format()), (true, None));
+        assert!(!Reader::new(HEADER).is_earlier());
+    }
+
+    /// A new kind of change, or another layout, in a file that an earlier build takes for its own would be damage to
+    /// that build.
+    #[test]
+    fn another_layout_needs_another_format() {
+        let (id, principal) = (SessionId::from_bytes([7; 16]), Some(Principal::new("a")));
+        let task = TaskId::from_bytes([8; 16]);
+        let changes = vec![
+            Change::Session { info: "{}".into(), epoch: 1, opened: Tick::default() },
+            Change::Afresh,
+            Change::Streams { below: 2 },
+            Change::State { key: "k".into(), value: "1".into(), version: 3 },
+            Change::Opened { stream: 4, calls: vec!["1".into()] },
+            Change::Forgotten { stream: 5 },
+            Change::Event { stream: 6, seq: 7, droppable: true, payload: "8".into() },
+            Change::Dropped { stream: 9, seq: 10 },
+            Change::Closed { stream: 11, first: 12, at: Tick::default() },
+            Change::Delivered { stream: 13, seq: 14 },
+            Change::Ended,
+            Change::Task { id: task, principal, ends: None, version: 15, done: Some(16), document: "17".into() },
+            Change::TaskGone { id: task },
+            Change::Nodes { below: 18 },
+            Change::Announced { topic: "19".into(), number: 20, forgotten: 21 },
+            Change::Told { number: 22 },
+        ];
+        for change in &changes {
+            use Change::{Afresh, Announced, Closed, Delivered, Dropped, Ended, Event, Forgotten};
+            use Change::{Nodes, Opened, Session, State, Streams, Task, TaskGone, Told};
+            // A new kind belongs into the list above, too.
+            match change {
+                Afresh | Session { .. } | Streams { .. } | Opened { .. } | Event { .. } | Dropped { .. } => {}
+                Closed { .. } | Delivered { .. } | Forgotten { .. } | State { .. } | Ended | Task { .. } => {}
+                TaskGone { .. } | Nodes { .. } | Announced { .. } | Told { .. } => {}
+            }
+        }
+        let frame = Frame { number: 1, settled: 2, first: 3, session: Some(id), changes };
+        let layout = crc32fast::hash(&postcard::to_allocvec(&frame).unwrap());
+        assert_eq!(
+            (HEADER, layout),
+            (b"mcp-http store 4\n".as_slice(), 2_113_479_283),
+            "give the new layout its own number"
+        );
     }
 
     proptest! {

@@ -156,7 +156,7 @@ impl FileEngine {
             segments: opened.segments,
             sync,
             first: opened.first,
-            damaged: opened.damaged,
+            renew: opened.renew,
             renewal: None,
             short: 0,
             buffer: Vec::new(),

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::frame::{Frame, Piece, Reader};
+use super::frame::{self, Frame, Piece, Reader};
 use super::image::Image;
 use super::segment::{self, Segments};
 
@@ -20,7 +20,7 @@ pub struct OpenError {
 #[derive(Debug)]
 enum Why {
     InUse,
-    Foreign(PathBuf),
+    Foreign(PathBuf, u64),
     Io(io::Error),
 }
 
@@ -41,7 +41,10 @@ impl fmt::Display for OpenError {
         let path = self.path.display();
         match &self.why {
             Why::InUse => write!(f, "{path} is in use by another process"),
-            Why::Foreign(file) => write!(f, "{} has a format this version does not know", file.display()),
+            Why::Foreign(file, format) => {
+                let (file, reads) = (file.display(), frame::READ);
+                write!(f, "{file} was written in format {format}; this version of mcp-http reads formats {reads}")
+            }
             Why::Io(error) => write!(f, "{path} cannot be opened: {error}"),
         }
     }
@@ -51,7 +54,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.why {
             Why::Io(error) => Some(error),
-            Why::InUse | Why::Foreign(_) => None,
+            Why::InUse | Why::Foreign(..) => None,
         }
     }
 }
@@ -83,8 +86,8 @@ pub(super) struct Opened {
     /// That of the oldest one that counts.
     pub(super) first: u64,
     pub(super) recovery: Recovery,
-    /// Something was there that could not be read, or made no sense.
-    pub(super) damaged: bool,
+    /// Something was there that could not be read, made no sense, or has an earlier format.
+    pub(super) renew: bool,
 }
 
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
@@ -101,21 +104,22 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     let taken = others.last().map_or(0, |(number, _)| *number);
     let (settled, first) = promised(&files).map_err(|error| refused(Why::Io(error)))?;
     let mut reading = Reading { settled, first, ..Reading::default() };
-    let mut damaged = false;
+    let mut renew = false;
     let mut old = Vec::new();
     for (number, path) in files {
         let bytes = segment::read(&path).map_err(|error| refused(Why::Io(error)))?;
         let mut pieces = Reader::new(&bytes);
-        if pieces.is_foreign() {
-            return Err(refused(Why::Foreign(path)));
+        if let Some(format) = pieces.foreign_format() {
+            return Err(refused(Why::Foreign(path, format)));
         }
+        renew |= pieces.is_earlier();
         let end = reading.segment(&path, &mut pieces);
         if end < bytes.len() as u64
             && let Err(error) = segment::cut(&path, end)
         {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, segment = %path.display(), "what does not count could not be cut off");
-            damaged = true;
+            renew = true;
         }
         old.push((number, end));
     }
@@ -134,9 +138,9 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     tracing::info!(?recovery, folder = %folder.display(), "sessions and tasks were brought back");
     if unreadable_bytes + missing_steps + unexplained_changes > 0 {
         image.skip_lost_streams();
-        damaged = true;
+        renew = true;
     }
-    Ok(Opened { lock, segments, image, newest, first, recovery, damaged })
+    Ok(Opened { lock, segments, image, newest, first, recovery, renew })
 }
 
 /// Which steps were safe when the last one was written, and which is the oldest that counts: the newest

@@ -45,8 +45,8 @@ pub(super) struct Writer {
     pub(super) sync: bool,
     /// The oldest step that counts, once a renewal that goes on has come to its end.
     pub(super) first: u64,
-    /// Everything is to be written anew now: something in the segments cannot be read.
-    pub(super) damaged: bool,
+    /// Everything is to be written anew now: something in the segments cannot be read, or has an earlier format.
+    pub(super) renew: bool,
     pub(super) renewal: Option<Renewal>,
     /// By how much the last renewal wrote more than what there is was thought to weigh: a mistake there
     /// must not make renewals follow each other without end.
@@ -158,7 +158,7 @@ impl Writer {
         if self.segments.take_unsound() {
             // All of it is in memory, so it can be written where it is safe. Not again at once when
             // that goes wrong, too: a disk that is dying would only be filled.
-            self.damaged = self.renewal.take().is_none();
+            self.renew = self.renewal.take().is_none();
         }
         let Some(renewal) = &mut self.renewal else {
             return self.look(&shared);
@@ -179,21 +179,21 @@ impl Writer {
     /// Begins a renewal if one is due.
     fn look(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
         let (segment, at) = self.looked;
-        if !self.damaged && segment == self.segments.number() && self.clock.now().since(at) < LOOK_EVERY {
+        if !self.renew && segment == self.segments.number() && self.clock.now().since(at) < LOOK_EVERY {
             return Ok(());
         }
         self.looked = (self.segments.number(), self.clock.now());
         let is_many = self.segments.small() > MANY;
         let is_large = || self.segments.size() > SPARE.saturating_add(2 * (shared.bytes() + self.short));
         // Looking costs a look at every session: only where there is something to win.
-        if self.damaged || is_many || (self.segments.size() > SPARE && is_large()) {
+        if self.renew || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
             self.looked.0 = first;
             // Said before anything is deleted: afterwards it may be too late.
             self.first = self.queue.written_up_to() + 1;
             let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
             self.renewal = Some(Renewal { first, sessions, tasks, written: 0, end: None });
-            self.damaged = false;
+            self.renew = false;
         }
         self.segments.delete()
     }

@@ -87,7 +87,7 @@ fn steps_that_stand_twice_are_no_damage() {
             let twice = TempDir::new().unwrap();
             lay(twice.path(), &[&whole[HEADER.len()..], &whole[*from..]]);
             let opened = open::open(twice.path()).unwrap();
-            assert_eq!((opened.recovery.missing_steps, opened.damaged), (0, false), "from {from}");
+            assert_eq!((opened.recovery.missing_steps, opened.renew), (0, false), "from {from}");
             assert_eq!((opened.image.sessions.len(), opened.image.tasks.len()), (1, 2));
         }
     });
@@ -105,7 +105,7 @@ fn the_oldest_steps_are_missed_too() {
             let rest = TempDir::new().unwrap();
             lay(rest.path(), &[b"", &whole[*from..]]);
             let opened = open::open(rest.path()).unwrap();
-            assert_eq!((opened.recovery.missing_steps, opened.damaged), (steps, true));
+            assert_eq!((opened.recovery.missing_steps, opened.renew), (steps, true));
             assert_eq!(opened.recovery.unexplained_changes > 0, steps > 1, "without its opening a session is gone");
         }
     });
@@ -164,7 +164,7 @@ fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
             let rest = TempDir::new().unwrap();
             lay(rest.path(), &[&old[from.max(HEADER.len())..], &as_renewed(&whole[old.len()..])]);
             let opened = open::open(rest.path()).unwrap();
-            assert_eq!((opened.recovery.missing_steps, opened.damaged), (0, false), "from {from}");
+            assert_eq!((opened.recovery.missing_steps, opened.renew), (0, false), "from {from}");
             drop(opened);
             let (engine, node) = open(rest.path());
             assert_eq!(engine.count().await.unwrap(), 1);

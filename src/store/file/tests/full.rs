@@ -41,10 +41,7 @@ fn a_disk_without_room_refuses_steps_and_loses_none() {
             engine.leave(node);
             drop(engine);
             let opened = open::open(folder.path()).unwrap();
-            assert_eq!(
-                (opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.damaged),
-                (0, 0, false)
-            );
+            assert_eq!((opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.renew), (0, 0, false));
             drop(opened);
             let (engine, node) = open(folder.path());
             assert_eq!(engine.count().await.unwrap(), count);
@@ -229,7 +226,7 @@ fn an_engine_that_ends_on_a_full_disk_leaves_no_hole() {
         drop(engine);
         let waits = waiting.written_at_last(Journal::newest(&waiting)).await;
         let opened = open::open(folder.path()).unwrap();
-        assert_eq!((opened.recovery.missing_steps, opened.damaged), (0, false), "{waits:?}");
+        assert_eq!((opened.recovery.missing_steps, opened.renew), (0, false), "{waits:?}");
         drop(opened);
         let (engine, node) = open(folder.path());
         life.goes_on(&engine, node).await;

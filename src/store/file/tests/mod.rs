@@ -2,6 +2,7 @@
 
 mod changes;
 mod damage;
+mod formats;
 mod full;
 mod power;
 mod renewal;
@@ -323,16 +324,6 @@ fn a_folder_has_one_engine_at_a_time() {
     assert_eq!(second.to_string(), format!("{} is in use by another process", folder.path().display()));
     drop(first);
     assert!(FileEngine::open(folder.path(), Durability::PowerLoss).is_ok());
-}
-
-#[test]
-fn a_later_format_is_left_alone() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("0000000001.journal");
-    fs::write(&file, "mcp-http store 9\nsomething else").unwrap();
-    let error = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap_err();
-    assert_eq!(error.to_string(), format!("{} has a format this version does not know", file.display()));
-    assert_eq!(fs::read(&file).unwrap(), b"mcp-http store 9\nsomething else");
 }
 
 #[test]

@@ -36,7 +36,7 @@ async fn acknowledged<T: Unpin>(step: Step<Result<T>>, writer: &mut Writer) -> T
 async fn is_whole(folder: &Path, streams: &[((SessionId, StreamNo), u64)], task: TaskId) {
     let copy = killed(folder);
     let opened = open::open(copy.path()).unwrap();
-    assert_eq!((opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.damaged), (0, 0, false));
+    assert_eq!((opened.recovery.unreadable_bytes, opened.recovery.missing_steps, opened.renew), (0, 0, false));
     drop(opened);
     let engine = FileEngine::open(copy.path(), Durability::ProcessCrash).unwrap();
     let node = engine.join(Arc::new(Silent), Policy::default());
@@ -55,7 +55,7 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
         let folder = TempDir::new().unwrap();
         let mut opened = open::open(folder.path()).unwrap();
         // Whatever is there is to be written anew, but not before there is something.
-        opened.damaged = false;
+        opened.renew = false;
         let (engine, mut writer) = FileEngine::assemble(opened, Durability::ProcessCrash);
         let node = engine.join(Arc::new(Silent), Policy::default());
         let task = TaskId::random();
@@ -66,7 +66,7 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
             streams.push((fill(&engine, &mut writer, node).await, 1));
         }
         let before = engine.inner.queue.newest();
-        writer.damaged = true;
+        writer.renew = true;
         let mut moments = 0;
         while moments == 0 || writer.renewal.is_some() {
             // Steps go on meanwhile: on what is written anew already, and on what is not yet.
@@ -99,7 +99,7 @@ fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
         for _ in 0..10 {
             fill(&engine, &mut writer, node).await;
         }
-        (writer.segments.unsyncable, writer.damaged) = (true, true);
+        (writer.segments.unsyncable, writer.renew) = (true, true);
         for _ in 0..50 {
             writer.step(Duration::ZERO);
         }
@@ -130,7 +130,7 @@ fn what_fills_many_segments_is_renewed_once() {
         for _ in 0..150 {
             fill(&engine, &mut writer, node).await;
         }
-        writer.damaged = true;
+        writer.renew = true;
         assert_eq!(renewals(&mut writer), 1);
         assert!(writer.segments.count() > 33, "{}", writer.segments.count());
     });
