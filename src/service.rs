@@ -20,7 +20,7 @@ use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
-use crate::encode::{Announced, SHORT, Watch, respond, take_along};
+use crate::encode::{BodyHead, SHORT, Watch, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::Hall;
 use crate::handle::McpHandle;
@@ -100,7 +100,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         let shared = &*self.0;
         shared.hall.look_after(shared.legacy.id);
         let (parts, body) = request.into_parts();
-        let (version, mut announced) = (parts.version, Announced::of(&parts));
+        let (version, mut head) = (parts.version, BodyHead::of(&parts));
         let mut body = Some(body);
         let reply = shared
             .answer(Box::new(parts), &mut body, state)
@@ -108,11 +108,11 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
-            announced.refused(rejection);
+            head.refused(rejection);
         }
         let mut response = respond(reply, shared.hall.settings.streams.keep_alive, shared.watch.as_ref());
         if let Some(unread) = body {
-            response = take_along(response, unread, announced, &shared.hall.tasks).await;
+            response = take_along(response, unread, head, &shared.hall.tasks).await;
         }
         if shared.hall.ending.is_leaving() && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -26,8 +26,8 @@ pub(crate) fn mismatch(header: impl Into<Cow<'static, str>>, why: &'static str) 
     Rejection::HeaderMismatch { header: header.into(), why: why.into() }
 }
 
-/// The text of a header that was not read further.
-pub(crate) fn shown(value: &HeaderValue) -> Cow<'_, str> {
+/// Returns the text of a header; bytes that are no UTF-8 are replaced.
+pub(crate) fn lossy_text(value: &HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
 }
 

@@ -7,5 +7,5 @@ mod unread;
 mod watch;
 
 pub(crate) use respond::respond;
-pub(crate) use unread::{Announced, take_along};
+pub(crate) use unread::{BodyHead, take_along};
 pub(crate) use watch::{SHORT, Watch};

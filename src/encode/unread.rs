@@ -60,7 +60,7 @@ const MAX_CAUSES: usize = 16;
 
 /// What the head of a request says of its body.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Announced {
+pub(crate) struct BodyHead {
     version: Version,
     /// The client sends the body only after it was asked to.
     waits: bool,
@@ -70,7 +70,7 @@ pub(crate) struct Announced {
     late: bool,
 }
 
-impl Announced {
+impl BodyHead {
     pub(crate) fn of(parts: &Parts) -> Self {
         Self { version: parts.version, waits: parts.headers.contains_key(EXPECT), patient: true, late: false }
     }
@@ -90,7 +90,7 @@ impl Announced {
 pub(crate) async fn take_along(
     mut response: Response,
     mut body: Body,
-    announced: Announced,
+    head: BodyHead,
     tasks: &TaskTracker,
 ) -> Response {
     if body.is_end_stream() {
@@ -99,16 +99,16 @@ pub(crate) async fn take_along(
     let length = body.size_hint().upper();
     let is_short = match length {
         // It may close without having been asked for its body, so it must be told.
-        _ if announced.waits => false,
-        None if announced.patient && ends_soon(&mut body).await => return response,
+        _ if head.waits => false,
+        None if head.patient && ends_soon(&mut body).await => return response,
         None => false,
         Some(length) => length <= SHORT as u64,
     };
-    if !is_short && announced.version <= Version::HTTP_11 {
+    if !is_short && head.version <= Version::HTTP_11 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let piece_timeout = if announced.waits { UNASKED_TIMEOUT } else { PIECE_TIMEOUT };
-    let timeout = if announced.late { LATE_TIMEOUT } else { TIMEOUT };
+    let piece_timeout = if head.waits { UNASKED_TIMEOUT } else { PIECE_TIMEOUT };
+    let timeout = if head.late { LATE_TIMEOUT } else { TIMEOUT };
     let rest = Rest { body: Some(body), piece_timeout, timeout, tasks: tasks.clone() };
     response.map(|answer| Body::new(Answer { answer, _rest: rest }))
 }

@@ -9,10 +9,7 @@ use super::Hall;
 use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
 use crate::server::channel::{Change, EVERYTHING};
-
-/// How many changes wait. As many as an engine keeps topics; beyond that one replaces all of them, that
-/// everything may have changed.
-const MOST: usize = 1_024;
+use crate::store::TOPICS;
 
 /// Between two attempts. The engine has its own patience in each.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,7 +20,8 @@ pub(super) struct Announcing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each with the id under which it may have been announced already.
+    /// Each with the id under which it may have been announced already. As many as an engine keeps topics; beyond
+    /// that one replaces all of them, that everything may have changed.
     waiting: VecDeque<(Box<str>, u64)>,
     /// Somebody tries.
     trying: bool,
@@ -40,7 +38,7 @@ impl State {
     fn keep(&mut self, topic: Box<str>, id: u64) {
         if let Some(known) = self.waiting.iter_mut().find(|(known, _)| *known == topic || **known == *EVERYTHING) {
             known.1 = id;
-        } else if self.waiting.len() < MOST {
+        } else if self.waiting.len() < TOPICS {
             self.waiting.push_back((topic, id));
         } else {
             tracing::warn!("more changes wait to be announced than are kept; everything will count as changed");
@@ -133,10 +131,10 @@ mod tests {
             state.keep("a".into(), id);
         }
         assert_eq!(state.waiting, [("a".into(), 2)]);
-        for number in 0..MOST as u64 {
+        for number in 0..TOPICS as u64 {
             state.keep(number.to_string().into(), number);
         }
-        assert_eq!(state.waiting, [(EVERYTHING.into(), MOST as u64 - 1)]);
+        assert_eq!(state.waiting, [(EVERYTHING.into(), TOPICS as u64 - 1)]);
         state.keep("b".into(), 7);
         assert_eq!(state.waiting, [(EVERYTHING.into(), 7)], "that is part of everything");
     }

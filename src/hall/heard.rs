@@ -4,11 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::store::Announced;
-
-/// How many numbers above a hole are remembered. As many as an engine keeps topics: what came before those
-/// cannot be asked for.
-const ABOVE: usize = 1_024;
+use crate::store::{Announced, TOPICS};
 
 /// The announcements one node has heard.
 #[derive(Debug, Default)]
@@ -18,7 +14,8 @@ pub(crate) struct Heard(Mutex<State>);
 struct State {
     /// Everything up to here was heard, or came before the node listened; `None`: it has not begun to.
     low: Option<u64>,
-    /// What was heard beyond a hole.
+    /// What was heard beyond a hole: as many as an engine keeps topics, since what came before those cannot be
+    /// asked for.
     above: BTreeSet<u64>,
     /// What was learned by asking: its signal may still come.
     asked: BTreeSet<u64>,
@@ -42,7 +39,7 @@ impl Heard {
             None => state.low = Some(number),
             Some(low) if number > low => {
                 state.above.insert(number);
-                if state.above.len() > ABOVE {
+                if state.above.len() > TOPICS {
                     state.above.pop_first();
                 }
             }
@@ -76,7 +73,7 @@ impl Heard {
             Some(low) if known.is_some() => {
                 state.low = Some(low.max(newest));
                 state.asked.extend(topics.iter().map(|(number, _)| *number));
-                while state.asked.len() > ABOVE {
+                while state.asked.len() > TOPICS {
                     state.asked.pop_first();
                 }
             }

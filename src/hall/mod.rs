@@ -5,6 +5,7 @@ mod announcing;
 mod answers;
 mod ending;
 mod heard;
+mod owed;
 mod quota;
 mod reaper;
 mod returns;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use self::announcing::Announcing;
 use self::ending::Ending;
 pub(crate) use self::heard::{Heard, Missed};
+pub(crate) use self::owed::Owed;
 pub(crate) use self::quota::{Full, Permit, Quota};
 
 use crate::counters::Counters;

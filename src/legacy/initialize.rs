@@ -16,8 +16,8 @@ use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, SessionId, SessionInfo};
 use crate::message::{
-    Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Params,
-    ProtocolVersion, RawJson, RequestId, shown, write,
+    Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Oversized, Params,
+    ProtocolVersion, RawJson, RequestId, check_client, shown, write,
 };
 use crate::outcome::{Outcome, Reply};
 use crate::panics::Contained;
@@ -59,14 +59,13 @@ pub(super) fn check_size(params: Option<&RawJson>) -> Result<(), Rejection> {
         return Ok(());
     };
     let sized: Option<Sized<'_>> = params.read_borrowed().ok();
-    let length = |raw: Option<&RawValue>| raw.map_or(0, |raw| raw.get().len());
     if let Some(Sized { client_info, capabilities }) = sized {
-        if length(client_info) > CLIENT_INFO {
-            return Err(Rejection::InvalidParams("`clientInfo` has more than 8 KiB"));
-        }
-        if length(capabilities) > CAPABILITIES {
-            return Err(Rejection::InvalidParams("`capabilities` has more than 16 KiB"));
-        }
+        check_client(client_info.map(RawValue::get), capabilities.map(RawValue::get)).map_err(|oversized| {
+            Rejection::InvalidParams(match oversized {
+                Oversized::ClientInfo => "`clientInfo` has more than 8 KiB",
+                Oversized::Capabilities => "`capabilities` has more than 16 KiB",
+            })
+        })?;
     }
     if params.as_str().len() > INITIALIZE {
         return Err(Rejection::InvalidParams("the parameters of initialize have more than 32 KiB"));

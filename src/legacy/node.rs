@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
@@ -13,7 +12,7 @@ use super::changes::{Line, Listener};
 use super::familiar::Familiar;
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::{Hall, Heard};
+use crate::hall::{Hall, Heard, Owed};
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion};
 use crate::store::{Begin, Begun, EndReason, NodeId, SessionEngine, Step, StreamNo};
@@ -31,8 +30,8 @@ pub(crate) struct Node {
     pub(super) line: Line,
     /// Which announcements were heard here.
     pub(super) heard: Heard,
-    /// How often everything is to be looked at again; see [`resync`](super::resync).
-    pub(super) looks_owed: AtomicUsize,
+    /// Re-checks of everything; see [`resync`](super::resync).
+    pub(super) looks_owed: Owed,
     /// What clients say of themselves: the same program says the same in all of its sessions.
     pub(super) clients: Familiar<Implementation>,
     pub(super) capabilities: Familiar<ClientCapabilities>,
@@ -57,7 +56,7 @@ impl Node {
             listening: SessionMap::default(),
             line: Line::default(),
             heard: Heard::default(),
-            looks_owed: AtomicUsize::new(0),
+            looks_owed: Owed::default(),
             clients: Familiar::default(),
             capabilities: Familiar::default(),
             me: me.clone(),

@@ -3,7 +3,6 @@
 //! The others are let go, and brought in anew at their next use.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
@@ -27,22 +26,17 @@ impl Node {
                 session.set_stale();
             }
         }
-        if self.looks_owed.fetch_add(1, Ordering::AcqRel) > 0 {
-            return;
-        }
         let node = Arc::clone(self);
-        self.in_background(Box::pin(async move {
-            loop {
-                let owed = node.looks_owed.load(Ordering::Acquire);
+        self.looks_owed.check(self, move || {
+            let node = Arc::clone(&node);
+            async move {
                 node.catch_up().await;
                 let sessions: Vec<SessionId> = node.sessions.iter().map(|session| *session.key()).collect();
                 iter(sessions).for_each_concurrent(AT_ONCE, |session| node.look_at(session)).await;
                 node.serve_line();
-                if node.looks_owed.compare_exchange(owed, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                    return;
-                }
+                Some(())
             }
-        }));
+        });
     }
 
     /// Holds what was announced while no bell was heard for those who listen here.

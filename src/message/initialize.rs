@@ -22,6 +22,22 @@ pub(crate) const CAPABILITIES: usize = 16 << 10;
 /// transport may keep them whole for the session's life, as rmcp does.
 pub(crate) const INITIALIZE: usize = 32 << 10;
 
+/// What a client says of itself at too great length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oversized {
+    ClientInfo,
+    Capabilities,
+}
+
+/// Checks the JSON text of what a client says of itself, in either era, against [`CLIENT_INFO`] and [`CAPABILITIES`].
+pub(crate) fn check_client(client_info: Option<&str>, capabilities: Option<&str>) -> Result<(), Oversized> {
+    let is_over = |text: Option<&str>, limit: usize| text.is_some_and(|text| text.len() > limit);
+    if is_over(client_info, CLIENT_INFO) {
+        return Err(Oversized::ClientInfo);
+    }
+    if is_over(capabilities, CAPABILITIES) { Err(Oversized::Capabilities) } else { Ok(()) }
+}
+
 /// The parameters of `initialize`, as far as the transport needs them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

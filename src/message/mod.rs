@@ -29,7 +29,7 @@ pub use version::{Era, ProtocolVersion, UnknownVersion};
 
 pub(crate) use envelope::{Body, Envelope, Kind, METHOD, Malformed, parse};
 pub(crate) use id::{PROGRESS_TOKEN, REQUEST_ID, check_progress_token};
-pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, TASKS};
+pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, Oversized, TASKS, check_client};
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};
 pub(crate) use params::Params;
 pub(crate) use shown::{shown, shown_bytes};

@@ -4,7 +4,7 @@
 use crate::edge::{McpHeaders, VersionHeader, differs, mismatch};
 use crate::error::Rejection;
 use crate::message::{
-    CAPABILITIES, CLIENT_INFO, Era, ProtocolVersion, RawJson, RequestMeta, Stated, check_progress_token,
+    Era, Oversized, ProtocolVersion, RawJson, RequestMeta, Stated, check_client, check_progress_token,
 };
 use crate::server::LogLevel;
 
@@ -49,13 +49,13 @@ pub(super) fn admit(
 
 /// Refuses what is longer in a `_meta` than a call may keep or repeat.
 fn check_sizes(meta: &RequestMeta) -> Result<(), Rejection> {
-    let length = |raw: &Option<RawJson>| raw.as_ref().map_or(0, |raw| raw.as_str().len());
-    if length(&meta.client) > CLIENT_INFO {
-        return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/clientInfo` has more than 8 KiB"));
-    }
-    if length(&meta.capabilities) > CAPABILITIES {
-        return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/clientCapabilities` has more than 16 KiB"));
-    }
+    let (client, capabilities) = (meta.client.as_ref(), meta.capabilities.as_ref());
+    check_client(client.map(RawJson::as_str), capabilities.map(RawJson::as_str)).map_err(|oversized| {
+        Rejection::InvalidMeta(match oversized {
+            Oversized::ClientInfo => "`io.modelcontextprotocol/clientInfo` has more than 8 KiB",
+            Oversized::Capabilities => "`io.modelcontextprotocol/clientCapabilities` has more than 16 KiB",
+        })
+    })?;
     match &meta.progress_token {
         Some(token) => check_progress_token(token.as_str()).map_err(Rejection::InvalidMeta),
         None => Ok(()),

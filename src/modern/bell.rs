@@ -2,7 +2,6 @@
 //! hears of what was announced, of its tasks, and of nothing else. After lost bells it asks for the
 //! announcements that it missed, so that each subscription stream receives each of them once.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -73,34 +72,27 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Finds out what was missed, and tells it; once more if it is being done already.
 fn look_again(node: &Arc<Node>) {
-    if node.looks_owed.fetch_add(1, Ordering::AcqRel) > 0 {
-        return;
-    }
-    let node = Arc::downgrade(node);
-    let Some(hall) = node.upgrade().map(|node| Arc::clone(&node.hall)) else { return };
-    hall.in_background(Box::pin(async move {
-        loop {
-            let Some((owed, asked)) = node.upgrade().map(|node| (node.looks_owed.load(Ordering::Acquire), node.ask()))
-            else {
-                return;
-            };
-            let announced = asked.await;
-            let Some(node) = node.upgrade() else { return };
-            match announced.map(|announced| node.heard.missed(announced)) {
-                Ok(Missed::Topics(topics)) => topics.iter().for_each(|(_, topic)| tell(&node.listening, topic)),
-                Ok(Missed::Anything { .. }) => node.listening.tell_everything(),
-                Err(error) if error.kind() == StoreErrorKind::Unavailable => {
-                    drop(node);
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                Err(_) => node.listening.tell_everything(),
+    let me = Arc::downgrade(node);
+    node.looks_owed.check(&node.hall, move || catch_up(Weak::clone(&me)));
+}
+
+/// Asks until the engine answers, or the service is gone.
+async fn catch_up(node: Weak<Node>) -> Option<()> {
+    loop {
+        let asked = node.upgrade()?.ask();
+        let announced = asked.await;
+        let present = node.upgrade()?;
+        match announced.map(|announced| present.heard.missed(announced)) {
+            Ok(Missed::Topics(topics)) => topics.iter().for_each(|(_, topic)| tell(&present.listening, topic)),
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => {
+                drop(present);
+                tokio::time::sleep(PAUSE).await;
+                continue;
             }
-            if node.looks_owed.compare_exchange(owed, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                return;
-            }
+            Ok(Missed::Anything { .. }) | Err(_) => present.listening.tell_everything(),
         }
-    }));
+        return Some(());
+    }
 }
 
 /// Whoever runs the task here looks what has become of it.

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::edge::{McpHeaders, differs, mismatch, shown};
+use crate::edge::{McpHeaders, differs, lossy_text, mismatch};
 use crate::error::Rejection;
 use crate::message::{RawJson, RequestMeta};
 use crate::server::MirroredArguments;
@@ -33,7 +33,7 @@ const SAFE: f64 = 9_007_199_254_740_991.0;
 pub(super) fn check_standard(headers: &McpHeaders, method: &str, meta: &RequestMeta) -> Result<(), Rejection> {
     let Some(stated) = &headers.method else { return Err(mismatch(METHOD, "is required")) };
     if stated.as_bytes().trim_ascii() != method.as_bytes() {
-        return Err(differs(METHOD, &shown(stated), Some(method)));
+        return Err(differs(METHOD, &lossy_text(stated), Some(method)));
     }
     let about = match method {
         "tools/call" | "prompts/get" => &meta.name,

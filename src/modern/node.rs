@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +11,7 @@ use super::listening::Listening;
 use super::task::TaskMap;
 use crate::clock::WallClock;
 use crate::error::StoreError;
-use crate::hall::{Hall, Heard};
+use crate::hall::{Hall, Heard, Owed};
 use crate::seal::Sealer;
 use crate::store::{Announced, NodeId, Step};
 
@@ -25,8 +24,8 @@ pub(crate) struct Node {
     pub(super) listening: Arc<Listening>,
     /// Which announcements were heard here.
     pub(super) heard: Heard,
-    /// How often it is to be found out what was missed.
-    pub(super) looks_owed: AtomicUsize,
+    /// Re-checks of what was announced.
+    pub(super) looks_owed: Owed,
     /// Tasks that run here.
     pub(super) tasks: TaskMap,
     pub(super) sealer: Sealer,
@@ -44,7 +43,7 @@ impl Node {
             id: hall.engine.join(Arc::new(Bell::new(&listening, me.clone())), policy),
             listening,
             heard: Heard::default(),
-            looks_owed: AtomicUsize::new(0),
+            looks_owed: Owed::default(),
             tasks: TaskMap::new(),
             sealer: Sealer::new(&hall.settings.inputs.keys),
             clock: WallClock::new(),

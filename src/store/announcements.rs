@@ -9,7 +9,8 @@ use super::journal::Change;
 use super::{Event, NodeId};
 use crate::identity::SessionId;
 
-/// How many topics an engine keeps. A thousand: as many as one session subscribes to.
+/// How many topics an engine keeps, how many changes wait for an engine that is away, and how many numbers a node
+/// remembers above one that it missed. A thousand: as many as one session subscribes to.
 pub(crate) const TOPICS: usize = 1_024;
 
 /// The bytes of their texts together. One megabyte: a kilobyte for each.

@@ -37,6 +37,7 @@ pub mod contract;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
+pub(crate) use announcements::TOPICS;
 pub use announcements::{Announced, Deliver};
 pub use engine::{
     Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,

@@ -1,15 +1,17 @@
 //! Announcements: what is asked of the server about them, and how a session is told of them.
 
-use super::link::number;
+use super::link::{number, size};
 use super::reply::Reply;
 use super::{Inner, Result, scripts};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::store::announcements::{TOPIC_BYTES, TOPICS};
 use crate::store::{Announced, Deliver};
 
 impl Inner {
     pub(super) async fn announce(&self, topic: &str, id: u64) -> Result<u64> {
         // The same text at every node that tries, so that a repetition is seen as one.
-        let call = self.link.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}")).arg(topic);
+        let call = self.link.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}"));
+        let call = call.arg(topic).arg(size(TOPICS)).arg(size(TOPIC_BYTES));
         self.link.take(call).await?.number()
     }
 

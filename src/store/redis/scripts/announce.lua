@@ -5,10 +5,10 @@ if told then
   return told
 end
 local topics, bytes = P .. 'topics', P .. 'topic:bytes'
-local count, size = 1024, 1048576
-local number = call('INCR', P .. 'announced')
+local count, size = number(2), number(3)
+local newest = call('INCR', P .. 'announced')
 local kept = tonumber(call('GET', bytes) or 0)
-if call('ZADD', topics, int(number), arg(1)) == 1 then
+if call('ZADD', topics, int(newest), arg(1)) == 1 then
   kept = call('INCRBY', bytes, #arg(1))
 end
 while kept > size or call('ZCARD', topics) > count do
@@ -23,5 +23,5 @@ end
 if kept == 0 then
   call('UNLINK', bytes)
 end
-ring_all('N' .. int(number) .. ' ' .. arg(1))
-return remember(done(number))
+ring_all('N' .. int(newest) .. ' ' .. arg(1))
+return remember(done(newest))
