@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 /// A future of the application. It is dropped as soon as it is ready or has panicked.
@@ -52,6 +53,16 @@ impl<T> fmt::Debug for Contained<T> {
     }
 }
 
+/// Polls a future, whose panic ends it and nothing else.
+pub(crate) fn caught<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
+    AssertUnwindSafe(future).catch_unwind().map(|output| output.map_err(|_| Panicked))
+}
+
+/// Calls a function of the application for what it returns.
+pub(crate) fn call<T>(function: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(function)).map_err(|_| Panicked)
+}
+
 /// Drops a value of the application.
 pub(crate) fn drop_quietly<T>(value: T) {
     if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
@@ -66,10 +77,30 @@ pub(crate) fn call_quietly(what: &'static str, function: impl FnOnce()) {
     }
 }
 
+/// What is to be done when a background task ends before its end: it panicked, or its runtime was dropped.
+pub(crate) struct OnAbort<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> OnAbort<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(Some(function))
+    }
+
+    /// The task came to its end.
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnOnce()> Drop for OnAbort<F> {
+    fn drop(&mut self) {
+        if let Some(function) = self.0.take() {
+            function();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     /// Panics when it is dropped.
@@ -100,5 +131,7 @@ mod tests {
         assert_eq!(panics.now_or_never(), Some(Err(Panicked)));
         drop_quietly(vec![Trap]);
         call_quietly("a hook", || panic!("called"));
+        assert_eq!(caught(async { panic!("polled") }).now_or_never(), Some(Err::<(), _>(Panicked)));
+        assert_eq!((call(|| 1), call(|| -> u8 { panic!("called") })), (Ok(1), Err(Panicked)));
     }
 }

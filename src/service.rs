@@ -22,14 +22,14 @@ use tower_service::Service;
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
 use crate::encode::{BodyHead, SHORT, Watch, respond, take_along};
 use crate::error::Rejection;
-use crate::hall::Hall;
+use crate::hall::{Hall, LogLine};
 use crate::handle::McpHandle;
 use crate::identity::Account;
 use crate::legacy;
 use crate::message::{Era, RequestId};
 use crate::modern;
 use crate::outcome::{Outcome, Reply};
-use crate::panics::call_quietly;
+use crate::panics::{Panicked, call_quietly, caught};
 use crate::router;
 use crate::server::McpServer;
 use crate::server::contract::{ErasedServer, Server};
@@ -102,9 +102,9 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         let (parts, body) = request.into_parts();
         let (version, mut head) = (parts.version, BodyHead::of(&parts));
         let mut body = Some(body);
-        let reply = shared
-            .answer(Box::new(parts), &mut body, state)
+        let reply = caught(shared.answer(Box::new(parts), &mut body, state))
             .await
+            .unwrap_or_else(|Panicked| Err(shared.panicked()))
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
@@ -241,6 +241,15 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             Method::Get => legacy::get(&self.legacy, incoming).await,
             Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await,
         }
+    }
+
+    /// A function of the application panicked outside any handler: the one that reads principals, one of its server, or
+    /// its engine.
+    fn panicked(&self) -> Refused {
+        if let Some(left_out) = self.hall.log_line(LogLine::Panicked) {
+            tracing::error!(left_out, "a request panicked");
+        }
+        (Rejection::Internal, None)
     }
 
     fn rejected(&self, rejection: &Rejection) {

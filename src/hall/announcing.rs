@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Hall;
 use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
+use crate::panics::OnAbort;
 use crate::server::channel::{Change, EVERYTHING};
 use crate::store::TOPICS;
 
@@ -48,27 +49,68 @@ impl State {
     }
 }
 
+impl State {
+    /// Keeps one that was on its way. Announced again meanwhile, that counts.
+    fn keep_older(&mut self, topic: Box<str>, id: u64) {
+        if !self.waiting.iter().any(|(known, _)| *known == topic) {
+            self.keep(topic, id);
+        }
+    }
+}
+
 impl Hall {
     /// Tells every client of either era, on every node, of a change.
     pub(crate) fn publish(self: &Arc<Self>, change: &Change) {
         let (topic, id) = (change.topic(), new_id());
+        let has_runtime = tokio::runtime::Handle::try_current().is_ok();
         {
             let mut state = self.announcing.state();
-            if state.trying {
+            if state.trying || !state.waiting.is_empty() {
                 // The engine is away: in its turn.
-                return state.keep(topic.into(), id);
+                state.keep(topic.into(), id);
+                // Those who tried may have gone with their runtime.
+                if has_runtime && !std::mem::replace(&mut state.trying, true) {
+                    drop(state);
+                    self.tasks.spawn(catch_up(Arc::downgrade(self)));
+                }
+                return;
             }
         }
         if let Err(step) = self.engine.announce(&topic, id).now()
-            && tokio::runtime::Handle::try_current().is_ok()
+            && has_runtime
         {
             let hall = Arc::downgrade(self);
+            let unsaid = Unsaid { hall: Weak::clone(&hall), topic: Some((topic.into(), id)) };
             self.tasks.spawn(async move {
                 let announced = step.await;
-                if announced.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable) {
-                    insist(&hall, topic.into(), id);
+                let topic = unsaid.settled();
+                if announced.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable)
+                    && let Some((topic, id)) = topic
+                {
+                    insist(&hall, topic, id);
                 }
             });
+        }
+    }
+}
+
+/// What is on its way to the engine. Dropped on the way, with its runtime, it waits for the next announcement.
+struct Unsaid {
+    hall: Weak<Hall>,
+    topic: Option<(Box<str>, u64)>,
+}
+
+impl Unsaid {
+    /// The engine has answered.
+    fn settled(mut self) -> Option<(Box<str>, u64)> {
+        self.topic.take()
+    }
+}
+
+impl Drop for Unsaid {
+    fn drop(&mut self) {
+        if let (Some((topic, id)), Some(hall)) = (self.topic.take(), self.hall.upgrade()) {
+            hall.announcing.state().keep_older(topic, id);
         }
     }
 }
@@ -89,27 +131,28 @@ fn insist(hall: &Weak<Hall>, topic: Box<str>, id: u64) {
 
 /// Announces what waits, one after the other.
 async fn catch_up(hall: Weak<Hall>) {
+    let there = Weak::clone(&hall);
+    let aborted = OnAbort::new(move || {
+        if let Some(hall) = there.upgrade() {
+            hall.announcing.state().trying = false;
+        }
+    });
     loop {
-        let step = {
-            let Some(hall) = hall.upgrade() else { return };
-            let mut state = hall.announcing.state();
+        let (step, unsaid) = {
+            let Some(present) = hall.upgrade() else { return };
+            let mut state = present.announcing.state();
             let Some((topic, id)) = state.waiting.pop_front() else {
                 state.trying = false;
-                return;
+                return aborted.disarm();
             };
             drop(state);
-            (hall.engine.announce(&topic, id), topic, id)
+            (present.engine.announce(&topic, id), Unsaid { hall: Weak::clone(&hall), topic: Some((topic, id)) })
         };
-        let (step, topic, id) = step;
         if step.await.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable) {
-            if let Some(hall) = hall.upgrade() {
-                let mut state = hall.announcing.state();
-                // Announced again meanwhile, that counts.
-                if !state.waiting.iter().any(|(known, _)| *known == topic) {
-                    state.keep(topic, id);
-                }
-            }
+            drop(unsaid);
             tokio::time::sleep(PAUSE).await;
+        } else {
+            unsaid.settled();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How large an answer may be: what is larger becomes an error that names the limit.
 
-use super::Hall;
+use super::{Hall, LogLine};
 use crate::error::Rejection;
 use crate::message::{ErrorObject, RawJson};
 
@@ -20,7 +20,9 @@ impl Hall {
             return (answer, false);
         }
         self.counters.answer_refused();
-        tracing::error!(size, limit, "an answer was too large; `Limits::answer` raises the limit");
+        if let Some(left_out) = self.log_line(LogLine::TooLarge) {
+            tracing::error!(size, limit, left_out, "an answer was too large; `Limits::answer` raises the limit");
+        }
         (Err(self.too_large().to_error()), true)
     }
 

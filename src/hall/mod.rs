@@ -5,6 +5,7 @@ mod announcing;
 mod answers;
 mod ending;
 mod heard;
+mod lines;
 mod owed;
 mod quota;
 mod reaper;
@@ -23,8 +24,10 @@ use tokio_util::task::TaskTracker;
 use self::announcing::Announcing;
 use self::ending::Ending;
 pub(crate) use self::heard::{Heard, Missed};
+pub(crate) use self::lines::{LogLine, LogLines};
 pub(crate) use self::owed::Owed;
 pub(crate) use self::quota::{Full, Permit, Quota};
+use self::reaper::Reaper;
 
 use crate::counters::Counters;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
@@ -57,7 +60,8 @@ pub(crate) struct Hall {
     handle: OnceLock<McpHandle>,
     /// There may be sessions and tasks before anybody opens one here.
     durable: bool,
-    reaper: OnceLock<()>,
+    reaper: Reaper,
+    lines: Arc<LogLines>,
 }
 
 impl Hall {
@@ -79,7 +83,8 @@ impl Hall {
             ending: Ending::default(),
             announcing: Announcing::default(),
             handle: OnceLock::new(),
-            reaper: OnceLock::new(),
+            reaper: Reaper::default(),
+            lines: Arc::default(),
         })
     }
 
@@ -136,9 +141,12 @@ impl Hall {
     /// Runs something nobody waits for. Most such things are done at once and need no task. A
     /// panic in it stays in it.
     pub(crate) fn in_background(&self, future: BoxFuture<'static, ()>) {
-        let mut future = Box::pin(Contained::new(future).map(|result| {
-            if result == Err(Panicked) {
-                tracing::error!("a handler panicked");
+        let lines = Arc::clone(&self.lines);
+        let mut future = Box::pin(Contained::new(future).map(move |result| {
+            if result == Err(Panicked)
+                && let Some(left_out) = lines.line(LogLine::Panicked)
+            {
+                tracing::error!(left_out, "a handler panicked");
             }
         }));
         // The task polls again, so nothing is lost by this waker that wakes nobody. Without a runtime,
@@ -155,11 +163,14 @@ impl Hall {
         if let Err(step) = step.now()
             && tokio::runtime::Handle::try_current().is_ok()
         {
+            let lines = Arc::clone(&self.lines);
             self.tasks.spawn(async move {
                 if let Err(error) = step.await
                     && error.kind() != StoreErrorKind::NotFound
+                    && let Some(left_out) = lines.line(LogLine::Background)
                 {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a step of the session engine failed");
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, left_out, "a step of the session engine failed");
                 }
             });
         }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::Hall;
+use super::{Hall, LogLine, LogLines};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::{SessionEngine, Step};
 
@@ -25,24 +25,24 @@ impl Hall {
         F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send + 'static,
     {
         let first = match step(&*self.engine).now() {
-            Ok(result) if !is_out_of_reach(&result) => return,
+            Ok(result) if !is_out_of_reach(&self.lines, &result) => return,
             Ok(_) => None,
             Err(step) => Some(step),
         };
         // Without a runtime, as in what is dropped last, there is nobody to go on.
         if tokio::runtime::Handle::try_current().is_ok() {
-            self.tasks.spawn(insist(Arc::downgrade(self), first, step));
+            self.tasks.spawn(insist(Arc::downgrade(self), Arc::clone(&self.lines), first, step));
         }
     }
 }
 
-async fn insist<T, F>(hall: Weak<Hall>, first: Option<Step<Result<T, StoreError>>>, step: F)
+async fn insist<T, F>(hall: Weak<Hall>, lines: Arc<LogLines>, first: Option<Step<Result<T, StoreError>>>, step: F)
 where
     T: Unpin + Send,
     F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send,
 {
     if let Some(first) = first
-        && !is_out_of_reach(&first.await)
+        && !is_out_of_reach(&lines, &first.await)
     {
         return;
     }
@@ -51,20 +51,23 @@ where
         let Some(returns) = hall.upgrade().map(|hall| Arc::clone(&hall.returns)) else { return };
         let Ok(_turn) = returns.acquire().await else { return };
         let Some(again) = hall.upgrade().map(|hall| step(&*hall.engine)) else { return };
-        if !is_out_of_reach(&again.await) {
+        if !is_out_of_reach(&lines, &again.await) {
             return;
         }
     }
 }
 
 /// Whether it must be tried again. Whatever else is wrong is wrong the next time too.
-fn is_out_of_reach<T>(result: &Result<T, StoreError>) -> bool {
+fn is_out_of_reach<T>(lines: &LogLines, result: &Result<T, StoreError>) -> bool {
     let Err(error) = result else { return false };
     match error.kind() {
         StoreErrorKind::Unavailable => true,
         StoreErrorKind::NotFound => false,
         _ => {
-            tracing::warn!(error = error as &dyn std::error::Error, "a step of the session engine failed");
+            if let Some(left_out) = lines.line(LogLine::Background) {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(error, left_out, "a step of the session engine failed");
+            }
             false
         }
     }

@@ -26,6 +26,7 @@ use super::work::{Handlers, run};
 use crate::error::{Rejection, StoreErrorKind};
 use crate::message::{RequestId, write};
 use crate::outcome::Outcome;
+use crate::panics::OnAbort;
 use crate::settings::ResponseMode;
 use crate::streams::{Frame, QueueReader};
 
@@ -206,6 +207,10 @@ impl Work {
         self.exchange.attached();
         self.exchange.begin_response();
         let Some(mut future) = self.future.take() else { return };
+        let undone = OnAbort::new({
+            let exchange = Arc::clone(&self.exchange);
+            move || leave_undone(&exchange)
+        });
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
@@ -223,8 +228,18 @@ impl Work {
                 () = &mut future => {}
                 () = left => abandon(&exchange, &tickets, future),
             }
+            undone.disarm();
             drop(active);
         });
+    }
+}
+
+/// The runtime goes with the calls: they are in flight no more, or their session would never be idle.
+fn leave_undone(exchange: &Exchange) {
+    exchange.end();
+    if let (Some(session), Some(stream)) = (exchange.session(), exchange.stream()) {
+        session.unregister(stream);
+        exchange.node().step_in_background(exchange.node().engine.finish(session.info.id, stream));
     }
 }
 

@@ -44,7 +44,7 @@ impl Doorbell for Bell {
             }
             Ring::Answer { session, question } => {
                 if let Some(session) = here(session) {
-                    take_answer(&node, &session, question);
+                    take_answer(&node, &session, &question);
                 }
             }
             Ring::Ended { session, .. } => node.forget(session),
@@ -58,13 +58,10 @@ impl Doorbell for Bell {
 }
 
 /// Fetches an answer for whoever waits for it here.
-fn take_answer(node: &Node, session: &Arc<LiveSession>, question: Box<str>) {
-    let Some(look) = session.begin_look(&question) else { return };
-    match node.engine.take(session.info.id, &question).now() {
-        Ok(taken) => session.looked(&question, look, taken),
-        Err(step) => {
-            let session = Arc::clone(session);
-            node.tasks.spawn(async move { session.looked(&question, look, step.await) });
-        }
+fn take_answer(node: &Node, session: &Arc<LiveSession>, question: &str) {
+    let Some(look) = session.begin_look(question) else { return };
+    match node.engine.take(session.info.id, question).now() {
+        Ok(taken) => look.found(taken),
+        Err(step) => drop(node.tasks.spawn(async move { look.found(step.await) })),
     }
 }

@@ -21,7 +21,9 @@ use futures_util::stream::{iter, once};
 use super::Node;
 use super::session::LiveSession;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::identity::SessionId;
+use crate::panics::OnAbort;
 use crate::server::channel::{Change, EVERYTHING};
 use crate::store::{Attached, Deliver, Event, EventKind};
 
@@ -220,12 +222,14 @@ impl Node {
 
     /// Tells one session, until it is due nothing.
     async fn serve(self: &Arc<Self>, id: SessionId) {
-        let mut turn = Turn { node: self, id, over: false };
+        let mut turn = Turn { node: self, id, over: false, delivers: false };
         let mut tries = 0;
         while let Some((told, due)) = turn.next() {
             let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
             let Some(session) = here else { return self.drop_listener(id) };
-            match self.deliver(&session, told, &due).await {
+            let delivered = self.deliver(&session, told, &due).await;
+            turn.delivers = false;
+            match delivered {
                 Delivered::UpTo(place) => turn.told(place),
                 Delivered::Behind(place) if tries < TRIES => {
                     tries += 1;
@@ -242,10 +246,11 @@ impl Node {
                 Delivered::Gone => return self.forget(id),
                 Delivered::Failed(error) if error.kind() != StoreErrorKind::Unavailable => {
                     // The next time would be no better; what is missed is due when the stream is opened again.
-                    return tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a session could not be told of changes"
-                    );
+                    if let Some(left_out) = self.log_line(LogLine::Background) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, left_out, "a session could not be told of changes");
+                    }
+                    return;
                 }
                 Delivered::Failed(error) => {
                     tracing::debug!(
@@ -331,11 +336,16 @@ impl Node {
         if tokio::runtime::Handle::try_current().is_err() || self.line.retries.swap(true, Ordering::AcqRel) {
             return;
         }
-        let node = Arc::downgrade(self);
+        let (node, there) = (Arc::downgrade(self), Arc::downgrade(self));
+        let retrying = OnAbort::new(move || {
+            if let Some(node) = there.upgrade() {
+                node.line.retries.store(false, Ordering::Release);
+            }
+        });
         self.tasks.spawn(async move {
             tokio::time::sleep(PAUSE).await;
+            drop(retrying);
             let Some(node) = node.upgrade() else { return };
-            node.line.retries.store(false, Ordering::Release);
             for id in node.listeners() {
                 let is_due = node.listening.get(&id).is_some_and(|listener| listener.due.is_some());
                 if is_due {
@@ -392,6 +402,8 @@ struct Turn<'a> {
     node: &'a Node,
     id: SessionId,
     over: bool,
+    /// What it is due is on its way.
+    delivers: bool,
 }
 
 impl Turn<'_> {
@@ -403,6 +415,7 @@ impl Turn<'_> {
             listener.in_line = false;
             self.over = true;
         }
+        self.delivers = due.is_some();
         due.map(|due| (listener.told, *due))
     }
 
@@ -427,6 +440,10 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(mut listener) = self.node.listening.get_mut(&self.id).filter(|_| !self.over) {
             listener.in_line = false;
+            // Dropped on the way, with its runtime, or by a panic of the engine.
+            if self.delivers {
+                listener.due().ask = true;
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ use super::pace::{Pace, Written};
 use super::reader::SendOff;
 use super::session::LiveSession;
 use crate::error::Rejection;
-use crate::hall::Permit;
+use crate::hall::{LogLine, Permit};
 use crate::identity::Principal;
 use crate::message::ProtocolVersion;
 use crate::store::{Event, StreamNo};
@@ -250,7 +250,9 @@ impl Exchange {
             return;
         }
         self.node.counters.slow_reader();
-        tracing::warn!("a reader that was too slow was cut off");
+        if let Some(left_out) = self.node.log_line(LogLine::SlowReader) {
+            tracing::warn!(left_out, "a reader that was too slow was cut off");
+        }
         match &self.outlet {
             Outlet::Log => self.hang_up_reader(self.node.settings.streams.retry_interval),
             Outlet::Queue(queue) => queue.abandon(),

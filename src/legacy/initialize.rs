@@ -14,6 +14,7 @@ use super::post::{Post, session_header};
 use super::session::LiveSession;
 use super::standalone::Standalone;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::identity::{Peer, Principal, SessionId, SessionInfo};
 use crate::message::{
     Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Oversized, Params,
@@ -148,7 +149,9 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     let context = Context::new(Arc::new(Standalone::new(&session)), None);
     let opening = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let result = Contained::new(opening).await.unwrap_or_else(|_| {
-        tracing::error!("initialize panicked");
+        if let Some(left_out) = node.log_line(LogLine::Panicked) {
+            tracing::error!(left_out, "initialize panicked");
+        }
         Err(ErrorObject::internal())
     })?;
     // The drain may have begun in the meantime, and even be over.
@@ -199,10 +202,13 @@ pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -
     match protocol_version.parse() {
         Ok(version) if node.speaks(version) => Ok(version),
         _ => {
-            tracing::error!(
-                version = &*shown(&protocol_version),
-                "the server agreed to a protocol revision that is not served"
-            );
+            if let Some(left_out) = node.log_line(LogLine::Revision) {
+                tracing::error!(
+                    version = &*shown(&protocol_version),
+                    left_out,
+                    "the server agreed to a protocol revision that is not served"
+                );
+            }
             let text = "The server speaks a protocol revision that is not served here";
             let error = ErrorObject::new(ErrorObject::INTERNAL_ERROR, text);
             Err(error.with_data(&json!({ "version": protocol_version })))

@@ -12,14 +12,18 @@ use std::sync::Arc;
 
 use super::Node;
 use super::session::LiveSession;
+use crate::hall::LogLine;
 use crate::identity::SessionId;
 use crate::store::{Attached, News};
 
 impl Node {
     /// Tells the other nodes.
     pub(super) async fn spread(&self, session: SessionId, news: News) {
-        if let Err(error) = self.engine.tell(session, self.id, news).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "other nodes could not be told of a session");
+        if let Err(error) = self.engine.tell(session, self.id, news).await
+            && let Some(left_out) = self.log_line(LogLine::Background)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, left_out, "other nodes could not be told of a session");
         }
     }
 

@@ -12,7 +12,7 @@ use super::changes::{Line, Listener};
 use super::familiar::Familiar;
 use super::session::LiveSession;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::{Hall, Heard, Owed};
+use crate::hall::{Hall, Heard, LogLine, Owed};
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion};
 use crate::store::{Begin, Begun, EndReason, NodeId, SessionEngine, Step, StreamNo};
@@ -90,7 +90,9 @@ impl Node {
             if session.info.principal.as_ref() == principal {
                 return Ok(session);
             }
-            tracing::warn!(session = ?id, "a request of another principal was refused");
+            if let Some(left_out) = self.log_line(LogLine::OtherPrincipal) {
+                tracing::warn!(session = ?id, left_out, "a request of another principal was refused");
+            }
             return Err(Rejection::SessionNotFound);
         }
         let loaded = self.engine.load(id, principal).await.map_err(|error| self.refusal(&error))?;
@@ -192,11 +194,16 @@ impl Node {
         match error.kind() {
             StoreErrorKind::NotFound => Rejection::SessionNotFound,
             StoreErrorKind::Unavailable => {
-                tracing::error!(error = error as &dyn std::error::Error, "the session engine is out of reach");
+                if let Some(left_out) = self.log_line(LogLine::OutOfReach) {
+                    let error = error as &dyn std::error::Error;
+                    tracing::error!(error, left_out, "the session engine is out of reach");
+                }
                 Rejection::EngineUnavailable
             }
             _ => {
-                tracing::error!(error = error as &dyn std::error::Error, "the session engine failed");
+                if let Some(left_out) = self.log_line(LogLine::EngineFailed) {
+                    tracing::error!(error = error as &dyn std::error::Error, left_out, "the session engine failed");
+                }
                 Rejection::Internal
             }
         }

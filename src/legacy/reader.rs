@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep};
 use super::Node;
 use super::session::LiveSession;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::identity::Principal;
 use crate::message::{RawJson, write};
 use crate::store::{Attach, Attached, Page, Step, Stored, StreamNo};
@@ -216,7 +217,9 @@ impl Source for LogReader {
             match read {
                 // Its client has what the engine forgot, and what comes now under the same ids is something else.
                 Ok(page) if page.tail < self.cursor => {
-                    tracing::warn!(session = ?self.session.info.id, "events were forgotten that a client has");
+                    if let Some(left_out) = self.node.log_line(LogLine::Forgotten) {
+                        tracing::warn!(session = ?self.session.info.id, left_out, "events were forgotten that a client has");
+                    }
                     return Poll::Ready(self.come_back());
                 }
                 Ok(page) => {

@@ -70,7 +70,7 @@ impl Node {
         }
         for question in session.open_questions() {
             if let Some(look) = session.begin_look(&question) {
-                session.looked(&question, look, self.engine.take(id, &question).await);
+                look.found(self.engine.take(id, &question).await);
             }
         }
         if let Some(generation) = listens.filter(|generation| *generation > 0) {

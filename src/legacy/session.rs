@@ -22,6 +22,7 @@ use super::input;
 use super::reader::ReaderCell;
 use super::ticket::{Cause, Ticket};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
@@ -318,8 +319,9 @@ impl SessionAccess for LiveSession {
             let Some(node) = self.node.upgrade() else { return };
             if let Err(error) = node.end(self.info.id, EndReason::Closed).await
                 && error.kind() != StoreErrorKind::NotFound
+                && let Some(left_out) = node.log_line(LogLine::Background)
             {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be ended");
+                tracing::warn!(error = &error as &dyn std::error::Error, left_out, "a session could not be ended");
             }
         })
     }

@@ -15,6 +15,7 @@ use super::ticket::{Cause, Ticket};
 use super::writer::Writer;
 use crate::edge::BodyShare;
 use crate::error::StoreErrorKind;
+use crate::hall::LogLine;
 use crate::message::{ErrorObject, RawJson, shown, write};
 use crate::panics::{Contained, Panicked};
 
@@ -90,7 +91,9 @@ impl Handler {
             Poll::Pending => return false,
             Poll::Ready(Ok(outcome)) => outcome,
             Poll::Ready(Err(Panicked)) => {
-                tracing::error!("a handler panicked");
+                if let Some(left_out) = self.ticket.exchange().node().log_line(LogLine::Panicked) {
+                    tracing::error!(left_out, "a handler panicked");
+                }
                 Err(ErrorObject::internal())
             }
         };
@@ -162,8 +165,9 @@ async fn finish(exchange: &Exchange, closed: bool) {
         // A session that has ended has nothing in flight either.
         if let Err(error) = node.engine.finish(id, stream).await
             && error.kind() != StoreErrorKind::NotFound
+            && let Some(left_out) = node.log_line(LogLine::Background)
         {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a call could not be finished");
+            tracing::warn!(error = &error as &dyn std::error::Error, left_out, "a call could not be finished");
         }
     }
 }

@@ -20,7 +20,8 @@ use tracing::{Span, field};
 
 use super::exchange::{Denied, Exchange, Outlet};
 use super::pace::Written;
-use crate::error::{Rejection, StoreErrorKind};
+use crate::error::{Rejection, StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::message::{RequestId, write};
 use crate::store::{Append, Event, EventKind};
 
@@ -106,7 +107,9 @@ impl<'a> Writer<'a> {
         } else if settled {
             self.unsettled = again;
         } else {
-            tracing::error!("messages of a call were lost");
+            if let Some(left_out) = self.log_line(LogLine::MessagesLost) {
+                tracing::error!(left_out, "messages of a call were lost");
+            }
             self.not_asked(&again);
         }
     }
@@ -151,9 +154,11 @@ impl<'a> Writer<'a> {
         let mut events = Vec::new();
         for id in answers.ids() {
             self.exchange.node().counters.answer_refused();
-            self.span.in_scope(
-                || tracing::error!(id = %id, "there was no room for an answer; `Streams::kept_in_all` makes more"),
-            );
+            if let Some(left_out) = self.log_line(LogLine::NotKept) {
+                self.span.in_scope(|| {
+                    tracing::error!(%id, left_out, "there was no room for an answer; `Streams::kept_in_all` makes more");
+                });
+            }
             events.push(Event { kind: EventKind::Response, payload: write::failure(Some(&id), &error) });
         }
         if events.is_empty() || (self.next == 1 && self.exchange.deny(Denied::NoRoom)) {
@@ -192,39 +197,64 @@ impl<'a> Writer<'a> {
         };
         questions.iter().for_each(|question| session.not_asked(question));
         self.exchange.written(Written::default());
+        if error.kind() == StoreErrorKind::Full {
+            node.counters.dropped(notifications);
+            return Tried::Full;
+        }
+        self.log(&error);
         match error.kind() {
-            StoreErrorKind::Full => {
-                node.counters.dropped(notifications);
-                return Tried::Full;
-            }
+            // The engine has given the calls up, or forgotten what was said last: nothing that follows would be taken,
+            // and its reader would wait for it in vain.
+            StoreErrorKind::Fenced | StoreErrorKind::Conflict => session.give_up(stream),
+            StoreErrorKind::Unavailable => return Tried::Later,
             // A session that ended takes its calls with it.
-            StoreErrorKind::NotFound => {}
-            StoreErrorKind::Fenced => {
-                tracing::warn!(session = ?session.info.id, "a call was given up while this node was away");
-                session.give_up(stream);
-            }
-            // The engine has forgotten what was said last: nothing that follows would be taken, and
-            // whoever reads would wait for it in vain.
-            StoreErrorKind::Conflict => {
-                tracing::error!(session = ?session.info.id, "a call was given up whose messages were forgotten");
-                session.give_up(stream);
-            }
-            StoreErrorKind::Unavailable => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "messages of a call could not be written yet");
-                return Tried::Later;
-            }
-            // The rest is for the operator.
-            _ => tracing::error!(error = &error as &dyn std::error::Error, "messages of a call were lost"),
+            _ => {}
         }
         Tried::Done
+    }
+
+    fn log_line(&self, kind: LogLine) -> Option<u64> {
+        self.exchange.node().log_line(kind)
+    }
+
+    /// Says for the operator why messages were not written.
+    fn log(&self, error: &StoreError) {
+        let kind = match error.kind() {
+            StoreErrorKind::NotFound => return,
+            StoreErrorKind::Fenced | StoreErrorKind::Conflict => LogLine::GivenUp,
+            StoreErrorKind::Unavailable => LogLine::NotWrittenYet,
+            _ => LogLine::MessagesLost,
+        };
+        let Some(left_out) = self.log_line(kind) else { return };
+        let session = self.exchange.session().map(|session| field::debug(session.info.id));
+        let cause = error as &dyn std::error::Error;
+        match error.kind() {
+            StoreErrorKind::Fenced => {
+                tracing::warn!(session, left_out, "a call was given up while this node was away");
+            }
+            StoreErrorKind::Conflict => {
+                tracing::error!(session, left_out, "a call was given up whose messages were forgotten");
+            }
+            StoreErrorKind::Unavailable => {
+                tracing::warn!(error = cause, left_out, "messages of a call could not be written yet");
+            }
+            _ => tracing::error!(error = cause, left_out, "messages of a call were lost"),
+        }
     }
 
     /// Answers of this session, or of others, were forgotten to make room for what was written.
     fn lost(&self, answers: usize) {
         if answers > 0 {
-            let session = self.exchange.session().map(|session| field::debug(session.info.id));
             self.exchange.node().counters.answers_lost(answers);
-            tracing::warn!(answers, session, "answers that no client had fetched were forgotten to make room");
+            if let Some(left_out) = self.log_line(LogLine::AnswersLost) {
+                let session = self.exchange.session().map(|session| field::debug(session.info.id));
+                tracing::warn!(
+                    answers,
+                    session,
+                    left_out,
+                    "answers that no client had fetched were forgotten to make room"
+                );
+            }
         }
     }
 

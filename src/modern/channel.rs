@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::round::Round;
 use crate::error::StoreError;
+use crate::hall::LogLine;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, shown};
@@ -76,7 +77,9 @@ impl Channel for Round {
             let patience = self.node().hall.settings.streams.slow_reader;
             if tokio::time::timeout(patience, queue.room()).await.is_err() {
                 self.node().hall.counters.slow_reader();
-                tracing::warn!("a reader that was too slow was cut off");
+                if let Some(left_out) = self.node().hall.log_line(LogLine::SlowReader) {
+                    tracing::warn!(left_out, "a reader that was too slow was cut off");
+                }
                 queue.abandon();
             }
         })

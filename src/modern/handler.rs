@@ -12,6 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, field};
 
 use super::round::Round;
+use crate::hall::LogLine;
 use crate::message::{ErrorObject, RawJson, shown};
 use crate::panics::{Contained, Panicked};
 
@@ -60,7 +61,9 @@ impl Handler {
             },
             Poll::Ready(Ok(answer)) => answer,
             Poll::Ready(Err(Panicked)) => {
-                tracing::error!("a handler panicked");
+                if let Some(left_out) = self.round.node().hall.log_line(LogLine::Panicked) {
+                    tracing::error!(left_out, "a handler panicked");
+                }
                 Err(ErrorObject::internal())
             }
         };

@@ -22,7 +22,7 @@ use super::input::{self, Bounds, Inputs};
 use super::task::TaskRun;
 use crate::edge::BodyShare;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::hall::Permit;
+use crate::hall::{Hall, LogLine, Permit};
 use crate::identity::{Account, Peer, Principal};
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,
@@ -291,7 +291,7 @@ impl Round {
             }
             Err(_) if self.task().is_some() => true,
             Err(error) => {
-                self.end_with(no_task(&error)).await;
+                self.end_with(no_task(&self.node().hall, &error)).await;
                 false
             }
         }
@@ -387,7 +387,7 @@ const TOO_LARGE: &str =
     "Too many bytes of requests that are tasks: they may hold a quarter of the limit for request bodies";
 
 /// Why a call cannot become a task.
-fn no_task(error: &StoreError) -> ErrorObject {
+fn no_task(hall: &Hall, error: &StoreError) -> ErrorObject {
     match error.kind() {
         StoreErrorKind::Full => ErrorObject::new(ErrorObject::INTERNAL_ERROR, "Too many tasks"),
         StoreErrorKind::FullForPrincipal => {
@@ -398,7 +398,9 @@ fn no_task(error: &StoreError) -> ErrorObject {
             "Too many tasks from this address; the server's settings `max_per_peer` and `bytes_per_peer` of tasks bound them",
         ),
         _ => {
-            tracing::error!(error = error as &dyn std::error::Error, "a task cannot be kept");
+            if let Some(left_out) = hall.log_line(LogLine::Task) {
+                tracing::error!(error = error as &dyn std::error::Error, left_out, "a task cannot be kept");
+            }
             ErrorObject::internal()
         }
     }

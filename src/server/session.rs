@@ -21,7 +21,7 @@ use crate::error::{Rejection, StoreError};
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::RawJson;
-use crate::panics::drop_quietly;
+use crate::panics::{call, drop_quietly};
 
 /// A session of the session revisions, from a [`Context`] or, on a route of your
 /// own, as an extractor. Its facts ([`SessionInfo`]) are reached by dereference.
@@ -256,7 +256,9 @@ impl<S: Sync> FromRequestParts<S> for Session {
         };
         let header = parts.headers.get("mcp-session-id").ok_or(SessionRefused(Rejection::SessionRequired))?;
         let id = header.to_str().ok().and_then(SessionId::parse).ok_or(SessionRefused(Rejection::SessionNotFound))?;
-        let principal = handle.principal_of(parts);
+        let Ok(principal) = call(|| handle.principal_of(parts)) else {
+            return Err(SessionRefused(Rejection::Internal));
+        };
         handle.session_of(id, principal.as_ref()).await.ok_or(SessionRefused(Rejection::SessionNotFound))
     }
 }

@@ -35,6 +35,7 @@ mod layers;
 mod leaving;
 mod leniency;
 mod listening;
+mod log_floods;
 mod logging;
 mod losses;
 mod media_types;
@@ -68,6 +69,7 @@ mod rmcp_client;
 mod rmcp_ends;
 #[cfg(feature = "rmcp")]
 mod rmcp_server;
+mod runtimes;
 mod schemas;
 mod sessions;
 mod settings;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use axum::http::{Method, StatusCode};
 use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::{Call, Context, Initialize, Notice, Server, Session};
 use mcp_http::{Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::faulty::Faulty;
-use crate::support::{App, Client, call};
+use crate::support::{App, Client, RequestExt, call, modern_call};
 
 async fn answer(client: &Client, message: Value) -> (String, Value) {
     let reply = client.post(message).await;
@@ -245,5 +247,63 @@ async fn hooks_that_panic_stop_nothing() {
         app.open().await;
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!(app.handle.statistics().await.sessions, 0);
+    }
+}
+
+/// Acceptance 83.
+#[tokio::test(start_paused = true)]
+async fn a_principal_that_cannot_be_read_is_one_failed_request() {
+    let app = App::with(|service| {
+        service.sessions(Sessions::new().principal(|parts| {
+            assert!(!parts.headers.contains_key("x-panic"), "secret");
+            None
+        }))
+    });
+    let client = app.open().await;
+    let mut listening = client.listen_primed().await;
+    let echo = || call(1, "echo", json!({"message": "alive"}));
+    let requests = || {
+        [
+            client.request(Method::POST).message(echo()),
+            client.request(Method::GET),
+            client.request(Method::DELETE),
+            crate::support::opening(),
+            modern_call("echo", json!({"message": "alive"})),
+        ]
+    };
+    for request in requests() {
+        let reply = app.send(request.header("x-panic", "1")).await;
+        assert_eq!((reply.status, reply.header("mcp-session-id")), (StatusCode::INTERNAL_SERVER_ERROR, None));
+        let got: Value = serde_json::from_str(&reply.text().await).unwrap();
+        assert_eq!(got, json!({"jsonrpc": "2.0", "error": {"code": -32603, "message": "Internal error"}}));
+    }
+    assert_eq!(app.handle.statistics().await.sessions, 1);
+    app.handle.tools_changed();
+    assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+    for request in requests() {
+        assert_eq!(app.send(request).await.status, 200);
+    }
+}
+
+/// Acceptance 83.
+#[tokio::test(start_paused = true)]
+async fn a_route_whose_principal_cannot_be_read_fails_alone() {
+    let sessions = Sessions::new().principal(|parts| {
+        assert!(!parts.headers.contains_key("x-panic"), "secret");
+        None
+    });
+    let server: McpServer = McpServer::new("a", "1");
+    let service = McpService::builder(server).sessions(sessions).build().unwrap();
+    let route = axum::routing::get(async |session: Session| session.id.to_string());
+    let router = axum::Router::new().route("/mine", route).layer(mcp_http::McpLayer::new(service));
+    let opened = router.clone().oneshot(crate::support::opening()).await.unwrap();
+    let id = opened.headers()["mcp-session-id"].clone();
+    let head = |panics: bool| {
+        let request = http::Request::get("/mine").header("mcp-session-id", id.clone());
+        let request = if panics { request.header("x-panic", "1") } else { request };
+        request.body(axum::body::Body::empty()).unwrap()
+    };
+    for (panics, status) in [(true, 500), (false, 200)] {
+        assert_eq!(router.clone().oneshot(head(panics)).await.unwrap().status(), status);
     }
 }

@@ -1,11 +1,13 @@
 //! Decides who waits for the answer to a question in a session, and when there will be none.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
 use super::LiveSession;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::legacy::Node;
 use crate::message::RawJson;
 use crate::store::{STANDALONE, StreamNo};
@@ -25,10 +27,46 @@ pub(super) struct Waiting {
     sender: Option<oneshot::Sender<Answer>>,
 }
 
-/// A look for an answer: whether its question had been asked when it began.
-#[derive(Debug, Clone, Copy)]
+/// A look for an answer. Dropped before its end, it has found nothing.
+#[derive(Debug)]
 pub(in crate::legacy) struct Look {
+    session: Arc<LiveSession>,
+    question: Box<str>,
+    /// The question had been asked when it began.
     asked: bool,
+    /// It has been counted as over.
+    over: bool,
+}
+
+impl Look {
+    /// What the engine had. Where it does not know a question that stood in its stream, it has forgotten it, unless
+    /// another look has just found its answer.
+    pub(in crate::legacy) fn found(mut self, taken: Result<Option<Answer>, StoreError>) {
+        if let Ok(Some(answer)) = taken {
+            return self.session.answered(&self.question, answer);
+        }
+        let is_unknown = taken.is_err_and(|error| error.kind() == StoreErrorKind::NotFound);
+        self.over = true;
+        let (session, question, was_asked) = (&self.session, &*self.question, self.asked);
+        let sender = session.change_waiting(question, |waiting| {
+            waiting.looks -= 1;
+            let forgotten = is_unknown && was_asked && waiting.looks == 0;
+            if forgotten { waiting.sender.take() } else { None }
+        });
+        if sender.flatten().is_some()
+            && let Some(left_out) = session.node.upgrade().and_then(|node| node.log_line(LogLine::Forgotten))
+        {
+            tracing::warn!(session = ?session.info.id, question, left_out, "a question was forgotten that no client had answered");
+        }
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        if !self.over {
+            self.session.change_waiting(&self.question, |waiting| waiting.looks -= 1);
+        }
+    }
 }
 
 impl LiveSession {
@@ -89,28 +127,12 @@ impl LiveSession {
     }
 
     /// Somebody asks the engine for an answer; `None`: nobody waits for it.
-    pub(in crate::legacy) fn begin_look(&self, question: &str) -> Option<Look> {
-        self.change_waiting(question, |waiting| {
+    pub(in crate::legacy) fn begin_look(self: &Arc<Self>, question: &str) -> Option<Look> {
+        let asked = self.change_waiting(question, |waiting| {
             waiting.looks += 1;
-            Look { asked: waiting.asked }
-        })
-    }
-
-    /// What the engine had. Where it does not know a question that stood in its stream, it has forgotten
-    /// it, unless another look has just found its answer.
-    pub(in crate::legacy) fn looked(&self, question: &str, look: Look, taken: Result<Option<Answer>, StoreError>) {
-        if let Ok(Some(answer)) = taken {
-            return self.answered(question, answer);
-        }
-        let is_unknown = taken.is_err_and(|error| error.kind() == StoreErrorKind::NotFound);
-        let sender = self.change_waiting(question, |waiting| {
-            waiting.looks -= 1;
-            let forgotten = is_unknown && look.asked && waiting.looks == 0;
-            if forgotten { waiting.sender.take() } else { None }
-        });
-        if sender.flatten().is_some() {
-            tracing::warn!(session = ?self.info.id, question, "a question was forgotten that nobody had answered");
-        }
+            waiting.asked
+        })?;
+        Some(Look { session: Arc::clone(self), question: question.into(), asked, over: false })
     }
 
     pub(in crate::legacy) fn open_questions(&self) -> Vec<Box<str>> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::super::Node;
 use super::LiveSession;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::message::{RawJson, ResourceUri};
 use crate::server::channel::Change;
 use crate::settings::Limits;
@@ -58,7 +59,10 @@ impl LiveSession {
             node.forget(self.info.id);
             return false;
         }
-        tracing::warn!(error = &error as &dyn std::error::Error, "a session could not be looked at again");
+        if let Some(left_out) = node.log_line(LogLine::Background) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, left_out, "a session could not be looked at again");
+        }
         true
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::document::{Document, End};
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::identity::{Peer, Principal, TaskId};
 use crate::message::ErrorObject;
 use crate::modern::Node;
@@ -75,7 +76,10 @@ impl Node {
                 _ => {}
             }
             if error.kind() == StoreErrorKind::Corrupt || !self.wait(&mut patience).await {
-                tracing::error!(error = &error as &dyn std::error::Error, task = ?kept.id, "the end of a task was lost");
+                if let Some(left_out) = self.hall.log_line(LogLine::Task) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, task = ?kept.id, left_out, "the end of a task was lost");
+                }
                 return;
             }
         }

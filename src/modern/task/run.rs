@@ -11,9 +11,11 @@ use super::document::{Document, End};
 use super::keep::{Kept, Patience};
 use super::talk::Talk;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::identity::{Peer, Principal, TaskId};
 use crate::message::{ErrorObject, RawJson};
 use crate::modern::Node;
+use crate::panics::OnAbort;
 
 /// The tasks that run here.
 pub(in crate::modern) type TaskMap = DashMap<TaskId, Arc<TaskRun>>;
@@ -85,14 +87,18 @@ impl TaskRun {
                 // It expired, or made room.
                 Err(error) if error.kind() == StoreErrorKind::NotFound => return self.stopped.cancel(),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, task = ?self.kept.id, "a task is out of reach");
+                    if let Some(left_out) = self.node.hall.log_line(LogLine::Task) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, task = ?self.kept.id, left_out, "a task is out of reach");
+                    }
                 }
             }
             if !self.talk().look_again() {
                 return;
             }
+            let looks = OnAbort::new(|| self.talk().looks());
             let again = self.node.wait(&mut patience).await;
-            self.talk().looks();
+            drop(looks);
             if !again {
                 return;
             }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::document::End;
 use super::keep::Kept;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::hall::LogLine;
 use crate::identity::{Principal, TaskId};
 use crate::message::{ClientCapabilities, ErrorObject, RawJson, bounded};
 use crate::modern::Node;
@@ -60,7 +61,7 @@ pub(in crate::modern) async fn serve(
         "tasks/cancel" => node.change_task(&kept, |document| document.end(End::Cancelled)).await,
         _ => node.change_task(&kept, |_| false).await,
     };
-    let document = document.map_err(|error| refusal(&error))?;
+    let document = document.map_err(|error| refusal(&node, &error))?;
     if method == "tasks/get" {
         return document.detailed(kept.id).map_err(|_| ErrorObject::internal());
     }
@@ -73,11 +74,13 @@ fn read_responses(responses: Option<RawJson>) -> Result<BTreeMap<String, RawJson
     responses.read().map_err(|_| invalid())
 }
 
-fn refusal(error: &StoreError) -> ErrorObject {
+fn refusal(node: &Node, error: &StoreError) -> ErrorObject {
     if error.kind() == StoreErrorKind::NotFound {
         return not_found();
     }
-    tracing::error!(error = error as &dyn std::error::Error, "the engine that keeps tasks failed");
+    if let Some(left_out) = node.hall.log_line(LogLine::Task) {
+        tracing::error!(error = error as &dyn std::error::Error, left_out, "the engine that keeps tasks failed");
+    }
     ErrorObject::internal()
 }
 

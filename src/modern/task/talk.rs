@@ -12,7 +12,9 @@ use super::document::Document;
 use super::keep::Patience;
 use super::run::TaskRun;
 use crate::error::StoreErrorKind;
+use crate::hall::LogLine;
 use crate::message::RawJson;
+use crate::panics::OnAbort;
 use crate::server::ClientError;
 
 /// Who waits for what, and what is still to be said. Plain data behind the lock of a run.
@@ -173,12 +175,13 @@ impl TaskRun {
         if std::mem::replace(&mut self.talk().storing, true) {
             return;
         }
-        let run = Arc::clone(self);
+        let (run, there) = (Arc::clone(self), Arc::clone(self));
+        let aborted = OnAbort::new(move || there.talk().storing = false);
         self.node.hall.in_background(Box::pin(async move {
             let mut patience = Patience::default();
             loop {
                 let next = run.talk().next();
-                let Some(news) = next else { return };
+                let Some(news) = next else { return aborted.disarm() };
                 let told = run.node.change_task(&run.kept, |document| {
                     document.forget_answers(|key| run.talk().waits_for(key));
                     news.write(document);
@@ -192,7 +195,10 @@ impl TaskRun {
                     }
                     Err(error) => error,
                 };
-                tracing::warn!(error = &error as &dyn std::error::Error, task = ?run.kept.id, "a task is not heard");
+                if let Some(left_out) = run.node.hall.log_line(LogLine::Task) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, task = ?run.kept.id, left_out, "a task is not heard");
+                }
                 let is_away = matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Conflict);
                 if is_away && run.node.wait(&mut patience).await {
                     run.talk().unsaid(news);

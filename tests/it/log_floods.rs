@@ -1,0 +1,78 @@
+//! Floods of requests that leave lines in the log: few lines of each kind, and none hides another kind.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mcp_http::{Security, Streams};
+use serde_json::json;
+
+use crate::support::{App, Logs, RequestExt, modern_call, request};
+
+fn count(logs: &Logs, what: &str) -> usize {
+    logs.text().lines().filter(|line| line.contains(what)).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_kind_of_refusal_hides_no_other() {
+    let logs = Logs::capture();
+    let app = App::with(|service| service.security(Security::new().trusted_proxies(["127.0.0.1"])));
+    let ask = |name: &'static str, value: &'static str| {
+        let mut request = request(Method::POST).header(name, value).message(json!({}));
+        let proxy: std::net::SocketAddr = "127.0.0.1:1".parse().unwrap();
+        request.extensions_mut().insert(axum::extract::ConnectInfo(proxy));
+        app.send(request)
+    };
+    for _ in 0..500 {
+        ask("host", "evil.example").await.text().await;
+    }
+    ask("host", "a b").await.text().await;
+    ask("origin", "https://evil.example").await.text().await;
+    ask("x-forwarded-host", "a, b").await.text().await;
+    for line in ["host cannot be read", "of another site", "forwarding headers disagree"] {
+        assert_eq!(count(&logs, line), 1, "{line}: {}", logs.text());
+    }
+    assert!(count(&logs, "for another host") < 100, "{}", logs.text());
+}
+
+/// Acceptance 170.
+#[tokio::test(start_paused = true)]
+async fn many_cut_responses_are_few_lines() {
+    let logs = Logs::capture();
+    let app = App::with(|service| service.streams(Streams::new().write_timeout(Duration::from_secs(5))));
+    let mut replies = Vec::new();
+    for _ in 0..200 {
+        replies.push(app.send(modern_call("echo", json!({"message": "B".repeat(50_000)}))).await);
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(app.handle.statistics().await.slow_readers, 200);
+    let lines = count(&logs, "a response was cut");
+    assert!((1..100).contains(&lines), "{lines} lines");
+    drop(replies);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_away_is_few_lines() {
+    let logs = Logs::capture();
+    let engine = crate::faulty::Faulty::default();
+    let app = App::with(|service| service.engine(engine.clone()));
+    let client = app.open().await;
+    engine.break_down(mcp_http::error::StoreErrorKind::Unavailable);
+    for id in 0..500 {
+        client.call(id, "echo", json!({"message": "x"})).await.text().await;
+    }
+    let lines = count(&logs, "the session engine is out of reach");
+    assert!((1..100).contains(&lines), "{lines} lines");
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_panic_are_few_lines() {
+    let logs = Logs::capture();
+    let app = App::new();
+    let client = app.open().await;
+    for id in 0..200 {
+        client.call(id, "boom", json!({})).await.text().await;
+        app.send(modern_call("boom", json!({}))).await.text().await;
+    }
+    let lines = count(&logs, "a handler panicked");
+    assert!((1..100).contains(&lines), "{lines} lines");
+}
