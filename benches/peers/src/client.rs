@@ -55,7 +55,16 @@ pub(crate) struct Client {
 pub(crate) enum Tool<'a> {
     Echo(&'a str),
     Burst,
-    Slow { steps: u32, millis: u64 },
+    Slow {
+        steps: u32,
+        millis: u64,
+    },
+    /// Steps with a message each, then a text: both as the soak makes them.
+    Chat {
+        steps: u32,
+        message: &'a str,
+        text: &'a str,
+    },
 }
 
 impl<'a> Tool<'a> {
@@ -64,14 +73,23 @@ impl<'a> Tool<'a> {
             Self::Echo(_) => "echo",
             Self::Burst => "burst",
             Self::Slow { .. } => "slow",
+            Self::Chat { .. } => "chat",
         }
     }
 
     /// The text of the result.
     fn text(self) -> &'a str {
         match self {
-            Self::Echo(text) => text,
+            Self::Echo(text) | Self::Chat { text, .. } => text,
             Self::Burst | Self::Slow { .. } => "done",
+        }
+    }
+
+    /// What each step says.
+    fn message(self) -> Option<&'a str> {
+        match self {
+            Self::Chat { message, .. } => Some(message),
+            Self::Echo(_) | Self::Burst | Self::Slow { .. } => None,
         }
     }
 }
@@ -132,7 +150,7 @@ impl Client {
         )?;
         let head = self.post("").await.context("initialize")?;
         let session = head.session.clone();
-        let expected = Expected { id: self.id, text: None, typed: false };
+        let expected = Expected { id: self.id, text: None, message: None, typed: false };
         let received = self.answer(head, expected).await.context("initialize")?;
         ensure!(received.version.as_deref() == Some(version), "initialize: answered with another revision");
         self.session = session;
@@ -176,6 +194,10 @@ impl Client {
             Tool::Echo(text) => write!(self.body, r#"{{"text":"{text}"}}"#)?,
             Tool::Burst => write!(self.body, "{{}}")?,
             Tool::Slow { steps, millis } => write!(self.body, r#"{{"steps":{steps},"millis":{millis}}}"#)?,
+            Tool::Chat { steps, message, text } => {
+                let (bytes, answer) = (message.len(), text.len());
+                write!(self.body, r#"{{"steps":{steps},"bytes":{bytes},"answer":{answer}}}"#)?;
+            }
         }
         let token = if matches!(tool, Tool::Echo(_)) { None } else { Some(id) };
         match (self.era, token) {
@@ -196,7 +218,7 @@ impl Client {
     }
 
     pub(crate) fn expected<'t>(&self, tool: Tool<'t>) -> Expected<'t> {
-        Expected { id: self.id, text: Some(tool.text()), typed: self.era == Era::Modern }
+        Expected { id: self.id, text: Some(tool.text()), message: tool.message(), typed: self.era == Era::Modern }
     }
 
     /// Opens the standalone stream; the head of the answer, on this connection.

@@ -10,7 +10,8 @@ struct Message<'a> {
     id: Option<u64>,
     #[serde(borrow)]
     method: Option<Cow<'a, str>>,
-    params: Option<Params>,
+    #[serde(borrow)]
+    params: Option<Params<'a>>,
     #[serde(borrow)]
     result: Option<Outcome<'a>>,
     #[serde(borrow)]
@@ -18,10 +19,12 @@ struct Message<'a> {
 }
 
 #[derive(Deserialize)]
-struct Params {
+struct Params<'a> {
     #[serde(rename = "progressToken")]
     token: Option<serde_json::Value>,
     progress: Option<f64>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +69,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) id: u64,
     /// The text of the tool's result; `None` where it is no tool that answers.
     pub(crate) text: Option<&'a str>,
+    /// What each of its notifications must say, where that is checked.
+    pub(crate) message: Option<&'a str>,
     /// Whether the result must say that it is complete, as modern ones do.
     pub(crate) typed: bool,
 }
@@ -87,6 +92,8 @@ impl Received {
             let params = message.params.context("progress without parameters")?;
             let token = params.token.and_then(|token| token.as_u64());
             ensure!(token == Some(expected.id), "the progress of another request: {}", shorten(text));
+            let says = expected.message.is_none() || params.message.as_deref() == expected.message;
+            ensure!(says, "not the message that was asked for: {}", shorten(text));
             self.steps.push(params.progress.context("progress without progress")? as u32);
         }
         Ok(())

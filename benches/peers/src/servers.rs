@@ -131,6 +131,11 @@ impl Server {
         matches!(self.package, Package::Crate("mcp-http", _))
     }
 
+    /// Whether it has the tool `chat`, which only the soak calls.
+    pub(crate) fn chats(&self) -> bool {
+        matches!(self.kind, Kind::Rust(Binary("mcp-http", _)))
+    }
+
     /// Whether its code is compiled before it runs, and thus fast from the first call.
     pub(crate) fn is_native(&self) -> bool {
         matches!(self.kind, Kind::Floor(_) | Kind::Rust(_))

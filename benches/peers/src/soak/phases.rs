@@ -1,6 +1,6 @@
 //! Decides what happens while the callers call: streams that are read and streams that are not,
-//! bodies that trickle in, and a storm of clients that come back at once. Who is done ends its
-//! session, so that the next phase begins with none.
+//! bodies that trickle in, sessions that say more than is kept, answers of several megabytes, and a storm of clients
+//! that come back at once. Who is done ends its session, so that the next phase begins with none.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -114,6 +114,82 @@ pub(super) async fn slow_bodies(address: SocketAddr, count: usize, within: Durat
             Ok(()) => account.right += 1,
             Err(why) => account.wrong(&format!("a slow body: {why:#}")),
         }
+    }
+    Ok(account)
+}
+
+/// Messages and answers: numbers, so that a part that is missing, doubled or moved shows.
+fn numbers(bytes: usize) -> Rc<str> {
+    let mut text: String = (0..bytes.div_ceil(8)).map(|n| format!("{n:07} ")).collect();
+    text.truncate(bytes);
+    text.into()
+}
+
+/// Sessions whose calls stream more than a session keeps, all of it read; then short calls that stream, too.
+pub(super) async fn chatty(address: SocketAddr, count: usize) -> Result<Account> {
+    const LONG: usize = 6;
+    const SHORT: usize = 10;
+    let (message, text) = (numbers(CHATTY.0), numbers(1 << 10));
+    let mut calling = JoinSet::new();
+    for client in clients(address, count, false).await? {
+        let (message, text) = (Rc::clone(&message), Rc::clone(&text));
+        calling.spawn_local(async move {
+            let chat = |steps| Tool::Chat { steps, message: &message, text: &text };
+            let calls = [[chat(CHATTY.1); LONG].as_slice(), &[chat(3); SHORT]].concat();
+            answered(client, &calls).await
+        });
+    }
+    all_of(calling).await
+}
+
+/// Bytes of each message of a chatty call, and how many it sends: more than a stream keeps, and six of them more than a
+/// session keeps.
+pub(super) const CHATTY: (usize, u32) = (1 << 10, 1_100);
+
+/// Calls whose requests or answers are nearly as large as a request may be: in one piece, and where the server can
+/// chat, after a notification.
+pub(super) async fn large_answers(address: SocketAddr, count: usize, chats: bool) -> Result<Account> {
+    let text = numbers(LARGE);
+    let mut calling = JoinSet::new();
+    for client in clients(address, count, false).await? {
+        let text = Rc::clone(&text);
+        calling.spawn_local(async move {
+            let echo = Tool::Echo(&text);
+            let chat = Tool::Chat { steps: 1, message: "", text: &text };
+            answered(client, &if chats { [echo, chat, echo, chat] } else { [echo; 4] }).await
+        });
+    }
+    all_of(calling).await
+}
+
+/// A little less than the four mebibytes that a request may have.
+pub(super) const LARGE: usize = 4_190_000;
+
+/// Makes calls one after another, then ends the session. What a call sends must come in order, once.
+async fn answered(mut client: Client, calls: &[Tool<'_>]) -> Account {
+    let mut account = Account { asked: calls.len() as u64, ..Account::default() };
+    for (at, call) in calls.iter().enumerate() {
+        let steps = if let Tool::Chat { steps, .. } = call { *steps } else { 0 };
+        match client.call(*call).await {
+            Ok(received) if received.steps.iter().copied().eq(1..=steps) => account.right += 1,
+            Ok(received) => account.wrong(&format!("call {at}: {} of {steps} steps in order", received.steps.len())),
+            Err(why) => {
+                // What comes next on this connection is unknown: the rest is not asked for.
+                account.wrong(&format!("call {at}: {why:#}"));
+                return account;
+            }
+        }
+    }
+    if let Err(why) = client.delete().await {
+        account.wrong(&format!("the end of a session: {why:#}"));
+    }
+    account
+}
+
+async fn all_of(mut calling: JoinSet<Account>) -> Result<Account> {
+    let mut account = Account::default();
+    while let Some(done) = calling.join_next().await {
+        account.add(done?);
     }
     Ok(account)
 }

@@ -39,6 +39,28 @@ async fn slow(cx: Context, Args(slow): Args<Slow>) -> &'static str {
     "done"
 }
 
+#[derive(Deserialize, JsonSchema)]
+struct Chat {
+    steps: u32,
+    bytes: usize,
+    answer: usize,
+}
+
+async fn chat(cx: Context, Args(chat): Args<Chat>) -> String {
+    let message = numbers(chat.bytes);
+    for step in 1..=chat.steps {
+        cx.progress_message(step, chat.steps, Some(message.as_str())).await;
+    }
+    numbers(chat.answer)
+}
+
+/// As the soak's own: a part that is missing, doubled or moved shows.
+fn numbers(bytes: usize) -> String {
+    let mut text: String = (0..bytes.div_ceil(8)).map(|n| format!("{n:07} ")).collect();
+    text.truncate(bytes);
+    text
+}
+
 fn main() {
     stand::run(async {
         let mode = match &*stand::variant() {
@@ -49,7 +71,8 @@ fn main() {
         let server = McpServer::new("peers", "1.0.0")
             .tool("echo", "Says it again.", echo)
             .tool("burst", "Fifty steps at once.", burst)
-            .tool("slow", "Steps with a pause before each.", slow);
+            .tool("slow", "Steps with a pause before each.", slow)
+            .tool("chat", "Steps with messages, without a pause, and a text: for the soak.", chat);
         // The comparison opens more sessions than the default allows.
         let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
         let service = McpService::builder(server)
