@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use socket2::{Domain, Socket, Type};
 
 use crate::everything::ACCEPT;
+use crate::response::Response;
 
 /// How a call ends whose node died.
 pub(crate) const NODE_LOST: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"The server that ran this call is gone","data":{"reason":"node_lost"}}}"#;
@@ -37,6 +38,11 @@ pub(crate) struct Call {
     pub(crate) session: String,
     /// What is called, and with what.
     pub(crate) params: String,
+    /// How many steps it takes, where it reports them.
+    pub(crate) steps: usize,
+    /// What each message ends with, and what the answer is, where that is more than a few words.
+    pub(crate) says: String,
+    pub(crate) answers: String,
     /// The nodes it goes to, in turn.
     pub(crate) nodes: Vec<String>,
     pub(crate) turn: usize,
@@ -70,18 +76,31 @@ pub(crate) struct Call {
 impl Call {
     /// A call that takes so many steps of so many milliseconds.
     pub(crate) fn progress(session: String, steps: usize, delay_ms: usize, nodes: &[String]) -> Self {
-        let arguments = format!(r#"{{"steps":{steps},"delay_ms":{delay_ms},"stamped":true}}"#);
-        Self::new(
-            session,
-            &format!(r#"{{"name":"progress","arguments":{arguments},"_meta":{{"progressToken":"p"}}}}"#),
-            nodes,
-        )
+        Self::sized(session, steps, delay_ms, nodes, (0, 0))
+    }
+
+    /// The same, with so many bytes more in each message, and so many in the answer.
+    pub(crate) fn sized(
+        session: String,
+        steps: usize,
+        delay_ms: usize,
+        nodes: &[String],
+        (message, answer): (usize, usize),
+    ) -> Self {
+        let arguments = format!(
+            r#"{{"steps":{steps},"delay_ms":{delay_ms},"stamped":true,"message_bytes":{message},"answer_bytes":{answer}}}"#
+        );
+        let call = format!(r#"{{"name":"progress","arguments":{arguments},"_meta":{{"progressToken":"p"}}}}"#);
+        Self { steps, says: numbers(message), answers: numbers(answer), ..Self::new(session, &call, nodes) }
     }
 
     pub(crate) fn new(session: String, params: &str, nodes: &[String]) -> Self {
         Self {
             session,
             params: params.to_owned(),
+            steps: 0,
+            says: String::new(),
+            answers: String::new(),
             nodes: nodes.to_vec(),
             turn: 0,
             hops: usize::MAX,
@@ -138,12 +157,12 @@ impl Call {
     }
 
     /// Sends the call, or comes back for the rest of it.
-    pub(crate) fn send(&self) -> Option<BufReader<TcpStream>> {
+    pub(crate) fn send(&self) -> Option<BufReader<Response>> {
         let node = &self.nodes[self.turn % self.nodes.len()];
         let mut stream = if self.is_narrow { narrow(node) } else { TcpStream::connect(node) }.ok()?;
         stream.set_read_timeout(Some(self.silence)).unwrap();
         stream.write_all(self.request(node).as_bytes()).ok()?;
-        Some(BufReader::new(stream))
+        Some(BufReader::new(Response::new(stream)))
     }
 
     /// Whoever is refused is to come back, and told when; or there is nothing to come back to.
@@ -215,6 +234,7 @@ impl Call {
         if data.contains(r#""id":1,"#) {
             self.answer = Some(data.to_owned());
         } else if let Some(step) = number_after(data, r#""progress":"#) {
+            assert!(data.contains(&self.says), "step {step} says something else");
             self.seen.push(usize::try_from(step).unwrap());
             if let Some(sent) = number_after(data, " at ") {
                 self.newest_sent = sent;
@@ -255,7 +275,17 @@ impl Call {
     pub(crate) fn is_done(&self, steps: usize) {
         self.is_whole();
         assert_eq!(self.seen.len(), steps);
-        assert!(self.answer.as_deref().unwrap().contains(r#""result""#), "{:?}", self.answer);
+        let answer = self.answer.as_deref().unwrap();
+        let beginning = answer.chars().take(200).collect::<String>();
+        assert!(answer.contains(r#""result""#), "{beginning}");
+        assert!(self.answer_is_whole(), "{} bytes, not {}: {beginning}", answer.len(), self.answers.len());
+    }
+
+    /// The answer has the text that it must have, and nothing else of that kind.
+    pub(crate) fn answer_is_whole(&self) -> bool {
+        let text = self.answer.as_deref().and_then(|answer| answer.split_once(r#""text":""#)).map(|(_, text)| text);
+        let text = text.and_then(|text| text.split_once('"')).map(|(text, _)| text);
+        text.is_some_and(|text| self.answers.is_empty() || text == self.answers)
     }
 
     /// Some steps were seen, then that the node is lost.
@@ -265,6 +295,13 @@ impl Call {
         assert!(!self.seen.is_empty());
         assert_eq!(self.answer.as_deref(), Some(NODE_LOST));
     }
+}
+
+/// As the tool's: a part that is missing, doubled or moved shows.
+fn numbers(bytes: usize) -> String {
+    let mut text: String = (0..bytes.div_ceil(8)).map(|n| format!("{n:07} ")).collect();
+    text.truncate(bytes);
+    text
 }
 
 /// A connection whose window is small, so that little is hidden in the system's buffers.

@@ -18,6 +18,11 @@ const NODES: usize = 3;
 const CLIENTS: usize = 24;
 const STEPS: usize = 200;
 
+/// So many bytes in each message: a call says nearly as much as its stream keeps for a client that is away, and five such
+/// calls say more than their session keeps. And so many in an answer.
+const CHATTY: (usize, usize) = (22 << 10, 0);
+const LARGE: (usize, usize) = (0, 3_000_000);
+
 /// After so many nodes that were killed it is the server's turn.
 const TURNS: usize = 5;
 
@@ -30,6 +35,9 @@ struct Sums {
     calls: usize,
     cut_short: usize,
     gone: usize,
+    /// Answers of megabytes, and calls that said as much, that came whole.
+    large: usize,
+    chatty: usize,
     resumed: usize,
     killed: (usize, usize),
     delays: Vec<u64>,
@@ -45,7 +53,10 @@ impl Sums {
         let answer = call.answer.as_deref().unwrap_or_default();
         let (is_lost, is_done) = (answer == NODE_LOST, answer.contains(r#""result""#));
         assert!(is_lost || is_done || call.is_gone || call.is_expired, "{answer}");
-        let said = if is_done { STEPS } else { newest };
+        self.lost += usize::from(is_done && !call.answer_is_whole());
+        self.large += usize::from(is_done && !call.answers.is_empty());
+        self.chatty += usize::from(is_done && !call.says.is_empty());
+        let said = if is_done { call.steps } else { newest };
         self.lost += said - known.iter().filter(|known| **known).count();
         self.events += call.seen.len() + usize::from(!answer.is_empty());
         self.calls += 1;
@@ -64,11 +75,12 @@ impl Sums {
 
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { took, events, lost, doubled, calls, cut_short, gone, resumed, killed, .. } = self;
+        let Self { took, events, lost, doubled, calls, cut_short, gone, large, chatty, resumed, killed, .. } = self;
         write!(
             f,
             "{events} events in {:.0} s: {lost} lost, {doubled} doubled\n\
              {calls} calls, {cut_short} of them ended with their node; {gone} sessions or streams lost\n\
+             {large} large answers, {chatty} calls of sessions that said more than is kept\n\
              nodes killed {} times, the server {} times; clients came back {resumed} times\n\
              from handler to client: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms",
             took.as_secs_f64(),
@@ -112,14 +124,24 @@ fn client(number: usize, addresses: &[String], enough: usize, progress: &Progres
     let Progress { arrived, killed, sums } = progress;
     let mut turn = number;
     let mut session = None;
-    while arrived.messages() < enough || killed.load(Ordering::Relaxed) == 0 {
+    let is_over = || {
+        let sums = sums.lock().unwrap();
+        arrived.messages() >= enough && killed.load(Ordering::Relaxed) > 0 && sums.large > 0 && sums.chatty > 0
+    };
+    while !is_over() {
         turn += 1;
         let Some(id) = session.take().or_else(|| open(&addresses[turn % NODES])) else {
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        let call = Call { turn, ..Call::progress(id, STEPS, 2, addresses) }.follow(arrived);
-        session = (!turn.is_multiple_of(4) && call.answer.is_some()).then(|| call.session.clone());
+        // Four say more than their session keeps, four have large answers: in fewer steps, so that a node lives as long.
+        let (steps, sizes) = match number % 6 {
+            1 => (STEPS / 5, CHATTY),
+            4 => (STEPS / 5, LARGE),
+            _ => (STEPS, (0, 0)),
+        };
+        let call = Call { turn, ..Call::sized(id, steps, 2, addresses, sizes) }.follow(arrived);
+        session = (!turn.is_multiple_of(8) && call.answer.is_some()).then(|| call.session.clone());
         sums.lock().unwrap().add(call);
     }
 }

@@ -9,11 +9,13 @@ mod clients;
 mod everything;
 mod frozen;
 mod killed;
+mod large;
 #[cfg(target_os = "linux")]
 mod linux;
 mod long;
 #[path = "../support/redis.rs"]
 mod redis_server;
+mod response;
 mod server;
 
 use std::thread;

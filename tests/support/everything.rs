@@ -22,6 +22,7 @@ fn built(example: &'static str) -> PathBuf {
     if !built.contains(&example) {
         // Run alone, this test would meet whatever was built before.
         let features = [
+            ("cors", cfg!(feature = "cors")),
             ("file", cfg!(feature = "file")),
             ("redis", cfg!(feature = "redis")),
             ("redis-cluster", cfg!(feature = "redis-cluster")),
