@@ -39,10 +39,12 @@ pub struct Statistics {
     /// Notifications that reached nobody: JSON answers, no listener, or a stream over its bounds.
     pub dropped: u64,
     /// Readers cut off because they were too slow, and responses cut because their clients did not take them
-    /// ([`Streams::write_timeout`](crate::Streams::write_timeout)).
+    /// ([`Streams::write_timeout`](crate::Streams::write_timeout)), or because too much was unread
+    /// ([`Limits::answers_unread`](crate::Limits::answers_unread)).
     pub slow_readers: u64,
-    /// Answers that became an error because they were too large ([`Limits::answer`](crate::Limits::answer)), or because
-    /// their streams could not keep them ([`Streams::kept_in_all`](crate::Streams::kept_in_all)).
+    /// Answers that became an error because they were too large ([`Limits::answer`](crate::Limits::answer)), because
+    /// their streams could not keep them ([`Streams::kept_in_all`](crate::Streams::kept_in_all)), or because too much was
+    /// unread ([`Limits::answers_unread`](crate::Limits::answers_unread)).
     pub answers_refused: u64,
     /// Answers that no client had fetched, and that were forgotten to make room.
     pub answers_lost: u64,

@@ -178,6 +178,12 @@ pub enum Rejection {
     },
     /// The handler answered, and the engine had no room to keep the answer in its stream.
     AnswerNotKept,
+    /// The handler answered, and answers that clients have not read hold all the bytes they may;
+    /// `Limits::answers_unread` is the setting.
+    TooManyAnswersUnread {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The service is draining: no new sessions, no new calls.
     Draining,
     /// The session engine cannot be reached.
@@ -255,6 +261,7 @@ impl Rejection {
             Self::SessionEnded => "session_ended",
             Self::AnswerTooLarge { .. } => "answer_too_large",
             Self::AnswerNotKept => "answer_not_kept",
+            Self::TooManyAnswersUnread { .. } => "too_many_answers_unread",
             Self::Draining => "draining",
             Self::EngineUnavailable => "engine_unavailable",
             Self::Internal => "internal",
@@ -387,6 +394,10 @@ impl Rejection {
                 let text =
                     format!("Answer too large: the limit is {limit} bytes, the server's setting `Limits::answer`");
                 (500, INTERNAL, text.into())
+            }
+            Self::TooManyAnswersUnread { limit } => {
+                let why = "Too much is unread: the server's setting `Limits::answers_unread` is";
+                (500, INTERNAL, format!("{why} {limit} bytes").into())
             }
             Self::AnswerNotKept => row(
                 500,

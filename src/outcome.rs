@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::error::Rejection;
+use crate::identity::Account;
 use crate::message::RequestId;
 use crate::streams::{Frame, Source};
 
@@ -27,11 +28,23 @@ pub(crate) enum Outcome {
     Rejected(Rejection, Option<RequestId>),
 }
 
+impl Outcome {
+    /// The bytes of an answer that is there as a whole.
+    pub(crate) fn answer(&self) -> Option<&Bytes> {
+        match self {
+            Self::Json(answer) | Self::ShortStream(Some(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
 /// An outcome and the session header its response carries.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) outcome: Outcome,
     pub(crate) session: Option<HeaderValue>,
+    /// Whose the response is, where it can be long.
+    pub(crate) account: Option<Account>,
     /// What is released once the response has been written, or its client is given up.
     pub(crate) held: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -44,6 +57,6 @@ impl From<Rejection> for Outcome {
 
 impl From<Outcome> for Reply {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, session: None, held: None }
+        Self { outcome, session: None, account: None, held: None }
     }
 }

@@ -1,6 +1,7 @@
 //! The service: each request passes the edge, goes to its era and leaves through the encoder.
 
 mod builder;
+mod unread;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -20,7 +21,7 @@ use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
-use crate::encode::{BodyHead, SHORT, Watch, respond, take_along};
+use crate::encode::{BodyHead, Watch, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::{Hall, LogLine};
 use crate::handle::McpHandle;
@@ -61,8 +62,7 @@ struct Shared<S> {
     legacy: Arc<legacy::Node>,
     modern: Arc<modern::Node>,
     gate: Gate,
-    /// `None`: responses wait for their clients without limit.
-    watch: Option<Arc<Watch>>,
+    watch: Arc<Watch>,
     on_rejection: Option<RejectionHook>,
 }
 
@@ -110,7 +110,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             shared.rejected(rejection);
             head.refused(rejection);
         }
-        let mut response = respond(reply, shared.hall.settings.streams.keep_alive, shared.watch.as_ref());
+        let mut response = respond(reply, shared.hall.settings.streams.keep_alive, &shared.watch);
         if let Some(unread) = body {
             response = take_along(response, unread, head, &shared.hall.tasks).await;
         }
@@ -223,24 +223,23 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 legacy::post(&self.legacy, &self.server, state, incoming, body).await
             }
         };
-        if let Outcome::Json(answer) = &reply.outcome
-            && answer.len() > SHORT
-            && self.watch.is_some()
-        {
-            reply.held = Some(Box::new(self.hall.still_answers(asking)));
-        }
+        self.bound_unread(&mut reply, asking);
         Ok(reply)
     }
 
     async fn get_or_delete(&self, parts: Box<Parts>, admitted: Admitted) -> Result<Reply, Rejection> {
         edge::check_session_method(&admitted.headers, &self.hall.versions)?;
         let principal = self.hall.settings.sessions.principal_of(&parts);
+        let peer = || self.gate.security.peer(&parts).ok().flatten();
+        let account = Account::of(principal.as_ref(), if principal.is_none() { peer() } else { None });
         let headers = admitted.headers;
         let incoming = legacy::Incoming { parts, headers, principal, peer: None, session: None, share: None };
-        match admitted.method {
-            Method::Get => legacy::get(&self.legacy, incoming).await,
-            Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await,
-        }
+        let mut reply = match admitted.method {
+            Method::Get => legacy::get(&self.legacy, incoming).await?,
+            Method::Post | Method::Delete => legacy::delete(&self.legacy, &incoming).await?,
+        };
+        reply.account = account;
+        Ok(reply)
     }
 
     /// A function of the application panicked outside any handler: the one that reads principals, one of its server, or

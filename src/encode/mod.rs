@@ -1,7 +1,9 @@
 //! The only maker of responses: outcomes become bytes here and nowhere else.
 
+mod ceiling;
 mod line;
 mod respond;
+mod signal;
 mod sse;
 mod unread;
 mod watch;

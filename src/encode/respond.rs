@@ -25,8 +25,8 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// `no-transform` keeps proxies from compressing a stream, which would buffer it.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, no-transform");
 
-/// Makes the response. `keep_alive` is how often a quiet stream sends a comment; `watch` cuts what is not read.
-pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>, watch: Option<&Arc<Watch>>) -> Response {
+/// Makes the response. `keep_alive` is how often a quiet stream sends a comment; `watch` cuts what its client does not read.
+pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>, watch: &Arc<Watch>) -> Response {
     let is_stream = matches!(reply.outcome, Outcome::Stream { .. });
     let mut response = match reply.outcome {
         Outcome::Accepted => empty(StatusCode::ACCEPTED),
@@ -39,12 +39,10 @@ pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>, watch: Option<
     if let Some(session) = reply.session {
         response.headers_mut().insert(SESSION_ID, session);
     }
-    match watch {
-        Some(watch) if is_stream || response.body().size_hint().lower() > SHORT as u64 => {
-            response.map(|body| watch.over(body, reply.held))
-        }
-        _ => response,
+    if is_stream || response.body().size_hint().lower() > SHORT as u64 {
+        return response.map(|body| watch.over(body, reply.account, reply.held));
     }
+    response
 }
 
 /// A refusal as a response, with the refusal in its extensions.

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame as BodyFrame};
+use http_body::{Body, Frame as BodyFrame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::line::data_line;
@@ -96,6 +96,13 @@ impl Body for SseBody {
 
     fn is_end_stream(&self) -> bool {
         self.source.is_none()
+    }
+
+    /// At least what waits for it.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.source.as_ref().map_or(0, |source| source.held() as u64));
+        hint
     }
 }
 

@@ -1,42 +1,48 @@
-//! The watch over response bodies whose clients stop reading: a body that has data ready, but that the transport does
-//! not ask for, is cut.
+//! The watch over response bodies whose clients stop reading, or read too slowly: a body that has data ready, but that
+//! the transport does not ask for, is cut.
 //!
 //! The transport stops asking when its client stops reading: over HTTP/2 when the windows are used up, where the
 //! connection itself has nothing to write and so no write timeout.
 //!
-//! 1. Time runs from the moment at which data is ready, or was handed out, until the transport asks again. A stream that
-//!    has nothing to say is never cut.
+//! 1. Time runs from the moment at which data is ready, or was handed out, until the transport asks again. A body that
+//!    has data ready all the time moves [`LEAST_RATE`](super::signal::LEAST_RATE) bytes a second at least. A stream that has nothing to say is
+//!    never cut.
 //! 2. A body that is cut drops what it holds at once: its bytes, its reader, its place among the calls in flight. It ends
 //!    with an error as soon as the transport asks again, which resets an HTTP/2 stream and closes an HTTP/1 connection.
 //! 3. What is long is handed out a piece at a time, so that the transport holds no more of it than it can send.
 //! 4. One task for each service looks at its bodies, and only while there are some. Where the runtime of that task
 //!    goes, the next body starts another. A short body is not watched: the transport takes it whole.
+//! 5. What all bodies hold together has a [ceiling](super::ceiling).
 
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use dashmap::DashMap;
-use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::ceiling::{Ceiling, Counted};
+use super::signal::Signal;
+use crate::identity::Account;
 use crate::panics::call_quietly;
 use crate::throttle::Throttle;
 
 /// The watch of one service.
 pub(crate) struct Watch {
-    timeout: Duration,
+    /// `None`: bodies wait for their clients without limit.
+    timeout: Option<Duration>,
+    pub(super) ceiling: Arc<Ceiling>,
     /// Called for each body that is cut.
     on_cut: Box<dyn Fn() + Send + Sync>,
     start: Instant,
-    bodies: DashMap<usize, Weak<Watched>>,
+    pub(super) bodies: DashMap<usize, Weak<Watched>>,
     /// The task runs.
     looks: AtomicBool,
     lines: Throttle,
@@ -52,9 +58,11 @@ const PIECE: usize = 32 << 10;
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
 
 impl Watch {
-    pub(crate) fn new(timeout: Duration, on_cut: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+    /// `limit` is the most bytes that all bodies hold together.
+    pub(crate) fn new(timeout: Option<Duration>, limit: usize, on_cut: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             timeout,
+            ceiling: Ceiling::new(limit),
             on_cut: Box::new(on_cut),
             start: Instant::now(),
             bodies: DashMap::new(),
@@ -63,22 +71,26 @@ impl Watch {
         })
     }
 
-    /// Watches a body, which holds something until it has ended or is cut.
-    pub(super) fn over(self: &Arc<Self>, body: Body, held: Option<Held>) -> Body {
-        let signal = Arc::new(Signal { start: self.start, since: AtomicU64::new(0), transport: AtomicWaker::new() });
-        signal.waits();
-        let waker = Waker::from(Arc::clone(&signal));
-        let state = State { body, rest: Bytes::new(), _held: held };
-        let watched = Arc::new(Watched { signal, state: Mutex::new(Some(state)) });
+    /// Watches a body, which counts for an account, and holds something until it has ended or is cut.
+    pub(super) fn over(self: &Arc<Self>, body: Body, account: Option<Account>, held: Option<Held>) -> Body {
+        let watched = Arc::new_cyclic(|watched| {
+            let signal = Arc::new(Signal::new(self.start, Weak::clone(watched)));
+            let counted = Counted::nothing(&self.ceiling);
+            let state = State { body, rest: Bytes::new(), whole: 0, counted, _held: held };
+            Watched { signal, account, state: Mutex::new(Some(state)) }
+        });
+        let waker = Waker::from(Arc::clone(&watched.signal));
         self.bodies.insert(Arc::as_ptr(&watched).addr(), Arc::downgrade(&watched));
         if !self.looks.swap(true, Ordering::AcqRel) {
             self.start_looking();
         }
+        watched.measure();
         Body::new(WatchedBody { watched, waker, watch: Arc::clone(self), over: false })
     }
 
     fn start_looking(self: &Arc<Self>) {
-        let (watch, every) = (Arc::downgrade(self), (self.timeout / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
+        let (watch, ceiling) = (Arc::downgrade(self), Arc::clone(&self.ceiling));
+        let every = self.timeout.map_or(LOOK_EVERY.1, |timeout| (timeout / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
         if tokio::runtime::Handle::try_current().is_err() {
             self.looks.store(false, Ordering::Release);
             return;
@@ -86,7 +98,10 @@ impl Watch {
         let mut looking = Looking { watch, over: false };
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(every).await;
+                tokio::select! {
+                    () = tokio::time::sleep(every) => {}
+                    () = ceiling.reached.notified() => {}
+                }
                 let Some(watch) = looking.watch.upgrade() else { return };
                 if !watch.look() {
                     return looking.end();
@@ -97,16 +112,10 @@ impl Watch {
 
     /// Cuts what waits for too long. Returns `false` if there is nothing left to look at.
     fn look(&self) -> bool {
-        // Collected first: what is cut may end a call, and that must not happen under the map's locks.
-        let late: Vec<_> =
-            self.bodies.iter().filter_map(|body| body.upgrade()).filter(|body| self.is_late(body)).collect();
-        for body in late {
-            call_quietly("the end of a response that was cut", || {
-                if body.cut() {
-                    self.tell();
-                }
-            });
+        if let Some(timeout) = self.timeout {
+            self.cut_late(timeout);
         }
+        self.come_below();
         if !self.bodies.is_empty() {
             return true;
         }
@@ -117,20 +126,30 @@ impl Watch {
         !self.bodies.is_empty() && !self.looks.swap(true, Ordering::AcqRel)
     }
 
-    /// A response was cut.
-    fn tell(&self) {
-        if let Some(left_out) = self.lines.line() {
-            tracing::warn!(
-                timeout = ?self.timeout,
-                left_out,
-                "a response was cut: its client does not read (`Streams::write_timeout`)"
-            );
+    fn cut_late(&self, timeout: Duration) {
+        // Collected first: what is cut may end a call, and that must not happen under the map's locks.
+        let late: Vec<_> = self.bodies.iter().filter_map(|body| body.upgrade()).collect();
+        for body in late.iter().filter(|body| body.signal.is_late(timeout)) {
+            if self.cut(body).is_some()
+                && let Some(left_out) = self.lines.line()
+            {
+                tracing::warn!(
+                    ?timeout,
+                    left_out,
+                    "a response was cut: its client does not read, or too slowly (`Streams::write_timeout`)"
+                );
+            }
         }
-        (self.on_cut)();
     }
 
-    fn is_late(&self, body: &Watched) -> bool {
-        body.signal.waited().is_some_and(|waited| waited >= self.timeout)
+    /// Cuts a body. Returns the bytes it counted with, or `None` if it has ended, or is being read at this moment.
+    pub(super) fn cut(&self, body: &Watched) -> Option<usize> {
+        let mut cut = None;
+        call_quietly("the end of a response that was cut", || cut = body.cut());
+        if cut.is_some() {
+            (self.on_cut)();
+        }
+        cut
     }
 }
 
@@ -168,8 +187,9 @@ impl fmt::Debug for Watch {
 pub(crate) type Held = Box<dyn Any + Send + Sync>;
 
 /// A body that the transport and the watch share.
-struct Watched {
-    signal: Arc<Signal>,
+pub(super) struct Watched {
+    pub(super) signal: Arc<Signal>,
+    pub(super) account: Option<Account>,
     /// Gone once it has ended or was cut.
     state: Mutex<Option<State>>,
 }
@@ -178,6 +198,9 @@ struct State {
     body: Body,
     /// What the body gave and the transport does not have yet.
     rest: Bytes,
+    /// How large the memory is that the rest lies in.
+    whole: usize,
+    counted: Counted,
     _held: Option<Held>,
 }
 
@@ -186,7 +209,7 @@ impl State {
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
                 None => return Poll::Ready(None),
-                Some(Ok(data)) if data.len() > PIECE => self.rest = data,
+                Some(Ok(data)) if data.len() > PIECE => (self.whole, self.rest) = (data.len(), data),
                 Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Some(Err(other)) => return Poll::Ready(Some(Ok(other))),
             }
@@ -195,6 +218,13 @@ impl State {
         // A copy: a slice would keep all of it for as long as the transport keeps the piece.
         let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
         Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    /// Counts what it holds.
+    fn measure(&mut self) {
+        let rest = if self.rest.is_empty() { 0 } else { self.whole };
+        let ready = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        self.counted.set(rest.saturating_add(ready));
     }
 
     fn has_ended(&self) -> bool {
@@ -216,54 +246,26 @@ impl Watched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns `false` if it has ended, or is being read at this moment.
-    fn cut(&self) -> bool {
-        let Some(state) = self.state.try_lock().ok().and_then(|mut state| state.take()) else { return false };
-        drop(state);
-        self.signal.transport.wake();
-        true
-    }
-}
-
-/// Since when a body waits for the transport.
-struct Signal {
-    start: Instant,
-    /// Milliseconds since `start`, and one; 0: it does not wait.
-    since: AtomicU64,
-    transport: AtomicWaker,
-}
-
-impl Signal {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
-    }
-
-    /// From now on, unless it waits already.
-    fn waits(&self) {
-        if self.since.load(Ordering::Acquire) == 0 {
-            let _ = self.since.compare_exchange(0, self.now(), Ordering::AcqRel, Ordering::Acquire);
+    /// Counts what it holds. While it is being read, the reading counts.
+    pub(super) fn measure(&self) {
+        if let Some(state) = self.state.try_lock().ok().as_deref_mut().and_then(Option::as_mut) {
+            state.measure();
         }
     }
 
-    fn is_asked(&self) {
-        self.since.store(0, Ordering::Release);
+    /// The bytes it counts with; none while it is being read.
+    pub(super) fn bytes(&self) -> usize {
+        let state = self.state.try_lock().ok();
+        state.as_deref().and_then(Option::as_ref).map_or(0, |state| state.counted.bytes)
     }
 
-    fn waited(&self) -> Option<Duration> {
-        let since = self.since.load(Ordering::Acquire);
-        (since > 0).then(|| Duration::from_millis(self.now().saturating_sub(since)))
-    }
-}
-
-/// Something is ready in the body.
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.waits();
-        self.transport.wake();
+    /// Returns the bytes it counted with, or `None` if it has ended, or is being read at this moment.
+    pub(super) fn cut(&self) -> Option<usize> {
+        let state = self.state.try_lock().ok().and_then(|mut state| state.take())?;
+        let bytes = state.counted.bytes;
+        drop(state);
+        self.signal.transport.wake();
+        Some(bytes)
     }
 }
 
@@ -297,10 +299,15 @@ impl http_body::Body for WatchedBody {
         };
         let polled = state.next(&mut Context::from_waker(&this.waker));
         match &polled {
-            Poll::Pending => {}
-            Poll::Ready(Some(Ok(_))) => {
-                signal.waits();
+            Poll::Pending => {
+                signal.has_no_more();
+                state.measure();
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                signal.gave(frame.data_ref().map_or(0, Bytes::len));
+                state.measure();
                 if state.has_ended() {
+                    signal.has_no_more();
                     // The transport has the last piece, and may keep it for as long as its client likes: what the body
                     // holds counts until the transport lets go of it.
                     this.over = true;
@@ -385,7 +392,7 @@ mod tests {
         let cut = Arc::new(AtomicUsize::new(0));
         let counting = Arc::clone(&cut);
         (
-            Watch::new(TIMEOUT, move || {
+            Watch::new(Some(TIMEOUT), PIECE * 100, move || {
                 counting.fetch_add(1, Ordering::Relaxed);
             }),
             cut,
@@ -406,7 +413,7 @@ mod tests {
         let (watch, cut) = watch();
         let (bytes, held) = (Arc::new(vec![b'x'; PIECE * 4]), Arc::new(()));
         let body = Body::from(Bytes::from_owner(Shared(Arc::clone(&bytes))));
-        let mut body = watch.over(body, Some(Box::new(Arc::clone(&held))));
+        let mut body = watch.over(body, None, Some(Box::new(Arc::clone(&held))));
         sleep(TIMEOUT - Duration::from_secs(1)).await;
         assert_eq!(body.size_hint().exact(), Some(PIECE as u64 * 4));
         let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -424,14 +431,14 @@ mod tests {
     async fn the_last_piece_counts_until_it_has_left() {
         let (watch, cut) = watch();
         let held = Arc::new(());
-        let mut body = watch.over(Body::from(vec![b'x'; PIECE]), Some(Box::new(Arc::clone(&held))));
+        let mut body = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Arc::clone(&held))));
         // HTTP/2 takes a piece before it knows whether there is room for it.
         let _piece = body.frame().await.unwrap().unwrap();
         assert!(body.is_end_stream());
         assert_eq!(Arc::strong_count(&held), 2);
         sleep(TIMEOUT + LOOK_EVERY.1).await;
         assert_eq!((Arc::strong_count(&held), cut.load(Ordering::Relaxed)), (1, 1));
-        let mut body = watch.over(Body::from(vec![b'x'; PIECE]), Some(Box::new(Arc::clone(&held))));
+        let mut body = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Arc::clone(&held))));
         body.frame().await.unwrap().unwrap();
         assert!(body.frame().await.is_none());
         assert_eq!(Arc::strong_count(&held), 1, "the transport came back for the end");
@@ -440,11 +447,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_a_piece_now_and_then_gets_all() {
         let (watch, cut) = watch();
-        let mut body = watch.over(Body::from(vec![b'x'; PIECE * 3 + 1]), None);
+        let mut body = watch.over(Body::from(vec![b'x'; PIECE * 3 + 1]), None, None);
         let mut got = 0;
         while let Some(frame) = body.frame().await {
             got += frame.unwrap().into_data().unwrap().len();
-            sleep(TIMEOUT - Duration::from_secs(1)).await;
+            sleep(TIMEOUT / 2).await;
         }
         assert_eq!((got, cut.load(Ordering::Relaxed)), (PIECE * 3 + 1, 0));
     }
@@ -456,7 +463,7 @@ mod tests {
         let frames = stream::poll_fn(move |cx| {
             receiver.poll_recv(cx).map(|data| data.map(|data| Ok::<_, Infallible>(Frame::data(data))))
         });
-        let mut body = watch.over(Body::new(StreamBody::new(frames)), None);
+        let mut body = watch.over(Body::new(StreamBody::new(frames)), None, None);
         for _ in 0..3 {
             assert!(timeout(TIMEOUT * 10, body.frame()).await.is_err(), "nothing is said, and nothing is late");
             sender.send(Bytes::from_static(b"x")).unwrap();
@@ -474,7 +481,7 @@ mod tests {
     async fn the_task_ends_with_the_last_body_and_starts_with_the_next() {
         let (watch, cut) = watch();
         for round in 1..4 {
-            let body = watch.over(Body::from(vec![b'x'; PIECE]), None);
+            let body = watch.over(Body::from(vec![b'x'; PIECE]), None, None);
             assert!(watch.looks.load(Ordering::Acquire));
             sleep(TIMEOUT * 2).await;
             assert_eq!(cut.load(Ordering::Relaxed), round);

@@ -138,12 +138,11 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         hall.set_handle(handle.clone());
         self.server.mounted(&handle);
         let counting = Arc::downgrade(&hall);
-        let watch = hall.settings.streams.write_timeout.map(|timeout| {
-            Watch::new(timeout, move || {
-                if let Some(hall) = counting.upgrade() {
-                    hall.counters.slow_reader();
-                }
-            })
+        let (timeout, unread) = (hall.settings.streams.write_timeout, hall.settings.limits.answers_unread);
+        let watch = Watch::new(timeout, unread, move || {
+            if let Some(hall) = counting.upgrade() {
+                hall.counters.slow_reader();
+            }
         });
         let (server, on_rejection) = (self.server, self.on_rejection);
         McpService(Arc::new(Shared { server, hall, legacy, modern, gate, watch, on_rejection }))

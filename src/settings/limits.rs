@@ -19,6 +19,7 @@ pub struct Limits {
     pub(crate) bodies: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) answer: usize,
+    pub(crate) answers_unread: usize,
     calls: usize,
     pub(crate) calls_per_principal: usize,
     pub(crate) calls_without_session: usize,
@@ -42,6 +43,10 @@ impl Limits {
     /// 16 MiB: four times the largest body of a request, and an image or an archive of 12 MB in Base64. What is larger
     /// is better a resource link.
     pub const DEFAULT_ANSWER: usize = 16 << 20;
+
+    /// 256 MiB of responses that their clients have not read: sixteen of the largest answers, or 16,000 of 16 KiB, and
+    /// as much as bodies in flight may have.
+    pub const DEFAULT_ANSWERS_UNREAD: usize = 256 << 20;
 
     /// 128 calls in flight in one session: more than any agent fans out to.
     pub const DEFAULT_CALLS: usize = 128;
@@ -131,6 +136,7 @@ impl Limits {
             bodies: Self::DEFAULT_BODIES,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
             answer: Self::DEFAULT_ANSWER,
+            answers_unread: Self::DEFAULT_ANSWERS_UNREAD,
             calls: Self::DEFAULT_CALLS,
             calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
             calls_without_session: Self::DEFAULT_CALLS_WITHOUT_SESSION,
@@ -178,6 +184,20 @@ impl Limits {
     #[must_use]
     pub fn answer(mut self, bytes: usize) -> Self {
         self.answer = bytes;
+        self
+    }
+
+    /// The bytes that responses hold for clients that have not read them, of all clients together: JSON answers, and what
+    /// streams have ready, of more than 16 KiB each. What a session's replay buffer keeps is counted by
+    /// [`Streams::kept_in_all`](crate::Streams::kept_in_all) instead. Above the limit the principal, or the address
+    /// of clients without one, that holds most makes room: its response that has waited longest is cut, which counts in
+    /// [`Statistics::slow_readers`](crate::Statistics::slow_readers). A new JSON answer of that very client is refused
+    /// instead: it becomes -32603 with status 500
+    /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)), unless a response of the client has
+    /// waited for five seconds. At least [`Limits::answer`], default [`Limits::DEFAULT_ANSWERS_UNREAD`].
+    #[must_use]
+    pub fn answers_unread(mut self, bytes: usize) -> Self {
+        self.answers_unread = bytes;
         self
     }
 
@@ -254,6 +274,14 @@ impl Limits {
         }
         positive(error, "Limits::body_timeout", self.body_timeout);
         at_least_one(error, "Limits::answer", self.answer);
+        if self.answers_unread < self.answer {
+            let (unread, answer) = (self.answers_unread, self.answer);
+            let why = "an answer of that size could never be sent";
+            error.report(
+                "Limits::answers_unread",
+                format!("{unread} must be at least `Limits::answer`, {answer}: {why}"),
+            );
+        }
         at_least_one(error, "Limits::calls", self.calls);
         at_least_one(error, "Limits::calls_per_principal", self.calls_per_principal);
         at_least_one(error, "Limits::calls_without_session", self.calls_without_session);

@@ -157,8 +157,13 @@ impl Streams {
     /// over 16 KiB. Then it is cut: what it holds is dropped, an HTTP/2 stream is reset as soon as its window opens, an
     /// HTTP/1 connection ends, and the client counts as one that left. This bounds every listener, TLS and HTTP/2 with
     /// closed windows included; over HTTP/1 [`McpListener`](crate::McpListener) also ends the connection of a client
-    /// that stays away. A stream that has nothing to say waits as long as it likes. Longer than zero; `None`: without
-    /// limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].
+    /// that stays away. A stream that has nothing to say waits as long as it likes.
+    ///
+    /// A response that has something ready all the time moves at least 2 KiB a second, measured over twice this time: a
+    /// slow mobile line carries more, and a client that takes a piece now and then does not keep a large answer for
+    /// hours. What all responses hold together is bounded by [`Limits::answers_unread`](super::Limits::answers_unread).
+    ///
+    /// Longer than zero; `None`: without limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();

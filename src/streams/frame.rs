@@ -33,4 +33,9 @@ pub(crate) struct Frames {
 pub(crate) trait Source: fmt::Debug + Send {
     /// Everything that can be sent now, at least one frame or the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames>;
+
+    /// Bytes that are kept for this response alone.
+    fn held(&self) -> usize {
+        0
+    }
 }

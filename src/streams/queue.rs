@@ -120,7 +120,7 @@ impl Queue {
 
     fn forget_reader(&self, mut state: MutexGuard<'_, State>) {
         state.reader_gone = true;
-        state.frames = Vec::new();
+        (state.frames, state.bytes) = (Vec::new(), 0);
         let held = state.held.take();
         drop(state);
         drop(held);
@@ -148,6 +148,10 @@ impl Source for QueueReader {
         drop(held);
         self.0.drained.notify_waiters();
         Poll::Ready(frames)
+    }
+
+    fn held(&self) -> usize {
+        self.0.lock().bytes
     }
 }
 

@@ -10,7 +10,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cors", &["header"]),
     ("counters", &["error", "store"]),
     ("edge", &["error", "header", "identity", "message", "throttle"]),
-    ("encode", &["error", "header", "message", "outcome", "panics", "streams", "throttle"]),
+    ("encode", &["error", "header", "identity", "message", "outcome", "panics", "streams", "throttle"]),
     ("error", &["message"]),
     ("guide", &[]),
     (
@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("net", &[]),
-    ("outcome", &["error", "message", "streams"]),
+    ("outcome", &["error", "identity", "message", "streams"]),
     ("panics", &[]),
     // A framework like any other: it may know what a framework outside of this crate could.
     ("rmcp", &["message", "seal", "server", "service"]),

@@ -84,4 +84,5 @@ mod subscriptions;
 mod table;
 mod tasks;
 mod two_nodes;
+mod unread;
 mod watching;

@@ -364,6 +364,13 @@ async fn the_server_itself(sheet: &Sheet) {
     let row = ("answer_too_large", 500, -32603, text);
     sheet.expect(&small, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
 
+    let narrow = sheet.app(|service| service.limits(Limits::new().answer(40_000).answers_unread(40_000)));
+    let call = || modern_call("echo", json!({"message": "x".repeat(30_000)}));
+    let unread = narrow.send(call()).await;
+    let text = "Too much is unread: the server's setting `Limits::answers_unread` is 40000 bytes";
+    sheet.expect(&narrow, call(), Some(1), ("too_many_answers_unread", 500, -32603, text)).await;
+    drop(unread);
+
     app.handle.drain(Duration::ZERO).await;
     let row = ("draining", 503, -32603, "The server is shutting down");
     sheet.expect(&app, post(opening()), Some(0), row).await;

@@ -326,6 +326,12 @@ impl Reply {
         self.header("content-type") == Some("text/event-stream")
     }
 
+    /// The next piece of the body: its size, or `None` if the body was cut. Panics at its end.
+    pub(crate) async fn piece(&mut self) -> Option<usize> {
+        let frame = self.body.frame().await.expect("the body has ended");
+        frame.ok().and_then(|frame| frame.into_data().ok()).map(|data| data.len())
+    }
+
     /// The whole body.
     pub(crate) async fn text(self) -> String {
         let bytes = tokio::time::timeout(Duration::from_secs(3600), self.body.collect()).await;

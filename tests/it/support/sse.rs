@@ -46,6 +46,12 @@ impl Sse {
         Self { body, buffer: String::new(), chunks: Vec::new() }
     }
 
+    /// The next piece, without its events: its size, or `None` if the stream was cut.
+    pub(crate) async fn next_piece(&mut self) -> Option<usize> {
+        let frame = self.body.frame().await.expect("the stream has ended");
+        frame.ok().and_then(|frame| frame.into_data().ok()).map(|data| data.len())
+    }
+
     /// The next event or comment; `None` at the end. On paused time a quiet stream runs into the
     /// time-out at once, which is an hour.
     pub(crate) async fn next_any(&mut self) -> Option<Event> {

@@ -1,0 +1,164 @@
+//! The ceiling over what response bodies hold for clients that have not read them yet, all clients together.
+//!
+//! 1. A body counts with what it has ready: the pieces it hands out, with all the memory they lie in, and what its source
+//!    keeps for it. Small ones are not counted.
+//! 2. Above the ceiling the account that holds most makes room, with the body that has waited longest: that body is
+//!    cut. So a client that leaves answers unread costs itself, and not a client that holds less.
+//! 3. A new answer whose account would hold most is refused instead, unless one of its bodies has [stalled](STALLED).
+//! 4. What streams have ready cannot be refused. It counts when it is there, and the task of the watch makes room at
+//!    once. What a stream keeps in its replay buffer stays there.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::watch::{SHORT, Watch, Watched};
+use crate::identity::Account;
+use crate::throttle::Throttle;
+
+/// How long a body waits until it makes room for a new one of the same account: longer than a connection pauses that
+/// works.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// How many bytes there may be, and how many there are.
+#[derive(Debug)]
+pub(super) struct Ceiling {
+    limit: usize,
+    held: AtomicUsize,
+    /// Told when there are more than that.
+    pub(super) reached: Notify,
+    lines: Throttle,
+}
+
+impl Ceiling {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, held: AtomicUsize::new(0), reached: Notify::new(), lines: Throttle::default() })
+    }
+
+    fn has_room(&self, more: usize) -> bool {
+        self.held.load(Ordering::Relaxed).saturating_add(more) <= self.limit
+    }
+}
+
+/// What one body counts with. Dropping it takes it off.
+#[derive(Debug)]
+pub(super) struct Counted {
+    ceiling: Arc<Ceiling>,
+    pub(super) bytes: usize,
+}
+
+impl Counted {
+    pub(super) fn nothing(ceiling: &Arc<Ceiling>) -> Self {
+        Self { ceiling: Arc::clone(ceiling), bytes: 0 }
+    }
+
+    /// The body holds so many bytes now.
+    pub(super) fn set(&mut self, bytes: usize) {
+        let bytes = if bytes > SHORT { bytes } else { 0 };
+        if bytes > self.bytes {
+            self.ceiling.held.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+            if !self.ceiling.has_room(0) {
+                self.ceiling.reached.notify_one();
+            }
+        } else if bytes < self.bytes {
+            self.ceiling.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// What one account holds.
+#[derive(Default)]
+struct Holder {
+    bytes: usize,
+    /// The account has a new answer, which is among its bytes.
+    asks: bool,
+    /// Its bodies, the one that has waited longest last.
+    bodies: Vec<(Duration, Arc<Watched>)>,
+}
+
+impl Watch {
+    /// Makes room for a new answer of an account.
+    ///
+    /// # Errors
+    ///
+    /// Returns the ceiling where there is no room for it.
+    pub(crate) fn make_room(&self, account: Option<&Account>, bytes: usize) -> Result<(), usize> {
+        let limit = self.ceiling.limit;
+        let has_room = self.ceiling.has_room(bytes) || (bytes <= limit && self.relieve(Some((account, bytes))));
+        if has_room { Ok(()) } else { Err(limit) }
+    }
+
+    /// Makes room for what streams have ready.
+    pub(super) fn come_below(&self) {
+        // A transport that has not asked for anything yet does not hear what comes.
+        let bodies: Vec<_> = self.bodies.iter().filter_map(|body| body.upgrade()).collect();
+        bodies.iter().for_each(|body| body.measure());
+        if !self.ceiling.has_room(0) {
+            self.relieve(None);
+        }
+    }
+
+    fn relieve(&self, asking: Option<(Option<&Account>, usize)>) -> bool {
+        let (mut holders, more) = (self.holders(asking), asking.map_or(0, |(_, bytes)| bytes));
+        let mut most: BinaryHeap<_> = holders.iter().enumerate().map(|(at, holder)| (holder.bytes, at)).collect();
+        let mut cut = 0;
+        while !self.ceiling.has_room(more) {
+            let Some((_, at)) = most.pop() else { break };
+            let Some(holder) = holders.get_mut(at) else { break };
+            let longest = holder.bodies.pop();
+            if holder.asks && longest.as_ref().is_none_or(|(waited, _)| *waited < STALLED) {
+                break;
+            }
+            let Some((_, body)) = longest else { continue };
+            if let Some(bytes) = self.cut(&body) {
+                cut += 1;
+                holder.bytes = holder.bytes.saturating_sub(bytes);
+            }
+            most.push((holder.bytes, at));
+        }
+        if cut > 0
+            && let Some(left_out) = self.ceiling.lines.line()
+        {
+            let limit = self.ceiling.limit;
+            tracing::warn!(
+                limit,
+                cut,
+                left_out,
+                "responses that their clients do not read were cut (`Limits::answers_unread`)"
+            );
+        }
+        self.ceiling.has_room(more)
+    }
+
+    fn holders(&self, asking: Option<(Option<&Account>, usize)>) -> Vec<Holder> {
+        let mut holders: HashMap<Option<Account>, Holder> = HashMap::new();
+        // Collected first: to drop the last hold on a body may end a call, and that must not happen under the map's locks.
+        let bodies: Vec<_> = self.bodies.iter().filter_map(|body| body.upgrade()).collect();
+        for body in bodies {
+            let (bytes, waited) = (body.bytes(), body.signal.waited().unwrap_or_default());
+            if bytes > 0 {
+                let holder = holders.entry(body.account.clone()).or_default();
+                holder.bytes += bytes;
+                holder.bodies.push((waited, body));
+            }
+        }
+        if let Some((account, bytes)) = asking {
+            let holder = holders.entry(account.cloned()).or_default();
+            holder.bytes += bytes;
+            holder.asks = true;
+        }
+        let mut holders: Vec<_> = holders.into_values().collect();
+        holders.iter_mut().for_each(|holder| holder.bodies.sort_by_key(|(waited, _)| *waited));
+        holders
+    }
+}

@@ -1,0 +1,195 @@
+//! How much answers hold that their clients do not read, or read slowly: a ceiling for all, and whose answers give way.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use mcp_http::{Context, Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{App, Reply, RequestExt, call, modern_call, request};
+
+const MIB: usize = 1 << 20;
+
+/// Room for four answers of a MiB.
+fn app(mode: ResponseMode, stateless: bool) -> App {
+    let big = |server: McpServer| {
+        let later = |cx: Context| async move {
+            cx.progress(1, 2).await;
+            sleep(Duration::from_millis(600)).await;
+            "B".repeat(MIB)
+        };
+        server.tool("big", "Answers at length.", || async { "B".repeat(MIB) }).tool("later", "The same, later.", later)
+    };
+    App::serving(big, |service| {
+        let limits = Limits::new().answer(2 * MIB).answers_unread(4 * MIB + MIB / 2);
+        let streams = Streams::new().response_mode(mode);
+        service.limits(limits).streams(streams).sessions(Sessions::new().stateless(stateless))
+    })
+}
+
+/// A call outside of sessions, of either era.
+fn ask(stateless: bool, tool: &str, principal: &str) -> Request<Body> {
+    let call =
+        if stateless { request(Method::POST).message(call(7, tool, json!({}))) } else { modern_call(tool, json!({})) };
+    call.principal(principal)
+}
+
+async fn cut(app: &App) -> u64 {
+    sleep(Duration::from_millis(1)).await;
+    app.handle.statistics().await.slow_readers
+}
+
+async fn length(reply: Reply) -> usize {
+    let answer: Value = reply.message().await;
+    answer["result"]["content"][0]["text"].as_str().unwrap().len()
+}
+
+fn refused(reply: &Reply) -> bool {
+    let kind = reply.rejection.as_ref().map(mcp_http::Rejection::kind);
+    kind == Some("too_many_answers_unread") && reply.status == StatusCode::INTERNAL_SERVER_ERROR
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_account_that_holds_most_makes_room() {
+    for (stateless, mode) in
+        [(false, ResponseMode::Auto), (false, ResponseMode::Sse), (true, ResponseMode::Json), (true, ResponseMode::Sse)]
+    {
+        let app = app(mode, stateless);
+        let mut anns = Vec::new();
+        for _ in 0..4 {
+            anns.push(app.send(ask(stateless, "big", "ann")).await);
+            sleep(Duration::from_millis(1)).await;
+        }
+        let says = format!("{mode:?}, stateless: {stateless}");
+        // Her own answer makes no room, but for one that has stalled.
+        let reply = app.send(ask(stateless, "big", "ann")).await;
+        if mode == ResponseMode::Sse && stateless {
+            assert_eq!((reply.status.as_u16(), cut(&app).await), (200, 1), "a stream gives way to a stream: {says}");
+            assert_eq!(anns.remove(0).piece().await, None, "{says}");
+            anns.push(reply);
+        } else {
+            assert!(refused(&reply), "{says}: {:?}", reply.rejection);
+            assert_eq!((cut(&app).await, app.handle.statistics().await.answers_refused), (0, 1), "{says}");
+        }
+        let before = cut(&app).await;
+        let bobs = app.send(ask(stateless, "big", "bob")).await;
+        assert_eq!((bobs.status.as_u16(), cut(&app).await), (200, before + 1), "{says}");
+        assert_eq!(anns.remove(0).piece().await, None, "the longest unread is cut: {says}");
+        assert_eq!(length(bobs).await, MIB, "{says}");
+        for ann in anns {
+            assert_eq!(length(ann).await, MIB, "{says}");
+        }
+        assert_eq!(length(app.send(ask(stateless, "big", "ann")).await).await, MIB, "{says}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_stalled_makes_room_for_its_own_account() {
+    let app = app(ResponseMode::Auto, false);
+    let mut first = app.send(ask(false, "big", "ann")).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(app.send(ask(false, "big", "ann")).await);
+    }
+    assert!(refused(&app.send(ask(false, "big", "ann")).await));
+    sleep(Duration::from_secs(5)).await;
+    for other in &mut others {
+        assert!(other.piece().await.is_some());
+    }
+    others.push(app.send(ask(false, "big", "ann")).await);
+    assert_eq!((first.piece().await, cut(&app).await), (None, 1));
+    assert!(refused(&app.send(ask(false, "big", "ann")).await), "the others are read");
+    for other in others {
+        assert_eq!(other.status, StatusCode::OK);
+    }
+}
+
+/// What a queue keeps for its response counts, too, before the client reads it.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_read_counts_with_what_it_has() {
+    for (stateless, begun) in [(false, false), (false, true), (true, false), (true, true)] {
+        let app = app(ResponseMode::Auto, stateless);
+        let mut anns = Vec::new();
+        for _ in 0..5 {
+            anns.push(app.send(ask(stateless, "later", "ann")).await);
+        }
+        assert!(anns.iter().all(Reply::is_sse));
+        if begun {
+            for ann in &mut anns {
+                assert!(ann.piece().await.is_some());
+            }
+        }
+        // A transport that has not asked for anything yet is not heard of before the next look.
+        sleep(Duration::from_secs(if begun { 1 } else { 6 })).await;
+        let says = format!("stateless: {stateless}, begun: {begun}");
+        assert_eq!(cut(&app).await, 1, "{says}");
+        let bobs = app.send(ask(stateless, "big", "bob")).await;
+        assert_eq!((bobs.status.as_u16(), cut(&app).await), (200, 2), "{says}");
+        let mut whole = 0;
+        for mut ann in anns {
+            if ann.piece().await.is_some() {
+                whole += 1;
+            }
+        }
+        assert_eq!((whole, length(bobs).await), (3, MIB), "{says}");
+    }
+}
+
+/// The response of a session's call is cut, and what it said is kept: its client comes back for the rest.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_a_session_that_is_cut_is_resumed() {
+    let app = app(ResponseMode::Auto, false);
+    let ann = app.open_principal("ann").await;
+    let mut streams = Vec::new();
+    for id in 0..4 {
+        let mut stream = ann.call(id, "later", json!({})).await.sse();
+        let first = stream.next().await.unwrap().id().to_owned();
+        streams.push((stream, first));
+    }
+    sleep(Duration::from_secs(1)).await;
+    let mut begun = Vec::new();
+    for (mut stream, first) in streams {
+        assert!(stream.next_piece().await.is_some());
+        sleep(Duration::from_millis(1)).await;
+        begun.push((stream, first));
+    }
+    let bobs = app.send(ask(false, "big", "bob")).await;
+    assert_eq!((length(bobs).await, cut(&app).await), (MIB, 1));
+    let (mut stream, first) = begun.remove(0);
+    assert!(stream.next_piece().await.is_none(), "it is cut");
+    drop((stream, begun));
+    let back = ann.resume(&first).await;
+    assert_eq!((back.status, length(back).await), (StatusCode::OK, MIB));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_too_slowly_is_cut() {
+    for (stateless, tool) in [(false, "big"), (false, "later"), (true, "big"), (true, "later")] {
+        for (pause, pieces) in [(29, 2..=4), (10, 32..=34)] {
+            let app = app(ResponseMode::Auto, stateless);
+            let mut reply = app.send(ask(stateless, tool, "ann")).await;
+            sleep(Duration::from_secs(1)).await;
+            let (mut read, mut got) = (0, 0);
+            while let Some(size) = reply.piece().await {
+                read += usize::from(size > 1_000);
+                got += size;
+                if got > MIB {
+                    break;
+                }
+                sleep(Duration::from_secs(pause)).await;
+            }
+            assert!(pieces.contains(&read), "{tool}, stateless: {stateless}, {pause} s: {read} pieces");
+            assert_eq!((got > MIB, cut(&app).await), (pause == 10, u64::from(pause == 29)), "{tool} {pause}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_has_room_in_its_ceiling() {
+    let build = |limits: Limits| McpService::<()>::builder(McpServer::new("a", "1")).limits(limits).build();
+    let error = build(Limits::new().answer(100).answers_unread(99)).unwrap_err();
+    assert_eq!(error.setting(), "Limits::answers_unread");
+    build(Limits::new().answer(100).answers_unread(100)).unwrap();
+}
