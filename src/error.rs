@@ -1,7 +1,8 @@
-//! Decides how this crate says no: refusals of requests as one table, errors of the set-up, errors
-//! of a session engine.
+//! Errors of this crate: rejections of requests, errors of the set-up, errors of a session engine.
 
+mod config;
 mod store;
+mod table;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,8 +11,10 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
+pub use self::config::ConfigError;
 pub use self::store::{StoreError, StoreErrorKind};
-use crate::message::{Era, ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
+use self::table::sessions_only;
+use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
 
 /// Why a request was refused before any handler saw it.
 ///
@@ -192,13 +195,6 @@ pub enum Rejection {
     Internal,
 }
 
-/// One line of the table: what a refusal is on the wire.
-struct Row {
-    status: StatusCode,
-    code: i64,
-    text: Cow<'static, str>,
-}
-
 impl Rejection {
     /// A method that does not exist; what is unknown is repeated within bounds.
     pub(crate) fn method_not_found(method: &str) -> Self {
@@ -210,7 +206,7 @@ impl Rejection {
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.row().status
+        StatusCode::from_u16(self.row().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     /// A short name for counters and logs, one for each kind.
@@ -271,8 +267,7 @@ impl Rejection {
     /// The JSON-RPC error of the response.
     #[must_use]
     pub fn to_error(&self) -> ErrorObject {
-        let Row { code, text, .. } = self.row();
-        let error = ErrorObject::new(code, text);
+        let error = ErrorObject::new(self.row().1, self.text());
         match self {
             Self::UnsupportedVersion { requested, supported } if !sessions_only(supported) => {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
@@ -293,122 +288,8 @@ impl Rejection {
     /// How long a refused client should wait, for the refusals that pass by themselves.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        (self.row().status == StatusCode::SERVICE_UNAVAILABLE || self.row().status == StatusCode::TOO_MANY_REQUESTS)
+        matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
             .then_some(Duration::from_secs(RETRY_AFTER_SECONDS))
-    }
-
-    /// The table.
-    #[allow(clippy::too_many_lines, reason = "it is as long as there are refusals")]
-    fn row(&self) -> Row {
-        const REQUEST: i64 = ErrorObject::INVALID_REQUEST;
-        const INTERNAL: i64 = ErrorObject::INTERNAL_ERROR;
-        let row = |status: u16, code: i64, text: &'static str| (status, code, Cow::Borrowed(text));
-        let too_many = |status: u16, what: &str, limit: usize| {
-            (status, INTERNAL, Cow::Owned(format!("Too many {what}: the limit is {limit}")))
-        };
-        let (status, code, text) = match self {
-            Self::HostNotAllowed => row(
-                403,
-                REQUEST,
-                "Host not allowed; the server's setting `allowed_hosts` lists the names it answers to",
-            ),
-            Self::OriginNotAllowed => row(
-                403,
-                REQUEST,
-                "Origin not allowed; the server's setting `allowed_origins` lists the sites it serves",
-            ),
-            Self::MethodNotAllowed { .. } => row(405, REQUEST, "Method not allowed"),
-            Self::NotAcceptable { needs } => {
-                (406, REQUEST, format!("Not acceptable: the client must accept {needs}").into())
-            }
-            Self::UnsupportedMediaType => {
-                row(415, REQUEST, "Unsupported media type: Content-Type must be application/json")
-            }
-            Self::EncodedBody => {
-                row(415, REQUEST, "Unsupported content encoding: the body must be sent without Content-Encoding")
-            }
-            Self::DuplicateHeader(name) => (400, REQUEST, format!("Bad request: more than one {name} header").into()),
-            Self::InvalidHeader(name) => (400, REQUEST, format!("Bad request: invalid {name} header").into()),
-            Self::BodyTooLarge { limit } => {
-                (413, REQUEST, format!("Body too large: the limit is {limit} bytes").into())
-            }
-            Self::BodyTimeout => row(408, REQUEST, "The body did not arrive in time"),
-            Self::BodyIncomplete => row(400, REQUEST, "Bad request: the body is incomplete"),
-            Self::TooManyBodies { limit } => {
-                (503, INTERNAL, format!("Too many bytes of request bodies in flight: the limit is {limit}").into())
-            }
-            Self::NotJson => {
-                row(400, ErrorObject::PARSE_ERROR, "Parse error: the body is not valid JSON, or nested too deep")
-            }
-            Self::NotAMessage(why) => (400, REQUEST, format!("Invalid request: {why}").into()),
-            Self::BatchNotServed => {
-                row(400, REQUEST, "Invalid request: batches exist in protocol version 2025-03-26 only")
-            }
-            Self::InitializeInBatch => row(400, REQUEST, "Invalid request: initialize must not be part of a batch"),
-            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
-            Self::HeaderMismatch { header, why } => {
-                (400, ErrorObject::HEADER_MISMATCH, format!("Header mismatch: {header} {why}").into())
-            }
-            Self::InvalidMeta(why) | Self::InvalidParams(why) => {
-                (400, ErrorObject::INVALID_PARAMS, format!("Invalid params: {why}").into())
-            }
-            Self::MethodNotFound { method } => {
-                (404, ErrorObject::METHOD_NOT_FOUND, format!("Method not found: {method}").into())
-            }
-            Self::MissingCapability { .. } => {
-                row(400, ErrorObject::MISSING_CAPABILITY, "Missing required client capability")
-            }
-            Self::TooManyListens { limit } => too_many(429, "subscription streams", *limit),
-            Self::TooManyListensOfPrincipal { limit } => {
-                too_many(429, "subscription streams of this principal", *limit)
-            }
-            Self::TooManyListensOfPeer { limit } => {
-                too_many(429, "subscription streams from this address (setting `Limits::listens_per_peer`)", *limit)
-            }
-            Self::SessionRequired => row(400, REQUEST, "Bad request: the Mcp-Session-Id header is required"),
-            Self::SessionNotFound => row(404, ErrorObject::SESSION_NOT_FOUND, "Session not found"),
-            Self::AlreadyInitialized => row(400, REQUEST, "Invalid request: the session is already initialized"),
-            Self::TooManySessions { limit } => too_many(503, "sessions", *limit),
-            Self::TooManySessionsOfPrincipal { limit } => too_many(503, "sessions of this principal", *limit),
-            Self::TooManySessionsOfPeer { limit } => {
-                too_many(503, "sessions from this address (setting `Sessions::max_per_peer`)", *limit)
-            }
-            Self::TooManyCalls { limit } => too_many(429, "calls in flight in this session", *limit),
-            Self::TooManyCallsOfPrincipal { limit } => too_many(429, "calls in flight of this principal", *limit),
-            Self::TooManyCallsWithoutSession { limit } => too_many(503, "calls in flight without a session", *limit),
-            Self::TooManyCallsOfPeer { limit } => {
-                too_many(429, "calls in flight from this address (setting `Limits::calls_per_peer`)", *limit)
-            }
-            Self::TooManyStreams { limit } => too_many(429, "open streams in this session", *limit),
-            Self::DuplicateId => row(400, REQUEST, "Invalid request: a request with the same id is in flight"),
-            Self::StreamTaken => row(409, REQUEST, "Conflict: the session's stream is already open"),
-            Self::UnknownEvent => row(400, REQUEST, "Bad request: Last-Event-ID names no event of this session"),
-            Self::EventsExpired => {
-                row(400, REQUEST, "Bad request: the stream named by Last-Event-ID is no longer kept")
-            }
-            Self::NotResumable => {
-                row(400, REQUEST, "Bad request: Last-Event-ID is not supported, streams cannot be resumed here")
-            }
-            Self::SessionEnded => row(500, INTERNAL, "The session ended before the request was answered"),
-            Self::AnswerTooLarge { limit } => {
-                let text =
-                    format!("Answer too large: the limit is {limit} bytes, the server's setting `Limits::answer`");
-                (500, INTERNAL, text.into())
-            }
-            Self::TooManyAnswersUnread { limit } => {
-                let why = "Too much is unread: the server's setting `Limits::answers_unread` is";
-                (500, INTERNAL, format!("{why} {limit} bytes").into())
-            }
-            Self::AnswerNotKept => row(
-                500,
-                INTERNAL,
-                "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep",
-            ),
-            Self::Draining => row(503, INTERNAL, "The server is shutting down"),
-            Self::EngineUnavailable => row(503, INTERNAL, "Sessions are out of reach for the moment"),
-            Self::Internal => row(500, INTERNAL, "Internal error"),
-        };
-        Row { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code, text }
     }
 }
 
@@ -418,89 +299,11 @@ const RETRY_AFTER_SECONDS: u64 = 2;
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.row().text)
+        f.write_str(&self.text())
     }
 }
 
 impl std::error::Error for Rejection {}
-
-/// The settings that have no meaning: each by its name, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    /// At least one, wherever this is handed out.
-    problems: Vec<Problem>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Problem {
-    setting: &'static str,
-    why: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(setting: &'static str, why: impl Into<String>) -> Self {
-        Self { problems: vec![Problem { setting, why: why.into() }] }
-    }
-
-    /// Nothing is wrong so far.
-    pub(crate) fn none() -> Self {
-        Self { problems: Vec::new() }
-    }
-
-    pub(crate) fn report(&mut self, setting: &'static str, why: impl Into<String>) {
-        self.problems.push(Problem { setting, why: why.into() });
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.problems.extend(other.problems);
-    }
-
-    pub(crate) fn into_result(self) -> Result<(), Self> {
-        if self.problems.is_empty() { Ok(()) } else { Err(self) }
-    }
-
-    /// The name of the first setting.
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.problems.first().map_or("", |problem| problem.setting)
-    }
-
-    /// The names of all settings that have no meaning.
-    pub fn settings(&self) -> impl Iterator<Item = &'static str> {
-        self.problems.iter().map(|problem| problem.setting)
-    }
-}
-
-/// One line for each setting.
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, Problem { setting, why }) in self.problems.iter().enumerate() {
-            let line = if at == 0 { "" } else { "\n" };
-            write!(f, "{line}setting `{setting}`: {why}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-/// Whether a service has the session revisions alone. Its refusals say nothing in the codes of later ones: a client
-/// that tries 2026-07-28 first falls back to `initialize` only where it is not understood.
-fn sessions_only(served: &[ProtocolVersion]) -> bool {
-    !served.is_empty() && served.iter().all(|version| version.era() == Era::Legacy)
-}
-
-/// The status, code and text by which a service refuses a revision. Released clients look for the text.
-fn unsupported(requested: &str, served: &[ProtocolVersion]) -> (u16, i64, Cow<'static, str>) {
-    if !sessions_only(served) {
-        let text = "Unsupported protocol version; `data.supported` lists those served";
-        return (400, ErrorObject::UNSUPPORTED_VERSION, text.into());
-    }
-    let served: Vec<_> = served.iter().map(|version| version.as_str()).collect();
-    let (requested, served) = (requested.escape_debug(), served.join(", "));
-    let text = format!("Bad Request: Unsupported protocol version: {requested} (supported versions: {served})");
-    (400, ErrorObject::BAD_REQUEST, text.into())
-}
 
 #[cfg(test)]
 mod tests {

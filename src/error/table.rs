@@ -1,0 +1,178 @@
+//! The table of rejections: the status, the code and the text of each.
+
+use std::borrow::Cow;
+
+use super::Rejection;
+use crate::message::{Era, ErrorObject, ProtocolVersion};
+
+const REQUEST: i64 = ErrorObject::INVALID_REQUEST;
+const PARAMS: i64 = ErrorObject::INVALID_PARAMS;
+const INTERNAL: i64 = ErrorObject::INTERNAL_ERROR;
+
+// Texts that are too long for a line of the table.
+const HOST: &str = "Host not allowed; the server's setting `allowed_hosts` lists the names it answers to";
+const ORIGIN: &str = "Origin not allowed; the server's setting `allowed_origins` lists the sites it serves";
+const MEDIA_TYPE: &str = "Unsupported media type: Content-Type must be application/json";
+const ENCODED: &str = "Unsupported content encoding: the body must be sent without Content-Encoding";
+const NOT_JSON: &str = "Parse error: the body is not valid JSON, or nested too deep";
+const BATCH: &str = "Invalid request: batches exist in protocol version 2025-03-26 only";
+const IN_BATCH: &str = "Invalid request: initialize must not be part of a batch";
+const EXPIRED: &str = "Bad request: the stream named by Last-Event-ID is no longer kept";
+const NOT_RESUMABLE: &str = "Bad request: Last-Event-ID is not supported, streams cannot be resumed here";
+const NOT_KEPT: &str = "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
+
+impl Rejection {
+    /// The status and the code.
+    pub(super) fn row(&self) -> (u16, i64) {
+        match self {
+            Self::DuplicateHeader(_)
+            | Self::InvalidHeader(_)
+            | Self::BodyIncomplete
+            | Self::NotAMessage(_)
+            | Self::BatchNotServed
+            | Self::InitializeInBatch
+            | Self::SessionRequired
+            | Self::AlreadyInitialized
+            | Self::DuplicateId
+            | Self::UnknownEvent
+            | Self::EventsExpired
+            | Self::NotResumable => (400, REQUEST),
+            Self::NotJson => (400, ErrorObject::PARSE_ERROR),
+            Self::UnsupportedVersion { supported, .. } => (400, unsupported_code(supported)),
+            Self::HeaderMismatch { .. } => (400, ErrorObject::HEADER_MISMATCH),
+            Self::InvalidMeta(_) | Self::InvalidParams(_) => (400, PARAMS),
+            Self::MissingCapability { .. } => (400, ErrorObject::MISSING_CAPABILITY),
+            Self::HostNotAllowed | Self::OriginNotAllowed => (403, REQUEST),
+            Self::MethodNotFound { .. } => (404, ErrorObject::METHOD_NOT_FOUND),
+            Self::SessionNotFound => (404, ErrorObject::SESSION_NOT_FOUND),
+            Self::MethodNotAllowed { .. } => (405, REQUEST),
+            Self::NotAcceptable { .. } => (406, REQUEST),
+            Self::BodyTimeout => (408, REQUEST),
+            Self::StreamTaken => (409, REQUEST),
+            Self::BodyTooLarge { .. } => (413, REQUEST),
+            Self::UnsupportedMediaType | Self::EncodedBody => (415, REQUEST),
+            Self::TooManyListens { .. }
+            | Self::TooManyListensOfPrincipal { .. }
+            | Self::TooManyListensOfPeer { .. }
+            | Self::TooManyCalls { .. }
+            | Self::TooManyCallsOfPrincipal { .. }
+            | Self::TooManyCallsOfPeer { .. }
+            | Self::TooManyStreams { .. } => (429, INTERNAL),
+            Self::SessionEnded
+            | Self::AnswerTooLarge { .. }
+            | Self::AnswerNotKept
+            | Self::TooManyAnswersUnread { .. }
+            | Self::Internal => (500, INTERNAL),
+            Self::TooManyBodies { .. }
+            | Self::TooManySessions { .. }
+            | Self::TooManySessionsOfPrincipal { .. }
+            | Self::TooManySessionsOfPeer { .. }
+            | Self::TooManyCallsWithoutSession { .. }
+            | Self::Draining
+            | Self::EngineUnavailable => (503, INTERNAL),
+        }
+    }
+
+    pub(super) fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::NotAcceptable { needs } => format!("Not acceptable: the client must accept {needs}").into(),
+            Self::DuplicateHeader(name) => format!("Bad request: more than one {name} header").into(),
+            Self::InvalidHeader(name) => format!("Bad request: invalid {name} header").into(),
+            Self::BodyTooLarge { limit } => format!("Body too large: the limit is {limit} bytes").into(),
+            Self::TooManyBodies { limit } => {
+                format!("Too many bytes of request bodies in flight: the limit is {limit}").into()
+            }
+            Self::NotAMessage(why) => format!("Invalid request: {why}").into(),
+            Self::UnsupportedVersion { requested, supported } => unsupported(requested, supported),
+            Self::HeaderMismatch { header, why } => format!("Header mismatch: {header} {why}").into(),
+            Self::InvalidMeta(why) | Self::InvalidParams(why) => format!("Invalid params: {why}").into(),
+            Self::MethodNotFound { method } => format!("Method not found: {method}").into(),
+            Self::AnswerTooLarge { limit } => {
+                format!("Answer too large: the limit is {limit} bytes, the server's setting `Limits::answer`").into()
+            }
+            Self::TooManyAnswersUnread { limit } => {
+                format!("Too much is unread: the server's setting `Limits::answers_unread` is {limit} bytes").into()
+            }
+            _ => match self.too_many() {
+                Some((what, limit)) => format!("Too many {what}: the limit is {limit}").into(),
+                None => self.fixed_text().into(),
+            },
+        }
+    }
+
+    /// What there is too much of, and the limit.
+    fn too_many(&self) -> Option<(&'static str, usize)> {
+        Some(match self {
+            Self::TooManyListens { limit } => ("subscription streams", *limit),
+            Self::TooManyListensOfPrincipal { limit } => ("subscription streams of this principal", *limit),
+            Self::TooManyListensOfPeer { limit } => {
+                ("subscription streams from this address (setting `Limits::listens_per_peer`)", *limit)
+            }
+            Self::TooManySessions { limit } => ("sessions", *limit),
+            Self::TooManySessionsOfPrincipal { limit } => ("sessions of this principal", *limit),
+            Self::TooManySessionsOfPeer { limit } => {
+                ("sessions from this address (setting `Sessions::max_per_peer`)", *limit)
+            }
+            Self::TooManyCalls { limit } => ("calls in flight in this session", *limit),
+            Self::TooManyCallsOfPrincipal { limit } => ("calls in flight of this principal", *limit),
+            Self::TooManyCallsWithoutSession { limit } => ("calls in flight without a session", *limit),
+            Self::TooManyCallsOfPeer { limit } => {
+                ("calls in flight from this address (setting `Limits::calls_per_peer`)", *limit)
+            }
+            Self::TooManyStreams { limit } => ("open streams in this session", *limit),
+            _ => return None,
+        })
+    }
+
+    /// The text of a rejection that has no details.
+    fn fixed_text(&self) -> &'static str {
+        match self {
+            Self::HostNotAllowed => HOST,
+            Self::OriginNotAllowed => ORIGIN,
+            Self::MethodNotAllowed { .. } => "Method not allowed",
+            Self::UnsupportedMediaType => MEDIA_TYPE,
+            Self::EncodedBody => ENCODED,
+            Self::BodyTimeout => "The body did not arrive in time",
+            Self::BodyIncomplete => "Bad request: the body is incomplete",
+            Self::NotJson => NOT_JSON,
+            Self::BatchNotServed => BATCH,
+            Self::InitializeInBatch => IN_BATCH,
+            Self::MissingCapability { .. } => "Missing required client capability",
+            Self::SessionRequired => "Bad request: the Mcp-Session-Id header is required",
+            Self::SessionNotFound => "Session not found",
+            Self::AlreadyInitialized => "Invalid request: the session is already initialized",
+            Self::DuplicateId => "Invalid request: a request with the same id is in flight",
+            Self::StreamTaken => "Conflict: the session's stream is already open",
+            Self::UnknownEvent => "Bad request: Last-Event-ID names no event of this session",
+            Self::EventsExpired => EXPIRED,
+            Self::NotResumable => NOT_RESUMABLE,
+            Self::SessionEnded => "The session ended before the request was answered",
+            Self::AnswerNotKept => NOT_KEPT,
+            Self::Draining => "The server is shutting down",
+            Self::EngineUnavailable => "Sessions are out of reach for the moment",
+            // The others have details.
+            _ => "Internal error",
+        }
+    }
+}
+
+/// Whether a service has the session revisions alone. Its refusals say nothing in the codes of later ones: a client
+/// that tries 2026-07-28 first falls back to `initialize` only where it is not understood.
+pub(super) fn sessions_only(served: &[ProtocolVersion]) -> bool {
+    !served.is_empty() && served.iter().all(|version| version.era() == Era::Legacy)
+}
+
+/// The code by which a service refuses a revision.
+fn unsupported_code(served: &[ProtocolVersion]) -> i64 {
+    if sessions_only(served) { ErrorObject::BAD_REQUEST } else { ErrorObject::UNSUPPORTED_VERSION }
+}
+
+/// The text by which a service refuses a revision. Released clients look for it.
+fn unsupported(requested: &str, served: &[ProtocolVersion]) -> Cow<'static, str> {
+    if !sessions_only(served) {
+        return "Unsupported protocol version; `data.supported` lists those served".into();
+    }
+    let served: Vec<_> = served.iter().map(|version| version.as_str()).collect();
+    let (requested, served) = (requested.escape_debug(), served.join(", "));
+    format!("Bad Request: Unsupported protocol version: {requested} (supported versions: {served})").into()
+}
