@@ -33,5 +33,5 @@ pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, Oversized, TA
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};
 pub(crate) use params::Params;
 pub(crate) use shown::{shown, shown_bytes};
-pub(crate) use uri::{ResourceUri, canonical, canonical_part, canonical_start};
+pub(crate) use uri::{ResourceUri, ascii, canonical, canonical_part, canonical_start, serialize_ascii};
 pub(crate) use words::{bounded, in_json, reason};

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The URI of a resource, as somebody wrote it. Two that RFC 3986 has equal are equal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,6 +86,16 @@ pub(crate) fn canonical_part(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 16);
     encode(text, &mut out);
     Cow::Owned(out)
+}
+
+/// A URI as the schemas of the protocol have it: one with characters outside of ASCII is percent-encoded.
+pub(crate) fn ascii(uri: &str) -> Cow<'_, str> {
+    if uri.is_ascii() { Cow::Borrowed(uri) } else { canonical(uri) }
+}
+
+/// Serializes a URI as [`ascii`] has it.
+pub(crate) fn serialize_ascii<S: Serializer>(uri: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&ascii(uri))
 }
 
 fn written(uri: &str, is_whole: bool) -> Cow<'_, str> {

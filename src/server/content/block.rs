@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Annotations, ResourceContents};
-use crate::message::ProtocolVersion;
+use crate::message::{ProtocolVersion, ascii, serialize_ascii};
 
 /// A block of content, as a tool returns it and a prompt's message holds it.
 ///
@@ -45,6 +45,7 @@ enum Block {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceLink {
+    #[serde(serialize_with = "serialize_ascii")]
     uri: String,
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +129,7 @@ impl Content {
         if let Block::ResourceLink(link) = &self.block
             && version < ProtocolVersion::V2025_06_18
         {
-            self.block = Block::Text { text: format!("{}: {}", link.name, link.uri).into() };
+            self.block = Block::Text { text: format!("{}: {}", link.name, ascii(&link.uri)).into() };
         }
     }
 
@@ -150,7 +151,7 @@ impl From<&'static str> for Content {
 }
 
 impl ResourceLink {
-    /// A link by the resource's URI and name.
+    /// A link by the resource's URI and name. A URI with characters outside of ASCII is sent percent-encoded.
     #[must_use]
     pub fn new(uri: impl Into<String>, name: impl Into<String>) -> Self {
         Self { uri: uri.into(), name: name.into(), title: None, description: None, mime_type: None, size: None }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::message::serialize_ascii;
 use crate::server::{CacheHint, IntoToolError, ToolError};
 
 /// The contents of a resource, or of one of its parts: a text, or bytes in base64.
@@ -18,7 +19,7 @@ use crate::server::{CacheHint, IntoToolError, ToolError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceContents {
-    #[serde(default)]
+    #[serde(default, serialize_with = "serialize_ascii")]
     uri: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mime_type: Option<Cow<'static, str>>,
@@ -52,7 +53,7 @@ impl ResourceContents {
         Ok(Self::text(serde_json::to_string(value)?).mime_type("application/json"))
     }
 
-    /// Under a URI of its own.
+    /// Under a URI of its own. One with characters outside of ASCII is sent percent-encoded.
     #[must_use]
     pub fn uri(mut self, uri: impl Into<String>) -> Self {
         self.uri = uri.into();
