@@ -21,7 +21,7 @@ use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
-use crate::encode::{BodyHead, Watch, respond, take_along};
+use crate::encode::{BodyHead, Drains, Watch, respond, take_along};
 use crate::error::Rejection;
 use crate::hall::{Hall, LogLine};
 use crate::handle::McpHandle;
@@ -63,6 +63,8 @@ struct Shared<S> {
     modern: Arc<modern::Node>,
     gate: Gate,
     watch: Arc<Watch>,
+    /// The rests of bodies that are read behind refusals.
+    drains: Arc<Drains>,
     on_rejection: Option<RejectionHook>,
 }
 
@@ -101,18 +103,23 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
         shared.hall.look_after(shared.legacy.id);
         let (parts, body) = request.into_parts();
         let (version, mut head) = (parts.version, BodyHead::of(&parts));
-        let mut body = Some(body);
-        let reply = caught(shared.answer(Box::new(parts), &mut body, state))
+        let mut rest = RequestBody { body: Some(body), is_known: false };
+        let reply = caught(shared.answer(Box::new(parts), &mut rest, state))
             .await
             .unwrap_or_else(|Panicked| Err(shared.panicked()))
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
             head.refused(rejection);
+        } else {
+            rest.is_known = true;
+        }
+        if rest.is_known {
+            head.set_known();
         }
         let mut response = respond(reply, shared.hall.settings.streams.keep_alive, &shared.watch);
-        if let Some(unread) = body {
-            response = take_along(response, unread, head, &shared.hall.tasks).await;
+        if let Some(body) = rest.body {
+            response = take_along(response, body, head, &shared.drains).await;
         }
         if shared.hall.ending.is_leaving() && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -166,14 +173,21 @@ where
 
 type Refused = (Rejection, Option<RequestId>);
 
+/// The body of a request, as far as it was not read.
+struct RequestBody {
+    body: Option<Body>,
+    /// The request has a principal, or names a session that is its own.
+    is_known: bool,
+}
+
 impl<S: Clone + Send + Sync + 'static> Shared<S> {
-    /// Leaves in `body` what was not read of it.
-    async fn answer(&self, parts: Box<Parts>, body: &mut Option<Body>, state: S) -> Result<Reply, Refused> {
+    /// Leaves in `rest` what was not read.
+    async fn answer(&self, parts: Box<Parts>, rest: &mut RequestBody, state: S) -> Result<Reply, Refused> {
         let unknown = |rejection| (rejection, None);
         let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
         match admitted.method {
-            Method::Post => self.post(parts, admitted, body, state).await,
-            Method::Get | Method::Delete => self.get_or_delete(parts, admitted).await.map_err(unknown),
+            Method::Post => self.post(parts, admitted, rest, state).await,
+            Method::Get | Method::Delete => self.get_or_delete(parts, admitted, rest).await.map_err(unknown),
         }
     }
 
@@ -181,10 +195,11 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         &self,
         parts: Box<Parts>,
         admitted: Admitted,
-        body: &mut Option<Body>,
+        rest: &mut RequestBody,
         state: S,
     ) -> Result<Reply, Refused> {
         let principal = self.hall.settings.sessions.principal_of(&parts);
+        rest.is_known = principal.is_some();
         let peer = match principal {
             Some(_) => None,
             None => self.gate.security.peer(&parts).map_err(|rejection| (rejection, None))?,
@@ -194,12 +209,13 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let session = match legacy::named_session(&self.legacy, &admitted.headers, principal.as_ref()).await {
             Ok(session) => session,
             Err(rejection) => {
-                return Err((rejection, edge::id_at_hand(body, admitted.length, budget).await));
+                return Err((rejection, edge::id_at_hand(&mut rest.body, admitted.length, budget).await));
             }
         };
+        rest.is_known |= session.is_some();
         let limits = &self.hall.settings.limits;
         let bounds = Bounds { limit: limits.body, within: limits.body_timeout, budget, account: asking.as_ref() };
-        let ReadBody { body, share } = edge::read_json(body, admitted.length, bounds).await?;
+        let ReadBody { body, share } = edge::read_json(&mut rest.body, admitted.length, bounds).await?;
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
@@ -227,9 +243,15 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         Ok(reply)
     }
 
-    async fn get_or_delete(&self, parts: Box<Parts>, admitted: Admitted) -> Result<Reply, Rejection> {
+    async fn get_or_delete(
+        &self,
+        parts: Box<Parts>,
+        admitted: Admitted,
+        rest: &mut RequestBody,
+    ) -> Result<Reply, Rejection> {
         edge::check_session_method(&admitted.headers, &self.hall.versions)?;
         let principal = self.hall.settings.sessions.principal_of(&parts);
+        rest.is_known = principal.is_some();
         let peer = || self.gate.security.peer(&parts).ok().flatten();
         let account = Account::of(principal.as_ref(), if principal.is_none() { peer() } else { None });
         let headers = admitted.headers;

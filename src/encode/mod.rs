@@ -9,5 +9,5 @@ mod unread;
 mod watch;
 
 pub(crate) use respond::respond;
-pub(crate) use unread::{BodyHead, take_along};
+pub(crate) use unread::{BodyHead, Drains, take_along};
 pub(crate) use watch::{SHORT, Watch};

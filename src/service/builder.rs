@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{McpService, RejectionHook, Shared};
 use crate::edge::{self, Allow, Budget, Gate, Needs, Security};
-use crate::encode::Watch;
+use crate::encode::{Drains, Watch};
 use crate::error::{ConfigError, Rejection};
 use crate::hall::Hall;
 use crate::handle::McpHandle;
@@ -145,7 +145,8 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
             }
         });
         let (server, on_rejection) = (self.server, self.on_rejection);
-        McpService(Arc::new(Shared { server, hall, legacy, modern, gate, watch, on_rejection }))
+        let drains = Drains::new(&hall.tasks);
+        McpService(Arc::new(Shared { server, hall, legacy, modern, gate, watch, drains, on_rejection }))
     }
 
     /// The revisions to serve, of those that the server speaks.
