@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -61,7 +62,7 @@ pub(super) async fn answer(
     }
     if finished && exchange.log().is_some() {
         // Without a reader nothing was written, so there is nothing to read.
-        return unanswered(&work.tickets, form.mode);
+        return unanswered(&work.tickets, &form);
     }
     let mut outcome = match exchange.denied().filter(|_| !form.batch) {
         Some(denied) => exchange.rejection(denied).into(),
@@ -120,13 +121,20 @@ fn at_once(exchange: &Exchange, tickets: &[Arc<Ticket>], form: &Form) -> Outcome
             answers.push(answer);
             Outcome::Json(write::batch(&answers))
         }
-        None => unanswered(tickets, form.mode),
+        None => unanswered(tickets, form),
     }
 }
 
 /// The response to calls that nothing was said of. A client that cancelled is owed no answer (2025-11-25,
 /// "Cancellation"), but it is owed a whole response.
-fn unanswered(tickets: &[Arc<Ticket>], mode: ResponseMode) -> Outcome {
+fn unanswered(tickets: &[Arc<Ticket>], form: &Form) -> Outcome {
+    if form.batch {
+        let errors = tickets.iter().filter_map(|ticket| ticket.cut_off());
+        let errors: Vec<Bytes> = errors.collect();
+        if !errors.is_empty() {
+            return Outcome::Json(write::batch(&errors));
+        }
+    }
     let of = |cause| tickets.iter().find(|ticket| ticket.cause() == Some(cause));
     if let Some(ticket) = of(Cause::SessionEnded) {
         return Outcome::Rejected(Rejection::SessionEnded, Some(ticket.id().clone()));
@@ -134,7 +142,7 @@ fn unanswered(tickets: &[Arc<Ticket>], mode: ResponseMode) -> Outcome {
     if let Some(ticket) = of(Cause::GivenUp) {
         return Outcome::Rejected(Rejection::Internal, Some(ticket.id().clone()));
     }
-    if mode == ResponseMode::Json { Outcome::Accepted } else { Outcome::ShortStream(None) }
+    if form.mode == ResponseMode::Json { Outcome::Accepted } else { Outcome::ShortStream(None) }
 }
 
 /// The response is a cursor on what the handlers write.
@@ -148,6 +156,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
     let streams = &node.settings.streams;
     match LogReader::open(node, session, exchange.principal(), stream, Some(0), true).await {
         Ok((reader, _)) => {
+            let reader = reader.of_calls(tickets.to_vec());
             let primes = streams.resumable && exchange.version().has_priming();
             let prelude = primes.then(|| Frame::Prime(reader.position()));
             if let Some(send_off) = exchange.attached() {
@@ -162,7 +171,7 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
                 Err(_) => tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded)),
             }
             exchange.refuse();
-            unanswered(tickets, form.mode)
+            unanswered(tickets, form)
         }
         Err(error) if error.kind() == StoreErrorKind::Full => {
             Rejection::TooManyStreams { limit: node.settings.policy().max_streams }.into()

@@ -101,6 +101,8 @@ pub(super) enum Denied {
     TooLarge,
     /// The engine has no room for it.
     NoRoom,
+    /// Its session ended.
+    SessionEnded,
 }
 
 impl State {
@@ -336,6 +338,7 @@ impl Exchange {
         match denied {
             Denied::TooLarge => self.node.too_large(),
             Denied::NoRoom => Rejection::AnswerNotKept,
+            Denied::SessionEnded => Rejection::SessionEnded,
         }
     }
 

@@ -53,6 +53,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     drop(expected);
     let primes = streams.resumable && session.info.version.has_priming();
     let prelude = primes.then(|| Frame::Prime(reader.position()));
+    let reader = reader.of_calls(if stream == STANDALONE { Vec::new() } else { session.tickets_of(stream) });
     let outcome = Outcome::Stream { prelude, source: Box::new(reader) };
     Ok(Reply { session: incoming.headers.session_text, ..outcome.into() })
 }

@@ -5,20 +5,23 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::time::{Sleep, sleep};
 
 use super::Node;
 use super::session::LiveSession;
-use crate::error::{StoreError, StoreErrorKind};
+use super::ticket::{Cause, Ticket};
+use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::hall::LogLine;
 use crate::identity::Principal;
-use crate::message::{RawJson, write};
-use crate::store::{Attach, Attached, Page, Step, Stored, StreamNo};
+use crate::message::{RawJson, RequestId, write};
+use crate::store::{Attach, Attached, Loaded, Page, Step, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
 
 /// That a reader shall leave, and when its client should come back, if it is told.
@@ -41,6 +44,8 @@ struct Signal {
     rung: bool,
     /// Readers up to this generation shall leave, and when their clients should come back.
     released: Option<(u32, SendOff)>,
+    /// The session has ended, and with it what could be read.
+    ended: bool,
 }
 
 impl ReaderCell {
@@ -65,6 +70,12 @@ impl ReaderCell {
         self.waker.wake();
     }
 
+    /// Tells the reader that its session has ended.
+    pub(super) fn end(&self) {
+        self.signal().ended = true;
+        self.waker.wake();
+    }
+
     fn signal(&self) -> MutexGuard<'_, Signal> {
         self.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,6 +90,8 @@ pub(super) struct LogReader {
     /// The last event that was handed out.
     cursor: u64,
     waiting: Waiting,
+    /// The calls whose answers its client waits for here, as far as they are known at this node.
+    calls: Vec<Arc<Ticket>>,
 }
 
 /// What a reader waits for.
@@ -89,7 +102,18 @@ enum Waiting {
     Page(Step<Result<Page, StoreError>>),
     /// Why it reads no more. The step that made it so has rung for it, but not always on the way that
     /// pages come.
-    Word(Pin<Box<Sleep>>),
+    Word(Pin<Box<Sleep>>, Gone),
+    /// Whether the session is there.
+    Session(Step<Result<Loaded, StoreError>>),
+}
+
+/// Why a reader reads no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// Another one took its place.
+    Replaced,
+    /// The stream, or its session, is not there.
+    Missing,
 }
 
 /// How much is read, and leaves, in one piece.
@@ -109,7 +133,7 @@ impl LogReader {
         after: Option<u64>,
         takeover: bool,
     ) -> Result<(Self, Attached), StoreError> {
-        let signal = Mutex::new(Signal { rung: true, released: None });
+        let signal = Mutex::new(Signal { rung: true, released: None, ended: false });
         let cell = Arc::new(ReaderCell { stream, waker: AtomicWaker::new(), signal });
         // Before the engine knows of the reader: a bell that rings at once must find it.
         session.add_reader(Arc::clone(&cell));
@@ -120,6 +144,7 @@ impl LogReader {
             generation: 0,
             cursor: 0,
             waiting: Waiting::Bell,
+            calls: Vec::new(),
         };
         let id = session.info.id;
         let attach = Attach { session: id, principal, stream, node: node.id, after, takeover };
@@ -127,6 +152,12 @@ impl LogReader {
         reader.generation = attached.generation;
         reader.cursor = attached.after;
         Ok((reader, attached))
+    }
+
+    /// Makes it the response to these calls: where their session ends first, each ends with an error that says so.
+    pub(super) fn of_calls(mut self, calls: Vec<Arc<Ticket>>) -> Self {
+        self.calls = calls;
+        self
     }
 
     /// The id a client could come back with now.
@@ -154,6 +185,48 @@ impl LogReader {
         Self::farewell(self.node.settings.streams.retry_interval)
     }
 
+    /// What leaves of a page; `None` to go on waiting.
+    fn take(&mut self, read: Result<Page, StoreError>) -> Option<Frames> {
+        match read {
+            // Its client has what the engine forgot, and what comes now under the same ids is something else.
+            Ok(page) if page.tail < self.cursor => {
+                if let Some(left_out) = self.node.log_line(LogLine::Forgotten) {
+                    tracing::warn!(session = ?self.session.info.id, left_out, "events were forgotten that a client has");
+                }
+                Some(self.come_back())
+            }
+            Ok(page) => Some(self.frames(page)).filter(|frames| frames.last || !frames.frames.is_empty()),
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a reader stopped");
+                let gone = match error.kind() {
+                    StoreErrorKind::Fenced => Gone::Replaced,
+                    StoreErrorKind::NotFound => Gone::Missing,
+                    _ => return Some(self.come_back()),
+                };
+                self.waiting = Waiting::Word(Box::pin(sleep(WORD)), gone);
+                None
+            }
+        }
+    }
+
+    /// The end of a response whose session has ended. Its errors have no ids: there is nothing to come back for.
+    fn session_ended(&mut self) -> Frames {
+        let error = Rejection::SessionEnded.to_error();
+        let owed = self.calls.drain(..).filter(|ticket| ticket.cause() != Some(Cause::Client));
+        let frames = owed.map(|ticket| Frame::Message { id: None, payload: write::failure(Some(ticket.id()), &error) });
+        Frames { frames: frames.collect(), last: true }
+    }
+
+    /// A message leaves. What it answers is owed no more; a single call needs no look, because its answer is the last
+    /// message of its stream.
+    fn leaves(&mut self, payload: &[u8]) {
+        if self.calls.len() > 1
+            && let Some(answered) = answered(payload)
+        {
+            self.calls.retain(|ticket| *ticket.id() != answered);
+        }
+    }
+
     fn frames(&mut self, page: Page) -> Frames {
         let mut frames = Vec::with_capacity(page.events.len());
         for Stored { seq, payload } in page.events {
@@ -161,6 +234,7 @@ impl LogReader {
                 frames.push(self.hole(seq - 1));
             }
             self.cursor = seq;
+            self.leaves(&payload);
             frames.push(Frame::Message { id: self.id(seq), payload });
         }
         let complete = self.cursor >= page.tail;
@@ -190,12 +264,28 @@ impl LogReader {
     }
 }
 
+/// The id that a message answers; `None` for a notification or a request.
+fn answered(payload: &[u8]) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(borrow)]
+        id: &'a RawValue,
+        #[serde(borrow)]
+        method: Option<&'a RawValue>,
+    }
+    let said: Said<'_> = serde_json::from_slice(payload).ok()?;
+    if said.method.is_none() { said.id.get().parse().ok() } else { None }
+}
+
 impl Source for LogReader {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         self.cell.waker.register(cx.waker());
         loop {
             if let Some(SendOff { retry }) = self.released() {
                 return Poll::Ready(Self::farewell(retry));
+            }
+            if self.cell.signal().ended {
+                return Poll::Ready(self.session_ended());
             }
             let step = match &mut self.waiting {
                 Waiting::Bell => {
@@ -208,33 +298,29 @@ impl Source for LogReader {
                     continue;
                 }
                 Waiting::Page(step) => step,
-                Waiting::Word(lost) => {
-                    return lost.as_mut().poll(cx).map(|()| self.come_back());
+                Waiting::Word(lost, gone) => {
+                    ready!(lost.as_mut().poll(cx));
+                    if *gone == Gone::Replaced {
+                        return Poll::Ready(self.come_back());
+                    }
+                    let info = &self.session.info;
+                    self.waiting = Waiting::Session(self.node.engine.load(info.id, info.principal.as_ref()));
+                    continue;
                 }
-            };
-            let Poll::Ready(read) = Pin::new(step).poll(cx) else { return Poll::Pending };
-            self.waiting = Waiting::Bell;
-            match read {
-                // Its client has what the engine forgot, and what comes now under the same ids is something else.
-                Ok(page) if page.tail < self.cursor => {
-                    if let Some(left_out) = self.node.log_line(LogLine::Forgotten) {
-                        tracing::warn!(session = ?self.session.info.id, left_out, "events were forgotten that a client has");
+                Waiting::Session(step) => {
+                    let loaded = ready!(Pin::new(step).poll(cx));
+                    self.waiting = Waiting::Bell;
+                    if loaded.is_err_and(|error| error.kind() == StoreErrorKind::NotFound) {
+                        self.node.forget(self.session.info.id);
+                        return Poll::Ready(self.session_ended());
                     }
                     return Poll::Ready(self.come_back());
                 }
-                Ok(page) => {
-                    let frames = self.frames(page);
-                    if frames.last || !frames.frames.is_empty() {
-                        return Poll::Ready(frames);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a reader stopped");
-                    if !matches!(error.kind(), StoreErrorKind::Fenced | StoreErrorKind::NotFound) {
-                        return Poll::Ready(self.come_back());
-                    }
-                    self.waiting = Waiting::Word(Box::pin(sleep(WORD)));
-                }
+            };
+            let read = ready!(Pin::new(step).poll(cx));
+            self.waiting = Waiting::Bell;
+            if let Some(frames) = self.take(read) {
+                return Poll::Ready(frames);
             }
         }
     }

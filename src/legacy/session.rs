@@ -153,9 +153,7 @@ impl LiveSession {
 
     /// The calls of a stream are answered already, by whoever gave them up.
     pub(super) fn give_up(&self, stream: StreamNo) {
-        let tickets = self.tickets();
-        let of_stream = tickets.iter().filter(|ticket| ticket.stream() == stream);
-        of_stream.for_each(|ticket| ticket.cancel(Cause::GivenUp));
+        self.tickets_of(stream).iter().for_each(|ticket| ticket.cancel(Cause::GivenUp));
     }
 
     /// Cancels what was cancelled, or given up, elsewhere, in case nobody rang for it.
@@ -178,6 +176,11 @@ impl LiveSession {
 
     pub(super) fn tickets(&self) -> Vec<Arc<Ticket>> {
         self.live().tickets.clone()
+    }
+
+    /// The calls of a stream that run here.
+    pub(super) fn tickets_of(&self, stream: StreamNo) -> Vec<Arc<Ticket>> {
+        self.live().tickets.iter().filter(|ticket| ticket.stream() == stream).cloned().collect()
     }
 
     // Readers.
@@ -245,7 +248,7 @@ impl LiveSession {
         };
         self.stream_opened();
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
-        readers.iter().for_each(|cell| cell.release(u32::MAX, None));
+        readers.iter().for_each(|cell| cell.end());
         drop(waiting);
         // Whoever still holds the session must not keep alive what ends with it.
         drop(self.extensions.take());

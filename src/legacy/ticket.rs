@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 
 use super::exchange::Exchange;
 use super::input;
-use crate::error::StoreError;
+use crate::error::{Rejection, StoreError};
 use crate::handle::McpHandle;
 use crate::identity::Principal;
-use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
+use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{Cancellation, ClientError};
 use crate::store::{Event, EventKind, STANDALONE, StreamNo};
@@ -32,6 +32,17 @@ pub(super) enum Cause {
     Refused = 4,
     /// The engine gave it up: this node was away for too long.
     GivenUp = 5,
+}
+
+impl Cause {
+    /// What the client is answered; `None` where it cancelled the call itself, or is answered by other means.
+    pub(super) fn error(self) -> Option<ErrorObject> {
+        match self {
+            Self::SessionEnded => Some(Rejection::SessionEnded.to_error()),
+            Self::Shutdown => Some(ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server is shutting down")),
+            Self::Client | Self::Refused | Self::GivenUp => None,
+        }
+    }
 }
 
 /// One call of an exchange: what its handler's context stands on.
@@ -96,6 +107,12 @@ impl Ticket {
             4 => Some(Cause::Refused),
             _ => Some(Cause::GivenUp),
         }
+    }
+
+    /// The error that its client gets, where it was made to stop by other means than its client's.
+    pub(super) fn cut_off(&self) -> Option<Bytes> {
+        let error = self.cause()?.error()?;
+        Some(write::answer(&self.id, &Err(error)))
     }
 
     pub(super) fn has_ended(&self) -> bool {

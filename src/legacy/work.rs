@@ -80,9 +80,11 @@ impl Handler {
     /// Whether the handler has ended. A cancelled one is dropped at once by the caller.
     fn poll(&mut self, cx: &mut Context<'_>, answers: &mut Vec<Bytes>) -> bool {
         if let Some(cause) = self.ticket.cause() {
-            if cause == Cause::Shutdown {
-                let error = ErrorObject::new(ErrorObject::INTERNAL_ERROR, "The server is shutting down");
+            if let Some(error) = cause.error() {
                 answers.push(write::answer(self.ticket.id(), &Err(error)));
+            }
+            if cause == Cause::SessionEnded {
+                self.ticket.exchange().deny(Denied::SessionEnded);
             }
             return true;
         }

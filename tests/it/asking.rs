@@ -246,6 +246,7 @@ async fn a_question_whose_session_ends_ends_with_it() {
     let mut stream = client.call(1, "ask", json!({})).await.sse();
     let asked = question(&mut stream).await;
     assert_eq!(client.delete().await.status, 200);
-    assert!(stream.rest().await.is_empty());
+    let rest = stream.rest().await;
+    assert!(rest.len() == 1 && rest[0].json()["error"]["code"] == -32603, "{rest:?}");
     assert_eq!(answer(&client, &asked, json!({"action": "cancel"})).await, 404);
 }

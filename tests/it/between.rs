@@ -87,7 +87,10 @@ pub(crate) async fn a_session_that_ends_at_one_node_ends_everywhere(a: &App, b: 
     assert!(call.message().await.is_some());
     let mut get = here.listen_primed().await;
     assert_eq!(there.delete().await.status, 200);
-    assert_eq!(call.rest().await, []);
+    let rest = call.rest().await;
+    assert_eq!(rest.len(), 1, "{rest:?}");
+    assert_eq!(rest[0].json()["error"]["code"], -32603);
+    assert_eq!(rest[0].json()["id"], 1);
     assert_eq!(get.rest().await, []);
     eventually("the handler is stopped", async || a.probe.state("a") == Some("cancelled")).await;
     for client in [&here, &there] {

@@ -218,7 +218,8 @@ async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
     assert!(get.next().await.unwrap().primes());
     let (mut others, _) = noted(&other, 1, "b").await;
     assert_eq!(client.delete().await.status, 200);
-    assert!(call.rest().await.is_empty());
+    let rest = call.rest().await;
+    assert!(rest.len() == 1 && rest[0].json()["error"]["code"] == -32603, "{rest:?}");
     assert!(get.rest().await.is_empty());
     sleep(Duration::from_millis(1)).await;
     assert_eq!(app.probe.state("a"), Some("cancelled"));

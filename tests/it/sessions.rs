@@ -119,9 +119,13 @@ async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
     // One call without its client.
     drop(client.call(3, "note_and_hold", json!({"label": "c"})).await);
     assert_eq!(client.delete().await.status, 200);
-    for stream in streams.iter_mut().chain([&mut get]) {
-        assert_eq!(stream.rest().await.len(), 0, "a message after the end");
+    for (at, stream) in streams.iter_mut().enumerate() {
+        let rest = stream.rest().await;
+        assert_eq!(rest.len(), 1, "{rest:?}");
+        let error = json!({"code": -32603, "message": "The session ended before the request was answered"});
+        assert_eq!(rest[0].json(), json!({"jsonrpc": "2.0", "id": at + 1, "error": error}));
     }
+    assert_eq!(get.rest().await.len(), 0, "a message after the end");
     sleep(Duration::from_millis(1)).await;
     for label in ["a", "b", "c"] {
         assert_eq!(app.probe.state(label), Some("cancelled"), "{label}");
@@ -244,7 +248,8 @@ async fn a_session_ends_once_however_often_it_is_ended() {
     assert_eq!(deletes.iter().filter(|reply| reply.status == 404).count(), 9);
     session.end().await;
     assert_eq!(get.next().await.map(|event| event.data), None);
-    assert_eq!(call.next().await.map(|event| event.data), None);
+    assert_eq!(call.next().await.unwrap().json()["error"]["code"], -32603);
+    assert_eq!(call.next().await, None);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(log.lock().unwrap().len(), 2, "opened once, ended once");
     assert_eq!(app.handle.statistics().await.ended.values().sum::<u64>(), 1);

@@ -1,0 +1,165 @@
+//! Sessions that end while calls are in flight: each call ends in exactly one of its answer and an error that says that
+//! its session ended, in every form of response.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mcp_http::store::EndReason;
+use mcp_http::{Limits, McpServer, ResponseMode, Sessions, Streams};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{App, Client, FarEngine, Pace, Reply, RequestExt, call};
+
+const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse];
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Deleted,
+    Lifetime,
+    Closed,
+}
+
+fn app(mode: ResponseMode, engine: FarEngine) -> App {
+    App::with(|service| {
+        let sessions = Sessions::new().lifetime(Duration::from_secs(100)).idle_timeout(Duration::from_secs(50));
+        service.sessions(sessions).streams(Streams::new().response_mode(mode)).engine(engine)
+    })
+}
+
+async fn end(app: &App, client: &Client, end: End) {
+    match end {
+        End::Deleted => assert_eq!(client.delete().await.status, 200),
+        End::Lifetime => sleep(Duration::from_secs(102)).await,
+        End::Closed => {
+            let sessions = app.handle.sessions().await.unwrap();
+            assert!(app.handle.end(sessions[0].info.id).await);
+        }
+    }
+}
+
+/// The answers in a response.
+async fn answers(reply: Reply) -> Vec<Value> {
+    if !reply.is_sse() {
+        return match reply.json().await {
+            Value::Array(answers) => answers,
+            one => vec![one],
+        };
+    }
+    let rest = reply.sse().rest().await;
+    rest.iter().map(crate::support::Event::json).filter(|message| message.get("method").is_none()).collect()
+}
+
+fn ended(answer: &Value) -> bool {
+    answer["error"] == json!({"code": -32603, "message": "The session ended before the request was answered"})
+}
+
+/// Acceptance 33, 165.
+#[tokio::test(start_paused = true)]
+async fn each_call_of_a_session_that_ends_has_one_end() {
+    for mode in MODES {
+        for reason in [End::Deleted, End::Lifetime, End::Closed] {
+            for tool in ["note_and_hold", "hold"] {
+                let app = app(mode, FarEngine::new(|_, _| Pace::YIELD));
+                let client = app.open().await;
+                let calling = tokio::spawn({
+                    let client = client.clone();
+                    async move { answers(client.call(7, tool, json!({"label": "a"})).await).await }
+                });
+                sleep(Duration::from_secs(2)).await;
+                end(&app, &client, reason).await;
+                let got = calling.await.unwrap();
+                assert!(got.len() == 1 && got[0]["id"] == 7 && ended(&got[0]), "{mode:?} {reason:?} {tool} {got:?}");
+            }
+        }
+    }
+}
+
+/// Acceptance 33, 72.
+#[tokio::test(start_paused = true)]
+async fn each_call_of_a_batch_has_one_end() {
+    for mode in MODES {
+        let app = app(mode, FarEngine::new(|_, _| Pace::YIELD));
+        let client = app.open_version("2025-03-26").await;
+        let batch = json!([
+            call(1, "echo", json!({"message": "x"})),
+            call(2, "hold", json!({"label": "a"})),
+            call(3, "note_and_hold", json!({"label": "b"})),
+        ]);
+        let calling = tokio::spawn({
+            let client = client.clone();
+            async move { answers(client.app.send(client.request(Method::POST).message(batch)).await).await }
+        });
+        sleep(Duration::from_secs(2)).await;
+        end(&app, &client, End::Deleted).await;
+        let mut got = calling.await.unwrap();
+        got.sort_by_key(|answer| answer["id"].as_u64());
+        assert_eq!(got.len(), 3, "{mode:?} {got:?}");
+        assert_eq!(got[0]["result"]["content"][0]["text"], "x", "{mode:?}");
+        assert!(ended(&got[1]) && ended(&got[2]), "{mode:?} {got:?}");
+    }
+}
+
+/// Acceptance 33.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_resumed_has_one_end() {
+    let app = App::new();
+    let client = app.open().await;
+    let mut stream = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    let last = stream.message().await.unwrap().id().to_owned();
+    drop(stream);
+    let mut stream = client.resume(&last).await.sse();
+    assert_eq!(client.delete().await.status, 200);
+    let rest = stream.rest().await;
+    assert!(rest.len() == 1 && ended(&rest[0].json()), "{rest:?}");
+}
+
+/// Acceptance 33.
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_gets_no_error_when_its_session_ends() {
+    let app = App::new();
+    let client = app.open().await;
+    let mut stream = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
+    assert!(stream.message().await.is_some());
+    assert_eq!(client.cancel(1).await.status, 202);
+    assert_eq!(client.delete().await.status, 200);
+    assert_eq!(stream.rest().await, []);
+}
+
+/// Acceptance 33.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_no_signal_tells_of_is_noticed() {
+    let engine = FarEngine::new(|_, _| Pace::YIELD);
+    let (here, there) = (app(ResponseMode::Auto, engine.clone()), app(ResponseMode::Auto, engine.clone()));
+    let client = here.open().await;
+    let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 10_000})).await.sse();
+    assert!(stream.message().await.is_some());
+    engine.lose_bells(true);
+    assert_eq!(client.at(&there).delete().await.status, 200);
+    engine.lose_bells(false);
+    engine.ring(&mcp_http::store::Ring::Resync);
+    let rest = stream.rest().await;
+    assert!(rest.len() == 1 && ended(&rest[0].json()), "{rest:?}");
+    let ended = there.handle.statistics().await.ended;
+    assert_eq!(ended.get(&EndReason::Deleted), Some(&1));
+}
+
+/// Acceptance 33.
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_ends_its_session_has_one_end() {
+    let tools = |server: McpServer| {
+        server.tool("quit", "Ends the session.", async |cx: mcp_http::Context| {
+            cx.progress(1, 2).await;
+            sleep(Duration::from_millis(10)).await;
+            cx.session().unwrap().end().await;
+            "bye"
+        })
+    };
+    for mode in MODES {
+        let app =
+            App::serving(tools, |service| service.streams(Streams::new().response_mode(mode)).limits(Limits::new()));
+        let got = answers(app.open().await.call(1, "quit", json!({})).await).await;
+        assert_eq!(got.len(), 1, "{mode:?} {got:?}");
+    }
+}
