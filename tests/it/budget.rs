@@ -1,13 +1,15 @@
 //! What the bodies of all requests in flight hold together, and which requests are refused before their
 //! body is read.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
 use axum::http::{Method, Request};
 use futures_util::stream;
 use mcp_http::server::{Args, TaskSupport, Tool};
-use mcp_http::{Limits, McpServer, McpService, ResponseMode, Streams};
+use mcp_http::{Limits, McpServer, McpService, Principal, ResponseMode, Streams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -165,4 +167,54 @@ async fn a_request_of_an_unknown_session_is_refused_before_its_body() {
     assert!(timeout(Duration::from_secs(29), app.send(stray)).await.is_err());
     let served = modern("tools/list", json!({})).header("mcp-session-id", &unknown);
     assert_eq!(app.send(served).await.status, 200);
+}
+
+/// One account holds half of the budget, in both eras, whether it is a principal or an address.
+#[tokio::test(start_paused = true)]
+async fn one_client_holds_half_of_the_budget() {
+    for by_principal in [true, false] {
+        for modern in [false, true] {
+            let app = App::with(|service| service.limits(Limits::new().body(BODY).bodies(4 * BODY)));
+            let of = |who: u8, mut request: Request<Body>| {
+                if by_principal {
+                    request.extensions_mut().insert(Principal::new(format!("p{who}")));
+                } else {
+                    let address = SocketAddr::from(([10, 0, 0, who], 1));
+                    request.extensions_mut().insert(ConnectInfo(address));
+                }
+                request
+            };
+            let clients = if modern {
+                [None, None]
+            } else if by_principal {
+                [Some(app.open_principal("p1").await), Some(app.open_principal("p2").await)]
+            } else {
+                [Some(app.open().await), Some(app.open().await)]
+            };
+            let mut running = Vec::new();
+            for label in ["a", "b"] {
+                let (there, request) = (app.clone(), of(1, held(clients[0].as_ref(), label, 60_000)));
+                running.push(tokio::spawn(async move { there.send(request).await.text().await }));
+                eventually("it runs", async || app.probe.state(label).is_some()).await;
+            }
+            let what = format!("principal: {by_principal}, modern: {modern}");
+            let refused = app.send(of(1, held(clients[0].as_ref(), "c", 60_000))).await;
+            assert_eq!(refused.status, 503, "{what}");
+            let error = refused.json().await;
+            assert_eq!(error["error"]["message"], "Too many bytes of request bodies in flight: the limit is 131072");
+            for label in ["d", "e"] {
+                let (there, request) = (app.clone(), of(2, held(clients[1].as_ref(), label, 60_000)));
+                running.push(tokio::spawn(async move { there.send(request).await.text().await }));
+                eventually("the other half is there for others", async || app.probe.state(label).is_some()).await;
+            }
+            for label in ["a", "b", "d", "e"] {
+                app.probe.release(label);
+            }
+            for answer in running {
+                assert!(answer.await.unwrap().contains("result"), "{what}");
+            }
+            app.probe.release("c");
+            assert_eq!(app.send(of(1, held(clients[0].as_ref(), "c", 60_000))).await.status, 200, "{what}");
+        }
+    }
 }

@@ -226,3 +226,31 @@ async fn a_result_that_is_too_large_to_be_kept_is_a_failure_that_says_so() {
     let small = client.begin("large", json!({"ms": 5_000})).await;
     assert_eq!(client.get(&small).await["result"]["content"][0]["text"].as_str().map(str::len), Some(5_000));
 }
+
+/// A principal that keeps large results loses its own, and no others'.
+#[tokio::test(start_paused = true)]
+async fn results_of_one_principal_make_room_for_each_other() {
+    let server: McpServer = McpServer::new("large", "1").with_tool(
+        Tool::new("large", "Is large.", |Args(args): Args<super::Wait>| async move { "x".repeat(args.ms as usize) })
+            .task(TaskSupport::Required),
+    );
+    let app = App::of(McpService::builder(server).tasks(Tasks::new().bytes(100_000).bytes_per_principal(20_000)));
+    let (ann, bob) = (Poller::new(&app).of("ann"), Poller::new(&app).of("bob"));
+    let kept = bob.begin("large", json!({"ms": 15_000})).await;
+    pass(ms(100)).await;
+    let mut own = Vec::new();
+    for _ in 0..20 {
+        own.push(ann.begin("large", json!({"ms": 8_000})).await);
+        pass(ms(100)).await;
+    }
+    let length = |answer: &Value| answer["result"]["content"][0]["text"].as_str().map(str::len);
+    assert_eq!(length(&bob.get(&kept).await), Some(15_000));
+    let mut there = 0;
+    for task in &own {
+        let answer: Value = ann.on("tasks/get", task, json!({})).await;
+        there += usize::from(length(&answer["result"]) == Some(8_000));
+    }
+    assert_eq!(there, 2, "what fits into the share of one principal");
+    let too_large = ann.begin("large", json!({"ms": 25_000})).await;
+    assert_eq!(ann.get(&too_large).await["error"]["message"], "The result of the task is too large to be kept");
+}
