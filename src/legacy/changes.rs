@@ -289,7 +289,11 @@ impl Node {
             Ok(place) if place >= up_to => Delivered::UpTo(place),
             Ok(place) => Delivered::Behind(place),
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                session.forget_versions();
+                session.set_stale();
+                // What changed is read. Where nothing did, the engine came back with an older copy.
+                if session.refresh(self).await && session.revision() == revision {
+                    session.forget_versions();
+                }
                 Delivered::Behind(after)
             }
             Err(error) if error.kind() == StoreErrorKind::NotFound => Delivered::Gone,

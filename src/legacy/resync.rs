@@ -23,7 +23,8 @@ impl Node {
     pub(super) fn look_again(self: &Arc<Self>) {
         for id in self.listeners() {
             if let Some(session) = self.sessions.get(&id) {
-                session.set_stale();
+                // What is known may come from before an engine came back with an older copy.
+                session.forget_versions();
             }
         }
         let node = Arc::clone(self);
@@ -58,6 +59,7 @@ impl Node {
         }
         let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
         let Some(session) = here else { return };
+        session.forget_versions();
         if !session.refresh(self).await {
             return;
         }

@@ -1,6 +1,7 @@
 //! Decides what a session is on this node: who runs a call of it, who reads a stream of it, who
 //! waits for an answer in it. What must survive or be agreed on is the engine's.
 
+mod subscriptions;
 mod waiting;
 mod wishes;
 
@@ -13,9 +14,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
+use self::subscriptions::Subscriptions;
 pub(super) use self::waiting::Answer;
 use self::waiting::Waiting;
-use self::wishes::Subscriptions;
+use self::wishes::Versions;
 
 use super::Node;
 use super::input;
@@ -58,9 +60,7 @@ struct Live {
     subscriptions: Option<Box<Subscriptions>>,
     /// Wakes whoever waits for the standalone stream to be opened; there if anybody does.
     opening: Option<Arc<Notify>>,
-    /// Which versions of the engine's state are known here: an older one says nothing new.
-    log_level_version: u64,
-    subscriptions_version: u64,
+    versions: Versions,
     ended: bool,
 }
 

@@ -150,6 +150,10 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// A value of the session's state, and its version; version 0 is "never written".
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>>;
 
+    /// The values of the session's state whose keys begin with a prefix, in any order, except those whose version
+    /// is the known one. A key that is not named is not known.
+    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>>;
+
     /// Writes a value if its version is still the given one; whether it was.
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>>;
 
@@ -342,6 +346,17 @@ pub struct Loaded {
 
 /// What the keys begin with under which the service keeps a session's log level and subscriptions.
 pub const OWN_STATE: &str = "mcp.";
+
+/// See [`SessionEngine::load_states`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateValue {
+    /// Its key.
+    pub key: Box<str>,
+    /// The value.
+    pub value: RawJson,
+    /// As in [`SessionEngine::load_state`]; at least 1.
+    pub version: u64,
+}
 
 /// See [`SessionEngine::begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

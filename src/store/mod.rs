@@ -41,8 +41,8 @@ pub(crate) use announcements::TOPICS;
 pub use announcements::{Announced, Deliver};
 pub use engine::{
     Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
-    Loaded, LoadedTask, News, NodeId, OWN_STATE, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StoreTask,
-    Stored, StreamNo,
+    Loaded, LoadedTask, News, NodeId, OWN_STATE, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StateValue,
+    StoreTask, Stored, StreamNo,
 };
 #[cfg(feature = "file")]
 pub use file::{Durability, FileEngine, OpenError, Recovery};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::answers::app;
-use crate::support::{App, Client, FarEngine, Pace, Reply};
+use crate::support::{App, Client, FarEngine, Pace, Reply, eventually};
 
 const ANSWER: usize = 20_000;
 const IN_ALL: usize = 40_000;
@@ -172,10 +172,44 @@ async fn every_call_ends(mode: ResponseMode, nodes: [App; 2], plans: Vec<Plan>) 
     }
     let kept: usize = nodes[0].handle.sessions().await.unwrap().iter().map(|session| session.bytes).sum();
     assert!(kept <= IN_ALL + 1_024 * plans.len(), "{kept} bytes are kept");
-    sleep(Duration::from_secs(120)).await;
-    for session in nodes[0].handle.sessions().await.unwrap() {
-        assert_eq!((session.calls, session.readers), (0, 0));
-    }
+    eventually("all calls have ended, and all readers have left", async || {
+        let sessions = nodes[0].handle.sessions().await.unwrap();
+        sessions.iter().all(|session| (session.calls, session.readers) == (0, 0))
+    })
+    .await;
+}
+
+/// The same with a real server between the nodes, on the clock of the machine, so with fewer cases and shorter pauses.
+#[cfg(feature = "redis")]
+#[test]
+fn each_call_ends_with_its_answer_or_a_reason_over_redis() {
+    use mcp_http::store::{RedisEngine, RedisOptions};
+    use proptest::test_runner::{Config, TestRunner};
+
+    use crate::redis_server::RedisServer;
+
+    let mode = prop_oneof![2 => Just(ResponseMode::Auto), 1 => Just(ResponseMode::Sse)];
+    let cases = (mode, prop::collection::vec(plan(), 4..12));
+    let server = RedisServer::start();
+    let case = std::cell::Cell::new(0);
+    let config = Config { cases: 10, max_shrink_iters: 10, failure_persistence: None, ..Config::default() };
+    let run = TestRunner::new(config).run(&cases, |(mode, mut plans)| {
+        for plan in &mut plans {
+            plan.start_ms /= 4;
+            if let Manner::Waits { ms } | Manner::Returns { ms, .. } = &mut plan.manner {
+                *ms /= 4;
+            }
+        }
+        case.set(case.get() + 1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let options = RedisOptions::new().namespace(format!("case{}", case.get())).timeout(Duration::from_secs(10));
+            let engine = async || RedisEngine::connect_with(server.url(), options.clone()).await.unwrap();
+            every_call_ends(mode, [node(engine().await, mode), node(engine().await, mode)], plans).await;
+        });
+        Ok(())
+    });
+    run.unwrap();
 }
 
 proptest! {

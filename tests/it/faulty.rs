@@ -8,8 +8,8 @@ use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step,
-    StoreTask, StreamNo,
+    Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine, SessionSummary,
+    StateValue, Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -132,6 +132,10 @@ impl SessionEngine for Faulty {
 
     fn load_state(&self, session: SessionId, key: &str) -> Done<(Option<RawJson>, u64)> {
         self.step(|| self.inner.load_state(session, key))
+    }
+
+    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Done<Vec<StateValue>> {
+        self.step(|| self.inner.load_states(session, prefix, known))
     }
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Done<bool> {

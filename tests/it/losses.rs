@@ -261,7 +261,7 @@ async fn after_lost_bells_a_node_looks_at_a_few_sessions_at_a_time_and_only_at_t
     let asked = Arc::new(Mutex::new(BTreeMap::<Instant, usize>::new()));
     let looks = Arc::clone(&asked);
     let engine = FarEngine::new(move |step, _| {
-        if step == "load_state" {
+        if step.starts_with("load_state") {
             *looks.lock().unwrap().entry(Instant::now()).or_default() += 1;
         }
         Pace { there: Duration::from_millis(1), back: Duration::ZERO }
@@ -282,7 +282,7 @@ async fn after_lost_bells_a_node_looks_at_a_few_sessions_at_a_time_and_only_at_t
     let asked = asked.lock().unwrap().clone();
     assert!(asked.values().all(|at_once| *at_once <= 50), "{asked:?}");
     let each = asked.values().sum::<usize>() as f64 / 200.0;
-    assert!((2.0..=4.0).contains(&each), "each of 200 sessions was looked at {each} times");
+    assert!((1.0..=2.0).contains(&each), "each of 200 sessions was looked at {each} times");
 }
 
 /// Whoever was not looked at is looked at when it comes.
@@ -377,7 +377,7 @@ async fn a_log_level_set_while_an_older_one_is_read_is_not_lost() {
     let reads = Arc::new(AtomicBool::new(false));
     let slow = Arc::clone(&reads);
     let engine = FarEngine::new(move |step, _| {
-        let back = if step == "load_state" && slow.swap(false, Ordering::Relaxed) { 1_000 } else { 0 };
+        let back = if step.starts_with("load_state") && slow.swap(false, Ordering::Relaxed) { 1_000 } else { 0 };
         Pace { there: Duration::ZERO, back: Duration::from_millis(back) }
     });
     let app = node(&engine);

@@ -84,6 +84,7 @@ mod structured;
 mod subscriptions;
 mod table;
 mod tasks;
+mod toggles;
 mod two_nodes;
 mod unread;
 mod uris;

@@ -15,7 +15,7 @@ use crate::subscriptions::{acknowledged, method};
 use crate::support::{
     App, Client, Event, RequestExt, Sse, eventually, initialize, modern_call, request, text_of, whole,
 };
-use crate::tasks;
+use crate::{tasks, toggles};
 
 /// The lease where something waits for it to pass.
 const LEASE: Duration = Duration::from_secs(2);
@@ -81,6 +81,44 @@ said_between!(
     a_log_level_set_at_one_node_counts_at_the_other,
     the_state_of_a_session_is_one_at_both_nodes,
 );
+
+#[tokio::test]
+async fn changes_of_one_list_by_both_nodes_at_once_are_kept() {
+    let (_server, a, b) = nodes(options()).await;
+    timeout(LONG * 2, toggles::both_nodes_change_one_list_at_once(&a, &b)).await.unwrap();
+}
+
+/// A server that failed over to a copy without the last moments. What a node knows from then does not count, at
+/// either node, and the next subscription does.
+#[tokio::test]
+async fn a_subscription_after_the_server_lost_the_last_ones_counts() {
+    let uris = |numbers: std::ops::Range<u32>| numbers.map(|number| format!("test://item/{number}"));
+    let (mut server, a, b) = nodes(hasty()).await;
+    let here = a.open().await;
+    for uri in uris(0..20) {
+        toggles::subscribe(&here, &uri).await;
+    }
+    let copy = server.copy();
+    for uri in uris(20..23) {
+        toggles::subscribe(&here, &uri).await;
+    }
+    server.kill();
+    server.start_again_from(&copy);
+    eventually("the nodes are back", async || {
+        let served =
+            |client: Client| async move { client.call(7, "echo", json!({"message": "x"})).await.status == 200 };
+        served(here.clone()).await && served(here.at(&b)).await
+    })
+    .await;
+    let mut get = here.at(&b).listen_primed().await;
+    toggles::subscribe(&here, "test://item/900").await;
+    let mut expected: Vec<String> = uris(0..20).chain(uris(900..901)).collect();
+    expected.sort_unstable();
+    for app in [&a, &b] {
+        let heard = toggles::heard(app, &mut get, uris(0..23).chain(uris(900..901))).await;
+        assert_eq!(heard, expected);
+    }
+}
 
 #[tokio::test]
 async fn a_task_of_one_node_is_served_by_the_other() {

@@ -3,8 +3,9 @@
 use super::bench::{Manner, Trial, note, response};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
+use crate::identity::SessionId;
 use crate::message::{RawJson, RequestId};
-use crate::store::{Policy, Ring, STANDALONE};
+use crate::store::{Policy, Ring, STANDALONE, StateValue};
 
 /// A value is written by whoever knows its version; nobody's update is lost.
 pub async fn no_update_of_the_state_is_lost(backend: &dyn Backend, nodes: Nodes) {
@@ -40,6 +41,39 @@ pub async fn no_update_of_the_state_is_lost(backend: &dyn Backend, nodes: Nodes)
     t.same(t.ok(t.a.engine.load_state(session, "m").await, "load_state"), (None, 0), "another key");
     let other = t.session().await;
     t.same(t.ok(t.a.engine.load_state(other, "n").await, "load_state"), (None, 0), "another session's key");
+}
+
+/// The values of a prefix are read in one step, without those that are known already.
+pub async fn values_of_a_prefix_are_read_together(backend: &dyn Backend, nodes: Nodes) {
+    let t = Trial::new(backend, nodes, 85, Policy::default()).await;
+    let (session, other) = (t.session().await, t.session().await);
+    let load = async |prefix: &str, known: &[(&str, u64)]| {
+        let loaded = t.ok(t.b.engine.load_states(session, prefix, known).await, "load_states");
+        let text = |value: StateValue| (value.key.into_string(), value.value.as_str().to_owned(), value.version);
+        let mut values: Vec<_> = loaded.into_iter().map(text).collect();
+        values.sort_unstable();
+        values
+    };
+    let row = |key: &str, value: u64, version| (key.to_owned(), value.to_string(), version);
+    t.same(load("", &[]).await, vec![], "the values of a session without any");
+    for (of, key, value, version) in [
+        (session, "a.1", 1, 0),
+        (session, "a.2", 2, 0),
+        (session, "b", 3, 0),
+        (session, "a.2", 4, 1),
+        (session, "a", 5, 0),
+        (other, "a.3", 6, 0),
+    ] {
+        let Ok(value) = RawJson::from_value(&value) else { t.broken(format_args!("no value")) };
+        let stored = t.a.engine.store_state(of, key, value, version).await;
+        t.holds(t.ok(stored, "store_state"), "the newest version did not count");
+    }
+    t.same(load("a.", &[]).await, vec![row("a.1", 1, 1), row("a.2", 4, 2)], "the values of a prefix");
+    t.same(load("a.", &[("a.1", 1), ("a.2", 1), ("a.3", 1)]).await, vec![row("a.2", 4, 2)], "those that are not known");
+    t.same(load("a.", &[("a.1", 1), ("a.2", 2)]).await, vec![], "the values where all are known");
+    t.same(load("", &[("b", 7)]).await.len(), 4, "how many values there are");
+    let unknown = t.a.engine.load_states(SessionId::random(), "a", &[]).await;
+    t.refused(unknown, StoreErrorKind::NotFound, "load_states of an unknown session");
 }
 
 /// The same id twice is refused where that is asked for, all or none; `1` is not `"1"`.

@@ -279,6 +279,7 @@ async fn every_step(
         ("withdraw", engine.withdraw(session, "q").await),
         ("cancel", engine.cancel(session, &1.into()).await.map(drop)),
         ("load_state", engine.load_state(session, "k").await.map(drop)),
+        ("load_states", engine.load_states(session, "", &[]).await.map(drop)),
         ("end", engine.end(session, EndReason::Closed).await.map(drop)),
     ];
     if let Ok(value) = answer("x") {

@@ -151,6 +151,7 @@ pub const RULES: &[Rule] = &[
     rule(82, "announced", |b, n| Box::pin(announcements::what_was_announced_is_found_by_its_number(b, n))),
     rule(83, "deliver", |b, n| Box::pin(announcements::a_session_is_told_of_an_announcement_once(b, n))),
     rule(84, "deliver by revision", |b, n| Box::pin(announcements::a_delivery_knows_what_the_session_wants(b, n))),
+    rule(85, "values of a prefix", |b, n| Box::pin(calls::values_of_a_prefix_are_read_together(b, n))),
     rule(90, "unused sessions", |b, n| Box::pin(limits::unused_sessions_make_room_first(b, n))),
     rule(91, "bytes of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_bytes(b, n))),
     rule(92, "limit of a peer's sessions", |b, n| Box::pin(limits::a_peer_has_so_many_sessions(b, n))),

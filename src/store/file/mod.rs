@@ -54,8 +54,8 @@ use super::memory::restore::GONE;
 use super::memory::{Marked, Shared};
 use super::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask,
-    StreamNo,
+    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue, Step,
+    StoreTask, StreamNo,
 };
 use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
@@ -423,6 +423,10 @@ impl SessionEngine for FileEngine {
 
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         self.once_written(self.inner.shared.load_state(session, key))
+    }
+
+    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+        self.once_written(self.inner.shared.load_states(session, prefix, known))
     }
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {

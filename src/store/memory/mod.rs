@@ -42,8 +42,8 @@ use super::announcements::Topics;
 use super::journal::Journal;
 use super::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, Step, StoreTask,
-    StreamNo,
+    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, StateValue,
+    Step, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -262,6 +262,10 @@ impl SessionEngine for MemoryEngine {
 
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         Step::ready(self.shared.load_state(session, key).0)
+    }
+
+    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+        Step::ready(self.shared.load_states(session, prefix, known).0)
     }
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {

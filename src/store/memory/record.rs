@@ -24,7 +24,8 @@ use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog};
 use crate::store::lost::node_lost;
 use crate::store::{
-    Append, Appended, Create, Deliver, Event, EventKind, NodeId, Policy, Ring, STANDALONE, SessionSummary, StreamNo,
+    Append, Appended, Create, Deliver, Event, EventKind, NodeId, Policy, Ring, STANDALONE, SessionSummary, StateValue,
+    StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -302,6 +303,10 @@ impl<M> Record<M> {
 
     pub(super) fn load_state(&self, key: &str) -> (Option<RawJson>, u64) {
         self.state.as_ref().map_or((None, 0), |state| state.load(key))
+    }
+
+    pub(super) fn load_states(&self, prefix: &str, known: &[(&str, u64)]) -> Vec<StateValue> {
+        self.state.as_ref().map_or_else(Vec::new, |state| state.load_all(prefix, known))
     }
 
     pub(super) fn store_state(&mut self, key: &str, value: &RawJson, version: u64, notes: &mut impl Notes) -> bool {

@@ -15,7 +15,7 @@ use crate::store::announcements::Topics;
 use crate::store::journal::{Change, Journal, Notes};
 use crate::store::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Deliver, Doorbell, EndReason, Ended, Event, Loaded,
-    News, NodeId, Page, Policy, Ring, SessionSummary, StreamNo,
+    News, NodeId, Page, Policy, Ring, SessionSummary, StateValue, StreamNo,
 };
 
 /// What a step came to, and the place in the journal before which nobody may learn of it.
@@ -232,6 +232,15 @@ impl<J: Journal> Shared<J> {
 
     pub(in crate::store) fn load_state(&self, session: SessionId, key: &str) -> Marked<(Option<RawJson>, u64), J> {
         self.on(session, |record, _| Ok((record.load_state(key), None)))
+    }
+
+    pub(in crate::store) fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> Marked<Vec<StateValue>, J> {
+        self.on(session, |record, _| Ok((record.load_states(prefix, known), None)))
     }
 
     pub(in crate::store) fn store_state(

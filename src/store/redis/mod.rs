@@ -57,8 +57,8 @@ use self::link::{Call, Link};
 use self::reply::Reply;
 use super::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, Step, StoreTask,
-    StreamNo,
+    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue, Step,
+    StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
@@ -267,6 +267,12 @@ impl SessionEngine for RedisEngine {
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
         let key = key.to_owned();
         self.step(move |inner| async move { inner.load_state(session, &key).await })
+    }
+
+    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+        let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
+        let prefix = prefix.to_owned();
+        self.step(move |inner| async move { inner.load_states(session, &prefix, &known).await })
     }
 
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {

@@ -32,6 +32,7 @@ pub(super) static ANNOUNCE: Lazy = script!("common", "announce");
 pub(super) static TELL: Lazy = script!("common", "tell");
 pub(super) static ANNOUNCED: Lazy = script!("common", "announced");
 pub(super) static STATE: Lazy = script!("common", "state");
+pub(super) static STATES: Lazy = script!("common", "states");
 pub(super) static END: Lazy = script!("common", "end");
 pub(super) static SWEEP: Lazy = script!("common", "outages", "log", "tasks", "sweep");
 pub(super) static LIST: Lazy = script!("common", "list");

@@ -11,7 +11,7 @@ use super::{Inner, Result, bells, scripts};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{RawJson, RequestId};
-use crate::store::{Begin, Create, EndReason, Ended, Loaded, News, NodeId, SessionSummary, StreamNo};
+use crate::store::{Begin, Create, EndReason, Ended, Loaded, News, NodeId, SessionSummary, StateValue, StreamNo};
 
 /// How many sessions are ended in one step.
 const AT_ONCE: usize = 64;
@@ -89,6 +89,26 @@ impl Inner {
         let version = reply.number()?;
         let value = reply.maybe_bytes()?.map(|value| self.link.names().said.open(&session, value)).transpose()?;
         Ok((value.map(json).transpose()?, version))
+    }
+
+    pub(super) async fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(String, u64)],
+    ) -> Result<Vec<StateValue>> {
+        let session = self.link.names().session(session);
+        let call = self.link.call(&scripts::STATES).silent().arg(&session).arg(prefix);
+        let call = known.iter().fold(call, |call, (key, version)| call.arg(key).arg(number(*version)));
+        let mut rows = Reply::of(Value::Array(self.link.take(call).await?.list()?.collect()))?;
+        let mut values = Vec::new();
+        while let Some(key) = rows.maybe_bytes()? {
+            let key = String::from_utf8(key).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
+            let version = rows.number()?;
+            let value = json(self.link.names().said.open(&session, rows.bytes()?)?)?;
+            values.push(StateValue { key: key.into(), value, version });
+        }
+        Ok(values)
     }
 
     pub(super) async fn store_state(

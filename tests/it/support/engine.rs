@@ -10,7 +10,7 @@ use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
     Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
     Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary,
-    Step, StoreTask, StreamNo,
+    StateValue, Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -57,6 +57,8 @@ pub(crate) struct FarEngine {
     /// The bells themselves, without what delays or loses them.
     bells: Arc<Mutex<Vec<Arc<dyn Doorbell>>>>,
     loses_bells: Arc<AtomicBool>,
+    /// The bytes of state that were written.
+    written: Arc<AtomicUsize>,
 }
 
 /// A bell that may be lost.
@@ -95,6 +97,7 @@ impl FarEngine {
             joined: Arc::default(),
             bells: Arc::default(),
             loses_bells: Arc::default(),
+            written: Arc::default(),
         }
     }
 
@@ -117,6 +120,11 @@ impl FarEngine {
     pub(crate) fn ring(&self, ring: &Ring) {
         let bells = self.bells.lock().unwrap().clone();
         bells.iter().for_each(|bell| bell.ring(ring.clone()));
+    }
+
+    /// The bytes of state that were written since this was asked last.
+    pub(crate) fn written(&self) -> usize {
+        self.written.swap(0, Ordering::Relaxed)
     }
 
     /// How many nodes have joined and not left.
@@ -292,8 +300,18 @@ impl SessionEngine for FarEngine {
         self.later("load_state", session, move |engine| engine.load_state(session, &key))
     }
 
+    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+        let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
+        let prefix = prefix.to_owned();
+        self.later("load_states", session, move |engine| {
+            let known: Vec<(&str, u64)> = known.iter().map(|(key, version)| (&**key, *version)).collect();
+            engine.load_states(session, &prefix, &known)
+        })
+    }
+
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
         let key = key.to_owned();
+        self.written.fetch_add(key.len() + value.as_str().len(), Ordering::Relaxed);
         self.later("store_state", session, move |engine| engine.store_state(session, &key, value, version))
     }
 

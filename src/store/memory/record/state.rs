@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::message::RawJson;
-use crate::store::OWN_STATE;
+use crate::store::{OWN_STATE, StateValue};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -25,6 +25,16 @@ impl State {
 
     pub(super) fn load(&self, key: &str) -> (Option<RawJson>, u64) {
         self.values.get(key).map_or((None, 0), |(value, version)| (Some(value.clone()), *version))
+    }
+
+    /// The values whose keys begin with a prefix, except those whose version is the known one.
+    pub(super) fn load_all(&self, prefix: &str, known: &[(&str, u64)]) -> Vec<StateValue> {
+        let is_known = |key: &str, version: u64| known.contains(&(key, version));
+        let values =
+            self.values.iter().filter(|(key, (_, version))| key.starts_with(prefix) && !is_known(key, *version));
+        values
+            .map(|(key, (value, version))| StateValue { key: key.clone(), value: value.clone(), version: *version })
+            .collect()
     }
 
     /// Writes a value if its version is still the given one. Returns whether it was.
