@@ -1,6 +1,7 @@
 //! How much is kept, how much is done at once, and what happens where something is missing.
 
 use super::*;
+use crate::store::announcements::{TOPIC_BYTES, TOPICS};
 
 #[tokio::test]
 async fn where_tasks_are_missing_their_names_go_and_new_ones_come_in() {
@@ -98,7 +99,8 @@ async fn finished_streams_of_many_sessions_are_forgotten_in_pieces() {
 async fn topics_are_kept_as_far_as_they_fit() {
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
-    let topic = |text: &str, length: usize| a.link.call(&scripts::ANNOUNCE).arg(text.repeat(length));
+    let announce = |topic: String| a.link.call(&scripts::ANNOUNCE).arg(topic).arg(TOPICS).arg(TOPIC_BYTES);
+    let topic = |text: &str, length: usize| announce(text.repeat(length));
     a.take(topic("a", 1 << 19)).await;
     a.take(topic("b", 1 << 19)).await;
     assert_eq!(ask(&server, "zcard", "topics", &[]), "2");
@@ -114,7 +116,7 @@ async fn topics_are_kept_as_far_as_they_fit() {
         ("0".into(), String::new())
     );
     for topic in 0..1_100 {
-        a.take(a.link.call(&scripts::ANNOUNCE).arg(topic)).await;
+        a.take(announce(topic.to_string())).await;
     }
     assert_eq!(ask(&server, "zcard", "topics", &[]), "1024");
 }

@@ -126,7 +126,7 @@ async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
     let stream = node.begin(session, 1).await.unwrap();
     let reader = node.attach(session, STANDALONE).await.unwrap();
     server.ask(&["config", "set", "maxmemory", "1"]);
-    let refused = node.engine.inner.link.take(node.engine.inner.link.call(&scripts::ANNOUNCE).arg("x"));
+    let refused = node.engine.inner.link.take(node.engine.inner.link.call(&scripts::ANNOUNCE).arg("x").arg(9).arg(99));
     assert!(tokio::time::timeout(Duration::from_millis(300), refused).await.is_err(), "it is not full");
     node.engine.detach(session, STANDALONE, reader.generation).await.unwrap();
     node.engine.finish(session, stream).await.unwrap();
