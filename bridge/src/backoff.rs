@@ -1,49 +1,55 @@
-//! Decides when a server that keeps dying is started again.
+//! Back-off: the growing delay before a process that keeps exiting is started again.
 
 use std::time::{Duration, Instant};
 
 use mcp_http::message::ErrorObject;
 
-use crate::peer::UNAVAILABLE;
+use crate::connection::UNAVAILABLE;
 
-/// After the second death in a row; each further one doubles it.
-const FIRST: Duration = Duration::from_millis(500);
+/// Delay after the second failure in a row. Each further failure doubles it.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
 
-/// A server that is being repaired is found within this time.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Longest delay: once a server is repaired, it is used again within this time.
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
-/// Starts that fail in a row. The first failure costs nothing: anything may die once.
+/// Failed starts in a row. The first failure causes no delay, because any process may crash once.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     failures: u32,
-    last: Option<Instant>,
-    until: Option<Instant>,
+    last_failure: Option<Instant>,
+    retry_at: Option<Instant>,
 }
 
 impl Backoff {
-    /// Whether a start may be tried now.
+    /// Checks that a start is allowed now.
+    ///
+    /// # Errors
+    ///
+    /// The delay has not passed yet. The error names the remaining seconds.
     pub(crate) fn check(&self, now: Instant) -> Result<(), ErrorObject> {
-        let Some(wait) = self.until.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero())
-        else {
+        let remaining = self.retry_at.and_then(|retry_at| retry_at.checked_duration_since(now));
+        let Some(remaining) = remaining.filter(|remaining| !remaining.is_zero()) else {
             return Ok(());
         };
-        let text = format!("The server keeps ending; it is not started again for {} s", wait.as_secs() + 1);
+        let seconds = remaining.as_secs() + 1;
+        let text = format!("The server behind the bridge keeps exiting; it can start again in {seconds} s");
         Err(ErrorObject::new(UNAVAILABLE, text))
     }
 
-    /// A start that began then has failed now. Of several that were under way together one counts, and each
-    /// is counted once.
-    pub(crate) fn failed(&mut self, began: Instant, now: Instant) {
-        if self.last.is_some_and(|last| began < last) {
+    /// Records that the start that began at `started_at` has failed. Starts that ran at the same time count
+    /// as one failure, and each start counts once.
+    pub(crate) fn record_failure(&mut self, started_at: Instant, now: Instant) {
+        if self.last_failure.is_some_and(|last| started_at < last) {
             return;
         }
-        self.last = Some(now);
+        self.last_failure = Some(now);
         self.failures = self.failures.saturating_add(1);
         let doublings = self.failures.saturating_sub(2).min(16);
-        self.until = (self.failures > 1).then(|| now + (FIRST * (1 << doublings)).min(LONGEST));
+        self.retry_at = (self.failures > 1).then(|| now + (FIRST_DELAY * (1 << doublings)).min(MAX_DELAY));
     }
 
-    pub(crate) fn worked(&mut self) {
+    /// Forgets earlier failures.
+    pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
 }

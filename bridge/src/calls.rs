@@ -1,5 +1,5 @@
-//! Decides which call an answer or a figure of progress belongs to: calls of many clients have ids and
-//! progress tokens of many clients, and the child is given numbers of ours instead.
+//! In-flight calls of one process: matches answers and progress to the callers. Clients choose their ids
+//! and progress tokens freely, so the process gets numbers of the bridge instead.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,54 +9,54 @@ use mcp_http::message::{ErrorObject, RawJson};
 use mcp_http::server::Context;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::notifications::{self, Notification, Notifications};
+use crate::notifications::{self, NotificationSender, QueuedNotification};
 
 pub(crate) type Answer = Result<RawJson, ErrorObject>;
 
-/// The calls of one child that are not answered yet.
+/// The calls of one process that have no answer yet.
 ///
 /// The lock is never held across an await.
 #[derive(Debug)]
 pub(crate) struct Calls {
     table: Mutex<Table>,
-    /// To the writer. As many wait there as there are permits.
-    cancelled: mpsc::UnboundedSender<Cancelled>,
+    /// To the writer. Permits bound its length.
+    cancelled: mpsc::UnboundedSender<CancelledCall>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    last: u64,
-    waiting: BTreeMap<u64, Waiting>,
-    /// Why there will be no more answers, and since when.
+    last_id: u64,
+    in_flight: BTreeMap<u64, InFlight>,
+    /// Why and since when no more answers can come.
     ended: Option<(ErrorObject, Instant)>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct InFlight {
     answer: oneshot::Sender<Answer>,
-    /// The way to the client; there is none for what the bridge asks itself.
-    client: Option<Client>,
-    /// The client's, where it wants progress.
-    token: Option<RawJson>,
-    /// The child has been sent it, or a part of it.
+    /// The client that waits. `None` for requests of the bridge itself.
+    caller: Option<Caller>,
+    /// The client's progress token, if it asked for progress.
+    client_token: Option<RawJson>,
+    /// At least a part of the call was written to the process.
     written: bool,
 }
 
 #[derive(Debug)]
-struct Client {
+struct Caller {
     context: Context,
-    notifications: Notifications,
+    notifications: NotificationSender,
 }
 
-/// A call that the child is to be told of as cancelled. It counts as in flight until it was.
+/// A call whose cancellation must be sent to the process. It counts as in flight until that is done.
 #[derive(Debug)]
-pub(crate) struct Cancelled {
+pub(crate) struct CancelledCall {
     pub(crate) id: u64,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Calls {
-    pub(crate) fn new(cancelled: mpsc::UnboundedSender<Cancelled>) -> Self {
+    pub(crate) fn new(cancelled: mpsc::UnboundedSender<CancelledCall>) -> Self {
         Self { table: Mutex::default(), cancelled }
     }
 
@@ -64,18 +64,22 @@ impl Calls {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call that waits from now on.
-    pub(crate) fn add(
+    /// Adds a call.
+    ///
+    /// # Errors
+    ///
+    /// The process has ended. The error is the one that [`Calls::end`] received.
+    pub(crate) fn register(
         self: &Arc<Self>,
         context: Option<Context>,
-        token: Option<RawJson>,
+        client_token: Option<RawJson>,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Pending, ErrorObject> {
+    ) -> Result<PendingCall, ErrorObject> {
         let (answer, receiver) = oneshot::channel();
-        let (client, said) = match context {
+        let (caller, notifications) = match context {
             Some(context) => {
-                let (notifications, said) = notifications::channel();
-                (Some(Client { context: context.clone(), notifications }), Some((context, said)))
+                let (sender, queued) = notifications::channel();
+                (Some(Caller { context: context.clone(), notifications: sender }), Some((context, queued)))
             }
             None => (None, None),
         };
@@ -83,102 +87,103 @@ impl Calls {
         if let Some((error, _)) = &table.ended {
             return Err(error.clone());
         }
-        table.last += 1;
-        let id = table.last;
-        table.waiting.insert(id, Waiting { answer, client, token, written: false });
-        Ok(Pending { calls: Arc::clone(self), id, receiver, said, permit: Some(permit) })
+        table.last_id += 1;
+        let id = table.last_id;
+        table.in_flight.insert(id, InFlight { answer, caller, client_token, written: false });
+        Ok(PendingCall { calls: Arc::clone(self), id, receiver, notifications, permit: Some(permit) })
     }
 
-    /// Whether the call is still to be written; from now on it counts as written.
-    pub(crate) fn write(&self, id: u64) -> bool {
-        self.table().waiting.get_mut(&id).map(|waiting| waiting.written = true).is_some()
+    /// Marks a call as written. Returns `false` if its client no longer waits, so it need not be written.
+    pub(crate) fn mark_written(&self, id: u64) -> bool {
+        self.table().in_flight.get_mut(&id).map(|call| call.written = true).is_some()
     }
 
-    /// Whether somebody waited for this answer.
-    pub(crate) fn answered(&self, id: u64, answer: Answer) -> bool {
-        let waiting = self.table().waiting.remove(&id);
-        waiting.is_some_and(|waiting| waiting.answer.send(answer).is_ok())
+    /// Delivers an answer. Returns `false` if no caller waits for it.
+    pub(crate) fn complete(&self, id: u64, answer: Answer) -> bool {
+        let call = self.table().in_flight.remove(&id);
+        call.is_some_and(|call| call.answer.send(answer).is_ok())
     }
 
-    /// Where the progress of a call goes, and under which token.
-    pub(crate) fn progress(&self, id: u64) -> Option<(Notifications, RawJson)> {
+    /// Returns where the progress of a call goes, and the client's token for it.
+    pub(crate) fn progress_target(&self, id: u64) -> Option<(NotificationSender, RawJson)> {
         let table = self.table();
-        let waiting = table.waiting.get(&id)?;
-        Some((waiting.client.as_ref()?.notifications.clone(), waiting.token.clone()?))
+        let call = table.in_flight.get(&id)?;
+        Some((call.caller.as_ref()?.notifications.clone(), call.client_token.clone()?))
     }
 
-    /// The ways to the clients whose calls run, oldest first.
-    pub(crate) fn running(&self) -> Vec<Context> {
-        self.clients(|client| client.context.clone())
+    /// Returns the contexts of the clients' calls, oldest first.
+    pub(crate) fn contexts(&self) -> Vec<Context> {
+        self.callers(|caller| caller.context.clone())
     }
 
-    /// Where to say something in the calls that run, oldest first.
-    pub(crate) fn notifications(&self) -> Vec<Notifications> {
-        self.clients(|client| client.notifications.clone())
+    /// Returns the notification senders of the clients' calls, oldest first.
+    pub(crate) fn notification_senders(&self) -> Vec<NotificationSender> {
+        self.callers(|caller| caller.notifications.clone())
     }
 
-    fn clients<T>(&self, of: impl FnMut(&Client) -> T) -> Vec<T> {
-        self.table().waiting.values().filter_map(|waiting| waiting.client.as_ref()).map(of).collect()
+    fn callers<T>(&self, of: impl FnMut(&Caller) -> T) -> Vec<T> {
+        self.table().in_flight.values().filter_map(|call| call.caller.as_ref()).map(of).collect()
     }
 
-    /// There will be no more answers: whoever waits is told so, and whoever calls from now on.
+    /// Ends all calls with this error, and all later ones.
     pub(crate) fn end(&self, error: &ErrorObject) {
-        let waiting = {
+        let calls = {
             let mut table = self.table();
             table.ended = Some((error.clone(), Instant::now()));
-            std::mem::take(&mut table.waiting)
+            std::mem::take(&mut table.in_flight)
         };
-        for waiting in waiting.into_values() {
-            // Whoever called may have left in this very moment.
-            let _ = waiting.answer.send(Err(error.clone()));
+        for call in calls.into_values() {
+            // The caller may have left at the same moment.
+            let _ = call.answer.send(Err(error.clone()));
         }
     }
 
-    /// Since when.
-    pub(crate) fn ended(&self) -> Option<Instant> {
-        self.table().ended.as_ref().map(|(_, since)| *since)
+    /// Returns when [`Calls::end`] was called.
+    pub(crate) fn ended_at(&self) -> Option<Instant> {
+        self.table().ended.as_ref().map(|(_, ended_at)| *ended_at)
     }
 }
 
-/// One call, in the hands of whoever waits for it. Dropped before the answer, it is cancelled.
+/// One call, held by its caller. Dropping it before the answer cancels the call.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct PendingCall {
     calls: Arc<Calls>,
     pub(crate) id: u64,
     receiver: oneshot::Receiver<Answer>,
-    /// What the child says until then, and whom to tell.
-    said: Option<(Context, mpsc::UnboundedReceiver<Notification>)>,
+    /// The client, and the notifications of the process for it.
+    notifications: Option<(Context, mpsc::UnboundedReceiver<QueuedNotification>)>,
+    /// `None` if the process must not receive a cancellation.
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Pending {
-    /// Passes on what the child says, and returns its answer after that.
+impl PendingCall {
+    /// Forwards the notifications of the call to the client, and then returns the answer.
     pub(crate) async fn answer(mut self) -> Answer {
-        if let Some((context, said)) = &mut self.said {
-            // It ends when the call is answered: nobody can say anything any more.
-            while let Some(note) = said.recv().await {
-                note.send(context).await;
+        if let Some((context, queued)) = &mut self.notifications {
+            // The channel closes when the call is answered, because the table held its sender.
+            while let Some(notification) = queued.recv().await {
+                notification.send(context).await;
             }
         }
         let answer = (&mut self.receiver).await;
         answer.unwrap_or_else(|_| Err(ErrorObject::internal()))
     }
 
-    /// From now on the child is not told when nobody waits any more: `initialize` cannot be cancelled.
-    pub(crate) fn not_cancelled(mut self) -> Self {
+    /// Makes the call not cancellable: dropping it sends nothing. `initialize` cannot be cancelled.
+    pub(crate) fn not_cancellable(mut self) -> Self {
         self.permit = None;
         self
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingCall {
     fn drop(&mut self) {
-        let waiting = self.calls.table().waiting.remove(&self.id);
+        let call = self.calls.table().in_flight.remove(&self.id);
         if let Some(permit) = self.permit.take()
-            && waiting.is_some_and(|waiting| waiting.written)
+            && call.is_some_and(|call| call.written)
         {
-            // Without a writer there is nobody to tell.
-            let _ = self.calls.cancelled.send(Cancelled { id: self.id, _permit: permit });
+            // This fails if the writer has stopped: then the process has ended.
+            let _ = self.calls.cancelled.send(CancelledCall { id: self.id, _permit: permit });
         }
     }
 }

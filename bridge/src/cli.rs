@@ -1,4 +1,4 @@
-//! Decides what can be set from the command line.
+//! Command line: the options, their defaults and the settings of the transport made from them.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -8,80 +8,84 @@ use clap::{Parser, ValueEnum};
 use mcp_http::message::{Era, ProtocolVersion};
 use mcp_http::{Limits, Security, Sessions};
 
-/// Puts an MCP server that speaks over stdin and stdout behind Streamable HTTP.
+/// Serves an MCP server that speaks over stdin and stdout through Streamable HTTP.
 ///
-/// Each session has a process of the server for itself, from `initialize` to the session's end.
+/// Each session has a server process of its own, from `initialize` to the end of the session.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
-    /// The address to listen on; port 0 takes any free one, and the first line of output says which.
-    /// Beyond loopback, --allowed-host must name the host clients use, and something in front must say
-    /// who they are: whoever reaches the port can start the program.
+    /// Address to listen on. Port 0 takes any free port, and the first line of output names it. Beyond
+    /// loopback, set --allowed-host to the name clients use, and put an authenticating proxy in front:
+    /// every client that reaches the port can start the program.
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
 
-    /// The most processes at one time. A server in Node or Python takes 50 to 100 MB: 32 of them fit into
-    /// 4 GB.
+    /// Maximum number of processes at one time. A server in Node or Python takes 50 to 100 MB, so 32
+    /// of them fit into 4 GB.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "NUMBER")]
-    pub(crate) children: u16,
+    pub(crate) max_processes: u16,
 
-    /// Seconds of rest after which a session may be ended for a new one when there is no place left. Most
-    /// clients never say that they are gone. A session rests when it has neither a call nor an open connection.
-    /// One that has a call, and for these seconds, at least five, no connection, goes when no other rests.
+    /// Seconds a session must be idle before it may be ended to free its process for a new session. This
+    /// happens only when --max-processes is reached: most clients never end their sessions. A session is
+    /// idle without a call and without an open connection. If no session is idle, one is ended that has a
+    /// call but has had no connection for this time, and for at least five seconds.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) evict_after: Duration,
 
-    /// Seconds a process may take to answer `initialize`. Package runners fetch the server first; the
-    /// official clients give up after 60.
+    /// Seconds a process may take to answer `initialize`. Package runners download the server first;
+    /// the official clients give up after 60.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) start_within: Duration,
+    pub(crate) start_timeout: Duration,
 
-    /// Seconds a process may take to answer a call, whatever it says meanwhile; then the caller is told that
-    /// there is no answer, and the process that the call is cancelled. The default, an hour, is more than
-    /// builds and test runs take: it is there for processes that hang.
+    /// Seconds a process may take to answer a call, even if it reports progress. Then the client gets an
+    /// error, and the process gets a cancellation. The default, an hour, is longer than builds and test
+    /// runs take; it exists for processes that hang.
     #[arg(long, default_value = "3600", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) call_within: Duration,
+    pub(crate) call_timeout: Duration,
 
-    /// The longest line a process may write, in bytes; one that writes a longer line is ended. The default
-    /// is four times what a client may send, because pictures are text here.
-    #[arg(long, default_value_t = 16 << 20, value_parser = at_least_one, value_name = "BYTES")]
+    /// Longest line a process may write, in bytes. A process that writes a longer one is ended. The
+    /// default is four times what a client may send, because images are sent as text.
+    #[arg(long, default_value_t = 16 << 20, value_parser = positive, value_name = "BYTES")]
     pub(crate) longest_line: usize,
 
-    /// The most calls in flight in one process: more than any agent fans out to.
-    #[arg(long, default_value_t = 64, value_parser = at_least_one, value_name = "NUMBER")]
-    pub(crate) calls: usize,
+    /// Maximum number of calls in flight in one process. The default is more than agents use.
+    #[arg(long, default_value_t = 64, value_parser = positive, value_name = "NUMBER")]
+    pub(crate) max_calls: usize,
 
-    /// Seconds a client may take to answer a question of the server: a person reads it first.
+    /// Seconds a client may take to answer a request of the server (elicitation, sampling, roots). The
+    /// default leaves time for a person to read it.
     #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) answer_within: Duration,
+    pub(crate) client_request_timeout: Duration,
 
-    /// Seconds a process has to end by itself when its stdin is closed, and once more after SIGTERM,
-    /// before SIGKILL. The default is the official SDKs'.
+    /// Seconds a process has to exit after its stdin is closed, and again after SIGTERM, before SIGKILL.
+    /// The default is that of the official SDKs.
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) grace: Duration,
 
-    /// Seconds after which a session nobody uses ends, and its process with it. One with a call is in use as
-    /// long as its client is connected.
+    /// Seconds after which an unused session ends, and its process with it. A session with a call is in
+    /// use while its client is connected.
     #[arg(long, default_value = "1800", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) idle_timeout: Duration,
 
-    /// What becomes of a session whose process died. `never`, the default, ends it: what the process knew
-    /// of its client is lost, and only a new session says so. `fresh` starts another process with the
-    /// same `initialize` when the client calls next, for servers that keep nothing between calls.
+    /// What happens to a session whose process has exited. `never` (the default) ends the session: the
+    /// process has lost its state, and a new session shows that to the client. `fresh` starts another
+    /// process with the same `initialize` at the next call. Use it for servers that keep no state between
+    /// calls.
     #[arg(long, value_enum, default_value_t = Restart::Never)]
     pub(crate) restart: Restart,
 
-    /// How clients of 2026-07-28 are served, who have no session and so no process of their own. `refuse`,
-    /// the default, names them the revisions that have sessions. `shared` lets all of them use one process:
-    /// only for a server that keeps nothing between calls and for clients that may know of each other.
+    /// How clients of revision 2026-07-28 are served. They have no session, and so no process of their own.
+    /// `refuse` (the default) answers with the revisions that have sessions. `shared` lets all of them use
+    /// one process. Use it only for a server that keeps no state between calls, and for clients that may
+    /// see each other's data.
     #[arg(long, value_enum, default_value_t = Stateless::Refuse)]
     pub(crate) stateless: Stateless,
 
-    /// A host clients may use, besides loopback names; repeatable.
+    /// Host name clients may use, besides loopback names. Repeatable.
     #[arg(long, value_name = "HOST")]
     allowed_host: Vec<String>,
 
-    /// A web origin that may use the server, besides those on loopback; repeatable.
+    /// Web origin that may use the server, besides loopback origins. Repeatable.
     #[arg(long, value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
@@ -89,8 +93,8 @@ pub(crate) struct Cli {
     #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain: Duration,
 
-    /// How much is logged to stderr: error, warn, info, debug, trace. What processes write to theirs is
-    /// `info`, of each a thousand lines at once and ten a second in the long run.
+    /// Log level on stderr: error, warn, info, debug or trace. What processes write to stderr is logged as
+    /// `info`, for each process at most 1,000 lines at once and 10 lines a second after that.
     #[arg(long, default_value = "info")]
     pub(crate) log: tracing::Level,
 
@@ -99,14 +103,14 @@ pub(crate) struct Cli {
     pub(crate) command: Vec<OsString>,
 }
 
-/// See `--restart`.
+/// Values of `--restart`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Restart {
     Never,
     Fresh,
 }
 
-/// See `--stateless`.
+/// Values of `--stateless`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stateless {
     Refuse,
@@ -119,13 +123,13 @@ impl Cli {
         ProtocolVersion::ALL.into_iter().filter(served).collect()
     }
 
-    /// Sessions are bounded by their processes, not by their number.
+    /// Sets no maximum number of sessions: `--max-processes` bounds them.
     pub(crate) fn sessions(&self) -> Sessions {
         Sessions::new().idle_timeout(self.idle_timeout)
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits::new().calls(self.calls)
+        Limits::new().calls(self.max_calls)
     }
 
     pub(crate) fn security(&self) -> Security {
@@ -141,11 +145,11 @@ impl Cli {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero());
-    duration.ok_or_else(|| "it is longer than nothing".to_owned())
+    let expected = || "expected a number of seconds greater than 0, such as 0.5 or 60".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| expected())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero()).ok_or_else(expected)
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it is a whole number from 1".to_owned())
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }

@@ -1,9 +1,10 @@
-//! Decides when a session is at rest, and which of those that are goes when its place is needed.
+//! Eviction: ends an idle session when a new one needs its process, and expires sessions whose clients have
+//! abandoned a call.
 //!
-//! 1. A session without a call rests from its last use on, as the transport counts it.
-//! 2. A session with a call rests when nobody is connected: a call outlives the connection it came on, so that
-//!    its client can come back for the answer, and a process that never answers would keep its place for ever.
-//! 3. Only a session whose process lives holds a place.
+//! 1. A session without a call is idle from its last use on, as the transport counts it.
+//! 2. A session with a call is idle while no client is connected. A call outlives its connection so that the
+//!    client can resume it, and a process that never answers would otherwise keep its permit indefinitely.
+//! 3. Only sessions with a running process are evicted: others hold no permit.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -12,77 +13,78 @@ use std::time::Duration;
 use mcp_http::{McpHandle, SessionId};
 use tokio::time::timeout;
 
-use crate::conversation::Conversation;
 use crate::pool::Pool;
+use crate::session::StdioSession;
 
-/// How often it is looked whether somebody is connected.
+/// How often the bridge checks which sessions have a connected client.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A session with a call rests no sooner. By then a client whose connection broke is back, and a call that is
-/// silent has become a stream, by which its client is seen.
+/// Minimum time without a client before a session with a call counts as idle. By then, a client that lost
+/// its connection has returned, and a silent call has become a stream, which shows that its client is there.
 const MIN_ABSENCE: Duration = Duration::from_secs(5);
 
-struct Resting {
+/// An idle session.
+struct Candidate {
     session: SessionId,
-    /// What it does is lost with it.
-    works: bool,
-    rest: Duration,
+    /// A call is in flight, and would be lost.
+    busy: bool,
+    idle: Duration,
 }
 
-/// Ends the session that has rested longest, and at least this long; one that works only when no other rests.
-/// Whether one was ended: its place will be free.
-pub(crate) async fn evict_one(handle: &McpHandle, rested: Duration) -> bool {
-    for Resting { session, works, rest } in resting(handle, rested).await {
-        // Another newcomer may have been faster.
+/// Ends the session that has been idle longest, and for at least `evict_after`. Prefers sessions without a
+/// call. Returns `true` if one was ended: its permit will be released.
+pub(crate) async fn evict_one(handle: &McpHandle, evict_after: Duration) -> bool {
+    for Candidate { session, busy, idle } in candidates(handle, evict_after).await {
+        // Another new session may have evicted it already.
         if handle.end(session).await {
-            tracing::info!(?session, works, ?rest, "a session at rest makes room for a new one");
+            tracing::info!(?session, busy, ?idle, "ended an idle session to free its process for a new one");
             return true;
         }
     }
     false
 }
 
-/// Those that hold a place, in the order in which they go.
-async fn resting(handle: &McpHandle, rested: Duration) -> Vec<Resting> {
-    let mut resting = Vec::new();
+/// Returns the sessions that may be evicted, in order.
+async fn candidates(handle: &McpHandle, evict_after: Duration) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
     for summary in handle.sessions().await.unwrap_or_default() {
-        let (session, works) = (summary.info.id, summary.calls > 0);
+        let (session, busy) = (summary.info.id, summary.calls > 0);
         if summary.readers > 0 {
             continue;
         }
-        let Some(conversation) = conversation(handle, session).await.filter(|held| held.has_process()) else {
+        let Some(stdio) = stdio_session(handle, session).await.filter(|stdio| stdio.has_process()) else {
             continue;
         };
-        let (rest, least) =
-            if works { (conversation.unattended(), rested.max(MIN_ABSENCE)) } else { (summary.idle, rested) };
-        if rest >= least {
-            resting.push(Resting { session, works, rest });
+        let (idle, minimum) =
+            if busy { (stdio.since_seen(), evict_after.max(MIN_ABSENCE)) } else { (summary.idle, evict_after) };
+        if idle >= minimum {
+            candidates.push(Candidate { session, busy, idle });
         }
     }
-    resting.sort_unstable_by_key(|resting| (resting.works, Reverse(resting.rest)));
-    resting
+    candidates.sort_unstable_by_key(|candidate| (candidate.busy, Reverse(candidate.idle)));
+    candidates
 }
 
-/// Keeps in mind when somebody was connected to a session with a call, and has it expire like any other when
-/// nobody comes back.
-pub(crate) async fn watch(pool: Arc<Pool>, handle: McpHandle) {
-    let longest = pool.settings.idle_timeout.max(MIN_ABSENCE);
+/// Records which sessions with a call have a connected client, and ends a session whose client has been away
+/// for the idle timeout. The transport itself does not expire sessions with a call.
+pub(crate) async fn expire_abandoned(pool: Arc<Pool>, handle: McpHandle) {
+    let max_absence = pool.settings.idle_timeout.max(MIN_ABSENCE);
     while timeout(POLL_INTERVAL, pool.stop.cancelled()).await.is_err() {
         for summary in handle.sessions().await.unwrap_or_default() {
             if summary.calls == 0 {
                 continue;
             }
             let session = summary.info.id;
-            let Some(conversation) = conversation(&handle, session).await else { continue };
+            let Some(stdio) = stdio_session(&handle, session).await else { continue };
             if summary.readers > 0 {
-                conversation.attend();
-            } else if conversation.unattended() >= longest && handle.end(session).await {
-                tracing::info!(?session, "a session has expired: nobody waits for its calls any more");
+                stdio.mark_seen();
+            } else if stdio.since_seen() >= max_absence && handle.end(session).await {
+                tracing::info!(?session, "ended a session: its client has not returned for its calls");
             }
         }
     }
 }
 
-async fn conversation(handle: &McpHandle, session: SessionId) -> Option<Arc<Conversation>> {
+async fn stdio_session(handle: &McpHandle, session: SessionId) -> Option<Arc<StdioSession>> {
     handle.session(session).await?.extensions().get()
 }

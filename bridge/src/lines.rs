@@ -1,102 +1,102 @@
-//! Decides what a line is: what stands between two line breaks, of a bounded length.
+//! A line reader with a maximum line length.
 
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Room for what is read at once.
-const CHUNK: usize = 8 << 10;
+/// Buffer capacity reserved for each read.
+const READ_CHUNK: usize = 8 << 10;
 
-/// A line that is longer takes what it was read into along, instead of being copied out of it.
-const LONG: usize = 64 << 10;
+/// Longer lines take over the read buffer instead of being copied out of it.
+const MAX_COPIED_BYTES: usize = 64 << 10;
 
-/// Reads lines. What has not come to a line break is kept, up to the bound, and no further.
+/// Splits a stream into lines. Buffers an incomplete line up to the maximum length, and no further.
 pub(crate) struct Lines<R> {
-    from: R,
-    held: BytesMut,
-    /// No line break in this many bytes of what is held.
+    source: R,
+    buffer: BytesMut,
+    /// Bytes at the start of the buffer that contain no line break.
     searched: usize,
-    longest: usize,
-    /// The rest of a line that is too long is thrown away.
-    skips: bool,
+    max_line: usize,
+    /// The rest of a line that is too long is being skipped.
+    skipping: bool,
 }
 
-/// It holds on to memory of about its own length, and to none of what was read around it.
+/// A line without its line break. It keeps about its own length in memory, and not the read buffer around it.
 pub(crate) enum Line {
     Whole(Bytes),
-    /// Its beginning; the rest is never given.
+    /// The start of a line that is too long. The rest is skipped.
     TooLong(Bytes),
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    pub(crate) fn new(from: R, longest: usize) -> Self {
-        Self { from, held: BytesMut::new(), searched: 0, longest, skips: false }
+    pub(crate) fn new(source: R, max_line: usize) -> Self {
+        Self { source, buffer: BytesMut::new(), searched: 0, max_line, skipping: false }
     }
 
-    /// The next line; `None` at the end. The last one needs no line break.
+    /// Returns the next line, or `None` at the end. The last line needs no line break.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost.
+    /// This method is cancel safe.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
-            if let Some(line) = self.take() {
+            if let Some(line) = self.buffered_line() {
                 return Ok(Some(line));
             }
-            self.held.reserve(CHUNK);
-            if self.from.read_buf(&mut self.held).await? == 0 {
-                let last = self.cut(self.held.len());
-                return Ok((!last.is_empty() && !self.skips).then_some(Line::Whole(last)));
+            self.buffer.reserve(READ_CHUNK);
+            if self.source.read_buf(&mut self.buffer).await? == 0 {
+                let last = self.split_off(self.buffer.len());
+                return Ok((!last.is_empty() && !self.skipping).then_some(Line::Whole(last)));
             }
         }
     }
 
-    fn take(&mut self) -> Option<Line> {
-        while let Some(at) = memchr::memchr(b'\n', &self.held[self.searched..]) {
+    fn buffered_line(&mut self) -> Option<Line> {
+        while let Some(at) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
             let length = self.searched + at;
-            let skipped = std::mem::take(&mut self.skips);
-            let line = if skipped { Bytes::new() } else { self.cut(length.min(self.longest)) };
-            self.held.advance(length - line.len() + 1);
+            let skipped = std::mem::take(&mut self.skipping);
+            let line = if skipped { Bytes::new() } else { self.split_off(length.min(self.max_line)) };
+            self.buffer.advance(length - line.len() + 1);
             self.searched = 0;
             if !skipped {
                 return Some(if line.len() == length { Line::Whole(line) } else { Line::TooLong(line) });
             }
         }
-        if self.skips {
-            self.held.clear();
+        if self.skipping {
+            self.buffer.clear();
         }
-        self.searched = self.held.len();
-        if self.held.len() <= self.longest {
+        self.searched = self.buffer.len();
+        if self.buffer.len() <= self.max_line {
             return None;
         }
-        self.skips = true;
-        let line = self.cut(self.longest);
-        self.held.clear();
+        self.skipping = true;
+        let line = self.split_off(self.max_line);
+        self.buffer.clear();
         self.searched = 0;
         Some(Line::TooLong(line))
     }
 
-    /// Gives away so much of what is held, from its beginning.
-    fn cut(&mut self, length: usize) -> Bytes {
+    /// Removes the first `length` bytes from the buffer and returns them.
+    fn split_off(&mut self, length: usize) -> Bytes {
         self.searched = 0;
-        if length <= LONG {
-            let line = Bytes::copy_from_slice(&self.held[..length]);
-            self.held.advance(length);
+        if length <= MAX_COPIED_BYTES {
+            let line = Bytes::copy_from_slice(&self.buffer[..length]);
+            self.buffer.advance(length);
             return line;
         }
-        let rest = BytesMut::from(&self.held[length..]);
-        let mut line = std::mem::replace(&mut self.held, rest);
+        let rest = BytesMut::from(&self.buffer[length..]);
+        let mut line = std::mem::replace(&mut self.buffer, rest);
         line.truncate(length);
         line.freeze()
     }
 
-    /// Reads on to the end and keeps nothing, so that whoever writes is not held up.
+    /// Reads and drops everything up to the end, so that the writer is not blocked.
     pub(crate) async fn drain(&mut self) {
         loop {
-            self.held.clear();
-            self.held.reserve(CHUNK);
-            match self.from.read_buf(&mut self.held).await {
+            self.buffer.clear();
+            self.buffer.reserve(READ_CHUNK);
+            match self.source.read_buf(&mut self.buffer).await {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }

@@ -1,47 +1,48 @@
-//! Puts any MCP server that speaks over stdin and stdout behind Streamable HTTP: one process for each
-//! session, started with it and ended with it.
+//! The bridge: serves an MCP server that speaks over stdin and stdout through Streamable HTTP. Each
+//! session has a process of its own, which starts and ends with the session.
 //!
 //! `cargo run -p mcp-http-bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
 //!
 //! ```text
-//!  client -> McpService -> bridge -> conversation -> peer: writes lines -> process
-//!                             |           |           |  calls: our number <-> who waits for the answer
-//!                             |           |           +- reading: lines <-------------------+
-//!                             |           +- pool: places, settings, time after a failed start
-//!                             |           +- rest: which session goes when there is no place
-//!                             +- shared: one conversation for clients without a session
+//!  client -> McpService -> bridge -> session -> connection: writes lines -> process
+//!                             |         |           |  calls: our number <-> the waiting caller
+//!                             |         |           +- reader: lines <--------+
+//!                             |         +- pool: permits, settings, delay after a failed start
+//!                             |         +- eviction: which session ends when no permit is free
+//!                             +- shared: one session for all clients of 2026-07-28
 //! ```
 //!
-//! 1. A session owns its conversation, a conversation its peer, a peer its process: whatever ends the session
-//!    (DELETE, expiry, shutdown) ends the process. Nothing holds on in the other direction.
-//! 2. Ids, parameters, results and errors pass as the text they are. Only what would collide is another value
-//!    on the other side: ids of requests and progress tokens.
-//! 3. Everything is bounded: processes, calls, lines, what waits to be written, what is logged of stderr,
-//!    questions, each wait. A process that does not read holds up its own callers; one that never answers keeps
-//!    a call no longer than --call-within, and its place no longer than its client is there. A client that
-//!    does not read holds its process up for a second, once in a call, and then misses what it is told beside
-//!    the answer.
-//! 4. A process ends with all of its group: stdin is closed, then SIGTERM, then SIGKILL. What leaves the group
-//!    by itself is out of reach, and so is everything when the bridge itself is killed, but for the end of
-//!    stdin. As the first process of a container, run it under an init that reaps orphans.
-//! 5. Who a client is, is for whoever stands in front to say.
+//! 1. Ownership goes one way: an HTTP session owns its [`session::StdioSession`], that owns a
+//!    [`connection::Connection`], and that owns a process. Whatever ends the session (DELETE, expiry,
+//!    shutdown) therefore ends the process.
+//! 2. Ids, parameters, results and errors pass unchanged, byte for byte. Only request ids and
+//!    progress tokens are replaced, because those of several clients may be equal.
+//! 3. Everything is bounded: processes, calls, lines, queued bytes, logged stderr, client requests and
+//!    every wait. A process that does not read delays only its own callers. One that never answers keeps a
+//!    call for at most `--call-timeout`, and its permit only while its client is connected. A client that
+//!    does not read delays its process for one second per call, and then misses notifications.
+//! 4. A process ends together with its process group: stdin is closed, then SIGTERM, then SIGKILL. The
+//!    bridge cannot reach processes that leave the group. If the bridge itself is killed, its processes
+//!    only see the end of their stdin. As the first process of a container, the bridge needs an init that
+//!    reaps orphans.
+//! 5. The bridge does not authenticate. A proxy in front of it must.
 
 mod backoff;
 mod bridge;
 mod calls;
 mod cli;
-mod conversation;
+mod connection;
 mod eviction;
 mod group;
 mod lines;
 mod message;
 mod notifications;
 mod owner;
-mod peer;
 mod pool;
 mod process;
 mod queue;
 mod reader;
+mod session;
 mod shared;
 mod stderr;
 
@@ -59,9 +60,9 @@ use tokio::sync::oneshot;
 use crate::bridge::Bridge;
 use crate::cli::{Cli, Stateless};
 use crate::pool::Pool;
-use crate::shared::Shared;
+use crate::shared::SharedSession;
 
-/// How long connections may take to end after the drain.
+/// How long connections may take to close after the drain.
 const CONNECTION_GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main]
@@ -69,7 +70,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bridge: {error}");
+            eprintln!("mcp-http-bridge: {error}");
             ExitCode::FAILURE
         }
     }
@@ -88,33 +89,39 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .security(cli.security())
         .build()?;
     let handle = mcp.handle();
-    pool.tasks.spawn(eviction::watch(Arc::clone(&pool), handle.clone()));
+    pool.tasks.spawn(eviction::expire_abandoned(Arc::clone(&pool), handle.clone()));
     let app = mcp.into_router_at("/mcp");
     if cli.stateless == Stateless::Shared {
-        // Only the first to open it could set it.
-        let _ = shared.set(Shared::open(&pool, handle.clone()).await?);
+        let opened = SharedSession::open(&pool, handle.clone()).await;
+        let opened = opened.map_err(|error| {
+            format!("cannot start the process for --stateless shared: {error}; the log above says why")
+        })?;
+        // `set` fails only if the value is already set, and this is the only call.
+        let _ = shared.set(opened);
     }
 
-    let listener = McpListener::bind(cli.listen).await?;
-    // Whoever starts this server waits for the line.
+    let listener = McpListener::bind(cli.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}; choose another address with --listen", cli.listen))?;
+    // Programs that start the bridge wait for this line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
-    let drain_within = cli.drain;
+    let drain_timeout = cli.drain;
     let (drained, after_drain) = oneshot::channel::<()>();
-    let stop = async move {
+    let shutdown = async move {
         stop_signal().await;
-        let report = handle.drain(drain_within).await;
+        let report = handle.drain(drain_timeout).await;
         tracing::info!(?report, "drained");
         let _ = drained.send(());
     };
-    let too_late = async {
+    let connection_timeout = async {
         let _ = after_drain.await;
         tokio::time::sleep(CONNECTION_GRACE).await;
     };
-    // axum alone waits for each request that has begun, even for one that is never sent to its end.
+    // axum waits without limit for every request that has begun, even if its body never arrives.
     let served = tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served,
-        () = too_late => {
-            tracing::warn!("connections were cut off");
+        served = axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future() => served,
+        () = connection_timeout => {
+            tracing::warn!("closed connections that were still open after the drain");
             Ok(())
         }
     };
@@ -122,7 +129,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(served?)
 }
 
-/// Ctrl-C, or what a process manager sends.
+/// Completes on Ctrl-C, or on SIGTERM, which process managers send.
 async fn stop_signal() {
     #[cfg(unix)]
     {

@@ -1,5 +1,5 @@
-//! Decides what a line of the child is and how a line to it is written. Ids, parameters and results are
-//! passed on as the text they are.
+//! JSON-RPC lines: reads the messages in a line of the process, and writes lines for it. Ids, parameters
+//! and results keep their exact text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,19 +10,19 @@ use mcp_http::message::{ErrorObject, RawJson};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What the `_meta` of a request of 2026-07-28 says in place of an `initialize`.
-const ENVELOPE: [&str; 4] = [
+/// Keys in `_meta` by which a request of 2026-07-28 describes its client. They replace `initialize`.
+const CLIENT_META_KEYS: [&str; 4] = [
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientInfo",
     "io.modelcontextprotocol/clientCapabilities",
     "io.modelcontextprotocol/logLevel",
 ];
 
-/// A message of the child.
+/// A message of the process.
 pub(crate) enum Message {
     Request { id: RawJson, method: String, params: Option<RawJson> },
     Notification { method: String, params: Option<RawJson> },
-    Answer { id: RawJson, outcome: Result<RawJson, ErrorObject> },
+    Response { id: RawJson, outcome: Result<RawJson, ErrorObject> },
 }
 
 #[derive(Deserialize)]
@@ -39,7 +39,8 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// The messages of a line: one, or those of a batch (2025-03-26). `None`: it is no line of the protocol.
+/// Reads the messages of a line: one, or several in a batch (2025-03-26). Returns `None` if it holds
+/// something else.
 pub(crate) fn read(line: &Bytes) -> Option<Vec<Message>> {
     let text = std::str::from_utf8(line).ok()?;
     if text.trim_start().starts_with('[') {
@@ -50,31 +51,31 @@ pub(crate) fn read(line: &Bytes) -> Option<Vec<Message>> {
 }
 
 fn message(line: &Bytes, text: &str, envelope: &Envelope<'_>) -> Option<Message> {
-    let cut = |part: &RawValue| RawJson::parse(kept(line, place(text, part))).ok();
+    let raw = |part: &RawValue| RawJson::parse(slice(line, span_of(text, part))).ok();
     let Envelope { id, method, params, result, error } = envelope;
-    let id = id.map(cut);
-    let params = params.and_then(cut);
+    let id = id.map(raw);
+    let params = params.and_then(raw);
     match (id, method) {
         (Some(id), Some(method)) => Some(Message::Request { id: id?, method: method.to_string(), params }),
         (None, Some(method)) => Some(Message::Notification { method: method.to_string(), params }),
         (Some(id), None) => {
             let outcome = match (result, error) {
-                (Some(result), _) => Ok(cut(result)?),
-                (None, error) => Err(failure(*error)),
+                (Some(result), _) => Ok(raw(result)?),
+                (None, error) => Err(read_error(*error)),
             };
-            Some(Message::Answer { id: id?, outcome })
+            Some(Message::Response { id: id?, outcome })
         }
         (None, None) => None,
     }
 }
 
-/// A part of a line, which may be kept for long: it holds on to no line that is much longer.
-fn kept(line: &Bytes, part: Range<usize>) -> Bytes {
+/// Returns a part of a line. A small part is copied, so that it does not keep a much longer line in memory.
+fn slice(line: &Bytes, part: Range<usize>) -> Bytes {
     if part.len() < line.len() / 2 { Bytes::copy_from_slice(&line[part]) } else { line.slice(part) }
 }
 
-/// An answer without a result is an answer all the same: somebody waits for it.
-fn failure(error: Option<&RawValue>) -> ErrorObject {
+/// Reads the error of a response. A response with neither result nor error still answers its call.
+fn read_error(error: Option<&RawValue>) -> ErrorObject {
     let error = error.and_then(|error| serde_json::from_str(error.get()).ok());
     error.unwrap_or_else(|| {
         let text = "The server answered with neither a result nor an error that can be read";
@@ -82,20 +83,25 @@ fn failure(error: Option<&RawValue>) -> ErrorObject {
     })
 }
 
-/// Where a part of a text stands in it.
-fn place(whole: &str, part: &RawValue) -> Range<usize> {
+/// Returns the span of a part in the text it borrows from.
+fn span_of(whole: &str, part: &RawValue) -> Range<usize> {
     let start = part.get().as_ptr() as usize - whole.as_ptr() as usize;
     start..start + part.get().len()
 }
 
-/// Parameters with a progress token, which is another one on the other side.
-pub(crate) struct Token {
-    place: Range<usize>,
+/// Returns the error for parameters that cannot be read.
+pub(crate) fn invalid_params() -> ErrorObject {
+    ErrorObject::invalid_params("Invalid params: `params` and `params._meta` must be objects")
 }
 
-impl Token {
-    /// Of a request: in its `_meta`.
-    pub(crate) fn of_request(params: &RawJson) -> Result<Option<Self>, serde_json::Error> {
+/// The position of a progress token in parameters. The bridge replaces the token in both directions.
+pub(crate) struct ProgressToken {
+    span: Range<usize>,
+}
+
+impl ProgressToken {
+    /// Finds the token in the `_meta` of a request.
+    pub(crate) fn in_request(params: &RawJson) -> Result<Option<Self>, serde_json::Error> {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow, default, rename = "_meta")]
@@ -108,45 +114,46 @@ impl Token {
         }
         let read: Params<'_> = params.read_borrowed()?;
         let token = read.meta.and_then(|meta| meta.token);
-        Ok(token.map(|token| Self { place: place(params.as_str(), token) }))
+        Ok(token.map(|token| Self { span: span_of(params.as_str(), token) }))
     }
 
-    /// Of a notification of progress.
-    pub(crate) fn of_progress(params: &RawJson) -> Option<Self> {
+    /// Finds the token in a progress notification.
+    pub(crate) fn in_progress(params: &RawJson) -> Option<Self> {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow, rename = "progressToken")]
             token: &'a RawValue,
         }
         let read: Params<'_> = params.read_borrowed().ok()?;
-        Some(Self { place: place(params.as_str(), read.token) })
+        Some(Self { span: span_of(params.as_str(), read.token) })
     }
 
+    /// Returns the JSON text of the token.
     pub(crate) fn text<'a>(&self, params: &'a RawJson) -> &'a str {
-        &params.as_str()[self.place.clone()]
+        &params.as_str()[self.span.clone()]
     }
 
-    /// The same parameters with another token.
-    pub(crate) fn replaced(&self, params: &RawJson, token: &str) -> String {
+    /// Returns the same parameters with another token.
+    pub(crate) fn replace(&self, params: &RawJson, token: &str) -> String {
         let text = params.as_str();
-        [&text[..self.place.start], token, &text[self.place.end..]].concat()
+        [&text[..self.span.start], token, &text[self.span.end..]].concat()
     }
 }
 
-/// Parameters as a child of the session revisions knows them: without what each request of 2026-07-28 says
-/// of its client.
-pub(crate) fn without_envelope(params: &RawJson) -> Result<RawJson, serde_json::Error> {
+/// Removes what a request of 2026-07-28 says about its client: a process of the session revisions does not
+/// expect it.
+pub(crate) fn strip_client_meta(params: &RawJson) -> Result<RawJson, serde_json::Error> {
     let mut params: BTreeMap<String, RawJson> = params.read()?;
     if let Some(meta) = params.get_mut("_meta") {
         let mut members: BTreeMap<String, RawJson> = meta.read()?;
-        members.retain(|name, _| !ENVELOPE.contains(&name.as_str()));
+        members.retain(|name, _| !CLIENT_META_KEYS.contains(&name.as_str()));
         *meta = RawJson::from_value(&members)?;
     }
     RawJson::from_value(&params)
 }
 
-/// The request that a `notifications/cancelled` names.
-pub(crate) fn cancelled(params: &RawJson) -> Option<RawJson> {
+/// Returns the request id in a `notifications/cancelled`.
+pub(crate) fn cancelled_request_id(params: &RawJson) -> Option<RawJson> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Cancelled {
@@ -155,18 +162,18 @@ pub(crate) fn cancelled(params: &RawJson) -> Option<RawJson> {
     params.read().ok().map(|cancelled: Cancelled| cancelled.request_id)
 }
 
-/// A request, as a line.
-pub(crate) fn request(id: u64, method: &str, params: Option<&str>) -> Bytes {
-    line(format_args!(r#""id":{id},"method":{}{}"#, quoted(method), member(params)))
+/// Writes a request as a line.
+pub(crate) fn request_line(id: u64, method: &str, params: Option<&str>) -> Bytes {
+    line(format_args!(r#""id":{id},"method":{}{}"#, json_string(method), params_member(params)))
 }
 
-/// A notification, as a line.
-pub(crate) fn notification(method: &str, params: Option<&str>) -> Bytes {
-    line(format_args!(r#""method":{}{}"#, quoted(method), member(params)))
+/// Writes a notification as a line.
+pub(crate) fn notification_line(method: &str, params: Option<&str>) -> Bytes {
+    line(format_args!(r#""method":{}{}"#, json_string(method), params_member(params)))
 }
 
-/// An answer, as a line.
-pub(crate) fn answer(id: &RawJson, outcome: &Result<RawJson, ErrorObject>) -> Bytes {
+/// Writes a response as a line.
+pub(crate) fn response_line(id: &RawJson, outcome: &Result<RawJson, ErrorObject>) -> Bytes {
     let id = id.as_str();
     match outcome {
         Ok(result) => line(format_args!(r#""id":{id},"result":{}"#, result.as_str())),
@@ -177,15 +184,15 @@ pub(crate) fn answer(id: &RawJson, outcome: &Result<RawJson, ErrorObject>) -> By
     }
 }
 
-fn quoted(text: &str) -> String {
+fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn member(params: Option<&str>) -> String {
+fn params_member(params: Option<&str>) -> String {
     params.map(|params| format!(r#","params":{params}"#)).unwrap_or_default()
 }
 
-/// JSON has line breaks only where it could have spaces; here one would end the message.
+/// Replaces line breaks by spaces: in JSON they occur only between tokens, and here one would end the message.
 fn line(members: std::fmt::Arguments<'_>) -> Bytes {
     let text = format!(r#"{{"jsonrpc":"2.0",{members}}}"#);
     let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };

@@ -1,8 +1,9 @@
-//! Decides how far a child may be ahead of the client that reads what it says in a call.
+//! Notifications in a call: a bounded queue between the process that sends them and the client that reads
+//! them.
 //!
-//! What is said in a call waits here for the call to send it, at the client's pace. A client that reads
-//! slowly holds the child up for a moment; then what it does not read is dropped, because the child has
-//! other callers. The transport cuts the client off when it stays behind.
+//! A client that reads slowly delays the process for a moment, once in a call. After that, notifications
+//! that do not fit are dropped, because the process has other callers. The transport disconnects clients
+//! that stay behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,57 +14,59 @@ use mcp_http::server::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// What may wait, in bytes: hundreds of figures of progress.
-const ROOM: u32 = 256 << 10;
+/// Maximum bytes that wait in one call: hundreds of progress notifications.
+const MAX_QUEUED_BYTES: u32 = 256 << 10;
 
-/// What a message counts at least, so that the number of small ones is bounded, too.
-const LEAST: usize = 256;
+/// Minimum size a notification counts with, so that the number of small ones is bounded too.
+const MIN_COUNTED_BYTES: usize = 256;
 
-/// How long a call may hold up its child, once.
+/// How long a call may delay its process, once.
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes what a child says in a call.
+/// Queues the notifications of a process for one call.
 #[derive(Debug, Clone)]
-pub(crate) struct Notifications {
-    sender: mpsc::UnboundedSender<Notification>,
-    room: Arc<Semaphore>,
-    /// It held its child up long enough.
-    behind: Arc<AtomicBool>,
+pub(crate) struct NotificationSender {
+    sender: mpsc::UnboundedSender<QueuedNotification>,
+    capacity: Arc<Semaphore>,
+    /// The client has used up its one delay.
+    stalled: Arc<AtomicBool>,
 }
 
-/// Something that is said in a call.
+/// A notification that waits for its client.
 #[derive(Debug)]
-pub(crate) struct Notification {
+pub(crate) struct QueuedNotification {
     method: String,
     params: RawJson,
-    _room: OwnedSemaphorePermit,
+    _capacity: OwnedSemaphorePermit,
 }
 
-/// A place for notes, and where they come out.
-pub(crate) fn channel() -> (Notifications, mpsc::UnboundedReceiver<Notification>) {
+/// Returns both ends of a queue.
+pub(crate) fn channel() -> (NotificationSender, mpsc::UnboundedReceiver<QueuedNotification>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let room = Arc::new(Semaphore::new(ROOM as usize));
-    (Notifications { sender, room, behind: Arc::default() }, receiver)
+    let capacity = Arc::new(Semaphore::new(MAX_QUEUED_BYTES as usize));
+    (NotificationSender { sender, capacity, stalled: Arc::default() }, receiver)
 }
 
-impl Notifications {
-    pub(crate) async fn put(&self, method: &str, params: RawJson) {
-        let size = u32::try_from(params.as_bytes().len().max(LEAST)).unwrap_or(ROOM).min(ROOM);
-        let room = Arc::clone(&self.room).acquire_many_owned(size);
-        let patience = if self.behind.load(Ordering::Relaxed) { Duration::ZERO } else { STALL_TIMEOUT };
-        let Ok(Ok(room)) = timeout(patience, room).await else {
-            if !self.behind.swap(true, Ordering::Relaxed) {
-                tracing::info!(method, "a client reads slowly: what it is not in time for is dropped");
+impl NotificationSender {
+    /// Queues a notification. Drops it if the client does not read in time.
+    pub(crate) async fn send(&self, method: &str, params: RawJson) {
+        let size = params.as_bytes().len().max(MIN_COUNTED_BYTES);
+        let size = u32::try_from(size).unwrap_or(MAX_QUEUED_BYTES).min(MAX_QUEUED_BYTES);
+        let capacity = Arc::clone(&self.capacity).acquire_many_owned(size);
+        let stall_timeout = if self.stalled.load(Ordering::Relaxed) { Duration::ZERO } else { STALL_TIMEOUT };
+        let Ok(Ok(capacity)) = timeout(stall_timeout, capacity).await else {
+            if !self.stalled.swap(true, Ordering::Relaxed) {
+                tracing::info!(method, "a client reads slowly: notifications of its call are dropped");
             }
             return;
         };
-        // The call may have ended in this very moment.
-        let _ = self.sender.send(Notification { method: method.to_owned(), params, _room: room });
+        // This fails if the call has just ended.
+        let _ = self.sender.send(QueuedNotification { method: method.to_owned(), params, _capacity: capacity });
     }
 }
 
-impl Notification {
-    /// Sends it, and waits until there is room for more.
+impl QueuedNotification {
+    /// Sends the notification to the client, and waits until the client's stream can take more.
     pub(crate) async fn send(self, call: &Context) {
         call.notify(&self.method, &self.params).await;
     }

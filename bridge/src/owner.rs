@@ -1,5 +1,5 @@
-//! Decides where messages of a child go that are no answers: to the call they can only belong to, to the
-//! session's standalone stream, or, where a child has many clients, to all of them.
+//! The owner of a process: sends its notifications and requests to the right client stream. That is the
+//! call they belong to, the session's GET stream, or, for the shared process, all subscribers.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use crate::calls::Calls;
-use crate::peer::UNAVAILABLE;
+use crate::connection::UNAVAILABLE;
 
-/// How long a question waits for a stream to go on. Servers ask as soon as they are told that the client is
-/// ready; the client opens its standalone stream in the same moment.
+/// How long a client request waits for a stream. Servers send requests right after
+/// `notifications/initialized`, while the client is opening its GET stream.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether there is one.
+/// How often a waiting client request checks for a stream.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Whose a child is.
+/// The clients a process works for.
 #[derive(Debug, Clone)]
 pub(crate) enum Owner {
-    /// By its id: holding on to the session itself would keep it from ending.
+    /// One session, by its id: holding the session itself would keep it alive.
     Session { handle: McpHandle, id: SessionId },
-    /// The clients of 2026-07-28, all of them.
+    /// All clients of 2026-07-28.
     Shared { handle: McpHandle },
 }
 
 impl Owner {
-    /// A name for the log.
+    /// Returns a name for the log.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Session { id, .. } => format!("{id:?}"),
@@ -44,93 +44,93 @@ impl Owner {
         }
     }
 
-    /// Ends the session, if it is one's.
-    pub(crate) async fn end(&self) {
+    /// Ends the session, if the owner is one.
+    pub(crate) async fn end_session(&self) {
         if let Self::Session { handle, id } = self {
             handle.end(*id).await;
         }
     }
 
-    /// The hand on the service the child works for.
+    /// Returns the handle of the service.
     pub(crate) fn handle(&self) -> &McpHandle {
         let (Self::Session { handle, .. } | Self::Shared { handle }) = self;
         handle
     }
 
-    /// Takes a notification that names no call. A log message goes with the one call that runs: with a
-    /// client that has no standalone stream open it would be lost otherwise.
-    pub(crate) async fn tell(&self, calls: &Calls, method: &str, params: RawJson) {
+    /// Forwards a notification that names no call. If exactly one call runs, a log message goes into that
+    /// call: a client without an open GET stream would not receive it otherwise.
+    pub(crate) async fn forward_notification(&self, calls: &Calls, method: &str, params: RawJson) {
         if let Self::Shared { handle } = self {
             return announce(handle, method, &params);
         }
-        let only = (method == "notifications/message").then(|| only(calls.notifications())).flatten();
-        if let Some(only) = only {
-            only.put(method, params).await;
+        let call = (method == "notifications/message").then(|| single(calls.notification_senders())).flatten();
+        if let Some(call) = call {
+            call.send(method, params).await;
         } else if let Some(session) = self.session().await {
             session.notify(method, &params);
         }
     }
 
-    /// Asks the client what the child asks.
-    pub(crate) async fn ask(
+    /// Forwards a request of the process to the client, and returns the client's answer.
+    pub(crate) async fn request_client(
         &self,
         calls: &Calls,
         method: &str,
         params: Option<RawJson>,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<RawJson, ErrorObject> {
         if let Self::Shared { .. } = self {
-            // That the peer lives, the bridge can say itself.
-            return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(nobody(method)) };
+            // The bridge answers a ping itself: it is the client of the shared process.
+            return if method == "ping" { Ok(RawJson::empty_object()) } else { Err(no_single_client(method)) };
         }
         let params = params.unwrap_or_else(RawJson::empty_object);
         let deadline = Instant::now() + STREAM_TIMEOUT;
-        let answered = loop {
-            match self.put(calls, method, params.clone(), within).await {
+        let answer = loop {
+            match self.send_request(calls, method, params.clone(), timeout).await {
                 Err(ClientError::NoStream) if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
-                answered => break answered,
+                answer => break answer,
             }
         };
-        match answered {
+        match answer {
             Err(ClientError::NoStream | ClientError::Ended) if method == "ping" => Ok(RawJson::empty_object()),
-            answered => answered.map_err(|error| refusal(&error)),
+            answer => answer.map_err(|error| client_error(&error)),
         }
     }
 
-    /// In the one call that runs, else on the standalone stream, else in the call that began last, which is
-    /// most likely the one the child asks for. No other call is held on to meanwhile.
-    async fn put(
+    /// Sends a request on the stream of the only call that runs, or else on the GET stream, or else on the
+    /// stream of the newest call, which most likely caused the request. Keeps no other call alive meanwhile.
+    async fn send_request(
         &self,
         calls: &Calls,
         method: &str,
         params: RawJson,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<RawJson, ClientError> {
-        if let Some(only) = only(calls.running()) {
-            match only.request(method.to_owned(), params.clone(), within).await {
+        if let Some(call) = single(calls.contexts()) {
+            match call.request(method.to_owned(), params.clone(), timeout).await {
                 Err(ClientError::NoStream) => {}
-                answered => return answered,
+                answer => return answer,
             }
         }
         let Some(session) = self.session().await else { return Err(ClientError::Ended) };
-        match session.request(method.to_owned(), params.clone(), within).await {
+        match session.request(method.to_owned(), params.clone(), timeout).await {
             Err(ClientError::NoStream) => {}
-            answered => return answered,
+            answer => return answer,
         }
-        match calls.running().pop() {
-            Some(last) => last.request(method.to_owned(), params, within).await,
+        match calls.contexts().pop() {
+            Some(newest) => newest.request(method.to_owned(), params, timeout).await,
             None => Err(ClientError::NoStream),
         }
     }
 }
 
-/// The one there is, if it is one.
-pub(crate) fn only<T>(mut all: Vec<T>) -> Option<T> {
-    all.pop().filter(|_| all.is_empty())
+/// Returns the item, if there is exactly one.
+fn single<T>(mut items: Vec<T>) -> Option<T> {
+    items.pop().filter(|_| items.is_empty())
 }
 
-/// Clients of 2026-07-28 hear of changes where they listen for them. A log message is nobody's: it goes to
-/// the bridge's own log.
+/// Announces a change to clients of 2026-07-28, which receive it if they subscribed. A log message belongs
+/// to no client, so it goes to the log of the bridge.
 fn announce(handle: &McpHandle, method: &str, params: &RawJson) {
     #[derive(Deserialize)]
     struct Updated {
@@ -145,17 +145,17 @@ fn announce(handle: &McpHandle, method: &str, params: &RawJson) {
                 handle.resource_updated(uri);
             }
         }
-        "notifications/message" => tracing::info!(params = params.as_str(), "the shared process logs"),
-        _ => tracing::debug!(method, "a notification of the shared process is nobody's"),
+        "notifications/message" => tracing::info!(params = params.as_str(), "log message of the shared process"),
+        _ => tracing::debug!(method, "dropped a notification of the shared process: it names no client"),
     }
 }
 
-fn nobody(method: &str) -> ErrorObject {
-    let text = format!("Of all clients of this process none can be asked: {method}");
+fn no_single_client(method: &str) -> ErrorObject {
+    let text = format!("Several clients share this process, so it cannot send them requests: {method}");
     ErrorObject::new(ErrorObject::METHOD_NOT_FOUND, text)
 }
 
-fn refusal(error: &ClientError) -> ErrorObject {
+fn client_error(error: &ClientError) -> ErrorObject {
     match error {
         ClientError::Refused(error) => error.clone(),
         other => ErrorObject::new(UNAVAILABLE, other.to_string()),

@@ -1,5 +1,4 @@
-//! Decides what all children share: their settings, their number, the time after a failed start, and their
-//! common end.
+//! The process pool: settings, the limit on processes, the delay after failed starts, and shutdown.
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,41 +12,41 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::cli::{Cli, Restart};
+use crate::connection::{Connection, UNAVAILABLE};
 use crate::eviction;
 use crate::owner::Owner;
-use crate::peer::{Peer, UNAVAILABLE};
 
-/// What a child that has to be killed may take beyond its times of grace, on a machine that does much else.
+/// Extra time a killed process may need beyond its grace periods, on a busy machine.
 const KILL_GRACE: Duration = Duration::from_secs(4);
 
-/// How often an opening that waits for a place looks whether a session has come to rest.
+/// How often a session that waits for a permit checks for a session to evict.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is needed to start a child and to live with it.
+/// What a process needs to start and run; see the options of the same names in `Cli`.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) command: Vec<OsString>,
     pub(crate) evict_after: Duration,
     pub(crate) idle_timeout: Duration,
-    pub(crate) start_within: Duration,
-    pub(crate) call_within: Duration,
+    pub(crate) start_timeout: Duration,
+    pub(crate) call_timeout: Duration,
     pub(crate) longest_line: usize,
-    pub(crate) calls: usize,
-    pub(crate) answer_within: Duration,
+    pub(crate) max_calls: usize,
+    pub(crate) client_request_timeout: Duration,
     pub(crate) grace: Duration,
-    /// A session goes on with another child.
-    pub(crate) restarts: bool,
+    /// A session whose process has exited gets another one.
+    pub(crate) restart: bool,
 }
 
-/// Where children live.
+/// Starts processes, within the limit.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) settings: Settings,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    places: Arc<Semaphore>,
-    /// Children that died before they had answered `initialize`, whoever's they were.
-    starts: Mutex<Backoff>,
+    permits: Arc<Semaphore>,
+    /// Counts processes of all sessions that exited before they answered `initialize`.
+    start_backoff: Mutex<Backoff>,
 }
 
 impl Pool {
@@ -56,98 +55,103 @@ impl Pool {
             command: cli.command.clone(),
             evict_after: cli.evict_after,
             idle_timeout: cli.idle_timeout,
-            start_within: cli.start_within,
-            call_within: cli.call_within,
+            start_timeout: cli.start_timeout,
+            call_timeout: cli.call_timeout,
             longest_line: cli.longest_line,
-            calls: cli.calls,
-            answer_within: cli.answer_within,
+            max_calls: cli.max_calls,
+            client_request_timeout: cli.client_request_timeout,
             grace: cli.grace,
-            restarts: cli.restart == Restart::Fresh,
+            restart: cli.restart == Restart::Fresh,
         };
         Arc::new(Self {
             settings,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            places: Arc::new(Semaphore::new(cli.children.into())),
-            starts: Mutex::default(),
+            permits: Arc::new(Semaphore::new(cli.max_processes.into())),
+            start_backoff: Mutex::default(),
         })
     }
 
-    fn starts(&self) -> MutexGuard<'_, Backoff> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn start_backoff(&self) -> MutexGuard<'_, Backoff> {
+        self.start_backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a child and opens the conversation with it; what it answered.
+    /// Starts a process and sends it `initialize`. Returns the connection and the process's answer.
     ///
     /// # Cancel safety
     ///
-    /// The child is ended.
+    /// If this future is dropped, the process is ended.
     pub(crate) async fn open(
         self: &Arc<Self>,
         owner: Owner,
-        opening: RawJson,
-    ) -> Result<(Arc<Peer>, RawJson), ErrorObject> {
-        self.starts().check(Instant::now())?;
-        let Ok(Some(place)) = timeout(self.place_within(), self.place(&owner)).await else {
-            tracing::warn!("a session was refused: there are as many processes as there may be (--children)");
-            let text = "The bridge has as many processes of the server as it may (--children); try again later";
+        params: RawJson,
+    ) -> Result<(Arc<Connection>, RawJson), ErrorObject> {
+        self.start_backoff().check(Instant::now())?;
+        let Ok(Some(permit)) = timeout(self.permit_timeout(), self.acquire(&owner)).await else {
+            tracing::warn!(
+                "rejected a session: all processes are in use; raise --max-processes or lower --evict-after"
+            );
+            let text = "The bridge runs as many server processes as it may (--max-processes); try again later";
             return Err(ErrorObject::new(UNAVAILABLE, text));
         };
-        let began = Instant::now();
-        let opened = self.ask_to_open(owner, opening, place).await;
+        let started_at = Instant::now();
+        let opened = self.start(owner, params, permit).await;
         match &opened {
-            Ok(_) => self.starts().worked(),
-            // A child that lives and refuses costs nothing to ask again.
-            Err(Unopened { dead: true, .. }) => self.starts().failed(began, Instant::now()),
+            Ok(_) => self.start_backoff().reset(),
+            Err(OpenError { process_ended: true, .. }) => {
+                self.start_backoff().record_failure(started_at, Instant::now());
+            }
+            // The process runs and answered with an error: trying again costs little.
             Err(_) => {}
         }
-        opened.map_err(|unopened| unopened.error)
+        opened.map_err(|failed| failed.error)
     }
 
-    /// How long an opening waits for a place: as long as a child may need that was just told to go. It has its
-    /// grace before SIGTERM, again before SIGKILL, and what it leaves behind has it once more.
-    fn place_within(&self) -> Duration {
+    /// Returns how long a new session waits for a permit: as long as an evicted process may need to end.
+    /// It has one grace period before SIGTERM, one before SIGKILL, and one for the rest of its group.
+    fn permit_timeout(&self) -> Duration {
         self.settings.grace.saturating_mul(3).saturating_add(KILL_GRACE)
     }
 
-    /// A place; when there is none, the place of one session at rest, as soon as one is.
-    async fn place(&self, owner: &Owner) -> Option<OwnedSemaphorePermit> {
-        let places = Arc::clone(&self.places);
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            return Some(place);
+    /// Acquires a permit. If none is free, evicts one session as soon as one is idle.
+    async fn acquire(&self, owner: &Owner) -> Option<OwnedSemaphorePermit> {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return Some(permit);
         }
-        let place = places.acquire_owned();
-        tokio::pin!(place);
+        let permit = permits.acquire_owned();
+        tokio::pin!(permit);
         while !eviction::evict_one(owner.handle(), self.settings.evict_after).await {
-            if let Ok(place) = timeout(POLL_INTERVAL, &mut place).await {
-                return place.ok();
+            if let Ok(permit) = timeout(POLL_INTERVAL, &mut permit).await {
+                return permit.ok();
             }
         }
-        place.await.ok()
+        permit.await.ok()
     }
 
-    async fn ask_to_open(
+    async fn start(
         self: &Arc<Self>,
         owner: Owner,
-        opening: RawJson,
-        place: OwnedSemaphorePermit,
-    ) -> Result<(Arc<Peer>, RawJson), Unopened> {
-        let peer = Peer::start(self, owner, place).map_err(|error| {
-            tracing::error!(%error, command = ?self.settings.command, "the process does not start");
-            Unopened::dead("The server behind the bridge does not start")
+        params: RawJson,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(Arc<Connection>, RawJson), OpenError> {
+        let connection = Connection::start(self, owner, permit).map_err(|error| {
+            let command = &self.settings.command;
+            tracing::error!(%error, ?command, "cannot start the server process; check the command after `--`");
+            OpenError::process_ended("The server behind the bridge does not start")
         })?;
-        let within = self.settings.start_within;
-        match timeout(within, peer.initialize(opening)).await {
-            Ok(Ok(result)) => Ok((Arc::new(peer), result)),
-            Ok(Err(error)) => Err(Unopened { error, dead: peer.ended().is_some() }),
+        let start_timeout = self.settings.start_timeout;
+        match timeout(start_timeout, connection.initialize(params)).await {
+            Ok(Ok(result)) => Ok((Arc::new(connection), result)),
+            Ok(Err(error)) => Err(OpenError { error, process_ended: connection.ended_at().is_some() }),
             Err(_) => {
-                tracing::warn!(?within, "a process did not answer initialize in time (--start-within)");
-                Err(Unopened::dead("The server behind the bridge did not answer initialize in time"))
+                tracing::warn!(?start_timeout, "a process did not answer initialize in time; see --start-timeout");
+                Err(OpenError::process_ended("The server behind the bridge did not answer initialize in time"))
             }
         }
     }
 
-    /// Ends every child and waits for it.
+    /// Ends every process and waits until all have exited.
     pub(crate) async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -155,15 +159,15 @@ impl Pool {
     }
 }
 
-/// Why there is no conversation with a child.
-struct Unopened {
+/// A session that could not be opened.
+struct OpenError {
     error: ErrorObject,
-    /// There is no child either.
-    dead: bool,
+    /// The process has exited, or never started.
+    process_ended: bool,
 }
 
-impl Unopened {
-    fn dead(text: &'static str) -> Self {
-        Self { error: ErrorObject::new(UNAVAILABLE, text), dead: true }
+impl OpenError {
+    fn process_ended(text: &'static str) -> Self {
+        Self { error: ErrorObject::new(UNAVAILABLE, text), process_ended: true }
     }
 }

@@ -1,5 +1,5 @@
-//! Decides how a child starts and how it ends: stdin is closed, then it is asked, then it is killed, and
-//! everything it started with it.
+//! A server process: starts it in a process group of its own, and ends it with everything it started. Its
+//! stdin is closed first, then it gets SIGTERM, then SIGKILL.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,16 +11,17 @@ use tokio::time::{sleep, timeout};
 
 use crate::group::Group;
 
-/// How often it is looked whether what a child left behind has ended.
+/// How often the bridge checks whether the descendants of a process have exited.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A child that runs. Dropped, it is killed without a word.
+/// A running process. Dropping it kills the whole group without a grace period.
 pub(crate) struct Process {
     child: Child,
     group: Group,
     ended: bool,
 }
 
+/// The bridge's ends of the standard streams of a process.
 pub(crate) struct Pipes {
     pub(crate) stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
@@ -28,11 +29,16 @@ pub(crate) struct Pipes {
 }
 
 impl Process {
+    /// Starts the program `command[0]` with the rest as its arguments.
+    ///
+    /// # Errors
+    ///
+    /// The command is empty or cannot be started.
     pub(crate) fn start(command: &[OsString]) -> io::Result<(Self, Pipes)> {
         let [program, arguments @ ..] = command else { return Err(io::ErrorKind::InvalidInput.into()) };
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        // Ctrl-C in a terminal goes to the bridge alone, which ends its children in order.
+        // Ctrl-C in a terminal then reaches only the bridge, which ends its processes in order.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn()?;
@@ -48,46 +54,49 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for the end of the child itself; what it started may go on.
+    /// Waits until the process itself has exited. Its descendants may still run.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost.
+    /// This method is cancel safe.
     pub(crate) async fn exited(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Ends the child, whose stdin is closed already, and whatever it started.
+    /// Ends the process and its group. The caller has already closed its stdin.
     ///
     /// # Cancel safety
     ///
-    /// When it is dropped, with the process, everything is killed.
+    /// If this future is dropped, the whole group is killed.
     pub(crate) async fn end(mut self, grace: Duration) {
         if timeout(grace, self.child.wait()).await.is_err() {
-            tracing::debug!(pid = self.child.id(), "a process did not end by itself");
+            tracing::debug!(
+                pid = self.child.id(),
+                "a process did not exit after its stdin was closed: sending SIGTERM"
+            );
             self.group.terminate();
             if timeout(grace, self.child.wait()).await.is_err() {
-                tracing::warn!(pid = self.child.id(), "a process did not end when asked, and is killed");
+                tracing::warn!(pid = self.child.id(), "a process did not exit after SIGTERM: sending SIGKILL");
                 self.group.kill();
-                // It is dead or will be: the only thing that can fail is that somebody else reaped it.
+                // This fails only if something else has reaped the process.
                 let _ = self.child.kill().await;
             }
         }
-        self.end_what_is_left(grace).await;
+        self.end_group(grace).await;
         self.ended = true;
     }
 
-    async fn end_what_is_left(&self, grace: Duration) {
+    async fn end_group(&self, grace: Duration) {
         if self.group.is_empty() {
             return;
         }
         self.group.terminate();
-        let gone = async {
+        let empty = async {
             while !self.group.is_empty() {
                 sleep(POLL_INTERVAL).await;
             }
         };
-        if timeout(grace, gone).await.is_err() {
+        if timeout(grace, empty).await.is_err() {
             self.group.kill();
         }
     }

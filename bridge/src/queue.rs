@@ -1,106 +1,105 @@
-//! Decides what may wait to be written to a child. It is written in the order in which it began to wait.
+//! The write queue of a process: bounds what waits to be written to its stdin, and keeps the order.
 //!
-//! 1. Whoever calls waits with the call for one of a few slots, and so does who answers the child: a child that
-//!    does not read holds up its callers, who hold nothing up but themselves.
-//! 2. Nobody waits with a notification. Of those there may wait as much as fits into a room of its own, and
-//!    what does not is dropped.
+//! 1. Calls and responses wait for one of a few slots. A process that does not read therefore delays its
+//!    callers, and they delay only themselves.
+//! 2. Notifications never wait. Up to a number of bytes are queued, and further ones are dropped.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Calls and answers that wait: no more than a little air.
-const SLOTS: usize = 8;
+/// Maximum queued calls and responses: enough to keep the pipe busy.
+const MAX_QUEUED_CALLS: usize = 8;
 
-/// Notifications that wait, in bytes: hundreds, more than a client has to say while its server is busy.
-const ROOM: u32 = 256 << 10;
+/// Maximum bytes of queued notifications: hundreds, more than clients send while their server is busy.
+const MAX_NOTIFICATION_BYTES: u32 = 256 << 10;
 
-/// What a notification counts at least, so that the number of small ones is bounded, too.
-const LEAST: usize = 256;
+/// Minimum size a notification counts with, so that the number of small ones is bounded too.
+const MIN_COUNTED_BYTES: usize = 256;
 
-/// A line for the child.
+/// A line for the process.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// Not written when nobody waits for it any more.
+    /// A call, which is skipped if its client no longer waits.
     Call(u64, Bytes),
     Other(Bytes),
 }
 
-/// Takes lines for the child.
+/// Puts lines into the queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Queue {
-    sender: mpsc::UnboundedSender<Waiting>,
+pub(crate) struct QueueSender {
+    sender: mpsc::UnboundedSender<Entry>,
     slots: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    notification_bytes: Arc<Semaphore>,
 }
 
-/// Where they come out. Dropped, it lets go who waits for a slot.
+/// Takes lines from the queue. Dropping it wakes every caller that waits for a slot.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    receiver: mpsc::UnboundedReceiver<Waiting>,
+pub(crate) struct QueueReceiver {
+    receiver: mpsc::UnboundedReceiver<Entry>,
     slots: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Entry {
     line: Outgoing,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// A queue, and where it comes out.
-pub(crate) fn queue() -> (Queue, Queued) {
+/// Returns both ends of a queue.
+pub(crate) fn queue() -> (QueueSender, QueueReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let slots = Arc::new(Semaphore::new(SLOTS));
-    let queue = Queue { sender, slots: Arc::clone(&slots), room: Arc::new(Semaphore::new(ROOM as usize)) };
-    (queue, Queued { receiver, slots })
+    let slots = Arc::new(Semaphore::new(MAX_QUEUED_CALLS));
+    let notification_bytes = Arc::new(Semaphore::new(MAX_NOTIFICATION_BYTES as usize));
+    (QueueSender { sender, slots: Arc::clone(&slots), notification_bytes }, QueueReceiver { receiver, slots })
 }
 
-/// The right to put one line into the queue.
+/// Capacity for one line.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
-    queue: &'a Queue,
-    place: OwnedSemaphorePermit,
+    queue: &'a QueueSender,
+    permit: OwnedSemaphorePermit,
 }
 
-impl Queue {
-    /// Waits for a slot; `None` when the child has ended.
+impl QueueSender {
+    /// Waits for a slot. Returns `None` if the process has ended.
     ///
     /// # Cancel safety
     ///
-    /// Whoever waits loses the turn, and nothing else.
+    /// If this future is dropped, the caller loses its turn in the queue.
     pub(crate) async fn slot(&self) -> Option<Slot<'_>> {
-        let place = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        Some(Slot { queue: self, place })
+        let permit = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        Some(Slot { queue: self, permit })
     }
 
-    /// Takes a notification; whether there was room for it.
-    pub(crate) fn tell(&self, line: Bytes) -> bool {
-        let size = u32::try_from(line.len().max(LEAST)).unwrap_or(ROOM).min(ROOM);
-        let place = Arc::clone(&self.room).try_acquire_many_owned(size);
-        place.map(|place| self.put(Outgoing::Other(line), place)).is_ok()
+    /// Queues a notification. Returns `false` if its bytes do not fit.
+    pub(crate) fn try_notify(&self, line: Bytes) -> bool {
+        let size = u32::try_from(line.len().max(MIN_COUNTED_BYTES)).unwrap_or(MAX_NOTIFICATION_BYTES);
+        let permit = Arc::clone(&self.notification_bytes).try_acquire_many_owned(size.min(MAX_NOTIFICATION_BYTES));
+        permit.map(|permit| self.put(Outgoing::Other(line), permit)).is_ok()
     }
 
-    fn put(&self, line: Outgoing, place: OwnedSemaphorePermit) {
-        // A child that has ended in this very moment needs nothing any more.
-        let _ = self.sender.send(Waiting { line, _place: place });
+    fn put(&self, line: Outgoing, permit: OwnedSemaphorePermit) {
+        // This fails if the process has just ended.
+        let _ = self.sender.send(Entry { line, _permit: permit });
     }
 }
 
 impl Slot<'_> {
     pub(crate) fn put(self, line: Outgoing) {
-        self.queue.put(line, self.place);
+        self.queue.put(line, self.permit);
     }
 }
 
-impl Queued {
-    /// The next line. Its place is free then: whoever writes it holds one line and no more.
+impl QueueReceiver {
+    /// Returns the next line and releases its slot. The writer therefore holds one line at most.
     pub(crate) async fn next(&mut self) -> Option<Outgoing> {
-        self.receiver.recv().await.map(|waiting| waiting.line)
+        self.receiver.recv().await.map(|entry| entry.line)
     }
 }
 
-impl Drop for Queued {
+impl Drop for QueueReceiver {
     fn drop(&mut self) {
         self.slots.close();
     }

@@ -1,5 +1,5 @@
-//! Decides what becomes of what a child says: answers, progress, news, questions of its own, and lines that
-//! are nothing of that.
+//! The reader of a process: takes each line of its stdout and delivers it as an answer, a notification or a
+//! client request. Lines that are no messages are logged.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,156 +15,172 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::Calls;
+use crate::connection::UNAVAILABLE;
 use crate::lines::{Line, Lines};
-use crate::message::{self, Message, Token};
+use crate::message::{self, Message, ProgressToken};
 use crate::owner::Owner;
-use crate::peer::UNAVAILABLE;
-use crate::queue::{Outgoing, Queue};
+use crate::queue::{Outgoing, QueueSender};
 
-/// Questions of one child that may be open at a time: as many as there may be calls that ask.
-const MAX_OPEN_REQUESTS: usize = 64;
+/// Maximum open client requests of one process: as many as the default number of calls.
+const MAX_CLIENT_REQUESTS: usize = 64;
 
-/// How long a refused question waits for a child that does not read.
+/// How long a rejection waits for a process that does not read.
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a child is of no use any more.
+/// Bytes of an invalid line that the log shows.
+const MAX_LOGGED_BYTES: usize = 200;
+
+/// Why a process no longer answers.
 #[derive(Debug)]
-pub(crate) enum Stopped {
+pub(crate) enum StopReason {
     Exited(ExitStatus),
-    EndOfOutput,
-    TooLong,
-    Unreadable(io::Error),
+    StdoutClosed,
+    LineTooLong,
+    PipeFailed(io::Error),
 }
 
-impl Stopped {
-    /// What its callers are told; how it ended is the operator's to know.
-    pub(crate) fn to_client(&self) -> &'static str {
+impl StopReason {
+    /// Returns the error text for callers. Details are for the operator, in the log.
+    pub(crate) fn client_text(&self) -> &'static str {
         match self {
-            Self::Exited(_) | Self::EndOfOutput | Self::Unreadable(_) => "The server behind the bridge has ended",
-            Self::TooLong => "The server behind the bridge was ended: it wrote a message longer than the bridge allows",
+            Self::Exited(_) | Self::StdoutClosed | Self::PipeFailed(_) => "The server behind the bridge has ended",
+            Self::LineTooLong => {
+                "The server behind the bridge was ended: it wrote a message longer than the bridge allows"
+            }
         }
     }
 }
 
-impl fmt::Display for Stopped {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exited(status) => write!(f, "it ended ({status})"),
-            Self::EndOfOutput => f.write_str("it closed its stdout"),
-            // Nobody could say which call waits for such an answer.
-            Self::TooLong => f.write_str("it wrote a line that is too long (--longest-line)"),
-            Self::Unreadable(error) => write!(f, "its pipes failed ({error})"),
+            Self::Exited(status) => write!(f, "it exited ({status})"),
+            Self::StdoutClosed => f.write_str("it closed its stdout"),
+            // The process must end, because its caller cannot be found without reading the whole line.
+            Self::LineTooLong => f.write_str("it wrote a line longer than --longest-line"),
+            Self::PipeFailed(error) => write!(f, "a pipe failed ({error})"),
         }
     }
 }
 
-/// What is needed to pass on what a child says.
+/// Reads the stdout of one process.
 pub(crate) struct Reader<'a> {
     owner: &'a Owner,
     calls: &'a Arc<Calls>,
-    queue: &'a Queue,
-    answer_within: Duration,
-    /// What the child asks, by its own ids. Dropped, it is asked no more.
-    questions: HashMap<String, AbortOnDropHandle<()>>,
-    garbage: u64,
+    queue: &'a QueueSender,
+    client_request_timeout: Duration,
+    /// Open client requests, by the ids of the process. Dropping a task withdraws its request.
+    client_requests: HashMap<String, AbortOnDropHandle<()>>,
+    invalid_lines: u64,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(owner: &'a Owner, calls: &'a Arc<Calls>, queue: &'a Queue, answer_within: Duration) -> Self {
-        Self { owner, calls, queue, answer_within, questions: HashMap::new(), garbage: 0 }
+    pub(crate) fn new(
+        owner: &'a Owner,
+        calls: &'a Arc<Calls>,
+        queue: &'a QueueSender,
+        client_request_timeout: Duration,
+    ) -> Self {
+        Self { owner, calls, queue, client_request_timeout, client_requests: HashMap::new(), invalid_lines: 0 }
     }
 
-    /// Reads until there is nothing more to read.
-    pub(crate) async fn run(mut self, lines: &mut Lines<ChildStdout>) -> Stopped {
+    /// Reads until the output ends or a line is too long.
+    pub(crate) async fn run(mut self, lines: &mut Lines<ChildStdout>) -> StopReason {
         loop {
             match lines.next().await {
-                Ok(Some(Line::Whole(line))) => self.take(&line).await,
-                Ok(Some(Line::TooLong(_))) => return Stopped::TooLong,
-                Ok(None) => return Stopped::EndOfOutput,
-                Err(error) => return Stopped::Unreadable(error),
+                Ok(Some(Line::Whole(line))) => self.handle_line(&line).await,
+                Ok(Some(Line::TooLong(_))) => return StopReason::LineTooLong,
+                Ok(None) => return StopReason::StdoutClosed,
+                Err(error) => return StopReason::PipeFailed(error),
             }
         }
     }
 
-    async fn take(&mut self, line: &Bytes) {
-        let Some(messages) = message::read(line) else { return self.complain(line) };
+    async fn handle_line(&mut self, line: &Bytes) {
+        let Some(messages) = message::read(line) else { return self.log_invalid_line(line) };
         for message in messages {
             match message {
-                Message::Answer { id, outcome } => {
-                    let known = id.as_str().parse().is_ok_and(|id| self.calls.answered(id, outcome));
-                    if !known {
-                        tracing::debug!(session = %self.owner.name(), id = id.as_str(), "an answer nobody waits for");
+                Message::Response { id, outcome } => {
+                    let delivered = id.as_str().parse().is_ok_and(|id| self.calls.complete(id, outcome));
+                    if !delivered {
+                        tracing::debug!(session = %self.owner.name(), id = id.as_str(), "no call waits for this answer");
                     }
                 }
                 Message::Notification { method, params } => {
-                    self.hear(&method, params.unwrap_or_else(RawJson::empty_object)).await;
+                    self.handle_notification(&method, params.unwrap_or_else(RawJson::empty_object)).await;
                 }
-                Message::Request { id, method, params } => self.ask(id, method, params).await,
+                Message::Request { id, method, params } => self.handle_request(id, method, params).await,
             }
         }
     }
 
-    /// Servers that print to stdout are common, and most of what they print hurts nobody.
-    fn complain(&mut self, line: &Bytes) {
+    /// Logs the first invalid line as a warning and further ones at debug level: many servers print to
+    /// stdout, and most of it does no harm.
+    fn log_invalid_line(&mut self, line: &Bytes) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
-        self.garbage += 1;
-        let beginning = String::from_utf8_lossy(&line[..line.len().min(200)]);
-        if self.garbage == 1 {
-            tracing::warn!(session = %self.owner.name(), line = ?beginning, "not a message; more of it is logged as debug");
+        self.invalid_lines += 1;
+        let start = String::from_utf8_lossy(&line[..line.len().min(MAX_LOGGED_BYTES)]);
+        let session = self.owner.name();
+        if self.invalid_lines == 1 {
+            tracing::warn!(%session, line = ?start, "ignored a line that is no message; further ones are logged as debug");
         } else {
-            tracing::debug!(session = %self.owner.name(), line = ?beginning, count = self.garbage, "not a message");
+            tracing::debug!(%session, line = ?start, count = self.invalid_lines, "ignored a line that is no message");
         }
     }
 
-    async fn hear(&mut self, method: &str, params: RawJson) {
+    async fn handle_notification(&mut self, method: &str, params: RawJson) {
         match method {
             "notifications/progress" => {
-                let Some(token) = Token::of_progress(&params) else { return };
-                let call = token.text(&params).parse().ok().and_then(|id| self.calls.progress(id));
-                let Some((notifications, theirs)) = call else { return };
-                if let Ok(params) = RawJson::parse(token.replaced(&params, theirs.as_str())) {
-                    notifications.put(method, params).await;
+                let Some(token) = ProgressToken::in_progress(&params) else { return };
+                let call = token.text(&params).parse().ok().and_then(|id| self.calls.progress_target(id));
+                let Some((sender, client_token)) = call else { return };
+                if let Ok(params) = RawJson::parse(token.replace(&params, client_token.as_str())) {
+                    sender.send(method, params).await;
                 }
             }
             "notifications/cancelled" => {
-                let question = message::cancelled(&params).and_then(|id| self.questions.remove(id.as_str()));
-                if let Some(question) = question {
-                    question.abort();
-                    // It is taken back from the client before the call it was asked in can end.
-                    let _ = question.await;
+                let request = message::cancelled_request_id(&params);
+                let request = request.and_then(|id| self.client_requests.remove(id.as_str()));
+                if let Some(request) = request {
+                    request.abort();
+                    // The client must receive the cancellation before the call that it belongs to can end.
+                    let _ = request.await;
                 }
             }
-            _ => self.owner.tell(self.calls, method, params).await,
+            _ => self.owner.forward_notification(self.calls, method, params).await,
         }
     }
 
-    async fn ask(&mut self, id: RawJson, method: String, params: Option<RawJson>) {
-        self.questions.retain(|_, question| !question.is_finished());
-        if self.questions.len() >= MAX_OPEN_REQUESTS {
-            let error = ErrorObject::new(UNAVAILABLE, "Too many requests wait for the client");
-            let refusal = message::answer(&id, &Err(error));
-            match timeout(STALL_TIMEOUT, self.queue.slot()).await {
-                Ok(Some(slot)) => slot.put(Outgoing::Other(refusal)),
-                Ok(None) => {}
-                // A child that asks so much and reads nothing does not read this either.
-                Err(_) => {
-                    tracing::warn!(session = %self.owner.name(), method, "a question was dropped: the process does not read")
-                }
-            }
-            return;
+    async fn handle_request(&mut self, id: RawJson, method: String, params: Option<RawJson>) {
+        self.client_requests.retain(|_, request| !request.is_finished());
+        if self.client_requests.len() >= MAX_CLIENT_REQUESTS {
+            return self.reject_request(&id, &method).await;
         }
         let (owner, calls) = (self.owner.clone(), Arc::clone(self.calls));
-        let (queue, within) = (self.queue.clone(), self.answer_within);
+        let (queue, timeout) = (self.queue.clone(), self.client_request_timeout);
         let key = id.as_str().to_owned();
-        let question = tokio::spawn(async move {
-            let answer = owner.ask(&calls, &method, params, within).await;
-            // When the child has ended, so has its question.
+        let request = tokio::spawn(async move {
+            let answer = owner.request_client(&calls, &method, params, timeout).await;
+            // Without a slot the process has ended, and needs no answer.
             if let Some(slot) = queue.slot().await {
-                slot.put(Outgoing::Other(message::answer(&id, &answer)));
+                slot.put(Outgoing::Other(message::response_line(&id, &answer)));
             }
         });
-        self.questions.insert(key, AbortOnDropHandle::new(question));
+        self.client_requests.insert(key, AbortOnDropHandle::new(request));
+    }
+
+    async fn reject_request(&self, id: &RawJson, method: &str) {
+        let error = ErrorObject::new(UNAVAILABLE, "Too many requests wait for the client");
+        let rejection = message::response_line(id, &Err(error));
+        match timeout(STALL_TIMEOUT, self.queue.slot()).await {
+            Ok(Some(slot)) => slot.put(Outgoing::Other(rejection)),
+            Ok(None) => {}
+            // A process that sends so many requests and reads nothing would not read this either.
+            Err(_) => {
+                tracing::warn!(session = %self.owner.name(), method, "dropped a client request: the process does not read");
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Decides what clients of 2026-07-28 have, who have no session: one conversation for all of them, in which
-//! the bridge itself is the client.
+//! The shared session: one process for all clients of 2026-07-28, which have no sessions. The bridge itself
+//! is the client of that process.
 
 use std::sync::Arc;
 
@@ -8,37 +8,41 @@ use mcp_http::message::{ErrorObject, ProtocolVersion, RawJson};
 use mcp_http::server::Discovery;
 use serde_json::{Value, json};
 
-use crate::conversation::{Conversation, INITIALIZED};
 use crate::owner::Owner;
 use crate::pool::Pool;
+use crate::session::{INITIALIZED, StdioSession};
 
-/// The conversation, and what the child said of itself at its beginning.
+/// The session, and what the process said about itself in `initialize`.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) conversation: Conversation,
+pub(crate) struct SharedSession {
+    pub(crate) session: StdioSession,
     pub(crate) discovery: Discovery,
     pub(crate) info: RawJson,
 }
 
-impl Shared {
-    /// Starts the child. Nothing is declared that a client could be asked for: nobody could say which of
-    /// them a question is meant for.
+impl SharedSession {
+    /// Starts the process. The bridge declares no client capabilities, because it could not know which
+    /// client a request of the process is for.
+    ///
+    /// # Errors
+    ///
+    /// The process does not start or does not answer `initialize`.
     pub(crate) async fn open(pool: &Arc<Pool>, handle: McpHandle) -> Result<Self, ErrorObject> {
-        let opening = json!({
+        let initialize = json!({
             "protocolVersion": ProtocolVersion::NEWEST_SESSION.as_str(),
             "capabilities": {},
             "clientInfo": {"name": "mcp-http-bridge", "version": env!("CARGO_PKG_VERSION")},
         });
         let owner = Owner::Shared { handle };
-        let (conversation, result) = Conversation::open(pool, owner, json(&opening)?).await?;
-        conversation.tell(INITIALIZED, None);
+        let (session, result) = StdioSession::open(pool, owner, raw_json(&initialize)?).await?;
+        session.notify(INITIALIZED, None);
         let mut result: Value = result.read().map_err(|_| ErrorObject::internal())?;
-        let info = json(&result["serverInfo"].take())?;
-        Ok(Self { conversation, discovery: discovery(result)?, info })
+        let info = raw_json(&result["serverInfo"].take())?;
+        Ok(Self { session, discovery: discovery(result)?, info })
     }
 }
 
-/// What the child can do for clients without a session: not what it can only do for one of them.
+/// Returns the capabilities for clients without a session: all but those that need one.
 fn discovery(mut result: Value) -> Result<Discovery, ErrorObject> {
     let mut capabilities = result["capabilities"].take();
     if let Some(capabilities) = capabilities.as_object_mut() {
@@ -48,13 +52,13 @@ fn discovery(mut result: Value) -> Result<Discovery, ErrorObject> {
             resources.remove("subscribe");
         }
     }
-    let discovery = Discovery::new(json(&capabilities)?);
+    let discovery = Discovery::new(raw_json(&capabilities)?);
     Ok(match result["instructions"].as_str() {
         Some(instructions) => discovery.instructions(instructions),
         None => discovery,
     })
 }
 
-fn json(value: &Value) -> Result<RawJson, ErrorObject> {
+fn raw_json(value: &Value) -> Result<RawJson, ErrorObject> {
     RawJson::from_value(value).map_err(|_| ErrorObject::internal())
 }

@@ -1,6 +1,5 @@
-//! Decides how much of what a child writes to stderr the operator reads: lines of a bounded length, a long
-//! trace of them at once, and few in the long run. The rest is read, too, and counted: no child shall have to
-//! wait because it complains.
+//! The stderr of a process: logs its lines with a limited length and rate. Lines beyond the rate are read
+//! and counted, so that logging never blocks the process.
 
 use std::time::{Duration, Instant};
 
@@ -8,71 +7,70 @@ use tokio::process::ChildStderr;
 
 use crate::lines::{Line, Lines};
 
-/// The longest line that is logged whole.
-const LONGEST: usize = 4 << 10;
+/// Longest line that is logged whole.
+const MAX_LINE_BYTES: usize = 4 << 10;
 
-/// Lines at once: what a server says in detail when it starts, or a deep trace.
-const AT_ONCE: u32 = 1_000;
+/// Lines that may be logged at once: detailed start-up output, or a deep stack trace.
+const MAX_BURST: u32 = 1_000;
 
-/// After this long there may be one line more: of ordinary ones about a hundred megabytes a day.
-const REGAIN: Duration = Duration::from_millis(100);
+/// Time after which one more line may be logged: about 100 MB of ordinary lines a day.
+const REFILL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Logs what a child writes to stderr, to its end.
+/// Logs what a process writes to stderr, until the stream ends.
 ///
 /// # Cancel safety
 ///
-/// What was not read is not logged.
+/// If this future is dropped, lines that were not read yet are not logged.
 pub(crate) async fn log(stderr: ChildStderr, session: &str, pid: Option<u32>) {
-    let mut lines = Lines::new(stderr, LONGEST);
-    let mut allowance = Allowance { left: AT_ONCE, counted: Instant::now() };
-    let mut left_out = 0u64;
+    let mut lines = Lines::new(stderr, MAX_LINE_BYTES);
+    let mut rate = RateLimit { tokens: MAX_BURST, refilled_at: Instant::now() };
+    let mut dropped = 0u64;
     let mut last = None;
-    let say = |line| {
+    let log_line = |line| {
         let (line, rest) = match line {
             Line::Whole(line) => (line, ""),
-            Line::TooLong(line) => (line, " (and more)"),
+            Line::TooLong(line) => (line, " (truncated)"),
         };
-        // Quoted, so that it can neither pass for a line of the bridge's nor steer a terminal.
+        // Quoted and escaped, so that it can neither look like a log line of the bridge nor control a terminal.
         let text = String::from_utf8_lossy(&line);
         tracing::info!(%session, pid, "stderr: {:?}{rest}", text.trim_end());
     };
-    // The last of them is said all the same: it may be the reason of an end.
-    let make_up = |left_out: u64, last: Line| {
-        if left_out > 0 {
-            tracing::warn!(%session, pid, "stderr: {left_out} lines were left out, because there were so many");
+    // The last suppressed line is always logged: it may say why the process ended.
+    let log_suppressed = |dropped: u64, last: Line| {
+        if dropped > 0 {
+            tracing::warn!(%session, pid, "stderr: dropped {dropped} lines, more than 10 a second");
         }
-        say(last);
+        log_line(last);
     };
     while let Ok(Some(line)) = lines.next().await {
-        if !allowance.take(Instant::now()) {
-            left_out += u64::from(last.replace(line).is_some());
+        if !rate.try_acquire(Instant::now()) {
+            dropped += u64::from(last.replace(line).is_some());
             continue;
         }
         if let Some(last) = last.take() {
-            make_up(std::mem::take(&mut left_out), last);
+            log_suppressed(std::mem::take(&mut dropped), last);
         }
-        say(line);
+        log_line(line);
     }
     if let Some(last) = last {
-        make_up(left_out, last);
+        log_suppressed(dropped, last);
     }
 }
 
-/// How many lines may be logged.
-struct Allowance {
-    left: u32,
-    /// What became free until then is counted.
-    counted: Instant,
+/// A token bucket: one token for each line.
+struct RateLimit {
+    tokens: u32,
+    refilled_at: Instant,
 }
 
-impl Allowance {
-    /// Whether one line more may be.
-    fn take(&mut self, now: Instant) -> bool {
-        let regained = now.duration_since(self.counted).as_millis() / REGAIN.as_millis();
-        if regained > 0 {
-            self.left = self.left.saturating_add(u32::try_from(regained).unwrap_or(AT_ONCE)).min(AT_ONCE);
-            self.counted = now;
+impl RateLimit {
+    /// Takes a token. Returns `false` if none is left.
+    fn try_acquire(&mut self, now: Instant) -> bool {
+        let refill = now.duration_since(self.refilled_at).as_millis() / REFILL_INTERVAL.as_millis();
+        if refill > 0 {
+            self.tokens = self.tokens.saturating_add(u32::try_from(refill).unwrap_or(MAX_BURST)).min(MAX_BURST);
+            self.refilled_at = now;
         }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+        self.tokens.checked_sub(1).map(|tokens| self.tokens = tokens).is_some()
     }
 }

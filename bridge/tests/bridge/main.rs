@@ -1,10 +1,9 @@
-//! Tests of the bridge as a process, with misbehaving processes behind it: what clients see at the wire, and
-//! which processes are left.
+//! End-to-end tests of the bridge: what clients receive, and which processes are left.
 
 #![cfg(unix)]
 
-mod hostile;
-mod life;
+mod lifecycle;
+mod messages;
+mod misbehaving;
+mod shared;
 mod support;
-mod talk;
-mod without_session;

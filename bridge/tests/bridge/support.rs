@@ -1,4 +1,4 @@
-//! A running bridge, its sessions in exact bytes, and a look at processes.
+//! Test support: a running bridge, HTTP requests in exact bytes, and the state of processes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,37 +9,37 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, test_kill_process};
 use serde_json::Value;
 
-/// Longer than anything takes here, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any step takes, even on a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A bridge; it is killed with this value, and its children with it.
+/// A running bridge. Dropping it stops the bridge and its processes.
 pub(crate) struct Bridge {
     process: Child,
     address: String,
     log: tempfile::NamedTempFile,
-    /// Kept open, so that it can write.
+    /// Kept open so that the bridge can write.
     _output: BufReader<ChildStdout>,
 }
 
 impl Bridge {
-    /// With the child of these tests behind it.
-    pub(crate) fn start(switches: &[&str], child: &[&str]) -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge/child.py");
-        Self::before(switches, &[&["python3", script], child].concat())
+    /// Starts a bridge to the test server, `server.py`, with these arguments.
+    pub(crate) fn start(options: &[&str], server: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bridge/server.py");
+        Self::start_with(options, &[&["python3", script], server].concat())
     }
 
-    /// The command of a bridge that is not started yet.
-    pub(crate) fn command(switches: &[&str], command: &[&str]) -> Command {
+    /// Returns the command of a bridge without starting it.
+    pub(crate) fn command(options: &[&str], command: &[&str]) -> Command {
         let mut bridge = Command::new(env!("CARGO_BIN_EXE_mcp-http-bridge"));
         bridge.args(["--listen", "127.0.0.1:0", "--log", "debug", "--drain", "0.2"]);
-        bridge.args(switches).arg("--").args(command);
+        bridge.args(options).arg("--").args(command);
         bridge
     }
 
-    /// With any command behind it.
-    pub(crate) fn before(switches: &[&str], command: &[&str]) -> Self {
+    /// Starts a bridge to any command.
+    pub(crate) fn start_with(options: &[&str], command: &[&str]) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let mut bridge = Self::command(switches, command);
+        let mut bridge = Self::command(options, command);
         let mut process = bridge.stdout(Stdio::piped()).stderr(log.reopen().unwrap()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
@@ -49,15 +49,15 @@ impl Bridge {
         Self { process, address, log, _output: output }
     }
 
-    /// What it logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap()
     }
 
-    /// A request whose response is read by the caller. `head` ends without a line break.
+    /// Sends a request. The caller reads the response. `head` ends without a line break.
     pub(crate) fn send(&self, head: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let (address, length) = (&self.address, body.len());
         let request = format!(
             "{head}\r\nHost: {address}\r\nAccept: application/json, text/event-stream\r\n\
@@ -67,14 +67,14 @@ impl Bridge {
         BufReader::new(stream)
     }
 
-    /// The status and head, and the body without what frames its chunks.
-    pub(crate) fn all(&self, head: &str, body: &str) -> (u16, String, String) {
-        all(self.send(head, body))
+    /// Sends a request. Returns the status, the head, and the body without chunk framing.
+    pub(crate) fn request(&self, head: &str, body: &str) -> (u16, String, String) {
+        read_response(self.send(head, body))
     }
 
-    /// Sends `initialize`; the response.
+    /// Sends `initialize` and returns the response.
     pub(crate) fn initialize(&self) -> (u16, String, String) {
-        self.all("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE)
+        self.request("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE)
     }
 
     /// Opens a session.
@@ -91,10 +91,10 @@ impl Bridge {
         self.process.id()
     }
 
-    /// SIGTERM, and whether it ended well.
+    /// Sends SIGTERM. Returns `true` if the bridge exited successfully.
     pub(crate) fn stop(mut self) -> bool {
         signal(self.process.id(), "TERM");
-        soon("the bridge ends", || self.process.try_wait().unwrap()).success()
+        wait_for("the bridge ends", || self.process.try_wait().unwrap()).success()
     }
 }
 
@@ -103,14 +103,14 @@ impl Drop for Bridge {
         if std::thread::panicking() {
             let log: Vec<char> = self.log().chars().collect();
             eprintln!("{}", log.iter().take(4_000).collect::<String>());
-            // Its end, where there is more.
+            // The end of a longer log.
             eprintln!("{}", log[4_000.min(log.len())..].iter().rev().take(4_000).rev().collect::<String>());
         }
-        // In order, so that nothing of it is left; a test that failed may have stopped it.
+        // SIGTERM, so that no process is left. A failed test may have left the bridge stopped.
         signal(self.process.id(), "TERM");
         signal(self.process.id(), "CONT");
         let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
+        while begin.elapsed() < TIMEOUT {
             if self.process.try_wait().unwrap().is_some() {
                 return;
             }
@@ -134,37 +134,37 @@ impl Session<'_> {
         format!("{method} /mcp HTTP/1.1\r\nMcp-Session-Id: {}\r\nMCP-Protocol-Version: 2025-11-25", self.id)
     }
 
-    /// Sends a message, of which these are the members besides `jsonrpc`; the response is read by the caller.
+    /// Sends a message with these members besides `jsonrpc`. The caller reads the response.
     pub(crate) fn send(&self, members: &str) -> BufReader<TcpStream> {
         self.bridge.send(&self.head("POST"), &format!(r#"{{"jsonrpc":"2.0",{members}}}"#))
     }
 
     pub(crate) fn notify(&self, members: &str) {
-        let (status, _, body) = all(self.send(members));
+        let (status, _, body) = read_response(self.send(members));
         assert_eq!((status, &*body), (202, ""));
     }
 
-    /// Calls a tool; the response is read by the caller.
-    pub(crate) fn begin(&self, id: &str, tool: &str, arguments: &str) -> BufReader<TcpStream> {
+    /// Calls a tool. The caller reads the response.
+    pub(crate) fn send_call(&self, id: &str, tool: &str, arguments: &str) -> BufReader<TcpStream> {
         self.send(&tools_call(id, tool, arguments, "{}"))
     }
 
-    /// Calls a tool that holds its answer back until it is released, under this name.
-    pub(crate) fn hold(&self, id: &str, name: &str, meta: &str) -> BufReader<TcpStream> {
+    /// Calls a tool that answers only when `release` is called with this name.
+    pub(crate) fn hold_call(&self, id: &str, name: &str, meta: &str) -> BufReader<TcpStream> {
         let call = self.send(&tools_call(id, "hold", &format!(r#"{{"as":"{name}"}}"#), meta));
-        // On a connection of its own it may be overtaken.
+        // A later call on another connection could overtake it.
         let name = format!("\"{name}\"");
-        soon("the child holds the call", || self.text("held", "{}").contains(&name).then_some(()));
+        wait_for("the process holds the call", || self.text("held_calls", "{}").contains(&name).then_some(()));
         call
     }
 
-    /// Calls a tool; the status and the answer, of a stream the last event.
+    /// Calls a tool. Returns the status and the answer.
     pub(crate) fn call(&self, tool: &str, arguments: &str) -> (u16, String) {
-        let (status, _, body) = all(self.begin("1", tool, arguments));
-        (status, last(&body))
+        let (status, _, body) = read_response(self.send_call("1", tool, arguments));
+        (status, final_message(&body))
     }
 
-    /// Calls a tool that answers with a text; the text.
+    /// Calls a tool that answers with a text, and returns the text.
     pub(crate) fn text(&self, tool: &str, arguments: &str) -> String {
         text(&self.call(tool, arguments).1)
     }
@@ -173,13 +173,13 @@ impl Session<'_> {
         self.text("pid", "{}").parse().unwrap()
     }
 
-    /// What the child heard: each method with its parameters.
-    pub(crate) fn heard(&self) -> Vec<(String, Value)> {
-        serde_json::from_str(&self.text("heard", "{}")).unwrap()
+    /// Returns what the process received: each method with its parameters.
+    pub(crate) fn received(&self) -> Vec<(String, Value)> {
+        serde_json::from_str(&self.text("received", "{}")).unwrap()
     }
 
-    /// The standalone stream, once it is open.
-    pub(crate) fn listen(&self) -> BufReader<TcpStream> {
+    /// Opens the GET stream.
+    pub(crate) fn open_stream(&self) -> BufReader<TcpStream> {
         let mut stream = self.bridge.send(&self.head("GET"), "");
         let mut line = String::new();
         while !line.contains("event-stream") {
@@ -190,7 +190,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn delete(&self) -> u16 {
-        self.bridge.all(&self.head("DELETE"), "").0
+        self.bridge.request(&self.head("DELETE"), "").0
     }
 }
 
@@ -198,21 +198,21 @@ pub(crate) fn tools_call(id: &str, tool: &str, arguments: &str, meta: &str) -> S
     format!(r#""id":{id},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments},"_meta":{meta}}}"#)
 }
 
-/// The text of a tool's answer.
+/// Returns the text in a tool's answer.
 #[track_caller]
 pub(crate) fn text(answer: &str) -> String {
     let value: Value = serde_json::from_str(answer).unwrap_or_else(|_| panic!("{answer}"));
     value["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
-/// The message that is the answer: the body, or the last event of it.
-pub(crate) fn last(body: &str) -> String {
+/// Returns the final message of a body: the last event, or the whole body if it is JSON.
+pub(crate) fn final_message(body: &str) -> String {
     let event = body.lines().filter_map(|line| line.strip_prefix("data: ")).next_back();
     event.unwrap_or(body).to_owned()
 }
 
-/// Reads a response to its end.
-pub(crate) fn all(mut response: BufReader<TcpStream>) -> (u16, String, String) {
+/// Reads a whole response. Returns the status, the head, and the body without chunk framing.
+pub(crate) fn read_response(mut response: BufReader<TcpStream>) -> (u16, String, String) {
     let mut read = String::new();
     response.read_to_string(&mut read).unwrap();
     let (head, body) = read.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{read:?}"));
@@ -229,9 +229,9 @@ pub(crate) fn all(mut response: BufReader<TcpStream>) -> (u16, String, String) {
     (status, head.to_owned(), whole)
 }
 
-/// The next event of a stream.
+/// Returns the data of the next event.
 #[track_caller]
-pub(crate) fn event(stream: &mut BufReader<TcpStream>) -> String {
+pub(crate) fn next_event(stream: &mut BufReader<TcpStream>) -> String {
     loop {
         let mut line = String::new();
         assert!(stream.read_line(&mut line).unwrap() > 0, "the stream ended");
@@ -241,15 +241,15 @@ pub(crate) fn event(stream: &mut BufReader<TcpStream>) -> String {
     }
 }
 
-/// Looks until there is something.
+/// Polls until the closure returns a value.
 #[track_caller]
-pub(crate) fn soon<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
-        if let Some(seen) = look() {
-            return seen;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(begin.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -258,44 +258,44 @@ pub(crate) fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// Whether a process of the bridge exists, be it as a zombie.
+/// Returns `true` if a process exists, even as a zombie.
 pub(crate) fn exists(pid: u32) -> bool {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     test_kill_process(pid).is_ok()
 }
 
-/// Whether a process runs. What has lost its parent is reaped by whoever adopted it, or never.
-pub(crate) fn runs(pid: u32) -> bool {
+/// Returns `true` if a process runs. An orphan may stay a zombie, because its new parent may not reap it.
+pub(crate) fn is_running(pid: u32) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8(state.stdout).unwrap();
     !state.trim().is_empty() && !state.trim().starts_with('Z')
 }
 
 #[track_caller]
-pub(crate) fn gone(pid: u32) {
-    soon("the process is gone, and reaped", || (!exists(pid)).then_some(()));
+pub(crate) fn wait_until_gone(pid: u32) {
+    wait_for("the process is wait_until_gone, and reaped", || (!exists(pid)).then_some(()));
 }
 
-/// A call that is under way: its response has begun.
-pub(crate) fn under_way(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
+/// Reads the status line of a response.
+pub(crate) fn response_started(mut call: BufReader<TcpStream>) -> BufReader<TcpStream> {
     let mut status = String::new();
     call.read_line(&mut status).unwrap();
     assert_eq!(status, "HTTP/1.1 200 OK\r\n");
     call
 }
 
-/// The process that was started last, from the log.
-pub(crate) fn started(bridge: &Bridge) -> u32 {
+/// The process that was started final_message, from the log.
+pub(crate) fn last_started_pid(bridge: &Bridge) -> u32 {
     let log = bridge.log();
-    let line = log.lines().rfind(|line| line.contains("a process was started")).unwrap();
-    // Without colours: numbers are all that is looked for.
+    let line = log.lines().rfind(|line| line.contains("process started")).unwrap();
+    // Color codes contain digits.
     let pid = line.rsplit("pid").next().unwrap();
-    let plain: String = strip(pid);
+    let plain: String = without_colors(pid);
     plain.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap()
 }
 
-/// A text without what colours it.
-fn strip(text: &str) -> String {
+/// Removes color codes.
+fn without_colors(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\x1b') {

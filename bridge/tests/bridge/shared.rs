@@ -1,18 +1,18 @@
-//! Clients of 2026-07-28, who have no session and so no child of their own.
+//! Clients of 2026-07-28: they have no session and share one process.
 
 use serde_json::{Value, json};
 
-use crate::support::{Bridge, gone, last, soon, text};
+use crate::support::{Bridge, final_message, text, wait_for, wait_until_gone};
 
 const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{"sampling":{}}}"#;
 
-/// Sends a request of 2026-07-28; the status and the answer.
+/// Sends a request of 2026-07-28. Returns the status and the answer.
 fn send(bridge: &Bridge, method: &str, name: &str, params: &str) -> (u16, String) {
     let name = if name.is_empty() { String::new() } else { format!("\r\nMcp-Name: {name}") };
     let head = format!("POST /mcp HTTP/1.1\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: {method}{name}");
     let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}{META}}}}}"#);
-    let (status, _, body) = bridge.all(&head, &body);
-    (status, last(&body))
+    let (status, _, body) = bridge.request(&head, &body);
+    (status, final_message(&body))
 }
 
 fn call(bridge: &Bridge, tool: &str, arguments: &str) -> (u16, String) {
@@ -24,7 +24,7 @@ pub(crate) fn pid(bridge: &Bridge) -> u32 {
 }
 
 #[test]
-fn by_default_they_are_told_which_revisions_have_sessions_and_nothing_is_started() {
+fn by_default_requests_without_a_session_are_rejected() {
     let bridge = Bridge::start(&[], &[]);
     let (status, body) = send(&bridge, "server/discover", "", "");
     assert_eq!(status, 400, "{body}");
@@ -32,40 +32,40 @@ fn by_default_they_are_told_which_revisions_have_sessions_and_nothing_is_started
     assert_eq!(answer["error"]["code"], -32000, "a code of its era would look like a server of that era");
     let text = answer["error"]["message"].as_str().unwrap();
     assert!(text.contains("(supported versions: 2025-03-26, 2025-06-18, 2025-11-25)"), "{text}");
-    assert!(!bridge.log().contains("a process was started"));
+    assert!(!bridge.log().contains("process started"));
 }
 
 #[test]
-fn a_shared_child_is_opened_by_the_bridge_and_says_what_it_can_do_for_them() {
+fn discovery_lists_what_needs_no_session() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let (status, body) = send(&bridge, "server/discover", "", "");
     assert_eq!(status, 200, "{body}");
     let result = serde_json::from_str::<Value>(&body).unwrap()["result"].clone();
-    // Not what it could only do for one of them: log at a level, tell of one resource.
+    // Without what needs a session: log levels and resource subscriptions.
     let capabilities = json!({"tools": {"listChanged": true}, "resources": {}, "experimental": {"a": 1.5}});
     assert_eq!(result["capabilities"], capabilities, "{body}");
-    assert_eq!(result["instructions"], "Mind the child.");
-    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "child", "{body}");
+    assert_eq!(result["instructions"], "Use with care.");
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "test-server", "{body}");
     assert_eq!(pid(&bridge), pid(&bridge));
-    let heard: Vec<(String, Value)> = serde_json::from_str(&text(&call(&bridge, "heard", "{}").1)).unwrap();
-    assert_eq!(heard.len(), 2, "{heard:?}");
-    assert_eq!(heard[0].1["capabilities"], json!({}));
-    assert_eq!(heard[1].0, "notifications/initialized");
-    // Sessions have theirs all the same.
+    let received: Vec<(String, Value)> = serde_json::from_str(&text(&call(&bridge, "received", "{}").1)).unwrap();
+    assert_eq!(received.len(), 2, "{received:?}");
+    assert_eq!(received[0].1["capabilities"], json!({}));
+    assert_eq!(received[1].0, "notifications/initialized");
+    // A session still has a process of its own.
     assert_ne!(bridge.open().pid(), pid(&bridge));
 }
 
 #[test]
-fn a_shared_child_does_not_see_what_a_request_says_of_its_client() {
+fn client_metadata_is_stripped_from_requests() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     send(&bridge, "resources/list", "", r#""cursor":"c\n1","n":1.50,"#);
-    let heard: Vec<(String, Value)> = serde_json::from_str(&text(&call(&bridge, "heard", "{}").1)).unwrap();
-    let list = heard.iter().find(|(method, _)| method == "resources/list").unwrap();
+    let received: Vec<(String, Value)> = serde_json::from_str(&text(&call(&bridge, "received", "{}").1)).unwrap();
+    let list = received.iter().find(|(method, _)| method == "resources/list").unwrap();
     assert_eq!(list.1, json!({"cursor": "c\n1", "n": 1.5, "_meta": {}}));
 }
 
 #[test]
-fn a_bridge_whose_shared_child_does_not_start_says_so_at_once() {
+fn a_shared_process_that_cannot_start_fails_the_bridge() {
     let bridge = Bridge::command(&["--stateless", "shared"], &["/no/such/program"]).output().unwrap();
     assert!(!bridge.status.success());
     let said = String::from_utf8(bridge.stderr).unwrap();
@@ -73,34 +73,34 @@ fn a_bridge_whose_shared_child_does_not_start_says_so_at_once() {
 }
 
 #[test]
-fn a_shared_child_that_asks_is_told_that_it_cannot() {
+fn client_requests_of_a_shared_process_are_rejected() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
-    let (_, answer) = call(&bridge, "ask", r#"{"id":"q","method":"sampling/createMessage"}"#);
-    let told: Value = serde_json::from_str(&text(&answer)).unwrap();
-    assert_eq!(told["code"], -32601, "{answer}");
+    let (_, answer) = call(&bridge, "request_client", r#"{"id":"q","method":"sampling/createMessage"}"#);
+    let error: Value = serde_json::from_str(&text(&answer)).unwrap();
+    assert_eq!(error["code"], -32601, "{answer}");
 }
 
 #[test]
-fn nobody_changes_a_shared_child_for_everybody() {
+fn methods_that_change_a_shared_process_are_rejected() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     for method in ["logging/setLevel", "resources/subscribe", "tasks/list"] {
         let (status, answer) = send(&bridge, method, "", "");
         assert_eq!(status, 404, "{method}: {answer}");
     }
-    assert!(!call(&bridge, "heard", "{}").1.contains("setLevel"));
+    assert!(!call(&bridge, "received", "{}").1.contains("setLevel"));
 }
 
 #[test]
-fn a_shared_child_that_died_is_replaced_at_the_next_call() {
+fn a_shared_process_restarts_at_the_next_call() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let first = pid(&bridge);
-    assert!(call(&bridge, "die", "{}").1.contains("The server behind the bridge has ended"));
-    gone(first);
+    assert!(call(&bridge, "crash", "{}").1.contains("The server behind the bridge has ended"));
+    wait_until_gone(first);
     assert_ne!(pid(&bridge), first);
 }
 
 #[test]
-fn a_client_that_leaves_cancels_its_call_for_the_shared_child() {
+fn a_client_that_disconnects_cancels_its_call() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let first = pid(&bridge);
     let head = "POST /mcp HTTP/1.1\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: hold";
@@ -108,21 +108,25 @@ fn a_client_that_leaves_cancels_its_call_for_the_shared_child() {
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"hold","arguments":{{"as":"held"}},{META}}}}}"#
     );
     let held = bridge.send(head, &body);
-    soon("the child holds the call", || text(&call(&bridge, "held", "{}").1).contains("held").then_some(()));
+    wait_for("the process holds the call", || {
+        text(&call(&bridge, "held_calls", "{}").1).contains("held").then_some(())
+    });
     drop(held);
-    soon("the child hears of it", || call(&bridge, "heard", "{}").1.contains("notifications/cancelled").then_some(()));
+    wait_for("the process receives the cancellation", || {
+        call(&bridge, "received", "{}").1.contains("notifications/cancelled").then_some(())
+    });
     assert_eq!(pid(&bridge), first);
 }
 
 #[test]
-fn news_of_a_shared_child_reaches_who_listens() {
+fn changes_of_a_shared_process_reach_subscribers() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let head = "POST /mcp HTTP/1.1\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: subscriptions/listen";
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{META}}}}}"#
     );
-    let mut listening = bridge.send(head, &body);
-    assert!(crate::support::event(&mut listening).contains("acknowledged"));
-    call(&bridge, "news", "{}");
-    assert!(crate::support::event(&mut listening).contains("notifications/tools/list_changed"));
+    let mut stream = bridge.send(head, &body);
+    assert!(crate::support::next_event(&mut stream).contains("acknowledged"));
+    call(&bridge, "list_changed", "{}");
+    assert!(crate::support::next_event(&mut stream).contains("notifications/tools/list_changed"));
 }
