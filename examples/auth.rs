@@ -1,5 +1,5 @@
-//! Sessions that belong to somebody: an authentication layer names the principal, a session opened
-//! by one principal does not exist for another, and a browser on one site may use the server.
+//! Authentication: a layer inserts the principal of each request. A session of one principal does not exist for
+//! another. CORS lets the pages of one site use the server.
 //!
 //! Run it with `cargo run --features cors --example auth`, and try it with
 //! `-H "Authorization: Bearer alices-secret"`.
@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use mcp_http::server::Context;
 use mcp_http::{McpListener, McpServer, McpService, Principal, Security, cors_layer};
 
-/// Where a real application verifies a token, points clients to its authorization server
-/// (`resource_metadata` in `WWW-Authenticate`, RFC 9728) and reads issuer, client and subject from it.
+/// Checks the bearer token. A real application verifies it, reads issuer, client and subject from it, and names its
+/// authorization server in the 401 (`resource_metadata` in `WWW-Authenticate`, RFC 9728).
 async fn authenticate(mut request: Request, next: Next) -> Response {
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let principal = match token {
@@ -50,7 +50,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     let cors = cors_layer().allow_origin(HeaderValue::from_static(site));
 
-    // CORS outermost: a browser's preflight has no token.
+    // CORS is outermost, because the preflight request of a browser has no token.
     let app = Router::new().nest("/mcp", mcp.into_router()).layer(from_fn(authenticate)).layer(cors);
     let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
@@ -58,7 +58,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Where to listen: the first argument, if there is one.
+/// Returns the address to listen on: the first argument, or the default.
 fn address() -> String {
     std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

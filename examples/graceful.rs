@@ -1,5 +1,5 @@
-//! A server that an operator can restart during the day: readiness for the load balancer, and on
-//! Ctrl-C a drain that takes nothing new, lets calls finish, and reports what it had to cut.
+//! Graceful shutdown: a readiness route for the load balancer and, on Ctrl-C or SIGTERM, a drain that rejects new
+//! calls, lets running ones finish, and reports those that it cut off.
 
 use std::future::IntoFuture;
 use std::process::ExitCode;
@@ -57,31 +57,31 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let listener = McpListener::bind(address()).await?;
     println!("listening on http://{}/mcp", listener.local_addr()?);
     let (drained, after_drain) = oneshot::channel::<()>();
-    let stop = async move {
+    let shutdown = async move {
         stop_signal().await;
-        // Open streams never end by themselves: without this, the server would not either.
+        // Open streams do not end by themselves. Without the drain, `axum::serve` would not return.
         let report = handle.drain(Duration::from_secs(10)).await;
         tracing::info!(?report, "drained");
         let _ = drained.send(());
     };
-    // axum waits for each request that has begun, even for one that is never sent to its end.
-    let too_late = async {
+    // axum waits without limit for every request that has begun, even if its body never arrives.
+    let connection_timeout = async {
         let _ = after_drain.await;
         tokio::time::sleep(Duration::from_secs(5)).await;
     };
-    let asked_twice = async {
+    let second_signal = async {
         stop_signal().await;
         stop_signal().await;
     };
     tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,
-        () = too_late => tracing::warn!("connections were cut off"),
-        () = asked_twice => tracing::warn!("stopped in the middle"),
+        served = axum::serve(listener, app).with_graceful_shutdown(shutdown).into_future() => served?,
+        () = connection_timeout => tracing::warn!("closed connections that were still open after the drain"),
+        () = second_signal => tracing::warn!("stopped at once by a second signal"),
     }
     Ok(())
 }
 
-/// Ctrl-C, or what systemd and Kubernetes send.
+/// Completes on Ctrl-C, or on SIGTERM, which systemd and Kubernetes send.
 async fn stop_signal() {
     #[cfg(unix)]
     {
@@ -97,7 +97,7 @@ async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-/// Where to listen: the first argument, if there is one.
+/// Returns the address to listen on: the first argument, or the default.
 fn address() -> String {
     std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

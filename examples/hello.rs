@@ -42,7 +42,7 @@ async fn run() -> std::io::Result<()> {
     axum::serve(listener, app).await
 }
 
-/// Where to listen: the first argument, if there is one.
+/// Returns the address to listen on: the first argument, or the default.
 fn address() -> String {
     std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

@@ -1,5 +1,5 @@
-//! MCP over an application that is there already: a layer answers `/mcp`, every other path goes
-//! on as before, and its routes can see the session of a request.
+//! MCP as a layer over an existing application: it answers `/mcp`, and all other paths work as before. Routes of the
+//! application can use the session of a request.
 
 use std::process::ExitCode;
 
@@ -16,13 +16,13 @@ struct Note {
     text: String,
 }
 
-/// Keeps a note in the session.
+/// Stores a note in the session.
 async fn remember(session: Session, Args(note): Args<Note>) -> Result<String, mcp_http::server::ToolError> {
     let notes = session.update("notes", |notes: &mut Vec<String>| notes.push(note.text.clone())).await?;
     Ok(format!("{} notes", notes.len()))
 }
 
-/// A route of the application, for the same session: `curl -H "Mcp-Session-Id: .." .../notes`.
+/// A route of the application that reads the same session: `curl -H "Mcp-Session-Id: .." .../notes`.
 async fn notes(session: Session) -> String {
     session.get::<Vec<String>>("notes").await.ok().flatten().unwrap_or_default().join("\n")
 }
@@ -51,7 +51,7 @@ async fn run() -> std::io::Result<()> {
     axum::serve(listener, app).await
 }
 
-/// Where to listen: the first argument, if there is one.
+/// Returns the address to listen on: the first argument, or the default.
 fn address() -> String {
     std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned())
 }

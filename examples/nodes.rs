@@ -1,9 +1,8 @@
-//! Two nodes that share their sessions through a Redis server: open a session at one, use it at the
-//! other.
+//! Two nodes that share sessions through a Redis server: open a session at one and use it at the other.
 //!
-//! `cargo run --features redis --example nodes` starts a redis-server of its own, in a folder that it
-//! leaves behind; `cargo run --features redis --example nodes -- redis://host:6379/` uses another.
-//! Each node is a process of its own in real life; here two services in one are enough to see it.
+//! `cargo run --features redis --example nodes` starts a redis-server of its own, in a temporary folder that
+//! stays; `cargo run --features redis --example nodes -- redis://host:6379/` uses another.
+//! In production each node is a process of its own. Here two services share one process.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener as Probe};
@@ -19,7 +18,7 @@ struct Steps {
     steps: u32,
 }
 
-/// Takes a second for each step, and says so: time enough to take its stream elsewhere.
+/// Takes a second for each step and reports progress, so that there is time to resume the stream at the other node.
 async fn walk(cx: Context, Args(Steps { steps }): Args<Steps>) -> String {
     for step in 1..=steps {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -28,7 +27,7 @@ async fn walk(cx: Context, Args(Steps { steps }): Args<Steps>) -> String {
     format!("walked {steps} steps")
 }
 
-/// Counts in the session, wherever it is asked.
+/// Counts in the session, at whichever node the request arrives.
 async fn count(cx: Context) -> Result<String, ToolError> {
     let session = cx.session().ok_or_else(|| ToolError::new("there is no session"))?;
     Ok(session.update("count", |count: &mut u32| *count += 1).await?.to_string())
@@ -69,7 +68,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ctrl-C, or what an init system sends: ended by either, the example takes its server with it.
+/// Completes on Ctrl-C or SIGTERM, so that the example also stops its Redis server.
 async fn stop_signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -84,7 +83,7 @@ async fn stop_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-/// A server that was just started takes a moment.
+/// Connects, and waits up to 5 seconds for a server that was just started.
 async fn connect(url: &str) -> Result<RedisEngine, Box<dyn Error>> {
     for _ in 0..50 {
         if let Ok(engine) = RedisEngine::connect(url).await {
@@ -95,7 +94,7 @@ async fn connect(url: &str) -> Result<RedisEngine, Box<dyn Error>> {
     Ok(RedisEngine::connect(url).await?)
 }
 
-/// Ends with the example.
+/// A redis-server that is stopped with the example.
 struct Server(Child);
 
 impl Drop for Server {
@@ -114,6 +113,10 @@ fn own_server() -> Result<(String, Option<Server>), Box<dyn Error>> {
         .arg(&folder)
         .stdout(Stdio::null())
         .spawn()
-        .map_err(|error| format!("redis-server cannot be started ({error}); name another one: redis://host:6379/"))?;
+        .map_err(|error| {
+            format!(
+                "cannot start redis-server: {error}; install it, or pass the URL of another one: redis://host:6379/"
+            )
+        })?;
     Ok((format!("redis://127.0.0.1:{port}/"), Some(Server(server))))
 }

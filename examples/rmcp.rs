@@ -1,4 +1,4 @@
-//! A server written with rmcp's macros, served by this crate.
+//! A server written with rmcp's macros and served by this crate.
 //!
 //! ```text
 //! cargo run --features rmcp --example rmcp

@@ -1,4 +1,4 @@
-//! Decides who asks: bearer tokens given on the command line, each the secret of one principal.
+//! Authentication: checks bearer tokens from the command line, each the secret of one principal.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl std::str::FromStr for Token {
     }
 }
 
-/// Lets a request with a known token in, as its principal; answers the others 401.
+/// Passes a request with a known token on as its principal, and answers others with 401.
 pub(crate) async fn check(State(tokens): State<Arc<[Token]>>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = header.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
@@ -40,7 +40,7 @@ pub(crate) async fn check(State(tokens): State<Arc<[Token]>>, mut request: Reque
     next.run(request).await
 }
 
-/// Compares in a time that does not tell how much of a guess was right.
+/// Compares in constant time, so that the time does not reveal how much of a guess is right.
 fn same(secret: &str, guess: &str) -> bool {
     let differences = secret.bytes().zip(guess.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     secret.len() == guess.len() && differences == 0

@@ -1,4 +1,4 @@
-//! Decides what can be set from the command line.
+//! Command line: the options, and the settings of the crate made from them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,217 +16,216 @@ use crate::store::Store;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
-    /// The port to listen on; 0 takes any free one, and the first line of output says which.
+    /// Port to listen on. 0 takes any free port, and the first line of output names it.
     #[arg(long, default_value_t = 3000)]
     pub(crate) port: u16,
 
-    /// The address to listen on. Beyond loopback, --allowed-host must name the host clients use.
+    /// Address to listen on. Beyond loopback, set --allowed-host to the name clients use.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
 
-    /// Where sessions and tasks are kept: `memory`; `file:FOLDER`, which outlives the process; or
-    /// `redis://HOST:PORT/` (`rediss://..`), which other nodes use, too.
+    /// Where sessions and tasks are stored: `memory`; `file:FOLDER`, which survives a restart; or
+    /// `redis://HOST:PORT/` (`rediss://..`), which nodes share.
     #[arg(long, default_value = "memory")]
     pub(crate) store: Store,
 
-    /// With a folder: what is acknowledged survives a loss of power, too.
+    /// With a folder: acknowledged data also survives a power failure.
     #[arg(long)]
     pub(crate) sync: bool,
 
-    /// With a Redis server: seconds of silence after which a node counts as dead.
+    /// With a Redis server: seconds without a heartbeat after which a node counts as dead.
     #[arg(long, default_value_t = 15)]
     pub(crate) lease: u64,
 
-    /// The revisions to serve, with commas between them; all of them when not given.
+    /// Revisions to serve, separated by commas. Default: all.
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     versions: Vec<ProtocolVersion>,
 
-    /// How many items a page of a list has.
+    /// Items in one page of a list.
     #[arg(long, default_value_t = DEFAULT_PAGE_SIZE)]
     pub(crate) page_size: usize,
 
-    /// Seconds clients of 2026-07-28 may keep lists and what the server says of itself; 0: not at
-    /// all.
+    /// Seconds clients of 2026-07-28 may cache lists and the discovery result. 0: no caching.
     #[arg(long, default_value_t = 60.0)]
     cache: f64,
 
-    /// The form of answers: JSON unless a call streams (auto), always a stream (sse), or always
+    /// Form of responses: JSON unless a call streams (auto), always a stream (sse), or always
     /// JSON (json).
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     response_mode: Mode,
 
-    /// Milliseconds of silence after which an answer becomes a stream, in auto mode.
+    /// Milliseconds without a message after which a response becomes a stream, in auto mode.
     #[arg(long, default_value_t = 500)]
     silence: u64,
 
-    /// Seconds between comments on a quiet stream; 0: none.
+    /// Seconds between keep-alive comments on a quiet stream. 0: none.
     #[arg(long, default_value_t = 15.0)]
     keep_alive: f64,
 
-    /// Milliseconds after which clients should reconnect, sent with streams; 0: not sent.
+    /// Milliseconds after which clients should reconnect, sent with streams. 0: not sent.
     #[arg(long, default_value_t = 1000)]
     retry_interval: u64,
 
-    /// Events have no ids, and a broken stream cannot be resumed.
+    /// Sends events without ids, so that a broken stream cannot be resumed.
     #[arg(long)]
     not_resumable: bool,
 
-    /// A second standalone stream (409) and an id in flight (400) are refused.
+    /// Rejects a second GET stream (409) and a request id that is in flight (400).
     #[arg(long)]
     exclusive: bool,
 
-    /// Seconds a call waits for a reader that is behind, before it is cut off.
+    /// Seconds a call waits for a slow reader before its connection is closed.
     #[arg(long, default_value_t = 10.0)]
     slow_reader: f64,
 
-    /// Notifications kept in a stream for a client that is away.
+    /// Notifications buffered in a stream for a client that is disconnected.
     #[arg(long, default_value_t = Streams::DEFAULT_KEPT.0)]
     kept_events: usize,
 
-    /// Bytes of notifications kept in a stream for a client that is away.
+    /// Bytes of notifications buffered in a stream for a client that is disconnected.
     #[arg(long, default_value_t = Streams::DEFAULT_KEPT.1)]
     kept_bytes: usize,
 
-    /// Bytes of notifications kept in all streams of a session together.
+    /// Bytes of notifications buffered in all streams of a session together.
     #[arg(long, default_value_t = Streams::DEFAULT_KEPT_PER_SESSION)]
     kept_per_session: usize,
 
-    /// Finished streams kept in a session for a client that comes back.
+    /// Finished streams retained in a session for a client that resumes.
     #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.0)]
     finished: usize,
 
-    /// Seconds a finished stream is kept.
+    /// Seconds a finished stream is retained.
     #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.1.as_secs_f64())]
     finished_for: f64,
 
-    /// No sessions: each request stands for itself.
+    /// Stateless mode: requests have no session.
     #[arg(long)]
     stateless: bool,
 
-    /// Seconds after which a session nobody uses ends; 0: never.
+    /// Seconds after which an unused session ends. 0: never.
     #[arg(long, default_value_t = 1800.0)]
     idle_timeout: f64,
 
-    /// Seconds after which a session ends, used or not; 0: never.
+    /// Seconds after which any session ends. 0: never.
     #[arg(long, default_value_t = 0.0)]
     lifetime: f64,
 
-    /// The most sessions at one time.
+    /// Maximum number of sessions.
     #[arg(long, default_value_t = Sessions::DEFAULT_MAX)]
     max_sessions: usize,
 
-    /// The most sessions of one principal at one time.
+    /// Maximum number of sessions of one principal.
     #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PRINCIPAL)]
     max_sessions_per_principal: usize,
 
-    /// The most sessions without a principal from one address at one time; 0: as many as there may be.
+    /// Maximum number of sessions without a principal from one address. 0: no separate limit.
     #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PEER)]
     max_sessions_per_peer: usize,
 
-    /// The largest body in bytes.
+    /// Maximum size of a request body in bytes.
     #[arg(long, default_value_t = Limits::DEFAULT_BODY)]
     max_body: usize,
 
-    /// Seconds a whole body may take.
+    /// Seconds a request body may take to arrive.
     #[arg(long, default_value_t = 30.0)]
     body_timeout: f64,
 
-    /// The most calls in flight in one session.
+    /// Maximum number of calls in flight in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS)]
     max_calls: usize,
 
-    /// The most calls in flight of one principal.
+    /// Maximum number of calls in flight of one principal.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PRINCIPAL)]
     calls_per_principal: usize,
 
-    /// The most calls in flight that belong to no session, whoever makes them.
+    /// Maximum number of calls in flight without a session, of all clients together.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS_WITHOUT_SESSION)]
     calls_without_session: usize,
 
-    /// Of these, the most from one address without a principal; 0: as many as there may be.
+    /// Maximum number of these calls without a principal from one address. 0: no separate limit.
     #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PEER)]
     calls_per_peer: usize,
 
-    /// The most open streams in one session.
+    /// Maximum number of open streams in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_STREAMS)]
     streams: usize,
 
-    /// A key in Base64 that seals what clients of 2026-07-28 carry between the rounds of a call;
-    /// repeatable, the first one seals. When not given, a random one.
+    /// Base64 key that seals the state clients of 2026-07-28 carry between the rounds of a call.
+    /// Repeatable; the first one seals. Default: a random key.
     #[arg(long, value_name = "KEY")]
     sealing_key: Vec<SealingKey>,
 
-    /// Seconds a client of 2026-07-28 may take from a question to its answer.
+    /// Seconds a client of 2026-07-28 may take to answer an input request.
     #[arg(long, default_value_t = Inputs::DEFAULT_LIFETIME.as_secs_f64())]
     input_lifetime: f64,
 
-    /// How often one call may ask a client of 2026-07-28 and be called again.
+    /// Maximum number of rounds in which one call may request input from a client of 2026-07-28.
     #[arg(long, default_value_t = Inputs::DEFAULT_ROUNDS)]
     input_rounds: u32,
 
-    /// Bytes that a client of 2026-07-28 is made to carry between the rounds of a call.
+    /// Maximum bytes of state a client of 2026-07-28 carries between the rounds of a call.
     #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
     input_bytes: usize,
 
-    /// The most subscription streams at one time.
+    /// Maximum number of subscription streams.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
     max_listens: usize,
 
-    /// The most subscription streams of one principal at one time.
+    /// Maximum number of subscription streams of one principal.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
     max_listens_per_principal: usize,
 
-    /// The most subscription streams from one address without a principal; 0: as many as there may be.
+    /// Maximum number of subscription streams without a principal from one address. 0: no separate limit.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PEER)]
     max_listens_per_peer: usize,
 
-    /// Seconds a task is kept from its beginning; 0: until others need the room.
+    /// Seconds a task is retained from its creation. 0: until other tasks need the capacity.
     #[arg(long, default_value_t = Tasks::DEFAULT_TTL.as_secs_f64())]
     task_ttl: f64,
 
-    /// Seconds after which clients are told to ask for a task again.
+    /// Seconds after which clients should poll a task again.
     #[arg(long, default_value_t = Tasks::DEFAULT_POLL_INTERVAL.as_secs_f64())]
     task_poll_interval: f64,
 
-    /// The most tasks at one time.
+    /// Maximum number of tasks.
     #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS)]
     max_tasks: usize,
 
-    /// The most tasks of one principal at one time.
+    /// Maximum number of tasks of one principal.
     #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL)]
     max_tasks_per_principal: usize,
 
-    /// Bytes that all tasks hold together.
+    /// Maximum bytes of all tasks together.
     #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES)]
     task_bytes: usize,
 
-    /// Bytes that the tasks of one principal hold together.
+    /// Maximum bytes of the tasks of one principal together.
     #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL)]
     task_bytes_per_principal: usize,
 
-    /// The most tasks from one address without a principal; 0: as many as there may be.
+    /// Maximum number of tasks without a principal from one address. 0: no separate limit.
     #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS_PER_PEER)]
     max_tasks_per_peer: usize,
 
-    /// A host clients may use, besides loopback names; repeatable.
+    /// Host name clients may use, besides loopback names. Repeatable.
     #[arg(long, value_name = "HOST")]
     allowed_host: Vec<String>,
 
-    /// A web origin that may use the server, besides those on loopback; repeatable.
+    /// Web origin that may use the server, besides loopback origins. Repeatable.
     #[arg(long, value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
-    /// A network of proxies whose X-Forwarded-Host, X-Forwarded-For and Forwarded are believed; repeatable.
+    /// Network of proxies whose X-Forwarded-Host, X-Forwarded-For and Forwarded are trusted. Repeatable.
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
 
-    /// Asks for a bearer token: SECRET makes the client the principal NAME; repeatable.
+    /// Requires a bearer token: SECRET authenticates the principal NAME. Repeatable.
     #[arg(long, value_name = "NAME=SECRET")]
     pub(crate) token: Vec<Token>,
 
-    /// With a Redis server: seconds in which connections may still be used when this node is stopped, and new ones
-    /// are left to others. Short, for trying it; where it must surprise nobody it is longer than clients keep an
-    /// idle connection (the official ones: 5).
+    /// With a Redis server: seconds in which open connections may still be used when this node is stopped, while
+    /// new ones go to other nodes. The default is short, for trying it. In production it should be longer than
+    /// clients keep an idle connection (the official ones: 5).
     #[arg(long, default_value_t = 1.0)]
     leave: f64,
 
@@ -234,7 +233,7 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = 10.0)]
     drain: f64,
 
-    /// How much is logged to stderr: error, warn, info, debug, trace.
+    /// Log level on stderr: error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
     pub(crate) log: tracing::Level,
 }
@@ -296,17 +295,17 @@ impl Cli {
         if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
     }
 
-    /// How long a client may take from a question to its answer.
+    /// Returns how long a client may take to answer an input request.
     pub(crate) fn input_lifetime(&self) -> Duration {
         seconds(self.input_lifetime).unwrap_or_default()
     }
 
-    /// How long a task is kept, if that is limited.
+    /// Returns how long a task is retained, or `None` if that is not limited.
     pub(crate) fn task_ttl(&self) -> Option<Duration> {
         seconds(self.task_ttl)
     }
 
-    /// When clients shall ask for a task again.
+    /// Returns after which time clients should poll a task again.
     pub(crate) fn task_poll_interval(&self) -> Duration {
         seconds(self.task_poll_interval).unwrap_or_default()
     }
@@ -322,7 +321,7 @@ impl Cli {
             .max_per_peer(share(self.max_tasks_per_peer))
     }
 
-    /// How long lists may be kept.
+    /// Returns how long clients may cache lists.
     pub(crate) fn cache(&self) -> Duration {
         seconds(self.cache).unwrap_or_default()
     }
@@ -351,12 +350,12 @@ impl Cli {
     }
 }
 
-/// Zero is no share.
-fn share(most: usize) -> Option<usize> {
-    Some(most).filter(|most| *most > 0)
+/// Returns `None` for zero, which means no separate limit.
+fn share(max: usize) -> Option<usize> {
+    Some(max).filter(|max| *max > 0)
 }
 
-/// Zero, and what is no duration, is none.
+/// Returns `None` for zero, and for numbers that are no duration.
 fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero())
 }

@@ -1,13 +1,13 @@
-//! A server that offers everything, with a switch for most settings: run it to try a client, to
+//! A server with every feature of the protocol and an option for most settings. Run it to try a client, to
 //! learn what a setting does, or under the protocol's conformance suite.
 //!
-//! `cargo run --example everything -- --help` explains the switches.
+//! `cargo run --example everything -- --help` explains the options.
 
 mod auth;
 mod cli;
-mod ending;
 mod fixtures;
 mod serve;
+mod shutdown;
 mod store;
 
 use std::error::Error;
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let cli = Cli::parse();
-    // With --token there may be lists that not everybody should see, so nobody shares them.
+    // With --token, lists may differ between principals, so shared caches must not store them.
     let cache = CacheHint::private(cli.cache());
     let server = fixtures::server().page_size(cli.page_size).cache(cache);
     serve::serve(&cli, McpService::builder(server)).await

@@ -1,5 +1,4 @@
-//! Decides how a server of everything comes up: the one written against this crate, and the one written
-//! against rmcp.
+//! Start-up of both `everything` examples: builds the service from the command line and serves it.
 
 use std::error::Error;
 use std::io::Write;
@@ -10,9 +9,9 @@ use axum::middleware::from_fn_with_state;
 use mcp_http::{McpListener, McpServiceBuilder};
 
 use crate::cli::Cli;
-use crate::{auth, ending};
+use crate::{auth, shutdown};
 
-/// Serves what a command line says, until the process is told to stop.
+/// Serves with the settings of the command line, until a stop signal arrives.
 pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_max_level(cli.log).with_writer(std::io::stderr).init();
 
@@ -32,11 +31,14 @@ pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<d
     }
 
     let listener = McpListener::bind((cli.bind, cli.port)).await.map_err(|error| {
-        format!("cannot listen on {}, port {}: {error}; --bind and --port choose another place", cli.bind, cli.port)
+        format!(
+            "cannot listen on {}, port {}: {error}; choose another address with --bind and --port",
+            cli.bind, cli.port
+        )
     })?;
-    // Whoever starts this server waits for the line.
+    // Programs that start this server wait for this line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
     let (leave, drain) = (cli.leave(), cli.drain());
-    ending::Service { app, listener, handle, leave, drain }.serve().await?;
+    shutdown::Service { app, listener, handle, leave, drain }.serve().await?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Decides how the process ends: calls finish, streams go on elsewhere where they can, and nobody is turned
-//! away who could have gone to another node.
+//! Graceful shutdown: hands clients to other nodes where there are any, lets calls finish, and bounds the time
+//! connections may take to close.
 
 use std::future::IntoFuture;
 use std::io;
@@ -12,27 +12,27 @@ use mcp_http::{McpHandle, McpListener};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How long connections may take to end after the drain.
-const LAST_CONNECTIONS: Duration = Duration::from_secs(5);
+/// How long connections may take to close after the drain.
+const CONNECTION_GRACE: Duration = Duration::from_secs(5);
 
-/// What serves until the process is to end.
+/// A running server, until a stop signal arrives.
 pub(crate) struct Service {
     pub(crate) app: Router,
     pub(crate) listener: McpListener,
     pub(crate) handle: McpHandle,
-    /// How long connections have for a last request, where other nodes take the next one.
+    /// How long open connections may send further requests before the drain, if other nodes take new connections.
     pub(crate) leave: Option<Duration>,
     /// How long calls may take to finish.
     pub(crate) drain: Duration,
 }
 
 impl Service {
-    /// Serves until a signal comes, and what began before it ended, within bounds.
+    /// Serves until a stop signal arrives and the calls of that time have finished, within bounds.
     pub(crate) async fn serve(self) -> io::Result<()> {
         let Self { app, listener, handle, leave, drain } = self;
         let listener = if leave.is_some() { listener.until(handle.leaving()) } else { listener };
         let (closing, drained) = (CancellationToken::new(), CancellationToken::new());
-        let end = async {
+        let shutdown = async {
             stop_signal().await;
             if let Some(leave) = leave {
                 handle.leave(leave).await;
@@ -43,26 +43,26 @@ impl Service {
             closing.cancel();
             drained.cancel();
         };
-        // axum alone waits for each request that has begun, even for one that is never sent to its end.
-        let too_late = async {
+        // axum waits without limit for every request that has begun, even if its body never arrives.
+        let connection_timeout = async {
             drained.cancelled().await;
-            sleep(LAST_CONNECTIONS).await;
+            sleep(CONNECTION_GRACE).await;
         };
-        // A client's address: proxies are recognised by it, and shares of clients without a principal go by it.
+        // The client address identifies trusted proxies, and clients without a principal for their share of limits.
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener.tap_io(|_| ()), app);
         let serve = serve.with_graceful_shutdown(closing.clone().cancelled_owned());
         tokio::select! {
-            (served, ()) = async { tokio::join!(serve.into_future(), end) } => served,
-            () = too_late => {
-                tracing::warn!("connections were cut off");
+            (served, ()) = async { tokio::join!(serve.into_future(), shutdown) } => served,
+            () = connection_timeout => {
+                tracing::warn!("closed connections that were still open after the drain");
                 Ok(())
             }
         }
     }
 }
 
-/// Ctrl-C, or what a process manager sends.
+/// Completes on Ctrl-C, or on SIGTERM, which process managers send.
 async fn stop_signal() {
     #[cfg(unix)]
     {

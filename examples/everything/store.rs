@@ -1,5 +1,4 @@
-//! Decides where sessions and tasks are kept: in memory, in a folder that outlives the process, or in
-//! a Redis server that other nodes use, too.
+//! The `--store` option: opens the engine for sessions and tasks, in memory, in a folder or in a Redis server.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -9,7 +8,7 @@ use mcp_http::McpServiceBuilder;
 
 use crate::cli::Cli;
 
-/// What `--store` says.
+/// Values of `--store`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Store {
     Memory,
@@ -18,7 +17,7 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    /// Whether other nodes have the same sessions.
+    /// Returns `true` if other nodes have the same sessions.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Self::Redis(_))
     }
@@ -32,13 +31,13 @@ impl FromStr for Store {
             None if text == "memory" => Ok(Self::Memory),
             Some(("file", folder)) if !folder.is_empty() => Ok(Self::File(folder.into())),
             Some(("redis" | "rediss", rest)) if rest.starts_with("//") => Ok(Self::Redis(text.to_owned())),
-            _ => Err("it is `memory`, `file:FOLDER` or `redis://HOST:PORT/`".to_owned()),
+            _ => Err("expected `memory`, `file:FOLDER` or `redis://HOST:PORT/`".to_owned()),
         }
     }
 }
 
 impl Cli {
-    /// Gives a service its engine.
+    /// Sets the engine of a service.
     pub(crate) async fn open_store(&self, service: McpServiceBuilder) -> Result<McpServiceBuilder, Box<dyn Error>> {
         match &self.store {
             Store::Memory => Ok(service),

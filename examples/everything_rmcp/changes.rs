@@ -1,5 +1,5 @@
-//! Decides who is told of a change: each session, on its own stream, and each subscription that asked for it.
-//! The tools announce a change and change nothing.
+//! Change notifications: sends each change to all sessions and to the subscriptions that requested it. The tools
+//! announce a change without changing anything.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,11 +14,11 @@ use tokio::sync::broadcast;
 
 use crate::handler::Everything;
 
-/// Changes that a subscription may be behind; one that is further behind misses some.
-const BEHIND: usize = 64;
+/// Changes buffered for a slow subscription. A slower one misses some.
+const MAX_BUFFERED: usize = 64;
 
-/// The URIs of the resources that a session watches.
-pub(crate) type Watched = Arc<Mutex<HashSet<String>>>;
+/// The URIs of the resources a session subscribes to.
+pub(crate) type Subscribed = Arc<Mutex<HashSet<String>>>;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
@@ -28,7 +28,7 @@ pub(crate) enum Change {
     Resource(String),
 }
 
-/// Everybody who wants to know.
+/// All receivers of changes.
 pub(crate) struct Hub {
     members: Mutex<Vec<Member>>,
     subscriptions: broadcast::Sender<Change>,
@@ -36,38 +36,38 @@ pub(crate) struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { members: Mutex::default(), subscriptions: broadcast::Sender::new(BEHIND) }
+        Self { members: Mutex::default(), subscriptions: broadcast::Sender::new(MAX_BUFFERED) }
     }
 }
 
 #[derive(Clone)]
 struct Member {
     peer: Peer<RoleServer>,
-    watched: Watched,
+    subscribed: Subscribed,
 }
 
 impl Hub {
-    /// A session is told from now on, until it ends.
-    pub(crate) fn join(&self, peer: Peer<RoleServer>, watched: &Watched) {
-        self.living().push(Member { peer, watched: Arc::clone(watched) });
+    /// Adds a session. It receives changes until it ends.
+    pub(crate) fn join(&self, peer: Peer<RoleServer>, subscribed: &Subscribed) {
+        self.live_members().push(Member { peer, subscribed: Arc::clone(subscribed) });
     }
 
-    pub(crate) fn hear(&self) -> broadcast::Receiver<Change> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.subscriptions.subscribe()
     }
 
     async fn announce(&self, change: &Change) {
-        // Nobody has to listen.
+        // This fails if there is no subscription.
         let _ = self.subscriptions.send(change.clone());
-        let members = self.living().clone();
+        let members = self.live_members().clone();
         for member in members {
-            if let Err(error) = member.tell(change).await {
-                tracing::debug!(%error, "a session was not told of a change");
+            if let Err(error) = member.notify(change).await {
+                tracing::debug!(%error, "cannot notify a session of a change");
             }
         }
     }
 
-    fn living(&self) -> std::sync::MutexGuard<'_, Vec<Member>> {
+    fn live_members(&self) -> std::sync::MutexGuard<'_, Vec<Member>> {
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|member| !member.peer.is_transport_closed());
         members
@@ -75,25 +75,25 @@ impl Hub {
 }
 
 impl Member {
-    async fn tell(&self, change: &Change) -> Result<(), ServiceError> {
+    async fn notify(&self, change: &Change) -> Result<(), ServiceError> {
         match change {
             Change::Tools => self.peer.notify_tool_list_changed().await,
             Change::Prompts => self.peer.notify_prompt_list_changed().await,
             Change::Resources => self.peer.notify_resource_list_changed().await,
-            Change::Resource(uri) if self.watches(uri) => {
+            Change::Resource(uri) if self.is_subscribed(uri) => {
                 self.peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await
             }
             Change::Resource(_) => Ok(()),
         }
     }
 
-    fn watches(&self, uri: &str) -> bool {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).contains(uri)
+    fn is_subscribed(&self, uri: &str) -> bool {
+        self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).contains(uri)
     }
 }
 
-/// Tells a subscription of changes until it ends.
-pub(crate) async fn tell(subscription: &SubscriptionContext, mut changes: broadcast::Receiver<Change>) {
+/// Sends changes to a subscription until it ends.
+pub(crate) async fn forward(subscription: &SubscriptionContext, mut changes: broadcast::Receiver<Change>) {
     use broadcast::error::RecvError;
     let sink = subscription.sink();
     loop {
@@ -101,7 +101,7 @@ pub(crate) async fn tell(subscription: &SubscriptionContext, mut changes: broadc
             () = subscription.cancelled() => return,
             change = changes.recv() => change,
         };
-        let told = match change {
+        let sent = match change {
             Ok(Change::Tools) => sink.notify_tool_list_changed().await,
             Ok(Change::Prompts) => sink.notify_prompt_list_changed().await,
             Ok(Change::Resources) => sink.notify_resource_list_changed().await,
@@ -109,7 +109,7 @@ pub(crate) async fn tell(subscription: &SubscriptionContext, mut changes: broadc
             Err(RecvError::Lagged(_)) => Ok(()),
             Err(RecvError::Closed) => return,
         };
-        match told {
+        match sent {
             Ok(()) | Err(SubscriptionSendError::NotificationNotAccepted(_)) => {}
             Err(error) => return tracing::debug!(%error, "a subscription ended"),
         }

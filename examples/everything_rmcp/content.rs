@@ -1,4 +1,4 @@
-//! Tools that answer at once, with each kind of content and with an error.
+//! Tools that answer at once: one for each kind of content, and one that fails.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Tools that ask the client's user, with each kind of field a form can have, or its model.
+//! Elicitation and sampling: tools whose forms have each kind of field, and one that uses the client's model.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::handler::Everything;
-use crate::round::{Round, fill, form, said, sample};
+use crate::round::{Round, fill, form, sample, sampled_text};
 use crate::rounds::{Answer, text};
 
 #[derive(Deserialize, JsonSchema)]
@@ -41,37 +41,37 @@ impl Everything {
     /// Asks the user for a name and an address.
     #[tool]
     async fn test_elicitation(&self, Parameters(Ask { message }): Parameters<Ask>, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("user", form::<User>(message)?)]).await? {
+        if let Some(again) = round.request([("user", form::<User>(message)?)]).await? {
             return Ok(again.into());
         }
-        Ok(text(format!("User response: {}", told(round.answer("user")))))
+        Ok(text(format!("User response: {}", described(round.answer("user")))))
     }
 
     /// Asks with a form whose fields have defaults.
     #[tool]
     async fn test_elicitation_sep1034_defaults(&self, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("form", fill("Please check the defaults.", defaults()?))]).await? {
+        if let Some(again) = round.request([("form", fill("Please check the defaults.", defaults()?))]).await? {
             return Ok(again.into());
         }
-        Ok(text(format!("Elicitation completed: {}", told(round.answer("form")))))
+        Ok(text(format!("Elicitation completed: {}", described(round.answer("form")))))
     }
 
     /// Asks with a form of every kind of choice.
     #[tool]
     async fn test_elicitation_sep1330_enums(&self, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("form", fill("Please choose.", choices()?))]).await? {
+        if let Some(again) = round.request([("form", fill("Please choose.", choices()?))]).await? {
             return Ok(again.into());
         }
-        Ok(text(format!("Elicitation completed: {}", told(round.answer("form")))))
+        Ok(text(format!("Elicitation completed: {}", described(round.answer("form")))))
     }
 
     /// Asks the client's model.
     #[tool]
     async fn test_sampling(&self, Parameters(Prompt { prompt }): Parameters<Prompt>, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("answer", sample(prompt, 100))]).await? {
+        if let Some(again) = round.request([("answer", sample(prompt, 100))]).await? {
             return Ok(again.into());
         }
-        Ok(text(format!("LLM response: {}", said(round.answer("answer")))))
+        Ok(text(format!("LLM response: {}", sampled_text(round.answer("answer")))))
     }
 }
 
@@ -109,7 +109,7 @@ fn wrong(why: impl Into<Cow<'static, str>>) -> ErrorData {
     ErrorData::internal_error(why, None)
 }
 
-fn told(answer: &Value) -> String {
+fn described(answer: &Value) -> String {
     let action = answer.get("action").and_then(Value::as_str).unwrap_or_default();
     format!("action={action}, content={}", answer.get("content").unwrap_or(&Value::Null))
 }

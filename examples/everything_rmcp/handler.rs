@@ -1,5 +1,4 @@
-//! Decides what a handler has of its own, what all of them share, and what each method of the protocol is
-//! answered with.
+//! The handler: answers each method of the protocol, with state of its own and state that all handlers share.
 #![expect(deprecated, reason = "clients of the session revisions can still be logged to")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,13 +20,13 @@ use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use crate::changes::{self, Change, Hub, Watched};
+use crate::changes::{self, Change, Hub, Subscribed};
 use crate::cli::Cli;
 use crate::owners::Owners;
 use crate::slow::Calls;
 use crate::{prompts, resources, skills};
 
-/// What all handlers share.
+/// State that all handlers share.
 pub(crate) struct Shared {
     pub(crate) tools: ToolRouter<Everything>,
     pub(crate) prompts: PromptRouter<Everything>,
@@ -35,13 +34,13 @@ pub(crate) struct Shared {
     pub(crate) calls: Calls,
     pub(crate) tasks: TaskManager,
     pub(crate) owners: Owners,
-    /// Seals what clients carry between the rounds of a call.
+    /// Seals the state that clients carry between the rounds of a call.
     pub(crate) seal: RequestStateCodec,
-    /// How long a client may take from a question to its answer.
+    /// How long a client may take to answer an input request.
     pub(crate) seal_lifetime: Duration,
     pub(crate) task_options: TaskOptions,
     page_size: usize,
-    /// How many milliseconds clients may keep lists.
+    /// Milliseconds clients may cache lists.
     ttl: u64,
 }
 
@@ -73,7 +72,7 @@ impl Shared {
         })
     }
 
-    /// One page of a list, and where the next begins.
+    /// Returns one page of a list, and the cursor of the next.
     fn page<T>(
         &self,
         items: Vec<T>,
@@ -91,22 +90,22 @@ impl Shared {
     }
 }
 
-/// The handler of one session, or of one request where there is none.
+/// The handler of one session, or of one request without a session.
 pub(crate) struct Everything {
     pub(crate) shared: Arc<Shared>,
-    watched: Watched,
-    /// Heard from the beginning: between the word to a client that it is subscribed and `listen`, nothing is missed.
+    subscribed: Subscribed,
+    /// Subscribed from the start, so that no change is missed between the acknowledgement and `listen`.
     changes: Mutex<Option<broadcast::Receiver<Change>>>,
 }
 
 impl Everything {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        let changes = Mutex::new(Some(shared.hub.hear()));
-        Self { shared: Arc::clone(shared), watched: Watched::default(), changes }
+        let changes = Mutex::new(Some(shared.hub.subscribe()));
+        Self { shared: Arc::clone(shared), subscribed: Subscribed::default(), changes }
     }
 }
 
-// `#[prompt_handler]` is not used: its `get_prompt` does not give prompts what a client answered in an earlier round.
+// `#[prompt_handler]` is not used: its `get_prompt` does not pass the answers of earlier rounds to prompts.
 #[tool_handler(router = self.shared.tools)]
 impl ServerHandler for Everything {
     fn get_info(&self) -> ServerConfig {
@@ -202,12 +201,12 @@ impl ServerHandler for Everything {
     }
 
     async fn set_level(&self, _: SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        // The transport remembers the level, and drops what is below it.
+        // The transport stores the level and drops messages below it.
         Ok(())
     }
 
     async fn subscribe(&self, request: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(request.uri);
+        self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).insert(request.uri);
         Ok(())
     }
 
@@ -216,12 +215,12 @@ impl ServerHandler for Everything {
         request: UnsubscribeRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.uri);
+        self.subscribed.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.uri);
         Ok(())
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.shared.hub.join(context.peer, &self.watched);
+        self.shared.hub.join(context.peer, &self.subscribed);
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
@@ -230,7 +229,7 @@ impl ServerHandler for Everything {
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        changes::tell(&subscription, changes.unwrap_or_else(|| self.shared.hub.hear())).await;
+        changes::forward(&subscription, changes.unwrap_or_else(|| self.shared.hub.subscribe())).await;
         Ok(())
     }
 

@@ -1,9 +1,9 @@
-//! Everything again, written with rmcp's macros and types only and served by this crate: run it to learn what a
-//! server of rmcp gains here, or under the protocol's conformance suite.
+//! The example `everything` again, written with rmcp's macros and types and served by this crate. Run it to see
+//! what an rmcp server gains here, or under the protocol's conformance suite.
 //!
-//! It has the tools, resources, prompts and switches of the example `everything`, less those for what rmcp does here
-//! by itself: it signs what clients carry between the rounds of a call, and keeps tasks in its memory, without a limit.
-//! `cargo run --features rmcp --example everything_rmcp -- --help` explains them.
+//! It has the same tools, resources, prompts and options. Options for what rmcp does itself are missing: it
+//! signs the state that clients carry between the rounds of a call, and stores tasks in memory without a limit.
+//! `cargo run --features rmcp --example everything_rmcp -- --help` explains the options.
 
 #[path = "../everything/auth.rs"]
 mod auth;
@@ -14,8 +14,6 @@ mod cli;
 mod composed;
 mod content;
 mod elicitation;
-#[path = "../everything/ending.rs"]
-mod ending;
 mod handler;
 #[path = "../everything/fixtures/media.rs"]
 mod media;
@@ -27,6 +25,8 @@ mod rounds;
 mod running;
 #[path = "../everything/serve.rs"]
 mod serve;
+#[path = "../everything/shutdown.rs"]
+mod shutdown;
 mod skills;
 mod slow;
 #[path = "../everything/store.rs"]
@@ -45,8 +45,8 @@ use mcp_http::{McpService, RmcpServer};
 use crate::cli::Cli;
 use crate::handler::{Everything, Shared};
 
-/// Switches for what rmcp does by itself.
-const NOT_HERE: [&str; 8] = [
+/// Options without an effect here, because rmcp does these things itself.
+const WITHOUT_EFFECT: [&str; 8] = [
     "sealing_key",
     "input_rounds",
     "input_bytes",
@@ -57,20 +57,21 @@ const NOT_HERE: [&str; 8] = [
     "max_tasks_per_peer",
 ];
 
-/// What the command line says; a switch that would do nothing is refused.
+/// Reads the command line. An option without an effect is an error.
 fn read_cli() -> Result<Cli, clap::Error> {
     let mut command = Cli::command().mut_arg("store", |arg| {
-        let kept = "Where sessions are kept: `memory`; `file:FOLDER`, which outlives the process; or `redis://HOST:PORT/` \
-                    (`rediss://..`), which other nodes use, too. Tasks are kept in memory";
-        arg.help(kept).long_help(kept)
+        let help = "Where sessions are stored: `memory`; `file:FOLDER`, which survives a restart; or `redis://HOST:PORT/` \
+                    (`rediss://..`), which nodes share. Tasks are stored in memory";
+        arg.help(help).long_help(help)
     });
-    for switch in NOT_HERE {
-        command = command.mut_arg(switch, |arg| arg.hide(true));
+    for option in WITHOUT_EFFECT {
+        command = command.mut_arg(option, |arg| arg.hide(true));
     }
     let matches = command.get_matches_mut();
-    let given = NOT_HERE.into_iter().find(|switch| matches.value_source(switch) == Some(ValueSource::CommandLine));
-    if let Some(switch) = given {
-        let text = format!("--{} has no effect here: rmcp does this by itself\n", switch.replace('_', "-"));
+    let given =
+        WITHOUT_EFFECT.into_iter().find(|option| matches.value_source(option) == Some(ValueSource::CommandLine));
+    if let Some(option) = given {
+        let text = format!("--{} has no effect here: rmcp does this itself\n", option.replace('_', "-"));
         return Err(command.error(ErrorKind::UnknownArgument, text));
     }
     Cli::from_arg_matches(&matches)

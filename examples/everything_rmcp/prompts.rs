@@ -1,5 +1,5 @@
-//! Prompts: a plain one, one with arguments that can be completed, one with a resource, one with a
-//! picture, and one that asks first.
+//! Prompts: one without arguments, one with completed arguments, one with a resource, one with an image, and one
+//! that requests input.
 
 use rmcp::handler::server::prompt::PromptContext;
 use rmcp::handler::server::wrapper::Parameters;
@@ -16,7 +16,7 @@ use crate::content::image;
 use crate::handler::Everything;
 use crate::round::{Round, accepted, form};
 
-/// The prompt that asks first.
+/// The prompt that requests input.
 const ASKING: &str = "test_input_required_result_prompt";
 
 #[derive(Deserialize, JsonSchema)]
@@ -83,8 +83,8 @@ impl Everything {
             return self.shared.prompts.get_prompt(PromptContext::new(self, name, arguments, context)).await;
         }
         let mut round = Round::of_prompt(&self.shared, request, context)?;
-        let question = form::<Topic>("What context should the prompt use?")?;
-        if let Some(again) = round.ask([("user_context", question)]).await? {
+        let request = form::<Topic>("What context should the prompt use?")?;
+        if let Some(again) = round.request([("user_context", request)]).await? {
             return Ok(again.into());
         }
         let topic =
@@ -103,7 +103,7 @@ fn user(text: impl Into<String>) -> PromptMessage {
     PromptMessage::new_text(Role::User, text)
 }
 
-/// Completes the arguments of a prompt, and of the template.
+/// Completes the arguments of a prompt and of the template.
 pub(crate) fn complete(request: &CompleteRequestParams) -> Result<CompleteResult, ErrorData> {
     let known: &[&str] = match (&request.r#ref, &*request.argument.name) {
         (Reference::Prompt(prompt), "arg1" | "arg2") if prompt.name == "test_prompt_with_arguments" => {

@@ -1,4 +1,4 @@
-//! Resources: a text, bytes, one to watch, and many by a template.
+//! Resources: a text, an image, one to subscribe to, and a template.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::media::PNG;
 use crate::skills;
 
-/// How many milliseconds what never changes may be kept.
+/// Milliseconds clients may cache contents that never change.
 const LONG: u64 = 3_600_000;
 
-/// The same for what is made anew each time.
+/// Milliseconds clients may cache contents that are generated on each read.
 const SHORT: u64 = 1_000;
 
 pub(crate) fn list() -> Vec<Resource> {
@@ -67,7 +67,7 @@ pub(crate) fn read(uri: &str) -> Result<ReadResourceResult, ErrorData> {
     Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(ttl).with_cache_scope(scope))
 }
 
-/// The id in a URI of the template's.
+/// Returns the id in a URI of the template.
 fn id(uri: &str) -> Option<&str> {
     let id = uri.strip_prefix("test://template/")?.strip_suffix("/data")?;
     (!id.is_empty() && !id.contains('/')).then_some(id)

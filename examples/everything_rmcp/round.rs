@@ -1,5 +1,5 @@
-//! Decides how a handler asks the client: by a question on the call's stream before 2026-07-28, by an answer that
-//! asks and a client that calls again since. rmcp has both ways and leaves it to its users to choose.
+//! Input requests: asks the client on the call's stream before 2026-07-28, and by an `input_required` result
+//! from then on, after which the client calls again. rmcp has both ways and leaves the choice to handlers.
 #![expect(deprecated, reason = "models and roots can still be asked for")]
 
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use serde_json::Value;
 use crate::handler::{Everything, Shared};
 use crate::owners;
 
-/// One round of a call, with the answers to what was asked in it and before.
+/// One round of a call, with the answers of this round and earlier ones.
 pub(crate) struct Round {
     shared: Arc<Shared>,
-    /// The tool or prompt, and the principal: a state of one cannot be used for another.
+    /// The tool or prompt and the principal, so that a state is valid for these only.
     bound_to: String,
     context: RequestContext<RoleServer>,
     answers: InputResponses,
@@ -60,7 +60,7 @@ impl Round {
         Ok(Self { shared: Arc::clone(shared), bound_to, context, answers })
     }
 
-    /// The round of a prompt.
+    /// Returns the round of a prompt.
     pub(crate) fn of_prompt(
         shared: &Arc<Shared>,
         request: GetPromptRequestParams,
@@ -69,21 +69,22 @@ impl Round {
         Self::new(shared, &request.name, context, request.input_responses, request.request_state)
     }
 
-    /// Asks what has no answer yet. What is returned is what to answer the call with: the client comes back.
-    pub(crate) async fn ask<const N: usize>(
+    /// Sends the requests that have no answer yet. If this returns a result, the handler must return it: the client
+    /// calls again with the answers.
+    pub(crate) async fn request<const N: usize>(
         &mut self,
-        questions: [(&str, InputRequest); N],
+        requests: [(&str, InputRequest); N],
     ) -> Result<Option<InputRequiredResult>, ErrorData> {
         let mut open = InputRequests::new();
-        for (key, question) in questions {
-            if self.answers.get(key).is_some_and(|answer| is_answer(&question, answer)) {
+        for (key, request) in requests {
+            if self.answers.get(key).is_some_and(|answer| is_answer(&request, answer)) {
                 continue;
             }
-            if !self.can(&question) {
-                return Err(ErrorData::missing_required_client_capability(needed(&question)));
+            if !self.supports(&request) {
+                return Err(ErrorData::missing_required_client_capability(required_capability(&request)));
             }
             self.answers.remove(key);
-            open.insert(key.to_owned(), question);
+            open.insert(key.to_owned(), request);
         }
         if open.is_empty() {
             return Ok(None);
@@ -92,15 +93,15 @@ impl Round {
             let state = self.seal()?;
             return Ok(Some(InputRequiredResult::new(Some(open), Some(state))));
         }
-        for (key, question) in open {
-            let answer = self.live(question).await.map_err(told)?;
+        for (key, request) in open {
+            let answer = self.send(request).await.map_err(client_error)?;
             self.answers.insert(key, answer);
         }
         Ok(None)
     }
 
-    /// Notes something to be had in later rounds.
-    pub(crate) fn note(&mut self, key: &str, value: &str) {
+    /// Stores a value for later rounds.
+    pub(crate) fn remember(&mut self, key: &str, value: &str) {
         self.answers.entry(key.to_owned()).or_insert_with(|| value.into());
     }
 
@@ -108,23 +109,23 @@ impl Round {
         self.answers.get(key).unwrap_or(&Value::Null)
     }
 
-    /// Who is asked.
+    /// Returns the principal of the call.
     pub(crate) fn principal(&self) -> Option<&Principal> {
         owners::principal(&self.context.extensions)
     }
 
-    /// Whether the client takes an answer later, as the result of a task.
-    pub(crate) fn takes_tasks(&self) -> bool {
+    /// Returns `true` if the client supports tasks.
+    pub(crate) fn supports_tasks(&self) -> bool {
         self.context.client_capabilities().is_some_and(|can| can.supports_tasks())
     }
 
-    /// Whether the client can be asked this.
-    pub(crate) fn can(&self, question: &InputRequest) -> bool {
-        let can = self.context.client_capabilities().unwrap_or_default();
-        match question {
-            InputRequest::CreateMessage(_) => can.sampling.is_some(),
-            InputRequest::Elicitation(_) => can.elicitation.is_some(),
-            InputRequest::ListRoots(_) => can.roots.is_some(),
+    /// Returns `true` if the client supports the request.
+    pub(crate) fn supports(&self, request: &InputRequest) -> bool {
+        let capabilities = self.context.client_capabilities().unwrap_or_default();
+        match request {
+            InputRequest::CreateMessage(_) => capabilities.sampling.is_some(),
+            InputRequest::Elicitation(_) => capabilities.elicitation.is_some(),
+            InputRequest::ListRoots(_) => capabilities.roots.is_some(),
             _ => false,
         }
     }
@@ -135,24 +136,24 @@ impl Round {
         sealed.map_err(|error| ErrorData::internal_error(error.to_string(), None))
     }
 
-    async fn live(&self, question: InputRequest) -> Result<Value, ServiceError> {
+    async fn send(&self, request: InputRequest) -> Result<Value, ServiceError> {
         let peer = &self.context.peer;
-        match question {
-            InputRequest::CreateMessage(question) => peer.create_message(question.params).await.map(value),
-            InputRequest::Elicitation(question) => peer.create_elicitation(question.params).await.map(value),
+        match request {
+            InputRequest::CreateMessage(request) => peer.create_message(request.params).await.map(value),
+            InputRequest::Elicitation(request) => peer.create_elicitation(request.params).await.map(value),
             InputRequest::ListRoots(_) => peer.list_roots().await.map(value),
             _ => Err(ServiceError::UnexpectedResponse),
         }
     }
 }
 
-/// A form with the fields of a type.
+/// Returns a form with the fields of a type.
 pub(crate) fn form<T: JsonSchema>(message: impl Into<String>) -> Result<InputRequest, ErrorData> {
     let schema = ElicitationSchema::from_type::<T>();
     Ok(fill(message, schema.map_err(|error| ErrorData::internal_error(error.to_string(), None))?))
 }
 
-/// A form as a schema says.
+/// Returns a form with this schema.
 pub(crate) fn fill(message: impl Into<String>, requested_schema: ElicitationSchema) -> InputRequest {
     let message = message.into();
     InputRequest::Elicitation(ElicitRequest::new(ElicitRequestParams::FormElicitationParams {
@@ -162,26 +163,26 @@ pub(crate) fn fill(message: impl Into<String>, requested_schema: ElicitationSche
     }))
 }
 
-/// A question to the client's model.
-pub(crate) fn sample(prompt: impl Into<String>, most_tokens: u32) -> InputRequest {
+/// Returns a sampling request.
+pub(crate) fn sample(prompt: impl Into<String>, max_tokens: u32) -> InputRequest {
     let messages = vec![SamplingMessage::user_text(prompt)];
-    InputRequest::CreateMessage(CreateMessageRequest::new(CreateMessageRequestParams::new(messages, most_tokens)))
+    InputRequest::CreateMessage(CreateMessageRequest::new(CreateMessageRequestParams::new(messages, max_tokens)))
 }
 
-/// Which folders are open.
+/// Returns a request for the roots.
 pub(crate) fn roots() -> InputRequest {
     InputRequest::ListRoots(ListRootsRequest::default())
 }
 
-/// What a form was filled in with, if it was.
+/// Returns the content of an accepted form.
 pub(crate) fn accepted<T: DeserializeOwned>(answer: &Value) -> Option<T> {
     let answer: ElicitResult = read(answer)?;
     let content = (answer.action == ElicitationAction::Accept).then_some(answer.content)??;
     serde_json::from_value(content).ok()
 }
 
-/// What a model said.
-pub(crate) fn said(answer: &Value) -> String {
+/// Returns the text of a sampling result.
+pub(crate) fn sampled_text(answer: &Value) -> String {
     let Some(answer) = read::<CreateMessageResult>(answer) else { return String::new() };
     let texts = answer.message.content.iter().filter_map(|block| match block {
         SamplingMessageContentBlock::Text(text) => Some(text.text.as_str()),
@@ -190,15 +191,15 @@ pub(crate) fn said(answer: &Value) -> String {
     texts.collect()
 }
 
-/// Which folders are open, in words.
+/// Describes the roots.
 pub(crate) fn folders(answer: &Value) -> String {
     let roots = read::<ListRootsResult>(answer).map(|answer| answer.roots).unwrap_or_default();
     let uris: Vec<_> = roots.into_iter().map(|root| root.uri).collect();
     format!("Open: {}.", uris.join(", "))
 }
 
-fn is_answer(question: &InputRequest, answer: &Value) -> bool {
-    match question {
+fn is_answer(request: &InputRequest, answer: &Value) -> bool {
+    match request {
         InputRequest::CreateMessage(_) => read::<CreateMessageResult>(answer).is_some(),
         InputRequest::Elicitation(_) => read::<ElicitResult>(answer).is_some(),
         InputRequest::ListRoots(_) => read::<ListRootsResult>(answer).is_some(),
@@ -206,8 +207,8 @@ fn is_answer(question: &InputRequest, answer: &Value) -> bool {
     }
 }
 
-fn needed(question: &InputRequest) -> ClientCapabilities {
-    match question {
+fn required_capability(request: &InputRequest) -> ClientCapabilities {
+    match request {
         InputRequest::CreateMessage(_) => ClientCapabilities::builder().enable_sampling().build(),
         InputRequest::Elicitation(_) => ClientCapabilities::builder().enable_elicitation().build(),
         _ => ClientCapabilities::builder().enable_roots().build(),
@@ -222,8 +223,8 @@ fn value<T: Serialize>(answer: T) -> Value {
     serde_json::to_value(answer).unwrap_or_default()
 }
 
-/// Why a question has no answer, for the client.
-fn told(error: ServiceError) -> ErrorData {
+/// Returns the error for the client when a request failed.
+fn client_error(error: ServiceError) -> ErrorData {
     match error {
         ServiceError::McpError(error) => error,
         error => ErrorData::internal_error(error.to_string(), None),

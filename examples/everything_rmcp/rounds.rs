@@ -1,4 +1,4 @@
-//! Tools that ask by name, several things at once or one after the other.
+//! Input requests with keys: tools that request several inputs at once or one after the other.
 
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock};
 use rmcp::schemars::{self, JsonSchema};
@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::handler::Everything;
-use crate::round::{Round, accepted, folders, form, roots, said, sample};
+use crate::round::{Round, accepted, folders, form, roots, sample, sampled_text};
 
-/// What a tool is answered with that may ask first.
+/// The result of a tool that may request input.
 pub(crate) type Answer = Result<CallToolResponse, ErrorData>;
 
 #[derive(Deserialize, JsonSchema)]
@@ -59,7 +59,7 @@ impl Everything {
     /// Asks which folders are open to it.
     #[tool]
     async fn test_input_required_result_list_roots(&self, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("client_roots", roots())]).await? {
+        if let Some(again) = round.request([("client_roots", roots())]).await? {
             return Ok(again.into());
         }
         Ok(text(folders(round.answer("client_roots"))))
@@ -68,8 +68,8 @@ impl Everything {
     /// Asks, and remembers what came before.
     #[tool]
     async fn test_input_required_result_request_state(&self, mut round: Round) -> Answer {
-        round.note("before", "state-ok");
-        if let Some(again) = round.ask([("confirm", form::<Confirm>("Shall it go on?")?)]).await? {
+        round.remember("before", "state-ok");
+        if let Some(again) = round.request([("confirm", form::<Confirm>("Shall it go on?")?)]).await? {
             return Ok(again.into());
         }
         let before = round.answer("before").as_str().unwrap_or_default();
@@ -80,25 +80,25 @@ impl Everything {
     #[tool]
     async fn test_input_required_result_multiple_inputs(&self, mut round: Round) -> Answer {
         let name = form::<Name>("What is your name?")?;
-        let questions = [("user_name", name), ("greeting", sample("Say hello.", 50)), ("client_roots", roots())];
-        if let Some(again) = round.ask(questions).await? {
+        let requests = [("user_name", name), ("greeting", sample("Say hello.", 50)), ("client_roots", roots())];
+        if let Some(again) = round.request(requests).await? {
             return Ok(again.into());
         }
-        let (name, hello) = (greeting(round.answer("user_name")), said(round.answer("greeting")));
+        let (name, hello) = (greeting(round.answer("user_name")), sampled_text(round.answer("greeting")));
         Ok(text(format!("{name} The model said: {hello}. {}", folders(round.answer("client_roots")))))
     }
 
     /// Asks twice, the second time by the first answer.
     #[tool]
     async fn test_input_required_result_multi_round(&self, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("step1", form::<Name>("Step 1: what is your name?")?)]).await? {
+        if let Some(again) = round.request([("step1", form::<Name>("Step 1: what is your name?")?)]).await? {
             return Ok(again.into());
         }
         let Some(Name { name }) = accepted(round.answer("step1")) else {
             return Ok(text("Stopped at step 1.".to_owned()));
         };
-        let question = format!("Step 2: which colour does {name} like best?");
-        if let Some(again) = round.ask([("step2", form::<Colour>(question)?)]).await? {
+        let message = format!("Step 2: which colour does {name} like best?");
+        if let Some(again) = round.request([("step2", form::<Colour>(message)?)]).await? {
             return Ok(again.into());
         }
         let colour = accepted(round.answer("step2")).map_or_else(|| "no colour".to_owned(), |Colour { color }| color);
@@ -108,7 +108,7 @@ impl Everything {
     /// Asks; what it remembers cannot be changed.
     #[tool]
     async fn test_input_required_result_tampered_state(&self, mut round: Round) -> Answer {
-        if let Some(again) = round.ask([("confirm", form::<Confirm>("Shall it go on?")?)]).await? {
+        if let Some(again) = round.request([("confirm", form::<Confirm>("Shall it go on?")?)]).await? {
             return Ok(again.into());
         }
         Ok(text(outcome(round.answer("confirm")).to_owned()))
@@ -117,43 +117,43 @@ impl Everything {
     /// Asks for all that the client can be asked.
     #[tool]
     async fn test_input_required_result_capabilities(&self, mut round: Round) -> Answer {
-        let mut heard = Vec::new();
+        let mut parts = Vec::new();
         let name = form::<Name>("What is your name?")?;
         let hello = sample("Say hello.", 50);
-        if round.can(&name) {
-            if let Some(again) = round.ask([("user_name", name)]).await? {
+        if round.supports(&name) {
+            if let Some(again) = round.request([("user_name", name)]).await? {
                 return Ok(again.into());
             }
-            heard.push(greeting(round.answer("user_name")));
+            parts.push(greeting(round.answer("user_name")));
         }
-        if round.can(&hello) {
-            if let Some(again) = round.ask([("greeting", hello)]).await? {
+        if round.supports(&hello) {
+            if let Some(again) = round.request([("greeting", hello)]).await? {
                 return Ok(again.into());
             }
-            heard.push(format!("The model said: {}.", said(round.answer("greeting"))));
+            parts.push(format!("The model said: {}.", sampled_text(round.answer("greeting"))));
         }
-        if round.can(&roots()) {
-            if let Some(again) = round.ask([("client_roots", roots())]).await? {
+        if round.supports(&roots()) {
+            if let Some(again) = round.request([("client_roots", roots())]).await? {
                 return Ok(again.into());
             }
-            heard.push(folders(round.answer("client_roots")));
+            parts.push(folders(round.answer("client_roots")));
         }
-        Ok(text(if heard.is_empty() { "This client can be asked nothing.".to_owned() } else { heard.join(" ") }))
+        Ok(text(if parts.is_empty() { "This client can be asked nothing.".to_owned() } else { parts.join(" ") }))
     }
 }
 
 async fn greets(mut round: Round) -> Answer {
-    if let Some(again) = round.ask([("user_name", form::<Name>("What is your name?")?)]).await? {
+    if let Some(again) = round.request([("user_name", form::<Name>("What is your name?")?)]).await? {
         return Ok(again.into());
     }
     Ok(text(greeting(round.answer("user_name"))))
 }
 
 async fn asks_a_model(mut round: Round) -> Answer {
-    if let Some(again) = round.ask([("capital_question", sample("What is the capital of France?", 100))]).await? {
+    if let Some(again) = round.request([("capital_question", sample("What is the capital of France?", 100))]).await? {
         return Ok(again.into());
     }
-    Ok(text(format!("The model said: {}", said(round.answer("capital_question")))))
+    Ok(text(format!("The model said: {}", sampled_text(round.answer("capital_question")))))
 }
 
 pub(crate) fn text(text: String) -> CallToolResponse {

@@ -1,4 +1,4 @@
-//! Tools that say something while they run: progress, logs, a stream that is cut on purpose.
+//! Tools that send messages while they run: progress, logs, and a stream that closes on purpose.
 #![expect(deprecated, reason = "clients of the session revisions can still be logged to")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::handler::Everything;
 
-/// How long each step of a tool takes: long enough to be seen as a step.
+/// How long each step of a tool takes: long enough for clients to see separate steps.
 const STEP: Duration = Duration::from_millis(50);
 
 #[derive(Deserialize, JsonSchema)]
@@ -72,7 +72,7 @@ impl Everything {
     /// Cuts the stream of its own answer; the client resumes it.
     #[tool]
     async fn test_reconnection(&self, Extension(context): Extension<Context>) -> String {
-        // rmcp gives handlers no way to do this. The transport's own context does, and is among the extensions.
+        // rmcp has no API for this. The context of the transport has one, and it is in the extensions.
         context.close_sse_stream(STEP);
         sleep(4 * STEP).await;
         "The stream was cut and this came on the one that resumed it.".to_owned()
@@ -90,11 +90,11 @@ async fn logging(context: &RequestContext<RoleServer>) -> String {
 
 async fn log(context: &RequestContext<RoleServer>, text: &str) {
     let message = LoggingMessageNotificationParam::new(LoggingLevel::Info, text.into());
-    // A client that is gone needs no log.
+    // This fails if the client is gone.
     let _ = context.peer.notify_logging_message(message).await;
 }
 
-/// Reports progress, if the client wants to know.
+/// Reports progress, if the client requested it.
 async fn report(context: &RequestContext<RoleServer>, progress: f64, total: f64, message: Option<String>) {
     let Some(token) = context.meta.get_progress_token() else { return };
     let mut report = ProgressNotificationParam::new(token, progress).with_total(total);

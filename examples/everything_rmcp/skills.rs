@@ -1,5 +1,5 @@
-//! A skill: a folder of files, read as resources, that tells a model how to do something. This crate itself has none;
-//! that rmcp's are served shows that a handler may know methods that the transport does not.
+//! A skill: a folder of files, read as resources, that tells a model how to do something. This crate has no skills
+//! of its own. Serving those of rmcp shows that a handler may have methods that the transport does not know.
 
 use rmcp::ErrorData;
 use rmcp::model::{DIRECTORY_MIME_TYPE, Resource, Skill, SkillFrontmatter, SkillResource, SkillResources};
@@ -31,28 +31,28 @@ pub(crate) fn get(uri: &str) -> Result<Skill, ErrorData> {
     skill.ok_or_else(|| ErrorData::invalid_params("Unknown skill", None))
 }
 
-/// What a file holds.
+/// Returns the text of a file.
 pub(crate) fn text(uri: &str) -> Option<&'static str> {
     FILES.iter().find(|(known, _)| *known == uri).map(|(_, text)| *text)
 }
 
-/// The file a skill begins with, as a resource.
+/// Returns the main file of the skill as a resource.
 pub(crate) fn entry() -> Resource {
     Resource::new(URI, NAME).with_description(DESCRIPTION).with_mime_type(MARKDOWN)
 }
 
-/// What is in a folder.
+/// Returns the contents of a folder.
 pub(crate) fn folder(uri: &str) -> Result<Vec<Resource>, ErrorData> {
     let mut found: Vec<Resource> = Vec::new();
     for (file, _) in FILES {
         let Some(path) = file.strip_prefix(uri).and_then(|rest| rest.strip_prefix('/')) else { continue };
-        let child = match path.split_once('/') {
+        let entry = match path.split_once('/') {
             None if file == URI => entry(),
             None => Resource::new(file, path).with_mime_type(MARKDOWN),
             Some((folder, _)) => Resource::new(format!("{uri}/{folder}"), folder).with_mime_type(DIRECTORY_MIME_TYPE),
         };
-        if found.iter().all(|known| known.uri != child.uri) {
-            found.push(child);
+        if found.iter().all(|known| known.uri != entry.uri) {
+            found.push(entry);
         }
     }
     if found.is_empty() {

@@ -1,4 +1,4 @@
-//! A tool that takes its time and notes how it ended, and one that tells.
+//! A slow tool that records how each call ended, and a tool that reports it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +13,12 @@ use tokio::time::sleep;
 
 use crate::handler::Everything;
 
-/// How each slow call stands, by its label. Kept for the life of the process: this is a server to
-/// test clients with.
+/// The state of each slow call, by its label. It is never removed, because this server is only for tests.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Mutex<HashMap<String, &'static str>>);
 
 impl Calls {
-    fn note(&self, label: &str, outcome: &'static str) {
+    fn record(&self, label: &str, outcome: &'static str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(label.to_owned(), outcome);
     }
 
@@ -51,14 +50,14 @@ impl Everything {
         Parameters(Slow { ms, label }): Parameters<Slow>,
         context: RequestContext<RoleServer>,
     ) -> Result<String, ErrorData> {
-        self.shared.calls.note(&label, "running");
+        self.shared.calls.record(&label, "running");
         tokio::select! {
             () = sleep(Duration::from_millis(ms)) => {
-                self.shared.calls.note(&label, "finished");
+                self.shared.calls.record(&label, "finished");
                 Ok(format!("waited {ms} ms"))
             }
             () = context.ct.cancelled() => {
-                self.shared.calls.note(&label, "cancelled");
+                self.shared.calls.record(&label, "cancelled");
                 Err(ErrorData::internal_error("Cancelled", None))
             }
         }

@@ -1,5 +1,5 @@
-//! Tools whose calls may become tasks: a client of 2026-07-28 that takes tasks polls for their
-//! answers, others wait for them.
+//! Tools whose calls may become tasks. A client of 2026-07-28 that supports tasks polls for their results, and
+//! other clients wait.
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::handler::Everything;
 use crate::round::{Round, accepted, form};
 use crate::rounds::{Answer, Name, name_of, text};
 
-/// How long a short job takes: long enough to be seen while it works.
+/// How long a short job takes: long enough for clients to see it working.
 const JOB: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize, JsonSchema)]
@@ -64,7 +64,7 @@ impl Everything {
             Err(error) => return Ok(failed(format!("`seconds`: {error}"))),
         };
         let result = format!("{label}: computed for {seconds} s");
-        if !round.takes_tasks() {
+        if !round.supports_tasks() {
             sleep(time).await;
             return Ok(text(result));
         }
@@ -79,7 +79,7 @@ impl Everything {
     /// Works for a moment and fails.
     #[tool]
     async fn failing_job(&self, round: Round) -> Answer {
-        needs_tasks(&round)?;
+        require_tasks(&round)?;
         Ok(self.task(&round, async |_| {
             sleep(JOB).await;
             Ok(CallToolResult::error(vec![ContentBlock::text("This job always fails.")]))
@@ -90,7 +90,7 @@ impl Everything {
     #[tool]
     async fn protocol_error_job(&self, round: Round) -> Answer {
         let broken = || ErrorData::internal_error("This job always breaks.", None);
-        if !round.takes_tasks() {
+        if !round.supports_tasks() {
             sleep(JOB).await;
             return Err(broken());
         }
@@ -103,14 +103,14 @@ impl Everything {
     /// Asks before it deletes nothing.
     #[tool]
     async fn confirm_delete(&self, Parameters(File { filename }): Parameters<File>, mut round: Round) -> Answer {
-        let question = form::<Confirm>(format!("Delete {filename}?"))?;
-        if round.takes_tasks() {
+        let request = form::<Confirm>(format!("Delete {filename}?"))?;
+        if round.supports_tasks() {
             return Ok(self.task(&round, async move |task: TaskContext| {
-                let sure = task.request_input("confirm", question).await?;
+                let sure = task.request_input("confirm", request).await?;
                 Ok(done(deleted(&filename, &sure)))
             }));
         }
-        if let Some(again) = round.ask([("confirm", question)]).await? {
+        if let Some(again) = round.request([("confirm", request)]).await? {
             return Ok(again.into());
         }
         Ok(text(deleted(&filename, round.answer("confirm"))))
@@ -120,13 +120,13 @@ impl Everything {
     #[tool]
     async fn multi_input(&self, mut round: Round) -> Answer {
         let (name, sure) = (form::<Name>("What is your name?")?, form::<Confirm>("Shall it go on?")?);
-        if round.takes_tasks() {
+        if round.supports_tasks() {
             return Ok(self.task(&round, async move |task: TaskContext| {
                 let both = tokio::join!(task.request_input("user_name", name), task.request_input("confirm", sure));
                 Ok(done(named(&both.0?, &both.1?)))
             }));
         }
-        if let Some(again) = round.ask([("user_name", name), ("confirm", sure)]).await? {
+        if let Some(again) = round.request([("user_name", name), ("confirm", sure)]).await? {
             return Ok(again.into());
         }
         Ok(text(named(round.answer("user_name"), round.answer("confirm"))))
@@ -135,8 +135,8 @@ impl Everything {
     /// Asks first, then works.
     #[tool]
     async fn test_tool_with_task(&self, mut round: Round) -> Answer {
-        needs_tasks(&round)?;
-        if let Some(again) = round.ask([("user_name", form::<Name>("What is your name?")?)]).await? {
+        require_tasks(&round)?;
+        if let Some(again) = round.request([("user_name", form::<Name>("What is your name?")?)]).await? {
             return Ok(again.into());
         }
         let name = name_of(round.answer("user_name"));
@@ -148,7 +148,7 @@ impl Everything {
 }
 
 impl Everything {
-    /// Answers with a task that does this, of the principal that asked.
+    /// Starts a task for the principal of the call, and returns it as the answer.
     fn task<F: Future<Output = Result<CallToolResult, TaskExit>> + Send + 'static>(
         &self,
         round: &Round,
@@ -160,8 +160,8 @@ impl Everything {
     }
 }
 
-fn needs_tasks(round: &Round) -> Result<(), ErrorData> {
-    if round.takes_tasks() {
+fn require_tasks(round: &Round) -> Result<(), ErrorData> {
+    if round.supports_tasks() {
         return Ok(());
     }
     Err(ErrorData::missing_required_client_capability(ClientCapabilities::builder().enable_tasks().build()))
