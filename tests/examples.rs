@@ -2,6 +2,9 @@
 
 #[path = "support/everything.rs"]
 mod everything;
+#[cfg(feature = "cors")]
+#[path = "examples/todo.rs"]
+mod todo;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

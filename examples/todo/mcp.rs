@@ -1,0 +1,166 @@
+//! The MCP server: tools, the resources `todo://{id}` and a prompt. Handlers take the same state and the same
+//! `Principal` as the REST routes.
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use mcp_http::server::{
+    Args, CompletionRequest, Context, Elicited, Form, Prompt, ResourceTemplate, Tool, ToolAnnotations, ToolError,
+};
+use mcp_http::{McpServer, Principal};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::app::{App, Todo};
+use crate::error::AppError;
+
+pub(crate) fn server() -> McpServer<App> {
+    let read_only = ToolAnnotations::new().read_only(true);
+    let destructive = ToolAnnotations::new().destructive(true);
+    let list_todos = Tool::new("list_todos", "Lists the user's todos.", list).annotations(read_only);
+    let remove_todo = Tool::new("remove_todo", "Removes a todo.", remove).annotations(destructive.clone());
+    let clear_done = Tool::new("clear_done", "Removes all completed todos, if the user confirms it.", clear_done);
+    let todo = ResourceTemplate::new("todo://{id}", "todo", read)
+        .description("One of the user's todos.")
+        .mime_type("application/json")
+        .complete("id", complete_id);
+    let plan = Prompt::new("plan_day", "Plans the day around the open todos.", plan_day).title("Plan my day");
+    McpServer::new("todo", env!("CARGO_PKG_VERSION"))
+        .title("Todos")
+        .instructions("Manages the user's todos. Each todo is also a resource, todo://{id}.")
+        .tool("add_todo", "Adds a todo.", add)
+        .tool("complete_todo", "Marks a todo as done.", complete)
+        .tool("import_todos", "Adds several todos and reports progress.", import)
+        .with_tool(list_todos)
+        .with_tool(remove_todo)
+        .with_tool(clear_done.annotations(destructive))
+        .with_resource_template(todo)
+        .with_prompt(plan)
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct NewTodo {
+    /// What there is to do.
+    title: String,
+}
+
+async fn add(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    Args(new): Args<NewTodo>,
+) -> Result<Json<Todo>, AppError> {
+    app.add(&user, &new.title).map(Json)
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Filter {
+    /// Lists only completed todos (true) or only open ones (false).
+    done: Option<bool>,
+}
+
+async fn list(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    Args(filter): Args<Filter>,
+) -> Json<Vec<Todo>> {
+    let mut todos = app.list(&user);
+    todos.retain(|todo| filter.done.is_none_or(|done| todo.done == done));
+    Json(todos)
+}
+
+/// Arguments of the tools for one todo, and the variable of the resource template.
+#[derive(Deserialize, JsonSchema)]
+struct ById {
+    /// The id of the todo.
+    id: u64,
+}
+
+async fn complete(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    Args(ById { id }): Args<ById>,
+) -> Result<Json<Todo>, AppError> {
+    app.complete(&user, id).map(Json)
+}
+
+async fn remove(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    Args(ById { id }): Args<ById>,
+) -> Result<String, AppError> {
+    let todo = app.remove(&user, id)?;
+    Ok(format!("Removed \"{}\".", todo.title))
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Import {
+    /// One title for each todo.
+    titles: Vec<String>,
+}
+
+/// Stops at the first title that is not valid. If the client cancels the call, this future is dropped.
+async fn import(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    cx: Context,
+    Args(Import { titles }): Args<Import>,
+) -> Result<String, AppError> {
+    for (index, title) in titles.iter().enumerate() {
+        app.add(&user, title)?;
+        cx.progress_message(index + 1, titles.len(), Some(title)).await;
+    }
+    Ok(format!("Imported {} todos.", titles.len()))
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Confirm {
+    /// Remove them?
+    sure: bool,
+}
+
+/// In revision 2026-07-28 the client calls again with the answer, and this function runs from its start.
+async fn clear_done(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    confirm: Form<Confirm>,
+) -> Result<String, ToolError> {
+    let done = app.list(&user).iter().filter(|todo| todo.done).count();
+    let answer = confirm.elicit(format!("This removes {done} completed todos.")).key("confirm").await?;
+    Ok(match answer {
+        Elicited::Accept(Confirm { sure: true }) => format!("Removed {} todos.", app.clear_done(&user)),
+        _ => "No todo was removed.".to_owned(),
+    })
+}
+
+/// Reads a resource. `None` is the protocol's error for a resource that does not exist.
+async fn read(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    Args(ById { id }): Args<ById>,
+) -> Option<Json<Todo>> {
+    app.get(&user, id).map(Json)
+}
+
+async fn complete_id(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    typed: CompletionRequest,
+) -> Vec<String> {
+    let ids = app.list(&user).into_iter().map(|todo| todo.id.to_string());
+    ids.filter(|id| id.starts_with(&typed.value)).collect()
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Day {
+    /// The hours available.
+    hours: Option<u32>,
+}
+
+async fn plan_day(
+    State(app): State<App>,
+    Extension(user): Extension<Principal>,
+    Args(Day { hours }): Args<Day>,
+) -> String {
+    let open = app.list(&user).into_iter().filter(|todo| !todo.done);
+    let titles: String = open.map(|todo| format!("\n- {}", todo.title)).collect();
+    format!("Plan a day of {} hours around these todos:{titles}", hours.unwrap_or(8))
+}
