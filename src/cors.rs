@@ -1,4 +1,4 @@
-//! The CORS layer that browsers need of an MCP endpoint.
+//! The CORS layer that an MCP endpoint needs for browsers.
 
 use std::time::Duration;
 
@@ -6,17 +6,19 @@ use tower_http::cors::CorsLayer;
 
 use crate::header;
 
-/// How long a browser may remember what it may send: an hour, so that calls do not cost a preflight each, and a
-/// change of the origins is known soon.
-const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+/// How long a browser may cache a preflight response: an hour, so that not every call needs a
+/// preflight, and a change of the origins takes effect soon.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// tower-http's CORS layer with what MCP needs: the methods [`header::METHODS`], the request headers
-/// [`header::ALLOWED`], the response headers [`header::EXPOSED`], and an hour for browsers to remember it.
+/// Returns tower-http's CORS layer with what MCP needs: the methods [`header::METHODS`], the
+/// request headers [`header::ALLOWED`], the response headers [`header::EXPOSED`], and a maximum age
+/// of one hour.
 ///
-/// It allows no origin: say which with [`CorsLayer::allow_origin`], and list the same sites in
-/// [`Security::allowed_origins`](crate::Security::allowed_origins). Put it outside of authentication, because a
-/// preflight has no token. Where a tool's schema has `x-mcp-header`, browsers send `Mcp-Param-..` headers, too: list
-/// them with [`header::ALLOWED`] in [`CorsLayer::allow_headers`].
+/// It allows no origin. Add origins with [`CorsLayer::allow_origin`], and list the same sites in
+/// [`Security::allowed_origins`](crate::Security::allowed_origins). Place it outside of
+/// authentication, because a preflight request has no token. If a tool's schema has `x-mcp-header`,
+/// browsers also send `Mcp-Param-..` headers: list them together with [`header::ALLOWED`] in
+/// [`CorsLayer::allow_headers`].
 ///
 /// ```
 /// use axum::{Router, http::HeaderValue};
@@ -35,5 +37,5 @@ pub fn cors_layer() -> CorsLayer {
         .allow_methods(header::METHODS)
         .allow_headers(header::ALLOWED)
         .expose_headers(header::EXPOSED)
-        .max_age(REMEMBERED)
+        .max_age(PREFLIGHT_MAX_AGE)
 }

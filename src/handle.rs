@@ -1,5 +1,5 @@
-//! Decides what an application can see and do from outside: announce changes, look at sessions,
-//! end them, drain.
+//! Handle: the application's access to a running service. It announces changes, inspects and ends
+//! sessions, reports statistics and shuts the service down.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,18 +19,19 @@ use crate::server::channel::Change;
 use crate::server::{Context, Session};
 use crate::store::{EndReason, SessionSummary};
 
-/// The application's hand on a mounted service. Cheap to clone. It does not keep the service
-/// running: once the service is gone, there is nothing to see and nothing to do.
+/// The application's handle to a mounted service. Cheap to clone. It does not keep the service
+/// alive: once the service is gone, its methods find nothing and do nothing.
 ///
-/// What it announces reaches, in both eras and through every service on the same
-/// [engine](crate::store), the subscription streams of 2026-07-28 that asked for it, and each session that
-/// has opened its standalone stream: at once while the stream is open, and once when the client opens it
-/// again, at any node. A session that never opened it receives nothing. Announcements wait for no
-/// client: a change that is announced again before a stream has read it is sent once.
+/// Announcements reach the clients of both eras, through every service on the same
+/// [engine](crate::store). Subscription streams of 2026-07-28 receive what they asked for. A
+/// session receives announcements at once while its standalone stream is open, and once when the
+/// client opens it again, on any node. A session that never opened it receives nothing.
+/// Announcements never wait for a client: a change that is announced again before a stream has read
+/// it is sent once.
 #[derive(Debug, Clone)]
 pub struct McpHandle(Arc<Reach>);
 
-/// What a handle reaches, as long as it is there.
+/// The parts of the service that a handle reaches, while they exist.
 #[derive(Debug, Default)]
 struct Reach {
     hall: Weak<Hall>,
@@ -38,35 +39,36 @@ struct Reach {
     modern: Weak<modern::Node>,
 }
 
-/// The service of a request: as an argument of a tool, resource or prompt handler, and on routes
-/// below an [`McpLayer`](crate::McpLayer) or with the handle as an [`Extension`](axum::Extension).
+/// The handle of the service that serves the request. It is an extractor for the handlers of tools,
+/// resources and prompts, and for axum routes below an [`McpLayer`](crate::McpLayer) or with the
+/// handle as an [`Extension`](axum::Extension).
 impl<S: Sync> FromRequestParts<S> for McpHandle {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, StatusCode> {
         let context = parts.extensions.get::<Context>().map(Context::handle);
         context.or_else(|| parts.extensions.get().cloned()).ok_or_else(|| {
-            tracing::error!("a route takes an McpHandle, but was not given the service: layer it with McpLayer, or with Extension(handle)");
+            tracing::error!("a route takes an McpHandle but has no service: add McpLayer or Extension(handle) to it");
             StatusCode::INTERNAL_SERVER_ERROR
         })
     }
 }
 
-/// How long the answers of calls that were cut off may take to leave.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the responses of cut calls may take to be written.
+const FLUSH_GRACE: Duration = Duration::from_secs(1);
 
 /// What a [drain](McpHandle::drain) did. It serializes under the names of its fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Streams that were closed so that their clients come back elsewhere, subscription streams
-    /// among them.
+    /// Streams that were closed so that their clients reconnect to another node, subscription
+    /// streams included.
     pub closed_streams: usize,
-    /// Calls in flight when it began.
+    /// Calls in flight when the drain began.
     pub calls: usize,
-    /// Of these, the calls that were still running at the deadline and were cut off.
+    /// Calls among these that were still running at the deadline and were cut off.
     pub cut_calls: usize,
-    /// Sessions that ended with the service; those of a durable engine live on.
+    /// Sessions that ended with the service. Sessions of a durable engine continue.
     pub ended_sessions: usize,
 }
 
@@ -77,7 +79,7 @@ impl McpHandle {
         Self(Arc::new(reach))
     }
 
-    /// The handle of a service that is gone, or never was.
+    /// Returns the handle of a service that is gone or never existed.
     pub(crate) fn nowhere() -> Self {
         Self(Arc::default())
     }
@@ -90,25 +92,26 @@ impl McpHandle {
         self.0.legacy.upgrade()
     }
 
-    /// Tells every client that listens, on every node, that the list of tools changed. A
-    /// [`Catalog`](crate::server::Catalog) does it by itself. It is done in the background: while the session
-    /// engine cannot be reached, this service keeps the change and announces it when the engine is back.
+    /// Announces to all subscribed clients, on every node, that the list of tools changed. A
+    /// [`Catalog`](crate::server::Catalog) calls this by itself. It returns immediately. While the
+    /// session engine cannot be reached, this service keeps the change and announces it once the
+    /// engine is back.
     pub fn tools_changed(&self) {
         self.announce(&Change::Tools);
     }
 
-    /// Tells every client that listens that the list of prompts changed.
+    /// Announces to all subscribed clients that the list of prompts changed.
     pub fn prompts_changed(&self) {
         self.announce(&Change::Prompts);
     }
 
-    /// Tells every client that listens that the list of resources changed.
+    /// Announces to all subscribed clients that the list of resources changed.
     pub fn resources_changed(&self) {
         self.announce(&Change::Resources);
     }
 
-    /// Tells every client that subscribed to a resource that it changed: with `resources/subscribe`
-    /// in a session, with `subscriptions/listen` since 2026-07-28.
+    /// Announces that a resource changed, to the clients that subscribed to it: with
+    /// `resources/subscribe` in a session, with `subscriptions/listen` since 2026-07-28.
     pub fn resource_updated(&self, uri: impl Into<String>) {
         self.announce(&Change::resource(uri.into()));
     }
@@ -119,15 +122,15 @@ impl McpHandle {
         }
     }
 
-    /// All sessions, with what they do at this moment.
+    /// Returns all sessions with their current activity.
     ///
     /// # Errors
     ///
-    /// When the session engine cannot be reached.
+    /// If the session engine cannot be reached.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so nothing is lost.
+    /// This method is cancel safe: it changes nothing.
     pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
         match self.hall() {
             Some(hall) => hall.engine.list().await,
@@ -135,12 +138,12 @@ impl McpHandle {
         }
     }
 
-    /// A session by its id, whoever it belongs to; `None` when there is none, or the session engine
-    /// cannot be reached.
+    /// Returns a session by its id, regardless of its principal. Returns `None` if it does not
+    /// exist or the session engine cannot be reached.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so nothing is lost.
+    /// This method is cancel safe: it changes nothing.
     pub async fn session(&self, id: SessionId) -> Option<Session> {
         let node = self.legacy()?;
         let principal = node.owner_of(id).await?;
@@ -148,48 +151,48 @@ impl McpHandle {
         Some(Session::new(session as _))
     }
 
-    /// A session by its id, if it is this principal's.
+    /// Returns a session by its id if it belongs to this principal.
     pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Option<Session> {
         let node = self.legacy()?;
         let session = node.session(id, principal).await.ok()?;
-        // A use of the session like any other.
+        // This counts as a use of the session.
         node.engine.load(id, principal).await.ok()?;
         Some(Session::new(session as _))
     }
 
-    /// Who a request comes from, as the service sees it.
+    /// Returns the principal of a request according to the settings.
     pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
         self.hall()?.settings.sessions.principal_of(parts)
     }
 
-    /// Ends a session: its calls are cancelled, its id is unknown afterwards. Returns `false` if there is no
-    /// such session, or the session engine cannot be reached.
+    /// Ends a session: its calls are cancelled, and its id becomes unknown. Returns `false` if the
+    /// session does not exist or the session engine cannot be reached.
     ///
     /// # Cancel safety
     ///
-    /// The session may have ended all the same; then nobody is told of it as ended.
+    /// If this future is dropped, the session may still end, but `on_close` is not called.
     pub async fn end(&self, id: SessionId) -> bool {
         let Some(node) = self.legacy() else { return false };
         node.end(id, EndReason::Closed).await.is_ok()
     }
 
-    /// Ends every session of a principal that is there now, as when somebody leaves. Returns how many there
-    /// were.
+    /// Ends all current sessions of a principal, for example when a user is removed. Returns their
+    /// number.
     ///
     /// # Errors
     ///
-    /// When the session engine cannot be reached. Some of the sessions may have ended then.
+    /// If the session engine cannot be reached. Some of the sessions may have ended then.
     ///
     /// # Cancel safety
     ///
-    /// Some of the sessions may have ended; calling it again ends the rest.
+    /// If this future is dropped, some sessions may have ended. Call it again to end the rest.
     pub async fn end_all_of(&self, principal: &Principal) -> Result<usize, StoreError> {
         let Some(node) = self.legacy() else { return Ok(0) };
         let mut count = 0;
         for session in node.engine.sessions_of(principal).await? {
             match node.end(session, EndReason::Closed).await {
                 Ok(()) => count += 1,
-                // Somebody was faster.
+                // It has ended in the meantime.
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -197,12 +200,12 @@ impl McpHandle {
         Ok(count)
     }
 
-    /// Ends what has expired, now, and returns how many sessions that was. The service does this by itself,
-    /// once a second.
+    /// Ends all expired sessions now and returns their number. The service does this by itself once
+    /// a second.
     ///
     /// # Cancel safety
     ///
-    /// Sessions may have ended all the same; then nobody is told of them as ended.
+    /// If this future is dropped, sessions may still end, but `on_close` is not called for them.
     pub async fn reap(&self) -> usize {
         match self.legacy() {
             Some(node) => node.reap(node.id).await,
@@ -210,12 +213,13 @@ impl McpHandle {
         }
     }
 
-    /// What was counted since the service started. [`Statistics::sessions`] is the engine's figure, of all
-    /// nodes that share it, and 0 while it cannot be reached; everything else is this service's.
+    /// Returns the counters since the service started. [`Statistics::sessions`] is the engine's
+    /// figure, for all nodes that share it, and 0 while the engine cannot be reached. All other
+    /// figures are of this service.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so nothing is lost.
+    /// This method is cancel safe: it changes nothing.
     pub async fn statistics(&self) -> Statistics {
         let (Some(hall), Some(modern)) = (self.hall(), self.0.modern.upgrade()) else {
             return Statistics::default();
@@ -224,23 +228,31 @@ impl McpHandle {
         hall.counters.read(sessions, modern.listens())
     }
 
-    /// Whether new sessions and calls are taken: the answer for a readiness probe. `false` from
-    /// the moment it [leaves](Self::leave) or drains. It does not ask the session engine: while that is away requests in sessions
-    /// get 503 on every node alike, and taking one of them out would help nobody.
+    /// Returns `true` while the service accepts new sessions and calls: use it for a readiness
+    /// probe. It is `false` once the service [leaves](Self::leave) or drains. It does not query the
+    /// session engine: without the engine every node responds 503 to requests in sessions, so
+    /// removing one node from the load balancer would not help.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.hall().is_some_and(|hall| !hall.ending.is_leaving())
     }
 
-    /// Begins the end of a service whose clients can go to other nodes, and waits for `linger`. Everything is
-    /// served as before; but [`is_ready`](Self::is_ready) says no, a listener that was told to
-    /// ([`McpListener::until`](crate::McpListener::until)) takes no new connection, and each answer asks its own
-    /// to close (`Connection: close`, HTTP/1). Streams that began before, whose answers could not ask for it, are closed
-    /// with a `retry` where their clients can come back for the rest. [`drain`](Self::drain) comes after.
+    /// Begins the shutdown of a service whose clients can use other nodes, and waits for `linger`.
+    /// Call [`drain`](Self::drain) afterwards.
     ///
-    /// Clients seldom repeat a call that was refused or whose connection broke, and a connection that is
-    /// closed while it idles may carry a call at that very moment. So `linger` is longer than clients keep idle
-    /// connections (the official ones: five seconds), and than a load balancer takes to notice.
+    /// During this time everything is served as before, with these differences:
+    ///
+    /// - [`is_ready`](Self::is_ready) returns `false`.
+    /// - A listener with [`McpListener::until`](crate::McpListener::until) accepts no new
+    ///   connections.
+    /// - Each response asks its client to close the connection (`Connection: close`, HTTP/1).
+    /// - Streams opened before this call could not carry that header. If their clients can resume,
+    ///   they are closed with a `retry` hint.
+    ///
+    /// Clients seldom repeat a call that was rejected or whose connection broke. An idle connection
+    /// may carry a new call at the moment it is closed. So choose `linger` longer than clients keep
+    /// idle connections (the official ones: five seconds), and longer than a load balancer takes to
+    /// notice.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -248,7 +260,10 @@ impl McpHandle {
     /// use axum::Router;
     /// use mcp_http::{McpListener, McpService};
     ///
-    /// # async fn serve(service: McpService, signal: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    /// # async fn serve(
+    /// #     service: McpService,
+    /// #     signal: impl Future<Output = ()> + Send + 'static,
+    /// # ) -> std::io::Result<()> {
     /// let handle = service.handle();
     /// let listener = McpListener::bind("0.0.0.0:3000").await?.until(handle.leaving());
     /// let app = Router::new().nest("/mcp", service.into_router());
@@ -263,7 +278,7 @@ impl McpHandle {
     ///
     /// # Cancel safety
     ///
-    /// It is leaving all the same; only nobody waits any more.
+    /// If this future is dropped, the service still leaves; only the wait ends.
     pub async fn leave(&self, linger: Duration) {
         if let Some(hall) = self.hall() {
             hall.ending.leave();
@@ -275,7 +290,8 @@ impl McpHandle {
         }
     }
 
-    /// Waits until the service [leaves](Self::leave) or drains; for ever, if it is gone already.
+    /// Returns a future that completes when the service [leaves](Self::leave) or drains. It never
+    /// completes if the service is already gone.
     pub fn leaving(&self) -> impl Future<Output = ()> + Send + 'static {
         let left = self.hall().map(|hall| hall.ending.left());
         async move {
@@ -286,20 +302,24 @@ impl McpHandle {
         }
     }
 
-    /// Prepares for the end of the service: from now on new sessions and calls are refused (503,
-    /// `Retry-After`), and calls in flight may finish until the deadline, `within` from now. Subscription
-    /// streams end with their result, standalone streams with a `retry`. With an engine whose sessions outlive
-    /// the process so do the streams of calls, whose clients find the rest on another node (since 2025-11-25,
-    /// and unless [`Streams::resumable`](crate::Streams::resumable) is off). What still runs at the deadline is cut off and has
-    /// one more second for its last words; then sessions that cannot outlive the process are ended.
+    /// Drains the service before it stops. From now on new sessions and calls are rejected (503,
+    /// `Retry-After`). Calls in flight may finish until the deadline, `within` from now.
+    /// Subscription streams end with their result, standalone streams with a `retry` hint.
     ///
-    /// Connections are not the service's: `axum::serve`, told to shut down, waits for each request
-    /// that has begun, even for one that is never sent to its end. Bound that wait, as
+    /// With an engine whose sessions outlive the process, the streams of calls end with a `retry`
+    /// hint too: their clients fetch the rest from another node. That needs revision 2025-11-25 or
+    /// later and [`Streams::resumable`](crate::Streams::resumable).
+    ///
+    /// Calls that still run at the deadline are cut off, and their responses have one more second
+    /// to be written. Then sessions that cannot outlive the process are ended.
+    ///
+    /// This does not close connections. After its shutdown signal, `axum::serve` waits for each
+    /// request that has begun, even for one whose client never sends the rest. Bound that wait, as
     /// `examples/graceful.rs` does.
     ///
     /// # Cancel safety
     ///
-    /// The service stays closed for new work; calling it again goes on where it was left.
+    /// If this future is dropped, the service stays closed for new work. Call it again to continue.
     pub async fn drain(&self, within: Duration) -> DrainReport {
         let (Some(hall), Some(legacy), Some(modern)) = (self.hall(), self.legacy(), self.0.modern.upgrade()) else {
             return DrainReport::default();
@@ -315,7 +335,7 @@ impl McpHandle {
             report.cut_calls = hall.running.len();
             leaving.cut_calls();
             modern.cut_calls();
-            hall.finished_within(LAST_WORDS).await;
+            hall.finished_within(FLUSH_GRACE).await;
         }
         report.ended_sessions = legacy.finish_drain(leaving).await;
         report

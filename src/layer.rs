@@ -1,4 +1,4 @@
-//! Decides which requests of an existing router are MCP: those at one path; the rest passes on.
+//! Layer: serves MCP at one path over an existing router; all other requests pass through.
 
 use std::fmt;
 use std::future::Future;
@@ -15,11 +15,12 @@ use tower_service::Service;
 use crate::handle::McpHandle;
 use crate::service::McpService;
 
-/// Puts an MCP endpoint over an existing router or service: requests at its path (default
-/// `/mcp`, with and without a slash at the end) are answered, all others pass through.
+/// A tower layer that serves an MCP endpoint over an existing router or service. It answers
+/// requests at its path (default `/mcp`, with and without a trailing slash); all others pass
+/// through.
 ///
-/// Requests that pass carry the service's [`McpHandle`] in their extensions, so that
-/// [`Session`](crate::server::Session) works as an extractor on the routes below.
+/// Requests that pass through carry the service's [`McpHandle`] in their extensions, so that
+/// [`Session`](crate::server::Session) works as an extractor on the inner routes.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -37,13 +38,13 @@ pub struct McpLayer {
 }
 
 impl McpLayer {
-    /// A layer that serves `/mcp`.
+    /// Returns a layer that serves `/mcp`.
     pub fn new(service: impl Into<McpService<()>>) -> Self {
         Self { path: "/mcp".into(), service: service.into() }
     }
 
-    /// The path to serve instead of `/mcp`, with and without a slash at its end. It is taken
-    /// literally: it has no parameters.
+    /// Sets the path to serve instead of `/mcp`, with and without a trailing slash. It is taken
+    /// literally and has no parameters.
     #[must_use]
     pub fn at(mut self, path: &str) -> Self {
         self.path = match path.trim_matches('/') {
@@ -53,7 +54,7 @@ impl McpLayer {
         self
     }
 
-    /// The application's hand on the service: announce changes, look at sessions, drain.
+    /// Returns the application's handle to the service: announce changes, inspect sessions, drain.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
         self.service.handle()
@@ -74,7 +75,7 @@ impl<I> Layer<I> for McpLayer {
     }
 }
 
-/// The service that [`McpLayer`] makes.
+/// The service that [`McpLayer`] produces.
 #[derive(Debug, Clone)]
 pub struct Mcp<I> {
     inner: I,

@@ -1,5 +1,5 @@
-//! Decides how a service becomes an axum router: at one path, for every method (the service
-//! refuses those it does not serve), with the state of the router around it.
+//! Mounting: serves a service as an axum router at one path, for every method, with the state of
+//! the surrounding router. The service itself rejects methods that it does not serve.
 //!
 //! | mounted by | serves |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | `route_service("/mcp", service)` | `/mcp` |
 //! | `layer(McpLayer::new(server))` | `/mcp` and `/mcp/` |
 //!
-//! None of them serves anything below. `nest("/mcp", ..)` cannot match a slash at the end: axum joins the
-//! prefix and the inner `/` to `/mcp`, and gives `/mcp/` to the fallback of the outer router, never to one of
-//! the nested router.
+//! None of them serves anything below the path. `nest("/mcp", ..)` cannot match a trailing slash:
+//! axum joins the prefix and the inner `/` to `/mcp`. It sends `/mcp/` to the fallback of the outer
+//! router, never to a fallback of the nested router.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,14 +25,15 @@ use axum::routing::any;
 
 use crate::service::McpService;
 
-/// A router that serves an MCP server, to be nested at any path.
+/// Returns a router that serves an MCP server, to be nested at any path.
 ///
-/// Takes a server ([`McpServer`](crate::McpServer), or one written against rmcp with the feature `rmcp`),
-/// served with the default settings, or an [`McpService`] with its own. Handlers see the state of the router it is nested in.
+/// Takes a server ([`McpServer`](crate::McpServer), or one written against rmcp with the feature
+/// `rmcp`), which it serves with the default settings, or an [`McpService`] with its own settings.
+/// Handlers see the state of the router in which it is nested.
 ///
-/// To [merge](Router::merge) instead of nesting, use [`McpService::into_router_at`], which serves the path with a
-/// slash at its end, too. Nested at `/mcp`, axum sends `/mcp/` elsewhere: nest a clone of the router at `/mcp/`
-/// as well.
+/// To [merge](Router::merge) instead of nesting, use [`McpService::into_router_at`], which also
+/// serves the path with a trailing slash. With nesting at `/mcp`, axum sends `/mcp/` to the
+/// fallback of the outer router: nest a clone of the router at `/mcp/` as well.
 ///
 /// ```
 /// use axum::{Router, extract::State};
@@ -55,12 +56,12 @@ pub fn mcp_router<S: Clone + Send + Sync + 'static>(service: impl Into<McpServic
     service.into().into_router()
 }
 
-/// The endpoint as the root of a router that will be nested.
+/// Returns a router with the endpoint at its root, to be nested.
 pub(crate) fn nested<S: Clone + Send + Sync + 'static>(service: McpService<S>) -> Router<S> {
     Router::new().route("/", any(Endpoint { service }))
 }
 
-/// The endpoint at a path of its own.
+/// Returns a router with the endpoint at a path, with and without a trailing slash.
 pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, service: McpService<S>) -> Router<S> {
     let endpoint = Endpoint { service };
     match path.trim_matches('/') {
@@ -71,7 +72,7 @@ pub(crate) fn at<S: Clone + Send + Sync + 'static>(path: &str, service: McpServi
     }
 }
 
-/// The service as an axum handler, because only a handler is given the router's state.
+/// The service as an axum handler, because only handlers receive the router's state.
 struct Endpoint<S> {
     service: McpService<S>,
 }

@@ -1,8 +1,8 @@
-//! Sealed text: what a client carries for this service and can neither read nor change.
+//! Sealed text: encrypted state that a client carries and can neither read nor change.
 //!
-//! XChaCha20-Poly1305: its nonces are long enough to be random, so that nodes need not agree on
-//! them. The purpose (whose text it is, which service and which call it belongs to) is not carried. The same
-//! purpose must be given again for the seal to open.
+//! XChaCha20-Poly1305: its nonces are long enough to be random, so that nodes need not coordinate
+//! them. The purpose says which principal, service and call the text belongs to. It is
+//! authenticated but not carried: the text only opens with the same purpose.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use crate::settings::SealingKey;
 
-/// How it is made; another way of a later version would begin with another byte.
+/// The version of the format, as the first byte. A later format uses another byte.
 const FORMAT: u8 = 1;
 
 const NONCE: usize = 24;
 
-/// A ring of keys.
+/// The keys: the first seals, every one opens.
 pub(crate) struct Sealer(Vec<XChaCha20Poly1305>);
 
 impl Sealer {
@@ -26,7 +26,7 @@ impl Sealer {
         Self(keys.iter().map(|key| XChaCha20Poly1305::new(key.key())).collect())
     }
 
-    /// Seals with the first key. `None` only when there is no randomness to be had.
+    /// Seals with the first key. Returns `None` only if there is no key or no randomness.
     pub(crate) fn seal(&self, plain: &[u8], purpose: &[u8]) -> Option<String> {
         let nonce = XNonce::try_generate().ok()?;
         let sealed = self.0.first()?.encrypt(&nonce, Payload { msg: plain, aad: purpose }).ok()?;
@@ -37,7 +37,7 @@ impl Sealer {
         Some(URL_SAFE_NO_PAD.encode(out))
     }
 
-    /// Opens with whichever key fits.
+    /// Opens with any of the keys. Returns `None` if no key fits or the text was changed.
     pub(crate) fn open(&self, text: &str, purpose: &[u8]) -> Option<Vec<u8>> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (&[FORMAT], rest) = bytes.split_first_chunk()? else { return None };
@@ -64,17 +64,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_opens_after_it_has_stopped_sealing_and_not_after_it_is_gone() {
+    fn a_rotated_key_opens_until_it_is_removed() {
         let sealed = sealer(&[1]).seal(b"plain", b"for").unwrap();
         assert_eq!(sealer(&[2, 1]).open(&sealed, b"for").as_deref(), Some(&b"plain"[..]));
         assert_eq!(sealer(&[2]).open(&sealed, b"for"), None);
         assert_eq!(sealer(&[1]).open(&sealed, b"against"), None);
-        assert_ne!(sealed, sealer(&[1]).seal(b"plain", b"for").unwrap(), "two seals are never the same");
+        assert_ne!(sealed, sealer(&[1]).seal(b"plain", b"for").unwrap(), "each seal has its own nonce");
     }
 
     proptest! {
         #[test]
-        fn what_was_changed_anywhere_does_not_open(
+        fn changed_text_does_not_open(
             plain in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), with in any::<u8>(),
         ) {
             let sealed = sealer(&[1]).seal(&plain, b"for").unwrap();
@@ -89,7 +89,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_without_a_panic(text in ".*") {
+        fn arbitrary_text_is_rejected(text in ".*") {
             prop_assert_eq!(sealer(&[1]).open(&text, b"for"), None);
         }
     }

@@ -1,5 +1,5 @@
-//! Decides what a POST body says: one message or a batch, and of each whether it is a request,
-//! a notification or an answer. One pass; nothing is copied.
+//! Envelopes: parses a POST body into one message or a batch of requests, notifications and
+//! responses, in one pass and without copies.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::params::{Met, Params};
+use super::params::{Params, Scanned};
 use super::{RawJson, RequestId};
 
 /// A parsed body.
@@ -16,12 +16,12 @@ use super::{RawJson, RequestId};
 pub(crate) enum Body {
     /// One message.
     One(Envelope),
-    /// A JSON array of messages, each of them valid or not by itself.
+    /// A JSON array of messages; each is valid or malformed by itself.
     Batch(Vec<Result<Envelope, Malformed>>),
 }
 
 impl Body {
-    /// The id to echo when the whole body is refused.
+    /// Returns the id to echo when the whole body is rejected.
     pub(crate) fn request_id(&self) -> Option<&RequestId> {
         match self {
             Self::One(Envelope { kind: Kind::Request { id, .. }, .. }) => Some(id),
@@ -30,11 +30,11 @@ impl Body {
     }
 }
 
-/// One JSON-RPC message: what it is and what belongs to it.
+/// One JSON-RPC message: its kind and its parameters.
 #[derive(Debug)]
 pub(crate) struct Envelope {
     pub(crate) kind: Kind,
-    /// The parameters, an object or array; absent when the message has none.
+    /// The parameters, an object or array; `None` if the message has none.
     pub(crate) params: Option<Params>,
 }
 
@@ -48,33 +48,34 @@ pub(crate) enum Kind {
     Notification {
         method: Cow<'static, str>,
     },
-    /// An answer to a request of ours: the whole message is kept, `result` or `error` inside.
+    /// A response to a request of this server, with the raw `result` or `error`.
     Answer {
         id: RequestId,
         outcome: Result<RawJson, RawJson>,
     },
 }
 
-/// Why a body is refused.
+/// The reason why a body is rejected.
 #[derive(Debug)]
 pub(crate) enum Malformed {
-    /// No JSON, not UTF-8, or nested too deep: -32700.
+    /// Not JSON, not UTF-8, or nested too deep: -32700.
     NotJson,
-    /// JSON, but no JSON-RPC message: -32600. The id is echoed where one could be read.
+    /// JSON, but not a JSON-RPC message: -32600. The id is echoed if it could be read.
     NotAMessage { id: Option<RequestId>, why: &'static str },
 }
 
-/// How deep arrays and objects may nest. It is what the JSON parser itself stands (its own
-/// limit is 128); refused here, the depth is an error of the body and never of a handler.
+/// The deepest nesting of arrays and objects, which is that of the JSON parser (its own limit is
+/// 128). It is checked here so that excessive depth is an error of the body, never of a handler.
 pub(crate) const MAX_DEPTH: usize = 127;
 
 /// The most messages in one batch, the figure of the official TypeScript SDK.
 pub(crate) const MAX_BATCH: usize = 100;
 
-/// What some clients write before UTF-8. JSON has none, and a parser may ignore one (RFC 8259, section 8.1).
+/// The UTF-8 byte order mark, which some clients send. JSON has none, and a parser may ignore it
+/// (RFC 8259, section 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The longest method, in bytes. It is kept with its call, and shown in its log lines; names of the
+/// The longest method, in bytes. It is kept with its call and appears in log lines. Names of the
 /// specification have some 30 bytes.
 pub(crate) const METHOD: usize = 1_024;
 
@@ -84,7 +85,8 @@ pub(crate) fn parse(body: &Bytes) -> Result<Body, Malformed> {
         return Err(Malformed::NotJson);
     }
     let start = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    // Once for the whole body: members nobody reads must be UTF-8 too (RFC 8259, section 8.1).
+    // Checked once for the whole body, because unused members must be UTF-8 too (RFC 8259, section
+    // 8.1).
     let body = ByteString::try_from(body.slice(start..)).map_err(|_| Malformed::NotJson)?;
     if body.trim_ascii_start().starts_with('[') { parse_batch(&body) } else { parse_one(&body, &body).map(Body::One) }
 }
@@ -119,17 +121,17 @@ struct Members<'a, P> {
     error: Option<&'a RawValue>,
 }
 
-/// A string, borrowed unless it has escapes; serde borrows no `Cow` inside an `Option`.
+/// A string, borrowed unless it has escapes. serde does not borrow a `Cow` inside an `Option`.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Keeps `null` apart from an absent member.
+/// Distinguishes `null` from an absent member.
 fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 impl<'a, P> Members<'a, P> {
-    /// The same with the parameters cut out; `None` when they cannot be.
+    /// Converts the parameters; `None` if the conversion fails.
     fn cut(self, cut: impl FnOnce(P) -> Option<Params>) -> Option<Members<'a, Params>> {
         let Self { jsonrpc, id, method, params, result, error } = self;
         let params = match params {
@@ -140,7 +142,7 @@ impl<'a, P> Members<'a, P> {
     }
 }
 
-/// The id alone, for the answer to a message that is wrong in another member.
+/// Only the id, for the response to a message with an invalid member.
 #[derive(Deserialize)]
 struct OnlyId<'a> {
     #[serde(borrow, default)]
@@ -148,33 +150,33 @@ struct OnlyId<'a> {
 }
 
 fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
-    // An element of a batch; read as a struct, an array would be the members by position.
+    // An element of a batch. Deserialized as a struct, an array would be the members by position.
     if text.starts_with('[') {
         return Err(Malformed::NotAMessage { id: None, why: "not a JSON-RPC message" });
     }
     let cut = |raw: &RawValue| RawJson::trusted(body.slice_ref(raw.get()));
-    // Nearly always the parameters are an object, of which one pass finds all that is needed.
-    let members: Option<Members<'_, Met<'_>>> = serde_json::from_str(text).ok();
-    let members = match members.and_then(|members| members.cut(|met| met.cut(body, text))) {
+    // The parameters are nearly always an object, whose relevant members one pass finds.
+    let members: Option<Members<'_, Scanned<'_>>> = serde_json::from_str(text).ok();
+    let members = match members.and_then(|members| members.cut(|scanned| scanned.cut(body, text))) {
         Some(members) => members,
         None => read_plainly(body, text)?.cut(|raw| Some(cut(raw).into())).ok_or(Malformed::NotJson)?,
     };
     let id = members.id.map(|raw| read_id(body, raw));
     let known = id.as_ref().and_then(|id| id.as_ref().ok()).cloned();
-    let refuse = |why| Err(Malformed::NotAMessage { id: known.clone(), why });
+    let reject = |why| Err(Malformed::NotAMessage { id: known.clone(), why });
 
     if members.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
-        return refuse("`jsonrpc` is not \"2.0\"");
+        return reject("`jsonrpc` is not \"2.0\"");
     }
     if let Some(Err(why)) = id {
-        return refuse(why);
+        return reject(why);
     }
     if members.method.as_ref().is_some_and(|Text(method)| method.len() > METHOD) {
-        return refuse("`method` has more than 1,024 bytes");
+        return reject("`method` has more than 1,024 bytes");
     }
     let params = match members.params {
         Some(params) if !matches!(params.text().as_bytes().first(), Some(b'{' | b'[')) => {
-            return refuse("`params` is neither an object nor an array");
+            return reject("`params` is neither an object nor an array");
         }
         params => params,
     };
@@ -182,19 +184,19 @@ fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
         (Some(result), None) => Some(Ok(result)),
         (None, Some(error)) => Some(Err(error)),
         (None, None) => None,
-        (Some(_), Some(_)) => return refuse("both `result` and `error`"),
+        (Some(_), Some(_)) => return reject("both `result` and `error`"),
     };
     let kind = match (members.method, known.clone(), outcome) {
         (Some(Text(method)), Some(id), None) => Kind::Request { id, method: known_method(method) },
         (Some(Text(method)), None, None) => Kind::Notification { method: known_method(method) },
         (None, Some(id), Some(outcome)) => Kind::Answer { id, outcome },
-        (Some(_), _, Some(_)) => return refuse("a method together with an answer"),
-        (None, _, _) => return refuse("neither a method nor an answer to one"),
+        (Some(_), _, Some(_)) => return reject("a method together with an answer"),
+        (None, _, _) => return reject("neither a method nor an answer to one"),
     };
     Ok(Envelope { kind, params })
 }
 
-/// Reads a message whatever its parameters are.
+/// Parses a message with parameters of any kind.
 fn read_plainly<'a>(body: &ByteString, text: &'a str) -> Result<Members<'a, &'a RawValue>, Malformed> {
     serde_json::from_str(text).map_err(|error| {
         if !error.is_data() {
@@ -210,7 +212,7 @@ fn read_id(body: &ByteString, raw: &RawValue) -> Result<RequestId, &'static str>
     RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| RequestId::refusal(raw.get()))
 }
 
-/// The methods a server meets all day, so that their names cost no allocation.
+/// Common methods, whose names need no allocation.
 const COMMON_METHODS: [&str; 18] = [
     "tools/call",
     "tools/list",
@@ -239,8 +241,8 @@ fn known_method(method: Cow<'_, str>) -> Cow<'static, str> {
     }
 }
 
-/// Whether brackets nest deeper than [`MAX_DEPTH`]. A body with fewer opening brackets than that
-/// cannot, and counting them runs at memory speed; only the others are walked.
+/// Returns `true` if brackets nest deeper than [`MAX_DEPTH`]. A body with fewer opening brackets
+/// cannot; counting them is fast, so only other bodies are scanned byte by byte.
 fn too_deep(body: &[u8]) -> bool {
     if memchr::memchr2_iter(b'{', b'[', body).take(MAX_DEPTH + 1).count() <= MAX_DEPTH {
         return false;
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(text: &str) -> (Option<String>, &'static str) {
+    fn rejected(text: &str) -> (Option<String>, &'static str) {
         match one(text) {
             Err(Malformed::NotAMessage { id, why }) => (id.map(|id| id.to_string()), why),
             other => panic!("{text}: {other:?}"),
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_keeps_its_id_and_params_as_text() {
+    fn ids_and_params_are_kept_as_text() {
         let envelope =
             one(r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"a": 1}}"#).unwrap();
         let Kind::Request { id, method } = envelope.kind else { panic!() };
@@ -300,20 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_wrong_elsewhere_still_gives_its_id() {
-        assert_eq!(refused(r#"{"jsonrpc":"1.0","id":3,"method":"a"}"#).0.as_deref(), Some("3"));
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":"x","method":5}"#).0.as_deref(), Some("\"x\""));
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":4,"method":"a","params":7}"#).0.as_deref(), Some("4"));
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#).0, None);
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#).0, None);
-        assert_eq!(refused("{}").0, None);
-        assert_eq!(refused("7").0, None);
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#).1, "both `result` and `error`");
-        assert_eq!(refused(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}"#).1, "not a JSON-RPC message");
+    fn an_invalid_message_still_yields_its_id() {
+        assert_eq!(rejected(r#"{"jsonrpc":"1.0","id":3,"method":"a"}"#).0.as_deref(), Some("3"));
+        assert_eq!(rejected(r#"{"jsonrpc":"2.0","id":"x","method":5}"#).0.as_deref(), Some("\"x\""));
+        assert_eq!(rejected(r#"{"jsonrpc":"2.0","id":4,"method":"a","params":7}"#).0.as_deref(), Some("4"));
+        assert_eq!(rejected(r#"{"jsonrpc":"2.0","id":null,"method":"a"}"#).0, None);
+        assert_eq!(rejected(r#"{"jsonrpc":"2.0","id":1.5,"method":"a"}"#).0, None);
+        assert_eq!(rejected("{}").0, None);
+        assert_eq!(rejected("7").0, None);
+        assert_eq!(rejected(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#).1, "both `result` and `error`");
+        assert_eq!(rejected(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"a"}"#).1, "not a JSON-RPC message");
     }
 
     #[test]
-    fn text_that_is_no_json_is_a_parse_error() {
+    fn invalid_json_is_a_parse_error() {
         for text in ["", " ", "{", "{\"jsonrpc\":\"2.0\"", "nope", "\"\u{1}\"", "{} {}"] {
             assert!(matches!(one(text), Err(Malformed::NotJson)), "{text:?}");
         }
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_carries_its_result_or_its_error() {
+    fn a_response_carries_its_result_or_error() {
         let ok = one(r#"{"jsonrpc":"2.0","id":"s1-1","result":{"x":1}}"#).unwrap();
         assert!(matches!(ok.kind, Kind::Answer { outcome: Ok(_), .. }));
         let error = one(r#"{"jsonrpc":"2.0","id":"s1-1","error":{"code":1,"message":"no"}}"#).unwrap();
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_between_one_and_a_hundred_messages() {
+    fn a_batch_has_1_to_100_messages() {
         let batch = |n: usize| parse(&Bytes::from(format!("[{}]", vec!["1"; n].join(","))));
         assert!(batch(0).is_err());
         assert!(matches!(batch(100), Ok(Body::Batch(elements)) if elements.len() == 100));

@@ -1,4 +1,4 @@
-//! Decides which JSON-RPC error codes this crate speaks and what an error object holds.
+//! JSON-RPC errors: the codes of this crate, and the error object.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,17 +9,17 @@ use serde_json::json;
 
 use super::{RawJson, TASKS};
 
-/// The `error` member of a JSON-RPC answer: a code, a public message and optional data.
+/// The `error` member of a JSON-RPC response: a code, a public message and optional data.
 ///
-/// Everything in it goes to the client. Keep internal text (paths, SQL, other users' names) out
-/// of it and in the log.
+/// All of it goes to the client. Internal text (paths, SQL, names of other users) belongs in the
+/// log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ErrorObject {
-    /// The code, see the associated constants.
+    /// The code; see the associated constants.
     pub code: i64,
-    /// A short sentence for the person behind the client.
+    /// A short sentence for the user of the client.
     pub message: Cow<'static, str>,
-    /// Details for the program behind the client.
+    /// Details for the client program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<RawJson>,
 }
@@ -27,61 +27,62 @@ pub struct ErrorObject {
 impl ErrorObject {
     /// The body is not JSON.
     pub const PARSE_ERROR: i64 = -32700;
-    /// The body is JSON, but no request.
+    /// The body is JSON, but not a valid request.
     pub const INVALID_REQUEST: i64 = -32600;
-    /// The method does not exist here.
+    /// The method does not exist on this server.
     pub const METHOD_NOT_FOUND: i64 = -32601;
-    /// The parameters do not fit the method; also an unknown tool, prompt or resource.
+    /// The parameters do not match the method; also an unknown tool, prompt or resource.
     pub const INVALID_PARAMS: i64 = -32602;
-    /// Something failed inside; the log says what.
+    /// An internal failure; the log has the reason.
     pub const INTERNAL_ERROR: i64 = -32603;
-    /// The session is not known here (the code of the official SDKs).
+    /// The session is unknown (the code of the official SDKs).
     pub const SESSION_NOT_FOUND: i64 = -32001;
-    /// The request cannot be served, in the code of the official SDKs: the protocol version is none of those
-    /// that a service of the session revisions has.
+    /// The request cannot be served (the code of the official SDKs): a service of the session
+    /// revisions does not support its protocol version.
     pub const BAD_REQUEST: i64 = -32000;
-    /// The protocol version is not served (the 2026-07-28 code, used for older versions too where that
-    /// revision is served).
+    /// The protocol version is not supported. This code of 2026-07-28 is also used for older
+    /// versions, if the service serves that revision.
     pub const UNSUPPORTED_VERSION: i64 = -32022;
-    /// The headers of a request do not repeat its body (2026-07-28).
+    /// The headers of a request do not match its body (2026-07-28).
     pub const HEADER_MISMATCH: i64 = -32020;
-    /// The request needs something its client did not declare; `data.requiredCapabilities` says what
-    /// (2026-07-28).
+    /// The request needs a capability that its client did not declare; `data.requiredCapabilities`
+    /// names it (2026-07-28).
     pub const MISSING_CAPABILITY: i64 = -32021;
 
-    /// An error with a code and a public message.
+    /// Makes an error with a code and a public message.
     #[must_use]
     pub fn new(code: i64, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), data: None }
     }
 
-    /// The same error with data for the program behind the client. Data that does not serialise
-    /// is left out.
+    /// Sets the data for the client program. Data that does not serialize is omitted.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
         self.data = RawJson::from_value(data).ok();
         self
     }
 
-    /// `-32601`, naming the method.
+    /// Makes a `-32601` that names the method.
     #[must_use]
     pub fn method_not_found(method: &str) -> Self {
         Self::new(Self::METHOD_NOT_FOUND, format!("Method not found: {method}"))
     }
 
-    /// `-32602` with a public message.
+    /// Makes a `-32602` with a public message.
     #[must_use]
     pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Self::INVALID_PARAMS, message)
     }
 
-    /// The client does not take tasks for answers, and has to (2026-07-28).
+    /// Makes the error for a call that requires tasks, which its client does not accept
+    /// (2026-07-28).
     pub(crate) fn tasks_not_declared() -> Self {
         Self::missing_capability(&json!({ "extensions": { TASKS: {} } }))
     }
 
-    /// Client capabilities that a request needs and its client did not declare, as the protocol
-    /// writes them: `{"sampling": {}}`. Answered with HTTP status 400 (2026-07-28).
+    /// Makes the error for client capabilities that a request needs and its client did not declare.
+    /// They are written as the protocol does: `{"sampling": {}}`. The HTTP status is 400
+    /// (2026-07-28).
     #[must_use]
     pub fn missing_capability<T: Serialize + ?Sized>(required: &T) -> Self {
         #[derive(Serialize)]
@@ -93,7 +94,7 @@ impl ErrorObject {
             .with_data(&Data { required_capabilities: required })
     }
 
-    /// `-32603` without any detail: what happened belongs in the log.
+    /// Makes a `-32603` without details: the reason belongs in the log.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(Self::INTERNAL_ERROR, "Internal error")

@@ -1,4 +1,4 @@
-//! Request ids and progress tokens: a JSON string or integer, bounded, kept as the text the client sent.
+//! Request ids and progress tokens: bounded JSON strings or integers, kept as the client's text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,52 +9,52 @@ use serde::{Serialize, Serializer};
 
 use super::RawJson;
 
-/// The longest id accepted, in bytes of JSON text without a string's quotes. An id is kept while its
-/// call is in flight, and is echoed in the answer. A UUID has 36 bytes, ids that carry a trace some
-/// hundreds; 128 calls of a session keep 128 KiB of ids at most.
+/// The longest accepted id, in bytes of JSON text without a string's quotes. An id is kept while
+/// its call is in flight, and is echoed in the response. A UUID has 36 bytes, ids that carry a
+/// trace some hundreds; 128 calls of a session keep at most 128 KiB of ids.
 pub(crate) const REQUEST_ID: usize = 1_024;
 
-/// The longest progress token accepted, measured as an id is. A token is repeated in each progress
-/// notification, and kept with it: a call with 1,024 kept events keeps 256 KiB of tokens at most.
+/// The longest accepted progress token, measured like an id. A token is repeated in each progress
+/// notification and kept with it: a call with 1,024 kept events keeps at most 256 KiB of tokens.
 pub(crate) const PROGRESS_TOKEN: usize = 256;
 
-/// Why a text is no id: neither a string nor an integer, or too long.
+/// The reason why a text is not an id: neither a string nor an integer, or too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoId {
+enum IdProblem {
     Kind,
     Length,
 }
 
-/// Checks that a JSON value is a string or an integer of at most `most` bytes (the schemas of every
-/// revision say `"type": ["string", "integer"]` for ids and progress tokens alike).
-fn check(text: &str, most: usize) -> Result<(), NoId> {
+/// Checks that a JSON value is a string or an integer of at most `most` bytes. The schemas of every
+/// revision have `"type": ["string", "integer"]` for both ids and progress tokens.
+fn check(text: &str, most: usize) -> Result<(), IdProblem> {
     let inner = match text.strip_prefix('"') {
         Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
         None => {
             let digits = text.strip_prefix('-').unwrap_or(text);
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(NoId::Kind);
+                return Err(IdProblem::Kind);
             }
             text
         }
     };
-    if inner.len() <= most { Ok(()) } else { Err(NoId::Length) }
+    if inner.len() <= most { Ok(()) } else { Err(IdProblem::Length) }
 }
 
-/// Says what is wrong with a progress token, for the refusal of its request.
+/// Checks a progress token. The error is the reason for rejecting its request.
 pub(crate) fn check_progress_token(token: &str) -> Result<(), &'static str> {
     check(token, PROGRESS_TOKEN).map_err(|why| match why {
-        NoId::Kind => "`progressToken` is neither a string nor an integer",
-        NoId::Length => "`progressToken` has more than 256 bytes",
+        IdProblem::Kind => "`progressToken` is neither a string nor an integer",
+        IdProblem::Length => "`progressToken` has more than 256 bytes",
     })
 }
 
 /// The id of a JSON-RPC request, echoed byte for byte.
 ///
-/// Two ids are equal when they are the same JSON value: `1` is not `"1"`, and a string is equal
-/// to itself however it is escaped.
+/// Two ids are equal if they are the same JSON value: `1` is not `"1"`, and the escapes in a string
+/// make no difference.
 ///
-/// Source: JSON-RPC 2.0, section 4; MCP narrows it to strings and integers, and forbids `null`.
+/// Source: JSON-RPC 2.0, section 4; MCP restricts it to strings and integers, and forbids `null`.
 ///
 /// ```
 /// use mcp_http::message::RequestId;
@@ -67,7 +67,7 @@ pub(crate) fn check_progress_token(token: &str) -> Result<(), &'static str> {
 #[derive(Clone)]
 pub struct RequestId(ByteString);
 
-/// Why a JSON value cannot be a request id.
+/// The error for a JSON value that is not a valid request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId;
 
@@ -80,26 +80,26 @@ impl fmt::Display for InvalidId {
 impl std::error::Error for InvalidId {}
 
 impl RequestId {
-    /// Takes the text of one JSON value, already known to be valid JSON.
+    /// Takes the text of one JSON value that is already known to be valid.
     pub(crate) fn from_json(text: ByteString) -> Result<Self, InvalidId> {
         check(&text, REQUEST_ID).map(|()| Self(text)).map_err(|_| InvalidId)
     }
 
-    /// Says what is wrong with a text that is no id, for the refusal of its message.
+    /// Returns the reason why a text is not an id, for the rejection of its message.
     pub(super) fn refusal(text: &str) -> &'static str {
         match check(text, REQUEST_ID) {
-            Err(NoId::Length) => "`id` has more than 1,024 bytes",
-            Ok(()) | Err(NoId::Kind) => "`id` is neither a string nor an integer",
+            Err(IdProblem::Length) => "`id` has more than 1,024 bytes",
+            Ok(()) | Err(IdProblem::Kind) => "`id` is neither a string nor an integer",
         }
     }
 
-    /// The id's JSON text, a string's quotes included.
+    /// Returns the id's JSON text, with the quotes of a string.
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.0
     }
 
-    /// A form in which equal values have equal text: escapes of a string undone.
+    /// Returns a form in which equal values have equal text: a string without escapes.
     pub(crate) fn canonical(&self) -> Cow<'_, str> {
         if memchr::memchr(b'\\', self.0.as_bytes()).is_none() {
             return Cow::Borrowed(&self.0);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_integers_are_ids_and_nothing_else_is() {
+    fn only_strings_and_integers_are_ids() {
         for good in ["0", "-7", "18446744073709551616", r#""""#, r#""a b""#] {
             assert_eq!(id(good).map(|id| id.to_string()), Ok(good.to_owned()));
         }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_longer_than_the_bound_is_refused() {
+    fn a_too_long_id_is_rejected() {
         assert!(id(&"1".repeat(REQUEST_ID)).is_ok());
         assert_eq!(id(&"1".repeat(REQUEST_ID + 1)), Err(InvalidId));
         let quoted = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_do_not_make_two_ids_of_one_string() {
+    fn escapes_do_not_affect_equality() {
         assert_eq!(id(r#""\u00e9""#), id("\"é\""));
         assert_ne!(id("1"), id("\"1\""));
         assert_ne!(id(r#""\n""#), id(r#""n""#));

@@ -1,4 +1,4 @@
-//! The parameters of an `initialize` request: who the client is, what it can do, and how long that may be.
+//! Parameters of `initialize`: the client's info and capabilities, with their size limits.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,30 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::RawJson;
 
-/// The name of the extension that lets calls be tasks.
+/// The name of the extension that lets calls become tasks.
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-/// The most bytes of JSON that `clientInfo` may have. A session keeps its name, version and title for its
-/// life. Released clients send some hundred bytes; the rest is room for icons by URL.
+/// The most bytes of JSON in `clientInfo`. A session keeps its name, version and title until it
+/// ends. Released clients send some hundred bytes; the rest allows for icons by URL.
 pub(crate) const CLIENT_INFO: usize = 8 << 10;
 
-/// The most bytes of JSON that `capabilities` may have, which a session keeps as well. Released clients
-/// send some hundred bytes; the rest is room for settings of extensions.
+/// The most bytes of JSON in `capabilities`, which a session keeps too. Released clients send some
+/// hundred bytes; the rest allows for settings of extensions.
 pub(crate) const CAPABILITIES: usize = 16 << 10;
 
-/// The most bytes of JSON that the parameters of `initialize` may have together. A server behind the
-/// transport may keep them whole for the session's life, as rmcp does.
+/// The most bytes of JSON in the parameters of `initialize`. A server behind the transport may keep
+/// all of them for the session's life, as rmcp does.
 pub(crate) const INITIALIZE: usize = 32 << 10;
 
-/// What a client says of itself at too great length.
+/// Client data that exceeds its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oversized {
     ClientInfo,
     Capabilities,
 }
 
-/// Checks the JSON text of what a client says of itself, in either era, against [`CLIENT_INFO`] and [`CAPABILITIES`].
+/// Checks the size of the client's info and capabilities, as JSON text, in either era: at most
+/// [`CLIENT_INFO`] and [`CAPABILITIES`] bytes.
 pub(crate) fn check_client(client_info: Option<&str>, capabilities: Option<&str>) -> Result<(), Oversized> {
     let is_over = |text: Option<&str>, limit: usize| text.is_some_and(|text| text.len() > limit);
     if is_over(client_info, CLIENT_INFO) {
@@ -38,21 +39,21 @@ pub(crate) fn check_client(client_info: Option<&str>, capabilities: Option<&str>
     if is_over(capabilities, CAPABILITIES) { Err(Oversized::Capabilities) } else { Ok(()) }
 }
 
-/// The parameters of `initialize`, as far as the transport needs them.
+/// The parameters of `initialize` that the transport needs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams {
-    /// The revision the client would like to speak, as it wrote it.
+    /// The revision that the client requests, as it wrote it.
     pub protocol_version: String,
-    /// What the client can be asked for.
+    /// The capabilities of the client.
     #[serde(default, deserialize_with = "or_default")]
     pub capabilities: ClientCapabilities,
-    /// Which program the client is.
+    /// The name and version of the client program.
     #[serde(default, deserialize_with = "or_default")]
     pub client_info: Implementation,
 }
 
-/// A program's name and version, for display and logs only; never a reason to trust it.
+/// A program's name and version, for display and logs only; never base trust on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Implementation {
@@ -62,14 +63,14 @@ pub struct Implementation {
     /// The version.
     #[serde(deserialize_with = "or_default")]
     pub version: String,
-    /// The name for people, since 2025-06-18.
+    /// The display name, since 2025-06-18.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
 }
 
-/// What a client says it can be asked for.
+/// The capabilities that a client declares.
 ///
-/// Each capability is an object on the wire, kept as its text; a member that is there, even `{}`,
+/// Each capability is an object on the wire, kept as its text. A member that is present, even `{}`,
 /// is declared.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -77,21 +78,21 @@ pub struct ClientCapabilities {
     /// The client can list its roots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roots: Option<RawJson>,
-    /// The client can let its model answer a prompt.
+    /// The client can request an answer from its model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<RawJson>,
-    /// The client can ask its user for input. `{}` means by form; `url` is declared by name.
+    /// The client can request input from its user. `{}` means by form; `url` must be named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elicitation: Option<RawJson>,
-    /// Capabilities outside the specification.
+    /// Capabilities outside of the specification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experimental: Option<RawJson>,
-    /// Extensions of the protocol it knows, by their names.
+    /// Extensions of the protocol that it supports, by their names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extensions: Option<RawJson>,
 }
 
-/// A member that may be absent; `null` is absent.
+/// Deserializes a member that may be absent; `null` counts as absent.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -101,19 +102,21 @@ where
 }
 
 impl ClientCapabilities {
-    /// Whether the client can ask its user with a form: declared, and not narrowed to `url`.
+    /// Returns `true` if the client supports forms: elicitation is declared, and not only for
+    /// `url`.
     #[must_use]
     pub fn elicits_forms(&self) -> bool {
         self.elicits().is_some_and(|modes| modes.form.is_some() || modes.url.is_none())
     }
 
-    /// Whether the client can send its user to a URL (since 2025-11-25).
+    /// Returns `true` if the client can send its user to a URL (since 2025-11-25).
     #[must_use]
     pub fn elicits_urls(&self) -> bool {
         self.elicits().is_some_and(|modes| modes.url.is_some())
     }
 
-    /// Whether the client takes tasks for answers (the extension `io.modelcontextprotocol/tasks`).
+    /// Returns `true` if the client accepts tasks as results (extension
+    /// `io.modelcontextprotocol/tasks`).
     #[must_use]
     pub fn takes_tasks(&self) -> bool {
         let extensions: Option<BTreeMap<String, RawJson>> = self.extensions.as_ref().and_then(|raw| raw.read().ok());
@@ -121,12 +124,12 @@ impl ClientCapabilities {
     }
 
     fn elicits(&self) -> Option<Modes> {
-        // What is no object declares no mode, which is a form.
+        // A value other than an object names no mode, which means forms.
         self.elicitation.as_ref().map(|modes| modes.read().unwrap_or_default())
     }
 }
 
-/// The modes of elicitation a client names.
+/// The modes of elicitation that a client names.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Modes {

@@ -1,5 +1,5 @@
-//! Decides what is read of a request of 2026-07-28 before it is served: what it says of itself in
-//! `_meta`, and what its headers repeat. One pass over its parameters; nothing is copied.
+//! Request metadata of 2026-07-28: the members of `_meta`, and the parameters that headers repeat.
+//! They are found in one pass over the parameters, without copies, before the request is served.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,43 +8,43 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::params::{Params, Part};
+use super::params::{Params, Span};
 use super::{ProtocolVersion, RawJson};
 
-/// What a request says of itself.
+/// The metadata of a request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestMeta {
-    /// The revision it is written in; `None` when it does not say.
+    /// The revision of the request; `None` if it names none.
     pub(crate) version: Option<Stated>,
     pub(crate) client: Option<RawJson>,
     pub(crate) capabilities: Option<RawJson>,
     pub(crate) log_level: Option<RawJson>,
     pub(crate) progress_token: Option<RawJson>,
-    /// `name`, `uri` and `taskId` of the parameters, where they are texts.
+    /// `name`, `uri` and `taskId` of the parameters, if they are strings.
     pub(crate) name: Option<RawJson>,
     pub(crate) uri: Option<RawJson>,
     pub(crate) task: Option<RawJson>,
     pub(crate) arguments: Option<RawJson>,
-    /// What the client was asked in an earlier round.
+    /// The client's answers to the requests of an earlier round.
     pub(crate) input_responses: Option<RawJson>,
     pub(crate) request_state: Option<RawJson>,
 }
 
-/// A revision as a request states it.
+/// The revision that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stated {
     Known(ProtocolVersion),
-    /// The beginning of a text that names no revision this crate knows.
+    /// The start of a string that is not a known revision.
     Unknown(String),
-    /// No text at all.
+    /// Not a string.
     Malformed,
 }
 
-/// How much of an unknown version is kept, for the refusal that names it: six times the length
-/// of a known one.
+/// The number of characters of an unknown version that are kept for the rejection: six times the
+/// length of a known one.
 pub(crate) const MAX_VERSION: usize = 64;
 
-/// Finds a member that is there in every request of 2026-07-28, and in few others.
+/// Finds a member that every request of 2026-07-28 has, and few others.
 static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"/protocolVersion\""));
 
 #[derive(Deserialize)]
@@ -61,20 +61,20 @@ struct Meta<'a> {
     progress_token: Option<&'a RawValue>,
 }
 
-/// A member that is there, even as `null`.
+/// Deserializes a member that is present, even as `null`.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl RequestMeta {
-    /// Reads the parameters of a request, if there is an object `_meta` in them.
+    /// Reads the parameters of a request, if they have an object `_meta`.
     pub(crate) fn read(params: Option<&Params>) -> Option<Self> {
         let params = params?;
-        let outline = params.outline()?;
-        let cut = |part: Part| params.text().part(outline.range(part));
-        let text = |part: Part| Some(cut(part)).filter(|cut| cut.as_str().starts_with('"'));
-        let meta = cut(outline.meta?);
-        // Read as a struct, an array would be the members by position.
+        let spans = params.spans()?;
+        let cut = |span: Span| params.text().part(spans.range(span));
+        let text = |span: Span| Some(cut(span)).filter(|cut| cut.as_str().starts_with('"'));
+        let meta = cut(spans.meta?);
+        // Deserialized as a struct, an array would be the members by position.
         if !meta.as_str().starts_with('{') {
             return None;
         }
@@ -86,39 +86,39 @@ impl RequestMeta {
             capabilities: capabilities.map(inner),
             log_level: log_level.map(inner),
             progress_token: progress_token.map(inner),
-            name: outline.name.and_then(text),
-            uri: outline.uri.and_then(text),
-            task: outline.task.and_then(text),
-            arguments: outline.arguments.map(cut).filter(is_there),
-            input_responses: outline.input_responses.map(cut).filter(is_there),
-            request_state: outline.request_state.map(cut).filter(is_there),
+            name: spans.name.and_then(text),
+            uri: spans.uri.and_then(text),
+            task: spans.task.and_then(text),
+            arguments: spans.arguments.map(cut).filter(is_there),
+            input_responses: spans.input_responses.map(cut).filter(is_there),
+            request_state: spans.request_state.map(cut).filter(is_there),
         })
     }
 
-    /// Whether parameters can say anything of themselves at all: a look at the bytes, which is
-    /// all that older revisions pay for this one.
+    /// Returns `true` if parameters may have metadata. It only searches the bytes, which is the
+    /// whole cost of this revision for older ones.
     pub(crate) fn may_claim(params: Option<&Params>) -> bool {
         let Some(params) = params else { return false };
         let text = params.text().as_bytes();
-        let within = match params.met() {
-            Some(outline) => outline.meta.map(|meta| outline.range(meta)).unwrap_or_default(),
+        let within = match params.scanned() {
+            Some(spans) => spans.meta.map(|meta| spans.range(meta)).unwrap_or_default(),
             None => 0..text.len(),
         };
         MARK.find(&text[within]).is_some()
     }
 
-    /// Whether it says all that a request has to say of itself.
+    /// Returns `true` if all required metadata is present.
     pub(crate) fn is_whole(&self) -> bool {
         !matches!(self.version, None | Some(Stated::Malformed)) && self.has_capabilities()
     }
 
-    /// Whether the capabilities are there, and an object.
+    /// Returns `true` if the capabilities are present and an object.
     pub(crate) fn has_capabilities(&self) -> bool {
         self.capabilities.as_ref().is_some_and(|raw| raw.as_str().starts_with('{'))
     }
 }
 
-/// Whether a member is there: `null` is absent.
+/// Returns `true` if a member is present: `null` counts as absent.
 fn is_there(member: &RawJson) -> bool {
     member.as_str() != "null"
 }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_says_of_itself_is_cut_out_of_its_parameters() {
+    fn metadata_is_cut_out_of_the_parameters() {
         let meta = read(
             r#"{"name":"e\u0063ho","arguments":{"name":"x"},"_meta":{"io.modelcontextprotocol\/protocolVersion":"2026-07-28",
             "io.modelcontextprotocol/clientCapabilities":{"roots":{}},"progressToken":7},"inputResponses":null}"#,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_without_an_object_meta_say_nothing() {
+    fn parameters_without_meta_have_no_metadata() {
         for text in
             [r#"{"a":1}"#, r#"{"_meta":3}"#, r#"{"_meta":null}"#, r#"[{"_meta":{}}]"#, r#"{"_meta":["2026-07-28"]}"#]
         {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_may_be_unknown_long_or_no_text() {
+    fn a_version_may_be_unknown_or_malformed() {
         let version = |text| read(text).unwrap().version;
         assert_eq!(version(r#"{"_meta":{}}"#), None);
         assert_eq!(version(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":null}}"#), Some(Stated::Malformed));
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_the_bytes_finds_every_spelling_a_serialiser_writes() {
+    fn the_byte_search_finds_every_usual_spelling() {
         let may = |text: &'static str| RequestMeta::may_claim(Some(&RawJson::trusted(text).into()));
         assert!(may(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"x"}}"#));
         assert!(may(r#"{"_meta":{"io.modelcontextprotocol\/protocolVersion":"x"}}"#));

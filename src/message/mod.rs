@@ -1,24 +1,24 @@
-//! What a JSON-RPC message is here: one pass over the bytes, ids and parameters kept as the
-//! exact text the client sent.
+//! JSON-RPC messages: parsed in one pass over the bytes, with ids and parameters as the exact text
+//! that the client sent.
 //!
-//! 1. A body is parsed once, into envelopes that point into it; `params` stay raw
-//!    ([`RawJson`]) until a handler's own type wants them.
-//! 2. An id is echoed byte for byte ([`RequestId`]): an integer above 2^53 survives, and `1` is
-//!    not `"1"` (JSON-RPC 2.0, section 4).
-//! 3. Nothing in this folder knows about HTTP, sessions or eras.
+//! 1. A body is parsed once, into envelopes that point into it. `params` stay raw ([`RawJson`])
+//!    until a handler's own type deserializes them.
+//! 2. An id is echoed byte for byte ([`RequestId`]): an integer above 2^53 survives, and `1` is not
+//!    `"1"` (JSON-RPC 2.0, section 4).
+//! 3. Nothing in this folder depends on HTTP, sessions or eras.
 
 mod envelope;
 mod error;
+mod error_text;
 mod id;
 mod initialize;
+mod log_text;
 mod meta;
 mod params;
 mod raw;
-mod shown;
 mod uri;
 mod version;
 pub(crate) mod whole;
-mod words;
 pub(crate) mod write;
 
 pub use error::ErrorObject;
@@ -28,10 +28,10 @@ pub use raw::RawJson;
 pub use version::{Era, ProtocolVersion, UnknownVersion};
 
 pub(crate) use envelope::{Body, Envelope, Kind, METHOD, Malformed, parse};
+pub(crate) use error_text::{bounded, in_json, reason};
 pub(crate) use id::{PROGRESS_TOKEN, REQUEST_ID, check_progress_token};
 pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, Oversized, TASKS, check_client};
+pub(crate) use log_text::{shown, shown_bytes};
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};
 pub(crate) use params::Params;
-pub(crate) use shown::{shown, shown_bytes};
 pub(crate) use uri::{ResourceUri, ascii, canonical, canonical_part, canonical_start, serialize_ascii};
-pub(crate) use words::{bounded, in_json, reason};

@@ -1,6 +1,5 @@
-//! Decides what of a request's parameters is found in the very pass that reads the request: where
-//! they lie, and where those members lie that somebody will ask for. A tool's arguments may be
-//! large, and each pass over them less is felt.
+//! Parameters: the positions of relevant members, found in the same pass that parses the request.
+//! Arguments of a tool may be large, so each avoided pass is noticeable.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,27 +18,28 @@ use super::id::check_progress_token;
 #[derive(Debug, Clone)]
 pub(crate) struct Params {
     text: RawJson,
-    /// `None`: not looked for yet.
-    outline: Option<Outline>,
+    /// `None`: not searched for yet.
+    spans: Option<MemberSpans>,
 }
 
-/// Where some members of an object lie in its text. It is handed on by value, so it is small.
+/// The positions of some members in the text of an object. It is passed by value, so it is small.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Outline {
-    /// Where parts are counted from: the name of the first member, if it was met on the way.
+pub(crate) struct MemberSpans {
+    /// The offset from which spans count: the name of the first member if the object was scanned
+    /// while its message was parsed.
     origin: u32,
-    pub(crate) meta: Option<Part>,
-    pub(crate) name: Option<Part>,
-    pub(crate) arguments: Option<Part>,
-    pub(crate) uri: Option<Part>,
-    pub(crate) task: Option<Part>,
-    pub(crate) input_responses: Option<Part>,
-    pub(crate) request_state: Option<Part>,
+    pub(crate) meta: Option<Span>,
+    pub(crate) name: Option<Span>,
+    pub(crate) arguments: Option<Span>,
+    pub(crate) uri: Option<Span>,
+    pub(crate) task: Option<Span>,
+    pub(crate) input_responses: Option<Span>,
+    pub(crate) request_state: Option<Span>,
 }
 
-/// The text of a value.
+/// The position of a value in the text.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct Span {
     start: u32,
     end: NonZeroU32,
 }
@@ -53,33 +53,34 @@ impl Params {
         self.text
     }
 
-    /// What of them was met when they were read.
-    pub(super) fn met(&self) -> Option<Outline> {
-        self.outline
+    /// Returns the spans that were found when the message was parsed.
+    pub(super) fn scanned(&self) -> Option<MemberSpans> {
+        self.spans
     }
 
-    /// Where the members lie; `None` when they are no object, or have one of the members twice.
-    pub(super) fn outline(&self) -> Option<Outline> {
-        self.outline.or_else(|| {
+    /// Returns the spans of the members; `None` if the parameters are not an object, or have one of
+    /// the members twice.
+    pub(super) fn spans(&self) -> Option<MemberSpans> {
+        self.spans.or_else(|| {
             let text = self.text.as_str();
             let mut parser = serde_json::Deserializer::from_str(text);
-            parser.deserialize_map(Members { base: Some(text) }).ok()?.outline
+            parser.deserialize_map(Members { base: Some(text) }).ok()?.spans
         })
     }
 
-    /// Checks what the transport itself reads of a request's parameters: no member that it looks for
-    /// is there twice, and a progress token is one.
+    /// Checks what the transport itself reads of a request's parameters: none of these members
+    /// occurs twice, and a progress token is valid.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         #[derive(Deserialize)]
         struct Meta<'a> {
             #[serde(borrow, default, rename = "progressToken")]
             token: Option<&'a RawValue>,
         }
-        let Some(outline) = self.outline() else {
+        let Some(spans) = self.spans() else {
             return if self.text.as_str().starts_with('{') { Err("a member is there twice") } else { Ok(()) };
         };
-        let Some(meta) = outline.meta.map(|meta| self.text.part(outline.range(meta))) else { return Ok(()) };
-        // Read as a struct, an array would be the members by position.
+        let Some(meta) = spans.meta.map(|meta| self.text.part(spans.range(meta))) else { return Ok(()) };
+        // Deserialized as a struct, an array would be the members by position.
         if !meta.as_str().starts_with('{') {
             return Ok(());
         }
@@ -87,23 +88,24 @@ impl Params {
         token.map_or(Ok(()), |token| check_progress_token(token.get()))
     }
 
-    /// `name`, a text, and `arguments`, where they were met.
+    /// Returns `name`, a JSON string, and `arguments`, if they were found when the message was
+    /// parsed.
     pub(crate) fn named(&self) -> Option<(RawJson, Option<RawJson>)> {
-        let outline = self.outline?;
-        let cut = |part| self.text.part(outline.range(part));
-        let name = Some(cut(outline.name?)).filter(|name| name.as_str().starts_with('"'))?;
-        Some((name, outline.arguments.map(cut).filter(|arguments| arguments.as_str() != "null")))
+        let spans = self.spans?;
+        let cut = |span| self.text.part(spans.range(span));
+        let name = Some(cut(spans.name?)).filter(|name| name.as_str().starts_with('"'))?;
+        Some((name, spans.arguments.map(cut).filter(|arguments| arguments.as_str() != "null")))
     }
 }
 
 impl From<RawJson> for Params {
     fn from(text: RawJson) -> Self {
-        Self { text, outline: None }
+        Self { text, spans: None }
     }
 }
 
-impl Outline {
-    fn slot(&mut self, name: &str) -> Option<&mut Option<Part>> {
+impl MemberSpans {
+    fn span_of(&mut self, name: &str) -> Option<&mut Option<Span>> {
         Some(match name {
             "_meta" => &mut self.meta,
             "name" => &mut self.name,
@@ -116,46 +118,47 @@ impl Outline {
         })
     }
 
-    /// Where a part lies in the text of the object.
-    pub(super) fn range(&self, part: Part) -> Range<usize> {
+    /// Returns the position of a span in the text of the object.
+    pub(super) fn range(&self, span: Span) -> Range<usize> {
         let origin = self.origin as usize;
-        origin + part.start as usize..origin + part.end.get() as usize
+        origin + span.start as usize..origin + span.end.get() as usize
     }
 }
 
-/// An object that is met while the message around it is read.
+/// An object that was scanned while the message around it was parsed.
 #[derive(Debug)]
-pub(super) struct Met<'a> {
-    /// The name of its first member, if it lies in the text; a name with escapes is a copy.
+pub(super) struct Scanned<'a> {
+    /// The name of its first member, if it is a part of the text; a name with escapes is a copy.
     first: Option<&'a str>,
-    /// Where the last value ends, counted from there.
+    /// The end of the last value, counted from there.
     end: u32,
-    /// `None`: another look is needed, because a member is there twice or nobody knows where it lies.
-    outline: Option<Outline>,
+    /// `None`: a second scan is needed, because a member occurs twice or its position is unknown.
+    spans: Option<MemberSpans>,
 }
 
-impl<'a> Met<'a> {
-    /// Cuts the object out of the text it was read from; `None` when that needs another look.
+impl<'a> Scanned<'a> {
+    /// Cuts the object out of the text from which it was parsed; `None` if that needs a second
+    /// scan.
     pub(super) fn cut(self, body: &ByteString, text: &'a str) -> Option<Params> {
-        let outline = self.outline?;
+        let spans = self.spans?;
         let Some(first) = self.first else {
-            return Some(Params { text: RawJson::empty_object(), outline: Some(outline) });
+            return Some(Params { text: RawJson::empty_object(), spans: Some(spans) });
         };
-        let start = place(text, first);
+        let start = offset_in(text, first);
         let before = text[..start].strip_suffix('"')?.trim_ascii_end().strip_suffix('{')?;
         let after = text[start + self.end as usize..].trim_ascii_start().strip_prefix('}')?;
         let whole = &text[before.len()..text.len() - after.len()];
         let origin = u32::try_from(start - before.len()).ok()?;
-        Some(Params { text: RawJson::trusted(body.slice_ref(whole)), outline: Some(Outline { origin, ..outline }) })
+        Some(Params { text: RawJson::trusted(body.slice_ref(whole)), spans: Some(MemberSpans { origin, ..spans }) })
     }
 }
 
-/// Where a part of a text begins in it.
-fn place(text: &str, part: &str) -> usize {
+/// Returns the offset of a part in a text.
+fn offset_in(text: &str, part: &str) -> usize {
     part.as_ptr().addr() - text.as_ptr().addr()
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Met<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Scanned<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Members { base: None })
     }
@@ -163,42 +166,42 @@ impl<'de: 'a, 'a> Deserialize<'de> for Met<'a> {
 
 /// Reads the members of an object.
 struct Members<'a> {
-    /// What the places of the members are counted from; `None`: from the first of them.
+    /// The text from which offsets count; `None`: from the first member.
     base: Option<&'a str>,
 }
 
 impl<'de: 'a, 'a> Visitor<'de> for Members<'a> {
-    type Value = Met<'de>;
+    type Value = Scanned<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Met<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scanned<'de>, A::Error> {
         #[derive(Deserialize)]
         struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-        let mut met = Met { first: None, end: 0, outline: Some(Outline::default()) };
+        let mut scanned = Scanned { first: None, end: 0, spans: Some(MemberSpans::default()) };
         let mut next = map.next_key()?;
         if let Some(Name(Cow::Borrowed(first))) = next {
-            met.first = Some(first);
+            scanned.first = Some(first);
         }
-        let base = self.base.or(met.first);
+        let base = self.base.or(scanned.first);
         while let Some(Name(name)) = next {
             let value: &RawValue = map.next_value()?;
-            met.outline = met.outline.and_then(|mut outline| {
-                let start = u32::try_from(place(base?, value.get())).ok()?;
-                met.end = start.checked_add(u32::try_from(value.get().len()).ok()?)?;
-                if let Some(slot) = outline.slot(&name) {
-                    let part = Part { start, end: NonZeroU32::new(met.end)? };
-                    if slot.replace(part).is_some() {
+            scanned.spans = scanned.spans.and_then(|mut spans| {
+                let start = u32::try_from(offset_in(base?, value.get())).ok()?;
+                scanned.end = start.checked_add(u32::try_from(value.get().len()).ok()?)?;
+                if let Some(slot) = spans.span_of(&name) {
+                    let span = Span { start, end: NonZeroU32::new(scanned.end)? };
+                    if slot.replace(span).is_some() {
                         return None;
                     }
                 }
-                Some(outline)
+                Some(spans)
             });
             next = map.next_key()?;
         }
-        Ok(met)
+        Ok(scanned)
     }
 }
 
@@ -212,54 +215,54 @@ mod tests {
     #[derive(Deserialize)]
     struct Message<'a> {
         #[serde(borrow)]
-        params: Met<'a>,
+        params: Scanned<'a>,
     }
 
-    /// The parameters of a message, and what was found in them.
-    fn cut(text: &str) -> Option<(String, Outline)> {
+    /// Returns the parameters of a message, and the spans that were found.
+    fn cut(text: &str) -> Option<(String, MemberSpans)> {
         let body = ByteString::from(text);
         let message: Message<'_> = serde_json::from_str(&body).unwrap();
         let params = message.params.cut(&body, &body)?;
-        Some((params.text.as_str().to_owned(), params.outline?))
+        Some((params.text.as_str().to_owned(), params.spans?))
     }
 
     #[test]
-    fn an_object_is_cut_out_as_it_was_written() {
+    fn an_object_is_cut_out_verbatim() {
         let params = "{ \"name\" : \"a\" , \"x\": [1, {}],\n\"arguments\" :{\"name\":\"b\"} }";
-        let (text, outline) = cut(&format!("{{\"params\": {params} , \"id\":1}}")).unwrap();
+        let (text, spans) = cut(&format!("{{\"params\": {params} , \"id\":1}}")).unwrap();
         assert_eq!(text, params);
-        assert_eq!(&text[outline.range(outline.name.unwrap())], "\"a\"");
-        assert_eq!(&text[outline.range(outline.arguments.unwrap())], r#"{"name":"b"}"#);
-        assert!(outline.meta.is_none());
+        assert_eq!(&text[spans.range(spans.name.unwrap())], "\"a\"");
+        assert_eq!(&text[spans.range(spans.arguments.unwrap())], r#"{"name":"b"}"#);
+        assert!(spans.meta.is_none());
     }
 
     #[test]
-    fn what_cannot_be_cut_without_another_look_is_not_cut() {
+    fn ambiguous_objects_are_not_cut() {
         for params in [r#"{"name":1,"name":2}"#, r#"{"n\u0061me":1}"#] {
             assert!(cut(&format!(r#"{{"params":{params}}}"#)).is_none(), "{params}");
         }
-        // A later name may have escapes.
-        let (text, outline) = cut(r#"{"params":{"a":0,"n\u0061me":1}}"#).unwrap();
-        assert_eq!(&text[outline.range(outline.name.unwrap())], "1");
+        // Names after the first may have escapes.
+        let (text, spans) = cut(r#"{"params":{"a":0,"n\u0061me":1}}"#).unwrap();
+        assert_eq!(&text[spans.range(spans.name.unwrap())], "1");
         assert_eq!(cut(r#"{"params":{ }}"#).unwrap().0, "{}");
     }
 
     #[test]
-    fn what_was_read_before_has_the_same_outline() {
+    fn a_second_scan_finds_the_same_spans() {
         let params = Params::from(RawJson::trusted(r#" {"uri":"u","_meta":{}}"#));
-        let outline = params.outline().unwrap();
-        assert_eq!(&params.text.as_str()[outline.range(outline.uri.unwrap())], "\"u\"");
+        let spans = params.spans().unwrap();
+        assert_eq!(&params.text.as_str()[spans.range(spans.uri.unwrap())], "\"u\"");
         let escaped = Params::from(RawJson::trusted(r#"{"\u005fmeta":7}"#));
-        let outline = escaped.outline().unwrap();
-        assert_eq!(&escaped.text.as_str()[outline.range(outline.meta.unwrap())], "7");
+        let spans = escaped.spans().unwrap();
+        assert_eq!(&escaped.text.as_str()[spans.range(spans.meta.unwrap())], "7");
         for text in ["[]", "null", r#"{"uri":1,"uri":2}"#] {
-            assert!(Params::from(RawJson::trusted(text)).outline().is_none(), "{text}");
+            assert!(Params::from(RawJson::trusted(text)).spans().is_none(), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_the_object_its_text_is_its_own(
+        fn the_cut_text_equals_the_object(
             members in proptest::collection::vec(("[a-z\"\\\\ _{}]{0,6}", "[ -~]{0,8}"), 0..5),
             blank in "[ \n\t]{0,2}",
         ) {

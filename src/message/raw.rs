@@ -1,5 +1,4 @@
-//! Decides how JSON travels that nobody has looked into yet: as text known to be valid, shared
-//! by reference count.
+//! RawJson: valid JSON that is not parsed further, as shared text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +12,8 @@ use serde_json::value::RawValue;
 
 /// A JSON value kept as its text: known to be valid JSON, not parsed further, cheap to clone.
 ///
-/// Parameters reach a [`Server`](crate::server::Server) in this form, and results leave it in
-/// this form, so that each is parsed or serialised exactly once, by the type that wants it.
+/// Parameters reach a [`Server`](crate::server::Server) in this form, and it returns results in
+/// this form. So each is parsed or serialized exactly once, by the type that needs it.
 ///
 /// ```
 /// use mcp_http::message::RawJson;
@@ -27,81 +26,81 @@ use serde_json::value::RawValue;
 pub struct RawJson(ByteString);
 
 impl RawJson {
-    /// Serialises a value.
+    /// Serializes a value.
     ///
     /// # Errors
     ///
-    /// When the value's own `Serialize` fails, or a map has keys that are no strings.
+    /// If the value's own `Serialize` fails, or a map has keys that are not strings.
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         serde_json::to_string(value).map(Self::trusted)
     }
 
-    /// Takes text that is checked to be one JSON value.
+    /// Takes a text and checks that it is one JSON value.
     ///
     /// # Errors
     ///
-    /// When the text is not exactly one valid JSON value.
+    /// If the text is not exactly one valid JSON value.
     pub fn parse(text: impl Into<Bytes>) -> Result<Self, serde_json::Error> {
         let text = ByteString::try_from(text.into()).map_err(serde_json::Error::custom)?;
         serde_json::from_str::<&RawValue>(&text)?;
         Ok(Self(text))
     }
 
-    /// Text this crate wrote, or cut out of a body that was already parsed.
+    /// Takes text that this crate wrote, or cut out of a body that was already parsed.
     pub(crate) fn trusted(text: impl Into<ByteString>) -> Self {
         Self(text.into())
     }
 
-    /// A part of this very text, without a copy.
+    /// Returns a part of this text, without a copy.
     pub(crate) fn slice(&self, part: &RawValue) -> Self {
         Self(self.0.slice_ref(part.get()))
     }
 
-    /// The same, by its place.
-    pub(crate) fn part(&self, place: Range<usize>) -> Self {
-        Self(self.0.slice_ref(&self.0[place]))
+    /// Returns a part of this text by its position, without a copy.
+    pub(crate) fn part(&self, range: Range<usize>) -> Self {
+        Self(self.0.slice_ref(&self.0[range]))
     }
 
-    /// The same in memory of its own: a part that is kept for long must not keep the body that it was cut
-    /// out of.
+    /// Returns a copy in its own memory: a part that is kept for long must not keep its whole body
+    /// alive.
     pub(crate) fn detached(&self) -> Self {
         Self::trusted(self.as_str().to_owned())
     }
 
-    /// The empty object.
+    /// Returns the empty object.
     #[must_use]
     pub fn empty_object() -> Self {
         Self(ByteString::from_static("{}"))
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The JSON text as bytes.
+    /// Returns the JSON text as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// The JSON text, without a copy.
+    /// Returns the JSON text without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
     }
 
-    /// Parses the text into a type.
+    /// Deserializes the text.
     ///
     /// # Errors
     ///
-    /// When the text does not fit the type, or is nested deeper than 128 levels.
+    /// If the text does not match the type, or is nested deeper than 128 levels.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
 
-    /// The text of a JSON string; `None` when it is something else.
+    /// Returns the content of a JSON string; `None` for any other value.
     pub(crate) fn text(&self) -> Option<Cow<'_, str>> {
         let inner = self.as_str().strip_prefix('"')?.strip_suffix('"')?;
         if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -110,11 +109,11 @@ impl RawJson {
         self.read().ok().map(Cow::Owned)
     }
 
-    /// Parses the text into a type that borrows from it.
+    /// Deserializes the text into a type that borrows from it.
     ///
     /// # Errors
     ///
-    /// As [`RawJson::read`].
+    /// The same as [`RawJson::read`].
     pub fn read_borrowed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }

@@ -1,24 +1,24 @@
-//! URIs of resources, compared as RFC 3986 has them equal (section 6.2.2).
+//! URIs of resources, compared by the equivalence of RFC 3986 (section 6.2.2).
 //!
-//! 1. A character that is not allowed in a URI, such as one outside of ASCII, is the same as its
-//!    percent-encoded UTF-8 (RFC 3987, section 3.1), and so is an unreserved one (`%7E`, `~`).
-//! 2. The case of hexadecimal digits and of the scheme does not count. That of a host counts for
-//!    schemes other than `http` and `https`, where servers keep names of their own in its place.
+//! 1. A character that is not allowed in a URI, such as one outside of ASCII, equals its
+//!    percent-encoded UTF-8 (RFC 3987, section 3.1). So does an unreserved one (`%7E`, `~`).
+//! 2. The case of hexadecimal digits and of the scheme does not matter. The case of a host matters
+//!    for schemes other than `http` and `https`, where servers use the host for names of their own.
 //! 3. `http` and `https` have `/` for a missing path, and a default port (section 6.2.3).
-//! 4. A `%` that begins no encoded byte is a literal one, the same as `%25`.
-//! 5. Dots in paths are left as they are: what they lead to is for the handler to decide.
+//! 4. A `%` that starts no encoded byte is a literal one, the same as `%25`.
+//! 5. Dots in paths are not resolved: the handler decides what they lead to.
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The URI of a resource, as somebody wrote it. Two that RFC 3986 has equal are equal.
+/// The URI of a resource in its original spelling. Two of them are equal if RFC 3986 says so.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(from = "Box<str>", into = "Box<str>")]
 pub(crate) struct ResourceUri {
     written: Box<str>,
-    /// The form by which it is compared, where that is another one.
+    /// The form for comparison, if it differs.
     canonical: Option<Box<str>>,
 }
 
@@ -36,7 +36,7 @@ impl ResourceUri {
         &self.written
     }
 
-    /// The form by which it is compared.
+    /// Returns the form for comparison.
     pub(crate) fn canonical(&self) -> &str {
         self.canonical.as_deref().unwrap_or(&self.written)
     }
@@ -68,17 +68,17 @@ impl From<ResourceUri> for Box<str> {
     }
 }
 
-/// The form by which URIs are compared.
+/// Returns the form in which URIs are compared.
 pub(crate) fn canonical(uri: &str) -> Cow<'_, str> {
     written(uri, true)
 }
 
-/// The same for the literal text that a template begins with.
+/// Returns that form of the literal text at the start of a template.
 pub(crate) fn canonical_start(text: &str) -> Cow<'_, str> {
     written(text, false)
 }
 
-/// The same for other literal text of a template.
+/// Returns that form of other literal text of a template.
 pub(crate) fn canonical_part(text: &str) -> Cow<'_, str> {
     if text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
@@ -118,7 +118,8 @@ fn written(uri: &str, is_whole: bool) -> Cow<'_, str> {
                 out.push('@');
             }
             let mut host = host;
-            // Until nothing changes, so that the form of a malformed authority is its own form, too.
+            // Repeated until nothing changes, so that the canonical form of a malformed authority
+            // is stable too.
             while let Some(shorter) = host.strip_suffix(default_port).or_else(|| host.strip_suffix(':')) {
                 host = shorter;
             }
@@ -134,7 +135,7 @@ fn written(uri: &str, is_whole: bool) -> Cow<'_, str> {
     if out == uri { Cow::Borrowed(uri) } else { Cow::Owned(out) }
 }
 
-/// Whether a byte is what it is in each spelling.
+/// Returns `true` if a byte is the same in every spelling.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'%' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
 }
@@ -163,7 +164,7 @@ fn encode(text: &str, out: &mut String) {
     }
 }
 
-/// Makes the letters of a host small, and leaves the digits of its percent-encoded bytes.
+/// Lowercases the letters of a host, except the digits of its percent-encoded bytes.
 fn lowercase(text: &mut String, from: usize) {
     let host = text.split_off(from);
     for (at, part) in host.split('%').enumerate() {
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uris_are_equal_as_the_rfc_has_them() {
+    fn uris_are_equal_by_rfc_3986() {
         for (one, other, expected) in [
             ("docs://über", "docs://%C3%BCber", true),
             ("docs://%c3%bcber", "docs://%C3%BCber", true),
@@ -219,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_canonical_form_is_its_own(uri in "(http|docs)://[a-zA-ZäÖ%0-9:@{}\" ~/.?]{0,20}") {
+        fn canonical_forms_are_stable(uri in "(http|docs)://[a-zA-ZäÖ%0-9:@{}\" ~/.?]{0,20}") {
             let once = canonical(&uri).into_owned();
             prop_assert_eq!(canonical(&once), once.as_str());
             prop_assert!(once.is_ascii());

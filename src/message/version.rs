@@ -1,14 +1,14 @@
-//! Decides which protocol revisions exist, how they are written, and what each can do.
+//! Protocol versions: the supported revisions, their names, and their features.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A revision of the Model Context Protocol that this crate knows.
+/// A revision of the Model Context Protocol that this crate supports.
 ///
-/// The order is the order of time, so `version >= ProtocolVersion::V2025_11_25` asks whether a
-/// client knows priming events.
+/// Revisions are ordered by time, so `version >= ProtocolVersion::V2025_11_25` checks whether a
+/// client supports priming events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ProtocolVersion {
@@ -18,21 +18,21 @@ pub enum ProtocolVersion {
     V2025_06_18,
     /// 2025-11-25: priming events and server-side close of a stream.
     V2025_11_25,
-    /// 2026-07-28: no sessions; each request says who asks, and asks for itself.
+    /// 2026-07-28: no sessions; each request is self-contained.
     V2026_07_28,
 }
 
-/// The two ways the protocol works over HTTP; the words are the specification's.
+/// The two ways in which the protocol works over HTTP, by the specification's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Era {
     /// `initialize` opens a session: 2025-03-26 to 2025-11-25.
     Legacy,
-    /// Each request stands for itself: since 2026-07-28.
+    /// Each request is self-contained: since 2026-07-28.
     Modern,
 }
 
 impl ProtocolVersion {
-    /// Every revision, oldest first.
+    /// All revisions, oldest first.
     pub const ALL: [Self; 4] = [Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// The session revisions (the specification calls them legacy), oldest first.
@@ -41,7 +41,7 @@ impl ProtocolVersion {
     /// The newest session revision.
     pub const NEWEST_SESSION: Self = Self::V2025_11_25;
 
-    /// The revision as it is written on the wire.
+    /// Returns the revision as it is written on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl ProtocolVersion {
         }
     }
 
-    /// Which of the two ways it works.
+    /// Returns the era of the revision.
     #[must_use]
     pub const fn era(self) -> Era {
         match self {
@@ -61,20 +61,20 @@ impl ProtocolVersion {
         }
     }
 
-    /// Whether a body may be a JSON array of messages: 2025-03-26 only, later revisions
+    /// Returns `true` if a body may be a JSON array of messages: 2025-03-26 only, later revisions
     /// removed batches.
     pub(crate) fn has_batches(self) -> bool {
         self == Self::V2025_03_26
     }
 
-    /// Whether a client knows the empty priming event and the early close that comes with it
+    /// Returns `true` if a client supports the empty priming event and the early close of streams
     /// (SEP-1699, since 2025-11-25). Older clients try to parse the empty data.
     pub(crate) fn has_priming(self) -> bool {
         self == Self::V2025_11_25
     }
 }
 
-/// A version string that names no revision this crate knows.
+/// The error for a version string that is not a supported revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownVersion;
 

@@ -1,19 +1,19 @@
-//! Whole numbers that JSON writes with a fraction or an exponent, as integers.
+//! Whole numbers: reads numbers with a fraction or an exponent as integers, if they are whole.
 //!
-//! JSON has one kind of number, and JSON Schema counts `5.0` as an integer; serde reads it as a
-//! float. What does not read at first is read again with such numbers as integers, so that nothing
-//! is paid where there are none.
+//! JSON has one kind of number, and JSON Schema counts `5.0` as an integer, but serde reads it as a
+//! float. Only text that fails to deserialize is read again with such numbers as integers, so other
+//! text costs nothing.
 
 use serde::de::DeserializeOwned;
 
-/// More digits than any integer type of Rust has.
+/// More digits than any of Rust's integer types has.
 const DIGITS: usize = 39;
 
-/// Reads a value; `5.0` and `5e0` are integers.
+/// Deserializes a value; `5.0` and `5e0` are integers.
 ///
 /// # Errors
 ///
-/// As `serde_json`.
+/// The same as `serde_json`.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text).or_else(|error| match with_integers(text) {
         Some(text) => serde_json::from_str(&text),
@@ -21,7 +21,7 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
     })
 }
 
-/// A JSON text with its whole numbers as integers; `None` when they are already.
+/// Returns a JSON text with its whole numbers as integers; `None` if nothing changes.
 pub(crate) fn with_integers(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out = String::new();
@@ -50,7 +50,7 @@ pub(crate) fn with_integers(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Where a string ends that begins here.
+/// Returns the end of the string that starts here.
 fn after_string(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
@@ -63,7 +63,7 @@ fn after_string(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// A number with a fraction or an exponent as an integer, where it is one.
+/// Returns a number with a fraction or an exponent as an integer, if it is whole.
 fn integer(number: &str) -> Option<String> {
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
@@ -81,7 +81,7 @@ fn integer(number: &str) -> Option<String> {
     let whole = match digits {
         "" => "0".to_owned(),
         _ if shift >= 0 => {
-            // Long before it is written out.
+            // Checked before it is written out.
             if zeros > DIGITS || digits.len() + zeros > DIGITS {
                 return None;
             }

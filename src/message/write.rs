@@ -1,4 +1,4 @@
-//! Decides how messages of ours are written: compact JSON on one line, into one buffer.
+//! Serialization of messages to clients: compact JSON on one line, in one buffer.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::{ErrorObject, RawJson, RequestId};
 const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0","method":"#;
 const PARAMS: &[u8] = br#","params":"#;
 
-/// The answer to a request.
+/// Writes the response to a request.
 pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> Bytes {
     match outcome {
         Ok(result) => {
@@ -22,7 +22,7 @@ pub(crate) fn answer(id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> 
     }
 }
 
-/// An error; without an id where none could be read, never with `null`.
+/// Writes an error. If the id is unknown it is omitted, never `null`.
 pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
     let internal = r#"{"code":-32603,"message":"Internal error"}"#;
     let text = serde_json::to_string(error).unwrap_or_else(|_| internal.to_owned());
@@ -33,7 +33,7 @@ pub(crate) fn failure(id: Option<&RequestId>, error: &ErrorObject) -> Bytes {
     }
 }
 
-/// A notification to the client.
+/// Writes a notification to the client.
 pub(crate) fn notification(method: &str, params: &RawJson) -> Bytes {
     let params = one_line(params.as_str());
     let mut text = Vec::with_capacity(NOTIFICATION.len() + method.len() + PARAMS.len() + params.len() + 3);
@@ -45,7 +45,8 @@ pub(crate) fn notification(method: &str, params: &RawJson) -> Bytes {
     text.into()
 }
 
-/// How far a call has come. It is what streams in quantities, so it is written in one go.
+/// Writes a progress notification. They are frequent, so they are written without an intermediate
+/// value.
 pub(crate) fn progress(
     token: &RawJson,
     progress: &impl Serialize,
@@ -70,7 +71,7 @@ pub(crate) fn progress(
     Ok(text.into())
 }
 
-/// A question to the client.
+/// Writes a request to the client.
 pub(crate) fn request(id: &str, method: &str, params: &RawJson) -> Bytes {
     let params = one_line(params.as_str());
     let mut text = Vec::with_capacity(64 + id.len() + method.len() + params.len());
@@ -84,7 +85,7 @@ pub(crate) fn request(id: &str, method: &str, params: &RawJson) -> Bytes {
     text.into()
 }
 
-/// Answers of a batch as one array.
+/// Writes the responses to a batch as one array.
 pub(crate) fn batch(answers: &[Bytes]) -> Bytes {
     let mut text = Vec::with_capacity(answers.iter().map(|answer| answer.len() + 1).sum::<usize>() + 1);
     text.push(b'[');
@@ -98,24 +99,25 @@ pub(crate) fn batch(answers: &[Bytes]) -> Bytes {
     text.into()
 }
 
-/// A JSON string.
+/// Writes a JSON string.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     quoted(text, |piece| out.extend_from_slice(piece.as_bytes()));
 }
 
-/// The same, where the whole is text.
+/// Writes a JSON string into a `String`.
 pub(crate) fn string_in(text: &str, out: &mut String) {
     quoted(text, |piece| out.push_str(piece));
 }
 
-/// Most text needs no escapes, so it is looked at in blocks and handed on in long pieces.
+/// Writes a quoted string. Most text needs no escapes, so it is scanned in blocks and written in
+/// long pieces.
 fn quoted(text: &str, mut push: impl FnMut(&str)) {
     const BLOCK: usize = 64;
     let plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
     push("\"");
     let mut from = 0;
     for (number, block) in text.as_bytes().chunks(BLOCK).enumerate() {
-        // Without a branch for each byte, so that the processor takes many at a time.
+        // Without a branch per byte, so that the compiler vectorizes it.
         if block.iter().fold(true, |all, byte| all & plain(byte)) {
             continue;
         }
@@ -130,7 +132,7 @@ fn quoted(text: &str, mut push: impl FnMut(&str)) {
     push("\"");
 }
 
-/// A byte that cannot stand in a JSON string.
+/// Escapes a byte that is not allowed in a JSON string.
 fn escape(byte: u8, push: &mut impl FnMut(&str)) {
     match byte {
         b'"' => push("\\\""),
@@ -144,8 +146,8 @@ fn escape(byte: u8, push: &mut impl FnMut(&str)) {
     }
 }
 
-/// JSON that somebody else wrote may hold line breaks between its tokens, which would end an SSE
-/// `data:` line. Inside strings JSON has none.
+/// Replaces line breaks between the tokens of foreign JSON, which would end an SSE `data:` line.
+/// JSON strings contain none.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
         return text.into();
@@ -185,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_known_id_has_no_id() {
+    fn errors_of_unknown_requests_have_no_id() {
         let error = ErrorObject::new(-32700, "Parse error");
         assert_eq!(failure(None, &error), r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error"}}"#);
     }
 
     proptest! {
         #[test]
-        fn a_string_is_written_as_serde_json_writes_it(
+        fn strings_match_serde_json(
             text in prop_oneof![any::<String>(), "[a-z\"\\\\\u{0}-\u{1f}\u{7f}é]{0,200}"],
         ) {
             let mut out = Vec::new();

@@ -1,8 +1,8 @@
-//! Decides how long clients may keep a result, and who may share it (2026-07-28, Caching).
+//! Cache hints: how long clients may keep a result, and who may share it (2026-07-28, Caching).
 //!
-//! 1. A hint is written for clients of 2026-07-28 only, first in the result, and only into results
-//!    that are complete ("Cacheable Results").
-//! 2. Where nobody says anything, nothing is kept, and nothing is shared.
+//! 1. A hint is written for clients of 2026-07-28 only, as the first members of the result, and
+//!    only into complete results ("Cacheable Results").
+//! 2. By default nothing is cached and nothing is shared.
 //! 3. A list has one hint, so that all its pages have one scope ("Interaction with Pagination").
 
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::message::Era;
 
 /// How long clients of 2026-07-28 may keep a result, and who may share it.
 ///
-/// By default a result is not kept at all: [`CacheHint::default`] is a private one of no time. A
-/// change that is announced ends what clients kept of a list before its time is over.
+/// By default a result is not cached: [`CacheHint::default`] is private with a time of zero. An
+/// announced change of a list invalidates cached lists before their time is over.
 ///
 /// Set it for lists and discovery with [`McpServer::cache`](crate::McpServer::cache), for a
-/// resource with [`Resource::cache`](super::Resource::cache), for what a handler just read with
-/// [`Cached`].
+/// resource with [`Resource::cache`](super::Resource::cache), and for the contents that a handler
+/// returns with [`Cached`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,24 +38,24 @@ pub struct CacheHint {
     scope: CacheScope,
 }
 
-/// Who may be given what one client was given.
+/// Who may receive a cached result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheScope {
-    /// Anybody: any client, gateway or proxy may keep the result and give it to any user.
+    /// Any client, gateway or proxy may cache the result and serve it to any user.
     ///
-    /// That holds behind authentication too ("Security Considerations"): what was answered to one
-    /// access token may be given to a caller with another one, or with none, and this server never
-    /// hears of it. It is for what is the same for everybody and secret to nobody. Whether a call is
-    /// allowed is decided when it is made, never by who could see a list.
+    /// This applies behind authentication too ("Security Considerations"): a result for one access
+    /// token may be served to a caller with another token, or without one, and this server never
+    /// sees that request. Use it for results that are the same for all users and not secret. Calls
+    /// are authorized when they are made, not by who can see a list.
     Public,
-    /// Whoever has the same authorization, and nobody else.
+    /// Only requests with the same authorization.
     #[default]
     Private,
 }
 
-/// Contents of a resource that may be kept for a while; what a handler returns instead of the
-/// contents alone. It goes before what [`Resource::cache`](super::Resource::cache) says.
+/// Contents of a resource with a cache hint: a handler returns this in place of the contents. It
+/// takes precedence over [`Resource::cache`](super::Resource::cache).
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,44 +67,46 @@ pub enum CacheScope {
 ///     Cached(CacheHint::private(Duration::from_secs(600)), "Rain.".to_owned())
 /// }
 ///
-/// let server: McpServer = McpServer::new("weather", "1.0.0").resource("weather://today", "today", forecast);
+/// let server: McpServer =
+///     McpServer::new("weather", "1.0.0").resource("weather://today", "today", forecast);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cached<T>(pub CacheHint, pub T);
 
 impl CacheHint {
-    /// For whoever asked only. The time counts in whole milliseconds, up to 2^53-1 of them: the
-    /// largest integer that all readers of JSON read alike.
+    /// Returns a private hint. The time is rounded down to whole milliseconds, at most 2^53-1: the
+    /// largest integer that all JSON parsers read alike.
     #[must_use]
     pub const fn private(ttl: Duration) -> Self {
         Self { ttl_ms: millis(ttl), scope: CacheScope::Private }
     }
 
-    /// For everybody: read at [`CacheScope::Public`] what that means. The time is as for
+    /// Returns a public hint; read [`CacheScope::Public`] first. The time is rounded as in
     /// [`CacheHint::private`].
     #[must_use]
     pub const fn public(ttl: Duration) -> Self {
         Self { ttl_ms: millis(ttl), scope: CacheScope::Public }
     }
 
-    /// How long the result may be kept; nothing: not at all.
+    /// Returns how long the result may be cached. Zero: not at all.
     #[must_use]
     pub const fn ttl(self) -> Duration {
         Duration::from_millis(self.ttl_ms)
     }
 
-    /// Who may share the result.
+    /// Returns who may share the result.
     #[must_use]
     pub const fn scope(self) -> CacheScope {
         self.scope
     }
 
-    /// The hint, if the client of a call is one that knows hints.
+    /// Returns the hint if the client's revision has cache hints.
     pub(crate) fn known_to(self, client: &Context) -> Option<Self> {
         (client.protocol_version().era() == Era::Modern).then_some(self)
     }
 
-    /// Its members, the first of an object. Whoever completes results knows them by that place.
+    /// Writes the first members of an object. The code that completes results recognizes them by
+    /// that position.
     pub(crate) fn write(self, out: &mut String) {
         let scope = match self.scope {
             CacheScope::Public => "public",
@@ -118,12 +120,12 @@ impl CacheHint {
     }
 }
 
-/// RFC 8259, section 6: beyond it, not all readers see the same integer.
-const MOST: u64 = (1 << 53) - 1;
+/// RFC 8259, section 6: parsers disagree on larger integers.
+const MAX_MILLIS: u64 = (1 << 53) - 1;
 
 const fn millis(ttl: Duration) -> u64 {
     let millis = ttl.as_millis();
-    if millis > MOST as u128 { MOST } else { millis as u64 }
+    if millis > MAX_MILLIS as u128 { MAX_MILLIS } else { millis as u64 }
 }
 
 impl<T: IntoResourceContents> IntoResourceContents for Cached<T> {
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_written_in_whole_milliseconds_that_every_reader_of_json_knows() {
+    fn hints_are_written_in_bounded_milliseconds() {
         for (hint, wanted) in [
             (CacheHint::default(), r#"{"ttlMs":0,"cacheScope":"private"}"#),
             (CacheHint::private(Duration::from_micros(1_999)), r#"{"ttlMs":1,"cacheScope":"private"}"#),
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_cached_contents_says_how_they_are_cached() {
+    fn wrappers_forward_the_cache_hint() {
         let hint = CacheHint::private(Duration::from_secs(1));
         assert_eq!(Some(Cached(hint, "a")).cache_hint(), Some(hint));
         assert_eq!(Ok::<_, ToolError>(Some(Cached(hint, "a"))).cache_hint(), Some(hint));

@@ -1,5 +1,5 @@
-//! Decides what a call needs from the transport that carries it, so that handlers never learn
-//! which era or engine that is.
+//! Channel: the interface between a call and the transport that carries it. It hides the era and
+//! the engine from handlers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,113 +24,117 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
     fn principal(&self) -> Option<&Principal>;
     fn session(&self) -> Option<Arc<dyn SessionAccess>>;
     fn handle(&self) -> McpHandle;
-    /// The least severe log level the client wants, as an index into the eight levels of RFC 5424.
+    /// Returns the least severe log level that the client wants, as an index into the eight levels
+    /// of RFC 5424.
     fn log_level(&self) -> u8;
-    /// Sets that level for the session, everywhere; done once every node will know it.
+    /// Sets that level for the session on every node. Completes once every node will use it.
     fn set_log_level(&self, level: u8) -> BoxFuture<'_, Result<(), StoreError>>;
-    /// Queues a notification, already written, for the stream of this call; after the call's end
-    /// it is dropped. Whether there is room for more.
+    /// Queues a serialized notification for the stream of this call. After the call has ended it is
+    /// dropped. Returns `true` if the queue has capacity for more.
     fn send(&self, notification: Bytes) -> bool;
-    /// Writes and queues a notification.
+    /// Serializes and queues a notification.
     fn notify(&self, method: &str, params: &RawJson) -> bool {
         self.send(write::notification(method, params))
     }
-    /// Waits until there is room again.
+    /// Waits until the queue has capacity again.
     fn room(&self) -> BoxFuture<'_, ()>;
-    /// The id of the request, where there is one.
+    /// Returns the id of the request, if there is one.
     fn request_id(&self) -> Option<&RequestId> {
         None
     }
-    /// The progress that was sent last, where any is sent. Never held across an await.
+    /// Returns the last progress figure, if progress is sent. Never held across an await.
     fn progress(&self) -> Option<&Mutex<f64>> {
         None
     }
-    /// Asks the client in this call and waits for its answer, however long.
+    /// Sends a request to the client within this call and waits for its answer without a timeout.
     fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
-    /// The client answered with something that does not fit its question.
+    /// Reports that the client's answer does not match the request.
     fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
         let _ = method;
         Box::pin(std::future::ready(ClientError::Unreadable(error)))
     }
-    /// From here on the call is a task, if its client takes tasks; whether it is.
+    /// Turns the call into a task if the client supports tasks. Returns `true` if it is now a task.
     fn begin_task(&self) -> BoxFuture<'_, bool> {
         Box::pin(std::future::ready(false))
     }
-    /// Whether the client takes tasks for answers, or is of a revision that does not know them and
-    /// waits for every call.
+    /// Returns `true` if the client accepts tasks as results, or if its revision has no tasks and
+    /// it waits for every call.
     fn takes_tasks(&self) -> bool {
         true
     }
-    /// How far the call has come, for whoever polls for it.
+    /// Sets the status message of a task, for clients that poll it.
     fn say(&self, message: &str) {
         let _ = message;
     }
-    /// What the next step of this name is called in its call, and the value it had when the call was
-    /// made before.
+    /// Returns the key of the next step with this name, and the value it returned when the client
+    /// made this call before.
     fn step(&self, key: &str) -> (String, Option<RawJson>) {
         let _ = key;
         (String::new(), None)
     }
-    /// Keeps the value of a step for when the call is made again; `None`: it cannot be kept.
+    /// Stores the value of a step for the next time the client makes this call. `None`: it cannot
+    /// be stored.
     fn remember(&self, step: String, value: Option<RawJson>) {
         let _ = (step, value);
     }
-    /// Ends the response that carries this call; the client comes back for the rest. Whether it
-    /// did: only revisions since 2025-11-25, and only where the stream can be resumed.
+    /// Ends the response that carries this call; the client reconnects for the rest. Returns
+    /// `false` if the stream cannot be resumed, and always before revision 2025-11-25.
     fn close_stream(&self, retry: Option<Duration>) -> bool;
     fn is_cancelled(&self) -> bool;
-    /// What the client said when it cancelled the call, if it said it here.
+    /// Returns what the client sent to cancel the call, if this node received it.
     fn cancellation(&self) -> Option<Cancellation> {
         None
     }
     fn cancelled(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Something the client is asked.
+/// A request to the client.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) method: Cow<'static, str>,
     pub(crate) params: RawJson,
-    /// The name of the question within its call, if the handler gave it one.
+    /// The key of the request within its call, if the handler named one.
     pub(crate) key: Option<Cow<'static, str>>,
 }
 
-/// The most bytes of JSON that the parameters of `sampling/createMessage` may have. Its messages carry
-/// images; it is as much as one stream keeps by default.
+/// The most bytes of JSON in the parameters of `sampling/createMessage`. Its messages carry images.
+/// It equals the default replay buffer of one stream.
 pub(crate) const SAMPLING_REQUEST: usize = 1 << 20;
 
-/// The most bytes of JSON that the parameters of any other request to a client may have. A person reads
-/// them, and a client keeps them while it waits; they often repeat what the client itself sent.
+/// The most bytes of JSON in the parameters of any other request to a client. A person reads them,
+/// and a client keeps them while it waits. They often repeat what the client itself sent.
 pub(crate) const CLIENT_REQUEST: usize = 64 << 10;
 
-/// Refuses to ask a client with parameters that are too large to be kept for it.
+/// Rejects a request to the client whose parameters are too large to be kept.
 pub(super) fn check_request(method: &str, params: &RawJson) -> Result<(), ClientError> {
     let limit = if method == "sampling/createMessage" { SAMPLING_REQUEST } else { CLIENT_REQUEST };
     let bytes = params.as_bytes().len();
     if bytes <= limit { Ok(()) } else { Err(ClientError::TooLarge { bytes, limit }) }
 }
 
-/// A live session as handlers, routes and the handle see it.
+/// A live session, as handlers, routes and the handle see it.
 pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn info(&self) -> &SessionInfo;
     fn extensions(&self) -> &Extensions;
-    /// The value under a key with its version; version 0 is "not there yet".
+    /// Returns the value of a key with its version; version 0 means that it does not exist yet.
     fn load_state(&self, key: &str) -> BoxFuture<'_, Result<(Option<RawJson>, u64), StoreError>>;
-    /// Writes the value if its version is still the one given. `false`: somebody was faster.
+    /// Writes the value if its version is unchanged. Returns `false` after a concurrent write.
     fn store_state(&self, key: &str, value: RawJson, version: u64) -> BoxFuture<'_, Result<bool, StoreError>>;
-    /// As [`Channel::log_level`].
+    /// Returns the same as [`Channel::log_level`].
     fn log_level(&self) -> u8;
     /// Sends a notification on the session's standalone stream.
     fn notify(&self, method: &str, params: &RawJson);
-    /// The same; whether the client listens, or will find it when it listens again.
+    /// Sends a notification on the session's standalone stream. Returns `true` if the client has
+    /// the stream open or will receive it when it opens the stream again.
     fn tell(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool>;
-    /// Ready when the client next opens the session's standalone stream, or the session ends.
+    /// Completes when the client next opens the session's standalone stream, or the session ends.
     fn stream_opens(&self) -> BoxFuture<'static, ()>;
-    /// Asks the client on the session's standalone stream; fails at once when none is open.
+    /// Sends a request to the client on the session's standalone stream. Fails at once if none is
+    /// open.
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
-    /// The resources the client wants to hear of, in order.
+    /// Returns the URIs of the resources that the client subscribed to, in order.
     fn subscriptions(&self) -> Vec<String>;
-    /// Remembers which resources the client wants to hear of.
+    /// Adds or removes a subscription of the client.
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>>;
     fn end(&self) -> BoxFuture<'_, ()>;
 }
@@ -138,29 +142,29 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
 /// See [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI).
 pub(crate) const SUBSCRIPTION_URI: usize = 8_000;
 
-/// Something that changed on the server. Its JSON is what nodes tell each other.
+/// A change on the server. Nodes exchange it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Change {
     Tools,
     Prompts,
     Resources,
-    /// One resource, by its URI; reaches subscribers only.
+    /// One resource, by its URI. Only subscribers receive it.
     Resource(ResourceUri),
 }
 
-/// Announced where more changed than could be kept: every list, and every resource. As a topic beside those
-/// that are a [`Change`].
+/// The topic for more changes than could be kept: it announces every list and every resource. It is
+/// separate from the topics of single changes.
 pub(crate) const EVERYTHING: &str = r#""Everything""#;
 
 impl Change {
-    /// What every session receives, whatever it subscribes to.
+    /// The changes that every session receives regardless of its subscriptions.
     pub(crate) const LISTS: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
 
     pub(crate) fn resource(uri: impl Into<Box<str>>) -> Self {
         Self::Resource(ResourceUri::new(uri))
     }
 
-    /// Its text among nodes, by which engines keep it: one for all spellings of a URI.
+    /// Returns the topic under which engines store the change: one for all spellings of a URI.
     pub(crate) fn topic(&self) -> String {
         let text = match self {
             Self::Resource(uri) => serde_json::to_string(&Self::resource(uri.canonical())),
@@ -169,7 +173,7 @@ impl Change {
         text.unwrap_or_default()
     }
 
-    /// The method of the notification that tells a client.
+    /// Returns the method of the notification for clients.
     pub(crate) fn method(&self) -> &'static str {
         match self {
             Self::Tools => "notifications/tools/list_changed",
@@ -179,7 +183,7 @@ impl Change {
         }
     }
 
-    /// The resource, where it is about one.
+    /// Returns the URI of the resource, if the change is about one.
     pub(crate) fn uri(&self) -> Option<&str> {
         match self {
             Self::Resource(uri) => Some(uri.as_str()),
@@ -187,7 +191,7 @@ impl Change {
         }
     }
 
-    /// The notification that tells a client, as text.
+    /// Returns the serialized notification for clients.
     pub(crate) fn message(&self) -> Bytes {
         let (method, params) = self.notification();
         write::notification(method, &params)

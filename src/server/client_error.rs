@@ -1,36 +1,39 @@
-//! Decides how a question to the client can fail.
+//! Client errors: why a request to the client failed.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::message::ErrorObject;
 
-/// Why a client gave no answer.
+/// The reason why a request to the client has no answer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The client did not declare the capability the question needs.
+    /// The client did not declare the capability that the request needs.
     NotCapable(&'static str),
     /// The client answered with a JSON-RPC error.
     Refused(ErrorObject),
-    /// The client did not answer in time.
+    /// The client did not answer within the timeout.
     Timeout(Duration),
-    /// There is no stream to ask on: stateless mode, JSON answers, or no standalone stream open.
+    /// No stream can carry the request: stateless mode, JSON responses, or no open standalone
+    /// stream.
     NoStream,
-    /// The call or the session ended while the question was open, or the session engine lost the question.
+    /// The call or the session ended before the client answered, or the session engine lost the
+    /// request.
     Ended,
-    /// The client answered with something that does not fit the question.
+    /// The client's answer does not match the request.
     Unreadable(serde_json::Error),
-    /// The client was not asked: the parameters of the request have more bytes than they may:
+    /// The request was not sent because its parameters are too large: more than
     /// [`Limits::SAMPLING_REQUEST`](crate::Limits::SAMPLING_REQUEST) for sampling,
-    /// [`Limits::CLIENT_REQUEST`](crate::Limits::CLIENT_REQUEST) for every other.
+    /// [`Limits::CLIENT_REQUEST`](crate::Limits::CLIENT_REQUEST) for all others.
     TooLarge {
-        /// How many bytes of JSON they have.
+        /// The size of the parameters in bytes of JSON.
         bytes: usize,
-        /// How many they may have.
+        /// The largest allowed size.
         limit: usize,
     },
-    /// The client was not asked: the type is no form that the protocol can show, and why.
+    /// The request was not sent because its type is not a form that the protocol can express. Holds
+    /// the reason.
     NotAForm(String),
 }
 

@@ -1,4 +1,4 @@
-//! Decides how proposals for an argument are asked for and given (`completion/complete`).
+//! Completions: proposals for the value of an argument (`completion/complete`).
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -10,10 +10,10 @@ use super::handler::{Arguments, CallParts, Erased, FromCall, Handler, Refusal, R
 use super::{IntoToolError, ToolError};
 use crate::message::ErrorObject;
 
-/// The handlers that propose values, by the name of the argument.
+/// The completion handlers, by the name of the argument.
 pub(crate) type Completers<S> = HashMap<String, Erased<S, Completion>>;
 
-/// What is being typed: an argument of a handler for completions.
+/// An argument that the user is typing: the input of a completion handler.
 ///
 /// ```
 /// use mcp_http::McpServer;
@@ -36,9 +36,9 @@ pub(crate) type Completers<S> = HashMap<String, Erased<S, Completion>>;
 pub struct CompletionRequest {
     /// The name of the argument.
     pub argument: String,
-    /// What is typed of it so far.
+    /// The text typed so far.
     pub value: String,
-    /// The other arguments, as far as the client knows them; none before 2025-06-18.
+    /// The other arguments that the client knows; empty before 2025-06-18.
     pub known: HashMap<String, String>,
 }
 
@@ -53,11 +53,11 @@ pub struct Completion {
 }
 
 impl Completion {
-    /// The most proposals in one answer, by the specification. Further ones are cut off, and the
-    /// client is told that there are more.
+    /// The specification's limit of proposals in one result. Further ones are cut off, and the
+    /// result says that there are more.
     pub const MOST: usize = 100;
 
-    /// Proposals.
+    /// Makes a completion of these proposals.
     #[must_use]
     pub fn new(values: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut values: Vec<String> = values.into_iter().map(Into::into).collect();
@@ -66,7 +66,7 @@ impl Completion {
         Self { has_more: total > values.len(), total: Some(total), values }
     }
 
-    /// How many there are in all, where the list is only the beginning.
+    /// Sets the total number of proposals, if the list holds only the first of them.
     #[must_use]
     pub fn total(mut self, total: usize) -> Self {
         self.has_more = total > self.values.len();
@@ -75,7 +75,7 @@ impl Completion {
     }
 }
 
-/// What a handler for completions may return: a list of texts, a [`Completion`], or a `Result` of
+/// The return type of a completion handler: a list of texts, a [`Completion`], or a `Result` of
 /// these.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a completion",
@@ -83,11 +83,11 @@ impl Completion {
     note = "return `Vec<String>`, `Vec<&'static str>`, `Completion`, or a `Result` of these"
 )]
 pub trait IntoCompletion {
-    /// Makes the proposals.
+    /// Converts the value into proposals.
     ///
     /// # Errors
     ///
-    /// When the handler failed.
+    /// If the handler failed.
     fn into_completion(self) -> Result<Completion, ToolError>;
 }
 
@@ -115,7 +115,7 @@ impl<T: IntoCompletion, E: IntoToolError> IntoCompletion for Result<T, E> {
     }
 }
 
-/// Names the kind of this argument; exists only as a type.
+/// Marks this kind of argument at the type level.
 #[derive(Debug)]
 #[doc(hidden)]
 pub enum ViaCompletion {}
@@ -132,7 +132,7 @@ impl<S: Sync> FromCall<S, ViaCompletion> for CompletionRequest {
     }
 }
 
-/// Calls a handler for completions.
+/// A completion handler with its type.
 pub(crate) struct Complete<H, M> {
     handler: H,
     arguments: PhantomData<fn() -> M>,
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_has_at_most_a_hundred_proposals_and_says_when_there_are_more() {
+    fn a_completion_holds_at_most_a_hundred_values() {
         let all = Completion::new((0..250).map(|n| n.to_string()));
         assert_eq!((all.values.len(), all.total, all.has_more), (100, Some(250), true));
         let few = Completion::new(["a"]);

@@ -1,5 +1,5 @@
-//! Decides what a handler can do while its call runs: tell progress, log, ask the client, hear of
-//! its cancellation.
+//! Context: what a handler can do while its call runs. It reports progress, logs, sends requests to
+//! the client and notices cancellation.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -19,11 +19,11 @@ use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId, whole, write};
 
-/// The way back to the client while a call runs. A handler takes it as an argument; it is cheap
-/// to clone, and clones may be moved into tasks.
+/// Access to the client while a call runs. A handler takes it as an argument. It is cheap to clone,
+/// and clones may be moved into tasks.
 ///
-/// Everything sent through it goes on the stream of this call, in order, before the result. Once
-/// the call has ended it goes nowhere, silently.
+/// Everything sent through it goes to the stream of this call, in order, before the result. After
+/// the call has ended, further messages are dropped silently.
 ///
 /// ```
 /// use mcp_http::server::Context;
@@ -40,19 +40,19 @@ use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJso
 pub struct Context {
     channel: Arc<dyn Channel>,
     params: Option<RawJson>,
-    /// Read when first asked for: most calls have no progress.
+    /// Parsed on first use, because most calls report no progress.
     progress_token: OnceLock<Option<RawJson>>,
     named: Option<(RawJson, Option<RawJson>)>,
     /// The name of the tool, prompt or resource whose handler runs.
     name: Option<Arc<str>>,
 }
 
-/// What a transport has read of the parameters of a call.
+/// The parts of a call's parameters that a transport has already parsed.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) params: Option<RawJson>,
     pub(crate) progress_token: Option<RawJson>,
-    /// `name`, a text, and `arguments`.
+    /// `name`, a JSON string, and `arguments`.
     pub(crate) named: Option<(RawJson, Option<RawJson>)>,
 }
 
@@ -60,13 +60,13 @@ pub(crate) struct Read {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Cancellation {
-    /// Why, in the client's words.
+    /// The client's reason.
     pub reason: Option<String>,
-    /// The HTTP request that brought it.
+    /// The head of the HTTP request that carried it.
     pub parts: Box<Parts>,
 }
 
-/// How urgent a log message is, from RFC 5424, least severe first.
+/// The severity of a log message, from RFC 5424, least severe first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
@@ -81,15 +81,16 @@ pub enum LogLevel {
     Emergency,
 }
 
-/// A number that says how far a call has come: any of Rust's number types.
+/// A number for progress: any of Rust's number types.
 pub trait Amount: Send + private::Sealed {
-    /// As the protocol has it. Beyond 2^53 it is rounded, which no progress bar shows.
+    /// Returns the number as the protocol has it. It is rounded beyond 2^53, which no progress bar
+    /// shows.
     fn amount(self) -> f64;
 }
 
-/// What [`Amount`] there is to do in all, if that is known.
+/// The total [`Amount`] of work, if it is known.
 pub trait Total: Send + private::Sealed {
-    /// As the protocol has it.
+    /// Returns the number as the protocol has it.
     fn total(self) -> Option<f64>;
 }
 
@@ -131,46 +132,46 @@ impl Context {
         Self { channel, params, progress_token: OnceLock::new(), named: None, name: None }
     }
 
-    /// For a transport that has looked into the parameters already.
+    /// Makes the context of a transport that has already parsed parts of the parameters.
     pub(crate) fn of_read(channel: Arc<dyn Channel>, read: Read) -> Self {
         let Read { params, progress_token, named } = read;
         Self { channel, params, progress_token: OnceLock::from(progress_token), named, name: None }
     }
 
-    /// For a transport that has met these in the parameters.
+    /// Adds the name and arguments that the transport found in the parameters.
     pub(crate) fn with_named(self, named: Option<(RawJson, Option<RawJson>)>) -> Self {
         Self { named, ..self }
     }
 
-    /// What the call is about by name, and its arguments, where the transport has read them.
+    /// Takes the name of the tool or prompt and its arguments, if the transport has parsed them.
     pub(super) fn take_named(&mut self) -> Option<(RawJson, Option<RawJson>)> {
         self.named.take()
     }
 
-    /// For the handler of something that has a name.
+    /// Returns this context with the name of the handler's tool, prompt or resource.
     pub(super) fn of(self, name: &Arc<str>) -> Self {
         Self { name: Some(Arc::clone(name)), ..self }
     }
 
-    /// The name under which the handler that runs was registered: of a tool, a prompt, a resource or
-    /// a resource template. `None` in a [`Server`](super::Server) of your own.
+    /// Returns the name under which the running handler was registered: of a tool, a prompt, a
+    /// resource or a resource template. `None` in a custom [`Server`](super::Server).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The id of the request that is answered; `None` for a notification.
+    /// Returns the id of the request; `None` for a notification.
     #[must_use]
     pub fn request_id(&self) -> Option<&RequestId> {
         self.channel.request_id()
     }
 
-    /// Reads the request's `_meta`: what the client, or a proxy on its behalf, says beside the
-    /// arguments, such as a trace context. Without any it is read from an empty object, so that a type
-    /// whose members are optional always fits.
+    /// Reads the request's `_meta`: what the client, or a proxy on its behalf, sends beside the
+    /// arguments, such as a trace context. If it is absent, an empty object is read instead. So a
+    /// type with only optional members always matches.
     ///
-    /// The client says what it likes there; keys of the protocol are among it. As an argument of a
-    /// handler, [`Meta<T>`](crate::server::Meta) is the same.
+    /// The client controls its content, which includes keys of the protocol. As an argument of a
+    /// handler, [`Meta<T>`](crate::server::Meta) is equivalent.
     ///
     /// ```
     /// use mcp_http::server::Context;
@@ -184,83 +185,84 @@ impl Context {
     ///     let trace = cx.meta::<Trace>().ok().and_then(|trace| trace.traceparent);
     ///     format!("{} in {trace:?}", cx.name().unwrap_or_default())
     /// }
-    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("traced", "Says its trace.", traced);
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("traced", "Shows it.", traced);
     /// ```
     ///
     /// # Errors
     ///
-    /// When `_meta` does not fit the type.
+    /// If `_meta` does not match the type.
     pub fn meta<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         #[derive(Deserialize)]
         struct Params<'a> {
             #[serde(borrow, default, rename = "_meta")]
             meta: Option<&'a RawValue>,
         }
-        // By position there is none.
+        // Parameters by position have no `_meta`.
         let params = self.params.as_ref().filter(|params| params.as_str().starts_with('{'));
         let params = params.and_then(|params| params.read_borrowed::<Params<'_>>().ok());
         whole::read(params.and_then(|params| params.meta).map_or("{}", RawValue::get))
     }
 
-    /// The protocol revision this call is served in.
+    /// Returns the protocol revision of this call.
     #[must_use]
     pub fn protocol_version(&self) -> ProtocolVersion {
         self.channel.version()
     }
 
-    /// Which program the client says it is; for display only.
+    /// Returns the name and version that the client declares; for display only.
     #[must_use]
     pub fn client_info(&self) -> Option<&Implementation> {
         self.channel.client()
     }
 
-    /// What the client can be asked for; `None` where it never said (stateless mode).
+    /// Returns the capabilities of the client; `None` if it never declared any (stateless mode).
     #[must_use]
     pub fn client_capabilities(&self) -> Option<&ClientCapabilities> {
         self.channel.capabilities()
     }
 
-    /// Who sent this request, as the authentication layer said.
+    /// Returns the principal of this request, from the authentication layer.
     #[must_use]
     pub fn principal(&self) -> Option<&Principal> {
         self.channel.principal()
     }
 
-    /// The application's hand on the service, for example to announce a change this call made. As
-    /// an argument of a handler, [`McpHandle`] is the same.
+    /// Returns the application's handle to the service, for example to announce a change that this
+    /// call made. As an argument of a handler, [`McpHandle`] is equivalent.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
         self.channel.handle()
     }
 
-    /// The session this call belongs to; `None` in stateless mode and for clients of 2026-07-28, which
-    /// have none.
+    /// Returns the session of this call; `None` in stateless mode and for clients of 2026-07-28,
+    /// which have no sessions.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.channel.session().map(Session::new)
     }
 
-    /// Tells how far the call has come. Nothing is sent when the client asked for no progress
-    /// (no `progressToken`).
+    /// Reports the progress of the call. Nothing is sent if the client did not request progress (no
+    /// `progressToken`).
     ///
-    /// `total` may be `None` when it is not known. The specification wants each figure larger
-    /// than the one before: one that is not is not sent, and neither are NaN and infinities.
+    /// `total` may be `None` if it is unknown. The specification requires each figure to be larger
+    /// than the previous one. Figures that are not, NaN and infinities are not sent.
     ///
     /// Source: Utilities, "Progress".
     ///
     /// # Cancel safety
     ///
-    /// The notification is either queued whole or not at all.
+    /// If this future is dropped, the notification is either queued whole or not at all.
     pub async fn progress(&self, progress: impl Amount, total: impl Total) {
         self.progress_message(progress, total, None::<&str>).await;
     }
 
-    /// As [`Context::progress`], with a sentence for the person who waits. In a task, where no progress
-    /// is sent, the sentence is what a client that polls is shown.
+    /// Reports progress as [`Context::progress`] does, with a sentence for the user who waits. A
+    /// task sends no progress; there the sentence becomes the status message that a polling client
+    /// sees.
     ///
     /// # Cancel safety
     ///
-    /// As [`Context::progress`].
+    /// If this future is dropped, the notification is either queued whole or not at all.
     pub async fn progress_message(
         &self,
         progress: impl Amount,
@@ -281,8 +283,8 @@ impl Context {
         }
     }
 
-    /// Sends a figure that is larger than the one before; `None` for others. Clones of a context may
-    /// be used at the same time, so that the figure is compared and sent as one.
+    /// Sends a figure that is larger than the previous one; returns `None` for others. Clones of a
+    /// context may run concurrently, so comparing and sending are one step.
     fn send_progress(&self, progress: f64, notification: Bytes) -> Option<bool> {
         let last = self.channel.progress().map(|last| last.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(mut last) = last {
@@ -295,26 +297,27 @@ impl Context {
         Some(self.channel.send(notification))
     }
 
-    /// Sends a log message to the client, if it wants messages this severe
-    /// (`logging/setLevel`, and all of them until it said so; in 2026-07-28 the level that the request
-    /// names, and none where it names none).
+    /// Sends a log message to the client if it wants messages of this severity. In the session
+    /// revisions the client chooses with `logging/setLevel`, and receives all messages until then.
+    /// In 2026-07-28 each request names the level, and receives no messages if it names none.
     ///
     /// Source: Utilities, "Logging".
     ///
-    /// `data` is any JSON value, most often a sentence. It goes to the client: no secrets.
+    /// `data` is any JSON value, most often a sentence. The client sees it: it must hold no
+    /// secrets.
     ///
     /// # Cancel safety
     ///
-    /// The message is either queued whole or not at all.
+    /// If this future is dropped, the message is either queued whole or not at all.
     pub async fn log(&self, level: LogLevel, data: impl Serialize + Send) {
         self.log_as(level, None, data).await;
     }
 
-    /// As [`Context::log`], under the name of a logger.
+    /// Sends a log message as [`Context::log`] does, with the name of a logger.
     ///
     /// # Cancel safety
     ///
-    /// As [`Context::log`].
+    /// If this future is dropped, the message is either queued whole or not at all.
     pub async fn log_as(&self, level: LogLevel, logger: Option<&str>, data: impl Serialize + Send) {
         if !self.logs(level) {
             return;
@@ -325,23 +328,24 @@ impl Context {
         }
     }
 
-    /// Whether the client wants log messages this severe, for messages that cost something to make.
+    /// Returns `true` if the client wants log messages of this severity. Check it before building
+    /// an expensive message.
     #[must_use]
     pub fn logs(&self, level: LogLevel) -> bool {
         level as u8 >= self.channel.log_level()
     }
 
-    /// Sets what [`Context::logs`] says from now on in this session: what a [`Server`](super::Server) of
-    /// your own does at `logging/setLevel`. It changes nothing where there is no session. Once it has returned, a
-    /// call at any node uses the level.
+    /// Sets the level of [`Context::logs`] for this session: a custom [`Server`](super::Server)
+    /// calls this for `logging/setLevel`. Without a session it does nothing. After it has returned,
+    /// calls on every node use the level.
     ///
     /// # Errors
     ///
-    /// When the session has ended, or its engine cannot be reached.
+    /// If the session has ended, or its engine cannot be reached.
     ///
     /// # Cancel safety
     ///
-    /// The level may be set at this node only.
+    /// If this future is dropped, the level may be set on this node only.
     pub async fn set_log_level(&self, level: LogLevel) -> Result<(), StoreError> {
         self.channel.set_log_level(level as u8).await
     }
@@ -350,14 +354,14 @@ impl Context {
     ///
     /// # Cancel safety
     ///
-    /// The notification is either queued whole or not at all.
+    /// If this future is dropped, the notification is either queued whole or not at all.
     pub async fn notify(&self, method: &str, params: &RawJson) {
         let room = self.channel.notify(method, params);
         self.sent(room).await;
     }
 
-    /// Waits for room where there is none. Where there is always some, because nobody reads, a
-    /// handler that does nothing but send would never wait: now and then it is the turn of others.
+    /// Waits for capacity if there is none. Without a reader there is always capacity, so a handler
+    /// that only sends would never yield: consuming the task budget lets other tasks run.
     async fn sent(&self, room: bool) {
         if !room {
             self.channel.room().await;
@@ -365,9 +369,9 @@ impl Context {
         tokio::task::coop::consume_budget().await;
     }
 
-    /// Sends any request to the client on the stream of this call and waits for the answer, at
-    /// most for the time given. [`Context::elicit`], [`Context::sample`] and [`Context::roots`]
-    /// are this with types.
+    /// Sends any request to the client on the stream of this call, and waits for the answer, at
+    /// most for `within`. [`Context::elicit`], [`Context::sample`] and [`Context::roots`] are typed
+    /// versions.
     ///
     /// # Errors
     ///
@@ -375,38 +379,40 @@ impl Context {
     ///
     /// # Cancel safety
     ///
-    /// The request may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub async fn request(
         &self,
         method: impl Into<Cow<'static, str>> + Send,
         params: RawJson,
         within: Duration,
     ) -> Result<RawJson, ClientError> {
-        self.put(Question { method: method.into(), params, key: None }, within).await
+        self.send_and_wait(Question { method: method.into(), params, key: None }, within).await
     }
 
-    pub(super) async fn put(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
+    pub(super) async fn send_and_wait(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
         check_request(&question.method, &question.params)?;
         let answer = self.channel.request(question);
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
     }
 
-    /// What it means that an answer does not fit its question.
+    /// Returns the error for an answer that does not match its request.
     pub(super) async fn misread(&self, method: &'static str, error: serde_json::Error) -> ClientError {
         self.channel.misread(method, error).await
     }
 
-    /// From here on the call is a task: its client is told so, and polls for the answer. For tools that
-    /// are declared to [become one later](crate::server::Tool::task_later), after they asked what had
-    /// to be known first. Whether it is a task now; not for clients that take none, and clients of
-    /// the session revisions, which wait.
+    /// Turns the call into a task: the client receives the task and polls for the result. It is for
+    /// tools that may [become a task later](crate::server::Tool::task_later), after they have
+    /// requested the input they need. Returns `true` if the call is now a task. Returns `false` for
+    /// clients that do not support tasks, and for clients of the session revisions, which wait for
+    /// the result.
     ///
-    /// The handler goes on as before. What it asks from now on is asked while it waits. A call that
-    /// cannot become a task, because there is no room for one, ends here.
+    /// The handler continues as before. From now on its requests reach the client when it polls,
+    /// and the handler waits for the answers. A call that cannot become a task, because the limit
+    /// is reached, ends here.
     ///
     /// # Cancel safety
     ///
-    /// The task may exist and end at once.
+    /// If this future is dropped, the task may exist and end at once.
     pub async fn begin_task(&self) -> bool {
         self.channel.begin_task().await
     }
@@ -415,21 +421,22 @@ impl Context {
         self.channel.takes_tasks()
     }
 
-    /// Takes a step of the call that must not be taken twice, such as placing an order, before a
-    /// question.
+    /// Runs a step of the call that must not run twice, such as placing an order, before a request
+    /// to the client.
     ///
-    /// A client of 2026-07-28 answers a question by calling again, and the handler begins again. A
-    /// step that succeeded is not taken again then: its value is part of what the client carries
-    /// (sealed, bounded by [`Inputs`](crate::Inputs)), and is returned at once. For clients of the
-    /// session revisions, whose calls wait for their answers, the step is simply taken.
+    /// A client of 2026-07-28 answers a request by repeating the call, and the handler starts
+    /// again. A step that succeeded does not run again then. Its value is part of the state that
+    /// the client carries (sealed, bounded by [`Inputs`](crate::Inputs)), and is returned at once.
+    /// For clients of the session revisions, whose calls wait for the answers, the step simply
+    /// runs.
     ///
-    /// `key` names the step within its handler; steps of one name are counted, in the order in which
-    /// they begin. A value whose JSON is not read as it was written (a number that is none) cannot be
-    /// kept, and a question after it fails the call.
+    /// `key` names the step within its handler. Steps with the same key are numbered in the order
+    /// in which they start. A value that does not survive serialization to JSON and back (such as
+    /// NaN) cannot be kept. A later request to the client then fails the call.
     ///
-    /// A client may still make the same call again from its beginning, or from any question it was
-    /// asked, as long as that is [valid](crate::Inputs::lifetime): what may be done once in all, such as
-    /// redeeming a voucher, is for the application to check.
+    /// A client may still repeat the same call from its start, or from any earlier request, while
+    /// that state is [valid](crate::Inputs::lifetime). The application must itself check what may
+    /// happen only once, such as redeeming a voucher.
     ///
     /// ```
     /// use mcp_http::server::{Context, ToolError};
@@ -446,11 +453,11 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// Those of the step; an error is not remembered.
+    /// Returns the error of the step. Errors are not kept.
     ///
     /// # Cancel safety
     ///
-    /// That of the step.
+    /// As cancel safe as the step.
     pub async fn once<T, E>(&self, key: &str, step: impl Future<Output = Result<T, E>> + Send) -> Result<T, E>
     where
         T: Serialize + DeserializeOwned + Send,
@@ -458,24 +465,27 @@ impl Context {
         let (name, known) = self.channel.step(key);
         match known.map(|value| value.read()) {
             Some(Ok(value)) => return Ok(value),
-            Some(Err(error)) => tracing::error!(%error, key, "a step is taken again: its value has another type now"),
+            Some(Err(error)) => {
+                tracing::error!(%error, key, "a step runs again: its kept value does not match its type")
+            }
             None => {}
         }
         let value = step.await?;
         let written = RawJson::from_value(&value).ok().filter(|written| written.read::<T>().is_ok());
         if written.is_none() {
-            tracing::error!(key, "a step cannot be kept: its value is not read as it is written");
+            tracing::error!(key, "the value of a step cannot be kept: it does not survive JSON");
         }
         self.channel.remember(name, written);
         Ok(value)
     }
 
-    /// Ends the HTTP response that carries this call, while the call goes on: the client comes
-    /// back after `retry` (or the service's retry interval) and is given the rest. Use it before
-    /// a long wait, so that no connection is held for it.
+    /// Ends the HTTP response that carries this call, while the call continues. The client
+    /// reconnects after `retry` (or the service's retry interval) and receives the rest. Use it
+    /// before a long wait, so that no connection is held open.
     ///
-    /// Returns whether it was done. It is not where the client could not come back: revisions
-    /// before 2025-11-25 and 2026-07-28, stateless mode, JSON answers, or resumability switched off.
+    /// Returns `true` if the response was ended. Returns `false` if the client could not resume:
+    /// revisions before 2025-11-25 and 2026-07-28, stateless mode, JSON responses, or resumption
+    /// disabled.
     ///
     /// Source: SEP-1699; 2025-11-25, Streamable HTTP, "Sending messages to the server".
     #[allow(clippy::must_use_candidate)]
@@ -483,24 +493,25 @@ impl Context {
         self.channel.close_stream(retry.into())
     }
 
-    /// Whether the client cancelled this call. A handler needs it only for work it moved
-    /// elsewhere: its own future is dropped.
+    /// Returns `true` if the client cancelled this call. Use it for work that the handler moved to
+    /// another task. The handler itself needs no check, because its future is dropped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.channel.is_cancelled()
     }
 
-    /// Waits until the call is cancelled or has ended; for work that was moved to another task.
+    /// Waits until the call is cancelled or has ended. Use it for work that the handler moved to
+    /// another task.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost.
+    /// This method is cancel safe.
     pub async fn cancelled(&self) {
         self.channel.cancelled().await;
     }
 
-    /// What the client said when it cancelled the call: only clients of the session revisions say anything, and
-    /// only the node that was told knows.
+    /// Returns what the client sent to cancel the call. It exists only in the session revisions,
+    /// and only on the node that received it.
     #[must_use]
     pub fn cancellation(&self) -> Option<Cancellation> {
         self.channel.cancellation()
@@ -535,7 +546,7 @@ struct Log<'a> {
     data: RawJson,
 }
 
-/// A number that is written without `.0` when it is whole, as people count steps.
+/// A number that is written without `.0` if it is whole, as in a count of steps.
 struct Number(f64);
 
 impl Serialize for Number {

@@ -1,5 +1,5 @@
-//! Decides what a server is to this crate: something that answers JSON-RPC calls. Everything
-//! typed ([`McpServer`](super::McpServer)) and every foreign framework stands on this.
+//! The server trait: a type that answers JSON-RPC calls, and the requests it receives. Everything
+//! typed ([`McpServer`](super::McpServer)) and every foreign framework implements it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,29 +13,31 @@ use super::{Context, Discovery, MirroredArguments};
 use crate::handle::McpHandle;
 use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, RequestId};
 
-/// A client that opens a session, on its way to a [`Server`]; in stateless mode, one that would.
+/// An `initialize` request for a [`Server`]: the client opens a session, or would in stateless
+/// mode.
 #[derive(Debug)]
 pub struct Initialize {
-    /// Who the client is and what it would speak, as far as the transport needs it.
+    /// The client's info, capabilities and revision, as far as the transport needs them.
     pub params: InitializeParams,
-    /// The parameters whole, as the client wrote them.
+    /// All parameters, as the client wrote them.
     pub text: RawJson,
-    /// The HTTP request that brought it.
+    /// The head of the HTTP request.
     pub parts: Box<Parts>,
-    /// The way to the session that opens, if one does. Nobody else knows it yet.
+    /// Access to the session that opens, if one does. No other request can use it yet.
     pub context: Context,
 }
 
-/// A client of 2026-07-28 that wants to know a [`Server`] (`server/discover`), or subscribes.
+/// A request to describe the [`Server`], for a client of 2026-07-28 that sends `server/discover` or
+/// subscribes.
 #[derive(Debug)]
 pub struct Discover {
-    /// The HTTP request that brought it.
+    /// The head of the HTTP request.
     pub parts: Box<Parts>,
-    /// What the client says of itself.
+    /// The client's info, capabilities and revision.
     pub context: Context,
 }
 
-/// A request of a client, on its way to a [`Server`].
+/// A request of a client, for a [`Server`].
 #[derive(Debug)]
 pub struct Call {
     /// The method, for example `tools/call`.
@@ -44,37 +46,37 @@ pub struct Call {
     pub id: RequestId,
     /// The parameters, not parsed yet.
     pub params: Option<RawJson>,
-    /// The HTTP request that brought it, with everything outer layers put into its extensions.
+    /// The head of the HTTP request, with all extensions that outer layers added.
     pub parts: Box<Parts>,
-    /// The way back to the client while the call runs.
+    /// Access to the client while the call runs.
     pub context: Context,
 }
 
-/// A notification of a client, on its way to a [`Server`]. `notifications/cancelled` does not
-/// come this way: the transport ends the call it names.
+/// A notification of a client, for a [`Server`]. `notifications/cancelled` is not delivered this
+/// way: the transport ends the call that it names.
 #[derive(Debug)]
 pub struct Notice {
     /// The method, for example `notifications/initialized`.
     pub method: Cow<'static, str>,
     /// The parameters, not parsed yet.
     pub params: Option<RawJson>,
-    /// The HTTP request that brought it.
+    /// The head of the HTTP request.
     pub parts: Box<Parts>,
-    /// The way to the client's session; progress and requests have no stream to go on.
+    /// Access to the client's session. It has no stream for progress or requests to the client.
     pub context: Context,
 }
 
-/// A server at the level of JSON-RPC: what [`McpServer`](super::McpServer) is, and what another
-/// framework implements to be served whole.
+/// A server at the level of JSON-RPC. [`McpServer`](super::McpServer) implements it, and so can
+/// another framework that wants this crate as its transport.
 ///
-/// `S` is the state of the axum router the server is mounted in; a server that does not care
-/// implements `Server<S>` for every `S`.
+/// `S` is the state of the axum router in which the server is mounted. A server that does not use
+/// the state implements `Server<S>` for every `S`.
 ///
 /// # Cancel safety
 ///
-/// The futures are dropped when the client cancels or ends its session. What must be undone then
-/// belongs in a `Drop`. A client that merely disconnects does not cancel (2025-11-25,
-/// Streamable HTTP, "disconnection"); one of 2026-07-28 does.
+/// The futures are dropped when the client cancels the call or ends its session. Put cleanup into a
+/// `Drop` implementation. A client that only disconnects does not cancel (2025-11-25, Streamable
+/// HTTP, "disconnection"); a client of 2026-07-28 does.
 ///
 /// ```
 /// use mcp_http::message::{ErrorObject, RawJson};
@@ -104,79 +106,84 @@ pub struct Notice {
     note = "an `McpServer` whose handlers take `State<T>` fits a `Router<T>`, or any router after `.with_state(..)`"
 )]
 pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
-    /// Answers `initialize` with the whole result: `protocolVersion`, `capabilities`,
-    /// `serverInfo`. [`Context::protocol_version`] is what the transport would agree to; a result
-    /// that names another served revision overrides it, and one that names a revision which is not
-    /// served opens nothing. The session exists, for others, only after this returned `Ok`.
+    /// Answers `initialize` with the whole result: `protocolVersion`, `capabilities`, `serverInfo`.
+    /// [`Context::protocol_version`] is the revision that the transport would agree to. A result
+    /// that names another served revision overrides it. A result with a revision that is not served
+    /// opens no session. Others can use the session only after this returned `Ok`.
     fn initialize(&self, request: Initialize, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
 
-    /// Answers a request with its `result`, or with an error.
+    /// Answers a request with its `result` or an error.
     fn call(&self, call: Call, state: &S) -> impl Future<Output = Result<RawJson, ErrorObject>> + Send;
 
-    /// Answers `server/discover` of 2026-07-28: what the server says of itself where there is no
-    /// `initialize`. By default it is what `initialize` says, asked as a client of that revision.
+    /// Answers `server/discover` of 2026-07-28, which replaces `initialize` there. By default it
+    /// returns what `initialize` returns for a client of that revision.
     ///
-    /// Asked at each `subscriptions/listen` too: clients are told of what the capabilities promise
-    /// (`listChanged`, `resources.subscribe`).
+    /// It is also called at each `subscriptions/listen`: clients receive the notifications that the
+    /// capabilities promise (`listChanged`, `resources.subscribe`).
     fn discover(&self, request: Discover, state: &S) -> impl Future<Output = Result<Discovery, ErrorObject>> + Send {
         let initialized = self.initialize(request.into(), state);
         async { Discovery::read(&initialized.await?) }
     }
 
-    /// The server's name and version (an `Implementation`), for the `_meta` of each result of
-    /// 2026-07-28. Nothing by default.
+    /// Returns the server's name and version (an `Implementation`), for the `_meta` of each result
+    /// of 2026-07-28. Default: `None`.
     fn info(&self) -> Option<RawJson> {
         None
     }
 
-    /// Which revisions the server speaks, where it speaks fewer than the transport: no other is served, whatever is
-    /// [set](crate::McpServiceBuilder::versions). Asked once, when it is mounted. All of them by default.
+    /// Returns the revisions that the server supports, if it supports fewer than the transport. No
+    /// other revision is served, regardless of the [setting](crate::McpServiceBuilder::versions).
+    /// Called once, when the server is mounted. Default: all.
     fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
         Cow::Borrowed(&ProtocolVersion::ALL)
     }
 
-    /// Whether a method of 2026-07-28 exists here at all; one that does not is refused with HTTP
-    /// status 404 and never called. `server/discover` and `subscriptions/listen` always do. By default every method may exist, and an answer of -32601
-    /// says that it does not.
+    /// Returns whether a method of 2026-07-28 exists. Other methods are rejected with HTTP status
+    /// 404, and [`call`](Self::call) never sees them. `server/discover` and `subscriptions/listen`
+    /// always exist. By default every method may exist, and a response of -32601 says that it does
+    /// not.
     fn serves(&self, method: &str) -> bool {
         let _ = method;
         true
     }
 
-    /// Whether calls may become tasks that the transport keeps
-    /// ([`Context::begin_task`]). It then serves `tasks/get`, `tasks/update` and `tasks/cancel`; else
-    /// they are calls like any other, for servers with tasks of their own. No by default.
+    /// Returns whether calls may become tasks that the transport keeps ([`Context::begin_task`]).
+    /// If so, the transport serves `tasks/get`, `tasks/update` and `tasks/cancel`. Otherwise these
+    /// are ordinary calls, for servers with tasks of their own. Default: `false`.
     fn has_tasks(&self) -> bool {
         false
     }
 
-    /// Whether the server asks its clients of 2026-07-28 by itself: with results `input_required` of
-    /// its own, whose `requestState` and answers are its own to check. No by default: they are the
-    /// transport's, and a handler asks with [`Context::request`] in either era.
+    /// Returns whether the server itself sends requests to clients of 2026-07-28: it returns
+    /// results `input_required`, and checks their `requestState` and answers. By default (`false`)
+    /// the transport does this, and a handler uses [`Context::request`] in either era.
     fn own_rounds(&self) -> bool {
         false
     }
 
-    /// Whether the server answers `subscriptions/listen` of 2026-07-28 by itself, as a call like any
-    /// other that runs until it is cancelled; the transport ends it when it drains. No by default: subscriptions are
-    /// the transport's, and hear what is announced through an [`McpHandle`].
+    /// Returns whether the server itself answers `subscriptions/listen` of 2026-07-28. It is then
+    /// an ordinary call that runs until it is cancelled; the transport ends it when it drains. By
+    /// default (`false`) the transport keeps the subscriptions, and announcements of an
+    /// [`McpHandle`] reach them.
     fn own_subscriptions(&self) -> bool {
         false
     }
 
-    /// The arguments of a tool that clients of 2026-07-28 repeat as headers. None by default.
+    /// Returns the arguments of a tool that clients of 2026-07-28 repeat as headers. Default:
+    /// `None`.
     fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         let _ = tool;
         None
     }
 
-    /// Takes a notification of the session revisions; 2026-07-28 has none. Does nothing by default.
+    /// Handles a notification of the session revisions; 2026-07-28 has none. Does nothing by
+    /// default.
     fn notified(&self, notice: Notice, state: &S) -> impl Future<Output = ()> + Send {
         let _ = (notice, state);
         async {}
     }
 
-    /// Called once for each mount, with the handle that reaches every client of it. Keep it to
+    /// Called once for each mount, with the handle that reaches all its clients. Keep the handle to
     /// announce changes; it does not keep the service alive.
     fn mounted(&self, handle: &McpHandle) {
         let _ = handle;
@@ -184,7 +191,7 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
 }
 
 impl From<Discover> for Initialize {
-    /// What `initialize` would have been asked.
+    /// Builds the equivalent `initialize` request.
     fn from(Discover { parts, context }: Discover) -> Self {
         let params = InitializeParams {
             protocol_version: context.protocol_version().to_string(),
@@ -196,12 +203,12 @@ impl From<Discover> for Initialize {
     }
 }
 
-type Answer = BoxFuture<'static, Result<RawJson, ErrorObject>>;
+type ResponseFuture = BoxFuture<'static, Result<RawJson, ErrorObject>>;
 
-/// A [`Server`] with its type erased and its state type kept, as the transport holds it.
+/// A [`Server`] with its type erased and its state type kept, as the transport stores it.
 pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
-    fn initialize(self: Arc<Self>, request: Initialize, state: S) -> Answer;
-    fn call(self: Arc<Self>, call: Call, state: S) -> Answer;
+    fn initialize(self: Arc<Self>, request: Initialize, state: S) -> ResponseFuture;
+    fn call(self: Arc<Self>, call: Call, state: S) -> ResponseFuture;
     fn discover(self: Arc<Self>, request: Discover, state: S) -> BoxFuture<'static, Result<Discovery, ErrorObject>>;
     fn info(&self) -> Option<RawJson>;
     fn versions(&self) -> Cow<'static, [ProtocolVersion]>;
@@ -215,11 +222,11 @@ pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
 }
 
 impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
-    fn initialize(self: Arc<Self>, request: Initialize, state: S) -> Answer {
+    fn initialize(self: Arc<Self>, request: Initialize, state: S) -> ResponseFuture {
         Box::pin(async move { Server::initialize(&*self, request, &state).await })
     }
 
-    fn call(self: Arc<Self>, call: Call, state: S) -> Answer {
+    fn call(self: Arc<Self>, call: Call, state: S) -> ResponseFuture {
         Box::pin(async move { Server::call(&*self, call, &state).await })
     }
 

@@ -1,4 +1,4 @@
-//! Decides what a server says of itself where there is no `initialize` (2026-07-28,
+//! Discovery: how a server describes itself to clients that send no `initialize` (2026-07-28,
 //! `server/discover`).
 
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::CacheHint;
 use crate::message::{ErrorObject, RawJson};
 
-/// What a server says of itself to a client of 2026-07-28. The revisions it serves are the
-/// transport's to say.
+/// The description of a server for clients of 2026-07-28. The transport adds the supported
+/// revisions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Discovery {
@@ -19,27 +19,27 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// The server's capabilities, as the protocol writes them.
+    /// Makes a description with these capabilities, as the protocol writes them.
     #[must_use]
     pub fn new(capabilities: RawJson) -> Self {
         Self { capabilities, instructions: None, cache: CacheHint::default() }
     }
 
-    /// What a model should know to use the server well.
+    /// Sets the instructions for the model on how to use the server.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         self.instructions = Some(instructions.into());
         self
     }
 
-    /// How long clients may keep it, and who may share it; by default it is not kept.
+    /// Sets how long clients may cache the description, and who may share it. Default: not cached.
     #[must_use]
     pub fn cache(mut self, hint: CacheHint) -> Self {
         self.cache = hint;
         self
     }
 
-    /// The capabilities.
+    /// Returns the capabilities.
     #[must_use]
     pub fn capabilities(&self) -> &RawJson {
         &self.capabilities
@@ -53,7 +53,7 @@ impl Discovery {
         self.cache
     }
 
-    /// From the result of `initialize`, which says the same and more.
+    /// Reads it from the result of `initialize`, which contains the same members and more.
     pub(super) fn read(initialized: &RawJson) -> Result<Self, ErrorObject> {
         initialized.read().map_err(|error| {
             tracing::error!(%error, "the result of initialize cannot be read");

@@ -1,10 +1,10 @@
-//! Decides which arguments of a tool its clients repeat as headers, from the tool's schema
-//! (2026-07-28, Streamable HTTP, "Custom Headers from Tool Parameters").
+//! Mirrored arguments: the arguments of a tool that its clients repeat as headers, according to the
+//! tool's schema (2026-07-28, Streamable HTTP, "Custom Headers from Tool Parameters").
 //!
 //! A property of the input schema that has `x-mcp-header: "Region"` is repeated as
-//! `Mcp-Param-Region`, so that what stands between can route without reading the body. The rules for
-//! such a name are the specification's "Schema Extension"; clients leave a tool out that breaks
-//! one, so it is found when the tool is registered.
+//! `Mcp-Param-Region`, so that proxies can route without parsing the body. The rules for such a
+//! name are in the specification's "Schema Extension". Clients ignore a tool that breaks one, so
+//! the rules are checked when the tool is registered.
 
 use http::HeaderName;
 use serde_json::{Map, Value};
@@ -12,18 +12,18 @@ use serde_json::{Map, Value};
 use crate::error::ConfigError;
 use crate::header::PARAM_PREFIX;
 
-/// The annotation.
+/// The annotation in a schema.
 const KEY: &str = "x-mcp-header";
 
 /// The arguments of a tool that its clients repeat as headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MirroredArguments(Vec<Mirrored>);
 
-/// One of them.
+/// One mirrored argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mirrored {
     pub(crate) header: HeaderName,
-    /// The names that lead to it in the arguments.
+    /// The property names that lead to it in the arguments.
     pub(crate) path: Vec<Box<str>>,
 }
 
@@ -32,14 +32,14 @@ impl MirroredArguments {
     ///
     /// # Errors
     ///
-    /// An annotation that clients would not accept: no header name, twice the same, on something
-    /// that is no text, integer or boolean, or at a place that is not reached through `properties`
-    /// alone.
+    /// If clients would not accept an annotation: it is not a header name or a duplicate, its
+    /// property is not a string, integer or boolean, or the property is not reachable through
+    /// `properties` alone.
     pub fn of(input_schema: &Value) -> Result<Self, ConfigError> {
         let mut found = Vec::new();
         collect(input_schema, &mut Vec::new(), &mut found)?;
         if count(input_schema) != found.len() {
-            return Err(wrong("stands where it is not reached through `properties` alone"));
+            return Err(wrong("is in a place that is not reachable through `properties` alone"));
         }
         for (at, mirrored) in found.iter().enumerate() {
             if found[..at].iter().any(|other| other.header == mirrored.header) {
@@ -49,7 +49,7 @@ impl MirroredArguments {
         Ok(Self(found))
     }
 
-    /// Whether there are none.
+    /// Returns `true` if the tool has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -85,13 +85,13 @@ fn header(annotation: &Value, property: &Value) -> Result<HeaderName, ConfigErro
         None => false,
     };
     if !typed {
-        return Err(wrong("is for texts, integers and booleans only"));
+        return Err(wrong("is for strings, integers and booleans only"));
     }
-    let name = annotation.as_str().filter(|name| !name.is_empty()).ok_or_else(|| wrong("is not a text"))?;
-    HeaderName::try_from(format!("{PARAM_PREFIX}{name}")).map_err(|_| wrong(format!("is no header name: {name:?}")))
+    let name = annotation.as_str().filter(|name| !name.is_empty()).ok_or_else(|| wrong("is not a string"))?;
+    HeaderName::try_from(format!("{PARAM_PREFIX}{name}")).map_err(|_| wrong(format!("is not a header name: {name:?}")))
 }
 
-/// How many annotations there are anywhere. Values that schemas only quote are no schemas.
+/// Counts the annotations in a whole schema. Values that a schema only quotes are skipped.
 fn count(schema: &Value) -> usize {
     match schema {
         Value::Object(members) => usize::from(is_annotated(members)) + members.iter().map(below).sum::<usize>(),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_would_not_accept_is_refused() {
+    fn invalid_annotations_are_rejected() {
         for properties in [
             json!({"a": {"type": "string", "x-mcp-header": ""}}),
             json!({"a": {"type": "string", "x-mcp-header": "a b"}}),

@@ -1,22 +1,22 @@
-//! What users write against.
+//! The API for writing servers: typed handlers, and JSON-RPC below them.
 //!
-//! Most servers need the first four of these; the rest is there when one of them points to it.
+//! Most servers need the first four rows; the others are for special cases.
 //!
-//! | to | there is |
+//! | to | use |
 //! |---|---|
 //! | offer tools, resources and prompts, each an async function | [`McpServer`] |
 //! | take typed arguments | [`Args`], beside any axum extractor ([`Handler`]) |
-//! | tell progress, log, ask the client, hear of a cancellation while a call runs | [`Context`] |
-//! | keep something between calls | [`Session`] |
-//! | read what a request says beside its arguments | [`Meta`], [`Context::meta`], [`Context::request_id`], [`Context::name`] |
-//! | say more of what is offered | [`Tool`], [`Resource`], [`ResourceTemplate`], [`Prompt`] |
-//! | answer with more than text or [`Json`](axum::Json) | [`CallToolResult`], [`Content`], [`ResourceContents`], [`GetPromptResult`] |
-//! | fail in words the client may read | [`ToolError`] |
-//! | ask the person or the model behind the client | [`Form`], [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
-//! | propose values while somebody types | [`CompletionRequest`] |
-//! | change what is offered while it is served | [`Catalog`] |
-//! | let clients keep what they were told | [`CacheHint`], [`Cached`] |
-//! | put another framework in the place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
+//! | report progress, log, send requests to the client, notice cancellation | [`Context`] |
+//! | keep state between calls | [`Session`] |
+//! | read the rest of a request beside its arguments | [`Meta`], [`Context::meta`], [`Context::request_id`], [`Context::name`] |
+//! | describe tools, resources and prompts in more detail | [`Tool`], [`Resource`], [`ResourceTemplate`], [`Prompt`] |
+//! | return more than text or [`Json`](axum::Json) | [`CallToolResult`], [`Content`], [`ResourceContents`], [`GetPromptResult`] |
+//! | fail with a message that the client may read | [`ToolError`] |
+//! | request input from the user, the model or the roots of the client | [`Form`], [`Elicit`], [`ElicitUrl`], [`Sample`], [`ListRoots`] |
+//! | complete the values of arguments | [`CompletionRequest`] |
+//! | change tools, resources and prompts while serving | [`Catalog`] |
+//! | let clients cache results | [`CacheHint`], [`Cached`] |
+//! | serve another framework in place of [`McpServer`] | [`Server`], at the level of JSON-RPC |
 
 mod cache;
 mod catalog;

@@ -1,5 +1,5 @@
-//! Decides what a session offers to the code of its server: its facts, its state, a way to its
-//! client outside any call.
+//! Session: the API of a session for server code. It gives access to its info, its state, and its
+//! client outside of any call.
 
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
@@ -23,8 +23,8 @@ use crate::identity::{SessionId, SessionInfo};
 use crate::message::RawJson;
 use crate::panics::{call, drop_quietly};
 
-/// A session of the session revisions, from a [`Context`] or, on a route of your
-/// own, as an extractor. Its facts ([`SessionInfo`]) are reached by dereference.
+/// A session of the session revisions, from a [`Context`] or, on your own route, as an extractor.
+/// It dereferences to its [`SessionInfo`].
 #[derive(Debug, Clone)]
 pub struct Session {
     inner: Arc<dyn SessionAccess>,
@@ -35,32 +35,32 @@ impl Session {
         Self { inner }
     }
 
-    /// Reads a value of this session's state. It lives where the session lives: with a durable
-    /// engine it survives a restart, with a shared one every node sees it.
+    /// Reads a value of this session's state. The state is stored with the session: with a durable
+    /// engine it survives a restart, with a shared engine every node sees it.
     ///
     /// # Errors
     ///
-    /// When the engine cannot be reached, or the stored value does not fit the type.
+    /// If the engine cannot be reached, or the stored value does not match the type.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so nothing is lost.
+    /// This method is cancel safe: it changes nothing.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
         let (value, _) = self.inner.load_state(key).await?;
         value.map(|value| value.read().map_err(StoreError::corrupt)).transpose()
     }
 
     /// Changes a value of this session's state, starting from its default, and returns the new
-    /// value. When another call, on this node or another, changed it in the meantime, the change
-    /// is made again on the newer value: no update is lost.
+    /// value. If another call, on this node or another, changed it in the meantime, `change` runs
+    /// again on the newer value: no update is lost.
     ///
     /// # Errors
     ///
-    /// As [`Session::get`].
+    /// If the engine cannot be reached, or the stored value does not match the type.
     ///
     /// # Cancel safety
     ///
-    /// The change may or may not have been written.
+    /// If this future is dropped, the change may or may not have been written.
     ///
     /// ```
     /// use mcp_http::server::Context;
@@ -69,7 +69,7 @@ impl Session {
     ///     let Some(session) = cx.session() else { return "no session".into() };
     ///     match session.update("count", |n: &mut u32| *n += 1).await {
     ///         Ok(n) => format!("call number {n}"),
-    ///         Err(_) => "the count is out of reach".into(),
+    ///         Err(_) => "the count is unavailable".into(),
     ///     }
     /// }
     /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("count", "Counts.", count);
@@ -90,38 +90,42 @@ impl Session {
         }
     }
 
-    /// Values that belong to the session on this node only: connections, caches, a framework's
-    /// own session object. They end with it.
+    /// Values that belong to the session on this node only: connections, caches, a framework's own
+    /// session object. They are dropped with the session.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.inner.extensions()
     }
 
-    /// Sends a notification on the session's standalone stream. Without a listener it goes
-    /// nowhere, silently.
+    /// Sends a notification on the session's standalone stream. Without a reader it is dropped
+    /// silently.
     pub fn notify(&self, method: &str, params: &RawJson) {
         self.inner.notify(method, params);
     }
 
-    /// As [`Session::notify`], and says whether the client will have it: because it listens, or because it
-    /// did before and finds it when it comes back. `false`: it has never listened, or the session has ended, and
-    /// the notification is gone.
+    /// Sends a notification as [`Session::notify`] does. Returns `true` if the client has the
+    /// stream open, or had it open before and will receive the notification when it reconnects.
+    /// Returns `false` if the client has never opened the stream or the session has ended; the
+    /// notification is dropped.
     ///
     /// # Cancel safety
     ///
-    /// The notification may have been sent.
+    /// If this future is dropped, the notification may have been sent.
     pub async fn tell(&self, method: &str, params: &RawJson) -> bool {
         self.inner.tell(method, params).await
     }
 
-    /// Waits until the client opens the session's standalone stream the next time, here or, if it is its first
-    /// there, on another node; or until the session ends. A client opens one just after its session, if at all, so
-    /// what [`Session::tell`] or [`Session::request`] cannot deliver yet may be worth another try then. Call this
-    /// before the first one, and no opening is missed. Waiting keeps nothing alive.
+    /// Waits until the client next opens the session's standalone stream, or until the session
+    /// ends. It notices a stream on this node and, if it is the session's first there, on another
+    /// node.
+    ///
+    /// A client that opens this stream does so soon after its session. So if [`Session::tell`] or
+    /// [`Session::request`] fails, wait and try again. Call this method before the first attempt,
+    /// so that no opening is missed. Waiting does not keep the session alive.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is changed, so nothing is lost.
+    /// This method is cancel safe: it changes nothing.
     ///
     /// ```
     /// use std::time::Duration;
@@ -141,23 +145,23 @@ impl Session {
         self.inner.stream_opens()
     }
 
-    /// Whether the client wants log messages this severe; see [`Context::logs`].
+    /// Returns `true` if the client wants log messages of this severity; see [`Context::logs`].
     #[must_use]
     pub fn logs(&self, level: LogLevel) -> bool {
         level as u8 >= self.inner.log_level()
     }
 
-    /// Asks the client on the session's standalone stream and waits for its answer, at most for the
-    /// time given. For questions while a call runs, see [`Context::request`].
+    /// Sends a request to the client on the session's standalone stream, and waits for the answer,
+    /// at most for `within`. While a call runs, use [`Context::request`].
     ///
     /// # Errors
     ///
-    /// [`ClientError::NoStream`] at once when no such stream is open ([`Session::stream_opens`] waits for one);
-    /// see [`ClientError`] for the rest.
+    /// [`ClientError::NoStream`] at once if no such stream is open ([`Session::stream_opens`] waits
+    /// for one). See [`ClientError`] for the others.
     ///
     /// # Cancel safety
     ///
-    /// The request may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub async fn request(
         &self,
         method: impl Into<Cow<'static, str>> + Send,
@@ -170,58 +174,61 @@ impl Session {
         tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
     }
 
-    /// Ends the session: its calls are cancelled, its streams end, its id is unknown after. Where
-    /// the session engine cannot be reached, it lives on.
+    /// Ends the session: its calls are cancelled, its streams end, and its id becomes unknown. If
+    /// the session engine cannot be reached, the session continues.
     ///
     /// # Cancel safety
     ///
-    /// The session may have ended all the same; then nobody is told of it as ended.
+    /// If this future is dropped, the session may still end, but `on_close` is not called.
     pub async fn end(&self) {
         self.inner.end().await;
     }
 
-    /// A way to the session that does not keep it alive: for what is itself kept in its
+    /// Returns a reference that does not keep the session alive, for values stored in its
     /// [extensions](Session::extensions).
     #[must_use]
     pub fn downgrade(&self) -> WeakSession {
         WeakSession(Arc::downgrade(&self.inner))
     }
 
-    /// The URIs of the resources that its client subscribes to, for a [`Server`](super::Server) that keeps them and
-    /// takes up a session that was opened elsewhere.
+    /// Returns the URIs of the resources to which the client subscribes. A
+    /// [`Server`](super::Server) that tracks subscriptions needs them when it takes over a session
+    /// that was opened on another node.
     #[must_use]
     pub fn subscriptions(&self) -> Vec<String> {
         self.inner.subscriptions()
     }
 
-    /// Subscribes to, or unsubscribes from, updates of one resource: what a [`Server`](super::Server)
-    /// of your own does at `resources/subscribe` and `resources/unsubscribe`. Its client is told then of
-    /// what [`McpHandle::resource_updated`] announces.
+    /// Subscribes the session to updates of one resource, or unsubscribes it. A custom
+    /// [`Server`](super::Server) calls this for `resources/subscribe` and `resources/unsubscribe`.
+    /// The client then receives what [`McpHandle::resource_updated`] announces.
     ///
     /// # Errors
     ///
-    /// [`Full`](crate::error::StoreErrorKind::Full) beyond [`Limits::SUBSCRIPTIONS`](crate::Limits::SUBSCRIPTIONS), [`Limits::SUBSCRIPTION_BYTES`](crate::Limits::SUBSCRIPTION_BYTES)
-    /// or [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI); another kind when the engine
+    /// [`Full`](crate::error::StoreErrorKind::Full) beyond
+    /// [`Limits::SUBSCRIPTIONS`](crate::Limits::SUBSCRIPTIONS),
+    /// [`Limits::SUBSCRIPTION_BYTES`](crate::Limits::SUBSCRIPTION_BYTES) or
+    /// [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI). Another kind if the engine
     /// cannot be reached.
     ///
     /// # Cancel safety
     ///
-    /// The change may or may not have been written.
+    /// If this future is dropped, the change may or may not have been written.
     pub async fn subscribe(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
         self.inner.subscribe(uri, wanted).await
     }
 }
 
-/// The session of a request, on handlers of tools and on routes of your own.
+/// The session of a request, as an argument of a tool's handler or of your own route.
 ///
-/// A handler that takes one serves clients of the session revisions only: calls of 2026-07-28, and of
-/// stateless mode, have none and are answered with an internal error (-32603; the log says why). One that
-/// can do without takes the [`Context`] and asks [`Context::session`].
+/// A handler with this argument serves clients of the session revisions only. Calls of 2026-07-28
+/// and of stateless mode have no session and fail with an internal error (-32603; the log has the
+/// reason). A handler that works without a session takes the [`Context`] and calls
+/// [`Context::session`].
 ///
-/// On a route of your own it is the session that the request's `Mcp-Session-Id` header names, if
-/// it is the request's principal's. The route must be given the service: it is below an
-/// [`McpLayer`](crate::McpLayer), or has the [`McpHandle`] as an
-/// [`Extension`](axum::Extension).
+/// On your own route it is the session that the `Mcp-Session-Id` header names, if it belongs to the
+/// principal of the request. The route needs the service: place it below an
+/// [`McpLayer`](crate::McpLayer), or add the [`McpHandle`] as an [`Extension`](axum::Extension).
 ///
 /// ```
 /// use axum::{Extension, Router, routing::get};
@@ -244,14 +251,12 @@ impl<S: Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRefused> {
         if let Some(context) = parts.extensions.get::<Context>() {
             return context.session().ok_or_else(|| {
-                tracing::error!("a handler takes a Session, but its call has none: the client speaks 2026-07-28, or the service is stateless");
+                tracing::error!("a handler takes a Session, but its call has none: the client uses 2026-07-28, or the service is stateless");
                 SessionRefused(Rejection::Internal)
             });
         }
         let Some(handle) = parts.extensions.get::<McpHandle>().cloned() else {
-            tracing::error!(
-                "a route takes a Session, but was not given the service: layer it with McpLayer, or with Extension(handle)"
-            );
+            tracing::error!("a route takes a Session but has no service: add McpLayer or Extension(handle) to it");
             return Err(SessionRefused(Rejection::Internal));
         };
         let header = parts.headers.get("mcp-session-id").ok_or(SessionRefused(Rejection::SessionRequired))?;
@@ -263,13 +268,14 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// Why a request has no [`Session`]: it names none (400), or none of its principal's (404); or the route
-/// was not given the service, or the call's revision has no sessions (500, and the log says which).
+/// The rejection of a request without a [`Session`]. The request names no session (400), or none of
+/// its principal (404). With status 500 the route has no service or the revision has no sessions;
+/// the log has the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRefused(Rejection);
 
 impl SessionRefused {
-    /// The refusal.
+    /// Returns the rejection.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
         &self.0
@@ -290,22 +296,22 @@ impl Deref for Session {
     }
 }
 
-/// A way to a [`Session`] that does not keep it alive.
+/// A reference to a [`Session`] that does not keep it alive.
 #[derive(Debug, Clone)]
 pub struct WeakSession(Weak<dyn SessionAccess>);
 
 impl WeakSession {
-    /// The session, unless it is gone from this node.
+    /// Returns the session, unless it is gone from this node.
     #[must_use]
     pub fn upgrade(&self) -> Option<Session> {
         self.0.upgrade().map(Session::new)
     }
 }
 
-/// Values by type, for what belongs to a session and cannot be stored.
+/// A map of values by type, for values that belong to a session and cannot be stored.
 #[derive(Default)]
 pub struct Extensions {
-    /// Allocated on first use: an idle session carries none. Never held across an await.
+    /// Allocated on first use: an idle session has no map. Never locked across an await.
     values: Mutex<Option<Box<Values>>>,
 }
 
@@ -317,26 +323,27 @@ impl Extensions {
         values.as_ref().is_none_or(|values| values.is_empty())
     }
 
-    /// Everything, moved to another place.
+    /// Moves all values into a new map.
     pub(crate) fn take(&self) -> Self {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
         Self { values: Mutex::new(values) }
     }
 
-    /// The value of a type, if one was put in.
+    /// Returns the value of a type, if there is one.
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.as_ref()?.get(&TypeId::of::<T>())?.clone().downcast().ok()
     }
 
-    /// Puts a value in; the one before of the same type is returned.
+    /// Inserts a value and returns the previous one of the same type.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.get_or_insert_default().insert(TypeId::of::<T>(), Arc::new(value))?.downcast().ok()
     }
 
-    /// The value of a type; made and put in if there is none. Whoever comes second gets the first one's.
+    /// Returns the value of a type, and creates it if there is none. Concurrent callers get the
+    /// same value.
     pub fn get_or_insert_with<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         let values = values.get_or_insert_default();
@@ -348,14 +355,14 @@ impl Extensions {
         })
     }
 
-    /// Takes a value out.
+    /// Removes a value and returns it.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.as_mut()?.remove(&TypeId::of::<T>())?.downcast().ok()
     }
 }
 
-/// They end with the session, by whichever task ends it.
+/// Values are dropped with the session, by whichever task ends it.
 impl Drop for Extensions {
     fn drop(&mut self) {
         let values = self.values.get_mut().unwrap_or_else(PoisonError::into_inner).take();

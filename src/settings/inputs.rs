@@ -1,4 +1,4 @@
-//! Decides what can be set about questions to clients that answer by asking again.
+//! Settings for requests to clients of 2026-07-28, which answer by repeating the call.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ use chacha20poly1305::aead::{Generate, Key};
 use super::{at_least_one, positive};
 use crate::error::ConfigError;
 
-/// How clients of 2026-07-28 are asked. A call that needs an answer ends with its questions; the
-/// client calls again with the answers and with what the service told it to remember
-/// (`requestState`), sealed so that nobody can read or change it. Give it to
-/// [`McpServiceBuilder::inputs`](crate::McpServiceBuilder::inputs).
+/// How the service sends requests to clients of 2026-07-28. A call that needs input ends with its
+/// requests to the client. The client then repeats the call with the answers and with the state
+/// that the service gave it (`requestState`). The state is sealed: no client can read or change it.
+/// Pass this to [`McpServiceBuilder::inputs`](crate::McpServiceBuilder::inputs).
 ///
 /// Source: 2026-07-28, Multi Round-Trip Requests.
 ///
@@ -24,7 +24,8 @@ use crate::error::ConfigError;
 ///
 /// # let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// let key: SealingKey = secret.parse()?; // from the environment, the same on each node
-/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).inputs(Inputs::new().keys([key])).build()?;
+/// let inputs = Inputs::new().keys([key]);
+/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).inputs(inputs).build()?;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())
 /// ```
@@ -39,19 +40,19 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Fifteen minutes: time to look something up and to be called away, and no way to come back
-    /// the next day.
+    /// Fifteen minutes: enough to look something up or to be interrupted, but not until the next
+    /// day.
     pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-    /// Sixteen: more questions in a row than a person answers, and an end for a handler that asks
-    /// for ever.
+    /// Sixteen: more requests in a row than a person answers, and a bound for a handler that never
+    /// stops asking.
     pub const DEFAULT_ROUNDS: u32 = 16;
 
-    /// 64 KiB: answers of a person and some of a model. All of it travels there and back in each
+    /// 64 KiB: the answers of a person and some of a model. All of it travels both ways in each
     /// round.
     pub const DEFAULT_STATE_BYTES: usize = 64 << 10;
 
-    /// The defaults, with a key of this process alone.
+    /// Returns the defaults, with a random key that only this process has.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -63,10 +64,10 @@ impl Inputs {
         }
     }
 
-    /// The keys that seal what clients carry: the first one seals, each of them opens. Nodes that
-    /// serve the same clients share them. To rotate: append the new key on every node, move it to the front, then
-    /// remove the old one. Default: a random key, so that what a client carries cannot be used after a restart or
-    /// on another node.
+    /// The keys that seal the state which clients carry: the first key seals, every key opens.
+    /// Nodes that serve the same clients share them. To rotate: append the new key on every node,
+    /// move it to the front, then remove the old one. Default: a random key, so that the state
+    /// cannot be used after a restart or on another node.
     ///
     /// Services with different names may share keys: see [`Inputs::service`].
     #[must_use]
@@ -75,17 +76,18 @@ impl Inputs {
         self
     }
 
-    /// The name of the service, to which the sealed state is bound: a service opens what a service of the same
-    /// name has sealed, on any node, and nothing else. Default: the name of the server, as in
-    /// [`McpServer::new`](crate::McpServer::new). Set it where two services with the same keys have the same name, and
-    /// where a server that changes its name must still open what its clients carry. Not empty.
+    /// The name of the service, to which the sealed state is bound. A service opens only state that
+    /// a service of the same name has sealed, on any node. Default: the name of the server, as in
+    /// [`McpServer::new`](crate::McpServer::new). Set it if two services with the same keys have
+    /// the same name, or if a renamed server must still open the state that its clients carry. Must
+    /// not be empty.
     #[must_use]
     pub fn service(mut self, name: impl Into<String>) -> Self {
         self.service = Some(name.into());
         self
     }
 
-    /// How long a client may take from a question to its answer. Longer than zero, default
+    /// How long a client may take from a request to its answer. Longer than zero, default
     /// [`Inputs::DEFAULT_LIFETIME`].
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
@@ -93,15 +95,16 @@ impl Inputs {
         self
     }
 
-    /// How often one call may ask and be called again. At least 1, default [`Inputs::DEFAULT_ROUNDS`].
+    /// How many rounds one call may take: each sends requests to the client, which then repeats the
+    /// call. At least 1, default [`Inputs::DEFAULT_ROUNDS`].
     #[must_use]
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.rounds = rounds;
         self
     }
 
-    /// The most bytes of earlier answers, and of values that
-    /// [`Context::once`](crate::Context::once) keeps, that a client is made to carry. At least 1, default
+    /// The most bytes that a client carries for one call: earlier answers, and values that
+    /// [`Context::once`](crate::Context::once) keeps. At least 1, default
     /// [`Inputs::DEFAULT_STATE_BYTES`].
     #[must_use]
     pub fn state_bytes(mut self, bytes: usize) -> Self {
@@ -126,18 +129,19 @@ impl Default for Inputs {
     }
 }
 
-/// A secret of 32 bytes. Its text is Base64 (`openssl rand -base64 32` makes one); it is never shown.
+/// A secret key of 32 bytes. Its text form is Base64 (`openssl rand -base64 32` makes one). `Debug`
+/// never shows it.
 #[derive(Clone)]
 pub struct SealingKey(Key<XChaCha20Poly1305>);
 
 impl SealingKey {
-    /// A key from the operating system's random source.
+    /// Returns a key from the operating system's random source.
     #[must_use]
     pub fn random() -> Self {
         Self(Key::<XChaCha20Poly1305>::generate())
     }
 
-    /// A key of these bytes, which nobody else may know.
+    /// Makes a key of these bytes, which must be secret.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes.into())
@@ -168,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_the_base64_of_32_bytes_and_is_not_shown() {
+    fn a_key_parses_from_base64_and_hides_in_debug() {
         let key: SealingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n".parse().unwrap();
         assert_eq!(key.key().as_slice(), (0..32).collect::<Vec<u8>>());
         assert_eq!(format!("{key:?}"), "SealingKey(..)");

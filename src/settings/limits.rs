@@ -1,4 +1,4 @@
-//! Decides what can be set about how much one client may ask for.
+//! Settings for how much clients may use at the same time.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use crate::message;
 use crate::server::channel::{CLIENT_REQUEST, SAMPLING_REQUEST, SUBSCRIPTION_URI};
 use crate::store::Policy;
 
-/// How much clients may ask for at once. Give it to [`McpServiceBuilder::limits`](crate::McpServiceBuilder::limits).
+/// How much clients may use at the same time. Pass this to
+/// [`McpServiceBuilder::limits`](crate::McpServiceBuilder::limits).
 ///
-/// Each is at least 1, or longer than zero. What is bounded for each principal needs a
-/// [`Principal`](crate::Principal): without an authentication layer only the other bounds count. How long a
-/// handler may run is not bounded here; a handler knows best, and [`tokio::time::timeout()`] does it.
+/// Each limit is at least 1, each duration longer than zero. Limits per principal need a
+/// [`Principal`](crate::Principal): without an authentication layer only the other limits apply.
+/// The run time of handlers is not limited here, because only the handler knows how long it needs:
+/// use [`tokio::time::timeout()`].
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub(crate) body: usize,
@@ -37,98 +39,102 @@ impl Limits {
     /// 256 MiB of bodies in flight: 64 of the largest, or 16,000 of 16 KiB.
     pub const DEFAULT_BODIES: usize = 256 << 20;
 
-    /// Thirty seconds for a whole body: 4 MiB on a slow mobile line.
+    /// Thirty seconds for a whole body: 4 MiB over a slow mobile connection.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// 16 MiB: four times the largest body of a request, and an image or an archive of 12 MB in Base64. What is larger
-    /// is better a resource link.
+    /// 16 MiB: four times the largest request body, or an image or archive of 12 MB in Base64. For
+    /// anything larger return a resource link.
     pub const DEFAULT_ANSWER: usize = 16 << 20;
 
-    /// 256 MiB of responses that their clients have not read: sixteen of the largest answers, or 16,000 of 16 KiB, and
-    /// as much as bodies in flight may have.
+    /// 256 MiB of responses that clients have not read, as for bodies in flight: sixteen of the largest,
+    /// or 16,000 of 16 KiB.
     pub const DEFAULT_ANSWERS_UNREAD: usize = 256 << 20;
 
     /// 128 calls in flight in one session: more than any agent fans out to.
     pub const DEFAULT_CALLS: usize = 128;
 
-    /// 1,024 calls in flight of one principal: eight sessions that use up all of theirs.
+    /// 1,024 calls in flight of one principal: eight sessions at their limit.
     pub const DEFAULT_CALLS_PER_PRINCIPAL: usize = 1_024;
 
-    /// 10,000 calls in flight without a session, as many as there may be sessions: where each client
-    /// makes one call at a time, either era has room for as many clients.
+    /// 10,000 calls in flight without a session, as many as there may be sessions. If each client
+    /// makes one call at a time, both eras serve the same number of clients.
     pub const DEFAULT_CALLS_WITHOUT_SESSION: usize = 10_000;
 
-    /// Half of those without a session: one address cannot take all, and an office behind one address, or a proxy
-    /// that is not among the trusted ones, has room for thousands.
+    /// Half of the calls without a session: one address cannot take all of them. An office behind
+    /// one address, or a proxy that is not trusted, may still have thousands.
     pub const DEFAULT_CALLS_PER_PEER: usize = 5_000;
 
-    /// 256 open streams in one session: one for each call, and as many that are resumed.
+    /// 256 open streams in one session: one for each call, and as many again that are resumed.
     pub const DEFAULT_STREAMS: usize = 256;
 
-    /// 10,000 subscription streams, as many as sessions: a client that waits for news has one.
+    /// 10,000 subscription streams, as many as sessions: a client that waits for notifications has
+    /// one.
     pub const DEFAULT_LISTENS: usize = 10_000;
 
     /// 1,000 subscription streams of one principal, as many as sessions.
     pub const DEFAULT_LISTENS_PER_PRINCIPAL: usize = 1_000;
 
-    /// Half of all, as of calls.
+    /// Half of all subscription streams, as for calls.
     pub const DEFAULT_LISTENS_PER_PEER: usize = 5_000;
 
-    /// The most resources one subscription stream is told of (-32602 beyond): more than a client
+    /// The most resources that one subscription stream may name (-32602 beyond): more than a client
     /// shows at a time. A client that follows more opens another stream.
     pub const LISTEN_RESOURCES: usize = 1_000;
 
-    /// The most bytes their list may have, as JSON (-32602 beyond): what a stream is told of is kept
-    /// as long as it is open. 256 KiB are 1,000 URIs of 250 characters.
+    /// The most bytes their list may have, as JSON (-32602 beyond): it is kept as long as the
+    /// stream is open. 256 KiB hold 1,000 URIs of 250 characters.
     pub const LISTEN_BYTES: usize = 256 << 10;
 
-    /// The most resources one session subscribes to (-32602 beyond), as many as one subscription
-    /// stream is told of.
+    /// The most resources one session may subscribe to (-32602 beyond), as many as one subscription
+    /// stream may name.
     pub const SUBSCRIPTIONS: usize = 1_000;
 
-    /// The most bytes the URIs of a session's subscriptions have together, as a list in JSON (-32602
-    /// beyond): it is kept in the engine and at each node where the session is used, and written anew
-    /// with every change. 256 KiB, as for one subscription stream, are 1,000 URIs of 250 characters.
+    /// The most bytes of the URIs of a session's subscriptions, as a list in JSON (-32602 beyond).
+    /// The list is stored in the engine and on each node that uses the session, and rewritten with
+    /// every change. 256 KiB, as for one subscription stream, hold 1,000 URIs of 250 characters.
     pub const SUBSCRIPTION_BYTES: usize = 256 << 10;
 
-    /// The longest URI a session subscribes to, in bytes (-32602 beyond): 8,000, which HTTP asks everybody to
-    /// understand (RFC 9110, 4.1). A template would match one of any length.
+    /// The longest URI a session may subscribe to, in bytes (-32602 beyond): 8,000, which RFC 9110,
+    /// 4.1 recommends every recipient to support. A template can match a URI of any length.
     pub const SUBSCRIPTION_URI: usize = SUBSCRIPTION_URI;
 
-    /// The longest request id, in bytes of JSON without a string's quotes (400, -32600 beyond). An id is
-    /// kept while its call is in flight, and is echoed. A UUID has 36 bytes, ids that carry a trace some hundreds.
+    /// The longest request id, in bytes of JSON without a string's quotes (400, -32600 beyond). An
+    /// id is kept while its call is in flight, and is echoed. A UUID has 36 bytes, ids that carry a
+    /// trace some hundreds.
     pub const REQUEST_ID: usize = message::REQUEST_ID;
 
-    /// The longest progress token, measured as an id is (400, -32602 beyond). It is repeated in each
-    /// progress notification, and kept with it: 1,024 kept events of a call keep 256 KiB of tokens at most.
+    /// The longest progress token, measured like an id (400, -32602 beyond). It is repeated in each
+    /// progress notification and kept with it: 1,024 buffered events of a call hold at most 256 KiB
+    /// of tokens.
     pub const PROGRESS_TOKEN: usize = message::PROGRESS_TOKEN;
 
-    /// The most bytes of JSON that `clientInfo` has, in `initialize` or in the `_meta` of a request of
-    /// 2026-07-28 (400, -32602 beyond). A session keeps it for its life. Released clients send some
-    /// hundred bytes.
+    /// The most bytes of JSON in `clientInfo`, in `initialize` or in the `_meta` of a request of
+    /// 2026-07-28 (400, -32602 beyond). A session keeps it until it ends. Released clients send
+    /// some hundred bytes.
     pub const CLIENT_INFO: usize = message::CLIENT_INFO;
 
-    /// The most bytes of JSON that the capabilities of a client have, likewise. With 10,000 sessions what
-    /// clients say of themselves takes 240 MiB at most.
+    /// The most bytes of JSON in the capabilities of a client, with the same rejection. With 10,000
+    /// sessions `clientInfo` and capabilities take at most 240 MiB.
     pub const CAPABILITIES: usize = message::CAPABILITIES;
 
-    /// The most bytes of JSON that the parameters of `initialize` have together (400, -32602 beyond): a
-    /// server of your own may keep them whole for the session's life, as rmcp does.
+    /// The most bytes of JSON in the parameters of `initialize` (400, -32602 beyond). A custom
+    /// server may keep all of them for the session's life, as rmcp does.
     pub const INITIALIZE: usize = message::INITIALIZE;
 
     /// The longest method of a message, in bytes (400, -32600 beyond).
     pub const METHOD: usize = message::METHOD;
 
-    /// The most bytes of JSON that the parameters of `sampling/createMessage` have
-    /// ([`ClientError::TooLarge`](crate::server::ClientError::TooLarge) beyond). Its messages carry images; it is
-    /// as much as one stream keeps by default.
+    /// The most bytes of JSON in the parameters of `sampling/createMessage`
+    /// ([`ClientError::TooLarge`](crate::server::ClientError::TooLarge) beyond). Its messages carry
+    /// images. It equals the default replay buffer of one stream.
     pub const SAMPLING_REQUEST: usize = SAMPLING_REQUEST;
 
-    /// The most bytes of JSON that the parameters of any other request to a client have, likewise: a
-    /// person reads them, and they are kept until the client has answered.
+    /// The most bytes of JSON in the parameters of any other request to a client
+    /// ([`ClientError::TooLarge`](crate::server::ClientError::TooLarge) beyond). A person reads
+    /// them, and they are kept until the client has answered.
     pub const CLIENT_REQUEST: usize = CLIENT_REQUEST;
 
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -148,108 +154,117 @@ impl Limits {
         }
     }
 
-    /// The largest body of a POST in bytes (413). Default [`Limits::DEFAULT_BODY`].
+    /// The largest body of a POST, in bytes (413 beyond). Default [`Limits::DEFAULT_BODY`].
     #[must_use]
     pub fn body(mut self, bytes: usize) -> Self {
         self.body = bytes;
         self
     }
 
-    /// The bytes that the bodies of all requests in flight hold together, of all clients (503 beyond). A
-    /// body counts from its arrival until its call has ended. Bodies of up to 16 KiB are not counted, and
-    /// are always read. Calls that became tasks hold a quarter at most, and one principal, or one address of clients
-    /// without one, half (or one body of the largest size). At least [`Limits::body`], default
-    /// [`Limits::DEFAULT_BODIES`].
+    /// The bytes that the bodies of all requests in flight hold together, for all clients (503
+    /// beyond). A body counts from its arrival until its call has ended. Bodies of up to 16 KiB are
+    /// not counted and always read. Calls that became tasks hold a quarter at most. One principal,
+    /// or one address of clients without a principal, holds half at most (or one body of the
+    /// largest size). At least [`Limits::body`], default [`Limits::DEFAULT_BODIES`].
     ///
-    /// The arguments that a handler reads from a body come on top, about as large again.
+    /// The arguments that a handler parses from a body are not included; they take about as much
+    /// again.
     #[must_use]
     pub fn bodies(mut self, bytes: usize) -> Self {
         self.bodies = bytes;
         self
     }
 
-    /// How long a whole body may take (408). Default [`Limits::DEFAULT_BODY_TIMEOUT`].
+    /// How long it may take to receive a whole body (408 beyond). Default
+    /// [`Limits::DEFAULT_BODY_TIMEOUT`].
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
     }
 
-    /// The largest answer of a handler in bytes of JSON, its result or its error, in both eras and in each
-    /// [`ResponseMode`](crate::ResponseMode). A larger one ends as -32603 with a text that names the limit: with
-    /// status 500 while nothing was sent, otherwise in the stream. It is counted
-    /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)) and logged. A session may keep as much beyond
-    /// [`Streams::kept_per_session`](crate::Streams::kept_per_session) for answers that their clients have not fetched.
-    /// Default [`Limits::DEFAULT_ANSWER`].
+    /// The largest response of a handler in bytes of JSON, result or error, in both eras and in
+    /// each [`ResponseMode`](crate::ResponseMode). A larger one is replaced by -32603 with a text
+    /// that names the limit: with status 500 if nothing was sent yet, otherwise in the stream. It
+    /// is counted ([`Statistics::answers_refused`](crate::Statistics::answers_refused)) and logged.
+    /// A session may keep this much beyond
+    /// [`Streams::kept_per_session`](crate::Streams::kept_per_session) for responses that its
+    /// client has not fetched. At least 1, default [`Limits::DEFAULT_ANSWER`].
     #[must_use]
     pub fn answer(mut self, bytes: usize) -> Self {
         self.answer = bytes;
         self
     }
 
-    /// The bytes that responses hold for clients that have not read them, of all clients together: JSON answers, and what
-    /// streams have ready, of more than 16 KiB each. What a session's replay buffer keeps is counted by
-    /// [`Streams::kept_in_all`](crate::Streams::kept_in_all) instead. Above the limit the principal, or the address
-    /// of clients without one, that holds most makes room: its response that has waited longest is cut, which counts in
-    /// [`Statistics::slow_readers`](crate::Statistics::slow_readers). A new JSON answer of that very client is refused
-    /// instead: it becomes -32603 with status 500
-    /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)), unless a response of the client has
-    /// waited for five seconds. At least [`Limits::answer`], default [`Limits::DEFAULT_ANSWERS_UNREAD`].
+    /// The bytes that responses hold for clients that have not read them, of all clients together. It
+    /// counts JSON responses, and data that streams have ready, of more than 16 KiB each. Replay
+    /// buffers of sessions are counted by [`Streams::kept_in_all`](crate::Streams::kept_in_all)
+    /// instead.
+    ///
+    /// Above the limit the client that holds most (a principal, or an address of clients without one)
+    /// loses the response that has waited longest. That is counted in
+    /// [`Statistics::slow_readers`](crate::Statistics::slow_readers). A new JSON response of this
+    /// client is rejected instead, unless one of its responses has waited for five seconds. It
+    /// becomes -32603 with status 500
+    /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)). At least
+    /// [`Limits::answer`], default [`Limits::DEFAULT_ANSWERS_UNREAD`].
     #[must_use]
     pub fn answers_unread(mut self, bytes: usize) -> Self {
         self.answers_unread = bytes;
         self
     }
 
-    /// Calls in flight in one session (429). Default [`Limits::DEFAULT_CALLS`].
+    /// The most calls in flight in one session (429 beyond). Default [`Limits::DEFAULT_CALLS`].
     #[must_use]
     pub fn calls(mut self, calls: usize) -> Self {
         self.calls = calls;
         self
     }
 
-    /// Calls in flight of one principal, in all its sessions and in none (429). Default
-    /// [`Limits::DEFAULT_CALLS_PER_PRINCIPAL`].
+    /// The most calls in flight of one principal, in all its sessions and outside of them (429
+    /// beyond). Default [`Limits::DEFAULT_CALLS_PER_PRINCIPAL`].
     #[must_use]
     pub fn calls_per_principal(mut self, calls: usize) -> Self {
         self.calls_per_principal = calls;
         self
     }
 
-    /// Calls in flight at this service that belong to no session, whoever's they are: those of
-    /// 2026-07-28, those in [stateless mode](crate::Sessions::stateless), and each `initialize` until
-    /// it has a session (503). At least 1, default [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
+    /// The most calls in flight at this service that belong to no session, of all clients together
+    /// (503 beyond): calls of 2026-07-28, calls in [stateless mode](crate::Sessions::stateless),
+    /// and each `initialize` until it has a session. At least 1, default
+    /// [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
     #[must_use]
     pub fn calls_without_session(mut self, calls: usize) -> Self {
         self.calls_without_session = calls;
         self
     }
 
-    /// Of these, the calls from one [`Peer`](crate::Peer) that have no principal, where the connection's address is
-    /// known, see [`Sessions::max_per_peer`](crate::Sessions::max_per_peer) (429). At least 1; `None`: peers have no
-    /// share. Default [`Limits::DEFAULT_CALLS_PER_PEER`].
+    /// The most calls of [`Limits::calls_without_session`] that come from one [`Peer`](crate::Peer)
+    /// and have no principal (429 beyond). It applies if the connection's address is known, see
+    /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). At least 1; `None`: no limit per
+    /// peer. Default [`Limits::DEFAULT_CALLS_PER_PEER`].
     #[must_use]
     pub fn calls_per_peer(mut self, calls: impl Into<Option<usize>>) -> Self {
         self.calls_per_peer = calls.into();
         self
     }
 
-    /// Open streams in one session (429). Default [`Limits::DEFAULT_STREAMS`].
+    /// The most open streams in one session (429 beyond). Default [`Limits::DEFAULT_STREAMS`].
     #[must_use]
     pub fn streams(mut self, streams: usize) -> Self {
         self.streams = streams;
         self
     }
 
-    /// Open subscription streams of 2026-07-28, whoever's they are (429). They do not count as calls.
-    /// Default [`Limits::DEFAULT_LISTENS`].
+    /// The most open subscription streams of 2026-07-28, of all clients together (429 beyond). They
+    /// do not count as calls. Default [`Limits::DEFAULT_LISTENS`].
     #[must_use]
     pub fn listens(mut self, listens: usize) -> Self {
         self.listens = listens;
         self
     }
 
-    /// The same for those of one principal (429). Default
+    /// The most open subscription streams of one principal (429 beyond). Default
     /// [`Limits::DEFAULT_LISTENS_PER_PRINCIPAL`].
     #[must_use]
     pub fn listens_per_principal(mut self, listens: usize) -> Self {
@@ -257,8 +272,9 @@ impl Limits {
         self
     }
 
-    /// The same for those from one [`Peer`](crate::Peer) without a principal (429). At least 1; `None`: peers have
-    /// no share. Default [`Limits::DEFAULT_LISTENS_PER_PEER`].
+    /// The most open subscription streams from one [`Peer`](crate::Peer) without a principal (429
+    /// beyond). At least 1; `None`: no limit per peer. Default
+    /// [`Limits::DEFAULT_LISTENS_PER_PEER`].
     #[must_use]
     pub fn listens_per_peer(mut self, listens: impl Into<Option<usize>>) -> Self {
         self.listens_per_peer = listens.into();

@@ -1,4 +1,4 @@
-//! Everything that can be set, in groups; each default with its reason.
+//! Settings: one group per concern. Each default is documented with its reason.
 
 mod inputs;
 mod limits;
@@ -24,7 +24,7 @@ fn positive(error: &mut ConfigError, setting: &'static str, duration: Duration) 
     }
 }
 
-/// The same for a duration that may be absent.
+/// Reports a duration that is set to zero.
 fn positive_if_set(error: &mut ConfigError, setting: &'static str, duration: Option<Duration>) {
     duration.into_iter().for_each(|duration| positive(error, setting, duration));
 }
@@ -47,7 +47,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reports each setting that has no meaning, alone or beside the others.
+    /// Reports every invalid setting, including combinations that contradict each other.
     pub(crate) fn check(&self, error: &mut ConfigError) {
         self.sessions.check(error);
         self.streams.check(error);
@@ -58,7 +58,7 @@ impl Settings {
             && idle <= retry
         {
             let why = format!(
-                "{idle:?} must be longer than `Streams::retry_interval`, {retry:?}: a client that waits to come back would find its session gone"
+                "{idle:?} must be longer than `Streams::retry_interval`, {retry:?}: otherwise a client that waits to reconnect finds its session expired"
             );
             error.report("Sessions::idle_timeout", why);
         }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_with_nothing_set_asks_of_an_engine_what_it_does_by_itself() {
+    fn default_settings_give_the_default_policy() {
         assert_eq!(Settings::default().policy(), Policy::default());
     }
 }

@@ -1,4 +1,4 @@
-//! Decides what can be set about sessions.
+//! Settings for sessions: lifetime, number, principals, hooks.
 
 use std::fmt;
 use std::future::Future;
@@ -15,12 +15,13 @@ use crate::message::ErrorObject;
 use crate::server::Session;
 use crate::store::{Ended, Policy};
 
-// What a hook does before its future exists runs in the future, too: a panic there is caught with it.
+// A hook runs inside its future from its first line on, so that a panic is caught with the future.
 type OpenHook = Arc<dyn Fn(Session) -> BoxFuture<'static, Result<(), ErrorObject>> + Send + Sync>;
 type CloseHook = Arc<dyn Fn(Ended) -> BoxFuture<'static, ()> + Send + Sync>;
 type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
 
-/// How sessions live and die. Give it to [`McpServiceBuilder::sessions`](crate::McpServiceBuilder::sessions).
+/// How long sessions live, how many there may be, and which hooks run. Pass this to
+/// [`McpServiceBuilder::sessions`](crate::McpServiceBuilder::sessions).
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,21 +46,22 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Half an hour: longer than a person's pause, short enough that abandoned sessions (most
-    /// clients never send DELETE) do not pile up.
+    /// Half an hour: longer than a person's pause, short enough that abandoned sessions do not pile
+    /// up. Most clients never send DELETE.
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1800);
 
-    /// Ten thousand, the figure of the official SDKs; about six megabytes when idle.
+    /// Ten thousand, the figure of the official SDKs. They take about six megabytes when idle.
     pub const DEFAULT_MAX: usize = 10_000;
 
-    /// A tenth of all: one principal cannot lock the others out.
+    /// A tenth of all sessions: one principal cannot lock out the others.
     pub const DEFAULT_MAX_PER_PRINCIPAL: usize = 1_000;
 
-    /// Half of all: one address cannot take every session, and an office behind one address, or a proxy that is
-    /// not among the trusted ones, has room for thousands.
+    /// Half of all sessions: one address cannot take all of them. An office behind one address, or
+    /// a proxy that is not trusted, may still have thousands.
     pub const DEFAULT_MAX_PER_PEER: usize = 5_000;
 
-    /// The defaults: sessions, half an hour idle, no greatest age.
+    /// Returns the defaults: sessions that expire after half an hour without use, without a maximum
+    /// age.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -75,78 +77,82 @@ impl Sessions {
         }
     }
 
-    /// No sessions at all: each POST of the session revisions stands for itself, GET and DELETE are refused
-    /// (405), nothing is kept, and the client cannot be asked. A client that closes its connection cancels its
-    /// calls, because no client could fetch their answers; so does one that stops reading
-    /// ([`Streams::slow_reader`](crate::Streams::slow_reader)). `notifications/cancelled` has no effect. Requests of
-    /// 2026-07-28 are served as always. For functions, and for load balancers without session affinity.
-    /// Default: no, because without a session nothing can be resumed.
+    /// Serves the session revisions without sessions. Each POST is independent, nothing is stored,
+    /// GET and DELETE are rejected (405), and handlers cannot send requests to the client. A client
+    /// that closes its connection cancels its calls, because no client could fetch their results.
+    /// So does a client that stops reading ([`Streams::slow_reader`](crate::Streams::slow_reader)).
+    /// `notifications/cancelled` has no effect. Requests of 2026-07-28 are served as usual. Use it
+    /// for serverless functions, and for load balancers without session affinity. Default: no,
+    /// because nothing can be resumed without a session.
     #[must_use]
     pub fn stateless(mut self, stateless: bool) -> Self {
         self.stateless = stateless;
         self
     }
 
-    /// Ends a session that has nothing in flight, no open stream and no request for this long.
-    /// `None`: never. Default [`Sessions::DEFAULT_IDLE_TIMEOUT`]. Must be longer than zero and than the
-    /// [retry interval](super::Streams::retry_interval).
+    /// Ends a session that had no call in flight, no open stream and no request for this long.
+    /// `None`: never. Must be longer than zero and than the [retry
+    /// interval](super::Streams::retry_interval). Default [`Sessions::DEFAULT_IDLE_TIMEOUT`].
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
         self
     }
 
-    /// Ends a session this long after it was opened, whatever it does; longer than zero. Default: never,
-    /// because a client at work would lose it.
+    /// Ends a session this long after it was opened, even if it is in use. Longer than zero.
+    /// Default: never, because a working client would lose its session.
     #[must_use]
     pub fn lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.lifetime = lifetime.into();
         self
     }
 
-    /// How many sessions there may be. A new one beyond it ends one with nothing in flight: the oldest of those
-    /// whose clients sent nothing since `initialize`, else the longest idle. Without such a one it is refused (503,
-    /// `Retry-After`). At least 1, default [`Sessions::DEFAULT_MAX`].
+    /// How many sessions there may be. At the limit, a new session replaces one with nothing in
+    /// flight: the oldest of those whose clients sent nothing since `initialize`, else the longest
+    /// idle. If there is none, the new session is rejected (503, `Retry-After`). At least 1,
+    /// default [`Sessions::DEFAULT_MAX`].
     #[must_use]
     pub fn max(mut self, sessions: usize) -> Self {
         self.max = sessions;
         self
     }
 
-    /// The same for the sessions of one principal; requests without one are not counted here. At least 1,
-    /// default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
+    /// How many sessions one principal may have. Requests without a principal are not counted here.
+    /// At least 1, default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
     #[must_use]
     pub fn max_per_principal(mut self, sessions: usize) -> Self {
         self.max_per_principal = sessions;
         self
     }
 
-    /// The same for the sessions without a principal that were opened from one [`Peer`](crate::Peer): an IPv4
-    /// address, or the /64 network of an IPv6 address. At this limit its own sessions make room, and no others.
+    /// How many sessions without a principal may be opened from one [`Peer`](crate::Peer): an IPv4
+    /// address, or the /64 network of an IPv6 address. At this limit a new session replaces only
+    /// sessions of the same peer.
     ///
-    /// It counts where the connection's address is known: serve the application with
-    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind proxies the peer is the client's address as
-    /// [`Security::trusted_proxies`](crate::Security::trusted_proxies) say it. Without that address nothing changes. A
-    /// peer only counts; it opens no session. At least 1; `None`: peers have no share. Default
-    /// [`Sessions::DEFAULT_MAX_PER_PEER`].
+    /// It applies if the connection's address is known: serve the application with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Behind proxies, the peer is the
+    /// client's address according to
+    /// [`Security::trusted_proxies`](crate::Security::trusted_proxies). Without an address there is
+    /// no limit per peer. The peer is only counted; it grants no access to a session. At least 1;
+    /// `None`: no limit per peer. Default [`Sessions::DEFAULT_MAX_PER_PEER`].
     #[must_use]
     pub fn max_per_peer(mut self, sessions: impl Into<Option<usize>>) -> Self {
         self.max_per_peer = sessions.into();
         self
     }
 
-    /// Reads the principal of a request from its head. Without this it is the [`Principal`] that
-    /// a layer put into the request's extensions. Never take it from a header that nobody
-    /// verified.
+    /// Reads the principal of a request from its head. Default: the [`Principal`] that a layer put
+    /// into the request's extensions. Never read it from a header that is not verified.
     #[must_use]
     pub fn principal(mut self, of: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static) -> Self {
         self.principal = Some(Arc::new(of));
         self
     }
 
-    /// Called once for each session, after it was opened and before the client learns its id. An
-    /// error refuses the opening: the client gets it, and the session is gone. What is to be said to the client belongs
-    /// in a task, which [waits](Session::stream_opens) until it listens.
+    /// Called once for each session, after it was opened and before the client receives its id. An
+    /// error rejects the session: the client receives the error, and the session is removed. To
+    /// send something to the client, spawn a task that [waits](Session::stream_opens) for its
+    /// stream.
     #[must_use]
     pub fn on_open<F, Fut>(mut self, hook: F) -> Self
     where
@@ -161,7 +167,7 @@ impl Sessions {
         self
     }
 
-    /// Called once for each session that was opened, after it ended, with the reason.
+    /// Called once after each session that was opened has ended, with the reason.
     #[must_use]
     pub fn on_close<F, Fut>(mut self, hook: F) -> Self
     where
@@ -176,7 +182,7 @@ impl Sessions {
         self
     }
 
-    /// Who a request comes from.
+    /// Returns the principal of a request.
     pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
         match &self.principal {
             Some(of) => of(parts),

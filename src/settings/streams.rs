@@ -1,4 +1,4 @@
-//! Decides what can be set about answers and streams.
+//! Settings for responses and streams: form, keep-alive, timeouts, replay buffers.
 
 use std::time::Duration;
 
@@ -6,23 +6,24 @@ use super::{at_least_one, positive, positive_if_set};
 use crate::error::ConfigError;
 use crate::store::Policy;
 
-/// Which form an answer to a POST has.
+/// The form of the response to a POST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ResponseMode {
-    /// JSON, unless the call streams something or stays silent for a while: then SSE. The client
-    /// accepts both, so each call gets the cheaper one.
+    /// JSON, unless the call streams something or sends nothing for a while: then SSE. Clients
+    /// accept both, so each call gets the cheaper one.
     #[default]
     Auto,
-    /// Always SSE. In a session each event can be come back for, since revision 2025-11-25 from the first
-    /// byte of the response on.
+    /// Always SSE. In a session, clients can resume after each event; since revision 2025-11-25
+    /// from the first byte of the response.
     Sse,
-    /// Always JSON. What a call streams is dropped, and it cannot ask a client of the session revisions; one
-    /// of 2026-07-28 is asked by rounds, as always.
+    /// Always JSON. Notifications of a call are dropped, and handlers cannot send requests to
+    /// clients of the session revisions. Clients of 2026-07-28 receive requests in rounds, as in
+    /// every mode.
     Json,
 }
 
-/// How answers travel and how long they wait for a client that went away. Give it to
+/// How responses are sent, and how long they wait for a client that disconnected. Pass this to
 /// [`McpServiceBuilder::streams`](crate::McpServiceBuilder::streams).
 #[derive(Debug, Clone)]
 pub struct Streams {
@@ -49,31 +50,32 @@ impl Streams {
     /// Fifteen seconds: below the idle limits of common proxies (30 s and more).
     pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-    /// One second: quick enough not to be felt, slow enough that a fleet of clients does not
-    /// hammer a server that is just starting.
+    /// One second: too short for a person to notice, long enough that a fleet of clients does not
+    /// overload a server that is just starting.
     pub const DEFAULT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
     /// Ten seconds: several times what TCP needs to recover a lost packet.
     pub const DEFAULT_SLOW_READER: Duration = Duration::from_secs(10);
 
-    /// Thirty seconds, as [`McpListener::WRITE_TIMEOUT`](crate::McpListener::WRITE_TIMEOUT): longer than a phone takes
-    /// to change from one network to another.
+    /// Thirty seconds, as [`McpListener::WRITE_TIMEOUT`](crate::McpListener::WRITE_TIMEOUT): longer
+    /// than a phone takes to change from one network to another.
     pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// 1,024 notifications and 1 MiB of them: a chatty call and a client away for a minute.
+    /// 1,024 notifications and 1 MiB of them: a call that sends many, and a client that is away for
+    /// a minute.
     pub const DEFAULT_KEPT: (usize, usize) = (1_024, 1 << 20);
 
-    /// 4 MiB in one session: four streams that are full, or many that are not.
+    /// 4 MiB in one session: four full streams, or many that are not full.
     pub const DEFAULT_KEPT_PER_SESSION: usize = 4 << 20;
 
-    /// 256 MiB for all sessions: sixty-four that keep all they may, or 26 KB for each of ten thousand.
+    /// 256 MiB for all sessions: sixty-four at their limit, or 26 KB for each of ten thousand.
     pub const DEFAULT_KEPT_IN_ALL: usize = Policy::DEFAULT_KEPT_BYTES;
 
-    /// 128 finished streams, as many as calls in flight, for a minute each: a client that lost its connection is back by then,
-    /// or has started anew.
+    /// 128 finished streams, as many as calls in flight, for a minute each: by then a client that
+    /// lost its connection has reconnected, or has opened a new session.
     pub const DEFAULT_FINISHED: (usize, Duration) = (128, Duration::from_secs(60));
 
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -94,14 +96,14 @@ impl Streams {
         }
     }
 
-    /// Which form answers have. Default [`ResponseMode::Auto`].
+    /// The form of responses. Default [`ResponseMode::Auto`].
     #[must_use]
     pub fn response_mode(mut self, mode: ResponseMode) -> Self {
         self.response_mode = mode;
         self
     }
 
-    /// How long a call may be silent before its answer becomes a stream, in
+    /// How long a call may send nothing before its response becomes a stream, in
     /// [`ResponseMode::Auto`]. Longer than zero, default [`Streams::DEFAULT_SILENCE`].
     #[must_use]
     pub fn silence(mut self, silence: Duration) -> Self {
@@ -109,43 +111,45 @@ impl Streams {
         self
     }
 
-    /// How often a quiet stream sends a comment, so that proxies keep it and dead peers are
-    /// noticed. `None` or zero: never. Default [`Streams::DEFAULT_KEEP_ALIVE`].
+    /// How often a quiet stream sends a comment, so that proxies keep it open and dead peers are
+    /// detected. `None` or zero: never. Default [`Streams::DEFAULT_KEEP_ALIVE`].
     #[must_use]
     pub fn keep_alive(mut self, every: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = every.into().filter(|every| !every.is_zero());
         self
     }
 
-    /// The `retry` that a stream ends with where the server closes it and its client can come back.
-    /// A client whose connection breaks decides by itself, and so does every client with `None`.
-    /// Default [`Streams::DEFAULT_RETRY_INTERVAL`].
+    /// The `retry` hint that ends a stream which the server closes and the client can resume. It
+    /// does not apply if the connection breaks: then the client chooses its delay. With `None` the
+    /// client always chooses. Default [`Streams::DEFAULT_RETRY_INTERVAL`].
     #[must_use]
     pub fn retry_interval(mut self, retry: impl Into<Option<Duration>>) -> Self {
         self.retry_interval = retry.into();
         self
     }
 
-    /// Whether events have ids that a client can come back with. Default: yes, because connections drop; off,
-    /// nothing is kept for one that does, and `Last-Event-ID` is refused (400).
+    /// Whether events have ids with which a client can resume. Default: yes, because connections
+    /// drop. If off, nothing is buffered for a client that reconnects, and `Last-Event-ID` is
+    /// rejected (400).
     #[must_use]
     pub fn resumable(mut self, resumable: bool) -> Self {
         self.resumable = resumable;
         self
     }
 
-    /// Refuses a second GET stream of a session (409; otherwise the newest wins), and a request id that is
-    /// in flight already (400; otherwise both are served). Default: no, so that a client whose connection
-    /// is half dead is never locked out of its own session. Without principals the newest GET wins for anyone who has the
-    /// session id: see [the advisories](crate::guide::advisories).
+    /// Rejects a second GET stream of a session (409; otherwise the newest wins), and a request id
+    /// that is already in flight (400; otherwise both are served). Default: no, so that a client
+    /// with a half-dead connection is never locked out of its own session. Without principals,
+    /// anyone who has the session id can take over its GET stream: see [the
+    /// advisories](crate::guide::advisories).
     #[must_use]
     pub fn exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = exclusive;
         self
     }
 
-    /// How long a call that streams waits for a reader that is behind, in all. After it the
-    /// reader is cut off; it may come back for what is kept. Longer than zero, default
+    /// How long a streaming call waits for a slow reader, in total. After that the reader is
+    /// disconnected; it may resume from the replay buffer. Longer than zero, default
     /// [`Streams::DEFAULT_SLOW_READER`].
     #[must_use]
     pub fn slow_reader(mut self, after: Duration) -> Self {
@@ -153,55 +157,65 @@ impl Streams {
         self
     }
 
-    /// How long a response may have something ready that its connection does not take: a stream, or a JSON answer
-    /// over 16 KiB. Then it is cut: what it holds is dropped, an HTTP/2 stream is reset as soon as its window opens, an
-    /// HTTP/1 connection ends, and the client counts as one that left. This bounds every listener, TLS and HTTP/2 with
-    /// closed windows included; over HTTP/1 [`McpListener`](crate::McpListener) also ends the connection of a client
-    /// that stays away. A stream that has nothing to say waits as long as it likes.
+    /// How long a connection may refuse to take data that is ready to send: of a stream, or of a
+    /// JSON response over 16 KiB. Then the response is cut off and its buffer is dropped. An HTTP/2
+    /// stream is reset as soon as its window opens, an HTTP/1 connection ends, and the client
+    /// counts as disconnected.
     ///
-    /// A response that has something ready all the time moves at least 2 KiB a second, measured over twice this time: a
-    /// slow mobile line carries more, and a client that takes a piece now and then does not keep a large answer for
-    /// hours. What all responses hold together is bounded by [`Limits::answers_unread`](super::Limits::answers_unread).
+    /// This bounds every listener, including TLS and HTTP/2 with closed windows. Over HTTP/1,
+    /// [`McpListener`](crate::McpListener) also ends the connection of a client that stays away. A
+    /// stream with nothing to send is not limited.
     ///
-    /// Longer than zero; `None`: without limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].
+    /// A response that always has data ready must move at least 2 KiB a second, measured over twice
+    /// this time. A slow mobile connection carries more. So a client that takes a piece now and then
+    /// cannot hold a large response for hours. The total of all responses is bounded by
+    /// [`Limits::answers_unread`](super::Limits::answers_unread).
+    ///
+    /// Longer than zero; `None`: no limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
         self
     }
 
-    /// How many notifications, and how many bytes of them, one stream keeps for a reader that is
-    /// away or behind; the oldest go first, and the client is told. Answers and questions do not
-    /// count and are always kept. At least 1 each, default [`Streams::DEFAULT_KEPT`].
+    /// The replay buffer of one stream: how many notifications, and how many bytes of them, it
+    /// keeps for a reader that is disconnected or slow. The oldest are dropped first, and the
+    /// client is notified. Responses and requests to the client do not count and are always kept.
+    /// At least 1 each, default [`Streams::DEFAULT_KEPT`].
     #[must_use]
     pub fn kept(mut self, events: usize, bytes: usize) -> Self {
         (self.kept_events, self.kept_bytes) = (events, bytes);
         self
     }
 
-    /// How many bytes all streams of one session keep together; what a client was given makes room first, and an
-    /// answer that it was not given last. Such answers may go beyond by [`Limits::answer`](super::Limits::answer) bytes together.
-    /// At least 1, default [`Streams::DEFAULT_KEPT_PER_SESSION`].
+    /// How many bytes all streams of one session keep together. Events that the client has received
+    /// are dropped first, a response that it has not received last. Such responses may exceed this
+    /// by [`Limits::answer`](super::Limits::answer) bytes together. At least 1, default
+    /// [`Streams::DEFAULT_KEPT_PER_SESSION`].
     #[must_use]
     pub fn kept_per_session(mut self, bytes: usize) -> Self {
         self.kept_bytes_per_session = bytes;
         self
     }
 
-    /// How many bytes the streams of all sessions keep together. Where it is too much, the largest sessions make room:
-    /// first with what their clients were given, then with notifications, then with answers that no client has
-    /// fetched, which is counted ([`Statistics::answers_lost`](crate::Statistics::answers_lost)). Streams that a client is
-    /// reading stay. Where nothing can be given up, notifications are dropped, and an answer of more than 1 KiB is
-    /// -32603 (500 while nothing was sent). The engines in memory and files keep this exactly, Redis for
-    /// all nodes together, looking at the sixteen largest sessions each time. At least 1, default [`Streams::DEFAULT_KEPT_IN_ALL`].
+    /// How many bytes the streams of all sessions keep together. Beyond it the largest sessions
+    /// drop events: first those that their clients received, then notifications, then responses
+    /// that no client has fetched. The last are counted
+    /// ([`Statistics::answers_lost`](crate::Statistics::answers_lost)). Streams that a client is
+    /// reading stay. If nothing can be dropped, new notifications are dropped, and a response of
+    /// more than 1 KiB becomes -32603 (status 500 if nothing was sent).
+    ///
+    /// The memory and file engines enforce this exactly. Redis enforces it for all nodes together,
+    /// considering the sixteen largest sessions each time. At least 1, default
+    /// [`Streams::DEFAULT_KEPT_IN_ALL`].
     #[must_use]
     pub fn kept_in_all(mut self, bytes: usize) -> Self {
         self.kept_bytes_in_all = bytes;
         self
     }
 
-    /// How many finished streams a session keeps for a client that comes back, and for how long:
-    /// nobody can know whether the end of a stream was read. At least 1 stream, default
+    /// How many finished streams a session keeps for a client that reconnects, and for how long.
+    /// The server cannot know whether a client read the end of a stream. At least 1 stream, default
     /// [`Streams::DEFAULT_FINISHED`].
     #[must_use]
     pub fn finished(mut self, streams: usize, for_: Duration) -> Self {
@@ -209,7 +223,7 @@ impl Streams {
         self
     }
 
-    /// As [`Streams::kept`].
+    /// The two bounds of [`Streams::kept`].
     pub(crate) fn bounds(&self) -> (usize, usize) {
         (self.kept_events, self.kept_bytes)
     }
@@ -231,7 +245,7 @@ impl Streams {
         policy.session_bytes = self.kept_bytes_per_session;
         policy.kept_bytes = self.kept_bytes_in_all;
         policy.finished_streams = self.finished;
-        // Where nobody can come back, a finished stream waits for its own response only.
+        // Without resumption, a finished stream waits for its own response only.
         policy.finished_for = if self.resumable { self.finished_for } else { Duration::from_secs(1) };
     }
 }

@@ -1,4 +1,4 @@
-//! Decides what can be set about tasks.
+//! Settings for tasks: lifetime, number, size.
 
 use std::time::Duration;
 
@@ -6,10 +6,11 @@ use super::{at_least_one, positive, positive_if_set};
 use crate::error::ConfigError;
 use crate::store::Policy;
 
-/// How long tasks are kept and how many (extension `io.modelcontextprotocol/tasks`, for clients of 2026-07-28 and tools that
-/// [may become one](crate::server::Tool::task)). Give it to
-/// [`McpServiceBuilder::tasks`](crate::McpServiceBuilder::tasks). They are kept where sessions are, see
-/// [`McpServiceBuilder::engine`](crate::McpServiceBuilder::engine).
+/// How many tasks are kept and for how long. Tasks are the extension
+/// `io.modelcontextprotocol/tasks`, for clients of 2026-07-28 and tools that [may become
+/// one](crate::server::Tool::task). Pass this to
+/// [`McpServiceBuilder::tasks`](crate::McpServiceBuilder::tasks). Tasks are stored where sessions
+/// are, see [`McpServiceBuilder::engine`](crate::McpServiceBuilder::engine).
 #[derive(Debug, Clone)]
 pub struct Tasks {
     pub(crate) ttl: Option<Duration>,
@@ -23,14 +24,14 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// An hour from its beginning: longer than nearly all work takes, and time to come back for the
+    /// An hour from the start of the task: longer than nearly all work takes, and time to fetch the
     /// result.
     pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 
-    /// A second: soon enough for a person who waits, and no load.
+    /// One second: soon enough for a person who waits, and negligible load.
     pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -45,8 +46,8 @@ impl Tasks {
         }
     }
 
-    /// How long a task is kept, from its beginning, whether it is done or not; one that still runs
-    /// then is stopped. Longer than zero; `None`: until others need the room. Default
+    /// How long a task is kept, counted from its start, done or not. A task that still runs then is
+    /// stopped. Longer than zero; `None`: until other tasks need the capacity. Default
     /// [`Tasks::DEFAULT_TTL`].
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
@@ -54,22 +55,24 @@ impl Tasks {
         self
     }
 
-    /// How often clients are told to ask. Longer than zero, default [`Tasks::DEFAULT_POLL_INTERVAL`].
+    /// The poll interval that the service suggests to clients. Longer than zero, default
+    /// [`Tasks::DEFAULT_POLL_INTERVAL`].
     #[must_use]
     pub fn poll_interval(mut self, every: Duration) -> Self {
         self.poll_interval = every;
         self
     }
 
-    /// How many tasks there may be. At the limit tasks that are done, or whose node is gone, make
-    /// room; a call that finds none fails. At least 1, default [`Policy::DEFAULT_MAX_TASKS`].
+    /// How many tasks there may be. At the limit, a new task replaces one that is done or whose
+    /// node is gone. If there is none, the call fails. At least 1, default
+    /// [`Policy::DEFAULT_MAX_TASKS`].
     #[must_use]
     pub fn max(mut self, tasks: usize) -> Self {
         self.max = tasks;
         self
     }
 
-    /// The same for the tasks of one principal. At least 1, default
+    /// How many tasks one principal may have. At least 1, default
     /// [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
     #[must_use]
     pub fn max_per_principal(mut self, tasks: usize) -> Self {
@@ -77,34 +80,35 @@ impl Tasks {
         self
     }
 
-    /// How many bytes all tasks hold together, their results above all. At least 1,
-    /// default [`Policy::DEFAULT_TASK_BYTES`].
+    /// How many bytes all tasks hold together, mostly results. At least 1, default
+    /// [`Policy::DEFAULT_TASK_BYTES`].
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// The same for the tasks of one principal: its results, and what its tasks ask their clients. At this limit
-    /// its own tasks that are done make room; a call that finds none fails. At least 1, default
-    /// [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
+    /// How many bytes the tasks of one principal hold together: results, and requests to its
+    /// clients. At the limit, new tasks replace its own tasks that are done. If there are none, the
+    /// call fails. At least 1, default [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
     #[must_use]
     pub fn bytes_per_principal(mut self, bytes: usize) -> Self {
         self.bytes_per_principal = bytes;
         self
     }
 
-    /// How many tasks without a principal one [`Peer`](crate::Peer) may have, where the connection's address is
-    /// known, see [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). At least 1; `None`: peers have no share.
-    /// Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`].
+    /// How many tasks without a principal one [`Peer`](crate::Peer) may have. It applies if the
+    /// connection's address is known, see
+    /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). At least 1; `None`: no limit per
+    /// peer. Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`].
     #[must_use]
     pub fn max_per_peer(mut self, tasks: impl Into<Option<usize>>) -> Self {
         self.max_per_peer = tasks.into();
         self
     }
 
-    /// How many bytes they hold together. At least 1; `None`: peers have no share. Default
-    /// [`Policy::DEFAULT_TASK_BYTES_PER_PEER`].
+    /// How many bytes the tasks of one peer without a principal hold together. At least 1; `None`:
+    /// no limit per peer. Default [`Policy::DEFAULT_TASK_BYTES_PER_PEER`].
     #[must_use]
     pub fn bytes_per_peer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.bytes_per_peer = bytes.into();

@@ -1,4 +1,4 @@
-//! The order of a list, its pages and their cursors.
+//! Entries: the items of one list in order, its pages and their cursors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::error::ConfigError;
 use crate::message::{Era, ErrorObject, RawJson};
 use crate::server::CacheHint;
 
-/// Something that stands in a list under a key.
+/// An item of a list, with its key.
 pub(crate) trait Item {
     /// The member of the result that holds the list; also the tag of its cursors.
     const LIST: &'static str;
 
     fn key(&self) -> &str;
 
-    /// The item as it stands in the list, or why it cannot stand there.
+    /// Returns the item as lists write it, or the reason why it is invalid.
     fn check(&self) -> Result<Rendered, ConfigError>;
 }
 
@@ -25,7 +25,7 @@ pub(crate) trait Item {
 #[derive(Debug, Clone)]
 pub(crate) struct Rendered {
     pub(crate) json: RawJson,
-    /// For clients of the session revisions, where these read another form.
+    /// The form for clients of the session revisions, if it differs.
     pub(crate) for_sessions: Option<RawJson>,
 }
 
@@ -45,13 +45,13 @@ impl From<RawJson> for Rendered {
 #[derive(Debug)]
 pub(crate) struct Entries<T> {
     by_key: HashMap<Arc<str>, (u64, Arc<T>)>,
-    /// The JSON of each item, by its number. A number is never used again.
+    /// The JSON of each item, by its number. Numbers are never reused.
     rendered: BTreeMap<u64, Rendered>,
     next: u64,
 }
 
 impl<T: Item> Entries<T> {
-    /// Puts an item in; one with the same key is replaced and keeps its place.
+    /// Inserts an item. It replaces one with the same key and keeps its position.
     pub(crate) fn put(&mut self, item: T) -> Result<(), ConfigError> {
         let rendered = item.check()?;
         let number = match self.by_key.get(item.key()) {
@@ -64,7 +64,7 @@ impl<T: Item> Entries<T> {
         Ok(())
     }
 
-    /// Takes an item out, if it is there.
+    /// Removes an item and returns it, if it exists.
     pub(crate) fn remove(&mut self, key: &str) -> Option<Arc<T>> {
         let (number, item) = self.by_key.remove(key)?;
         self.rendered.remove(&number);
@@ -83,14 +83,15 @@ impl<T: Item> Entries<T> {
         self.by_key.values().map(|(_, item)| &**item)
     }
 
-    /// The items in their order, with the numbers they have.
+    /// Returns the items in the order of their numbers.
     pub(crate) fn ordered(&self) -> Vec<&T> {
         let mut items: Vec<_> = self.by_key.values().collect();
         items.sort_unstable_by_key(|(number, _)| *number);
         items.into_iter().map(|(_, item)| &**item).collect()
     }
 
-    /// A page of the list as the result of its method; the hint is for clients that know hints.
+    /// Returns a page of the list as the result of its method. The hint is for clients whose
+    /// revision has cache hints.
     pub(crate) fn page(
         &self,
         cursor: Option<&str>,
@@ -149,7 +150,7 @@ fn cursor_of<T: Item>(last: u64) -> String {
     URL_SAFE_NO_PAD.encode(format!("{}:{last}", T::LIST))
 }
 
-/// The number a page begins at, from the cursor of the page before.
+/// Returns the number at which a page starts, from the cursor of the previous page.
 fn number_after<T: Item>(cursor: &str) -> Option<u64> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (list, number) = text.split_once(':')?;
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_follow_the_order_of_registration_and_the_last_has_no_cursor() {
+    fn pages_follow_the_order_of_registration() {
         let entries = entries(&["c", "a", "b", "d"]);
         let (first, cursor) = page(&entries, None);
         assert_eq!(first, ["c", "a"]);
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_list_or_of_nobody_is_refused() {
+    fn an_invalid_cursor_is_rejected() {
         let entries = entries(&["a"]);
         let foreign = URL_SAFE_NO_PAD.encode("tools:0");
         let too_far = URL_SAFE_NO_PAD.encode(format!("names:{}", u64::MAX));

@@ -1,4 +1,4 @@
-//! Decides how an application changes what its server offers while it serves.
+//! Catalog: adds and removes tools, resources and prompts while the server runs.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use super::store::{Edit, Op, Store};
 use crate::error::ConfigError;
 use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
 
-/// The hand on what a server offers, from [`McpServer::catalog`](crate::McpServer::catalog).
-/// Cheap to clone.
+/// A handle to the tools, resources and prompts of a server, from
+/// [`McpServer::catalog`](crate::McpServer::catalog). Cheap to clone.
 ///
-/// Each change shows in the next list and the next call, and every connected client is told that
-/// the list changed. Calls that run already finish with the handler they began with.
+/// Each change is visible in the next list and the next call, and all connected clients are
+/// notified that the list changed. Calls in flight finish with the handler they started with.
 ///
 /// ```
 /// use mcp_http::McpServer;
@@ -35,62 +35,62 @@ impl<S> Catalog<S> {
         Self { store }
     }
 
-    /// Puts a tool in. One of the same name is replaced and keeps its place in the list.
+    /// Adds a tool, or replaces the one of the same name at its position in the list.
     ///
     /// # Errors
     ///
-    /// When its name or a schema is refused, see [`Tool::new`].
+    /// If its name or a schema is rejected, see [`Tool::new`].
     pub fn insert_tool(&self, tool: Tool<S>) -> Result<(), ConfigError> {
         self.store.edit(Edit::Tool(Op::Put(tool))).map(drop)
     }
 
-    /// Takes a tool out; whether it was there.
+    /// Removes a tool. Returns `true` if it existed.
     #[allow(clippy::must_use_candidate)]
     pub fn remove_tool(&self, name: &str) -> bool {
         self.store.edit(Edit::Tool(Op::Remove(name.to_owned()))).unwrap_or(false)
     }
 
-    /// Puts a resource in. One of the same URI is replaced and keeps its place in the list.
+    /// Adds a resource, or replaces the one of the same URI at its position in the list.
     ///
     /// # Errors
     ///
-    /// When its URI has no scheme.
+    /// If its URI has no scheme.
     pub fn insert_resource(&self, resource: Resource<S>) -> Result<(), ConfigError> {
         self.store.edit(Edit::Resource(Op::Put(resource))).map(drop)
     }
 
-    /// Takes a resource out; whether it was there.
+    /// Removes a resource. Returns `true` if it existed.
     #[allow(clippy::must_use_candidate)]
     pub fn remove_resource(&self, uri: &str) -> bool {
         self.store.edit(Edit::Resource(Op::Remove(uri.to_owned()))).unwrap_or(false)
     }
 
-    /// Puts a template in. The same template is replaced and keeps its place in the list.
+    /// Adds a template, or replaces the same template at its position in the list.
     ///
     /// # Errors
     ///
-    /// When the template cannot be read, is in conflict with another one, or completes a variable
+    /// If the template cannot be parsed, conflicts with another one, or completes a variable that
     /// it does not have.
     pub fn insert_resource_template(&self, template: ResourceTemplate<S>) -> Result<(), ConfigError> {
         self.store.edit(Edit::Template(Op::Put(template))).map(drop)
     }
 
-    /// Takes a template out; whether it was there.
+    /// Removes a template. Returns `true` if it existed.
     #[allow(clippy::must_use_candidate)]
     pub fn remove_resource_template(&self, uri_template: &str) -> bool {
         self.store.edit(Edit::Template(Op::Remove(uri_template.to_owned()))).unwrap_or(false)
     }
 
-    /// Puts a prompt in. One of the same name is replaced and keeps its place in the list.
+    /// Adds a prompt, or replaces the one of the same name at its position in the list.
     ///
     /// # Errors
     ///
-    /// When its name is refused, or it completes an argument it does not have.
+    /// If its name is rejected, or it completes an argument that it does not have.
     pub fn insert_prompt(&self, prompt: Prompt<S>) -> Result<(), ConfigError> {
         self.store.edit(Edit::Prompt(Op::Put(prompt))).map(drop)
     }
 
-    /// Takes a prompt out; whether it was there.
+    /// Removes a prompt. Returns `true` if it existed.
     #[allow(clippy::must_use_candidate)]
     pub fn remove_prompt(&self, name: &str) -> bool {
         self.store.edit(Edit::Prompt(Op::Remove(name.to_owned()))).unwrap_or(false)

@@ -1,9 +1,10 @@
-//! What a server offers at this moment: registered before it serves, changed while it does.
+//! The current tools, resources and prompts of a server. They are registered before it serves and
+//! may change while it does.
 //!
-//! 1. What is offered is one value ([`store::Store`]), replaced as a whole; a call looks up its
-//!    handler once, under a lock that is gone before the handler runs.
-//! 2. Each list has the order of registration, and is read in pages that stay right while it
-//!    changes: a cursor names the last item's number, not its place.
+//! 1. All of them are one value ([`store::Store`]), replaced as a whole. A call looks up its
+//!    handler once, under a lock that is released before the handler runs.
+//! 2. Each list has the order of registration. Its pages stay correct while it changes: a cursor
+//!    names the number of the last item, not its position.
 //! 3. Every change is announced to every mount, after it is made.
 
 mod entries;

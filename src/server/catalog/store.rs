@@ -1,8 +1,8 @@
-//! Decides how what a server offers is kept, looked up and replaced while calls run.
+//! Store: holds, looks up and replaces the tools, resources and prompts while calls run.
 //!
-//! Lock order: `followers`, then `tables`, then those of a follower. A follower is made from a
-//! store and never the other way round, so the order has no circle. No lock is held across an
-//! await, and none on what is offered while a change is announced.
+//! Lock order: `followers`, then `tables`, then the locks of a follower. A follower is made from a
+//! store and never the other way round, so the order has no cycle. No lock is held across an await,
+//! and the lock of `tables` is not held while a change is announced.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,18 +15,19 @@ use crate::message::canonical;
 use crate::server::resource::{Pattern, decoded};
 use crate::server::{Prompt, Resource, ResourceTemplate, Tool};
 
-/// What a server offers, shared by its clones, its mounts and its [`Catalog`](super::Catalog)s.
+/// The tools, resources and prompts of a server, shared by its clones, its mounts and its
+/// [`Catalog`](super::Catalog)s.
 pub(crate) struct Store<S> {
     tables: RwLock<Arc<Tables<S>>>,
-    /// The mounts to tell of changes.
+    /// The mounts to which changes are announced.
     mounts: Mutex<Vec<McpHandle>>,
-    /// Servers made from this one by giving it its state.
+    /// Servers that were made from this one by `with_state`.
     followers: Mutex<Vec<Box<dyn Follow<S>>>>,
-    /// Whether somebody may change it later, so that an empty list is no reason to keep silent.
+    /// Set once a catalog exists. Then empty lists are declared too, because they may change later.
     open: AtomicBool,
 }
 
-/// What is offered at one moment.
+/// The state of all lists at one moment.
 pub(crate) struct Tables<S> {
     pub(crate) tools: Entries<Tool<S>>,
     pub(crate) resources: Entries<Resource<S>>,
@@ -44,19 +45,19 @@ pub(crate) enum Edit<S> {
     Prompt(Op<Prompt<S>>),
 }
 
-/// A change of an item.
+/// A change of one item.
 pub(crate) enum Op<T> {
-    /// Must be new.
+    /// The key must be new.
     Add(T),
-    /// May replace one.
+    /// May replace an item.
     Put(T),
     Remove(String),
 }
 
-/// A resource that has a URI.
+/// A resource that matches a URI.
 pub(crate) enum Found<S> {
     Fixed(Arc<Resource<S>>),
-    /// With the values of the template's variables.
+    /// A template, with the values of its variables.
     Matched(Arc<ResourceTemplate<S>>, Vec<(String, String)>),
 }
 
@@ -70,7 +71,7 @@ impl<S> Store<S> {
         }
     }
 
-    /// What is offered now; later changes do not show in it.
+    /// Returns a snapshot: later changes do not show in it.
     pub(crate) fn tables(&self) -> Arc<Tables<S>> {
         Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -79,8 +80,8 @@ impl<S> Store<S> {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).tools.get(name).cloned()
     }
 
-    /// Makes a change here and in every follower, and announces it. `false`: there was nothing to
-    /// remove.
+    /// Makes a change here and in every follower, and announces it. Returns `false` if there was
+    /// nothing to remove.
     pub(crate) fn edit(&self, edit: Edit<S>) -> Result<bool, ConfigError> {
         let announce = edit.announcement();
         let mut followers = lock(&self.followers);
@@ -115,7 +116,8 @@ impl<S> Store<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Store<S> {
-    /// The same offers with their state given. Later changes here show there too.
+    /// Returns a store with the same items and their state bound. Later changes here apply there
+    /// too.
     pub(crate) fn with_state<S2: Send + Sync + 'static>(&self, state: S) -> Arc<Store<S2>> {
         let mut followers = lock(&self.followers);
         let store = Arc::new(Store {
@@ -140,7 +142,7 @@ impl<S> Tables<S> {
         }
     }
 
-    /// The resource that has a URI: one registered for exactly it, or by a template.
+    /// Finds the resource for a URI: one registered for exactly this URI, else a matching template.
     pub(crate) fn find(&self, uri: &str) -> Option<Found<S>> {
         let uri = canonical(uri);
         if let Some(resource) = self.resources.get(&uri) {
@@ -152,7 +154,7 @@ impl<S> Tables<S> {
         Some(Found::Matched(Arc::clone(template), variables.collect::<Option<_>>()?))
     }
 
-    /// A template, by any of its spellings.
+    /// Returns a template, by any of its spellings.
     pub(crate) fn template(&self, written: &str) -> Option<&Arc<ResourceTemplate<S>>> {
         self.templates.get(written).or_else(|| {
             let route = Pattern::parse(written).ok()?.route;
@@ -161,12 +163,12 @@ impl<S> Tables<S> {
         })
     }
 
-    /// Whether a tool may become a task.
+    /// Returns `true` if any tool may become a task.
     pub(crate) fn has_tasks(&self) -> bool {
         self.tools.items().any(|tool| tool.task.is_some())
     }
 
-    /// Whether any argument has a handler that proposes values.
+    /// Returns `true` if any argument has a completion handler.
     pub(crate) fn completes(&self) -> bool {
         self.prompts.items().any(|prompt| !prompt.completers.is_empty())
             || self.templates.items().any(|template| !template.completers.is_empty())
@@ -216,7 +218,7 @@ impl<S: Clone + Send + Sync + 'static> Tables<S> {
             self.templates.ordered().into_iter().map(|item| Edit::Template(Op::Put(item.with_state(state))));
         let prompts = self.prompts.ordered().into_iter().map(|item| Edit::Prompt(Op::Put(item.with_state(state))));
         for edit in tools.chain(resources).chain(templates).chain(prompts) {
-            // Each was accepted once and is the same but for its state.
+            // Each was accepted before and differs only in its state.
             let accepted = bound.apply(edit);
             debug_assert!(accepted.is_ok(), "{accepted:?}");
         }
@@ -235,7 +237,7 @@ fn apply_to<T: Item>(entries: &mut Entries<T>, setting: &'static str, op: Op<T>)
 }
 
 impl<S> Edit<S> {
-    /// How the change is told to a mount.
+    /// Returns the announcement of the change to a mount.
     fn announcement(&self) -> fn(&McpHandle) {
         match self {
             Self::Tool(_) => McpHandle::tools_changed,
@@ -265,10 +267,10 @@ impl<T> Op<T> {
     }
 }
 
-/// A store with another type of state that shows the changes of this one.
+/// A store with another state type, to which the changes of this one are applied.
 trait Follow<S>: Send + Sync {
-    /// The change with its state given, ready to be made there. It answers whether anybody still
-    /// uses that store.
+    /// Returns the change with its state bound, ready to be applied there. Applying it returns
+    /// `false` if that store is no longer in use.
     fn bind(&self, edit: &Edit<S>) -> Box<dyn FnOnce() -> bool>;
 }
 
@@ -287,8 +289,8 @@ where
         Box::new(move || {
             let Some(store) = store.upgrade() else { return false };
             if let Err(error) = store.edit(edit) {
-                // Only where the follower got a conflicting template of its own.
-                tracing::warn!(%error, "a change of a server does not fit one that was made from it");
+                // Possible only if a conflicting template was added to the follower.
+                tracing::warn!(%error, "a change of a server conflicts with a server that was made from it");
             }
             true
         })

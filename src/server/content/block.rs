@@ -1,4 +1,4 @@
-//! Decides what one block of content is: text, picture, sound, a resource or a link to one.
+//! Content blocks: text, image, audio, a resource or a link to one.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,15 @@ use serde_json::{Map, Value};
 use super::{Annotations, ResourceContents};
 use crate::message::{ProtocolVersion, ascii, serialize_ascii};
 
-/// A block of content, as a tool returns it and a prompt's message holds it.
+/// A block of content, in the result of a tool or the message of a prompt.
 ///
 /// ```
 /// use mcp_http::server::{Annotations, Content, Role};
 ///
 /// let blocks = vec![
 ///     Content::text("A red dot:"),
-///     Content::image(b"\x89PNG..", "image/png").annotations(Annotations::new().audience(Role::User)),
+///     Content::image(b"\x89PNG..", "image/png")
+///         .annotations(Annotations::new().audience(Role::User)),
 /// ];
 /// # let _ = blocks;
 /// ```
@@ -41,7 +42,7 @@ enum Block {
     ResourceLink(ResourceLink),
 }
 
-/// A resource a client may read: by its URI, not by its contents.
+/// A link to a resource that the client may read, without its contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceLink {
@@ -59,63 +60,65 @@ pub struct ResourceLink {
 }
 
 impl Content {
-    /// A text.
+    /// Makes a text block.
     #[must_use]
     pub fn text(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Block::Text { text: text.into() })
     }
 
-    /// A picture by its bytes.
+    /// Makes an image block from its bytes.
     #[must_use]
     pub fn image(bytes: impl AsRef<[u8]>, mime_type: impl Into<Cow<'static, str>>) -> Self {
         Self::image_base64(STANDARD.encode(bytes), mime_type)
     }
 
-    /// A picture that is base64 already; the text is not checked.
+    /// Makes an image block from Base64 text, which is not checked.
     #[must_use]
     pub fn image_base64(data: impl Into<String>, mime_type: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Block::Image { data: data.into(), mime_type: mime_type.into() })
     }
 
-    /// A sound by its bytes.
+    /// Makes an audio block from its bytes.
     #[must_use]
     pub fn audio(bytes: impl AsRef<[u8]>, mime_type: impl Into<Cow<'static, str>>) -> Self {
         Self::audio_base64(STANDARD.encode(bytes), mime_type)
     }
 
-    /// A sound that is base64 already; the text is not checked.
+    /// Makes an audio block from Base64 text, which is not checked.
     #[must_use]
     pub fn audio_base64(data: impl Into<String>, mime_type: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Block::Audio { data: data.into(), mime_type: mime_type.into() })
     }
 
-    /// A resource with its contents. It should have a URI ([`ResourceContents::uri`]).
+    /// Makes a block with the contents of a resource. They should have a URI
+    /// ([`ResourceContents::uri`]).
     #[must_use]
     pub fn resource(resource: ResourceContents) -> Self {
         Self::new(Block::Resource { resource })
     }
 
-    /// A link to a resource. Clients of 2025-03-26, which has no links, get its URI as a text.
+    /// Makes a block with a link to a resource. Clients of 2025-03-26, which has no links, receive
+    /// its URI as text.
     #[must_use]
     pub fn link(link: ResourceLink) -> Self {
         Self::new(Block::ResourceLink(link))
     }
 
-    /// With hints for the client.
+    /// Sets hints for the client.
     #[must_use]
     pub fn annotations(mut self, annotations: Annotations) -> Self {
         self.annotations = Some(annotations);
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.meta = Some(meta);
         self
     }
 
-    /// The text, if it is one.
+    /// Returns the text of a text block.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.block {
@@ -124,7 +127,7 @@ impl Content {
         }
     }
 
-    /// As a client of this revision can read it: its schema of content is closed over the kinds.
+    /// Converts the block for clients of this revision, whose schema allows only its own kinds.
     pub(crate) fn fit(&mut self, version: ProtocolVersion) {
         if let Block::ResourceLink(link) = &self.block
             && version < ProtocolVersion::V2025_06_18
@@ -151,34 +154,35 @@ impl From<&'static str> for Content {
 }
 
 impl ResourceLink {
-    /// A link by the resource's URI and name. A URI with characters outside of ASCII is sent percent-encoded.
+    /// Makes a link from the resource's URI and name. A URI with characters outside of ASCII is sent
+    /// percent-encoded.
     #[must_use]
     pub fn new(uri: impl Into<String>, name: impl Into<String>) -> Self {
         Self { uri: uri.into(), name: name.into(), title: None, description: None, mime_type: None, size: None }
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// What it is.
+    /// Sets the description.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Its media type.
+    /// Sets the media type.
     #[must_use]
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.mime_type = Some(mime_type.into());
         self
     }
 
-    /// Its size in bytes.
+    /// Sets the size in bytes.
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.size = Some(size);
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_written_as_the_schema_wants_it() {
+    fn each_kind_matches_the_schema() {
         let rows = [
             (Content::text("a"), json!({"type": "text", "text": "a"})),
             (Content::image([0xff], "image/png"), json!({"type": "image", "data": "/w==", "mimeType": "image/png"})),
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_links_gets_the_uri_as_a_text() {
+    fn clients_without_links_get_the_uri_as_text() {
         let mut old = Content::link(ResourceLink::new("a:b", "b"));
         let mut new = old.clone();
         old.fit(ProtocolVersion::V2025_03_26);

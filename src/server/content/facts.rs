@@ -1,20 +1,19 @@
-//! Decides what can be said about content and about what is offered: for whom, how important, with
-//! which picture.
+//! Metadata of content, tools, resources and prompts: audience, priority, titles and icons.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Who speaks, or for whom something is meant.
+/// The author or the audience of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
 }
 
-/// Hints for the client on how to use or show something.
+/// Hints for the client on how to use or display something.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Annotations {
@@ -27,20 +26,20 @@ pub struct Annotations {
 }
 
 impl Annotations {
-    /// No hints yet.
+    /// Returns annotations without any hint.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one for whom it is meant.
+    /// Adds an audience.
     #[must_use]
     pub fn audience(mut self, role: Role) -> Self {
         self.audience.push(role);
         self
     }
 
-    /// How important it is, from 0 (optional) to 1 (required); other figures are brought into that
+    /// Sets the importance, from 0 (optional) to 1 (required). Other figures are clamped to that
     /// range.
     #[must_use]
     pub fn priority(mut self, priority: f64) -> Self {
@@ -48,7 +47,7 @@ impl Annotations {
         self
     }
 
-    /// When it was last changed, as an ISO 8601 text.
+    /// Sets the time of the last change, in ISO 8601.
     #[must_use]
     pub fn last_modified(mut self, when: impl Into<String>) -> Self {
         self.last_modified = Some(when.into());
@@ -56,7 +55,7 @@ impl Annotations {
     }
 }
 
-/// What is said of everything that is offered, beside its name.
+/// The common display members of tools, resources and prompts.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +66,7 @@ pub(crate) struct Shown {
     pub(crate) meta: Option<Map<String, Value>>,
 }
 
-/// A picture for a server, tool, resource or prompt; shown by clients since 2025-11-25.
+/// An icon of a server, tool, resource or prompt; clients show it since 2025-11-25.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Icon {
@@ -80,7 +79,7 @@ pub struct Icon {
     theme: Option<Theme>,
 }
 
-/// The background an [`Icon`] is drawn for.
+/// The background for which an [`Icon`] is designed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Theme {
@@ -91,27 +90,27 @@ pub enum Theme {
 }
 
 impl Icon {
-    /// A picture by its `https:` or `data:` URI.
+    /// Makes an icon from an `https:` or `data:` URI.
     #[must_use]
     pub fn new(src: impl Into<String>) -> Self {
         Self { src: src.into(), mime_type: None, sizes: Vec::new(), theme: None }
     }
 
-    /// Its media type, where the server of the picture does not say it right.
+    /// Sets the media type, if the icon's server does not send the right one.
     #[must_use]
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.mime_type = Some(mime_type.into());
         self
     }
 
-    /// Adds a size it can be shown in: `48x48`, or `any` for a scalable one.
+    /// Adds a size in which it can be shown: `48x48`, or `any` for a scalable one.
     #[must_use]
     pub fn size(mut self, size: impl Into<String>) -> Self {
         self.sizes.push(size.into());
         self
     }
 
-    /// The background it is drawn for.
+    /// Sets the background for which it is designed.
     #[must_use]
     pub fn theme(mut self, theme: Theme) -> Self {
         self.theme = Some(theme);

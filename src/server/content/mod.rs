@@ -1,5 +1,4 @@
-//! What tools, prompts and resources hand to a client: blocks of content, contents of resources,
-//! and the facts about them.
+//! Content for clients: blocks of content, contents of resources, and their annotations.
 
 mod block;
 mod facts;

@@ -1,4 +1,4 @@
-//! Decides what a resource's contents are, and which results of a handler become them.
+//! Contents of resources, and the handler results that convert into them.
 
 use std::borrow::Cow;
 
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use crate::message::serialize_ascii;
 use crate::server::{CacheHint, IntoToolError, ToolError};
 
-/// The contents of a resource, or of one of its parts: a text, or bytes in base64.
+/// The contents of a resource, or of one of its parts: text, or bytes in Base64.
 ///
-/// What a handler of a resource leaves open is filled in: the URI is the one that was asked for,
-/// the media type the one the resource was registered with.
+/// Defaults fill in what the handler of a resource leaves open: the requested URI, and the media
+/// type with which the resource was registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceContents {
@@ -32,42 +32,42 @@ pub struct ResourceContents {
 }
 
 impl ResourceContents {
-    /// A text.
+    /// Makes contents from text.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         Self { uri: String::new(), mime_type: None, text: Some(text.into()), blob: None, meta: None }
     }
 
-    /// Bytes.
+    /// Makes contents from bytes.
     #[must_use]
     pub fn blob(bytes: impl AsRef<[u8]>) -> Self {
         Self { uri: String::new(), mime_type: None, text: None, blob: Some(STANDARD.encode(bytes)), meta: None }
     }
 
-    /// A value as JSON text, with the media type `application/json`.
+    /// Makes contents from a value as JSON text, with the media type `application/json`.
     ///
     /// # Errors
     ///
-    /// When the value's own `Serialize` fails, or a map has keys that are no strings.
+    /// If the value's own `Serialize` fails, or a map has keys that are not strings.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         Ok(Self::text(serde_json::to_string(value)?).mime_type("application/json"))
     }
 
-    /// Under a URI of its own. One with characters outside of ASCII is sent percent-encoded.
+    /// Sets the URI. A URI with characters outside of ASCII is sent percent-encoded.
     #[must_use]
     pub fn uri(mut self, uri: impl Into<String>) -> Self {
         self.uri = uri.into();
         self
     }
 
-    /// Of a media type.
+    /// Sets the media type.
     #[must_use]
     pub fn mime_type(mut self, mime_type: impl Into<Cow<'static, str>>) -> Self {
         self.mime_type = Some(mime_type.into());
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.meta = Some(meta);
@@ -85,11 +85,11 @@ impl ResourceContents {
     }
 }
 
-/// What a handler of a resource may return.
+/// The return type of a resource handler.
 ///
-/// Texts, bytes, [`Json`], [`ResourceContents`] and lists of them; an `Option`, whose `None` says
-/// that there is no such resource; a `Result` of any of these. Within [`Cached`](crate::server::Cached),
-/// any of them may be kept by clients for a while.
+/// It can be a string, bytes, [`Json`], [`ResourceContents`] or a list of them. It can also be an
+/// `Option`, whose `None` means that the resource does not exist, or a `Result` of any of these.
+/// [`Cached`](crate::server::Cached) around any of them lets clients cache it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the contents of a resource",
     label = "not the contents of a resource",
@@ -97,15 +97,15 @@ impl ResourceContents {
             `Option` or `Result` of these"
 )]
 pub trait IntoResourceContents {
-    /// Makes the contents; no part at all means that there is no such resource.
+    /// Converts the value into contents. An empty list means that the resource does not exist.
     ///
     /// # Errors
     ///
-    /// When the handler failed.
+    /// If the handler failed.
     fn into_resource_contents(self) -> Result<Vec<ResourceContents>, ToolError>;
 
-    /// How long the contents may be kept, where they know it better than what the resource was
-    /// registered with; see [`Cached`](crate::server::Cached). Nothing by default.
+    /// Returns a cache hint that takes precedence over the one of the resource; see
+    /// [`Cached`](crate::server::Cached). Default: `None`.
     fn cache_hint(&self) -> Option<CacheHint> {
         None
     }

@@ -1,4 +1,4 @@
-//! Decides how typed arguments are read, and what a client is told when they do not fit.
+//! Typed arguments: parses them, and explains to the client why they do not match.
 
 use std::ops::{Deref, DerefMut};
 
@@ -10,15 +10,15 @@ use crate::message::{RawJson, bounded, reason, whole};
 
 /// The typed arguments of a call.
 ///
-/// For a tool, `T` is read from the JSON `arguments` and gives the tool its input schema. For a
-/// prompt and a resource template, whose arguments are texts by the protocol, fields of numbers
-/// and booleans are parsed from them, as axum's `Path` and `Query` do.
+/// For a tool, `T` is deserialized from the JSON `arguments`, and defines the tool's input schema.
+/// Prompts and resource templates have arguments that are strings by the protocol. There, fields of
+/// numbers and booleans are parsed from the strings, as axum's `Path` and `Query` do.
 ///
-/// Arguments that do not fit never reach the handler; the error names the field that is wrong. A whole
-/// number written `5.0` or `5e0` is an integer. A handler takes one `Args`: one that takes two is
-/// refused where it is registered.
+/// Arguments that do not match never reach the handler; the error names the wrong field. A whole
+/// number written as `5.0` or `5e0` is an integer. A handler takes at most one `Args`; a second one
+/// is rejected when the handler is registered.
 ///
-/// What a schema says beyond the type, such as `#[schemars(length(min = 1))]`, is shown to clients and
+/// Constraints beyond the type, such as `#[schemars(length(min = 1))]`, are shown to clients but
 /// not checked.
 ///
 /// ```
@@ -37,7 +37,8 @@ use crate::message::{RawJson, bounded, reason, whole};
 ///     (add.x + add.y).to_string()
 /// }
 ///
-/// let server: McpServer = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
+/// let server: McpServer =
+///     McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Args<T>(pub T);
@@ -57,7 +58,7 @@ impl<T> DerefMut for Args<T> {
 }
 
 impl Arguments {
-    /// Reads the arguments into their type. The error is a text for the client.
+    /// Deserializes the arguments into their type. The error is a text for the client.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         match self {
             Self::Json(Some(json)) => read_json(json),
@@ -71,7 +72,8 @@ impl Arguments {
 
 fn read_json<T: DeserializeOwned>(json: &RawJson) -> Result<T, String> {
     json.read().or_else(|plain| {
-        // Only now are whole numbers with a fraction worth a search, and the path its price.
+        // Only failed arguments pay for the search for whole numbers with a fraction, and for the
+        // path.
         let whole = whole::with_integers(json.as_str());
         let mut parser = serde_json::Deserializer::from_str(whole.as_deref().unwrap_or(json.as_str()));
         match serde_path_to_error::deserialize::<_, T>(&mut parser) {
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_path_and_not_the_position() {
+    fn errors_name_the_path_not_the_position() {
         let wrong = json(r#"{"name":"a","list":[{"count":1},{"count":"x"}]}"#).read::<Outer>().unwrap_err();
         assert_eq!(
             wrong,

@@ -1,5 +1,4 @@
-//! Arguments of handlers that are a part of [`Context`]: the request's `_meta`, and a form for
-//! the user.
+//! Extractors that are a part of [`Context`]: the request's `_meta`, and a form for the user.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +14,8 @@ use crate::server::{Context, schema};
 
 /// The request's `_meta`, see [`Context::meta`].
 ///
-/// A `_meta` that does not fit the type never reaches the handler; the client gets an error that says why.
+/// A `_meta` that does not match the type never reaches the handler; the client receives an error
+/// with the reason.
 ///
 /// ```
 /// use mcp_http::McpServer;
@@ -53,8 +53,8 @@ impl<T> DerefMut for Meta<T> {
     }
 }
 
-/// A form that a handler asks the client's user to fill in. It is [`Context::elicit`] as an argument,
-/// by which a type that is no flat form is found where the handler is registered.
+/// A form for the client's user to fill in. It is [`Context::elicit`] as an argument: a type that
+/// is not a flat form is rejected when the handler is registered.
 ///
 /// ```
 /// use mcp_http::McpServer;
@@ -81,15 +81,15 @@ pub struct Form<T> {
 }
 
 impl<T: DeserializeOwned + JsonSchema> Form<T> {
-    /// Asks for it, see [`Context::elicit`].
+    /// Requests the form from the user, see [`Context::elicit`].
     ///
     /// # Errors
     ///
-    /// As [`Context::elicit`].
+    /// The same as [`Context::elicit`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Context::elicit`].
+    /// The same as [`Context::elicit`].
     pub fn elicit(&self, message: impl Into<String>) -> Elicit<T> {
         self.context.elicit(message)
     }
@@ -107,7 +107,7 @@ impl<T> fmt::Debug for Form<T> {
     }
 }
 
-/// Names for the kinds of argument. They exist only as types.
+/// Markers for the kinds of argument at the type level.
 mod via {
     #[derive(Debug)]
     pub enum Meta {}

@@ -1,4 +1,4 @@
-//! Decides where each argument of a handler comes from.
+//! Extraction: takes each argument of a handler from the call.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,11 +15,11 @@ use crate::message::{ErrorObject, RawJson, bounded};
 use crate::server::tool::Output;
 use crate::server::{Context, schema};
 
-/// An argument of a handler, taken from the call.
+/// An argument of a handler, extracted from the call.
 ///
-/// Every `FromRequestParts` extractor is one, and so are [`Args`] and [`Context`].
-/// Write your own as a `FromRequestParts`: it then works on plain routes too. `M` only keeps the
-/// kinds apart and is always inferred.
+/// Every `FromRequestParts` extractor implements it, and so do [`Args`] and [`Context`]. Write your
+/// own extractor as a `FromRequestParts`: it then works on ordinary routes too. `M` only separates
+/// the kinds of argument and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of an MCP handler with state `{S}`",
     label = "not an extractor",
@@ -29,46 +29,46 @@ use crate::server::{Context, schema};
             `Args<T>` instead"
 )]
 pub trait FromCall<S, M>: Sized {
-    /// Takes the argument.
+    /// Extracts the argument.
     ///
     /// # Errors
     ///
-    /// When it cannot be taken; the handler is not called then.
+    /// If the argument cannot be extracted; the handler is then not called.
     fn from_call(call: &mut CallParts, state: &S) -> impl Future<Output = Result<Self, Refusal>> + Send;
 
-    /// The schema of the typed arguments, if this is them.
+    /// Returns the schema of the typed arguments, if this argument is [`Args`].
     #[must_use]
     fn arguments() -> Option<Schema> {
         None
     }
 
-    /// Checks the type where a handler that takes it is registered.
+    /// Checks the type when a handler with this argument is registered.
     ///
     /// # Errors
     ///
-    /// Why the argument could never be taken. Registering the handler fails then.
+    /// The reason why the argument can never be extracted. Registering the handler then fails.
     fn check() -> Result<(), String> {
         Ok(())
     }
 }
 
-/// What a handler's arguments are taken from.
+/// The parts of a call from which arguments are extracted.
 pub struct CallParts {
     pub(crate) parts: Box<Parts>,
     pub(crate) context: Context,
     pub(crate) arguments: Arguments,
-    /// What the output schema of a tool says of its result; of no use to others.
+    /// The relevant facts of a tool's output schema; unused for other handlers.
     pub(crate) output: Output,
 }
 
-/// The arguments of a call before they have a type.
+/// The arguments of a call before they are parsed.
 #[derive(Debug)]
 pub(crate) enum Arguments {
-    /// A JSON object; absent counts as empty.
+    /// A JSON object; an absent one counts as empty.
     Json(Option<RawJson>),
-    /// Names with texts: variables of a template, arguments of a prompt.
+    /// Names with strings: variables of a template, arguments of a prompt.
     Text(Vec<(String, String)>),
-    /// An argument that is being completed, last in the list, with those known already.
+    /// The known arguments, and last in the list the argument that is being completed.
     Partial(Vec<(String, String)>),
 }
 
@@ -77,12 +77,12 @@ impl CallParts {
         Self { parts, context, arguments, output: Output::default() }
     }
 
-    /// The HTTP request that brought the call.
+    /// Returns the head of the HTTP request that carried the call.
     pub fn parts(&mut self) -> &mut Parts {
         &mut self.parts
     }
 
-    /// The way back to the client.
+    /// Returns the access to the client.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
@@ -95,47 +95,48 @@ impl fmt::Debug for CallParts {
     }
 }
 
-/// Why a handler was not called: one of its arguments could not be taken.
+/// The reason why a handler was not called: one of its arguments could not be extracted.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Public text where the client is at fault; nothing where the server is.
+    /// The text for the client if it made the mistake; `None` for a mistake of the server.
     text: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
-    /// The client is at fault; it gets the text.
+    /// Makes a refusal for a mistake of the client, which receives the text.
     #[must_use]
     pub fn client(text: impl Into<Cow<'static, str>>) -> Self {
         Self { text: Some(text.into()) }
     }
 
-    /// The server is at fault; the text goes to the log, and the client learns nothing.
+    /// Makes a refusal for a mistake of the server. The text is logged, and the client does not see
+    /// it.
     #[must_use]
     pub fn server(text: impl fmt::Display) -> Self {
-        tracing::error!(reason = %text, "an argument of an MCP handler cannot be taken");
+        tracing::error!(reason = %text, "an argument of an MCP handler cannot be extracted");
         Self { text: None }
     }
 
-    /// The text for the client, where it is at fault.
+    /// Returns the text for the client, if it made the mistake.
     pub(crate) fn into_text(self) -> Option<Cow<'static, str>> {
         self.text
     }
 
-    /// As an error of the protocol: `-32602` with the text, or `-32603`.
+    /// Converts into a JSON-RPC error: `-32602` with the text, or `-32603`.
     pub(crate) fn into_error(self) -> ErrorObject {
         self.text.map_or_else(ErrorObject::internal, ErrorObject::invalid_params)
     }
 
-    /// A refusal of an axum extractor. Its text is for the client when its status says that the
-    /// client is at fault.
+    /// Converts the rejection of an axum extractor. Its text is for the client if its status is a
+    /// client error.
     async fn from_response(response: Response, extractor: &'static str) -> Self {
-        /// What is read of the text at most; what reaches the client is cut shorter.
-        const MOST: usize = 4096;
+        /// The most bytes of the text that are read. Less of it reaches the client.
+        const MAX_TEXT: usize = 4096;
         let status = response.status();
         if !status.is_client_error() {
             return Self::server(format_args!("{extractor} answered {status}"));
         }
-        let body = axum::body::to_bytes(response.into_body(), MOST).await.unwrap_or_default();
+        let body = axum::body::to_bytes(response.into_body(), MAX_TEXT).await.unwrap_or_default();
         match std::str::from_utf8(&body) {
             Ok(text) if !text.is_empty() => Self::client(bounded(text).into_owned()),
             _ => Self::client(status.canonical_reason().unwrap_or("Refused")),
@@ -143,7 +144,7 @@ impl Refusal {
     }
 }
 
-/// Names for the kinds of argument. They exist only as types.
+/// Markers for the kinds of argument at the type level.
 mod via {
     #[derive(Debug)]
     pub enum Parts {}
@@ -155,7 +156,8 @@ mod via {
 
 impl<S: Sync, T: FromRequestParts<S>> FromCall<S, via::Parts> for T {
     async fn from_call(call: &mut CallParts, state: &S) -> Result<Self, Refusal> {
-        // For extractors that ask for it, such as `Session`; paid for by calls that use one.
+        // For extractors such as `Session` that need it. Only calls that use an extractor pay for
+        // it.
         call.parts.extensions.insert(call.context.clone());
         let response = {
             match T::from_request_parts(&mut call.parts, state).await {

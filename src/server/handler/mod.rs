@@ -1,12 +1,11 @@
-//! What makes an async function a handler: its arguments are taken from the call, its result is
-//! written into the answer.
+//! Handlers: extracts the arguments of an async function from the call and converts its result.
 //!
 //! 1. An argument is an axum extractor of the request's parts, or one of this crate's own:
 //!    [`Args`], [`Context`](super::Context), [`Session`](super::Session),
-//!    [`CompletionRequest`](super::CompletionRequest). Which of the two it is, is a type parameter
-//!    of [`FromCall`], so that the two kinds never overlap.
-//! 2. Nothing is put into the request for an argument that is not there.
-//! 3. An argument that cannot be taken ends the call with a [`Refusal`], which each kind of
+//!    [`CompletionRequest`](super::CompletionRequest). A type parameter of [`FromCall`] separates
+//!    the two kinds, so that they never overlap.
+//! 2. The request is not modified for arguments that the function does not have.
+//! 3. An argument that cannot be extracted ends the call with a [`Refusal`], which each kind of
 //!    handler turns into its own form of error.
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! Decides which functions are handlers, and how one is called when its type is forgotten.
+//! Handler trait: the functions that are handlers, and handlers with their type erased.
 
 use std::fmt;
 use std::future::Future;
@@ -10,11 +10,11 @@ use schemars::Schema;
 use super::{CallParts, FromCall, Refusal};
 use crate::message::ErrorObject;
 
-/// An async function whose arguments can be taken from a call: up to twelve extractors, in any
-/// order. Closures that return a future are handlers too; one that captures something clones it for
+/// An async function whose arguments can be extracted from a call: up to twelve extractors, in any
+/// order. Closures that return a future are handlers too. One that captures a value clones it for
 /// each call: `move |..| { let db = db.clone(); async move { .. } }`.
 ///
-/// It is implemented for functions only; `M` names the kinds of the arguments and is always
+/// Only functions and closures implement it. `M` names the kinds of the arguments and is always
 /// inferred.
 ///
 /// ```
@@ -25,22 +25,30 @@ use crate::message::ErrorObject;
 ///
 /// # #[derive(Clone)] struct Db;
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Query { text: String }
-/// async fn find(State(db): State<Db>, headers: HeaderMap, cx: Context, Args(query): Args<Query>) -> String {
+/// async fn find(
+///     State(db): State<Db>,
+///     headers: HeaderMap,
+///     cx: Context,
+///     Args(query): Args<Query>,
+/// ) -> String {
 ///     # let _ = (db, headers);
 ///     cx.progress(1, 2.0).await;
 ///     query.text
 /// }
 ///
-/// let server: McpServer<Db> = McpServer::new("search", "1.0.0").tool("find", "Finds things.", find);
+/// let server: McpServer<Db> =
+///     McpServer::new("search", "1.0.0").tool("find", "Finds things.", find);
 /// ```
 ///
-/// The body of the request is the JSON-RPC message, so an extractor of the body is no argument:
+/// The body of the request is the JSON-RPC message, so an extractor of the body cannot be an
+/// argument:
 ///
 /// ```compile_fail,E0277
 /// async fn find(body: axum::Json<serde_json::Value>) -> String {
 ///     body.to_string()
 /// }
-/// let server: mcp_http::McpServer = mcp_http::McpServer::new("search", "1.0.0").tool("find", "Finds.", find);
+/// let server: mcp_http::McpServer =
+///     mcp_http::McpServer::new("search", "1.0.0").tool("find", "Finds.", find);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an MCP handler for state `{S}`",
@@ -53,26 +61,27 @@ use crate::message::ErrorObject;
     note = "a server whose handlers take `State<T>` is an `McpServer<T>`; `.with_state(..)` then makes it fit any router"
 )]
 pub trait Handler<S, M>: Send + Sync + 'static {
-    /// What the function resolves to.
+    /// The output of the function's future.
     type Output;
 
-    /// Takes the arguments and calls the function.
+    /// Extracts the arguments and calls the function.
     ///
     /// # Errors
     ///
-    /// When an argument cannot be taken; the function was not called then.
+    /// If an argument cannot be extracted; the function was then not called.
     fn handle(&self, call: CallParts, state: &S) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
 
-    /// The schema of the typed arguments, if it has any.
+    /// Returns the schema of the typed arguments, if there are any.
     ///
     /// # Errors
     ///
-    /// When the arguments of the function do not go together: there are several
-    /// [`Args`](super::Args), or one of them can never be taken ([`FromCall::check`]).
+    /// If the function has several [`Args`](super::Args), or an argument that can never be
+    /// extracted ([`FromCall::check`]).
     fn arguments() -> Result<Option<Schema>, String>;
 }
 
-/// The arguments of a call are one object, which one [`Args`](super::Args) reads.
+/// Returns the only schema. The arguments of a call are one object, so only one
+/// [`Args`](super::Args) can read it.
 fn only<const N: usize>(schemas: [Option<Schema>; N]) -> Result<Option<Schema>, String> {
     let mut schemas = schemas.into_iter().flatten();
     let first = schemas.next();
@@ -122,7 +131,7 @@ handler!(A1 K1, A2 K2, A3 K3, A4 K4, A5 K5, A6 K6, A7 K7, A8 K8, A9 K9, A10 K10)
 handler!(A1 K1, A2 K2, A3 K3, A4 K4, A5 K5, A6 K6, A7 K7, A8 K8, A9 K9, A10 K10, A11 K11);
 handler!(A1 K1, A2 K2, A3 K3, A4 K4, A5 K5, A6 K6, A7 K7, A8 K8, A9 K9, A10 K10, A11 K11, A12 K12);
 
-/// A handler whose type is forgotten, answering with `O`.
+/// A handler with its type erased, which produces `O`.
 pub(crate) trait Run<S, O>: Send + Sync {
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<O, ErrorObject>>;
 }
@@ -141,7 +150,7 @@ impl<S, O> Erased<S, O> {
 }
 
 impl<S: Clone + Send + Sync + 'static, O: 'static> Erased<S, O> {
-    /// The same handler with its state given: it fits any other.
+    /// Returns the same handler with its state bound, for any other state type.
     pub(crate) fn bind<S2: 'static>(&self, state: &S) -> Erased<S2, O> {
         Erased::new(Bound { run: self.clone(), state: state.clone() })
     }

@@ -1,5 +1,5 @@
-//! Decides how texts with names become a typed value: numbers and booleans are parsed from their
-//! text, a missing name is a missing field.
+//! Strings to typed values: deserializes named strings into a type. Numbers and booleans are
+//! parsed, and a missing name is a missing field.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 
 use crate::message::{bounded, in_json};
 
-/// Pairs of name and text as a map that serde can read.
+/// Pairs of name and string as a map for serde.
 pub(super) struct Texts<'a>(&'a [(String, String)]);
 
 impl<'a> Texts<'a> {
@@ -40,7 +40,7 @@ impl<'de> Deserializer<'de> for Texts<'de> {
     }
 }
 
-/// One text as whatever it is asked to be.
+/// One string, parsed as the requested type.
 struct Text<'a>(&'a str);
 
 impl<'de> IntoDeserializer<'de, Error> for Text<'de> {
@@ -51,7 +51,7 @@ impl<'de> IntoDeserializer<'de, Error> for Text<'de> {
     }
 }
 
-/// The text did not parse as what it was asked to be.
+/// The string did not parse as the requested type.
 struct NotA<'a> {
     text: &'a str,
     expected: &'static str,
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_become_numbers_booleans_and_names_of_variants() {
+    fn strings_parse_into_typed_fields() {
         let texts = pairs(&[("id", "7"), ("on", "true"), ("colour", "red"), ("ratio", "0.5")]);
         let typed = Typed::deserialize(Texts::new(&texts)).unwrap();
         assert_eq!(typed, Typed { id: 7, on: true, colour: Colour::Red, note: None, ratio: Some(0.5) });
     }
 
     #[test]
-    fn a_text_that_is_no_number_is_named_with_its_field() {
+    fn a_parse_error_names_its_field() {
         let texts = pairs(&[("id", "seven"), ("on", "true"), ("colour", "red")]);
         let error = serde_path_to_error::deserialize::<_, Typed>(Texts::new(&texts)).unwrap_err();
         assert_eq!(error.to_string(), "id: \"seven\" is not an integer from 0 to 4294967295");

@@ -1,4 +1,4 @@
-//! Decides how the client's user is asked for input: by a flat form, or by a page elsewhere.
+//! Elicitation: requests input from the client's user, by a flat form or by a page at a URL.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,23 +14,23 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::DEFAULT_PERSON_TIMEOUT;
-use super::ask::Manner;
+use super::request::RequestOptions;
 use crate::message::{Era, ProtocolVersion, RawJson, whole};
 use crate::server::{ClientError, Context, schema};
 
-/// What the user did with a question.
+/// The user's reaction to an elicitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Elicited<T> {
-    /// Answered it.
+    /// The user answered.
     Accept(T),
-    /// Said no.
+    /// The user declined.
     Decline,
-    /// Closed it without an answer.
+    /// The user closed it without an answer.
     Cancel,
 }
 
 impl<T> Elicited<T> {
-    /// The answer, if there is one.
+    /// Returns the answer, if there is one.
     #[must_use]
     pub fn accepted(self) -> Option<T> {
         match self {
@@ -41,11 +41,11 @@ impl<T> Elicited<T> {
 }
 
 impl Context {
-    /// Asks the client's user to fill in a form whose fields are those of `T`.
+    /// Requests the client's user to fill in a form with the fields of `T`.
     ///
-    /// The protocol's forms are flat: texts, numbers, booleans, choices (an enum without data) and
-    /// lists of choices (since 2025-11-25). An `Option` is a field that may stay empty. Do not ask
-    /// for secrets with a form; that is what [`Context::elicit_url`] is for.
+    /// The protocol's forms are flat: strings, numbers, booleans, choices (an enum without data)
+    /// and lists of choices (since 2025-11-25). An `Option` is a field that may stay empty. Never
+    /// request secrets with a form; use [`Context::elicit_url`] for them.
     ///
     /// ```
     /// use mcp_http::server::{Context, Elicited, ToolError};
@@ -67,19 +67,19 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// See [`ClientError`]; [`ClientError::NotAForm`] when `T` is no flat form, whatever the client can
-    /// do, and [`ClientError::NotCapable`] for lists of choices before 2025-11-25. A handler that takes a
-    /// [`Form<T>`](crate::server::Form) finds the former where it is registered.
+    /// See [`ClientError`]. [`ClientError::NotAForm`] if `T` is not a flat form, regardless of the
+    /// client. [`ClientError::NotCapable`] for lists of choices before 2025-11-25. If a handler
+    /// takes a [`Form<T>`](crate::server::Form), registering it finds the former.
     ///
     /// # Cancel safety
     ///
-    /// The question may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub fn elicit<T: DeserializeOwned + JsonSchema>(&self, message: impl Into<String>) -> Elicit<T> {
         let schema = schema::form::<T>().map_err(NoForm);
         Elicit::new(self.clone(), message.into(), schema)
     }
 
-    /// As [`Context::elicit`], with the schema of the form written by hand.
+    /// Requests a form as [`Context::elicit`] does, with a hand-written schema.
     ///
     /// # Errors
     ///
@@ -87,24 +87,24 @@ impl Context {
     ///
     /// # Cancel safety
     ///
-    /// The question may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub fn elicit_schema<T: DeserializeOwned>(&self, message: impl Into<String>, requested_schema: Value) -> Elicit<T> {
         Elicit::new(self.clone(), message.into(), Ok(requested_schema))
     }
 
-    /// Asks the client's user to open a page and do something there: sign in, pay, enter a secret.
-    /// The answer only says whether the user agreed to open it.
+    /// Requests the client's user to open a page and do something there: sign in, pay, enter a
+    /// secret. The answer only says whether the user agreed to open it.
     ///
-    /// `elicitation_id` names this question for the notification that it is done
+    /// `elicitation_id` identifies this elicitation in the notification that it is complete
     /// (`notifications/elicitation/complete`).
     ///
     /// # Errors
     ///
-    /// See [`ClientError`]; [`ClientError::NotCapable`] for every client before 2025-11-25.
+    /// See [`ClientError`]. [`ClientError::NotCapable`] for all clients before 2025-11-25.
     ///
     /// # Cancel safety
     ///
-    /// The question may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub fn elicit_url(
         &self,
         message: impl Into<String>,
@@ -116,39 +116,39 @@ impl Context {
             message: message.into(),
             url: url.into(),
             id: elicitation_id.into(),
-            manner: Manner::within(DEFAULT_PERSON_TIMEOUT),
+            options: RequestOptions::timeout(DEFAULT_PERSON_TIMEOUT),
         }
     }
 }
 
-/// A form for the user, from [`Context::elicit`]; sent when awaited.
-#[must_use = "a question is sent when it is awaited"]
+/// A form for the user, from [`Context::elicit`]. The request is sent when this is awaited.
+#[must_use = "the request is sent when this is awaited"]
 pub struct Elicit<T> {
     context: Context,
     message: String,
     schema: Result<Value, NoForm>,
-    manner: Manner,
+    options: RequestOptions,
     answer: PhantomData<fn() -> T>,
 }
 
-/// Why a type is no form; an error of the program, told when the question is asked.
+/// The reason why a type is not a form. It is a programming error, reported when the form is sent.
 struct NoForm(String);
 
 impl<T> Elicit<T> {
     fn new(context: Context, message: String, schema: Result<Value, NoForm>) -> Self {
-        Self { context, message, schema, manner: Manner::within(DEFAULT_PERSON_TIMEOUT), answer: PhantomData }
+        Self { context, message, schema, options: RequestOptions::timeout(DEFAULT_PERSON_TIMEOUT), answer: PhantomData }
     }
 
-    /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
-    pub fn timeout(mut self, within: Duration) -> Self {
-        self.manner.within = within;
+    /// Sets how long to wait. Default [`DEFAULT_PERSON_TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
         self
     }
 
-    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
-    /// Without one it is named by what it is and its place among the questions of the call.
+    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
+    /// Default: made from its kind and its position among the requests of the call.
     pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.manner.key = Some(key.into());
+        self.options.key = Some(key.into());
         self
     }
 }
@@ -161,15 +161,16 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
         Box::pin(async move {
             let context = &self.context;
             let version = context.protocol_version();
-            // First, so that a mistake in the program is found with the first client, whatever that can do.
+            // Checked first, so that a programming error shows with the first client, whatever its
+            // capabilities.
             let schema = self.schema.map_err(|NoForm(why)| {
-                tracing::error!(why, "a type cannot be elicited");
+                tracing::error!(why, "a type cannot be elicited: it is not a flat form");
                 ClientError::NotAForm(why)
             })?;
-            // The method is younger than the oldest revision, whatever a client of that declares.
+            // The first revision does not have this method, whatever its clients declare.
             let known = version >= ProtocolVersion::V2025_06_18;
             context.check_capability("elicitation", |client| known && client.elicits_forms())?;
-            // Older revisions know neither modes nor lists of choices.
+            // Older revisions have neither modes nor lists of choices.
             let newest = version >= ProtocolVersion::V2025_11_25;
             if !newest && has_list(&schema) {
                 return Err(ClientError::NotCapable("forms with lists of choices"));
@@ -180,7 +181,7 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for Elicit<T> {
                 let content = |content: Option<&RawValue>| whole::read(content.map_or("{}", RawValue::get));
                 answer.read::<Answer>()?.with_content(content)
             };
-            context.ask("elicitation/create", &params, self.manner, read).await
+            context.send_request("elicitation/create", &params, self.options, read).await
         })
     }
 }
@@ -191,28 +192,28 @@ impl<T> fmt::Debug for Elicit<T> {
     }
 }
 
-/// A page for the user, from [`Context::elicit_url`]; sent when awaited.
+/// A page for the user, from [`Context::elicit_url`]. The request is sent when this is awaited.
 #[derive(Debug)]
-#[must_use = "a question is sent when it is awaited"]
+#[must_use = "the request is sent when this is awaited"]
 pub struct ElicitUrl {
     context: Context,
     message: String,
     url: String,
     id: String,
-    manner: Manner,
+    options: RequestOptions,
 }
 
 impl ElicitUrl {
-    /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
-    pub fn timeout(mut self, within: Duration) -> Self {
-        self.manner.within = within;
+    /// Sets how long to wait. Default [`DEFAULT_PERSON_TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
         self
     }
 
-    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
-    /// Without one it is named by what it is and its place among the questions of the call.
+    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
+    /// Default: made from its kind and its position among the requests of the call.
     pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.manner.key = Some(key.into());
+        self.options.key = Some(key.into());
         self
     }
 }
@@ -229,7 +230,7 @@ impl IntoFuture for ElicitUrl {
             let elicitation_id = (version.era() == Era::Legacy).then_some(&*self.id);
             let params = Url { mode: "url", message: &self.message, url: &self.url, elicitation_id };
             let read = |answer: &RawJson| answer.read::<Answer>()?.with_content(|_| Ok(()));
-            self.context.ask("elicitation/create", &params, self.manner, read).await
+            self.context.send_request("elicitation/create", &params, self.options, read).await
         })
     }
 }
@@ -253,7 +254,7 @@ struct Url<'a> {
     mode: &'static str,
     message: &'a str,
     url: &'a str,
-    /// Later revisions have no notification it could be named in.
+    /// Absent in later revisions, which have no notification that could refer to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     elicitation_id: Option<&'a str>,
 }

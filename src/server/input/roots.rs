@@ -1,4 +1,4 @@
-//! Decides how the client is asked for its roots: the folders its user opened to the server.
+//! Roots: requests the folders that the client's user opened to the server.
 
 use std::borrow::Cow;
 use std::future::IntoFuture;
@@ -8,22 +8,22 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
 use super::DEFAULT_PROGRAM_TIMEOUT;
-use super::ask::Manner;
+use super::request::RequestOptions;
 use crate::message::RawJson;
 use crate::server::{ClientError, Context};
 
-/// A folder or file the client's user opened to the server.
+/// A folder or file that the client's user opened to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Root {
-    /// Where it is; a `file:` URI.
+    /// The location, a `file:` URI.
     pub uri: String,
-    /// The name for people.
+    /// The display name.
     #[serde(default)]
     pub name: Option<String>,
 }
 
 impl Context {
-    /// Asks the client for its roots.
+    /// Requests the client's roots.
     ///
     /// # Errors
     ///
@@ -31,31 +31,31 @@ impl Context {
     ///
     /// # Cancel safety
     ///
-    /// The question may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub fn roots(&self) -> ListRoots {
-        ListRoots { context: self.clone(), manner: Manner::within(DEFAULT_PROGRAM_TIMEOUT) }
+        ListRoots { context: self.clone(), options: RequestOptions::timeout(DEFAULT_PROGRAM_TIMEOUT) }
     }
 }
 
-/// The question for the roots, from [`Context::roots`]; sent when awaited.
+/// A request for the roots, from [`Context::roots`]. It is sent when this is awaited.
 #[derive(Debug)]
-#[must_use = "a question is sent when it is awaited"]
+#[must_use = "the request is sent when this is awaited"]
 pub struct ListRoots {
     context: Context,
-    manner: Manner,
+    options: RequestOptions,
 }
 
 impl ListRoots {
-    /// How long to wait; [`DEFAULT_PROGRAM_TIMEOUT`] unless told otherwise.
-    pub fn timeout(mut self, within: Duration) -> Self {
-        self.manner.within = within;
+    /// Sets how long to wait. Default [`DEFAULT_PROGRAM_TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
         self
     }
 
-    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
-    /// Without one it is named by what it is and its place among the questions of the call.
+    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
+    /// Default: made from its kind and its position among the requests of the call.
     pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.manner.key = Some(key.into());
+        self.options.key = Some(key.into());
         self
     }
 }
@@ -72,7 +72,7 @@ impl IntoFuture for ListRoots {
         Box::pin(async move {
             self.context.check_capability("roots", |client| client.roots.is_some())?;
             let read = |answer: &RawJson| Ok(answer.read::<Roots>()?.roots);
-            self.context.ask("roots/list", &serde_json::json!({}), self.manner, read).await
+            self.context.send_request("roots/list", &serde_json::json!({}), self.options, read).await
         })
     }
 }

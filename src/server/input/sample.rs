@@ -1,4 +1,4 @@
-//! Decides how the client's model is asked.
+//! Sampling: requests an answer from the client's model.
 
 use std::borrow::Cow;
 use std::future::IntoFuture;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::DEFAULT_PERSON_TIMEOUT;
-use super::ask::Manner;
+use super::request::RequestOptions;
 use crate::message::RawJson;
 use crate::server::{ClientError, Content, Context, Role};
 
@@ -31,7 +31,7 @@ pub struct SamplingRequest {
     metadata: Option<Map<String, Value>>,
 }
 
-/// One message of the conversation with the model: a text, a picture or a sound.
+/// One message of the conversation with the model: text, image or audio.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SamplingMessage {
     role: Role,
@@ -39,13 +39,13 @@ pub struct SamplingMessage {
 }
 
 impl SamplingMessage {
-    /// A message of the person.
+    /// Makes a message of the user.
     #[must_use]
     pub fn user(content: impl Into<Content>) -> Self {
         Self { role: Role::User, content: content.into() }
     }
 
-    /// A message of the model.
+    /// Makes a message of the model.
     #[must_use]
     pub fn assistant(content: impl Into<Content>) -> Self {
         Self { role: Role::Assistant, content: content.into() }
@@ -53,13 +53,13 @@ impl SamplingMessage {
 }
 
 impl SamplingRequest {
-    /// One message of the person, and the most tokens the answer may have.
+    /// Makes a request of one user message. `max_tokens` limits the answer.
     #[must_use]
     pub fn new(prompt: impl Into<Content>, max_tokens: u32) -> Self {
         Self::conversation([SamplingMessage::user(prompt)], max_tokens)
     }
 
-    /// A whole conversation.
+    /// Makes a request from a whole conversation.
     #[must_use]
     pub fn conversation(messages: impl IntoIterator<Item = SamplingMessage>, max_tokens: u32) -> Self {
         Self {
@@ -73,14 +73,14 @@ impl SamplingRequest {
         }
     }
 
-    /// The system prompt the server would like; the client may change or drop it.
+    /// Sets the preferred system prompt; the client may change or drop it.
     #[must_use]
     pub fn system_prompt(mut self, prompt: impl Into<String>) -> Self {
         self.system_prompt = Some(prompt.into());
         self
     }
 
-    /// The temperature.
+    /// Sets the temperature.
     #[must_use]
     pub fn temperature(mut self, temperature: f64) -> Self {
         self.temperature = Some(temperature);
@@ -94,14 +94,14 @@ impl SamplingRequest {
         self
     }
 
-    /// Which model the server would like.
+    /// Sets the preferences for a model.
     #[must_use]
     pub fn model_preferences(mut self, preferences: ModelPreferences) -> Self {
         self.model_preferences = Some(preferences);
         self
     }
 
-    /// Members for the provider of the model.
+    /// Sets members for the provider of the model.
     #[must_use]
     pub fn metadata(mut self, metadata: Map<String, Value>) -> Self {
         self.metadata = Some(metadata);
@@ -109,7 +109,7 @@ impl SamplingRequest {
     }
 }
 
-/// Which model a server would like; the client decides. Priorities go from 0 to 1.
+/// Preferences for a model; the client decides. Priorities range from 0 to 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelPreferences {
@@ -129,34 +129,34 @@ struct Hint {
 }
 
 impl ModelPreferences {
-    /// No preference yet.
+    /// Returns preferences that are all unset.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a part of a model's name; earlier ones count more.
+    /// Adds a part of a model's name; earlier ones take precedence.
     #[must_use]
     pub fn hint(mut self, name: impl Into<String>) -> Self {
         self.hints.push(Hint { name: name.into() });
         self
     }
 
-    /// How much a low price counts.
+    /// Sets the priority of a low price.
     #[must_use]
     pub fn cost(mut self, priority: f64) -> Self {
         self.cost_priority = Some(priority);
         self
     }
 
-    /// How much speed counts.
+    /// Sets the priority of speed.
     #[must_use]
     pub fn speed(mut self, priority: f64) -> Self {
         self.speed_priority = Some(priority);
         self
     }
 
-    /// How much ability counts.
+    /// Sets the priority of capability.
     #[must_use]
     pub fn intelligence(mut self, priority: f64) -> Self {
         self.intelligence_priority = Some(priority);
@@ -164,25 +164,25 @@ impl ModelPreferences {
     }
 }
 
-/// What the client's model answered.
+/// The answer of the client's model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SamplingResult {
-    /// Who speaks; the model, as a rule.
+    /// The author, usually the model.
     pub role: Role,
-    /// The answer; a single block except from clients since 2025-11-25.
+    /// The answer. Before 2025-11-25 it is a single block.
     #[serde(deserialize_with = "one_or_many")]
     pub content: Vec<Content>,
-    /// The model that was used.
+    /// The name of the model that answered.
     pub model: String,
-    /// Why it stopped: `endTurn`, `stopSequence`, `maxTokens`, or a word of the provider.
+    /// Why the model stopped: `endTurn`, `stopSequence`, `maxTokens`, or a value of the provider.
     #[serde(default)]
     pub stop_reason: Option<String>,
 }
 
 impl SamplingResult {
-    /// The texts of the answer, one after the other.
+    /// Returns the texts of the answer, concatenated.
     #[must_use]
     pub fn text(&self) -> String {
         self.content.iter().filter_map(Content::as_text).collect()
@@ -203,8 +203,8 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content
 }
 
 impl Context {
-    /// Asks the client's model. The client shows the prompt to its user, as a rule, so the answer
-    /// may take as long as a person does.
+    /// Requests an answer from the client's model. Clients usually show the prompt to the user
+    /// first, so the answer may take as long as a person does.
     ///
     /// ```
     /// use mcp_http::server::{Context, SamplingRequest, ToolError};
@@ -213,7 +213,7 @@ impl Context {
     ///     let answer = cx.sample(SamplingRequest::new("Write a haiku about ports.", 100)).await?;
     ///     Ok(answer.text())
     /// }
-    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("haiku", "Writes a haiku.", haiku);
+    /// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("haiku", "Writes one.", haiku);
     /// ```
     ///
     /// # Errors
@@ -222,32 +222,32 @@ impl Context {
     ///
     /// # Cancel safety
     ///
-    /// The question may have been sent; a late answer to it is dropped.
+    /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
     pub fn sample(&self, request: SamplingRequest) -> Sample {
-        Sample { context: self.clone(), request, manner: Manner::within(DEFAULT_PERSON_TIMEOUT) }
+        Sample { context: self.clone(), request, options: RequestOptions::timeout(DEFAULT_PERSON_TIMEOUT) }
     }
 }
 
-/// A question to the model, from [`Context::sample`]; sent when awaited.
+/// A request to the model, from [`Context::sample`]. It is sent when this is awaited.
 #[derive(Debug)]
-#[must_use = "a question is sent when it is awaited"]
+#[must_use = "the request is sent when this is awaited"]
 pub struct Sample {
     context: Context,
     request: SamplingRequest,
-    manner: Manner,
+    options: RequestOptions,
 }
 
 impl Sample {
-    /// How long to wait; [`DEFAULT_PERSON_TIMEOUT`] unless told otherwise.
-    pub fn timeout(mut self, within: Duration) -> Self {
-        self.manner.within = within;
+    /// Sets how long to wait. Default [`DEFAULT_PERSON_TIMEOUT`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = timeout;
         self
     }
 
-    /// The name of the question, by which a client of 2026-07-28 answers it; unique in its handler.
-    /// Without one it is named by what it is and its place among the questions of the call.
+    /// Sets the key under which a client of 2026-07-28 answers the request; unique in its handler.
+    /// Default: made from its kind and its position among the requests of the call.
     pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.manner.key = Some(key.into());
+        self.options.key = Some(key.into());
         self
     }
 }
@@ -259,7 +259,7 @@ impl IntoFuture for Sample {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             self.context.check_capability("sampling", |client| client.sampling.is_some())?;
-            self.context.ask("sampling/createMessage", &self.request, self.manner, RawJson::read).await
+            self.context.send_request("sampling/createMessage", &self.request, self.options, RawJson::read).await
         })
     }
 }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_written_as_the_schema_wants_it() {
+    fn a_request_matches_the_schema() {
         let request = SamplingRequest::new("Hi", 100)
             .system_prompt("Be short.")
             .model_preferences(ModelPreferences::new().hint("small").speed(1.0));

@@ -1,4 +1,4 @@
-//! Decides what is said about a prompt, and ties it to its handler.
+//! Prompt: the definition of a prompt and its handler.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -18,11 +18,11 @@ use crate::server::completion::{Complete, Completers, IntoCompletion};
 use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 
-/// A prompt: a name, a description for the person who picks it, and a handler that writes its
+/// A prompt: a name, a description for the user who selects it, and a handler that writes its
 /// messages.
 ///
-/// Its arguments are the fields of the handler's [`Args`](crate::server::Args); by the protocol
-/// they are texts, and fields of numbers and booleans are parsed from them.
+/// Its arguments are the fields of the handler's [`Args`](crate::server::Args). By the protocol
+/// they are strings; fields of numbers and booleans are parsed from them.
 ///
 /// ```
 /// use mcp_http::McpServer;
@@ -45,7 +45,7 @@ use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 pub struct Prompt<S = ()> {
     facts: Facts,
     pub(crate) name: Arc<str>,
-    /// Why it cannot be registered.
+    /// The reason why it cannot be registered.
     problem: Option<String>,
     pub(crate) completers: Completers<S>,
     pub(crate) run: Erased<S, GetPromptResult>,
@@ -73,27 +73,27 @@ pub struct PromptArgument {
 }
 
 impl PromptArgument {
-    /// An argument that may be left out.
+    /// Makes an optional argument.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), title: None, description: None, required: false }
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// What it is.
+    /// Sets the description.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Whether it must be there.
+    /// Sets whether the argument is required.
     #[must_use]
     pub fn required(mut self, required: bool) -> Self {
         self.required = required;
@@ -102,7 +102,7 @@ impl PromptArgument {
 }
 
 impl<S> Prompt<S> {
-    /// A prompt.
+    /// Makes a prompt.
     #[must_use]
     pub fn new<H, M>(name: impl Into<String>, description: impl Into<String>, handler: H) -> Self
     where
@@ -122,14 +122,14 @@ impl<S> Prompt<S> {
         Self { facts, name: shared, problem, completers: HashMap::new(), run }
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.facts.shown.title = Some(title.into());
         self
     }
 
-    /// Describes an argument in other words than the type of the arguments does, or one that the
+    /// Replaces the description of an argument that its type gives, or adds an argument that the
     /// type leaves open (a map).
     #[must_use]
     pub fn argument(mut self, argument: PromptArgument) -> Self {
@@ -140,23 +140,23 @@ impl<S> Prompt<S> {
         self
     }
 
-    /// Adds a picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.facts.shown.icons.push(icon);
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.facts.shown.meta = Some(meta);
         self
     }
 
-    /// A handler that proposes values for an argument, see
-    /// [`CompletionRequest`](crate::server::CompletionRequest). A name the prompt does not have is
-    /// refused where it is registered.
+    /// Sets the handler that proposes values for an argument, see
+    /// [`CompletionRequest`](crate::server::CompletionRequest). If the prompt has no such argument,
+    /// registering the prompt fails.
     #[must_use]
     pub fn complete<H, M>(mut self, argument: impl Into<String>, handler: H) -> Self
     where
@@ -172,7 +172,7 @@ impl<S> Prompt<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Prompt<S> {
-    /// With its state given: it fits a server of any state.
+    /// Binds the state, so that the prompt fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Prompt<S2> {
         let completers = self.completers.iter().map(|(name, run)| (name.clone(), run.bind(state))).collect();
@@ -196,7 +196,7 @@ impl<S> Item for Prompt<S> {
     fn check(&self) -> Result<Rendered, ConfigError> {
         let Facts { name, arguments, .. } = &self.facts;
         if name.is_empty() || name.len() > 128 || name.contains(char::is_control) {
-            return Err(ConfigError::new("prompt", format!("{name:?} is no name of 1 to 128 bytes")));
+            return Err(ConfigError::new("prompt", format!("{name:?} is not a name of 1 to 128 bytes")));
         }
         if let Some(problem) = &self.problem {
             return Err(ConfigError::new("prompt", format!("`{name}`: {problem}")));
@@ -211,8 +211,8 @@ impl<S> Item for Prompt<S> {
     }
 }
 
-/// The arguments that the fields of a type are: those that must be there first, as the type has
-/// them, since the list of fields itself may come in alphabetical order.
+/// Returns the fields of a type as arguments. Required ones come first, in the order of the type,
+/// because the list of fields may be in alphabetical order.
 fn arguments_of(schema: Schema) -> Vec<PromptArgument> {
     let schema = schema.to_value();
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -233,7 +233,7 @@ fn arguments_of(schema: Schema) -> Vec<PromptArgument> {
     arguments
 }
 
-/// Calls the handler and takes its messages.
+/// A prompt handler with its type.
 struct Get<H, M> {
     handler: H,
     arguments: PhantomData<fn() -> M>,
@@ -262,7 +262,7 @@ mod tests {
     use crate::server::schema;
 
     #[derive(JsonSchema)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Review {
         /// The language.
         language: String,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_type_are_the_arguments_of_a_prompt() {
+    fn fields_become_arguments() {
         assert_eq!(
             arguments_of(schema::input::<Review>()),
             [
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_for_an_argument_that_is_not_there_is_found_at_registration() {
+    fn completing_an_unknown_argument_fails_at_registration() {
         let prompt = Prompt::<()>::new("p", "P.", async || "text").complete("x", async || vec!["y"]);
         assert!(prompt.check().unwrap_err().to_string().contains("`x`"));
         assert!(prompt.argument(PromptArgument::new("x")).check().is_ok());

@@ -1,4 +1,4 @@
-//! What a prompt is: its arguments, its handler, the messages the handler returns.
+//! Prompts: their arguments, their handler, and the messages it returns.
 
 mod definition;
 mod result;

@@ -1,4 +1,4 @@
-//! Decides what a prompt's messages are, and which results of a handler become them.
+//! Results of prompts: their messages, and the handler results that convert into them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,20 +14,20 @@ pub struct PromptMessage {
 }
 
 impl PromptMessage {
-    /// A message of the person.
+    /// Makes a message of the user.
     #[must_use]
     pub fn user(content: impl Into<Content>) -> Self {
         Self { role: Role::User, content: content.into() }
     }
 
-    /// A message of the model.
+    /// Makes a message of the model.
     #[must_use]
     pub fn assistant(content: impl Into<Content>) -> Self {
         Self { role: Role::Assistant, content: content.into() }
     }
 }
 
-/// A prompt's result in full.
+/// The full result of a prompt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GetPromptResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,20 +38,20 @@ pub struct GetPromptResult {
 }
 
 impl GetPromptResult {
-    /// A result of messages.
+    /// Makes a result of these messages.
     #[must_use]
     pub fn new(messages: impl IntoIterator<Item = PromptMessage>) -> Self {
         Self { messages: messages.into_iter().collect(), ..Self::default() }
     }
 
-    /// What this very result is, where that says more than the prompt's own description.
+    /// Sets a description of this result that is more specific than the prompt's own.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.meta = Some(meta);
@@ -65,7 +65,7 @@ impl GetPromptResult {
     }
 }
 
-/// What a prompt may return: a text (one message of the person), a [`PromptMessage`], a list of
+/// The return type of a prompt handler: a string (one user message), a [`PromptMessage`], a list of
 /// them, a [`GetPromptResult`], or a `Result` of these.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of an MCP prompt",
@@ -74,11 +74,11 @@ impl GetPromptResult {
             these"
 )]
 pub trait IntoPromptResult {
-    /// Makes the result.
+    /// Converts the value into the result.
     ///
     /// # Errors
     ///
-    /// When the handler failed.
+    /// If the handler failed.
     fn into_prompt_result(self) -> Result<GetPromptResult, ToolError>;
 }
 

@@ -1,4 +1,4 @@
-//! Decides what is said about a resource at a fixed URI, and ties it to its handler.
+//! Resource: the definition of a resource with a fixed URI, and its handler.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -15,17 +15,17 @@ use crate::server::content::Shown;
 use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
 use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents, ResourceContents};
 
-/// What a handler read of a resource.
+/// The output of a resource handler.
 pub(crate) struct Contents {
-    /// None at all when the resource does not exist.
+    /// Empty if the resource does not exist.
     pub(crate) parts: Vec<ResourceContents>,
-    /// How long they may be kept, where the handler says so.
+    /// The cache hint, if the handler returned one.
     pub(crate) cache: Option<CacheHint>,
 }
 
-/// A resource at a fixed URI, with a handler that reads it.
+/// A resource with a fixed URI and a handler that reads it.
 ///
-/// URIs are compared as RFC 3986 has them equal: a client may write `docs://über` or
+/// URIs are compared by the equivalence of RFC 3986: a client may write `docs://über` or
 /// `docs://%C3%BCber`, and `%7E` or `~`.
 ///
 /// ```
@@ -43,11 +43,11 @@ pub(crate) struct Contents {
 pub struct Resource<S = ()> {
     facts: Facts,
     pub(crate) name: Arc<str>,
-    /// Its URI as it is compared with others.
+    /// The canonical URI, for comparison.
     key: Box<str>,
-    /// Why it cannot be registered.
+    /// The reason why it cannot be registered.
     problem: Option<String>,
-    /// How long clients may keep what was read.
+    /// How long clients may cache the contents.
     pub(crate) cache: CacheHint,
     pub(crate) run: Erased<S, Contents>,
 }
@@ -70,7 +70,7 @@ struct Facts {
 }
 
 impl<S> Resource<S> {
-    /// A resource. The URI needs a scheme; another text is refused where it is registered.
+    /// Makes a resource. The URI needs a scheme; otherwise registering the resource fails.
     #[must_use]
     pub fn new<H, M>(uri: impl Into<String>, name: impl Into<String>, handler: H) -> Self
     where
@@ -101,57 +101,57 @@ impl<S> Resource<S> {
         }
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.facts.shown.title = Some(title.into());
         self
     }
 
-    /// What it is, for the model.
+    /// Sets the description, for the model.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.facts.description = Some(description.into());
         self
     }
 
-    /// Its media type, also of the contents that name none.
+    /// Sets the media type. Contents without a media type have the same.
     #[must_use]
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.facts.mime_type = Some(mime_type.into());
         self
     }
 
-    /// Its size in bytes, before any encoding.
+    /// Sets the size in bytes, before any encoding.
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.facts.size = Some(size);
         self
     }
 
-    /// Hints on how to use it.
+    /// Sets hints for the client.
     #[must_use]
     pub fn annotations(mut self, annotations: Annotations) -> Self {
         self.facts.annotations = Some(annotations);
         self
     }
 
-    /// Adds a picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.facts.shown.icons.push(icon);
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.facts.shown.meta = Some(meta);
         self
     }
 
-    /// How long clients of 2026-07-28 may keep its contents, and who may share them; by default
-    /// nothing is kept. A handler that knows better returns [`Cached`](crate::server::Cached).
+    /// Sets how long clients of 2026-07-28 may cache the contents, and who may share them. Default:
+    /// not cached. A handler overrides it with [`Cached`](crate::server::Cached).
     #[must_use]
     pub fn cache(mut self, hint: CacheHint) -> Self {
         self.cache = hint;
@@ -164,7 +164,7 @@ impl<S> Resource<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Resource<S> {
-    /// With its state given: it fits a server of any state.
+    /// Binds the state, so that the resource fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Resource<S2> {
         Resource {
@@ -187,14 +187,14 @@ impl<S> Item for Resource<S> {
 
     fn check(&self) -> Result<Rendered, ConfigError> {
         if !has_scheme(&self.facts.uri) {
-            return Err(ConfigError::new("resource", format!("{:?} is no URI with a scheme", self.facts.uri)));
+            return Err(ConfigError::new("resource", format!("{:?} is not a URI with a scheme", self.facts.uri)));
         }
         if let Some(problem) = &self.problem {
             return Err(ConfigError::new("resource", format!("`{}`: {problem}", self.facts.uri)));
         }
         let mut facts = Cow::Borrowed(&self.facts);
         if !facts.uri.is_ascii() {
-            // The schema wants a URI (RFC 3986), and clients repeat it in a header.
+            // The schema requires a URI (RFC 3986), and clients repeat it in a header.
             facts.to_mut().uri = self.key.to_string();
         }
         RawJson::from_value(&*facts)
@@ -203,8 +203,8 @@ impl<S> Item for Resource<S> {
     }
 }
 
-/// Whether a text begins as a URI does (RFC 3986, section 3.1) and has nothing in it that a URI
-/// never has.
+/// Returns `true` if the text starts like a URI (RFC 3986, section 3.1) and has no whitespace or
+/// control characters.
 pub(super) fn has_scheme(uri: &str) -> bool {
     let Some((scheme, _)) = uri.split_once(':') else { return false };
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -212,7 +212,7 @@ pub(super) fn has_scheme(uri: &str) -> bool {
         && !uri.contains(|any: char| any.is_whitespace() || any.is_control())
 }
 
-/// Calls the handler and takes its contents.
+/// A resource handler with its type.
 pub(super) struct Read<H, M> {
     pub(super) handler: H,
     pub(super) arguments: PhantomData<fn() -> M>,
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uri_begins_with_a_scheme() {
+    fn a_uri_starts_with_a_scheme() {
         for good in ["a:b", "test://x/y", "urn:isbn:1", "x+y-1.z:"] {
             assert!(has_scheme(good), "{good}");
         }

@@ -1,5 +1,4 @@
-//! What a resource is, one at a fixed URI or many by a template, and how the URI of a template is
-//! taken apart.
+//! Resources: with a fixed URI or a URI template, and how template URIs are parsed.
 
 mod fixed;
 mod pattern;

@@ -1,18 +1,18 @@
-//! The pattern of a resource template: the URIs it matches. `{id}` is one segment, `{+rest}` everything to the end.
+//! Patterns: parses URI templates. `{id}` matches one segment, `{+rest}` everything to the end.
 //!
-//! Of RFC 6570 exactly these two forms are taken. `{*rest}`, as axum's routes write it, is read as
-//! `{+rest}`, and clients are told the latter. Values arrive percent-decoded. Literal text is compared
-//! as RFC 3986 has URIs equal.
+//! Exactly these two forms of RFC 6570 are supported. `{*rest}`, as axum's routes write it, is read
+//! as `{+rest}`, which clients see. Values are percent-decoded. Literal text is compared by the
+//! equivalence of RFC 3986.
 
 use crate::error::ConfigError;
 use crate::message::{canonical_part, canonical_start};
 
-/// A template, read once.
+/// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// As clients see it.
+    /// The form for clients.
     pub(crate) public: String,
-    /// As the matcher wants it.
+    /// The form for the matcher.
     pub(crate) route: String,
     /// The names of its variables, in order.
     pub(crate) variables: Vec<String>,
@@ -36,7 +36,7 @@ impl Pattern {
                 None => (inside, false),
             };
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                return Err(wrong("only `{name}` and `{+name}` are known, with a name of letters, digits and `_`"));
+                return Err(wrong("only `{name}` and `{+name}` are supported, with a name of letters, digits and `_`"));
             }
             if pattern.variables.iter().any(|known| known == name) {
                 return Err(wrong("a variable appears twice"));
@@ -60,7 +60,7 @@ impl Pattern {
     }
 }
 
-/// The value of a variable, percent-decoded; `None` when that gives no UTF-8.
+/// Returns the value of a variable, percent-decoded; `None` if the result is not UTF-8.
 pub(crate) fn decoded(value: &str) -> Option<String> {
     if !value.contains('%') {
         return Some(value.to_owned());
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_told_in_the_words_of_the_rfc_and_matched_in_those_of_the_router() {
+    fn a_template_has_a_public_form_and_a_route() {
         let pattern = Pattern::parse("file://{host}/{*path}").unwrap();
         assert_eq!(pattern.public, "file://{host}/{+path}");
         assert_eq!(pattern.route, "file://{host}/{*path}");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unsupported_templates_are_rejected() {
         for bad in ["a://b", "a://{", "a://}", "a://{x}}", "a://{}", "a://{?q}", "a://{x,y}", "a://{x}/{x}", "{x}"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }

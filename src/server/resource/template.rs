@@ -1,4 +1,4 @@
-//! Decides what is said about resources that share a URI template, and ties them to their handler.
+//! Resource templates: resources that share a URI template, and their handler.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -17,14 +17,14 @@ use crate::server::content::Shown;
 use crate::server::handler::{Erased, Handler};
 use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents};
 
-/// Resources that share a template of their URI, with a handler that reads any of them.
+/// Resources that share a URI template, with one handler that reads all of them.
 ///
-/// `{id}` stands for one segment, `{+rest}` (or `{*rest}`, as in axum's routes) for everything to
-/// the end. The handler takes the variables, percent-decoded, as typed
-/// [`Args`](crate::server::Args); `None` says that there is no such resource.
+/// `{id}` matches one segment, `{+rest}` (or `{*rest}`, as in axum's routes) everything to the end.
+/// The handler takes the variables, percent-decoded, as typed [`Args`](crate::server::Args). It
+/// returns `None` if the resource does not exist.
 ///
-/// A decoded value may hold anything, `/` and `..` included: check it before it becomes part of a
-/// path.
+/// A decoded value may contain anything, including `/` and `..`: check it before it becomes part of
+/// a path.
 ///
 /// ```
 /// use axum::Json;
@@ -44,7 +44,8 @@ use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents};
 ///     vec!["1".into(), "2".into()]
 /// }
 ///
-/// let template = ResourceTemplate::new("users://{id}/profile", "profile", profile).complete("id", ids);
+/// let template =
+///     ResourceTemplate::new("users://{id}/profile", "profile", profile).complete("id", ids);
 /// let server: McpServer = McpServer::new("users", "1.0.0").with_resource_template(template);
 /// ```
 #[derive(Debug)]
@@ -52,9 +53,9 @@ pub struct ResourceTemplate<S = ()> {
     facts: Facts,
     pub(crate) name: Arc<str>,
     pattern: Result<Pattern, ConfigError>,
-    /// Why it cannot be registered.
+    /// The reason why it cannot be registered.
     problem: Option<String>,
-    /// How long clients may keep what was read.
+    /// How long clients may cache the contents.
     pub(crate) cache: CacheHint,
     pub(crate) completers: Completers<S>,
     pub(crate) run: Erased<S, Contents>,
@@ -76,7 +77,7 @@ struct Facts {
 }
 
 impl<S> ResourceTemplate<S> {
-    /// A template. One that cannot be read is refused where it is registered.
+    /// Makes a template. If it cannot be parsed, registering it fails.
     #[must_use]
     pub fn new<H, M>(uri_template: impl Into<String>, name: impl Into<String>, handler: H) -> Self
     where
@@ -102,60 +103,59 @@ impl<S> ResourceTemplate<S> {
         Self { facts, name: shared, pattern, problem, cache: CacheHint::default(), completers: HashMap::new(), run }
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.facts.shown.title = Some(title.into());
         self
     }
 
-    /// What these resources are, for the model.
+    /// Sets the description of these resources, for the model.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.facts.description = Some(description.into());
         self
     }
 
-    /// The media type, if all of them have the same.
+    /// Sets the media type, if it is the same for all of them.
     #[must_use]
     pub fn mime_type(mut self, mime_type: impl Into<String>) -> Self {
         self.facts.mime_type = Some(mime_type.into());
         self
     }
 
-    /// Hints on how to use them.
+    /// Sets hints for the client.
     #[must_use]
     pub fn annotations(mut self, annotations: Annotations) -> Self {
         self.facts.annotations = Some(annotations);
         self
     }
 
-    /// Adds a picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.facts.shown.icons.push(icon);
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.facts.shown.meta = Some(meta);
         self
     }
 
-    /// How long clients of 2026-07-28 may keep the contents of each, and who may share them; by
-    /// default nothing is kept. A handler that knows better returns
-    /// [`Cached`](crate::server::Cached).
+    /// Sets how long clients of 2026-07-28 may cache the contents of each, and who may share them.
+    /// Default: not cached. A handler overrides it with [`Cached`](crate::server::Cached).
     #[must_use]
     pub fn cache(mut self, hint: CacheHint) -> Self {
         self.cache = hint;
         self
     }
 
-    /// A handler that proposes values for a variable, see
-    /// [`CompletionRequest`](crate::server::CompletionRequest). A name the template does not have
-    /// is refused where it is registered.
+    /// Sets the handler that proposes values for a variable, see
+    /// [`CompletionRequest`](crate::server::CompletionRequest). If the template has no such
+    /// variable, registering it fails.
     #[must_use]
     pub fn complete<H, M>(mut self, variable: impl Into<String>, handler: H) -> Self
     where
@@ -180,7 +180,7 @@ impl<S> ResourceTemplate<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> ResourceTemplate<S> {
-    /// With its state given: it fits a server of any state.
+    /// Binds the state, so that the template fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> ResourceTemplate<S2> {
         let completers = self.completers.iter().map(|(name, run)| (name.clone(), run.bind(state))).collect();

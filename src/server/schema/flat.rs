@@ -1,9 +1,9 @@
-//! One object for arguments that are one of several: their fields together, at the root.
+//! Flattening: turns a schema of alternatives into one object schema with the fields of all.
 //!
-//! A schema with `oneOf`, `anyOf`, `allOf` or `$ref` at its root is legal, and a large provider of
-//! models refuses each request that carries a tool with one. The object here takes everything that
-//! the schema takes, and more: which fields belong together is a sentence in its description. What
-//! a handler gets is checked by its type, as before.
+//! A schema with `oneOf`, `anyOf`, `allOf` or `$ref` at its root is legal, but a large model
+//! provider rejects each request that carries a tool with one. The flat object allows everything
+//! that the schema allows, and more. Its description says which fields belong together. The
+//! handler's type still checks the arguments.
 
 use std::cell::RefCell;
 
@@ -14,14 +14,14 @@ use crate::server::resource::decoded;
 
 type Object = Map<String, Value>;
 
-/// How deep alternatives are followed. Deeper ones are described as any object: types that refer to
-/// themselves have no end.
+/// How many levels of alternatives are followed. Deeper ones are described as any object, because
+/// recursive types have no end.
 const DEPTH: usize = 8;
 
-/// The keywords that a large provider refuses at the root.
+/// The keywords that a large provider rejects at the root.
 const COMBINATIONS: [&str; 4] = ["$ref", "allOf", "anyOf", "oneOf"];
 
-/// The schema as one object; `None` when nothing that fits it is an object.
+/// Returns the schema as one object schema; `None` if it matches no object.
 pub(super) fn flat(root: Object) -> Option<Object> {
     let is_flat = root.get("type").is_some_and(|kind| kind == "object");
     if is_flat && !COMBINATIONS.iter().any(|keyword| root.contains_key(*keyword)) {
@@ -43,7 +43,7 @@ pub(super) fn flat(root: Object) -> Option<Object> {
     Some(flat)
 }
 
-/// The names of the definitions that a schema refers to.
+/// Returns the names of the definitions that a schema refers to.
 fn references(schema: &Value) -> Vec<String> {
     let found = RefCell::new(Vec::new());
     each_reference(&mut schema.clone(), &|reference| {
@@ -53,7 +53,7 @@ fn references(schema: &Value) -> Vec<String> {
     found.into_inner()
 }
 
-/// A schema that refers to itself does so by a name, so that its root may change.
+/// Gives a recursive schema a name for its references to itself, so that its root may change.
 fn self_contained(root: Object) -> Object {
     const NAME: &str = "arguments";
     let mut named = Value::Object(root.clone());
@@ -70,7 +70,7 @@ fn self_contained(root: Object) -> Object {
     named
 }
 
-/// What of a schema is an object, without combinations at its root.
+/// Returns the object part of a schema, without combinations at its root.
 fn object(schema: &Object, defs: &Object, depth: usize) -> Option<Object> {
     let may_be_object = match schema.get("type") {
         None => !schema.contains_key("const") && !schema.contains_key("enum"),
@@ -105,7 +105,7 @@ fn cloned((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())
 }
 
-/// A branch, which may be a boolean.
+/// Returns a branch, which may be a boolean, as an object.
 fn whole(branch: &Value) -> Object {
     match branch {
         Value::Object(branch) => branch.clone(),
@@ -118,13 +118,13 @@ pub(super) fn resolve<'a>(reference: &str, defs: &'a Object) -> Option<&'a Objec
     defs.get(&definition(reference)?)?.as_object()
 }
 
-/// The name of the definition that a reference names.
+/// Returns the name of the definition that a reference names.
 fn definition(reference: &str) -> Option<String> {
     let name = decoded(reference.strip_prefix("#/$defs/")?)?;
     Some(name.split('/').next()?.replace("~1", "/").replace("~0", "~"))
 }
 
-/// Takes what another object demands besides.
+/// Adds the constraints of another object.
 fn intersect(flat: &mut Object, other: Object) {
     let had_fields = flat.contains_key("properties");
     for (keyword, value) in other {
@@ -140,7 +140,7 @@ fn intersect(flat: &mut Object, other: Object) {
                 known.push('\n');
                 known.push_str(&more);
             }
-            // Closed to its own fields is not closed to those that were there.
+            // A schema closed to its own fields does not exclude the fields that were there before.
             ("additionalProperties", None, Value::Bool(false)) if had_fields => {}
             ("additionalProperties", Some(known), value) if *known != value => {
                 flat.shift_remove("additionalProperties");
@@ -151,7 +151,7 @@ fn intersect(flat: &mut Object, other: Object) {
     }
 }
 
-/// A field that two of them have.
+/// Adds a field that both may have.
 fn both(fields: &mut Object, name: String, schema: Value) {
     match fields.get_mut(&name) {
         Some(same) if *same == schema => {}
@@ -160,7 +160,7 @@ fn both(fields: &mut Object, name: String, schema: Value) {
     }
 }
 
-/// One object that takes what any of these takes; `None` when there are none.
+/// Returns one object schema that allows what any branch allows; `None` if there are no branches.
 fn union(mut branches: Vec<Object>) -> Option<Object> {
     if branches.len() < 2 {
         return branches.pop();
@@ -203,7 +203,7 @@ fn required(branch: &Object) -> impl Iterator<Item = &Value> {
     branch.get("required").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// A field that has another schema in each of several branches.
+/// Returns the schema of a field that differs between branches.
 fn one_of(schemas: Value) -> Value {
     let Value::Array(mut schemas) = schemas else { return schemas };
     if schemas.len() == 1 {
@@ -221,7 +221,7 @@ fn tag(field: &Value) -> Option<&str> {
     field.get("const")?.as_str()
 }
 
-/// The sets of fields that belong together, for the model.
+/// Describes the sets of fields that belong together, for the model.
 fn sets(branches: &[Object]) -> String {
     let mut text = String::from("One of these sets of fields:");
     for branch in branches {
@@ -249,14 +249,14 @@ mod tests {
     use crate::server::schema::{input, of_tool};
 
     #[derive(JsonSchema)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Circle {
         radius: f64,
     }
 
     #[derive(JsonSchema)]
     #[serde(tag = "kind", rename_all = "lowercase")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum Tagged {
         /// Round.
         Circle(Circle),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[derive(JsonSchema)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum External {
         Circle(Circle),
         Square { side: f64 },
@@ -277,7 +277,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(untagged)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum Untagged {
         Circle(Circle),
         Text { radius: String },
@@ -286,7 +286,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Flattened {
         colour: String,
         #[serde(flatten)]
@@ -295,7 +295,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(tag = "op", rename_all = "lowercase")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum Expression {
         Number { value: f64 },
         Sum { left: Box<Self>, right: Box<Self> },
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tagged_enum_is_one_object_with_the_fields_of_all() {
+    fn a_tagged_enum_is_one_object_with_all_fields() {
         assert_eq!(
             tool::<Tagged>(),
             json!({
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_that_are_no_objects_cannot_be_sent() {
+    fn variants_without_an_object_are_dropped() {
         let schema = tool::<External>();
         assert_eq!(schema["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["Circle", "Square"]);
         assert_eq!((&schema["additionalProperties"], schema.get("required")), (&json!(false), None));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_with_two_meanings_keeps_both() {
+    fn a_field_with_two_schemas_keeps_both() {
         let schema = tool::<Untagged>();
         assert_eq!(schema["properties"]["radius"], json!({"anyOf": [{"type": "number"}, {"type": "string"}]}));
         assert_eq!(schema["required"], json!(["radius"]));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_within_arguments_are_found_under_a_name() {
+    fn recursive_arguments_get_a_definition() {
         let schema = tool::<Expression>();
         assert_eq!(schema["properties"]["left"], json!({"$ref": "#/$defs/arguments"}));
         assert_eq!(schema["$defs"]["arguments"]["oneOf"][1]["properties"]["right"], schema["properties"]["left"]);

@@ -1,16 +1,16 @@
-//! The schema of a form for the user: flat, in the words that the protocol has for fields.
+//! Form schemas: the flat schemas that the protocol allows for forms.
 
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::settings;
 
-/// The schema of a form for the user: flat, each field a text, number, boolean or choice
+/// Returns the schema of a form for the user: flat, each field a string, number, boolean or choice
 /// (2025-11-25, "Requested schema").
 ///
 /// # Errors
 ///
-/// Names the field that is not so.
+/// Names a field that is of another kind.
 pub(crate) fn form<T: JsonSchema>() -> Result<Value, String> {
     let settings = settings().for_deserialize().with(|settings| settings.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<T>().to_value();
@@ -34,7 +34,7 @@ pub(crate) fn form<T: JsonSchema>() -> Result<Value, String> {
     Ok(form)
 }
 
-/// One field of a form, in the protocol's own words; `None` where it has none.
+/// Converts one field to the protocol's own form; `None` if it has none.
 fn primitive(mut field: Map<String, Value>) -> Option<Map<String, Value>> {
     unwrap_optional(&mut field)?;
     if let Some(Value::Array(choices)) = field.remove("oneOf") {
@@ -63,7 +63,7 @@ fn primitive(mut field: Map<String, Value>) -> Option<Map<String, Value>> {
     Some(field)
 }
 
-/// Takes the `null` of an `Option` away: a field of a form that may be empty is one that is not
+/// Removes the `null` of an `Option`: in a form, a field that may be empty is one that is not
 /// required.
 fn unwrap_optional(field: &mut Map<String, Value>) -> Option<()> {
     if let Some(Value::Array(branches)) = field.remove("anyOf") {
@@ -83,8 +83,8 @@ fn unwrap_optional(field: &mut Map<String, Value>) -> Option<()> {
     Some(())
 }
 
-/// Choices with a text for people: the documentation of a variant, or its name. Variants without
-/// documentation come in one branch together.
+/// Converts choices to titled ones: the title is the documentation of a variant, or its name.
+/// Variants without documentation share one branch.
 fn titled(choices: &[Value]) -> Option<Value> {
     let mut titled = Vec::new();
     for choice in choices {
@@ -107,7 +107,7 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(rename_all = "lowercase")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum Plain {
         Red,
         Green,
@@ -115,25 +115,25 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(rename_all = "lowercase")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
-    enum Told {
+    #[allow(dead_code, reason = "only its schema is used")]
+    enum Documented {
         /// A day like today.
         Now,
         Later,
     }
 
     #[derive(JsonSchema)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Form {
         name: String,
         age: Option<u8>,
         colour: Plain,
-        when: Option<Told>,
+        when: Option<Documented>,
         many: Vec<Plain>,
     }
 
     #[test]
-    fn a_form_is_flat_and_says_choices_in_the_words_of_the_protocol() {
+    fn a_form_is_flat_with_titled_choices() {
         let form = form::<Form>().unwrap();
         assert_eq!(form["required"], json!(["name", "colour", "many"]));
         assert_eq!(form["properties"]["age"], json!({"type": "integer", "minimum": 0, "maximum": 255}));
@@ -144,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_form_with_a_nested_object_is_refused_by_the_name_of_the_field() {
+    fn a_nested_field_is_rejected_by_name() {
         #[derive(JsonSchema)]
-        #[allow(dead_code, reason = "only its schema is looked at")]
+        #[allow(dead_code, reason = "only its schema is used")]
         struct Inner {
             x: u8,
         }
         #[derive(JsonSchema)]
-        #[allow(dead_code, reason = "only its schema is looked at")]
+        #[allow(dead_code, reason = "only its schema is used")]
         struct Nested {
             inner: Inner,
         }

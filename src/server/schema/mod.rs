@@ -1,8 +1,7 @@
-//! The JSON Schema of a type: of the arguments of a call, of its structured result, of a form for
-//! the user.
+//! JSON Schemas of types: of a call's arguments, of its structured result, of a form for the user.
 //!
-//! The dialect is 2020-12, which is the protocol's default; it is not named in the schema, because
-//! validators that know only older dialects refuse the name and read the schema well.
+//! The dialect is 2020-12, the protocol's default. The schema does not name it, because validators
+//! for older dialects reject the name but read the schema well.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -18,14 +17,14 @@ pub(crate) use form::form;
 pub(crate) use walk::plain_schemas;
 pub(crate) use walk::without_booleans;
 
-/// The schema of what a type reads.
+/// Returns the schema of what a type deserializes from.
 pub(crate) fn input<T: JsonSchema>() -> Schema {
     let mut schema = settings().for_deserialize().into_generator().into_root_schema_for::<T>();
     drop_generated_title::<T>(&mut schema);
     schema
 }
 
-/// The schema of what a type writes; `None` when that may be anything.
+/// Returns the schema of what a type serializes to; `None` if it has no constraints.
 pub(crate) fn output<T: JsonSchema>() -> Option<Value> {
     let mut schema = settings().for_serialize().into_generator().into_root_schema_for::<T>();
     drop_generated_title::<T>(&mut schema);
@@ -42,10 +41,10 @@ pub(crate) fn output<T: JsonSchema>() -> Option<Value> {
     Some(schema)
 }
 
-/// The schema of `{"result": ..}`, where the member has the given schema: what clients of the session
-/// revisions, whose structured results are objects, get in place of anything else.
+/// Returns the schema of `{"result": ..}`, whose member has the given schema. Clients of the
+/// session revisions, whose structured results are objects, receive it in place of other schemas.
 pub(crate) fn wrapped(mut schema: Value) -> Value {
-    // A schema with an identity of its own is what its references start from, at any depth.
+    // References within a schema that has an `$id` start from that, at any depth.
     let mut wrapper = json!({ "type": "object", "properties": {}, "required": ["result"] });
     if let Value::Object(members) = &mut schema
         && !members.contains_key("$id")
@@ -68,7 +67,7 @@ pub(crate) fn wrapped(mut schema: Value) -> Value {
     wrapper
 }
 
-/// Whether a schema, as lists write it, takes objects only.
+/// Returns `true` if a schema, as lists write it, allows objects only.
 pub(crate) fn takes_objects_only(schema: &Value) -> bool {
     let none = Map::new();
     schema
@@ -76,7 +75,7 @@ pub(crate) fn takes_objects_only(schema: &Value) -> bool {
         .is_some_and(|schema| is_object(schema, schema.get("$defs").and_then(Value::as_object).unwrap_or(&none), 0))
 }
 
-/// Whether some value within the schema is a number that may have a fraction.
+/// Returns `true` if any value within the schema is a number that may have a fraction.
 pub(crate) fn has_number(schema: &Value) -> bool {
     let is_number = |kind: &Value| kind == "number";
     match schema {
@@ -91,11 +90,11 @@ pub(crate) fn has_number(schema: &Value) -> bool {
     }
 }
 
-/// The input schema of a tool. A tool without arguments takes an empty object.
+/// Returns the input schema of a tool. A tool without arguments takes an empty object.
 ///
 /// # Errors
 ///
-/// When the type of the arguments can be no object.
+/// If the type of the arguments can never be an object.
 pub(crate) fn of_tool(arguments: Option<Schema>) -> Result<Value, &'static str> {
     match arguments {
         None => Ok(json!({ "type": "object", "additionalProperties": false })),
@@ -103,8 +102,8 @@ pub(crate) fn of_tool(arguments: Option<Schema>) -> Result<Value, &'static str> 
     }
 }
 
-/// A schema that is an object's, with the `type` the protocol wants to see written, and with no
-/// combination of schemas at its root.
+/// Returns an object schema, with the `type` that the protocol requires, and without combinations
+/// of schemas at its root.
 pub(crate) fn as_object(schema: Value) -> Result<Value, &'static str> {
     let mut schema = match schema {
         Value::Bool(true) => Some(json!({ "type": "object" })),
@@ -112,7 +111,7 @@ pub(crate) fn as_object(schema: Value) -> Result<Value, &'static str> {
         _ => None,
     }
     .ok_or(
-        "the arguments are no object: `T` in `Args<T>` must be a struct with named fields, a map, or an enum of such",
+        "the arguments are not an object: `T` in `Args<T>` must be a struct with named fields, a map, or an enum of such",
     )?;
     without_booleans(&mut schema);
     Ok(schema)
@@ -123,8 +122,8 @@ fn settings() -> SchemaSettings {
     settings.with(|settings| settings.meta_schema = None)
 }
 
-/// Formats of numbers (`uint32`) are no part of JSON Schema: they tell a model nothing, and
-/// validators warn of those they do not know.
+/// Drops formats of numbers (`uint32`), which are not part of JSON Schema. They are useless to a
+/// model, and validators warn about unknown formats.
 fn drop_number_format(schema: &mut Schema) {
     let numeric = |kind: &Value| kind == "integer" || kind == "number";
     let is_number = match schema.get("type") {
@@ -137,16 +136,16 @@ fn drop_number_format(schema: &mut Schema) {
     }
 }
 
-/// The name of a Rust type says nothing to a model; a title somebody wrote stays.
+/// Drops the name of the Rust type, which is useless to a model. An explicit title stays.
 fn drop_generated_title<T: JsonSchema>(schema: &mut Schema) {
     if schema.get("title").and_then(Value::as_str) == Some(&*T::schema_name()) {
         schema.remove("title");
     }
 }
 
-/// Whether everything that fits the schema is an object.
+/// Returns `true` if the schema matches objects only.
 fn is_object(schema: &Map<String, Value>, defs: &Map<String, Value>, depth: usize) -> bool {
-    /// How far alternatives and references are followed.
+    /// How many levels of alternatives and references are followed.
     const DEPTH: usize = 8;
     if let Some(kind) = schema.get("type") {
         return kind == "object";
@@ -167,7 +166,7 @@ mod tests {
     use super::*;
 
     #[derive(JsonSchema)]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     struct Add {
         /// The first.
         x: i64,
@@ -176,14 +175,14 @@ mod tests {
 
     #[derive(JsonSchema)]
     #[serde(tag = "kind", rename_all = "lowercase")]
-    #[allow(dead_code, reason = "only its schema is looked at")]
+    #[allow(dead_code, reason = "only its schema is used")]
     enum Shape {
         Circle { radius: f64 },
         Square { side: f64 },
     }
 
     #[test]
-    fn the_schema_of_arguments_has_no_names_of_rust_types() {
+    fn input_schemas_have_no_rust_type_names() {
         assert_eq!(
             of_tool(Some(input::<Add>())),
             Ok(json!({
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_are_an_enum_of_objects_are_an_object_and_texts_are_not() {
+    fn enums_of_objects_are_objects_and_strings_are_not() {
         assert_eq!(of_tool(Some(input::<Shape>())).unwrap()["type"], "object");
         assert!(of_tool(Some(input::<String>())).is_err());
     }
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_schema_still_finds_what_it_refers_to() {
+    fn references_in_a_wrapped_schema_still_resolve() {
         let list = json!({"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"$ref": "#/$defs/A"}]},
             "$defs": {"A": {"items": {"$ref": "#/items"}}}});
         assert_eq!(

@@ -1,12 +1,12 @@
-//! The places of a JSON Schema that hold schemas, and the boolean form of those.
+//! Schema traversal: the keywords that hold schemas, references, and boolean schemas as objects.
 
 use serde_json::{Map, Value, json};
 
 /// How a keyword holds schemas.
 enum Holds {
-    /// One, or a list of them where older dialects allow it (`items`).
+    /// One schema, or a list of schemas, which older dialects allow for `items`.
     Some,
-    /// By name.
+    /// Schemas by name.
     Named,
 }
 
@@ -35,7 +35,7 @@ fn holds(keyword: &str) -> Option<Holds> {
     })
 }
 
-/// Visits each schema right below this one, with the keyword that holds it.
+/// Visits each direct subschema, with the keyword that holds it.
 pub(super) fn each_below(schema: &mut Map<String, Value>, visit: &mut dyn FnMut(&str, &mut Value)) {
     for (keyword, value) in schema {
         match (holds(keyword), value) {
@@ -47,12 +47,12 @@ pub(super) fn each_below(schema: &mut Map<String, Value>, visit: &mut dyn FnMut(
     }
 }
 
-/// Writes boolean schemas as objects, at any depth: released clients of the session revisions
-/// refuse a whole list of tools for one boolean among the `properties`.
+/// Writes boolean schemas as objects, at any depth. Released clients of the session revisions
+/// reject a whole list of tools for one boolean among the `properties`.
 ///
-/// `additionalProperties: false` and its like stay. No revision wants an object there, strict
-/// clients want exactly this boolean, and some read it into a boolean. At the root of a schema
-/// `additionalProperties: true`, which says nothing, is left out for those.
+/// `additionalProperties: false` and similar keywords stay. No revision requires an object there,
+/// strict clients require exactly this boolean, and some parse it into a boolean. At the root of a
+/// schema `additionalProperties: true`, which has no effect, is omitted for those.
 pub(crate) fn without_booleans(schema: &mut Value) {
     if let Value::Object(root) = schema
         && root.get("additionalProperties").is_some_and(|any| *any == true)
@@ -62,7 +62,7 @@ pub(crate) fn without_booleans(schema: &mut Value) {
     replace_booleans(schema);
 }
 
-/// The same for each tool of a list that another framework wrote.
+/// Does the same for each tool of a list that another framework wrote.
 #[cfg(feature = "rmcp")]
 pub(crate) fn plain_schemas(list: &mut Value) {
     for tool in list.get_mut("tools").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn booleans_become_objects_wherever_a_schema_is_held() {
+    fn boolean_schemas_become_objects() {
         let mut schema = json!({
             "type": "object",
             "additionalProperties": true,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_that_are_no_schemas_stay() {
+    fn booleans_outside_of_schemas_stay() {
         let schema = json!({
             "type": "object",
             "additionalProperties": false,

@@ -1,4 +1,4 @@
-//! A tool: what is said about it, and its handler.
+//! Tool: the definition of a tool and its handler.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::server::{Icon, MirroredArguments, schema};
 
 /// A tool: a name, a description for the model, and a handler.
 ///
-/// [`McpServer::tool`](crate::McpServer::tool) makes one of the three; this type is for tools that
-/// say more of themselves.
+/// [`McpServer::tool`](crate::McpServer::tool) makes one from these three. Use this type to set
+/// more: titles, annotations, schemas, icons, tasks.
 ///
 /// ```
 /// use mcp_http::McpServer;
@@ -39,11 +39,11 @@ pub struct Tool<S = ()> {
     facts: Facts,
     pub(crate) name: Arc<str>,
     problem: Option<ConfigError>,
-    /// Whether its calls may be tasks.
+    /// Set if its calls may be tasks.
     pub(crate) task: Option<Tasking>,
-    /// What clients repeat as headers.
+    /// The arguments that clients repeat as headers.
     pub(crate) mirrored: Option<Arc<MirroredArguments>>,
-    /// What its output schema says of its results.
+    /// The relevant facts of its output schema.
     pub(crate) output: Output,
     pub(crate) run: Erased<S, RawJson>,
 }
@@ -62,26 +62,26 @@ struct Facts {
     shown: Shown,
 }
 
-/// What happens when a client calls a tool that may be a task, and takes no tasks for answers.
-/// Clients of the session revisions wait in any case.
+/// How a tool that may be a task treats clients that do not accept tasks as results. Clients of the
+/// session revisions wait for the result in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskSupport {
-    /// It waits for the answer, as for any other tool.
+    /// The client waits for the result, as for any other tool.
     Optional,
-    /// It is refused (-32021).
+    /// The call is rejected (-32021).
     Required,
 }
 
-/// How calls of a tool are tasks.
+/// How calls of a tool become tasks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tasking {
     pub(crate) support: TaskSupport,
-    /// The handler says when.
+    /// Set if the handler chooses the moment.
     pub(crate) later: bool,
 }
 
-/// Hints for the client on what a tool does. Clients must not trust them, and neither must you
-/// trust that a client heeds them.
+/// Hints for the client on what a tool does. Clients must not trust them, and you must not rely on
+/// clients that follow them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolAnnotations {
@@ -96,34 +96,35 @@ pub struct ToolAnnotations {
 }
 
 impl ToolAnnotations {
-    /// No hints yet: the protocol then supposes a destructive tool in an open world.
+    /// Returns annotations without hints. The protocol then assumes a destructive tool in an open
+    /// world.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// It changes nothing.
+    /// Sets whether the tool only reads.
     #[must_use]
     pub fn read_only(mut self, yes: bool) -> Self {
         self.read_only_hint = Some(yes);
         self
     }
 
-    /// It may destroy something, rather than only add.
+    /// Sets whether the tool may destroy something, rather than only add.
     #[must_use]
     pub fn destructive(mut self, yes: bool) -> Self {
         self.destructive_hint = Some(yes);
         self
     }
 
-    /// Calling it twice is calling it once.
+    /// Sets whether a second identical call has no further effect.
     #[must_use]
     pub fn idempotent(mut self, yes: bool) -> Self {
         self.idempotent_hint = Some(yes);
         self
     }
 
-    /// It reaches beyond what the server knows, as a web search does.
+    /// Sets whether the tool reaches systems beyond the server, like a web search.
     #[must_use]
     pub fn open_world(mut self, yes: bool) -> Self {
         self.open_world_hint = Some(yes);
@@ -132,15 +133,14 @@ impl ToolAnnotations {
 }
 
 impl<S> Tool<S> {
-    /// A tool. Its input schema is that of the handler's [`Args`](crate::server::Args), its output
-    /// schema that of the handler's [`axum::Json`].
+    /// Makes a tool. Its input schema comes from the handler's [`Args`](crate::server::Args), its
+    /// output schema from the [`axum::Json`] that the handler returns.
     ///
-    /// Arguments that are an enum are described as one object with the fields of all variants: model
-    /// providers refuse `oneOf` and its like at the root. Which fields belong together is a sentence in
-    /// its description, and the handler gets what its type reads.
+    /// Arguments that are an enum become one object schema with the fields of all variants, because
+    /// model providers reject `oneOf` and similar keywords at the root. Its description says which
+    /// fields belong together, and the handler receives the variant that its type parses.
     ///
-    /// A name has 1 to 128 characters of `A-Z a-z 0-9 _ . -`; another one is refused where the tool
-    /// is registered.
+    /// A name has 1 to 128 characters of `A-Z a-z 0-9 _ . -`; otherwise registering the tool fails.
     #[must_use]
     pub fn new<H, M>(name: impl Into<String>, description: impl Into<String>, handler: H) -> Self
     where
@@ -151,7 +151,7 @@ impl<S> Tool<S> {
     {
         let name = name.into();
         let mut problem = (!is_tool_name(&name)).then(|| {
-            ConfigError::new("tool", format!("the name {name:?} has not 1 to 128 characters of A-Z a-z 0-9 _ . -"))
+            ConfigError::new("tool", format!("the name {name:?} must have 1 to 128 characters of A-Z a-z 0-9 _ . -"))
         });
         let schema = H::arguments().and_then(|arguments| schema::of_tool(arguments).map_err(str::to_owned));
         let input_schema = schema.unwrap_or_else(|why| {
@@ -172,37 +172,38 @@ impl<S> Tool<S> {
         Self { facts, name: shared, problem, task: None, mirrored: None, output, run }.with_headers()
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.facts.shown.title = Some(title.into());
         self
     }
 
-    /// Hints on what it does.
+    /// Sets hints on what the tool does.
     #[must_use]
     pub fn annotations(mut self, annotations: ToolAnnotations) -> Self {
         self.facts.annotations = Some(annotations);
         self
     }
 
-    /// Adds a picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.facts.shown.icons.push(icon);
         self
     }
 
-    /// Another input schema than the one of the arguments' type. It describes, it does not check:
-    /// what reaches the handler is what fits its type.
+    /// Replaces the input schema of the arguments' type. The schema describes the arguments but
+    /// does not check them: the handler receives all arguments that match its type.
     ///
-    /// Boolean schemas are written as objects (`true` as `{}`), which released clients need. `oneOf`,
-    /// `anyOf`, `allOf` and `$ref` at the root are legal, but a large provider of models refuses each
-    /// request that carries such a tool.
+    /// Boolean schemas are written as objects (`true` as `{}`), because released clients need that.
+    /// `oneOf`, `anyOf`, `allOf` and `$ref` are allowed at the root, but a large model provider
+    /// rejects each request with such a tool.
     ///
-    /// A schema that is no object's is refused where the tool is registered. So is an annotation
-    /// `x-mcp-header` that clients would not accept, see [`MirroredArguments`]: with it, a client of
-    /// 2026-07-28 repeats the argument as a header, and is refused where the two are not the same.
+    /// Registering the tool fails if the schema is not an object schema. It also fails if an
+    /// annotation `x-mcp-header` is invalid for clients, see [`MirroredArguments`]. With a valid
+    /// one, clients of 2026-07-28 repeat the argument as a header, and calls in which the two
+    /// differ are rejected.
     #[must_use]
     pub fn input_schema(mut self, schema: Value) -> Self {
         if schema.get("type").is_none_or(|kind| kind != "object") {
@@ -214,8 +215,8 @@ impl<S> Tool<S> {
         self.with_headers()
     }
 
-    /// Its calls are tasks from their beginning, for clients of 2026-07-28 that take tasks for
-    /// answers: the client polls, and may be gone in the meantime.
+    /// Makes calls of the tool tasks from their start, for clients of 2026-07-28 that accept tasks
+    /// as results. The client polls for the result, and may disconnect in the meantime.
     ///
     /// ```
     /// use mcp_http::McpServer;
@@ -234,15 +235,16 @@ impl<S> Tool<S> {
         self
     }
 
-    /// Its calls become tasks when their handler says so with
-    /// [`Context::begin_task`](crate::Context::begin_task): after it asked what has to be known first.
+    /// Lets the handler turn a call into a task with
+    /// [`Context::begin_task`](crate::Context::begin_task), after it has requested the input it
+    /// needs.
     #[must_use]
     pub fn task_later(mut self, support: TaskSupport) -> Self {
         self.task = Some(Tasking { support, later: true });
         self
     }
 
-    /// Reads which arguments the input schema wants repeated as headers.
+    /// Reads from the input schema which arguments clients repeat as headers.
     fn with_headers(mut self) -> Self {
         match MirroredArguments::of(&self.facts.input_schema) {
             Ok(mirrored) => self.mirrored = (!mirrored.is_empty()).then(|| Arc::new(mirrored)),
@@ -251,16 +253,16 @@ impl<S> Tool<S> {
         self
     }
 
-    /// Another output schema than the one of the result's type. The results must fit it.
+    /// Replaces the output schema of the result's type. The results must match it.
     ///
-    /// It is any JSON Schema. Where it takes something other than objects, clients of the session
-    /// revisions get `{"result": ..}`, with a schema that says so.
+    /// It is any JSON Schema. If it allows values other than objects, clients of the session
+    /// revisions receive `{"result": ..}` with a corresponding schema.
     ///
-    /// What is no JSON Schema, such as a text, is refused where the tool is registered.
+    /// Registering the tool fails if the value is not a JSON Schema, such as a string.
     #[must_use]
     pub fn output_schema(mut self, mut schema: Value) -> Self {
         if !schema.is_object() && !schema.is_boolean() {
-            let why = format!("`{}`: the output schema is no JSON Schema", self.facts.name);
+            let why = format!("`{}`: the output schema is not a JSON Schema", self.facts.name);
             self.problem = Some(ConfigError::new("tool", why));
         }
         schema::without_booleans(&mut schema);
@@ -269,7 +271,7 @@ impl<S> Tool<S> {
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.facts.shown.meta = Some(meta);
@@ -278,7 +280,7 @@ impl<S> Tool<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Tool<S> {
-    /// With its state given: it fits a server of any state.
+    /// Binds the state, so that the tool fits a server of any state.
     #[must_use]
     pub fn with_state<S2: 'static>(&self, state: &S) -> Tool<S2> {
         Tool {
@@ -317,7 +319,7 @@ fn is_tool_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
-/// Calls the handler and writes its result.
+/// A tool handler with its type.
 struct Call<H, M> {
     handler: H,
     arguments: PhantomData<fn() -> M>,
@@ -350,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_made_of_what_every_client_can_pass_on() {
+    fn names_are_limited_to_portable_characters() {
         let longest = "a".repeat(128);
         for good in ["a", "Add_2.x-y", longest.as_str()] {
             assert!(is_tool_name(good), "{good}");
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_is_no_objects_is_found_at_registration() {
+    fn a_non_object_schema_fails_at_registration() {
         let tool = Tool::<()>::new("a", "A.", async || "a").input_schema(serde_json::json!({"type": "string"}));
         assert_eq!(tool.check().unwrap_err().setting(), "tool");
         let facts: Value = Tool::<()>::new("a", "A.", async || "a").check().unwrap().json.read().unwrap();

@@ -1,4 +1,4 @@
-//! How a handler fails: what its client learns, and what only the log does.
+//! Tool errors: the failure of a handler, with what its client sees and what only the log has.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -10,22 +10,22 @@ use crate::error::StoreError;
 use crate::message::{Era, ErrorObject, ProtocolVersion};
 use crate::server::ClientError;
 
-/// How a handler fails.
+/// The failure of a handler.
 ///
-/// [`ToolError::new`] takes a text for the client, which a model reads and may act on.
-/// [`ToolError::internal`] takes an error whose text goes to the log: the client learns only that
-/// something failed, so that an error of a database never leaks by itself.
+/// [`ToolError::new`] takes a text for the client; the model reads it and may act on it.
+/// [`ToolError::internal`] takes an error whose text goes to the log. The client only sees that
+/// something failed, so that a database error never leaks by accident.
 ///
-/// What `?` makes of an error is written once, as a `From`:
+/// The conversion that `?` uses is written once, as a `From`:
 ///
-/// | error | the client gets |
+/// | error | the client receives |
 /// |---|---|
-/// | your own, with `impl From<AppError> for ToolError` | what that says |
+/// | your own, with `impl From<AppError> for ToolError` | the text that this sets |
 /// | `String`, `&'static str` | the text |
 /// | [`ErrorObject`] | the call's JSON-RPC error |
-/// | [`ClientError`] | why the client could not be asked; since 2026-07-28 a capability that is missing is a JSON-RPC error (-32021) |
+/// | [`ClientError`] | why the request to the client failed; since 2026-07-28 a missing capability is a JSON-RPC error (-32021) |
 /// | common errors of std, tokio and serde_json, boxed errors | a neutral text; the reason is in the log |
-/// | any other | `?` does not compile: [`Internal::internal`] says that its text is for the log |
+/// | any other | `?` does not compile: use [`Internal::internal`] to send its text to the log |
 ///
 /// ```
 /// use mcp_http::server::{Internal, ToolError};
@@ -51,9 +51,9 @@ use crate::server::ClientError;
 ///     if path.contains("..") {
 ///         return Err(ToolError::new("The path must not leave the folder."));
 ///     }
-///     let todo = find(77)?; // The client reads that there is none.
-///     std::fs::write(path, &todo)?; // Why that failed is in the log.
-///     let port: std::net::IpAddr = "::1".parse().internal()?; // So is this.
+///     let todo = find(77)?; // The client sees this text.
+///     std::fs::write(path, &todo)?; // The log has the reason.
+///     let port: std::net::IpAddr = "::1".parse().internal()?; // Here too.
 ///     Ok(format!("{todo} {port}"))
 /// }
 /// ```
@@ -65,27 +65,27 @@ enum Kind {
     Public(Cow<'static, str>),
     Internal(Box<dyn Error + Send + Sync>),
     Protocol(ErrorObject),
-    /// A capability, by its name and dots.
+    /// A capability, by its path with dots.
     Missing(&'static str),
 }
 
-/// What a client is told of an error that is none of its business.
+/// The text for clients in place of an internal error.
 const NEUTRAL: &str = "The tool failed. The reason is in the server's log.";
 
 impl ToolError {
-    /// A failure with a text for the client.
+    /// Makes a failure with a text for the client.
     #[must_use]
     pub fn new(text: impl fmt::Display) -> Self {
         Self { kind: Kind::Public(text.to_string().into()) }
     }
 
-    /// A failure whose reason is for the log only; [`Internal::internal`] is this for a `Result`.
+    /// Makes a failure whose reason is only for the log. For a `Result` use [`Internal::internal`].
     #[must_use]
     pub fn internal(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: Kind::Internal(reason.into()) }
     }
 
-    /// The text for the client, or the JSON-RPC error. What is internal goes to the log here.
+    /// Returns the text for the client, or the JSON-RPC error. Internal reasons are logged here.
     pub(crate) fn publish(self, version: ProtocolVersion) -> Result<Cow<'static, str>, ErrorObject> {
         match self.kind {
             Kind::Missing(capability) if version.era() == Era::Modern => Err(missing(capability)),
@@ -99,7 +99,7 @@ impl ToolError {
         }
     }
 
-    /// As a JSON-RPC error, for calls that have no other form of failure.
+    /// Converts into a JSON-RPC error, for calls without another form of failure.
     pub(crate) fn into_error(self, version: ProtocolVersion) -> ErrorObject {
         let internal = matches!(self.kind, Kind::Internal(_));
         match self.publish(version) {
@@ -110,7 +110,7 @@ impl ToolError {
     }
 }
 
-/// `elicitation.url` is `{"elicitation": {"url": {}}}`.
+/// `elicitation.url` becomes `{"elicitation": {"url": {}}}`.
 fn missing(capability: &str) -> ErrorObject {
     let required = capability.rsplit('.').fold(json!({}), |inner, name| json!({ name: inner }));
     ErrorObject::missing_capability(&required)
@@ -171,14 +171,15 @@ internal! {
     tokio::time::error::Elapsed, tokio::sync::oneshot::error::RecvError, StoreError,
 }
 
-/// For errors whose text is none of the client's business, and which [`ToolError`] does not know:
-/// `query.await.internal()?`. It takes boxed errors and those of `anyhow`, too.
+/// Converts errors whose text is not for the client, and which have no conversion into
+///
+/// [`ToolError`]: `query.await.internal()?`. It also accepts boxed errors and those of `anyhow`.
 pub trait Internal<T>: private::Sealed {
-    /// The value, or a failure whose reason goes to the log only.
+    /// Returns the value, or a failure whose reason is only for the log.
     ///
     /// # Errors
     ///
-    /// When this is an error.
+    /// If this is an error.
     fn internal(self) -> Result<T, ToolError>;
 }
 
@@ -205,9 +206,9 @@ impl fmt::Debug for ToolError {
     }
 }
 
-/// What may be the error of a handler's `Result`: everything that becomes a [`ToolError`].
+/// The error type of a handler's `Result`: every type that converts into a [`ToolError`].
 ///
-/// Do not implement it; write `impl From<AppError> for ToolError`, by which `?` works too.
+/// Do not implement it. Write `impl From<AppError> for ToolError`, which makes `?` work too.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of an MCP handler",
     label = "not an error a client may see",
@@ -216,7 +217,7 @@ impl fmt::Debug for ToolError {
             the trait `mcp_http::server::Internal`) sends the error to the log only"
 )]
 pub trait IntoToolError {
-    /// Makes the failure.
+    /// Converts the error.
     fn into_tool_error(self) -> ToolError;
 }
 
@@ -233,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    fn told(error: impl Into<ToolError>) -> String {
+    fn published(error: impl Into<ToolError>) -> String {
         error
             .into()
             .publish(ProtocolVersion::NEWEST_SESSION)
@@ -242,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_came_by_question_mark_does_not_reach_the_client() {
-        assert_eq!(told(io::Error::other("password=secret")), NEUTRAL);
+    fn internal_errors_do_not_reach_the_client() {
+        assert_eq!(published(io::Error::other("password=secret")), NEUTRAL);
         assert_eq!(
             ToolError::from(io::Error::other("secret")).into_error(ProtocolVersion::V2026_07_28).message,
             "Internal error"
@@ -251,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_are_made_for_clients_reach_them() {
-        assert_eq!(told(ToolError::new("too large")), "too large");
-        assert_eq!(told(ErrorObject::invalid_params("no")), "no (-32602)");
-        assert_eq!(told(ClientError::NotCapable("roots")), "the client does not support roots");
+    fn errors_for_clients_reach_them() {
+        assert_eq!(published(ToolError::new("too large")), "too large");
+        assert_eq!(published(ErrorObject::invalid_params("no")), "no (-32602)");
+        assert_eq!(published(ClientError::NotCapable("roots")), "the client does not support roots");
     }
 
     #[test]
-    fn a_missing_capability_is_an_error_of_the_protocol_since_the_stateless_revision() {
+    fn a_missing_capability_is_a_modern_protocol_error() {
         let error = ToolError::from(ClientError::NotCapable("elicitation.url"));
         let error = error.publish(ProtocolVersion::V2026_07_28).unwrap_err();
         assert_eq!(error.code, ErrorObject::MISSING_CAPABILITY);

@@ -1,21 +1,21 @@
-//! A check that a value has no number which JSON cannot write: not NaN, no infinity.
+//! Finite numbers: a check that a value has no number that JSON cannot write (NaN, infinities).
 //!
-//! serde_json writes these as `null`. The check is a serializer that writes nothing.
+//! serde_json writes these as `null`. The check is a serializer without output.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-/// A number that JSON cannot write, or an error of the value's own.
+/// A number that JSON cannot write, or an error of the value's own `Serialize`.
 #[derive(Debug)]
 pub(super) struct NotFinite(String);
 
-/// Finds a number that is not finite.
+/// Checks that all numbers are finite.
 ///
 /// # Errors
 ///
-/// When there is one, or when the value does not serialise.
+/// If one is not, or if the value does not serialize.
 pub(super) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), NotFinite> {
     value.serialize(Finite)
 }
@@ -38,7 +38,7 @@ impl ser::Error for NotFinite {
 struct Finite;
 
 fn finite(number: f64) -> Result<(), NotFinite> {
-    if number.is_finite() { Ok(()) } else { Err(NotFinite(format!("{number} is no number in JSON"))) }
+    if number.is_finite() { Ok(()) } else { Err(NotFinite(format!("{number} is not a number in JSON"))) }
 }
 
 macro_rules! passed {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_found_at_any_place() {
+    fn non_finite_numbers_are_found_at_any_depth() {
         for good in [Any::Unit, Any::One(1.0), Any::Two(1, 2.0), Any::Named { list: vec![None, Some(0.5)] }] {
             assert!(check(&BTreeMap::from([("a", (good, "text", 'c'))])).is_ok());
         }

@@ -1,4 +1,4 @@
-//! What a tool is: its description, its handler, what the handler may return, how it may fail.
+//! Tools: their definition, their handler, its results and errors.
 
 mod definition;
 mod error;

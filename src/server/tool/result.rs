@@ -1,4 +1,4 @@
-//! A tool's result and how it is written: content, structured content, errors.
+//! Results of tools and how they are written: content, structured content, errors.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -12,8 +12,8 @@ use super::{IntoToolError, ResultForm, finite};
 use crate::message::{ErrorObject, ProtocolVersion, RawJson, write};
 use crate::server::{Content, schema};
 
-/// A tool's result in full: content for the model, structured content for programs, whether it is
-/// an error.
+/// The full result of a tool: content for the model, structured content for programs, and whether
+/// it is an error.
 ///
 /// Most tools return something simpler, see [`IntoToolResult`].
 ///
@@ -23,7 +23,7 @@ use crate::server::{Content, schema};
 /// async fn both() -> CallToolResult {
 ///     CallToolResult::new([Content::text("12 °C")]).structured(serde_json::json!({"celsius": 12}))
 /// }
-/// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("both", "Tells the temperature.", both);
+/// # let _ = mcp_http::McpServer::<()>::new("doc", "1").tool("both", "Measures the air.", both);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,41 +38,41 @@ pub struct CallToolResult {
 }
 
 impl CallToolResult {
-    /// A result of blocks of content.
+    /// Makes a result of content blocks.
     #[must_use]
     pub fn new(content: impl IntoIterator<Item = Content>) -> Self {
         Self { content: content.into_iter().collect(), ..Self::default() }
     }
 
-    /// A failure, with a text for the model.
+    /// Makes a failure, with a text for the model.
     #[must_use]
     pub fn error(text: impl Into<Cow<'static, str>>) -> Self {
         Self { content: vec![Content::text(text)], is_error: true, ..Self::default() }
     }
 
-    /// Adds a block of content.
+    /// Adds a content block.
     #[must_use]
     pub fn content(mut self, content: impl Into<Content>) -> Self {
         self.content.push(content.into());
         self
     }
 
-    /// With structured content: any JSON value. Clients of the session revisions, which know objects
-    /// only, get anything else as `{"result": ..}`.
+    /// Sets the structured content: any JSON value. Clients of the session revisions, which only
+    /// support objects, receive anything else as `{"result": ..}`.
     #[must_use]
     pub fn structured(mut self, value: Value) -> Self {
         self.structured_content = Some(value);
         self
     }
 
-    /// Marked as a failure, or not.
+    /// Sets whether the result is a failure.
     #[must_use]
     pub fn is_error(mut self, is_error: bool) -> Self {
         self.is_error = is_error;
         self
     }
 
-    /// With a `_meta` member.
+    /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
         self.meta = Some(meta);
@@ -80,7 +80,7 @@ impl CallToolResult {
     }
 }
 
-/// What a tool may return.
+/// The return type of a tool handler.
 ///
 /// | result | becomes |
 /// |---|---|
@@ -91,19 +91,20 @@ impl CallToolResult {
 /// | [`CallToolResult`] | itself |
 /// | `Result<T, E>` | `T`, or an error, see [`IntoToolError`] |
 ///
-/// [`Json`] of something that is no object (a list, a number, an `Option`) is structured content as
-/// it is since 2026-07-28. Clients of the session revisions, which know objects only, get
-/// `{"result": ..}`, with an output schema that says so. A type whose schema says nothing, such as
-/// [`Value`], has no output schema.
+/// [`Json`] of a value other than an object (a list, a number, an `Option`) is structured content
+/// of that form since 2026-07-28. Clients of the session revisions, which only support objects,
+/// receive `{"result": ..}`, with a corresponding output schema. A type whose schema has no
+/// constraints, such as [`Value`], has no output schema.
 ///
-/// JSON has no NaN and no infinity, and `null` is no `number`: with one of these in it a result is
-/// a failed call (-32603), and the log says why.
+/// JSON has neither NaN nor infinities, and `null` does not match `number`. A result with one of
+/// these becomes a failed call (-32603); the log has the reason.
 ///
 /// ```compile_fail,E0277
 /// async fn count() -> u32 {
 ///     7
 /// }
-/// let server: mcp_http::McpServer = mcp_http::McpServer::new("doc", "1").tool("count", "Counts.", count);
+/// let server: mcp_http::McpServer =
+///     mcp_http::McpServer::new("doc", "1").tool("count", "Counts.", count);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of an MCP tool",
@@ -113,19 +114,20 @@ impl CallToolResult {
             `&'static str` or `ErrorObject`"
 )]
 pub trait IntoToolResult: Sized {
-    /// Makes the result.
+    /// Converts the value into the result.
     ///
     /// # Errors
     ///
-    /// A JSON-RPC error instead of a result. A tool that failed is a result, marked as an error.
+    /// A JSON-RPC error in place of a result. A tool that failed returns a result that is marked as
+    /// an error.
     fn into_tool_result(self) -> Result<CallToolResult, ErrorObject>;
 
-    /// Writes the result as JSON, as the client can read it. The provided way goes through
-    /// [`IntoToolResult::into_tool_result`]; types that can write themselves do.
+    /// Serializes the result as JSON for the client's revision. The default calls
+    /// [`IntoToolResult::into_tool_result`]; some types override it to serialize directly.
     ///
     /// # Errors
     ///
-    /// As [`IntoToolResult::into_tool_result`].
+    /// The same as [`IntoToolResult::into_tool_result`].
     fn into_raw_result(self, form: ResultForm) -> Result<RawJson, ErrorObject> {
         let mut result = self.into_tool_result()?;
         for content in &mut result.content {
@@ -135,7 +137,7 @@ pub trait IntoToolResult: Sized {
         written(RawJson::from_value(&result))
     }
 
-    /// The schema of the structured content, if every result has such.
+    /// Returns the schema of the structured content, if every result has some.
     #[must_use]
     fn output_schema() -> Option<Value> {
         None
@@ -223,7 +225,7 @@ impl<T: IntoToolResult, E: IntoToolError> IntoToolResult for Result<T, E> {
     }
 }
 
-/// A value that does not serialise is the server's own fault.
+/// A value that does not serialize is a bug of the server.
 fn written<T, E: Error + 'static>(result: Result<T, E>) -> Result<T, ErrorObject> {
     result.map_err(|error| {
         tracing::error!(error = &error as &dyn Error, "the result of a tool cannot be written");
@@ -234,7 +236,7 @@ fn written<T, E: Error + 'static>(result: Result<T, E>) -> Result<T, ErrorObject
 const BEFORE_TEXT: &str = r#"{"content":[{"type":"text","text":"#;
 
 fn one_text(text: &str) -> RawJson {
-    // Escapes are rare in the middle of prose; a few bytes to spare save the second allocation.
+    // Prose has few escapes; a few spare bytes avoid a second allocation.
     let mut out = String::with_capacity(BEFORE_TEXT.len() + text.len() + text.len() / 8 + 8);
     out.push_str(BEFORE_TEXT);
     write::string_in(text, &mut out);
@@ -242,7 +244,7 @@ fn one_text(text: &str) -> RawJson {
     RawJson::trusted(out)
 }
 
-/// `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}`, with X serialised once.
+/// Writes `{"structuredContent":X,"content":[{"type":"text","text":"X"}]}`, serializing X once.
 fn structured<T: Serialize>(value: &T, form: ResultForm) -> Result<RawJson, ErrorObject> {
     const BETWEEN: &str = r#","content":[{"type":"text","text":"#;
     let text = written(serde_json::to_string(value))?;
@@ -263,7 +265,7 @@ fn structured<T: Serialize>(value: &T, form: ResultForm) -> Result<RawJson, Erro
     Ok(RawJson::trusted(out))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_json_does_not_have_is_no_result() {
+    fn non_finite_numbers_fail_the_call() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             for version in ProtocolVersion::ALL {
                 let result = Json(vec![Some(1.0), Some(bad)]);
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_written_alike_on_the_short_way_and_the_long_one() {
+    fn both_ways_to_write_a_text_agree() {
         for text in ["", "plain", "quote \" and \u{7} bell", "ü"] {
             let long = serde_json::to_value(text.into_tool_result().unwrap()).unwrap();
             assert_eq!(raw(text), long);
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_text_is_an_error_result_and_an_error_object_is_none() {
+    fn error_texts_become_error_results() {
         assert_eq!(raw(Err::<(), _>("no")), json!({"content": [{"type": "text", "text": "no"}], "isError": true}));
         let error = Err::<(), _>(ErrorObject::invalid_params("no"))
             .into_raw_result(form::<()>(ProtocolVersion::NEWEST_SESSION))
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_client_gets_no_kind_of_content_it_does_not_know() {
+    fn old_clients_get_only_their_kinds_of_content() {
         let link = Content::link(ResourceLink::new("a:b", "b"));
         let result: Value =
             link.into_raw_result(form::<Content>(ProtocolVersion::V2025_03_26)).unwrap().read().unwrap();

@@ -1,4 +1,4 @@
-//! Decides how a server is put together: facts, tools, resources, prompts, state.
+//! McpServer: the builder of a server with its description, tools, resources, prompts and state.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,16 @@ use crate::server::{
     Catalog, Icon, IntoPromptResult, IntoResourceContents, IntoToolResult, Prompt, Resource, ResourceTemplate, Tool,
 };
 
-/// How many items a page of a list has, unless [`McpServer::page_size`] says otherwise: more than
-/// most servers offer, so that most lists are one page, and few enough that a page stays within
-/// what one message should hold.
+/// The default of [`McpServer::page_size`]: more items than most servers have, so that most lists
+/// are one page, and few enough for one message.
 pub const DEFAULT_PAGE_SIZE: usize = 100;
 
 /// An MCP server: tools, resources and prompts, each an async function.
 ///
-/// `S` is the state its handlers take with axum's `State`. A server of state `S` is mounted in a
-/// router of state `S`; after [`McpServer::with_state`] it fits any router.
+/// `S` is the state that its handlers take with axum's `State`. A server of state `S` is mounted in
+/// a router of state `S`. After [`McpServer::with_state`] it fits any router.
 ///
-/// A clone is the same server: cheap, and what is registered on one is offered by all.
+/// Clones are cheap and share everything: a tool registered on one clone is offered by all.
 ///
 /// ```
 /// use axum::Json;
@@ -44,67 +43,68 @@ pub const DEFAULT_PAGE_SIZE: usize = 100;
 ///     Json(Sum { total: add.x + add.y })
 /// }
 ///
-/// let server: McpServer = McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
+/// let server: McpServer =
+///     McpServer::new("calculator", "1.0.0").tool("add", "Adds two numbers.", add);
 /// ```
 ///
 /// # Panics
 ///
-/// As axum's `Router::route`, the methods that register something panic where it cannot be
-/// registered: twice the same name, a name or URI that is not allowed, templates in conflict. It
-/// happens at start-up, at the line that registers. A running server is changed through its
-/// [`Catalog`], which returns errors.
+/// Like axum's `Router::route`, the methods that register something panic if it cannot be
+/// registered: a duplicate name, a name or URI that is not allowed, conflicting templates. This
+/// happens at start-up, at the line that registers. To change a running server use its [`Catalog`],
+/// which returns errors.
 pub struct McpServer<S = ()> {
     pub(super) facts: Arc<Facts>,
     pub(super) store: Arc<Store<S>>,
 }
 
 impl<S: Send + Sync + 'static> McpServer<S> {
-    /// A server that offers nothing yet.
+    /// Makes a server without tools, resources and prompts.
     #[must_use]
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         Self { facts: Arc::new(Facts::new(name.into(), version.into())), store: Arc::new(Store::new()) }
     }
 
-    /// The name for people.
+    /// Sets the display name.
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.facts).info().title = Some(title.into());
         self
     }
 
-    /// What a model should know to use the server well.
+    /// Sets the instructions for the model on how to use the server.
     #[must_use]
     pub fn instructions(mut self, instructions: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.facts).instructions = Some(instructions.into());
         self
     }
 
-    /// Adds a picture.
+    /// Adds an icon.
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         Arc::make_mut(&mut self.facts).info().icons.push(icon);
         self
     }
 
-    /// Where people can read about the server.
+    /// Sets the URL of a page about the server, for people.
     #[must_use]
     pub fn website_url(mut self, url: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.facts).info().website_url = Some(url.into());
         self
     }
 
-    /// How many items a page of a list has; [`DEFAULT_PAGE_SIZE`] by default, at least one.
+    /// Sets how many items a page of a list has, at least one. Default [`DEFAULT_PAGE_SIZE`].
     #[must_use]
     pub fn page_size(mut self, items: usize) -> Self {
         Arc::make_mut(&mut self.facts).page_size = items.max(1);
         self
     }
 
-    /// Offers a tool.
+    /// Registers a tool.
     ///
     /// # Panics
     ///
-    /// When the name is taken or not allowed, see [`Tool::new`].
+    /// If the name is already registered or not allowed, see [`Tool::new`].
     #[must_use]
     #[track_caller]
     pub fn tool<H, M>(self, name: impl Into<String>, description: impl Into<String>, handler: H) -> Self
@@ -116,22 +116,22 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         self.with_tool(Tool::new(name, description, handler))
     }
 
-    /// Offers a tool that says more of itself.
+    /// Registers a tool that was built as a [`Tool`].
     ///
     /// # Panics
     ///
-    /// As [`McpServer::tool`].
+    /// The same as [`McpServer::tool`].
     #[must_use]
     #[track_caller]
     pub fn with_tool(self, tool: Tool<S>) -> Self {
         self.register(Edit::Tool(Op::Add(tool)))
     }
 
-    /// Offers a resource at a fixed URI.
+    /// Registers a resource with a fixed URI.
     ///
     /// # Panics
     ///
-    /// When the URI is taken or has no scheme.
+    /// If the URI is already registered or has no scheme.
     #[must_use]
     #[track_caller]
     pub fn resource<H, M>(self, uri: impl Into<String>, name: impl Into<String>, handler: H) -> Self
@@ -143,22 +143,22 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         self.with_resource(Resource::new(uri, name, handler))
     }
 
-    /// Offers a resource that says more of itself.
+    /// Registers a resource that was built as a [`Resource`].
     ///
     /// # Panics
     ///
-    /// As [`McpServer::resource`].
+    /// The same as [`McpServer::resource`].
     #[must_use]
     #[track_caller]
     pub fn with_resource(self, resource: Resource<S>) -> Self {
         self.register(Edit::Resource(Op::Add(resource)))
     }
 
-    /// Offers resources by a template of their URI, see [`ResourceTemplate`].
+    /// Registers resources that share a URI template, see [`ResourceTemplate`].
     ///
     /// # Panics
     ///
-    /// When the template cannot be read, is taken, or is in conflict with another one.
+    /// If the template cannot be parsed, is already registered, or conflicts with another one.
     #[must_use]
     #[track_caller]
     pub fn resource_template<H, M>(self, uri_template: impl Into<String>, name: impl Into<String>, handler: H) -> Self
@@ -170,22 +170,23 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         self.with_resource_template(ResourceTemplate::new(uri_template, name, handler))
     }
 
-    /// Offers resources by a template that says more of itself.
+    /// Registers resources that were built as a [`ResourceTemplate`].
     ///
     /// # Panics
     ///
-    /// As [`McpServer::resource_template`], and when a variable is completed that is not there.
+    /// The same as [`McpServer::resource_template`], and if it completes a variable that does not
+    /// exist.
     #[must_use]
     #[track_caller]
     pub fn with_resource_template(self, template: ResourceTemplate<S>) -> Self {
         self.register(Edit::Template(Op::Add(template)))
     }
 
-    /// Offers a prompt.
+    /// Registers a prompt.
     ///
     /// # Panics
     ///
-    /// When the name is taken or not allowed.
+    /// If the name is already registered or not allowed.
     #[must_use]
     #[track_caller]
     pub fn prompt<H, M>(self, name: impl Into<String>, description: impl Into<String>, handler: H) -> Self
@@ -197,19 +198,19 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         self.with_prompt(Prompt::new(name, description, handler))
     }
 
-    /// Offers a prompt that says more of itself.
+    /// Registers a prompt that was built as a [`Prompt`].
     ///
     /// # Panics
     ///
-    /// As [`McpServer::prompt`], and when an argument is completed that is not there.
+    /// The same as [`McpServer::prompt`], and if it completes an argument that does not exist.
     #[must_use]
     #[track_caller]
     pub fn with_prompt(self, prompt: Prompt<S>) -> Self {
         self.register(Edit::Prompt(Op::Add(prompt)))
     }
 
-    /// The hand on what the server offers, to change it while it serves. A server whose catalog was
-    /// taken tells clients that it has tools, resources and prompts even while it has none.
+    /// Returns a handle to change the tools, resources and prompts while the server runs. After
+    /// this call the server declares the capabilities for all of them, even if it has none yet.
     #[must_use]
     pub fn catalog(&self) -> Catalog<S> {
         self.store.open();
@@ -226,11 +227,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> McpServer<S> {
-    /// Gives the server its state, so that it fits a router of any state, as axum's
+    /// Binds the server's state, so that it fits a router of any state, as axum's
     /// `Router::with_state` does.
     ///
-    /// A [`Catalog`] taken before still works: what is changed in the server without its state
-    /// changes in this one too.
+    /// A [`Catalog`] of the server without its state still works: its changes apply to this server
+    /// too.
     ///
     /// ```
     /// use axum::extract::State;
@@ -243,8 +244,9 @@ impl<S: Clone + Send + Sync + 'static> McpServer<S> {
     ///     greeting.0
     /// }
     ///
-    /// let server: McpServer =
-    ///     McpServer::new("greeter", "1.0.0").tool("greet", "Greets.", greet).with_state(Greeting("Hello!"));
+    /// let server: McpServer = McpServer::new("greeter", "1.0.0")
+    ///     .tool("greet", "Greets.", greet)
+    ///     .with_state(Greeting("Hello!"));
     /// ```
     #[must_use]
     pub fn with_state<S2: Send + Sync + 'static>(self, state: S) -> McpServer<S2> {

@@ -1,11 +1,11 @@
-//! Decides how long clients may keep what a server says of itself and the lists of what it offers.
+//! Caching: the cache hints of a server's description and lists.
 
 use std::sync::Arc;
 
 use super::McpServer;
 use crate::server::CacheHint;
 
-/// A hint for each of them, where one was given.
+/// The hints that were set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Caching {
     all: Option<CacheHint>,
@@ -43,13 +43,13 @@ impl Caching {
 }
 
 impl<S> McpServer<S> {
-    /// How long clients of 2026-07-28 may keep the lists of tools, prompts, resources and templates
-    /// and the result of `server/discover`, and who may share them (Caching). By default nothing is
-    /// kept. Those that follow set one of them apart; what resources hold is said with each
-    /// ([`Resource::cache`](crate::server::Resource::cache)).
+    /// Sets how long clients of 2026-07-28 may cache the lists of tools, prompts, resources and
+    /// templates and the result of `server/discover`, and who may share them (Caching). Default:
+    /// nothing is cached. The methods below override it for one of them. Contents of resources have
+    /// their own hint ([`Resource::cache`](crate::server::Resource::cache)).
     ///
-    /// What a [`Catalog`](crate::server::Catalog) changes is announced, and clients that listen to
-    /// it ask again at once; the others learn of it when the time is over.
+    /// Changes through a [`Catalog`](crate::server::Catalog) are announced, and subscribed clients
+    /// fetch the list again at once. Other clients see the change when their time is over.
     ///
     /// ```
     /// use std::time::Duration;
@@ -66,31 +66,31 @@ impl<S> McpServer<S> {
         self.caching(|caching| caching.all = Some(hint))
     }
 
-    /// The hint for the result of `server/discover`.
+    /// Sets the hint for the result of `server/discover`.
     #[must_use]
     pub fn cache_discovery(self, hint: CacheHint) -> Self {
         self.caching(|caching| caching.discovery = Some(hint))
     }
 
-    /// The hint for the list of tools.
+    /// Sets the hint for the list of tools.
     #[must_use]
     pub fn cache_tool_list(self, hint: CacheHint) -> Self {
         self.caching(|caching| caching.tools = Some(hint))
     }
 
-    /// The hint for the list of prompts.
+    /// Sets the hint for the list of prompts.
     #[must_use]
     pub fn cache_prompt_list(self, hint: CacheHint) -> Self {
         self.caching(|caching| caching.prompts = Some(hint))
     }
 
-    /// The hint for the list of resources, not for what they hold.
+    /// Sets the hint for the list of resources, not for their contents.
     #[must_use]
     pub fn cache_resource_list(self, hint: CacheHint) -> Self {
         self.caching(|caching| caching.resources = Some(hint))
     }
 
-    /// The hint for the list of resource templates.
+    /// Sets the hint for the list of resource templates.
     #[must_use]
     pub fn cache_template_list(self, hint: CacheHint) -> Self {
         self.caching(|caching| caching.templates = Some(hint))

@@ -1,4 +1,4 @@
-//! Decides what a server says of itself in `initialize`: its name and its capabilities.
+//! Description: the server's info and capabilities, as `initialize` and discovery return them.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -11,11 +11,11 @@ use crate::message::{ProtocolVersion, RawJson, TASKS};
 use crate::server::Icon;
 use crate::server::catalog::Store;
 
-/// What a server says of itself.
+/// The description of a server.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     info: Info,
-    /// The same as JSON, written when it is first asked for.
+    /// The info as JSON, serialized on first use.
     written: OnceLock<RawJson>,
     pub(super) instructions: Option<String>,
     pub(super) page_size: usize,
@@ -56,7 +56,7 @@ impl Facts {
         &mut self.info
     }
 
-    /// Name and version, as each result of the stateless revision carries them.
+    /// Returns name and version, as each result of the stateless revision carries them.
     pub(super) fn written_info(&self) -> Option<RawJson> {
         if self.written.get().is_none() {
             let _ = self.written.set(RawJson::from_value(&self.info).ok()?);
@@ -84,7 +84,7 @@ struct InitializeResult<'a> {
     instructions: Option<&'a str>,
 }
 
-/// What a server can do, as it follows from what it offers.
+/// The capabilities of a server, derived from what is registered.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Capabilities {
     logging: Empty,
@@ -101,12 +101,12 @@ pub(super) struct Capabilities {
     tools: Option<Changing>,
 }
 
-/// `{}`
+/// The empty object, `{}`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Empty {}
 
-/// A list that may change. Without a session there is no stream to tell it on, so nothing is
-/// promised then.
+/// A list that may change. Without a session no stream can carry notifications, so none are
+/// promised.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Changing {
@@ -117,7 +117,7 @@ struct Changing {
 }
 
 impl Capabilities {
-    /// Where clients know the extension: calls may become tasks.
+    /// Adds the tasks extension, for clients that know extensions.
     pub(super) fn with_tasks(mut self, has_tasks: bool) -> Self {
         self.extensions = has_tasks.then(|| BTreeMap::from([(TASKS, Empty {})]));
         self
@@ -140,7 +140,7 @@ impl Capabilities {
     }
 }
 
-/// Whether a method belongs to something a server has, as its [`Capabilities`] say.
+/// Returns `true` if the method belongs to one of the server's [`Capabilities`].
 pub(super) fn has<S>(store: &Store<S>, method: &str) -> bool {
     let tables = store.tables();
     let has = match method.split('/').next() {

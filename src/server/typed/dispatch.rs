@@ -1,4 +1,4 @@
-//! Decides what the typed server answers to each method.
+//! Dispatch: answers each method with the registered tools, resources and prompts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,16 +24,16 @@ use crate::server::resource::Contents;
 use crate::server::tool::{TaskSupport, Tasking};
 use crate::server::{CacheHint, Call, Context, Discover, Discovery, Initialize, LogLevel, MirroredArguments, Server};
 
-type Answer = Result<RawJson, ErrorObject>;
+type CallResult = Result<RawJson, ErrorObject>;
 
 impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
-    async fn initialize(&self, request: Initialize, _: &S) -> Answer {
+    async fn initialize(&self, request: Initialize, _: &S) -> CallResult {
         let context = request.context;
         let capabilities = Capabilities::of(&self.store, context.session().is_some());
         write(&self.facts.initialize_result(context.protocol_version(), capabilities))
     }
 
-    async fn call(&self, call: Call, state: &S) -> Answer {
+    async fn call(&self, call: Call, state: &S) -> CallResult {
         let Call { method, params, parts, context, .. } = call;
         let (params, caching) = (Params(params), &self.facts.caching);
         match &*method {
@@ -90,7 +90,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         context: &Context,
         hint: CacheHint,
         entries: impl FnOnce(&Tables<S>) -> &Entries<T>,
-    ) -> Answer {
+    ) -> CallResult {
         #[derive(Default, Deserialize)]
         struct List<'a> {
             #[serde(borrow, default)]
@@ -101,10 +101,11 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         entries(&self.store.tables()).page(cursor.as_deref(), self.facts.page_size, hint.known_to(context), era)
     }
 
-    async fn call_tool(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> Answer {
+    async fn call_tool(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> CallResult {
         let known = context.take_named();
         let (name, arguments) = params.named(known.as_ref())?;
-        // The transport's span of this call has the field, and does not know the name.
+        // The transport's span of this call has an empty `tool` field, because it does not parse
+        // the name.
         let span = tracing::Span::current();
         if !span.is_disabled() {
             span.record("tool", &*shown(&name));
@@ -131,7 +132,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         tool.run.run(call, state).await
     }
 
-    async fn read_resource(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> Answer {
+    async fn read_resource(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> CallResult {
         #[derive(Serialize)]
         struct ReadResult {
             #[serde(flatten)]
@@ -139,7 +140,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
             contents: Vec<ResourceContents>,
         }
         let ReadResource { uri, input_responses, request_state } = params.read()?;
-        // What a retry reads depends on more than what it would be kept under (Caching, "Cache Key").
+        // The result of a retry depends on more than the cache key (Caching, "Cache Key").
         let is_retry = input_responses.is_some() || request_state.is_some();
         let found = self.store.tables().find(&uri);
         let client = context.clone();
@@ -169,7 +170,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         write(&ReadResult { hint: hint.known_to(&client), contents })
     }
 
-    async fn subscribe(&self, params: &Params, context: &Context, wanted: bool) -> Answer {
+    async fn subscribe(&self, params: &Params, context: &Context, wanted: bool) -> CallResult {
         let ByUri { uri } = params.read()?;
         let Some(session) = context.session() else {
             return Err(ErrorObject::invalid_params("Subscriptions need a session, and the server runs without"));
@@ -179,7 +180,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
                 "The URI is too long to subscribe to: it has more than 8,000 bytes",
             ));
         }
-        // Only what exists can be subscribed to, so that a client cannot have us keep any text.
+        // Only existing resources can be subscribed to, so that a client cannot make the server
+        // store arbitrary text.
         if wanted && self.store.tables().find(&uri).is_none() {
             return Err(unknown_resource(&uri));
         }
@@ -189,13 +191,13 @@ impl<S: Send + Sync + 'static> McpServer<S> {
                     "Too many subscriptions: a session has at most 1,000, whose URIs have 256 KiB together",
                 );
             }
-            tracing::error!(error = &error as &dyn std::error::Error, "a subscription cannot be kept");
+            tracing::error!(error = &error as &dyn std::error::Error, "a subscription cannot be stored");
             ErrorObject::internal()
         })?;
         Ok(RawJson::empty_object())
     }
 
-    async fn get_prompt(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> Answer {
+    async fn get_prompt(&self, params: &Params, parts: Box<Parts>, mut context: Context, state: &S) -> CallResult {
         let known = context.take_named();
         let (name, arguments) = params.named(known.as_ref())?;
         let prompt = self.store.tables().prompts.get(&name).cloned();
@@ -210,7 +212,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         write(&result)
     }
 
-    async fn complete(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> Answer {
+    async fn complete(&self, params: &Params, parts: Box<Parts>, context: Context, state: &S) -> CallResult {
         #[derive(Serialize)]
         struct CompleteResult {
             completion: Completion,
@@ -237,14 +239,14 @@ impl<S: Send + Sync + 'static> McpServer<S> {
     }
 }
 
-async fn set_level(params: &Params, context: &Context) -> Answer {
+async fn set_level(params: &Params, context: &Context) -> CallResult {
     #[derive(Deserialize)]
     struct SetLevel {
         level: LogLevel,
     }
     let SetLevel { level } = params.read()?;
     context.set_log_level(level).await.map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "a log level cannot be kept");
+        tracing::error!(error = &error as &dyn std::error::Error, "a log level cannot be stored");
         ErrorObject::internal()
     })?;
     Ok(RawJson::empty_object())
@@ -313,7 +315,7 @@ fn completers<'a, S>(tables: &'a Tables<S>, reference: &Reference<'_>) -> Option
     }
 }
 
-/// The arguments of a prompt, which are texts by the protocol.
+/// Reads the arguments of a prompt, which are strings by the protocol.
 fn texts(arguments: &RawJson) -> Result<Vec<(String, String)>, ErrorObject> {
     let mut parser = serde_json::Deserializer::from_str(arguments.as_str());
     let pairs: HashMap<String, Option<String>> = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
@@ -330,26 +332,26 @@ fn texts(arguments: &RawJson) -> Result<Vec<(String, String)>, ErrorObject> {
 }
 
 fn unknown_resource(uri: &str) -> ErrorObject {
-    /// Longer than any URI somebody means; what is longer is not repeated whole.
-    const MOST: usize = 2048;
-    let uri = if uri.len() > MOST { bounded(uri) } else { Cow::Borrowed(uri) };
+    /// Longer than any real URI. Longer ones are not repeated whole.
+    const MAX_REPEATED: usize = 2048;
+    let uri = if uri.len() > MAX_REPEATED { bounded(uri) } else { Cow::Borrowed(uri) };
     ErrorObject::invalid_params("Unknown resource").with_data(&json!({ "uri": uri }))
 }
 
-fn write<T: Serialize>(result: &T) -> Answer {
+fn write<T: Serialize>(result: &T) -> CallResult {
     RawJson::from_value(result).map_err(|error| {
         tracing::error!(%error, "a result cannot be written");
         ErrorObject::internal()
     })
 }
 
-/// The parameters of a call; methods that need some refuse a call without.
+/// The parameters of a call. Methods that need parameters reject a call without.
 struct Params(Option<RawJson>);
 
 impl Params {
     fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ErrorObject> {
         let Some(raw) = &self.0 else { return Err(ErrorObject::invalid_params("Invalid params: they are missing")) };
-        // JSON-RPC has parameters by position too; the protocol names them.
+        // JSON-RPC also has parameters by position; MCP only uses names.
         if !raw.as_str().starts_with('{') {
             return Err(ErrorObject::invalid_params("Invalid params: they are not an object"));
         }
@@ -357,8 +359,8 @@ impl Params {
             .map_err(|error| ErrorObject::invalid_params(format!("Invalid params: {}", bounded(&reason(&error)))))
     }
 
-    /// `name` and `arguments`, as calls of tools and prompts have them; `known` where the transport
-    /// has read them.
+    /// Returns the `name` and `arguments` of a tool or prompt call. `known` holds them if the
+    /// transport has parsed them.
     fn named<'a>(
         &'a self,
         known: Option<&'a (RawJson, Option<RawJson>)>,

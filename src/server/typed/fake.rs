@@ -1,4 +1,4 @@
-//! A transport for tests: it keeps what a call sends and answers what a call asks.
+//! Fake transport for tests: records what a call sends and answers its requests to the client.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -19,16 +19,16 @@ use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVe
 use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{Call, ClientError, Context, Discover, Extensions, Initialize, Server};
 
-/// What a [`Fake`] saw and will answer.
+/// What a [`Fake`] recorded, and the answers it will give.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    pub(super) notices: Vec<(String, Value)>,
-    pub(super) questions: Vec<(Cow<'static, str>, Value)>,
+    pub(super) notifications: Vec<(String, Value)>,
+    pub(super) requests: Vec<(Cow<'static, str>, Value)>,
     pub(super) answers: VecDeque<Value>,
     pub(super) level: u8,
 }
 
-/// A client with a session, or without.
+/// A client with or without a session.
 #[derive(Debug, Clone)]
 pub(super) struct Fake {
     pub(super) seen: Arc<Mutex<Seen>>,
@@ -128,7 +128,7 @@ impl Channel for Fake {
     fn send(&self, notification: Bytes) -> bool {
         let mut notification: Value = serde_json::from_slice(&notification).unwrap();
         let method = notification["method"].as_str().unwrap().to_owned();
-        self.seen.lock().unwrap().notices.push((method, notification["params"].take()));
+        self.seen.lock().unwrap().notifications.push((method, notification["params"].take()));
         true
     }
 
@@ -138,7 +138,7 @@ impl Channel for Fake {
 
     fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
         let mut seen = self.seen.lock().unwrap();
-        seen.questions.push((question.method, question.params.read().unwrap()));
+        seen.requests.push((question.method, question.params.read().unwrap()));
         match seen.answers.pop_front() {
             Some(answer) => async move { Ok(RawJson::from_value(&answer).unwrap()) }.boxed(),
             None => std::future::pending().boxed(),
@@ -198,7 +198,7 @@ impl SessionAccess for FakeSession {
     }
 
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.seen.lock().unwrap().notices.push((format!("subscribe {wanted}"), uri.into()));
+        self.seen.lock().unwrap().notifications.push((format!("subscribe {wanted}"), uri.into()));
         async { Ok(()) }.boxed()
     }
 
@@ -207,7 +207,7 @@ impl SessionAccess for FakeSession {
     }
 }
 
-/// The head of a request.
+/// Returns the head of a request.
 fn head() -> Box<Parts> {
     Box::new(http::Request::builder().header("x-who", "me").body(()).unwrap().into_parts().0)
 }

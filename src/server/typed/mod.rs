@@ -1,4 +1,4 @@
-//! The typed server: what it says of itself, what it offers, how it answers each method.
+//! The typed server: its builder, its description, and how it answers each method.
 
 mod builder;
 mod caching;

@@ -1,4 +1,4 @@
-//! What the typed server answers, method by method, over a transport that only remembers.
+//! Tests of the typed server, method by method, over a [`Fake`](super::fake::Fake) transport.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn add(Args(add): Args<Add>) -> Json<Sum> {
 #[derive(Clone)]
 struct Greeting(&'static str);
 
-/// Extractors and our own arguments, mixed.
+/// Mixes axum extractors and this crate's arguments.
 async fn greet(cx: Context, State(greeting): State<Greeting>, headers: HeaderMap, session: Session) -> String {
     let _ = (cx, session.version);
     format!("{} {}", greeting.0, headers["x-who"].to_str().unwrap())
@@ -64,13 +64,13 @@ fn server() -> McpServer {
 }
 
 #[track_caller]
-fn refused(result: Result<Value, ErrorObject>) -> (i64, String) {
+fn rejected(result: Result<Value, ErrorObject>) -> (i64, String) {
     let error = result.unwrap_err();
     (error.code, error.message.into_owned())
 }
 
 #[tokio::test]
-async fn a_tool_takes_its_arguments_and_answers_in_structure_and_text() {
+async fn a_tool_returns_structured_content_and_text() {
     let result = Fake::new().call(&server(), "tools/call", json!({"name": "add", "arguments": {"x": 1, "y": 2}})).await;
     assert_eq!(
         result.unwrap(),
@@ -79,7 +79,7 @@ async fn a_tool_takes_its_arguments_and_answers_in_structure_and_text() {
 }
 
 #[tokio::test]
-async fn a_handler_takes_extractors_and_our_own_arguments_in_any_order() {
+async fn a_handler_takes_extractors_in_any_order() {
     let result = Fake::new().call(&server(), "tools/call", json!({"name": "greet"})).await.unwrap();
     assert_eq!(result["content"][0]["text"], "Hello, me");
 }
@@ -113,7 +113,7 @@ async fn a_handler_has_up_to_twelve_arguments() {
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_are_an_error_result_of_a_tool() {
+async fn invalid_tool_arguments_are_an_error_result() {
     let params = json!({"name": "add", "arguments": {"x": 1, "y": "2"}});
     let result = Fake::new().call(&server(), "tools/call", params).await.unwrap();
     assert_eq!(result["isError"], true);
@@ -123,13 +123,13 @@ async fn arguments_that_do_not_fit_are_an_error_result_of_a_tool() {
 }
 
 #[tokio::test]
-async fn a_session_argument_is_an_error_result_without_sessions() {
+async fn a_session_argument_fails_without_sessions() {
     let result = Fake::stateless().call(&server(), "tools/call", json!({"name": "greet"})).await.unwrap();
     assert_eq!(result["isError"], true);
 }
 
 #[tokio::test]
-async fn the_text_of_a_rejection_is_public_only_when_the_client_is_at_fault() {
+async fn only_client_errors_of_extractors_are_public() {
     struct Refuses<const STATUS: u16>;
     impl<S: Sync, const STATUS: u16> axum::extract::FromRequestParts<S> for Refuses<STATUS> {
         type Rejection = (StatusCode, &'static str);
@@ -154,7 +154,7 @@ async fn the_text_of_a_rejection_is_public_only_when_the_client_is_at_fault() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_an_error_of_the_parameters_and_never_repeats_a_long_text() {
+async fn unknown_names_are_rejected_with_a_bounded_text() {
     let (fake, server, long) = (Fake::new(), server(), "x".repeat(10_000));
     for (method, params) in [
         ("tools/call", json!({"name": long})),
@@ -170,19 +170,19 @@ async fn what_is_unknown_is_an_error_of_the_parameters_and_never_repeats_a_long_
         ("tools/list", json!({"cursor": "x"})),
         ("logging/setLevel", json!({"level": "loud"})),
     ] {
-        let (code, message) = refused(fake.call(&server, method, params).await);
+        let (code, message) = rejected(fake.call(&server, method, params).await);
         assert_eq!(code, ErrorObject::INVALID_PARAMS, "{method}: {message}");
         assert!(message.len() < 400, "{method}");
     }
-    let (code, message) = refused(fake.call(&server, "tools/call", json!({"name": "nope"})).await);
+    let (code, message) = rejected(fake.call(&server, "tools/call", json!({"name": "nope"})).await);
     assert_eq!((code, &*message), (-32602, "Unknown tool: nope"));
     let error = fake.call(&server, "resources/read", json!({"uri": "test://no"})).await.unwrap_err();
     assert_eq!(error.data.unwrap().as_str(), r#"{"uri":"test://no"}"#);
-    assert_eq!(refused(fake.call(&server, "tools/nope", Value::Null).await).0, ErrorObject::METHOD_NOT_FOUND);
+    assert_eq!(rejected(fake.call(&server, "tools/nope", Value::Null).await).0, ErrorObject::METHOD_NOT_FOUND);
 }
 
 #[tokio::test]
-async fn a_resource_is_read_by_its_uri_or_by_a_template() {
+async fn a_resource_is_read_by_uri_or_template() {
     let (fake, server) = (Fake::new(), server());
     let read = async |uri: &str| fake.call(&server, "resources/read", json!({"uri": uri})).await;
     assert_eq!(
@@ -193,13 +193,13 @@ async fn a_resource_is_read_by_its_uri_or_by_a_template() {
         read("test://user/%37").await.unwrap(),
         json!({"contents": [{"uri": "test://user/%37", "text": "user 7"}]})
     );
-    assert_eq!(refused(read("test://user/70").await), (-32602, "Unknown resource".into()));
-    let (code, message) = refused(read("test://user/x").await);
+    assert_eq!(rejected(read("test://user/70").await), (-32602, "Unknown resource".into()));
+    let (code, message) = rejected(read("test://user/x").await);
     assert_eq!((code, &*message), (-32602, "Invalid arguments: `id`: \"x\" is not an integer from 0 to 4294967295"));
 }
 
 #[tokio::test]
-async fn a_prompt_parses_texts_and_names_what_does_not_fit() {
+async fn a_prompt_parses_its_arguments_from_strings() {
     let (fake, server) = (Fake::new(), server());
     let get = async |arguments: Value| {
         fake.call(&server, "prompts/get", json!({"name": "ask", "arguments": arguments})).await
@@ -208,12 +208,12 @@ async fn a_prompt_parses_texts_and_names_what_does_not_fit() {
         get(json!({"id": "3"})).await.unwrap(),
         json!({"messages": [{"role": "user", "content": {"type": "text", "text": "Who is 3?"}}]})
     );
-    assert!(refused(get(json!({})).await).1.contains("`id`"));
-    assert_eq!(refused(get(json!({"id": 3})).await), (-32602, "Invalid arguments: `id` is not a string".into()));
+    assert!(rejected(get(json!({})).await).1.contains("`id`"));
+    assert_eq!(rejected(get(json!({"id": 3})).await), (-32602, "Invalid arguments: `id` is not a string".into()));
 }
 
 #[tokio::test]
-async fn an_argument_is_completed_by_its_handler_or_by_nobody() {
+async fn an_argument_without_completer_has_no_values() {
     let (fake, server) = (Fake::new(), server());
     let complete = async |name: &str| {
         let params = json!({"ref": {"type": "ref/prompt", "name": "ask"}, "argument": {"name": name, "value": "1"}});
@@ -224,7 +224,7 @@ async fn an_argument_is_completed_by_its_handler_or_by_nobody() {
 }
 
 #[tokio::test]
-async fn ping_and_set_level_answer_exactly_an_empty_object() {
+async fn ping_and_set_level_return_an_empty_object() {
     let (fake, server) = (Fake::new(), server());
     assert_eq!(fake.call(&server, "ping", Value::Null).await.unwrap(), json!({}));
     assert_eq!(fake.call(&server, "logging/setLevel", json!({"level": "error"})).await.unwrap(), json!({}));
@@ -232,7 +232,7 @@ async fn ping_and_set_level_answer_exactly_an_empty_object() {
 }
 
 #[tokio::test]
-async fn subscriptions_are_kept_by_the_session_for_what_exists() {
+async fn only_existing_resources_can_be_subscribed() {
     let (fake, server) = (Fake::new(), server());
     let to = |uri: &str| json!({ "uri": uri });
     assert_eq!(fake.call(&server, "resources/subscribe", to("test://user/1")).await.unwrap(), json!({}));
@@ -240,13 +240,13 @@ async fn subscriptions_are_kept_by_the_session_for_what_exists() {
     assert!(fake.call(&server, "resources/subscribe", to("test://no")).await.is_err());
     assert!(Fake::stateless().call(&server, "resources/subscribe", to("test://fixed")).await.is_err());
     assert_eq!(
-        fake.seen.lock().unwrap().notices,
+        fake.seen.lock().unwrap().notifications,
         [("subscribe true".to_owned(), json!("test://user/1")), ("subscribe false".to_owned(), json!("test://gone"))]
     );
 }
 
 #[tokio::test]
-async fn capabilities_follow_from_what_is_offered_and_promise_nothing_without_a_session() {
+async fn capabilities_follow_from_what_is_registered() {
     let empty: McpServer = McpServer::new("empty", "1");
     assert_eq!(Fake::new().initialize(&empty).await["capabilities"], json!({"logging": {}}));
     let _catalog = empty.catalog();
@@ -267,7 +267,7 @@ async fn capabilities_follow_from_what_is_offered_and_promise_nothing_without_a_
 }
 
 #[tokio::test]
-async fn a_catalog_taken_before_the_state_was_given_changes_the_server_that_has_it() {
+async fn an_earlier_catalog_changes_the_server_with_state() {
     let before = McpServer::<Greeting>::new("test", "1");
     let catalog = before.catalog();
     let server: McpServer = before.with_state(Greeting("Later,"));
@@ -280,12 +280,12 @@ async fn a_catalog_taken_before_the_state_was_given_changes_the_server_that_has_
 }
 
 #[tokio::test]
-async fn a_template_in_conflict_is_refused_and_one_taken_out_makes_room() {
+async fn removing_a_template_resolves_its_conflict() {
     let server: McpServer = McpServer::new("test", "1").resource_template("a://{x}", "x", async || "x");
     let catalog = server.catalog();
     let other = || ResourceTemplate::<()>::new("a://{*y}/z", "y", async || "y");
     let same = || ResourceTemplate::<()>::new("a://{y}", "y", async || "y");
-    assert!(catalog.insert_resource_template(other()).is_err(), "everything to the end is last");
+    assert!(catalog.insert_resource_template(other()).is_err(), "a catch-all must be last");
     assert_eq!(catalog.insert_resource_template(same()).unwrap_err().setting(), "resource_template");
     assert!(catalog.remove_resource_template("a://{x}"));
     catalog.insert_resource_template(same()).unwrap();
@@ -295,12 +295,12 @@ async fn a_template_in_conflict_is_refused_and_one_taken_out_makes_room() {
 
 #[test]
 #[should_panic(expected = "\"add\" is registered twice")]
-fn the_same_name_twice_is_found_at_set_up() {
+fn a_duplicate_name_panics_at_registration() {
     let _ = server().tool("add", "Adds again.", async || ());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
+async fn elicitation_respects_capability_and_timeout() {
     #[derive(Deserialize, JsonSchema)]
     struct Name {
         name: String,
@@ -313,11 +313,11 @@ async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
         })
     }
     let server: McpServer = McpServer::new("test", "1").tool("ask", "Asks.", ask);
-    let told = async |fake: &Fake| {
+    let call = async |fake: &Fake| {
         let result = fake.call(&server, "tools/call", json!({"name": "ask"})).await.unwrap();
         result["content"][0]["text"].as_str().unwrap().to_owned()
     };
-    assert_eq!(told(&Fake::new()).await, "the client does not support elicitation");
+    assert_eq!(call(&Fake::new()).await, "the client does not support elicitation");
     let fake = Fake::with_session(ProtocolVersion::V2025_11_25, json!({"elicitation": {}}));
     let answers = [
         json!({"action": "accept", "content": {"name": "Ada"}}),
@@ -325,9 +325,9 @@ async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
         json!({"action": "accept"}),
     ];
     fake.seen.lock().unwrap().answers.extend(answers);
-    assert_eq!(told(&fake).await, "Ada");
+    assert_eq!(call(&fake).await, "Ada");
     assert_eq!(
-        fake.seen.lock().unwrap().questions[0],
+        fake.seen.lock().unwrap().requests[0],
         (
             "elicitation/create".into(),
             json!({
@@ -336,13 +336,13 @@ async fn a_client_is_asked_only_for_what_it_can_do_and_only_for_so_long() {
             })
         )
     );
-    assert_eq!(told(&fake).await, "nobody");
-    assert_eq!(told(&fake).await, "the client's answer does not fit the question");
-    assert_eq!(told(&fake).await, "the client did not answer within 9s");
+    assert_eq!(call(&fake).await, "nobody");
+    assert_eq!(call(&fake).await, "the client's answer does not fit the question");
+    assert_eq!(call(&fake).await, "the client did not answer within 9s");
 }
 
 #[tokio::test]
-async fn a_client_is_never_asked_in_words_its_revision_does_not_have() {
+async fn elicitation_respects_the_revision() {
     let list = json!({"type": "object", "properties": {"many": {"type": "array", "items": {"enum": ["a"]}}}});
     let server: McpServer = McpServer::new("test", "1")
         .tool("form", "Asks.", async |cx: Context| format!("{:?}", cx.elicit_schema::<Value>("?", json!({})).await))
@@ -361,13 +361,13 @@ async fn a_client_is_never_asked_in_words_its_revision_does_not_have() {
             fake.seen.lock().unwrap().answers.push_back(json!({"action": "decline"}));
             let result = fake.call(&server, "tools/call", json!({"name": name})).await.unwrap();
             assert_eq!(result["content"][0]["text"] == "Ok(Decline)", asked, "{version} {name} {result}");
-            assert_eq!(fake.seen.lock().unwrap().questions.len(), usize::from(asked), "{version} {name}");
+            assert_eq!(fake.seen.lock().unwrap().requests.len(), usize::from(asked), "{version} {name}");
         }
     }
 }
 
 #[test]
-fn a_server_and_what_hangs_on_it_can_be_shared_between_threads() {
+fn public_types_are_send_sync_and_clone() {
     fn shared<T: Send + Sync + Clone>() {}
     shared::<McpServer>();
     shared::<McpServer<Greeting>>();

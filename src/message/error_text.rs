@@ -1,10 +1,9 @@
-//! Errors of serde in the words of JSON, for clients: no types of Rust, no place in a text that they
-//! did not write.
+//! Error texts: rewords errors of serde for clients, without Rust types and positions in the text.
 
 use std::borrow::Cow;
 use std::fmt::Display;
 
-/// What is wrong with a value.
+/// Returns the reason of a deserialization error.
 pub(crate) fn reason(error: &impl Display) -> String {
     let text = error.to_string();
     let text = text.rfind(" at line ").map_or(&*text, |end| &text[..end]);
@@ -21,18 +20,18 @@ pub(crate) fn reason(error: &impl Display) -> String {
     format!("{start}{found}expected {}", in_json(expected))
 }
 
-/// The most bytes of a client's text that an error or a log line repeats: enough to recognise it.
-pub(super) const MOST: usize = 160;
+/// The most bytes of a client's text that an error or a log line repeats: enough to recognize it.
+pub(super) const MAX_REPEATED: usize = 160;
 
-/// Cuts a text that an error or a log line repeats.
+/// Shortens a text that an error or a log line repeats.
 pub(crate) fn bounded(text: &str) -> Cow<'_, str> {
-    if text.len() <= MOST {
+    if text.len() <= MAX_REPEATED {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MOST)]))
+    Cow::Owned(format!("{}..", &text[..text.floor_char_boundary(MAX_REPEATED)]))
 }
 
-/// What serde expected, in the words of JSON.
+/// Returns what serde expected, in terms of JSON.
 pub(crate) fn in_json(expected: &str) -> Cow<'_, str> {
     let plain = match expected {
         "u8" => "an integer from 0 to 255",
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
-    #[allow(dead_code, reason = "only its errors are looked at")]
+    #[allow(dead_code, reason = "only its errors are used")]
     enum Command {
         Start { port: u16 },
         Pair(u8, u8),
@@ -97,44 +96,44 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(tag = "kind")]
-    #[allow(dead_code, reason = "only its errors are looked at")]
+    #[allow(dead_code, reason = "only its errors are used")]
     enum Tagged {
         A { deep: Inner },
     }
 
     #[derive(Debug, Deserialize)]
     #[serde(untagged)]
-    #[allow(dead_code, reason = "only its errors are looked at")]
+    #[allow(dead_code, reason = "only its errors are used")]
     enum Untagged {
         A { a: u8 },
     }
 
     #[derive(Debug, Deserialize)]
-    #[allow(dead_code, reason = "only its errors are looked at")]
+    #[allow(dead_code, reason = "only its errors are used")]
     struct Inner(u8, u8);
 
-    fn told<T: for<'a> Deserialize<'a> + std::fmt::Debug>(json: &str) -> String {
+    fn reason_of<T: for<'a> Deserialize<'a> + std::fmt::Debug>(json: &str) -> String {
         reason(&serde_json::from_str::<T>(json).unwrap_err())
     }
 
     #[test]
-    fn no_text_names_a_type_of_rust() {
+    fn error_texts_name_no_rust_types() {
         for (text, expected) in [
-            (told::<u8>("300"), "invalid value: integer `300`, expected an integer from 0 to 255"),
-            (told::<i64>("\"a\""), "invalid type: string \"a\", expected an integer"),
-            (told::<Vec<f64>>("[true]"), "invalid type: boolean `true`, expected a number"),
-            (told::<Command>(r#"{"Start":7}"#), "invalid type: integer `7`, expected an object"),
-            (told::<Command>(r#"{"Pair":7}"#), "invalid type: integer `7`, expected an array"),
-            (told::<Command>(r#"{"One":7}"#), "invalid type: integer `7`, expected a boolean"),
-            (told::<Command>(r#""Go""#), "unknown variant `Go`, expected one of `Start`, `Pair`, `One`, `Stop`"),
-            (told::<Tagged>(r#"{"kind":"A","deep":7}"#), "invalid type: integer `7`, expected an array"),
-            (told::<Tagged>("7"), "invalid type: integer `7`, expected an object"),
-            (told::<u8>("[]"), "invalid type: array, expected an integer from 0 to 255"),
-            (told::<u8>("{}"), "invalid type: object, expected an integer from 0 to 255"),
-            (told::<u8>("null"), "invalid type: null, expected an integer from 0 to 255"),
-            (told::<Untagged>("7"), "it fits none of the forms that it may have"),
-            (told::<Inner>("[1]"), "invalid length 1, expected an array"),
-            (told::<(u8, u8)>("[1]"), "invalid length 1, expected an array of 2"),
+            (reason_of::<u8>("300"), "invalid value: integer `300`, expected an integer from 0 to 255"),
+            (reason_of::<i64>("\"a\""), "invalid type: string \"a\", expected an integer"),
+            (reason_of::<Vec<f64>>("[true]"), "invalid type: boolean `true`, expected a number"),
+            (reason_of::<Command>(r#"{"Start":7}"#), "invalid type: integer `7`, expected an object"),
+            (reason_of::<Command>(r#"{"Pair":7}"#), "invalid type: integer `7`, expected an array"),
+            (reason_of::<Command>(r#"{"One":7}"#), "invalid type: integer `7`, expected a boolean"),
+            (reason_of::<Command>(r#""Go""#), "unknown variant `Go`, expected one of `Start`, `Pair`, `One`, `Stop`"),
+            (reason_of::<Tagged>(r#"{"kind":"A","deep":7}"#), "invalid type: integer `7`, expected an array"),
+            (reason_of::<Tagged>("7"), "invalid type: integer `7`, expected an object"),
+            (reason_of::<u8>("[]"), "invalid type: array, expected an integer from 0 to 255"),
+            (reason_of::<u8>("{}"), "invalid type: object, expected an integer from 0 to 255"),
+            (reason_of::<u8>("null"), "invalid type: null, expected an integer from 0 to 255"),
+            (reason_of::<Untagged>("7"), "it fits none of the forms that it may have"),
+            (reason_of::<Inner>("[1]"), "invalid length 1, expected an array"),
+            (reason_of::<(u8, u8)>("[1]"), "invalid length 1, expected an array of 2"),
         ] {
             assert_eq!(text, expected);
         }

@@ -1,10 +1,11 @@
-//! Texts of clients as log lines repeat them: short, and without characters that a terminal obeys.
+//! Log text: texts of clients for log lines, shortened and without control characters.
 
 use std::borrow::Cow;
 
-use super::words::{MOST, bounded};
+use super::error_text::{MAX_REPEATED, bounded};
 
-/// A text for a log line. Quotes and backslashes stay, since subscribers escape them in their own way.
+/// Returns a text for a log line. Quotes and backslashes stay, because subscribers escape them in
+/// their own way.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     let text = bounded(text);
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -20,11 +21,11 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A header's value for a log line.
+/// Returns the value of a header for a log line.
 pub(crate) fn shown_bytes(value: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(value) {
         Ok(text) => shown(text),
-        Err(_) => Cow::Owned(value[..value.len().min(MOST)].escape_ascii().to_string()),
+        Err(_) => Cow::Owned(value[..value.len().min(MAX_REPEATED)].escape_ascii().to_string()),
     }
 }
 
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_shown_short_and_without_control_characters() {
+    fn log_text_is_short_and_printable() {
         assert!(matches!(shown("tools/call"), Cow::Borrowed("tools/call")));
         assert_eq!(shown("\"a\\b\""), "\"a\\b\"");
         assert_eq!(shown("a\r\nb\u{1b}[2J\u{202e}é"), "a\\r\\nb\\u{1b}[2J\\u{202e}é");

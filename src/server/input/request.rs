@@ -1,4 +1,4 @@
-//! Decides how a question is sent: capability first, then the request, then the answer's type.
+//! Sending of requests to the client: checks the capability, sends, parses the answer.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,52 +9,52 @@ use crate::message::{ClientCapabilities, RawJson};
 use crate::server::channel::Question;
 use crate::server::{ClientError, Context};
 
-/// How long a question to a person waits unless told otherwise: long enough to read a form, look
-/// something up and decide, short enough that a call nobody answers does not stay for the day.
+/// The default timeout of requests that a person answers: long enough to read a form, look
+/// something up and decide, short enough that an unanswered call does not stay all day.
 pub const DEFAULT_PERSON_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How long a question that the client's program answers by itself waits unless told otherwise.
+/// The default timeout of requests that the client's program answers by itself.
 pub const DEFAULT_PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What can be said about any question.
+/// The options that every request to the client has.
 #[derive(Debug, Clone)]
-pub(super) struct Manner {
-    pub(super) within: Duration,
+pub(super) struct RequestOptions {
+    pub(super) timeout: Duration,
     pub(super) key: Option<Cow<'static, str>>,
 }
 
-impl Manner {
-    pub(super) fn within(within: Duration) -> Self {
-        Self { within, key: None }
+impl RequestOptions {
+    pub(super) fn timeout(timeout: Duration) -> Self {
+        Self { timeout, key: None }
     }
 }
 
 impl Context {
-    /// Whether the client can be asked.
+    /// Checks that the client declared a capability.
     pub(super) fn check_capability(
         &self,
         name: &'static str,
         has: impl FnOnce(&ClientCapabilities) -> bool,
     ) -> Result<(), ClientError> {
         match self.client_capabilities() {
-            // Without a session there is nothing declared, and no way to be answered either.
+            // Without a session the client has declared nothing, and no answer could arrive.
             None => Err(ClientError::NoStream),
             Some(capabilities) if has(capabilities) => Ok(()),
             Some(_) => Err(ClientError::NotCapable(name)),
         }
     }
 
-    /// Asks, and reads the answer.
-    pub(super) async fn ask<P: Serialize + ?Sized + Sync, A>(
+    /// Sends the request and parses the answer.
+    pub(super) async fn send_request<P: Serialize + ?Sized + Sync, A>(
         &self,
         method: &'static str,
         params: &P,
-        manner: Manner,
+        options: RequestOptions,
         read: impl FnOnce(&RawJson) -> Result<A, serde_json::Error> + Send,
     ) -> Result<A, ClientError> {
         let params = RawJson::from_value(params).map_err(ClientError::Unreadable)?;
-        let question = Question { method: method.into(), params, key: manner.key };
-        let read = read(&self.put(question, manner.within).await?);
+        let question = Question { method: method.into(), params, key: options.key };
+        let read = read(&self.send_and_wait(question, options.timeout).await?);
         match read {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.misread(method, error).await),
