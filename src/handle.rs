@@ -220,6 +220,7 @@ impl McpHandle {
     /// # Cancel safety
     ///
     /// This method is cancel safe: it changes nothing.
+    #[doc(alias = "metrics")]
     pub async fn statistics(&self) -> Statistics {
         let (Some(hall), Some(modern)) = (self.hall(), self.0.modern.upgrade()) else {
             return Statistics::default();
@@ -232,6 +233,8 @@ impl McpHandle {
     /// probe. It is `false` once the service [leaves](Self::leave) or drains. It does not query the
     /// session engine: without the engine every node responds 503 to requests in sessions, so
     /// removing one node from the load balancer would not help.
+    #[doc(alias = "health")]
+    #[doc(alias = "readiness")]
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.hall().is_some_and(|hall| !hall.ending.is_leaving())
@@ -279,6 +282,7 @@ impl McpHandle {
     /// # Cancel safety
     ///
     /// If this future is dropped, the service still leaves; only the wait ends.
+    #[doc(alias = "shutdown")]
     pub async fn leave(&self, linger: Duration) {
         if let Some(hall) = self.hall() {
             hall.ending.leave();
@@ -303,7 +307,7 @@ impl McpHandle {
     }
 
     /// Drains the service before it stops. From now on new sessions and calls are rejected (503,
-    /// `Retry-After`). Calls in flight may finish until the deadline, `within` from now.
+    /// `Retry-After`). Calls in flight may finish until the deadline, `timeout` from now.
     /// Subscription streams end with their result, standalone streams with a `retry` hint.
     ///
     /// With an engine whose sessions outlive the process, the streams of calls end with a `retry`
@@ -320,7 +324,9 @@ impl McpHandle {
     /// # Cancel safety
     ///
     /// If this future is dropped, the service stays closed for new work. Call it again to continue.
-    pub async fn drain(&self, within: Duration) -> DrainReport {
+    #[doc(alias = "shutdown")]
+    #[doc(alias = "graceful")]
+    pub async fn drain(&self, timeout: Duration) -> DrainReport {
         let (Some(hall), Some(legacy), Some(modern)) = (self.hall(), self.legacy(), self.0.modern.upgrade()) else {
             return DrainReport::default();
         };
@@ -331,7 +337,7 @@ impl McpHandle {
             calls: hall.running.len(),
             ..DrainReport::default()
         };
-        if !hall.finished_within(within).await {
+        if !hall.finished_within(timeout).await {
             report.cut_calls = hall.running.len();
             leaving.cut_calls();
             modern.cut_calls();

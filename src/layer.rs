@@ -31,6 +31,7 @@ use crate::service::McpService;
 ///     .layer(McpLayer::new(McpServer::new("calculator", "1.0.0")));
 /// # let _ = app;
 /// ```
+#[doc(alias = "middleware")]
 #[derive(Clone)]
 pub struct McpLayer {
     path: Arc<str>,

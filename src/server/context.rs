@@ -252,6 +252,7 @@ impl Context {
     /// # Cancel safety
     ///
     /// If this future is dropped, the notification is either queued whole or not at all.
+    #[doc(alias = "notify")]
     pub async fn progress(&self, progress: impl Amount, total: impl Total) {
         self.progress_message(progress, total, None::<&str>).await;
     }
@@ -370,7 +371,7 @@ impl Context {
     }
 
     /// Sends any request to the client on the stream of this call, and waits for the answer, at
-    /// most for `within`. [`Context::elicit`], [`Context::sample`] and [`Context::roots`] are typed
+    /// most for `timeout`. [`Context::elicit`], [`Context::sample`] and [`Context::roots`] are typed
     /// versions.
     ///
     /// # Errors
@@ -384,15 +385,15 @@ impl Context {
         &self,
         method: impl Into<Cow<'static, str>> + Send,
         params: RawJson,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<RawJson, ClientError> {
-        self.send_and_wait(Question { method: method.into(), params, key: None }, within).await
+        self.send_and_wait(Question { method: method.into(), params, key: None }, timeout).await
     }
 
-    pub(super) async fn send_and_wait(&self, question: Question, within: Duration) -> Result<RawJson, ClientError> {
+    pub(super) async fn send_and_wait(&self, question: Question, timeout: Duration) -> Result<RawJson, ClientError> {
         check_request(&question.method, &question.params)?;
         let answer = self.channel.request(question);
-        tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
+        tokio::time::timeout(timeout, answer).await.map_err(|_| ClientError::Timeout(timeout))?
     }
 
     /// Returns the error for an answer that does not match its request.

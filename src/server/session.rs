@@ -111,6 +111,7 @@ impl Session {
     /// # Cancel safety
     ///
     /// If this future is dropped, the notification may have been sent.
+    #[doc(alias = "notify")]
     pub async fn tell(&self, method: &str, params: &RawJson) -> bool {
         self.inner.tell(method, params).await
     }
@@ -152,7 +153,7 @@ impl Session {
     }
 
     /// Sends a request to the client on the session's standalone stream, and waits for the answer,
-    /// at most for `within`. While a call runs, use [`Context::request`].
+    /// at most for `timeout`. While a call runs, use [`Context::request`].
     ///
     /// # Errors
     ///
@@ -166,12 +167,12 @@ impl Session {
         &self,
         method: impl Into<Cow<'static, str>> + Send,
         params: RawJson,
-        within: Duration,
+        timeout: Duration,
     ) -> Result<RawJson, ClientError> {
         let method = method.into();
         check_request(&method, &params)?;
         let answer = self.inner.request(method, params);
-        tokio::time::timeout(within, answer).await.map_err(|_| ClientError::Timeout(within))?
+        tokio::time::timeout(timeout, answer).await.map_err(|_| ClientError::Timeout(timeout))?
     }
 
     /// Ends the session: its calls are cancelled, its streams end, and its id becomes unknown. If

@@ -81,8 +81,8 @@ impl Limits {
     /// shows at a time. A client that follows more opens another stream.
     pub const LISTEN_RESOURCES: usize = 1_000;
 
-    /// The most bytes their list may have, as JSON (-32602 beyond): it is kept as long as the
-    /// stream is open. 256 KiB hold 1,000 URIs of 250 characters.
+    /// The most bytes of the resource list of one subscription stream, as JSON (-32602 beyond). It
+    /// is kept as long as the stream is open. 256 KiB hold 1,000 URIs of 250 characters.
     pub const LISTEN_BYTES: usize = 256 << 10;
 
     /// The most resources one session may subscribe to (-32602 beyond), as many as one subscription

@@ -143,6 +143,8 @@ impl Sessions {
 
     /// Reads the principal of a request from its head. Default: the [`Principal`] that a layer put
     /// into the request's extensions. Never read it from a header that is not verified.
+    #[doc(alias = "auth")]
+    #[doc(alias = "authentication")]
     #[must_use]
     pub fn principal(mut self, of: impl Fn(&Parts) -> Option<Principal> + Send + Sync + 'static) -> Self {
         self.principal = Some(Arc::new(of));

@@ -218,8 +218,8 @@ impl Streams {
     /// The server cannot know whether a client read the end of a stream. At least 1 stream, default
     /// [`Streams::DEFAULT_FINISHED`].
     #[must_use]
-    pub fn finished(mut self, streams: usize, for_: Duration) -> Self {
-        (self.finished, self.finished_for) = (streams, for_);
+    pub fn finished(mut self, streams: usize, retention: Duration) -> Self {
+        (self.finished, self.finished_for) = (streams, retention);
         self
     }
 

@@ -74,6 +74,8 @@ impl Context {
     /// # Cancel safety
     ///
     /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
+    #[doc(alias = "confirm")]
+    #[doc(alias = "form")]
     pub fn elicit<T: DeserializeOwned + JsonSchema>(&self, message: impl Into<String>) -> Elicit<T> {
         let schema = schema::form::<T>().map_err(NoForm);
         Elicit::new(self.clone(), message.into(), schema)
@@ -105,6 +107,8 @@ impl Context {
     /// # Cancel safety
     ///
     /// If this future is dropped, the request may have been sent; a late answer to it is dropped.
+    #[doc(alias = "oauth")]
+    #[doc(alias = "authorize")]
     pub fn elicit_url(
         &self,
         message: impl Into<String>,

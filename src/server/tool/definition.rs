@@ -259,6 +259,7 @@ impl<S> Tool<S> {
     /// revisions receive `{"result": ..}` with a corresponding schema.
     ///
     /// Registering the tool fails if the value is not a JSON Schema, such as a string.
+    #[doc(alias = "structuredContent")]
     #[must_use]
     pub fn output_schema(mut self, mut schema: Value) -> Self {
         if !schema.is_object() && !schema.is_boolean() {

@@ -59,6 +59,7 @@ impl CallToolResult {
 
     /// Sets the structured content: any JSON value. Clients of the session revisions, which only
     /// support objects, receive anything else as `{"result": ..}`.
+    #[doc(alias = "structuredContent")]
     #[must_use]
     pub fn structured(mut self, value: Value) -> Self {
         self.structured_content = Some(value);

@@ -117,7 +117,7 @@ struct Changing {
 }
 
 impl Capabilities {
-    /// Adds the tasks extension, for clients that know extensions.
+    /// Adds the tasks extension, for clients that support extensions.
     pub(super) fn with_tasks(mut self, has_tasks: bool) -> Self {
         self.extensions = has_tasks.then(|| BTreeMap::from([(TASKS, Empty {})]));
         self
