@@ -88,12 +88,13 @@ pub(crate) fn canonical_part(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A URI as the schemas of the protocol have it: one with characters outside of ASCII is percent-encoded.
+/// Returns a URI as the protocol's schemas require it: characters outside of ASCII are
+/// percent-encoded.
 pub(crate) fn ascii(uri: &str) -> Cow<'_, str> {
     if uri.is_ascii() { Cow::Borrowed(uri) } else { canonical(uri) }
 }
 
-/// Serializes a URI as [`ascii`] has it.
+/// Serializes a URI in the form of [`ascii`].
 pub(crate) fn serialize_ascii<S: Serializer>(uri: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&ascii(uri))
 }

@@ -44,7 +44,7 @@ pub struct CacheHint {
 pub enum CacheScope {
     /// Any client, gateway or proxy may cache the result and serve it to any user.
     ///
-    /// This applies behind authentication too ("Security Considerations"): a result for one access
+    /// This applies behind authentication too ("Security Considerations"). A result for one access
     /// token may be served to a caller with another token, or without one, and this server never
     /// sees that request. Use it for results that are the same for all users and not secret. Calls
     /// are authorized when they are made, not by who can see a list.

@@ -371,8 +371,8 @@ impl Context {
     }
 
     /// Sends any request to the client on the stream of this call, and waits for the answer, at
-    /// most for `timeout`. [`Context::elicit`], [`Context::sample`] and [`Context::roots`] are typed
-    /// versions.
+    /// most for `timeout`. [`Context::elicit`], [`Context::sample`] and [`Context::roots`] are
+    /// typed versions.
     ///
     /// # Errors
     ///

@@ -32,8 +32,8 @@ impl MirroredArguments {
     ///
     /// # Errors
     ///
-    /// If clients would not accept an annotation: it is not a header name or a duplicate, its
-    /// property is not a string, integer or boolean, or the property is not reachable through
+    /// If an annotation is invalid for clients. It may be a duplicate or not a header name. Its
+    /// property may be something other than a string, integer or boolean, or not reachable through
     /// `properties` alone.
     pub fn of(input_schema: &Value) -> Result<Self, ConfigError> {
         let mut found = Vec::new();

@@ -46,8 +46,8 @@ impl Limits {
     /// anything larger return a resource link.
     pub const DEFAULT_ANSWER: usize = 16 << 20;
 
-    /// 256 MiB of responses that clients have not read, as for bodies in flight: sixteen of the largest,
-    /// or 16,000 of 16 KiB.
+    /// 256 MiB of responses that clients have not read, as for bodies in flight: sixteen of the
+    /// largest, or 16,000 of 16 KiB.
     pub const DEFAULT_ANSWERS_UNREAD: usize = 256 << 20;
 
     /// 128 calls in flight in one session: more than any agent fans out to.
@@ -196,13 +196,13 @@ impl Limits {
         self
     }
 
-    /// The bytes that responses hold for clients that have not read them, of all clients together. It
-    /// counts JSON responses, and data that streams have ready, of more than 16 KiB each. Replay
+    /// The bytes that responses hold for clients that have not read them, of all clients together.
+    /// It counts JSON responses, and data that streams have ready, of more than 16 KiB each. Replay
     /// buffers of sessions are counted by [`Streams::kept_in_all`](crate::Streams::kept_in_all)
     /// instead.
     ///
-    /// Above the limit the client that holds most (a principal, or an address of clients without one)
-    /// loses the response that has waited longest. That is counted in
+    /// Above the limit the client that holds most (a principal, or an address of clients without
+    /// one) loses the response that has waited longest. That is counted in
     /// [`Statistics::slow_readers`](crate::Statistics::slow_readers). A new JSON response of this
     /// client is rejected instead, unless one of its responses has waited for five seconds. It
     /// becomes -32603 with status 500
@@ -230,9 +230,9 @@ impl Limits {
     }
 
     /// The most calls in flight at this service that belong to no session, of all clients together
-    /// (503 beyond): calls of 2026-07-28, calls in [stateless mode](crate::Sessions::stateless),
-    /// and each `initialize` until it has a session. At least 1, default
-    /// [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
+    /// (503 beyond). These are calls of 2026-07-28, calls in
+    /// [stateless mode](crate::Sessions::stateless), and each `initialize` until it has a session. At
+    /// least 1, default [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
     #[must_use]
     pub fn calls_without_session(mut self, calls: usize) -> Self {
         self.calls_without_session = calls;

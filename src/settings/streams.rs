@@ -167,8 +167,8 @@ impl Streams {
     /// stream with nothing to send is not limited.
     ///
     /// A response that always has data ready must move at least 2 KiB a second, measured over twice
-    /// this time. A slow mobile connection carries more. So a client that takes a piece now and then
-    /// cannot hold a large response for hours. The total of all responses is bounded by
+    /// this time. A slow mobile connection carries more. So a client that takes a piece now and
+    /// then cannot hold a large response for hours. The total of all responses is bounded by
     /// [`Limits::answers_unread`](super::Limits::answers_unread).
     ///
     /// Longer than zero; `None`: no limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].

@@ -154,8 +154,8 @@ impl From<&'static str> for Content {
 }
 
 impl ResourceLink {
-    /// Makes a link from the resource's URI and name. A URI with characters outside of ASCII is sent
-    /// percent-encoded.
+    /// Makes a link from the resource's URI and name. A URI with characters outside of ASCII is
+    /// sent percent-encoded.
     #[must_use]
     pub fn new(uri: impl Into<String>, name: impl Into<String>) -> Self {
         Self { uri: uri.into(), name: name.into(), title: None, description: None, mime_type: None, size: None }
