@@ -500,12 +500,12 @@ mod tests {
     fn another_runtime_goes_on_looking() {
         let (watch, cut) = watch();
         let first = runtime();
-        let stalled = first.block_on(async { watch.over(Body::from(vec![b'x'; PIECE]), None) });
+        let stalled = first.block_on(async { watch.over(Body::from(vec![b'x'; PIECE]), None, None) });
         drop(first);
         assert!(!watch.looks.load(Ordering::Acquire), "its task is gone");
         let second = runtime();
         let _body = second.block_on(async {
-            let body = watch.over(Body::from(vec![b'x'; PIECE]), None);
+            let body = watch.over(Body::from(vec![b'x'; PIECE]), None, None);
             sleep(TIMEOUT + LOOK_EVERY.1).await;
             body
         });
