@@ -244,7 +244,7 @@ impl Node {
                     return self.retry_later();
                 }
                 Delivered::Gone => return self.forget(id),
-                Delivered::Failed(error) if error.kind() != StoreErrorKind::Unavailable => {
+                Delivered::Failed(error) if !is_passing(&error) => {
                     // The next time would be no better; what is missed is due when the stream is opened again.
                     if let Some(left_out) = self.log_line(LogLine::Background) {
                         let error = &error as &dyn std::error::Error;
@@ -359,6 +359,11 @@ impl Node {
             node.serve_line();
         });
     }
+}
+
+/// Whether a failure may be over later: the engine is out of reach, or keeps as much as it may.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Full)
 }
 
 /// Tells sessions, one after the other where the engine answers at once, a few at a time where it does not.

@@ -92,7 +92,8 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// was not [`after`](Deliver::after) nothing is added: another node was faster, or this is the step
     /// repeated. So each announcement is told once, however many nodes try, and however often.
     ///
-    /// A session whose standalone stream was never opened is due nothing. `Conflict`: the session has another
+    /// A session whose standalone stream was never opened is due nothing. `Full`: there is no room, as in
+    /// [`append`](SessionEngine::append), and the session is told of nothing. `Conflict`: the session has another
     /// [revision](Loaded::revision), so it may want other events.
     fn deliver(&self, deliver: Deliver) -> Step<Result<u64>>;
 

@@ -43,7 +43,13 @@ pub async fn what_was_announced_is_found_by_its_number(backend: &dyn Backend, no
     t.same((recent.topics.len(), recent.complete), (1_000, true), "the newest thousand");
 }
 
-fn deliver(node: &Node, session: SessionId, (after, up_to): (u64, u64), revision: u64, texts: &[&str]) -> Deliver {
+pub(super) fn deliver(
+    node: &Node,
+    session: SessionId,
+    (after, up_to): (u64, u64),
+    revision: u64,
+    texts: &[&str],
+) -> Deliver {
     let events = texts.iter().map(|text| note(text)).collect();
     Deliver { session, node: node.id, after, up_to, revision, events }
 }

@@ -1,10 +1,11 @@
 //! What a session gives up where it keeps more than it may, and that an answer goes last.
 
+use super::announcements::deliver;
 use super::bench::{Trial, note, numbers, response};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
-use crate::store::{Policy, StreamNo};
+use crate::store::{Policy, STANDALONE, StreamNo};
 
 /// 300 bytes as a payload.
 fn text() -> String {
@@ -133,6 +134,10 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
         t.holds(kept <= 10_000, "more bytes than the limit");
         (session, stream, append.lost)
     };
+    let listens = t.session().await;
+    let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").told;
+    let number = t.ok(t.a.engine.announce("x", 1).await, "announce");
+    let tell = async || t.a.engine.deliver(deliver(&t.a, listens, (told, number), 0, &[&"z".repeat(2998)])).await;
     let (seen, seen_stream, _) = give().await;
     t.same(read(&t, seen, seen_stream).await, [1], "an answer");
     let (noisy, open) = t.called().await;
@@ -163,6 +168,7 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
         let refused = t.a.append(session, stream, 1, vec![answer()], true).await;
         t.refused(refused, StoreErrorKind::Full, "an answer for which there is no room");
     }
+    t.refused(tell().await, StoreErrorKind::Full, "a delivery for which there is no room");
     t.close(session, stream, 1).await;
     t.same(read(&t, session, stream).await, [1], "a small answer");
     for (session, stream, reader) in readers {
@@ -170,6 +176,7 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
         t.ok(t.b.engine.end(session, crate::store::EndReason::Closed).await, "end");
     }
     t.same(give().await.2, 0, "lost answers after sessions ended");
+    t.same(t.ok(tell().await, "deliver"), number, "up to where the session is told, once there is room");
     for summary in t.ok(t.a.engine.list().await, "list") {
         t.ok(t.b.engine.end(summary.info.id, crate::store::EndReason::Closed).await, "end");
     }

@@ -168,7 +168,13 @@ impl<J: Journal> Shared<J> {
     }
 
     pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<u64, J> {
-        self.on(deliver.session, |record, notes| record.deliver(deliver, self.policy(), notes))
+        // Where one delivery alone is more than may be kept, the bounds of the stream decide what stays of it.
+        let demand: usize = deliver.events.iter().map(|event| event.payload.len()).sum();
+        let room = demand.min(self.policy().kept_bytes);
+        if self.take_room(room).is_none() {
+            return self.on(deliver.session, |_, _| Err(StoreError::new(StoreErrorKind::Full)));
+        }
+        self.on_with(deliver.session, room, |record, notes| record.deliver(deliver, self.policy(), notes))
     }
 
     pub(in crate::store) fn attach(&self, attach: &Attach<'_>) -> Marked<Attached, J> {

@@ -14,6 +14,17 @@ end
 if s.rev ~= revision then
   return refused(CONFLICT)
 end
+local demand = 0
+for at = 11, #ARGV - 4 do
+  demand = demand + size_of(arg(at))
+end
+-- Where one delivery alone is more than may be kept, the bounds of the stream decide what stays of it.
+if not make_room(math.min(demand, number(10)), number(10)) then
+  return refused(FULL)
+end
+-- It may be one of those that made room.
+open(arg(1))
+log = log_of(stream)
 call('HSET', P .. 's:' .. H, 'told', int(up_to))
 for at = 11, #ARGV - 4 do
   if not is_repeated(stream, log, arg(at)) then
