@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::frame::HEADER;
 
@@ -57,6 +59,12 @@ pub(super) struct Segments {
     pub(super) tight: bool,
 }
 
+/// How often a folder that is in use is tried again, and after which pause. A process that this one starts holds all
+/// that is open here until its program runs, which takes a busy machine a while: the folder of an engine that was
+/// dropped just now may look as if it were in use.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(25);
+
 /// Takes the folder for this process, as long as the file is open.
 ///
 /// # Errors
@@ -67,11 +75,15 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
     let path = folder.join("lock");
     // Where nothing can be written it is there, and it can be locked all the same.
     let file = private_file().truncate(false).open(&path).or_else(|error| File::open(path).map_err(|_| error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-        Err(TryLockError::Error(error)) => Err(error),
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
+    file.try_lock()?;
+    Ok(file)
 }
 
 /// Makes a segment end where what counts of it does.
