@@ -8,7 +8,6 @@ mod todo;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -21,21 +20,9 @@ struct Example {
 }
 
 impl Example {
-    fn start(name: &str) -> Self {
-        Self::start_with(name, &[])
-    }
-
-    /// One that needs features.
-    fn start_with(name: &str, features: &[&str]) -> Self {
-        // Run alone, this test would meet whatever was built before.
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--example", name]).args(features).status();
-        let built = built.unwrap();
-        assert!(built.success(), "{name} does not build");
-        // Examples lie beside the folder of test binaries.
-        let mut path: PathBuf = std::env::current_exe().unwrap();
-        path.pop();
-        path.pop();
-        path.extend(["examples", name]);
+    /// With the features that these tests have: they have built it already.
+    fn start(name: &'static str) -> Self {
+        let path = everything::built(name);
         let mut process = Command::new(&path).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
@@ -154,11 +141,11 @@ fn hello_adds_two_numbers() {
     assert!(answer.contains(r#""structuredContent":{"total":3}"#), "{answer}");
 }
 
-/// With all features, as those examples are built that need one.
+/// Where its feature is on, as in each example that needs one.
 #[cfg(feature = "rmcp")]
 #[test]
 fn rmcp_adds_two_numbers() {
-    let rmcp = Example::start_with("rmcp", &["--all-features"]);
+    let rmcp = Example::start("rmcp");
     let session = rmcp.open("");
     let answer = rmcp.send(&format!("POST /mcp HTTP/1.1\r\n{session}"), &call("add", r#"{"a":1,"b":2}"#));
     assert!(answer.contains(r#""content":[{"type":"text","text":"3"}]"#), "{answer}");
@@ -181,7 +168,7 @@ fn layer_leaves_the_application_as_it_was_and_shares_its_sessions() {
 #[cfg(feature = "cors")]
 #[test]
 fn auth_keeps_sessions_to_their_owners_and_browsers_to_their_site() {
-    let auth = Example::start_with("auth", &["--all-features"]);
+    let auth = Example::start("auth");
     assert!(auth.send("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE).starts_with("HTTP/1.1 401"));
     let alice = auth.open("Authorization: Bearer alices-secret\r\n");
     let answer = auth.send(&format!("POST /mcp HTTP/1.1\r\n{alice}"), &call("whoami", "{}"));

@@ -16,7 +16,7 @@ pub(crate) struct Server {
 }
 
 /// Where an example lies, freshly built.
-fn built(example: &'static str) -> PathBuf {
+pub(crate) fn built(example: &'static str) -> PathBuf {
     static BUILT: Mutex<Vec<&str>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains(&example) {
