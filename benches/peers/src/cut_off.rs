@@ -68,6 +68,11 @@ impl CutOff {
         Ok(began)
     }
 
+    /// How many steps came so far.
+    pub(crate) fn steps_received(&self) -> usize {
+        self.received.steps.len()
+    }
+
     /// Whether the result came.
     pub(crate) fn is_over(&self) -> bool {
         self.received.results > 0

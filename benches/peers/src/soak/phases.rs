@@ -84,14 +84,19 @@ pub(super) async fn streams(address: SocketAddr, count: usize, within: Duration)
 async fn unread(mut client: Client, steps: u32, until: Instant) -> Result<(Tally, u64)> {
     /// What waits on the connection has come by then.
     const DRAINED_WITHIN: Duration = Duration::from_secs(1);
-    /// What is late is not lost.
-    const REST_WITHIN: Duration = Duration::from_secs(60);
+    /// A busy machine is late: the rest is lost when nothing of it comes for so long.
+    const MORE_WITHIN: Duration = Duration::from_secs(60);
     let mut call = CutOff::begin(&mut client, steps, UNREAD_EVERY, 1).await?;
     sleep_until(until).await;
     call.read_on(&mut client, Instant::now() + DRAINED_WITHIN).await?;
     let mut client = client.reconnected().await?;
-    if !call.is_over() {
-        call.come_back(&mut client, Instant::now() + REST_WITHIN).await?;
+    while !call.is_over() {
+        let before = call.steps_received();
+        call.come_back(&mut client, Instant::now() + MORE_WITHIN).await?;
+        if call.steps_received() == before {
+            break;
+        }
+        client = client.reconnected().await?;
     }
     client.reconnected().await?.delete().await?;
     Ok((call.tally(), u64::from(steps) + 1))
