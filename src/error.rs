@@ -55,6 +55,11 @@ pub enum Rejection {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The body has too many values for its size: as a tree they would take too much memory.
+    BodyTooComplex {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body broke off.
@@ -222,6 +227,7 @@ impl Rejection {
             Self::DuplicateHeader(_) => "duplicate_header",
             Self::InvalidHeader(_) => "invalid_header",
             Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTooComplex { .. } => "body_too_complex",
             Self::BodyTimeout => "body_timeout",
             Self::BodyIncomplete => "body_incomplete",
             Self::TooManyBodies { .. } => "too_many_bodies",

@@ -26,6 +26,10 @@ use crate::message::{self, RequestId};
 /// The most that is reserved on a client's word; beyond it, memory follows what has arrived.
 const MAX_RESERVED: usize = 64 * 1024;
 
+/// Where larger bodies are allowed than by default, their values may take as many times more: what objects of a hundred
+/// bytes do, or numbers of eight digits.
+const TREE: usize = 16;
+
 /// The most frames without data. They cost the sender next to nothing, so that no number of them
 /// may be free.
 const MAX_EMPTY_FRAMES: usize = 64;
@@ -60,6 +64,10 @@ pub(crate) async fn read_json(
     let unread = body.get_or_insert_default();
     let (bytes, share) = read(unread, declared, bounds).await.map_err(|rejection| (rejection, None))?;
     *body = None;
+    let tree = message::VALUES.max(bounds.limit.saturating_mul(TREE));
+    if message::tree::is_larger(&bytes, tree) {
+        return Err((Rejection::BodyTooComplex { limit: tree }, None));
+    }
     let body = message::parse(&bytes).map_err(Rejection::of)?;
     Ok(ReadBody { body, share })
 }

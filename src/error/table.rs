@@ -49,7 +49,7 @@ impl Rejection {
             Self::NotAcceptable { .. } => (406, REQUEST),
             Self::BodyTimeout => (408, REQUEST),
             Self::StreamTaken => (409, REQUEST),
-            Self::BodyTooLarge { .. } => (413, REQUEST),
+            Self::BodyTooLarge { .. } | Self::BodyTooComplex { .. } => (413, REQUEST),
             Self::UnsupportedMediaType | Self::EncodedBody => (415, REQUEST),
             Self::TooManyListens { .. }
             | Self::TooManyListensOfPrincipal { .. }
@@ -79,6 +79,9 @@ impl Rejection {
             Self::DuplicateHeader(name) => format!("Bad request: more than one {name} header").into(),
             Self::InvalidHeader(name) => format!("Bad request: invalid {name} header").into(),
             Self::BodyTooLarge { limit } => format!("Body too large: the limit is {limit} bytes").into(),
+            Self::BodyTooComplex { limit } => {
+                format!("Body too complex: its values take more than {limit} bytes (`Limits::VALUES`)").into()
+            }
             Self::TooManyBodies { limit } => {
                 format!("Too many bytes of request bodies in flight: the limit is {limit}").into()
             }

@@ -263,7 +263,7 @@ fn too_deep(body: &[u8]) -> bool {
     false
 }
 
-fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
+pub(super) fn skip_string(bytes: &mut std::slice::Iter<'_, u8>) {
     while let Some(byte) = bytes.next() {
         match byte {
             b'\\' => drop(bytes.next()),

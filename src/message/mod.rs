@@ -16,6 +16,7 @@ mod log_text;
 mod meta;
 mod params;
 mod raw;
+pub(crate) mod tree;
 mod uri;
 mod version;
 pub(crate) mod whole;
@@ -34,4 +35,5 @@ pub(crate) use initialize::{CAPABILITIES, CLIENT_INFO, INITIALIZE, Oversized, TA
 pub(crate) use log_text::{shown, shown_bytes};
 pub(crate) use meta::{MAX_VERSION, RequestMeta, Stated};
 pub(crate) use params::Params;
+pub(crate) use tree::VALUES;
 pub(crate) use uri::{ResourceUri, ascii, canonical, canonical_part, canonical_start, serialize_ascii};

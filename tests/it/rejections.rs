@@ -192,6 +192,12 @@ async fn bodies(sheet: &Sheet) {
     for (body, id, row) in rows {
         sheet.expect(&app, raw(body), id, row).await;
     }
+    let wide = sheet.app(|service| service);
+    let text = "Body too complex: its values take more than 67108864 bytes (`Limits::VALUES`)";
+    for values in ["{},", "[],", "[[1]],"] {
+        let body = raw(format!("[{}1]", values.repeat(400_000)).into());
+        sheet.expect(&wide, body, None, ("body_too_complex", 413, -32600, text)).await;
+    }
     let narrow = sheet.app(|service| service.limits(Limits::new().body(40_000).bodies(40_000)));
     let half =
         Body::from_stream(stream::iter([Ok::<_, io::Error>(Bytes::from(" ".repeat(30_000)))]).chain(stream::pending()));
