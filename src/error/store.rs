@@ -53,6 +53,20 @@ impl StoreError {
         Self { kind, source: Some(source.into()) }
     }
 
+    /// An error of a kind, of an append or a publish that made answers go which no client had fetched: so many of them
+    /// were forgotten to make room, though it failed.
+    #[must_use]
+    pub fn after_losing(kind: StoreErrorKind, answers: usize) -> Self {
+        if answers == 0 { Self::new(kind) } else { Self::because(kind, AnswersLost(answers)) }
+    }
+
+    /// How many answers were forgotten for a step that failed, see [`StoreError::after_losing`].
+    #[must_use]
+    pub fn answers_lost(&self) -> usize {
+        let lost = self.source.as_deref().and_then(|source| source.downcast_ref());
+        lost.map_or(0, |AnswersLost(answers)| *answers)
+    }
+
     pub(crate) fn corrupt(source: serde_json::Error) -> Self {
         Self::because(StoreErrorKind::Corrupt, source)
     }
@@ -63,6 +77,18 @@ impl StoreError {
         self.kind
     }
 }
+
+/// What a step did before it failed.
+#[derive(Debug)]
+struct AnswersLost(usize);
+
+impl fmt::Display for AnswersLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answers that no client had fetched were forgotten", self.0)
+    }
+}
+
+impl std::error::Error for AnswersLost {}
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

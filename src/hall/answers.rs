@@ -1,8 +1,11 @@
-//! How large an answer may be: what is larger becomes an error that names the limit.
+//! Answers that are not sent: those that are larger than the limit become an error that names it, and those that were
+//! forgotten before a client fetched them are counted.
 
 use super::{Hall, LogLine};
-use crate::error::Rejection;
+use crate::error::{Rejection, StoreError};
+use crate::identity::SessionId;
 use crate::message::{ErrorObject, RawJson};
+use crate::store::Appended;
 
 /// What a handler answered.
 type Answer = Result<RawJson, ErrorObject>;
@@ -24,6 +27,22 @@ impl Hall {
             tracing::error!(size, limit, left_out, "an answer was too large; `Limits::answer` raises the limit");
         }
         (Err(self.too_large().to_error()), true)
+    }
+
+    /// Answers of a session, or of others, were forgotten to make room for what was written to it, or was to be.
+    pub(crate) fn count_lost(&self, session: SessionId, written: &Result<Appended, StoreError>) {
+        let answers = written.as_ref().map_or_else(StoreError::answers_lost, |appended| appended.lost);
+        if answers > 0 {
+            self.counters.answers_lost(answers);
+            if let Some(left_out) = self.log_line(LogLine::AnswersLost) {
+                tracing::warn!(
+                    answers,
+                    ?session,
+                    left_out,
+                    "answers that no client had fetched were forgotten to make room"
+                );
+            }
+        }
     }
 
     pub(crate) fn too_large(&self) -> Rejection {

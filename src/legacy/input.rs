@@ -53,6 +53,7 @@ pub(super) async fn ask_standalone(
     let event =
         Event { kind: EventKind::Request(question.clone()), payload: write::request(&question, method, &params) };
     let published = node.engine.publish(session.info.id, node.id, event).await;
+    node.count_lost(session.info.id, &published);
     match published {
         Ok(appended) if appended.read => session.asked(&question),
         Ok(_) => return Err(ClientError::NoStream),

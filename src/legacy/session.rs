@@ -30,7 +30,7 @@ use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{Cancellation, ClientError, Extensions};
-use crate::store::{EndReason, Event, EventKind, StreamNo};
+use crate::store::{EndReason, Event, EventKind, Step, StreamNo};
 
 /// A session in use on this node.
 #[derive(Debug)]
@@ -226,7 +226,18 @@ impl LiveSession {
     pub(super) fn publish(&self, payload: Bytes) {
         let Some(node) = self.node.upgrade() else { return };
         let event = Event { kind: EventKind::Notification, payload };
-        node.step_in_background(node.engine.publish(self.info.id, node.id, event));
+        let session = self.info.id;
+        match node.engine.publish(session, node.id, event).now() {
+            Ok(published) => node.count_lost(session, &published),
+            Err(step) => node.step_in_background(Step::later({
+                let node = Arc::clone(&node);
+                async move {
+                    let published = step.await;
+                    node.count_lost(session, &published);
+                    published
+                }
+            })),
+        }
     }
 
     /// The standalone stream was opened, here or elsewhere, or never will be again.
@@ -292,6 +303,7 @@ impl SessionAccess for LiveSession {
             let Some(node) = self.node.upgrade() else { return false };
             // What was taken in is unread, unless somebody reads.
             let published = node.engine.publish(self.info.id, node.id, event).await;
+            node.count_lost(self.info.id, &published);
             published.is_ok_and(|appended| appended.read || appended.unread > 0)
         })
     }

@@ -175,12 +175,13 @@ impl<'a> Writer<'a> {
         let notifications = events.iter().filter(|event| event.kind == EventKind::Notification).count();
         let questions: Vec<Box<str>> = events.iter().filter_map(question).map(Box::from).collect();
         let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
-        let error = match node.engine.append(append).await {
+        let appended = node.engine.append(append).await;
+        node.count_lost(session.info.id, &appended);
+        let error = match appended {
             Ok(appended) => {
                 self.next += sizes.len() as u64;
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
-                self.lost(appended.lost);
                 questions.iter().for_each(|question| session.asked(question));
                 if appended.cancelled {
                     self.look_for_cancellations();
@@ -239,22 +240,6 @@ impl<'a> Writer<'a> {
                 tracing::warn!(error = cause, left_out, "messages of a call could not be written yet");
             }
             _ => tracing::error!(error = cause, left_out, "messages of a call were lost"),
-        }
-    }
-
-    /// Answers of this session, or of others, were forgotten to make room for what was written.
-    fn lost(&self, answers: usize) {
-        if answers > 0 {
-            self.exchange.node().counters.answers_lost(answers);
-            if let Some(left_out) = self.log_line(LogLine::AnswersLost) {
-                let session = self.exchange.session().map(|session| field::debug(session.info.id));
-                tracing::warn!(
-                    answers,
-                    session,
-                    left_out,
-                    "answers that no client had fetched were forgotten to make room"
-                );
-            }
         }
     }
 

@@ -198,15 +198,16 @@ impl Streams {
         self
     }
 
-    /// How many bytes the streams of all sessions keep together. Beyond it the largest sessions
-    /// drop events: first those that their clients received, then notifications, then responses
-    /// that no client has fetched. The last are counted
+    /// How many bytes the streams of all sessions keep together. Beyond it the principal or address
+    /// whose sessions keep most drops events, from its largest session first; a session with
+    /// neither counts by itself. First go events that clients received, then notifications, then
+    /// responses that no client has fetched. The last are counted
     /// ([`Statistics::answers_lost`](crate::Statistics::answers_lost)). Streams that a client is
     /// reading stay. If nothing can be dropped, new notifications are dropped, and a response of
     /// more than 1 KiB becomes -32603 (status 500 if nothing was sent).
     ///
     /// The memory and file engines enforce this exactly. Redis enforces it for all nodes together,
-    /// considering the sixteen largest sessions each time. At least 1, default
+    /// considering 64 sessions each time, at most 48 of one client. At least 1, default
     /// [`Streams::DEFAULT_KEPT_IN_ALL`].
     #[must_use]
     pub fn kept_in_all(mut self, bytes: usize) -> Self {

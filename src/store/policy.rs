@@ -41,7 +41,8 @@ pub struct Policy {
     /// How many bytes of answers that no reader was given a session may keep beyond
     /// [`session_bytes`](Self::session_bytes): the size of the largest answer.
     pub answer_bytes: usize,
-    /// Everything kept in the streams of all sessions, in bytes. Where it is too much, the largest sessions make room.
+    /// Everything kept in the streams of all sessions, in bytes. Where it is too much, the account makes room whose sessions
+    /// keep most, its largest session first; a session without an account stands for itself.
     /// Default [`Policy::DEFAULT_KEPT_BYTES`].
     pub kept_bytes: usize,
     /// Finished streams kept in one session for clients that come back.

@@ -158,3 +158,21 @@ async fn an_address_has_its_share_of_calls_and_listens() {
         assert_eq!(app.send(from(NEAR, request())).await.status, 200, "given back");
     }
 }
+
+/// Sessions that were used once are no better protection for a flood than unused ones: the address that has most
+/// makes room.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_used_sessions_costs_itself() {
+    let app = App::with(|service| service.sessions(Sessions::new().max(20).max_per_peer(10)));
+    let honest = open_from(&app, from("203.0.113.9", opening())).await;
+    let ann = app.open_principal("ann").await;
+    assert_eq!(ann.post(ping(1)).await.status, 200);
+    for _ in 0..40 {
+        for address in [NEAR, FAR] {
+            open_from(&app, from(address, opening())).await;
+        }
+    }
+    assert_eq!(honest.post(ping(2)).await.status, 200);
+    assert_eq!(ann.post(ping(2)).await.status, 200);
+    assert_eq!(app.handle.statistics().await.sessions, 20);
+}

@@ -1,11 +1,13 @@
 //! What a session gives up where it keeps more than it may, and that an answer goes last.
 
+use std::sync::Arc;
+
 use super::announcements::deliver;
-use super::bench::{Trial, note, numbers, response};
+use super::bench::{Trial, info, note, numbers, response};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
-use crate::identity::SessionId;
-use crate::store::{Policy, STANDALONE, StreamNo};
+use crate::identity::{Peer, Principal, SessionId, SessionInfo};
+use crate::store::{Attach, Create, Policy, STANDALONE, StreamNo};
 
 /// 300 bytes as a payload.
 fn text() -> String {
@@ -183,4 +185,93 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
     let (session, stream) = t.called().await;
     let all = response(&"z".repeat(9_998));
     t.ok(t.a.append(session, stream, 1, vec![all], true).await, "an answer as large as everything");
+}
+
+/// A session of an owner, with an answer of so many bytes that waits in a finished stream.
+async fn waiting(t: &Trial, (principal, peer): (Option<&Principal>, Option<Peer>), bytes: usize) -> (SessionId, usize) {
+    let session = SessionId::random();
+    let info = SessionInfo { peer, ..info(session, principal) };
+    t.ok(t.a.engine.create(Create { info: Arc::new(info), epoch: 7 }).await, "create");
+    let stream = t.ok(t.a.begin_as(session, principal, &[1.into()], true).await, "begin");
+    t.same(stream, FIRST, "the first stream");
+    let answer = response(&"y".repeat(bytes - 2));
+    let append = t.ok(t.a.append(session, stream, 1, vec![answer], true).await, "the closing append");
+    (session, append.lost)
+}
+
+/// The stream of the first call of a session.
+const FIRST: StreamNo = 1;
+
+/// The sum of an account counts, and not its largest session: a client with many of them makes room before another
+/// client with a larger one.
+pub async fn the_account_that_keeps_most_makes_room(backend: &dyn Backend, nodes: Nodes) {
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
+    let [near, far, third] = [1, 2, 3].map(|last| Peer::new([192, 0, 2, last].into()));
+    let principals = [(Some(&alice), None), (Some(&bob), None), (Some(&carol), None)];
+    let peers = [(None, Some(near)), (None, Some(far)), (None, Some(third))];
+    for [many, large, new] in [principals, peers, [peers[0], (None, None), (None, None)]] {
+        let policy = Policy { session_bytes: 4_000, answer_bytes: 4_000, kept_bytes: 10_000, ..Policy::default() };
+        let t = Trial::new(backend, nodes, 104, policy).await;
+        let mut hers = Vec::new();
+        for _ in 0..3 {
+            hers.push(waiting(&t, many, 2_000).await.0);
+        }
+        let (one, lost) = waiting(&t, large, 3_000).await;
+        t.same(lost, 0, "lost answers");
+        let (last, lost) = waiting(&t, new, 3_000).await;
+        t.same(lost, 1, "lost answers");
+        let kept = async |session: SessionId, principal: Option<&Principal>| {
+            let attach = Attach { session, principal, stream: FIRST, node: t.b.id, after: Some(0), takeover: true };
+            t.b.engine.attach(attach).await.is_ok()
+        };
+        t.holds(kept(one, large.0).await && kept(last, new.0).await, "a client that keeps less made room");
+        let mut left = 0;
+        for session in hers {
+            left += usize::from(kept(session, many.0).await);
+        }
+        t.same(left, 2, "what is left of the account that keeps most");
+    }
+}
+
+/// Answers are told of that were forgotten for a step that failed after all: for want of room, or for another reason.
+pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
+    let policy = Policy { session_bytes: 8_000, answer_bytes: 8_000, kept_bytes: 10_000, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 105, policy).await;
+    let (held, _) = waiting(&t, (None, None), 5_000).await;
+    t.attach(held, FIRST, 0).await;
+    let (session, stream) = t.called().await;
+    for (first, bytes, kind) in [(1, 8_000, StoreErrorKind::Full), (5, 3_000, StoreErrorKind::Fenced)] {
+        if kind == StoreErrorKind::Fenced {
+            t.close(session, stream, 1).await;
+        }
+        let (left, _) = waiting(&t, (None, None), 4_000).await;
+        backend.pass(tick).await;
+        let answer = response(&"z".repeat(bytes));
+        match t.a.append(session, stream, first, vec![answer], false).await {
+            Err(error) => t.same((error.kind(), error.answers_lost()), (kind, 1), "a refused append"),
+            Ok(appended) => t.broken(format_args!("{appended:?} instead of {kind:?}")),
+        }
+        t.holds(!is_kept(&t, left, FIRST).await, "what was lost is there");
+    }
+    let refused = t.a.append(session, stream, 5, vec![response("small")], false).await;
+    t.same(refused.map_err(|error| error.answers_lost()).err(), Some(0), "answers lost for nothing");
+}
+
+/// A step that found no room has no say in the next one: what can go since then goes.
+pub async fn room_that_comes_is_found_at_once(backend: &dyn Backend, nodes: Nodes) {
+    let policy = Policy { session_bytes: 9_000, answer_bytes: 9_000, kept_bytes: 10_000, ..Policy::default() };
+    let t = Trial::new(backend, nodes, 106, policy).await;
+    let (held, _) = waiting(&t, (None, None), 9_000).await;
+    let reader = t.attach(held, FIRST, 0).await;
+    let (session, stream) = t.called().await;
+    let answer = || vec![response(&text().repeat(10))];
+    for _ in 0..2 {
+        t.refused(t.a.append(session, stream, 1, answer(), false).await, StoreErrorKind::Full, "where nothing can go");
+    }
+    t.same(numbers(&t.ok(t.b.read(held, FIRST, reader, 0, usize::MAX).await, "read")), [1], "an answer");
+    t.ok(t.b.engine.detach(held, FIRST, reader.generation).await, "detach");
+    let append = t.ok(t.a.append(session, stream, 1, answer(), false).await, "where an answer was read");
+    t.same(append.lost, 0, "lost answers");
+    t.holds(!is_kept(&t, held, FIRST).await, "what was read stayed");
 }

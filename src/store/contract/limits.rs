@@ -185,6 +185,41 @@ pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     t.same(t.ok(create(near, None).await, "create").1, [], "what made room after one ended");
 }
 
+/// Where all sessions are used, the account with most of them makes room, with the one that has rested longest; where
+/// no account has more than one, the session that has rested longest of all.
+pub async fn the_account_with_most_sessions_makes_room(backend: &dyn Backend, nodes: Nodes) {
+    let Some(tick) = backend.tick() else { return };
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
+    let near = Peer::new([192, 0, 2, 1].into());
+    for (owner, peer) in [(Some(&alice), None), (None, Some(near))] {
+        let t = Trial::new(backend, nodes, 94, Policy { max_sessions: 6, ..Policy::default() }).await;
+        let used = async |owner: Option<&Principal>, peer: Option<Peer>| {
+            backend.pass(tick).await;
+            let id = SessionId::random();
+            let info = SessionInfo { peer, ..info(id, owner) };
+            let ended = t.ok(t.a.engine.create(Create { info: Arc::new(info), epoch: 7 }).await, "create");
+            t.ok(t.b.engine.load(id, owner).await, "load");
+            (id, ended.into_iter().map(|ended| ended.info.id).collect::<Vec<_>>())
+        };
+        let (first, _) = used(Some(&bob), None).await;
+        let (second, _) = used(None, None).await;
+        let mut many = Vec::new();
+        for _ in 0..3 {
+            many.push(used(owner, peer).await.0);
+        }
+        let stream = t.ok(t.a.begin_as(many[1], owner, &[1.into()], true).await, "begin");
+        used(Some(&carol), None).await;
+        t.same(used(None, None).await.1, [many[0]], "what made room");
+        t.same(used(None, None).await.1, [many[2]], "what made room next, beside one that works");
+        // The account has one session now: no more than others.
+        t.same(used(None, None).await.1, [first], "what made room of all");
+        t.ok(t.a.engine.finish(many[1], stream).await, "finish");
+        t.same(used(None, None).await.1, [second], "what made room of all next");
+        backend.pass(tick).await;
+        t.ok(t.b.engine.load(many[1], owner).await, "load of the session at work");
+    }
+}
+
 /// Calls in flight are counted, and no longer when they are over.
 pub async fn a_session_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 44, Policy { max_calls: 3, ..Policy::default() }).await;

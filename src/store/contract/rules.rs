@@ -156,10 +156,14 @@ pub const RULES: &[Rule] = &[
     rule(91, "bytes of a principal's tasks", |b, n| Box::pin(task_limits::a_principal_has_so_many_bytes(b, n))),
     rule(92, "limit of a peer's sessions", |b, n| Box::pin(limits::a_peer_has_so_many_sessions(b, n))),
     rule(93, "limit of a peer's tasks", |b, n| Box::pin(task_limits::a_peer_has_so_many_tasks(b, n))),
+    rule(94, "the largest account", |b, n| Box::pin(limits::the_account_with_most_sessions_makes_room(b, n))),
     rule(100, "what goes first", |b, n| Box::pin(eviction::what_was_given_goes_first(b, n))),
     rule(101, "an answer just written", |b, n| Box::pin(eviction::an_answer_outlives_the_step_that_wrote_it(b, n))),
     rule(102, "answers beyond the bytes", |b, n| Box::pin(eviction::an_answer_may_go_beyond_the_bytes(b, n))),
     rule(103, "bytes of all sessions", |b, n| Box::pin(eviction::all_sessions_keep_so_many_bytes(b, n))),
+    rule(104, "bytes of an account", |b, n| Box::pin(eviction::the_account_that_keeps_most_makes_room(b, n))),
+    rule(105, "answers lost in vain", |b, n| Box::pin(eviction::answers_that_are_lost_in_vain_are_told(b, n))),
+    rule(106, "room that comes", |b, n| Box::pin(eviction::room_that_comes_is_found_at_once(b, n))),
 ];
 
 #[cfg(test)]

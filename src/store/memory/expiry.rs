@@ -93,12 +93,18 @@ impl Expiry {
     /// Takes out a session whose moment is due: the oldest that was never used, else the one that has rested
     /// longest.
     pub(super) fn rested(&mut self, due: impl Fn(Tick) -> bool) -> Option<Candidate> {
-        let mut first = |used: bool| {
-            let queue = if used { &mut self.rest } else { &mut self.fresh };
-            let (since, _) = queue.first()?;
-            due(*since).then(|| queue.pop_first()).flatten().map(|(_, session)| Candidate { session, used })
-        };
-        first(false).or_else(|| first(true))
+        self.first_of(false, &due).or_else(|| self.first_of(true, &due))
+    }
+
+    /// Takes out the oldest session that was never used, as far as is known.
+    pub(super) fn unused(&mut self) -> Option<Candidate> {
+        self.first_of(false, |_| true)
+    }
+
+    fn first_of(&mut self, used: bool, due: impl Fn(Tick) -> bool) -> Option<Candidate> {
+        let queue = if used { &mut self.rest } else { &mut self.fresh };
+        let (since, _) = queue.first()?;
+        due(*since).then(|| queue.pop_first()).flatten().map(|(_, session)| Candidate { session, used })
     }
 
     /// Takes out the oldest session, if it is old enough.

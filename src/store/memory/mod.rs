@@ -14,6 +14,7 @@ mod budget;
 mod expiry;
 #[cfg(test)]
 mod model;
+mod order;
 mod questions;
 mod record;
 #[cfg(feature = "file")]
@@ -34,6 +35,7 @@ use dashmap::DashMap;
 
 use self::budget::Budget;
 use self::expiry::Expiry;
+use self::order::OfAccount;
 use self::questions::Outcome;
 use self::record::Record;
 pub(in crate::store) use self::steps::Marked;
@@ -80,12 +82,6 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
     next_node: AtomicU64,
     policy: OnceLock<Policy>,
     default_policy: Policy,
-}
-
-#[derive(Debug, Default)]
-struct OfAccount {
-    sessions: Vec<SessionId>,
-    calls: Arc<AtomicUsize>,
 }
 
 impl MemoryEngine {

@@ -29,7 +29,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         for (id, session) in image.sessions {
             let usage = session.info.account().map(|account| {
                 let mut of = shared.accounts.entry(account).or_default();
-                of.sessions.push(id);
+                of.add(id);
                 Arc::clone(&of.calls)
             });
             let record = Record::restored(session, usage, now, away);

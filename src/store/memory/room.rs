@@ -1,4 +1,8 @@
-//! Decides which session comes in, and which one goes for it, or because its time is over.
+//! Sessions that come in, and those that go for them, or because their time is over.
+//!
+//! Where all places are taken, sessions that were never used make room first, the oldest first. Then the account makes
+//! room that has most sessions, more than one, with the one that has rested longest: a client that opens many and
+//! uses each of them costs itself. Then the session makes room that has rested longest of all.
 //!
 //! A session takes its places, its account's and the engine's, before it is in the map, and
 //! gives them back when it leaves it. Where a limit is reached, looking for a session at rest in
@@ -7,10 +11,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dashmap::mapref::entry::Entry;
 
-use super::expiry::Candidate;
+use super::expiry::{Candidate, Expiry};
+use super::order::Next;
 use super::record::Record;
 use super::{Marked, Result, Shared};
 use crate::clock::Tick;
@@ -26,6 +32,12 @@ const PERHAPS: u8 = 0;
 const LOOKING: u8 = 1;
 /// Somebody looked at all of them in vain, and none came to rest since.
 const NOBODY: u8 = 2;
+
+/// How many of the accounts that have most sessions are asked to make room.
+const LARGEST: usize = 4;
+
+/// How long an account is not looked at again of whose sessions none was at rest.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a look at a session that seemed to rest came to.
 enum Found {
@@ -96,13 +108,13 @@ impl<J: Journal> Shared<J> {
         loop {
             {
                 let mut of = self.accounts.entry(account.clone()).or_default();
-                if of.sessions.len() < limit {
-                    of.sessions.push(session);
+                if of.len() < limit {
+                    of.add_unused(session);
                     return Ok(Arc::clone(&of.calls));
                 }
             }
-            let ended = self.evict_of(account);
-            let is_full = ended.is_none() && self.accounts.get(account).is_some_and(|of| of.sessions.len() >= limit);
+            let ended = self.evict_of(account, self.clock.now());
+            let is_full = ended.is_none() && self.accounts.get(account).is_some_and(|of| of.len() >= limit);
             if is_full {
                 self.forget_of(account, session);
                 return Err(StoreError::new(full));
@@ -115,7 +127,7 @@ impl<J: Journal> Shared<J> {
     fn place(&self, policy: &Policy, now: Tick, evicted: &mut Vec<Ended>) -> Result<()> {
         let one_more = |count: usize| (count < policy.max_sessions).then_some(count + 1);
         while self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
-            let ended = self.evict_longest_idle(now);
+            let ended = self.evict_for_all(now);
             if ended.is_none() && self.count.load(Ordering::Relaxed) >= policy.max_sessions {
                 return Err(StoreError::new(StoreErrorKind::Full));
             }
@@ -124,22 +136,64 @@ impl<J: Journal> Shared<J> {
         Ok(())
     }
 
-    fn evict_of(&self, account: &Account) -> Option<Ended> {
-        let sessions = self.accounts.get(account).map(|of| of.sessions.clone()).unwrap_or_default();
-        let resting = |id: &SessionId| {
-            let record = self.sessions.get(id)?;
-            record.is_idle().then_some((record.used, record.touched, *id))
-        };
-        let mut longest: Vec<_> = sessions.iter().filter_map(resting).collect();
-        longest.sort_unstable();
-        longest.into_iter().find_map(|(_, _, id)| self.end_if(id, EndReason::Evicted, Record::is_idle))
+    fn evict_of(&self, account: &Account, now: Tick) -> Option<Ended> {
+        let mut looked = false;
+        loop {
+            let next = self.accounts.get_mut(account).and_then(|mut of| of.next());
+            let ended = match next {
+                Some(Next::Unused(session)) => {
+                    self.end_if(session, EndReason::Evicted, |record| !record.used && record.is_idle())
+                }
+                Some(Next::RestedSince(session, since)) => self.end_if(session, EndReason::Evicted, |record| {
+                    record.used && record.touched == since && record.is_idle()
+                }),
+                None if looked => return None,
+                None => {
+                    self.look_at_all_of(account, now);
+                    looked = true;
+                    None
+                }
+            };
+            if ended.is_some() {
+                return ended;
+            }
+        }
     }
 
-    fn evict_longest_idle(&self, now: Tick) -> Option<Ended> {
+    fn look_at_all_of(&self, account: &Account, now: Tick) {
+        let sessions = self.accounts.get(account).map(|of| of.ids()).unwrap_or_default();
+        let resting = |id: SessionId| {
+            let record = self.sessions.get(&id)?;
+            record.is_idle().then_some((record.used, record.touched, id))
+        };
+        let resting = sessions.into_iter().filter_map(resting).collect();
+        if let Some(mut of) = self.accounts.get_mut(account) {
+            of.list(resting, now);
+        }
+    }
+
+    /// Makes room for a session of any account.
+    fn evict_for_all(&self, now: Tick) -> Option<Ended> {
         if self.rest.load(Ordering::Acquire) == NOBODY {
             return None;
         }
-        self.end_rested(EndReason::Evicted, now, 1, |_| true).pop()
+        let unused = self.end_rested(EndReason::Evicted, now, 1, Expiry::unused).pop();
+        let ended = unused.or_else(|| self.evict_of_largest(now));
+        ended.or_else(|| self.end_rested(EndReason::Evicted, now, 1, |expiry| expiry.rested(|_| true)).pop())
+    }
+
+    /// Ends a session at rest of the account that has most, more than one; of the next where none rests.
+    fn evict_of_largest(&self, now: Tick) -> Option<Ended> {
+        let mut largest: Vec<(usize, Account)> = Vec::new();
+        for of in self.accounts.iter().filter(|of| of.len() > 1) {
+            let in_vain = of.looked_in_vain.is_some_and(|looked| looked.after(PAUSE) > now);
+            if !in_vain && (largest.len() < LARGEST || largest.last().is_some_and(|(least, _)| *least < of.len())) {
+                largest.push((of.len(), of.key().clone()));
+                largest.sort_by_key(|(sessions, _)| std::cmp::Reverse(*sessions));
+                largest.truncate(LARGEST);
+            }
+        }
+        largest.into_iter().find_map(|(_, account)| self.evict_of(&account, now))
     }
 
     /// A session may have come to rest. To be called after its lock is gone: whoever looked at it
@@ -150,8 +204,14 @@ impl<J: Journal> Shared<J> {
         }
     }
 
-    /// Ends up to so many sessions that rest since a moment that is due, the earliest first.
-    fn end_rested(&self, reason: EndReason, now: Tick, limit: usize, due: impl Fn(Tick) -> bool) -> Vec<Ended> {
+    /// Ends up to so many sessions that are taken out of their queues and that still rest.
+    fn end_rested(
+        &self,
+        reason: EndReason,
+        now: Tick,
+        limit: usize,
+        next: impl Fn(&mut Expiry) -> Option<Candidate>,
+    ) -> Vec<Ended> {
         let (mut ended, mut busy) = (Vec::new(), Vec::new());
         let look = {
             let mut expiry = self.expiry();
@@ -159,8 +219,8 @@ impl<J: Journal> Shared<J> {
             expiry.start_looking()
         };
         while ended.len() < limit {
-            let Some(candidate) = self.expiry().rested(&due) else { break };
-            match self.look_at(candidate, reason, now, &due) {
+            let Some(candidate) = next(&mut self.expiry()) else { break };
+            match self.look_at(candidate, reason, now) {
                 Found::Ended(one) => ended.push(one),
                 // What works was used.
                 Found::Busy => busy.push(Candidate { used: true, ..candidate }),
@@ -181,11 +241,11 @@ impl<J: Journal> Shared<J> {
 
     /// Ends a session that rests, and whose last use is as long ago as the queue believed;
     /// otherwise finds its true moment and queue.
-    fn look_at(&self, candidate: Candidate, reason: EndReason, now: Tick, due: impl Fn(Tick) -> bool) -> Found {
+    fn look_at(&self, candidate: Candidate, reason: EndReason, now: Tick) -> Found {
         let session = candidate.session;
         let rests = |record: &Record<J::Mark>| {
             let is_known = record.touched == record.queued && record.used == candidate.used;
-            is_known && record.is_idle() && due(record.touched)
+            is_known && record.is_idle()
         };
         if let Some(ended) = self.end_if(session, reason, rests) {
             return Found::Ended(ended);
@@ -232,12 +292,10 @@ impl<J: Journal> Shared<J> {
 
     /// Gives an account's place back.
     fn forget_of(&self, account: &Account, session: SessionId) {
-        if let Some(mut of) = self.accounts.get_mut(account)
-            && let Some(at) = of.sessions.iter().position(|id| *id == session)
-        {
-            of.sessions.swap_remove(at);
+        if let Some(mut of) = self.accounts.get_mut(account) {
+            of.remove(session);
         }
-        self.accounts.remove_if(account, |_, of| of.sessions.is_empty() && Arc::strong_count(&of.calls) == 1);
+        self.accounts.remove_if(account, |_, of| of.len() == 0 && Arc::strong_count(&of.calls) == 1);
     }
 
     pub(in crate::store) fn sweep(&self) -> Marked<Vec<Ended>, J> {
@@ -245,7 +303,11 @@ impl<J: Journal> Shared<J> {
         let (policy, now) = (self.policy(), self.clock.now());
         let mut ended = std::mem::take(&mut self.expiry().untold);
         if let Some(idle) = policy.idle_timeout {
-            ended.extend(self.end_rested(EndReason::Idle, now, usize::MAX, |tick| tick.after(idle) <= now));
+            ended.extend(
+                self.end_rested(EndReason::Idle, now, usize::MAX, |expiry| {
+                    expiry.rested(|tick| tick.after(idle) <= now)
+                }),
+            );
         }
         if let Some(lifetime) = policy.lifetime {
             while let Some(session) = { self.expiry().aged(lifetime, now) } {

@@ -25,6 +25,11 @@ fn unknown<T>() -> Result<T> {
     Err(StoreError::new(StoreErrorKind::NotFound))
 }
 
+/// A step that failed says how many answers were lost for it, as one that was taken does.
+fn told_lost<T, M>((result, mark): (Result<T>, M), lost: usize) -> (Result<T>, M) {
+    (result.map_err(|error| if lost > 0 { StoreError::after_losing(error.kind(), lost) } else { error }), mark)
+}
+
 impl<J: Journal> Shared<J> {
     /// One step on one session, and the bell after it.
     fn on<T>(
@@ -54,6 +59,7 @@ impl<J: Journal> Shared<J> {
             self.budget.account(before + room, record.bytes());
             (taken, record.mark)
         };
+        self.budget.stirred(session);
         let value = taken.map(|(value, wake)| {
             self.wake(wake);
             value
@@ -135,8 +141,9 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn append(&self, append: Append) -> Marked<Appended, J> {
         let (session, close, now) = (append.session, append.close, self.clock.now());
         let room = demand(&append.events);
-        let Some(lost) = self.take_room(room) else {
-            return (Err(StoreError::new(StoreErrorKind::Full)), self.journal.newest());
+        let lost = match self.take_room(room) {
+            Ok(lost) => lost,
+            Err(lost) => return (Err(StoreError::after_losing(StoreErrorKind::Full, lost)), self.journal.newest()),
         };
         let mut first_kept = false;
         let appended = self.on_with(session, room, |record, notes| {
@@ -151,27 +158,31 @@ impl<J: Journal> Shared<J> {
         if first_kept {
             self.expiry().keeps_finished(session, now);
         }
-        appended
+        told_lost(appended, lost)
     }
 
     pub(in crate::store) fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Marked<Appended, J> {
         let room = event.payload.len();
-        let Some(lost) = self.take_room(room) else {
-            let dropped = Appended { read: false, unread: 0, dropped: 1, lost: 0, cancelled: false };
-            return self.on(session, |_, _| Ok((dropped, None)));
+        let lost = match self.take_room(room) {
+            Ok(lost) => lost,
+            Err(lost) => {
+                let dropped = Appended { read: false, unread: 0, dropped: 1, lost, cancelled: false };
+                return told_lost(self.on(session, |_, _| Ok((dropped, None))), lost);
+            }
         };
-        self.on_with(session, room, |record, notes| {
+        let published = self.on_with(session, room, |record, notes| {
             let mut done = record.publish(node, event, self.policy(), notes);
             done.0.lost += lost;
             Ok(done)
-        })
+        });
+        told_lost(published, lost)
     }
 
     pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<u64, J> {
         // Where one delivery alone is more than may be kept, the bounds of the stream decide what stays of it.
         let demand: usize = deliver.events.iter().map(|event| event.payload.len()).sum();
         let room = demand.min(self.policy().kept_bytes);
-        if self.take_room(room).is_none() {
+        if self.take_room(room).is_err() {
             return self.on(deliver.session, |_, _| Err(StoreError::new(StoreErrorKind::Full)));
         }
         self.on_with(deliver.session, room, |record, notes| record.deliver(deliver, self.policy(), notes))

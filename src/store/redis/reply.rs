@@ -31,7 +31,9 @@ impl Reply {
             b"full for peer" => StoreErrorKind::FullForPeer,
             _ => StoreErrorKind::Corrupt,
         };
-        Err(StoreError::new(refused))
+        // A step that made room may have been refused after all.
+        let lost = reply.number().unwrap_or_default();
+        Err(StoreError::after_losing(refused, lost))
     }
 
     /// A list within an answer.

@@ -28,13 +28,13 @@ local count = (#ARGV - 4 - from + 1) / 2
 local stop = first + count
 if log[CLOSED] then
   if closing and first == log[CLOSED] and stop == log[NEXT] then
-    return done(appended(log, 0, 0, cancelled))
+    return done(appended(log, 0, lost, cancelled))
   end
   return refused(FENCED)
 end
 if first ~= log[NEXT] then
   if count > 0 and first > 0 and stop <= log[NEXT] then
-    return done(appended(log, 0, 0, cancelled))
+    return done(appended(log, 0, lost, cancelled))
   end
   return refused(CONFLICT)
 end

@@ -17,7 +17,10 @@
 --   f:<session>          zset    finished streams, in the order they ended
 --   q:<session>          hash    questions: stream, event, node that asks, kind of answer, answer
 --   v:<session>          hash    the application's state
---   sum, large           what the streams of all sessions keep, in bytes;   zset: the sessions, by their share of it
+--   sum, large           what the streams of all sessions keep, in bytes;   zset: a<account> and, where a session has
+--                                no account, s<session>, by their share of it
+--   large:<account>      zset    its sessions, by their share
+--   crowd                zset    accounts, by how many sessions they have
 --   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
 --   fresh                zset    those at rest that were not used since they were created, by that moment
 --   of:<account>         set     sessions of a principal, or of a peer;   calls: hash, a principal's calls in flight
@@ -86,8 +89,11 @@ local function size_of(text)
   return string.byte(text, 1) == 1 and math.max(0, #text - 41) or #text
 end
 
+-- Answers that no client had fetched, and that were forgotten to make room; also where a step is refused after all.
+local lost_for_room = 0
+
 local function refused(kind)
-  return { kind, bells }
+  return { kind, bells, lost_for_room }
 end
 
 local function done(...)
@@ -124,19 +130,47 @@ end
 local H, s
 
 local function open(session)
-  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes', 'used', 'rev', 'told')
+  local row = call('HMGET', P .. 's:' .. session, 'principal', 'calls', 'readers', 'bytes', 'used', 'rev', 'told', 'account')
   if not row[1] then
     return false
   end
   H = session
   s = { principal = row[1], calls = tonumber(row[2]), readers = tonumber(row[3]), bytes = tonumber(row[4]), used = row[5] }
   s.rev, s.told = tonumber(row[6] or 0), tonumber(row[7] or 0)
+  s.account = row[8] or s.principal
   s.was = { s.calls, s.readers, s.bytes }
   return true
 end
 
 local function open_as(session, principal)
   return open(session) and s.principal == principal
+end
+
+-- The streams of the open session keep so many bytes now, and kept so many before.
+local function weigh(bytes, before)
+  call('INCRBY', P .. 'sum', int(bytes - before))
+  local queue, name = P .. 'large', 's' .. H
+  if s.account ~= '' then
+    if tonumber(call('ZINCRBY', queue, int(bytes - before), 'a' .. s.account)) <= 0 then
+      call('ZREM', queue, 'a' .. s.account)
+    end
+    queue, name = P .. 'large:' .. s.account, H
+  end
+  if bytes > 0 then
+    call('ZADD', queue, int(bytes), name)
+  else
+    call('ZREM', queue, name)
+  end
+end
+
+-- An account has a session more, or one less.
+local function count_sessions(account)
+  local sessions = call('SCARD', P .. 'of:' .. account)
+  if sessions > 0 then
+    call('ZADD', P .. 'crowd', sessions, account)
+  else
+    call('ZREM', P .. 'crowd', account)
+  end
 end
 
 -- Writes back what was counted. A session at rest stands in the queue of those, under the moment it
@@ -151,13 +185,8 @@ local function save(used)
     call('HSET', P .. 's:' .. H, 'calls', int(s.calls), 'readers', int(s.readers), 'bytes', int(s.bytes))
   end
   if s.bytes ~= was[3] then
-    call('INCRBY', P .. 'sum', int(s.bytes - was[3]))
+    weigh(s.bytes, was[3])
     was[3] = s.bytes
-    if s.bytes > 0 then
-      call('ZADD', P .. 'large', int(s.bytes), H)
-    else
-      call('ZREM', P .. 'large', H)
-    end
   end
   if s.calls == 0 and s.readers == 0 then
     if used or was[1] ~= 0 or was[2] ~= 0 then
@@ -248,30 +277,30 @@ local function release(stream)
 end
 
 local function strike(session)
-  for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept', 'large' }) do
+  for _, queue in ipairs({ 'rest', 'fresh', 'age', 'kept' }) do
     call('ZREM', P .. queue, session)
   end
+  call('ZREM', P .. 'large', 's' .. session)
 end
 
 -- The session is no more; gives its sealed facts.
 local function remove(reason)
   local facts = call('HGETALL', P .. 's:' .. H)
-  local info, account = nil, s.principal
+  local info
   for at = 1, #facts, 2 do
     if facts[at] == 'info' then
       info = facts[at + 1]
-    elseif facts[at] == 'account' then
-      account = facts[at + 1]
     elseif string.sub(facts[at], 1, 1) == 'n' and facts[at] ~= 'next' then
       call('SREM', P .. 'in:' .. string.sub(facts[at], 2), H)
     end
   end
   if s.was[3] ~= 0 then
-    call('INCRBY', P .. 'sum', int(-s.was[3]))
+    weigh(0, s.was[3])
   end
   use(s.principal, -s.calls)
-  if account ~= '' then
-    call('SREM', P .. 'of:' .. account, H)
+  if s.account ~= '' then
+    call('SREM', P .. 'of:' .. s.account, H)
+    count_sessions(s.account)
   end
   for _, stream in ipairs(call('HKEYS', P .. 'm:' .. H)) do
     call('UNLINK', P .. 'e:' .. H .. ':' .. stream)

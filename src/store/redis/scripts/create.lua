@@ -1,5 +1,5 @@
--- Decides whether a session comes in, and which ones at rest make room for it. Whoever is refused has
--- changed nothing.
+-- Sessions that come in, and those at rest that make room for them: first those that were never used, then those of the
+-- account that has most, then those that have rested longest. A create that is refused has changed nothing.
 local told = told_before()
 if told then
   return told
@@ -14,10 +14,13 @@ end
 local function first_of(list, taken)
   for _, queue in ipairs({ 'fresh', 'rest' }) do
     local found, since
-    for _, name in ipairs(list) do
-      local moment = not taken[name] and tonumber(call('ZSCORE', P .. queue, name) or nil)
-      if moment and (not since or moment < since) then
-        found, since = name, moment
+    for from = 1, #list, 1000 do
+      local moments = call('ZMSCORE', P .. queue, unpack(list, from, math.min(from + 999, #list)))
+      for at, score in ipairs(moments) do
+        local name, moment = list[from + at - 1], tonumber(score or nil)
+        if moment and not taken[name] and (not since or moment < since) then
+          found, since = name, moment
+        end
       end
     end
     if found then
@@ -44,13 +47,30 @@ if account ~= '' then
 end
 local excess = call('ZCARD', P .. 'age') - #leaving - limit + 1
 if excess > 0 then
-  for _, queue in ipairs({ 'fresh', 'rest' }) do
+  local function first_in(queue)
     for _, name in ipairs(call('ZRANGE', P .. queue, 0, excess + #leaving - 1)) do
       if excess > 0 and not taken[name] then
         leaves(name)
         excess = excess - 1
       end
     end
+  end
+  first_in('fresh')
+  -- A client that opens many sessions, and uses each of them, makes room itself.
+  local crowd = excess > 0 and call('ZREVRANGE', P .. 'crowd', 0, 3, 'WITHSCORES') or {}
+  for at = 1, #crowd, 2 do
+    local own, rest = excess > 0 and call('SMEMBERS', P .. 'of:' .. crowd[at]) or {}, tonumber(crowd[at + 1])
+    while excess > 0 and rest > 1 do
+      local name = first_of(own, taken)
+      if not name then
+        break
+      end
+      leaves(name)
+      excess, rest = excess - 1, rest - 1
+    end
+  end
+  if excess > 0 then
+    first_in('rest')
   end
   if excess > 0 then
     return refused(FULL)
@@ -65,6 +85,7 @@ for _, name in ipairs(leaving) do
     -- Somebody else removed it: at least its name goes.
     strike(name)
     call('SREM', P .. 'of:' .. account, name)
+    count_sessions(account)
   end
 end
 call('HSET', P .. 's:' .. session, 'info', arg(2), 'principal', principal, 'epoch', arg(4), 'opened', int(NOW),
@@ -74,6 +95,7 @@ call('ZADD', P .. 'rest', int(NOW), session)
 call('ZADD', P .. 'fresh', int(NOW), session)
 if account ~= '' then
   call('SADD', P .. 'of:' .. account, session)
+  count_sessions(account)
   if account ~= principal then
     call('HSET', P .. 's:' .. session, 'account', account)
   end

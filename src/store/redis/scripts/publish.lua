@@ -12,10 +12,10 @@ local stream, node, kind, payload = '0', arg(2), arg(3), arg(4)
 local asks = string.sub(kind, 1, 1) == 'q'
 local log = log_of(stream)
 if not log then
-  return done(0, 0, 1, 0, 0)
+  return done(0, 0, 1, lost, 0)
 end
 if not has_room or asks and log[READER] == '' then
-  return done(0, log[UNREAD], 1, 0, 0)
+  return done(0, log[UNREAD], 1, lost, 0)
 end
 
 if kind ~= 'n' or not is_repeated(stream, log, payload) then

@@ -1,5 +1,5 @@
--- Which sessions make room where the streams of all of them keep too much: the largest, a number of them at a
--- time. First with all that a reader was given, then with notifications, then with finished streams whose answer no
+-- Which sessions make room where the streams of all of them keep too much: the largest of the accounts that keep most, a
+-- number of them at a time. First with all that a reader was given, then with notifications, then with finished streams whose answer no
 -- reader was given. Stands before the scripts that write, after log.lua.
 
 -- Gives up so many bytes of the open session, if it has them. Returns how many answers were lost.
@@ -36,6 +36,41 @@ local function give_up_of(class, wanted)
   return lost
 end
 
+-- So many sessions are looked at, and so many of one account.
+local MOST, MOST_OF_ONE = 64, 48
+
+-- The sessions that make room, the largest account first, and in it the largest session.
+local function largest()
+  local names = {}
+  for _, who in ipairs(call('ZREVRANGE', P .. 'large', 0, MOST - 1)) do
+    local name, rest = string.sub(who, 2), MOST - #names
+    if string.sub(who, 1, 1) == 's' then
+      names[#names + 1] = { name }
+    else
+      for _, one in ipairs(call('ZREVRANGE', P .. 'large:' .. name, 0, math.min(rest, MOST_OF_ONE) - 1)) do
+        names[#names + 1] = { one, name }
+      end
+    end
+    if #names >= MOST then
+      break
+    end
+  end
+  return names
+end
+
+-- A session that is gone, and whose weight is not.
+local function forget_weight(name, account)
+  if account then
+    local bytes = tonumber(call('ZSCORE', P .. 'large:' .. account, name) or nil) or 0
+    call('ZREM', P .. 'large:' .. account, name)
+    if tonumber(call('ZINCRBY', P .. 'large', int(-bytes), 'a' .. account)) <= 0 then
+      call('ZREM', P .. 'large', 'a' .. account)
+    end
+  else
+    call('ZREM', P .. 'large', 's' .. name)
+  end
+end
+
 -- Returns whether there is room for so many bytes more, and how many answers were lost for it. To be asked before the
 -- session of a step is opened: it may be one of those that make room.
 local function make_room(demand, limit)
@@ -48,14 +83,17 @@ local function make_room(demand, limit)
     return over <= 0, lost
   end
   for class = 1, 3 do
-    for _, name in ipairs(call('ZREVRANGE', P .. 'large', 0, 15)) do
-      if over > 0 and open(name) then
+    for _, found in ipairs(over > 0 and largest() or {}) do
+      if over > 0 and open(found[1]) then
         local before = s.bytes
         lost = lost + give_up_of(class, over)
         over = over - (before - s.bytes)
         save(false)
+      elseif over > 0 then
+        forget_weight(found[1], found[2])
       end
     end
   end
+  lost_for_room = lost
   return over <= 0, lost
 end
