@@ -9,7 +9,11 @@
 //!    never cut.
 //! 2. A body that is cut drops what it holds at once: its bytes, its reader, its place among the calls in flight. It ends
 //!    with an error as soon as the transport asks again, which resets an HTTP/2 stream and closes an HTTP/1 connection.
-//! 3. What is long is handed out a piece at a time, so that the transport holds no more of it than it can send.
+//! 3. What is long is handed out a piece at a time, so that the transport holds no more of it than it can send. hyper
+//!    asks for the first piece before it has room for it, also on an HTTP/2 stream with a closed window: it keeps one
+//!    piece for each stream, also of a body that was cut, until the window opens, the client resets the stream, or the
+//!    connection ends. With 200 streams, hyper's default, these are 6.25 MiB for each connection. A smaller first piece
+//!    would cut events of that size in two for clients that take a chunk of HTTP for an event.
 //! 4. One task for each service looks at its bodies, and only while there are some. Where the runtime of that task
 //!    goes, the next body starts another. A short body is not watched: the transport takes it whole.
 //! 5. What all bodies hold together has a [ceiling](super::ceiling).
