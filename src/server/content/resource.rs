@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::message::serialize_ascii;
+use crate::message::ascii;
 use crate::server::{CacheHint, IntoToolError, ToolError};
 
 /// The contents of a resource, or of one of its parts: text, or bytes in Base64.
@@ -19,7 +19,7 @@ use crate::server::{CacheHint, IntoToolError, ToolError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceContents {
-    #[serde(default, serialize_with = "serialize_ascii")]
+    #[serde(default)]
     uri: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mime_type: Option<Cow<'static, str>>,
@@ -56,7 +56,7 @@ impl ResourceContents {
     /// Sets the URI. A URI with characters outside of ASCII is sent percent-encoded.
     #[must_use]
     pub fn uri(mut self, uri: impl Into<String>) -> Self {
-        self.uri = uri.into();
+        self.uri = ascii(&uri.into()).into_owned();
         self
     }
 
