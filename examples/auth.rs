@@ -1,8 +1,8 @@
-//! Authentication: a layer inserts the principal of each request. A session of one principal does not exist for
-//! another. CORS lets the pages of one site use the server.
+//! Authentication: a layer inserts the principal of each request. A session of one principal does
+//! not exist for another. CORS lets the pages of one site use the server.
 //!
-//! Run it with `cargo run --features cors --example auth`, and try it with
-//! `-H "Authorization: Bearer alices-secret"`.
+//! Run it with `cargo run --features cors --example auth`, and try it with `-H "Authorization:
+//! Bearer alices-secret"`.
 
 use std::process::ExitCode;
 
@@ -15,8 +15,9 @@ use axum::response::{IntoResponse, Response};
 use mcp_http::server::Context;
 use mcp_http::{McpListener, McpServer, McpService, Principal, Security, cors_layer};
 
-/// Checks the bearer token. A real application verifies it, reads issuer, client and subject from it, and names its
-/// authorization server in the 401 (`resource_metadata` in `WWW-Authenticate`, RFC 9728).
+/// Checks the bearer token. A real application verifies it, reads issuer, client and subject from
+/// it, and names its authorization server in the 401 (`resource_metadata` in `WWW-Authenticate`,
+/// RFC 9728).
 async fn authenticate(mut request: Request, next: Next) -> Response {
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let principal = match token {

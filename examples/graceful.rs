@@ -1,5 +1,5 @@
-//! Graceful shutdown: a readiness route for the load balancer and, on Ctrl-C or SIGTERM, a drain that rejects new
-//! calls, lets running ones finish, and reports those that it cut off.
+//! Graceful shutdown: a readiness route for the load balancer and, on Ctrl-C or SIGTERM, a drain
+//! that rejects new calls, lets running ones finish, and reports those that it cut off.
 
 use std::future::IntoFuture;
 use std::process::ExitCode;

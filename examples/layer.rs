@@ -1,5 +1,5 @@
-//! MCP as a layer over an existing application: it answers `/mcp`, and all other paths work as before. Routes of the
-//! application can use the session of a request.
+//! MCP as a layer over an existing application: it answers `/mcp`, and all other paths work as
+//! before. Routes of the application can use the session of a request.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,8 @@ async fn remember(session: Session, Args(note): Args<Note>) -> Result<String, mc
     Ok(format!("{} notes", notes.len()))
 }
 
-/// A route of the application that reads the same session: `curl -H "Mcp-Session-Id: .." .../notes`.
+/// A route of the application that reads the same session: `curl -H "Mcp-Session-Id: .."
+/// .../notes`.
 async fn notes(session: Session) -> String {
     session.get::<Vec<String>>("notes").await.ok().flatten().unwrap_or_default().join("\n")
 }

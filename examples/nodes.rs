@@ -1,8 +1,9 @@
-//! Two nodes that share sessions through a Redis server: open a session at one and use it at the other.
+//! Two nodes that share sessions through a Redis server: open a session at one and use it at the
+//! other.
 //!
-//! `cargo run --features redis --example nodes` starts a redis-server of its own, in a temporary folder that
-//! stays; `cargo run --features redis --example nodes -- redis://host:6379/` uses another.
-//! In production each node is a process of its own. Here two services share one process.
+//! `cargo run --features redis --example nodes` starts a redis-server of its own, in a temporary
+//! folder that stays; `cargo run --features redis --example nodes -- redis://host:6379/` uses
+//! another. In production each node is a process of its own. Here two services share one process.
 
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener as Probe};
@@ -18,7 +19,8 @@ struct Steps {
     steps: u32,
 }
 
-/// Takes a second for each step and reports progress, so that there is time to resume the stream at the other node.
+/// Takes a second for each step and reports progress, so that there is time to resume the stream at
+/// the other node.
 async fn walk(cx: Context, Args(Steps { steps }): Args<Steps>) -> String {
     for step in 1..=steps {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -36,8 +36,8 @@ impl Backoff {
         Err(ErrorObject::new(UNAVAILABLE, text))
     }
 
-    /// Records that the start that began at `started_at` has failed. Starts that ran at the same time count
-    /// as one failure, and each start counts once.
+    /// Records that the start that began at `started_at` has failed. Starts that ran at the same
+    /// time count as one failure, and each start counts once.
     pub(crate) fn record_failure(&mut self, started_at: Instant, now: Instant) {
         if self.last_failure.is_some_and(|last| started_at < last) {
             return;

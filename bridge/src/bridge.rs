@@ -1,5 +1,5 @@
-//! The server the transport calls: passes each request to the process of its session, or to the shared
-//! process for clients without a session.
+//! The server the transport calls: passes each request to the process of its session, or to the
+//! shared process for clients without a session.
 
 use std::sync::{Arc, OnceLock};
 

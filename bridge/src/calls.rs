@@ -1,5 +1,5 @@
-//! In-flight calls of one process: matches answers and progress to the callers. Clients choose their ids
-//! and progress tokens freely, so the process gets numbers of the bridge instead.
+//! In-flight calls of one process: matches answers and progress to the callers. Clients choose
+//! their ids and progress tokens freely, so the process gets numbers of the bridge instead.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,8 @@ struct Caller {
     notifications: NotificationSender,
 }
 
-/// A call whose cancellation must be sent to the process. It counts as in flight until that is done.
+/// A call whose cancellation must be sent to the process. It counts as in flight until that is
+/// done.
 #[derive(Debug)]
 pub(crate) struct CancelledCall {
     pub(crate) id: u64,
@@ -93,7 +94,8 @@ impl Calls {
         Ok(PendingCall { calls: Arc::clone(self), id, receiver, notifications, permit: Some(permit) })
     }
 
-    /// Marks a call as written. Returns `false` if its client no longer waits, so it need not be written.
+    /// Marks a call as written. Returns `false` if its client no longer waits, so it need not be
+    /// written.
     pub(crate) fn mark_written(&self, id: u64) -> bool {
         self.table().in_flight.get_mut(&id).map(|call| call.written = true).is_some()
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use mcp_http::error::ConfigError;
 use mcp_http::message::{Era, ProtocolVersion};
 use mcp_http::{Limits, Security, Sessions};
 
@@ -14,32 +15,33 @@ use mcp_http::{Limits, Security, Sessions};
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
-    /// Address to listen on. Port 0 takes any free port, and the first line of output names it. Beyond
-    /// loopback, set --allowed-host to the name clients use, and put an authenticating proxy in front:
-    /// every client that reaches the port can start the program.
+    /// Address to listen on. Port 0 takes any free port, and the first line of output names it.
+    /// Beyond loopback, set --allowed-host to the name clients use, and put an authenticating proxy
+    /// in front: every client that reaches the port can start the program.
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDRESS")]
     pub(crate) listen: SocketAddr,
 
-    /// Maximum number of processes at one time. A server in Node or Python takes 50 to 100 MB, so 32
-    /// of them fit into 4 GB.
+    /// Maximum number of processes at one time. A server in Node or Python takes 50 to 100 MB, so
+    /// 32 of them fit into 4 GB.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..), value_name = "NUMBER")]
     pub(crate) max_processes: u16,
 
-    /// Seconds a session must be idle before it may be ended to free its process for a new session. This
-    /// happens only when --max-processes is reached: most clients never end their sessions. A session is
-    /// idle without a call and without an open connection. If no session is idle, one is ended that has a
-    /// call but has had no connection for this time, and for at least five seconds.
+    /// Seconds a session must be idle before it may be ended to free its process for a new session.
+    /// This happens only when --max-processes is reached: most clients never end their sessions. A
+    /// session is idle without a call and without an open connection. If no session is idle, one is
+    /// ended that has a call but has had no connection for this time, and for at least five
+    /// seconds.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) evict_after: Duration,
 
-    /// Seconds a process may take to answer `initialize`. Package runners download the server first;
-    /// the official clients give up after 60.
+    /// Seconds a process may take to answer `initialize`. Package runners download the server
+    /// first; the official clients give up after 60.
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) start_timeout: Duration,
 
-    /// Seconds a process may take to answer a call, even if it reports progress. Then the client gets an
-    /// error, and the process gets a cancellation. The default, an hour, is longer than builds and test
-    /// runs take; it exists for processes that hang.
+    /// Seconds a process may take to answer a call, even if it reports progress. Then the client
+    /// gets an error, and the process gets a cancellation. The default, an hour, is longer than
+    /// builds and test runs take; it exists for processes that hang.
     #[arg(long, default_value = "3600", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) call_timeout: Duration,
 
@@ -52,32 +54,32 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = 64, value_parser = positive, value_name = "NUMBER")]
     pub(crate) max_calls: usize,
 
-    /// Seconds a client may take to answer a request of the server (elicitation, sampling, roots). The
-    /// default leaves time for a person to read it.
+    /// Seconds a client may take to answer a request of the server (elicitation, sampling, roots).
+    /// The default leaves time for a person to read it.
     #[arg(long, default_value = "600", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) client_request_timeout: Duration,
 
-    /// Seconds a process has to exit after its stdin is closed, and again after SIGTERM, before SIGKILL.
-    /// The default is that of the official SDKs.
+    /// Seconds a process has to exit after its stdin is closed, and again after SIGTERM, before
+    /// SIGKILL. The default is that of the official SDKs.
     #[arg(long, default_value = "2", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) grace: Duration,
 
-    /// Seconds after which an unused session ends, and its process with it. A session with a call is in
-    /// use while its client is connected.
+    /// Seconds after which an unused session ends, and its process with it. A session with a call
+    /// is in use while its client is connected.
     #[arg(long, default_value = "1800", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) idle_timeout: Duration,
 
-    /// What happens to a session whose process has exited. `never` (the default) ends the session: the
-    /// process has lost its state, and a new session shows that to the client. `fresh` starts another
-    /// process with the same `initialize` at the next call. Use it for servers that keep no state between
-    /// calls.
+    /// What happens to a session whose process has exited. `never` (the default) ends the session:
+    /// the process has lost its state, and a new session shows that to the client. `fresh` starts
+    /// another process with the same `initialize` at the next call. Use it for servers that keep no
+    /// state between calls.
     #[arg(long, value_enum, default_value_t = Restart::Never)]
     pub(crate) restart: Restart,
 
-    /// How clients of revision 2026-07-28 are served. They have no session, and so no process of their own.
-    /// `refuse` (the default) answers with the revisions that have sessions. `shared` lets all of them use
-    /// one process. Use it only for a server that keeps no state between calls, and for clients that may
-    /// see each other's data.
+    /// How clients of revision 2026-07-28 are served. They have no session, and so no process of
+    /// their own. `refuse` (the default) answers with the revisions that have sessions. `shared`
+    /// lets all of them use one process. Use it only for a server that keeps no state between
+    /// calls, and for clients that may see each other's data.
     #[arg(long, value_enum, default_value_t = Stateless::Refuse)]
     pub(crate) stateless: Stateless,
 
@@ -93,8 +95,9 @@ pub(crate) struct Cli {
     #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) drain: Duration,
 
-    /// Log level on stderr: error, warn, info, debug or trace. What processes write to stderr is logged as
-    /// `info`, for each process at most 1,000 lines at once and 10 lines a second after that.
+    /// Log level on stderr: error, warn, info, debug or trace. What processes write to stderr is
+    /// logged as `info`, for each process at most 1,000 lines at once and 10 lines a second after
+    /// that.
     #[arg(long, default_value = "info")]
     pub(crate) log: tracing::Level,
 
@@ -142,6 +145,19 @@ impl Cli {
         }
         security.allow_loopback(true)
     }
+}
+
+/// The options behind the settings of the transport, for error messages.
+const OPTIONS: [(&str, &str); 4] = [
+    ("setting `Sessions::idle_timeout`", "--idle-timeout"),
+    ("setting `Limits::calls`", "--max-calls"),
+    ("setting `Security::allowed_hosts`", "--allowed-host"),
+    ("setting `Security::allowed_origins`", "--allowed-origin"),
+];
+
+/// Returns the text of a configuration error with options in place of settings.
+pub(crate) fn with_option_names(error: &ConfigError) -> String {
+    OPTIONS.iter().fold(error.to_string(), |text, (setting, option)| text.replace(setting, option))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -1,9 +1,9 @@
-//! A connection to one process: sends calls and notifications, and runs the task that writes, reads and
-//! finally ends the process.
+//! A connection to one process: sends calls and notifications, and runs the task that writes, reads
+//! and finally ends the process.
 //!
-//! One task holds the process. It writes queued lines one after the other, so a process that does not read
-//! delays only its own callers. It reads lines and forwards them, and it ends the process when the
-//! [`Connection`] is dropped.
+//! One task holds the process. It writes queued lines one after the other, so a process that does
+//! not read delays only its own callers. It reads lines and forwards them, and it ends the process
+//! when the [`Connection`] is dropped.
 
 use std::io;
 use std::process::ExitStatus;
@@ -32,8 +32,8 @@ use crate::stderr;
 /// connection.
 pub(crate) const UNAVAILABLE: i64 = -32000;
 
-/// How long the bridge reads on after a process has exited, from stdout and from stderr, and how long its
-/// last answers may take to reach their clients before the session ends.
+/// How long the bridge reads on after a process has exited, from stdout and from stderr, and how
+/// long its last answers may take to reach their clients before the session ends.
 const FLUSH_GRACE: Duration = Duration::from_secs(1);
 
 /// A running process that answers calls. Dropping it ends the process.
@@ -81,7 +81,8 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the process receives no cancellation: `initialize` cannot be cancelled.
+    /// If this future is dropped, the process receives no cancellation: `initialize` cannot be
+    /// cancelled.
     pub(crate) async fn initialize(&self, params: RawJson) -> Answer {
         self.send("initialize", Some(params), None).await
     }
@@ -178,7 +179,8 @@ impl Driver {
             } else {
                 self.calls.end(&ErrorObject::new(UNAVAILABLE, "The session of this call has ended"));
             }
-            // A process that is still writing must be able to finish, so its output is read and dropped.
+            // A process that is still writing must be able to finish, so its output is read and
+            // dropped.
             let drained = async {
                 lines.drain().await;
                 std::future::pending().await
@@ -202,8 +204,8 @@ impl Driver {
         }
     }
 
-    /// Ends all calls with an error after the process has stopped. Ends the session too, unless it may get
-    /// another process.
+    /// Ends all calls with an error after the process has stopped. Ends the session too, unless it
+    /// may get another process.
     fn fail_calls(&self, reason: &StopReason) {
         self.calls.end(&ErrorObject::new(UNAVAILABLE, reason.client_text()));
         if self.pool.settings.restart {
@@ -239,7 +241,8 @@ async fn until_stopped(
             Ok(Err(_)) | Err(_) => StopReason::StdoutClosed,
         },
         Ok(reason) => reason,
-        // Output from before the exit is still to be read. A descendant may keep the pipe open indefinitely.
+        // Output from before the exit is still to be read. A descendant may keep the pipe open
+        // indefinitely.
         Err(status) => match (timeout(FLUSH_GRACE, reading).await, status) {
             (Ok(reason @ (StopReason::LineTooLong | StopReason::PipeFailed(_))), _) => reason,
             (_, Ok(status)) => StopReason::Exited(status),

@@ -1,9 +1,10 @@
-//! Eviction: ends an idle session when a new one needs its process, and expires sessions whose clients have
-//! abandoned a call.
+//! Eviction: ends an idle session when a new one needs its process, and expires sessions whose
+//! clients have abandoned a call.
 //!
 //! 1. A session without a call is idle from its last use on, as the transport counts it.
-//! 2. A session with a call is idle while no client is connected. A call outlives its connection so that the
-//!    client can resume it, and a process that never answers would otherwise keep its permit indefinitely.
+//! 2. A session with a call is idle while no client is connected. A call outlives its connection so
+//!    that the client can resume it, and a process that never answers would otherwise keep its
+//!    permit indefinitely.
 //! 3. Only sessions with a running process are evicted: others hold no permit.
 
 use std::cmp::Reverse;
@@ -19,8 +20,9 @@ use crate::session::StdioSession;
 /// How often the bridge checks which sessions have a connected client.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Minimum time without a client before a session with a call counts as idle. By then, a client that lost
-/// its connection has returned, and a silent call has become a stream, which shows that its client is there.
+/// Minimum time without a client before a session with a call counts as idle. By then, a client
+/// that lost its connection has returned, and a silent call has become a stream, which shows that
+/// its client is there.
 const MIN_ABSENCE: Duration = Duration::from_secs(5);
 
 /// An idle session.
@@ -31,8 +33,8 @@ struct Candidate {
     idle: Duration,
 }
 
-/// Ends the session that has been idle longest, and for at least `evict_after`. Prefers sessions without a
-/// call. Returns `true` if one was ended: its permit will be released.
+/// Ends the session that has been idle longest, and for at least `evict_after`. Prefers sessions
+/// without a call. Returns `true` if one was ended: its permit will be released.
 pub(crate) async fn evict_one(handle: &McpHandle, evict_after: Duration) -> bool {
     for Candidate { session, busy, idle } in candidates(handle, evict_after).await {
         // Another new session may have evicted it already.
@@ -65,8 +67,8 @@ async fn candidates(handle: &McpHandle, evict_after: Duration) -> Vec<Candidate>
     candidates
 }
 
-/// Records which sessions with a call have a connected client, and ends a session whose client has been away
-/// for the idle timeout. The transport itself does not expire sessions with a call.
+/// Records which sessions with a call have a connected client, and ends a session whose client has
+/// been away for the idle timeout. The transport itself does not expire sessions with a call.
 pub(crate) async fn expire_abandoned(pool: Arc<Pool>, handle: McpHandle) {
     let max_absence = pool.settings.idle_timeout.max(MIN_ABSENCE);
     while timeout(POLL_INTERVAL, pool.stop.cancelled()).await.is_err() {

@@ -3,8 +3,8 @@
 #[cfg(unix)]
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-/// The process group of one server process. A descendant that leaves the group, as a daemon does, is out of
-/// reach.
+/// The process group of one server process. A descendant that leaves the group, as a daemon does,
+/// is out of reach.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
     #[cfg(unix)]
@@ -26,7 +26,8 @@ impl Group {
         self.send(Signal::KILL);
     }
 
-    /// Returns `true` if no process is left. The system does not reuse the id of a group before that.
+    /// Returns `true` if no process is left. The system does not reuse the id of a group before
+    /// that.
     pub(crate) fn is_empty(self) -> bool {
         self.leader.is_none_or(|leader| test_kill_process_group(leader) == Err(rustix::io::Errno::SRCH))
     }

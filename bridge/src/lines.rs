@@ -22,7 +22,8 @@ pub(crate) struct Lines<R> {
     skipping: bool,
 }
 
-/// A line without its line break. It keeps about its own length in memory, and not the read buffer around it.
+/// A line without its line break. It keeps about its own length in memory, and not the read buffer
+/// around it.
 pub(crate) enum Line {
     Whole(Bytes),
     /// The start of a line that is too long. The rest is skipped.

@@ -1,7 +1,9 @@
 //! The bridge: serves an MCP server that speaks over stdin and stdout through Streamable HTTP. Each
 //! session has a process of its own, which starts and ends with the session.
 //!
-//! `cargo run -p mcp-http-bridge -- --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything`
+//! ```text
+//! mcp-http-bridge --listen 127.0.0.1:8000 -- npx -y @modelcontextprotocol/server-everything
+//! ```
 //!
 //! ```text
 //!  client -> McpService -> bridge -> session -> connection: writes lines -> process
@@ -13,18 +15,19 @@
 //! ```
 //!
 //! 1. Ownership goes one way: an HTTP session owns its [`session::StdioSession`], that owns a
-//!    [`connection::Connection`], and that owns a process. Whatever ends the session (DELETE, expiry,
-//!    shutdown) therefore ends the process.
+//!    [`connection::Connection`], and that owns a process. Whatever ends the session (DELETE,
+//!    expiry, shutdown) therefore ends the process.
 //! 2. Ids, parameters, results and errors pass unchanged, byte for byte. Only request ids and
 //!    progress tokens are replaced, because those of several clients may be equal.
-//! 3. Everything is bounded: processes, calls, lines, queued bytes, logged stderr, client requests and
-//!    every wait. A process that does not read delays only its own callers. One that never answers keeps a
-//!    call for at most `--call-timeout`, and its permit only while its client is connected. A client that
-//!    does not read delays its process for one second per call, and then misses notifications.
-//! 4. A process ends together with its process group: stdin is closed, then SIGTERM, then SIGKILL. The
-//!    bridge cannot reach processes that leave the group. If the bridge itself is killed, its processes
-//!    only see the end of their stdin. As the first process of a container, the bridge needs an init that
-//!    reaps orphans.
+//! 3. Everything is bounded: processes, calls, lines, queued bytes, logged stderr, client requests
+//!    and every wait. A process that does not read delays only its own callers. One that never
+//!    answers keeps a call for at most `--call-timeout`, and its permit only while its client is
+//!    connected. A client that does not read delays its process for one second per call, and then
+//!    misses notifications.
+//! 4. A process ends together with its process group: stdin is closed, then SIGTERM, then SIGKILL.
+//!    The bridge cannot reach processes that leave the group. If the bridge itself is killed, its
+//!    processes only see the end of their stdin. As the first process of a container, the bridge
+//!    needs an init that reaps orphans.
 //! 5. The bridge does not authenticate. A proxy in front of it must.
 
 mod backoff;
@@ -87,7 +90,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .sessions(cli.sessions())
         .limits(cli.limits())
         .security(cli.security())
-        .build()?;
+        .build()
+        .map_err(|error| cli::with_option_names(&error))?;
     let handle = mcp.handle();
     pool.tasks.spawn(eviction::expire_abandoned(Arc::clone(&pool), handle.clone()));
     let app = mcp.into_router_at("/mcp");

@@ -1,5 +1,5 @@
-//! JSON-RPC lines: reads the messages in a line of the process, and writes lines for it. Ids, parameters
-//! and results keep their exact text.
+//! JSON-RPC lines: reads the messages in a line of the process, and writes lines for it. Ids,
+//! parameters and results keep their exact text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +10,8 @@ use mcp_http::message::{ErrorObject, RawJson};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Keys in `_meta` by which a request of 2026-07-28 describes its client. They replace `initialize`.
+/// Keys in `_meta` by which a request of 2026-07-28 describes its client. They replace
+/// `initialize`.
 const CLIENT_META_KEYS: [&str; 4] = [
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientInfo",
@@ -39,8 +40,8 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// Reads the messages of a line: one, or several in a batch (2025-03-26). Returns `None` if it holds
-/// something else.
+/// Reads the messages of a line: one, or several in a batch (2025-03-26). Returns `None` if it
+/// holds something else.
 pub(crate) fn read(line: &Bytes) -> Option<Vec<Message>> {
     let text = std::str::from_utf8(line).ok()?;
     if text.trim_start().starts_with('[') {
@@ -69,7 +70,8 @@ fn message(line: &Bytes, text: &str, envelope: &Envelope<'_>) -> Option<Message>
     }
 }
 
-/// Returns a part of a line. A small part is copied, so that it does not keep a much longer line in memory.
+/// Returns a part of a line. A small part is copied, so that it does not keep a much longer line in
+/// memory.
 fn slice(line: &Bytes, part: Range<usize>) -> Bytes {
     if part.len() < line.len() / 2 { Bytes::copy_from_slice(&line[part]) } else { line.slice(part) }
 }
@@ -94,7 +96,8 @@ pub(crate) fn invalid_params() -> ErrorObject {
     ErrorObject::invalid_params("Invalid params: `params` and `params._meta` must be objects")
 }
 
-/// The position of a progress token in parameters. The bridge replaces the token in both directions.
+/// The position of a progress token in parameters. The bridge replaces the token in both
+/// directions.
 pub(crate) struct ProgressToken {
     span: Range<usize>,
 }
@@ -140,8 +143,8 @@ impl ProgressToken {
     }
 }
 
-/// Removes what a request of 2026-07-28 says about its client: a process of the session revisions does not
-/// expect it.
+/// Removes what a request of 2026-07-28 says about its client: a process of the session revisions
+/// does not expect it.
 pub(crate) fn strip_client_meta(params: &RawJson) -> Result<RawJson, serde_json::Error> {
     let mut params: BTreeMap<String, RawJson> = params.read()?;
     if let Some(meta) = params.get_mut("_meta") {
@@ -192,7 +195,8 @@ fn params_member(params: Option<&str>) -> String {
     params.map(|params| format!(r#","params":{params}"#)).unwrap_or_default()
 }
 
-/// Replaces line breaks by spaces: in JSON they occur only between tokens, and here one would end the message.
+/// Replaces line breaks by spaces: in JSON they occur only between tokens, and here one would end
+/// the message.
 fn line(members: std::fmt::Arguments<'_>) -> Bytes {
     let text = format!(r#"{{"jsonrpc":"2.0",{members}}}"#);
     let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };

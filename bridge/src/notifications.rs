@@ -1,9 +1,9 @@
-//! Notifications in a call: a bounded queue between the process that sends them and the client that reads
-//! them.
+//! Notifications in a call: a bounded queue between the process that sends them and the client that
+//! reads them.
 //!
-//! A client that reads slowly delays the process for a moment, once in a call. After that, notifications
-//! that do not fit are dropped, because the process has other callers. The transport disconnects clients
-//! that stay behind.
+//! A client that reads slowly delays the process for a moment, once in a call. After that,
+//! notifications that do not fit are dropped, because the process has other callers. The transport
+//! disconnects clients that stay behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! The owner of a process: sends its notifications and requests to the right client stream. That is the
-//! call they belong to, the session's GET stream, or, for the shared process, all subscribers.
+//! The owner of a process: sends its notifications and requests to the right client stream. That is
+//! the call they belong to, the session's GET stream, or, for the shared process, all subscribers.
 
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ impl Owner {
         handle
     }
 
-    /// Forwards a notification that names no call. If exactly one call runs, a log message goes into that
-    /// call: a client without an open GET stream would not receive it otherwise.
+    /// Forwards a notification that names no call. If exactly one call runs, a log message goes
+    /// into that call: a client without an open GET stream would not receive it otherwise.
     pub(crate) async fn forward_notification(&self, calls: &Calls, method: &str, params: RawJson) {
         if let Self::Shared { handle } = self {
             return announce(handle, method, &params);
@@ -97,8 +97,9 @@ impl Owner {
         }
     }
 
-    /// Sends a request on the stream of the only call that runs, or else on the GET stream, or else on the
-    /// stream of the newest call, which most likely caused the request. Keeps no other call alive meanwhile.
+    /// Sends a request on the stream of the only call that runs, or else on the GET stream, or else
+    /// on the stream of the newest call, which most likely caused the request. Keeps no other call
+    /// alive meanwhile.
     async fn send_request(
         &self,
         calls: &Calls,
@@ -129,8 +130,8 @@ fn single<T>(mut items: Vec<T>) -> Option<T> {
     items.pop().filter(|_| items.is_empty())
 }
 
-/// Announces a change to clients of 2026-07-28, which receive it if they subscribed. A log message belongs
-/// to no client, so it goes to the log of the bridge.
+/// Announces a change to clients of 2026-07-28, which receive it if they subscribed. A log message
+/// belongs to no client, so it goes to the log of the bridge.
 fn announce(handle: &McpHandle, method: &str, params: &RawJson) {
     #[derive(Deserialize)]
     struct Updated {

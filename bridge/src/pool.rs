@@ -107,8 +107,9 @@ impl Pool {
         opened.map_err(|failed| failed.error)
     }
 
-    /// Returns how long a new session waits for a permit: as long as an evicted process may need to end.
-    /// It has one grace period before SIGTERM, one before SIGKILL, and one for the rest of its group.
+    /// Returns how long a new session waits for a permit: as long as an evicted process may need to
+    /// end. It has one grace period before SIGTERM, one before SIGKILL, and one for the rest of its
+    /// group.
     fn permit_timeout(&self) -> Duration {
         self.settings.grace.saturating_mul(3).saturating_add(KILL_GRACE)
     }

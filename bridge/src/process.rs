@@ -1,5 +1,5 @@
-//! A server process: starts it in a process group of its own, and ends it with everything it started. Its
-//! stdin is closed first, then it gets SIGTERM, then SIGKILL.
+//! A server process: starts it in a process group of its own, and ends it with everything it
+//! started. Its stdin is closed first, then it gets SIGTERM, then SIGKILL.
 
 use std::ffi::OsString;
 use std::io;

@@ -1,7 +1,7 @@
 //! The write queue of a process: bounds what waits to be written to its stdin, and keeps the order.
 //!
-//! 1. Calls and responses wait for one of a few slots. A process that does not read therefore delays its
-//!    callers, and they delay only themselves.
+//! 1. Calls and responses wait for one of a few slots. A process that does not read therefore
+//!    delays its callers, and they delay only themselves.
 //! 2. Notifications never wait. Up to a number of bytes are queued, and further ones are dropped.
 
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 /// Maximum queued calls and responses: enough to keep the pipe busy.
 const MAX_QUEUED_CALLS: usize = 8;
 
-/// Maximum bytes of queued notifications: hundreds, more than clients send while their server is busy.
+/// Maximum bytes of queued notifications: hundreds, more than clients send while their server is
+/// busy.
 const MAX_NOTIFICATION_BYTES: u32 = 256 << 10;
 
 /// Minimum size a notification counts with, so that the number of small ones is bounded too.

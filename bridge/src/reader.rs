@@ -1,5 +1,5 @@
-//! The reader of a process: takes each line of its stdout and delivers it as an answer, a notification or a
-//! client request. Lines that are no messages are logged.
+//! The reader of a process: takes each line of its stdout and delivers it as an answer, a
+//! notification or a client request. Lines that are no messages are logged.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -56,7 +56,8 @@ impl fmt::Display for StopReason {
         match self {
             Self::Exited(status) => write!(f, "it exited ({status})"),
             Self::StdoutClosed => f.write_str("it closed its stdout"),
-            // The process must end, because its caller cannot be found without reading the whole line.
+            // The process must end, because its caller cannot be found without reading the whole
+            // line.
             Self::LineTooLong => f.write_str("it wrote a line longer than --longest-line"),
             Self::PipeFailed(error) => write!(f, "a pipe failed ({error})"),
         }
@@ -114,8 +115,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Logs the first invalid line as a warning and further ones at debug level: many servers print to
-    /// stdout, and most of it does no harm.
+    /// Logs the first invalid line as a warning and further ones at debug level: many servers print
+    /// to stdout, and most of it does no harm.
     fn log_invalid_line(&mut self, line: &Bytes) {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
@@ -145,7 +146,8 @@ impl<'a> Reader<'a> {
                 let request = request.and_then(|id| self.client_requests.remove(id.as_str()));
                 if let Some(request) = request {
                     request.abort();
-                    // The client must receive the cancellation before the call that it belongs to can end.
+                    // The client must receive the cancellation before the call that it belongs to
+                    // can end.
                     let _ = request.await;
                 }
             }

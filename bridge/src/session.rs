@@ -1,4 +1,5 @@
-//! The stdio side of a session: the process that serves it now, and the restart after that process exits.
+//! The stdio side of a session: the process that serves it now, and the restart after that process
+//! exits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +18,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) const INITIALIZED: &str = "notifications/initialized";
 
-/// An MCP session over stdio, which may use several processes one after the other. Dropping it ends the
-/// process.
+/// An MCP session over stdio, which may use several processes one after the other. Dropping it ends
+/// the process.
 #[derive(Debug)]
 pub(crate) struct StdioSession {
     pool: Arc<Pool>,
@@ -44,7 +45,8 @@ struct Current {
 }
 
 impl StdioSession {
-    /// Starts a process and opens a session with it. Returns the process's answer to `initialize` unchanged.
+    /// Starts a process and opens a session with it. Returns the process's answer to `initialize`
+    /// unchanged.
     ///
     /// # Cancel safety
     ///
@@ -117,8 +119,8 @@ impl StdioSession {
         }
     }
 
-    /// Returns the connection to the process. If the process has exited and `restart` is `true`, starts
-    /// another one.
+    /// Returns the connection to the process. If the process has exited and `restart` is `true`,
+    /// starts another one.
     ///
     /// # Cancel safety
     ///

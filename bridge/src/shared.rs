@@ -1,5 +1,5 @@
-//! The shared session: one process for all clients of 2026-07-28, which have no sessions. The bridge itself
-//! is the client of that process.
+//! The shared session: one process for all clients of 2026-07-28, which have no sessions. The
+//! bridge itself is the client of that process.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub(crate) struct SharedSession {
 }
 
 impl SharedSession {
-    /// Starts the process. The bridge declares no client capabilities, because it could not know which
-    /// client a request of the process is for.
+    /// Starts the process. The bridge declares no client capabilities, because it could not know
+    /// which client a request of the process is for.
     ///
     /// # Errors
     ///

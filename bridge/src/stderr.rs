@@ -1,5 +1,5 @@
-//! The stderr of a process: logs its lines with a limited length and rate. Lines beyond the rate are read
-//! and counted, so that logging never blocks the process.
+//! The stderr of a process: logs its lines with a limited length and rate. Lines beyond the rate
+//! are read and counted, so that logging never blocks the process.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,8 @@ pub(crate) async fn log(stderr: ChildStderr, session: &str, pid: Option<u32>) {
             Line::Whole(line) => (line, ""),
             Line::TooLong(line) => (line, " (truncated)"),
         };
-        // Quoted and escaped, so that it can neither look like a log line of the bridge nor control a terminal.
+        // Quoted and escaped, so that it can neither look like a log line of the bridge nor control
+        // a terminal.
         let text = String::from_utf8_lossy(&line);
         tracing::info!(%session, pid, "stderr: {:?}{rest}", text.trim_end());
     };

@@ -175,7 +175,8 @@ pub(crate) struct Cli {
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
     max_listens_per_principal: usize,
 
-    /// Maximum number of subscription streams without a principal from one address. 0: no separate limit.
+    /// Maximum number of subscription streams without a principal from one address. 0: no separate
+    /// limit.
     #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PEER)]
     max_listens_per_peer: usize,
 
@@ -215,7 +216,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
 
-    /// Network of proxies whose X-Forwarded-Host, X-Forwarded-For and Forwarded are trusted. Repeatable.
+    /// Network of proxies whose X-Forwarded-Host, X-Forwarded-For and Forwarded are trusted.
+    /// Repeatable.
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
 
@@ -223,9 +225,9 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "NAME=SECRET")]
     pub(crate) token: Vec<Token>,
 
-    /// With a Redis server: seconds in which open connections may still be used when this node is stopped, while
-    /// new ones go to other nodes. The default is short, for trying it. In production it should be longer than
-    /// clients keep an idle connection (the official ones: 5).
+    /// With a Redis server: seconds in which open connections may still be used when this node is
+    /// stopped, while new ones go to other nodes. The default is short, for trying it. In
+    /// production it should be longer than clients keep an idle connection (the official ones: 5).
     #[arg(long, default_value_t = 1.0)]
     leave: f64,
 

@@ -1,5 +1,5 @@
-//! A server with every feature of the protocol and an option for most settings. Run it to try a client, to
-//! learn what a setting does, or under the protocol's conformance suite.
+//! A server with every feature of the protocol and an option for most settings. Run it to try a
+//! client, to learn what a setting does, or under the protocol's conformance suite.
 //!
 //! `cargo run --example everything -- --help` explains the options.
 

@@ -1,5 +1,5 @@
-//! Graceful shutdown: hands clients to other nodes where there are any, lets calls finish, and bounds the time
-//! connections may take to close.
+//! Graceful shutdown: hands clients to other nodes where there are any, lets calls finish, and
+//! bounds the time connections may take to close.
 
 use std::future::IntoFuture;
 use std::io;
@@ -20,7 +20,8 @@ pub(crate) struct Service {
     pub(crate) app: Router,
     pub(crate) listener: McpListener,
     pub(crate) handle: McpHandle,
-    /// How long open connections may send further requests before the drain, if other nodes take new connections.
+    /// How long open connections may send further requests before the drain, if other nodes take
+    /// new connections.
     pub(crate) leave: Option<Duration>,
     /// How long calls may take to finish.
     pub(crate) drain: Duration,
@@ -43,12 +44,14 @@ impl Service {
             closing.cancel();
             drained.cancel();
         };
-        // axum waits without limit for every request that has begun, even if its body never arrives.
+        // axum waits without limit for every request that has begun, even if its body never
+        // arrives.
         let connection_timeout = async {
             drained.cancelled().await;
             sleep(CONNECTION_GRACE).await;
         };
-        // The client address identifies trusted proxies, and clients without a principal for their share of limits.
+        // The client address identifies trusted proxies, and clients without a principal for their
+        // share of limits.
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let serve = axum::serve(listener.tap_io(|_| ()), app);
         let serve = serve.with_graceful_shutdown(closing.clone().cancelled_owned());

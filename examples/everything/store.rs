@@ -1,4 +1,5 @@
-//! The `--store` option: opens the engine for sessions and tasks, in memory, in a folder or in a Redis server.
+//! The `--store` option: opens the engine for sessions and tasks, in memory, in a folder or in a
+//! Redis server.
 
 use std::error::Error;
 use std::path::PathBuf;

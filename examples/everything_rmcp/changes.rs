@@ -1,5 +1,5 @@
-//! Change notifications: sends each change to all sessions and to the subscriptions that requested it. The tools
-//! announce a change without changing anything.
+//! Change notifications: sends each change to all sessions and to the subscriptions that requested
+//! it. The tools announce a change without changing anything.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

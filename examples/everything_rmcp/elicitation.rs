@@ -1,4 +1,5 @@
-//! Elicitation and sampling: tools whose forms have each kind of field, and one that uses the client's model.
+//! Elicitation and sampling: tools whose forms have each kind of field, and one that uses the
+//! client's model.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! The handler: answers each method of the protocol, with state of its own and state that all handlers share.
+//! The handler: answers each method of the protocol, with state of its own and state that all
+//! handlers share.
 #![expect(deprecated, reason = "clients of the session revisions can still be logged to")]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,7 +95,8 @@ impl Shared {
 pub(crate) struct Everything {
     pub(crate) shared: Arc<Shared>,
     subscribed: Subscribed,
-    /// Subscribed from the start, so that no change is missed between the acknowledgement and `listen`.
+    /// Subscribed from the start, so that no change is missed between the acknowledgement and
+    /// `listen`.
     changes: Mutex<Option<broadcast::Receiver<Change>>>,
 }
 
@@ -105,7 +107,8 @@ impl Everything {
     }
 }
 
-// `#[prompt_handler]` is not used: its `get_prompt` does not pass the answers of earlier rounds to prompts.
+// `#[prompt_handler]` is not used: its `get_prompt` does not pass the answers of earlier rounds to
+// prompts.
 #[tool_handler(router = self.shared.tools)]
 impl ServerHandler for Everything {
     fn get_info(&self) -> ServerConfig {

@@ -1,9 +1,10 @@
-//! The example `everything` again, written with rmcp's macros and types and served by this crate. Run it to see
-//! what an rmcp server gains here, or under the protocol's conformance suite.
+//! The example `everything` again, written with rmcp's macros and types and served by this crate.
+//! Run it to see what an rmcp server gains here, or under the protocol's conformance suite.
 //!
-//! It has the same tools, resources, prompts and options. Options for what rmcp does itself are missing: it
-//! signs the state that clients carry between the rounds of a call, and stores tasks in memory without a limit.
-//! `cargo run --features rmcp --example everything_rmcp -- --help` explains the options.
+//! It has the same tools, resources, prompts and options. Options for what rmcp does itself are
+//! missing: it signs the state that clients carry between the rounds of a call, and stores tasks in
+//! memory without a limit. `cargo run --features rmcp --example everything_rmcp -- --help` explains
+//! the options.
 
 #[path = "../everything/auth.rs"]
 mod auth;

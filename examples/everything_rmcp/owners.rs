@@ -1,6 +1,6 @@
-//! Owners of tasks and request states. rmcp has no principals, so a handler with several users binds both to the
-//! user itself, as rmcp's documentation advises. `RmcpServer` seals them as well. rmcp's own transport has no
-//! other protection.
+//! Owners of tasks and request states. rmcp has no principals, so a handler with several users
+//! binds both to the user itself, as rmcp's documentation advises. `RmcpServer` seals them as well.
+//! rmcp's own transport has no other protection.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

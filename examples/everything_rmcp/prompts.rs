@@ -1,5 +1,5 @@
-//! Prompts: one without arguments, one with completed arguments, one with a resource, one with an image, and one
-//! that requests input.
+//! Prompts: one without arguments, one with completed arguments, one with a resource, one with an
+//! image, and one that requests input.
 
 use rmcp::handler::server::prompt::PromptContext;
 use rmcp::handler::server::wrapper::Parameters;

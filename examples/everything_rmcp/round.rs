@@ -1,5 +1,6 @@
-//! Input requests: asks the client on the call's stream before 2026-07-28, and by an `input_required` result
-//! from then on, after which the client calls again. rmcp has both ways and leaves the choice to handlers.
+//! Input requests: asks the client on the call's stream before 2026-07-28, and by an
+//! `input_required` result from then on, after which the client calls again. rmcp has both ways and
+//! leaves the choice to handlers.
 #![expect(deprecated, reason = "models and roots can still be asked for")]
 
 use std::sync::Arc;
@@ -69,8 +70,8 @@ impl Round {
         Self::new(shared, &request.name, context, request.input_responses, request.request_state)
     }
 
-    /// Sends the requests that have no answer yet. If this returns a result, the handler must return it: the client
-    /// calls again with the answers.
+    /// Sends the requests that have no answer yet. If this returns a result, the handler must
+    /// return it: the client calls again with the answers.
     pub(crate) async fn request<const N: usize>(
         &mut self,
         requests: [(&str, InputRequest); N],

@@ -72,7 +72,8 @@ impl Everything {
     /// Cuts the stream of its own answer; the client resumes it.
     #[tool]
     async fn test_reconnection(&self, Extension(context): Extension<Context>) -> String {
-        // rmcp has no API for this. The context of the transport has one, and it is in the extensions.
+        // rmcp has no API for this. The context of the transport has one, and it is in the
+        // extensions.
         context.close_sse_stream(STEP);
         sleep(4 * STEP).await;
         "The stream was cut and this came on the one that resumed it.".to_owned()

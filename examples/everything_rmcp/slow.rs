@@ -13,7 +13,8 @@ use tokio::time::sleep;
 
 use crate::handler::Everything;
 
-/// The state of each slow call, by its label. It is never removed, because this server is only for tests.
+/// The state of each slow call, by its label. It is never removed, because this server is only for
+/// tests.
 #[derive(Debug, Default)]
 pub(crate) struct Calls(Mutex<HashMap<String, &'static str>>);
 

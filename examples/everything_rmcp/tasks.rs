@@ -1,5 +1,5 @@
-//! Tools whose calls may become tasks. A client of 2026-07-28 that supports tasks polls for their results, and
-//! other clients wait.
+//! Tools whose calls may become tasks. A client of 2026-07-28 that supports tasks polls for their
+//! results, and other clients wait.
 
 use std::future::Future;
 use std::time::Duration;

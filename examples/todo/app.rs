@@ -1,9 +1,12 @@
-//! The application: the todos of each user in memory, and one method for each change. REST routes and MCP tools
-//! call the same methods, so that MCP clients are notified of every change.
+//! The application: the todos of each user in memory, and one method for each change. REST routes
+//! and MCP tools call the same methods, so that MCP clients are notified of every change.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use mcp_http::{McpHandle, Principal};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,7 +24,7 @@ pub(crate) struct Todo {
     pub(crate) done: bool,
 }
 
-/// The state of the routes and the tools.
+/// The state of the router.
 #[derive(Clone)]
 pub(crate) struct App {
     store: Arc<Mutex<Store>>,
@@ -34,69 +37,79 @@ struct Store {
     todos: BTreeMap<(Principal, u64), Todo>,
 }
 
-impl Store {
-    fn of<'a>(&'a self, owner: &Principal) -> impl Iterator<Item = &'a Todo> {
-        let range = (owner.clone(), 0)..=(owner.clone(), u64::MAX);
-        self.todos.range(range).map(|(_, todo)| todo)
-    }
-}
-
 impl App {
     pub(crate) fn new(mcp: McpHandle) -> Self {
         Self { store: Arc::default(), mcp }
     }
+}
 
+/// The todos of the user who sent the request: an extractor for REST routes and MCP handlers.
+pub(crate) struct Todos {
+    app: App,
+    user: Principal,
+}
+
+impl FromRequestParts<App> for Todos {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, StatusCode> {
+        let user = parts.extensions.get().cloned().ok_or(StatusCode::UNAUTHORIZED)?;
+        Ok(Self { app: app.clone(), user })
+    }
+}
+
+impl Todos {
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        self.app.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn list(&self, owner: &Principal) -> Vec<Todo> {
-        self.store().of(owner).cloned().collect()
+    fn key(&self, id: u64) -> (Principal, u64) {
+        (self.user.clone(), id)
     }
 
-    pub(crate) fn get(&self, owner: &Principal, id: u64) -> Option<Todo> {
-        self.store().todos.get(&(owner.clone(), id)).cloned()
+    pub(crate) fn list(&self) -> Vec<Todo> {
+        self.store().todos.range(self.key(0)..=self.key(u64::MAX)).map(|(_, todo)| todo.clone()).collect()
     }
 
-    pub(crate) fn add(&self, owner: &Principal, title: &str) -> Result<Todo, AppError> {
-        let title = title.trim();
+    pub(crate) fn get(&self, id: u64) -> Option<Todo> {
+        self.store().todos.get(&self.key(id)).cloned()
+    }
+
+    pub(crate) fn add(&self, title: &str) -> Result<Todo, AppError> {
+        let title = title.trim().to_owned();
         if title.is_empty() {
             return Err(AppError::EmptyTitle);
         }
         let mut store = self.store();
-        if store.of(owner).count() >= MAX_TODOS {
+        if store.todos.range(self.key(0)..=self.key(u64::MAX)).count() >= MAX_TODOS {
             return Err(AppError::TooMany(MAX_TODOS));
         }
         store.last_id += 1;
-        let todo = Todo { id: store.last_id, title: title.to_owned(), done: false };
-        store.todos.insert((owner.clone(), todo.id), todo.clone());
-        self.mcp.resources_changed();
+        let todo = Todo { id: store.last_id, title, done: false };
+        store.todos.insert(self.key(todo.id), todo.clone());
+        self.app.mcp.resources_changed();
         Ok(todo)
     }
 
-    pub(crate) fn complete(&self, owner: &Principal, id: u64) -> Result<Todo, AppError> {
+    pub(crate) fn complete(&self, id: u64) -> Result<Todo, AppError> {
         let mut store = self.store();
-        let todo = store.todos.get_mut(&(owner.clone(), id)).ok_or(AppError::NotFound(id))?;
+        let todo = store.todos.get_mut(&self.key(id)).ok_or(AppError::NotFound(id))?;
         todo.done = true;
-        self.mcp.resource_updated(uri(id));
+        self.app.mcp.resource_updated(format!("todo://{id}"));
         Ok(todo.clone())
     }
 
-    pub(crate) fn remove(&self, owner: &Principal, id: u64) -> Result<Todo, AppError> {
-        let removed = self.store().todos.remove(&(owner.clone(), id)).ok_or(AppError::NotFound(id))?;
-        self.mcp.resources_changed();
+    pub(crate) fn remove(&self, id: u64) -> Result<Todo, AppError> {
+        let removed = self.store().todos.remove(&self.key(id)).ok_or(AppError::NotFound(id))?;
+        self.app.mcp.resources_changed();
         Ok(removed)
     }
 
     /// Removes all completed todos. Returns how many there were.
-    pub(crate) fn clear_done(&self, owner: &Principal) -> usize {
-        let removed = self.store().todos.extract_if(.., |(of, _), todo| of == owner && todo.done).count();
-        self.mcp.resources_changed();
+    pub(crate) fn clear_done(&self) -> usize {
+        let range = self.key(0)..=self.key(u64::MAX);
+        let removed = self.store().todos.extract_if(range, |_, todo| todo.done).count();
+        self.app.mcp.resources_changed();
         removed
     }
-}
-
-/// Returns the URI of a todo as an MCP resource.
-fn uri(id: u64) -> String {
-    format!("todo://{id}")
 }

@@ -1,4 +1,5 @@
-//! A todo service: a REST API and an MCP server over the same state, for the same users. Read on in `app.rs`.
+//! A todo service: a REST API and an MCP server over the same state, for the same users. Read on in
+//! `app.rs`.
 //!
 //! ```text
 //! cargo run --features cors --example todo

@@ -1,16 +1,15 @@
-//! The MCP server: tools, the resources `todo://{id}` and a prompt. Handlers take the same state and the same
-//! `Principal` as the REST routes.
+//! The MCP server: tools, the resources `todo://{id}` and a prompt. Handlers take the same
+//! extractor as the REST routes, and axum's `State` and `Extension` work as well.
 
-use axum::extract::State;
-use axum::{Extension, Json};
+use axum::Json;
+use mcp_http::McpServer;
 use mcp_http::server::{
     Args, CompletionRequest, Context, Elicited, Form, Prompt, ResourceTemplate, Tool, ToolAnnotations, ToolError,
 };
-use mcp_http::{McpServer, Principal};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::app::{App, Todo};
+use crate::app::{App, Todo, Todos};
 use crate::error::AppError;
 
 pub(crate) fn server() -> McpServer<App> {
@@ -43,12 +42,8 @@ struct NewTodo {
     title: String,
 }
 
-async fn add(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Args(new): Args<NewTodo>,
-) -> Result<Json<Todo>, AppError> {
-    app.add(&user, &new.title).map(Json)
+async fn add(todos: Todos, Args(new): Args<NewTodo>) -> Result<Json<Todo>, AppError> {
+    todos.add(&new.title).map(Json)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -57,37 +52,25 @@ struct Filter {
     done: Option<bool>,
 }
 
-async fn list(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Args(filter): Args<Filter>,
-) -> Json<Vec<Todo>> {
-    let mut todos = app.list(&user);
-    todos.retain(|todo| filter.done.is_none_or(|done| todo.done == done));
-    Json(todos)
+async fn list(todos: Todos, Args(filter): Args<Filter>) -> Json<Vec<Todo>> {
+    let mut list = todos.list();
+    list.retain(|todo| filter.done.is_none_or(|done| todo.done == done));
+    Json(list)
 }
 
-/// Arguments of the tools for one todo, and the variable of the resource template.
+// Arguments of the tools for one todo, and the variable of the resource template.
 #[derive(Deserialize, JsonSchema)]
 struct ById {
     /// The id of the todo.
     id: u64,
 }
 
-async fn complete(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Args(ById { id }): Args<ById>,
-) -> Result<Json<Todo>, AppError> {
-    app.complete(&user, id).map(Json)
+async fn complete(todos: Todos, Args(ById { id }): Args<ById>) -> Result<Json<Todo>, AppError> {
+    todos.complete(id).map(Json)
 }
 
-async fn remove(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Args(ById { id }): Args<ById>,
-) -> Result<String, AppError> {
-    let todo = app.remove(&user, id)?;
+async fn remove(todos: Todos, Args(ById { id }): Args<ById>) -> Result<String, AppError> {
+    let todo = todos.remove(id)?;
     Ok(format!("Removed \"{}\".", todo.title))
 }
 
@@ -97,15 +80,11 @@ struct Import {
     titles: Vec<String>,
 }
 
-/// Stops at the first title that is not valid. If the client cancels the call, this future is dropped.
-async fn import(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    cx: Context,
-    Args(Import { titles }): Args<Import>,
-) -> Result<String, AppError> {
+/// Stops at the first title that is not valid. If the client cancels the call, this future is
+/// dropped.
+async fn import(todos: Todos, cx: Context, Args(Import { titles }): Args<Import>) -> Result<String, AppError> {
     for (index, title) in titles.iter().enumerate() {
-        app.add(&user, title)?;
+        todos.add(title)?;
         cx.progress_message(index + 1, titles.len(), Some(title)).await;
     }
     Ok(format!("Imported {} todos.", titles.len()))
@@ -117,35 +96,27 @@ struct Confirm {
     sure: bool,
 }
 
-/// In revision 2026-07-28 the client calls again with the answer, and this function runs from its start.
-async fn clear_done(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    confirm: Form<Confirm>,
-) -> Result<String, ToolError> {
-    let done = app.list(&user).iter().filter(|todo| todo.done).count();
+/// In revision 2026-07-28 the client calls again with the answer, and this function runs from its
+/// start.
+async fn clear_done(todos: Todos, confirm: Form<Confirm>) -> Result<String, ToolError> {
+    let done = todos.list().iter().filter(|todo| todo.done).count();
+    if done == 0 {
+        return Ok("There is no completed todo.".to_owned());
+    }
     let answer = confirm.elicit(format!("This removes {done} completed todos.")).key("confirm").await?;
     Ok(match answer {
-        Elicited::Accept(Confirm { sure: true }) => format!("Removed {} todos.", app.clear_done(&user)),
+        Elicited::Accept(Confirm { sure: true }) => format!("Removed {} todos.", todos.clear_done()),
         _ => "No todo was removed.".to_owned(),
     })
 }
 
 /// Reads a resource. `None` is the protocol's error for a resource that does not exist.
-async fn read(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Args(ById { id }): Args<ById>,
-) -> Option<Json<Todo>> {
-    app.get(&user, id).map(Json)
+async fn read(todos: Todos, Args(ById { id }): Args<ById>) -> Option<Json<Todo>> {
+    todos.get(id).map(Json)
 }
 
-async fn complete_id(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    typed: CompletionRequest,
-) -> Vec<String> {
-    let ids = app.list(&user).into_iter().map(|todo| todo.id.to_string());
+async fn complete_id(todos: Todos, typed: CompletionRequest) -> Vec<String> {
+    let ids = todos.list().into_iter().map(|todo| todo.id.to_string());
     ids.filter(|id| id.starts_with(&typed.value)).collect()
 }
 
@@ -155,12 +126,8 @@ struct Day {
     hours: Option<u32>,
 }
 
-async fn plan_day(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Args(Day { hours }): Args<Day>,
-) -> String {
-    let open = app.list(&user).into_iter().filter(|todo| !todo.done);
+async fn plan_day(todos: Todos, Args(Day { hours }): Args<Day>) -> String {
+    let open = todos.list().into_iter().filter(|todo| !todo.done);
     let titles: String = open.map(|todo| format!("\n- {}", todo.title)).collect();
     format!("Plan a day of {} hours around these todos:{titles}", hours.unwrap_or(8))
 }

@@ -1,13 +1,12 @@
 //! The REST API: `GET` and `POST /todos`, `POST /todos/{id}/complete`, `DELETE /todos/{id}`.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
-use axum::{Extension, Json, Router};
-use mcp_http::Principal;
+use axum::{Json, Router};
 use serde::Deserialize;
 
-use crate::app::{App, Todo};
+use crate::app::{App, Todo, Todos};
 use crate::error::AppError;
 
 pub(crate) fn router() -> Router<App> {
@@ -22,30 +21,18 @@ struct NewTodo {
     title: String,
 }
 
-async fn list(State(app): State<App>, Extension(user): Extension<Principal>) -> Json<Vec<Todo>> {
-    Json(app.list(&user))
+async fn list(todos: Todos) -> Json<Vec<Todo>> {
+    Json(todos.list())
 }
 
-async fn add(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Json(new): Json<NewTodo>,
-) -> Result<(StatusCode, Json<Todo>), AppError> {
-    Ok((StatusCode::CREATED, Json(app.add(&user, &new.title)?)))
+async fn add(todos: Todos, Json(new): Json<NewTodo>) -> Result<(StatusCode, Json<Todo>), AppError> {
+    Ok((StatusCode::CREATED, Json(todos.add(&new.title)?)))
 }
 
-async fn complete(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Path(id): Path<u64>,
-) -> Result<Json<Todo>, AppError> {
-    app.complete(&user, id).map(Json)
+async fn complete(todos: Todos, Path(id): Path<u64>) -> Result<Json<Todo>, AppError> {
+    todos.complete(id).map(Json)
 }
 
-async fn remove(
-    State(app): State<App>,
-    Extension(user): Extension<Principal>,
-    Path(id): Path<u64>,
-) -> Result<StatusCode, AppError> {
-    app.remove(&user, id).map(|_| StatusCode::NO_CONTENT)
+async fn remove(todos: Todos, Path(id): Path<u64>) -> Result<StatusCode, AppError> {
+    todos.remove(id).map(|_| StatusCode::NO_CONTENT)
 }

@@ -60,6 +60,16 @@ impl<'a> Client<'a> {
         last.get("result").unwrap_or_else(|| panic!("{last}")).clone()
     }
 
+    /// Opens the GET stream.
+    fn open_stream(&self) -> BufReader<TcpStream> {
+        let mut stream = BufReader::new(self.example.begin(&format!("GET /mcp HTTP/1.1\r\n{}", self.headers), ""));
+        let mut head = String::new();
+        while !head.contains("event-stream") {
+            assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        stream
+    }
+
     fn call(&self, tool: &str, arguments: Value) -> Value {
         self.result("tools/call", json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 1}}))
     }
@@ -114,11 +124,7 @@ fn changes_by_rest_notify_mcp_clients() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
     alice.result("resources/subscribe", json!({"uri": "todo://1"}));
-    let mut stream = BufReader::new(todo.begin(&format!("GET /mcp HTTP/1.1\r\n{}", alice.headers), ""));
-    let mut head = String::new();
-    while !head.contains("event-stream") {
-        assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
-    }
+    let mut stream = alice.open_stream();
     rest(&todo, "POST /todos", ALICE, r#"{"title":"milk"}"#);
     assert_eq!(next_message(&mut stream)["method"], "notifications/resources/list_changed");
     rest(&todo, "POST /todos/1/complete", ALICE, "");
@@ -144,6 +150,7 @@ fn clear_done_needs_a_confirmation() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
     alice.call("import_todos", json!({"titles": ["a", "b"]}));
+    assert_eq!(alice.call("clear_done", json!({}))["content"][0]["text"], "There is no completed todo.");
     alice.call("complete_todo", json!({"id": 1}));
     for (answer, text, left) in [
         (json!({"action": "decline"}), "No todo was removed.", 2),
@@ -191,8 +198,7 @@ fn todos_are_resources_and_part_of_a_prompt() {
 #[test]
 fn todo_stops_at_sigterm_with_an_open_stream() {
     let mut todo = start();
-    let headers = Client::open(&todo, ALICE).headers;
-    let _stream = todo.begin(&format!("GET /mcp HTTP/1.1\r\n{headers}"), "");
+    let _stream = Client::open(&todo, ALICE).open_stream();
     let signal = Command::new("kill").args(["-TERM", &todo.process.id().to_string()]).status().unwrap();
     assert!(signal.success());
     assert!(todo.process.wait().unwrap().success());

@@ -177,7 +177,8 @@ fn restart_fresh_delays_repeated_starts() {
     assert!(session.call("crash", "{}").1.contains("has ended"));
     // The first failure causes no delay.
     assert!(session.call("crash", "{}").1.contains("has ended"));
-    // On a slow machine the first delays may have passed already; each is twice as long as the last.
+    // On a slow machine the first delays may have passed already; each is twice as long as the
+    // last.
     wait_for("the start is delayed", || session.call("crash", "{}").1.contains("it can start again in").then_some(()));
     let before = started();
     assert!((2..8).contains(&before), "{before} starts");

@@ -5,5 +5,6 @@
 mod lifecycle;
 mod messages;
 mod misbehaving;
+mod options;
 mod shared;
 mod support;

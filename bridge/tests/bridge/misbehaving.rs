@@ -83,7 +83,8 @@ fn a_process_that_does_not_read_delays_its_callers() {
     assert!(bridge.log().contains("dropped a notification: the process does not read"));
     assert_eq!(other.text("echo", r#"{"text":"another session"}"#), "another session");
     if let (Some(before), Some(waiting), Some(after)) = (before, waiting, peak_kilobytes(&bridge)) {
-        // The bodies of the calls, in each form the bridge holds them, and little of the notifications.
+        // The bodies of the calls, in each form the bridge holds them, and little of the
+        // notifications.
         assert!(waiting < before + 5 * 16 * 1024, "{before} kB, then {waiting} kB");
         assert!(after < waiting + 12_000, "{waiting} kB, then {after} kB");
     }
@@ -216,7 +217,8 @@ fn starts_that_keep_failing_are_delayed() {
     wait_for("the start is delayed", || {
         initialize().contains("The server behind the bridge keeps exiting; it can start again in").then_some(())
     });
-    // On a slow machine the first delays may have passed already; each is twice as long as the last.
+    // On a slow machine the first delays may have passed already; each is twice as long as the
+    // last.
     let started = bridge.log().matches("process started").count();
     assert!((2..8).contains(&started), "{started} starts");
     wait_for("the start is tried again", || (initialize() == ended).then_some(()));
@@ -336,7 +338,8 @@ fn client_requests_beyond_the_limit_are_rejected() {
     assert_eq!(session.text("echo", r#"{"text":"still here"}"#), "still here");
 }
 
-/// Returns the peak memory of the bridge in kilobytes, or `None` where the system does not report it.
+/// Returns the peak memory of the bridge in kilobytes, or `None` where the system does not report
+/// it.
 fn peak_kilobytes(bridge: &Bridge) -> Option<u64> {
     // The kernel may count memory that was just freed for a moment longer.
     thread::sleep(Duration::from_millis(50).min(TIMEOUT));

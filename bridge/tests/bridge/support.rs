@@ -31,7 +31,10 @@ impl Bridge {
     /// Returns the command of a bridge without starting it.
     pub(crate) fn command(options: &[&str], command: &[&str]) -> Command {
         let mut bridge = Command::new(env!("CARGO_BIN_EXE_mcp-http-bridge"));
-        bridge.args(["--listen", "127.0.0.1:0", "--log", "debug", "--drain", "0.2"]);
+        bridge.args(["--log", "debug", "--drain", "0.2"]);
+        if !options.contains(&"--listen") {
+            bridge.args(["--listen", "127.0.0.1:0"]);
+        }
         bridge.args(options).arg("--").args(command);
         bridge
     }
@@ -264,7 +267,8 @@ pub(crate) fn exists(pid: u32) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-/// Returns `true` if a process runs. An orphan may stay a zombie, because its new parent may not reap it.
+/// Returns `true` if a process runs. An orphan may stay a zombie, because its new parent may not
+/// reap it.
 pub(crate) fn is_running(pid: u32) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8(state.stdout).unwrap();
