@@ -12,7 +12,7 @@ const ALICE: &str = "Authorization: Bearer alices-secret";
 const BOB: &str = "Authorization: Bearer bobs-secret";
 
 fn start() -> Example {
-    Example::start_with("todo", &["--all-features"])
+    Example::start("todo")
 }
 
 /// Calls a REST route. Returns the status and the body.
@@ -44,7 +44,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a request. Returns all messages of the response.
-    fn request(&self, method: &str, params: Value) -> Vec<Value> {
+    fn request(&self, method: &str, params: &Value) -> Vec<Value> {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let mut response = String::new();
         self.post(&message).read_to_string(&mut response).unwrap();
@@ -54,7 +54,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends a request. Returns its result.
-    fn result(&self, method: &str, params: Value) -> Value {
+    fn result(&self, method: &str, params: &Value) -> Value {
         let messages = self.request(method, params);
         let last = messages.last().unwrap_or_else(|| panic!("no answer to {method}"));
         last.get("result").unwrap_or_else(|| panic!("{last}")).clone()
@@ -70,8 +70,8 @@ impl<'a> Client<'a> {
         stream
     }
 
-    fn call(&self, tool: &str, arguments: Value) -> Value {
-        self.result("tools/call", json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 1}}))
+    fn call(&self, tool: &str, arguments: &Value) -> Value {
+        self.result("tools/call", &json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": 1}}))
     }
 }
 
@@ -91,15 +91,15 @@ fn rest_and_mcp_share_the_todos_of_a_user() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
     assert_eq!(rest(&todo, "POST /todos", ALICE, r#"{"title":"milk"}"#).0, 201);
-    let added = alice.call("add_todo", json!({"title": " bread "}));
+    let added = alice.call("add_todo", &json!({"title": " bread "}));
     assert_eq!(added["structuredContent"], json!({"id": 2, "title": "bread", "done": false}));
     assert_eq!(rest(&todo, "POST /todos/1/complete", ALICE, "").1["done"], true);
-    let open = alice.call("list_todos", json!({"done": false}));
+    let open = alice.call("list_todos", &json!({"done": false}));
     assert_eq!(open["structuredContent"]["result"], json!([{"id": 2, "title": "bread", "done": false}]));
-    assert_eq!(alice.call("remove_todo", json!({"id": 2}))["content"][0]["text"], r#"Removed "bread"."#);
+    assert_eq!(alice.call("remove_todo", &json!({"id": 2}))["content"][0]["text"], r#"Removed "bread"."#);
     assert_eq!(rest(&todo, "GET /todos", ALICE, "").1, json!([{"id": 1, "title": "milk", "done": true}]));
 
-    let failed = alice.call("complete_todo", json!({"id": 2}));
+    let failed = alice.call("complete_todo", &json!({"id": 2}));
     assert_eq!((&failed["isError"], &failed["content"][0]["text"]), (&json!(true), &json!("There is no todo 2.")));
     assert_eq!(rest(&todo, "DELETE /todos/2", ALICE, ""), (404, json!({"error": "There is no todo 2."})));
     assert_eq!(rest(&todo, "POST /todos", ALICE, r#"{"title":" "}"#).0, 422);
@@ -110,7 +110,7 @@ fn users_and_sites_are_separate() {
     let todo = start();
     assert_eq!(rest(&todo, "POST /todos", ALICE, r#"{"title":"milk"}"#).0, 201);
     assert_eq!(rest(&todo, "GET /todos", BOB, "").1, json!([]));
-    assert_eq!(Client::open(&todo, BOB).call("list_todos", json!({}))["structuredContent"]["result"], json!([]));
+    assert_eq!(Client::open(&todo, BOB).call("list_todos", &json!({}))["structuredContent"]["result"], json!([]));
     assert_eq!(rest(&todo, "DELETE /todos/1", BOB, "").0, 404);
     for route in ["GET /todos", "POST /mcp"] {
         assert_eq!(rest(&todo, route, "X-Test: 1", "{}").0, 401, "{route}");
@@ -123,7 +123,7 @@ fn users_and_sites_are_separate() {
 fn changes_by_rest_notify_mcp_clients() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
-    alice.result("resources/subscribe", json!({"uri": "todo://1"}));
+    alice.result("resources/subscribe", &json!({"uri": "todo://1"}));
     let mut stream = alice.open_stream();
     rest(&todo, "POST /todos", ALICE, r#"{"title":"milk"}"#);
     assert_eq!(next_message(&mut stream)["method"], "notifications/resources/list_changed");
@@ -138,7 +138,7 @@ fn import_reports_progress() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
     let params = json!({"name": "import_todos", "arguments": {"titles": ["a", "b"]}, "_meta": {"progressToken": 1}});
-    let messages = alice.request("tools/call", params);
+    let messages = alice.request("tools/call", &params);
     let progress: Vec<_> = messages.iter().filter(|message| message["method"] == "notifications/progress").collect();
     assert_eq!(progress.len(), 2, "{messages:?}");
     assert_eq!(progress[1]["params"], json!({"progressToken": 1, "progress": 2, "total": 2, "message": "b"}));
@@ -149,9 +149,9 @@ fn import_reports_progress() {
 fn clear_done_needs_a_confirmation() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
-    alice.call("import_todos", json!({"titles": ["a", "b"]}));
-    assert_eq!(alice.call("clear_done", json!({}))["content"][0]["text"], "There is no completed todo.");
-    alice.call("complete_todo", json!({"id": 1}));
+    alice.call("import_todos", &json!({"titles": ["a", "b"]}));
+    assert_eq!(alice.call("clear_done", &json!({}))["content"][0]["text"], "There is no completed todo.");
+    alice.call("complete_todo", &json!({"id": 1}));
     for (answer, text, left) in [
         (json!({"action": "decline"}), "No todo was removed.", 2),
         (json!({"action": "accept", "content": {"sure": true}}), "Removed 1 todos.", 1),
@@ -177,19 +177,19 @@ fn clear_done_needs_a_confirmation() {
 fn todos_are_resources_and_part_of_a_prompt() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
-    alice.call("import_todos", json!({"titles": ["milk", "bread"]}));
-    let read = alice.result("resources/read", json!({"uri": "todo://2"}));
+    alice.call("import_todos", &json!({"titles": ["milk", "bread"]}));
+    let read = alice.result("resources/read", &json!({"uri": "todo://2"}));
     let text: Value = serde_json::from_str(read["contents"][0]["text"].as_str().unwrap()).unwrap();
     assert_eq!(text, json!({"id": 2, "title": "bread", "done": false}));
-    let unknown = alice.request("resources/read", json!({"uri": "todo://77"}));
+    let unknown = alice.request("resources/read", &json!({"uri": "todo://77"}));
     assert!(unknown[0]["error"]["code"].is_i64(), "{unknown:?}");
 
     let argument = json!({"name": "id", "value": "1"});
     let reference = json!({"type": "ref/resource", "uri": "todo://{id}"});
-    let completed = alice.result("completion/complete", json!({"ref": reference, "argument": argument}));
+    let completed = alice.result("completion/complete", &json!({"ref": reference, "argument": argument}));
     assert_eq!(completed["completion"]["values"], json!(["1"]));
 
-    let prompt = alice.result("prompts/get", json!({"name": "plan_day", "arguments": {"hours": "4"}}));
+    let prompt = alice.result("prompts/get", &json!({"name": "plan_day", "arguments": {"hours": "4"}}));
     let text = prompt["messages"][0]["content"]["text"].as_str().unwrap();
     assert_eq!(text, "Plan a day of 4 hours around these todos:\n- milk\n- bread");
 }
