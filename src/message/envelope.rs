@@ -190,8 +190,8 @@ fn parse_one(body: &ByteString, text: &str) -> Result<Envelope, Malformed> {
         (Some(Text(method)), Some(id), None) => Kind::Request { id, method: known_method(method) },
         (Some(Text(method)), None, None) => Kind::Notification { method: known_method(method) },
         (None, Some(id), Some(outcome)) => Kind::Answer { id, outcome },
-        (Some(_), _, Some(_)) => return reject("a method together with an answer"),
-        (None, _, _) => return reject("neither a method nor an answer to one"),
+        (Some(_), _, Some(_)) => return reject("both a method and a response"),
+        (None, _, _) => return reject("neither a request, a notification nor a response"),
     };
     Ok(Envelope { kind, params })
 }

@@ -8,7 +8,7 @@ pub(crate) fn reason(error: &impl Display) -> String {
     let text = error.to_string();
     let text = text.rfind(" at line ").map_or(&*text, |end| &text[..end]);
     if text.starts_with("data did not match any variant of ") || text.starts_with("no variant of enum ") {
-        return "it fits none of the forms that it may have".into();
+        return "it matches none of the allowed forms".into();
     }
     let Some((before, expected)) = text.rsplit_once("expected ") else { return text.to_owned() };
     let (start, found) = match before.strip_prefix("invalid type: ") {
@@ -131,7 +131,7 @@ mod tests {
             (reason_of::<u8>("[]"), "invalid type: array, expected an integer from 0 to 255"),
             (reason_of::<u8>("{}"), "invalid type: object, expected an integer from 0 to 255"),
             (reason_of::<u8>("null"), "invalid type: null, expected an integer from 0 to 255"),
-            (reason_of::<Untagged>("7"), "it fits none of the forms that it may have"),
+            (reason_of::<Untagged>("7"), "it matches none of the allowed forms"),
             (reason_of::<Inner>("[1]"), "invalid length 1, expected an array"),
             (reason_of::<(u8, u8)>("[1]"), "invalid length 1, expected an array of 2"),
         ] {

@@ -77,14 +77,14 @@ impl Params {
             token: Option<&'a RawValue>,
         }
         let Some(spans) = self.spans() else {
-            return if self.text.as_str().starts_with('{') { Err("a member is there twice") } else { Ok(()) };
+            return if self.text.as_str().starts_with('{') { Err("a member occurs twice") } else { Ok(()) };
         };
         let Some(meta) = spans.meta.map(|meta| self.text.part(spans.range(meta))) else { return Ok(()) };
         // Deserialized as a struct, an array would be the members by position.
         if !meta.as_str().starts_with('{') {
             return Ok(());
         }
-        let Ok(Meta { token }) = meta.read_borrowed() else { return Err("`progressToken` is there twice") };
+        let Ok(Meta { token }) = meta.read_borrowed() else { return Err("`progressToken` occurs twice") };
         token.map_or(Ok(()), |token| check_progress_token(token.get()))
     }
 

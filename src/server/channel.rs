@@ -47,7 +47,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
         None
     }
     /// Sends a request to the client within this call and waits for its answer without a timeout.
-    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    fn request(&self, request: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// Reports that the client's answer does not match the request.
     fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
         let _ = method;

@@ -390,9 +390,9 @@ impl Context {
         self.send_and_wait(Question { method: method.into(), params, key: None }, timeout).await
     }
 
-    pub(super) async fn send_and_wait(&self, question: Question, timeout: Duration) -> Result<RawJson, ClientError> {
-        check_request(&question.method, &question.params)?;
-        let answer = self.channel.request(question);
+    pub(super) async fn send_and_wait(&self, request: Question, timeout: Duration) -> Result<RawJson, ClientError> {
+        check_request(&request.method, &request.params)?;
+        let answer = self.channel.request(request);
         tokio::time::timeout(timeout, answer).await.map_err(|_| ClientError::Timeout(timeout))?
     }
 

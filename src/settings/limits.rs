@@ -237,8 +237,8 @@ impl Limits {
 
     /// The most calls in flight at this service that belong to no session, of all clients together
     /// (503 beyond). These are calls of 2026-07-28, calls in
-    /// [stateless mode](crate::Sessions::stateless), and each `initialize` until it has a session. At
-    /// least 1, default [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
+    /// [stateless mode](crate::Sessions::stateless), and each `initialize` until it has a session.
+    /// At least 1, default [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
     #[must_use]
     pub fn calls_without_session(mut self, calls: usize) -> Self {
         self.calls_without_session = calls;

@@ -139,7 +139,7 @@ impl Refusal {
         let body = axum::body::to_bytes(response.into_body(), MAX_TEXT).await.unwrap_or_default();
         match std::str::from_utf8(&body) {
             Ok(text) if !text.is_empty() => Self::client(bounded(text).into_owned()),
-            _ => Self::client(status.canonical_reason().unwrap_or("Refused")),
+            _ => Self::client(status.canonical_reason().unwrap_or("Rejected")),
         }
     }
 }

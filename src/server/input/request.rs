@@ -9,8 +9,8 @@ use crate::message::{ClientCapabilities, RawJson};
 use crate::server::channel::Question;
 use crate::server::{ClientError, Context};
 
-/// The default timeout of requests that a person answers: long enough to read a form, look
-/// something up and decide, short enough that an unanswered call does not stay all day.
+/// The default timeout of requests that a person answers: long enough to read a form, look something
+/// up and decide. It is short enough that an unanswered call does not stay all day.
 pub const DEFAULT_PERSON_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The default timeout of requests that the client's program answers by itself.
@@ -53,8 +53,8 @@ impl Context {
         read: impl FnOnce(&RawJson) -> Result<A, serde_json::Error> + Send,
     ) -> Result<A, ClientError> {
         let params = RawJson::from_value(params).map_err(ClientError::Unreadable)?;
-        let question = Question { method: method.into(), params, key: options.key };
-        let read = read(&self.send_and_wait(question, options.timeout).await?);
+        let request = Question { method: method.into(), params, key: options.key };
+        let read = read(&self.send_and_wait(request, options.timeout).await?);
         match read {
             Ok(answer) => Ok(answer),
             Err(error) => Err(self.misread(method, error).await),

@@ -337,8 +337,8 @@ where
         Box::pin(async move {
             match self.handler.handle(call, state).await {
                 Ok(output) => output.into_raw_result(form),
-                Err(refusal) => {
-                    let text = refusal
+                Err(rejection) => {
+                    let text = rejection
                         .into_text()
                         .unwrap_or("The tool cannot be called. The reason is in the server's log.".into());
                     CallToolResult::error(text).into_raw_result(form)

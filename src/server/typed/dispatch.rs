@@ -173,7 +173,7 @@ impl<S: Send + Sync + 'static> McpServer<S> {
     async fn subscribe(&self, params: &Params, context: &Context, wanted: bool) -> CallResult {
         let ByUri { uri } = params.read()?;
         let Some(session) = context.session() else {
-            return Err(ErrorObject::invalid_params("Subscriptions need a session, and the server runs without"));
+            return Err(ErrorObject::invalid_params("Subscriptions need a session, and this server is stateless"));
         };
         if wanted && uri.len() > SUBSCRIPTION_URI {
             return Err(ErrorObject::invalid_params(

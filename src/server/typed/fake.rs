@@ -136,9 +136,9 @@ impl Channel for Fake {
         async {}.boxed()
     }
 
-    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+    fn request(&self, request: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
         let mut seen = self.seen.lock().unwrap();
-        seen.requests.push((question.method, question.params.read().unwrap()));
+        seen.requests.push((request.method, request.params.read().unwrap()));
         match seen.answers.pop_front() {
             Some(answer) => async move { Ok(RawJson::from_value(&answer).unwrap()) }.boxed(),
             None => std::future::pending().boxed(),
