@@ -1,25 +1,27 @@
-//! How much memory a JSON text takes as a tree of values, estimated before one is built.
+//! Value size: estimates the memory that a JSON text takes as a tree of values, before one is
+//! built.
 //!
-//! A body of `[[],[],..]` or `{"a":1},..` takes a hundred times its own size as `serde_json::Value`s, which is what
-//! many handlers read, and rmcp before any handler. A text without many commas and brackets costs one fast count here,
-//! and a short one nothing.
+//! A body of `[[],[],..]` or `{"a":1},..` takes a hundred times its own size as a
+//! `serde_json::Value`. Many handlers deserialize one, and rmcp does before any handler. A text
+//! without many commas and brackets costs one fast count here, and a short one nothing.
 
-/// The most that the values of a body take together (413 beyond), as far as can be estimated: sixteen times the largest
-/// body. A table of objects, or of numbers, takes less; lists of nothing would take a hundred times their text.
+/// The most bytes that the values of a body take together, as estimated (413 beyond): sixteen times
+/// the largest body. A table of objects or numbers takes less, but lists of empty lists would take
+/// a hundred times their text.
 pub(crate) const VALUES: usize = 64 << 20;
 
-/// Bytes of one value, with the spare room of the list it is in and a short text of its own.
+/// Bytes of one value, with the spare capacity of its list and a short text of its own.
 const VALUE: usize = 64;
 
-/// Bytes of an array beside its values: the smallest list has room for four.
+/// Bytes of an array beside its values: the smallest list has a capacity of four.
 const ARRAY: usize = 128;
 
-/// Bytes of an object beside its values: the smallest map has room for eleven.
+/// Bytes of an object beside its values: the smallest map has a capacity of eleven.
 const OBJECT: usize = 640;
 
-/// Returns `true` if a text may take more than so many bytes as a tree.
+/// Returns `true` if the values of a text may take more than `limit` bytes.
 pub(crate) fn is_larger(text: &[u8], limit: usize) -> bool {
-    // Each byte may begin an object.
+    // Each byte may start an object.
     if text.len().saturating_mul(VALUE + OBJECT) <= limit {
         return false;
     }
@@ -31,7 +33,7 @@ fn size(commas: usize, arrays: usize, objects: usize) -> usize {
     commas * VALUE + arrays * (VALUE + ARRAY) + objects * (VALUE + OBJECT)
 }
 
-/// The same without what stands in strings: text of any kind has many commas.
+/// Returns the size without the content of strings, because text of any kind has many commas.
 fn size_outside_strings(text: &[u8]) -> usize {
     let (mut commas, mut arrays, mut objects) = (0, 0, 0);
     let mut bytes = text.iter();
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_estimate_counts_what_is_outside_of_strings() {
+    fn the_estimate_skips_strings() {
         for (text, bytes) in [
             ("", 0),
             ("1", 0),
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_tree_above_the_limit_is_larger() {
+    fn only_large_trees_exceed_the_limit() {
         let limit = 64 << 20;
         let of = |part: &str| format!("[{}1]", part.repeat((4 << 20) / part.len())).into_bytes();
         for (part, expected) in [
@@ -84,6 +86,6 @@ mod tests {
         }
         let table = format!("\"{}\"", "1,2,3,{[".repeat(500_000));
         assert!(!is_larger(table.as_bytes(), limit));
-        assert!(!is_larger(&of("[],")[..90_000], limit), "a short one is not looked at");
+        assert!(!is_larger(&of("[],")[..90_000], limit), "a short text is not counted");
     }
 }

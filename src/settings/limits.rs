@@ -121,10 +121,13 @@ impl Limits {
     /// server may keep all of them for the session's life, as rmcp does.
     pub const INITIALIZE: usize = message::INITIALIZE;
 
-    /// The most bytes that the values of a body take together (413 beyond), as far as can be estimated: 64 bytes for each
-    /// value, 128 more for each array and 640 more for each object. It is what handlers that read `serde_json::Value`, and
-    /// rmcp, hold beside the body, and sixteen times the largest body by default; where [`Limits::body`] is larger, it
-    /// is sixteen times that. Tables of objects or numbers take less. Bodies under 95 KB are not looked at.
+    /// The most bytes that the values of a body take together (413 beyond). It is an estimate: 64
+    /// bytes for each value, 128 more for each array and 640 more for each object. Handlers that
+    /// deserialize `serde_json::Value`, and rmcp, hold this much beside the body.
+    ///
+    /// It is sixteen times the default of [`Limits::body`]; if that is set larger, it is sixteen
+    /// times the setting. Tables of objects or numbers take less. Bodies under 95 KB are not
+    /// checked.
     pub const VALUES: usize = message::VALUES;
 
     /// The longest method of a message, in bytes (400, -32600 beyond).

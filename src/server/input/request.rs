@@ -9,8 +9,8 @@ use crate::message::{ClientCapabilities, RawJson};
 use crate::server::channel::Question;
 use crate::server::{ClientError, Context};
 
-/// The default timeout of requests that a person answers: long enough to read a form, look something
-/// up and decide. It is short enough that an unanswered call does not stay all day.
+/// The default timeout of requests that a person answers: long enough to read a form, look
+/// something up and decide. It is short enough that an unanswered call does not stay all day.
 pub const DEFAULT_PERSON_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The default timeout of requests that the client's program answers by itself.
