@@ -62,11 +62,12 @@ impl Heard {
         self.state().low
     }
 
-    /// What the engine says was announced after [`low`](Self::low): what of it was missed.
-    pub(crate) fn missed(&self, announced: Announced) -> Missed {
+    /// What the engine says was announced after a number, which was [`low`](Self::low) when it was asked: what of it was
+    /// missed. The answer may be older than the signals that came meanwhile.
+    pub(crate) fn missed(&self, after: Option<u64>, announced: Announced) -> Missed {
         let mut state = self.state();
         let Announced { mut topics, newest, complete } = announced;
-        let known = state.low.filter(|low| complete && *low <= newest);
+        let known = after.or(state.low).filter(|after| complete && *after <= newest);
         // Signals that came while the engine was asked have told of theirs, and moved the low end.
         topics.retain(|(number, _)| state.low.is_none_or(|low| *number > low) && !state.above.contains(number));
         match state.low {
@@ -114,10 +115,12 @@ mod tests {
         let heard = Heard::default();
         heard.start(5);
         assert!(heard.hear(6), "its signal comes before the engine's answer");
-        assert_eq!(numbers(heard.missed(announced(&[6], 6, true))), Some(vec![]));
-        assert_eq!(numbers(heard.missed(announced(&[7], 7, true))), Some(vec![7]));
+        assert_eq!(numbers(heard.missed(Some(5), announced(&[6], 6, true))), Some(vec![]));
+        assert_eq!(numbers(heard.missed(Some(6), announced(&[7], 7, true))), Some(vec![7]));
         assert!(!heard.hear(7), "its signal comes after the engine's answer");
         assert!(heard.hear(8));
+        assert_eq!(numbers(heard.missed(Some(7), announced(&[], 7, true))), Some(vec![]), "answered before 8");
+        assert_eq!(heard.low(), Some(8));
     }
 
     fn numbers(missed: Missed) -> Option<Vec<u64>> {
@@ -134,8 +137,8 @@ mod tests {
             heard.hear(number);
         }
         assert_eq!(heard.low(), Some(6));
-        assert_eq!(numbers(heard.missed(announced(&[7, 8, 9, 10], 10, true))), Some(vec![7, 10]));
-        assert_eq!((heard.low(), numbers(heard.missed(announced(&[], 10, true)))), (Some(10), Some(vec![])));
+        assert_eq!(numbers(heard.missed(Some(6), announced(&[7, 8, 9, 10], 10, true))), Some(vec![7, 10]));
+        assert_eq!((heard.low(), numbers(heard.missed(Some(10), announced(&[], 10, true)))), (Some(10), Some(vec![])));
         heard.hear(11);
         assert_eq!(heard.low(), Some(11));
     }
@@ -143,10 +146,10 @@ mod tests {
     #[test]
     fn a_node_that_cannot_know_what_it_missed_says_so() {
         let heard = Heard::default();
-        assert_eq!(numbers(heard.missed(announced(&[3], 3, true))), None, "it never listened");
-        assert_eq!(numbers(heard.missed(announced(&[], 3, true))), Some(vec![]));
-        assert_eq!(numbers(heard.missed(announced(&[9], 9, false))), None, "the engine forgot some");
-        assert_eq!(numbers(heard.missed(announced(&[], 2, true))), None, "the engine is an older one");
+        assert_eq!(numbers(heard.missed(None, announced(&[3], 3, true))), None, "it never listened");
+        assert_eq!(numbers(heard.missed(Some(3), announced(&[], 3, true))), Some(vec![]));
+        assert_eq!(numbers(heard.missed(Some(3), announced(&[9], 9, false))), None, "the engine forgot some");
+        assert_eq!(numbers(heard.missed(Some(9), announced(&[], 2, true))), None, "the engine is an older one");
         heard.hear(3);
         assert_eq!(heard.low(), Some(3));
         let started = Heard::default();

@@ -42,7 +42,9 @@ impl Node {
 
     /// Holds what was announced while no bell was heard for those who listen here.
     async fn catch_up(&self) {
-        match self.engine.announced(self.heard.low().unwrap_or(u64::MAX), &[]).await.map(|all| self.heard.missed(all)) {
+        let after = self.heard.low();
+        let announced = self.engine.announced(after.unwrap_or(u64::MAX), &[]).await;
+        match announced.map(|announced| self.heard.missed(after, announced)) {
             Ok(Missed::Topics(topics)) => {
                 topics.iter().for_each(|(number, topic)| self.hold_for_all(topic, *number));
             }

@@ -79,10 +79,14 @@ fn look_again(node: &Arc<Node>) {
 /// Asks until the engine answers, or the service is gone.
 async fn catch_up(node: Weak<Node>) -> Option<()> {
     loop {
-        let asked = node.upgrade()?.ask();
+        let (after, asked) = {
+            let present = node.upgrade()?;
+            let after = present.heard.low();
+            (after, present.ask(after))
+        };
         let announced = asked.await;
         let present = node.upgrade()?;
-        match announced.map(|announced| present.heard.missed(announced)) {
+        match announced.map(|announced| present.heard.missed(after, announced)) {
             Ok(Missed::Topics(topics)) => topics.iter().for_each(|(_, topic)| tell(&present.listening, topic)),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => {
                 drop(present);

@@ -51,15 +51,15 @@ impl Node {
         })
     }
 
-    /// What was announced since it was heard without a gap.
-    pub(super) fn ask(&self) -> Step<Result<Announced, StoreError>> {
-        self.hall.engine.announced(self.heard.low().unwrap_or(u64::MAX), &[])
+    /// What was announced after a number up to which all was heard.
+    pub(super) fn ask(&self, after: Option<u64>) -> Step<Result<Announced, StoreError>> {
+        self.hall.engine.announced(after.unwrap_or(u64::MAX), &[])
     }
 
     /// Somebody listens here: from now on what is announced counts.
     pub(super) async fn begin_to_hear(&self) {
         if self.heard.low().is_none()
-            && let Ok(announced) = self.ask().await
+            && let Ok(announced) = self.ask(None).await
         {
             self.heard.start(announced.newest);
         }
