@@ -64,11 +64,12 @@ pub(crate) async fn read_json(
     let unread = body.get_or_insert_default();
     let (bytes, share) = read(unread, declared, bounds).await.map_err(|rejection| (rejection, None))?;
     *body = None;
+    // Nested too deep is malformed: no tree is made of it.
+    let body = message::parse(&bytes).map_err(Rejection::of)?;
     let tree = message::VALUES.max(bounds.limit.saturating_mul(TREE));
     if message::tree::is_larger(&bytes, tree) {
-        return Err((Rejection::BodyTooComplex { limit: tree }, None));
+        return Err((Rejection::BodyTooComplex { limit: tree }, body.request_id().cloned()));
     }
-    let body = message::parse(&bytes).map_err(Rejection::of)?;
     Ok(ReadBody { body, share })
 }
 

@@ -195,8 +195,9 @@ async fn bodies(sheet: &Sheet) {
     let wide = sheet.app(|service| service);
     let text = "Body too complex: its values take more than 67108864 bytes (`Limits::VALUES`)";
     for values in ["{},", "[],", "[[1]],"] {
-        let body = raw(format!("[{}1]", values.repeat(400_000)).into());
-        sheet.expect(&wide, body, None, ("body_too_complex", 413, -32600, text)).await;
+        let wide_list = values.repeat(400_000);
+        let body = raw(format!(r#"{{"jsonrpc":"2.0","id":4,"method":"ping","params":{{"a":[{wide_list}1]}}}}"#).into());
+        sheet.expect(&wide, body, Some(4), ("body_too_complex", 413, -32600, text)).await;
     }
     let narrow = sheet.app(|service| service.limits(Limits::new().body(40_000).bodies(40_000)));
     let half =
