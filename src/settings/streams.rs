@@ -162,7 +162,9 @@ impl Streams {
     /// stream is reset as soon as its window opens, an HTTP/1 connection ends, and the client
     /// counts as disconnected.
     ///
-    /// This bounds every listener, including TLS and HTTP/2 with closed windows. Over HTTP/1,
+    /// This bounds every listener, including TLS and HTTP/2 with closed windows. An HTTP/2 stream
+    /// whose window never opens keeps one piece of at most 32 KiB in the connection until the
+    /// client resets the stream or the connection ends. Over HTTP/1,
     /// [`McpListener`](crate::McpListener) also ends the connection of a client that stays away. A
     /// stream with nothing to send is not limited.
     ///
