@@ -1,5 +1,5 @@
-//! Decides what an engine must be able to do: the atomic steps of a session's life and of a
-//! task's, and the bell that wakes whoever waits for one.
+//! The engine interface: the atomic operations on sessions and tasks, and the signals that an
+//! engine sends to its nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,99 +13,120 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
 
-/// A stream of a session, by number: [`STANDALONE`] for the GET stream, then one for each POST.
+/// The number of a stream in its session: [`STANDALONE`] for the GET stream, then one for each
+/// POST.
 pub type StreamNo = u32;
 
-/// The stream that belongs to no request.
+/// The standalone stream, which belongs to no request.
 pub const STANDALONE: StreamNo = 0;
 
-/// One service that uses an engine. Never used twice, so that a restarted node is another node.
+/// One service that uses an engine. A number is never reused, so a restarted node is a new node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub u64);
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Where sessions and tasks live. See the [module](crate::store) for what it is there to decide.
+/// A store of sessions and tasks. The [module](crate::store) says which decisions it makes.
 ///
-/// Each method is one atomic step. Unless it says otherwise it fails with
-/// [`NotFound`](crate::error::StoreErrorKind::NotFound) when the session does not exist, has ended
-/// or belongs to another principal (the three must not be told apart), and with
-/// [`Unavailable`](crate::error::StoreErrorKind::Unavailable) when the engine is out of reach.
-/// Every step may be repeated after a failure of which nobody knows whether it happened.
+/// Each method is one atomic operation. Unless it says otherwise, it can fail in two ways:
+///
+/// 1. [`NotFound`](crate::error::StoreErrorKind::NotFound): the session does not exist, has ended
+///    or belongs to another principal. A caller must not be able to distinguish the three.
+/// 2. [`Unavailable`](crate::error::StoreErrorKind::Unavailable): the engine is out of reach.
+///
+/// An operation may be repeated after a failure that leaves open whether it happened.
 pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
-    /// Whether sessions and tasks outlive this process, so that a drained service leaves them
-    /// alone.
+    /// Returns `true` if sessions and tasks outlive this process. A service that drains does not
+    /// end them then.
     fn durable(&self) -> bool {
         false
     }
 
-    /// Registers a service; its bell is rung from now on. A service registers once
-    /// for each era: the one without sessions hears of tasks and announcements only.
+    /// Registers a service as a node; the engine sends signals to its handler from now on. A
+    /// service registers once for each era. The node of the era without sessions receives the
+    /// signals of tasks and announcements.
     fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId;
 
-    /// The service is gone: its bell is not rung again, its readers are detached, its calls are
-    /// given up, so that nothing of it keeps a session from resting. Its tasks that are not done
-    /// are orphans, and [`Ring::Task`] is rung for each of them.
+    /// Removes a node. It receives no more signals, its readers are detached and its calls are
+    /// abandoned, so that it keeps no session from becoming idle. Its unfinished tasks become
+    /// orphans, and the engine sends [`Ring::Task`] for each of them.
     fn leave(&self, node: NodeId);
 
-    /// Keeps a new session. At a limit a session with nothing in flight makes room: the oldest of
-    /// those that were never used since they were created, else the longest idle. Without one it
-    /// fails with `Full`, `FullForPrincipal` or `FullForPeer`. An id that exists is a
-    /// `Conflict`. A session that made room for a creation that then failed is handed out by the
-    /// next [`sweep`](SessionEngine::sweep).
+    /// Creates a session and returns the sessions that were evicted for it.
+    ///
+    /// At a limit a session with nothing in flight is evicted. The oldest of those that were never
+    /// used since their creation goes first, then the one that has been idle longest. If there is
+    /// none, the operation fails with `Full`, `FullForPrincipal` or `FullForPeer`. It fails with
+    /// `Conflict` if the id exists. If a session was evicted for a creation that then failed, the
+    /// next [`sweep`](SessionEngine::sweep) returns it.
     fn create(&self, create: Create) -> Step<Result<Vec<Ended>>>;
 
-    /// Finds a session for a principal, and counts as its use.
+    /// Returns a session of a principal. This counts as a use of the session.
     fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>>;
 
-    /// A POST with requests arrives: registers them as in flight, all or none, and gives them a
-    /// stream. `Full` and `FullForPrincipal` are the limits of calls; `Conflict` an id that is in
-    /// flight already, where that is refused. Nobody would answer what was begun without the caller
-    /// learning of it, so a step that was dropped, or failed with `Unavailable`, is taken back by the
-    /// engine; so is [`attach`](SessionEngine::attach).
+    /// Registers the requests of a POST as in flight, all or none, and assigns them a stream.
+    ///
+    /// Fails with `Full` or `FullForPrincipal` at the limits of calls. Fails with `Conflict` if an
+    /// id is in flight already and [`unique`](Begin::unique) is set. If the future is dropped, or
+    /// fails with `Unavailable`, the engine undoes the operation: the caller does not know that the
+    /// calls began, so they would never be answered. The same holds for
+    /// [`attach`](SessionEngine::attach).
     fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>>;
 
-    /// The requests of a stream are in flight no more. A stream that was not closed by its answer
-    /// was given up: it is forgotten, and its reader is told to let go. Doing it twice is no error.
+    /// Removes the requests of a stream from those in flight. If no response has closed the stream,
+    /// it was abandoned: it is forgotten and its reader is detached. Repeating the operation is no
+    /// error.
     ///
-    /// The engine takes responsibility for this step, as for [`detach`](SessionEngine::detach) and
-    /// [`withdraw`](SessionEngine::withdraw): while it is out of reach it keeps the step and takes it later,
-    /// once. So these three never fail with `Unavailable`, and the caller does not repeat them.
+    /// The engine is responsible for this operation, for [`detach`](SessionEngine::detach) and for
+    /// [`withdraw`](SessionEngine::withdraw). While it is out of reach it queues them, and performs
+    /// each later, once. They never fail with `Unavailable`, and the caller does not repeat them.
     fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>>;
 
-    /// The owner of a stream adds events. `first` makes it repeatable: the same events at the
-    /// same place are there once. `Conflict`: another place was due. `Fenced`: the stream is
-    /// closed, or another node's. Where more is kept than may be, what a reader was given goes first, and the stream that
-    /// is written to never goes. `Full`: [`Policy::kept_bytes`] are kept, and nothing can be given up. Answers of at most
-    /// [`Policy::ALWAYS_KEPT`] bytes are taken even then.
+    /// Appends events to a stream, on behalf of the node that owns it.
+    ///
+    /// `first` makes the operation repeatable: the same events at the same position are appended
+    /// once. `Conflict`: another position was next. `Fenced`: the stream is closed, or belongs to
+    /// another node.
+    ///
+    /// If the session then keeps more than its limits allow, events that a reader has received are
+    /// dropped first. The stream that is being written is never dropped. `Full`:
+    /// [`Policy::kept_bytes`] bytes are kept, and none of them can be released. Responses of at
+    /// most [`Policy::ALWAYS_KEPT`] bytes are accepted even then.
     fn append(&self, append: Append) -> Step<Result<Appended>>;
 
-    /// Any node adds one event to the standalone stream. Before somebody listened for the first
-    /// time it is dropped, and nothing is told; so is a question while nobody listens, which is
-    /// never asked later. An event equal to the newest one that nobody has read yet is merged with
-    /// it. The one step that is not safe to repeat: an event may then stand twice.
+    /// Appends one event to the standalone stream, on behalf of any node.
+    ///
+    /// The event is dropped without an error until the stream has had a reader. A request to the
+    /// client is also dropped while no reader is attached, and is never sent later. An event that
+    /// equals the newest unread one is merged with it. This is the only operation that is not safe
+    /// to repeat: the event may then be appended twice.
     fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>>;
 
-    /// Brings a session up to date with announcements, from the one up to which it was told to a later one:
-    /// adds what it wants of them to its standalone stream, as [`publish`](SessionEngine::publish) does, and
-    /// remembers up to where that was. Returns up to which announcement the session is told now. Where that
-    /// was not [`after`](Deliver::after) nothing is added: another node was faster, or this is the step
-    /// repeated. So each announcement is told once, however many nodes try, and however often.
+    /// Delivers announcements to a session, from the number that it has reached to a later one.
     ///
-    /// A session whose standalone stream was never opened is due nothing. `Full`: there is no room, as in
-    /// [`append`](SessionEngine::append), and the session is told of nothing. `Conflict`: the session has another
-    /// [revision](Loaded::revision), so it may want other events.
+    /// Appends the events that the session wants to its standalone stream, as
+    /// [`publish`](SessionEngine::publish) does, and records the number. Returns the number that
+    /// the session has now reached. Nothing is appended if that number was not
+    /// [`after`](Deliver::after): another node was faster, or this call is a repetition. So each
+    /// announcement is delivered once, however many nodes try and however often.
+    ///
+    /// Nothing is delivered to a session whose standalone stream was never opened. `Full`: no
+    /// capacity is available, as in [`append`](SessionEngine::append), and nothing is delivered.
+    /// `Conflict`: the [revision](Loaded::revision) of the session has changed, so it may want
+    /// other events.
     fn deliver(&self, deliver: Deliver) -> Step<Result<u64>>;
 
-    /// A reader takes over a stream from a cursor; the one before is told to let go. `NotFound`
-    /// also for a stream that is not kept (any more), `BeyondEnd` for a cursor that was never
-    /// given out, `Conflict` for a held stream when taking over is not wanted, `Full` for the limit
-    /// of readers.
+    /// Attaches a reader to a stream, after a cursor. A present reader is replaced and receives a
+    /// request to detach.
+    ///
+    /// `NotFound`: also for a stream that is not retained. `BeyondEnd`: the cursor was never
+    /// issued. `Conflict`: the stream has a reader, and [`takeover`](Attach::takeover) is not set.
+    /// `Full`: the limit of readers is reached.
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>>;
 
-    /// Reads on after a place: ascending, at most about `max_bytes`, always at least one event
-    /// if there is one. Only the present reader may; another is `Fenced`, and [`Ring::Detach`] is on
-    /// its way to it.
+    /// Returns the events after a position, in ascending order. They have about `max_bytes` bytes
+    /// at most, but at least one event is returned if one exists. Only the present reader may read.
+    /// Any other is `Fenced`, and a [`Ring::Detach`] has been sent to it.
     fn read_after(
         &self,
         session: SessionId,
@@ -115,16 +136,16 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         max_bytes: usize,
     ) -> Step<Result<Page>>;
 
-    /// A reader leaves. Nothing happens when it is no longer the present one. Kept while the engine is out of
-    /// reach, as [`finish`](SessionEngine::finish) is.
+    /// Detaches a reader. Does nothing if another reader has replaced it. The operation is queued
+    /// while the engine is out of reach, as [`finish`](SessionEngine::finish) is.
     fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>>;
 
-    /// Tells whoever reads a stream to let go and come back after `retry`.
+    /// Requests that the reader of a stream detaches, and that its client reconnects after `retry`.
     fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>>;
 
-    /// A client answered a question that stands in a stream. The first answer wins; whether this
-    /// was it. A question nobody asked is `NotFound`. An engine may refuse with `Full` what would make the
-    /// answers that nobody has fetched yet outgrow [`Policy::session_bytes`].
+    /// Records a client's answer to a request to the client. The first answer wins; returns `true`
+    /// if this was it. Fails with `NotFound` if no such request exists. An engine may fail with
+    /// `Full` if the answers that have not been fetched would exceed [`Policy::session_bytes`].
     fn answer(
         &self,
         session: SessionId,
@@ -132,77 +153,91 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         outcome: std::result::Result<RawJson, RawJson>,
     ) -> Step<Result<bool>>;
 
-    /// Fetches the answer to a question, if it is there; the question is forgotten then.
+    /// Returns the answer to a request to the client, if it has arrived; the request is forgotten
+    /// then.
     fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<std::result::Result<RawJson, RawJson>>>>;
 
-    /// The caller does not wait for the answer any more. Kept while the engine is out of reach, as
-    /// [`finish`](SessionEngine::finish) is.
+    /// Withdraws a request to the client, because the caller no longer waits for the answer. The
+    /// operation is queued while the engine is out of reach, as [`finish`](SessionEngine::finish)
+    /// is.
     fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>>;
 
-    /// A client cancels a call; whether one was found. An id that names two calls in flight
-    /// cancels neither: which was meant cannot be known.
+    /// Cancels a call on behalf of the client. Returns `true` if a call was found. If two calls in
+    /// flight have the id, neither is cancelled, because the intended one cannot be known.
     fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>>;
 
-    /// The calls of a stream that were cancelled and are still in flight, for an owner that may
-    /// not have been told. `NotFound` also for a stream without calls in flight: whoever still runs
-    /// one of its calls runs it for nobody.
+    /// Returns the calls of a stream that were cancelled and are still in flight, for an owner that
+    /// may have missed the signals. Fails with `NotFound` also if the stream has no calls in
+    /// flight. An owner that still runs one of its calls runs it in vain.
     fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>>;
 
-    /// A value of the session's state, and its version; version 0 is "never written".
+    /// Returns a value of the session's state and its version. Version 0 means that it was never
+    /// written.
     fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>>;
 
-    /// The values of the session's state whose keys begin with a prefix, in any order, except those whose version
-    /// is the known one. A key that is not named is not known.
+    /// Returns the values of the session's state whose keys start with a prefix, in any order.
+    /// Values that still have a version listed in `known` are left out. A key that is not listed
+    /// counts as unknown.
     fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>>;
 
-    /// Writes a value if its version is still the given one; whether it was.
+    /// Writes a value of the session's state if its version is still the given one. Returns `true`
+    /// if it was.
     fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>>;
 
-    /// Keeps a new task; once it returned, every node can load it. At a limit tasks that nobody
-    /// runs make room, orphans first, then those that are done, the longest done first, and none
-    /// where that would not be enough; it fails with `Full`, `FullForPrincipal` or `FullForPeer` then. An id that
-    /// exists is a `Conflict`.
+    /// Creates a task. After this operation returns, every node can load the task.
+    ///
+    /// At a limit tasks that no node runs are evicted: orphans first, then finished ones, the
+    /// longest finished first. If evicting them all would not be enough, none is evicted and the
+    /// operation fails with `Full`, `FullForPrincipal` or `FullForPeer`. It fails with `Conflict`
+    /// if the id exists.
     fn create_task(&self, create: CreateTask) -> Step<Result<()>>;
 
-    /// Finds a task for a principal. `NotFound` for one that is unknown, made room, is past its
-    /// ttl or belongs to another principal.
+    /// Returns a task of a principal. Fails with `NotFound` if it is unknown, was evicted, has
+    /// passed its TTL or belongs to another principal.
     fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>>;
 
-    /// Replaces the document of a task if its version is still the given one; whether it was.
-    /// Any node may. Once a task is done each store is `Fenced`, whichever version it names.
-    /// `Full` where the documents would outgrow [`Policy::task_bytes`] though all other tasks that
-    /// nobody runs made room; none does then. `NotFound` as for
-    /// [`load_task`](SessionEngine::load_task). Asked for again after it happened it is `false`,
-    /// or `Fenced` if it was the last: look at what is there.
+    /// Replaces the document of a task if its version is still the given one. Returns `true` if it
+    /// was.
+    ///
+    /// Any node may store. After a task is done each store is `Fenced`, whatever its version.
+    /// `Full`: the documents would exceed [`Policy::task_bytes`] even if all other tasks that no
+    /// node runs were evicted; none is evicted then. `NotFound`: as for
+    /// [`load_task`](SessionEngine::load_task).
+    ///
+    /// A repetition of a store that succeeded returns `false`, or `Fenced` if it was the last one.
+    /// The caller must then load the task to see what is stored.
     fn store_task(&self, store: StoreTask) -> Step<Result<bool>>;
 
-    /// Ends a session and tells every node. Given to exactly one caller; everything of the
-    /// session is `NotFound` afterwards, everywhere.
+    /// Ends a session and signals this to every node. Only one caller receives the session. Every
+    /// later operation on the session fails with `NotFound`, on every node.
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>>;
 
-    /// Ends what has expired, tasks too, and forgets what was kept long enough. Each ended session
-    /// is handed to exactly one caller.
+    /// Ends sessions and tasks that have expired, and forgets finished streams after their
+    /// retention. Returns the sessions that ended; each is returned to one caller only.
     fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>>;
 
-    /// Gives an announcement the next number, which is returned, and rings [`Ring::Topic`] on every node. The
-    /// topic is kept, once, under its newest number: the newest 1,024 topics, as far as they fit into a
-    /// megabyte. `id`, which no other announcement has, makes the step repeatable: asked for again with it, it is
-    /// the same announcement.
+    /// Assigns the next number to an announcement, returns it, and sends [`Ring::Topic`] to every
+    /// node.
+    ///
+    /// Each topic is kept once, under its newest number. The newest 1,024 topics are kept, as far
+    /// as they fit into one megabyte. `id` is unique to an announcement and makes the operation
+    /// repeatable: a repetition with the same id is the same announcement.
     fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>>;
 
-    /// What was announced after a number: of the named topics, or of all where none is named. For a node that
-    /// may have missed bells, and for a session whose stream no node held.
+    /// Returns the announcements after a number: of the given topics, or of all topics if none is
+    /// given. It serves nodes that may have missed signals, and sessions whose stream no node held.
     fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>>;
 
-    /// Tells the other nodes something of a session that they may have in use: rings [`Ring::News`]
-    /// on every node but the one that tells. It is not looked whether the session exists, and nothing
-    /// is kept: whoever may have missed it looks at what the engine keeps.
+    /// Sends an update about a session to the other nodes, which may have it in use: [`Ring::News`]
+    /// goes to every node except the sender. The engine does not check that the session exists, and
+    /// keeps nothing. A node that may have missed the update reads what the engine keeps.
     fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>>;
 
-    /// All sessions, for people.
+    /// Returns all sessions, for administration.
     fn list(&self) -> Step<Result<Vec<SessionSummary>>>;
 
-    /// A session, whoever it belongs to; that is no use of it. For people.
+    /// Returns a session of any principal, for administration. This does not count as a use of the
+    /// session.
     fn find(&self, session: SessionId) -> Step<Result<Arc<SessionInfo>>> {
         let list = self.list();
         Step::later(async move {
@@ -211,8 +246,9 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         })
     }
 
-    /// The sessions of a principal: each that is there before and after. For people, who may have to be
-    /// sure that none is left.
+    /// Returns the sessions of a principal, for administration: each session that exists both
+    /// before and after the operation. A caller can rely on the list to verify that no session is
+    /// left.
     fn sessions_of(&self, principal: &Principal) -> Step<Result<Vec<SessionId>>> {
         let (list, principal) = (self.list(), principal.clone());
         Step::later(async move {
@@ -221,71 +257,71 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         })
     }
 
-    /// How many sessions there are.
+    /// Returns the number of sessions.
     fn count(&self) -> Step<Result<usize>>;
 }
 
-/// How an engine wakes a service. May be called from anywhere and must not block; never called
-/// under a lock of the engine.
+/// The handler of an engine's signals, which wake a service. An engine may call it from any thread,
+/// but never while it holds one of its locks. It must not block.
 pub trait Doorbell: fmt::Debug + Send + Sync + 'static {
-    /// Something may have happened.
+    /// Handles a signal: something may have happened.
     fn ring(&self, ring: Ring);
 }
 
-/// What may have happened. Correctness never depends on one of these arriving.
+/// A signal: what may have happened. Correctness never depends on the arrival of a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Ring {
-    /// A stream this node reads has more.
+    /// A stream that this node reads has more events.
     Stream { session: SessionId, stream: StreamNo },
-    /// A reader of this node was replaced, or told to leave.
+    /// A reader of this node was replaced, or must detach.
     Detach { session: SessionId, stream: StreamNo, generation: u32, retry: Option<Duration> },
-    /// The reader of a stream this node writes took events, or left.
+    /// The reader of a stream that this node writes received events, or detached.
     Drained { session: SessionId, stream: StreamNo },
-    /// A question of this node has an answer.
+    /// A request to the client from this node has an answer.
     Answer { session: SessionId, question: Box<str> },
     /// A call of this node was cancelled.
     Cancel { session: SessionId, stream: StreamNo, id: RequestId },
     /// A session ended.
     Ended { session: SessionId, reason: EndReason },
-    /// Something was announced, under this number.
+    /// A topic was announced, under this number.
     Topic { topic: Box<str>, number: u64 },
-    /// Another node told something of a session.
+    /// Another node sent an update about a session.
     News { session: SessionId, news: News },
-    /// A task was stored, is an orphan, or is there no more; rung on every node.
+    /// A task was stored, became an orphan, or was removed. Sent to every node.
     Task { task: TaskId },
-    /// Rings may have been lost: look at everything again.
+    /// Signals may have been lost: the node must re-check everything.
     Resync,
 }
 
-/// What nodes tell each other of a session. Nothing of it is a secret: what changed is read where it
-/// is kept.
+/// An update about a session that nodes send each other. It contains no secret: the receiver reads
+/// what changed from the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum News {
-    /// Its log level or its subscriptions changed; they are in its state.
+    /// The log level or the subscriptions of the session changed; they are in its state.
     State,
-    /// Its client listens where this is told from, with this generation of the standalone stream's
-    /// readers: the newest of them is told of changes by its node, and by no other.
+    /// The client reads the standalone stream at the sending node, with a reader of this
+    /// generation. Only the node of the newest reader sends it notifications of changes.
     Listens {
-        /// As in [`Attached`].
+        /// The generation, as in [`Attached`].
         generation: u32,
     },
 }
 
-/// Why a session ended. It displays and serializes as its [name](EndReason::as_str).
+/// The reason why a session ended. It is displayed and serialized as its [name](EndReason::as_str).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EndReason {
     /// The client sent DELETE.
     Deleted,
-    /// Nothing happened for the idle timeout.
+    /// The session was idle for the idle timeout.
     Idle,
-    /// It reached its greatest age.
+    /// The session reached its maximum age.
     Lifetime,
-    /// It made room for another one.
+    /// The session was evicted in favor of another one.
     Evicted,
     /// The application ended it.
     Closed,
@@ -294,7 +330,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// A short name for logs and metrics, one for each reason: `deleted`, `idle`, `lifetime`, `evicted`,
+    /// Returns a short name for logs and metrics: `deleted`, `idle`, `lifetime`, `evicted`,
     /// `closed` or `shutdown`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -315,75 +351,76 @@ impl fmt::Display for EndReason {
     }
 }
 
-/// A session that ended, and why.
+/// A session that ended, with the reason.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// The session as it was.
+    /// The session before its end.
     pub info: Arc<SessionInfo>,
-    /// Why it ended.
+    /// The reason.
     pub reason: EndReason,
 }
 
-/// See [`SessionEngine::create`].
+/// The parameters of [`SessionEngine::create`].
 #[derive(Debug, Clone)]
 pub struct Create {
     /// The session.
     pub info: Arc<SessionInfo>,
-    /// Part of each event id of the session, so that another session's ids are no ids of this one.
+    /// A part of every event id of the session, so that ids of another session are not valid in it.
     pub epoch: u32,
 }
 
-/// See [`SessionEngine::load`].
+/// The result of [`SessionEngine::load`].
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The session.
     pub info: Arc<SessionInfo>,
-    /// As given to [`SessionEngine::create`].
+    /// The epoch that was passed to [`SessionEngine::create`].
     pub epoch: u32,
-    /// How often the service has changed what it keeps of the session in its state: the versions of all keys
-    /// that begin with [`OWN_STATE`], added up. A node that knows an older one reads them again.
+    /// How often the service has changed its own data in the session's state: the sum of the
+    /// versions of all keys that start with [`OWN_STATE`]. A node that knows an older revision
+    /// reads them again.
     pub revision: u64,
 }
 
-/// What the keys begin with under which the service keeps a session's log level and subscriptions.
+/// The prefix of the keys under which the service keeps a session's log level and subscriptions.
 pub const OWN_STATE: &str = "mcp.";
 
-/// See [`SessionEngine::load_states`].
+/// A result of [`SessionEngine::load_states`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateValue {
-    /// Its key.
+    /// The key.
     pub key: Box<str>,
     /// The value.
     pub value: RawJson,
-    /// As in [`SessionEngine::load_state`]; at least 1.
+    /// The version, as in [`SessionEngine::load_state`]; at least 1.
     pub version: u64,
 }
 
-/// See [`SessionEngine::begin`].
+/// The result of [`SessionEngine::begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
-    /// The stream that the calls got.
+    /// The stream that was assigned to the calls.
     pub stream: StreamNo,
-    /// As in [`Loaded`].
+    /// The revision, as in [`Loaded`].
     pub revision: u64,
 }
 
-/// See [`SessionEngine::begin`].
+/// The parameters of [`SessionEngine::begin`].
 #[derive(Debug)]
 pub struct Begin<'a> {
     /// The session.
     pub session: SessionId,
-    /// Who asks.
+    /// The principal that sends the requests.
     pub principal: Option<&'a Principal>,
-    /// The node that will answer, and owns the stream.
+    /// The node that will respond, and owns the stream.
     pub node: NodeId,
     /// The ids of the requests.
     pub ids: &'a [RequestId],
-    /// Whether an id that is in flight already is refused.
+    /// If `true`, an id that is in flight already is rejected.
     pub unique: bool,
 }
 
-/// See [`SessionEngine::append`].
+/// The parameters of [`SessionEngine::append`].
 #[derive(Debug)]
 pub struct Append {
     /// The session.
@@ -392,158 +429,162 @@ pub struct Append {
     pub stream: StreamNo,
     /// The node that writes; it must own the stream.
     pub node: NodeId,
-    /// The number the first of the events will have; the first event of a stream is 1.
+    /// The number of the first of these events. The first event of a stream is 1.
     pub first: u64,
     /// The events, in order.
     pub events: Vec<Event>,
-    /// Whether the stream ends with them.
+    /// If `true`, the stream ends after these events.
     pub close: bool,
 }
 
-/// One message on its way to a client.
+/// A message on its way to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What it is, which decides what may be dropped.
+    /// The kind of the message, which determines whether it may be dropped.
     pub kind: EventKind,
     /// The JSON-RPC message, as text on one line.
     pub payload: Bytes,
 }
 
-/// The kinds of message a stream carries.
+/// The kinds of messages in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// May be dropped when a stream outgrows its bounds; the hole is reported.
+    /// May be dropped when a stream exceeds its bounds; the gap is reported.
     Notification,
-    /// A question to the client, by its id; never dropped while it is open. Its answer is
-    /// accepted from the moment the event stands.
+    /// A request to the client, by its id. It is never dropped while it is open. Its answer is
+    /// accepted as soon as the event is in the stream.
     Request(Box<str>),
-    /// An answer; never dropped while the stream is kept.
+    /// A response; never dropped while the stream is retained.
     Response,
 }
 
-/// What became of events.
+/// The result of writing events to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Whether somebody reads the stream.
+    /// `true` if the stream has a reader.
     pub read: bool,
-    /// Bytes the reader has not taken yet.
+    /// The bytes that the reader has not received yet.
     pub unread: usize,
-    /// Notifications of this stream that were dropped to make room.
+    /// The notifications of this stream that were dropped to free capacity.
     pub dropped: usize,
-    /// Answers that no reader was given, and that were forgotten with their streams to make room.
+    /// The responses that no reader had received, and that were forgotten with their streams to
+    /// free capacity.
     pub lost: usize,
-    /// Whether a call of the stream was cancelled; [`SessionEngine::cancelled`] says which.
+    /// `true` if a call of the stream was cancelled; [`SessionEngine::cancelled`] returns which.
     pub cancelled: bool,
 }
 
-/// See [`SessionEngine::attach`].
+/// The parameters of [`SessionEngine::attach`].
 #[derive(Debug)]
 pub struct Attach<'a> {
     /// The session.
     pub session: SessionId,
-    /// Who asks.
+    /// The principal that reads.
     pub principal: Option<&'a Principal>,
     /// The stream.
     pub stream: StreamNo,
     /// The node that reads.
     pub node: NodeId,
-    /// The last event the reader has; `None`: whatever was not given to a reader yet.
+    /// The last event that the reader has. `None`: it starts with the first event that no reader
+    /// has received.
     pub after: Option<u64>,
-    /// Whether a present reader is replaced.
+    /// If `true`, a present reader is replaced.
     pub takeover: bool,
 }
 
-/// A reader's standing.
+/// The result of [`SessionEngine::attach`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attached {
-    /// Which reader of the stream it is; a later one has a larger number.
+    /// The number of this reader among the readers of the stream; a later reader has a larger one.
     pub generation: u32,
-    /// The place it starts after.
+    /// The position after which the reader starts.
     pub after: u64,
-    /// Of the standalone stream: up to which announcement the session was told. One that was never read before
-    /// counts as told of all that came before.
+    /// For the standalone stream: the announcement that the session has reached. A stream that
+    /// never had a reader before counts as having reached all earlier announcements.
     pub told: u64,
     /// The number of the newest announcement, or of one before it.
     pub newest: u64,
-    /// As in [`Loaded`].
+    /// The revision, as in [`Loaded`].
     pub revision: u64,
 }
 
-/// Some events of a stream.
+/// A page of events of a stream.
 ///
-/// A jump in their numbers is a hole: what is missing was dropped.
+/// A gap in their numbers means that the missing events were dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The events, ascending.
+    /// The events, in ascending order.
     pub events: Vec<Stored>,
     /// The number of the newest event ever written.
     pub tail: u64,
-    /// Whether nothing will follow after `tail`.
+    /// `true` if the stream ends after `tail`.
     pub closed: bool,
 }
 
 /// An event with its number in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Counted from 1, without gaps, by the writer.
+    /// The number, which the writer counts from 1 without gaps.
     pub seq: u64,
     /// The message.
     pub payload: Bytes,
 }
 
-/// See [`SessionEngine::create_task`].
+/// The parameters of [`SessionEngine::create_task`].
 #[derive(Debug, Clone)]
 pub struct CreateTask {
     /// The task.
     pub id: TaskId,
-    /// Who may load it; no other principal, and nobody without one.
+    /// The principal that may load the task. Without one, only requests without a principal may
+    /// load it.
     pub principal: Option<Principal>,
-    /// Whose share it counts in, where it has no principal and this is known.
+    /// The peer whose share the task counts against, if it has no principal and its peer is known.
     pub peer: Option<Peer>,
-    /// The node that runs it.
+    /// The node that runs the task.
     pub node: NodeId,
-    /// How long it is kept, counted from now, done or not; `None`: until it is done and others
-    /// need the room.
+    /// How long the task is kept from now on, done or not. `None`: until it is done and others need
+    /// the capacity.
     pub ttl: Option<Duration>,
-    /// What it is, in words of the caller.
+    /// The content of the task, in a format of the caller's choice.
     pub document: Bytes,
 }
 
-/// See [`SessionEngine::load_task`].
+/// The result of [`SessionEngine::load_task`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedTask {
-    /// As stored last.
+    /// The document that was stored last.
     pub document: Bytes,
-    /// 1 for a new task, and one more with each store.
+    /// 1 for a new task, and incremented by each store.
     pub version: u64,
-    /// Whether nothing will be stored any more.
+    /// `true` if the task is done: nothing will be stored any more.
     pub done: bool,
-    /// It is not done, and the node that runs it has left.
+    /// `true` if the task is not done and the node that runs it has left.
     pub orphaned: bool,
 }
 
-/// See [`SessionEngine::store_task`].
+/// The parameters of [`SessionEngine::store_task`].
 #[derive(Debug, Clone)]
 pub struct StoreTask {
     /// The task.
     pub id: TaskId,
     /// The version that is replaced.
     pub version: u64,
-    /// What it is from now on.
+    /// The new document.
     pub document: Bytes,
-    /// Whether this is the last store.
+    /// If `true`, the task is done and this is the last store.
     pub done: bool,
 }
 
-/// A session as people look at it. It serializes under the names of its fields, with the session's id, which
-/// is a secret where sessions have no principal.
+/// A summary of a session, for administration. It serializes with the names of its fields. The
+/// session's id is among them, which is a secret if sessions have no principal.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct SessionSummary {
-    /// Its facts.
+    /// The facts about the session.
     pub info: Arc<SessionInfo>,
-    /// How long ago it was last used; serialized as a number of seconds.
+    /// The time since it was last used, serialized as a number of seconds. Zero while a call is in
+    /// flight or a reader is attached.
     #[serde(serialize_with = "seconds")]
     pub idle: Duration,
     /// Calls in flight.
@@ -554,7 +595,7 @@ pub struct SessionSummary {
     pub bytes: usize,
 }
 
-/// With serde, a reference is what is handed over.
+/// Serde's `serialize_with` passes a reference.
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
 }

@@ -1,15 +1,21 @@
-//! Where sessions, their streams and tasks are kept: one boundary, several engines.
+//! The store: sessions, their streams and tasks, behind one interface with several engines.
 //!
-//! A [`SessionEngine`] decides, atomically, everything two nodes could disagree about: whether a
-//! session lives and whose it is, which calls are in flight, what stands in each stream's log and
-//! who reads it, which question was answered first, what became of a task. A [`Doorbell`] only
-//! wakes: it may lose, repeat or reorder, and nothing is wrong afterwards.
+//! A [`SessionEngine`] makes atomically every decision that two nodes could disagree about:
 //!
-//! A task belongs to no session: it is a document that outlives the call that made it, so that a
-//! client can come back for what became of it, to any node.
+//! - whether a session exists and which principal owns it,
+//! - which calls are in flight,
+//! - which events are in the log of each stream, and which reader reads it,
+//! - which answer to a request to the client was the first,
+//! - which state a task is in.
 //!
-//! A session store and an event store apart cannot do this: "the session lives *and* the principal
-//! fits *and* the id is registered" is one decision or none. Engines:
+//! A [`Doorbell`] receives signals that only wake a service. They may be lost, repeated or
+//! reordered without affecting correctness.
+//!
+//! A task belongs to no session. It is a document that outlives the call that created it, so that a
+//! client can fetch the result later, from any node.
+//!
+//! A separate session store and event store could not do this. "The session exists *and* the
+//! principal matches *and* the id is registered" must be one atomic decision. Engines:
 //!
 //! | engine | survives | nodes |
 //! |---|---|---|
@@ -17,7 +23,7 @@
 //! | `FileEngine` (feature `file`) | `kill -9`, or a loss of power | the same; one process for each folder |
 //! | `RedisEngine` (feature `redis`) | what its Redis server survives | many, on many machines |
 //!
-//! Every engine passes the same public suite, `store::contract` (feature `testing`).
+//! Every engine passes the same public test suite, `store::contract` (feature `testing`).
 
 mod announcements;
 mod engine;

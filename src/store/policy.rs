@@ -1,4 +1,4 @@
-//! Decides how much an engine keeps and for how long.
+//! Policy: the limits on what an engine keeps, and for how long.
 
 use std::time::Duration;
 
@@ -6,97 +6,106 @@ use super::{Event, EventKind};
 use crate::error::StoreErrorKind;
 use crate::identity::Account;
 
-/// The bounds an engine holds itself to. A service hands them over when it joins. Services that
-/// share an engine should agree: of those in one process the first one's count, and nodes that share a
-/// Redis server hold themselves to their own.
+/// The limits that an engine enforces. A service passes them when it joins.
 ///
-/// See [`Sessions`](crate::Sessions), [`Streams`](crate::Streams) and [`Limits`](crate::Limits)
-/// for the reason of each default; those about tasks stand here.
+/// Services that share an engine should agree on them. Of the services in one process, the limits
+/// of the first one apply. Nodes that share a Redis server each enforce their own.
+///
+/// See [`Sessions`](crate::Sessions), [`Streams`](crate::Streams) and [`Limits`](crate::Limits) for
+/// the reason of each default. The defaults for tasks are explained here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// A session without calls in flight, open streams and requests ends after this; `None`: never.
+    /// The time after which a session without calls in flight, open streams and requests ends.
+    /// `None`: never.
     pub idle_timeout: Option<Duration>,
-    /// A session ends after this whatever it does; `None`: never.
+    /// The time after which a session ends in any case. `None`: never.
     pub lifetime: Option<Duration>,
-    /// Sessions in all.
+    /// The maximum number of sessions.
     pub max_sessions: usize,
-    /// Sessions of one principal.
+    /// The maximum number of sessions of one principal.
     pub max_sessions_per_principal: usize,
-    /// Sessions of one peer, where a session has one and no principal; `usize::MAX`: as many as there may be.
+    /// The maximum number of sessions of one peer, for sessions that have a peer and no principal.
+    /// `usize::MAX`: no limit of their own.
     pub max_sessions_per_peer: usize,
-    /// Calls in flight in one session.
+    /// The maximum number of calls in flight in one session.
     pub max_calls: usize,
-    /// Calls in flight of one principal.
+    /// The maximum number of calls in flight of one principal.
     pub max_calls_per_principal: usize,
-    /// Connected readers in one session.
+    /// The maximum number of connected readers in one session.
     pub max_streams: usize,
-    /// Notifications kept in one stream that its reader has not taken, by number.
+    /// The maximum number of notifications kept in one stream that its reader has not received.
     pub stream_events: usize,
-    /// The same by size, in bytes.
+    /// The same in bytes.
     pub stream_bytes: usize,
-    /// Everything kept in the streams of one session, in bytes, but for [`answer_bytes`](Self::answer_bytes). What a
-    /// reader was given goes first.
+    /// The maximum bytes kept in the streams of one session, apart from
+    /// [`answer_bytes`](Self::answer_bytes). Events that a reader has received are dropped first.
     pub session_bytes: usize,
-    /// How many bytes of answers that no reader was given a session may keep beyond
-    /// [`session_bytes`](Self::session_bytes): the size of the largest answer.
+    /// The bytes of unread responses that a session may keep beyond
+    /// [`session_bytes`](Self::session_bytes): the size of the largest response.
     pub answer_bytes: usize,
-    /// Everything kept in the streams of all sessions, in bytes. Where it is too much, the account makes room whose sessions
-    /// keep most, its largest session first; a session without an account stands for itself.
-    /// Default [`Policy::DEFAULT_KEPT_BYTES`].
+    /// The maximum bytes kept in the streams of all sessions. Beyond it, the account whose sessions
+    /// keep the most releases events, its largest session first. A session without an account
+    /// counts as an account of its own. Default [`Policy::DEFAULT_KEPT_BYTES`].
     pub kept_bytes: usize,
-    /// Finished streams kept in one session for clients that come back.
+    /// The maximum number of finished streams kept in one session for clients that reconnect.
     pub finished_streams: usize,
     /// How long a finished stream is kept.
     pub finished_for: Duration,
-    /// Tasks in all; past their ttl they do not count. Default [`Policy::DEFAULT_MAX_TASKS`].
+    /// The maximum number of tasks, without those past their TTL. Default
+    /// [`Policy::DEFAULT_MAX_TASKS`].
     pub max_tasks: usize,
-    /// Tasks of one principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
+    /// The maximum number of tasks of one principal. Default
+    /// [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
     pub max_tasks_per_principal: usize,
-    /// The documents of all tasks together, in bytes, whoever they belong to. Default
+    /// The maximum bytes of the documents of all tasks of all clients together. Default
     /// [`Policy::DEFAULT_TASK_BYTES`].
     pub task_bytes: usize,
-    /// The documents of one principal's tasks together, in bytes. Default
+    /// The maximum bytes of the documents of one principal's tasks together. Default
     /// [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
     pub task_bytes_per_principal: usize,
-    /// Tasks of one peer, where a task has one and no principal. Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`];
-    /// `usize::MAX`: as many as there may be.
+    /// The maximum number of tasks of one peer, for tasks that have a peer and no principal.
+    /// Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`]; `usize::MAX`: no limit of their own.
     pub max_tasks_per_peer: usize,
-    /// The documents of one peer's tasks together, in bytes. Default [`Policy::DEFAULT_TASK_BYTES_PER_PEER`];
-    /// `usize::MAX`: as many as there may be.
+    /// The maximum bytes of the documents of one peer's tasks together. Default
+    /// [`Policy::DEFAULT_TASK_BYTES_PER_PEER`]; `usize::MAX`: no limit of their own.
     pub task_bytes_per_peer: usize,
 }
 
 impl Policy {
-    /// 256 MiB: sixty-four sessions that keep all they may, sixteen answers as large as one may be, or 26 KB for each of
-    /// ten thousand sessions, of which most keep nothing.
+    /// 256 MiB. That is enough for 64 sessions that use all of their limit, or for sixteen of the
+    /// largest responses. It is 26 KB for each of ten thousand sessions, most of which keep
+    /// nothing.
     pub const DEFAULT_KEPT_BYTES: usize = 256 << 20;
 
-    /// The largest answer that an engine takes though [`kept_bytes`](Self::kept_bytes) are kept: 1 KiB, so that what
-    /// says that there is no room has some. Those are forgotten like any other.
+    /// 1 KiB: the size of the largest response that an engine accepts although
+    /// [`kept_bytes`](Self::kept_bytes) bytes are kept. So the response that reports the lack of
+    /// capacity can be delivered. These responses are forgotten like any other.
     pub const ALWAYS_KEPT: usize = 1 << 10;
 
-    /// Whether an event needs no room.
+    /// Returns `true` for an event that is accepted without free capacity.
     pub(crate) fn is_always_kept(event: &Event) -> bool {
         event.kind == EventKind::Response && event.payload.len() <= Self::ALWAYS_KEPT
     }
 
-    /// Ten thousand, as many as sessions: one for each client, and what is done is forgotten
-    /// before anything new is refused. About three megabytes beside the documents.
+    /// Ten thousand, as many as sessions: one for each client. Finished tasks are forgotten before
+    /// a new one is rejected. Ten thousand tasks take about three megabytes beside their documents.
     pub const DEFAULT_MAX_TASKS: usize = 10_000;
 
-    /// A tenth of all: one principal cannot take every place.
+    /// A tenth of all, so that one principal cannot take all capacity.
     pub const DEFAULT_MAX_TASKS_PER_PRINCIPAL: usize = 1_000;
 
-    /// 64 MiB: more than six kilobytes for each of ten thousand tasks, where most results are
-    /// smaller, and room for sixteen as large as the largest body a client may send.
+    /// 64 MiB: more than six kilobytes for each of ten thousand tasks. Most results are smaller. It
+    /// is also enough for sixteen documents of the size of the largest request body.
     pub const DEFAULT_TASK_BYTES: usize = 64 << 20;
 
-    /// A tenth of all, as of their number, 6.4 MiB: the results and the open requests of one principal cannot
-    /// push out those of the others, and one result as large as the largest body still fits.
+    /// A tenth of all, as for their number: 6.4 MiB. So the results and the open requests of one
+    /// principal cannot evict those of others. One result of the size of the largest request body
+    /// still fits.
     pub const DEFAULT_TASK_BYTES_PER_PRINCIPAL: usize = Self::DEFAULT_TASK_BYTES / 10;
 
-    /// Half of all, as with sessions: one address cannot take everything, and many people may share one.
+    /// Half of all, as for sessions: one address cannot take all capacity, and many people may
+    /// share one.
     pub const DEFAULT_MAX_TASKS_PER_PEER: usize = Self::DEFAULT_MAX_TASKS / 2;
 
     /// Half of all, 32 MiB.
@@ -131,7 +140,7 @@ impl Default for Policy {
     }
 }
 
-/// What one account may have, and how it is refused more.
+/// The limits of one account, and the error when they are reached.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     pub(super) sessions: usize,
