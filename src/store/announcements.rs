@@ -1,6 +1,8 @@
-//! Announcements: what the steps about them take and give, and the table that the engines in memory keep
-//! of them. Each topic is in it once, under the number of its newest announcement, for nodes and sessions that missed
-//! the bell: a node that heard none, a session whose stream no node held.
+//! Announcements: the data types of their operations, and the table of topics that the engines in
+//! memory keep.
+//!
+//! Each topic is in the table once, under the number of its newest announcement. The table serves
+//! nodes that received no signal, and sessions whose stream no node held.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,42 +11,45 @@ use super::journal::Change;
 use super::{Event, NodeId};
 use crate::identity::SessionId;
 
-/// How many topics an engine keeps, how many changes wait for an engine that is away, and how many numbers a node
-/// remembers above one that it missed. A thousand: as many as one session subscribes to.
+/// The maximum number of topics that an engine keeps. The same number limits how many changes are
+/// queued for an unreachable engine, and how many numbers a node remembers above one that it
+/// missed. It is a thousand, because one session subscribes to as many.
 pub(crate) const TOPICS: usize = 1_024;
 
-/// The bytes of their texts together. One megabyte: a kilobyte for each.
+/// The maximum bytes of all topics together. One megabyte is a kilobyte for each.
 pub(crate) const TOPIC_BYTES: usize = 1 << 20;
 
-/// What [`SessionEngine::announced`](crate::store::SessionEngine::announced) gives.
+/// The result of [`SessionEngine::announced`](crate::store::SessionEngine::announced).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Announced {
-    /// The topics, each with the number of its newest announcement, ascending.
+    /// The topics, each with the number of its newest announcement, in ascending order of number.
     pub topics: Vec<(u64, Box<str>)>,
     /// The number of the newest announcement of all; 0 before the first.
     pub newest: u64,
-    /// Whether these are all. Otherwise the engine has forgotten some that came after the number asked for.
+    /// `true` if the topics are complete. Otherwise the engine has forgotten some topics that were
+    /// announced after the requested number.
     pub complete: bool,
 }
 
-/// See [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
+/// The parameters of [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
 #[derive(Debug, Clone)]
 pub struct Deliver {
     /// The session.
     pub session: SessionId,
     /// The node that delivers.
     pub node: NodeId,
-    /// The announcement up to which the session was told, as far as the node knows.
+    /// The announcement that the session has reached, as far as the node knows.
     pub after: u64,
-    /// The number of the last announcement that this delivers.
+    /// The number of the last announcement that this operation delivers.
     pub up_to: u64,
-    /// The [revision](crate::store::Loaded::revision) of the session by which the node chose the events.
+    /// The [revision](crate::store::Loaded::revision) of the session by which the node chose the
+    /// events.
     pub revision: u64,
-    /// What the session wants of what was announced in between.
+    /// The events that the session wants, of the announcements in between.
     pub events: Vec<Event>,
 }
 
-/// What was announced lately.
+/// The table of recently announced topics.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Topics {
     newest: u64,
@@ -56,7 +61,8 @@ pub(in crate::store) struct Topics {
 }
 
 impl Topics {
-    /// Keeps an announcement; its number, and whether it was not kept before under the same id.
+    /// Records an announcement. Returns its number, and `false` if the topic already has the same
+    /// id.
     pub(super) fn announce(&mut self, topic: &str, id: u64) -> (u64, bool) {
         if let Some((number, _)) = self.by_topic.get(topic).filter(|(_, before)| *before == id) {
             return (*number, false);
@@ -66,7 +72,7 @@ impl Topics {
         (number, true)
     }
 
-    /// Has a topic stand under the newest number of all.
+    /// Moves a topic to the newest number of all.
     fn keep(&mut self, topic: &str, number: u64, id: u64) {
         self.newest = number;
         if let Some((number, _)) = self.by_topic.remove(topic) {
@@ -85,24 +91,24 @@ impl Topics {
         }
     }
 
-    /// What a journal keeps of a topic that was announced.
+    /// Returns the change that a journal keeps of an announced topic.
     pub(super) fn change(&self, topic: &str, number: u64) -> Change {
         Change::Announced { topic: topic.into(), number, forgotten: self.forgotten }
     }
 
-    /// All that it holds, for a journal.
+    /// Returns the changes that restore the whole table, for a journal.
     #[cfg(feature = "file")]
     pub(super) fn changes(&self) -> Vec<Change> {
         self.by_number.iter().map(|(number, topic)| self.change(topic, *number)).collect()
     }
 
-    /// The bytes of the texts.
+    /// Returns the bytes of all topics.
     #[cfg(feature = "file")]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Brings back what a journal kept; an older number than is known says nothing new.
+    /// Restores a topic from a journal. A number older than the known one is ignored.
     #[cfg(feature = "file")]
     pub(super) fn restore(&mut self, topic: &str, number: u64, forgotten: u64) {
         let known = self.by_topic.get(topic).map_or(0, |(known, _)| *known);
@@ -114,12 +120,13 @@ impl Topics {
         }
     }
 
-    /// The number of the newest announcement.
+    /// Returns the number of the newest announcement.
     pub(super) fn newest(&self) -> u64 {
         self.newest
     }
 
-    /// What was announced after a number: of some topics, or of all where none is named.
+    /// Returns the announcements after a number, of the given topics or of all topics if none is
+    /// given.
     pub(super) fn after(&self, after: u64, among: &[&str]) -> Announced {
         let mut topics: Vec<(u64, Box<str>)> = if among.is_empty() {
             let later = self.by_number.range(after.saturating_add(1)..);

@@ -1,10 +1,11 @@
-//! Decides what an engine in memory tells of each step, so that a journal can bring it back.
+//! The interface of a journal: the changes that an operation of an engine in memory reports, so
+//! that a journal can restore them.
 //!
-//! 1. A change says what is there afterwards, never what to do with what was there before: applied
-//!    twice, it is there once.
-//! 2. What a step changed is handed over whole, under the lock of what it changed: the order of
-//!    the journal is the order of the steps.
-//! 3. An engine without a journal pays nothing: its notes are never made.
+//! 1. A change states a result, never a modification of the previous state. Applied twice, it has
+//!    the effect of one.
+//! 2. The changes of an operation are passed together, under the lock of what they change. So the
+//!    journal has the order of the operations.
+//! 3. An engine without a journal pays nothing: its changes are never constructed.
 
 use std::fmt;
 
@@ -15,20 +16,20 @@ use super::log::LogNotes;
 use crate::clock::Tick;
 use crate::identity::{Principal, SessionId, TaskId};
 
-/// One thing that is otherwise after a step.
+/// One change that an operation makes.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "file", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "without a journal nothing is read back"))]
 pub(in crate::store) enum Change {
-    /// Whatever was known of the session counts no more.
+    /// Everything known about the session is discarded.
     Afresh,
-    /// The session is there; `info` is JSON.
+    /// The session exists; `info` is JSON.
     Session {
         info: Box<str>,
         epoch: u32,
         opened: Tick,
     },
-    /// Streams with a lower number may have been given out.
+    /// Streams with a lower number may have been assigned.
     Streams {
         below: StreamNo,
     },
@@ -52,7 +53,7 @@ pub(in crate::store) enum Change {
         first: u64,
         at: Tick,
     },
-    /// A reader was given everything up to here.
+    /// A reader has received everything up to this event.
     Delivered {
         stream: StreamNo,
         seq: u64,
@@ -66,7 +67,7 @@ pub(in crate::store) enum Change {
         version: u64,
     },
     Ended,
-    /// `done`: its place among those that are done.
+    /// A task was stored. `done`: its position among the finished tasks.
     Task {
         id: TaskId,
         principal: Option<Principal>,
@@ -82,38 +83,39 @@ pub(in crate::store) enum Change {
     Nodes {
         below: u64,
     },
-    /// A topic was announced under this number last. `forgotten`: the newest number of a topic that is not kept any more.
+    /// This is the newest number of a topic. `forgotten`: the newest number of a topic that is no
+    /// longer kept.
     Announced {
         topic: Box<str>,
         number: u64,
         forgotten: u64,
     },
-    /// The session was told of announcements up to this one.
+    /// Announcements up to this one were delivered to the session.
     Told {
         number: u64,
     },
 }
 
-/// What a step changes, while it is taken.
+/// Collects the changes of an operation while it runs.
 pub(in crate::store) trait Notes: Default {
     fn note(&mut self, change: impl FnOnce() -> Change);
 }
 
-/// Keeps what steps change.
+/// Keeps the changes of operations.
 pub(in crate::store) trait Journal: fmt::Debug + Send + Sync + 'static {
     type Notes: Notes;
-    /// A place in the journal; a later place is larger.
+    /// A position in the journal; later positions are larger.
     type Mark: fmt::Debug + Copy + Default + Send + Sync;
 
-    /// Takes what a step changed in a session, or outside of any. `mark` becomes its place, unless
-    /// there is nothing that anybody would wait for.
+    /// Appends the changes of an operation, to a session or outside of any. Sets `mark` to their
+    /// position, unless no caller has to wait for them.
     fn keep(&self, session: Option<SessionId>, notes: Self::Notes, mark: &mut Self::Mark);
 
-    /// The newest place.
+    /// Returns the newest position.
     fn newest(&self) -> Self::Mark;
 }
 
-/// No journal.
+/// The journal of an engine that has none.
 impl Journal for () {
     type Notes = ();
     type Mark = ();
@@ -134,7 +136,7 @@ impl Notes for Vec<Change> {
     }
 }
 
-/// The notes of one stream.
+/// Collects the changes of one stream.
 pub(in crate::store) struct OnStream<'a, N>(pub(in crate::store) StreamNo, pub(in crate::store) &'a mut N);
 
 impl<N: Notes> LogNotes for OnStream<'_, N> {

@@ -1,17 +1,19 @@
-//! Decides what one stream of a session keeps: the log is the channel.
+//! The log of one stream of a session: its writer appends events, and its reader has a cursor in
+//! it.
 //!
-//! 1. The writer numbers each event, from 1, whether or not anybody reads.
+//! 1. The writer numbers each event, from 1, with or without a reader.
 //! 2. A reader is a cursor. Live delivery, replay and takeover are the same read.
-//! 3. Beyond the bounds notifications are dropped, oldest first; answers and open questions never.
-//!    What is dropped shows as a jump in the numbers.
+//! 3. Beyond the bounds notifications are dropped, oldest first. Responses and open requests to the
+//!    client never are. Dropped events show as a gap in the numbers.
 //!
 //! Invariants:
 //!
 //! - `entries` ascend by `seq`; every `seq` is below `next`.
-//! - `bytes` is the sum of the payloads in `entries`, `droppable` of those that may be dropped,
-//!   `given` of those that may be dropped up to `delivered`, `unread` of all above `delivered`.
-//! - `delivered < next`, and it never goes back.
-//! - A closed log takes no more events, except the very ones it was closed with.
+//! - `bytes` is the sum of the payloads in `entries`, and `droppable` the sum of those that may be
+//!   dropped. `given` is the droppable part up to `delivered`, and `unread` is the sum of all above
+//!   `delivered`.
+//! - `delivered < next`, and it never decreases.
+//! - A closed log accepts no more events, except a repetition of the append that closed it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,26 +24,26 @@ use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::{Append, Appended, Event, EventKind, NodeId, Page, Stored};
 
-/// Who is told of what a log takes in and lets go.
+/// Receives the changes of a log: events that it accepts and drops.
 pub(crate) trait LogNotes {
     fn event(&mut self, seq: u64, droppable: bool, payload: &Bytes);
     fn dropped(&mut self, seq: u64);
-    /// `first`: the place the closing append started at.
+    /// `first`: the position at which the closing append started.
     fn closed(&mut self, first: u64, at: Tick);
 }
 
-/// Nobody.
+/// Ignores all changes.
 impl LogNotes for () {
     fn event(&mut self, _: u64, _: bool, _: &Bytes) {}
     fn dropped(&mut self, _: u64) {}
     fn closed(&mut self, _: u64, _: Tick) {}
 }
 
-/// How long a replaced reader should wait before it comes back: two clients that both think the
-/// stream is theirs must not chase each other in a tight loop.
+/// The delay after which a replaced reader should reconnect. Two clients that both claim the stream
+/// must not replace each other in a tight loop.
 pub(crate) const TAKEN_OVER_RETRY: Duration = Duration::from_secs(5);
 
-/// How much a log keeps before it drops notifications.
+/// The number and bytes of notifications that a log keeps before it drops the oldest.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) events: usize,
@@ -54,33 +56,33 @@ struct Amount {
     bytes: usize,
 }
 
-/// Who reads a log.
+/// The reader of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) node: NodeId,
     pub(crate) generation: u32,
 }
 
-/// One stream.
+/// The log of one stream.
 #[derive(Debug)]
 pub(crate) struct StreamLog {
-    /// The only node that may append; `None`: any node may (the standalone stream).
+    /// The only node that may append. `None`: any node may, as on the standalone stream.
     owner: Option<NodeId>,
     entries: VecDeque<Entry>,
     bytes: usize,
     droppable: Amount,
-    /// Bytes that may be dropped and that a reader was given.
+    /// Bytes that may be dropped and that a reader has received.
     given: usize,
-    /// Bytes no reader was given yet.
+    /// Bytes that no reader has received.
     unread: usize,
-    /// The number the next event gets.
+    /// The number of the next event.
     next: u64,
-    /// The newest event a reader was given.
+    /// The newest event that a reader has received.
     delivered: u64,
-    /// The place the closing append started at, and when it came.
+    /// The position at which the closing append started, and the time.
     closed: Option<(u64, Tick)>,
     holder: Option<Holder>,
-    /// Readers so far; the number of the newest.
+    /// The number of readers so far, which is the number of the newest.
     generation: u32,
 }
 
@@ -108,7 +110,8 @@ impl StreamLog {
         }
     }
 
-    /// A log of an earlier process. Each event: its number, whether it may be dropped, its text.
+    /// Restores a log of an earlier process. Each event is its number, whether it may be dropped,
+    /// and its text.
     #[cfg(feature = "file")]
     pub(crate) fn restored(
         owner: Option<NodeId>,
@@ -129,13 +132,13 @@ impl StreamLog {
             log.next = seq.saturating_add(1);
             log.entries.push_back(Entry { seq, droppable, payload });
         }
-        // What was given to a reader may be lost all the same, by damage: the newest event that is
-        // there is the end, or readers would wait for one that never comes.
+        // Events that a reader received may be lost through damage. The newest event that exists is
+        // then the end, or readers would wait for one that never comes.
         log.delivered = delivered.min(log.next - 1);
         log
     }
 
-    /// Tells of everything in it.
+    /// Reports everything in the log.
     #[cfg(feature = "file")]
     pub(crate) fn note_all(&self, notes: &mut impl LogNotes) {
         self.entries.iter().for_each(|entry| notes.event(entry.seq, entry.droppable, &entry.payload));
@@ -144,18 +147,19 @@ impl StreamLog {
         }
     }
 
-    /// How many events are kept.
+    /// Returns the number of events in the log.
     #[cfg(feature = "file")]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// The newest event a reader was given.
+    /// Returns the newest event that a reader has received.
     pub(crate) fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// Adds events at `first`; see [`SessionEngine::append`](crate::store::SessionEngine::append).
+    /// Appends events at `first`; see
+    /// [`SessionEngine::append`](crate::store::SessionEngine::append).
     pub(crate) fn append(
         &mut self,
         append: Append,
@@ -177,7 +181,8 @@ impl StreamLog {
             return if repeated { Ok(self.appended(0)) } else { Err(StoreError::new(StoreErrorKind::Conflict)) };
         }
         if close {
-            // Kept for a while as it is: no room for events that never come.
+            // A closed log receives no more events, so it needs no spare capacity while it is
+            // retained.
             self.entries.reserve_exact(events.len());
         }
         for event in events {
@@ -191,8 +196,8 @@ impl StreamLog {
         Ok(self.appended(dropped))
     }
 
-    /// Adds one event wherever the end is. An event equal to the newest, unread one is merged
-    /// with it: ten times "the list changed" is "the list changed".
+    /// Appends one event at the end. An event equal to the newest unread one is merged with it: ten
+    /// notifications that the list changed are one.
     pub(crate) fn publish(&mut self, event: Event, bounds: Bounds, notes: &mut impl LogNotes) -> Appended {
         let is_repeated = |last: &Entry| last.droppable && last.seq > self.delivered && last.payload == event.payload;
         if event.kind != EventKind::Notification || !self.entries.back().is_some_and(is_repeated) {
@@ -216,16 +221,17 @@ impl StreamLog {
         self.next += 1;
     }
 
-    /// Drops the oldest notifications until the rest of them fit, those a reader was given first
-    /// of all because they are the oldest.
+    /// Drops the oldest notifications until the rest fit into the bounds. The ones that a reader
+    /// has received are the oldest, so they go first.
     fn shrink(&mut self, bounds: Bounds, notes: &mut impl LogNotes) -> usize {
         self.drop_while(u64::MAX, notes, |log| {
             log.droppable.events > bounds.events || log.droppable.bytes > bounds.bytes
         })
     }
 
-    /// Drops the oldest notifications up to a place, as long as that is wanted. Returns how many of them
-    /// no reader was given. Keeps the newest event: where a log of an earlier process ends is read from it.
+    /// Drops the oldest notifications up to a position, while the condition holds. Returns how many
+    /// of them no reader had received. The newest event is kept, because it shows a later process
+    /// where the log ends.
     fn drop_while(&mut self, up_to: u64, notes: &mut impl LogNotes, wanted: impl Fn(&Self) -> bool) -> usize {
         let mut dropped = 0;
         let mut at = 0;
@@ -250,41 +256,44 @@ impl StreamLog {
         dropped
     }
 
-    /// Bytes that could be dropped.
+    /// Returns the bytes that could be dropped.
     pub(crate) fn spare(&self) -> usize {
         let newest = self.entries.back().filter(|entry| entry.droppable).map_or(0, |entry| entry.payload.len());
         self.droppable.bytes - newest
     }
 
-    /// Those of them that a reader was given.
+    /// Returns the bytes that could be dropped and that a reader has received.
     pub(crate) fn spare_given(&self) -> usize {
         let newest = self.entries.back().filter(|entry| entry.droppable && entry.seq <= self.delivered);
         self.given - newest.map_or(0, |entry| entry.payload.len())
     }
 
-    /// Bytes that no reader was given, and that may not be dropped: answers, and open questions.
+    /// Returns the bytes that no reader has received and that may not be dropped: responses and
+    /// open requests to the client.
     pub(crate) fn owed(&self) -> usize {
         self.unread + self.given - self.droppable.bytes
     }
 
-    /// Whether it is closed, and a reader was given all of it.
+    /// Returns `true` if the log is closed and a reader has received all of it.
     pub(crate) fn is_read(&self) -> bool {
         self.closed.is_some() && self.delivered + 1 == self.next
     }
 
-    /// Drops the oldest notifications, so many bytes of them if there are; how many of them no
-    /// reader was given.
+    /// Drops the oldest notifications until so many bytes are free, as far as there are some.
+    /// Returns how many of them no reader had received.
     pub(crate) fn free(&mut self, bytes: usize, notes: &mut impl LogNotes) -> usize {
         self.shrink(Bounds { events: usize::MAX, bytes: self.droppable.bytes.saturating_sub(bytes) }, notes)
     }
 
-    /// Drops the oldest notifications that a reader was given, so many bytes of them if there are.
+    /// Drops the oldest notifications that a reader has received, until so many bytes are free, as
+    /// far as there are some.
     pub(crate) fn free_given(&mut self, bytes: usize, notes: &mut impl LogNotes) {
         let rest = self.given.saturating_sub(bytes);
         self.drop_while(self.delivered, notes, |log| log.given > rest);
     }
 
-    /// A question nobody waits for any more may be dropped like a notification.
+    /// Makes a request to the client droppable like a notification, because no caller waits for its
+    /// answer any more.
     pub(crate) fn settle(&mut self, seq: u64) {
         let at = self.entries.partition_point(|entry| entry.seq < seq);
         if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.seq == seq && !entry.droppable) {
@@ -299,7 +308,7 @@ impl StreamLog {
         Appended { read: self.holder.is_some(), unread: self.unread, dropped, lost: 0, cancelled: false }
     }
 
-    /// Makes a reader the present one and gives back the one before.
+    /// Attaches a reader, and returns the one that it replaces.
     pub(crate) fn attach(
         &mut self,
         node: NodeId,
@@ -315,7 +324,7 @@ impl StreamLog {
         Ok((holder, after, before))
     }
 
-    /// The reader of this generation leaves; whether it was still the present one.
+    /// Detaches the reader of a generation. Returns `false` if another reader has replaced it.
     pub(crate) fn detach(&mut self, generation: u32) -> bool {
         let present = self.holder.is_some_and(|holder| holder.generation == generation);
         if present {
@@ -324,7 +333,7 @@ impl StreamLog {
         present
     }
 
-    /// Reads on after a place.
+    /// Returns the events after a position.
     pub(crate) fn read_after(&mut self, generation: u32, after: u64, max_bytes: usize) -> Result<Page, StoreError> {
         if self.holder.is_none_or(|holder| holder.generation != generation) {
             return Err(StoreError::new(StoreErrorKind::Fenced));
@@ -345,7 +354,7 @@ impl StreamLog {
         Ok(Page { events, tail: self.next - 1, closed: self.closed.is_some() })
     }
 
-    /// A reader was given everything up to a place, or does not want it.
+    /// Marks everything up to a position as received by a reader, or not wanted by it.
     fn give(&mut self, up_to: u64) {
         if up_to <= self.delivered {
             return;
@@ -367,12 +376,12 @@ impl StreamLog {
         self.holder
     }
 
-    /// The number the next event gets.
+    /// Returns the number of the next event.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Bytes no reader was given yet.
+    /// Returns the bytes that no reader has received.
     pub(crate) fn unread(&self) -> usize {
         self.unread
     }
@@ -381,7 +390,7 @@ impl StreamLog {
         self.bytes
     }
 
-    /// When the stream ended, if it did.
+    /// Returns the time at which the stream ended, if it has.
     pub(crate) fn closed_at(&self) -> Option<Tick> {
         self.closed.map(|(_, at)| at)
     }
@@ -508,7 +517,7 @@ mod tests {
         assert_eq!((log.entries.len(), log.spare()), (2, 8));
     }
 
-    /// What may happen to a log.
+    /// An operation on a log.
     #[derive(Debug, Clone)]
     enum Op {
         Append { sizes: Vec<usize>, repeat: bool },
@@ -529,8 +538,8 @@ mod tests {
     }
 
     proptest! {
-        /// However readers come and go, the cursor sees each number once, ascending; what it
-        /// misses was dropped, and only when the bounds asked for it.
+        /// A cursor sees each number at most once, ascending, however readers come and go. Missing
+        /// events were dropped, and only because the bounds required it.
         #[test]
         fn readers_see_each_event_once_in_order(ops in ops(), events in 1usize..20, bytes in 20usize..400) {
             let bounds = Bounds { events, bytes };
@@ -574,7 +583,7 @@ mod tests {
                 prop_assert_eq!(log.bytes, log.entries.iter().map(|entry| entry.payload.len()).sum::<usize>());
             }
             if written as usize <= events && log.bytes <= bytes && lost > 0 {
-                // Fewer events than the bound can only be lost to the byte bound.
+                // With fewer events than the bound, only the byte bound can have dropped some.
                 prop_assert!(bytes < 40 * written as usize);
             }
         }

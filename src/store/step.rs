@@ -1,5 +1,5 @@
-//! Decides how an engine answers: at once where it can, later where it must, and without an
-//! allocation in the first case.
+//! The future of an engine operation, which needs no allocation if the result is available
+//! immediately.
 
 use std::fmt;
 use std::future::Future;
@@ -12,8 +12,9 @@ use futures_util::future::BoxFuture;
 ///
 /// # Cancel safety
 ///
-/// Dropping a step that is not ready leaves open whether the operation happened; every operation
-/// can be asked for again.
+/// If this future is dropped before it is ready, the operation may or may not have happened. Every
+/// operation can be repeated, but a repeated
+/// [`publish`](crate::store::SessionEngine::publish) may append its event twice.
 #[must_use = "a step does nothing until it is awaited"]
 pub struct Step<T>(State<T>);
 
@@ -23,21 +24,21 @@ enum State<T> {
 }
 
 impl<T> Step<T> {
-    /// Done already.
+    /// Creates a future that is ready with a value.
     pub const fn ready(value: T) -> Self {
         Self(State::Ready(Some(value)))
     }
 
-    /// Done when the future is.
+    /// Creates a future that completes with another one, which is boxed.
     pub fn later(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self(State::Later(Box::pin(future)))
     }
 
-    /// The value, if it is there without waiting.
+    /// Returns the value, if it is available without waiting.
     ///
     /// # Errors
     ///
-    /// Gives the step back when it has to be awaited.
+    /// Returns the future itself if it must be awaited.
     pub fn now(self) -> Result<T, Self> {
         match self.0 {
             State::Ready(Some(value)) => Ok(value),
@@ -51,7 +52,7 @@ impl<T: Unpin> Future for Step<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match &mut self.0 {
-            // Polled again after it was done, which nobody may do, it never wakes.
+            // A future polled after completion, which its contract forbids, stays pending.
             State::Ready(value) => value.take().map_or(Poll::Pending, Poll::Ready),
             State::Later(future) => future.as_mut().poll(cx),
         }
