@@ -1,15 +1,20 @@
-//! How many bytes the streams of all sessions keep together, and which session makes room where that is too much.
+//! The budget: the bytes that the streams of all sessions keep together, and the sessions that
+//! release some when it is exceeded.
 //!
-//! 1. A step takes the bytes before it writes them, and releases afterwards what it did not keep, or made go: the sum
-//!    is exact, and a step that writes nothing touches no counter.
-//! 2. Over the budget sessions make room, those of the account first whose sessions keep most together, its largest
-//!    first: what a reader was given of all of them, then notifications that no reader was given, then finished
-//!    streams with an answer that no reader was given. A session without an account stands for itself.
-//! 3. One look at all sessions makes a list, and the steps after it go on where the one before stopped. A new list is made
-//!    after a pause: a step costs the same however many sessions there are, also where nothing can be given up.
-//! 4. Once a list is used up, a session in which something happens puts itself at its end: what it can give up since
-//!    then is found without a new list.
-//! 5. Answers that were lost are told to the step that made room, also where that did not suffice.
+//! 1. An operation reserves bytes before it writes them. Afterwards it releases those that it did
+//!    not keep, or that it freed. The sum is exact, and an operation that writes nothing touches no
+//!    counter.
+//! 2. Over the budget sessions release bytes. Those of the account whose sessions keep the most go
+//!    first, its largest session first. All sessions release what readers have received. Then they
+//!    release unread notifications, and finally finished streams with an unread response. A session
+//!    without an account counts as an account of its own.
+//! 3. One scan of all sessions makes a list, and later operations continue where the previous one
+//!    stopped. A new list is made only after a pause. So an operation costs the same for any number
+//!    of sessions, even if nothing can be released.
+//! 4. Once the list is exhausted, a session that is used is appended to it. So bytes that it can
+//!    release since then are found without a new list.
+//! 5. An operation that frees capacity reports the responses that were lost, even if the capacity
+//!    did not suffice.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,31 +28,32 @@ use crate::identity::{Account, SessionId};
 use crate::store::journal::Journal;
 use crate::store::{Event, Policy};
 
-/// From one look at all sessions to the next: a hundred times what it takes with ten thousand of them.
+/// The pause between two scans of all sessions: a hundred times what a scan takes with ten thousand
+/// of them.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How many sessions put themselves at the end of a list until it is gone through again: as many as are gone through
-/// in a moment.
+/// The maximum number of sessions that are appended to an exhausted list, until the list is
+/// processed again. So many are processed in a moment.
 const AGAIN: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     kept: AtomicUsize,
-    /// The list is used up.
+    /// `true` if the list is exhausted.
     used_up: AtomicBool,
     round: Mutex<Round>,
 }
 
-/// Who makes room, and of what.
+/// The list of sessions that release bytes, and the position in it.
 #[derive(Debug, Default)]
 struct Round {
     began: Option<Tick>,
-    /// The largest account first.
+    /// The sessions, those of the largest account first.
     sessions: Vec<SessionId>,
-    /// The next of them, and what it gives up.
+    /// The position of the next session, and what it releases.
     at: usize,
     class: Class,
-    /// In which something happened since the list was used up.
+    /// The sessions that were used after the list was exhausted.
     again: Vec<SessionId>,
 }
 
@@ -69,7 +75,7 @@ impl Round {
         }
     }
 
-    /// A session has nothing of a kind any more.
+    /// Moves on to the next session, because this one has nothing of a class any more.
     fn pass(&mut self, session: SessionId, class: Class) {
         if self.class == class && self.sessions.get(self.at) == Some(&session) {
             self.at += 1;
@@ -77,7 +83,8 @@ impl Round {
     }
 }
 
-/// The bytes that events need room for. A small answer always has room: it may be what says that there is none.
+/// Returns the bytes that events need to reserve. A small response needs none, because it may be
+/// the one that reports the lack of capacity.
 pub(super) fn demand(events: &[Event]) -> usize {
     events.iter().filter(|event| !Policy::is_always_kept(event)).map(|event| event.payload.len()).sum()
 }
@@ -87,7 +94,7 @@ impl Budget {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was so many bytes is so many now.
+    /// Replaces a number of bytes by another one in the sum.
     pub(super) fn account(&self, before: usize, after: usize) {
         if after > before {
             self.kept.fetch_add(after - before, Ordering::Relaxed);
@@ -96,7 +103,7 @@ impl Budget {
         }
     }
 
-    /// Something happened in a session: it may have something to give up now.
+    /// Notes that a session was used, and may have bytes to release now.
     pub(super) fn stirred(&self, session: SessionId) {
         if !self.used_up.load(Ordering::Relaxed) {
             return;
@@ -114,11 +121,12 @@ impl Budget {
 }
 
 impl<J: Journal> Shared<J> {
-    /// Takes bytes that are to be written. Returns how many answers were lost for it.
+    /// Reserves bytes that will be written. Returns the number of responses that were lost to free
+    /// them.
     ///
     /// # Errors
     ///
-    /// Where there is no room, as many as were lost in vain.
+    /// If the capacity does not suffice, the number of responses that were lost in vain.
     pub(super) fn take_room(&self, bytes: usize) -> Result<usize, usize> {
         if bytes == 0 {
             return Ok(0);
@@ -179,7 +187,8 @@ impl<J: Journal> Shared<J> {
         sizes.into_iter().map(|(.., session)| session).collect()
     }
 
-    /// Returns the bytes that a session gave up, and how many answers were lost with them.
+    /// Makes a session release bytes. Returns how many it released, and the number of responses
+    /// that were lost with them.
     fn give_up(&self, session: SessionId, class: Class, wanted: usize) -> (usize, usize) {
         let Some(mut record) = self.sessions.get_mut(&session) else { return (0, 0) };
         let mut notes = J::Notes::default();

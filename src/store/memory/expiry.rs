@@ -1,12 +1,13 @@
-//! Queues of sessions at rest: which session is looked at next, because its time may be over or because another
-//! one needs its place.
+//! The expiry queues: the order in which idle sessions are checked, because they may have expired
+//! or another session needs their capacity.
 //!
-//! Sessions that were never used since they were opened are in a queue of their own. They make room first, so
-//! that a flood of openings costs itself and not the sessions that people work in.
+//! Sessions that were never used since they were opened have a queue of their own. They are evicted
+//! first, so that a flood of new sessions evicts itself and not the sessions that clients work
+//! with.
 //!
-//! A session stands in a queue under the moment it was last *seen* at rest, not the moment it was
-//! last used: a call does not touch the queue. Who comes to the front is looked at, and goes back
-//! under its true moment if it was used since. Each session is thus looked at about once in an
+//! The key of a session in a queue is the time at which it was last *seen* idle, not the time of
+//! its last use. So a call does not touch the queue. The session at the front is checked, and
+//! requeued under its true time if it was used since. Each session is thus checked about once in an
 //! idle timeout, however busy it is.
 
 use std::collections::BTreeSet;
@@ -18,16 +19,16 @@ use crate::store::Ended;
 
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
-    /// Sessions that were not used since they were opened, as far as is known, by that moment.
+    /// Sessions that were not used since they were opened, as far as is known, by that time.
     fresh: BTreeSet<(Tick, SessionId)>,
     rest: BTreeSet<(Tick, SessionId)>,
-    /// By the moment they were opened; used only where sessions have a greatest age.
+    /// Sessions by the time at which they were opened; filled only if sessions have a maximum age.
     age: BTreeSet<(Tick, SessionId)>,
-    /// Sessions that keep finished streams, by the moment the first of them finished.
+    /// Sessions that retain finished streams, by the time at which the first of them finished.
     finished: BTreeSet<(Tick, SessionId)>,
-    /// Looks begun so far, and going on now.
+    /// The number of scans that have begun, and of those that are running.
     looks: (u64, usize),
-    /// Sessions that ended without anybody having been told.
+    /// Sessions that ended and that no caller has received yet.
     pub(super) untold: Vec<Ended>,
 }
 
@@ -35,11 +36,11 @@ pub(super) struct Expiry {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) session: SessionId,
-    /// Whether it was known as used.
+    /// `true` if it was known as used.
     pub(super) used: bool,
 }
 
-/// A look at sessions at rest.
+/// A scan of idle sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     number: u64,
@@ -57,7 +58,7 @@ impl Expiry {
     #[cfg(feature = "file")]
     pub(super) fn restored(&mut self, session: SessionId, queued: Tick, opened: Tick, used: bool) {
         self.requeue(Candidate { session, used }, queued);
-        // Before anybody joined it is not known whether sessions have a greatest age.
+        // Until a node joins, it is unknown if sessions have a maximum age.
         self.age.insert((opened, session));
     }
 
@@ -75,7 +76,7 @@ impl Expiry {
         queue.insert((queued, session));
     }
 
-    /// Somebody begins to take sessions out and put them back.
+    /// Begins a scan, which takes sessions out and puts them back.
     pub(super) fn start_looking(&mut self) -> Look {
         let (begun, going_on) = &mut self.looks;
         *begun += 1;
@@ -83,15 +84,15 @@ impl Expiry {
         Look { number: *begun, alone: *going_on == 1 }
     }
 
-    /// Whether that look, before it puts anything back, was at every session: nothing is left, and
-    /// nobody else had taken one out meanwhile.
+    /// Ends a scan, before it puts sessions back. Returns `true` if it saw every session: the
+    /// queues are empty, and no other scan has taken out a session in the meantime.
     pub(super) fn stop_looking(&mut self, look: Look) -> bool {
         self.looks.1 -= 1;
         look.alone && look.number == self.looks.0 && self.fresh.is_empty() && self.rest.is_empty()
     }
 
-    /// Takes out a session whose moment is due: the oldest that was never used, else the one that has rested
-    /// longest.
+    /// Takes out a session that is due: the oldest that was never used, or else the one that has
+    /// been idle longest.
     pub(super) fn rested(&mut self, due: impl Fn(Tick) -> bool) -> Option<Candidate> {
         self.first_of(false, &due).or_else(|| self.first_of(true, &due))
     }
@@ -117,7 +118,7 @@ impl Expiry {
         self.finished.insert((since, session));
     }
 
-    /// Takes out the session whose finished streams were kept longest, if that is long enough.
+    /// Takes out the session whose finished streams were retained longest, if that is long enough.
     pub(super) fn kept(&mut self, at_least: Duration, now: Tick) -> Option<SessionId> {
         let first = self.finished.first()?;
         (first.0.after(at_least) <= now).then(|| self.finished.pop_first()).flatten().map(|(_, session)| session)

@@ -1,14 +1,14 @@
-//! Decides how sessions are kept in memory: one map, one short critical section for each step,
-//! every step ready at once.
+//! The memory engine: sessions in one map, with one short critical section for each operation, so
+//! that every operation is ready immediately.
 //!
 //! Invariants:
 //!
-//! 1. A step holds one lock at a time: a shard of the map, *or* the queue of expiry, *or* the list
-//!    of nodes, *or* an account's entry, *or* the tasks, *or* the topics, *or* the list of those that make
-//!    room. Nothing can deadlock, nothing is held
-//!    across an await.
-//! 2. A bell is rung after the step's locks are gone.
-//! 3. A session leaves the map once, by whoever removes it, so it is handed out as ended once.
+//! 1. An operation holds one lock at a time: a shard of the map, *or* the expiry queues, *or* the
+//!    list of nodes, *or* the entry of an account, *or* the tasks, *or* the topics, *or* the list
+//!    of sessions that release bytes. Deadlocks are impossible, and no lock is held across an
+//!    await.
+//! 2. A signal is sent after the operation has released its locks.
+//! 3. Only one operation removes a session from the map, so only one caller receives it as ended.
 
 mod budget;
 mod expiry;
@@ -54,27 +54,27 @@ use crate::message::{RawJson, RequestId};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Sessions and tasks in the memory of this process. They end with it.
+/// An engine that keeps sessions and tasks in the memory of this process. They end with it.
 ///
-/// A clone is the same engine: services that are given clones of one engine share what it
-/// keeps, as nodes of a cluster would, which is handy in tests.
+/// A clone is the same engine. Services that are given clones of one engine share its sessions and
+/// tasks, as the nodes of a cluster would. This is useful in tests.
 #[derive(Clone)]
 pub struct MemoryEngine {
     shared: Arc<Shared>,
 }
 
-/// Everything there is, and where its changes are told.
+/// The state of the engine, and the nodes that receive its signals.
 pub(in crate::store) struct Shared<J: Journal = ()> {
     journal: J,
     clock: Clock,
-    /// Boxed, because a map holds up to twice the room its entries need.
+    /// Boxed, because a map reserves up to twice the memory that its entries need.
     sessions: SessionMap<Box<Record<J::Mark>>>,
-    /// How many there are: asking the map would visit each of its shards.
+    /// The number of sessions. The map would have to visit each of its shards to count them.
     count: AtomicUsize,
     accounts: DashMap<Account, OfAccount>,
     expiry: Mutex<Expiry>,
     budget: Budget,
-    /// Whether some session may be at rest; see [`room`].
+    /// Records if a session may be idle; see [`room`].
     rest: AtomicU8,
     tasks: Mutex<Tasks<J::Mark>>,
     topics: Mutex<Topics>,
@@ -85,7 +85,7 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
 }
 
 impl MemoryEngine {
-    /// An empty engine.
+    /// Creates an empty engine.
     #[must_use]
     pub fn new() -> Self {
         Self { shared: Arc::new(Shared::new((), Clock::new())) }
@@ -145,7 +145,7 @@ impl<J: Journal> Shared<J> {
         self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a node is one of those that joined and did not leave.
+    /// Returns `true` if a node has joined and not left.
     fn has_joined(&self, node: NodeId) -> bool {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).iter().any(|(id, _)| *id == node)
     }
@@ -164,7 +164,7 @@ impl<J: Journal> Shared<J> {
         self.ring_others(None, ring);
     }
 
-    /// Rings every node but one.
+    /// Sends a signal to every node except one.
     fn ring_others(&self, by: Option<NodeId>, ring: &Ring) {
         let bells: Vec<_> = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);

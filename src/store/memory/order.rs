@@ -1,9 +1,9 @@
-//! The sessions of one account, and the order in which they make room: those that were never used first, the oldest
-//! first, then the one that has rested longest.
+//! The sessions of one account, in the order of their eviction: those that were never used, the
+//! oldest first, then the one that has been idle longest.
 //!
-//! One look at all of them makes a list, and what makes room after it goes on where the list stands. What is used after
-//! the look belongs behind all that the list has, so an entry that is not as it was then is left out. A new look
-//! is needed only where the list is used up.
+//! One scan of all of them makes a list, and later evictions continue in it. A session that was
+//! used after the scan belongs behind all entries of the list, so an entry that has changed since
+//! is skipped. A new scan is needed only when the list is exhausted.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -13,31 +13,32 @@ use std::sync::atomic::AtomicUsize;
 use crate::clock::Tick;
 use crate::identity::{IdHasher, SessionId};
 
-/// What one account has.
+/// The sessions and calls of one account.
 #[derive(Debug, Default)]
 pub(super) struct OfAccount {
     sessions: HashSet<SessionId, BuildHasherDefault<IdHasher>>,
-    /// Not used when they were put here. Some of them may have ended, or were used since.
+    /// Sessions that had not been used when they were added. Some of them may have ended, or may
+    /// have been used since.
     fresh: VecDeque<SessionId>,
-    /// At rest, since that moment, when they were looked at.
+    /// Sessions that were idle at the scan, with the time since when.
     rested: VecDeque<(Tick, SessionId)>,
-    /// There are sessions that the list does not know yet.
+    /// `true` if there are sessions that the list does not contain yet.
     #[cfg(feature = "file")]
     unlisted: bool,
-    /// When none of them was at rest.
+    /// The time of a scan that found none of them idle.
     pub(super) looked_in_vain: Option<Tick>,
     /// Calls in flight.
     pub(super) calls: Arc<AtomicUsize>,
 }
 
-/// The one that makes room next, if it is still what it was.
+/// The session that is evicted next, if it has not changed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
     Unused(SessionId),
     RestedSince(SessionId, Tick),
 }
 
-/// Entries of sessions that ended, as many as these beyond the others, are not worth clearing.
+/// The number of surplus entries up to which those of ended sessions are not worth removing.
 const FEW: usize = 16;
 
 impl OfAccount {
@@ -49,7 +50,7 @@ impl OfAccount {
         self.sessions.iter().copied().collect()
     }
 
-    /// A session comes in, and was not used yet.
+    /// Adds a session that has not been used.
     pub(super) fn add_unused(&mut self, session: SessionId) {
         self.sessions.insert(session);
         if self.fresh.len() > 2 * self.sessions.len() + FEW {
@@ -58,7 +59,7 @@ impl OfAccount {
         self.fresh.push_back(session);
     }
 
-    /// A session comes in that may have been used.
+    /// Adds a session that may have been used.
     #[cfg(feature = "file")]
     pub(super) fn add(&mut self, session: SessionId) {
         self.sessions.insert(session);
@@ -69,7 +70,7 @@ impl OfAccount {
         self.sessions.remove(&session);
     }
 
-    /// Takes the next one out of the list, if there is one.
+    /// Takes the next session out of the list.
     pub(super) fn next(&mut self) -> Option<Next> {
         #[cfg(feature = "file")]
         if self.unlisted {
@@ -81,7 +82,8 @@ impl OfAccount {
         self.rested.pop_front().map(|(since, session)| Next::RestedSince(session, since))
     }
 
-    /// A new list, of those at rest: since when, and whether they were used. Those that came in during the look stay.
+    /// Replaces the list by a scan of idle sessions: if they were used, and since when they are
+    /// idle. Sessions that were added during the scan are kept.
     pub(super) fn list(&mut self, mut resting: Vec<(bool, Tick, SessionId)>, now: Tick) {
         resting.sort_unstable();
         #[cfg(feature = "file")]

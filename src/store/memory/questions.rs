@@ -1,4 +1,4 @@
-//! Decides which questions to the client are open, and what the first answer to each was.
+//! The open requests to a client, and the first answer to each.
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::message::RawJson;
@@ -7,7 +7,8 @@ use crate::store::{Event, EventKind, NodeId, StreamNo};
 type Result<T> = std::result::Result<T, StoreError>;
 pub(super) type Outcome = std::result::Result<RawJson, RawJson>;
 
-/// The questions of one session that somebody waits for. There are few: a call waits for its own.
+/// The requests to the client of one session that have a waiting caller. They are few, because each
+/// call waits for its own.
 #[derive(Debug, Default)]
 pub(super) struct Questions(Vec<Row>);
 
@@ -19,7 +20,7 @@ struct Row {
     answer: Option<Outcome>,
 }
 
-/// Where a question stands.
+/// The position of a request to the client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) stream: StreamNo,
@@ -27,7 +28,7 @@ pub(super) struct Place {
 }
 
 impl Questions {
-    /// The question an event is, if it is one, and its number in the stream.
+    /// Returns the id of the request in an event, if it contains one, and its number in the stream.
     pub(super) fn in_event(event: &Event, seq: u64) -> Option<(Box<str>, u64)> {
         match &event.kind {
             EventKind::Request(id) => Some((id.clone(), seq)),
@@ -35,7 +36,8 @@ impl Questions {
         }
     }
 
-    /// Opens questions that now stand in a stream; one that is open already stays as it is.
+    /// Opens requests that were appended to a stream. A request that is open already stays
+    /// unchanged.
     pub(super) fn ask(&mut self, asked: impl IntoIterator<Item = (Box<str>, u64)>, stream: StreamNo, node: NodeId) {
         for (id, seq) in asked {
             if self.position(&id).is_none() {
@@ -44,7 +46,8 @@ impl Questions {
         }
     }
 
-    /// Whom the answer wakes, if it is the first.
+    /// Records an answer. Returns the node that waits for it, or `None` if the request already has
+    /// an answer.
     pub(super) fn answer(&mut self, id: &str, outcome: Outcome) -> Result<Option<NodeId>> {
         let at = self.find(id)?;
         let row = &mut self.0[at];
@@ -55,19 +58,19 @@ impl Questions {
         Ok(Some(row.node))
     }
 
-    /// The answer, if it is there, and closes the question then.
+    /// Returns the answer if it has arrived, and closes the request then.
     pub(super) fn take(&mut self, id: &str) -> Result<Option<(Outcome, Place)>> {
         let at = self.find(id)?;
         let answer = self.0[at].answer.take();
         Ok(answer.map(|answer| (answer, self.0.swap_remove(at).place)))
     }
 
-    /// Closes a question.
+    /// Closes a request.
     pub(super) fn withdraw(&mut self, id: &str) -> Option<Place> {
         self.position(id).map(|at| self.0.swap_remove(at).place)
     }
 
-    /// Closes the questions of a stream.
+    /// Closes the requests of a stream.
     pub(super) fn release(&mut self, stream: StreamNo) {
         self.0.retain(|row| row.place.stream != stream);
     }

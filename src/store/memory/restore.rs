@@ -1,8 +1,8 @@
-//! Decides how what a journal kept becomes sessions and tasks in memory again, and how they are
-//! written into it once more.
+//! The restoration of sessions and tasks from a journal into memory, and their writing into a new
+//! one.
 //!
-//! Whoever worked on them is gone: calls in flight and tasks belong to [`GONE`], a node that leaves
-//! when the first one joins.
+//! The nodes that ran them are gone. Calls in flight and tasks belong to [`GONE`], a node that
+//! leaves when the first node joins.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -16,7 +16,7 @@ use crate::store::file::image::Image;
 use crate::store::journal::{Change, Journal};
 use crate::store::{Ended, NodeId};
 
-/// All nodes of earlier processes.
+/// The node that stands for all nodes of earlier processes.
 pub(in crate::store) const GONE: NodeId = NodeId(0);
 
 impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
@@ -55,18 +55,18 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         self.sessions.iter().map(|record| *record.key()).collect()
     }
 
-    /// About what everything would weigh, written once.
+    /// Returns the approximate size of everything, written once.
     pub(in crate::store) fn bytes(&self) -> u64 {
         let sessions: usize = self.sessions.iter().map(|record| record.weight()).sum();
         (sessions + self.topics().bytes() + self.tasks.lock().unwrap_or_else(PoisonError::into_inner).weight()) as u64
     }
 
-    /// Sessions that ended, for the next sweep to tell of.
+    /// Hands over sessions that ended, for the next sweep to return.
     pub(in crate::store) fn tell_later(&self, mut ended: Vec<Ended>) {
         self.expiry().untold.append(&mut ended);
     }
 
-    /// Tells the journal of everything of a session; about how much that is.
+    /// Writes all of a session to the journal. Returns its approximate size.
     pub(in crate::store) fn write_anew(&self, session: SessionId) -> usize {
         let Some(record) = self.sessions.get(&session) else { return 0 };
         let mut notes = Vec::new();
@@ -80,7 +80,7 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).ids()
     }
 
-    /// Tells the journal of everything of a task; about how much that is.
+    /// Writes all of a task to the journal. Returns its approximate size.
     pub(in crate::store) fn write_task_anew(&self, task: TaskId) -> usize {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(change) = tasks.change(task) else { return 0 };
@@ -90,7 +90,8 @@ impl<J: Journal<Notes = Vec<Change>>> Shared<J> {
         weight
     }
 
-    /// Tells the journal which nodes there were, and what was announced; the place after it.
+    /// Writes the numbers of the nodes and the announcements to the journal. Returns the position
+    /// after them.
     pub(in crate::store) fn write_nodes_anew(&self) -> J::Mark {
         let below = self.next_node.load(Ordering::Relaxed);
         let mut changes = self.topics().changes();

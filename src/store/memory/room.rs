@@ -1,13 +1,16 @@
-//! Sessions that come in, and those that go for them, or because their time is over.
+//! Creation, eviction and expiry: sessions that are created, and those that end for them or because
+//! they have expired.
 //!
-//! Where all places are taken, sessions that were never used make room first, the oldest first. Then the account makes
-//! room that has most sessions, more than one, with the one that has rested longest: a client that opens many and
-//! uses each of them costs itself. Then the session makes room that has rested longest of all.
+//! At the limit of all sessions, one is evicted in this order:
 //!
-//! A session takes its places, its account's and the engine's, before it is in the map, and
-//! gives them back when it leaves it. Where a limit is reached, looking for a session at rest in
-//! vain means looking at all of them; that is done once, and then not again before one of them
-//! may have come to rest.
+//! 1. Sessions that were never used, the oldest first.
+//! 2. Sessions of the account that has the most, more than one. The one that has been idle longest
+//!    goes first, so a client that opens many sessions and uses each of them evicts its own.
+//! 3. The session that has been idle longest of all.
+//!
+//! A session counts against the limits of its account and of the engine before it is in the map,
+//! until it is removed. At a limit, a search that finds no idle session has to check all of them.
+//! It is done once, and not again before one of them may have become idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,38 +29,39 @@ use crate::store::journal::{Change, Journal, Notes};
 use crate::store::policy::Share;
 use crate::store::{Create, EndReason, Ended, Policy, Ring};
 
-/// Some session may be at rest.
+/// A session may be idle.
 const PERHAPS: u8 = 0;
-/// The same, and somebody is looking.
+/// A session may be idle, and a scan is running.
 const LOOKING: u8 = 1;
-/// Somebody looked at all of them in vain, and none came to rest since.
+/// A scan of all sessions found none idle, and none has become idle since.
 const NOBODY: u8 = 2;
 
-/// How many of the accounts that have most sessions are asked to make room.
+/// The number of the largest accounts that are searched for an idle session.
 const LARGEST: usize = 4;
 
-/// How long an account is not looked at again of whose sessions none was at rest.
+/// The pause before an account is scanned again, if none of its sessions was idle.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a look at a session that seemed to rest came to.
+/// The result of checking a session that seemed idle.
 enum Found {
     Ended(Ended),
-    /// It was used since, or it is gone.
+    /// It was used since and is requeued, or it no longer exists.
     Elsewhere,
-    /// It works.
+    /// It has calls in flight or readers.
     Busy,
 }
 
 impl<J: Journal> Shared<J> {
     pub(in crate::store) fn create(&self, create: Create) -> Marked<Vec<Ended>, J> {
-        // Before anything makes room for it. Two creates at once are told apart by the map.
+        // Checked before anything is evicted for it. Of two concurrent creations with the same id,
+        // the map admits one.
         if self.sessions.contains_key(&create.info.id) {
             return (Err(StoreError::new(StoreErrorKind::Conflict)), self.journal.newest());
         }
         let mut evicted = Vec::new();
         let created = self.enter(create, &mut evicted);
         if created.is_err() && !evicted.is_empty() {
-            // They ended all the same: the next sweep tells of them.
+            // They have ended nevertheless, so the next sweep returns them.
             self.expiry().untold.append(&mut evicted);
         }
         (created.map(|()| evicted), self.journal.newest())
@@ -96,7 +100,8 @@ impl<J: Journal> Shared<J> {
         Ok(())
     }
 
-    /// Takes one of an account's places, and returns what counts its calls.
+    /// Counts a session against the limit of its account. Returns the counter of the account's
+    /// calls.
     fn place_of(
         &self,
         account: &Account,
@@ -123,7 +128,7 @@ impl<J: Journal> Shared<J> {
         }
     }
 
-    /// Takes one of the engine's places.
+    /// Counts a session against the limit of the engine.
     fn place(&self, policy: &Policy, now: Tick, evicted: &mut Vec<Ended>) -> Result<()> {
         let one_more = |count: usize| (count < policy.max_sessions).then_some(count + 1);
         while self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
@@ -172,7 +177,7 @@ impl<J: Journal> Shared<J> {
         }
     }
 
-    /// Makes room for a session of any account.
+    /// Evicts a session of any account.
     fn evict_for_all(&self, now: Tick) -> Option<Ended> {
         if self.rest.load(Ordering::Acquire) == NOBODY {
             return None;
@@ -182,7 +187,8 @@ impl<J: Journal> Shared<J> {
         ended.or_else(|| self.end_rested(EndReason::Evicted, now, 1, |expiry| expiry.rested(|_| true)).pop())
     }
 
-    /// Ends a session at rest of the account that has most, more than one; of the next where none rests.
+    /// Evicts an idle session of the account that has the most, more than one. If none is idle, the
+    /// next account is searched.
     fn evict_of_largest(&self, now: Tick) -> Option<Ended> {
         let mut largest: Vec<(usize, Account)> = Vec::new();
         for of in self.accounts.iter().filter(|of| of.len() > 1) {
@@ -196,15 +202,16 @@ impl<J: Journal> Shared<J> {
         largest.into_iter().find_map(|(_, account)| self.evict_of(&account, now))
     }
 
-    /// A session may have come to rest. To be called after its lock is gone: whoever looked at it
-    /// before took that lock first, so the mark made before looking is seen here.
+    /// Notes that a session may have become idle. Call this after the lock of the session is
+    /// released. A scan that saw the session busy took that lock before, so its mark is visible
+    /// here.
     pub(super) fn somebody_rests(&self) {
         if self.rest.load(Ordering::Acquire) != PERHAPS {
             self.rest.store(PERHAPS, Ordering::Release);
         }
     }
 
-    /// Ends up to so many sessions that are taken out of their queues and that still rest.
+    /// Ends up to `limit` sessions that are taken out of their queues and are still idle.
     fn end_rested(
         &self,
         reason: EndReason,
@@ -222,25 +229,25 @@ impl<J: Journal> Shared<J> {
             let Some(candidate) = next(&mut self.expiry()) else { break };
             match self.look_at(candidate, reason, now) {
                 Found::Ended(one) => ended.push(one),
-                // What works was used.
+                // A busy session has been used.
                 Found::Busy => busy.push(Candidate { used: true, ..candidate }),
                 Found::Elsewhere => {}
             }
         }
         let mut expiry = self.expiry();
         let saw_all = expiry.stop_looking(look) && ended.is_empty();
-        // Only now, or this very loop might look at them again, for ever.
+        // Requeued only now, or this loop could check them again indefinitely.
         busy.into_iter().for_each(|candidate| expiry.requeue(candidate, now));
         if saw_all {
-            // Fails when a session came to rest since: whoever did that has set it back.
+            // Fails if a session has become idle since, because its operation has reset the mark.
             let _ = self.rest.compare_exchange(LOOKING, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
         }
         drop(expiry);
         ended
     }
 
-    /// Ends a session that rests, and whose last use is as long ago as the queue believed;
-    /// otherwise finds its true moment and queue.
+    /// Ends a session that is idle and was last used at the time that the queue knows. Otherwise
+    /// requeues it under its true time.
     fn look_at(&self, candidate: Candidate, reason: EndReason, now: Tick) -> Found {
         let session = candidate.session;
         let rests = |record: &Record<J::Mark>| {
@@ -281,7 +288,7 @@ impl<J: Journal> Shared<J> {
         self.expiry().ended(session, record.queued, record.opened, record.kept);
         self.budget.account(record.bytes(), 0);
         let info = Arc::clone(&record.info);
-        // First the record, which counts as a user of its account's entry.
+        // The record goes first, because it holds a reference to the entry of its account.
         drop(record);
         if let Some(account) = info.account() {
             self.forget_of(&account, session);
@@ -290,7 +297,7 @@ impl<J: Journal> Shared<J> {
         Some(Ended { info, reason })
     }
 
-    /// Gives an account's place back.
+    /// Removes a session from those of its account.
     fn forget_of(&self, account: &Account, session: SessionId) {
         if let Some(mut of) = self.accounts.get_mut(account) {
             of.remove(session);

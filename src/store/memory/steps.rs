@@ -1,5 +1,5 @@
-//! Decides how each step is taken on sessions in memory: the lock, what happens under it, what is
-//! told to the journal, and the bell after it.
+//! The operations on sessions: each takes the lock, changes the record under it, reports the
+//! changes to the journal and then sends a signal.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,20 +18,21 @@ use crate::store::{
     News, NodeId, Page, Policy, Ring, SessionSummary, StateValue, StreamNo,
 };
 
-/// What a step came to, and the place in the journal before which nobody may learn of it.
+/// The result of an operation, with the position up to which the journal must be durable before a
+/// caller may receive it.
 pub(in crate::store) type Marked<T, J> = (Result<T>, <J as Journal>::Mark);
 
 fn unknown<T>() -> Result<T> {
     Err(StoreError::new(StoreErrorKind::NotFound))
 }
 
-/// A step that failed says how many answers were lost for it, as one that was taken does.
+/// Reports the number of responses that were lost for a failed operation, as a successful one does.
 fn told_lost<T, M>((result, mark): (Result<T>, M), lost: usize) -> (Result<T>, M) {
     (result.map_err(|error| if lost > 0 { StoreError::after_losing(error.kind(), lost) } else { error }), mark)
 }
 
 impl<J: Journal> Shared<J> {
-    /// One step on one session, and the bell after it.
+    /// Performs one operation on one session, then sends its signal.
     fn on<T>(
         &self,
         session: SessionId,
@@ -40,7 +41,7 @@ impl<J: Journal> Shared<J> {
         self.on_with(session, 0, step)
     }
 
-    /// The same where so many bytes of the budget are taken already.
+    /// The same, with bytes of the budget that are already reserved.
     fn on_with<T>(
         &self,
         session: SessionId,
@@ -67,7 +68,7 @@ impl<J: Journal> Shared<J> {
         (value, mark)
     }
 
-    /// The same for a principal, if the session is its own.
+    /// The same on behalf of a principal, if the session belongs to it.
     fn on_as<T>(
         &self,
         session: SessionId,
@@ -179,7 +180,8 @@ impl<J: Journal> Shared<J> {
     }
 
     pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<u64, J> {
-        // Where one delivery alone is more than may be kept, the bounds of the stream decide what stays of it.
+        // If one delivery alone exceeds the budget, the bounds of the stream determine which events
+        // remain.
         let demand: usize = deliver.events.iter().map(|event| event.payload.len()).sum();
         let room = demand.min(self.policy().kept_bytes);
         if self.take_room(room).is_err() {
@@ -283,7 +285,7 @@ impl<J: Journal> Shared<J> {
             if is_new {
                 let mut notes = J::Notes::default();
                 notes.note(|| topics.change(topic, number));
-                // Under the lock: the order of the journal is the order of the numbers.
+                // Under the lock, so that the journal has the order of the numbers.
                 self.journal.keep(None, notes, &mut mark);
             }
             (number, is_new)
@@ -311,7 +313,8 @@ impl<J: Journal> Shared<J> {
         self.sessions.iter().map(|record| record.summary(now)).collect()
     }
 
-    /// A node's number is never used twice, whatever the journal is read by.
+    /// Assigns the number of a new node. A number is never reused, not even by a process that reads
+    /// the journal later.
     fn new_node(&self) -> NodeId {
         let node = self.next_node.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut notes = J::Notes::default();

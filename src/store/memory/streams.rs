@@ -1,5 +1,5 @@
-//! Decides how the streams of one session are found, and what they add up to: asked at each write,
-//! so it is kept and not counted.
+//! The streams of one session and their sums. The sums are needed at each write, so they are kept
+//! up to date instead of counted.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,11 @@ use crate::store::log::StreamLog;
 /// The streams of one session.
 ///
 /// Invariant: the sums are those of the logs. Every change of a log goes through
-/// [`Streams::change`], which keeps them.
+/// [`Streams::change`], which updates them.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    /// Ascending by number: they come at one end and go, nearly always, near the other.
+    /// Ascending by number. Streams are appended at one end and removed, nearly always, near the
+    /// other.
     logs: VecDeque<(StreamNo, StreamLog)>,
     /// Boxed, because most sessions have no streams.
     sums: Option<Box<Sums>>,
@@ -25,14 +26,14 @@ struct Sums {
     owed: usize,
     given: usize,
     readers: usize,
-    /// Those that are closed, in the order they became so.
+    /// The closed streams, in the order in which they were closed.
     finished: VecDeque<StreamNo>,
 }
 
 impl Streams {
-    /// Where a stream stands, or where it would.
+    /// Returns the position of a stream, or the position at which to insert it.
     pub(super) fn position(&self, stream: StreamNo) -> Result<usize, usize> {
-        // Nearly always it is the newest one, or the next.
+        // Nearly always it is the newest stream, or the next one.
         match self.logs.back() {
             Some((newest, _)) if *newest == stream => Ok(self.logs.len() - 1),
             Some((newest, _)) if *newest > stream => self.logs.binary_search_by_key(&stream, |(number, _)| *number),
@@ -40,7 +41,7 @@ impl Streams {
         }
     }
 
-    /// The log at a position. A position is good until the next insertion or removal.
+    /// Returns the log at a position. A position is valid until the next insertion or removal.
     pub(super) fn at(&self, at: usize) -> &StreamLog {
         &self.logs[at].1
     }
@@ -54,38 +55,39 @@ impl Streams {
         self.logs.iter().map(|(stream, log)| (*stream, log))
     }
 
-    /// Bytes kept in all of them.
+    /// Returns the bytes kept in all streams.
     pub(super) fn bytes(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.bytes)
     }
 
-    /// Bytes in all of them that no reader was given and that may not be dropped.
+    /// Returns the bytes in all streams that no reader has received and that may not be dropped.
     pub(super) fn owed(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.owed)
     }
 
-    /// Bytes in all of them that may be dropped and that a reader was given.
+    /// Returns the bytes in all streams that may be dropped and that a reader has received.
     pub(super) fn given(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.given)
     }
 
-    /// How many have a reader.
+    /// Returns the number of streams that have a reader.
     pub(super) fn readers(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.readers)
     }
 
-    /// How many are closed.
+    /// Returns the number of closed streams.
     pub(super) fn finished_count(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.finished.len())
     }
 
-    /// Where those stand that are closed, in the order they became so.
+    /// Returns the positions of the closed streams, in the order in which they were closed.
     pub(super) fn finished(&self) -> impl Iterator<Item = usize> {
         let finished = self.sums.iter().flat_map(|sums| &sums.finished);
         finished.filter_map(|stream| self.position(*stream).ok())
     }
 
-    /// The position of the one that has been closed longest, of those without a reader for which it holds.
+    /// Returns the position of the stream that has been closed longest, of those that have no
+    /// reader and meet the condition.
     pub(super) fn oldest_finished(&self, holds: impl Fn(StreamNo, &StreamLog) -> bool) -> Option<usize> {
         self.finished().find(|at| {
             let (stream, log) = &self.logs[*at];
@@ -93,7 +95,7 @@ impl Streams {
         })
     }
 
-    /// The position of the one that has most of something, if any has.
+    /// Returns the stream that has the most of a quantity, unless all have none, with its position.
     pub(super) fn most(&self, of: impl Fn(&StreamLog) -> usize) -> Option<(usize, StreamNo)> {
         let logs = self.logs.iter().enumerate().map(|(at, (stream, log))| (of(log), at, *stream));
         logs.filter(|(most, ..)| *most > 0).max_by_key(|(most, ..)| *most).map(|(_, at, stream)| (at, stream))
@@ -109,11 +111,11 @@ impl Streams {
         changed
     }
 
-    /// Puts a log where [`Streams::position`] says it would stand.
+    /// Inserts a log at the position that [`Streams::position`] returned.
     pub(super) fn insert(&mut self, at: usize, stream: StreamNo, log: StreamLog) {
         self.sums.get_or_insert_default().replace(stream, &Sum::default(), &Sum::of(&log));
         if self.logs.is_empty() {
-            // Most sessions never have a second one: that which their client listens on.
+            // Most sessions never have a second stream: they have only the standalone stream.
             self.logs.reserve_exact(1);
         }
         self.logs.insert(at, (stream, log));
@@ -125,7 +127,7 @@ impl Streams {
         Some(log)
     }
 
-    /// Removes one, and says which it was.
+    /// Removes a stream, and reports its number.
     pub(super) fn forget(&mut self, at: usize, gone: impl FnOnce(StreamNo)) {
         let stream = self.logs.get(at).map(|(stream, _)| *stream);
         self.remove(at);
@@ -134,8 +136,8 @@ impl Streams {
         }
     }
 
-    /// Removes the finished streams that nobody reads and that are not worth keeping, and says which
-    /// they were.
+    /// Removes the finished streams that have no reader and need not be kept, and reports their
+    /// numbers.
     pub(super) fn forget_finished(&mut self, keep: impl Fn(Tick) -> bool, mut gone: impl FnMut(StreamNo)) {
         while let Some(oldest) = self.oldest_finished(|_, _| true) {
             if self.at(oldest).closed_at().is_none_or(&keep) {
@@ -164,7 +166,7 @@ impl Sums {
     }
 }
 
-/// What one log adds to the sums.
+/// The contribution of one log to the sums.
 #[derive(Default)]
 struct Sum {
     bytes: usize,
