@@ -1,4 +1,4 @@
-//! The in-memory engine against a model of it, under any sequence of operations.
+//! A property test: the memory engine against a model of it, under any sequence of operations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +15,7 @@ use crate::store::{
     Append, Attach, Begin, EndReason, Ended, Event, EventKind, NodeId, STANDALONE, SessionEngine, StreamNo,
 };
 
-/// What may happen to an engine. Sessions and streams are named by any number, modulo how many
-/// there are.
+/// An operation on an engine. Sessions and streams are chosen by any number, modulo their count.
 #[derive(Debug, Clone)]
 enum Op {
     Create { owned: bool },
@@ -55,7 +54,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..120)
 }
 
-/// The engine as it should be, in the simplest words.
+/// The simplest model of the engine.
 struct Model {
     engine: MemoryEngine,
     node: NodeId,
@@ -70,7 +69,7 @@ struct Session {
     owned: bool,
     streams: BTreeMap<StreamNo, Stream>,
     questions: Vec<String>,
-    /// Bytes ever written to it.
+    /// The bytes ever written to it.
     ever: usize,
 }
 
@@ -117,7 +116,7 @@ impl Model {
         owned.then_some(&self.owner)
     }
 
-    /// The session and stream an operation means.
+    /// Returns the session and stream that an operation means.
     fn stream(&self, number: usize) -> Option<(usize, StreamNo)> {
         let all: Vec<_> = (0..self.sessions.len())
             .flat_map(|at| self.sessions[at].streams.keys().map(move |stream| (at, *stream)))
@@ -248,7 +247,7 @@ impl Model {
             assert_eq!(now(self.engine.take(session, &question)), Ok(Some(answer())));
         }
         assert_eq!(now(self.engine.answer(session, &question, answer())), Err(StoreErrorKind::NotFound));
-        // Nobody waits any more: it may be dropped.
+        // No caller waits for it any more, so it may be dropped.
         for stream in self.sessions[at].streams.values_mut() {
             stream
                 .written
@@ -414,8 +413,8 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever is done in whatever order, the engine and the model agree, each cursor sees each
-    /// event once or a hole where one was dropped, and in the end nothing is left.
+    /// For any sequence of operations, the engine and the model agree. Each cursor sees each event
+    /// once, or a gap where one was dropped, and finally nothing is left.
     #[test]
     fn the_engine_does_what_the_model_does(ops in ops()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

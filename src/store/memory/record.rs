@@ -1,5 +1,5 @@
-//! Decides what happens to one session: its calls in flight, its streams, its questions, its
-//! state. Plain data, no clock, no lock; the engine around it brings both.
+//! The record of one session: its calls in flight, streams, requests to the client and state. It is
+//! plain data without a clock or lock; the engine provides both.
 
 mod calls;
 mod fit;
@@ -30,35 +30,35 @@ use crate::store::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// A bell to ring once no lock is held any more.
+/// A signal to send after all locks are released.
 pub(super) type Wake = Option<(NodeId, Ring)>;
 
-/// One session.
+/// The record of one session.
 #[derive(Debug)]
 pub(super) struct Record<M = ()> {
     pub(super) info: Arc<SessionInfo>,
     pub(super) epoch: u32,
     next_stream: StreamNo,
     pub(super) opened: Tick,
-    /// When it was last used.
+    /// The time of its last use.
     pub(super) touched: Tick,
-    /// Whether its client has used it since it opened it.
+    /// `true` if its client has used it since it was opened.
     pub(super) used: bool,
-    /// Under which moment the queue of expiry knows it.
+    /// Its key in the expiry queue.
     pub(super) queued: Tick,
-    /// Under which moment the queue of finished streams knows it.
+    /// Its key in the queue of finished streams.
     pub(super) kept: Option<Tick>,
-    /// Where the journal has its newest change.
+    /// The position of its newest change in the journal.
     pub(super) mark: M,
-    /// Calls in flight of its account, everywhere.
+    /// The number of calls in flight of its account, in all sessions.
     usage: Option<Arc<AtomicUsize>>,
     calls: Vec<CallRow>,
-    /// A log is made when it is first written or read.
+    /// A log is created when it is first written or read.
     streams: Streams,
     questions: Questions,
-    /// Up to which announcement it was told.
+    /// The announcement that it has reached.
     told: u64,
-    /// Made when it is first written; boxed, because most sessions have none.
+    /// Created when it is first written. Boxed, because most sessions have none.
     state: Option<Box<State>>,
 }
 
@@ -81,7 +81,7 @@ impl<M: Default> Record<M> {
         record
     }
 
-    /// A session in which nothing has happened yet.
+    /// Creates the record of a session that has not been used.
     fn empty(create: Create, usage: Option<Arc<AtomicUsize>>, opened: Tick, now: Tick) -> Self {
         Self {
             info: create.info,
@@ -111,30 +111,30 @@ impl<M> Record<M> {
         });
     }
 
-    /// As if so many streams had been given out.
+    /// Sets the number of the next stream, as if all lower numbers had been assigned.
     #[cfg(test)]
     pub(super) fn spend_streams(&mut self, next: StreamNo) {
         self.next_stream = next;
     }
 
-    /// Whether a caller may know that the session exists.
+    /// Returns `true` if a principal may access the session.
     pub(super) fn admits(&self, principal: Option<&Principal>) -> bool {
         self.info.principal.as_ref() == principal
     }
 
-    /// Its client uses it.
+    /// Records a use by the client.
     pub(super) fn touch(&mut self, now: Tick) {
         self.touched = now;
         self.used = true;
     }
 
-    /// Nothing in flight and no reader connected.
+    /// Returns `true` if no call is in flight and no reader is connected.
     pub(super) fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.streams.readers() == 0
     }
 
-    /// A node is gone: it reads nothing any more, and its calls will not be answered by it. What
-    /// they had streamed stays, and ends with an error; whether the session had anything of it.
+    /// Detaches the readers of a node that is gone, and abandons its calls. Events that the calls
+    /// have streamed are kept, and their streams end with an error. Returns the signals to send.
     pub(super) fn abandon(&mut self, node: NodeId, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Vec<Wake> {
         for at in 0..self.streams.len() {
             if let Some(holder) = self.streams.at(at).holder().filter(|holder| holder.node == node) {
@@ -147,7 +147,7 @@ impl<M> Record<M> {
         streams.dedup();
         let close = |stream| self.close_abandoned(stream, node, policy, now, notes);
         let wakes = streams.into_iter().map(close).collect();
-        // Nobody is left to be told what is dropped of them.
+        // Their writer is gone, so nothing reports what is dropped.
         let mut untold = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
         self.shrink(policy, STANDALONE, &mut untold, notes);
         wakes
@@ -169,7 +169,8 @@ impl<M> Record<M> {
             .collect();
         let wake = match self.position(stream) {
             Ok(at) => {
-                // A log that is closed already has its answers.
+                // The append fails if the log is closed. The log then contains its responses
+                // already.
                 let (session, first) = (self.info.id, self.streams.at(at).next());
                 let append = Append { session, stream, node, first, events, close: true };
                 let notes = &mut OnStream(stream, notes);
@@ -294,7 +295,7 @@ impl<M> Record<M> {
         }
     }
 
-    /// Nobody waits for the answer any more, so the question need not be kept for ever.
+    /// Makes a request to the client droppable, because no caller waits for its answer any more.
     fn settle(&mut self, place: Place) {
         if let Ok(at) = self.position(place.stream) {
             self.streams.change(at, |log| log.settle(place.seq));
@@ -317,13 +318,13 @@ impl<M> Record<M> {
         stored
     }
 
-    /// See [`Loaded::revision`](crate::store::Loaded::revision).
+    /// Returns [`Loaded::revision`](crate::store::Loaded::revision).
     pub(super) fn revision(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.revision())
     }
 
-    /// Forgets finished streams that were kept long enough, and nobody reads; the moment from
-    /// which the next of them counts.
+    /// Forgets finished streams after their retention, if they have no reader. Returns the time
+    /// from which the next one counts.
     pub(super) fn forget_finished(&mut self, policy: &Policy, now: Tick, notes: &mut impl Notes) -> Option<Tick> {
         let keep = |closed: Tick| closed.after(policy.finished_for) > now;
         self.streams.forget_finished(keep, |stream| notes.note(|| Change::Forgotten { stream }));
@@ -332,7 +333,7 @@ impl<M> Record<M> {
         self.kept
     }
 
-    /// Whether there are finished streams now that the queue of them is to know of.
+    /// Returns `true` if the session has finished streams that their queue does not contain yet.
     pub(super) fn first_kept(&mut self, now: Tick) -> bool {
         let first = self.kept.is_none() && self.streams.finished_count() > 0;
         if first {
@@ -351,7 +352,8 @@ impl<M> Record<M> {
         }
     }
 
-    /// The stream's log; made now if the stream is in flight and nobody needed it before.
+    /// Returns the log of a stream. It is created now if the stream is in flight and no operation
+    /// needed it before.
     fn open(&mut self, stream: StreamNo, notes: &mut impl Notes) -> Result<usize> {
         match self.position(stream) {
             Ok(at) => Ok(at),
@@ -384,10 +386,11 @@ fn note_state(key: &str, value: &RawJson, version: u64) -> Change {
     Change::State { key: key.into(), value: value.clone().into_bytes(), version }
 }
 
-/// How many streams a journal hears of at once: most calls never have a log, and need no word.
+/// The number of streams that are reported to a journal at once. Most calls never have a log, so
+/// they need no entry.
 const STREAMS_AT_ONCE: StreamNo = 64;
 
-/// The number below which streams count as given out once this one was.
+/// Returns the number below which streams count as assigned after this one was.
 fn given_out(stream: StreamNo) -> StreamNo {
     (stream / STREAMS_AT_ONCE + 1).saturating_mul(STREAMS_AT_ONCE)
 }

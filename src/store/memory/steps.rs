@@ -18,7 +18,7 @@ use crate::store::{
     News, NodeId, Page, Policy, Ring, SessionSummary, StateValue, StreamNo,
 };
 
-/// The result of an operation, with the position up to which the journal must be durable before a
+/// The result of an operation, with the position up to which the journal must be written before a
 /// caller may receive it.
 pub(in crate::store) type Marked<T, J> = (Result<T>, <J as Journal>::Mark);
 

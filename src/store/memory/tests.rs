@@ -1,4 +1,4 @@
-//! What threads and churn must not do to the engine in memory.
+//! Tests of the memory engine with threads, limits and many sessions.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -54,7 +54,7 @@ pub(super) fn opening(principal: Option<&Principal>) -> Create {
     Create { info: Arc::new(info), epoch: 1 }
 }
 
-/// The value of a step of this engine, which never waits.
+/// Returns the value of an operation of this engine, which never waits.
 pub(super) fn now<T>(step: Step<Result<T>>) -> std::result::Result<T, StoreErrorKind> {
     step.now().expect("a step in memory is ready").map_err(|error| error.kind())
 }
@@ -63,7 +63,7 @@ pub(super) fn event(kind: EventKind, text: impl Into<Bytes>) -> Event {
     Event { kind, payload: text.into() }
 }
 
-/// Nothing is left of sessions and tasks that ended.
+/// Returns `true` if nothing is left of ended sessions and tasks.
 pub(super) fn is_empty(engine: &MemoryEngine) -> bool {
     let shared = &engine.shared;
     shared.sessions.is_empty()
@@ -140,7 +140,7 @@ fn threads_that_do_anything_leave_nothing_behind() {
     assert!(is_empty(&engine), "{engine:?} after {handed}");
 }
 
-/// Opens a session, uses it, and maybe ends it; how many sessions ended by it.
+/// Opens a session, uses it, and may end it. Returns the number of sessions that ended.
 fn one_life(engine: &MemoryEngine, node: NodeId, principal: &Principal, round: usize) -> usize {
     let create = opening(Some(principal));
     let session = create.info.id;

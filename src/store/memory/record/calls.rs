@@ -1,4 +1,4 @@
-//! The calls of a session while they are in flight: how they begin, are cancelled and are over.
+//! The calls in flight of a session: their registration, cancellation and end.
 
 use std::sync::atomic::Ordering;
 
@@ -26,11 +26,11 @@ impl<M> Record<M> {
             return fail(StoreErrorKind::Conflict);
         }
         let stream = self.next_stream;
-        // A number is never given out twice, least of all the standalone stream's: a session that
-        // has used them up is over, and its client opens another one.
+        // A number is never reused, least of all that of the standalone stream. A session that has
+        // used up its numbers is over, and its client opens another one.
         let Some(next) = stream.checked_add(1) else { return fail(StoreErrorKind::NotFound) };
         if let Some(usage) = &self.usage {
-            // A peer has a share of sessions, and each of them of calls.
+            // A peer has a limit of sessions, and each session has a limit of calls.
             let limit = if self.info.principal.is_some() { policy.max_calls_per_principal } else { usize::MAX };
             let more = |calls: usize| (calls + wanted <= limit).then_some(calls + wanted);
             if usage.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
@@ -41,7 +41,8 @@ impl<M> Record<M> {
         if stream == STANDALONE + 1 || stream.is_multiple_of(STREAMS_AT_ONCE) {
             notes.note(|| Change::Streams { below: given_out(stream) });
         }
-        // Exactly, because a session keeps the room of its first call, and most have one at a time.
+        // An exact reservation: a session keeps the memory of its first call, and most have one
+        // call at a time.
         self.calls.reserve_exact(wanted);
         self.calls.extend(begin.ids.iter().map(|id| CallRow {
             id: id.clone(),
@@ -52,7 +53,7 @@ impl<M> Record<M> {
         Ok(stream)
     }
 
-    /// Whether one of the ids is in flight already, or is there twice among them.
+    /// Returns `true` if one of the ids is in flight already, or occurs twice among them.
     fn clashes(&self, ids: &[RequestId]) -> bool {
         self.calls.iter().any(|row| ids.contains(&row.id))
             || ids.iter().enumerate().any(|(at, id)| ids[..at].contains(id))
@@ -68,13 +69,13 @@ impl<M> Record<M> {
         if self.streams.at(at).closed_at().is_some() {
             return None;
         }
-        // Given up without an answer: no client shall come back for it.
+        // Abandoned without a response, so no client may resume it.
         let log = self.streams.remove(at)?;
         notes.note(|| Change::Forgotten { stream });
         log.holder().map(|holder| (holder.node, self.detached(stream, holder.generation, None)))
     }
 
-    /// The calls of a stream are over, and with them their questions.
+    /// Removes the calls of a stream, and their requests to the client.
     pub(super) fn release(&mut self, stream: StreamNo) {
         let before = self.calls.len();
         self.calls.retain(|row| row.stream != stream);

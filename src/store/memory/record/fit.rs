@@ -1,27 +1,28 @@
-//! What a session gives up where it keeps more than it may, and in which order.
+//! The bounds of a session: what it drops when it keeps more than its limits allow, in this order.
 //!
-//! 1. Notifications that a reader was given.
+//! 1. Notifications that a reader has received.
 //! 2. Finished streams that were read to their end, the first that ended first.
-//! 3. Notifications that no reader was given, of the stream that has most of them.
-//! 4. Finished streams with an answer that no reader was given, the first that ended first.
+//! 3. Unread notifications, of the stream that has the most of them.
+//! 4. Finished streams with an unread response, the first that ended first.
 //!
-//! A stream with a reader is never forgotten, nor is the stream that the present step writes to. Answers that no reader
-//! was given, and open requests to the client, may go beyond the bytes of a session by [`Policy::answer_bytes`]:
-//! a large answer that waits for its client takes nothing from the calls beside it.
+//! A stream with a reader is never forgotten, nor is the stream that the current operation writes.
+//! Unread responses and open requests to the client may exceed the bytes of a session by
+//! [`Policy::answer_bytes`]. So a large response that waits for its client takes no capacity from
+//! other calls.
 
 use super::Record;
 use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::{Appended, Policy, STANDALONE, StreamNo};
 
-/// What a session gives up for others, in this order.
+/// The classes of data that a session releases for others, in this order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::store::memory) enum Class {
-    /// Everything that a reader was given.
+    /// Everything that a reader has received.
     #[default]
     Given,
-    /// Notifications that no reader was given.
+    /// Unread notifications.
     Unread,
-    /// Finished streams with an answer that no reader was given.
+    /// Finished streams with an unread response.
     Answers,
 }
 
@@ -36,17 +37,17 @@ impl Class {
 }
 
 impl<M> Record<M> {
-    /// Bytes that its streams keep.
+    /// Returns the bytes that its streams keep.
     pub(in crate::store::memory) fn bytes(&self) -> usize {
         self.streams.bytes()
     }
 
-    /// Gives up so many bytes for another session, if it has them; of what was given all. Returns how many answers
-    /// were lost.
+    /// Releases so many bytes for another session, as far as it has them. Of [`Class::Given`] it
+    /// releases all. Returns the number of responses that were lost.
     pub(in crate::store::memory) fn give_up(&mut self, class: Class, wanted: usize, notes: &mut impl Notes) -> usize {
         let rest = self.bytes().saturating_sub(wanted);
         let mut told = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
-        // No stream of a call has this number, so none is spared.
+        // The standalone stream never finishes, so no finished stream is spared.
         let none = STANDALONE;
         loop {
             let excess = self.bytes().saturating_sub(rest);
@@ -61,8 +62,8 @@ impl<M> Record<M> {
         }
     }
 
-    /// Makes the session fit its bounds. What the stream that was written to loses is told to its writer, and
-    /// so are answers that are lost.
+    /// Drops data until the session fits its bounds. `appended` reports to the writer what the
+    /// stream that it writes loses, and the number of responses that were lost.
     pub(super) fn shrink(
         &mut self,
         policy: &Policy,
@@ -86,13 +87,13 @@ impl<M> Record<M> {
         }
     }
 
-    /// Bytes that the session keeps beyond what it may.
+    /// Returns the bytes that the session keeps beyond its limit.
     fn excess(&self, policy: &Policy) -> usize {
         let owed = self.streams.owed().min(policy.answer_bytes);
         self.streams.bytes().saturating_sub(policy.session_bytes.saturating_add(owed))
     }
 
-    /// Each of these returns `true` if there was something to give up.
+    /// Each of these returns `true` if there was something to release.
     fn free_given(&mut self, excess: usize, notes: &mut impl Notes) -> bool {
         if self.streams.given() == 0 {
             return false;

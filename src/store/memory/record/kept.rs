@@ -1,5 +1,5 @@
-//! Decides what a session of an earlier process is when it comes back, and what all of it is when
-//! it is written once more.
+//! The restoration of a session of an earlier process, and the changes that write it to a journal
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,8 @@ use crate::store::log::StreamLog;
 use crate::store::{Create, STANDALONE};
 
 impl<M: Default> Record<M> {
-    /// Its calls are still in flight, and nobody is connected. `away`: how long there was no process.
+    /// Restores a session. Its calls are still in flight, and no reader is connected. `away`: how
+    /// long no process ran.
     pub(in crate::store::memory) fn restored(
         image: SessionImage,
         usage: Option<Arc<AtomicUsize>>,
@@ -26,7 +27,7 @@ impl<M: Default> Record<M> {
     ) -> Self {
         let SessionImage { info, epoch, opened, below, streams, state, told } = image;
         let mut record = Self::empty(Create { info, epoch }, usage, opened, now);
-        // A client that only said that it is ready left nothing in the journal.
+        // A client that has only sent `notifications/initialized` left nothing in the journal.
         record.used = below > STANDALONE + 1 || !streams.is_empty() || !state.is_empty();
         if below > STANDALONE + 1 {
             record.next_stream = given_out(below - 1);
@@ -34,18 +35,19 @@ impl<M: Default> Record<M> {
         record.told = told;
         record.state = (!state.is_empty()).then(|| Box::new(State::restored(state)));
         let mut logs: Vec<_> = streams.into_iter().collect();
-        // The one that was closed first is forgotten first.
+        // The stream that was closed first is forgotten first.
         logs.sort_by_key(|(stream, log)| (log.closed.map(|(_, at)| at), *stream));
         for (stream, LogImage { calls, entries, closed, delivered }) in logs {
-            // Of what a damaged journal leaves without calls and without an end nothing can come.
+            // A damaged journal can leave a stream without calls and without an end. It will never
+            // have events.
             if stream != STANDALONE && calls.is_empty() && closed.is_none() {
                 continue;
             }
             let owner = (stream != STANDALONE).then_some(GONE);
-            // Nobody waits for the answers to the questions that stand there.
+            // No caller waits for the answers to the requests in it.
             let may_go = |droppable| droppable || stream == STANDALONE;
             let events = entries.into_iter().map(|(seq, (droppable, payload))| (seq, may_go(droppable), payload));
-            // Nobody could come back for it meanwhile.
+            // No client could resume it in the meantime, so that time does not count.
             let closed = closed.map(|(first, at)| (first, at.after(away)));
             let log = StreamLog::restored(owner, events, delivered, closed);
             if let Err(at) = record.streams.position(stream) {
@@ -62,7 +64,7 @@ impl<M: Default> Record<M> {
 }
 
 impl<M> Record<M> {
-    /// Tells of everything there is.
+    /// Reports everything in the session.
     pub(in crate::store::memory) fn note_all(&self, notes: &mut impl Notes) {
         notes.note(|| Change::Afresh);
         self.note_session(notes);
@@ -85,7 +87,8 @@ impl<M> Record<M> {
         }
     }
 
-    /// About what that would weigh: nothing that a client can make large is left out.
+    /// Returns the approximate size of these changes. It includes everything that a client can make
+    /// large.
     pub(in crate::store::memory) fn weight(&self) -> usize {
         let state = self.state.iter().flat_map(|state| state.iter());
         let state: usize = state.map(|(key, value, _)| CHANGE + key.len() + value.as_bytes().len()).sum();
@@ -95,10 +98,10 @@ impl<M> Record<M> {
     }
 }
 
-/// A change beside what it says.
+/// The approximate size of a change without its content.
 const CHANGE: usize = 32;
 
-/// Clients say of themselves what they like, at any length.
+/// Clients choose the length of their own description, so it is counted.
 fn weight_of(info: &SessionInfo) -> usize {
     let SessionInfo { principal, client, capabilities, .. } = info;
     let Implementation { name, version, title } = &**client;

@@ -1,4 +1,4 @@
-//! The readers of one session's streams: how they take over from each other, read on and leave.
+//! The readers of a session's streams: how they attach, replace each other, read and detach.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ impl<M> Record<M> {
             stream => self.open(stream, notes)?,
         };
         if attach.stream == STANDALONE && self.streams.len() > known {
-            // What was announced before it listened for the first time is no news to it.
+            // Announcements from before its first reader are not delivered.
             self.set_told(newest, notes);
         }
         let attached = self.attach_at(at, attach, newest, policy);
         if attached.is_err() && self.streams.len() > known {
-            // A reader that is refused did not listen, so nothing is kept for it.
+            // The reader was rejected, so no stream is kept for it.
             self.streams.forget(at, |stream| notes.note(|| Change::Forgotten { stream }));
         }
         attached
@@ -46,7 +46,7 @@ impl<M> Record<M> {
         }
         let (holder, after, before) = self.streams.change(at, |log| log.attach(attach.node, attach.after))?;
         let wake = before.map(|old| {
-            // The replaced client is alive, as far as anybody knows: it may come back.
+            // The replaced client may still be alive, so it must wait before it reconnects.
             (old.node, self.detached(attach.stream, old.generation, Some(TAKEN_OVER_RETRY)))
         });
         let (generation, told, revision) = (holder.generation, self.told, self.revision());
@@ -64,7 +64,7 @@ impl<M> Record<M> {
         let Ok(at) = self.position(stream) else { return fail(StoreErrorKind::NotFound) };
         let known = self.streams.at(at).delivered();
         let page = self.streams.change(at, |log| log.read_after(generation, after, max))?;
-        // Only there a reader may start where the one before stopped.
+        // Only on the standalone stream a reader may start where the previous one stopped.
         if let Some(last) = page.events.last().filter(|last| stream == STANDALONE && last.seq > known) {
             notes.note(|| Change::Delivered { stream, seq: last.seq });
         }
@@ -81,7 +81,7 @@ impl<M> Record<M> {
         self.wake_owner(stream, at)
     }
 
-    /// The writer may be waiting for its reader.
+    /// Returns the signal to the writer of a stream, which may be waiting for its reader.
     fn wake_owner(&self, stream: StreamNo, at: usize) -> Wake {
         let log = self.streams.at(at);
         let owner = log.owner().filter(|_| log.closed_at().is_none())?;

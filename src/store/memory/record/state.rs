@@ -1,4 +1,5 @@
-//! The state of one session: the values of the application and the service's own, with their versions.
+//! The state of one session: the values of the application and the service's own, with their
+//! versions.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use crate::store::{OWN_STATE, StateValue};
 #[derive(Debug, Default)]
 pub(super) struct State {
     values: HashMap<Box<str>, (RawJson, u64)>,
-    /// The versions of the service's own values, added up.
+    /// The sum of the versions of the service's own values.
     revision: u64,
 }
 
@@ -27,7 +28,8 @@ impl State {
         self.values.get(key).map_or((None, 0), |(value, version)| (Some(value.clone()), *version))
     }
 
-    /// The values whose keys begin with a prefix, except those whose version is the known one.
+    /// Returns the values whose keys start with a prefix, except those that still have their known
+    /// version.
     pub(super) fn load_all(&self, prefix: &str, known: &[(&str, u64)]) -> Vec<StateValue> {
         let is_known = |key: &str, version: u64| known.contains(&(key, version));
         let values =
@@ -37,7 +39,7 @@ impl State {
             .collect()
     }
 
-    /// Writes a value if its version is still the given one. Returns whether it was.
+    /// Writes a value if its version is still the given one. Returns `true` if it was.
     pub(super) fn store(&mut self, key: &str, value: &RawJson, version: u64) -> bool {
         let is_newest = self.values.get(key).map_or(0, |(_, version)| *version) == version;
         if is_newest {

@@ -1,5 +1,5 @@
-//! Decides how tasks are kept in memory: all of them behind one lock of their own, so that each
-//! limit is kept exactly, and no step of a session waits for a task.
+//! The tasks in memory. They share one lock of their own, so each limit is enforced exactly and no
+//! operation on a session waits for a task.
 
 #[cfg(test)]
 mod model;
@@ -23,7 +23,8 @@ impl<J: Journal> Shared<J> {
     pub(in crate::store) fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Marked<LoadedTask, J> {
         let (loaded, mark) = self.on_tasks(|tasks, _, _| tasks.load(task, principal));
         let loaded = loaded.map(|(mut loaded, node)| {
-            // Asked now, not noted when it left: a task may be created for a node that left just before.
+            // Computed now, not recorded when the node left, because a task may be created for a
+            // node that has just left.
             loaded.orphaned = !loaded.done && !self.has_joined(node);
             loaded
         });
@@ -34,7 +35,7 @@ impl<J: Journal> Shared<J> {
         self.on_tasks(|tasks, notes, _| tasks.store(store, self.policy(), notes))
     }
 
-    /// Tells of the tasks of a node that is gone.
+    /// Makes orphans of the unfinished tasks of a node that is gone, and sends their signals.
     pub(super) fn orphan_tasks(&self, node: NodeId) {
         let _ = self.on_tasks(|tasks, _, _| {
             tasks.orphan(node);
@@ -46,7 +47,7 @@ impl<J: Journal> Shared<J> {
         let _ = self.on_tasks(|_, _, _| Ok(()));
     }
 
-    /// One step on the tasks whose time is not over, and the bells after it.
+    /// Performs one operation on the tasks that have not expired, then sends its signals.
     fn on_tasks<T>(&self, step: impl FnOnce(&mut Tasks<J::Mark>, &mut J::Notes, Tick) -> Result<T>) -> Marked<T, J> {
         let (value, mark, news) = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! The tasks of the in-memory engine against a model of them, under any sequence of operations.
+//! A property test: the tasks of the memory engine against a model of them, under any sequence of
+//! operations.
 
 use std::mem::take;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,8 @@ const TASKS_OF_ONE: usize = 3;
 const BYTES: usize = 100;
 const BYTES_OF_ONE: usize = 60;
 
-/// What may happen to an engine. Tasks are named by any number, modulo how many there ever were.
+/// An operation on an engine. A task is chosen by any number, modulo the number of tasks that ever
+/// existed.
 #[derive(Debug, Clone)]
 enum Op {
     Create { owner: Option<usize>, ttl: Option<u64>, size: usize, elsewhere: bool },
@@ -46,7 +48,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..80)
 }
 
-/// A bell that remembers for which tasks it rang.
+/// A signal handler that records the tasks of its signals.
 #[derive(Debug, Default)]
 struct Heard(Mutex<Vec<TaskId>>);
 
@@ -58,8 +60,7 @@ impl Doorbell for Heard {
     }
 }
 
-/// The tasks as they should be, in the simplest words: a list of those that are there, and one of
-/// all that ever were.
+/// The simplest model of the tasks: a list of those that exist, and one of all that ever existed.
 struct Model {
     engine: MemoryEngine,
     heard: Arc<Heard>,
@@ -67,10 +68,11 @@ struct Model {
     elsewhere: NodeId,
     principals: [Principal; 2],
     seconds: u64,
-    /// Orphans by their ids, those that are done in the order they became so, then those that run.
+    /// Orphans by their ids, then finished tasks in the order in which they were done, then running
+    /// ones.
     tasks: Vec<Task>,
     ever: Vec<(TaskId, Option<usize>)>,
-    /// For which tasks the bell must have rung.
+    /// The tasks whose signals must have arrived.
     told: Vec<TaskId>,
 }
 
@@ -86,7 +88,7 @@ struct Task {
 }
 
 impl Task {
-    /// Whether nobody runs it.
+    /// Returns `true` if no node runs it.
     fn rests(&self) -> bool {
         self.done || self.orphaned
     }
@@ -120,7 +122,7 @@ impl Model {
         owner.map(|owner| &self.principals[owner])
     }
 
-    /// Each step first lets those go whose time is over.
+    /// Removes the tasks that have expired, as each operation does first.
     fn expire(&mut self) {
         let seconds = self.seconds;
         for task in self.tasks.extract_if(.., |task| task.ends.is_some_and(|ends| ends <= seconds)) {
@@ -265,7 +267,7 @@ impl Model {
         }
     }
 
-    /// Every task there ever was is there, or not, as it should be, and the bells rang.
+    /// Checks that every task exists if it should, and that the signals arrived.
     fn check(&mut self) {
         self.expire();
         for (id, owner) in &self.ever {
@@ -290,7 +292,7 @@ impl Model {
         assert_eq!(heard, told, "the bells that rang");
     }
 
-    /// What has no end makes room for what has one, and that ends.
+    /// Evicts tasks without an end by tasks that have one, which then expire.
     async fn end(mut self) {
         let running: Vec<_> = self.running(None).map(|task| task.id).collect();
         running.into_iter().for_each(|task| self.store(task, 0, 0, true));
@@ -304,8 +306,8 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever is done in whatever order, the engine and the model agree, each bell rings for
-    /// what happened and for nothing else, and in the end nothing is left.
+    /// For any sequence of operations, the engine and the model agree. Each signal is sent for what
+    /// happened and for nothing else, and finally nothing is left.
     #[test]
     fn the_tasks_do_what_the_model_does(ops in ops()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

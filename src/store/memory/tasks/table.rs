@@ -1,13 +1,14 @@
-//! Decides which task comes in, which goes for it or because its time is over, and which store of
-//! its document counts. Plain data, no clock, no lock; the engine around it brings both.
+//! The table of tasks: it admits, stores, evicts and expires them. It is plain data without a clock
+//! or lock; the engine provides both.
 //!
 //! Invariants:
 //!
-//! 1. Each task stands once in the map, and in exactly the queues its fields say: `ends` if it has
-//!    an end, `idle` and its account's `idle` if nobody runs it: it is done, or an orphan.
-//! 2. `bytes` is the length of all documents, `idle_bytes` of those that nobody runs; the same for each
-//!    account.
-//! 3. Whether there is room is decided before anything makes some: whoever is refused has changed
+//! 1. Each task is in the map once, and in exactly the queues that its fields say. It is in `ends`
+//!    if it has an end. It is in `idle`, and in the `idle` of its account, if no node runs it: it
+//!    is done, or an orphan.
+//! 2. `bytes` is the length of all documents, and `idle_bytes` of those that no node runs. The same
+//!    holds for each account.
+//! 3. The table checks the capacity before it evicts tasks. A rejected operation has changed
 //!    nothing.
 
 use std::collections::{BTreeSet, HashMap};
@@ -29,19 +30,19 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// The tasks of an engine.
 #[derive(Debug, Default)]
 pub(in crate::store::memory) struct Tasks<M = ()> {
-    /// Where the journal has the newest change of any.
+    /// The position of the newest change of any task in the journal.
     pub(super) mark: M,
     tasks: TaskMap<Task>,
     accounts: HashMap<Account, OfAccount>,
-    /// Those that have an end, so that looking for what is over costs what is over.
+    /// The tasks that have an end, so that expiry costs time only for expired tasks.
     ends: BTreeSet<(Tick, TaskId)>,
-    /// Those that nobody runs, in the order they make room.
+    /// The tasks that no node runs, in the order of their eviction.
     idle: BTreeSet<(u64, TaskId)>,
-    /// How many were ever done.
+    /// The number of tasks that were ever done.
     ever_done: u64,
     bytes: usize,
     idle_bytes: usize,
-    /// Whose bell is due.
+    /// The tasks whose signals have yet to be sent.
     news: Vec<TaskId>,
 }
 
@@ -53,12 +54,12 @@ struct Task {
     ends: Option<Tick>,
     document: Bytes,
     version: u64,
-    /// Its place among those that nobody runs; [`ORPHAN`] if it is not done.
+    /// Its position among the tasks that no node runs; [`ORPHAN`] if it is not done.
     idle: Option<u64>,
 }
 
-/// The place of what is not done and never will be, unless somebody says so: before all that is
-/// done, because there is nothing in it for anybody.
+/// The position of tasks that are not done and will not be, unless a node stores them. They are
+/// evicted before finished tasks, because they have no result for a client.
 const ORPHAN: u64 = 0;
 
 #[derive(Debug, Default, PartialEq)]
@@ -74,13 +75,13 @@ impl OfAccount {
         self.tasks - self.idle.len()
     }
 
-    /// The length of the documents of those that somebody runs.
+    /// Returns the length of the documents of tasks that a node runs.
     fn running_bytes(&self) -> usize {
         self.bytes - self.idle_bytes
     }
 }
 
-/// What is to be kept: more tasks, and a document in place of another.
+/// The capacity that an operation needs: more tasks, and a document in place of another.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     tasks: usize,
@@ -89,12 +90,12 @@ struct Wanted {
 }
 
 impl Task {
-    /// Whose share it counts in.
+    /// Returns the account whose share it counts against.
     fn account(&self) -> Option<Account> {
         Account::of(self.principal.as_ref(), self.peer)
     }
 
-    /// Its place among those that are done.
+    /// Returns its position among the finished tasks.
     fn done(&self) -> Option<u64> {
         self.idle.filter(|place| *place != ORPHAN)
     }
@@ -134,7 +135,7 @@ impl<M: Default> Tasks<M> {
         Ok(())
     }
 
-    /// A task for a principal, and the node that runs it.
+    /// Returns a task of a principal, with the node that runs it.
     pub(super) fn load(&self, id: TaskId, principal: Option<&Principal>) -> Result<(LoadedTask, NodeId)> {
         let Some(task) = self.tasks.get(&id).filter(|task| task.principal.as_ref() == principal) else {
             return fail(StoreErrorKind::NotFound);
@@ -159,7 +160,7 @@ impl<M: Default> Tasks<M> {
         if !self.could_grow(running, size, policy) {
             return fail(StoreErrorKind::Full);
         }
-        // It does not make room for itself.
+        // The task must not be evicted for itself.
         self.rest(id, None);
         self.make_room_of(account.as_ref(), Wanted { tasks: 0, old, new: size }, policy, notes);
         self.make_room(old, size, policy, notes);
@@ -179,7 +180,7 @@ impl<M: Default> Tasks<M> {
         Ok(true)
     }
 
-    /// From now on a task has this place among those that nobody runs, or none.
+    /// Sets the position of a task among those that no node runs, or removes it from them.
     fn rest(&mut self, id: TaskId, place: Option<u64>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         let before = std::mem::replace(&mut task.idle, place);
@@ -203,7 +204,7 @@ impl<M: Default> Tasks<M> {
         }
     }
 
-    /// Lets those go whose time is over.
+    /// Removes the tasks that have expired.
     pub(super) fn expire(&mut self, now: Tick, notes: &mut impl Notes) {
         while self.ends.first().is_some_and(|(ends, _)| *ends <= now) {
             if let Some((_, task)) = self.ends.pop_first() {
@@ -212,14 +213,16 @@ impl<M: Default> Tasks<M> {
         }
     }
 
-    /// Brings back a task of an earlier process; those that are done, in the order they became so.
+    /// Restores a task of an earlier process. Call it for finished tasks in the order in which they
+    /// were done.
     #[cfg(feature = "file")]
     pub(in crate::store::memory) fn restore(&mut self, id: TaskId, image: TaskImage) {
         let TaskImage { principal, ends, version, done, document } = image;
         self.ends.extend(ends.map(|ends| (ends, id)));
         self.bytes += document.len();
         self.ever_done = self.ever_done.max(done.unwrap_or_default());
-        // No node runs it any more, so it makes room for anybody: its peer need not be known.
+        // No node runs it any more, so it can be evicted for any other task, and its peer need not
+        // be known.
         self.count_in(Account::of(principal.as_ref(), None), document.len());
         self.tasks.insert(id, Task { principal, peer: None, node: GONE, ends, document, version, idle: None });
         self.rest(id, done);
@@ -230,13 +233,13 @@ impl<M: Default> Tasks<M> {
         self.tasks.keys().copied().collect()
     }
 
-    /// What makes a task what it is.
+    /// Returns the change that restores a task.
     #[cfg(feature = "file")]
     pub(in crate::store::memory) fn change(&self, id: TaskId) -> Option<Change> {
         self.tasks.get(&id).map(|task| task.change(id))
     }
 
-    /// About what it would weigh, written once.
+    /// Returns the approximate size of all tasks, written once.
     #[cfg(feature = "file")]
     pub(in crate::store::memory) fn weight(&self) -> usize {
         let length = |account: &Account| match account {
@@ -247,7 +250,7 @@ impl<M: Default> Tasks<M> {
         self.bytes + owners + self.tasks.len() * 64
     }
 
-    /// Tells of what a node leaves unfinished, and lets it make room.
+    /// Makes orphans of the unfinished tasks of a node, so that they can be evicted and signaled.
     pub(super) fn orphan(&mut self, node: NodeId) {
         let orphans = self.tasks.iter().filter(|(_, task)| task.node == node && task.done().is_none());
         let orphans: Vec<_> = orphans.map(|(id, _)| *id).collect();
@@ -255,12 +258,12 @@ impl<M: Default> Tasks<M> {
         self.news.extend(orphans);
     }
 
-    /// The tasks to ring for since this was asked last.
+    /// Returns the tasks to send signals for, and clears them.
     pub(super) fn take_news(&mut self) -> Vec<TaskId> {
         std::mem::take(&mut self.news)
     }
 
-    /// Makes room for one more task: among the account's own first, then among all.
+    /// Evicts tasks until one more fits, first the account's own and then any.
     fn place(&mut self, account: Option<&Account>, size: usize, policy: &Policy, notes: &mut impl Notes) -> Result<()> {
         let wanted = Wanted { tasks: 1, old: 0, new: size };
         self.check_share(account, wanted, policy)?;
@@ -273,18 +276,19 @@ impl<M: Default> Tasks<M> {
         Ok(())
     }
 
-    /// Makes room for a document in place of another one.
+    /// Evicts tasks until a document fits in place of another one.
     fn make_room(&mut self, old: usize, new: usize, policy: &Policy, notes: &mut impl Notes) {
         while self.bytes - old + new > policy.task_bytes && self.forget_one(notes) {}
     }
 
-    /// Whether a document fits in place of one that somebody runs, if nothing is left that nobody does.
+    /// Returns `true` if a document fits in place of one that a node runs, once all tasks that no
+    /// node runs are evicted.
     fn could_grow(&self, old: usize, new: usize, policy: &Policy) -> bool {
         self.bytes - self.idle_bytes - old + new <= policy.task_bytes
     }
 
-    /// Returns whether an account may have what is wanted, if nothing of its own is left that no node runs. Tasks
-    /// without an account have no share.
+    /// Checks that an account may have the wanted capacity, once all its tasks that no node runs
+    /// are evicted. Tasks without an account have no share.
     fn check_share(&self, account: Option<&Account>, wanted: Wanted, policy: &Policy) -> Result<()> {
         let Some(account) = account else { return Ok(()) };
         let share = policy.share_of(account);
@@ -294,20 +298,22 @@ impl<M: Default> Tasks<M> {
         if fits { Ok(()) } else { fail(share.full) }
     }
 
-    /// Makes room among the tasks of an account, if there is one.
+    /// Evicts tasks of an account until the wanted capacity is within its share.
     fn make_room_of(&mut self, account: Option<&Account>, wanted: Wanted, policy: &Policy, notes: &mut impl Notes) {
         let Some(account) = account else { return };
         while self.first_of(account, wanted, policy).is_some_and(|task| self.remove(task, notes)) {}
     }
 
-    /// The task of an account that makes room for what is wanted, where one must.
+    /// Returns the task of an account that is evicted next, if the wanted capacity exceeds its
+    /// share.
     fn first_of(&self, account: &Account, wanted: Wanted, policy: &Policy) -> Option<TaskId> {
         let (of, share) = (self.accounts.get(account)?, policy.share_of(account));
         let fits = of.tasks + wanted.tasks <= share.tasks && of.bytes - wanted.old + wanted.new <= share.task_bytes;
         if fits { None } else { of.idle.first().map(|(_, task)| *task) }
     }
 
-    /// Lets an orphan go, or else the task that is done since longest ago; whether there was one.
+    /// Evicts an orphan, or else the task that has been done longest. Returns `false` if there was
+    /// none.
     fn forget_one(&mut self, notes: &mut impl Notes) -> bool {
         let first = self.idle.first().map(|(_, task)| *task);
         first.is_some_and(|task| self.remove(task, notes))
@@ -328,7 +334,7 @@ impl<M: Default> Tasks<M> {
         true
     }
 
-    /// An account has one task more.
+    /// Counts one more task of an account.
     fn count_in(&mut self, account: Option<Account>, size: usize) {
         let Some(account) = account else { return };
         let of = self.accounts.entry(account).or_default();
@@ -350,7 +356,7 @@ impl<M: Default> Tasks<M> {
         self.tasks.is_empty() && self.news.is_empty() && self.is_whole()
     }
 
-    /// Whether invariants 1 and 2 hold.
+    /// Returns `true` if invariants 1 and 2 hold.
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
         let mut counted = Self::default();
