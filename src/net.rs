@@ -1,18 +1,17 @@
-//! Decides when a connection is given up on.
+//! The TCP listener: bounds how long a client can hold a connection that it does not use.
 //!
-//! A client that stops reading, or is gone without a word, holds its connection, the stream on it
-//! and what is buffered for it. [`McpListener`] bounds that time from both ends:
+//! A client that stops reading, or that disappears without closing, holds its connection, the
+//! stream on it and the bytes buffered for it. [`McpListener`] bounds that time:
 //!
-//! 1. **Nothing to write**: TCP keep-alive asks whether the peer is still there, and takes no for an
-//!    answer after 30 seconds.
-//! 2. **Something to write**: the connection fails when the peer has taken none of it for the write
-//!    timeout. The clock runs only while a write waits, so that an idle connection costs no timer.
+//! 1. **Nothing to write**: TCP keep-alive probes the peer and gives up on it after 30 seconds.
+//! 2. **Something to write**: the connection fails when the peer has read none of it for the write
+//!    timeout. The clock runs only while a write is pending, so an idle connection costs no timer.
+//! 3. **Nothing moves**, and the server wrote last: the connection ends after the [idle] timeout,
+//!    if one is set.
+//! 4. **The close**: the sending half closes first. Bytes that the peer still sends are read and
+//!    discarded for a moment, so that the peer can read its answer ([`linger`]).
 //!
-//! 3. **Nothing moves**, and the server spoke last: the connection ends after the [idle] timeout, if there is one.
-//! 4. **The end**: the sending half closes first, and what the peer still sends is read for a moment, so that it can
-//!    read its answer ([`linger`]).
-//!
-//! It decides, too, when nobody is let in any more: [`McpListener::until`].
+//! [`McpListener::until`] makes the listener stop accepting connections.
 
 mod accept;
 mod idle;
@@ -36,30 +35,30 @@ use self::accept::Accepting;
 use self::idle::Idle;
 use self::linger::Linger;
 
-/// When the peer of a silent connection is first asked for a sign of life. Shorter than the
-/// usual patience of a NAT gateway or a load balancer, so that the connection lives through them.
+/// How long a connection is silent before the first keep-alive probe. It is shorter than the usual
+/// timeout of a NAT gateway or a load balancer, so these keep the connection open.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 
-/// How long after one unanswered question the next is put.
+/// The interval between unanswered probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 
-/// How many questions stay unanswered before the peer is gone.
+/// How many probes stay unanswered before the peer counts as gone.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// How long keep-alive takes in all to find that a peer is gone.
+/// How long keep-alive takes in total to find that a peer is gone.
 const KEEPALIVE_TOTAL: Duration = Duration::from_secs(30);
 
 /// How many connections may wait to be accepted. When a server restarts or a network fails, all
-/// clients come back at once; whoever finds the queue full (128, as tokio and std make it) is not
-/// refused but tries again after one second, then three, then seven. Linux takes the smaller of this
-/// and `net.core.somaxconn`, which is 4,096, too.
+/// clients reconnect at once. A client that finds the queue full (128, the default of tokio and
+/// std) is not refused. It tries again after one second, then three, then seven. Linux uses the
+/// smaller of this and `net.core.somaxconn`, which is 4,096, too.
 const BACKLOG: u32 = 4_096;
 
-/// A TCP listener for [`axum::serve()`] that lets no client hold a connection without reading.
+/// A TCP listener for [`axum::serve()`] that closes the connections of clients that do not read.
 ///
-/// Each connection has `TCP_NODELAY` set (an event is sent when it happens, not when the packet is
-/// full), TCP keep-alive (a peer that is gone is noticed within half a minute) and a
-/// [write timeout](Self::write_timeout).
+/// Each connection has `TCP_NODELAY` set, so an event is sent when it happens and not when a packet
+/// is full. It also has TCP keep-alive, which notices a peer that is gone within half a minute, and
+/// a [write timeout](Self::write_timeout).
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -71,8 +70,8 @@ const BACKLOG: u32 = 4_096;
 /// # }
 /// ```
 ///
-/// For `ConnectInfo<SocketAddr>`, which [`Security::trusted_proxies`] needs, axum wants a listener
-/// of its own around this one:
+/// For `ConnectInfo<SocketAddr>`, which [`Security::trusted_proxies`] needs, axum requires a
+/// listener of its own around this one:
 ///
 /// ```no_run
 /// use std::net::SocketAddr;
@@ -86,17 +85,19 @@ const BACKLOG: u32 = 4_096;
 /// # }
 /// ```
 ///
-/// What it cannot bound is a request head that trickles in: only the HTTP parser sees where a head
-/// ends, and [`axum::serve()`] gives hyper no timer for it. A server that faces the open internet
-/// stands behind a proxy that has one, or runs hyper itself with `header_read_timeout`.
+/// The listener cannot bound a request head that arrives slowly. Only the HTTP parser sees where a
+/// head ends, and [`axum::serve()`] gives hyper no timer for it. A server that faces the open
+/// internet should be behind a proxy that has such a timer, or run hyper itself with
+/// `header_read_timeout`.
 ///
-/// A client that closes its sending half before it has its answer counts as gone, because one that closes its whole
-/// connection looks the same. Its call is treated as that of any client that left: it goes on in a session, and is
-/// cancelled elsewhere. Its answer may be lost even where it is ready.
+/// A client that closes its sending half before it has its answer counts as gone, because a client
+/// that closes its whole connection looks the same. Its call is treated like that of any
+/// disconnected client: it continues in a session, and is cancelled elsewhere. Its answer may be
+/// lost even if it is ready.
 ///
 /// [`Security::trusted_proxies`]: crate::Security::trusted_proxies
 pub struct McpListener {
-    /// `None`: closed.
+    /// `None` if the listener is closed.
     tcp: Option<TcpListener>,
     write_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
@@ -104,27 +105,29 @@ pub struct McpListener {
     end: End,
 }
 
-/// When a listener closes.
+/// When the listener closes.
 enum End {
     Never,
     After(BoxFuture<'static, ()>),
-    /// As soon as its queue is empty, and at this moment.
+    /// As soon as the accept queue is empty, and at this instant at the latest.
     Soon(Instant),
 }
 
-/// A queue in which nobody has come for so long is empty. The system lets people in before they are
-/// accepted.
+/// A queue from which no connection came for this long counts as empty. The system completes
+/// connections before they are accepted.
 const EMPTY_QUEUE: Duration = Duration::from_millis(5);
 
-/// How long a queue may take to be empty: by then whoever comes is not one of those who could not know.
+/// How long the queue may take to become empty. A client that connects later could have known that
+/// this server is stopping.
 const LAST_OF_QUEUE: Duration = Duration::from_secs(1);
 
 impl McpListener {
-    /// The write timeout unless it is set: longer than a phone takes to change from one network
-    /// to another, short enough that clients that stopped reading do not add up.
+    /// The default write timeout. It is longer than a phone takes to change from one network to
+    /// another, and short enough that clients that stopped reading do not accumulate.
     pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Listens on an address, with room for thousands of clients that come at once.
+    /// Binds a listener to an address, with a backlog for thousands of clients that connect at
+    /// once.
     ///
     /// # Errors
     ///
@@ -132,7 +135,7 @@ impl McpListener {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is left: an address that was bound is free again.
+    /// If this future is dropped, an address that was bound is free again.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         let mut failed = None;
         for address in tokio::net::lookup_host(address).await? {
@@ -144,7 +147,7 @@ impl McpListener {
         Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
     }
 
-    /// Takes over a listener.
+    /// Creates a listener from one of tokio's.
     #[must_use]
     pub fn new(tcp: TcpListener) -> Self {
         Self {
@@ -156,43 +159,50 @@ impl McpListener {
         }
     }
 
-    /// How long a peer may take nothing of what is being written to it before its connection
-    /// fails, [`WRITE_TIMEOUT`](Self::WRITE_TIMEOUT) by default; `None` waits for ever.
+    /// Sets how long a peer may read nothing of a pending write before its connection fails.
     ///
-    /// A peer that reads slowly but reads is not cut: each time the system's send buffer has room
-    /// again, the time starts anew.
+    /// The default is [`WRITE_TIMEOUT`](Self::WRITE_TIMEOUT); `None` waits indefinitely. A peer
+    /// that reads slowly is not disconnected: the time starts again whenever the system's send
+    /// buffer has capacity.
     #[must_use]
     pub fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
         self
     }
 
-    /// How long a connection may be idle before it is closed: nothing is read or written, and the last to write was
-    /// the server. Such a connection holds a file and what hyper has reserved for it, up to half a MiB after a large
-    /// request. Default `None`, no limit: a listener does not see requests, so a stream without
-    /// [`Streams::keep_alive`](crate::Streams::keep_alive), or over HTTP/2 a call that is silent for longer, looks
-    /// idle, too. Set it above that interval and above the longest silence that a client may expect, and above the time
-    /// for which a proxy in front keeps connections for later requests (nginx: 60 s), so that it never meets one
-    /// that is just closing. Ten minutes suit most services.
+    /// Sets how long a connection may be idle before it is closed. Default: `None`, no limit.
     ///
-    /// A connection on which a request has begun, or a head that trickles in, is not idle.
+    /// A connection is idle if nothing is read or written and the server wrote last. Such a
+    /// connection holds a file descriptor and the buffers that hyper has reserved for it, up to
+    /// half a MiB after a large request. A connection on which a request has begun, or whose
+    /// request head arrives slowly, is not idle.
+    ///
+    /// A listener does not see requests. A stream without
+    /// [`Streams::keep_alive`](crate::Streams::keep_alive) therefore looks idle, and so does an
+    /// HTTP/2 connection with a call that is silent for longer. Choose a timeout longer than that
+    /// interval and than the longest silence that a client may expect. It must also exceed the time
+    /// for which a proxy in front keeps connections for later requests (nginx: 60 s), so that the
+    /// proxy never uses one that is just closing. Ten minutes suit most services.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Listens until a future is ready, such as [`McpHandle::leaving`](crate::McpHandle::leaving): whoever
-    /// connects after that is refused by the system, and whatever stands before the nodes goes to another. Who
-    /// is in the queue already is let in, and connections go on. Default: for ever, so that with
-    /// `with_graceful_shutdown` alone a listener closes only when the whole server does.
+    /// Stops listening when a future completes, such as
+    /// [`McpHandle::leaving`](crate::McpHandle::leaving).
+    ///
+    /// The system then refuses new connections, and a load balancer in front sends them to another
+    /// node. Connections that are already in the accept queue are accepted, and open connections
+    /// continue. By default the listener accepts indefinitely: with `with_graceful_shutdown` alone,
+    /// it closes only when the whole server does.
     #[must_use]
     pub fn until(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
         self.end = End::After(Box::pin(end));
         self
     }
 
-    /// The next connection, unless it is closed.
+    /// Returns the next connection, or `None` if the listener is closed.
     async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
         let tcp = self.tcp.as_mut()?;
         if let End::After(end) = &mut self.end {
@@ -213,11 +223,12 @@ impl McpListener {
         accepted
     }
 
-    /// The address it listens on, with the port the system chose if it was 0.
+    /// Returns the address this listener is bound to, with the port that the system chose if it was
+    /// 0.
     ///
     /// # Errors
     ///
-    /// If the system does not tell, or the listener is closed.
+    /// If the system does not report the address, or the listener is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "the listener is closed");
         self.tcp.as_ref().ok_or_else(closed)?.local_addr()
@@ -238,11 +249,12 @@ impl axum::serve::Listener for McpListener {
     type Io = GuardedStream;
     type Addr = SocketAddr;
 
-    /// Errors of the listening socket are logged, once in ten seconds, and waited out.
+    /// Returns the next connection. Errors of the listening socket are logged, at most once in ten
+    /// seconds, and `accept` is tried again.
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let Some((stream, peer)) = self.next().await else { return pending().await };
         if let Err(error) = tune(&stream, self.write_timeout) {
-            // The peer may have left already; if not, it is served without.
+            // The peer may be gone already. If it is not, it is served without the options.
             tracing::debug!(%error, "could not set the options of a connection");
         }
         (GuardedStream::new(stream, self.write_timeout).idle_timeout(self.idle_timeout), peer)
@@ -253,7 +265,7 @@ impl axum::serve::Listener for McpListener {
     }
 }
 
-/// As [`TcpListener::bind`], with room for more who wait.
+/// Like [`TcpListener::bind`], with a longer backlog.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // On Windows this would let two servers listen on one port.
@@ -267,12 +279,12 @@ fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
-    // Elsewhere the system has its own interval and count.
+    // Other systems have their own interval and count.
     #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "freebsd", windows))]
     let keepalive = keepalive.with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVE_PROBES);
     socket.set_tcp_keepalive(&keepalive)?;
-    // What was handed to the system and is not acknowledged is beyond the stream's own timer. A
-    // shorter time than that of keep-alive would also overrule it, down to one lost probe.
+    // Bytes that were handed to the system but are not acknowledged are beyond the stream's own
+    // timer. A time shorter than that of keep-alive would also overrule it, down to one lost probe.
     #[cfg(any(target_os = "android", target_os = "linux"))]
     socket.set_tcp_user_timeout(write_timeout.map(|timeout| timeout.max(KEEPALIVE_TOTAL)))?;
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
@@ -280,8 +292,8 @@ fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection that fails, with [`io::ErrorKind::TimedOut`], when its peer takes nothing of what is
-/// written for too long. Made by [`McpListener`].
+/// A connection that fails with [`io::ErrorKind::TimedOut`] when its peer stops reading, or when it
+/// is idle for too long. Created by [`McpListener`].
 #[derive(Debug)]
 pub struct GuardedStream<T = TcpStream> {
     io: T,
@@ -304,21 +316,21 @@ impl<T> GuardedStream<T> {
         Self { idle: Idle::new(timeout), ..self }
     }
 
-    /// The connection.
+    /// Returns a reference to the connection.
     pub fn get_ref(&self) -> &T {
         &self.io
     }
 }
 
-/// How long a write has been waiting.
+/// The timer of a pending write.
 #[derive(Debug)]
 struct Patience {
     limit: Option<Duration>,
-    /// There only while something waits.
+    /// `Some` only while a write or a flush is pending.
     waiting: Option<(Waiting, Pin<Box<Sleep>>)>,
 }
 
-/// What waits for the peer.
+/// The operation that waits for the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     Write,
@@ -328,8 +340,8 @@ enum Waiting {
 impl Patience {
     fn judge<R>(&mut self, what: Waiting, cx: &mut Context<'_>, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if polled.is_ready() {
-            // A flush has nothing to say on bytes that were not even taken yet: a socket's own
-            // is always ready.
+            // A completed flush says nothing about bytes that were not even accepted yet: the flush
+            // of a socket is always ready.
             self.waiting.take_if(|(waiting, _)| what == Waiting::Write || *waiting == Waiting::Flush);
             return polled;
         }
@@ -558,7 +570,8 @@ mod tests {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         client.readable().await.unwrap();
-        // The router holds one sender and the body another; with the router gone the body is the last.
+        // The router holds one sender and the body another. Once the router is gone, the body holds
+        // the last one.
         server.abort();
         assert_eq!(ended.recv().await, None);
         drop(client);

@@ -1,4 +1,4 @@
-//! Accepting connections: an error of the listening socket is waited out, and logged with what to do about it.
+//! Accepting connections: retries after errors of the listening socket, and logs them with advice.
 
 use std::io;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-/// How long the socket rests after an error: what it lacks is freed by connections that end.
+/// The pause after an error. Connections that end meanwhile free the resource that was missing.
 const REST: Duration = Duration::from_secs(1);
 
-/// How often at most an error is logged. It lasts as long as its cause, and each client that comes meets it.
+/// The minimum interval between log lines. An error lasts as long as its cause, and every new
+/// connection meets it.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// What happened to the accepting of one listener.
+/// The errors of one listener so far.
 #[derive(Debug, Default)]
 pub(super) struct Accepting {
     logged: Option<Instant>,
@@ -20,21 +21,21 @@ pub(super) struct Accepting {
     failed: u64,
 }
 
-/// What is to be done about an error.
+/// How to handle an error.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// A client was gone before it was accepted.
+    /// The client was gone before it was accepted.
     GoOn,
     Rest,
     LogAndRest(&'static str),
 }
 
 impl Accepting {
-    /// The next connection.
+    /// Returns the next connection.
     ///
     /// # Cancel safety
     ///
-    /// No connection is lost.
+    /// If this future is dropped, no connection is lost.
     pub(super) async fn next(&mut self, tcp: &TcpListener) -> (TcpStream, std::net::SocketAddr) {
         loop {
             match tcp.accept().await {
@@ -75,9 +76,9 @@ impl Accepting {
     }
 }
 
-/// What an operator can do.
+/// Returns what an operator can do about an error.
 fn advice(error: &io::Error) -> &'static str {
-    /// The same on every Unix.
+    /// These numbers are the same on every Unix.
     const TOO_MANY_FILES_OF_SYSTEM: i32 = 23;
     const TOO_MANY_FILES: i32 = 24;
     match error.raw_os_error() {

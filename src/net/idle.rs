@@ -1,4 +1,4 @@
-//! The end of a connection on which nothing moves: nothing was written or read since the server's last word.
+//! The idle timeout: ends a connection on which nothing was read or written since the server wrote.
 
 use std::future::Future;
 use std::io;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a connection has been idle.
+/// The idle timer of a connection.
 #[derive(Debug)]
 pub(super) struct Idle {
     limit: Option<Duration>,
-    /// When something last moved.
+    /// When bytes were last read or written.
     moved: Option<Instant>,
-    /// The last to move was the client: a request may be in the works, which takes as long as it takes.
+    /// The client moved last: a request may be in progress, which may take any time.
     asked: bool,
-    /// Made when a connection is first idle, and moved only when it rings.
+    /// Created when the connection is first idle, and reset only when it fires.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -25,14 +25,14 @@ impl Idle {
         Self { limit, moved: limit.map(|_| Instant::now()), asked: false, timer: None }
     }
 
-    /// Something was read, or written.
+    /// Records that bytes were read (`asked`) or written.
     pub(super) fn moved(&mut self, asked: bool) {
         if self.limit.is_some() {
             (self.moved, self.asked) = (Some(Instant::now()), asked);
         }
     }
 
-    /// Nothing is there to read. Ready when that has been so for too long.
+    /// Polled while nothing is there to read. Ready once that has lasted for the limit.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             let (Some(limit), Some(moved), false) = (self.limit, self.moved, self.asked) else { return Poll::Pending };

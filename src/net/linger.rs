@@ -1,8 +1,8 @@
-//! The close of a connection on which the peer may still send: the sending half first, then what comes is read and
-//! thrown away for a moment (RFC 9112, 9.6).
+//! The orderly close: closes the sending half first, then reads and discards what the peer still
+//! sends for a moment (RFC 9112, 9.6).
 //!
-//! To close a socket at which something arrives resets the connection, and the reset destroys what its peer has not
-//! read yet: the answer.
+//! If bytes arrive at a socket that is closed, the connection is reset. The reset destroys what the
+//! peer has not read yet: the answer.
 
 use std::future::Future;
 use std::io;
@@ -13,22 +13,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A connection on which nothing came for so long has nothing on its way, and closes at once. What an answer
-/// makes its client send or stop sending takes a round trip.
+/// A connection on which nothing arrived for this long has nothing in flight, and closes at once. A
+/// client needs one round trip to react to an answer by sending, or by stopping to send.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How long a close may take in all. A client that reads sees the end of the answer and closes, too.
+/// How long a close may take in total. A client that reads sees the end of the answer and closes,
+/// too.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most that is thrown away: what a fast client has on its way while the answer reaches it.
+/// The maximum number of bytes to discard: what a fast client has in flight while the answer
+/// reaches it.
 const MOST: usize = 16 << 20;
 
 const CHUNK: usize = 16 << 10;
 
-/// How a connection comes to its end.
+/// How a connection closes.
 #[derive(Debug, Default)]
 pub(super) struct Linger {
-    /// When something last came.
+    /// When bytes last arrived.
     came: Option<Instant>,
     /// The peer sends no more.
     ended: bool,
@@ -43,18 +45,18 @@ struct Closing {
 }
 
 impl Linger {
-    /// Something came; nothing at all is the end of it.
+    /// Records that bytes arrived; zero bytes mean the end of the stream.
     pub(super) fn came(&mut self, bytes: usize) {
         self.ended |= bytes == 0;
         self.came = Some(Instant::now());
     }
 
-    /// Whether the sending half is closed already.
+    /// Returns `true` if the sending half is already closed.
     pub(super) fn has_begun(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// The sending half is closed. Ready when the rest may be.
+    /// Polled once the sending half is closed. Ready when the whole connection may be closed.
     pub(super) fn poll<T: AsyncRead + Unpin>(&mut self, io: &mut T, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let quiet_from = self.came.map(|came| came + QUIET);
         let now = Instant::now();
@@ -76,7 +78,7 @@ impl Linger {
                     self.came = Some(Instant::now());
                     closing.timer.as_mut().reset(quiet_from.min(closing.end));
                 }
-                // An error, too, is the end of what comes.
+                // An error ends what the peer sends, too.
                 Poll::Ready(_) => break,
                 Poll::Pending => {
                     ready!(closing.timer.as_mut().poll(cx));
@@ -102,7 +104,7 @@ mod tests {
         (GuardedStream::new(ours, None), theirs)
     }
 
-    /// The server reads a byte of a request and answers with one.
+    /// The server reads one byte of a request and answers with one.
     async fn exchanged() -> (GuardedStream<DuplexStream>, DuplexStream) {
         let (mut ours, mut theirs) = pair();
         theirs.write_all(b"?").await.unwrap();

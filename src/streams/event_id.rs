@@ -1,17 +1,17 @@
-//! Decides how an event is named on the wire: stream, place in it, session.
+//! Event ids: the text that names a stream, a position in it, and a session.
 
 use std::fmt;
 
 use crate::store::StreamNo;
 
-/// The id of an event: `<stream>.<place>.<epoch>`, each in base 36.
+/// The id of an event: `<stream>.<seq>.<epoch>`, each in base 36.
 ///
-/// It is unique in the session and names the stream (2025-11-25, Streamable HTTP, "Resumability
-/// and redelivery", rules 1 and 4). It is no secret: it is looked up under the caller's own
-/// session only. The epoch, a random number of the session, keeps the ids of another session, or
-/// of one that was lost and made anew, from being taken for this one's.
+/// It is unique in the session and names the stream (2025-11-25, Streamable HTTP, "Resumability and
+/// redelivery", rules 1 and 4). It is not a secret: it is looked up only in the caller's own
+/// session. The epoch is a random number of the session. It prevents ids of another session, or of
+/// one that was lost and created again, from being accepted here.
 ///
-/// Place 0 is the priming event: it says "from the beginning" and is never stored.
+/// Position 0 is the priming event: it means "from the beginning" and is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EventId {
     pub(crate) stream: StreamNo,
@@ -19,11 +19,12 @@ pub(crate) struct EventId {
     pub(crate) epoch: u32,
 }
 
-/// The longest text an id can have: 7 + 13 + 7 digits and two points.
+/// The longest text of an id: 7 + 13 + 7 digits and two dots.
 const MAX_LENGTH: usize = 29;
 
 impl EventId {
-    /// Reads the exact form [`Display`](fmt::Display) writes; anything else is no id of ours.
+    /// Parses the exact form that [`Display`](fmt::Display) writes. Returns `None` for anything
+    /// else.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() > MAX_LENGTH {
             return None;
@@ -41,7 +42,7 @@ impl EventId {
     /// Appends the text to a buffer, without going through the formatter.
     pub(crate) fn write_to(self, out: &mut Vec<u8>) {
         let mut text = [b'.'; MAX_LENGTH];
-        // From its end, because that is how digits come.
+        // From the end, because digits are computed from the last one.
         let epoch = write_base36(u64::from(self.epoch), &mut text, MAX_LENGTH);
         let seq = write_base36(self.seq, &mut text, epoch - 1);
         let stream = write_base36(u64::from(self.stream), &mut text, seq - 1);
@@ -72,7 +73,7 @@ fn base36(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Writes a number that ends before `end`; where it starts.
+/// Writes a number that ends before `end`, and returns where it starts.
 fn write_base36(mut value: u64, text: &mut [u8; MAX_LENGTH], end: usize) -> usize {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut start = end;

@@ -1,4 +1,4 @@
-//! Decides what a response that streams is made of, whatever it is read from.
+//! Frames: what a streamed response consists of, whatever source it is read from.
 
 use std::fmt;
 use std::task::{Context, Poll};
@@ -11,30 +11,31 @@ use super::EventId;
 /// One event of an SSE response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// A message; with an id where a client can come back for what follows it.
+    /// A message. It has an id if the client can resume after it.
     Message { id: Option<EventId>, payload: Bytes },
-    /// No message: an id to come back with (SEP-1699). When to come back is a [`Frame::Retry`] at the
-    /// end of the stream: a released Java client fails on any further field in this event.
+    /// An event without a message that carries an id to resume from (SEP-1699). The `retry` hint is
+    /// a separate [`Frame::Retry`] at the end of the stream, because a released Java client fails
+    /// on any further field in this event.
     Prime(EventId),
-    /// No message: when to come back, right before the server closes the stream.
+    /// A `retry` hint without a message, sent right before the server closes the stream.
     Retry(Duration),
 }
 
-/// What can be sent now.
+/// The frames that can be sent now.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     pub(crate) frames: Vec<Frame>,
-    /// Whether the response ends after them.
+    /// The response ends after these frames.
     pub(crate) last: bool,
 }
 
-/// Where a response that streams is read from. Dropping it means that the client went away, or
-/// has everything.
+/// The source of a streamed response. It is dropped when the client disconnects or has received
+/// everything.
 pub(crate) trait Source: fmt::Debug + Send {
-    /// Everything that can be sent now, at least one frame or the end.
+    /// Returns everything that can be sent now: at least one frame, or the end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames>;
 
-    /// Bytes that are kept for this response alone.
+    /// Returns how many bytes are kept for this response alone.
     fn held(&self) -> usize {
         0
     }

@@ -1,5 +1,5 @@
-//! What a response that streams is made of: frames, the ids clients come back with, and the queue
-//! of calls nobody can come back for. (The logs of the others are the engine's.)
+//! Streamed responses: frames, event ids, and the queue for calls that clients cannot resume. (The
+//! logs of resumable streams belong to the engine.)
 
 mod event_id;
 mod frame;

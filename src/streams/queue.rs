@@ -1,8 +1,9 @@
-//! Decides how messages reach a client that cannot come back for them: a bounded queue between
-//! one call and one response, without ids and without a log.
+//! The queue of a call that cannot be resumed: bounded, between one call and one response, without
+//! ids and without a log.
 //!
-//! Rules: messages leave in order; a full queue tells the writer, who may wait for room; when the
-//! reader is gone, writing is a no-op.
+//! 1. Messages leave in order.
+//! 2. A push into a full queue returns `false`; the writer may then wait for capacity.
+//! 3. Once the reader is gone, writes have no effect.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,11 +21,11 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     reader: AtomicWaker,
     drained: Notify,
-    /// Told once, when the reader leaves.
+    /// Notified once, when the reader is dropped.
     gone: Notify,
 }
 
-/// The reader's end; dropping it tells the writer.
+/// The reader's end. Dropping it notifies the writer.
 #[derive(Debug)]
 pub(crate) struct QueueReader(Arc<Queue>);
 
@@ -34,9 +35,9 @@ struct State {
     bytes: usize,
     closed: bool,
     reader_gone: bool,
-    /// The reader has the end.
+    /// The reader has received the end.
     ended: bool,
-    /// Released when the reader has the end, or leaves.
+    /// Dropped when the reader has received the end, or is itself dropped.
     held: Option<Box<dyn Any + Send + Sync>>,
 }
 
@@ -46,24 +47,24 @@ impl State {
     }
 }
 
-/// Bytes that may wait for the reader before the writer has to: a few network round trips of a
-/// fast producer.
+/// How many bytes may be queued before the writer has to wait: a few network round trips of a fast
+/// producer.
 pub(crate) const HIGH_WATER: usize = 256 << 10;
 
 impl Queue {
-    /// A queue and its one reader.
+    /// Creates a queue and its only reader.
     pub(crate) fn new() -> (Arc<Self>, QueueReader) {
         let queue = Arc::new(Self::default());
         let reader = queue.reader();
         (queue, reader)
     }
 
-    /// The reader of a queue that has none yet.
+    /// Creates the reader of a queue that has none yet.
     pub(crate) fn reader(self: &Arc<Self>) -> QueueReader {
         QueueReader(Arc::clone(self))
     }
 
-    /// Waits until the reader has left.
+    /// Waits until the reader is dropped.
     pub(crate) async fn reader_left(&self) {
         loop {
             let gone = self.gone.notified();
@@ -74,7 +75,8 @@ impl Queue {
         }
     }
 
-    /// Adds messages, closing the queue after them if asked; whether there is room for more.
+    /// Appends messages, and then closes the queue if `close` is set. Returns `true` if the queue
+    /// has capacity for more.
     pub(crate) fn push(&self, messages: impl Iterator<Item = Bytes>, close: bool) -> bool {
         let room = {
             let mut state = self.lock();
@@ -91,7 +93,7 @@ impl Queue {
         room
     }
 
-    /// Keeps something until the reader has the end, or leaves.
+    /// Keeps a value until the reader has received the end, or is dropped.
     pub(crate) fn hold(&self, held: impl Any + Send + Sync) {
         let mut state = self.lock();
         if !state.ended && !state.reader_gone {
@@ -99,7 +101,7 @@ impl Queue {
         }
     }
 
-    /// Waits until there is room, or nobody reads any more.
+    /// Waits until the queue has capacity, or the reader is gone.
     pub(crate) async fn room(&self) {
         loop {
             let drained = self.drained.notified();
@@ -110,7 +112,7 @@ impl Queue {
         }
     }
 
-    /// Gives up on the reader: its response ends, and nothing more is kept for it.
+    /// Ends the response, discards what is queued, and keeps nothing more for the reader.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closed = true;
