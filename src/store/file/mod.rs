@@ -1,31 +1,33 @@
-//! Decides how sessions and tasks outlive the process: the engine in memory works, and a journal in
-//! a folder hears of each change before anybody else does.
+//! The file engine: the memory engine plus a journal in a folder, so that sessions and tasks
+//! outlive the process.
 //!
 //! ```text
-//!  step -> memory (under its lock: change, and a place in the queue) -> waits for its place -> answer
-//!                                      |
-//!                                      v
-//!                     writer thread: all that waits -> segment -> (disk) -> tells who waits
+//!  operation -> memory (changes, and queues, under one lock) -> waits until written -> answer
+//!                          |                                          ^
+//!                          v                                          |
+//!               queue -> writer thread -> segment -> (disk) ----------+
 //! ```
 //!
 //! Invariants:
 //!
-//! 1. Nobody learns of a change before it is as durable as the engine was asked to make it: each
-//!    step, also one that only reads or is refused, waits for the newest change of what it looked
-//!    at. But for what a sweep ended: after a crash that ends once more.
-//! 2. The order of the journal is the order of the steps, because a step takes its place under the
-//!    lock it changes things under.
-//! 3. A call that never streams writes nothing, but for a note of each 64th: there is nothing of it
-//!    to come back for.
-//! 4. No step touches a file; the writer does, and it holds no lock of the engine meanwhile.
+//! 1. A caller learns of a change only once it is as durable as configured. Each operation waits
+//!    for the newest change of what it read, even an operation that only reads or is rejected. The
+//!    exception is what a sweep ended: after a crash it ends once more.
+//! 2. The order of the journal is the order of the operations, because an operation is queued under
+//!    the same lock under which it changes things.
+//! 3. A call that never streams writes nothing, except for a note once in 64 calls: a client cannot
+//!    resume it.
+//! 4. No operation touches a file. Only the writer does, and it holds no lock of the engine
+//!    meanwhile.
 //!
-//! While nothing can be written, what would begin something is refused; calls that run wait with
-//! what they say, and readers with what they were to be given.
+//! While the journal cannot be written, operations that begin something are rejected. Calls that
+//! run wait with their messages, and readers wait with the pages they were about to receive.
 //!
-//! Journal and running state are apart, and the files are only ever read when they are opened: that
-//! is why this is an append-only journal and no database. `benches/durable` has the figures: it opens
-//! ten times as fast as the database that writes as fast, in a fifth of its room, which it gives back.
-//! That one is ahead where a single producer waits for the disk each time.
+//! The journal and the running state are separate, and files are only read when they are opened.
+//! That is why this is an append-only journal and not a database. `benches/durable` has the
+//! figures. This engine opens ten times as fast as the database that writes as fast. It needs a
+//! fifth of the space, and reclaims it. That database is ahead where a single producer waits for
+//! the disk each time.
 
 pub(in crate::store) mod frame;
 pub(in crate::store) mod image;
@@ -65,29 +67,31 @@ use crate::message::{RawJson, RequestId};
 type Result<T> = std::result::Result<T, StoreError>;
 type Outcome = std::result::Result<RawJson, RawJson>;
 
-/// What an acknowledged step survives.
+/// What an acknowledged operation survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Durability {
-    /// The end of the process, however it ends: the operating system has it. The default, because
-    /// processes end every day and machines do not, and because the other one costs a disk's
-    /// answer for each step.
+    /// The end of the process, however it ends: the operating system has the data.
+    ///
+    /// This is the default, because processes end every day and machines do not. The other choice
+    /// costs a disk's response time for each operation.
     #[default]
     ProcessCrash,
-    /// The end of the machine, too: the disk has it, as far as it tells the truth.
+    /// The end of the machine, too: the disk has the data, provided that it reports its writes
+    /// truthfully.
     PowerLoss,
 }
 
-/// Sessions and tasks in a folder: they outlive the process.
+/// An engine that keeps sessions and tasks in a folder, so that they outlive the process.
 ///
-/// What is in the folder is brought back when it is opened: sessions with what their streams keep
-/// and the application's state, and tasks. Calls that were in flight end with an error, as the
-/// last event of their stream, for the client that comes back for them; tasks that ran are
-/// orphans, which the service fails. Everything is in memory as well, within the same limits as
-/// with [`MemoryEngine`](super::MemoryEngine).
+/// Opening the folder restores its contents: sessions with what their streams keep and the
+/// application's state, and tasks. A call that was in flight ends with an error, which is the last
+/// event of its stream when the client resumes it. Tasks that ran are orphaned, and the service
+/// fails them. Everything is in memory as well, within the same limits as with
+/// [`MemoryEngine`](super::MemoryEngine).
 ///
-/// One process at a time can open a folder. A clone is the same engine. The last one to go waits
-/// until everything is written.
+/// Only one process at a time can open a folder. Clones share the same engine. Dropping the last
+/// one waits until everything is written.
 ///
 /// ```
 /// use mcp_http::store::{Durability, FileEngine};
@@ -116,19 +120,20 @@ struct Inner {
 }
 
 impl FileEngine {
-    /// Opens a folder, which is made if it is not there, and reads what it holds; this takes as
-    /// long as that takes, a few milliseconds for each megabyte, and blocks.
+    /// Opens a folder, creates it if it does not exist, and reads its contents.
     ///
-    /// Files that are damaged or cut short do not keep it from opening: they count as far as they
-    /// are whole, and what is missing is logged, and reported by [`recovery`](Self::recovery). Nor does
-    /// a disk that is full: nothing is written before the first step. With [`Durability::PowerLoss`] what
-    /// was written before, by whichever process, has reached the disk when this returns, as
-    /// far as the disk takes it.
+    /// This blocks while the files are read, which takes a few milliseconds for each megabyte.
+    ///
+    /// Damaged or truncated files do not prevent opening. They are read as far as they are intact.
+    /// What is missing is logged and reported by [`recovery`](Self::recovery). A full disk does not
+    /// prevent opening either: nothing is written before the first operation. With
+    /// [`Durability::PowerLoss`], everything that earlier processes wrote has reached the disk when
+    /// this returns, as far as the disk accepts it.
     ///
     /// # Errors
     ///
-    /// When the folder is in use, was written by another version, cannot be made, or its files cannot be
-    /// opened.
+    /// If the folder is in use, was written in another format, or cannot be created, or if its
+    /// files cannot be opened.
     pub fn open(folder: impl AsRef<Path>, durability: Durability) -> std::result::Result<Self, OpenError> {
         Self::start(open::open(folder.as_ref())?, durability).map_err(|error| OpenError::io(folder.as_ref(), error))
     }
@@ -140,7 +145,7 @@ impl FileEngine {
         Ok(engine)
     }
 
-    /// An engine, and what is to run beside it.
+    /// Creates an engine, and the writer that is to run beside it.
     fn assemble(mut opened: Opened, durability: Durability) -> (Self, Writer) {
         let sync = durability == Durability::PowerLoss;
         if sync {
@@ -172,14 +177,14 @@ impl FileEngine {
         (Self { inner: Arc::new(inner) }, writer)
     }
 
-    /// What was found when the folder was opened.
+    /// Returns what was found when the folder was opened.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
         self.inner.recovery
     }
 
-    /// Answers once what the step looked at, or changed, is written, also when it is refused: that
-    /// something is gone is news, too.
+    /// Returns the result once everything that the operation read or changed is written. This
+    /// includes rejections, because "not found" reveals a change, too.
     fn once_written<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
         if self.inner.queue.has_written(mark) {
             return Step::ready(taken);
@@ -191,7 +196,7 @@ impl FileEngine {
         })
     }
 
-    /// The same, however long nothing can be written.
+    /// Like `once_written`, but waits however long nothing can be written.
     fn once_written_at_last<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
         if self.inner.queue.has_written(mark) {
             return Step::ready(taken);
@@ -203,7 +208,8 @@ impl FileEngine {
         })
     }
 
-    /// The same for what gives something back: it has happened, and is written when that is possible.
+    /// Like `once_written`, for operations that release something: they have happened, and are
+    /// written when that is possible.
     fn once_written_or_later<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
         if self.inner.queue.has_written(mark) {
             return Step::ready(taken);
@@ -215,8 +221,8 @@ impl FileEngine {
         })
     }
 
-    /// The same for what must not have happened unless the caller learns of it: otherwise, also when
-    /// nobody waits any more, it is taken back.
+    /// Like `once_written`, for operations that must not take effect unless the caller learns of
+    /// them. If writing fails, or the future is dropped, `back` undoes the operation.
     fn once_written_or<T: Send + 'static>(
         &self,
         (taken, mark): Marked<T, Arc<Queue>>,
@@ -234,13 +240,13 @@ impl FileEngine {
         })
     }
 
-    /// Refused while nothing can be written.
+    /// Returns a rejection while nothing can be written.
     fn refused<T>(&self) -> Option<Step<Result<T>>> {
         self.inner.queue.is_failing().then(|| Step::ready(Err(StoreError::new(StoreErrorKind::Unavailable))))
     }
 
-    /// Takes a step that brings something to keep: not while nothing can be written, and not before
-    /// there is room in the queue.
+    /// Runs an operation that adds data. Rejects it while nothing can be written, and delays it
+    /// until the queue has capacity.
     fn bring<T: Unpin + Send + 'static>(
         &self,
         step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>> + Send + 'static,
@@ -259,7 +265,8 @@ impl FileEngine {
         })
     }
 
-    /// The same for what a call says, which is not said again: it waits until it is written.
+    /// Like `bring`, for the messages of a call, which the call does not repeat: it waits until
+    /// they are written.
     fn bring_at_last<T: Unpin + Send + 'static>(
         &self,
         step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>> + Send + 'static,
@@ -276,8 +283,8 @@ impl FileEngine {
         })
     }
 
-    /// Takes a step that leaves a trace, but brings nothing: only when far too much waits it is refused.
-    /// What is not answered is taken back.
+    /// Runs an operation that is recorded but adds no data. Rejects it only if the queue is full
+    /// and cannot be written. If its result is not delivered, `back` undoes it.
     fn trace<T: Unpin + Send + 'static>(
         &self,
         step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>>,
@@ -290,7 +297,7 @@ impl FileEngine {
     }
 }
 
-/// What a step came to while nobody was told, and how it is taken back.
+/// The result of an operation whose caller does not know it yet, and how to undo it.
 struct Untold<T, F: FnOnce(&Shared<Arc<Queue>>, T)> {
     shared: Arc<Shared<Arc<Queue>>>,
     taken: Option<(Result<T>, F)>,
@@ -340,7 +347,7 @@ impl SessionEngine for FileEngine {
         if let Some(refused) = self.refused() {
             return refused;
         }
-        // Who made room has ended all the same, and the next sweep tells of them.
+        // The evicted sessions have ended anyway, and the next sweep reports them.
         self.once_written_or(self.inner.shared.create(create), |shared, ended| shared.tell_later(ended))
     }
 
@@ -349,7 +356,7 @@ impl SessionEngine for FileEngine {
     }
 
     fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
-        // Nobody would answer it.
+        // No handler would answer this call.
         let session = begin.session;
         self.trace(
             |shared| shared.begin(&begin),
@@ -374,7 +381,7 @@ impl SessionEngine for FileEngine {
     }
 
     fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
-        // Nobody would let go of it.
+        // No reader would detach from this stream.
         let (session, stream) = (attach.session, attach.stream);
         let back =
             move |shared: &Shared<_>, Attached { generation, .. }| drop(shared.detach(session, stream, generation));
@@ -389,7 +396,7 @@ impl SessionEngine for FileEngine {
         after: u64,
         max_bytes: usize,
     ) -> Step<Result<Page>> {
-        // A page that is not handed out would be missing: it counts as delivered.
+        // A page counts as delivered. If it were not returned, the reader would miss it.
         self.once_written_at_last(self.inner.shared.read_after(session, stream, generation, after, max_bytes))
     }
 
@@ -447,12 +454,12 @@ impl SessionEngine for FileEngine {
     }
 
     fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
-        // It has ended all the same.
+        // The session has ended anyway.
         self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
     }
 
     fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
-        // Not waited for: ended a second time after a crash, a session is told of a second time.
+        // Not awaited: a session that ends a second time after a crash is reported a second time.
         Step::ready(self.inner.shared.sweep().0)
     }
 

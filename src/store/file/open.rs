@@ -1,5 +1,5 @@
-//! Decides how a folder becomes an engine again: what of it is read, what is said about what cannot
-//! be, and when it is not opened at all.
+//! Opening a folder: turns its segments into an engine's state, reports what cannot be read, and
+//! rejects folders that must not be opened.
 
 use std::fmt;
 use std::fs::File;
@@ -10,7 +10,7 @@ use super::frame::{self, Frame, Piece, Reader};
 use super::image::Image;
 use super::segment::{self, Segments};
 
-/// Why a folder could not be opened as an engine. What is damaged is no reason.
+/// The error of opening a folder as an engine. Damaged files are not an error.
 #[derive(Debug)]
 pub struct OpenError {
     path: PathBuf,
@@ -29,7 +29,7 @@ impl OpenError {
         Self { path: path.to_owned(), why: Why::Io(error) }
     }
 
-    /// Whether another process, or another engine of this one, has the folder.
+    /// Returns `true` if another process, or another engine of this process, uses the folder.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         matches!(self.why, Why::InUse)
@@ -63,30 +63,32 @@ impl std::error::Error for OpenError {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// Sessions that go on.
+    /// Sessions that continue.
     pub sessions: usize,
-    /// Tasks that are still there.
+    /// Tasks that were restored.
     pub tasks: usize,
-    /// Bytes that could not be read. After a crash a few at the very end are nothing to worry
-    /// about: steps that were being written, and were acknowledged to nobody.
+    /// Bytes that could not be read. A few at the very end are normal after a crash: operations
+    /// that were being written, and that were never acknowledged.
     pub unreadable_bytes: u64,
-    /// Steps that were written and are gone, as far as what follows them tells.
+    /// Operations that were written and are lost, as far as the operations that follow them show.
     pub missing_steps: u64,
-    /// Changes that were read and belong to nothing that is there, because what they belong to is gone.
+    /// Changes that were read but could not be applied, because the session or stream that they
+    /// belong to is lost.
     pub unexplained_changes: u64,
 }
 
-/// What a folder holds.
+/// The contents of a folder.
 pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) segments: Segments,
     pub(super) image: Image,
-    /// The number of the newest step.
+    /// The number of the newest operation.
     pub(super) newest: u64,
-    /// That of the oldest one that counts.
+    /// The number of the oldest operation that counts.
     pub(super) first: u64,
     pub(super) recovery: Recovery,
-    /// Something was there that could not be read, made no sense, or has an earlier format.
+    /// The journal must be rewritten: a part of it could not be read, could not be applied, or has
+    /// an earlier format.
     pub(super) renew: bool,
 }
 
@@ -143,8 +145,8 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     Ok(Opened { lock, segments, image, newest, first, recovery, renew })
 }
 
-/// Which steps were safe when the last one was written, and which is the oldest that counts: the newest
-/// segment that has any frame says so.
+/// Returns up to which operation everything was safe when the last one was written, and the oldest
+/// operation that counts. The newest segment that has any frame states both.
 fn promised(files: &[(u64, PathBuf)]) -> io::Result<(u64, u64)> {
     for (_, path) in files.iter().rev() {
         let bytes = segment::read(path)?;
@@ -163,19 +165,20 @@ fn promised(files: &[(u64, PathBuf)]) -> io::Result<(u64, u64)> {
 struct Reading {
     image: Image,
     newest: u64,
-    /// None before this one is missing.
+    /// No operation up to this one is missing.
     whole_to: u64,
-    /// What is missing behind this one was promised to nobody.
+    /// Operations missing after this one were never acknowledged.
     settled: u64,
-    /// What is missing before this one counted no more.
+    /// Operations missing before this one no longer count.
     first: u64,
     recovery: Recovery,
 }
 
 impl Reading {
-    /// Reads a segment; where what counts of it ends.
+    /// Reads a segment, and returns where the part of it that counts ends.
     fn segment(&mut self, path: &Path, pieces: &mut Reader<'_>) -> u64 {
-        // Where the last step ends that counts, and how much was unreadable up to there.
+        // Where the last operation that counts ends, and how many bytes were unreadable up to
+        // there.
         let (mut end, mut unreadable) = (pieces.at(), self.recovery.unreadable_bytes);
         while let Some(piece) = pieces.next() {
             match piece {
@@ -184,8 +187,9 @@ impl Reading {
                     tracing::warn!(segment = %path.display(), at, bytes, "a part of the journal cannot be read");
                 }
                 Piece::Frame(frame) if self.is_unsettled(&frame) => {
-                    // One portion reaches a disk in any order. What comes before this one did not, and
-                    // so all of it is given up, and its numbers are given out again.
+                    // A batch reaches a disk in any order. What comes before this operation did not
+                    // reach it, so the rest of the batch is given up, and its numbers are used
+                    // again.
                     while pieces.next().is_some() {}
                     tracing::warn!(segment = %path.display(), at = end, "the last steps were not whole");
                     self.recovery.unreadable_bytes = unreadable + (pieces.at() - end) as u64;
@@ -200,19 +204,20 @@ impl Reading {
         pieces.at() as u64
     }
 
-    /// Whether a step is missing before this one that was promised to nobody.
+    /// Returns `true` if an operation is missing before this one that was never acknowledged.
     fn is_unsettled(&self, frame: &Frame) -> bool {
         let before = self.before();
         frame.number > before + 1 && before >= self.settled
     }
 
-    /// The step that the next one follows; before any was read, that before the oldest that counts.
+    /// Returns the number of the last operation read. If none was read yet, returns the number
+    /// before the oldest that counts.
     fn before(&self) -> u64 {
         if self.newest == 0 { self.first.saturating_sub(1) } else { self.newest }
     }
 
     fn step(&mut self, frame: Frame) {
-        // A portion that failed was written again: its numbers come twice.
+        // A batch that failed was written again, so its numbers occur twice.
         if frame.number <= self.whole_to {
             return;
         }

@@ -1,7 +1,8 @@
-//! Decides what waits to be written, in which order, and who is told when it was.
+//! The journal's queue: changes that wait to be written, in order, and the operations that wait for
+//! them.
 //!
-//! Its lock is the innermost: steps take it while they hold a session's, and under it nothing is
-//! called and nothing waits.
+//! Its lock is the innermost one. Operations take it while they hold the lock of a session. Under
+//! it, nothing is called and nothing waits.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,15 +14,14 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::store::journal::{Change, Journal};
 
-/// What the writer has not taken yet may weigh so much before steps that bring more have to wait:
-/// what a disk writes in the blink of an eye, and nothing against what the sessions themselves may
-/// hold.
+/// How many bytes the queue may hold before operations that add data have to wait. A disk writes
+/// this much in a moment, and it is small compared to what the sessions themselves may hold.
 const MAX_WAITING: usize = 16 << 20;
 
-/// About what a step weighs that changes nothing.
+/// The approximate weight of an operation without payload.
 const FRAME: usize = 96;
 
-/// Between steps and the writer.
+/// The queue between operations and the writer.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -40,7 +40,7 @@ struct Waiting {
 
 #[derive(Debug, Clone, Copy)]
 struct Written {
-    /// Everything up to this number is as durable as was asked for.
+    /// Everything up to this number is as durable as configured.
     up_to: u64,
     /// The last attempt to write failed.
     failing: bool,
@@ -48,17 +48,17 @@ struct Written {
     over: bool,
 }
 
-/// What the writer is given.
+/// What the writer takes from the queue.
 pub(super) enum Taken {
     Frames(Vec<Frame>),
-    /// Nothing came in time.
+    /// Nothing arrived within the timeout.
     Nothing,
-    /// Nothing will come any more.
+    /// The queue is closed and empty.
     Closed,
 }
 
 impl Queue {
-    /// A queue that goes on after a number.
+    /// Creates a queue that continues after a number.
     pub(super) fn new(newest: u64) -> Self {
         let waiting = Waiting { frames: Vec::new(), weight: 0, newest, closed: false };
         let written = watch::Sender::new(Written { up_to: newest, failing: false, over: false });
@@ -69,55 +69,56 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // What steps do.
+    // The side of the operations.
 
-    /// Whether everything up to a number is written.
+    /// Returns `true` if everything up to a number is written.
     pub(super) fn has_written(&self, number: u64) -> bool {
         self.written.borrow().up_to >= number
     }
 
-    /// Whether so much waits that more should wait outside.
+    /// Returns `true` if the queue holds so much that further operations should wait.
     pub(super) fn is_full(&self) -> bool {
         self.waiting().weight >= MAX_WAITING
     }
 
-    /// Whether more waits than may, and cannot be written.
+    /// Returns `true` if the queue is full and cannot be written.
     pub(super) fn is_stuck(&self) -> bool {
         self.is_failing() && self.is_full()
     }
 
-    /// Whether nothing can be written at the moment.
+    /// Returns `true` if nothing can be written at the moment.
     pub(super) fn is_failing(&self) -> bool {
         self.written.borrow().failing
     }
 
-    /// Waits until everything up to a number is written, or cannot be.
+    /// Waits until everything up to a number is written, or a write has failed.
     pub(super) async fn written(&self, number: u64) -> Result<(), StoreError> {
         let at = self.wait(|written| written.up_to >= number || written.failing).await;
         at.is_some_and(|at| at >= number).then_some(()).ok_or_else(away)
     }
 
-    /// The same, however long it cannot be.
+    /// Like `written`, but waits however long writes fail.
     pub(super) async fn written_at_last(&self, number: u64) -> Result<(), StoreError> {
         let at = self.wait(|written| written.up_to >= number).await;
         at.is_some_and(|at| at >= number).then_some(()).ok_or_else(away)
     }
 
-    /// Waits until something can be written.
+    /// Waits until writes succeed.
     pub(super) async fn works(&self) -> Result<(), StoreError> {
         self.wait(|written| !written.failing).await.map(drop).ok_or_else(away)
     }
 
-    /// Waits for something; how much is written then. `None`: it will never be.
+    /// Waits for a condition, and returns up to which number everything is written then. Returns
+    /// `None` if the writer ended before.
     async fn wait(&self, until: impl Fn(&Written) -> bool) -> Option<u64> {
         let mut written = self.written.subscribe();
         let written = written.wait_for(|written| written.over || until(written)).await.ok()?;
         until(&written).then_some(written.up_to)
     }
 
-    // What the writer does.
+    // The side of the writer.
 
-    /// Everything that waits; if that is nothing, what comes within a while.
+    /// Takes everything that is queued. Waits up to the timeout if the queue is empty.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let is_idle = |waiting: &mut Waiting| waiting.frames.is_empty() && !waiting.closed;
         let waited = self.news.wait_timeout_while(self.waiting(), patience, is_idle);
@@ -129,7 +130,7 @@ impl Queue {
         Taken::Frames(std::mem::take(&mut waiting.frames))
     }
 
-    /// Up to which number everything is written.
+    /// Returns up to which number everything is written.
     pub(super) fn written_up_to(&self) -> u64 {
         self.written.borrow().up_to
     }
@@ -138,29 +139,29 @@ impl Queue {
         self.written.send_replace(Written { up_to, failing: false, over: false });
     }
 
-    /// Whoever waits still, waits in vain.
+    /// Marks the writer as ended: operations that still wait fail.
     pub(super) fn over(&self) {
         self.written.send_modify(|written| (written.failing, written.over) = (true, true));
     }
 
-    /// Nothing can be written; whether that is news.
+    /// Marks writes as failing. Returns `true` if they were not failing before.
     pub(super) fn failed(&self) -> bool {
         self.written.send_if_modified(|written| !std::mem::replace(&mut written.failing, true))
     }
 
-    /// Waits before the next attempt; whether there is to be one.
+    /// Waits before the next attempt. Returns `false` if the queue was closed meanwhile.
     pub(super) fn pause(&self, time: Duration) -> bool {
         let waited = self.news.wait_timeout_while(self.waiting(), time, |waiting| !waiting.closed);
         let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !waiting.closed
     }
 
-    /// How much waits.
+    /// Returns how many bytes are queued.
     pub(super) fn weight(&self) -> usize {
         self.waiting().weight
     }
 
-    /// Nothing more will come.
+    /// Closes the queue and wakes the writer.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
         self.news.notify_all();
@@ -179,8 +180,8 @@ impl Journal for Arc<Queue> {
         if changes.is_empty() {
             return;
         }
-        // Lost, these make a reader hear something twice, or a number go unused; and whatever
-        // depends on one of them lies behind it in the journal.
+        // If one of these is lost, a reader receives something twice, or a number stays unused.
+        // Changes that depend on one of them follow it in the journal.
         let is_minor = |change: &Change| {
             use Change::{Delivered, Nodes, Streams, Told};
             matches!(change, Delivered { .. } | Streams { .. } | Nodes { .. } | Told { .. })

@@ -1,12 +1,14 @@
-//! Decides when steps reach the disk, and when what counts no more is given back: one thread of
-//! its own, so that no step of another session waits for a file.
+//! The journal's writer: a thread that brings queued operations to the disk and reclaims the space
+//! of old ones. It has a thread of its own so that no operation of another session waits for a
+//! file.
 //!
-//! 1. Whatever waits is written at once, together, and then everybody who waits for it is told:
-//!    the more there is, the larger the portions.
+//! 1. Everything that is queued is written at once, and then all operations that wait for it are
+//!    woken. The more is queued, the larger the batches.
 //! 2. What cannot be written is tried again, in a new segment, for as long as the engine lives.
-//!    Nothing that was acknowledged is given up, and nothing is written behind what was.
-//! 3. When the segments hold much more than what is there, all of it is written once more, a little
-//!    at a time between the portions, and the old segments are deleted.
+//!    Nothing that was acknowledged is given up, and nothing is written after a batch that is
+//!    incomplete.
+//! 3. When the segments hold much more than the current state, the state is written once more, in
+//!    small parts between the batches. This is called a renewal. The old segments are then deleted.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -19,53 +21,55 @@ use crate::clock::{Clock, Tick};
 use crate::identity::{SessionId, TaskId};
 use crate::store::memory::Shared;
 
-/// Segments may hold this and twice of what is there, before they are written anew.
+/// Segments may hold this much plus twice the size of the current state before a renewal begins.
 const SPARE: u64 = 16 << 20;
 
-/// So many segments that are not full are too many, however small; each start leaves one.
+/// The number of small segments above which a renewal begins, whatever their size. Each start of
+/// the engine leaves one.
 const MANY: usize = 32;
 
-/// How often it is looked how much of the segments still counts.
+/// How often the writer checks how much of the segments still counts.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a disk that refuses is left alone.
+/// The pause after a write that failed.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What is written at a time, if it is more than one step.
+/// The maximum number of bytes written at once, unless a single operation is larger.
 const PORTION: usize = 4 << 20;
 
-/// What is written anew at a time.
+/// How many bytes of a renewal are written at once.
 const SLICE: usize = 1 << 20;
 
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) shared: Weak<Shared<Arc<Queue>>>,
     pub(super) segments: Segments,
-    /// Whether a portion must have reached the disk before anybody is told.
+    /// A batch must have reached the disk before its operations are acknowledged.
     pub(super) sync: bool,
-    /// The oldest step that counts, once a renewal that goes on has come to its end.
+    /// The oldest operation that counts once the current renewal is complete.
     pub(super) first: u64,
-    /// Everything is to be written anew now: something in the segments cannot be read, or has an earlier format.
+    /// Everything must be written again now: a part of the segments cannot be read, or has an
+    /// earlier format.
     pub(super) renew: bool,
     pub(super) renewal: Option<Renewal>,
-    /// By how much the last renewal wrote more than what there is was thought to weigh: a mistake there
-    /// must not make renewals follow each other without end.
+    /// By how much the last renewal exceeded the estimated size of the state. An estimate that is
+    /// too low must not cause one renewal after another.
     pub(super) short: u64,
     pub(super) clock: Clock,
-    /// Which segment was being written when it was last looked, and when that was.
+    /// The segment that was being written at the last check, and when that was.
     pub(super) looked: (u64, Tick),
     pub(super) buffer: Vec<u8>,
 }
 
-/// Everything that is there is being written once more.
+/// A renewal in progress.
 pub(super) struct Renewal {
-    /// Segments before this one count no more in the end.
+    /// Segments before this one no longer count once the renewal is complete.
     first: u64,
     sessions: Vec<SessionId>,
     tasks: Vec<TaskId>,
-    /// About how much that was so far.
+    /// Roughly how much it has written so far.
     written: u64,
-    /// All of it lies before this place of the queue.
+    /// All of it is queued before this number.
     end: Option<u64>,
 }
 
@@ -74,12 +78,13 @@ impl Writer {
         while self.step(if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY }) {}
     }
 
-    /// Writes what waits, or comes within a while; whether there will be more to do.
+    /// Writes what is queued, or arrives within the timeout. Returns `false` when the writer must
+    /// stop.
     pub(super) fn step(&mut self, patience: Duration) -> bool {
         match self.queue.take(patience) {
             Taken::Frames(mut frames) => {
                 if !self.write(&mut frames) {
-                    // What comes after a portion that is given up must not be there either.
+                    // Nothing may follow a batch that was given up.
                     return false;
                 }
             }
@@ -103,7 +108,8 @@ impl Writer {
         true
     }
 
-    /// Writes what waited, in portions, so that the buffer stays small; whether all of it was.
+    /// Writes the queued operations in batches, so that the buffer stays small. Returns `false` if
+    /// the engine closed before all of them were written.
     fn write(&mut self, mut frames: &mut [Frame]) -> bool {
         while !frames.is_empty() {
             let mut weight = 0;
@@ -121,7 +127,8 @@ impl Writer {
         true
     }
 
-    /// Writes a portion, however often that must be tried; whether it was.
+    /// Writes one batch, and retries until that succeeds. Returns `false` if the engine closed
+    /// before it did.
     fn write_portion(&mut self, frames: &mut [Frame]) -> bool {
         let Some(last) = frames.last().map(|last| last.number) else { return true };
         self.buffer.clear();
@@ -129,7 +136,7 @@ impl Writer {
         for step in frames {
             step.first = self.first;
             if self.sync {
-                // Without syncs the system keeps each, whatever becomes of the next.
+                // Without syncs, the system keeps each operation independently of the next.
                 step.settled = settled;
             }
             if let Err(error) = frame::write(step, &mut self.buffer) {
@@ -148,7 +155,7 @@ impl Writer {
             }
         }
         self.queue.wrote(last);
-        // One large portion must not keep its room for ever.
+        // One large batch must not keep its memory indefinitely.
         self.buffer.shrink_to(SLICE);
         true
     }
@@ -156,8 +163,8 @@ impl Writer {
     fn renew(&mut self) -> io::Result<()> {
         let Some(shared) = self.shared.upgrade() else { return Ok(()) };
         if self.segments.take_unsound() {
-            // All of it is in memory, so it can be written where it is safe. Not again at once when
-            // that goes wrong, too: a disk that is dying would only be filled.
+            // The whole state is in memory, so it can be written again in a safe place. If that
+            // goes wrong as well, it is not repeated at once: that would only fill a failing disk.
             self.renew = self.renewal.take().is_none();
         }
         let Some(renewal) = &mut self.renewal else {
@@ -168,7 +175,7 @@ impl Writer {
         }
         let (first, written) = (renewal.first, renewal.written);
         self.renewal = None;
-        // It must be there before what it replaces is not.
+        // The new data must be on the disk before the old segments are deleted.
         self.segments.sync()?;
         self.segments.give_up_before(first);
         self.short = written.saturating_sub(shared.bytes());
@@ -185,11 +192,11 @@ impl Writer {
         self.looked = (self.segments.number(), self.clock.now());
         let is_many = self.segments.small() > MANY;
         let is_large = || self.segments.size() > SPARE.saturating_add(2 * (shared.bytes() + self.short));
-        // Looking costs a look at every session: only where there is something to win.
+        // The estimate visits every session, so it is computed only where space can be reclaimed.
         if self.renew || is_many || (self.segments.size() > SPARE && is_large()) {
             let first = self.segments.roll()?;
             self.looked.0 = first;
-            // Said before anything is deleted: afterwards it may be too late.
+            // This number must be recorded before anything is deleted. Afterwards may be too late.
             self.first = self.queue.written_up_to() + 1;
             let (sessions, tasks) = (shared.session_ids(), shared.task_ids());
             self.renewal = Some(Renewal { first, sessions, tasks, written: 0, end: None });
@@ -200,9 +207,10 @@ impl Writer {
 }
 
 impl Renewal {
-    /// Has a little more of it written; whether all of it was.
+    /// Queues another part of the state. Returns `true` once all of it is written.
     fn write(&mut self, shared: &Shared<Arc<Queue>>, queue: &Queue) -> bool {
-        // One of them each time, however much else waits: it must come to an end.
+        // At least one session or task each time, however full the queue is, so that the renewal
+        // completes.
         loop {
             if let Some(session) = self.sessions.pop() {
                 self.written += shared.write_anew(session) as u64;
@@ -220,7 +228,7 @@ impl Renewal {
 }
 
 impl Drop for Writer {
-    /// Also when it panics.
+    /// Runs even if the writer panics.
     fn drop(&mut self) {
         self.queue.over();
     }
