@@ -1,20 +1,21 @@
-//! Decides how a step lies in a file, and what of a damaged file can still be read.
+//! Frames: how an operation is encoded in a segment, and how a damaged segment is read.
 //!
 //! ```text
 //! segment = header frame*
-//! frame   = mark(4) length(4) crc32(4) body      the numbers little-endian, the sum over header, length and body
+//! frame   = mark(4) length(4) crc32(4) body    numbers little-endian; sum of header, length, body
 //! body    = number, settled, first, session?, changes   postcard
 //! ```
 //!
-//! 1. A frame is one step, there whole or not at all: its sum says which.
-//! 2. Behind a place that cannot be read the next whole frame is looked for, so that a damaged
-//!    byte costs the step it lies in and nothing else.
-//! 3. Nothing but zeros is where a segment was made ready for more, and no more came: its end.
-//! 4. What another format wrote is none of it a frame, however much it looks like one. Frames of an earlier
-//!    format that is still read are frames.
-//! 5. A frame says which steps were safe before it was written. What is missing of those is lost; what
-//!    is missing of others was never promised to anybody. It also says which step is the oldest that
-//!    counts: whatever is before that one need not be there.
+//! 1. A frame is one operation. Its checksum shows whether it is complete; an incomplete frame does
+//!    not count.
+//! 2. After a part that cannot be read, the reader searches for the next whole frame. A damaged
+//!    byte therefore costs only the operation that contains it.
+//! 3. If only zeros follow, the segment ends there: they are space that was prepared but not used.
+//! 4. Data of another format contains no frames, even if it looks like one. Frames of an earlier
+//!    format that is still read count.
+//! 5. A frame states which operations were safe before it was written. If one of those is missing,
+//!    it is lost. Other missing operations were never acknowledged. A frame also states the oldest
+//!    operation that counts. Operations before that one need not exist.
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -22,58 +23,58 @@ use serde::{Deserialize, Serialize};
 use crate::identity::SessionId;
 use crate::store::journal::Change;
 
-/// What a segment begins with; the number is that of the format. Another layout of [`Frame`] or of a
-/// [`Change`], or a new kind of change, needs another one.
+/// The header of a segment, with the number of the format. Another layout of [`Frame`] or of a
+/// [`Change`], or a new kind of change, needs another number.
 pub(super) const HEADER: &[u8] = b"mcp-http store 4\n";
 
-/// What segments of earlier formats begin with that are still read: a later build reads their frames as they are.
+/// The headers of earlier formats that are still read: this version reads their frames as they are.
 /// Format 3 has no announcements.
 pub(super) const EARLIER: &[&[u8]] = &[b"mcp-http store 3\n"];
 
-/// The formats that are read, for people.
+/// The formats that are read, for error messages.
 pub(super) const READ: &str = "3 and 4";
 
-/// What any format's segment begins with.
+/// The beginning of a segment of any format.
 const FAMILY: &[u8] = b"mcp-http store ";
 
-/// What a frame begins with: no text has it.
+/// The beginning of a frame. These bytes do not occur in text.
 const MARK: [u8; 4] = [0xf1, 0xc7, 0xb5, 0x0b];
 
 const HEAD: usize = 12;
 
-/// The most digits of a format's number.
+/// The maximum number of digits in the number of a format.
 const MAX_DIGITS: usize = 10;
 
-/// One step.
+/// One operation.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Frame {
-    /// Counted from 1, by the journal.
+    /// Counted from 1 by the journal.
     pub(super) number: u64,
-    /// Up to this one everything was as durable as was asked for, once this one was written.
+    /// Everything up to this number was as durable as configured once this frame was written.
     pub(super) settled: u64,
-    /// From this one on everything counts.
+    /// Everything from this number on counts.
     pub(super) first: u64,
-    /// `None`: tasks and nodes.
+    /// `None` for tasks, nodes and announcements.
     pub(super) session: Option<SessionId>,
     pub(super) changes: Vec<Change>,
 }
 
-/// What a segment has at a place.
+/// A part of a segment.
 #[derive(Debug, PartialEq)]
 pub(super) enum Piece {
     Frame(Frame),
-    /// So many bytes that are no frame.
+    /// A number of bytes that are not a frame.
     Hole {
         at: usize,
         bytes: usize,
     },
 }
 
-/// Adds a frame to a buffer.
+/// Appends a frame to a buffer.
 ///
 /// # Errors
 ///
-/// When it is too large to be written at all, which no policy allows.
+/// If the frame is too large to be encoded, which no policy allows.
 pub(super) fn write(frame: &Frame, buffer: &mut Vec<u8>) -> Result<(), postcard::Error> {
     let body = postcard::to_allocvec(frame)?;
     let length = u32::try_from(body.len()).map_err(|_| postcard::Error::SerializeBufferFull)?.to_le_bytes();
@@ -92,7 +93,7 @@ fn sum(header: &[u8], length: [u8; 4], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Reads a segment from its first byte.
+/// The reader of a segment, from its first byte.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -110,22 +111,23 @@ impl<'a> Reader<'a> {
         EARLIER.iter().any(|header| self.bytes.starts_with(header))
     }
 
-    /// Where the next piece begins.
+    /// Returns where the next piece begins.
     pub(super) fn at(&self) -> usize {
         self.at
     }
 
-    /// The format of a segment that is whole, but of a format that is not read.
+    /// Returns the format of an intact segment whose format is not read.
     pub(super) fn foreign_format(&self) -> Option<u64> {
         let line = self.bytes.strip_prefix(FAMILY)?;
         let digits = line.iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
         let format = std::str::from_utf8(&line[..digits]).ok()?.parse().ok()?;
-        // One damaged byte in the header does not make another format of what has frames of ours.
+        // A damaged byte in the header of a segment that has frames of this format does not make it
+        // another format.
         let is_foreign = self.at == 0 && line.get(digits) == Some(&b'\n') && self.next_frame(0).is_none();
         is_foreign.then_some(format)
     }
 
-    /// The next whole frame from a place on, where it begins and where it ends.
+    /// Finds the next whole frame from a position on, and returns where it begins and ends.
     fn next_frame(&self, from: usize) -> Option<(usize, usize, Frame)> {
         memmem::find_iter(&self.bytes[from..], &MARK).find_map(|at| {
             let (end, frame) = self.frame_at(from + at)?;
@@ -156,14 +158,14 @@ impl Iterator for Reader<'_> {
             self.at = end;
             return Some(Piece::Frame(frame));
         }
-        // The end is where the zeros begin.
+        // Trailing zeros are not part of the hole: the segment ends where they begin.
         let end = at + self.bytes[at..].iter().rposition(|byte| *byte != 0)? + 1;
         self.at = self.next_frame(at).map_or(end, |(begins, _, _)| begins);
         Some(Piece::Hole { at, bytes: self.at - at })
     }
 }
 
-/// About how much a change weighs in a file and in the queue before it.
+/// Returns roughly how much changes weigh in a file, and in the queue before it.
 pub(in crate::store) fn weight(changes: &[Change]) -> usize {
     let payload = |change: &Change| match change {
         Change::Event { payload: bytes, .. } | Change::Task { document: bytes, .. } => bytes.len(),
@@ -176,7 +178,8 @@ pub(in crate::store) fn weight(changes: &[Change]) -> usize {
     changes.iter().map(|change| 32 + payload(change)).sum()
 }
 
-/// A segment as another format has it: only its header differs, and behind each frame may be more.
+/// Encodes a segment as another format would: with another header, and with more bytes after each
+/// frame.
 #[cfg(test)]
 pub(super) fn written_as(header: &[u8], frames: &[Frame], more: &[u8]) -> Vec<u8> {
     let mut bytes = header.to_vec();
@@ -204,7 +207,7 @@ mod tests {
         Frame { number, settled: number - 1, first: 1, session: Some(SessionId::random()), changes }
     }
 
-    /// A segment, and where each of its frames ends.
+    /// Encodes a segment, and returns where each of its frames ends.
     fn segment(frames: &[Frame]) -> (Vec<u8>, Vec<usize>) {
         let mut bytes = HEADER.to_vec();
         let ends = frames.iter().map(|frame| {
@@ -263,7 +266,7 @@ mod tests {
         let mut reader = Reader::new(&bytes);
         assert_eq!(reader.by_ref().collect::<Vec<_>>(), frames.map(Piece::Frame));
         assert_eq!((reader.at(), reader.next()), (ends[1], None));
-        // And where more follows, it is not.
+        // If more follows the zeros, they are not the end.
         let gap: Vec<u8> = [&bytes[..ends[0]], &[0; 100], &bytes[ends[0]..]].concat();
         assert_eq!(numbers(&gap), (vec![1, 2], 100));
     }
@@ -295,8 +298,8 @@ mod tests {
         assert!(!Reader::new(HEADER).is_earlier());
     }
 
-    /// A new kind of change, or another layout, in a file that an earlier build takes for its own would be damage to
-    /// that build.
+    /// If an earlier build takes a file for its own, a new kind of change or another layout in it
+    /// would be damage.
     #[test]
     fn another_layout_needs_another_format() {
         let (id, principal) = (SessionId::from_bytes([7; 16]), Some(Principal::new("a")));
@@ -322,7 +325,7 @@ mod tests {
         for change in &changes {
             use Change::{Afresh, Announced, Closed, Delivered, Dropped, Ended, Event, Forgotten};
             use Change::{Nodes, Opened, Session, State, Streams, Task, TaskGone, Told};
-            // A new kind belongs into the list above, too.
+            // Add a new kind to the list above, too.
             match change {
                 Afresh | Session { .. } | Streams { .. } | Opened { .. } | Event { .. } | Dropped { .. } => {}
                 Closed { .. } | Delivered { .. } | Forgotten { .. } | State { .. } | Ended | Task { .. } => {}
@@ -339,7 +342,7 @@ mod tests {
     }
 
     proptest! {
-        /// A damaged byte costs the frame it lies in, and whatever bytes come in, nothing panics.
+        /// A damaged byte costs the frame that contains it, and no input causes a panic.
         #[test]
         fn a_damaged_byte_costs_one_frame(at in 0usize..400, flip in 1u8.., noise in prop::collection::vec(any::<u8>(), 0..60)) {
             let frames: Vec<_> = (1..=5).map(frame).collect();

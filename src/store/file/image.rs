@@ -1,7 +1,8 @@
-//! Decides what a journal comes to: the sessions and tasks that are there after all of its changes.
+//! The image of a journal: the sessions and tasks that result from all of its changes.
 //!
-//! Nothing in it can fail. What a damaged journal does not explain (an event of a stream nobody
-//! opened, a session that cannot be read) is left out and counted.
+//! Applying a change cannot fail. A change that a damaged journal does not explain is left out and
+//! counted. Examples are an event of a stream that was never opened, or a session that cannot be
+//! parsed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,21 +16,21 @@ use crate::store::StreamNo;
 use crate::store::announcements::Topics;
 use crate::store::journal::Change;
 
-/// So many streams may have been given out in what cannot be read.
+/// How many streams may have been opened in a part that cannot be read.
 const STREAMS_LOST: u32 = 1 << 16;
 
-/// Everything that was kept.
+/// The restored state.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Image {
     pub(in crate::store) sessions: HashMap<SessionId, SessionImage>,
     pub(in crate::store) tasks: HashMap<TaskId, TaskImage>,
-    /// Nodes with a lower number may have joined.
+    /// All nodes that joined have lower numbers.
     pub(in crate::store) nodes: u64,
     pub(in crate::store) topics: Topics,
-    /// The latest moment in it.
+    /// The latest time in the journal.
     pub(in crate::store) latest: Tick,
-    /// Changes that had no place, by their session: those of one that is told of afresh later, or
-    /// ends, are of no account.
+    /// Changes that could not be applied, by session. Those of a session that is written again
+    /// later, or that ends, no longer count.
     unexplained: HashMap<Option<SessionId>, u64>,
 }
 
@@ -38,18 +39,18 @@ pub(in crate::store) struct SessionImage {
     pub(in crate::store) info: Arc<SessionInfo>,
     pub(in crate::store) epoch: u32,
     pub(in crate::store) opened: Tick,
-    /// Streams with a lower number may have been given out.
+    /// All streams that were opened have lower numbers.
     pub(in crate::store) below: StreamNo,
     pub(in crate::store) streams: BTreeMap<StreamNo, LogImage>,
     pub(in crate::store) state: HashMap<Box<str>, (RawJson, u64)>,
-    /// Up to which announcement it was told.
+    /// The newest announcement that was delivered to the session.
     pub(in crate::store) told: u64,
 }
 
 #[derive(Debug, Default)]
 pub(in crate::store) struct LogImage {
     pub(in crate::store) calls: Vec<RequestId>,
-    /// Whether it may be dropped, and what it says.
+    /// By number: whether the event may be dropped, and its payload.
     pub(in crate::store) entries: BTreeMap<u64, (bool, Bytes)>,
     pub(in crate::store) closed: Option<(u64, Tick)>,
     pub(in crate::store) delivered: u64,
@@ -65,7 +66,7 @@ pub(in crate::store) struct TaskImage {
 }
 
 impl Image {
-    /// Makes one more change, of a session or of none.
+    /// Applies a change, of a session or of none.
     pub(super) fn apply(&mut self, session: Option<SessionId>, change: Change) {
         let explained = match (session, change) {
             (None, change) => self.apply_to_all(change),
@@ -87,12 +88,13 @@ impl Image {
         }
     }
 
-    /// How many changes had no place.
+    /// Returns how many changes could not be applied.
     pub(super) fn unexplained(&self) -> u64 {
         self.unexplained.values().sum()
     }
 
-    /// A number that a client knows must not come to mean another stream, though what had it is lost.
+    /// Skips stream numbers, so that a number that a client knows never comes to mean another
+    /// stream.
     pub(super) fn skip_lost_streams(&mut self) {
         self.sessions.values_mut().for_each(|session| session.below = session.below.saturating_add(STREAMS_LOST));
     }

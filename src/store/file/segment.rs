@@ -1,5 +1,5 @@
-//! Decides how the journal lies in a folder: segments one after the other, each written once, the
-//! oldest deleted when nothing in them counts any more; and that one process uses it.
+//! The journal's segments: numbered files, each written once and deleted when nothing in it counts
+//! any more. Also locks the folder for one process.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -10,70 +10,71 @@ use std::time::Duration;
 
 use super::frame::HEADER;
 
-/// A segment this large is followed by the next one.
+/// A segment of this size is followed by the next one.
 const FULL: u64 = 8 << 20;
 
-/// How much of a segment is made ready at a time, where each write has to reach the disk: it does so sooner
-/// where the file already is, because nothing else about the file changes then.
+/// How much of a segment is filled with zeros in advance, where each write has to reach the disk.
+/// Writing into existing space reaches the disk sooner, because nothing else about the file
+/// changes.
 const READY: usize = 1 << 20;
 
-/// What a disk gives whole or not at all, as far as a file tells.
+/// The unit that a disk reads completely or not at all, as far as a file shows.
 const BLOCK: usize = 4096;
 
-/// Stands for a byte that the disk does not give.
+/// Replaces a byte that the disk cannot read.
 const UNREADABLE: u8 = 0xff;
 
 static ZEROS: [u8; READY] = [0; READY];
 
-/// The segments of a folder, the newest of which is written.
+/// The segments of a folder. Only the newest one is written.
 #[derive(Debug)]
 pub(super) struct Segments {
     folder: PathBuf,
-    /// Numbers and sizes of those that are written no more, ascending.
+    /// Numbers and sizes of the segments that are no longer written, ascending.
     old: Vec<(u64, u64)>,
-    /// The one that is written, or was last.
+    /// The number of the current segment, or of the last one if there is no current one.
     number: u64,
-    /// None before the first step: a folder that cannot be written can still be read.
+    /// `None` before the first operation: a folder that cannot be written can still be read.
     file: Option<File>,
     size: u64,
-    /// Up to here the file has something, if only zeros.
+    /// The file has content up to here, even if it is only zeros.
     ready: u64,
-    /// Something in it may not have reached the disk.
+    /// A part of the file may not have reached the disk.
     unsynced: bool,
-    /// A write failed: nobody knows what the file has.
+    /// A write failed, so the content of the file is unknown.
     broken: bool,
-    /// The system could not bring to the disk what it had taken.
+    /// The system failed to bring data to the disk that it had accepted.
     unsound: bool,
-    /// Those that count no more, ascending, but could not be deleted yet.
+    /// Segments that no longer count but are not deleted yet, ascending.
     doomed: VecDeque<u64>,
-    /// How large one gets.
+    /// The size at which a segment is full.
     pub(super) full_at: u64,
-    /// There is no room.
+    /// The disk is full.
     #[cfg(test)]
     pub(super) full: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    /// The disk keeps nothing.
+    /// Syncs fail.
     #[cfg(test)]
     pub(super) unsyncable: bool,
-    /// There is room for frames, and for nothing else.
+    /// The disk has space for frames only, not for zeros in advance.
     #[cfg(test)]
     pub(super) tight: bool,
 }
 
-/// How often a folder that is in use is tried again, and after which pause. A process that this one starts holds all
-/// that is open here until its program runs, which takes a busy machine a while: the folder of an engine that was
-/// dropped just now may look as if it were in use.
+/// How often a folder that is in use is tried again, and the pause between two attempts. A process
+/// that this one starts holds all open files until its program runs, which takes time on a busy
+/// machine. The folder of an engine that was just dropped may therefore look as if it were in use.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Takes the folder for this process, as long as the file is open.
+/// Locks the folder for this process, as long as the file is open.
 ///
 /// # Errors
 ///
-/// `WouldBlock` when another process, or another engine of this one, has it.
+/// `WouldBlock` if another process, or another engine of this one, has locked it.
 pub(super) fn lock(folder: &Path) -> io::Result<File> {
     private_folder(folder)?;
     let path = folder.join("lock");
-    // Where nothing can be written it is there, and it can be locked all the same.
+    // If nothing can be written, the file already exists, and can be locked anyway.
     let file = private_file().truncate(false).open(&path).or_else(|error| File::open(path).map_err(|_| error))?;
     for _ in 1..TRIES {
         match file.try_lock() {
@@ -86,20 +87,22 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a segment end where what counts of it does.
+/// Truncates a segment to the part that counts.
 pub(super) fn cut(path: &Path, size: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(size)?;
     file.sync_all()
 }
 
-/// What is named as a segment in a folder: the numbers, ascending, and the paths.
+/// Lists the entries of a folder that are named as segments: their numbers, ascending, and their
+/// paths.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".journal")).and_then(|name| name.parse().ok());
-        // In its own spelling only, so that what is read is what is deleted.
+        // Only names in canonical form, so that the file that is read is also the file that is
+        // deleted.
         if let Some(number) = number.filter(|number| *number < u64::MAX && name == *file_name(*number)) {
             found.push((number, folder.join(name)));
         }
@@ -108,7 +111,8 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// All of a segment; what the disk does not give of it is filled with what no frame has.
+/// Reads a whole segment. Blocks that the disk cannot read are filled with a byte that no frame
+/// begins with.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -130,7 +134,8 @@ fn read_from(file: &mut (impl Read + Seek), length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Nobody else's business: ids of sessions stand in it, and whatever was said.
+/// Creates the folder, readable only by its owner, because it contains session ids and all
+/// messages.
 fn private_folder(folder: &Path) -> io::Result<()> {
     let new: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).filter_map(Path::parent).collect();
     let mut builder = fs::DirBuilder::new();
@@ -138,13 +143,14 @@ fn private_folder(folder: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(folder)?;
     for parent in new {
-        // It may not be ours to read; then it is as safe as the system makes it.
+        // This process may not be allowed to read the parent. Then the entry is as safe as the
+        // system makes it.
         let _ = sync_names(if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
     }
     Ok(())
 }
 
-/// Makes the names in a folder survive what the contents of its files survive.
+/// Makes the names in a folder as durable as the contents of its files.
 fn sync_names(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
@@ -166,10 +172,11 @@ fn path(folder: &Path, number: u64) -> PathBuf {
 }
 
 impl Segments {
-    /// What comes after those that are there, none of which is ever written again, and after a number
-    /// that is taken by something else. Nothing is written before the first step is.
+    /// Creates the successor of existing segments, none of which is ever written again. `taken` is
+    /// a number that another kind of entry uses. Nothing is written before the first operation.
     pub(super) fn after(folder: &Path, mut old: Vec<(u64, u64)>, taken: u64) -> Self {
-        // One in which nothing came to be is begun again, or starts that fail would leave more and more.
+        // An empty segment is begun again. Otherwise starts that fail would leave more and more of
+        // them.
         while old.pop_if(|(number, size)| *number > taken && *size <= HEADER.len() as u64).is_some() {}
         let number = old.last().map_or(0, |(number, _)| *number).max(taken);
         Self {
@@ -207,10 +214,10 @@ impl Segments {
         }
     }
 
-    /// Adds whole frames; with `sync` they have reached the disk afterwards. After a failure the
-    /// same frames are to be added again; they come into another segment.
+    /// Appends whole frames. With `sync`, they have reached the disk when this returns. After a
+    /// failure, the same frames must be appended again; they then go into another segment.
     pub(super) fn append(&mut self, frames: &[u8], sync: bool) -> io::Result<()> {
-        // A full one can be written as well, if the next one cannot be begun.
+        // If the next segment cannot be created, a full one can still be written.
         let rolled = if self.broken || self.size >= self.full_at { self.roll() } else { Ok(self.number) };
         if self.broken {
             rolled?;
@@ -218,7 +225,7 @@ impl Segments {
         let added = self.add(frames, sync);
         if added.is_err() {
             self.broken = true;
-            // A part of a frame would look like damage to whoever reads it.
+            // A partial frame would look like damage to a reader.
             self.unsound |= self.trim().and_then(|()| self.sync()).is_err();
         } else {
             self.size += frames.len() as u64;
@@ -232,14 +239,14 @@ impl Segments {
         self.fill(frames)?;
         self.unsynced = true;
         if sync && self.size + frames.len() as u64 > self.ready && self.make_ready(frames.len()).is_err() {
-            // There may be room for the frames all the same.
+            // There may be space for the frames anyway.
             self.trim()?;
         }
         self.file()?.write_all(frames)?;
         if sync { self.sync() } else { Ok(()) }
     }
 
-    /// Writes zeros to where so many bytes will come, and some more; a sync is to follow.
+    /// Writes zeros for the given number of bytes, and some more. A sync must follow.
     fn make_ready(&mut self, bytes: usize) -> io::Result<()> {
         let end = self.size + bytes as u64 + READY as u64;
         let ready = SeekFrom::Start(self.ready);
@@ -261,7 +268,7 @@ impl Segments {
         self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Cuts off what is no frame.
+    /// Cuts off everything after the last frame.
     fn trim(&mut self) -> io::Result<()> {
         let size = self.size;
         self.file()?.set_len(size)?;
@@ -269,7 +276,7 @@ impl Segments {
         self.file()?.seek(SeekFrom::Start(size)).map(drop)
     }
 
-    /// Nothing more will come.
+    /// Completes the segment: cuts off unused space, and syncs it.
     pub(super) fn end(&mut self) -> io::Result<()> {
         if self.ready > self.size {
             self.unsynced = true;
@@ -278,7 +285,7 @@ impl Segments {
         self.sync()
     }
 
-    /// Makes everything so far survive a loss of power.
+    /// Makes everything written so far survive a loss of power.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.unsynced) {
             #[cfg(test)]
@@ -292,13 +299,14 @@ impl Segments {
         Ok(())
     }
 
-    /// Begins the next segment; its number.
+    /// Begins the next segment, and returns its number.
     pub(super) fn roll(&mut self) -> io::Result<u64> {
         let next = self.number + 1;
         #[cfg(test)]
         self.fill(&[])?;
         let file = create(&self.folder, next)?;
-        // Asked a second time, a system says that all is well.
+        // If a failed sync is repeated, a system reports success. The failure is therefore
+        // recorded.
         self.unsound |= self.end().is_err();
         if self.file.replace(file).is_some() {
             self.old.push((self.number, self.size));
@@ -309,18 +317,19 @@ impl Segments {
         Ok(next)
     }
 
-    /// Whether something that was written may be lost, as far as was not asked before.
+    /// Returns `true` if written data may be lost, unless that was already reported.
     pub(super) fn take_unsound(&mut self) -> bool {
         std::mem::take(&mut self.unsound)
     }
 
-    /// Those before a number count no more.
+    /// Marks all segments before a number for deletion.
     pub(super) fn give_up_before(&mut self, number: u64) {
         let old = self.old.partition_point(|(old, _)| *old < number);
         self.doomed.extend(self.old.drain(..old).map(|(old, _)| old));
     }
 
-    /// Deletes what counts no more, the oldest first, because what is newer says what became of it.
+    /// Deletes the marked segments, the oldest first, because newer segments state what became of
+    /// older ones.
     pub(super) fn delete(&mut self) -> io::Result<()> {
         while let Some(oldest) = self.doomed.front() {
             match fs::remove_file(path(&self.folder, *oldest)) {
@@ -331,7 +340,7 @@ impl Segments {
         Ok(())
     }
 
-    /// As a disk that has room for half of it.
+    /// Acts as a disk that has space for half of the frames.
     #[cfg(test)]
     fn fill(&mut self, frames: &[u8]) -> io::Result<()> {
         if !self.full.load(std::sync::atomic::Ordering::Relaxed) {
@@ -343,12 +352,12 @@ impl Segments {
         Err(io::ErrorKind::StorageFull.into())
     }
 
-    /// Which one is written.
+    /// Returns the number of the current segment.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Bytes of all segments that count.
+    /// Returns the size of all segments that count, in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size + self.old.iter().map(|(_, size)| size).sum::<u64>()
     }
@@ -358,14 +367,14 @@ impl Segments {
         self.old.len() + usize::from(self.file.is_some())
     }
 
-    /// How many came to their end before they were full.
+    /// Returns how many segments ended before they were full.
     pub(super) fn small(&self) -> usize {
         self.old.iter().filter(|(_, size)| *size < self.full_at).count()
     }
 }
 
 fn create(folder: &Path, number: u64) -> io::Result<File> {
-    // One that a failure left behind half made has nothing that was promised to anybody.
+    // A file that a failure left half created contains nothing that was acknowledged.
     let mut file = private_file().truncate(true).open(path(folder, number))?;
     file.write_all(HEADER)?;
     sync_names(folder)?;
@@ -393,7 +402,7 @@ mod tests {
         assert_eq!(list(folder.path()).unwrap().len(), 1);
     }
 
-    /// A disk that cannot give one place.
+    /// A disk that cannot read one position.
     struct Torn(io::Cursor<Vec<u8>>, u64);
 
     impl Read for Torn {
