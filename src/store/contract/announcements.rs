@@ -1,4 +1,5 @@
-//! Announcements are numbered, kept for nodes and sessions that missed them, and delivered to a session once.
+//! Rules on announcements: they are numbered, kept for nodes and sessions that missed them, and
+//! delivered to a session once.
 
 use super::bench::{Node, Trial, note, stored};
 use super::{Backend, Nodes};
@@ -11,7 +12,7 @@ fn named(announced: &Announced) -> Vec<(u64, &str)> {
     announced.topics.iter().map(|(number, topic)| (*number, &**topic)).collect()
 }
 
-/// Each topic is found under its newest number, by a caller that knows up to which number it heard.
+/// A node that passes the last number it knows receives each later topic with its newest number.
 pub async fn what_was_announced_is_found_by_its_number(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 82, Policy::default()).await;
     let announce = async |node: &Node, topic: &str, id: u64| t.ok(node.engine.announce(topic, id).await, "announce");
@@ -54,7 +55,7 @@ pub(super) fn deliver(
     Deliver { session, node: node.id, after, up_to, revision, events }
 }
 
-/// Of all who bring a session up to date with an announcement one does.
+/// Of all callers that deliver an announcement to a session, one succeeds.
 pub async fn a_session_is_told_of_an_announcement_once(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 83, Policy::default()).await;
     let session = t.session().await;
@@ -85,7 +86,7 @@ pub async fn a_session_is_told_of_an_announcement_once(backend: &dyn Backend, no
     t.same(page.events, stored(3, &["tools"]), "what it missed");
 }
 
-/// A delivery that was chosen by what a session wanted before is refused.
+/// A delivery that was based on earlier subscriptions of the session is rejected.
 pub async fn a_delivery_knows_what_the_session_wants(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 84, Policy::default()).await;
     let session = t.session().await;

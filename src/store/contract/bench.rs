@@ -1,5 +1,5 @@
-//! What the rules are written with: two nodes on a new engine, bells that remember, and
-//! assertions that name the rule.
+//! Helpers for the rules: two nodes on a new engine, signal handlers that record, and assertions
+//! that name the rule.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,7 +20,7 @@ use crate::store::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// One rule at work. `a` does the first half, `b` the second: with one node they are the same.
+/// One run of a rule. `a` does the first half, `b` the second. With one node, they are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Trial {
     rule: Rule,
@@ -28,7 +28,7 @@ pub(super) struct Trial {
     pub(super) b: Node,
 }
 
-/// A node that joined.
+/// A node that joined an engine.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) engine: Arc<dyn SessionEngine>,
@@ -36,7 +36,7 @@ pub(super) struct Node {
     pub(super) id: NodeId,
 }
 
-/// What happens to the rings of a node.
+/// What happens to the signals to a node.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Manner {
     /// They arrive.
@@ -44,11 +44,11 @@ pub(super) enum Manner {
     Faithful,
     /// None arrives.
     Deaf,
-    /// Each arrives three times, anywhere among the others.
+    /// Each arrives three times, at a random position among the others.
     Scrambled,
 }
 
-/// A bell that remembers.
+/// A signal handler that records.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     manner: Manner,
@@ -57,7 +57,7 @@ pub(super) struct Bell {
     random: AtomicU32,
 }
 
-/// How long a bell that must ring may take; where the clock is paused, no time at all.
+/// How long the suite waits for a required signal. On a paused clock this takes no time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Doorbell for Bell {
@@ -84,24 +84,24 @@ impl Bell {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was heard so far.
+    /// Forgets the signals received so far.
     pub(super) fn clear(&self) {
         self.heard().clear();
     }
 
-    /// Whether such a ring was heard; it and those before it are forgotten.
+    /// Returns `true` if a matching signal was received, and forgets it and those before it.
     fn take(&self, wanted: &impl Fn(&Ring) -> bool) -> bool {
         let mut heard = self.heard();
         let at = heard.iter().position(|ring| wanted(ring) || *ring == Ring::Resync);
         at.map(|at| drop(heard.remove(at))).is_some()
     }
 
-    /// Whether such a ring has been heard and not been asked for.
+    /// Returns `true` if a matching signal was received and not yet taken.
     pub(super) fn has(&self, wanted: impl Fn(&Ring) -> bool) -> bool {
         self.heard().iter().any(wanted)
     }
 
-    /// Waits for such a ring; whether it came.
+    /// Waits for a matching signal. Returns `false` if it does not arrive in time.
     pub(super) async fn wait(&self, wanted: impl Fn(&Ring) -> bool) -> bool {
         let heard = async {
             while !self.take(&wanted) {
@@ -119,12 +119,12 @@ impl Node {
         Self { engine: Arc::clone(engine), bell, id: engine.join(doorbell, policy.clone()) }
     }
 
-    /// Tries to open a session.
+    /// Tries to create a session.
     pub(super) async fn create(&self, session: SessionId, principal: Option<&Principal>) -> Result<Vec<Ended>> {
         self.engine.create(Create { info: Arc::new(info(session, principal)), epoch: 7 }).await
     }
 
-    /// Tries to begin calls, of a session without a principal.
+    /// Tries to begin calls in a session without a principal.
     pub(super) async fn begin(&self, session: SessionId, ids: &[RequestId], unique: bool) -> Result<StreamNo> {
         self.begin_as(session, None, ids, unique).await
     }
@@ -151,7 +151,7 @@ impl Node {
         self.engine.append(Append { session, stream, node: self.id, first, events, close }).await
     }
 
-    /// Tries to attach, taking over, to a session without a principal.
+    /// Tries to attach to a session without a principal, with takeover.
     pub(super) async fn attach(&self, session: SessionId, stream: StreamNo, after: Option<u64>) -> Result<Attached> {
         let attach = Attach { session, principal: None, stream, node: self.id, after, takeover: true };
         self.engine.attach(attach).await
@@ -168,7 +168,7 @@ impl Node {
         self.engine.read_after(session, stream, reader.generation, after, max_bytes).await
     }
 
-    /// A task this node would run, for ever.
+    /// Describes a task that this node runs, without a ttl.
     pub(super) fn task(&self, principal: Option<&Principal>, document: impl Into<Bytes>) -> CreateTask {
         let document = document.into();
         CreateTask {
@@ -188,7 +188,7 @@ impl Node {
 }
 
 impl Trial {
-    /// A new engine with nodes whose bells arrive.
+    /// Creates a new engine with nodes whose signals arrive.
     pub(super) async fn new(backend: &dyn Backend, nodes: Nodes, number: u8, policy: Policy) -> Self {
         Self::with_bells(backend, nodes, number, policy, Manner::Faithful).await
     }
@@ -210,7 +210,7 @@ impl Trial {
         Self { rule, a, b }
     }
 
-    /// A session without a principal.
+    /// Creates a session without a principal.
     pub(super) async fn session(&self) -> SessionId {
         self.session_of(None).await
     }
@@ -222,12 +222,12 @@ impl Trial {
         session
     }
 
-    /// A call in flight, owned by `a`.
+    /// Begins a call that `a` owns.
     pub(super) async fn call(&self, session: SessionId, id: i64) -> StreamNo {
         self.ok(self.a.begin(session, &[id.into()], true).await, "begin")
     }
 
-    /// A session with a call of `a` in flight.
+    /// Creates a session with a call of `a` in flight.
     pub(super) async fn called(&self) -> (SessionId, StreamNo) {
         let session = self.session().await;
         (session, self.call(session, 1).await)
@@ -239,42 +239,42 @@ impl Trial {
         self.ok(self.a.append(session, stream, first, events, false).await, "append")
     }
 
-    /// `a` answers and closes.
+    /// `a` appends a response and closes the stream.
     pub(super) async fn close(&self, session: SessionId, stream: StreamNo, first: u64) -> Appended {
         self.ok(self.a.append(session, stream, first, vec![response("done")], true).await, "the closing append")
     }
 
-    /// `b` attaches at a place.
+    /// `b` attaches after a number.
     pub(super) async fn attach(&self, session: SessionId, stream: StreamNo, after: u64) -> Attached {
         self.ok(self.b.attach(session, stream, Some(after)).await, "attach")
     }
 
-    /// `b` takes over at a place and reads everything.
+    /// `b` takes over after a number and reads everything.
     pub(super) async fn all(&self, session: SessionId, stream: StreamNo, after: u64) -> Page {
         let reader = self.attach(session, stream, after).await;
         self.ok(self.b.read(session, stream, reader, after, usize::MAX).await, "read")
     }
 
-    /// A task that `a` runs, for ever.
+    /// `a` creates a task without a ttl.
     pub(super) async fn task(&self, principal: Option<&Principal>, document: impl Into<Bytes>) -> TaskId {
         self.keep(self.a.task(principal, document)).await
     }
 
-    /// A task as it is given, created by `a`.
+    /// `a` creates the given task.
     pub(super) async fn keep(&self, create: CreateTask) -> TaskId {
         let id = create.id;
         self.ok(self.a.engine.create_task(create).await, "create_task");
         id
     }
 
-    /// `b` stores a task as it is, for the last time.
+    /// `b` stores a task unchanged, as done.
     pub(super) async fn end_task(&self, task: TaskId, principal: Option<&Principal>) {
         let LoadedTask { document, version, .. } = self.ok(self.a.engine.load_task(task, principal).await, "load_task");
         let stored = self.ok(self.b.store(task, version, document, true).await, "the last store_task");
         self.holds(stored, "the last store did not count");
     }
 
-    /// Which of some tasks without a principal are there, by their place in the list.
+    /// Asserts which of some tasks without a principal exist, by their index in the list.
     pub(super) async fn tasks_kept(&self, tasks: &[TaskId], expected: &[usize]) {
         let mut kept = Vec::new();
         for (at, task) in tasks.iter().enumerate() {
@@ -317,7 +317,7 @@ impl Trial {
         }
     }
 
-    /// A ring that must come to a node.
+    /// Asserts that a node receives a signal.
     pub(super) async fn rung(&self, node: &Node, wanted: impl Fn(&Ring) -> bool, what: &str) {
         let came = node.bell.wait(wanted).await;
         self.holds(came, what);
@@ -369,17 +369,17 @@ fn json(text: &str) -> RawJson {
     RawJson::from_value(text).unwrap_or_else(|_| RawJson::empty_object())
 }
 
-/// An answer a client could give.
+/// An answer that a client could send.
 pub(super) fn answer(text: &str) -> std::result::Result<RawJson, RawJson> {
     Ok(json(text))
 }
 
-/// What a reader got, by number.
+/// The numbers of the events in a page.
 pub(super) fn numbers(page: &Page) -> Vec<u64> {
     page.events.iter().map(|event| event.seq).collect()
 }
 
-/// What a reader got, as it was written.
+/// The events that a reader should receive.
 pub(super) fn stored(first: u64, texts: &[&str]) -> Vec<Stored> {
     texts.iter().zip(first..).map(|(text, seq)| Stored { seq, payload: payload(text) }).collect()
 }

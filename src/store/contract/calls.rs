@@ -1,4 +1,4 @@
-//! Calls in flight, their ids, and the state they share.
+//! Rules on calls in flight, their ids, and the state that they share.
 
 use super::bench::{Manner, Trial, note, response};
 use super::{Backend, Nodes};
@@ -7,7 +7,7 @@ use crate::identity::SessionId;
 use crate::message::{RawJson, RequestId};
 use crate::store::{Policy, Ring, STANDALONE, StateValue};
 
-/// A value is written by whoever knows its version; nobody's update is lost.
+/// A value is stored by the caller that knows its version, and no update is lost.
 pub async fn no_update_of_the_state_is_lost(backend: &dyn Backend, nodes: Nodes) {
     const WRITERS: u64 = 4;
     const TIMES: u64 = 25;
@@ -43,7 +43,7 @@ pub async fn no_update_of_the_state_is_lost(backend: &dyn Backend, nodes: Nodes)
     t.same(t.ok(t.a.engine.load_state(other, "n").await, "load_state"), (None, 0), "another session's key");
 }
 
-/// The values of a prefix are read in one step, without those that are known already.
+/// One operation reads all values with a prefix, except those that the caller already knows.
 pub async fn values_of_a_prefix_are_read_together(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 85, Policy::default()).await;
     let (session, other) = (t.session().await, t.session().await);
@@ -76,7 +76,8 @@ pub async fn values_of_a_prefix_are_read_together(backend: &dyn Backend, nodes: 
     t.refused(unknown, StoreErrorKind::NotFound, "load_states of an unknown session");
 }
 
-/// The same id twice is refused where that is asked for, all or none; `1` is not `"1"`.
+/// A duplicate id is rejected on request, together with all other ids of the call to `begin`; `1`
+/// is not `"1"`.
 pub async fn a_duplicate_id_is_refused_where_asked(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 11, Policy::default()).await;
     let session = t.session().await;
@@ -102,7 +103,7 @@ pub async fn a_duplicate_id_is_refused_where_asked(backend: &dyn Backend, nodes:
     t.ok(t.b.begin(other, &[two], true).await, "begin with an id another session has in flight");
 }
 
-/// A cancellation reaches the owner of a call in flight, and nothing else.
+/// A cancellation reaches the owner of a call in flight, and no other call.
 pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 32, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -122,7 +123,7 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), false, "an answered call was found");
 }
 
-/// An owner that heard no bell learns of a cancellation from its next append, and by looking.
+/// An owner that received no signal learns of a cancellation from its next append, and by checking.
 pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::with_bells(backend, nodes, 33, Policy::default(), Manner::Deaf).await;
     let session = t.session().await;
@@ -154,7 +155,7 @@ pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: 
     t.refused(never, StoreErrorKind::NotFound, "cancelled of a stream that never was");
 }
 
-/// Which of two calls was meant cannot be known.
+/// If two calls have the same id, a cancellation cannot tell which one was meant, and cancels none.
 pub async fn an_ambiguous_id_cancels_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 56, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -165,7 +166,8 @@ pub async fn an_ambiguous_id_cancels_nothing(backend: &dyn Backend, nodes: Nodes
     t.rung(&t.b, |ring| matches!(ring, Ring::Cancel { .. }), "the owner was not told").await;
 }
 
-/// A call is over once; what it did not answer is forgotten, what it answered is kept.
+/// A call can finish twice. A stream without an answer is forgotten, a stream with an answer is
+/// kept.
 pub async fn finishing_twice_is_no_error(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 58, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -185,7 +187,7 @@ pub async fn finishing_twice_is_no_error(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.b.engine.finish(session, stream).await, "finish after the answer");
     t.same(t.all(session, stream, 0).await.tail, 1, "events of an answered call");
     t.ok(t.b.engine.finish(session, stream + 7).await, "finish of a stream that never was");
-    // The stream that belongs to no request is not over with any of them.
+    // The standalone stream belongs to no request and does not end with any of them.
     t.attach(session, STANDALONE, 0).await;
     t.ok(t.b.engine.publish(session, t.b.id, response("kept")).await, "publish");
     t.ok(t.a.engine.finish(session, STANDALONE).await, "finish of the standalone stream");

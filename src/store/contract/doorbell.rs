@@ -1,4 +1,4 @@
-//! Bells only wake; and what is told to everybody.
+//! Rules on signals, which only wake, and on updates to all nodes.
 
 use super::bench::{Manner, Node, Trial, answer, note, question, response, stored};
 use super::{Backend, Nodes};
@@ -10,17 +10,18 @@ use crate::store::{Attached, EventKind, News, Page, Policy, Ring, STANDALONE, St
 /// How many events a call of these rules has.
 const EVENTS: u64 = 300;
 
-/// Without any bell, looking again finds everything.
+/// Without any signal, checking again finds everything.
 pub async fn everything_arrives_without_bells(backend: &dyn Backend, nodes: Nodes) {
     conversation(backend, nodes, 37, Manner::Deaf).await;
 }
 
-/// Bells that come three times and in any order change nothing.
+/// Signals that arrive three times and in any order change nothing.
 pub async fn bells_may_repeat_and_change_places(backend: &dyn Backend, nodes: Nodes) {
     conversation(backend, nodes, 38, Manner::Scrambled).await;
 }
 
-/// A call that reports, asks and answers, read at the other node.
+/// Runs a call that sends notifications, a request to the client and a response, read at the other
+/// node.
 async fn conversation(backend: &dyn Backend, nodes: Nodes, number: u8, manner: Manner) {
     let t = Trial::with_bells(backend, nodes, number, Policy::default(), manner).await;
     let (session, stream) = t.called().await;
@@ -67,7 +68,7 @@ async fn listen(t: &Trial, manner: Manner, session: SessionId, stream: StreamNo,
     }
 }
 
-/// Waits for a bell, or a moment where there is none.
+/// Waits for a signal, or yields if there are none.
 async fn next(t: &Trial, manner: Manner, node: &Node, wanted: impl Fn(&Ring) -> bool, looks: &mut u32) {
     *looks += 1;
     t.holds(*looks < 1_000_000, "looked a million times and nothing came");
@@ -77,7 +78,7 @@ async fn next(t: &Trial, manner: Manner, node: &Node, wanted: impl Fn(&Ring) -> 
     }
 }
 
-/// What is told before anybody ever listened is not kept.
+/// Events that are published before the stream had a reader are not kept.
 pub async fn nothing_is_kept_before_the_first_listener(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 50, Policy::default()).await;
     let session = t.session().await;
@@ -94,7 +95,8 @@ pub async fn nothing_is_kept_before_the_first_listener(backend: &dyn Backend, no
     t.same(t.all(session, STANDALONE, 0).await.events, stored(1, &["late"]), "what a later listener finds");
 }
 
-/// Ten times "the list changed" is "the list changed", until somebody has read it.
+/// Equal consecutive notifications, such as ten times "the list changed", are coalesced until a
+/// reader has received them.
 pub async fn equal_announcements_nobody_read_are_one(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 51, Policy::default()).await;
     let session = t.session().await;
@@ -114,7 +116,7 @@ pub async fn equal_announcements_nobody_read_are_one(backend: &dyn Backend, node
     t.same(page.events, stored(5, &["q", "q"]), "a question is not merged with what looks like it");
 }
 
-/// What is announced rings everywhere.
+/// An announcement signals every node.
 pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 53, Policy::default()).await;
     for (id, from, topic) in [(1, &t.a, "tools"), (2, &t.b, "file:///é {x}")] {
@@ -127,7 +129,7 @@ pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: No
     }
 }
 
-/// What a node tells of a session rings at each other node, and not at its own.
+/// An update about a session signals every other node, but not the node that sends it.
 pub async fn what_a_node_tells_reaches_every_other_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 80, Policy::default()).await;
     let other = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
@@ -139,7 +141,7 @@ pub async fn what_a_node_tells_reaches_every_other_node(backend: &dyn Backend, n
     }
 }
 
-/// A node that left hears no more, and the sessions go on without it.
+/// A node that left receives no more signals, and the sessions continue without it.
 pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 62, Policy::default()).await;
     let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
@@ -157,8 +159,8 @@ pub async fn a_node_that_left_is_not_rung(backend: &dyn Backend, nodes: Nodes) {
     t.holds(again.id != gone.id, "an id was used twice");
 }
 
-/// A node that left reads nothing and answers nothing: its calls end with an error after what they
-/// had streamed, and its sessions can rest.
+/// A node that left holds no readers and no calls. Its calls end with an error after what they had
+/// streamed, and its sessions can become idle.
 pub async fn a_node_that_left_holds_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 66, Policy::default()).await;
     let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
@@ -179,7 +181,7 @@ pub async fn a_node_that_left_holds_nothing(backend: &dyn Backend, nodes: Nodes)
     );
     t.holds(page.closed, "the abandoned stream is open");
     let summaries = t.ok(t.a.engine.list().await, "list");
-    // The trial's own reader has the one stream that is read.
+    // The other node's reader is the only one that is left.
     t.same(
         summaries.iter().map(|summary| (summary.calls, summary.readers)).collect::<Vec<_>>(),
         vec![(0, 1)],

@@ -1,4 +1,4 @@
-//! What a session gives up where it keeps more than it may, and that an answer goes last.
+//! Rules on what a session gives up when it keeps too much: answers go last.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use crate::error::StoreErrorKind;
 use crate::identity::{Peer, Principal, SessionId, SessionInfo};
 use crate::store::{Attach, Create, Policy, STANDALONE, StreamNo};
 
-/// 300 bytes as a payload.
+/// Text that makes a payload of 300 bytes.
 fn text() -> String {
     "x".repeat(298)
 }
 
-/// A finished stream with an answer of 300 bytes.
+/// Creates a finished stream with an answer of 300 bytes.
 async fn answered(t: &Trial, session: SessionId, id: i64) -> StreamNo {
     let stream = t.call(session, id).await;
     t.ok(t.a.append(session, stream, 1, vec![response(&text())], true).await, "the closing append");
     stream
 }
 
-/// A client reads everything of a stream and leaves.
+/// A client reads a whole stream and disconnects.
 async fn read(t: &Trial, session: SessionId, stream: StreamNo) -> Vec<u64> {
     let reader = t.attach(session, stream, 0).await;
     let page = t.ok(t.b.read(session, stream, reader, 0, usize::MAX).await, "read");
@@ -29,7 +29,7 @@ async fn read(t: &Trial, session: SessionId, stream: StreamNo) -> Vec<u64> {
     numbers(&page)
 }
 
-/// Whether a stream is there, without reading it.
+/// Returns `true` if a stream is kept, without reading it.
 async fn is_kept(t: &Trial, session: SessionId, stream: StreamNo) -> bool {
     match t.b.attach(session, stream, Some(0)).await {
         Ok(reader) => {
@@ -43,8 +43,8 @@ async fn is_kept(t: &Trial, session: SessionId, stream: StreamNo) -> bool {
     }
 }
 
-/// First what was given of open streams, then finished streams that were read, then notifications that were not
-/// given, then answers that were not.
+/// The order of eviction: delivered events of open streams, finished streams that were read,
+/// undelivered notifications, undelivered answers.
 pub async fn what_was_given_goes_first(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { session_bytes: 1000, answer_bytes: 0, ..Policy::default() };
     let t = Trial::new(backend, nodes, 100, policy).await;
@@ -72,7 +72,7 @@ pub async fn what_was_given_goes_first(backend: &dyn Backend, nodes: Nodes) {
     t.holds(!is_kept(&t, session, waits).await, "an older answer stayed where nothing else could go");
 }
 
-/// The step that writes an answer does not forget it, however little may be kept.
+/// The operation that writes an answer never evicts it, however low the limits are.
 pub async fn an_answer_outlives_the_step_that_wrote_it(backend: &dyn Backend, nodes: Nodes) {
     for (session_bytes, finished_streams) in [(100, 128), (1 << 20, 1), (100, 1)] {
         let policy = Policy { session_bytes, finished_streams, answer_bytes: 0, ..Policy::default() };
@@ -86,7 +86,7 @@ pub async fn an_answer_outlives_the_step_that_wrote_it(backend: &dyn Backend, no
             let append = t.ok(t.a.append(session, stream, 2, vec![response(&text())], true).await, "append");
             t.same(before + append.lost, usize::from(id > 2), "answers that were lost for it");
             t.holds(read(&t, session, stream).await.contains(&2), "the answer is not there");
-            // No reader has that one when the next is written.
+            // No reader has this one when the next is written.
             if id < 4 {
                 let unread = answered(&t, session, 10 + id).await;
                 t.holds(is_kept(&t, session, unread).await, "the second answer is not there");
@@ -96,7 +96,7 @@ pub async fn an_answer_outlives_the_step_that_wrote_it(backend: &dyn Backend, no
     }
 }
 
-/// A large answer that waits for its client takes no room from the calls beside it.
+/// A large answer that waits for its client takes no capacity from the other calls.
 pub async fn an_answer_may_go_beyond_the_bytes(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { session_bytes: 1000, answer_bytes: 5000, ..Policy::default() };
     let t = Trial::new(backend, nodes, 102, policy).await;
@@ -112,13 +112,13 @@ pub async fn an_answer_may_go_beyond_the_bytes(backend: &dyn Backend, nodes: Nod
     t.holds(bytes <= 6000, "more bytes than the limits");
     t.same(numbers(&t.all(session, open, 0).await), [4, 5, 6], "the notifications that are kept");
     t.same(read(&t, session, large).await, [1], "the answer");
-    // It was read: now it is the first to go.
+    // It was read, so it is evicted first from now on.
     t.ok(t.a.append(session, open, 7, vec![note(&text())], false).await, "append");
     t.holds(!is_kept(&t, session, large).await, "an answer that was read stays beyond the bytes");
 }
 
-/// The streams of all sessions keep so many bytes; the largest session makes room, with an answer last, and where nothing
-/// can be given up, an answer is refused.
+/// The bytes that the streams of all sessions keep are bounded. The largest session makes room
+/// first, and loses answers last. If nothing can be evicted, an answer is rejected.
 pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let policy = Policy { session_bytes: 4000, answer_bytes: 4000, kept_bytes: 10_000, ..Policy::default() };
@@ -156,7 +156,7 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
     let fourth = give().await;
     t.same(fourth.2, 1, "lost answers");
 
-    // Nothing of what is read can go.
+    // A stream that a reader has cannot be evicted.
     let mut readers = Vec::new();
     for (session, stream, _) in [first, second, third, fourth] {
         if let Ok(reader) = t.b.attach(session, stream, Some(0)).await {
@@ -187,7 +187,8 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
     t.ok(t.a.append(session, stream, 1, vec![all], true).await, "an answer as large as everything");
 }
 
-/// A session of an owner, with an answer of so many bytes that waits in a finished stream.
+/// Creates a session with an owner, and an undelivered answer of the given size in a finished
+/// stream.
 async fn waiting(t: &Trial, (principal, peer): (Option<&Principal>, Option<Peer>), bytes: usize) -> (SessionId, usize) {
     let session = SessionId::random();
     let info = SessionInfo { peer, ..info(session, principal) };
@@ -202,8 +203,8 @@ async fn waiting(t: &Trial, (principal, peer): (Option<&Principal>, Option<Peer>
 /// The stream of the first call of a session.
 const FIRST: StreamNo = 1;
 
-/// The sum of an account counts, and not its largest session: a client with many of them makes room before another
-/// client with a larger one.
+/// The sum of an account counts, not its largest session. A client with many sessions makes room
+/// before another client with a larger one.
 pub async fn the_account_that_keeps_most_makes_room(backend: &dyn Backend, nodes: Nodes) {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
     let [near, far, third] = [1, 2, 3].map(|last| Peer::new([192, 0, 2, last].into()));
@@ -233,7 +234,8 @@ pub async fn the_account_that_keeps_most_makes_room(backend: &dyn Backend, nodes
     }
 }
 
-/// Answers are told of that were forgotten for a step that failed after all: for want of room, or for another reason.
+/// Evicted answers are reported even if the operation then failed, for lack of capacity or for
+/// another reason.
 pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let policy = Policy { session_bytes: 8_000, answer_bytes: 8_000, kept_bytes: 10_000, ..Policy::default() };
@@ -258,7 +260,8 @@ pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes
     t.same(refused.map_err(|error| error.answers_lost()).err(), Some(0), "answers lost for nothing");
 }
 
-/// A step that found no room has no say in the next one: what can go since then goes.
+/// An operation that found no capacity does not affect the next one, which uses capacity that
+/// became available since.
 pub async fn room_that_comes_is_found_at_once(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { session_bytes: 9_000, answer_bytes: 9_000, kept_bytes: 10_000, ..Policy::default() };
     let t = Trial::new(backend, nodes, 106, policy).await;

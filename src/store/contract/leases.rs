@@ -1,4 +1,4 @@
-//! What a node leaves that dies without a word, and what it finds when it was not dead after all.
+//! Rules on a node that dies without leaving, and on one that comes back after it was given up.
 
 use super::bench::{Node, Trial, answer, note, payload, question, response};
 use super::{Backend, Nodes};
@@ -8,8 +8,8 @@ use crate::store::{Policy, Ring, STANDALONE};
 
 const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 
-/// Its calls end with one error after what they had said, its readers are gone, its tasks are
-/// orphans; what others do goes on.
+/// Its calls end with one error after what they had streamed, its readers are detached, and its
+/// tasks are orphaned. The work of other nodes continues.
 pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     let t = Trial::new(backend, Nodes::Two, 34, Policy::default()).await;
     let (session, own) = t.called().await;
@@ -63,7 +63,7 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     backend.rejoin();
 }
 
-/// Nothing of what it had is its own any more, and what it begins now is like anybody's.
+/// It owns nothing of what it had, and what it begins now is treated like that of any node.
 pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes) {
     let t = Trial::new(backend, Nodes::Two, 35, Policy::default()).await;
     let session = t.session().await;
@@ -99,7 +99,7 @@ pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes)
     t.ok(t.b.append(session, stream, 2, vec![response("done")], true).await, "the closing append");
 }
 
-/// Two calls of a node that have said something, and asked something.
+/// Begins two calls of a node, each with a notification and a request to the client.
 async fn calls_of(t: &Trial, node: &Node, session: crate::identity::SessionId) -> [(i64, crate::store::StreamNo); 2] {
     let mut calls = [(21, 0), (22, 0)];
     for (id, stream) in &mut calls {

@@ -1,4 +1,4 @@
-//! Sessions come, are found by whom they belong to, and go.
+//! Rules on sessions: how they are created, found by their owner, and ended.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::store::{Attach, EndReason, Ended, Policy, Ring, STANDALONE};
 
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 
-/// What was created is there, for every node, as it was.
+/// A created session is visible to every node, unchanged.
 pub async fn a_created_session_is_loaded_as_it_was(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 1, Policy::default()).await;
     let alice = Principal::new("alice");
@@ -30,7 +30,7 @@ pub async fn a_created_session_is_loaded_as_it_was(backend: &dyn Backend, nodes:
     }
 }
 
-/// An id is given out once; a second create changes nothing.
+/// An id is used once; a second create changes nothing.
 pub async fn an_id_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 2, Policy::default()).await;
     let alice = Principal::new("alice");
@@ -49,7 +49,7 @@ pub async fn an_id_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
     t.same(won, 1, "creates of one id that succeeded");
 }
 
-/// Every step on a session nobody created fails alike.
+/// Every operation on a session that does not exist fails with the same error.
 pub async fn an_unknown_session_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 3, Policy::default()).await;
     t.session().await;
@@ -58,7 +58,8 @@ pub async fn an_unknown_session_is_not_found(backend: &dyn Backend, nodes: Nodes
     }
 }
 
-/// A session of another principal, of none, or of somebody looks exactly like an unknown one.
+/// To a caller with another principal, or with none, a session looks exactly like one that does not
+/// exist. The same holds for a session without a principal and a caller with one.
 pub async fn a_wrong_principal_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 4, Policy::default()).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
@@ -80,7 +81,7 @@ pub async fn a_wrong_principal_is_not_found(backend: &dyn Backend, nodes: Nodes)
     }
 }
 
-/// Idle for less than the timeout again and again is not idle.
+/// A session that is used again before its timeout does not expire.
 pub async fn use_extends_life(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 5, expiring(tick)).await;
@@ -100,7 +101,7 @@ pub async fn use_extends_life(backend: &dyn Backend, nodes: Nodes) {
     t.same(sweep(&t, &t.a).await.len(), 1, "sessions swept in the end");
 }
 
-/// However many sweep at once, each expired session is handed to one of them.
+/// If several nodes sweep at once, each expired session is returned to one of them.
 pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 6, expiring(tick)).await;
@@ -132,7 +133,7 @@ pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.b.engine.load(fresh, None).await, "load of the new session");
 }
 
-/// A session that works is not idle; it is from the moment the work ends.
+/// A session with a call in flight is not idle. It is idle from the moment the call ends.
 pub async fn a_call_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 7, expiring(tick)).await;
@@ -147,7 +148,8 @@ pub async fn a_call_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     t.same(sweep(&t, &t.b).await.len(), 1, "sessions swept long after the call");
 }
 
-/// A connected client is not idle; it is from the moment it leaves.
+/// A session with a connected client is not idle. It is idle from the moment the client
+/// disconnects.
 pub async fn a_reader_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 8, expiring(tick)).await;
@@ -163,7 +165,7 @@ pub async fn a_reader_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     t.same(sweep(&t, &t.a).await.len(), 1, "sessions swept long after");
 }
 
-/// The end of a session is one caller's, and the end of everything in it, for every node.
+/// One caller ends the session. With it end all its calls and readers, for every node.
 pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 9, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -191,7 +193,7 @@ pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) 
     t.same(t.ok(t.b.engine.count().await, "count"), 0, "sessions left");
 }
 
-/// Work does not save a session from its greatest age.
+/// A call in flight does not extend the lifetime of a session.
 pub async fn a_session_ends_at_its_greatest_age(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let policy = Policy { idle_timeout: None, lifetime: Some(tick * 20), ..Policy::default() };
@@ -212,7 +214,7 @@ pub async fn a_session_ends_at_its_greatest_age(backend: &dyn Backend, nodes: No
     t.ok(t.a.engine.load(young, None).await, "load of the younger session");
 }
 
-/// People see every session, and what it does.
+/// All sessions are listed, with what they do.
 pub async fn sessions_are_listed_and_counted(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 55, Policy::default()).await;
     t.same(t.ok(t.b.engine.count().await, "count"), 0, "sessions of a new engine");
@@ -263,7 +265,7 @@ async fn sweep(t: &Trial, node: &Node) -> Vec<Ended> {
     t.ok(node.engine.sweep(node.id).await, "sweep")
 }
 
-/// Everything that can be done to a session, and whether it could.
+/// Runs every operation on a session, and returns the results.
 async fn every_step(
     node: &Node,
     session: SessionId,

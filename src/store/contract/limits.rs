@@ -1,4 +1,4 @@
-//! Limits are reached exactly, and given back.
+//! Rules on limits: they are reached exactly, and capacity becomes available again.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::store::{Attach, Create, EndReason, Ended, Policy, STANDALONE};
 const FULL: StoreErrorKind = StoreErrorKind::Full;
 const FULL_FOR_PRINCIPAL: StoreErrorKind = StoreErrorKind::FullForPrincipal;
 
-/// Creates a session and gives back those that made room.
+/// Creates a session, and returns it with the sessions that were evicted for it.
 async fn create(t: &Trial, principal: Option<&Principal>) -> (SessionId, Vec<SessionId>) {
     let session = SessionId::random();
     let ended = t.ok(t.b.create(session, principal).await, "create");
@@ -19,7 +19,8 @@ async fn create(t: &Trial, principal: Option<&Principal>) -> (SessionId, Vec<Ses
     (session, ended.into_iter().map(|Ended { info, .. }| info.id).collect())
 }
 
-/// The least used session makes room, one that works never does.
+/// The session that has been idle longest is evicted. A session with work in progress is never
+/// evicted.
 pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 42, Policy { max_sessions: 3, ..Policy::default() }).await;
@@ -50,7 +51,8 @@ pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: N
     t.ok(t.a.engine.load(third, None).await, "load of the session at work");
 }
 
-/// Sessions that were never used make room before any that was, the oldest first, for all and for a principal.
+/// Sessions that were never used are evicted before any used one, the oldest first, both at the
+/// total limit and at a principal's limit.
 pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let (alice, roomy) = (Principal::new("alice"), Policy { max_sessions: 6, ..Policy::default() });
@@ -87,7 +89,8 @@ pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes
             unused.push(new);
             backend.pass(tick).await;
         }
-        // One that is used now is as good as any, and the longest idle goes where all were used.
+        // A session that is used now counts like any other. If all sessions were used, the longest
+        // idle one is evicted.
         for session in &unused {
             t.ok(t.a.engine.load(*session, owner).await, "load of one that is used later");
         }
@@ -98,7 +101,8 @@ pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes
     }
 }
 
-/// Among sessions of one moment the one at rest is found, wherever it stands, as soon as it rests.
+/// If sessions are equally old, the idle one among them is found as soon as it becomes idle,
+/// wherever it is in the list.
 pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 65, Policy { max_sessions: 8, ..Policy::default() }).await;
     let mut streams = Vec::new();
@@ -128,7 +132,7 @@ pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, n
     t.same(create(&t, None).await.1, [heard], "what made room after the reader left");
 }
 
-/// One principal's sessions make room for its own, and for nobody else's.
+/// A principal at its limit evicts its own sessions, and never those of others.
 pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 43, Policy { max_sessions_per_principal: 2, ..Policy::default() }).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
@@ -154,7 +158,8 @@ pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Node
     t.same(t.ok(t.a.engine.count().await, "count"), 6, "sessions");
 }
 
-/// Sessions without a principal count in the share of their peer, which opens nothing.
+/// Sessions without a principal count against the limit of their peer. A peer does not grant access
+/// to a session.
 pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 92, Policy { max_sessions_per_peer: 2, ..Policy::default() }).await;
     let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|address| Peer::new(address.into()));
@@ -168,7 +173,7 @@ pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     let (first, _) = t.ok(create(near, None).await, "create");
     let (second, _) = t.ok(create(near, None).await, "create");
     t.ok(t.a.begin(first, &[1.into()], true).await, "begin from anywhere");
-    // Another peer, nobody in particular, and a principal at the same address.
+    // Another peer, no peer, and a principal at the same address are not affected.
     for _ in 0..2 {
         t.same(t.ok(create(far, None).await, "create").1, [], "what made room for another peer");
         t.session().await;
@@ -185,8 +190,9 @@ pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     t.same(t.ok(create(near, None).await, "create").1, [], "what made room after one ended");
 }
 
-/// Where all sessions are used, the account with most of them makes room, with the one that has rested longest; where
-/// no account has more than one, the session that has rested longest of all.
+/// If all sessions were used, the account with the most sessions loses the one that has been idle
+/// longest. If no account has more than one, the session that has been idle longest of all is
+/// evicted.
 pub async fn the_account_with_most_sessions_makes_room(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(Principal::new);
@@ -211,7 +217,7 @@ pub async fn the_account_with_most_sessions_makes_room(backend: &dyn Backend, no
         used(Some(&carol), None).await;
         t.same(used(None, None).await.1, [many[0]], "what made room");
         t.same(used(None, None).await.1, [many[2]], "what made room next, beside one that works");
-        // The account has one session now: no more than others.
+        // The account has one session now, which is no more than others have.
         t.same(used(None, None).await.1, [first], "what made room of all");
         t.ok(t.a.engine.finish(many[1], stream).await, "finish");
         t.same(used(None, None).await.1, [second], "what made room of all next");
@@ -220,7 +226,7 @@ pub async fn the_account_with_most_sessions_makes_room(backend: &dyn Backend, no
     }
 }
 
-/// Calls in flight are counted, and no longer when they are over.
+/// A session's calls in flight are counted until they end.
 pub async fn a_session_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 44, Policy { max_calls: 3, ..Policy::default() }).await;
     let session = t.session().await;
@@ -244,7 +250,7 @@ pub async fn a_session_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.b.begin(other, &[1.into(), 2.into(), 3.into()], true).await, "begin in another session");
 }
 
-/// A principal's calls are counted over all its sessions, and no longer when they are over.
+/// A principal's calls are counted over all its sessions until they end.
 pub async fn a_principal_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 45, Policy { max_calls_per_principal: 3, ..Policy::default() }).await;
     let alice = Principal::new("alice");
@@ -273,7 +279,7 @@ pub async fn a_principal_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) 
     t.ok(t.a.begin(nobody, &[1.into(), 2.into(), 3.into(), 4.into()], true).await, "begin by nobody in particular");
 }
 
-/// Connected readers are counted, and no longer when they leave; taking over needs no room.
+/// Connected readers are counted until they disconnect. A takeover needs no capacity.
 pub async fn a_session_has_so_many_readers(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 46, Policy { max_streams: 2, ..Policy::default() }).await;
     let (session, first) = t.called().await;
@@ -289,7 +295,7 @@ pub async fn a_session_has_so_many_readers(backend: &dyn Backend, nodes: Nodes) 
     t.ok(t.b.attach(session, second, None).await, "a reader after a stream ended");
 }
 
-/// Whoever is refused has changed nothing.
+/// A rejected create changes nothing.
 pub async fn a_refused_create_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_sessions: 3, max_sessions_per_principal: 2, ..Policy::default() };
     let t = Trial::new(backend, nodes, 59, policy).await;
@@ -322,7 +328,7 @@ pub async fn a_refused_create_costs_nothing(backend: &dyn Backend, nodes: Nodes)
     t.same(create(&t, None).await.1, [], "what made room where there was some");
 }
 
-/// Many at once are no more than the limit, and each that made room is handed out once.
+/// Racing creates never exceed the limit, and each evicted session is returned once.
 pub async fn racing_creates_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_sessions: 10, max_sessions_per_principal: 4, ..Policy::default() };
     let t = Trial::new(backend, nodes, 60, policy).await;
@@ -348,7 +354,7 @@ pub async fn racing_creates_keep_the_limits(backend: &dyn Backend, nodes: Nodes)
         let Ok((more, out)) = creator.await else { t.broken(format_args!("a create panicked")) };
         (made, ended) = (made + more, ended + out);
     }
-    // What was evicted for a create that was refused after all is handed to a sweep.
+    // Sessions that were evicted for a create that was then rejected are returned by a sweep.
     ended += t.ok(t.a.engine.sweep(t.a.id).await, "sweep").len();
     let list = t.ok(t.a.engine.list().await, "list");
     t.same(made - ended, list.len(), "sessions left");

@@ -1,4 +1,4 @@
-//! What stands in a stream, and what is read of it.
+//! Rules on the log of a stream: what it contains, and what readers receive.
 
 use super::bench::{Node, Trial, note, numbers, payload, question, response, stored};
 use super::{Backend, Nodes};
@@ -9,7 +9,7 @@ const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 const CONFLICT: StoreErrorKind = StoreErrorKind::Conflict;
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 
-/// The first event is 1 and each next one is the next number, whether somebody reads or not.
+/// Events are numbered from 1 without gaps, with or without a reader.
 pub async fn events_are_numbered_from_one(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 12, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -32,7 +32,7 @@ pub async fn events_are_numbered_from_one(backend: &dyn Backend, nodes: Nodes) {
     t.same(t.all(session, STANDALONE, 0).await.events, stored(1, &["x", "y", "z"]), "the standalone stream");
 }
 
-/// An append of which nobody knows whether it happened is asked for again.
+/// A caller that does not know whether its append happened can repeat it.
 pub async fn a_repeated_append_is_one_event(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 13, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -46,7 +46,7 @@ pub async fn a_repeated_append_is_one_event(backend: &dyn Backend, nodes: Nodes)
     t.same(t.all(session, stream, 2).await.events, stored(3, &["c"]), "the events after they were read");
 }
 
-/// A writer that lost count is told.
+/// An append at a wrong number is rejected with a conflict.
 pub async fn a_wrong_place_is_a_conflict(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 14, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -62,7 +62,8 @@ pub async fn a_wrong_place_is_a_conflict(backend: &dyn Backend, nodes: Nodes) {
     t.same((page.events, page.closed), (stored(1, &["a", "b"]), false), "the stream");
 }
 
-/// A stream has one writer: the node the request came to. The standalone stream has none.
+/// Only the node that received the request writes to its stream. The standalone stream has no
+/// owner.
 pub async fn only_the_owner_appends(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 15, Policy::default()).await;
     let stranger = Node::join(&t.b.engine, super::bench::Manner::Faithful, &Policy::default());
@@ -81,7 +82,7 @@ pub async fn only_the_owner_appends(backend: &dyn Backend, nodes: Nodes) {
     );
 }
 
-/// The end is the end, and the one who wrote it may say so again.
+/// A closed stream accepts no events, but the owner may repeat the append that closed it.
 pub async fn a_closed_stream_takes_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 16, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -98,7 +99,7 @@ pub async fn a_closed_stream_takes_nothing(backend: &dyn Backend, nodes: Nodes) 
     t.ok(t.b.begin(session, &[1.into()], true).await, "begin with the id of the answered call");
 }
 
-/// From any place exactly what follows it, as often as one asks.
+/// A read after any number returns exactly what follows it, however often it is repeated.
 pub async fn reading_gives_the_exact_rest(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 17, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -116,7 +117,7 @@ pub async fn reading_gives_the_exact_rest(backend: &dyn Backend, nodes: Nodes) {
     }
 }
 
-/// There is nothing after the newest event, nor far beyond it, and that is no error.
+/// A read after the newest event, or far beyond it, returns nothing, and is not an error.
 pub async fn at_the_tail_there_is_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 18, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -130,7 +131,7 @@ pub async fn at_the_tail_there_is_nothing(backend: &dyn Backend, nodes: Nodes) {
     }
 }
 
-/// A reader of one stream sees no other's events.
+/// A reader of one stream never receives events of another.
 pub async fn streams_do_not_mix(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 19, Policy::default()).await;
     let session = t.session().await;
@@ -152,7 +153,7 @@ pub async fn streams_do_not_mix(backend: &dyn Backend, nodes: Nodes) {
     t.refused(t.b.attach(session, u32::MAX, None).await, NOT_FOUND, "attach to the last number");
 }
 
-/// The same numbers in another session are other events.
+/// The same numbers in another session name other events.
 pub async fn sessions_do_not_mix(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 20, Policy::default()).await;
     let (mine, stream) = t.called().await;
@@ -169,7 +170,7 @@ pub async fn sessions_do_not_mix(backend: &dyn Backend, nodes: Nodes) {
     t.same(t.all(mine, stream, 0).await.events, stored(1, &["mine", "mine"]), "the session");
 }
 
-/// Pages of any size, one after the other, are the whole.
+/// Consecutive pages of any size add up to the whole stream.
 pub async fn paging_loses_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 21, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -192,7 +193,7 @@ pub async fn paging_loses_nothing(backend: &dyn Backend, nodes: Nodes) {
     }
 }
 
-/// A hole is reported by the numbers around it, at the start and in the middle.
+/// Dropped events show as gaps in the numbers, at the start and in the middle.
 pub async fn what_was_dropped_is_a_jump_in_the_numbers(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 26, Policy { stream_events: 3, ..Policy::default() }).await;
     let (session, stream) = t.called().await;
@@ -212,7 +213,7 @@ pub async fn what_was_dropped_is_a_jump_in_the_numbers(backend: &dyn Backend, no
     t.same(numbers(&t.all(session, stream, 0).await), [3], "what is left: the newest, however large");
 }
 
-/// What must arrive is never dropped.
+/// Requests to the client and responses are never dropped.
 pub async fn questions_and_responses_survive_overflow(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 27, Policy { stream_events: 2, ..Policy::default() }).await;
     let session = t.session().await;
@@ -234,7 +235,7 @@ pub async fn questions_and_responses_survive_overflow(backend: &dyn Backend, nod
     t.same(&page.events[4].payload, &payload("two"), "the last response");
 }
 
-/// What comes out is what went in, whatever it is and however long.
+/// Payloads of any content and length are returned byte for byte.
 pub async fn events_come_out_byte_for_byte(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 39, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -242,7 +243,7 @@ pub async fn events_come_out_byte_for_byte(backend: &dyn Backend, nodes: Nodes) 
     let large = odd.repeat((1 << 20) / odd.len());
     let texts = [odd, "", "é漢🦀", &large];
     let mut events: Vec<Event> = texts.iter().map(|text| response(text)).collect();
-    // The same text with its letters as they are instead of escaped, and the other way round.
+    // The same text with unescaped instead of escaped letters, and the reverse.
     events.push(Event { payload: "\"\\u00e9\\u0000\\/\"".into(), ..response("") });
     let payloads: Vec<_> = events.iter().map(|event| event.payload.clone()).collect();
     t.ok(t.a.append(session, stream, 1, events, true).await, "append");

@@ -1,17 +1,17 @@
-//! What every [`SessionEngine`] must do, as a suite any backend can run.
+//! The contract suite: tests what every [`SessionEngine`] must do, for any backend.
 //!
-//! 1. [`RULES`] is the whole contract: each [`Rule`] has a number that never changes, and can be
-//!    run alone, by its number or as the function it names.
-//! 2. Each rule is run on a new engine, by one node and by two nodes ([`Nodes`]), whose second
-//!    half of the work goes through another handle.
-//! 3. A broken rule panics with its number and name: `rule 22, attach racing append: event 17
-//!    after 15`.
-//! 4. Bells are expected to ring in the end, in any order and any number; [`Ring::Resync`] counts
-//!    as any of them.
+//! 1. [`RULES`] is the whole contract. Each [`Rule`] has a number that never changes. A rule can be
+//!    run alone, by its number or as the function that it names.
+//! 2. Each rule runs on a new engine, once with one node and once with two nodes ([`Nodes`]). With
+//!    two nodes, the second one does half of the work through another handle.
+//! 3. If an engine breaks a rule, the rule panics with its number and name: `rule 22, attach racing
+//!    append: event 17 after 15`.
+//! 4. Signals may arrive late, in any order and any number of times, but they must arrive.
+//!    [`Ring::Resync`] counts as any of them.
 //!
-//! An engine on the clock of the machine says in [`Backend::tick`] how long the unit of the timed
-//! rules is, and one that cannot wait at all skips them. The races are as strong as the runtime:
-//! run the suite on one with several threads too.
+//! An engine that uses the machine's clock sets the unit of the timed rules in [`Backend::tick`].
+//! An engine that cannot wait at all skips these rules. How strong the races are depends on the
+//! runtime, so run the suite on a multi-threaded runtime too.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,8 +33,9 @@
 //! # });
 //! ```
 //!
-//! What a node leaves that dies without a word (34 and 35) is asked of engines whose handles can be
-//! parted; see [`Backend::part`]. The form of event ids (40) is no matter of an engine.
+//! Rules 34 and 35 cover a node that dies without leaving. They run only on engines whose handles
+//! can be disconnected; see [`Backend::part`]. There is no rule 40: the form of event ids is not
+//! the engine's concern.
 //!
 //! [`Ring::Resync`]: super::Ring::Resync
 
@@ -61,32 +62,33 @@ use super::{SessionEngine, Step};
 
 pub use rules::{RULES, Rule};
 
-/// A kind of engine, as the suite sees it.
+/// An engine under test, as the suite sees it.
 pub trait Backend: Sync {
-    /// A new, empty engine, and two handles to it as two processes would have them; the same one
-    /// twice if that is what sharing means here. What an earlier engine kept must not be seen.
+    /// Returns two handles to a new, empty engine, as two processes would have them. If the backend
+    /// shares an engine within one process, both may be the same handle. Data of earlier engines
+    /// must not be visible.
     fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]>;
 
-    /// The unit of time of the timed rules: a session or a task of theirs expires after ten. Ten
-    /// of them must be much longer than a step takes. `None` skips these rules.
+    /// Returns the unit of time of the timed rules, in which sessions and tasks expire after ten
+    /// units. Ten units must be much longer than one operation takes. `None` skips these rules.
     fn tick(&self) -> Option<Duration> {
         Some(Duration::from_secs(1))
     }
 
-    /// Lets time pass for the engine. The default sleeps, which takes no time where tokio's clock
-    /// is paused.
+    /// Lets time pass for the engine. The default sleeps, which takes no time if tokio's clock is
+    /// paused.
     fn pass(&self, time: Duration) -> Step<()> {
         Step::later(tokio::time::sleep(time))
     }
 
-    /// Parts the second handle of the newest engine from what it shares with the first, until its
-    /// nodes count as dead; whether that can be. The default says that it cannot, as for handles
-    /// of one process, which live and die together.
+    /// Disconnects the second handle of the newest engine from what it shares with the first, until
+    /// its nodes count as dead. Returns `false` if this is not possible. This is the default, for
+    /// handles of one process, which live and die together.
     fn part(&self) -> Step<bool> {
         Step::ready(false)
     }
 
-    /// Joins again what was parted.
+    /// Connects the second handle again.
     fn rejoin(&self) {}
 }
 
@@ -103,7 +105,7 @@ pub enum Nodes {
 ///
 /// # Panics
 ///
-/// When the engine breaks a rule.
+/// If the engine breaks a rule.
 pub async fn run(backend: &dyn Backend) {
     for nodes in [Nodes::One, Nodes::Two] {
         for rule in RULES {

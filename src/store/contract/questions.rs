@@ -1,4 +1,4 @@
-//! Questions to the client, and who may answer them.
+//! Rules on requests to the client, and on who may answer them.
 
 use super::bench::{Trial, answer, note, question, response};
 use super::{Backend, Nodes};
@@ -9,14 +9,14 @@ use crate::store::{Policy, Ring, STANDALONE, StreamNo};
 
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 
-/// A session whose first call asked something.
+/// Creates a session whose first call sends a request to the client.
 async fn asked(t: &Trial, id: &str) -> (SessionId, StreamNo) {
     let (session, stream) = t.called().await;
     t.ok(t.a.append(session, stream, 1, vec![note("before"), question(id)], false).await, "append of a question");
     (session, stream)
 }
 
-/// An answer stays until it is fetched, is fetched once, and rings the one who asked.
+/// An answer is kept until it is taken, is taken once, and signals the node that sent the request.
 pub async fn an_answer_waits_for_whoever_asked(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 28, Policy::default()).await;
     let (session, _) = asked(&t, "q").await;
@@ -40,7 +40,7 @@ pub async fn an_answer_waits_for_whoever_asked(backend: &dyn Backend, nodes: Nod
     t.same(t.ok(t.b.engine.take(session, "s").await, "take"), Some(answer("ok")), "the answer");
 }
 
-/// Of many answers one counts, and only that one is fetched.
+/// Only the first of several answers counts, and only that one is taken.
 pub async fn the_first_answer_wins(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 29, Policy::default()).await;
     let (session, _) = asked(&t, "q").await;
@@ -64,7 +64,7 @@ pub async fn the_first_answer_wins(backend: &dyn Backend, nodes: Nodes) {
     t.same(t.ok(t.a.engine.take(session, "q").await, "take"), Some(answer(&winners[0].to_string())), "the answer");
 }
 
-/// Knowing the id of a question is not enough.
+/// The id of a request is not enough to answer it: the session must match.
 pub async fn another_session_cannot_answer(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 30, Policy::default()).await;
     let (session, _) = asked(&t, "q").await;
@@ -75,7 +75,7 @@ pub async fn another_session_cannot_answer(backend: &dyn Backend, nodes: Nodes) 
     t.same(t.ok(t.b.engine.answer(session, "q", answer("y")).await, "answer"), true, "the session's own answer");
 }
 
-/// What was never asked, or is not waited for any more, cannot be answered.
+/// A request that was never sent, or that is no longer waited for, cannot be answered.
 pub async fn a_question_nobody_asks_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 31, Policy::default()).await;
     let (session, stream) = asked(&t, "q").await;
@@ -96,12 +96,12 @@ pub async fn a_question_nobody_asks_is_not_found(backend: &dyn Backend, nodes: N
     t.ok(t.a.engine.finish(session, stream).await, "finish");
     t.refused(t.b.engine.answer(session, "s", answer("x")).await, NOT_FOUND, "answer after the call was given up");
 
-    // A question that is dropped because nobody listens was not asked.
+    // A request that is dropped because the stream never had a reader was not sent.
     t.ok(t.a.engine.publish(session, t.a.id, question("u")).await, "publish");
     t.refused(t.b.engine.answer(session, "u", answer("x")).await, NOT_FOUND, "answer to a dropped question");
 }
 
-/// An append that is asked for again does not ask its questions again.
+/// A repeated append does not send its requests again.
 pub async fn a_repeated_append_asks_once(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 63, Policy::default()).await;
     let (session, stream) = asked(&t, "q").await;

@@ -1,4 +1,4 @@
-//! Who reads a stream: one at a time, the latest one.
+//! Rules on readers: a stream has one at a time, the latest one.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 /// How many events the race of rule 22 has.
 const RACE: u64 = 10_000;
 
-/// A client that hops from node to node while the events are written sees each of them once.
+/// A client that moves from node to node while events are written receives each of them once.
 pub async fn attach_races_append(backend: &dyn Backend, nodes: Nodes) {
     let wide = usize::MAX >> 1;
     let policy = Policy { stream_events: wide, stream_bytes: wide, session_bytes: wide, ..Policy::default() };
@@ -64,7 +64,7 @@ async fn hop_along(t: &Trial, session: SessionId, stream: StreamNo) {
     }
 }
 
-/// Where a reader is after a page.
+/// Returns the cursor after a page.
 fn follow(t: &Trial, cursor: u64, page: &Page) -> u64 {
     page.events.iter().fold(cursor, |cursor, event| {
         if event.seq != cursor + 1 {
@@ -75,7 +75,7 @@ fn follow(t: &Trial, cursor: u64, page: &Page) -> u64 {
     })
 }
 
-/// Whoever comes last reads; the one before is told, and can read no more.
+/// The latest reader takes over. The previous one is signalled, and can read no more.
 pub async fn a_second_reader_fences_the_first(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 23, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -94,7 +94,7 @@ pub async fn a_second_reader_fences_the_first(backend: &dyn Backend, nodes: Node
     }
 }
 
-/// A reader that was replaced cannot send the new one away.
+/// A reader that was replaced cannot detach the new one.
 pub async fn a_stale_detach_changes_nothing(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 24, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -112,7 +112,7 @@ pub async fn a_stale_detach_changes_nothing(backend: &dyn Backend, nodes: Nodes)
     t.ok(t.b.engine.detach(session, stream + 1, 1).await, "detach from a stream that never was");
 }
 
-/// Two clients with one cursor: one of them goes on.
+/// Of two clients at the same cursor, one continues.
 pub async fn of_two_at_one_cursor_one_reads(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 25, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -136,7 +136,7 @@ pub async fn of_two_at_one_cursor_one_reads(backend: &dyn Backend, nodes: Nodes)
     }
 }
 
-/// Whoever comes later has the larger number, however readers come and go.
+/// Each new reader has a larger generation than all before it.
 pub async fn generations_only_grow(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 36, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -157,7 +157,7 @@ pub async fn generations_only_grow(backend: &dyn Backend, nodes: Nodes) {
     }
 }
 
-/// A cursor that lies beyond the end was never given out by this stream.
+/// A cursor beyond the end was never issued by this stream, and is rejected.
 pub async fn a_cursor_never_given_out_is_refused(backend: &dyn Backend, nodes: Nodes) {
     const BEYOND: StoreErrorKind = StoreErrorKind::BeyondEnd;
     let t = Trial::new(backend, nodes, 41, Policy::default()).await;
@@ -175,7 +175,7 @@ pub async fn a_cursor_never_given_out_is_refused(backend: &dyn Backend, nodes: N
     t.refused(t.b.attach(session, stream, Some(4)).await, BEYOND, "attach to a finished stream");
 }
 
-/// Whoever reads is asked to leave, with the time to stay away.
+/// The reader is asked to disconnect, with the time after which it may return.
 pub async fn hanging_up_rings_the_reader(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 52, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -192,7 +192,7 @@ pub async fn hanging_up_rings_the_reader(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.a.engine.hang_up(session, stream + 1, None).await, "hang_up of a stream that never was");
 }
 
-/// Where taking over is not wanted, the first one stays.
+/// Without takeover, the first reader stays.
 pub async fn a_reader_can_keep_its_place(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 57, Policy::default()).await;
     let session = t.session().await;
@@ -204,7 +204,7 @@ pub async fn a_reader_can_keep_its_place(backend: &dyn Backend, nodes: Nodes) {
     t.ok(t.b.engine.attach(timid(None)).await, "attach after it left");
 }
 
-/// Without a cursor a reader gets what no reader was given yet.
+/// A reader without a cursor receives what was not yet delivered to any reader.
 pub async fn a_reader_goes_on_where_the_last_one_was(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 61, Policy::default()).await;
     let (session, stream) = t.called().await;
@@ -217,14 +217,14 @@ pub async fn a_reader_goes_on_where_the_last_one_was(backend: &dyn Backend, node
     t.same(second.after, 1, "the place of the second reader");
     let page = t.ok(t.b.read(session, stream, second, second.after, usize::MAX).await, "read");
     t.same(page.events, stored(2, &["b", "c"]), "the events");
-    // Going back does not make what was given out new again.
+    // A second read of old events does not make them undelivered again.
     t.all(session, stream, 0).await;
     let third = t.ok(t.a.attach(session, stream, None).await, "attach");
     t.same(third.after, 3, "the place of the last reader");
     t.same(t.write(session, stream, 4, &["d"]).await.unread, 3, "bytes nobody has taken");
 }
 
-/// A client that was refused did not listen: nothing is kept for it.
+/// A rejected attach does not count as a reader: nothing is kept for it.
 pub async fn a_refused_attach_is_no_listener(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 64, Policy { max_streams: 1, ..Policy::default() }).await;
     let (session, stream) = t.called().await;

@@ -1,4 +1,4 @@
-//! How long, and how much, finished streams are kept.
+//! Rules on finished streams: how long they are kept, and how many.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::store::{Policy, StreamNo};
 
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 
-/// A client that comes back in time finds its answer; one that reads keeps it; later it is gone.
+/// A client that returns in time finds its answer. A reader keeps a finished stream; without one it
+/// expires.
 pub async fn a_finished_stream_is_kept_for_a_while(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 47, Policy { finished_for: tick * 10, ..Policy::default() }).await;
@@ -39,7 +40,7 @@ pub async fn a_finished_stream_is_kept_for_a_while(backend: &dyn Backend, nodes:
     }
     t.same(numbers(&t.all(session, open, 0).await), [1], "a stream that is not finished");
 
-    // Keeping nothing, while somebody reads what is not kept, is no reason to sweep for ever.
+    // A stream that is not kept, but still has a reader, must not make a sweep loop forever.
     let t = Trial::new(backend, nodes, 47, Policy { finished_for: Duration::ZERO, ..Policy::default() }).await;
     let (session, stream) = t.called().await;
     let reader = t.attach(session, stream, 0).await;
@@ -48,7 +49,7 @@ pub async fn a_finished_stream_is_kept_for_a_while(backend: &dyn Backend, nodes:
     t.ok(t.b.read(session, stream, reader, 0, 99).await, "read by one that was there before");
 }
 
-/// The oldest finished stream goes first, and not while somebody reads it.
+/// The oldest finished stream is evicted first, but not while it has a reader.
 pub async fn so_many_finished_streams_are_kept(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 48, Policy { finished_streams: 2, ..Policy::default() }).await;
     let session = t.session().await;
@@ -70,7 +71,7 @@ pub async fn so_many_finished_streams_are_kept(backend: &dyn Backend, nodes: Nod
     t.ok(t.b.read(session, finished[1], reader, 0, 99).await, "read of a finished stream");
     t.same(numbers(&t.all(session, open, 0).await), [1], "the open stream");
 
-    // What ended last is forgotten last, whenever it began.
+    // The stream that finished last is forgotten last, whenever it began.
     if let Some(tick) = backend.tick() {
         let t = Trial::new(backend, nodes, 48, Policy { finished_streams: 2, ..Policy::default() }).await;
         let (session, long) = t.called().await;
@@ -92,7 +93,7 @@ pub async fn so_many_finished_streams_are_kept(backend: &dyn Backend, nodes: Nod
     t.ok(t.b.read(session, stream, reader, 0, 99).await, "read by one that was there before");
 }
 
-/// Which of the streams can be attached to, by their place in the list.
+/// Asserts which of the streams can be attached to, by their index in the list.
 async fn kept(t: &Trial, session: crate::identity::SessionId, streams: &[StreamNo], expected: &[usize]) {
     let mut found = Vec::new();
     for (at, stream) in streams.iter().enumerate() {
@@ -107,7 +108,7 @@ async fn kept(t: &Trial, session: crate::identity::SessionId, streams: &[StreamN
     t.same(found, expected, "the streams that are kept");
 }
 
-/// A session keeps no more than it may; what must arrive stays.
+/// The bytes that a session keeps are bounded; responses are never dropped from open streams.
 pub async fn a_session_keeps_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { session_bytes: 1000, answer_bytes: 0, ..Policy::default() };
     let t = Trial::new(backend, nodes, 49, policy).await;

@@ -20,19 +20,19 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Its number, for ever.
+    /// Returns the number, which never changes.
     #[must_use]
     pub const fn number(&self) -> u8 {
         self.number
     }
 
-    /// What it demands, in a few words.
+    /// Returns a short name for what the rule requires.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The rule of a number that is in the table.
+    /// Returns the rule with a number, and panics if the table has none.
     pub(super) fn find(number: u8) -> Self {
         match RULES.iter().find(|rule| rule.number == number) {
             Some(rule) => *rule,
@@ -40,11 +40,11 @@ impl Rule {
         }
     }
 
-    /// Runs it on a new engine.
+    /// Runs the rule on a new engine.
     ///
     /// # Panics
     ///
-    /// When the engine breaks the rule.
+    /// If the engine breaks the rule.
     pub async fn check(&self, backend: &dyn Backend, nodes: Nodes) {
         (self.check)(backend, nodes).await;
     }

@@ -1,4 +1,5 @@
-//! Limits of tasks are reached exactly; what nobody runs makes room, what runs never does.
+//! Rules on the limits of tasks: they are reached exactly. Orphaned and done tasks are evicted,
+//! running ones never are.
 
 use super::bench::{Manner, Node, Trial};
 use super::{Backend, Nodes};
@@ -9,12 +10,13 @@ use crate::store::{CreateTask, Policy, Ring};
 const FULL: StoreErrorKind = StoreErrorKind::Full;
 const FULL_FOR_PRINCIPAL: StoreErrorKind = StoreErrorKind::FullForPrincipal;
 
-/// A document of so many bytes.
+/// A document of the given size.
 fn bytes(size: usize) -> Vec<u8> {
     vec![b'x'; size]
 }
 
-/// Who is done since longest ago goes first, whenever it was created; what expired does not count.
+/// The task that has been done longest is evicted first, whenever it was created. Expired tasks do
+/// not count.
 pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 3, ..Policy::default() };
     let t = Trial::new(backend, nodes, 75, policy.clone()).await;
@@ -43,7 +45,8 @@ pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
     }
 }
 
-/// What a node left unfinished goes before anything that is done, and holds nobody's place.
+/// An orphaned task is evicted before any task that is done, and so never takes the capacity of
+/// others.
 pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 4, max_tasks_per_principal: 3, task_bytes: 1000, ..Policy::default() };
     let t = Trial::new(backend, nodes, 80, policy.clone()).await;
@@ -61,19 +64,20 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     let is_orphan = |ring: &Ring| tasks[1..].iter().any(|(task, _)| *ring == Ring::Task { task: *task });
     t.rung(&t.a, is_orphan, "no node was told of an orphan").await;
 
-    // It may grow in place of the other one, which goes first; and what it becomes stays what it is.
+    // An orphan may grow at the expense of the other one, which is evicted first. It stays an
+    // orphan.
     let [(first, _), (second, _)] = [tasks[1], tasks[2]];
     t.same(t.ok(t.b.store(second, 1, bytes(900), false).await, "store_task"), true, "a store for an orphan");
     owned(&t, &tasks, &[0, 2]).await;
     t.refused(t.b.engine.load_task(first, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
     tasks.push((t.task(owner, bytes(90)).await, owner));
     owned(&t, &tasks, &[0, 2, 3]).await;
-    // At the limit of the principal it goes, not what is done.
+    // At the limit of the principal, the orphan is evicted before the task that is done.
     tasks.push((t.task(owner, bytes(90)).await, owner));
     owned(&t, &tasks, &[0, 3, 4]).await;
     tasks.push((t.task(None, bytes(800)).await, None));
     owned(&t, &tasks, &[0, 3, 4, 5]).await;
-    // Nobody runs it, but it is as done as any other once somebody says so.
+    // No node runs this task, but once it is stored as done it counts like any other that is done.
     let gone = Node::join(&t.b.engine, Manner::Faithful, &policy);
     let last = t.keep(gone.task(None, "x")).await;
     tasks.push((last, None));
@@ -88,7 +92,7 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
 }
 
-/// A principal makes room among its own tasks, and nobody else does for it.
+/// A principal evicts only its own tasks, and no other principal evicts them.
 pub async fn a_principal_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 76, Policy { max_tasks_per_principal: 3, ..Policy::default() }).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
@@ -113,14 +117,14 @@ pub async fn a_principal_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) 
     owned(&t, &tasks, &[0, 1, 2, 5, 6]).await;
     t.refused(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth again");
     owned(&t, &tasks, &[0, 1, 2, 5, 6]).await;
-    // Below the limit nothing has to go, and nobody in particular has none.
+    // Below the limit nothing is evicted. Tasks without a principal have no such limit.
     for owner in [Some(&bob), Some(&bob), None, None, None] {
         tasks.push((t.task(owner, "x").await, owner));
     }
     owned(&t, &tasks, &[0, 1, 2, 5, 6, 7, 8, 9, 10, 11]).await;
 }
 
-/// Which of some tasks their owners find, by their place in the list.
+/// Asserts which of some tasks their owners find, by their index in the list.
 async fn owned(t: &Trial, tasks: &[(TaskId, Option<&Principal>)], expected: &[usize]) {
     let mut kept = Vec::new();
     for (at, (task, owner)) in tasks.iter().enumerate() {
@@ -132,7 +136,7 @@ async fn owned(t: &Trial, tasks: &[(TaskId, Option<&Principal>)], expected: &[us
     t.same(kept, expected, "the tasks that are kept");
 }
 
-/// The bytes of all documents are bounded; only other tasks that are done make room.
+/// The bytes of all documents are bounded; only other tasks that are done are evicted.
 pub async fn tasks_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 77, Policy { task_bytes: 1000, ..Policy::default() }).await;
     let store = async |task, version, size, done| {
@@ -159,21 +163,21 @@ pub async fn tasks_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     store(second, 1, 400, true).await;
     store(first, 3, 100, false).await;
     t.tasks_kept(&all, &[0, 1, 3]).await;
-    // The other task that is done goes, though this one will be done, too.
+    // The other task that is done is evicted, though this one becomes done, too.
     store(first, 4, 500, true).await;
     t.tasks_kept(&all, &[0, 3]).await;
     store(fourth, 2, 501, false).await;
     t.tasks_kept(&all, &[3]).await;
 }
 
-/// The documents of a principal's tasks are bounded: only its own make room for them.
+/// The bytes of a principal's documents are bounded: only its own tasks are evicted for them.
 pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { task_bytes: 1000, task_bytes_per_principal: 300, ..Policy::default() };
     let t = Trial::new(backend, nodes, 91, policy).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
     let owner = Some(&alice);
     let store = async |task, version, size, done| t.b.store(task, version, bytes(size), done).await;
-    // Done since longest ago, and not hers.
+    // These have been done longest, and belong to others.
     let mut tasks = vec![(t.task(Some(&bob), bytes(250)).await, Some(&bob)), (t.task(None, bytes(250)).await, None)];
     for (task, owner) in &tasks {
         t.end_task(*task, *owner).await;
@@ -184,7 +188,7 @@ pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) 
     }
     tasks.push((t.task(owner, bytes(120)).await, owner));
     owned(&t, &tasks, &[0, 1, 3, 4]).await;
-    // What runs and waits counts, and it does not make room.
+    // A running task counts, but is not evicted.
     let waits = tasks[4].0;
     t.same(t.ok(store(waits, 1, 200, false).await, "store_task"), true, "a store within the share");
     owned(&t, &tasks, &[0, 1, 3, 4]).await;
@@ -196,7 +200,7 @@ pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) 
     }
     tasks.push((t.task(owner, bytes(99)).await, owner));
     owned(&t, &tasks, &[0, 1, 4, 5]).await;
-    // Neither another principal nor nobody in particular is locked out.
+    // Another principal and tasks without a principal are not locked out.
     tasks.push((t.task(Some(&bob), bytes(50)).await, Some(&bob)));
     owned(&t, &tasks, &[0, 1, 4, 5, 6]).await;
     tasks.push((t.task(None, bytes(400)).await, None));
@@ -206,7 +210,7 @@ pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) 
     owned(&t, &tasks, &[1, 5, 6, 7, 8]).await;
 }
 
-/// Tasks without a principal count in the share of their peer, by number and by bytes.
+/// Tasks without a principal count against the limits of their peer, by number and by bytes.
 pub async fn a_peer_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks_per_peer: 3, task_bytes_per_peer: 100, ..Policy::default() };
     let t = Trial::new(backend, nodes, 93, policy).await;
@@ -228,7 +232,7 @@ pub async fn a_peer_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
     t.tasks_kept(&tasks, &[0, 1, 2, 4]).await;
     t.refused(t.b.engine.create_task(of(near, 30)).await, full, "create_task beyond the bytes");
     tasks.push(t.keep(of(near, 29)).await);
-    // A principal at the same address has a share of its own.
+    // A principal at the same address has limits of its own.
     let alice = Principal::new("alice");
     let hers = CreateTask { peer: Some(near), ..t.b.task(Some(&alice), bytes(200)) };
     t.ok(t.b.engine.create_task(hers).await, "create_task of a principal");
@@ -236,7 +240,7 @@ pub async fn a_peer_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
     t.tasks_kept(&tasks, &[0, 1, 2, 4, 5, 6]).await;
 }
 
-/// Whoever is refused has changed nothing.
+/// A rejected task changes nothing.
 pub async fn a_refused_task_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 3, max_tasks_per_principal: 2, task_bytes: 100, ..Policy::default() };
     let t = Trial::new(backend, nodes, 78, policy).await;
@@ -281,7 +285,7 @@ pub async fn a_refused_task_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
     t.ok(create(TaskId::random(), Some(&bob), 80).await, "create_task after one was done");
 }
 
-/// Many at once are no more than the limits, and what is counted is what is there.
+/// Racing creates and stores never exceed the limits, and the counts match the tasks that exist.
 pub async fn racing_tasks_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
     let policy = Policy { max_tasks: 10, max_tasks_per_principal: 4, task_bytes: 100, ..Policy::default() };
     let t = Trial::new(backend, nodes, 79, policy).await;
@@ -301,7 +305,7 @@ pub async fn racing_tasks_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
                 }
                 tokio::task::yield_now().await;
                 if round % 3 != 0 {
-                    // Refused where it is done, made room or would be too large.
+                    // Rejected if the task is already done, was evicted, or would be too large.
                     let _ = there.store(task, 1, bytes(number), true).await;
                 }
             }

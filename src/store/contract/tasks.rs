@@ -1,5 +1,4 @@
-//! Tasks are kept, changed by whoever knows their version, done once, and gone when their time is
-//! over.
+//! Rules on tasks: they are kept, updated by version, done once, and removed when their ttl ends.
 
 use bytes::Bytes;
 
@@ -12,12 +11,12 @@ use crate::store::{CreateTask, EndReason, LoadedTask, Policy, Ring};
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 
-/// A task that nobody changed.
+/// A task after its creation.
 fn new(document: impl Into<Bytes>) -> LoadedTask {
     LoadedTask { document: document.into(), version: 1, done: false, orphaned: false }
 }
 
-/// What was created is there, for every node, byte for byte, and has nothing to do with sessions.
+/// A created task is visible to every node, byte for byte, and is independent of sessions.
 pub async fn a_created_task_is_loaded_as_it_was(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 67, Policy { max_sessions: 1, ..Policy::default() }).await;
     let session = t.session().await;
@@ -43,7 +42,7 @@ pub async fn a_created_task_is_loaded_as_it_was(backend: &dyn Backend, nodes: No
     }
 }
 
-/// An id is given out once; a second create changes nothing.
+/// An id is used once; a second create changes nothing.
 pub async fn an_id_of_a_task_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 68, Policy::default()).await;
     let alice = Principal::new("alice");
@@ -65,7 +64,8 @@ pub async fn an_id_of_a_task_that_exists_is_refused(backend: &dyn Backend, nodes
     t.same(t.ok(t.b.engine.load_task(contested, None).await, "load_task"), new(document), "the task of the winner");
 }
 
-/// A task of another principal, of none, or of somebody looks exactly like an unknown one.
+/// To a caller with another principal, or with none, a task looks exactly like one that does not
+/// exist. The same holds for a task without a principal and a caller with one.
 pub async fn a_task_of_another_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 69, Policy::default()).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));
@@ -87,7 +87,7 @@ pub async fn a_task_of_another_is_not_found(backend: &dyn Backend, nodes: Nodes)
     }
 }
 
-/// A task is stored by whoever knows its version; nobody's update is lost.
+/// A task is stored by the caller that knows its version, and no update is lost.
 pub async fn no_update_of_a_task_is_lost(backend: &dyn Backend, nodes: Nodes) {
     const WRITERS: u64 = 4;
     const TIMES: u64 = 25;
@@ -124,14 +124,14 @@ pub async fn no_update_of_a_task_is_lost(backend: &dyn Backend, nodes: Nodes) {
     t.same(t.ok(t.a.engine.load_task(other, None).await, "load_task"), new("other"), "another task");
 }
 
-/// The number in a task's document, and its version.
+/// Returns the number in a task's document, and its version.
 async fn count(t: &Trial, node: &Node, task: TaskId) -> (u64, u64) {
     let loaded = t.ok(node.engine.load_task(task, None).await, "load_task");
     let count = std::str::from_utf8(&loaded.document).ok().and_then(|text| text.parse().ok());
     (count.unwrap_or(0), loaded.version)
 }
 
-/// Of many last stores one counts, and nothing changes the task after it.
+/// Of several stores that set `done`, one counts, and nothing changes the task after it.
 pub async fn a_task_is_done_once_and_for_ever(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 71, Policy::default()).await;
     let task = t.task(None, "new").await;
@@ -163,7 +163,7 @@ pub async fn a_task_is_done_once_and_for_ever(backend: &dyn Backend, nodes: Node
     }
 }
 
-/// A task that is stored rings everywhere, at the node that stored it, too.
+/// Storing a task signals every node, including the one that stored it.
 pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 72, Policy::default()).await;
     let task = t.task(None, "new").await;
@@ -175,7 +175,7 @@ pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
     }
 }
 
-/// Both nodes hear of a task.
+/// Asserts that both nodes receive a signal for a task.
 async fn told(t: &Trial, nodes: Nodes, task: TaskId) {
     t.rung(&t.a, |ring| *ring == Ring::Task { task }, "the first node was not told").await;
     if nodes == Nodes::Two {
@@ -183,7 +183,8 @@ async fn told(t: &Trial, nodes: Nodes, task: TaskId) {
     }
 }
 
-/// Its ttl counts from its creation, whatever is done with it; without one it stays.
+/// The ttl of a task counts from its creation, however the task is used. Without a ttl it is kept
+/// indefinitely.
 pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Nodes) {
     let Some(tick) = backend.tick() else { return };
     let t = Trial::new(backend, nodes, 73, Policy::default()).await;
@@ -202,7 +203,7 @@ pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Node
     t.same(t.ok(t.b.engine.sweep(t.b.id).await, "sweep").len(), 0, "sessions swept");
     t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
     backend.pass(tick * 8).await;
-    // Nobody swept, and they are gone all the same.
+    // The tasks are gone although no sweep ran.
     t.tasks_kept(&all, &[3, 4, 5]).await;
     t.refused(t.a.store(used, 2, "late", true).await, NOT_FOUND, "store_task after its time");
     t.refused(t.a.store(done, 2, "late", true).await, NOT_FOUND, "store_task after its time, when it was done");
@@ -219,7 +220,7 @@ pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Node
     t.tasks_kept(&[never], &[0]).await;
 }
 
-/// A task whose node left is an orphan until somebody ends it; every node is told.
+/// A task whose node left is orphaned until it is stored as done, and every node is signalled.
 pub async fn a_node_that_left_leaves_orphans(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 74, Policy::default()).await;
     let gone = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());

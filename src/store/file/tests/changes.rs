@@ -1,4 +1,4 @@
-//! What was announced, and up to where sessions were told, after a process that was killed.
+//! Tests of announcements after a crash: what was announced, and what each session had received.
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! What damage, and what a crash leaves behind, must not do to the engine in files.
+//! Tests of damaged journals, and of what a crash leaves behind.
 
 use proptest::prelude::*;
 
 use super::super::frame::{self, Piece, Reader};
 use super::*;
 
-/// Where each step of a segment ends.
+/// Returns where each operation of a segment ends.
 fn ends(bytes: &[u8]) -> Vec<usize> {
     let mut ends = vec![HEADER.len()];
     let mut written = HEADER.to_vec();
@@ -18,7 +18,7 @@ fn ends(bytes: &[u8]) -> Vec<usize> {
     ends
 }
 
-/// Opens a damaged folder and looks at everything of a life in it: whatever is there is as it was.
+/// Opens a damaged folder and checks all contents of a `Life`: whatever is there is unchanged.
 async fn is_part_of(folder: &Path, life: &Life) -> Recovery {
     let (engine, node) = open(folder);
     let known = [("half", 1), ("whole", 2), ("one", 1), ("two", 2), ("taken", 1), ("untaken", 2), (LOST, 0)];
@@ -37,7 +37,7 @@ async fn is_part_of(folder: &Path, life: &Life) -> Recovery {
     let recovery = engine.recovery();
     let before = engine.count().await.unwrap();
     drop(engine);
-    // It goes on from there, as often as it is opened.
+    // The state stays the same, however often it is opened.
     assert_eq!(open(folder).0.count().await.unwrap(), before);
     recovery
 }
@@ -56,14 +56,14 @@ fn cut_anywhere_a_journal_counts_as_far_as_it_is_whole() {
             fs::write(segment(copy.path()), &whole[..cut]).unwrap();
             let recovery = is_part_of(copy.path(), &life).await;
             let last = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
-            // Zeros at the end may be room for more as well.
+            // Zeros at the end may also be prepared space.
             let torn = whole[last..cut].iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
             assert_eq!(recovery.unreadable_bytes, torn, "cut at {cut}");
         }
     });
 }
 
-/// The segments of a folder: each its frames, as bytes.
+/// Writes the segments of a folder, each from the bytes of its frames.
 fn lay(folder: &Path, segments: &[&[u8]]) {
     for (number, frames) in (1..).zip(segments) {
         fs::write(folder.join(format!("{number:010}.journal")), [HEADER, frames].concat()).unwrap();
@@ -93,7 +93,7 @@ fn steps_that_stand_twice_are_no_damage() {
     });
 }
 
-/// What is left of a segment when all before a place is lost.
+/// The rest of a segment whose beginning is lost.
 #[test]
 fn the_oldest_steps_are_missed_too() {
     run(async {
@@ -129,7 +129,7 @@ fn what_is_named_as_a_segment_and_is_none_is_passed_over() {
     });
 }
 
-/// Frames as a renewal wrote them that began with the first of them.
+/// Encodes frames as a renewal that began with the first of them.
 fn as_renewed(frames: &[u8]) -> Vec<u8> {
     let mut renewed = Vec::new();
     let mut first = None;

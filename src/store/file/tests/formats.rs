@@ -1,4 +1,4 @@
-//! Folders that other versions of this crate wrote.
+//! Tests of folders that other versions of this crate wrote.
 
 use super::super::frame::{EARLIER, Piece, Reader, written_as};
 use super::*;
@@ -17,7 +17,7 @@ fn a_format_that_is_not_known_is_left_alone() {
     assert_eq!(fs::read(&file).unwrap(), b"mcp-http store 9\nsomething else");
 }
 
-/// Frames of format 3 are what they are in format 4, without the kinds that came later.
+/// Frames of format 3 are the same as in format 4, without the kinds that came later.
 #[test]
 fn an_earlier_format_is_read_and_carried_over() {
     run(async {

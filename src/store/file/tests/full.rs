@@ -1,10 +1,10 @@
-//! What a disk without room must not do to the engine in files.
+//! Tests of a full disk.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-/// An engine on a disk that has no room while the flag is set.
+/// Opens an engine on a disk that is full while the flag is set.
 fn open_on_small_disk(folder: &Path, durability: Durability) -> (FileEngine, NodeId, Arc<AtomicBool>) {
     let opened = open::open(folder).unwrap();
     let full = Arc::clone(&opened.segments.full);
@@ -13,7 +13,7 @@ fn open_on_small_disk(folder: &Path, durability: Durability) -> (FileEngine, Nod
     (engine, node, full)
 }
 
-/// Waits until the engine knows.
+/// Fills the disk, and waits until the engine has noticed.
 async fn fill_up(engine: &FileEngine, full: &AtomicBool) {
     full.store(true, Ordering::Relaxed);
     engine.create(opening(None)).await.unwrap_err();
@@ -31,7 +31,7 @@ fn a_disk_without_room_refuses_steps_and_loses_none() {
             for refused in [engine.create(opening(None)).await, engine.create(opening(None)).await] {
                 assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unavailable);
             }
-            // What was there before can still be read.
+            // What existed before can still be read.
             assert!(engine.load(life.session, Some(&life.owner)).await.is_ok());
             full.store(false, Ordering::Relaxed);
             let queue = &engine.inner.queue;
@@ -65,10 +65,10 @@ fn what_a_call_says_while_the_disk_is_full_waits_and_is_not_lost() {
             events: vec![response(text)],
             close,
         };
-        // The first one is told of the disk, the other one knows.
+        // The first append finds that the disk is full; for the second one, it is already known.
         for (first, text, close) in [(3, "three", false), (4, "four", true)] {
             let mut said = Box::pin(engine.append(append(first, text, close)));
-            // Longer than until the next attempt.
+            // This is longer than the pause before the next attempt.
             for _ in 0..70 {
                 assert!(futures_util::poll!(&mut said).is_pending(), "{text}");
                 std::thread::sleep(Duration::from_millis(10));
@@ -121,7 +121,7 @@ fn an_end_nobody_waited_for_is_told_by_the_next_sweep() {
     });
 }
 
-/// What there is of a session in flight: calls and readers.
+/// Returns how many calls and readers of a session are in flight.
 async fn in_flight(engine: &FileEngine, session: SessionId) -> (usize, usize) {
     let found = engine.list().await.unwrap().into_iter().find(|summary| summary.info.id == session).unwrap();
     (found.calls, found.readers)
@@ -219,7 +219,7 @@ fn an_engine_that_ends_on_a_full_disk_leaves_no_hole() {
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
         let life = live(&engine, node).await;
         fill_up(&engine, &full).await;
-        // Behind what could not be written.
+        // This is queued after what could not be written.
         engine.leave(node);
         let waiting = engine.inner.queue.clone();
         full.store(false, Ordering::Relaxed);

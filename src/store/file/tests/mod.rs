@@ -1,4 +1,4 @@
-//! What restarts and crashes must not do to the engine in files.
+//! Tests of the file engine: restarts and crashes.
 
 mod changes;
 mod damage;
@@ -73,7 +73,7 @@ fn policy() -> Policy {
     }
 }
 
-/// The folder as a process that was killed at this moment would leave it.
+/// Copies the folder as a process that was killed at this moment would leave it.
 fn killed(folder: &Path) -> TempDir {
     let copy = TempDir::new().unwrap();
     for entry in fs::read_dir(folder).unwrap() {
@@ -83,7 +83,8 @@ fn killed(folder: &Path) -> TempDir {
     copy
 }
 
-/// Everything of a stream, by number, and whether it is closed; `None` when it is not kept.
+/// Returns all events of a stream by number, its tail, and whether it is closed. Returns `None` if
+/// the stream is not kept.
 async fn everything(
     engine: &dyn SessionEngine,
     session: SessionId,
@@ -99,7 +100,7 @@ async fn everything(
     Some((page.events.into_iter().map(|event| (event.seq, event.payload)).collect(), page.tail, page.closed))
 }
 
-/// A session with everything: a finished call, one in flight, a standalone stream, state; and tasks.
+/// A session with a finished call, one in flight, a standalone stream and state; and two tasks.
 struct Life {
     session: SessionId,
     owner: Principal,
@@ -173,7 +174,7 @@ fn a_session_goes_on_after_a_crash_and_after_an_end() {
         engine.leave(node);
         drop(engine);
         for folder in [folder, crashed] {
-            // More than once: what is brought back is kept, too.
+            // Repeated, because restored data must be kept, too.
             for _ in 0..3 {
                 let (engine, node) = open(folder.path());
                 assert_eq!(engine.recovery(), Recovery { sessions: 1, tasks: 2, ..Recovery::default() });
@@ -254,7 +255,7 @@ fn time_goes_on_while_nobody_runs() {
         engine.create_task(short).await.unwrap();
         engine.create_task(long).await.unwrap();
         drop(engine);
-        // Tokio's clock stands still, that of the machine does not.
+        // Tokio's clock is paused, that of the machine is not.
         std::thread::sleep(Duration::from_millis(40));
         let (engine, _) = open(folder.path());
         assert_eq!(engine.load_task(ids.0, None).await.unwrap_err().kind(), StoreErrorKind::NotFound);
@@ -303,7 +304,7 @@ fn an_answer_is_kept_as_long_as_its_client_could_come_back_for_it() {
         let (engine, node) = open(folder.path());
         let Life { session, finished, .. } = live(&engine, node).await;
         drop(engine);
-        // Tokio's clock stands still, that of the machine does not.
+        // Tokio's clock is paused, that of the machine is not.
         std::thread::sleep(Duration::from_millis(60));
         let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
         let node = engine.join(Arc::new(Silent), Policy { finished_for: Duration::from_millis(50), ..policy() });
@@ -390,7 +391,7 @@ fn space_is_given_back() {
     });
 }
 
-/// The only segment with steps in it.
+/// The path of the only segment with operations in it.
 fn segment(folder: &Path) -> std::path::PathBuf {
     folder.join("0000000001.journal")
 }

@@ -1,18 +1,20 @@
-//! What a loss of power must not do to the engine in files, where each step reaches the disk first.
+//! Tests of power loss, with an engine whose operations reach the disk before they are
+//! acknowledged.
 
 use proptest::prelude::*;
 
 use super::super::frame::Reader;
 use super::*;
 
-/// What a disk writes whole or not at all.
+/// The unit that a disk writes completely or not at all.
 const SECTOR: usize = 512;
 
-/// Sessions that were acknowledged, and then so many in one portion that nobody was told of.
+/// Sessions that were acknowledged, and the number of sessions in one batch after them that were
+/// not.
 const ACKNOWLEDGED: usize = 5;
 const UNDER_WAY: usize = 20;
 
-/// How far a segment is used.
+/// Returns how many bytes of a segment are used.
 fn used(bytes: &[u8]) -> usize {
     let mut pieces = Reader::new(bytes);
     while pieces.next().is_some() {}
@@ -47,7 +49,7 @@ fn a_segment_is_made_ready_and_ends_where_its_steps_do() {
     });
 }
 
-/// What an earlier process wrote may be nowhere but in memory.
+/// What an earlier process wrote may exist only in memory.
 #[test]
 fn what_an_earlier_process_wrote_reaches_the_disk_before_it_is_told() {
     run(async {
@@ -67,8 +69,8 @@ fn what_an_earlier_process_wrote_reaches_the_disk_before_it_is_told() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
-    /// A portion reaches the disk in any order. What is left of it counts up to the first step that is
-    /// missing, and is no damage; what was acknowledged before is there.
+    /// A batch reaches the disk in any order. What is left of it counts up to the first missing
+    /// operation, and is not damage. Everything acknowledged before is there.
     #[test]
     fn whatever_of_the_last_portion_reached_the_disk_nothing_promised_is_missing(
         reached in prop::collection::vec(any::<bool>(), 40),
@@ -86,7 +88,7 @@ proptest! {
                 writer.step(Duration::ZERO);
                 step.await.unwrap();
             }
-            // Before the first step there is none.
+            // There is no file before the first operation.
             let before = fs::read(segment(folder.path())).unwrap_or_default();
             let under_way: Vec<_> = (0..UNDER_WAY).map(|_| {
                 let create = opening(None);
@@ -121,7 +123,8 @@ proptest! {
                 writer.step(Duration::ZERO);
                 step.await.unwrap();
             }
-            // Neither what was given up nor its numbers come back, whether it ends or is killed.
+            // What was given up does not come back, and neither do its numbers, whether the engine
+            // is dropped or killed.
             let killed = killed(copy.path());
             drop((again, writer));
             for folder in [killed, copy] {

@@ -1,8 +1,8 @@
-//! What a crash in the middle of a renewal must not do to the engine in files.
+//! Tests of renewals: crashes in the middle of one, and when one begins.
 
 use super::*;
 
-/// Large enough that a few of them are a slice of a renewal.
+/// Large enough that a few of these fill one part of a renewal.
 const SIZE: usize = 300 << 10;
 
 async fn fill(engine: &FileEngine, writer: &mut Writer, node: NodeId) -> (SessionId, StreamNo) {
@@ -26,13 +26,13 @@ async fn say(
     acknowledged(engine.append(Append { session, stream, node, first, events, close: false }), writer).await;
 }
 
-/// The writer has no thread here: it does what it is told, when it is told.
+/// Runs an operation with a writer that has no thread: it writes only when the test calls it.
 async fn acknowledged<T: Unpin>(step: Step<Result<T>>, writer: &mut Writer) -> T {
     writer.step(Duration::ZERO);
     step.await.unwrap()
 }
 
-/// Killed now, the folder has exactly what the engine has.
+/// Asserts that a process killed now leaves exactly what the engine has.
 async fn is_whole(folder: &Path, streams: &[((SessionId, StreamNo), u64)], task: TaskId) {
     let copy = killed(folder);
     let opened = open::open(copy.path()).unwrap();
@@ -54,7 +54,7 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
     run(async {
         let folder = TempDir::new().unwrap();
         let mut opened = open::open(folder.path()).unwrap();
-        // Whatever is there is to be written anew, but not before there is something.
+        // Everything is to be written again, but only once there is something.
         opened.renew = false;
         let (engine, mut writer) = FileEngine::assemble(opened, Durability::ProcessCrash);
         let node = engine.join(Arc::new(Silent), Policy::default());
@@ -69,7 +69,8 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
         writer.renew = true;
         let mut moments = 0;
         while moments == 0 || writer.renewal.is_some() {
-            // Steps go on meanwhile: on what is written anew already, and on what is not yet.
+            // Operations continue meanwhile, both on what is already written again and on what is
+            // not.
             let at = moments % streams.len();
             let (stream, last) = &mut streams[at];
             *last += 1;
@@ -107,14 +108,14 @@ fn a_disk_that_keeps_nothing_is_not_filled_with_renewals() {
     });
 }
 
-/// Has the writer work off what waits, and look again and again; how many renewals it began.
+/// Lets the writer write what is queued and check repeatedly. Returns how many renewals it began.
 fn renewals(writer: &mut Writer) -> usize {
     let mut begun = 0;
     for _ in 0..100 {
         let was = writer.renewal.is_some();
         writer.step(Duration::ZERO);
         begun += usize::from(!was && writer.renewal.is_some());
-        // As if enough time had gone by.
+        // As if the interval between two checks had passed.
         writer.looked.0 = 0;
     }
     begun
@@ -151,7 +152,7 @@ fn many_segments_that_are_not_full_are_renewed() {
     });
 }
 
-/// What a client says of itself may be as long as a body.
+/// What a client states about itself may be as long as a body.
 #[test]
 fn what_clients_say_of_themselves_counts_as_what_is_there() {
     run(async {
@@ -169,7 +170,7 @@ fn what_clients_say_of_themselves_counts_as_what_is_there() {
     });
 }
 
-/// Each of these letters is six in the journal, which nobody counts beforehand.
+/// Each of these letters takes six bytes in the journal, which the estimate does not know.
 #[test]
 fn a_renewal_is_not_followed_by_another_however_wrong_the_estimate_was() {
     run(async {

@@ -1,4 +1,5 @@
-//! The engine in files, ended and killed at any moment, beside one in memory that goes on.
+//! Model test: compares the file engine, closed and killed at any moment, with a memory engine that
+//! continues.
 
 use proptest::prelude::*;
 
@@ -40,15 +41,15 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..60)
 }
 
-/// The engine in files beside the one in memory, which is its model: a restart is to the model a
-/// node that left.
+/// The file engine and the memory engine, which is its model. A restart corresponds to a node of
+/// the model that left.
 struct Twins {
     folder: TempDir,
     file: Option<FileEngine>,
     memory: MemoryEngine,
     nodes: (NodeId, NodeId),
     sessions: Vec<(SessionId, Option<Principal>)>,
-    /// Their numbers are the engines' own: a restart leaves some out.
+    /// Each engine has its own stream numbers, because a restart skips some.
     streams: Vec<(SessionId, StreamNo, StreamNo, u64)>,
     tasks: Vec<TaskId>,
     count: usize,
@@ -78,7 +79,7 @@ impl Twins {
 
     async fn restart(&mut self, is_killed: bool) {
         if is_killed {
-            // What nobody waits for, too: the model has it.
+            // Waits also for changes that no caller waits for, because the model has them.
             let queue = &self.file().inner.queue;
             queue.written(Journal::newest(queue)).await.unwrap();
             let copy = killed(self.folder.path());
@@ -225,14 +226,15 @@ impl Twins {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
 
-    /// Wherever it is ended or killed and opened again, it has what an engine in memory has that
-    /// went on, and goes on like it.
+    /// Wherever it is closed or killed and opened again, the file engine has what a memory engine
+    /// has that was never closed, and behaves like it.
     #[test]
     fn an_engine_in_files_is_one_in_memory_that_never_ended(ops in ops()) {
         run(async {
             let mut twins = Twins::new();
             for op in ops {
-                // Each step at a moment of its own: what is oldest is then the same for both.
+                // Each operation has a time of its own, so that both engines agree on what is
+                // oldest.
                 tokio::time::advance(Duration::from_millis(1)).await;
                 twins.step(op).await;
             }
