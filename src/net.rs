@@ -147,7 +147,7 @@ impl McpListener {
         Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
     }
 
-    /// Creates a listener from one of tokio's.
+    /// Wraps a listener of tokio.
     #[must_use]
     pub fn new(tcp: TcpListener) -> Self {
         Self {
@@ -223,8 +223,8 @@ impl McpListener {
         accepted
     }
 
-    /// Returns the address this listener is bound to, with the port that the system chose if it was
-    /// 0.
+    /// Returns the address this listener is bound to. If port 0 was requested, it has the port that
+    /// the system chose.
     ///
     /// # Errors
     ///

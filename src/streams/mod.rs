@@ -1,5 +1,6 @@
-//! Streamed responses: frames, event ids, and the queue for calls that clients cannot resume. (The
-//! logs of resumable streams belong to the engine.)
+//! Streamed responses: frames, event ids, and the queue for calls that clients cannot resume.
+//!
+//! The logs of streams that clients can resume belong to the engine.
 
 mod event_id;
 mod frame;

@@ -8,8 +8,8 @@ use crate::store::{Policy, Ring, STANDALONE};
 
 const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 
-/// Its calls end with one error after what they had streamed, its readers are detached, and its
-/// tasks are orphaned. The work of other nodes continues.
+/// If a node dies without leaving, its calls end with one error after what they had streamed. Its
+/// readers are detached, its tasks are orphaned, and the work of other nodes continues.
 pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     let t = Trial::new(backend, Nodes::Two, 34, Policy::default()).await;
     let (session, own) = t.called().await;
@@ -63,7 +63,8 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     backend.rejoin();
 }
 
-/// It owns nothing of what it had, and what it begins now is treated like that of any node.
+/// A node that comes back owns nothing of what it had. What it begins now is treated like that of
+/// any node.
 pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes) {
     let t = Trial::new(backend, Nodes::Two, 35, Policy::default()).await;
     let session = t.session().await;

@@ -165,7 +165,7 @@ pub async fn a_reader_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     t.same(sweep(&t, &t.a).await.len(), 1, "sessions swept long after");
 }
 
-/// One caller ends the session. With it end all its calls and readers, for every node.
+/// One caller ends the session. All its calls and readers end with it, for every node.
 pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 9, Policy::default()).await;
     let (session, stream) = t.called().await;

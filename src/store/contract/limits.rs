@@ -101,8 +101,8 @@ pub async fn unused_sessions_make_room_first(backend: &dyn Backend, nodes: Nodes
     }
 }
 
-/// If sessions are equally old, the idle one among them is found as soon as it becomes idle,
-/// wherever it is in the list.
+/// Among sessions of the same age, the idle one is found as soon as it becomes idle, wherever it is
+/// in the list.
 pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 65, Policy { max_sessions: 8, ..Policy::default() }).await;
     let mut streams = Vec::new();

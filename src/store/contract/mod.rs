@@ -4,8 +4,8 @@
 //!    run alone, by its number or as the function that it names.
 //! 2. Each rule runs on a new engine, once with one node and once with two nodes ([`Nodes`]). With
 //!    two nodes, the second one does half of the work through another handle.
-//! 3. If an engine breaks a rule, the rule panics with its number and name: `rule 22, attach racing
-//!    append: event 17 after 15`.
+//! 3. If an engine breaks a rule, the rule panics with its number and name:
+//!    `rule 22, attach racing append: event 17 after 15`.
 //! 4. Signals may arrive late, in any order and any number of times, but they must arrive.
 //!    [`Ring::Resync`] counts as any of them.
 //!

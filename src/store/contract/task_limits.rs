@@ -92,7 +92,7 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
 }
 
-/// A principal evicts only its own tasks, and no other principal evicts them.
+/// At its limit, a principal evicts its own tasks, and never those of others.
 pub async fn a_principal_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 76, Policy { max_tasks_per_principal: 3, ..Policy::default() }).await;
     let (alice, bob) = (Principal::new("alice"), Principal::new("bob"));

@@ -50,7 +50,7 @@ const MAX_DIGITS: usize = 10;
 pub(super) struct Frame {
     /// Counted from 1 by the journal.
     pub(super) number: u64,
-    /// Everything up to this number was as durable as configured once this frame was written.
+    /// Once this frame was written, everything up to this number was as durable as configured.
     pub(super) settled: u64,
     /// Everything from this number on counts.
     pub(super) first: u64,

@@ -5,8 +5,8 @@
 //! 1. Everything that is queued is written at once, and then all operations that wait for it are
 //!    woken. The more is queued, the larger the batches.
 //! 2. What cannot be written is tried again, in a new segment, for as long as the engine lives.
-//!    Nothing that was acknowledged is given up, and nothing is written after a batch that is
-//!    incomplete.
+//!    Nothing that was acknowledged is given up, and nothing is written after a batch that was
+//!    given up.
 //! 3. When the segments hold much more than the current state, the state is written once more, in
 //!    small parts between the batches. This is called a renewal. The old segments are then deleted.
 
