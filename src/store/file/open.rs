@@ -204,7 +204,7 @@ impl Reading {
         pieces.at() as u64
     }
 
-    /// Returns `true` if an operation is missing before this one that was never acknowledged.
+    /// Returns `true` if a missing operation before this one was never acknowledged.
     fn is_unsettled(&self, frame: &Frame) -> bool {
         let before = self.before();
         frame.number > before + 1 && before >= self.settled
