@@ -1,4 +1,4 @@
-//! Announcements: what is asked of the server about them, and how a session is told of them.
+//! Announcements: the operations on announcements, and their delivery to sessions.
 
 use super::link::{number, size};
 use super::reply::Reply;
@@ -9,7 +9,8 @@ use crate::store::{Announced, Deliver};
 
 impl Inner {
     pub(super) async fn announce(&self, topic: &str, id: u64) -> Result<u64> {
-        // The same text at every node that tries, so that a repetition is seen as one.
+        // Every node that announces the same change sends the same token, so the repetitions are
+        // recognised.
         let call = self.link.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}"));
         let call = call.arg(topic).arg(size(TOPICS)).arg(size(TOPIC_BYTES));
         self.link.take(call).await?.number()

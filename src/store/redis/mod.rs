@@ -1,24 +1,26 @@
-//! Decides how nodes on many machines share sessions and tasks: a Redis server keeps them, each step is
-//! one script that runs there alone, and whoever must hear of it is told by the same script.
+//! The Redis engine: nodes on many machines share sessions and tasks in one Redis server. Each
+//! operation is one script, which the server runs alone. The same script signals the nodes
+//! concerned.
 //!
 //! ```text
-//!  step -> link -> script (decides, keeps, rings) -> answer, with the bells of this very process
-//!                     |
-//!                     +-> PUBLISH -> hearing -> bells -> the node that waits
+//!  operation -> link -> script (decides, stores, signals) -> reply, with the signals for this process
+//!                         |
+//!                         +-> PUBLISH -> subscriber -> signals -> the node that waits
 //! ```
 //!
 //! Invariants:
 //!
-//! 1. What two nodes could disagree about is decided by a script, on the moments of the server's
-//!    clock. No node keeps anything of its own but its bells.
-//! 2. A script may come twice: whatever it did the first time, it gives the same answer.
-//! 3. After any moment in which a bell may have been lost, every node looks again.
-//! 4. Nobody who reads what Redis keeps learns an id, a principal or anything about a client. What
-//!    clients and handlers say to each other is kept as it is, unless it is to be sealed.
-//! 5. Every key of a script has one hash tag, so that it has one slot. All keys have the same one:
-//!    that is what makes every limit exact, and what keeps an engine to one server's core.
-//! 6. What a process took it gives back as long as it lives, and what it took back before the server
-//!    heard of it does not count when it does.
+//! 1. A script decides everything on which two nodes could disagree, by the server's clock. A node
+//!    keeps no state of its own but its signal handler.
+//! 2. A script may arrive twice. The repetition gives the same answer as the first run.
+//! 3. After any moment in which a signal may have been lost, every node re-checks its state.
+//! 4. The data in Redis reveals no id, no principal and no facts about a client. What clients and
+//!    handlers send each other is stored in the clear unless
+//!    [`seal_messages`](RedisOptions::seal_messages) is set.
+//! 5. All keys of a namespace have the same hash tag, so they share one slot. This makes every
+//!    limit exact, and it limits an engine to one core of one server.
+//! 6. A process releases what it acquired for as long as it lives. If a release overtakes the
+//!    acquisition, the acquisition has no effect when it arrives.
 
 mod announcements;
 mod bells;
@@ -69,14 +71,17 @@ type Outcome = std::result::Result<RawJson, RawJson>;
 
 /// Sessions and tasks in a Redis server (7.0 or later) or Valkey: any node serves any request.
 ///
-/// A session opened on one node is used on every other; a client that comes back with
-/// `Last-Event-ID` is served by whichever node it reaches; an answer to a question finds the
-/// handler that asked. A node that dies is noticed after its [lease](RedisOptions::lease): its calls
-/// end with an error behind what they had streamed, its tasks fail. While the server is away
-/// requests in sessions are answered with 503 and `Retry-After`, messages of running calls wait,
-/// and requests of 2026-07-28 go on.
+/// A session opened on one node can be used on every other. A client that resumes with
+/// `Last-Event-ID` is served by any node. An answer to a client request reaches the handler that
+/// sent the request.
 ///
-/// A clone is the same engine.
+/// A node that dies is noticed after its [lease](RedisOptions::lease). Its calls then end with an
+/// error after what they had streamed, and its tasks fail.
+///
+/// While the server is unreachable, requests in sessions are answered with 503 and `Retry-After`.
+/// Messages of running calls wait, and requests of 2026-07-28 continue.
+///
+/// Clones share one engine.
 ///
 /// ```no_run
 /// use mcp_http::store::RedisEngine;
@@ -100,7 +105,7 @@ struct Inner {
     policy: OnceLock<Policy>,
     default_policy: Policy,
     runtime: Handle,
-    /// Ends what runs for the engine.
+    /// Stops the engine's background tasks when it is dropped.
     _stop: DropGuard,
 }
 
@@ -109,8 +114,8 @@ impl Inner {
         self.policy.get().unwrap_or(&self.default_policy)
     }
 
-    /// Takes a step that takes hold of something. Unless it is known how it went and somebody hears of it,
-    /// `back` is done.
+    /// Runs an operation that acquires something. `back` releases it later if the outcome is
+    /// unknown, or if the caller drops the result before it settles the [`Owed`].
     async fn take_or(&self, call: &Call, back: Call) -> Result<(Reply, Owed)> {
         let owed = Owed::new(&self.give_backs, back);
         match self.link.try_to_take(call).await {
@@ -124,13 +129,13 @@ impl Inner {
         }
     }
 
-    /// Gives something back, if not now then later: an engine out of reach is no failure of this step.
+    /// Releases something, now or later. An unreachable server is not a failure of this operation.
     async fn give_back(&self, call: Call) -> Result<()> {
         Owed::new(&self.give_backs, call).give_back(&self.link).await
     }
 
-    /// Does something to its end, also when nobody waits for it any more: the bells in an answer that is not
-    /// heard are lost.
+    /// Runs an operation to completion even if the caller drops its future. Otherwise the signals
+    /// in its reply would be lost.
     async fn to_the_end<T: Send + 'static>(&self, step: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let done = self.runtime.spawn(step).await;
         done.unwrap_or_else(|error| Err(StoreError::because(StoreErrorKind::Unavailable, error)))
@@ -138,7 +143,7 @@ impl Inner {
 }
 
 impl RedisEngine {
-    /// One step, after those that leave have left.
+    /// Builds an operation that first waits until the nodes that are leaving have left.
     fn step<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Inner>) -> F) -> Step<Result<T>>
     where
         F: Future<Output = Result<T>> + Send + 'static,

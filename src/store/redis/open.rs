@@ -1,4 +1,4 @@
-//! Decides whether a server can be used, and what runs for an engine from then on.
+//! Connecting: checks that a server can be used, and starts the engine's background tasks.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,25 +20,27 @@ use super::{Inner, RedisEngine, give_back};
 use crate::identity::SessionId;
 use crate::store::Policy;
 
-/// How keys are laid out. Another layout has another number: nodes of two layouts never share a namespace.
+/// The version of the key layout. Nodes with different layouts never share a namespace.
 const LAYOUT: &str = "2";
 
 impl RedisEngine {
-    /// Connects to a server, by a URL such as `redis://:password@host:6379/`, with the
-    /// [default options](RedisOptions::new); with the feature `redis-tls` also by one that begins
-    /// with `rediss://`.
+    /// Connects to a server by a URL such as `redis://:password@host:6379/`, with the
+    /// [default options](RedisOptions::new). With the feature `redis-tls` the URL may begin with
+    /// `rediss://`.
     ///
-    /// The server should keep what it is given (`appendonly yes`, `maxmemory-policy noeviction`).
+    /// The server should keep its data across restarts and evict nothing (`appendonly yes`,
+    /// `maxmemory-policy noeviction`).
     ///
     /// # Errors
     ///
-    /// When the URL is none, the secret too short, the server cannot be reached, cannot be trusted or is too old,
-    /// or keeps sessions that this engine could not use; and outside a tokio runtime, which the engine's own work needs.
+    /// If the URL is invalid, or the secret is too short; if the server cannot be reached, cannot
+    /// be trusted or is too old; or if it holds sessions that this engine cannot use. Also outside
+    /// a tokio runtime, which the engine's background tasks need.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConnectError> {
         Self::connect_with(url, RedisOptions::new()).await
     }
 
-    /// The same with options.
+    /// Connects to a server with options, as [`connect`](Self::connect) does.
     ///
     /// # Errors
     ///
@@ -48,9 +50,9 @@ impl RedisEngine {
         Self::open(server, &options).await
     }
 
-    /// Connects to a Redis Cluster, by the URLs of some of its nodes (feature `redis-cluster`). It
-    /// brings failover, not capacity: everything of one [namespace](RedisOptions::namespace) is in
-    /// one slot.
+    /// Connects to a Redis Cluster by the URLs of some of its nodes (feature `redis-cluster`). A
+    /// cluster adds failover but no capacity: all keys of one [namespace](RedisOptions::namespace)
+    /// are in one slot.
     ///
     /// # Errors
     ///
@@ -98,9 +100,9 @@ impl RedisEngine {
     }
 }
 
-/// Refuses a server that is too old, and says what an operator would want to know.
+/// Rejects a server that is too old, and warns of settings that an operator should change.
 async fn look_at(connection: &mut Connection) -> Result<(), ConnectError> {
-    // Who may not ask is taken at its word.
+    // Without permission for INFO the server is accepted unchecked.
     let Ok(facts) = cmd("INFO").query_async::<Value>(connection).await else { return Ok(()) };
     let of_each_node = match facts {
         Value::Map(nodes) => nodes.into_iter().map(|(_, facts)| facts).collect(),
@@ -127,7 +129,8 @@ fn judge(facts: &str) -> Result<(), ConnectError> {
     Ok(())
 }
 
-/// Finds the secret, and whether everybody has the same. Where nobody chose one, `made_up` is proposed.
+/// Agrees with the other nodes on the layout and the secret. If the options have no secret,
+/// `made_up` or a random one is proposed, and the first proposal of any node is used.
 pub(super) async fn agree(
     connection: &mut Connection,
     options: &RedisOptions,
@@ -154,14 +157,14 @@ pub(super) async fn agree(
     Ok(names)
 }
 
-/// A text nobody can guess.
+/// Returns a random text that cannot be guessed.
 fn random() -> String {
     let random = [SessionId::random(), SessionId::random(), SessionId::random()];
     let random: Vec<u8> = random.iter().flat_map(|id| *id.as_bytes()).collect();
     URL_SAFE_NO_PAD.encode(random)
 }
 
-/// What the first node said.
+/// Proposes a value for a field, and returns the one that was proposed first.
 async fn settled(connection: &mut Connection, key: &str, field: &str, proposal: &str) -> Result<String, ConnectError> {
     let first = cmd("HSETNX").arg(key).arg(field).arg(proposal).query_async::<()>(connection).await;
     first.map_err(ConnectError::server)?;

@@ -1,4 +1,4 @@
-//! Decides what can be set about a Redis server, and what keeps an engine from using one.
+//! Options: the settings of a Redis engine, and the errors that keep it from connecting.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 #[cfg(feature = "redis-tls")]
 use super::tls::{self, Tls};
 
-/// How an engine uses its Redis server. All nodes that share sessions must agree on the namespace,
-/// the secret and the lease.
+/// How an engine uses its Redis server. All nodes that share sessions must have the same namespace,
+/// secret and lease.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,25 +30,27 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// What all keys and channels begin with.
+    /// The default prefix of all keys and channels.
     pub const DEFAULT_NAMESPACE: &str = "mcp";
 
-    /// A node counts as dead when it was not heard of for so long. Fifteen seconds: longer than a
-    /// pause of a virtual machine, shorter than people wait for an answer.
+    /// The default time without a heartbeat after which a node counts as dead. Fifteen seconds is
+    /// longer than a pause of a virtual machine, and shorter than users wait for an answer.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 
-    /// The server must answer within this. Two seconds: a thousand times what it takes.
+    /// The default time in which the server must answer. Two seconds is a thousand times what it
+    /// usually takes.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
-    /// How long a message for a client is held while the server is away. Half a minute: as long as
-    /// a restart that reads its append-only file, or a failover.
+    /// The default time for which a message for a client is held while the server is unreachable.
+    /// Half a minute is enough for a failover, or for a restart that reads the append-only file.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
-    /// The fewest bytes of a [`secret`](Self::secret). Thirty-two: whoever has what it hides can try secrets as fast
-    /// as they like, and no number of machines gets through so many.
+    /// The minimum length of a [`secret`](Self::secret) in bytes. An attacker who has the data that
+    /// it hides can try secrets offline at any speed; 32 random bytes are out of reach of any
+    /// number of machines.
     pub const LEAST_SECRET: usize = 32;
 
-    /// The defaults.
+    /// Returns the default options.
     pub fn new() -> Self {
         Self {
             namespace: Self::DEFAULT_NAMESPACE.to_owned(),
@@ -62,78 +64,84 @@ impl RedisOptions {
         }
     }
 
-    /// What all keys and channels begin with, followed by a colon. Services with different
-    /// namespaces know nothing of each other. Default [`DEFAULT_NAMESPACE`](Self::DEFAULT_NAMESPACE).
+    /// Sets the prefix of all keys and channels; a colon follows it. Services with different
+    /// namespaces do not see each other. Default [`DEFAULT_NAMESPACE`](Self::DEFAULT_NAMESPACE).
     ///
-    /// Braces, which a cluster reads a meaning into, are left out.
+    /// Braces are removed, because a cluster gives them a meaning.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self.namespace.retain(|c| c != '{' && c != '}');
         self
     }
 
-    /// What session ids, task ids, principals and what is known of clients are hidden with, so that
-    /// whoever reads the server's memory, files or traffic learns none of them. At least 32 random
-    /// bytes ([`LEAST_SECRET`](Self::LEAST_SECRET)): with fewer an engine does not connect. The same on
-    /// every node; what was kept under another secret cannot be used.
+    /// Sets the secret that hides session ids, task ids, principals and the facts about clients.
+    /// Without the secret, the server's memory, files and traffic reveal none of them.
     ///
-    /// Without one the first node makes one up and keeps it in the server: a dump of everything then
-    /// gives everything away.
+    /// It needs at least 32 random bytes ([`LEAST_SECRET`](Self::LEAST_SECRET)); with fewer an
+    /// engine does not connect. Every node needs the same secret. Data stored under another secret
+    /// cannot be used.
+    ///
+    /// By default the first node generates a secret and stores it in the server. A complete dump of
+    /// the server then reveals everything.
     pub fn secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         self.secret = Some(secret.as_ref().to_vec());
         self
     }
 
-    /// Whether what clients and handlers say is sealed, too: events, answers, the application's state
-    /// and the documents of tasks. Only with a [`secret`](Self::secret) of your own is that worth
-    /// anything. Nodes need not agree, so that it can be switched on one by one. Default `false`:
-    /// it costs a few microseconds for each message, and 41 bytes.
+    /// Also encrypts what clients and handlers send: events, answers, the application's state and
+    /// the documents of tasks. This protects them only together with a [`secret`](Self::secret) of
+    /// your own.
     ///
-    /// Who reads the server can still see how long messages are, and which ones of one session are the
-    /// same.
+    /// Nodes need not agree on this setting, so it can be enabled node by node. Default `false`:
+    /// encryption costs a few microseconds and 41 bytes for each message.
+    ///
+    /// A reader of the server's data still sees the length of each message, and which messages of
+    /// one session are equal.
     pub fn seal_messages(mut self, seal: bool) -> Self {
         self.seal_messages = seal;
         self
     }
 
-    /// After how much silence a node counts as dead: its calls end with an error, its tasks are
-    /// orphans. At least 100 ms. Default [`DEFAULT_LEASE`](Self::DEFAULT_LEASE).
+    /// Sets the time without a heartbeat after which a node counts as dead. Its calls then end with
+    /// an error, and its tasks are orphaned. At least 100 ms. Default
+    /// [`DEFAULT_LEASE`](Self::DEFAULT_LEASE).
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_millis(100));
         self
     }
 
-    /// Within what time the server must answer. Default
+    /// Sets the time in which the server must answer. Default
     /// [`DEFAULT_TIMEOUT`](Self::DEFAULT_TIMEOUT).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long a message for a client is held, and its handler with it, while the server is away;
-    /// after that it is lost. Everything a client waits for fails after the time of
-    /// [`timeout`](Self::timeout) instead. Default [`DEFAULT_PATIENCE`](Self::DEFAULT_PATIENCE).
+    /// Sets how long a message for a client is held while the server is unreachable. Its handler
+    /// waits as well; after this time the message is lost. An operation that a client waits for
+    /// fails after [`timeout`](Self::timeout) instead. Default
+    /// [`DEFAULT_PATIENCE`](Self::DEFAULT_PATIENCE).
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Who may vouch for the server of a `rediss://` URL (feature `redis-tls`): certificates of
-    /// authorities in PEM, as many as you like. Default: whoever the machine trusts, in the files
-    /// of its operating system or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    /// Sets the certificate authorities that may vouch for the server of a `rediss://` URL, in PEM,
+    /// any number of them (feature `redis-tls`). By default they are those that the machine trusts:
+    /// the files of its operating system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     ///
-    /// With this set nobody else may, and a URL without TLS is refused.
+    /// With this set, the authorities of the machine are not used, and a URL without TLS is
+    /// rejected.
     #[cfg(feature = "redis-tls")]
     pub fn tls_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.authorities = Some(pem.into());
         self
     }
 
-    /// What this engine shows a server that wants to know its clients by certificates, as one does
-    /// unless its `tls-auth-clients` says otherwise (feature `redis-tls`): a certificate with
-    /// those that vouch for it, and its key, both in PEM. Default: nothing.
+    /// Sets the client certificate, with its chain, and its key, both in PEM (feature `redis-tls`).
+    /// A server asks for one unless its `tls-auth-clients` says otherwise. Default: none.
     ///
-    /// With this set a URL without TLS is refused.
+    /// With this set, a URL without TLS is rejected.
     #[cfg(feature = "redis-tls")]
     pub fn tls_identity(mut self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.tls.identity = Some((certificates.into(), key.into()));
@@ -165,7 +173,7 @@ impl fmt::Debug for RedisOptions {
     }
 }
 
-/// Why a Redis server cannot be used.
+/// The reason why a Redis server cannot be used.
 #[derive(Debug)]
 pub struct ConnectError(Reason);
 
@@ -196,7 +204,7 @@ impl ConnectError {
         Self(Reason::Server(error))
     }
 
-    /// Whether the server holds sessions that were kept under another secret.
+    /// Returns `true` if the server holds sessions that were stored under another secret.
     #[must_use]
     pub fn is_other_secret(&self) -> bool {
         matches!(self.0, Reason::OtherSecret)

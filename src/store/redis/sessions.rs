@@ -1,4 +1,4 @@
-//! Decides what is asked of the server about sessions as a whole, and about their calls.
+//! Sessions: the operations on whole sessions, their calls and their state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::identity::{SessionId, SessionInfo};
 use crate::message::{RawJson, RequestId};
 use crate::store::{Begin, Create, EndReason, Ended, Loaded, News, NodeId, SessionSummary, StateValue, StreamNo};
 
-/// How many sessions are ended in one step.
+/// Maximum number of sessions that one sweep script takes from each queue.
 const AT_ONCE: usize = 64;
 
 impl Inner {
@@ -42,7 +42,7 @@ impl Inner {
         Ok(Loaded { info: Arc::new(info), epoch: reply.number()?, revision: reply.number()? })
     }
 
-    /// The step, and how to take it back.
+    /// Returns the call, and the call that undoes it.
     pub(super) fn begin(&self, begin: &Begin<'_>) -> (Call, Call) {
         let (link, policy) = (&self.link, self.policy());
         let (token, session, node) = (link.token(), link.names().session(begin.session), bells::text(begin.node));
@@ -156,14 +156,14 @@ impl Inner {
                         return Ok(ended);
                     }
                 }
-                // Those of the steps before must be told of.
+                // The caller must learn of the sessions that earlier rounds ended.
                 Err(_) if !ended.is_empty() => return Ok(ended),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// A session a script removed. One that cannot be read is gone all the same.
+    /// Reads a session that a script removed. A session that cannot be read is gone anyway.
     fn ended(&self, row: Value, reason: Option<EndReason>) -> Option<Ended> {
         let read = || {
             let mut row = Reply::of(row)?;
@@ -187,7 +187,8 @@ impl Inner {
         self.link.take(call.arg(bells::news_text(news))).await.map(drop)
     }
 
-    /// Sessions that begin or end meanwhile may be in the list or not; all others are, once.
+    /// Lists the sessions. One that begins or ends meanwhile may be missing or not; every other one
+    /// is listed once.
     pub(super) async fn list(&self) -> Result<Vec<SessionSummary>> {
         let mut list = Vec::new();
         let (mut name, mut age) = (String::new(), "-inf".to_owned());
@@ -201,7 +202,7 @@ impl Inner {
         }
     }
 
-    /// A session in a list. One that cannot be read keeps nobody from seeing the others.
+    /// Reads a session of a list. One that cannot be read does not hide the others.
     fn summary(&self, row: Value) -> Option<SessionSummary> {
         let read = || {
             let mut row = Reply::of(row)?;
@@ -247,7 +248,7 @@ impl Inner {
     }
 }
 
-/// JSON that was checked before it was kept.
+/// Reads JSON that was checked before it was stored.
 pub(super) fn json(bytes: Vec<u8>) -> Result<RawJson> {
     RawJson::parse(bytes).map_err(StoreError::corrupt)
 }

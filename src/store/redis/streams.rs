@@ -1,5 +1,4 @@
-//! Decides what is asked of the server about streams: their events, their readers, the questions in
-//! them.
+//! Streams: the operations on events, readers and client requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +42,7 @@ impl Inner {
         self.appended(self.bounds(call).patient()).await
     }
 
-    /// What a log, and a session, may keep.
+    /// Adds the bounds of a log, of a session and of all sessions.
     pub(super) fn bounds(&self, call: Call) -> Call {
         let policy = self.policy();
         call.arg(size(policy.stream_events))
@@ -65,7 +64,7 @@ impl Inner {
         })
     }
 
-    /// The step, and how to take it back.
+    /// Returns the call, and the call that undoes it.
     pub(super) fn attach(&self, attach: &Attach<'_>) -> (Call, Call) {
         let link = &self.link;
         let (token, session, node) = (link.token(), link.names().session(attach.session), bells::text(attach.node));
@@ -100,7 +99,7 @@ impl Inner {
             .arg(generation)
             .arg(number(after))
             .arg(size(max_bytes));
-        // A stream that is open may wait for the server like a message that is on its way.
+        // The response is already open, so it may wait for the server as long as a message does.
         let mut reply = self.link.take(call.patient()).await?;
         let (tail, closed) = (reply.number()?, reply.flag()?);
         let mut events = Vec::new();
@@ -155,11 +154,11 @@ impl Inner {
     }
 }
 
-/// How an answer is marked: a result, or an error.
+/// The kinds of a client's answer: a result, or an error.
 const GIVEN: &str = "given";
 const REFUSED: &str = "refused";
 
-/// What an event is, for scripts.
+/// Returns the kind of an event as scripts name it.
 fn kind(event: &Event) -> String {
     match &event.kind {
         EventKind::Notification => "n".to_owned(),

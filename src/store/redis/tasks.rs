@@ -1,4 +1,4 @@
-//! Decides what is asked of the server about tasks.
+//! Tasks: the operations on tasks.
 
 use super::link::{micros, number, size};
 use super::{Inner, Result, bells, scripts};
