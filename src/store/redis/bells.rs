@@ -1,7 +1,7 @@
-//! Decides whom of this process a bell is for, and what it says.
+//! Signals: reads them from the wire, and passes them to the nodes of this process.
 //!
-//! A bell on the wire is a node's id, where it is for one node, then a letter, then what the letter
-//! needs. What cannot be read is nobody's: a bell only wakes.
+//! A signal on the wire begins with a node's id if it is for one node. A letter follows, then what
+//! the letter needs. Unreadable signals are ignored, because a signal only wakes.
 
 use std::str;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -22,18 +22,18 @@ pub(super) struct Bells {
     process: u64,
     next: AtomicU16,
     nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
-    /// An answer was not heard that may have carried bells.
+    /// A reply that may have carried signals was not received.
     owed: AtomicBool,
-    /// Somebody should look again.
+    /// Notified when the nodes should re-check their state.
     pub(super) doubts: Notify,
 }
 
-/// Digits of a node's id, and how many of them are its process's.
+/// The digits of a node's id, and how many of them identify the process.
 const NODE: usize = 16;
 const PROCESS: usize = 12;
 
 impl Bells {
-    /// Of a process that was never there before.
+    /// Creates the signals of a new process, with a random id.
     pub(super) fn new() -> Self {
         let [a, b, c, d, e, f, ..] = *SessionId::random().as_bytes();
         Self {
@@ -59,13 +59,13 @@ impl Bells {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
     }
 
-    /// Rings may have been lost with an answer that was not heard.
+    /// Notes that signals may have been lost with a reply that was not received.
     pub(super) fn owe(&self) {
         self.owed.store(true, Ordering::Release);
     }
 
-    /// The server answers: where rings may have been lost before, everybody looks again, soon and once
-    /// for many such moments.
+    /// Notes that the server answers. If signals may have been lost before, this requests one
+    /// re-check, which covers all earlier losses.
     pub(super) fn pay(&self) {
         if self.owed.load(Ordering::Acquire) && self.owed.swap(false, Ordering::AcqRel) {
             self.doubts.notify_one();
@@ -76,7 +76,7 @@ impl Bells {
         self.ring_others(None, ring);
     }
 
-    /// Rings every node but one.
+    /// Signals every node but one.
     fn ring_others(&self, by: Option<NodeId>, ring: &Ring) {
         let bells: Vec<_> = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl Bells {
         bells.iter().for_each(|bell| bell.ring(ring.clone()));
     }
 
-    /// Rings for one node.
+    /// Passes on a signal for one node.
     pub(super) fn ring(&self, names: &Names, text: &[u8]) {
         let Some((node, said)) = split_node(text) else { return };
         let Some(ring) = read(names, said) else { return };
@@ -98,7 +98,7 @@ impl Bells {
         }
     }
 
-    /// Rings for every node, but for one that tells the others.
+    /// Passes on a signal for every node, except the sender of a session update.
     pub(super) fn ring_everybody(&self, names: &Names, said: &[u8]) {
         let (by, ring) = match said.strip_prefix(b"M").and_then(split_node) {
             Some((node, told)) => (Some(node), read_news(names, told)),
@@ -110,7 +110,7 @@ impl Bells {
     }
 }
 
-/// A node's id as scripts know it.
+/// Returns a node's id as scripts know it.
 pub(super) fn text(node: NodeId) -> String {
     format!("{:016x}", node.0)
 }
@@ -120,7 +120,7 @@ fn split_node(text: &[u8]) -> Option<(NodeId, &[u8])> {
     Some((NodeId(u64::from_str_radix(str::from_utf8(node).ok()?, 16).ok()?), rest))
 }
 
-/// What a node tells the others of a session.
+/// Reads a session update, which a node sends to the others.
 fn read_news(names: &Names, told: &[u8]) -> Option<Ring> {
     let (name, news) = told.split_at_checked(NAME)?;
     let session = names.session_of(name)?;
@@ -131,7 +131,7 @@ fn read_news(names: &Names, told: &[u8]) -> Option<Ring> {
     Some(Ring::News { session, news })
 }
 
-/// News as they are told.
+/// Writes a session update.
 pub(super) fn news_text(news: News) -> String {
     match news {
         News::State => "state".to_owned(),
@@ -186,7 +186,7 @@ const REASONS: [EndReason; 6] = [
     EndReason::Shutdown,
 ];
 
-/// A reason as scripts name it.
+/// Reads the reason for the end of a session.
 pub(super) fn reason(text: &str) -> Option<EndReason> {
     REASONS.into_iter().find(|known| known.as_str() == text)
 }

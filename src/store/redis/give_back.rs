@@ -1,8 +1,10 @@
-//! Decides how what a process took is given back: calls, readers and questions, for which it is asked as
-//! long as the process lives, because whatever it does not give back stands for ever.
+//! Undo: releases what this process acquired, which is calls, readers and client requests. Each
+//! release is retried as long as the process lives, because what is not released stays in the
+//! server.
 //!
-//! Only what may stand in the server is given back later: a step that never reached it, or that it
-//! refused, took nothing. So no more waits here than the server had given when it was there last.
+//! Only what may exist in the server is released later: an operation that never arrived, or that
+//! was rejected, acquired nothing. The queue therefore never holds more than the server had
+//! accepted when it was last reachable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +15,20 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::link::{Call, Link};
 use crate::error::{StoreError, StoreErrorKind};
 
-/// What is to be given back.
+/// The queue of releases.
 pub(super) type GiveBacks = Sender<Call>;
 
-/// The most that waits; about 30 MB of it.
+/// Maximum number of queued releases; about 30 MB.
 const MOST: usize = 100_000;
 
-/// Between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn give_backs() -> (GiveBacks, Receiver<Call>) {
     channel(MOST)
 }
 
-/// Gives back, one after the other, what could not be given back at once.
+/// Runs queued releases, one after the other.
 pub(super) async fn settle(link: Arc<Link>, mut owed: Receiver<Call>) {
     while let Some(call) = owed.recv().await {
         while link.take(&call).await.as_ref().is_err_and(is_out_of_reach) {
@@ -39,7 +41,8 @@ fn is_out_of_reach(error: &StoreError) -> bool {
     error.kind() == StoreErrorKind::Unavailable
 }
 
-/// A step that gives back what may have been taken. Dropped before that is settled, it is done later.
+/// A call that releases what may have been acquired. If it is dropped before it is settled, it is
+/// queued.
 pub(super) struct Owed {
     give_backs: GiveBacks,
     call: Option<Call>,
@@ -50,7 +53,8 @@ impl Owed {
         Self { give_backs: give_backs.clone(), call: Some(call) }
     }
 
-    /// Tries it now. Out of reach, it stays owed and that is no failure: the caller has nothing left to do.
+    /// Tries the release now. If the server is unreachable, the release is queued and this is not a
+    /// failure: the caller has nothing left to do.
     pub(super) async fn give_back(self, link: &Link) -> Result<(), StoreError> {
         let Some(call) = &self.call else { return Ok(()) };
         let given = link.take(call).await;
@@ -68,7 +72,7 @@ impl Owed {
 
 impl Drop for Owed {
     fn drop(&mut self) {
-        // Where nobody gives anything back any more, the engine has come to its end.
+        // The queue closes only when the engine ends.
         if let Some(call) = self.call.take()
             && let Err(TrySendError::Full(_)) = self.give_backs.try_send(call)
         {

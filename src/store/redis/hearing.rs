@@ -1,10 +1,13 @@
-//! Decides when this process hears its bells, and what it does when it may have missed some.
+//! The subscriber: receives the signals for this process, and starts a re-check when some may have
+//! been lost.
 //!
-//! The connection that listens is our own to keep: a subscription can die without a word. The
-//! heartbeat rings this process over the wire; who has heard nothing for a lease makes a new
-//! connection, subscribes, and then has everybody look again. So does who is told by a heartbeat, as a
-//! cluster's do, of more bells than were heard: what is published there goes from node to node without a
-//! promise. What was announced meanwhile each node asks for, from the number it heard last.
+//! 1. The engine owns the subscribed connection, because a subscription can die silently.
+//! 2. The heartbeat signals its own process over the wire. A process that receives nothing for a
+//!    lease reconnects and subscribes again. Then all its nodes re-check their state.
+//! 3. In a cluster, published messages pass between its nodes without any guarantee. A heartbeat
+//!    there says how many signals were published. If this process received another number, its
+//!    nodes re-check their state too.
+//! 4. Each node then requests the announcements after the last number that it received.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,26 +21,26 @@ use super::options::RedisOptions;
 use super::server::Server;
 use crate::store::Ring;
 
-/// What is needed to hear.
+/// The state of the subscriber.
 pub(super) struct Hearing {
     server: Server,
     link: Arc<Link>,
     own: String,
     everybody: String,
     options: RedisOptions,
-    /// How often it was tried to subscribe.
+    /// The number of attempts to subscribe.
     turn: usize,
     count: Count,
 }
 
-/// A subscription that stands.
+/// An active subscription.
 struct Line {
     pushes: UnboundedReceiver<PushInfo>,
-    /// The line lives as long as it does.
+    /// Kept because the subscription ends with it.
     _connection: MultiplexedConnection,
 }
 
-/// Between two attempts to subscribe.
+/// The pause between two attempts to subscribe.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Hearing {
@@ -47,7 +50,7 @@ impl Hearing {
         Self { server, link, own, everybody, options: options.clone(), turn: 0, count: Count::default() }
     }
 
-    /// Subscribes, and listens from then on in a future that never ends.
+    /// Subscribes, and returns a future that receives signals and never ends.
     pub(super) async fn start(mut self) -> Result<impl Future<Output = ()>, RedisError> {
         let line = self.subscribe().await?;
         Ok(self.listen(line))
@@ -67,7 +70,7 @@ impl Hearing {
         }
     }
 
-    /// Some bells were missed.
+    /// Makes every node re-check its state, because signals may have been lost.
     fn look_again(&self) {
         self.link.bells.ring_all(&Ring::Resync);
     }
@@ -101,7 +104,7 @@ impl Hearing {
         } else if let Some(sign) = said.strip_prefix(b"P") {
             let mut sign = str::from_utf8(sign).unwrap_or_default().split(' ').map(str::parse::<u64>);
             let mut next = || sign.next().and_then(Result::ok);
-            // First the moment of the server, which nothing here counts by.
+            // The first number is the server's time, which is not used here.
             next();
             if self.count.misses(next().zip(next())) {
                 tracing::debug!("bells of the session engine were lost");
@@ -114,17 +117,19 @@ impl Hearing {
     }
 }
 
-/// How many bells rang since the last of our own signs of life.
+/// The number of signals received since the last heartbeat of this process.
 #[derive(Debug, Default)]
 struct Count {
     own: u64,
     everybodys: u64,
-    /// How many there had been then, where the server counts them: our own, and everybody's.
+    /// The totals at that heartbeat, if the server counts them: signals for this process, and for
+    /// all.
     before: Option<(u64, u64)>,
 }
 
 impl Count {
-    /// Begins anew with a sign of life that says how many there were; whether that is not how many were heard.
+    /// Starts a new count at a heartbeat with these totals. Returns `true` if the totals differ
+    /// from what was received.
     fn misses(&mut self, now: Option<(u64, u64)>) -> bool {
         let heard = std::mem::replace(self, Self { before: now, ..Self::default() });
         let expected = heard.before.map(|(own, everybodys)| (own + heard.own, everybodys + heard.everybodys));

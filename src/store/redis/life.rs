@@ -1,5 +1,5 @@
-//! Decides what this process does to count as alive, what it does for those that no longer do, and
-//! how its own nodes leave.
+//! The heartbeat: keeps this process alive in the server, cleans up after processes that died, and
+//! releases what leaving nodes hold.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::message::{RequestId, write};
 use crate::store::lost::node_lost;
 use crate::store::{NodeId, Ring};
 
-/// How many sessions of a node that is gone are given up in one step.
+/// Maximum number of sessions of a lost node that one script cleans up.
 const AT_ONCE: usize = 64;
 
-/// The text of the error of a lost call, before and after its id.
+/// The text of the error that ends a lost call: the parts before and after the request id.
 #[derive(Debug)]
 pub(super) struct LostCall {
     head: String,
@@ -38,16 +38,17 @@ impl LostCall {
     }
 }
 
-/// Says for the first time that this process is alive, before anybody else can know of it. Where that
-/// fails it is said later.
+/// Sends the first heartbeat, before any other process can know of this one. If it fails, a later
+/// heartbeat replaces it.
 pub(super) async fn begin(link: &Link) {
     let _ = one_beat(link, &LostCall::new(), "").await;
 }
 
-/// Says again and again that this process is alive.
+/// Sends heartbeats indefinitely.
 pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     let lost = LostCall::new();
-    // When this process was last told that it had been away. The first time it is only new.
+    // The last registration that this process learned of. The first one means only that the process
+    // is new.
     let mut told: Option<String> = None;
     loop {
         let mut pause = lease / 3;
@@ -55,7 +56,7 @@ pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
             Ok(Beat { away, dead, emptied }) => {
                 let was_given_up = !away.is_empty() && told.as_ref().is_some_and(|told| *told != away);
                 if emptied {
-                    // Before anybody looks again.
+                    // Before any node re-checks its state.
                     agree_again(&link).await;
                 } else if was_given_up {
                     tracing::warn!("this process was away for so long that its calls were given up");
@@ -77,7 +78,8 @@ pub(super) async fn beat(link: Arc<Link>, lease: Duration) {
     }
 }
 
-/// Of what was agreed on nothing is left, or others have agreed already.
+/// Agrees with the other nodes again, after the server lost what they had agreed on. Others may
+/// have agreed already.
 async fn agree_again(link: &Link) {
     tracing::warn!("the Redis server was emptied; its sessions are gone");
     if let Err(error) = link.agree_again().await {
@@ -85,13 +87,14 @@ async fn agree_again(link: &Link) {
     }
 }
 
-/// What the server says to a sign of life.
+/// The server's answer to a heartbeat.
 struct Beat {
-    /// Since when this process is known again that was not before, until it said it heard so.
+    /// The time at which the server registered this process, if it was unknown. Repeated until the
+    /// process acknowledges it, empty afterwards.
     away: String,
-    /// Something dead is left.
+    /// Some processes are dead and not yet cleaned up.
     dead: bool,
-    /// The server remembers nothing of what was agreed on.
+    /// The server lost what the nodes had agreed on.
     emptied: bool,
 }
 
@@ -101,7 +104,7 @@ async fn one_beat(link: &Link, lost: &LostCall, told: &str) -> Result<Beat, Stor
     Ok(Beat { away, dead, emptied: reply.bytes()? != link.names().born.as_bytes() })
 }
 
-/// Has everybody look again after doubts, at most once in a second.
+/// Makes every node re-check its state after doubts, at most once a second.
 pub(super) async fn settle_doubts(link: Arc<Link>) {
     loop {
         link.bells.doubts.notified().await;
@@ -110,11 +113,11 @@ pub(super) async fn settle_doubts(link: Arc<Link>) {
     }
 }
 
-/// Nodes that are about to leave. What is asked of the engine after that waits for it.
+/// The number of nodes that are about to leave. Later operations of the engine wait for them.
 #[derive(Debug)]
 pub(super) struct Leaving(watch::Sender<usize>);
 
-/// One of them.
+/// A node that is about to leave.
 struct One(Arc<Leaving>);
 
 impl Leaving {
@@ -122,8 +125,8 @@ impl Leaving {
         Arc::new(Self(watch::Sender::new(0)))
     }
 
-    /// Gives up what a node has, in a task. Nobody waits for longer than one attempt; what a process
-    /// cannot give up before it ends, others do when its lease is over.
+    /// Releases what a node holds, in a background task. Other operations wait for one attempt
+    /// only. If the process ends first, other processes release the rest after its lease.
     pub(super) fn leave(self: &Arc<Self>, link: &Arc<Link>, runtime: &Handle, node: NodeId) {
         self.0.send_modify(|count| *count += 1);
         let (one, link) = (One(Arc::clone(self)), Arc::clone(link));
@@ -137,7 +140,7 @@ impl Leaving {
         });
     }
 
-    /// Waits until nobody is about to leave.
+    /// Waits until no node is about to leave.
     pub(super) async fn done(&self) {
         if *self.0.borrow() > 0 {
             let mut count = self.0.subscribe();
@@ -146,7 +149,7 @@ impl Leaving {
     }
 }
 
-/// Gives up all that a node has.
+/// Releases everything that a node holds.
 async fn take_leave(link: &Link, node: NodeId) -> Result<(), StoreError> {
     let lost = LostCall::new();
     loop {

@@ -1,6 +1,8 @@
-//! Decides which connection carries steps, and when it is replaced: when it broke; when it is silent,
-//! because one that leads nowhere looks just like a slow server; and when the other end is a replica,
-//! because the master is elsewhere then, and who asks anew is led there.
+//! The connection that carries operations, and its replacement.
+//!
+//! A connection is replaced when it breaks. It is also replaced when it is silent, because a dead
+//! connection looks just like a slow server. And it is replaced when the other end is a replica:
+//! the master is then elsewhere, and a new connection leads to it.
 
 use std::fmt;
 use std::io;
@@ -16,18 +18,19 @@ use super::server::{Connection, Server};
 
 type Connecting = Shared<BoxFuture<'static, Result<Connection, RedisError>>>;
 
-/// Why nobody answered.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: RedisError,
-    /// Whether what was sent may have been done all the same.
+    /// Whether the command may have run anyway.
     pub(super) unknown: bool,
 }
 
-/// A connection that comes back.
+/// A connection that is replaced when it fails.
 pub(super) struct Line {
     server: Server,
-    /// How many there were, and the present one; whoever needs it first makes it for all.
+    /// How often the connection was replaced, and the current one. The first caller that needs it
+    /// connects for all.
     current: Mutex<(u64, Connecting)>,
 }
 
@@ -37,13 +40,14 @@ impl Line {
         Self { server, current }
     }
 
-    /// Whether what is published at the server may be lost on its way to who listens elsewhere.
+    /// Returns `true` if published signals may be lost on their way to subscribers at other nodes
+    /// of the server.
     pub(super) fn is_lossy(&self) -> bool {
         self.server.is_cluster()
     }
 
-    /// Sends something over the present connection, and waits no longer than `within` for all of it: the
-    /// connection and the answer each have a time-out of their own, and one may follow the other.
+    /// Sends something over the current connection, and waits at most `within` in total. Connecting
+    /// and answering each have a timeout of their own, and one may follow the other.
     pub(super) async fn send<T>(
         &self,
         within: Duration,
@@ -61,21 +65,21 @@ impl Line {
         };
         let sent = match select(pin!(send(&mut connection)), deadline).await {
             Either::Left((sent, _)) => sent,
-            // The connection had less than its own time: it may be a good one.
+            // The connection had less than its own timeout, so it may still be good.
             Either::Right(_) => return Err(Failure { error: too_late(), unknown: true }),
         };
         sent.map_err(|error| {
             if error.is_unrecoverable_error() || error.is_timeout() || is_of_a_replica(&error) {
                 self.replace(number);
             }
-            // What the server refused it has not done.
+            // The server did not run what it rejected.
             let unknown = error.code().is_none();
             Failure { error, unknown }
         })
     }
 
-    /// Lets go of a connection, if it is still the present one. What others sent over it may come
-    /// to its end.
+    /// Discards a connection if it is still the current one. Commands that other callers sent over
+    /// it may still complete.
     fn replace(&self, number: u64) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 == number {

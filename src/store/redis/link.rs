@@ -1,8 +1,8 @@
-//! Decides how a step reaches the server, how often it is tried, and what a failure means.
+//! The client: sends operations to the server, retries them and classifies failures.
 //!
-//! Every step may be asked for again: scripts recognise a repetition by its place in a stream, or
-//! by a token. So what failed for a reason that passes is simply asked for again: shortly for
-//! somebody who waits for an answer, longer where a message would be lost.
+//! Every operation can be repeated: scripts recognise a repetition by its place in a stream, or by
+//! a token. An operation that fails for a temporary reason is therefore sent again. It is retried
+//! briefly if a caller waits for the answer, and longer if a message would be lost.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -23,36 +23,36 @@ use crate::error::{StoreError, StoreErrorKind};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// The way to the server.
+/// The client of the server.
 pub(super) struct Link {
     line: Line,
     pub(super) bells: Arc<Bells>,
     names: RwLock<Arc<Names>>,
     options: RedisOptions,
-    /// What all keys begin with; its braces keep them in one slot.
+    /// The prefix of all keys. Its braces keep them in one slot.
     pub(super) prefix: String,
-    /// What was agreed on, which is there as long as anything is.
+    /// The key of what the nodes agreed on. It exists as long as any data does.
     pub(super) about: String,
-    /// Whether bells are counted, so that lost ones are missed.
+    /// Whether signals are counted, so that lost ones are noticed.
     counts: bool,
     process: String,
     tokens: AtomicU64,
 }
 
-/// How long a step is tried.
+/// How long an operation is retried.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Patience {
-    /// Somebody waits for its answer.
+    /// A caller waits for the answer.
     Short,
-    /// It carries what would be lost.
+    /// The operation carries a message that would be lost.
     Long,
 }
 
-/// A step on its way.
+/// An operation, ready to be sent.
 pub(super) struct Call {
     script: ScriptInvocation<'static>,
     patience: Patience,
-    /// Whether its answer may carry bells.
+    /// Whether the reply may carry signals.
     rings: bool,
 }
 
@@ -66,21 +66,21 @@ impl Call {
         Self { patience: Patience::Long, ..self }
     }
 
-    /// Its answer carries no bells: that it was not heard is no reason to look again.
+    /// Marks a call whose reply carries no signals: a lost reply is no reason for a re-check.
     pub(super) fn silent(self) -> Self {
         Self { rings: false, ..self }
     }
 }
 
-/// A step that failed.
+/// The failure of an operation.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) error: StoreError,
-    /// Whether it may have happened all the same, or may yet.
+    /// Whether the operation may have run anyway, or may still run.
     pub(super) unknown: bool,
 }
 
-/// How long the nodes may take to agree anew: several commands, each with a time-out of its own.
+/// Time for the nodes to agree again: several commands, each with its own timeout.
 const AGREEMENT: Duration = Duration::from_secs(30);
 
 /// The pause after the first failure, and the longest one.
@@ -101,12 +101,12 @@ impl Link {
         }
     }
 
-    /// Under which names the server knows things.
+    /// Returns the pseudonyms under which the server knows sessions, tasks and principals.
     pub(super) fn names(&self) -> Arc<Names> {
         Arc::clone(&self.names.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Agrees with the other nodes once more: of a server that was emptied, what was agreed on is gone, too.
+    /// Agrees with the other nodes again. A server that lost its data also lost what was agreed on.
     pub(super) async fn agree_again(&self) -> std::result::Result<(), ConnectError> {
         let known = self.names();
         let agreed = self
@@ -117,17 +117,18 @@ impl Link {
         Ok(())
     }
 
-    /// A text nobody else uses.
+    /// Returns a text that no other call uses.
     pub(super) fn token(&self) -> String {
         format!("{}.{:x}", self.process, self.tokens.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A step that shows by itself whether it was taken.
+    /// Builds a call without a token: repeating it is harmless, or the script recognises the
+    /// repetition otherwise.
     pub(super) fn call(&self, script: &'static LazyLock<Script>) -> Call {
         self.call_with(script, "")
     }
 
-    /// A step known by a token.
+    /// Builds a call that the script recognises by a token.
     pub(super) fn call_with(&self, script: &'static LazyLock<Script>, token: &str) -> Call {
         let mut script = script.prepare_invoke();
         script
@@ -140,12 +141,12 @@ impl Link {
         Call { script, patience: Patience::Short, rings: true }
     }
 
-    /// Takes a step.
+    /// Runs an operation.
     pub(super) async fn take(&self, call: impl Borrow<Call>) -> Result<Reply> {
         self.try_to_take(call.borrow()).await.map_err(|failed| failed.error)
     }
 
-    /// The same for somebody who must know whether it may have happened though it failed.
+    /// Runs an operation. A failure says whether the operation may have run anyway.
     pub(super) async fn try_to_take(&self, call: &Call) -> std::result::Result<Reply, Failed> {
         let Call { script, patience, rings } = call;
         let (answer, unknown) = self
@@ -165,7 +166,8 @@ impl Link {
         Ok(value)
     }
 
-    /// Tries until it is answered; whether one of the attempts was not, and may come yet.
+    /// Retries until an attempt is answered. Also returns `true` if an earlier attempt got no
+    /// answer and may still arrive.
     async fn persist<F: Future<Output = std::result::Result<Value, Failure>>>(
         &self,
         patience: Patience,
@@ -181,7 +183,8 @@ impl Link {
             Patience::Long => self.options.patience,
         };
         loop {
-            // A little more than is left, so that a time-out of the connection's own is seen as one.
+            // Slightly more than the remaining time, so that the connection's own timeout is
+            // recognised as one.
             let within = most.saturating_sub(clock.now().since(start)) + self.options.timeout / 10;
             let error = match attempt(within).await {
                 Ok(value) => {
@@ -212,12 +215,12 @@ pub(super) fn prefix(options: &RedisOptions) -> String {
     format!("{}:{{0}}:", options.namespace)
 }
 
-/// The key of what nodes agree on.
+/// Returns the key of what the nodes agree on.
 pub(super) fn about(options: &RedisOptions) -> String {
     format!("{}about", prefix(options))
 }
 
-/// Whether trying again may help.
+/// Returns `true` if a retry may succeed.
 fn passes(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
     match error.kind() {
@@ -229,19 +232,20 @@ fn passes(error: &RedisError) -> bool {
 
 fn failure(error: RedisError) -> StoreError {
     let kind = match error.kind() {
-        // A script stumbled over what it found.
+        // A script failed on the data that it found.
         ErrorKind::Server(ServerErrorKind::ResponseError) => StoreErrorKind::Corrupt,
         _ => StoreErrorKind::Unavailable,
     };
     StoreError::because(kind, error)
 }
 
-/// A while, as scripts count it; far in the future where that cannot be counted.
+/// Converts a duration to microseconds, the unit of scripts. A duration too long for that becomes
+/// one in the far future.
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(MOST / 2)
 }
 
-/// The largest number scripts can count with.
+/// The largest integer that scripts can represent.
 const MOST: u64 = (1 << 53) - 1;
 
 pub(super) fn number(value: u64) -> u64 {

@@ -1,9 +1,12 @@
-//! Decides under which names Redis knows sessions, tasks and principals, so that nobody who reads
-//! them there can use them.
+//! Pseudonyms: the names under which Redis knows sessions, tasks and principals. A reader of the
+//! server's data cannot use them.
 //!
-//! An id is one block of AES-256 under a key of its own: each id has one name, nobody without the
-//! secret can tell one from random, and who has it can tell from a bell's text which session is
-//! meant. A principal is a keyed hash, and so is a peer. What is known of a session is sealed, bound to its name.
+//! 1. An id is encrypted as one block of AES-256, under separate keys for sessions and tasks. Each
+//!    id has one name.
+//! 2. Without the secret a name looks random. With the secret the id can be read back, so the text
+//!    of a signal identifies its session.
+//! 3. The names of principals and peers are keyed hashes.
+//! 4. The facts about a session are encrypted, bound to its name.
 
 use std::fmt;
 
@@ -32,9 +35,9 @@ pub(super) struct Names {
     peers: [u8; 32],
     facts: XChaCha20Poly1305,
     check: [u8; 32],
-    /// The secret, if no operator chose it: it is in the server for everybody to use.
+    /// The secret, if no operator chose it. It is in the server for every node to use.
     pub(super) made_up: Option<String>,
-    /// What the server's memory is known by: when it has another one, it was emptied.
+    /// Identifies the data of the server. If it differs, the server lost its data.
     pub(super) born: String,
     pub(super) said: Seal,
 }
@@ -54,7 +57,7 @@ impl Names {
         }
     }
 
-    /// Two nodes with the same text have the same secret.
+    /// Returns a check value, which is equal on nodes with the same secret.
     pub(super) fn check(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.check)
     }
@@ -75,12 +78,12 @@ impl Names {
         id(&self.tasks, name).map(TaskId::from_bytes)
     }
 
-    /// Empty for nobody.
+    /// Returns the name of a principal; empty for `None`.
     pub(super) fn principal(&self, principal: Option<&Principal>) -> String {
         principal.map_or_else(String::new, |principal| hidden(&self.principals, principal.as_str()))
     }
 
-    /// The name of the account in whose share something counts; empty without one.
+    /// Returns the name of the account to whose share something counts; empty for `None`.
     pub(super) fn account(&self, account: Option<&Account>) -> String {
         match account {
             None => String::new(),
@@ -99,7 +102,8 @@ impl Names {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    /// What is known of a session; `name` is the one it was found under, where that is known.
+    /// Decrypts the facts about a session. `name` is the name under which they were found; they
+    /// open under no other.
     pub(super) fn open(&self, sealed: &[u8], name: &str) -> Result<SessionInfo, StoreError> {
         let corrupt = || StoreError::new(StoreErrorKind::Corrupt);
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(corrupt)?;
@@ -109,13 +113,13 @@ impl Names {
     }
 }
 
-/// What a text is known by.
+/// Returns the keyed hash that stands for a text.
 fn hidden(key: &[u8], text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&keyed(key, text.as_bytes())[..16])
 }
 
 pub(super) fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
-    // A key of any length is good for this kind of hash.
+    // Never fails: HMAC accepts a key of any length.
     Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |hash| hash.chain_update(text).finalize().into_bytes().into())
 }
 

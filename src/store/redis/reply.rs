@@ -1,4 +1,4 @@
-//! Decides what a script's answer is: a step that was taken, with what it gave, or a refusal.
+//! Replies: reads what a script returned, either the values of an operation or a rejection.
 
 use std::vec;
 
@@ -8,12 +8,12 @@ use crate::error::{StoreError, StoreErrorKind};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// What a step gave, value by value.
+/// The values that an operation returned, one by one.
 #[derive(Debug)]
 pub(super) struct Reply(vec::IntoIter<Value>);
 
 impl Reply {
-    /// Reads an answer; `ring` gets the bells it carries for nodes of this process.
+    /// Reads a reply; `ring` receives the signals in it for nodes of this process.
     pub(super) fn read(answer: Value, mut ring: impl FnMut(&[u8])) -> Result<Self> {
         let mut reply = Self::of(answer)?;
         let kind = reply.bytes()?;
@@ -31,12 +31,12 @@ impl Reply {
             b"full for peer" => StoreErrorKind::FullForPeer,
             _ => StoreErrorKind::Corrupt,
         };
-        // A step that made room may have been refused after all.
+        // An operation that evicted something may still have been rejected.
         let lost = reply.number().unwrap_or_default();
         Err(StoreError::after_losing(refused, lost))
     }
 
-    /// A list within an answer.
+    /// Reads a list within a reply.
     pub(super) fn of(value: Value) -> Result<Self> {
         match value {
             Value::Array(values) => Ok(Self(values.into_iter())),
@@ -52,7 +52,7 @@ impl Reply {
         self.next().map_or_else(corrupt, bytes_of)
     }
 
-    /// Nothing at the end of an answer is nothing at all.
+    /// Reads a value that may be nil, or missing at the end of the reply.
     pub(super) fn maybe_bytes(&mut self) -> Result<Option<Vec<u8>>> {
         match self.next() {
             None | Some(Value::Nil) => Ok(None),
@@ -67,7 +67,7 @@ impl Reply {
     pub(super) fn number<T: TryFrom<i64>>(&mut self) -> Result<T> {
         match self.next() {
             Some(Value::Int(number)) => number.try_into().or_else(|_| corrupt()),
-            // What a hash or a set keeps is text.
+            // Values of hashes and sets are text.
             Some(value) => {
                 let text = String::from_utf8(bytes_of(value)?).or_else(|_| corrupt())?;
                 text.parse::<i64>().ok().and_then(|number| number.try_into().ok()).map_or_else(corrupt, Ok)

@@ -1,10 +1,10 @@
-//! Decides which scripts there are: one for each step, behind what it shares with others.
+//! The scripts: one for each operation, preceded by the parts that it shares with others.
 
 use std::sync::LazyLock;
 
 use redis::Script;
 
-/// The text of a script, the shared parts before it.
+/// Concatenates the shared parts and the script itself.
 macro_rules! script {
     ($($file:literal),+) => {
         LazyLock::new(|| Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua")), "\n"),+)))

@@ -1,9 +1,12 @@
-//! Decides whether what clients and handlers say is kept in the clear, and opens what is not.
+//! Encryption of messages: encrypts what clients and handlers send each other, if the options say
+//! so, and decrypts what was stored.
 //!
-//! XChaCha20-Poly1305 under a nonce that is a keyed hash of the text and of what it belongs to: the
-//! same words of the same session are the same bytes, so that scripts can tell a repetition, and
-//! nobody else can tell more than that. What is sealed says so in its first byte, with which no
-//! JSON begins: nodes that seal and nodes that do not can read each other.
+//! The cipher is XChaCha20-Poly1305. Its nonce is a keyed hash of the text and of the name that it
+//! belongs to, so equal texts of one session have equal bytes. Scripts can therefore recognise a
+//! repetition; other readers learn nothing more than that.
+//!
+//! An encrypted text begins with a byte that no JSON begins with. Nodes with and without encryption
+//! can therefore read each other's texts.
 
 use std::borrow::Cow;
 
@@ -13,7 +16,8 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use super::names::keyed;
 use crate::error::{StoreError, StoreErrorKind};
 
-/// The first byte; scripts know it, and how much longer it makes a text.
+/// The first byte of an encrypted text. Scripts know it, and by how much encryption lengthens a
+/// text.
 const SEALED: u8 = 1;
 const NONCE: usize = 24;
 
@@ -29,12 +33,12 @@ impl Seal {
         Self { cipher, nonces: keyed(secret, b"nonces"), seals }
     }
 
-    /// A text as it is kept; `of` is the name of what it belongs to.
+    /// Returns a text as it is stored; `of` is the name that it belongs to.
     pub(super) fn close<'a>(&self, of: &str, text: &'a [u8]) -> Result<Cow<'a, [u8]>, StoreError> {
         if !self.seals {
             return Ok(Cow::Borrowed(text));
         }
-        // Names have one length, so that no two pairs are one text.
+        // All names have the same length, so different pairs never form the same text.
         let nonce: [u8; 32] = keyed(&keyed(&self.nonces, of.as_bytes()), text);
         let nonce: [u8; NONCE] = std::array::from_fn(|at| nonce[at]);
         let payload = Payload { msg: text, aad: of.as_bytes() };
@@ -43,7 +47,7 @@ impl Seal {
         Ok(Cow::Owned([&[SEALED], &nonce[..], &sealed].concat()))
     }
 
-    /// A text that was kept, sealed or not.
+    /// Returns a stored text, whether it was encrypted or not.
     pub(super) fn open(&self, of: &str, kept: Vec<u8>) -> Result<Vec<u8>, StoreError> {
         let Some((&SEALED, rest)) = kept.split_first() else { return Ok(kept) };
         let opened = rest.split_first_chunk::<NONCE>().and_then(|(nonce, sealed)| {
@@ -53,7 +57,7 @@ impl Seal {
         match opened {
             Some(text) => Ok(text),
             None if self.seals => Err(StoreError::new(StoreErrorKind::Corrupt)),
-            // Nobody sealed it; it only looks so.
+            // The text was stored in the clear, and only begins like an encrypted one.
             None => Ok(kept),
         }
     }
@@ -87,7 +91,7 @@ mod tests {
             let kept = seal.close("a", &text).unwrap().into_owned();
             prop_assert_eq!(seal.open("a", kept.clone()).unwrap(), text);
             let mut changed = kept.clone();
-            // But for the first byte, which says whether there is a seal.
+            // The first byte is left alone, because it says whether the text is encrypted.
             let at = 1 + at.index(changed.len() - 1);
             changed[at] = with;
             if changed != kept {

@@ -1,4 +1,4 @@
-//! Decides how a server is reached: one by itself, or a cluster that does as if it were one.
+//! The server: opens connections to a single server, or to a cluster that looks like one.
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 #[cfg(feature = "redis-cluster")]
@@ -14,17 +14,18 @@ use redis::{
 use super::options::Reason;
 use super::options::{ConnectError, RedisOptions};
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Clone)]
 pub(super) struct Server {
-    /// Nodes, each of which can be listened at: what one of a cluster is told, all are.
+    /// Nodes to subscribe at. Any of them will do: a cluster forwards what is published at one node
+    /// to all.
     nodes: Vec<Client>,
     config: AsyncConnectionConfig,
     #[cfg(feature = "redis-cluster")]
     cluster: Option<ClusterClient>,
 }
 
-/// A connection that carries steps.
+/// A connection that carries operations.
 #[derive(Clone)]
 pub(super) enum Connection {
     One(MultiplexedConnection),
@@ -76,7 +77,7 @@ impl Server {
         self.connect_to(0, self.config.clone()).await.map(Connection::One)
     }
 
-    /// A connection for listening, on another node with each turn.
+    /// Opens a connection for subscribing, to the next node with each turn.
     pub(super) async fn listen(
         &self,
         turn: usize,
@@ -103,7 +104,7 @@ fn info(url: &str) -> Result<ConnectionInfo, ConnectError> {
         return Err(ConnectError::new(Reason::NoTls));
     }
     let info = url.into_connection_info().map_err(ConnectError::server)?;
-    // Bells come as pushes, which the older protocol has not.
+    // Signals arrive as push messages, which RESP2 lacks.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(info.set_redis_settings(settings))
 }

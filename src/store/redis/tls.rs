@@ -1,10 +1,10 @@
-//! Decides whom an engine believes when it talks to its server over TLS, and what it shows a server
-//! that asks who it is.
+//! TLS: which certificates an engine trusts, and which one it presents to the server.
 //!
-//! 1. It believes whom the machine believes, so that an authority an operator installs there counts
-//!    without a word here; or only those that are named, and then nobody else.
-//! 2. Who named one does not want to be without: a URL that is not `rediss://` is refused then.
-//! 3. The process decides about cryptography. Where it has not, what rustls would take is taken.
+//! 1. An engine trusts what the machine trusts, so an authority that an operator installs there
+//!    needs no setting here. If authorities are configured, it trusts only those.
+//! 2. Options for TLS imply that TLS is required: a URL other than `rediss://` is rejected then.
+//! 3. The process chooses the cryptography provider. If it has not, the default of rustls is
+//!    installed.
 
 use std::error::Error;
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisError, TlsCertificates};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-/// What is known of the other end, and of this one, in PEM.
+/// The authorities that vouch for the server, and the client's own certificate and key, in PEM.
 #[derive(Clone, Default)]
 pub(super) struct Tls {
     pub(super) authorities: Option<Vec<u8>>,
@@ -31,7 +31,7 @@ impl Tls {
         }
     }
 
-    /// What is to be said of each connection that is made; nothing where nothing was set.
+    /// Returns the certificates for new connections, or `None` if none are configured.
     pub(super) fn certificates(&self) -> Option<TlsCertificates> {
         if self.authorities.is_none() && self.identity.is_none() {
             return None;
@@ -42,16 +42,16 @@ impl Tls {
     }
 }
 
-/// Without a choice the client of Redis would panic wherever another dependency of the process brings a
-/// second provider in, because rustls then takes none by itself.
+/// Without this choice the Redis client would panic if another dependency of the process adds a
+/// second provider, because rustls then picks none by itself.
 fn choose_cryptography() {
     if CryptoProvider::get_default().is_none() {
-        // Somebody else may have been faster; then theirs counts.
+        // Another thread may have installed one first; that one is used.
         let _ = aws_lc_rs::default_provider().install_default();
     }
 }
 
-/// Whether a server was turned away for its certificate.
+/// Returns `true` if the certificate of the server was rejected.
 pub(super) fn is_distrust(error: &RedisError) -> bool {
     type Shared = Arc<dyn Error + Send + Sync>;
     let cause = error.source().and_then(<dyn Error>::downcast_ref::<Shared>);

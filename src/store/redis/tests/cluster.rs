@@ -1,9 +1,9 @@
-//! What a cluster does that a server by itself does not: it moves keys, and loses bells.
+//! Tests of what only a cluster does: it moves keys between its nodes, and it loses signals.
 
 use super::redis_server::RedisCluster;
 use super::*;
 
-/// A node of the cluster, as an operator talks to it.
+/// A node of the cluster, with the commands of an operator.
 struct Master {
     id: String,
     port: String,
@@ -25,7 +25,7 @@ impl Master {
     }
 }
 
-/// All masters, the one that has our slot first.
+/// Returns the slot of the engine and all masters, the owner of the slot first.
 fn masters(cluster: &RedisCluster) -> (String, Vec<Master>) {
     let urls = cluster.urls();
     let port = urls[0].trim_end_matches('/').rsplit(':').next().unwrap();

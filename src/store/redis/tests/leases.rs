@@ -1,10 +1,10 @@
-//! Who counts as away, for how long, and what is left of it.
+//! Tests of leases: when a process counts as dead, and what happens to what it held.
 
 use super::*;
 
 const LEASE: Duration = Duration::from_millis(300);
 
-/// Lets one process say that it lives until another counts as dead and nothing of it is left.
+/// Sends heartbeats of one process until another counts as dead and everything of it is cleaned up.
 async fn bury(server: &RedisServer, living: &Process, knows: &str) {
     eventually("it is given up", async || {
         living.beat(knows).await;
@@ -24,7 +24,7 @@ async fn a_process_that_was_given_up_is_told_so_until_it_says_that_it_knows() {
     a.take(a.attach("s", "r")).await;
     bury(&server, &b, &other).await;
     assert_eq!(ask(&server, "hget", "s:s", &["readers"]), "0");
-    // It takes a step before it says that it lives.
+    // The process begins a call before its next heartbeat.
     a.take(a.begin("s", "t")).await;
     let back = a.beat(&new).await;
     assert!(!back.is_empty() && back != new);
@@ -40,7 +40,8 @@ async fn a_question_on_the_standalone_stream_goes_with_the_node_that_asked_it() 
     let (_, other) = (a.beat("").await, b.beat("").await);
     b.create("s").await;
     b.take(b.attach("s", "r")).await;
-    // Only a question that nobody waits for any more may be dropped, so that its room shows which it is.
+    // Only a settled client request may be dropped, so the space that is freed shows whether it was
+    // settled.
     a.take(a.publish("s", "qs0-1", &"x".repeat(9_000))).await;
     bury(&server, &b, &other).await;
     assert_eq!(ask(&server, "hlen", "q:s", &[]), "0");
@@ -65,7 +66,7 @@ async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
     let append = a.link.call(&scripts::APPEND).arg("s").arg(stream).arg(&a.node).arg(1).arg(1);
     a.take(bounded(append, 10_000, 100).arg("r").arg("{}")).await;
     a.beat("").await;
-    // As if all of it had been an hour ago, but for what was at rest for longer then.
+    // Moves everything back by an hour. One session had also been idle for longer before.
     let micros = |name: &str, at: &str| ask(&server, "zscore", name, &[at]).parse::<f64>().unwrap();
     let hour = 3_600_000_000.0;
     let beat = ask(&server, "get", "beat", &[]).parse::<f64>().unwrap() - hour;
@@ -81,7 +82,7 @@ async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
     assert_eq!(sweep().await, (false, 1), "only what was idle before the outage");
     a.beat("").await;
     assert_eq!(sweep().await, (false, 0));
-    // A second outage does not hide the first.
+    // A second outage does not hide the first one.
     ask(&server, "set", "beat", &[&(ask(&server, "get", "beat", &[]).parse::<f64>().unwrap() - 1e6).to_string()]);
     a.beat("").await;
     assert_eq!(sweep().await, (false, 0));

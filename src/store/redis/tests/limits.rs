@@ -1,4 +1,4 @@
-//! How much is kept, how much is done at once, and what happens where something is missing.
+//! Tests of limits: how much is stored, how much one script does, and how missing keys are handled.
 
 use super::*;
 use crate::store::announcements::{TOPIC_BYTES, TOPICS};
@@ -11,7 +11,7 @@ async fn where_tasks_are_missing_their_names_go_and_new_ones_come_in() {
     for task in ["one", "two"] {
         a.take(a.create_task(task, Duration::from_millis(1), 2, "{}")).await;
         ask(&server, "del", &format!("t:{task}"), &[]);
-        // As if they were done.
+        // Mark the task as done.
         ask(&server, "zadd", "task:of:alice", &["1", task]);
     }
     a.take(a.create_task("three", LONG, 2, "{}")).await;
@@ -49,7 +49,7 @@ async fn what_expires_at_once_goes_in_pieces_and_is_gone_at_once() {
     for task in 0..300 {
         a.take(a.create_task(&task.to_string(), Duration::from_millis(1), 1_000, "{}")).await;
     }
-    // Some have gone with the creation of others.
+    // Some expired when later tasks were created.
     let late = (0..300).map(|task| task.to_string());
     let late: Vec<String> = late.filter(|task| ask(&server, "exists", &format!("t:{task}"), &[]) == "1").collect();
     for task in &late {
@@ -121,7 +121,7 @@ async fn topics_are_kept_as_far_as_they_fit() {
     assert_eq!(ask(&server, "zcard", "topics", &[]), "1024");
 }
 
-/// A call of a session that has asked, without end.
+/// Begins a call that sends requests to the client and never ends.
 async fn asked(a: &Process, session: &str, questions: &[&str]) {
     a.create(session).await;
     let stream = a.take(a.begin(session, session)).await.number::<u32>().unwrap();
@@ -184,7 +184,7 @@ async fn a_list_is_whole_though_sessions_end_meanwhile_and_one_cannot_be_read() 
         sessions.push(create.info.id);
         node.engine.create(create).await.unwrap();
     }
-    // What a page says, and then the page after it.
+    // Returns the number of rows of a page, and the cursor of the next one.
     let link = &node.engine.inner.link;
     let page = async |name: &str, age: &str| {
         let mut reply = link.take(link.call(&scripts::LIST).arg(name).arg(age)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What steps must do when the server, or the way to it, does what it should not.
+//! Tests of the Redis engine when the server or the connection misbehaves.
 
 #[cfg(feature = "redis-cluster")]
 mod cluster;
@@ -27,12 +27,12 @@ use crate::store::{EventKind, Ring, STANDALONE};
 /// Long enough for a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Nobody counts as away, however busy the machine is.
+/// Options with which no process counts as dead, however busy the machine is.
 fn options() -> RedisOptions {
     RedisOptions::new().lease(LONG * 10).timeout(LONG)
 }
 
-/// A bell that remembers.
+/// A signal handler that records signals.
 #[derive(Debug, Default)]
 struct Ear {
     heard: Mutex<Vec<Ring>>,
@@ -61,7 +61,7 @@ impl Ear {
     }
 }
 
-/// A node on an engine of its own.
+/// A node with an engine of its own.
 struct Node {
     engine: RedisEngine,
     ear: Arc<Ear>,
@@ -100,7 +100,7 @@ impl Node {
         self.engine.attach(attach).await
     }
 
-    /// Calls in flight and readers, of all sessions.
+    /// Returns the number of calls in flight and of readers, in all sessions.
     async fn in_use(&self) -> (usize, usize) {
         let list = self.engine.list().await.unwrap();
         (list.iter().map(|session| session.calls).sum(), list.iter().map(|session| session.readers).sum())
@@ -137,18 +137,18 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(LONG, held).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// Has the server stand still, or go on.
+/// Stops or continues the server process.
 fn signal(server: &RedisServer, signal: &str) {
     let sent = Command::new("kill").args([signal, &server.process_id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
-/// With what a log may keep, a session with its finished streams, and all sessions.
+/// Adds the bounds of a log, of a session, of its finished streams and of all sessions.
 fn bounded(call: Call, session_bytes: usize, finished: usize) -> Call {
     call.arg(100).arg(10_000).arg(session_bytes).arg(1_000_000).arg(finished).arg(100_000_000)
 }
 
-/// A process as far as the server can tell, that says it is alive when it is told to.
+/// A process as the server sees it. It sends a heartbeat only when a test calls for one.
 struct Process {
     link: Link,
     node: String,
@@ -177,7 +177,7 @@ impl Process {
         self.take(create.arg(100).arg(100).arg(&self.principal)).await;
     }
 
-    /// A call under a token of its own.
+    /// Begins a call with a given token.
     fn begin(&self, session: &str, token: &str) -> Call {
         let begin = self.link.call_with(&scripts::BEGIN, token).arg(session).arg(&self.principal).arg(&self.node);
         begin.arg(0).arg(100).arg(100).arg("1").arg("n:1")
@@ -193,7 +193,8 @@ impl Process {
         bounded(publish, 10_000, 100)
     }
 
-    /// Says that it lives, and whether it knows that it had been away: since when it is back.
+    /// Sends a heartbeat that acknowledges the registration `knows`. Returns the registration that
+    /// the server still reports.
     async fn beat(&self, knows: &str) -> String {
         let beat = self.link.call(&scripts::BEAT).arg("{\"id\":").arg("}").arg(64).arg(knows);
         self.take(beat).await.text().unwrap()
@@ -216,7 +217,7 @@ impl Process {
     }
 }
 
-/// A key of the namespace.
+/// Returns a key of the namespace.
 fn key(name: &str) -> String {
     format!("mcp:{{0}}:{name}")
 }

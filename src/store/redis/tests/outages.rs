@@ -1,4 +1,5 @@
-//! What is lost, and what is not, when a step is sent and its answer is not heard.
+//! Tests of outages: what is lost and what is kept when an operation is sent and its reply does not
+//! arrive.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -19,7 +20,7 @@ async fn who_asked_is_told_of_an_answer_whose_bell_was_lost_with_a_reply() {
     let session = node.session().await;
     let stream = node.begin(session, 1).await.unwrap();
     node.append(session, stream, 1, question("q")).await.unwrap();
-    // So that the server knows the script: it is sent once in full, and by its name after that.
+    // Loads the script into the server. It is sent in full once, and by its hash afterwards.
     node.engine.answer(session, "another", answer()).await.unwrap_err();
     node.ear.clear();
     signal(&server, "-STOP");
@@ -28,7 +29,8 @@ async fn who_asked_is_told_of_an_answer_whose_bell_was_lost_with_a_reply() {
     signal(&server, "-CONT");
     eventually("the server answers", async || node.engine.count().await.is_ok()).await;
     node.ear.hears(&Ring::Resync).await;
-    // It was kept though nobody heard so; a client that says it again has the bell rung again.
+    // The answer was stored although its reply was lost. If the client repeats it, the signal is
+    // sent again.
     node.ear.clear();
     assert!(!node.engine.answer(session, "q", answer()).await.unwrap());
     node.ear.hears(&Ring::Answer { session, question: "q".into() }).await;
@@ -76,13 +78,13 @@ async fn what_could_not_be_given_back_while_the_server_was_away_is_given_back_la
     node.append(session, stream, 1, question("q")).await.unwrap();
     let reader = node.attach(session, STANDALONE).await.unwrap();
     server.kill();
-    // The engine has taken them over: its caller does not repeat them.
+    // The engine is responsible for these operations: the caller does not repeat them.
     node.engine.finish(session, stream).await.unwrap();
     node.engine.detach(session, STANDALONE, reader.generation).await.unwrap();
     node.engine.withdraw(session, "q").await.unwrap();
     let give_backs = &node.engine.inner.give_backs;
     assert_eq!(give_backs.max_capacity() - give_backs.capacity(), 2, "beside the one that is being tried");
-    // Longer than anything is tried for somebody who waits.
+    // Longer than an operation is retried for a waiting caller.
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.start_again();
     eventually("it is given back", async || node.engine.list().await.is_ok() && node.in_use().await == (0, 0)).await;
@@ -98,12 +100,12 @@ async fn a_step_that_never_reached_the_server_leaves_nothing_to_give_back() {
     for id in 0..3 {
         node.begin(session, id).await.unwrap_err();
     }
-    // One may be in the hands of whoever gives them back.
+    // A release that is being run has left the queue, and would not be counted.
     let give_backs = &node.engine.inner.give_backs;
     assert_eq!(give_backs.capacity(), give_backs.max_capacity());
 }
 
-/// The way there leads nowhere, and each of its parts would wait for a minute.
+/// The connection leads nowhere, and each of its own timeouts would take a minute.
 #[tokio::test]
 async fn a_step_waits_no_longer_than_its_time_in_all() {
     let server = RedisServer::start();
@@ -135,7 +137,7 @@ async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
     assert_eq!(node.in_use().await, (0, 0));
 }
 
-/// An address behind which there is now this server and now another, for connections made from then on.
+/// Opens an address that forwards new connections to a server that the test can exchange.
 async fn address(server: &RedisServer) -> (String, Arc<AtomicU16>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("redis://{}/", listener.local_addr().unwrap());
@@ -160,7 +162,7 @@ async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_address
     old.ask(&["wait", "1", "60000"]);
     new.ask(&["replicaof", "no", "one"]);
     behind.store(new.port(), Ordering::Relaxed);
-    // It stays up, and its connections with it.
+    // The old server stays up, with its connections.
     old.ask(&["replicaof", "127.0.0.1", &new.port().to_string()]);
     node.begin(session, 1).await.unwrap();
     assert_eq!(new.ask(&["hlen", &key(&format!("c:{}", node.engine.inner.link.names().session(session)))]).trim(), "1");
