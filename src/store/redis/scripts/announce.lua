@@ -1,5 +1,5 @@
--- Gives an announcement its number and tells every node. The newest topics are kept, each once, as many as
--- fit, for a node or a session that may have missed them.
+-- Announce: numbers an announcement and signals every node. The latest topics are stored, each
+-- once, as many as fit. Nodes and sessions that may have missed some read them there.
 local told = told_before()
 if told then
   return told

@@ -1,5 +1,5 @@
--- What was announced after a number: of the topics that are named, or of all where none is. Gives the number of
--- the newest announcement, too, and whether this is all there was.
+-- Announced: reads the announcements after a number, of the given topics or of all. Also returns
+-- the number of the newest announcement, and whether the result is complete.
 local after, found = number(1), {}
 local newest, gone = tonumber(call('GET', P .. 'announced') or 0), tonumber(call('GET', P .. 'topic:gone') or 0)
 if arg(2) then

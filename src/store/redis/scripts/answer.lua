@@ -1,4 +1,4 @@
--- Decides which answer to a question counts: the first, as long as those that nobody has fetched fit.
+-- Answer: stores the first answer to a client request, if the answers that wait to be fetched fit.
 local told = told_before()
 if told then
   return told
@@ -13,7 +13,7 @@ if not row then
 end
 row = cmsgpack.unpack(row)
 if row[4] then
-  -- Nobody has fetched it yet: whoever asked may not have been told.
+  -- The answer is not fetched yet, so its signal may have been lost.
   ring(row[3], 'A' .. H .. ' ' .. arg(2))
   return done(0)
 end

@@ -1,9 +1,9 @@
--- Decides whether events are added to a stream by the node that owns it. The same events at the same
--- place are there once, however often they come.
+-- Append: adds events to a stream for the node that owns it. The same events at the same place are
+-- stored once, however often they arrive.
 local from, demand = 12, 0
 for at = from, #ARGV - 4, 2 do
   local size = size_of(arg(at + 1))
-  -- A small answer always has room: it may be what says that there is none.
+  -- A small response is always accepted, because it may be the one that reports a lack of capacity.
   if arg(at) ~= 'r' or size > 1024 then
     demand = demand + size
   end

@@ -1,5 +1,5 @@
--- Decides who reads a stream from now on, and from where. Asked again with its token it is the same
--- reader.
+-- Attach: makes a node the reader of a stream, and says from where it reads. A repetition with the
+-- same token is the same reader.
 if not open_as(arg(1), arg(2)) then
   return refused(NOT_FOUND)
 end
@@ -11,7 +11,7 @@ local limit, retry = number(7), arg(8)
 local log = log_in_flight(stream)
 local newest, is_first = stream == '0' and tonumber(call('GET', P .. 'announced') or 0) or 0, false
 if not log and stream == '0' then
-  -- What was announced before it listened for the first time is no news to it.
+  -- Announcements from before the stream was first opened are not delivered.
   log, s.told, is_first = new_log(''), newest, true
 end
 
@@ -38,7 +38,7 @@ if after >= log[NEXT] then
   return turned_away(BEYOND_END)
 end
 if held then
-  -- The replaced client is alive, as far as anybody knows: it may come back.
+  -- The replaced client may still be alive and come back.
   send_away(stream, log, retry)
   let_go(log[READER])
 else

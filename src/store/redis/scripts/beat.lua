@@ -1,7 +1,9 @@
--- Decides who is alive: whoever said so a lease ago at most, by the clock of the server. Whoever asks
--- gives up what one dead process had; that each step comes once is the server's doing. Rings the
--- asker over the wire, so that it knows its bells arrive, and how many should have. Says, too, since when
--- the server remembers.
+-- Heartbeat: renews the lease of a process. A process counts as dead when its lease has expired by
+-- the server's clock.
+--
+-- The caller cleans up after one dead process; scripts run one at a time, so each part is cleaned
+-- up once. The caller also receives a signal over the wire. It shows that signals arrive, and how
+-- many should have arrived. The reply also identifies the data of the server.
 give_room()
 if end_silence() then
   for _, process in ipairs(call('ZRANGE', P .. 'leases', 0, -1)) do
@@ -20,7 +22,7 @@ local own = 'bell:' .. PROCESS
 local rung = COUNTS and call('HMGET', P .. 'rung', own, 'bells')
 call('PUBLISH', P .. own, 'P' .. int(NOW) .. (rung and ' ' .. (rung[1] or 0) .. ' ' .. (rung[2] or 0) or ''))
 
--- Who comes back meanwhile keeps what it still has.
+-- A process that comes back meanwhile keeps what it still has.
 for _, process in ipairs(call('ZRANGEBYSCORE', P .. 'leases', '-inf', int(NOW))) do
   call('ZREM', P .. 'leases', process)
   call('SADD', P .. 'dying', process)

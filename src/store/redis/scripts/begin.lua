@@ -1,5 +1,5 @@
--- Decides whether calls are taken in, all or none, and which stream they get. Asked again with its
--- token it gives the same stream.
+-- Begin: accepts calls, all or none, and gives them a stream. A repetition with the same token
+-- returns the same stream.
 if not open_as(arg(1), arg(2)) then
   return refused(NOT_FOUND)
 end
@@ -41,7 +41,7 @@ if unique and clash then
   return turned_away(CONFLICT)
 end
 local stream = tonumber(call('HGET', P .. 's:' .. H, 'next'))
--- A number is never given out twice: a session that has used them up is over.
+-- A number is never reused: a session that has used all of them is over.
 if stream >= 4294967295 then
   return turned_away(NOT_FOUND)
 end

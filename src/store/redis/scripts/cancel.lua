@@ -1,4 +1,5 @@
--- Decides which call in flight a cancellation means; one that could mean two means none.
+-- Cancel: marks the call in flight that has an id as cancelled. An id of several calls cancels
+-- none.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end

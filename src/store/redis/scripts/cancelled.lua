@@ -1,4 +1,4 @@
--- Decides which calls of a stream count as cancelled: those in flight that somebody cancelled.
+-- Cancelled: lists the ids of a stream's calls in flight that were cancelled.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end

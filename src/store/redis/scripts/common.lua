@@ -1,43 +1,50 @@
--- Decides what every step has in common: its moment, its bells, its answer, and how a session and
--- what a node has in it are counted. Stands before each of the other scripts.
+-- The parts that every operation shares: its time, its signals, its reply, and the counts of a
+-- session and of what a node holds in it. Included before each of the other scripts.
 --
--- KEYS[1] is the prefix of all keys of one partition, with its hash tag: whatever a script touches
--- lies in one slot. That key never exists and KEYS[2] always does: while a cluster moves the slot, neither
--- side takes a step whose keys it has in part. A step's own arguments begin at ARGV[5]. Moments are microseconds by the clock
--- of the server; no node's clock counts.
+-- KEYS[1] is the prefix of all keys of one namespace, with its hash tag: all keys of a script are
+-- in one slot. The prefix itself never exists as a key, and KEYS[2] always does. While a cluster
+-- moves the slot, neither side therefore runs an operation whose keys it has only in part. An
+-- operation's own arguments begin at ARGV[5]. Times are microseconds of the server's clock; no
+-- node's clock counts.
 --
---   s:<session>          hash    the session: info, principal, epoch, opened, next, calls, readers,
---                                bytes, closed (streams so far), n<node> (what a node has in it),
---                                answers (bytes of those that wait in q), used (once its client used it),
---                                told (up to which announcement), rev (how often the service's own state
---                                changed), account (its peer's, where it has no principal)
+--   s:<session>          hash    the session: info, principal, epoch, opened, next, calls, readers, bytes,
+--                                closed (number of finished streams so far), n<node> (what a node holds
+--                                in it), answers (bytes of the answers that wait in q), used (once its
+--                                client used it), told (the last announcement delivered to it), rev (how
+--                                often the service's own state changed), account (its peer's, if it has
+--                                no principal)
 --   c:<session>          hash    stream -> its calls in flight
---   m:<session>          hash    stream -> what is known of its log
+--   m:<session>          hash    stream -> the row of its log
 --   e:<session>:<stream> stream  the log
 --   f:<session>          zset    finished streams, in the order they ended
---   q:<session>          hash    questions: stream, event, node that asks, kind of answer, answer
+--   q:<session>          hash    client requests: stream, event, node that sent it, kind of answer, answer
 --   v:<session>          hash    the application's state
---   sum, large           what the streams of all sessions keep, in bytes;   zset: a<account> and, where a session has
---                                no account, s<session>, by their share of it
+--   sum                  string  bytes that the streams of all sessions hold
+--   large                zset    a<account>, or s<session> if a session has no account, by its share of sum
 --   large:<account>      zset    its sessions, by their share
---   crowd                zset    accounts, by how many sessions they have
---   rest, age, kept      zset    sessions at rest, all sessions, sessions with finished streams
---   fresh                zset    those at rest that were not used since they were created, by that moment
---   of:<account>         set     sessions of a principal, or of a peer;   calls: hash, a principal's calls in flight
---   t:<task> task:*      tasks, see tasks.lua
---   topics, topic:bytes  zset    what was announced lately, by its number; its size
---   announced            string  the number of the newest announcement;   topic:gone: of the newest one that
---                                was forgotten
---   k:<session>          string  answers handed out lately, by the token of who asked, for a minute
---   leases               zset    processes, by when they count as dead;   dying: set, those that do,
---                                until all they had is given up;   away: hash, those that came, by when,
---                                and have not said yet that they know
---   beat, outages                when somebody last said that it lives; see outages.lua
---   rung                 hash    channel -> what was published there (in a cluster)
+--   crowd                zset    accounts, by their number of sessions
+--   rest                 zset    sessions at rest, by the time of their last use
+--   age                  zset    all sessions, by the time they were created
+--   kept                 zset    sessions with finished streams, by when the oldest of them ended
+--   fresh                zset    sessions at rest that were never used, by the time they were created
+--   of:<account>         set     sessions of a principal, or of a peer
+--   calls                hash    principal -> its calls in flight
+--   t:<task> task:*              tasks, see tasks.lua
+--   topics               zset    the latest announcements, by number
+--   topic:bytes          string  their size
+--   announced            string  the number of the newest announcement
+--   topic:gone           string  the number of the newest announcement that was forgotten
+--   k:<session>          string  the latest answers handed out, by the token of the taker, for a minute
+--   leases               zset    processes, by when they count as dead
+--   dying                set     dead processes, until everything they held is released
+--   away                 hash    process -> when it was registered, until the process acknowledges it
+--   beat, outages                the time of the last heartbeat; see outages.lua
+--   rung                 hash    channel -> number of messages published there (in a cluster)
 --   left:<process>       set     its nodes that said they are gone
---   nodes:<process>      set     its nodes that have something;   in:<node>: set, the sessions
---   r:<token>            string  the answer to a step that is not asked twice, for a minute; empty for one
---                                that was taken back
+--   nodes:<process>      set     its nodes that hold something
+--   in:<node>            set     the sessions in which the node holds something
+--   r:<token>            string  the reply to an operation that must not run twice, for a minute; empty, for
+--                                ten minutes, if the operation was undone
 local P, COUNTS, PROCESS, TOKEN = KEYS[1], ARGV[1] == '1', ARGV[2], ARGV[4]
 local LEASE = tonumber(ARGV[3])
 local call = redis.call
@@ -56,12 +63,12 @@ local function number(at)
 end
 
 local function int(value)
-  -- The sum has no sign where it is nothing; a server takes no '-0'.
+  -- A sum of zero has no sign: the server rejects '-0'.
   return string.format('%.0f', value + 0)
 end
 
--- A cluster may lose what is published and tell nobody. What it was to hear is counted, so that a process can
--- tell.
+-- A cluster may silently lose what is published. Messages are counted per channel, so that a
+-- process can notice.
 local function publish(channel, text)
   if COUNTS then
     call('HINCRBY', P .. 'rung', channel, 1)
@@ -69,7 +76,7 @@ local function publish(channel, text)
   call('PUBLISH', P .. channel, text)
 end
 
--- Bells of the process that asks are rung from its answer; another's go over the wire.
+-- Signals for the calling process travel in its reply; those for other processes are published.
 local bells = {}
 local function ring(node, text)
   local process = string.sub(node, 1, 12)
@@ -84,12 +91,14 @@ local function ring_all(text)
   publish('bells', text)
 end
 
--- How long something is that was said: what is sealed begins with this byte, and is longer by this.
+-- Returns the size of a text before encryption. An encrypted text begins with this byte and is 41
+-- bytes longer.
 local function size_of(text)
   return string.byte(text, 1) == 1 and math.max(0, #text - 41) or #text
 end
 
--- Answers that no client had fetched, and that were forgotten to make room; also where a step is refused after all.
+-- Number of answers that no client had fetched and that were evicted. It counts even if the
+-- operation is rejected afterwards.
 local lost_for_room = 0
 
 local function refused(kind)
@@ -100,13 +109,14 @@ local function done(...)
   return { 'ok', bells, ... }
 end
 
--- The answer to the same step, asked again because it was not heard.
+-- Returns the reply to this operation if it ran before and its reply was lost.
 local function told_before()
   local told = TOKEN ~= '' and call('GET', P .. 'r:' .. TOKEN)
   return told and cmsgpack.unpack(told)
 end
 
--- A step was taken back. It may be on its way still, and must not count when it comes.
+-- Marks an operation as undone. It may still be on its way, and must have no effect when it
+-- arrives.
 local function take_back(token)
   call('SET', P .. 'r:' .. token, '', 'EX', 600)
 end
@@ -120,13 +130,14 @@ local function remember(answer)
   return answer
 end
 
--- A full server refuses a step at its first write that may take room, and none after one that may not.
--- What gives room back begins with this.
+-- A full server rejects an operation at its first write that may use memory. After a write that
+-- cannot use any, it rejects no later write of the operation. Operations that release memory
+-- therefore begin with such a write.
 local function give_room()
   call('UNLINK', P)
 end
 
--- The session this step is about.
+-- The session of this operation.
 local H, s
 
 local function open(session)
@@ -146,7 +157,8 @@ local function open_as(session, principal)
   return open(session) and s.principal == principal
 end
 
--- The streams of the open session keep so many bytes now, and kept so many before.
+-- Updates the totals for the open session, whose streams now hold `bytes` and held `before`
+-- earlier.
 local function weigh(bytes, before)
   call('INCRBY', P .. 'sum', int(bytes - before))
   local queue, name = P .. 'large', 's' .. H
@@ -163,7 +175,7 @@ local function weigh(bytes, before)
   end
 end
 
--- An account has a session more, or one less.
+-- Updates the number of sessions of an account.
 local function count_sessions(account)
   local sessions = call('SCARD', P .. 'of:' .. account)
   if sessions > 0 then
@@ -173,8 +185,8 @@ local function count_sessions(account)
   end
 end
 
--- Writes back what was counted. A session at rest stands in the queue of those, under the moment it
--- was last used; one that works does not.
+-- Writes back the counters. A session at rest is in the queue of those, by the time of its last
+-- use; a session with calls or readers is not.
 local function save(used)
   local was = s.was
   if used and not s.used then
@@ -197,22 +209,22 @@ local function save(used)
   end
 end
 
--- The process is new, or back, and then what it had may be given up: it is told so with each sign of life,
--- until it says that it heard.
+-- Registers a process that is new, or that comes back after it was given up. Each heartbeat reports
+-- the registration until the process acknowledges it.
 local function welcome()
   call('SREM', P .. 'dying', PROCESS)
   call('PERSIST', P .. 'left:' .. PROCESS)
   call('HSET', P .. 'away', PROCESS, int(NOW))
 end
 
--- The process is known, so that somebody notices when it dies.
+-- Gives the process a lease, so that its death is noticed.
 local function alive()
   if call('ZADD', P .. 'leases', 'NX', int(NOW + LEASE), PROCESS) == 1 then
     welcome()
   end
 end
 
--- A node has one thing more in this session, or one less.
+-- A node holds one thing more in this session; `let_go` is the reverse.
 local function hold(node)
   if call('HINCRBY', P .. 's:' .. H, 'n' .. node, 1) == 1 then
     call('SADD', P .. 'in:' .. node, H)
@@ -228,8 +240,8 @@ local function let_go(node)
   end
 end
 
--- Calls in flight: node, token, ids as they came, ids as they are compared, which of them are cancelled
--- (and whether any is).
+-- A row of calls in flight: node, token, ids as sent, ids in canonical form, which of them are
+-- cancelled, and whether any is.
 local function row_of(stream)
   local row = call('HGET', P .. 'c:' .. H, stream)
   return row and cmsgpack.unpack(row)
@@ -245,8 +257,8 @@ local function use(principal, calls)
   end
 end
 
--- A question is over, with its answer or without. Calls are what a node holds, and their questions go with
--- them; one on the standalone stream it holds for itself.
+-- Removes a client request, answered or not. A node holds its calls, and their client requests go
+-- with them. A request on the standalone stream it holds separately.
 local function forget_question(id, row)
   call('HDEL', P .. 'q:' .. H, id)
   if row[5] then
@@ -257,7 +269,8 @@ local function forget_question(id, row)
   end
 end
 
--- The calls of a stream are over, and with them their questions; whether there were any.
+-- Removes the calls of a stream and their client requests. Returns the row of the calls, if there
+-- were any.
 local function release(stream)
   local row = row_of(stream)
   if row then
@@ -283,7 +296,7 @@ local function strike(session)
   call('ZREM', P .. 'large', 's' .. session)
 end
 
--- The session is no more; gives its sealed facts.
+-- Removes the session, and returns its encrypted facts.
 local function remove(reason)
   local facts = call('HGETALL', P .. 's:' .. H)
   local info

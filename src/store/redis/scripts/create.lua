@@ -1,5 +1,6 @@
--- Sessions that come in, and those at rest that make room for them: first those that were never used, then those of the
--- account that has most, then those that have rested longest. A create that is refused has changed nothing.
+-- Create: stores a session. At a limit, sessions at rest are evicted: first those that were never
+-- used, then those of the accounts with most sessions, then those that rested longest. A rejected
+-- create changes nothing.
 local told = told_before()
 if told then
   return told
@@ -10,7 +11,8 @@ if call('EXISTS', P .. 's:' .. session) == 1 then
   return refused(CONFLICT)
 end
 
--- Which session of the account makes room: the oldest that was never used, else the one that has rested longest.
+-- Returns the session of an account to evict: the oldest that was never used, or else the one that
+-- rested longest.
 local function first_of(list, taken)
   for _, queue in ipairs({ 'fresh', 'rest' }) do
     local found, since
@@ -56,7 +58,7 @@ if excess > 0 then
     end
   end
   first_in('fresh')
-  -- A client that opens many sessions, and uses each of them, makes room itself.
+  -- A client that opens many sessions, and uses each of them, loses its own sessions first.
   local crowd = excess > 0 and call('ZREVRANGE', P .. 'crowd', 0, 3, 'WITHSCORES') or {}
   for at = 1, #crowd, 2 do
     local own, rest = excess > 0 and call('SMEMBERS', P .. 'of:' .. crowd[at]) or {}, tonumber(crowd[at + 1])
@@ -82,7 +84,7 @@ for _, name in ipairs(leaving) do
   if open(name) then
     evicted[#evicted + 1] = { name, remove('evicted') }
   else
-    -- Somebody else removed it: at least its name goes.
+    -- The session no longer exists; only its name is removed.
     strike(name)
     call('SREM', P .. 'of:' .. account, name)
     count_sessions(account)

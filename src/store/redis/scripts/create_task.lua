@@ -1,5 +1,5 @@
--- Decides whether a task comes in, and which ones that nobody runs make room for it: among the
--- account's own first, then among all. A step that is refused has changed nothing.
+-- Create task: stores a task. At a limit, tasks that no node runs are evicted, those of the account
+-- first, then any. A rejected operation changes nothing.
 local told = told_before()
 if told then
   return told
@@ -24,7 +24,7 @@ local function what_is_full()
 end
 
 local full, pages = what_is_full(), 1
--- What is over does not count. If it is more than this at once, a sweep is about to come.
+-- Expired tasks do not count. If more of them exist than this loop removes, a sweep will follow.
 while full and more and pages < 16 do
   more, pages = expire_tasks(), pages + 1
   full = what_is_full()

@@ -1,5 +1,5 @@
--- Adds to a session's standalone stream what it wants of the announcements up to a number, unless it was told
--- of them before. Returns up to which announcement it is told.
+-- Deliver: adds the announcements up to a number that a session wants to its standalone stream,
+-- unless they were delivered before. Returns the last announcement that was delivered.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
@@ -18,11 +18,12 @@ local demand = 0
 for at = 11, #ARGV - 4 do
   demand = demand + size_of(arg(at))
 end
--- Where one delivery alone is more than may be kept, the bounds of the stream decide what stays of it.
+-- A delivery may be larger than everything that may be stored. The bounds of the stream then decide
+-- what remains.
 if not make_room(math.min(demand, number(10)), number(10)) then
   return refused(FULL)
 end
--- It may be one of those that made room.
+-- The session may have been trimmed by the eviction.
 open(arg(1))
 log = log_of(stream)
 call('HSET', P .. 's:' .. H, 'told', int(up_to))

@@ -1,4 +1,4 @@
--- Decides whether a reader that leaves was still the present one; otherwise nothing happens.
+-- Detach: removes a reader. Nothing happens if it is no longer the current one.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
@@ -7,7 +7,7 @@ local log = log_of(stream)
 if generation == '' then
   take_back(token)
 end
--- A reader that never heard its own number is known by its token.
+-- A reader that never received its generation is identified by its token.
 local present = log and log[READER] ~= '' and
   (generation == int(log[GENERATION]) or (generation == '' and log[READER] == node and log[CAME] == token))
 if present then

@@ -1,4 +1,4 @@
--- Decides who ended a session: whoever finds it still there.
+-- End: removes a session. Only the caller that still finds it gets it.
 local told = told_before()
 if told then
   return told

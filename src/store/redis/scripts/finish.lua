@@ -1,11 +1,11 @@
--- Decides what is left of a stream whose calls are over: what was answered is kept, what was given up
+-- Finish: removes the calls of a stream. A stream that was closed by its answer is kept; any other
 -- is forgotten.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
 local stream = arg(2)
 if stream == '' then
-  -- Nobody heard which stream it got; the calls are known by their node and token.
+  -- The caller never received the stream's number, so the calls are found by their node and token.
   take_back(arg(4))
   local rows = call('HGETALL', P .. 'c:' .. H)
   for at = 1, #rows, 2 do

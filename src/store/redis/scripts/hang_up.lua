@@ -1,4 +1,4 @@
--- Decides who is told to let go of a stream: its present reader.
+-- Hang up: asks the current reader of a stream to detach.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end

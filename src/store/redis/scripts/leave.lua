@@ -1,6 +1,6 @@
--- Decides what a node that is gone leaves behind, a number of sessions at a time: it reads nothing, its
--- calls end with an error after what they had streamed, its tasks are orphans. Stands before the
--- scripts that say who is gone, after log.lua and tasks.lua.
+-- Cleanup of a node that is gone, a limited number of sessions at a time. Its readers detach, its
+-- calls end with an error after what they had streamed, and its tasks are orphaned. Included before
+-- the scripts that report lost nodes, after log.lua and tasks.lua.
 local function give_up_in(node, head, tail)
   local logs = call('HGETALL', P .. 'm:' .. H)
   for at = 1, #logs, 2 do
@@ -21,7 +21,7 @@ local function give_up_in(node, head, tail)
         for _, id in ipairs(row[3]) do
           push(stream, log, true, head .. id .. tail)
         end
-        -- At no place: what its owner says later is no repetition of this.
+        -- Place -1 never matches, so a later append of its owner is no repetition of this.
         close(stream, log, -1)
         wake_reader(stream, log)
         save_log(stream, log)
@@ -29,7 +29,7 @@ local function give_up_in(node, head, tail)
       release(stream)
     end
   end
-  -- What it asked on the standalone stream is waited for by nobody.
+  -- No handler waits for the client requests of this node on the standalone stream any more.
   local questions = call('HGETALL', P .. 'q:' .. H)
   for at = 1, #questions, 2 do
     local question = cmsgpack.unpack(questions[at + 1])
@@ -41,12 +41,13 @@ local function give_up_in(node, head, tail)
   save(true)
 end
 
--- Nobody has to know for ever that its nodes are gone. A day is long enough for one that comes back.
+-- The list of lost nodes is not stored indefinitely. A day is long enough for a process that comes
+-- back.
 local function bury(process)
   call('EXPIRE', P .. 'left:' .. process, 86400)
 end
 
--- Whether that was all of it.
+-- Returns `true` if nothing of the node is left.
 local function give_up(node, head, tail, most)
   for _, session in ipairs(call('SRANDMEMBER', P .. 'in:' .. node, most)) do
     if open(session) then

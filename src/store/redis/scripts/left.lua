@@ -1,4 +1,4 @@
--- Decides whether everything is given up that a node had which said it is gone.
+-- Left: releases what a node holds that said it is gone. Returns whether that was everything.
 give_room()
 local process = string.sub(arg(1), 1, 12)
 call('SADD', P .. 'left:' .. process, arg(1))

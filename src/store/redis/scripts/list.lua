@@ -1,10 +1,10 @@
--- Decides what people see of the sessions, a page of them at a time: those after a name and its age.
+-- List: returns a page of sessions, those after a name and its age.
 local after = arg(1)
 local from = after ~= '' and call('ZRANK', P .. 'age', after)
 if from then
   from = from + 1
 else
-  -- It is gone; the others are where they were.
+  -- The last session of the page before is gone; the others are in their places.
   from = call('ZCOUNT', P .. 'age', '-inf', '(' .. arg(2))
 end
 local page, rows = call('ZRANGE', P .. 'age', from, from + 255, 'WITHSCORES'), {}

@@ -1,5 +1,6 @@
--- Decides whether a principal may know a session; that is a use of it. A full server refuses to note the
--- use, and no more: the step that follows may release memory (DELETE, a cancellation).
+-- Load: returns a session to its principal, and notes that it was used. A full server cannot note
+-- the use. That alone is no failure, because the next operation may release memory (DELETE, a
+-- cancellation).
 if not open_as(arg(1), arg(2)) then
   return refused(NOT_FOUND)
 end

@@ -1,4 +1,4 @@
--- Decides whether a principal may know a task, and whether anybody still runs it.
+-- Load task: returns a task to its principal, and whether a node still runs it.
 local more = expire_tasks()
 local row = call('HMGET', P .. 't:' .. arg(1), 'document', 'version', 'principal', 'node', 'done')
 if not row[1] or row[3] ~= arg(2) or (more and is_over(arg(1))) then

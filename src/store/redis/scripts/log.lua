@@ -1,12 +1,22 @@
--- Decides what one stream of a session keeps: the log is the channel. Stands before the scripts
--- that touch one, after common.lua. Beyond the bounds notifications are dropped, oldest first;
--- answers and open questions never.
+-- Log: the events of one stream of a session. Included before the scripts that use one, after
+-- common.lua. Beyond the bounds notifications are dropped, oldest first; answers and open client
+-- requests never are.
 --
--- A log's row: who may write it, the next number, the newest number a reader was given, bytes no
--- reader was given, bytes in all, notifications and their bytes, the size of the newest event,
--- where the closing append began and when it came, the present reader's node, how many readers there
--- were, the token the present one came with, what must not be dropped as number, size, number.., and the bytes
--- of notifications that a reader was given.
+-- A log's row:
+--
+-- - OWNER: the node that may write it
+-- - NEXT: the next number
+-- - GIVEN: the newest number that a reader received
+-- - UNREAD: bytes that no reader received
+-- - BYTES: bytes in total
+-- - NOTES, SPARE: the number of notifications, and their bytes
+-- - NEWEST: the size of the newest event
+-- - CLOSED, CLOSED_AT: where the closing append began, and when it arrived
+-- - READER: the node of the current reader
+-- - GENERATION: how many readers there were
+-- - CAME: the token with which the current reader attached
+-- - FIRM: what must not be dropped, as number, size, number..
+-- - OLD: bytes of notifications that a reader received
 local OWNER, NEXT, GIVEN, UNREAD, BYTES, NOTES, SPARE, NEWEST = 1, 2, 3, 4, 5, 6, 7, 8
 local CLOSED, CLOSED_AT, READER, GENERATION, CAME, FIRM, OLD = 9, 10, 11, 12, 13, 14, 15
 
@@ -19,7 +29,7 @@ local function new_log(owner)
   return { owner, 1, 0, 0, 0, 0, 0, 0, false, 0, '', 0, '', {}, 0 }
 end
 
--- Its log; a new one if the stream is in flight and nobody needed one before.
+-- Returns the log of a stream, or a new one if the stream is in flight and has none yet.
 local function log_in_flight(stream)
   local log = log_of(stream)
   if log then
@@ -66,10 +76,10 @@ local function is_firm(log, seq)
   return false
 end
 
--- Drops the oldest notifications up to a place as long as that is wanted, but never the newest event; how many
--- of them no reader was given.
+-- Drops the oldest notifications up to a number, as long as `wanted` holds, but never the newest
+-- event. Returns how many of them no reader received.
 local function drop_while(stream, log, up_to, wanted)
-  -- Most often one event goes for one that came: then no more than that one is read.
+  -- Usually one event is dropped for each new one, so only one is read at first.
   local dropped, from, count = 0, '-', 1
   while wanted() do
     local page, gone = call('XRANGE', events_of(stream), from, '+', 'COUNT', count), {}
@@ -105,14 +115,14 @@ local function drop_while(stream, log, up_to, wanted)
   return dropped
 end
 
--- The same until the rest of the notifications fit.
+-- Drops the oldest notifications until the rest fit.
 local function shrink(stream, log, notes, bytes)
   return drop_while(stream, log, math.huge, function()
     return log[NOTES] > notes or log[SPARE] > bytes
   end)
 end
 
--- A question nobody waits for any more may be dropped like a notification.
+-- A client request that is answered or withdrawn may be dropped like a notification.
 local function settle(stream, seq)
   local log = log_of(stream)
   local at = log and is_firm(log, seq)
@@ -147,7 +157,7 @@ local function forget(stream, log)
   end
 end
 
--- What of a log could be dropped.
+-- Returns how many bytes of a log could be dropped.
 local function spare(log)
   local newest = 0
   if log[NEXT] > 1 and not is_firm(log, log[NEXT] - 1) then
@@ -156,7 +166,7 @@ local function spare(log)
   return log[SPARE] - newest
 end
 
--- The part of it that a reader was given.
+-- Returns how many of these bytes a reader received.
 local function spare_given(log)
   local newest = 0
   if log[NEXT] > 1 and log[GIVEN] == log[NEXT] - 1 and not is_firm(log, log[NEXT] - 1) then
@@ -165,7 +175,8 @@ local function spare_given(log)
   return log[OLD] - newest
 end
 
--- Bytes that no reader was given, and that may not be dropped: answers, and open questions.
+-- Returns the bytes of answers and open client requests that no reader received. They may not be
+-- dropped.
 local function owed(log)
   local sum, list = 0, log[FIRM]
   for at = 1, #list, 2 do
@@ -176,16 +187,21 @@ local function owed(log)
   return sum
 end
 
--- Whether it is closed, and a reader was given all of it.
+-- Returns `true` if the log is closed and a reader received all of it.
 local function is_read(log)
   return log[CLOSED] and log[GIVEN] == log[NEXT] - 1
 end
 
--- Makes the session fit its bounds again. The order is that of the engine in memory: notifications that a reader
--- was given; finished streams that were read to their end; notifications that no reader was given; finished
--- streams with an answer that no reader was given. Never a stream that is read, or the one that is written to.
--- Answers that no reader was given may go beyond the bytes by so many. How many notifications the stream lost that
--- was written to, and how many answers were lost.
+-- Makes the session fit its bounds again. It drops in this order, as the memory engine does:
+--
+-- 1. Notifications that a reader received.
+-- 2. Finished streams that were read to their end.
+-- 3. Notifications that no reader received.
+-- 4. Finished streams with an answer that no reader received.
+--
+-- A stream that has a reader, or that is being written, is never forgotten. Answers and open client
+-- requests that no reader received may exceed `bytes` by up to `answers`. Returns how many
+-- notifications the written stream lost, and how many answers were lost.
 local function fit(written, log, bytes, answers, finished)
   local dropped, lost, logs = 0, 0, nil
   local function all()
@@ -230,7 +246,8 @@ local function fit(written, log, bytes, answers, finished)
       save_log(stream, one)
     end
   end
-  -- The finished stream that ended first, and is read or not, of those that nobody reads.
+  -- Forgets the finished stream without a reader that ended first; with `read` set, only one that
+  -- was read to its end.
   local function forget_first(read)
     local from, page = 0, nil
     repeat
@@ -279,21 +296,22 @@ local function wake_reader(stream, log)
   end
 end
 
--- Whoever writes may be waiting for its reader.
+-- The owner may be waiting for its reader.
 local function wake_owner(stream, log)
   if log[OWNER] ~= '' and not log[CLOSED] then
     ring(log[OWNER], 'R' .. H .. ' ' .. stream)
   end
 end
 
--- Tells the present reader to leave, and when to come back, in milliseconds; '' does not say.
+-- Asks the current reader to detach. `retry` says when to reconnect, in milliseconds; '' leaves it
+-- open.
 local function send_away(stream, log, retry)
   if log[READER] ~= '' then
     ring(log[READER], 'L' .. H .. ' ' .. stream .. ' ' .. int(log[GENERATION]) .. ' ' .. retry)
   end
 end
 
--- Opens a question that now stands in a stream; one that is open already stays as it is.
+-- Opens a client request that is now in a stream. One that is already open does not change.
 local function ask(id, stream, seq, node)
   local is_new = call('HSETNX', P .. 'q:' .. H, id, cmsgpack.pack({ stream, seq, node })) == 1
   if is_new and stream == '0' then

@@ -1,8 +1,9 @@
--- Decides for how long the server was away. Where nobody could say that it lives, nobody is dead, and where
--- nobody could use anything, nothing was idle. Stands before the scripts that count time, after common.lua.
+-- Outages: for how long the server was unreachable. Time in which no process could send a heartbeat
+-- counts against no lease, and is no idle time of a session. Included before the scripts that
+-- measure time, after common.lua.
 --
---   beat     string  when somebody last said so; whoever lives says so three times in a lease
---   outages  zset    the last times nobody did: 'over lasted', by when they were over
+--   beat     string  the time of the last heartbeat; each live process sends three in a lease
+--   outages  zset    the latest outages as 'end duration', by their end
 local function silence()
   local last = tonumber(call('GET', P .. 'beat') or 0)
   return last > 0 and NOW - last > LEASE / 2 and NOW - last or 0
@@ -18,7 +19,7 @@ local function end_silence()
   return lasted > 0
 end
 
--- The moment since which the server was there for so long.
+-- Returns the time since which the server was reachable for `span`.
 local quiet, outages
 local function there_for(span)
   quiet, outages = quiet or silence(), outages or call('ZREVRANGE', P .. 'outages', 0, -1)

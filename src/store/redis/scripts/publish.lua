@@ -1,5 +1,6 @@
--- Decides what becomes of an event for the standalone stream, which any node may write to: dropped
--- before anybody ever listened, merged with an equal one that nobody has read yet, else added.
+-- Publish: adds an event to the standalone stream, which any node may write. It is dropped if the
+-- stream was never read, and merged with an equal event that is the newest and still unread. A
+-- client request is dropped while no reader is attached.
 local told = told_before()
 if told then
   return told

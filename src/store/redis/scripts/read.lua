@@ -1,4 +1,4 @@
--- Decides what a reader is given next, if it still is the present one.
+-- Read: returns the next events to the current reader of a stream.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end

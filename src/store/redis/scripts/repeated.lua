@@ -1,5 +1,5 @@
--- Whether the newest event of a log says the same and waits to be read. Stands before the scripts that
--- merge such events, after log.lua.
+-- Returns `true` if the newest event of a log is equal and still unread. Included before the
+-- scripts that merge such events, after log.lua.
 local function is_repeated(stream, log, payload)
   local newest = log[NEXT] - 1
   if newest <= log[GIVEN] or log[NEWEST] ~= size_of(payload) or is_firm(log, newest) then

@@ -1,8 +1,9 @@
--- Which sessions make room where the streams of all of them keep too much: the largest of the accounts that keep most, a
--- number of them at a time. First with all that a reader was given, then with notifications, then with finished streams whose answer no
--- reader was given. Stands before the scripts that write, after log.lua.
+-- Eviction: what is dropped when the streams of all sessions hold too much. The largest sessions of
+-- the largest accounts are trimmed first, a limited number at a time. First goes everything that a
+-- reader received, then notifications, then finished streams whose answer no reader received.
+-- Included before the scripts that write, after log.lua.
 
--- Gives up so many bytes of the open session, if it has them. Returns how many answers were lost.
+-- Drops up to so many bytes of the open session. Returns how many answers were lost.
 local function give_up_of(class, wanted)
   local rows, logs, lost = call('HGETALL', P .. 'm:' .. H), {}, 0
   local rest = math.max(0, s.bytes - wanted)
@@ -36,10 +37,10 @@ local function give_up_of(class, wanted)
   return lost
 end
 
--- So many sessions are looked at, and so many of one account.
+-- Maximum number of sessions that are examined, in total and for one account.
 local MOST, MOST_OF_ONE = 64, 48
 
--- The sessions that make room, the largest account first, and in it the largest session.
+-- Returns the sessions to trim, the largest account first, and in it the largest session.
 local function largest()
   local names = {}
   for _, who in ipairs(call('ZREVRANGE', P .. 'large', 0, MOST - 1)) do
@@ -58,7 +59,7 @@ local function largest()
   return names
 end
 
--- A session that is gone, and whose weight is not.
+-- Removes the bytes of a session that no longer exists.
 local function forget_weight(name, account)
   if account then
     local bytes = tonumber(call('ZSCORE', P .. 'large:' .. account, name) or nil) or 0
@@ -71,8 +72,9 @@ local function forget_weight(name, account)
   end
 end
 
--- Returns whether there is room for so many bytes more, and how many answers were lost for it. To be asked before the
--- session of a step is opened: it may be one of those that make room.
+-- Returns `true` if there is capacity for so many bytes more, and the number of answers lost for
+-- it. Must run before the session of an operation is opened, because that session may be trimmed
+-- too.
 local function make_room(demand, limit)
   local lost = 0
   if demand == 0 then

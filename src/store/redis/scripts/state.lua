@@ -1,5 +1,5 @@
--- Decides which value of the application's state is the newest: a write counts under the version that
--- is there.
+-- State: reads or writes a value of a session's state. A write succeeds only with the current
+-- version.
 local told = told_before()
 if told then
   return told

@@ -1,5 +1,6 @@
--- The values of the session's state whose keys begin with a prefix, each with its key and version, except those
--- whose newest version is known. An application has few keys, so that all of them are looked through.
+-- States: returns the values of a session's state whose keys have a prefix, each with key and
+-- version. Values of a known version are left out. A session has few keys, so all of them are
+-- examined.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end

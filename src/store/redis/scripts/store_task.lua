@@ -1,5 +1,5 @@
--- Decides whether a store of a task's document counts: under the version that is there, until it is
--- done, and where there is room.
+-- Store task: replaces the document of a task. It succeeds only with the current version, before
+-- the task is done, and if there is capacity.
 local told = told_before()
 if told then
   return told
@@ -18,7 +18,7 @@ if row[1] ~= version then
   return done(0)
 end
 local old, new = tonumber(row[5]), size_of(document)
--- That of an orphan.
+-- Set if the task is an orphan.
 local place = call('ZSCORE', P .. 'task:idle', task)
 local running, account, has_principal = place and 0 or old, row[6] or row[2], row[2] ~= ''
 local limit_of_one = has_principal and number(5) or number(6)
@@ -28,7 +28,7 @@ end
 if not could_grow(running, new, limit) then
   return refused(FULL)
 end
--- It does not make room for itself.
+-- The task is not evicted for its own sake.
 rest(task, account, old, nil)
 make_room_of(account, 0, old, new, math.huge, limit_of_one)
 make_room(old, new, limit)
@@ -40,7 +40,7 @@ if ending then
   call('HSET', key, 'done', place)
   call('SREM', P .. 'task:by:' .. row[3], task)
 end
--- A node that was away for too long, and is back, runs what it ran.
+-- A node that comes back after it was given up runs its tasks again.
 if place and not ending and not is_lost(row[3]) then
   place = nil
 end

@@ -1,5 +1,6 @@
--- Decides what has expired: sessions by idleness or age, finished streams, tasks; a number of them at a time.
--- Each session is handed to whoever asks first. Says, too, whether there may be more.
+-- Sweep: removes what has expired, a limited number at a time: idle and old sessions, finished
+-- streams, tasks. Each session is returned to the first caller. Also returns whether there may be
+-- more.
 local told = told_before()
 if told then
   return told
@@ -29,7 +30,7 @@ if lifetime then
   finish('age', NOW - lifetime, 'lifetime')
 end
 
--- Forgets finished streams of a session, oldest first; how many.
+-- Forgets finished streams of a session, oldest first. Returns how many.
 local function forget_finished(before, at_most)
   local count, next_due = 0, nil
   for _, stream in ipairs(call('ZRANGE', P .. 'f:' .. H, 0, -1)) do

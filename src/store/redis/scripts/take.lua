@@ -1,9 +1,10 @@
--- Decides whether a question is over: with its answer handed out, or because nobody waits any more.
+-- Take: removes a client request, with its answer or because it was withdrawn.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
--- Whoever did not hear an answer asks for it again. The newest of a session are remembered for that, as token,
--- kind, answer, token..: the last one, and of two before it what fits beside it.
+-- A caller whose reply was lost takes the answer again. The latest answers of a session are
+-- remembered for that, as token, kind, answer, token..: the last one, and up to two before it if
+-- they fit.
 local place, fits = P .. 'k:' .. H, 16384
 local handed_out = TOKEN ~= '' and call('GET', place)
 handed_out = handed_out and cmsgpack.unpack(handed_out) or {}

@@ -1,13 +1,13 @@
--- Decides which task comes in, which goes for it or because its time is over. Stands before the
--- scripts that touch tasks, after common.lua.
+-- Tasks: the counts of tasks, their expiry and their eviction. Included before the scripts that use
+-- tasks, after common.lua.
 --
---   t:<task>            hash  document, its size, version, principal, node, ends, done (its place among those),
---                             account (its peer's, where it has no principal)
---   task:ends           zset  tasks by their end
---   task:idle           zset  tasks that nobody runs: orphans, then those that are done, in the order they
---                             became so
---   task:of:<account>   zset  its tasks: those that nobody runs in that order, the others at the end
---   task:by:<node>      set   tasks a node runs
+--   t:<task>            hash  document, its size, version, principal, node, done (its place in the order
+--                             of completion), account (its peer's, if it has no principal)
+--   task:ends           zset  tasks by when they expire
+--   task:idle           zset  tasks that no node runs: orphans, then completed ones in the order of
+--                             completion
+--   task:of:<account>   zset  its tasks: those that no node runs in that order, the others at the end
+--   task:by:<node>      set   tasks that a node runs
 --   task:sums           hash  all, bytes, idle_bytes, ever_done
 --   task:sums:<account> hash  bytes, idle_bytes of its tasks
 local function sum(name, by)
@@ -18,7 +18,7 @@ local function total(name)
   return tonumber(call('HGET', P .. 'task:sums', name) or 0)
 end
 
--- The same for the tasks of an account; without one nothing is counted.
+-- Counts for an account; an empty account is not counted.
 local function sum_of(account, name, by)
   if account ~= '' and by ~= 0 then
     call('HINCRBY', P .. 'task:sums:' .. account, name, int(by))
@@ -29,7 +29,7 @@ local function total_of(account, name)
   return tonumber(call('HGET', P .. 'task:sums:' .. account, name) or 0)
 end
 
--- From now on a task has this place among those that nobody runs, or none.
+-- Sets the place of a task among those that no node runs, or removes it from them.
 local function rest(task, account, size, place)
   if call('ZREM', P .. 'task:idle', task) == 1 then
     sum('idle_bytes', -size)
@@ -48,7 +48,7 @@ end
 local function remove_task(task)
   local row = call('HMGET', P .. 't:' .. task, 'principal', 'node', 'size', 'account')
   if not row[1] then
-    -- Somebody else removed it: at least its name goes.
+    -- The task no longer exists; only its name is removed.
     if call('ZREM', P .. 'task:ends', task) + call('ZREM', P .. 'task:idle', task) > 0 then
       sum('all', -1)
     end
@@ -73,7 +73,7 @@ local function remove_task(task)
   ring_all('T' .. task)
 end
 
--- Lets some of those go whose time is over; whether there may be more.
+-- Removes some expired tasks. Returns `true` if there may be more.
 local function expire_tasks()
   local over = call('ZRANGEBYSCORE', P .. 'task:ends', '-inf', int(NOW), 'LIMIT', 0, 64)
   for _, task in ipairs(over) do
@@ -82,7 +82,7 @@ local function expire_tasks()
   return #over == 64
 end
 
--- Whether a task that is still there should not be.
+-- Returns `true` if a task has expired but still exists.
 local function is_over(task)
   local ends = call('ZSCORE', P .. 'task:ends', task)
   return ends and tonumber(ends) <= NOW
@@ -93,7 +93,7 @@ local function is_lost(node)
   return not call('ZSCORE', P .. 'leases', process) or call('SISMEMBER', P .. 'left:' .. process, node) == 1
 end
 
--- What is left of a node that is gone makes room from now on, before all that is done.
+-- Orphans a task of a lost node. It is evicted before all completed tasks.
 local function orphan(task)
   local row = call('HMGET', P .. 't:' .. task, 'principal', 'size', 'account')
   if row[1] then
@@ -101,7 +101,7 @@ local function orphan(task)
   end
 end
 
--- Lets an orphan go, or else the task that is done since longest ago; whether there was one.
+-- Removes an orphan, or else the task that completed first. Returns its name, if there was one.
 local function forget_one()
   local first = call('ZRANGE', P .. 'task:idle', 0, 0)[1]
   if first then
@@ -110,7 +110,8 @@ local function forget_one()
   return first
 end
 
--- Whether a document fits in place of one that somebody runs, if nothing is left that nobody does.
+-- Returns `true` if a document fits in place of one of a running task, once all tasks that no node
+-- runs are evicted.
 local function could_grow(old, new, limit)
   return total('bytes') - total('idle_bytes') - old + new <= limit
 end
@@ -120,12 +121,12 @@ local function make_room(old, new, limit)
   end
 end
 
--- The same among the tasks of an account; without one every document does.
+-- The same among the tasks of an account; an empty account has no limit.
 local function could_grow_of(account, old, new, limit)
   return account == '' or total_of(account, 'bytes') - total_of(account, 'idle_bytes') - old + new <= limit
 end
 
--- Makes room among the tasks of an account, for so many more and a document in place of another.
+-- Evicts tasks of an account until `more` tasks fit, and a document in place of another.
 local function make_room_of(account, more, old, new, limit, limit_of_bytes)
   local own = P .. 'task:of:' .. account
   while account ~= '' and (call('ZCARD', own) + more > limit or total_of(account, 'bytes') - old + new > limit_of_bytes) do

@@ -1,3 +1,4 @@
--- Decides what every node but one is told of a session. It is not kept, and says nothing that is secret.
+-- Session update: signals it to every node but the sender. It is not stored, and contains no
+-- secret.
 ring_all('M' .. arg(1) .. arg(2) .. ' ' .. arg(3))
 return done()
