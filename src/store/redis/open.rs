@@ -33,9 +33,9 @@ impl RedisEngine {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the secret is too short; if the server cannot be reached, cannot
-    /// be trusted or is too old; or if it holds sessions that this engine cannot use. Also outside
-    /// a tokio runtime, which the engine's background tasks need.
+    /// If the URL is invalid, or the secret is too short. If the server cannot be reached, cannot
+    /// be trusted or is too old, or holds sessions that this engine cannot use. Also outside a
+    /// tokio runtime, which the engine's background tasks need.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, ConnectError> {
         Self::connect_with(url, RedisOptions::new()).await
     }
