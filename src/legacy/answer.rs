@@ -1,13 +1,14 @@
-//! Decides which form the answer to a POST takes, at the last moment it can be decided.
+//! The form of the response to a POST, JSON or a stream, chosen at the last possible moment.
 //!
-//! 1. The handlers are polled inside the request's own future: a call that answers without
-//!    streaming costs no task, no channel and no timer, and leaves as one JSON body.
-//! 2. The first streamed message, or a short silence, makes it a stream. Then the handlers move to
-//!    a task of their own, so that a slow reader never slows them, and the response is a cursor on
-//!    what they write. The cursor is there before anything is written.
-//! 3. A client that goes away does not cancel (2025-11-25, Streamable HTTP, "Sending messages to
-//!    the server", 6): a request future that is dropped leaves its handlers to a task. Outside a session it does
-//!    cancel: its answer could not be fetched, and no other request can cancel it.
+//! 1. Handlers are polled inside the request's own future. A call that answers without streaming
+//!    needs no task, no channel and no timer, and is answered with one JSON body.
+//! 2. The first streamed message, or a short delay without an answer, turns the response into a
+//!    stream. The handlers then move to their own task, so that a slow reader never slows them. The
+//!    response becomes a cursor on what they write; the cursor exists before anything is written.
+//! 3. A disconnect does not cancel a call (2025-11-25, Streamable HTTP, "Sending messages to the
+//!    server", 6). A dropped request future leaves its handlers to a task. Outside a session a
+//!    disconnect does cancel: the answer could not be fetched, and no other request can cancel the
+//!    call.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
@@ -31,16 +32,16 @@ use crate::panics::OnAbort;
 use crate::settings::ResponseMode;
 use crate::streams::{Frame, QueueReader};
 
-/// What decides the form besides the calls themselves.
+/// What determines the form, besides the calls themselves.
 pub(super) struct Form {
     pub(super) mode: ResponseMode,
-    /// The answers of a batch leave as an array, even a single one.
+    /// The answers of a batch are sent as an array, even a single one.
     pub(super) batch: bool,
-    /// Where a queue is read; `None` for logs and JSON.
+    /// The reading end of a queue; `None` for logs and JSON.
     pub(super) queue: Option<QueueReader>,
 }
 
-/// Runs the handlers of an exchange until the form of its answer is clear.
+/// Runs the handlers of an exchange until the form of the response is determined.
 pub(super) async fn answer(
     exchange: Arc<Exchange>,
     tickets: Vec<Arc<Ticket>>,
@@ -51,7 +52,7 @@ pub(super) async fn answer(
         exchange.start_streaming();
     }
     if form.batch {
-        // The status is that of all its calls.
+        // One status covers all calls of the batch.
         exchange.begin_response();
     }
     let mut work = Work::new(&exchange, tickets, handlers);
@@ -61,7 +62,7 @@ pub(super) async fn answer(
         return at_once(&exchange, &work.tickets, &form);
     }
     if finished && exchange.log().is_some() {
-        // Without a reader nothing was written, so there is nothing to read.
+        // Nothing was written without a reader, so there is nothing to read.
         return unanswered(&work.tickets, &form);
     }
     let mut outcome = match exchange.denied().filter(|_| !form.batch) {
@@ -69,14 +70,14 @@ pub(super) async fn answer(
         None => stream(&exchange, &work.tickets, &mut form).await,
     };
     if !matches!(outcome, Outcome::Rejected(..)) {
-        // What waited for the reader is written, and leaves with the head of the response.
+        // Messages that waited for the reader are written now, and are sent together with the head.
         work.go_on().await;
         if let Some(denied) = exchange.begin_response().filter(|_| !form.batch && exchange.log().is_some()) {
             outcome = exchange.rejection(denied).into();
         }
     }
     if let Outcome::Rejected(_, id) = &mut outcome {
-        // The client hears that its calls failed: they shall not go on behind its back.
+        // The client learns that its calls failed, so they must not continue unnoticed.
         exchange.refuse();
         work.tickets.iter().for_each(|ticket| ticket.cancel(Cause::Refused));
         *id = work.tickets.first().map(|ticket| RequestId::clone(ticket.id()));
@@ -85,7 +86,7 @@ pub(super) async fn answer(
     outcome
 }
 
-/// Polls the work in place until it is finished (true) or streams (false).
+/// Polls the work in place. Returns `true` when it has finished, `false` when it streams.
 async fn inline(work: &mut Work, exchange: &Exchange, silence: Option<Duration>) -> bool {
     let mut timer = pin!(None::<Sleep>);
     poll_fn(|cx| {
@@ -109,7 +110,7 @@ async fn inline(work: &mut Work, exchange: &Exchange, silence: Option<Duration>)
     .await
 }
 
-/// The handlers have ended, and nothing streamed.
+/// Returns the response for handlers that ended without streaming.
 fn at_once(exchange: &Exchange, tickets: &[Arc<Ticket>], form: &Form) -> Outcome {
     let (mut answers, denied) = exchange.take_answers();
     match answers.pop() {
@@ -125,8 +126,8 @@ fn at_once(exchange: &Exchange, tickets: &[Arc<Ticket>], form: &Form) -> Outcome
     }
 }
 
-/// The response to calls that nothing was said of. A client that cancelled is owed no answer (2025-11-25,
-/// "Cancellation"), but it is owed a whole response.
+/// Returns the response to calls without an answer. A client that cancelled its call receives no
+/// answer (2025-11-25, "Cancellation"), but it needs a complete response.
 fn unanswered(tickets: &[Arc<Ticket>], form: &Form) -> Outcome {
     if form.batch {
         let errors = tickets.iter().filter_map(|ticket| ticket.cut_off());
@@ -145,7 +146,7 @@ fn unanswered(tickets: &[Arc<Ticket>], form: &Form) -> Outcome {
     if form.mode == ResponseMode::Json { Outcome::Accepted } else { Outcome::ShortStream(None) }
 }
 
-/// The response is a cursor on what the handlers write.
+/// Returns a streamed response: a cursor on what the handlers write.
 async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Form) -> Outcome {
     if let (Outlet::Queue(_), Some(reader)) = (exchange.outlet(), form.queue.take()) {
         return Outcome::Stream { prelude: None, source: Box::new(reader) };
@@ -164,7 +165,8 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
             }
             Outcome::Stream { prelude, source: Box::new(reader) }
         }
-        // The engine knows the calls no more: they were given up, or the session ended and no signal said so.
+        // The engine no longer has the calls: they were given up, or the session ended and the
+        // signal for it was lost.
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             match node.engine.load(session.info.id, exchange.principal()).await {
                 Ok(_) => tickets.iter().for_each(|ticket| ticket.cancel(Cause::GivenUp)),
@@ -180,13 +182,14 @@ async fn stream(exchange: &Arc<Exchange>, tickets: &[Arc<Ticket>], form: &mut Fo
     }
 }
 
-/// The work of an exchange; dropped before its end, it goes on in a task, or ends if no client can have its answers.
+/// The work of an exchange. If dropped before its end, it continues in a task, or ends if no client
+/// can receive its answers.
 struct Work {
     exchange: Arc<Exchange>,
     tickets: Vec<Arc<Ticket>>,
     future: Option<BoxFuture<'static, ()>>,
-    /// A draining service waits for this: until the work is done, and its response under way. It is not the
-    /// exchange's, which lives on in a context that somebody keeps.
+    /// Keeps a draining service waiting until the work has finished and its response is being sent.
+    /// It does not belong to the exchange, which a retained context may keep alive.
     active: Option<TaskTrackerToken>,
 }
 
@@ -206,7 +209,7 @@ impl Work {
         polled
     }
 
-    /// Polls it once more in place.
+    /// Polls the work once more in place.
     async fn go_on(&mut self) {
         let _ = poll_fn(|cx| Poll::Ready(self.poll(cx))).await;
     }
@@ -243,7 +246,8 @@ impl Work {
     }
 }
 
-/// The runtime goes with the calls: they are in flight no more, or their session would never be idle.
+/// Unregisters calls that were dropped together with their runtime. Otherwise they would count as
+/// in flight, and their session would never be idle.
 fn leave_undone(exchange: &Exchange) {
     exchange.end();
     if let (Some(session), Some(stream)) = (exchange.session(), exchange.stream()) {
@@ -252,7 +256,7 @@ fn leave_undone(exchange: &Exchange) {
     }
 }
 
-/// No client can have the answers: what still runs is cancelled.
+/// Cancels the calls that still run, because no client can receive their answers.
 fn abandon(exchange: &Exchange, tickets: &[Arc<Ticket>], work: BoxFuture<'static, ()>) {
     tickets.iter().for_each(|ticket| ticket.cancel(Cause::Client));
     drop(work);

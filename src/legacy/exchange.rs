@@ -1,16 +1,16 @@
-//! Decides where the messages of one POST go, and how its handlers, its response and its work meet.
+//! Exchange: one POST with requests, and the state that its handlers, response and work share.
 //!
-//! Handlers put messages into the [`Outbox`]; the [work](super::work) takes them out after each
-//! poll of the handlers and appends them, in one step, to the stream; the [`Pace`] says when
-//! handlers have to wait for whoever reads it.
+//! Handlers put messages into the [`Outbox`]. The [work](super::work) takes them out after each
+//! poll of the handlers and appends them to the stream in one operation. The [`Pace`] determines
+//! when handlers wait for the reader.
 //!
 //! Invariants:
 //!
-//! 1. One task at a time takes from the outbox: the work. The order of the outbox is the order of
-//!    the stream.
-//! 2. What goes nowhere never streams, so its answers stay JSON.
-//! 3. A log is written to once the response has its reader, or will not have one.
-//! 4. The state's lock is never held while something is woken, or the engine called.
+//! 1. Only one task at a time takes from the outbox: the work. The order of the outbox is the order
+//!    of the stream.
+//! 2. An exchange without an outlet never streams, so its answers remain JSON.
+//! 3. A log is written only after the response has its reader, or is certain to get none.
+//! 4. The lock on the state is never held while a task is woken or the engine is called.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,31 +44,32 @@ pub(super) struct Exchange {
     state: Mutex<State>,
     /// Wakes the work.
     work: AtomicWaker,
-    /// Wakes whoever waits for room.
+    /// Wakes handlers that wait for capacity.
     room: Notify,
 }
 
-/// Where the engine finds an exchange.
+/// The scope of an exchange: in a session, or outside any.
 #[derive(Debug)]
 enum Place {
     InSession {
         session: Arc<LiveSession>,
         stream: StreamNo,
     },
-    /// Nowhere, so it is counted here, until its handlers have ended: a context may outlive them.
+    /// The engine does not know the exchange, so this permit counts it. The permit is released when
+    /// the handlers have ended, because a context may outlive them.
     Alone {
         permit: Mutex<Option<Permit>>,
     },
 }
 
-/// Where an exchange streams to.
+/// Where the messages of an exchange go.
 #[derive(Debug)]
 pub(super) enum Outlet {
-    /// The log of its stream.
+    /// To the log of its stream.
     Log,
-    /// One response, without a way back: stateless mode.
+    /// To one response, without resumption: stateless mode.
     Queue(Arc<Queue>),
-    /// Nowhere: answers are JSON.
+    /// Nowhere: the answers are sent as JSON.
     Nowhere,
 }
 
@@ -76,44 +77,44 @@ pub(super) enum Outlet {
 struct State {
     outbox: Outbox,
     pace: Pace,
-    /// What a reader shall be told when it is made: to leave.
+    /// The detach request for a reader that has not been created yet.
     send_off: Option<SendOff>,
     response: Response,
-    /// Why the client gets an error instead of its answer.
+    /// The reason why the client receives an error instead of its answer.
     denied: Option<Denied>,
 }
 
-/// How far the response is.
+/// The progress of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Response {
-    /// Its status can still be chosen.
+    /// The status can still be chosen.
     Open,
-    /// Its head is on its way, or its client has left.
+    /// The head is being sent, or the client has disconnected.
     Begun,
-    /// It said something else: nothing is to be written.
+    /// The response was an error of its own: nothing may be written.
     Refused,
 }
 
-/// Why an answer is not sent.
+/// The reason why an answer is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denied {
     /// It is larger than the limit.
     TooLarge,
-    /// The engine has no room for it.
+    /// The engine has no capacity for it.
     NoRoom,
     /// Its session ended.
     SessionEnded,
 }
 
 impl State {
-    /// Whether a handler may go on sending. After the end nobody is to be waited for.
+    /// Returns `true` if handlers may continue to send. After the end they need not wait.
     fn has_room(&self) -> bool {
         self.outbox.has_ended() || (self.outbox.has_room() && !self.pace.is_behind())
     }
 }
 
 impl Exchange {
-    /// An exchange in a session, which the engine knows by its stream.
+    /// Creates an exchange in a session. The engine knows it by its stream.
     pub(super) fn in_session(
         node: &Arc<Node>,
         session: &Arc<LiveSession>,
@@ -125,7 +126,7 @@ impl Exchange {
         Self::new(node, Place::InSession { session: Arc::clone(session), stream }, principal, version, outlet)
     }
 
-    /// An exchange outside any session.
+    /// Creates an exchange outside any session.
     pub(super) fn alone(
         node: &Arc<Node>,
         principal: Option<Principal>,
@@ -171,7 +172,7 @@ impl Exchange {
         self.place().map(|(session, _)| session)
     }
 
-    /// The number the engine knows the exchange under.
+    /// Returns the number by which the engine knows the exchange.
     pub(super) fn stream(&self) -> Option<StreamNo> {
         self.place().map(|(_, stream)| stream)
     }
@@ -195,7 +196,7 @@ impl Exchange {
         &self.outlet
     }
 
-    /// The session and the number of the log this streams to, where it does.
+    /// Returns the session and the log's number, if the exchange streams to a log.
     pub(super) fn log(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
         if matches!(self.outlet, Outlet::Log) { self.place() } else { None }
     }
@@ -204,9 +205,9 @@ impl Exchange {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // What handlers do.
+    // Called by handlers.
 
-    /// Queues a message; whether there is room for more.
+    /// Queues a message. Returns `false` if the handler should wait before the next one.
     pub(super) fn emit(&self, event: Event) -> bool {
         if matches!(self.outlet, Outlet::Nowhere) {
             self.node.counters.dropped(1);
@@ -224,7 +225,8 @@ impl Exchange {
         room
     }
 
-    /// Waits for room, but not for ever: a reader that stays behind is cut off.
+    /// Waits until capacity is available. A reader that remains behind longer than the slow-reader
+    /// timeout is detached.
     pub(super) async fn wait_for_room(&self) {
         let room = async {
             loop {
@@ -269,7 +271,7 @@ impl Exchange {
         }
     }
 
-    /// Ends the response while the calls go on; see `Context::close_sse_stream`.
+    /// Ends the response while the calls continue; see `Context::close_sse_stream`.
     pub(super) fn close_stream(&self, retry: Option<Duration>) -> bool {
         let streams = &self.node.settings.streams;
         if self.log().is_none() || !streams.resumable || !self.version.has_priming() {
@@ -292,7 +294,7 @@ impl Exchange {
         true
     }
 
-    // What the response does.
+    // Called by the response.
 
     pub(super) fn start_streaming(&self) {
         if !matches!(self.outlet, Outlet::Nowhere) {
@@ -304,15 +306,16 @@ impl Exchange {
         self.state().outbox.is_streaming()
     }
 
-    /// A reader was made, or will not be; what it shall be told at once.
+    /// Records that the reader exists, or that none will. Returns a detach request that arrived
+    /// before the reader.
     pub(super) fn attached(&self) -> Option<SendOff> {
         let mut state = self.state();
         state.pace.attach();
         state.send_off.take()
     }
 
-    /// The head of the response is on its way, or its client has left. Returns why the answer is denied, where that is
-    /// known by now: the status can say so.
+    /// Records that the response's head is being sent, or that its client has disconnected. Returns
+    /// the reason if the answer has been denied by now, so that the status can show it.
     pub(super) fn begin_response(&self) -> Option<Denied> {
         let mut state = self.state();
         if state.response == Response::Open {
@@ -321,19 +324,20 @@ impl Exchange {
         state.denied
     }
 
-    /// The response said something else than what the handlers did: nothing of theirs is written any more.
+    /// Records that the response was an error of its own. No message of the handlers is written
+    /// from now on.
     pub(super) fn refuse(&self) {
         let mut state = self.state();
         state.response = Response::Refused;
         state.pace.attach();
     }
 
-    /// Why the client gets an error instead of its answer.
+    /// Returns the reason why the client receives an error instead of its answer.
     pub(super) fn denied(&self) -> Option<Denied> {
         self.state().denied
     }
 
-    /// The refusal that a denied answer is.
+    /// Returns the rejection for a denied answer.
     pub(super) fn rejection(&self, denied: Denied) -> Rejection {
         match denied {
             Denied::TooLarge => self.node.too_large(),
@@ -342,31 +346,32 @@ impl Exchange {
         }
     }
 
-    /// Answers that were there before any handler ran: to the broken elements of a batch.
+    /// Stores the answers that exist before any handler runs: those to the malformed elements of a
+    /// batch.
     pub(super) fn keep_answers(&self, answers: Vec<Bytes>) {
         self.state().outbox.keep_answers(answers);
     }
 
-    /// The answers, to leave as JSON, and why one of them is denied.
+    /// Returns the answers to be sent as JSON, and the reason if one of them is denied.
     pub(super) fn take_answers(&self) -> (Vec<Bytes>, Option<Denied>) {
         let mut state = self.state();
         (state.outbox.take_answers(), state.denied)
     }
 
-    /// The reader took something, or left.
+    /// Records that the reader took messages or disconnected.
     pub(super) fn reader_took(&self) {
         self.state().pace.took();
         self.room.notify_waiters();
     }
 
-    /// The engine may have forgotten what was written: the work looks, or a call that says no more would
-    /// not notice.
+    /// Makes the work check that the engine still has what was written. Without this, a call that
+    /// sends no further message would not notice a loss.
     pub(super) fn look_again(&self) {
         self.state().outbox.ask_for_a_look();
         self.wake_work();
     }
 
-    // What the work does.
+    // Called by the work.
 
     pub(super) fn register_work(&self, waker: &Waker) {
         self.work.register(waker);
@@ -387,15 +392,17 @@ impl Exchange {
         state.outbox.stop_polling(answers, done)
     }
 
-    /// An answer is not sent. Returns `true` while the status of the response can say so.
+    /// Records that an answer is not sent. Returns `true` if the status of the response can still
+    /// show it.
     pub(super) fn deny(&self, denied: Denied) -> bool {
         let mut state = self.state();
         state.denied = Some(denied);
         state.response == Response::Open
     }
 
-    /// Waits until the response has its reader, or will not have one. What streams is written only then: an engine
-    /// keeps what is read, and may need the room of what is not. Returns `false` if nothing is to be written.
+    /// Waits until the response has its reader, or is certain to get none. Streamed messages are
+    /// written only then: an engine keeps what is being read, and may reclaim the space of anything
+    /// else. Returns `false` if nothing may be written.
     pub(super) async fn has_reader(&self) -> bool {
         poll_fn(|cx| {
             self.register_work(cx.waker());
@@ -405,19 +412,19 @@ impl Exchange {
         self.state().response != Response::Refused
     }
 
-    /// Messages went into the log.
+    /// Records that messages were appended to the log.
     pub(super) fn written(&self, written: Written) {
         self.state().pace.written(written);
         self.room.notify_waiters();
     }
 
-    /// Messages went into the queue; whether it is full.
+    /// Records that messages were put into the queue, and whether it is full.
     pub(super) fn queued(&self, full: bool) {
         self.state().pace.queued(full);
         self.room.notify_waiters();
     }
 
-    /// Nobody is to be waited for any more.
+    /// Ends the exchange: no handler waits for the reader from now on.
     pub(super) fn end(&self) {
         self.state().outbox.end();
         if let Place::Alone { permit } = &self.place {

@@ -1,5 +1,5 @@
-//! Decides what a GET is given, a standalone stream or the rest of a broken one, and what a
-//! DELETE ends.
+//! GET and DELETE: GET opens the standalone stream or resumes a broken stream, and DELETE ends the
+//! session.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let principal = incoming.principal.as_ref();
     let session = node.session(id, principal).await?;
-    // A session may have ended elsewhere; and a GET is a use of it.
+    // The session may have ended at another node. The load also counts as a use of the session.
     let loaded = node.engine.load(id, principal).await.map_err(|error| node.refusal(&error))?;
     let streams = &node.settings.streams;
     let (stream, after) = match incoming.headers.last_event()? {
@@ -30,17 +30,19 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
         None => (STANDALONE, None),
     };
     if after.is_none() && node.is_draining() {
-        // Whoever comes back for the rest of a call may have it; nobody is to settle down.
+        // A client may still resume the rest of a call, but no new standalone stream is opened.
         return Err(Rejection::Draining);
     }
-    // Whoever comes back with an event has a right to the stream; a newcomer may be a second one.
+    // A client that resumes from an event is entitled to the stream. A new stream may be a second
+    // one.
     let takeover = after.is_some() || !streams.exclusive;
     let expected = Expected::new(node, id, stream);
     let (reader, attached) = match LogReader::open(node, &session, principal, stream, after, takeover).await {
         Ok(opened) => opened,
         Err(error) => {
             if error.kind() == StoreErrorKind::NotFound {
-                // It may have ended since, and then it is not the stream that is missing.
+                // If the session has ended meanwhile, the error must name the session, not the
+                // stream.
                 node.engine.load(id, principal).await.map_err(|error| node.refusal(&error))?;
             }
             return Err(refusal(node, &error));
@@ -58,7 +60,8 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     Ok(Reply { session: incoming.headers.session_text, ..outcome.into() })
 }
 
-/// A standalone stream that is being opened. Unless it is, the session does not listen here.
+/// A standalone stream that is being opened. If opening fails, changes are no longer held for the
+/// session.
 struct Expected<'a> {
     node: &'a Node,
     session: SessionId,
@@ -79,7 +82,7 @@ impl Drop for Expected<'_> {
     }
 }
 
-/// The session is there, so what is not found is the stream.
+/// Maps an engine's error to a rejection. The session exists, so `NotFound` means the stream.
 fn refusal(node: &Node, error: &StoreError) -> Rejection {
     match error.kind() {
         StoreErrorKind::NotFound => Rejection::EventsExpired,
@@ -90,7 +93,7 @@ fn refusal(node: &Node, error: &StoreError) -> Rejection {
     }
 }
 
-/// Ends a session: its calls are cancelled, its streams end.
+/// Ends a session: cancels its calls and ends its streams.
 pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming) -> Result<Reply, Rejection> {
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let session = node.session(id, incoming.principal.as_ref()).await?;

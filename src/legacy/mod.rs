@@ -1,5 +1,5 @@
-//! The session revisions, 2025-03-26 to 2025-11-25: `initialize`, sessions, GET streams,
-//! resumption. (The specification calls them legacy since 2026-07-28.)
+//! The legacy era: `initialize`, sessions, GET streams and resumption, for the revisions 2025-03-26
+//! to 2025-11-25. (The specification calls them legacy since 2026-07-28.)
 //!
 //! ```text
 //!  POST -> post -+-> initialize            GET -> get -> reader <----+
@@ -7,23 +7,23 @@
 //!                +-> notification, answer, cancellation -> engine -> bell -> ticket
 //! ```
 //!
-//! The words:
+//! The modules:
 //!
-//! | | is |
+//! | | contains |
 //! |---|---|
-//! | [`node`] | one service's share of it all |
-//! | [`session`] | a session as it is used on this node; the engine has what must survive |
+//! | [`node`] | the legacy part of one service |
+//! | [`session`] | a session in use on this node; the engine stores what must survive |
 //! | [`exchange`] | one POST with requests, and the stream it may become |
-//! | [`ticket`] | one request of an exchange: what its handler's `Context` stands on |
-//! | [`standalone`] | what a handler's `Context` stands on that has no request to answer |
-//! | [`work`] | the handlers of an exchange while they are polled, inline or in a task |
-//! | [`writer`] | how what they say comes into the stream |
-//! | [`answer`] | whether the result leaves as JSON, or the exchange streams |
-//! | [`outbox`] | what of an exchange waits to be written |
-//! | [`pace`] | whether its handlers wait for its reader |
-//! | [`news`], [`resync`] | what nodes tell each other of a session; looking again when bells were lost |
-//! | [`reader`] | a cursor on a log: where a response that streams comes from |
-//! | [`familiar`] | what sessions of the same program share |
+//! | [`ticket`] | one request of an exchange, on which its handler's `Context` is built |
+//! | [`standalone`] | the base of a `Context` whose handler has no request to answer |
+//! | [`work`] | the driver that polls the handlers of an exchange, inline or in a task |
+//! | [`writer`] | the writer of their messages to the stream |
+//! | [`answer`] | the choice between a JSON response and a stream |
+//! | [`outbox`] | the messages of an exchange that are not yet written |
+//! | [`pace`] | backpressure: when handlers wait for the reader |
+//! | [`news`], [`resync`] | updates about a session between nodes, and the re-check after lost signals |
+//! | [`reader`] | a cursor on a log: the source of a streamed response |
+//! | [`familiar`] | values that sessions of the same program share |
 
 mod answer;
 mod batch;

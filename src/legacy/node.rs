@@ -1,5 +1,4 @@
-//! Decides what one service knows of its sessions: which are in use here, who listens here, what
-//! runs here.
+//! The legacy part of one service: the sessions in use here, their listeners and their calls.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,28 +16,30 @@ use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion};
 use crate::store::{Begin, Begun, EndReason, NodeId, SessionEngine, Step, StreamNo};
 
-/// One service's share of the sessions.
+/// The sessions of one service.
 pub(crate) struct Node {
     hall: Arc<Hall>,
     pub(crate) id: NodeId,
-    /// The sessions in use here. What must survive, or be decided, is the engine's.
+    /// The sessions in use here. The engine stores what must survive, and decides what nodes must
+    /// agree on.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
-    /// Sessions whose standalone stream was opened here: those that are told of changes by this node. See
-    /// [`changes`](super::changes).
+    /// The sessions whose standalone stream was opened here. This node delivers changes to them;
+    /// see [`changes`](super::changes).
     pub(super) listening: SessionMap<Listener>,
-    /// Those of them that are to be told, in line.
+    /// The queue of those listeners that have changes to receive.
     pub(super) line: Line,
-    /// Which announcements were heard here.
+    /// The announcements that reached this node.
     pub(super) heard: Heard,
     /// Re-checks of everything; see [`resync`](super::resync).
     pub(super) looks_owed: Owed,
-    /// What clients say of themselves: the same program says the same in all of its sessions.
+    /// What clients state about themselves. A program states the same in all of its sessions, so
+    /// equal values are shared.
     pub(super) clients: Familiar<Implementation>,
     pub(super) capabilities: Familiar<ClientCapabilities>,
     me: Weak<Self>,
 }
 
-/// A node is the hall, with sessions.
+/// A node extends the core of the service with sessions.
 impl Deref for Node {
     type Target = Hall;
 
@@ -63,12 +64,12 @@ impl Node {
         })
     }
 
-    /// Whether sessions of this revision are served.
+    /// Returns `true` if sessions of this revision are served.
     pub(super) fn speaks(&self, version: ProtocolVersion) -> bool {
         version.era() == Era::Legacy && self.versions.contains(&version)
     }
 
-    /// The newest session revision served.
+    /// Returns the newest session revision that is served.
     pub(super) fn newest_version(&self) -> ProtocolVersion {
         self.versions
             .iter()
@@ -78,8 +79,8 @@ impl Node {
             .unwrap_or(ProtocolVersion::NEWEST_SESSION)
     }
 
-    /// A session as it is used here; brought in from the engine when another node opened it.
-    /// Whoever is not its principal learns nothing.
+    /// Returns a session for use on this node, and loads it from the engine if another node opened
+    /// it. To any other principal the session does not exist.
     pub(crate) async fn session(
         &self,
         id: SessionId,
@@ -100,9 +101,10 @@ impl Node {
         session.restore(self).await.map_err(|error| self.refusal(&error))?;
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
-        // Whoever opened it may be gone.
+        // The node that opened the session may be gone.
         self.hall.start_reaper(self.id);
-        // It may have ended since it was loaded, when nobody here could hear of it.
+        // The session may have ended since it was loaded, when this node could not yet receive the
+        // signal.
         if let Err(error) = self.engine.load(id, principal).await {
             self.forget(id);
             return Err(self.refusal(&error));
@@ -110,7 +112,7 @@ impl Node {
         Ok(session)
     }
 
-    /// Whose a session is; `None` when there is no such session.
+    /// Returns the principal of a session; `None` if there is no such session.
     pub(crate) async fn owner_of(&self, id: SessionId) -> Option<Option<Principal>> {
         if let Some(session) = self.sessions.get(&id) {
             return Some(session.info.principal.clone());
@@ -119,9 +121,9 @@ impl Node {
         Some(found.principal.clone())
     }
 
-    /// A session is over, or never came to be: nothing of it is kept here.
+    /// Removes a session from this node, because it ended or its opening failed.
     pub(super) fn forget(&self, id: SessionId) {
-        // In this order: who begins to listen now looks for the session after it.
+        // The order matters: a stream that starts to listen now checks for the session afterwards.
         let session = self.sessions.remove(&id);
         self.listening.remove(&id);
         if let Some((_, session)) = session {
@@ -129,8 +131,9 @@ impl Node {
         }
     }
 
-    /// Registers calls. A client that leaves before the engine has answered must not leave calls in
-    /// flight that no node runs. What changed of the session at another node is known here before they run.
+    /// Registers calls with the engine. If the client disconnects before the engine has answered,
+    /// the calls are finished again, because no node would run them. Changes of the session at
+    /// other nodes are read before the calls run.
     pub(super) async fn begin(
         self: &Arc<Self>,
         session: &LiveSession,
@@ -152,7 +155,7 @@ impl Node {
         let (hall, (sender, begun)) = (Arc::clone(&self.hall), oneshot::channel());
         self.tasks.spawn(async move {
             let started = |Begun { stream, revision }| Started { hall, session: id, stream, revision, kept: false };
-            // Where nobody hears it, be it sent already, it takes itself back.
+            // If the receiver is gone, even after the send, the dropped value finishes the calls.
             let _ = sender.send(step.await.map(started));
         });
         let started = begun.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))?;
@@ -169,7 +172,7 @@ impl Node {
         self.hall.give_back(step);
     }
 
-    /// Ends a session, and tells whoever wants to know. That goes on when the caller leaves.
+    /// Ends a session and notifies the application. Both continue if the caller is dropped.
     pub(crate) async fn end(&self, session: SessionId, reason: EndReason) -> Result<(), StoreError> {
         let step = match self.engine.end(session, reason).now() {
             Ok(ended) => {
@@ -189,7 +192,7 @@ impl Node {
         ending.await.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 
-    /// What an engine's error is to a client; what only the operator may know is logged.
+    /// Maps an engine's error to a rejection. Details that only the operator may know are logged.
     pub(super) fn refusal(&self, error: &StoreError) -> Rejection {
         match error.kind() {
             StoreErrorKind::NotFound => Rejection::SessionNotFound,
@@ -209,13 +212,13 @@ impl Node {
         }
     }
 
-    /// A session is being opened here. Known here before the engine knows it, so that its end finds
-    /// it, however soon that comes.
+    /// Adds a session that is being opened. It is added before the engine creates it, so that its
+    /// end is noticed however soon it comes.
     pub(super) fn know(&self, session: &Arc<LiveSession>) {
         self.sessions.insert(session.info.id, Arc::clone(session));
     }
 
-    /// A session was opened here; whether it has not ended while it was welcomed.
+    /// Counts a session that was opened here. Returns `false` if it ended during its opening.
     pub(super) fn opened(&self, session: &LiveSession) -> bool {
         self.counters.opened();
         self.hall.start_reaper(self.id);
@@ -223,8 +226,8 @@ impl Node {
     }
 }
 
-/// Calls that were begun, on their way to whoever runs them. Dropped on the way, they are finished:
-/// nobody would.
+/// Calls that the engine has registered and that do not run yet. If this is dropped first, the
+/// calls are finished, because no other owner would do it.
 struct Started {
     hall: Arc<Hall>,
     session: SessionId,

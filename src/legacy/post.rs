@@ -1,4 +1,4 @@
-//! Decides what a POST of the session revisions is: an opening, calls, a notification, an answer.
+//! POST of the legacy era: handles an opening, calls, a notification, an answer or a batch.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,29 +27,29 @@ use crate::server::{Call, Cancellation, Context, Notice};
 use crate::settings::ResponseMode;
 use crate::store::Begin;
 
-/// A request that came past the edge.
+/// A request that passed the edge.
 #[derive(Clone)]
 pub(crate) struct Incoming {
-    /// Boxed, because it is handed down from future to future.
+    /// Boxed, because it is passed from future to future.
     pub(crate) parts: Box<Parts>,
     pub(crate) headers: McpHeaders,
     pub(crate) principal: Option<Principal>,
-    /// The session that the head names, where it was looked up before the body was read.
+    /// The session that the request's head names, if it was looked up before the body was read.
     pub(crate) session: Option<Arc<LiveSession>>,
-    /// What the body holds of the service's budget, as long as its calls run.
+    /// The body's share of the service's memory budget. It is held as long as the calls run.
     pub(crate) share: Option<Arc<BodyShare>>,
-    /// Where it comes from, if it has no principal and this is known.
+    /// The peer address, if the request has no principal and the address is known.
     pub(crate) peer: Option<Peer>,
 }
 
 impl Incoming {
-    /// In whose share of the limits it counts.
+    /// Returns the account under which the request counts towards the limits.
     pub(super) fn account(&self) -> Option<Account> {
         Account::of(self.principal.as_ref(), self.peer)
     }
 }
 
-/// What a POST works with: the service's share, the user's server and its state.
+/// What the handling of a POST needs: the node, the user's server and its state.
 pub(super) struct Post<'a, S> {
     pub(super) node: &'a Arc<Node>,
     pub(super) server: &'a Arc<dyn ErasedServer<S>>,
@@ -58,14 +58,14 @@ pub(super) struct Post<'a, S> {
 }
 
 impl<S: Clone> Post<'_, S> {
-    /// The same once more, for another message of a batch.
+    /// Returns a copy for another message of a batch.
     fn again(&self) -> Self {
         Self { node: self.node, server: self.server, state: self.state.clone(), incoming: self.incoming.clone() }
     }
 }
 
-/// Looks up the session that a POST names, where its head alone says that the request is one of a session,
-/// or refused, so that no body is read for a session that does not exist.
+/// Looks up the session that a POST names, if its head alone shows that it needs one. A rejection
+/// here saves reading the body for a session that does not exist.
 pub(crate) async fn named_session(
     node: &Node,
     headers: &McpHeaders,
@@ -80,7 +80,8 @@ pub(crate) async fn named_session(
     }
 }
 
-/// Answers a POST. The rarer ways are boxed, so that a call in a session carries no room for them.
+/// Answers a POST. The rarer branches are boxed, so that the future of a call in a session does not
+/// reserve space for them.
 pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
@@ -121,8 +122,8 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
     Ok(Reply { session: header, ..outcome.into() })
 }
 
-/// Starts calls in a session and answers them. `refused`: the answers to those elements of the batch
-/// that are no messages; `None` when it is no batch.
+/// Starts calls in a session and answers them. `refused` has the answers to elements of the batch
+/// that are not valid messages; it is `None` outside a batch.
 async fn calls<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: Arc<LiveSession>,
@@ -154,7 +155,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     Ok(answer(exchange, tickets, handlers, form).await)
 }
 
-/// The ids of requests; nearly always there is one, which is borrowed.
+/// Returns the ids of the requests. There is nearly always one, which is borrowed.
 fn ids(asked: &[Asked]) -> Cow<'_, [RequestId]> {
     match asked {
         [only] => Cow::Borrowed(std::slice::from_ref(&only.id)),
@@ -162,7 +163,7 @@ fn ids(asked: &[Asked]) -> Cow<'_, [RequestId]> {
     }
 }
 
-/// Gives each request a ticket and a handler.
+/// Creates a ticket and a handler for each request.
 pub(super) fn start<S: Clone + Send + Sync + 'static>(
     exchange: &Arc<Exchange>,
     server: &Arc<dyn ErasedServer<S>>,
@@ -181,7 +182,7 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     };
     match <[Asked; 1]>::try_from(asked) {
         Ok([only]) => {
-            // It may have the request's head, which several have to share in copies.
+            // A single request takes the head; several requests need copies of it.
             let handler = handle(only, parts);
             (vec![Arc::clone(&handler.ticket)], Handlers::one(handler, share))
         }
@@ -192,7 +193,7 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// What an engine's refusal of calls means.
+/// Maps an engine's error about new calls to a rejection.
 fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
     let policy = node.settings.policy();
     match error.kind() {
@@ -202,7 +203,7 @@ fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
             Rejection::TooManyCallsOfPrincipal { limit: policy.max_calls_per_principal }
         }
         StoreErrorKind::NotFound => {
-            // It ended, and the bell that said so was not heard.
+            // The session ended, and the signal for its end was lost.
             node.forget(session);
             Rejection::SessionNotFound
         }
@@ -210,7 +211,7 @@ fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
     }
 }
 
-/// A notification or an answer: taken, and nothing is said (202).
+/// Accepts a notification or an answer. The response is an empty 202.
 async fn take<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: &Arc<LiveSession>,
@@ -220,9 +221,11 @@ async fn take<S: Clone + Send + Sync + 'static>(
     let id = session.info.id;
     match envelope.kind {
         Kind::Answer { id: question, outcome } => {
-            // Ours are strings. A late or repeated answer is no fault of the client's.
+            // Ids of requests to the client are strings. A late or repeated answer is not an error
+            // of the client.
             let question: String = serde_json::from_str(question.as_json()).unwrap_or_default();
-            // It may be kept for a while, and the rest of the body is not to be kept with it.
+            // The answer may be stored for a while, and must not keep the rest of the body in
+            // memory.
             let outcome = outcome.map(|result| result.detached()).map_err(|error| error.detached());
             match node.engine.answer(id, &question, outcome).await {
                 Ok(first) => {
@@ -232,7 +235,7 @@ async fn take<S: Clone + Send + Sync + 'static>(
                     tracing::debug!(session = ?id, question = &*shown(&question), "an answer to no open question");
                     node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
                 }
-                // There is room for it again when those before it were fetched.
+                // Capacity becomes available when earlier answers have been fetched.
                 Err(error) if error.kind() == StoreErrorKind::Full => return Err(Rejection::EngineUnavailable),
                 Err(error) => return Err(node.refusal(&error)),
             }
@@ -257,10 +260,11 @@ async fn take<S: Clone + Send + Sync + 'static>(
     Ok(())
 }
 
-/// The most bytes that are kept of the reason for a cancellation, as long as its call is there.
+/// The largest number of bytes stored of a cancellation's reason. It is stored as long as its call
+/// exists.
 const REASON: usize = 1_024;
 
-/// Which call, and why; what is no text is no reason.
+/// Returns the cancelled call and the reason. A reason that is not a string is ignored.
 fn cancelled(params: Option<&RawJson>) -> Option<(RequestId, Option<String>)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -278,7 +282,7 @@ fn cancelled(params: Option<&RawJson>) -> Option<(RequestId, Option<String>)> {
     Some((cancelled.request_id.get().parse().ok()?, reason))
 }
 
-/// A batch: its requests are one exchange, on one stream.
+/// Handles a batch. Its requests form one exchange, on one stream.
 async fn batch<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: Arc<LiveSession>,
@@ -295,7 +299,7 @@ async fn batch<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// The header of a session for its responses.
+/// Returns the session header for responses.
 pub(super) fn session_header(session: &LiveSession) -> Option<HeaderValue> {
     HeaderValue::try_from(session.info.id.to_string()).ok()
 }

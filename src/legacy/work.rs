@@ -1,5 +1,5 @@
-//! Decides how the handlers of one POST run: polled side by side in one task, which task ever
-//! that is, until each has answered, failed, panicked or been cancelled.
+//! The driver of an exchange: polls the handlers of one POST together, inline or in a task, until
+//! each has answered, failed, panicked or been cancelled.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -19,19 +19,20 @@ use crate::hall::LogLine;
 use crate::message::{ErrorObject, RawJson, shown, write};
 use crate::panics::{Contained, Panicked};
 
-/// A handler that runs.
+/// A running handler.
 pub(super) struct Handler {
     pub(super) ticket: Arc<Ticket>,
     future: Contained<Result<RawJson, ErrorObject>>,
-    /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
+    /// Entered at each poll. The handler moves between tasks, and its log lines must still name
+    /// their call.
     span: Span,
 }
 
-/// The handlers of one POST; nearly always one.
+/// The handlers of one POST. There is nearly always one.
 pub(super) struct Handlers {
     first: Option<Handler>,
     rest: Vec<Handler>,
-    /// What the arguments that they work on hold of the budget for bodies.
+    /// The share of the body budget that the handlers' arguments occupy.
     _share: Option<Arc<BodyShare>>,
 }
 
@@ -44,12 +45,13 @@ impl Handlers {
         Self { first: None, rest: handlers, _share: share }
     }
 
-    /// The span of the first of them.
+    /// Returns the span of the first handler.
     fn span(&self) -> Span {
         self.first.as_ref().or(self.rest.first()).map_or_else(Span::none, |handler| handler.span.clone())
     }
 
-    /// Polls each handler that still runs and collects answers; whether all have ended.
+    /// Polls each handler that still runs and collects the answers. Returns `true` when all have
+    /// ended.
     fn poll(&mut self, cx: &mut Context<'_>, answers: &mut Vec<Bytes>) -> bool {
         if self.first.as_mut().is_some_and(|handler| handler.poll(cx, answers)) {
             self.first = None;
@@ -60,7 +62,7 @@ impl Handlers {
 }
 
 impl Handler {
-    /// A handler, its log lines within a span of its own, inside the request's.
+    /// Creates a handler. Its log lines are within its own span, inside the request's span.
     pub(super) fn new(
         ticket: Arc<Ticket>,
         method: &str,
@@ -77,7 +79,7 @@ impl Handler {
         Self { ticket, future: Contained::new(future), span }
     }
 
-    /// Whether the handler has ended. A cancelled one is dropped at once by the caller.
+    /// Polls the handler. Returns `true` when it has ended; the caller drops it at once.
     fn poll(&mut self, cx: &mut Context<'_>, answers: &mut Vec<Bytes>) -> bool {
         if let Some(cause) = self.ticket.cause() {
             if let Some(error) = cause.error() {
@@ -118,12 +120,12 @@ impl Drop for Handler {
     }
 }
 
-/// Runs the handlers of an exchange to their end. What they stream, and their answers once
-/// something streams, is written to its stream; otherwise the answers wait in the exchange.
+/// Runs the handlers of an exchange to their end. Their messages are written to its stream, and so
+/// are their answers once the exchange streams. Otherwise the answers remain in the exchange.
 ///
 /// # Cancel safety
 ///
-/// None: the future must be run to its end, by another task if need be.
+/// Not cancel safe: the future must be run to its end, by another task if necessary.
 pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
     let mut writer = Writer::new(&exchange, handlers.span());
     let mut answered = false;
@@ -154,7 +156,7 @@ pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
     finish(&exchange, closed).await;
 }
 
-/// The calls are in flight no more.
+/// Closes the outlet and unregisters the calls.
 async fn finish(exchange: &Exchange, closed: bool) {
     match exchange.outlet() {
         Outlet::Queue(queue) => drop(queue.push(std::iter::empty(), true)),
@@ -164,7 +166,7 @@ async fn finish(exchange: &Exchange, closed: bool) {
     session.unregister(stream);
     if !closed {
         let (node, id) = (exchange.node(), session.info.id);
-        // A session that has ended has nothing in flight either.
+        // A session that has ended has no calls in flight either.
         if let Err(error) = node.engine.finish(id, stream).await
             && error.kind() != StoreErrorKind::NotFound
             && let Some(left_out) = node.log_line(LogLine::Background)

@@ -1,13 +1,17 @@
-//! Decides how what a call says comes into its stream, also where the engine is out of reach for a while.
+//! The writer of a call's messages to its stream, which also tolerates an engine that is
+//! unreachable for a while.
 //!
-//! 1. A batch of messages has a place, and the next batch has the next one. Of a batch that was not
-//!    answered for nobody knows whether it stands. Another at its place would be taken for the same, said
-//!    again; so it is written once more before anything else is.
-//! 2. What is said while such a batch waits is lost, and logged, but for the end of the stream.
-//! 3. The end is written however long that takes, as long as the call is wanted: without it the engine
-//!    has a call in flight for ever, and the client no answer. Who reads meanwhile is sent away to come
-//!    back, where it can: an open stream looks as if the call went on.
-//! 4. An answer for which the engine has no room becomes an error that says so; of such an error it refuses none.
+//! 1. Each batch of messages has a sequence number, and the next batch follows it. If the engine
+//!    did not confirm a batch, the batch may or may not be written. The engine would take a
+//!    different batch at that number for a repetition, so the same batch is written again first.
+//! 2. Messages sent while such a batch is pending are lost and logged, except for the end of the
+//!    stream.
+//! 3. The end is retried until it is written, as long as the call is wanted. Without it, the call
+//!    would remain in flight in the engine indefinitely, and the client would get no answer.
+//!    Meanwhile readers are detached if they can resume, because an open stream suggests that the
+//!    call still runs.
+//! 4. An answer that exceeds the engine's capacity is replaced by an error that says so. The engine
+//!    rejects no such error.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,32 +29,32 @@ use crate::hall::LogLine;
 use crate::message::{RequestId, write};
 use crate::store::{Append, Event, EventKind};
 
-/// The one that writes to the stream of an exchange.
+/// Writes to the stream of an exchange.
 pub(super) struct Writer<'a> {
     exchange: &'a Exchange,
     next: u64,
     closed: bool,
-    /// The batch that may stand at `next`.
+    /// The batch that may have been written at `next`.
     unsettled: Vec<Event>,
     /// The sizes of the newest messages, as far back as the reader may not have taken them.
     unread: VecDeque<usize>,
     unread_bytes: usize,
-    /// Of the first call, for the log.
+    /// The span of the first call, for log lines.
     span: Span,
 }
 
-/// What came of an attempt to write.
+/// The result of an attempt to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tried {
-    /// The engine answered for it.
+    /// The attempt is complete; no retry is needed.
     Done,
-    /// The engine has no room for it.
+    /// The engine has no capacity for the batch.
     Full,
-    /// It may have been written, or not.
+    /// The batch may or may not have been written.
     Later,
 }
 
-/// Between two attempts to write the end. The engine has its own patience in each.
+/// The pause between two attempts to write the end. The engine also retries within each attempt.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl<'a> Writer<'a> {
@@ -59,7 +63,7 @@ impl<'a> Writer<'a> {
         Self { exchange, next: 1, closed: false, unsettled, unread, unread_bytes: 0, span }
     }
 
-    /// Whether the end stands in the stream.
+    /// Returns `true` if the end of the stream has been written.
     pub(super) fn has_closed(&self) -> bool {
         self.closed
     }
@@ -78,7 +82,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Looks whether what was written stands: that no events come next, says so.
+    /// Checks that the engine still has what was written, by an append without events.
     pub(super) async fn look(&mut self) {
         let written = self.next > 1 || !self.unsettled.is_empty();
         if written && self.exchange.log().is_some() && self.settle().await {
@@ -91,7 +95,8 @@ impl<'a> Writer<'a> {
             return;
         }
         let answers = Answers::of(&events);
-        // What ends with this process is never out of reach of it.
+        // Messages are copied for a retry. An engine that is not durable is in this process and
+        // always reachable, so it needs no copy.
         let again = if self.exchange.node().engine.durable() { events.clone() } else { Vec::new() };
         // Boxed, because it is rare.
         let settled = self.unsettled.is_empty() || Box::pin(self.settle()).await;
@@ -114,7 +119,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the batch that may stand already; whether the engine answered for it.
+    /// Writes the pending batch again. Returns `true` if no batch is pending any more.
     async fn settle(&mut self) -> bool {
         if self.unsettled.is_empty() {
             return true;
@@ -126,7 +131,7 @@ impl<'a> Writer<'a> {
         settled
     }
 
-    /// Writes the end as soon as that can be.
+    /// Retries until the end of the stream is written or the call is no longer wanted.
     async fn insist(&mut self, events: Vec<Event>) {
         let Some((session, stream)) = self.exchange.log() else { return };
         let streams = &self.exchange.node().settings.streams;
@@ -147,8 +152,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Says instead of answers for which there is no room that there is none: with the status of the response where
-    /// nothing was sent, else in the stream.
+    /// Replaces answers that exceed the engine's capacity by errors. The response's status shows
+    /// the error if nothing was sent yet; otherwise the stream does.
     async fn deny(&mut self, answers: Answers, close: bool) {
         let error = Rejection::AnswerNotKept.to_error();
         let mut events = Vec::new();
@@ -204,11 +209,11 @@ impl<'a> Writer<'a> {
         }
         self.log(&error);
         match error.kind() {
-            // The engine has given the calls up, or forgotten what was said last: nothing that follows would be taken,
-            // and its reader would wait for it in vain.
+            // The engine has given the calls up, or has lost their last messages. It would accept
+            // no further messages, and the reader would wait for them in vain.
             StoreErrorKind::Fenced | StoreErrorKind::Conflict => session.give_up(stream),
             StoreErrorKind::Unavailable => return Tried::Later,
-            // A session that ended takes its calls with it.
+            // A session that has ended cancels its calls by itself.
             _ => {}
         }
         Tried::Done
@@ -218,7 +223,7 @@ impl<'a> Writer<'a> {
         self.exchange.node().log_line(kind)
     }
 
-    /// Says for the operator why messages were not written.
+    /// Logs for the operator why messages were not written.
     fn log(&self, error: &StoreError) {
         let kind = match error.kind() {
             StoreErrorKind::NotFound => return,
@@ -249,14 +254,15 @@ impl<'a> Writer<'a> {
         node.in_background(Box::pin(async move { session.look_for_cancellations(&there, stream).await }));
     }
 
-    /// Whoever asked something in these messages does not wait for an answer.
+    /// Ends the wait for answers to the requests to the client among these events.
     fn not_asked(&self, events: &[Event]) {
         if let Some((session, _)) = self.exchange.log() {
             events.iter().filter_map(question).for_each(|question| session.not_asked(question));
         }
     }
 
-    /// The engine counts what is unread in bytes; the sizes tell how many messages that are.
+    /// Updates the number of unread messages. The engine reports only unread bytes, so the sizes of
+    /// the newest messages are remembered.
     fn remember(&mut self, sizes: Vec<usize>, unread: usize) {
         self.unread_bytes += sizes.iter().sum::<usize>();
         self.unread.extend(sizes);
@@ -268,7 +274,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The answers in some events. Nearly always there is one at most, which takes no list.
+/// The answers among some events. There is nearly always at most one, which needs no allocation.
 struct Answers {
     first: Option<Bytes>,
     rest: Vec<Bytes>,
@@ -280,7 +286,7 @@ impl Answers {
         Self { first: answers.next().cloned(), rest: answers.cloned().collect() }
     }
 
-    /// The ids they answer.
+    /// Returns the ids that they answer.
     fn ids(&self) -> impl Iterator<Item = RequestId> {
         #[derive(Deserialize)]
         struct Answer<'a> {
