@@ -1,5 +1,5 @@
-//! Decides how a session opens: who asks, what is agreed, and that nothing is left of an opening
-//! that fails.
+//! The opening of a session: reads `initialize`, negotiates the revision, and removes every trace
+//! of an opening that fails.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::server::{Context, Initialize, Session};
 use crate::settings::ResponseMode;
 use crate::store::{Create, EndReason};
 
-/// A POST that names no session: an opening, or a mistake.
+/// Handles a POST that names no session: an opening, or an error of the client.
 pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     body: Body,
@@ -45,8 +45,8 @@ pub(super) async fn without_session<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Refuses parameters of `initialize` that are larger than what a session, or a server's own peer of it,
-/// may keep of them for its life.
+/// Rejects parameters of `initialize` that are too large. A session, or a server's own peer object,
+/// stores parts of them for its lifetime.
 pub(super) fn check_size(params: Option<&RawJson>) -> Result<(), Rejection> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -74,7 +74,7 @@ pub(super) fn check_size(params: Option<&RawJson>) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Reads the parameters of `initialize`, and keeps their text.
+/// Reads the parameters of `initialize`, and returns their text too.
 pub(super) fn read_params(params: Option<RawJson>) -> Result<(InitializeParams, RawJson), ErrorObject> {
     let params = params.unwrap_or_else(RawJson::empty_object);
     let invalid = || {
@@ -82,7 +82,7 @@ pub(super) fn read_params(params: Option<RawJson>) -> Result<(InitializeParams, 
             "Invalid parameters of initialize: `protocolVersion` (a string) is required, `capabilities` and `clientInfo` are objects",
         )
     };
-    // Read as a struct, an array would be the members by position.
+    // As a struct, serde would also accept an array, with the members by position.
     if !params.as_str().starts_with('{') {
         return Err(invalid());
     }
@@ -93,8 +93,8 @@ pub(super) fn read_params(params: Option<RawJson>) -> Result<(InitializeParams, 
     Ok((read, params))
 }
 
-/// The revision to speak: the session revision asked for where it is served, else the newest that
-/// is. A later one cannot be opened like this.
+/// Returns the revision to speak: the requested session revision if it is served, else the newest
+/// one served. Revisions without sessions are not opened by `initialize`.
 pub(super) fn negotiate(node: &Node, requested: &str) -> ProtocolVersion {
     let asked = requested.parse().ok().filter(|version| node.speaks(*version));
     asked.unwrap_or_else(|| node.newest_version())
@@ -102,9 +102,9 @@ pub(super) fn negotiate(node: &Node, requested: &str) -> ProtocolVersion {
 
 /// Why no session opens.
 enum Failed {
-    /// The transport refuses it.
+    /// The transport rejects it.
     Refused(Rejection),
-    /// The server, or its hook, answers with an error.
+    /// The server or its hook answers with an error.
     Answered(ErrorObject),
 }
 
@@ -136,7 +136,7 @@ async fn open<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Asks the server; its result, and the session that is kept for it.
+/// Calls the server. Returns its result and the new session.
 async fn opened<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     params: Option<RawJson>,
@@ -154,7 +154,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
         }
         Err(ErrorObject::internal())
     })?;
-    // The drain may have begun in the meantime, and even be over.
+    // A drain may have begun meanwhile, and may even be over.
     if node.is_draining() {
         return Err(Rejection::Draining.into());
     }
@@ -166,7 +166,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
     Ok((session, result))
 }
 
-/// A session nobody else knows of yet.
+/// Creates a session that is not yet known elsewhere.
 fn draft(
     node: &Arc<Node>,
     principal: Option<Principal>,
@@ -185,8 +185,8 @@ fn draft(
     Arc::new(LiveSession::draft(info, node))
 }
 
-/// The server has the last word on the revision, among those served. One that is not served cannot be spoken,
-/// so no client is told that it was agreed on.
+/// Returns the revision that the server chose, if it is served. A revision that is not served
+/// cannot be spoken, so the client must not see an agreement on it.
 pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -> Result<ProtocolVersion, ErrorObject> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -197,7 +197,7 @@ pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -
     if begins_with(proposed, result) {
         return Ok(proposed);
     }
-    // A result that names none is the server's own affair.
+    // A result without a revision is the server's own responsibility.
     let Ok(Agreed { protocol_version }) = result.read_borrowed() else { return Ok(proposed) };
     match protocol_version.parse() {
         Ok(version) if node.speaks(version) => Ok(version),
@@ -216,20 +216,23 @@ pub(super) fn agreed(node: &Node, proposed: ProtocolVersion, result: &RawJson) -
     }
 }
 
-/// Whether a result begins with the revision, which most do: the rest need not be read then.
+/// Returns `true` if a result begins with the revision, as most do. The rest need not be parsed
+/// then.
 fn begins_with(version: ProtocolVersion, result: &RawJson) -> bool {
     let rest = result.as_str().strip_prefix(r#"{"protocolVersion":""#);
     rest.and_then(|rest| rest.strip_prefix(version.as_str())).is_some_and(|rest| rest.starts_with('"'))
 }
 
-/// Makes the session known. The hook may still refuse it; then nothing of it is left.
+/// Creates the session in the engine. The hook may still reject it, and then no trace of it
+/// remains.
 async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed> {
     let create = Create { info: Arc::clone(&session.info), epoch: session.epoch };
-    // A client that leaves now, or a hook that panics, must not leave the session behind.
+    // If the client disconnects now, or the hook panics, the session must be removed.
     let mut guard = Unkept { node, session, created: true, kept: false };
     node.know(session);
     let evicted = node.engine.create(create).await.map_err(|error| {
-        // Out of reach it may have it all the same, and nobody would ever ask for it.
+        // An unreachable engine may have created the session anyway, and no client would use or end
+        // it.
         guard.created = error.kind() == StoreErrorKind::Unavailable;
         refusal(node, &error)
     })?;
@@ -254,11 +257,11 @@ fn refusal(node: &Node, error: &StoreError) -> Rejection {
     }
 }
 
-/// A session that was not welcomed yet.
+/// A session whose opening is not complete. Dropping it removes the session.
 struct Unkept<'a> {
     node: &'a Arc<Node>,
     session: &'a Arc<LiveSession>,
-    /// The engine may have it.
+    /// The engine may have created it.
     created: bool,
     kept: bool,
 }
@@ -276,7 +279,7 @@ impl Drop for Unkept<'_> {
     }
 }
 
-/// One answer in the form the service promised.
+/// Returns a single answer in the configured form.
 pub(super) fn in_form(node: &Node, answer: bytes::Bytes) -> Outcome {
     match node.settings.streams.response_mode {
         ResponseMode::Sse => Outcome::ShortStream(Some(answer)),

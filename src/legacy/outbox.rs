@@ -1,45 +1,46 @@
-//! Decides what of an exchange waits to be written, and whether its answers leave as JSON or in
-//! its stream.
+//! Outbox: the messages of an exchange that are not yet written, and its answers while they may
+//! still be sent as JSON.
 //!
-//! 1. Messages leave in the order they came. Handlers never wait for the engine or the network: a
-//!    burst is one write, and a dropped `progress()` future loses nothing.
-//! 2. The exchange *streams* from its first message on, or from when it is told to, and never
-//!    stops again. Until then answers are kept apart: they may still leave as JSON.
-//! 3. Once it streams, an answer is a message like any other, and comes after what its handler
-//!    sent.
-//! 4. After the end nothing is taken in.
-//! 5. What waits is bounded, softly: whoever finds the outbox full has put its message in, and
+//! 1. Messages are written in the order they came. Handlers never wait for the engine or the
+//!    network: a burst becomes one write, and a dropped `progress()` future loses nothing.
+//! 2. The exchange *streams* from its first message on, or from an explicit start, and never stops
+//!    again. Until then answers are stored separately, because they may still be sent as JSON.
+//! 3. Once it streams, an answer is a message like any other, and comes after the messages of its
+//!    handler.
+//! 4. After the end no message is accepted.
+//! 5. The bound is soft: a handler that finds the outbox full has already put its message in, and
 //!    waits before the next.
 
 use bytes::Bytes;
 
 use crate::store::{Event, EventKind};
 
-/// What waits to be written. One task at a time takes from it: the [work](super::work).
+/// The messages that are not yet written. Only one task at a time takes from it: the
+/// [work](super::work).
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// Messages and bytes it may hold.
+    /// The largest number of messages and bytes.
     bounds: (usize, usize),
     events: Vec<Event>,
     bytes: usize,
-    /// Answers that may still leave as JSON.
+    /// Answers that may still be sent as JSON.
     answers: Vec<Bytes>,
     streaming: bool,
-    /// The work is to look whether what it wrote stands, though there may be nothing to write.
+    /// The work must check that what it wrote still exists, even if there is nothing to write.
     look: bool,
-    /// The handlers are being polled; the outbox is looked at right after.
+    /// The handlers are being polled; the outbox is read right afterwards.
     polled: bool,
     ended: bool,
 }
 
-/// The most that waits before whoever sends has to; no more bytes than a reader takes at once.
+/// The upper bounds above which senders wait. The bytes are as many as a reader takes at once.
 const MAX_EVENTS: usize = 128;
 const MAX_BYTES: usize = 64 << 10;
 
 impl Outbox {
-    /// Of a stream that holds so many messages and bytes for its reader. The outbox holds a
-    /// quarter of that at most: what a reader is behind must fit into its log together with it,
-    /// or the reader would lose messages though it reads.
+    /// Creates the outbox of a stream that keeps this many messages and bytes for its reader. The
+    /// outbox holds at most a quarter of that. The reader's backlog and the outbox must fit into
+    /// the log together, or the reader would lose messages although it reads.
     pub(super) fn new((events, bytes): (usize, usize)) -> Self {
         Self {
             bounds: ((events / 4).clamp(1, MAX_EVENTS), (bytes / 4).clamp(1, MAX_BYTES)),
@@ -53,7 +54,7 @@ impl Outbox {
         }
     }
 
-    /// Takes a message in; whether it did.
+    /// Appends a message. Returns `false` if the exchange has ended.
     pub(super) fn push(&mut self, event: Event) -> bool {
         if self.ended {
             return false;
@@ -64,17 +65,19 @@ impl Outbox {
         true
     }
 
-    /// Answers that were there before any handler ran: to the broken elements of a batch.
+    /// Stores the answers that exist before any handler runs: those to the malformed elements of a
+    /// batch.
     pub(super) fn keep_answers(&mut self, answers: Vec<Bytes>) {
         self.answers = answers;
     }
 
-    /// The answers, to leave as JSON.
+    /// Returns the answers to be sent as JSON.
     pub(super) fn take_answers(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.answers)
     }
 
-    /// Not after the end: the answers wait to leave as JSON then, while the engine hears that the calls are over.
+    /// Has no effect after the end: the answers then wait to be sent as JSON, while the engine is
+    /// informed that the calls are over.
     pub(super) fn start_streaming(&mut self) {
         self.streaming |= !self.ended;
     }
@@ -87,9 +90,9 @@ impl Outbox {
         self.polled = true;
     }
 
-    /// After the handlers were polled: what is to be written, or `None` to wait. Nothing before they are
-    /// done: only a look was asked for. `done`: every
-    /// handler has ended, and with them the exchange; whether it streamed is settled then.
+    /// Ends a poll of the handlers. Returns the messages to write, or `None` if there is nothing to
+    /// do. An empty list before `done` means that only a check is requested. `done` means that
+    /// every handler has ended; the exchange ends with them, and can no longer start to stream.
     pub(super) fn stop_polling(&mut self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
         self.polled = false;
         self.ended |= done;

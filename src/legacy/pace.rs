@@ -1,26 +1,26 @@
-//! Decides whether a call waits for the reader of its stream.
+//! Backpressure: determines whether a call waits for the reader of its stream.
 //!
-//! 1. A reader is *behind* while more than half of what its log holds for it stands untaken, or
-//!    more than a network carries at a time: what else is written might push out what it has not
-//!    seen.
-//! 2. A reader that takes something is not behind. What a write that had begun before says of it
-//!    is old, and not listened to.
-//! 3. Without a reader nobody waits: the log keeps what its bounds let it keep. A reader that is
-//!    still being made counts as one.
-//! 4. A reader that was cut off is not waited for until it takes something again, or leaves and
-//!    another one comes.
+//! 1. A reader is *behind* while it has not taken more than half of what its log keeps for it, or
+//!    more than a network carries at a time. Further writes might then evict messages that the
+//!    reader has not seen.
+//! 2. A reader that takes something is no longer behind. A write that had begun before reports an
+//!    outdated state, which is ignored.
+//! 3. Without a reader no call waits: the log keeps what its bounds allow. A reader that is still
+//!    being created counts as one.
+//! 4. After a reader has been cut off, no call waits for it until it takes something again, or
+//!    until it leaves and another one comes.
 
 use crate::streams::HIGH_WATER;
 
-/// How the reader of one stream keeps up with its writer.
+/// The state of one stream's reader relative to its writer.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Untaken messages and bytes from which on a reader is behind.
+    /// The numbers of untaken messages and bytes above which a reader is behind.
     behind_from: (usize, usize),
     reader: Reader,
-    /// There is a reader, or there was, or there never will be one.
+    /// The stream has or had a reader, or will never have one.
     attached: bool,
-    /// The reader took something since the present write began.
+    /// The reader took something since the current write began.
     took: bool,
 }
 
@@ -31,28 +31,28 @@ enum Reader {
     CutOff,
 }
 
-/// What a write told of the stream.
+/// The state of the stream as a write reported it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Written {
     pub(super) untaken_events: usize,
     pub(super) untaken_bytes: usize,
-    /// Whether somebody reads.
+    /// Whether a reader is attached.
     pub(super) read: bool,
 }
 
 impl Pace {
-    /// Of a stream that holds so many messages and bytes for its reader.
+    /// Creates the state of a stream that keeps this many messages and bytes for its reader.
     pub(super) fn new((events, bytes): (usize, usize)) -> Self {
         let behind_from = (events / 2, HIGH_WATER.min(bytes / 2));
         Self { behind_from, reader: Reader::KeepsUp, attached: false, took: false }
     }
 
-    /// Whether the writer waits.
+    /// Returns `true` if the writer must wait.
     pub(super) fn is_behind(&self) -> bool {
         self.reader == Reader::Behind
     }
 
-    /// Whether the reader has been made, or will not be.
+    /// Returns `true` if the reader has been created, or will not be.
     pub(super) fn is_attached(&self) -> bool {
         self.attached
     }
@@ -65,7 +65,7 @@ impl Pace {
         self.took = false;
     }
 
-    /// A write to a log came back.
+    /// Records the result of a write to a log.
     pub(super) fn written(&mut self, written: Written) {
         let Written { untaken_events, untaken_bytes, read } = written;
         let too_much = untaken_events > self.behind_from.0 || untaken_bytes > self.behind_from.1;
@@ -73,18 +73,18 @@ impl Pace {
         self.set_behind(too_much && waited_for);
     }
 
-    /// A write to a queue came back, which measures its reader itself.
+    /// Records the result of a write to a queue, which measures its reader itself.
     pub(super) fn queued(&mut self, full: bool) {
         self.set_behind(full);
     }
 
-    /// The reader took something, or left.
+    /// Records that the reader took something or left.
     pub(super) fn took(&mut self) {
         self.reader = Reader::KeepsUp;
         self.took = true;
     }
 
-    /// The reader is waited for no longer; whether it was not cut off before.
+    /// Stops waiting for the reader. Returns `false` if it was cut off before.
     pub(super) fn cut_off(&mut self) -> bool {
         std::mem::replace(&mut self.reader, Reader::CutOff) != Reader::CutOff
     }

@@ -1,5 +1,5 @@
-//! Decides what a handler can do that has no call to answer, and so no stream of its own: one of
-//! notifications and openings.
+//! The base of a context without a call: for handlers of notifications and openings, which have no
+//! stream of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJso
 use crate::server::ClientError;
 use crate::server::channel::{Channel, Question, SessionAccess};
 
-/// A session without a call: what is sent goes to its standalone stream.
+/// A session without a call. Messages are sent to its standalone stream.
 #[derive(Debug)]
 pub(super) struct Standalone {
     session: Arc<LiveSession>,

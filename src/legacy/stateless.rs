@@ -1,7 +1,8 @@
-//! Decides how a POST is answered where nothing is kept: each stands for itself.
+//! Stateless mode: answers each POST by itself, without a session.
 //!
-//! The client cannot be asked, nothing can be resumed, progress travels on the response it belongs to. A client
-//! that leaves cancels its calls. A session id that a client sends anyway is ignored.
+//! The server cannot send requests to the client, and no stream can be resumed. Progress is sent on
+//! the response that it belongs to. A disconnect cancels the calls. A session id that a client
+//! sends anyway is ignored.
 
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Answers `initialize`, and keeps nothing of it.
+/// Answers `initialize` without opening a session.
 async fn opening<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     id: RequestId,
@@ -79,7 +80,7 @@ async fn opening<S: Clone + Send + Sync + 'static>(
     })
 }
 
-/// The revision of a request outside a session: what its header says, else the oldest
+/// Returns the revision of a request outside a session: the one in its header, else the oldest
 /// (2025-06-18, "Protocol Version Header").
 fn stated_version<S>(post: &Post<'_, S>) -> ProtocolVersion {
     match &post.incoming.headers.version {

@@ -1,4 +1,5 @@
-//! Decides what the handler of one call can do while it runs, and why it is made to stop.
+//! Ticket: one call of an exchange, as the base of its handler's context, and the cause if the call
+//! is cancelled.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,20 +23,22 @@ use crate::store::{Event, EventKind, STANDALONE, StreamNo};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Cause {
-    /// The client said so.
+    /// The client cancelled it.
     Client = 1,
     /// Its session ended.
     SessionEnded = 2,
-    /// The service could wait no longer.
+    /// The service shut down and could wait no longer.
     Shutdown = 3,
-    /// There was no room for its stream.
+    /// The response was an error of its own, for example because the call's stream found no
+    /// capacity.
     Refused = 4,
-    /// The engine gave it up: this node was away for too long.
+    /// The engine gave the call up, because this node was away for too long.
     GivenUp = 5,
 }
 
 impl Cause {
-    /// What the client is answered; `None` where it cancelled the call itself, or is answered by other means.
+    /// Returns the error for the client. `None` if the client cancelled the call itself, or
+    /// receives its answer by other means.
     pub(super) fn error(self) -> Option<ErrorObject> {
         match self {
             Self::SessionEnded => Some(Rejection::SessionEnded.to_error()),
@@ -45,18 +48,18 @@ impl Cause {
     }
 }
 
-/// One call of an exchange: what its handler's context stands on.
+/// One call of an exchange, on which its handler's context is built.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     exchange: Arc<Exchange>,
     id: RequestId,
     /// 0, or a [`Cause`].
     cancelled: AtomicU8,
-    /// What the client said of it, if it said it here.
+    /// The client's cancellation, if it arrived at this node.
     cancellation: OnceLock<Box<Cancellation>>,
     over: AtomicBool,
     progress: Mutex<f64>,
-    /// Wakes those who wait for either.
+    /// Wakes the tasks that wait for cancellation or for the end.
     ended: Notify,
 }
 
@@ -93,7 +96,7 @@ impl Ticket {
         }
     }
 
-    /// The client is about to cancel it, and this is what it says.
+    /// Stores the client's cancellation, just before the call is cancelled.
     pub(super) fn explain(&self, cancellation: Cancellation) {
         let _ = self.cancellation.set(Box::new(cancellation));
     }
@@ -109,7 +112,8 @@ impl Ticket {
         }
     }
 
-    /// The error that its client gets, where it was made to stop by other means than its client's.
+    /// Returns the error for the client, if the call was stopped for another cause than the
+    /// client's own cancellation.
     pub(super) fn cut_off(&self) -> Option<Bytes> {
         let error = self.cause()?.error()?;
         Some(write::answer(&self.id, &Err(error)))
@@ -119,7 +123,7 @@ impl Ticket {
         self.over.load(Ordering::Acquire)
     }
 
-    /// The handler has ended, one way or another.
+    /// Records that the handler has ended, for whatever reason.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
         self.ended.notify_waiters();
