@@ -55,8 +55,9 @@ enum Place {
         session: Arc<LiveSession>,
         stream: StreamNo,
     },
-    /// The engine does not know the exchange, so this permit counts it. The permit is released when
-    /// the handlers have ended, because a context may outlive them.
+    /// The engine does not know the exchange, so this permit counts it. When the handlers have
+    /// ended, it is released, or passed to the queue until that has been read. It is not tied to
+    /// the exchange, because a context may outlive the handlers.
     Alone {
         permit: Mutex<Option<Permit>>,
     },

@@ -1,5 +1,5 @@
-//! Decides what a session is on this node: who runs a call of it, who reads a stream of it, who
-//! waits for an answer in it. What must survive or be agreed on is the engine's.
+//! A session as this node uses it: its calls, its readers and its pending requests to the client.
+//! The engine stores what must survive or be agreed between nodes.
 
 mod subscriptions;
 mod waiting;
@@ -39,9 +39,9 @@ pub(crate) struct LiveSession {
     /// Part of each event id.
     pub(super) epoch: u32,
     pub(super) log_level: AtomicU8,
-    /// As of which revision its log level and subscriptions are known here.
+    /// The revision as of which its log level and subscriptions are known here.
     revision: AtomicU64,
-    /// How often they changed elsewhere since they were read here.
+    /// How often they changed at other nodes since they were last read here.
     stale: AtomicU32,
     questions: AtomicU32,
     extensions: Extensions,
@@ -50,7 +50,7 @@ pub(crate) struct LiveSession {
     live: Mutex<Live>,
 }
 
-/// Everything of a session that moves. Each list is short: calls in flight, open streams.
+/// The mutable state of a session. Each list is short: calls in flight, open streams.
 #[derive(Debug, Default)]
 struct Live {
     tickets: Vec<Arc<Ticket>>,
@@ -58,7 +58,7 @@ struct Live {
     waiting: Vec<Waiting>,
     /// Boxed, because most sessions have none.
     subscriptions: Option<Box<Subscriptions>>,
-    /// Wakes whoever waits for the standalone stream to be opened; there if anybody does.
+    /// Wakes the tasks that wait for the standalone stream to be opened. `None` if no task waits.
     opening: Option<Arc<Notify>>,
     versions: Versions,
     ended: bool,
@@ -79,24 +79,25 @@ impl LiveSession {
         }
     }
 
-    /// A session that is being opened. Its epoch is as random as its id.
+    /// Creates a session that is being opened. Its epoch is as random as its id.
     pub(super) fn draft(info: SessionInfo, node: &Arc<Node>) -> Self {
         let [.., a, b, c, d] = *SessionId::random().as_bytes();
         Self::new(Arc::new(info), u32::from_be_bytes([a, b, c, d]), Arc::downgrade(node))
     }
 
-    /// The same draft in another revision.
+    /// Returns the same draft with another revision.
     pub(super) fn with_version(self: &Arc<Self>, version: ProtocolVersion) -> Arc<Self> {
         let info = SessionInfo { version, ..(*self.info).clone() };
         let extensions = self.extensions.take();
         Arc::new(Self { extensions, ..Self::new(Arc::new(info), self.epoch, self.node.clone()) })
     }
 
-    /// Whether nothing but the map of its node knows of it, and nothing is lost when it is brought in
-    /// again at its next use. Asked while the map is locked, nobody comes to know of it meanwhile.
+    /// Returns `true` if only the node's map refers to the session, and nothing is lost if it is
+    /// loaded again at its next use. The caller holds the lock of the map, so that no new reference
+    /// appears meanwhile.
     pub(super) fn is_at_rest(session: &Arc<Self>) -> bool {
         let unknown = Arc::strong_count(session) == 1 && Arc::weak_count(session) == 0;
-        // Questions on the standalone stream are counted here, and no two may have one name.
+        // Requests on the standalone stream are counted here, and each needs a unique id.
         let blank = session.extensions.is_empty() && session.questions.load(Ordering::Relaxed) == 0;
         let live = session.live();
         unknown && blank && live.tickets.is_empty() && live.readers.is_empty() && live.waiting.is_empty()
@@ -112,7 +113,7 @@ impl LiveSession {
 
     // Calls.
 
-    /// Makes calls reachable for cancellation. A session that has just ended cancels them.
+    /// Registers calls so that they can be cancelled. A session that has just ended cancels them.
     pub(super) fn register(&self, tickets: impl Iterator<Item = Arc<Ticket>>) {
         let mut live = self.live();
         if live.ended {
@@ -127,7 +128,7 @@ impl LiveSession {
         self.live().tickets.retain(|ticket| ticket.stream() != stream);
     }
 
-    /// Whether a call of a stream is still wanted.
+    /// Returns `true` if a call of the stream is still wanted.
     pub(super) fn is_wanted(&self, stream: StreamNo) -> bool {
         let live = self.live();
         live.tickets.iter().any(|ticket| ticket.stream() == stream && ticket.cause().is_none())
@@ -143,7 +144,7 @@ impl LiveSession {
         }
     }
 
-    /// What the client says of a call that it cancels, for its handler; kept where the call runs here.
+    /// Stores the client's cancellation of a call for its handler, if the call runs on this node.
     pub(super) fn explain(&self, id: &RequestId, cancellation: Cancellation) {
         let ticket = self.live().tickets.iter().find(|ticket| *ticket.id() == *id).cloned();
         if let Some(ticket) = ticket {
@@ -151,22 +152,23 @@ impl LiveSession {
         }
     }
 
-    /// The calls of a stream are answered already, by whoever gave them up.
+    /// Cancels the calls of a stream that the engine has given up, and so already answered.
     pub(super) fn give_up(&self, stream: StreamNo) {
         self.tickets_of(stream).iter().for_each(|ticket| ticket.cancel(Cause::GivenUp));
     }
 
-    /// Cancels what was cancelled, or given up, elsewhere, in case nobody rang for it.
+    /// Cancels calls that were cancelled or given up at another node, in case the signal for it was
+    /// lost.
     pub(super) async fn look_for_cancellations(&self, node: &Node, stream: StreamNo) {
         match node.engine.cancelled(self.info.id, stream).await {
             Ok(ids) => ids.iter().for_each(|id| self.cancel(stream, id)),
             Err(error) if error.kind() == StoreErrorKind::NotFound => self.give_up(stream),
-            // The next message asks again.
+            // The next message checks again.
             Err(_) => {}
         }
     }
 
-    /// The reader of a stream written here took something, or left.
+    /// Records that the reader of a stream written here took something or left.
     pub(super) fn reader_took(&self, stream: StreamNo) {
         let ticket = self.live().tickets.iter().find(|ticket| ticket.stream() == stream).cloned();
         if let Some(ticket) = ticket {
@@ -178,7 +180,7 @@ impl LiveSession {
         self.live().tickets.clone()
     }
 
-    /// The calls of a stream that run here.
+    /// Returns the calls of a stream that run on this node.
     pub(super) fn tickets_of(&self, stream: StreamNo) -> Vec<Arc<Ticket>> {
         self.live().tickets.iter().filter(|ticket| ticket.stream() == stream).cloned().collect()
     }
@@ -187,7 +189,7 @@ impl LiveSession {
 
     pub(super) fn add_reader(&self, cell: Arc<ReaderCell>) {
         let readers = &mut self.live().readers;
-        // Exactly, because most sessions have one reader at a time.
+        // Exactly one, because most sessions have one reader at a time.
         readers.reserve_exact(1);
         readers.push(cell);
     }
@@ -197,7 +199,7 @@ impl LiveSession {
     }
 
     pub(super) fn wake_reader(&self, stream: StreamNo) {
-        // Rarely more than one: a reader that was replaced and has not left yet.
+        // There is rarely more than one: a replaced reader that has not left yet.
         let cells: Vec<_> = self.readers_of(stream);
         cells.iter().for_each(|cell| cell.ring());
     }
@@ -222,7 +224,7 @@ impl LiveSession {
 
     // The session itself.
 
-    /// Puts a notification on the standalone stream.
+    /// Sends a notification on the standalone stream.
     pub(super) fn publish(&self, payload: Bytes) {
         let Some(node) = self.node.upgrade() else { return };
         let event = Event { kind: EventKind::Notification, payload };
@@ -240,7 +242,8 @@ impl LiveSession {
         }
     }
 
-    /// The standalone stream was opened, here or elsewhere, or never will be again.
+    /// Wakes the tasks that wait for the standalone stream: it was opened at some node, or never
+    /// will be again.
     pub(super) fn stream_opened(&self) {
         let opening = self.live().opening.take();
         if let Some(opening) = opening {
@@ -248,8 +251,8 @@ impl LiveSession {
         }
     }
 
-    /// The session is over: its calls are cancelled, its readers let go, its questions stay open
-    /// for nobody.
+    /// Closes a session that has ended: cancels its calls, ends its readers, and ends the wait for
+    /// answers of the client.
     pub(super) fn close(&self) {
         let (tickets, readers, waiting) = {
             let mut live = self.live();
@@ -261,7 +264,7 @@ impl LiveSession {
         tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
         readers.iter().for_each(|cell| cell.end());
         drop(waiting);
-        // Whoever still holds the session must not keep alive what ends with it.
+        // A retained handle of the session must not keep the extensions alive.
         drop(self.extensions.take());
     }
 }
@@ -301,7 +304,7 @@ impl SessionAccess for LiveSession {
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, params) };
         Box::pin(async move {
             let Some(node) = self.node.upgrade() else { return false };
-            // What was taken in is unread, unless somebody reads.
+            // Without a reader, an accepted event counts as unread, and a dropped one does not.
             let published = node.engine.publish(self.info.id, node.id, event).await;
             node.count_lost(self.info.id, &published);
             published.is_ok_and(|appended| appended.read || appended.unread > 0)

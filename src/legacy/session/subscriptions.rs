@@ -1,14 +1,16 @@
-//! The subscriptions of a session: one list, kept in parts under state keys of their own, so that a change of a long
-//! list writes a small part of it.
+//! The subscriptions of a session: one list, stored in parts under separate state keys, so that a
+//! change of a long list writes only a small part.
 //!
 //! 1. A short list is the first part alone, `mcp.subscriptions`: `{"uri": number, ..}`.
-//! 2. When that outgrows its bounds the list is split, for good: the first part becomes
-//!    `{"salt": number, "uris": {..}}`, takes nothing new, and each new URI goes into one of 64 other parts,
-//!    `mcp.subscriptions.0` to `mcp.subscriptions.63`, by a hash of its canonical form and the salt. So a URI has one
-//!    place, at which two nodes meet that change it, and nothing is ever moved.
-//! 3. The hash is the first byte, modulo 64, of SHA-256 over the salt (eight bytes, little-endian) and the URI. No
-//!    client knows the salt, so that none can have all of its URIs in one part.
-//! 4. Lists that were kept before there were parts are a first part, however long: `["uri", ..]`, or with numbers.
+//! 2. When the first part exceeds its bounds, the list is split permanently. The first part becomes
+//!    `{"salt": number, "uris": {..}}` and accepts nothing new. Each new URI is stored in one of 64
+//!    other parts, `mcp.subscriptions.0` to `mcp.subscriptions.63`. The part is chosen by a hash of
+//!    the URI's canonical form and the salt. Each URI therefore has one part, in which concurrent
+//!    changes by two nodes meet, and no URI is ever moved.
+//! 3. The hash is the first byte, modulo 64, of SHA-256 over the salt (eight bytes, little-endian)
+//!    and the URI. No client knows the salt, so none can put all of its URIs into one part.
+//! 4. Lists that were stored before parts existed are a first part of any length: `["uri", ..]`, or
+//!    with numbers.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -20,13 +22,14 @@ use crate::error::StoreError;
 use crate::message::{RawJson, ResourceUri};
 use crate::settings::Limits;
 
-/// The key of the first part. That of another part has its number behind a dot.
+/// The key of the first part. The key of another part has a dot and its number appended.
 const FIRST: &str = "mcp.subscriptions";
 
-/// How many parts a list has beside the first. With the 1,000 subscriptions of a full one there are about 16 in each.
+/// The number of parts besides the first. A full list of 1,000 subscriptions has about 16 in each.
 const PARTS: u8 = 64;
 
-/// What the first part takes: the URIs of most clients, and as many bytes as each other part has of a full list.
+/// The bounds of the first part. It fits the URIs of most clients, and as many bytes as each other
+/// part has of a full list.
 const FIRST_URIS: usize = 16;
 const FIRST_BYTES: usize = 4 << 10;
 
@@ -37,16 +40,16 @@ pub(super) enum Part {
     Other(u8),
 }
 
-/// What is kept of one part: the URIs, each with the newest announcement that was heard where it was subscribed to.
-/// What was announced before is not for it.
+/// The stored content of one part: the URIs, each with a number. The number is the newest
+/// announcement that the subscribing node had received; the subscription covers only later ones.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Content {
-    /// Of the first part, once the list is split.
+    /// Set in the first part once the list is split.
     pub(super) salt: Option<u64>,
     pub(super) uris: HashMap<ResourceUri, u64>,
 }
 
-/// The forms in which a part is kept.
+/// The formats in which a part is stored.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Kept<'a> {
@@ -55,13 +58,13 @@ enum Kept<'a> {
     Plain(HashSet<ResourceUri>),
 }
 
-/// All that is known of the list.
+/// Everything that is known of the list.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     salt: Option<u64>,
-    /// Each with its number, and the part it is in.
+    /// Each URI with its number and its part.
     uris: HashMap<ResourceUri, (u64, Part)>,
-    /// The JSON text of the URIs, as a list.
+    /// The size of the URIs as JSON text in a list.
     bytes: usize,
 }
 
@@ -73,7 +76,7 @@ impl Part {
         }
     }
 
-    /// The part that is kept under a key.
+    /// Returns the part that is stored under a key.
     pub(super) fn of_key(key: &str) -> Option<Self> {
         match key.strip_prefix(FIRST)? {
             "" => Some(Self::First),
@@ -106,7 +109,7 @@ impl Content {
         RawJson::from_value(&kept).map_err(StoreError::corrupt)
     }
 
-    /// As a first part, it takes no more.
+    /// Returns `true` if the content, as a first part, cannot accept this URI.
     pub(super) fn is_full_for(&self, uri: &ResourceUri) -> bool {
         let bytes: usize = self.uris.keys().chain([uri]).map(bytes_of).sum();
         self.uris.len() >= FIRST_URIS || bytes > FIRST_BYTES
@@ -114,7 +117,7 @@ impl Content {
 }
 
 impl Subscriptions {
-    /// Learns what is kept of some parts now.
+    /// Replaces the known content of some parts.
     pub(super) fn learn(&mut self, parts: Vec<(Part, Content)>) {
         let (mut first, mut others) = (false, 0_u64);
         for (part, _) in &parts {
@@ -149,7 +152,7 @@ impl Subscriptions {
         self.uris.is_empty() && self.salt.is_none()
     }
 
-    /// The part that a URI is in, or would come into.
+    /// Returns the part that has a URI, or that would receive it.
     pub(super) fn part_of(&self, uri: &ResourceUri) -> Part {
         match (self.uris.get(uri), self.salt) {
             (Some((_, part)), _) => *part,
@@ -158,7 +161,7 @@ impl Subscriptions {
         }
     }
 
-    /// A subscription in the client's own spelling, with its number.
+    /// Returns a subscription in the client's own spelling, with its number.
     pub(super) fn get(&self, uri: &ResourceUri) -> Option<(&ResourceUri, u64)> {
         self.uris.get_key_value(uri).map(|(uri, (number, _))| (uri, *number))
     }
@@ -167,14 +170,14 @@ impl Subscriptions {
         self.uris.keys()
     }
 
-    /// Whether the session may have this subscription, too.
+    /// Returns `true` if the session may add this subscription.
     pub(super) fn has_room_for(&self, uri: &ResourceUri) -> bool {
-        // A list of them is by its brackets larger, and by a comma smaller.
+        // The JSON list has two brackets more than this sum, and one comma less.
         self.uris.len() < Limits::SUBSCRIPTIONS && self.bytes + bytes_of(uri) < Limits::SUBSCRIPTION_BYTES
     }
 }
 
-/// The JSON text of a URI in a list, with its comma.
+/// Returns the size of a URI as JSON text in a list, including its comma.
 fn bytes_of(uri: &ResourceUri) -> usize {
     RawJson::from_value(uri).map_or(usize::MAX >> 16, |uri| uri.as_str().len() + 1)
 }
@@ -203,7 +206,7 @@ mod tests {
         assert!(read("7").is_err());
     }
 
-    /// Nodes of other builds look in the same place.
+    /// Nodes of other builds must choose the same part.
     #[test]
     fn each_uri_has_one_part() {
         assert_eq!(Part::of_uri(&uri(1), 0), Part::Other(10));
@@ -223,7 +226,7 @@ mod tests {
         }
     }
 
-    /// The largest part of a full list, whatever its salt.
+    /// Checks the largest part of a full list for many salts.
     #[test]
     fn a_full_list_is_spread_over_its_parts() {
         for salt in 0..50 {

@@ -1,4 +1,5 @@
-//! Decides who waits for the answer to a question in a session, and when there will be none.
+//! The pending requests of a session to its client: who waits for an answer, and when the wait ends
+//! without one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,35 +13,36 @@ use crate::legacy::Node;
 use crate::message::RawJson;
 use crate::store::{STANDALONE, StreamNo};
 
-/// What a client answered.
+/// The answer of a client.
 pub(in crate::legacy) type Answer = Result<RawJson, RawJson>;
 
-/// Somebody who waits for the answer to a question.
+/// A pending request to the client.
 #[derive(Debug)]
 pub(super) struct Waiting {
     question: Box<str>,
-    /// It stands in its stream, so that the engine must know it.
+    /// The request has been written to its stream, so the engine must know it.
     asked: bool,
-    /// How many look for its answer now. The one that finds it takes it from the others.
+    /// The number of lookups of its answer that run now. The one that finds the answer ends the
+    /// wait, and the others find nothing.
     looks: u32,
-    /// `None` when there will be no answer.
+    /// `None` if there will be no answer.
     sender: Option<oneshot::Sender<Answer>>,
 }
 
-/// A look for an answer. Dropped before its end, it has found nothing.
+/// A lookup of an answer in the engine. If it is dropped before its end, it has found nothing.
 #[derive(Debug)]
 pub(in crate::legacy) struct Look {
     session: Arc<LiveSession>,
     question: Box<str>,
-    /// The question had been asked when it began.
+    /// The request had been written when the lookup began.
     asked: bool,
-    /// It has been counted as over.
+    /// The lookup no longer counts as running.
     over: bool,
 }
 
 impl Look {
-    /// What the engine had. Where it does not know a question that stood in its stream, it has forgotten it, unless
-    /// another look has just found its answer.
+    /// Processes the result of the lookup. If the engine does not know a request that was written,
+    /// it has lost it, unless another lookup has just found its answer.
     pub(in crate::legacy) fn found(mut self, taken: Result<Option<Answer>, StoreError>) {
         if let Ok(Some(answer)) = taken {
             return self.session.answered(&self.question, answer);
@@ -70,8 +72,8 @@ impl Drop for Look {
 }
 
 impl LiveSession {
-    /// A name for a question that no other question of the session ever has: other nodes write
-    /// other streams, and on the standalone stream their number is in the name.
+    /// Returns an id that no other request of the session ever has. Other nodes write to other
+    /// streams; on the standalone stream the node's number is part of the id.
     pub(in crate::legacy) fn new_question(&self, stream: StreamNo, node: &Node) -> Box<str> {
         let count = self.questions.fetch_add(1, Ordering::Relaxed);
         match stream {
@@ -80,7 +82,7 @@ impl LiveSession {
         }
     }
 
-    /// Waits for the answer to a question. `None` when the session has ended.
+    /// Starts to wait for the answer to a request. Returns `None` if the session has ended.
     pub(in crate::legacy) fn wait_for(&self, question: Box<str>) -> Option<oneshot::Receiver<Answer>> {
         let mut live = self.live();
         if live.ended {
@@ -91,7 +93,7 @@ impl LiveSession {
         Some(receiver)
     }
 
-    /// Nobody waits any more; whether somebody did.
+    /// Stops waiting for an answer. Returns `false` if the wait was already over.
     pub(in crate::legacy) fn stop_waiting(&self, question: &str) -> bool {
         let mut live = self.live();
         let before = live.waiting.len();
@@ -106,7 +108,7 @@ impl LiveSession {
             at.and_then(|at| live.waiting.swap_remove(at).sender)
         };
         if let Some(sender) = sender {
-            // Whoever asked may have left in this very moment.
+            // The waiting task may have just ended.
             let _ = sender.send(answer);
         }
     }
@@ -115,18 +117,18 @@ impl LiveSession {
         self.live().waiting.iter_mut().find(|waiting| *waiting.question == *question).map(change)
     }
 
-    /// The question stands in its stream.
+    /// Records that the request has been written to its stream.
     pub(in crate::legacy) fn asked(&self, question: &str) {
         self.change_waiting(question, |waiting| waiting.asked = true);
     }
 
-    /// The question could not be written. Whoever asked is told, and takes it back.
+    /// Records that the request could not be written. Its waiting task wakes up and withdraws it.
     pub(in crate::legacy) fn not_asked(&self, question: &str) {
         let sender = self.change_waiting(question, |waiting| waiting.sender.take());
         drop(sender);
     }
 
-    /// Somebody asks the engine for an answer; `None`: nobody waits for it.
+    /// Begins a lookup of an answer in the engine. Returns `None` if no task waits for the answer.
     pub(in crate::legacy) fn begin_look(self: &Arc<Self>, question: &str) -> Option<Look> {
         let asked = self.change_waiting(question, |waiting| {
             waiting.looks += 1;

@@ -1,5 +1,5 @@
-//! What the client of a session wishes to be told: its log level and its subscriptions. Both are kept in the
-//! session's state, so that they move with it, and known here as of a revision.
+//! What a client wants to receive: its log level and its subscriptions. Both are stored in the
+//! session's state, so that they move with the session, and are known here as of a revision.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,20 +15,21 @@ use crate::server::channel::Change;
 use crate::settings::Limits;
 use crate::store::{News, OWN_STATE, StateValue};
 
-/// Where the log level is kept; the keys of the subscriptions are in [`subscriptions`](super::subscriptions). The
-/// revision of a session is the sum of the versions of all keys that begin with `mcp.`, whatever is kept there.
+/// The key of the log level; the keys of the subscriptions are in
+/// [`subscriptions`](super::subscriptions). The revision of a session is the sum of the versions of
+/// all keys that begin with `mcp.`, whatever their values are.
 const LOG_LEVEL: &str = "mcp.log_level";
 
-/// What is kept under a key.
+/// The value of a key.
 enum Wish {
     LogLevel(u8),
     Subscriptions(Part, Content),
-    /// Of a later version of this crate.
+    /// The key belongs to a later version of this crate.
     Unknown,
 }
 
 impl Wish {
-    /// `None`: nothing is kept there any more.
+    /// Reads the value of a key. `None` means that the key no longer has a value.
     fn read(key: &str, value: Option<&RawJson>) -> Result<Self, StoreError> {
         if key == LOG_LEVEL {
             return Ok(Self::LogLevel(value.and_then(|level| level.read().ok()).unwrap_or_default()));
@@ -38,7 +39,8 @@ impl Wish {
     }
 }
 
-/// Which versions of the engine's state are known here: an older one says nothing new. 0: it is to be read anew.
+/// The versions of the engine's state that are known here. A value with an older version is
+/// ignored. Version 0 means that the key must be read again.
 #[derive(Debug, Default)]
 pub(super) struct Versions(Vec<(Box<str>, u64)>);
 
@@ -60,7 +62,8 @@ impl Versions {
 }
 
 impl LiveSession {
-    /// Brings in what an earlier node left in the engine, or another one changed since it was read here.
+    /// Reads from the engine what an earlier node stored there, or what another node has changed
+    /// since the last read.
     pub(in crate::legacy) async fn restore(&self, node: &Node) -> Result<(), StoreError> {
         let known = self.live().versions.0.clone();
         let versions: Vec<(&str, u64)> = known.iter().map(|(key, version)| (&**key, *version)).collect();
@@ -78,7 +81,7 @@ impl LiveSession {
         Ok(())
     }
 
-    /// What the engine has of some keys, where that is newer than what is known here.
+    /// Applies the engine's values of some keys, if they are newer than those known here.
     fn learn(&self, wishes: Vec<(Box<str>, Wish, u64)>) {
         let mut live = self.live();
         if live.ended {
@@ -87,7 +90,8 @@ impl LiveSession {
         let mut parts = Vec::new();
         for (key, wish, version) in wishes {
             let known = live.versions.get(&key);
-            // Both are 0 where the engine has come back with an older copy, in which there is nothing under the key.
+            // Both are 0 if the engine was restored from an older copy that has no value for the
+            // key.
             if version < known || version == known && version > 0 {
                 continue;
             }
@@ -106,20 +110,20 @@ impl LiveSession {
         self.revision.store(live.versions.sum(), Ordering::Release);
     }
 
-    /// The same for what changed at another node, and is not known here yet.
+    /// Reads what changed at other nodes, and clears the stale mark.
     async fn catch_up(&self, node: &Node) -> Result<(), StoreError> {
         let stale = self.stale.load(Ordering::Acquire);
         self.restore(node).await?;
-        // Unless it became so once more.
+        // If the session became stale once more meanwhile, the mark remains.
         let _ = self.stale.compare_exchange(stale, 0, Ordering::AcqRel, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Reads again what the engine has. Returns `false` if the session has ended.
+    /// Reads the engine's state again. Returns `false` if the session has ended.
     pub(in crate::legacy) async fn refresh(&self, node: &Node) -> bool {
         let Err(error) = self.catch_up(node).await else { return true };
         if error.kind() == StoreErrorKind::NotFound {
-            // It ended without a signal to this node.
+            // The session ended, and the signal for it did not reach this node.
             node.forget(self.info.id);
             return false;
         }
@@ -130,22 +134,22 @@ impl LiveSession {
         true
     }
 
-    /// The engine says how often its wishes changed: reads them again where that is not known here.
+    /// Reads the state again if the engine reports a revision that is not known here.
     pub(in crate::legacy) async fn keep_up(&self, node: &Arc<Node>, revision: u64) {
         if revision > self.revision() {
             self.refresh(node).await;
-            // What was announced since, it may have been wanted.
+            // The client may have wanted announcements that were made since.
             node.owe_look(self.info.id);
             node.serve_line();
         }
     }
 
-    /// As of which revision its wishes are known here.
+    /// Returns the revision as of which the state is known here.
     pub(in crate::legacy) fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Its wishes changed at another node, and are not known here yet.
+    /// Records that the state changed at another node and is not known here yet.
     pub(in crate::legacy) fn set_stale(&self) {
         self.stale.fetch_add(1, Ordering::AcqRel);
     }
@@ -154,7 +158,7 @@ impl LiveSession {
         self.stale.load(Ordering::Acquire) > 0
     }
 
-    /// What is known here is of no revision that the engine has: any is news.
+    /// Resets the known versions, so that every revision of the engine counts as newer.
     pub(in crate::legacy) fn forget_versions(&self) {
         let mut live = self.live();
         live.versions.0.iter_mut().for_each(|(_, version)| *version = 0);
@@ -163,12 +167,13 @@ impl LiveSession {
         self.set_stale();
     }
 
-    /// Whether it may want to hear of a change; for certain once its wishes are known.
+    /// Returns `true` if the client may want a change. The result is exact once the state is known.
     pub(in crate::legacy) fn may_want(&self, change: &Change, number: u64) -> bool {
         self.is_stale() || self.wants(change, number).is_some()
     }
 
-    /// A change that was announced under this number, in the client's own spelling, if it wants to hear of it.
+    /// Returns the change that was announced under this number in the client's own spelling, or
+    /// `None` if the client does not want it.
     pub(in crate::legacy) fn wants(&self, change: &Change, number: u64) -> Option<Change> {
         let Change::Resource(uri) = change else { return Some(change.clone()) };
         let live = self.live();
@@ -176,14 +181,14 @@ impl LiveSession {
         (number > since).then(|| Change::Resource(own.clone()))
     }
 
-    /// All that it wants to hear of.
+    /// Returns all changes that the client wants.
     pub(in crate::legacy) fn everything(&self) -> Vec<Change> {
         let live = self.live();
         let uris = live.subscriptions.iter().flat_map(|list| list.uris());
         Change::LISTS.into_iter().chain(uris.map(|uri| Change::Resource(uri.clone()))).collect()
     }
 
-    /// The same as nodes announce it.
+    /// Returns the same changes as announced topics.
     pub(in crate::legacy) fn topics(&self) -> Vec<String> {
         self.everything().iter().map(Change::topic).collect()
     }
@@ -196,12 +201,12 @@ impl LiveSession {
         uris
     }
 
-    /// Sets the level here, and at every node before it returns.
+    /// Sets the level. All nodes know of the change when this returns.
     pub(in crate::legacy) async fn set_log_level(&self, level: u8) -> Result<(), StoreError> {
         self.log_level.store(level, Ordering::Relaxed);
         let Some(node) = self.node.upgrade() else { return Ok(()) };
         let id = self.info.id;
-        // The last writer wins, which is all a level needs.
+        // The last writer wins, which is sufficient for a level.
         loop {
             let (_, version) = node.engine.load_state(id, LOG_LEVEL).await?;
             self.check_version(LOG_LEVEL, version);
@@ -214,8 +219,9 @@ impl LiveSession {
         }
     }
 
-    /// Compares the version that the engine has of a key with the one that is known here. Returns `false` where it is
-    /// an older one: the engine came back with an older copy of the session, so nothing that is known counts.
+    /// Compares the engine's version of a key with the version known here. Returns `false` if the
+    /// engine's is older. The engine was then restored from an older copy of the session, so
+    /// nothing that is known here counts.
     fn check_version(&self, key: &str, version: u64) -> bool {
         let is_older = version < self.live().versions.get(key);
         if is_older {
@@ -224,9 +230,10 @@ impl LiveSession {
         !is_older
     }
 
-    /// Subscribes or unsubscribes, at every node before it returns. What is written is one part of the list. Its
-    /// limits are measured by what this node knows of the other parts: subscriptions that are made at the same moment
-    /// may together exceed them, by as many as the session may have calls in flight.
+    /// Subscribes or unsubscribes. All nodes know of the change when this returns. Only one part of
+    /// the list is written. The limits are checked against the other parts as this node knows them.
+    /// Concurrent subscriptions may therefore exceed the limits together, by as many as the session
+    /// may have calls in flight.
     pub(super) async fn change_subscription(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
         if wanted && uri.len() > Limits::SUBSCRIPTION_URI {
             return Err(StoreError::because(StoreErrorKind::Full, "the URI has more than 8,000 bytes"));
@@ -263,7 +270,7 @@ impl LiveSession {
         self.live().subscriptions.as_ref().map_or(Part::First, |list| list.part_of(uri))
     }
 
-    /// Learns a part as the engine has it. Returns whether that is still where a URI belongs.
+    /// Applies a part as the engine has it. Returns `true` if the URI still belongs to that part.
     fn is_place_of(&self, uri: &ResourceUri, part: Part, content: &Content, version: u64) -> bool {
         let is_new = version > self.live().versions.get(&part.key());
         if is_new {
@@ -272,7 +279,7 @@ impl LiveSession {
         !is_new || self.part_of(uri) == part
     }
 
-    /// A part with a change in it. One that is to be split takes nothing new.
+    /// Returns a part with a change applied. A part that is to be split accepts nothing new.
     fn changed(
         &self,
         mut content: Content,
@@ -298,7 +305,7 @@ impl LiveSession {
     }
 }
 
-/// A number that no client can know.
+/// Returns a number that no client can know.
 fn new_salt() -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *SessionId::random().as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
