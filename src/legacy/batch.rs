@@ -1,7 +1,7 @@
-//! Decides what the elements of a batch are: requests to run, messages to take, the rest to
-//! refuse. Only 2025-03-26 has batches.
+//! Batches: sorts the elements into requests to run, messages to accept and elements to reject.
+//! Only 2025-03-26 has batches.
 //!
-//! A batch that must not be is refused whole, before any element of it takes effect.
+//! A batch that is not allowed is rejected as a whole, before any of its elements takes effect.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::error::Rejection;
 use crate::message::{Envelope, Kind, Malformed, Params, ProtocolVersion, RequestId, write};
 
-/// A request, still without a handler.
+/// A request that has no handler yet.
 pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) method: Cow<'static, str>,
@@ -18,19 +18,19 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Refuses what no handler may be given.
+    /// Rejects parameters that no handler may receive.
     pub(super) fn check(&self) -> Result<(), Rejection> {
         self.params.as_ref().map_or(Ok(()), Params::check).map_err(Rejection::InvalidParams)
     }
 }
 
-/// The elements of a batch, sorted.
+/// The sorted elements of a batch.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) asked: Vec<Asked>,
     /// Notifications and answers.
     pub(super) told: Vec<Envelope>,
-    /// The answers to elements that are no messages.
+    /// The answers to elements that are not valid messages.
     pub(super) refused: Vec<Bytes>,
 }
 

@@ -1,4 +1,5 @@
-//! Decides what a node does when the engine's bell rings: find whoever waits, and wake them.
+//! The signal handler of a node: finds the tasks that a signal of the engine concerns, and wakes
+//! them.
 
 use std::sync::{Arc, Weak};
 
@@ -7,7 +8,8 @@ use super::session::LiveSession;
 use crate::identity::SessionId;
 use crate::store::{Doorbell, Ring};
 
-/// The node's ear. Weak, so that an engine that outlives the service does not keep it alive.
+/// The handler that the engine calls. It refers to the node weakly, so that an engine that outlives
+/// the service does not keep it alive.
 #[derive(Debug)]
 pub(super) struct Bell(Weak<Node>);
 
@@ -50,14 +52,14 @@ impl Doorbell for Bell {
             Ring::Ended { session, .. } => node.forget(session),
             Ring::Topic { topic, number } => node.tell(&topic, number),
             Ring::News { session, news } => node.hear(session, news),
-            // No session has tasks.
+            // Sessions have no tasks.
             Ring::Task { .. } => {}
             Ring::Resync => node.look_again(),
         }
     }
 }
 
-/// Fetches an answer for whoever waits for it here.
+/// Fetches an answer, if a task on this node waits for it.
 fn take_answer(node: &Node, session: &Arc<LiveSession>, question: &str) {
     let Some(look) = session.begin_look(question) else { return };
     match node.engine.take(session.info.id, question).now() {

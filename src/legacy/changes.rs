@@ -1,13 +1,16 @@
-//! Delivery of announced changes to sessions: once, by the node that delivers first.
-//! The engine knows up to which announcement each session was told, and keeps what was announced lately.
+//! Delivery of announced changes to sessions: once, by the node that delivers first. The engine
+//! records the last announcement that each session received, and stores recent announcements.
 //!
-//! 1. A node delivers to the sessions whose standalone stream was opened here last, as far as it knows; see
-//!    [`news`](super::news). Where it is wrong, two nodes try, and the engine takes one delivery.
-//! 2. What was announced while no node held a session's stream is due when it is opened again, at any node.
-//! 3. What a session wants is known here as of a revision. The engine refuses a delivery that was chosen by an
-//!    older one; what is announced while a newer one is being read waits for it.
-//! 4. What could not be delivered is tried again until the session ends, is delivered elsewhere, or the
-//!    service goes.
+//! 1. A node delivers to the sessions whose standalone stream was last opened here, as far as it
+//!    knows; see [`news`](super::news). If it is wrong, two nodes try, and the engine accepts one
+//!    delivery.
+//! 2. Changes that are announced while no node has a session's stream are due when it is opened
+//!    again, at any node.
+//! 3. What a session wants is known here as of a revision. The engine rejects a delivery that was
+//!    chosen by an older revision. Announcements that arrive while a newer revision is being read
+//!    wait for it.
+//! 4. A failed delivery is retried until the session ends, another node delivers, or the service
+//!    stops.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,49 +30,51 @@ use crate::panics::OnAbort;
 use crate::server::channel::{Change, EVERYTHING};
 use crate::store::{Attached, Deliver, Event, EventKind};
 
-/// How many changes a node holds for one session. Beyond that it asks the engine for what the session wants.
+/// The number of changes a node holds for one session. Beyond it, the node asks the engine for the
+/// changes that the session wants.
 const HELD: usize = 64;
 
-/// How many sessions a node notifies at a time, as when it re-checks after lost signals.
+/// The number of sessions a node notifies concurrently; the same as in the re-check after lost
+/// signals.
 const AT_ONCE: usize = 32;
 
-/// How often one session is tried before it has to wait like one that cannot be reached.
+/// The number of attempts for one session, before it has to wait like one whose delivery failed.
 const TRIES: usize = 8;
 
-/// Between two attempts for sessions that could not be told.
+/// The pause before sessions are retried whose delivery failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A session whose standalone stream was opened here.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
-    /// Its newest reader here; 0 until there is one.
+    /// The newest reader of the session here; 0 until there is one.
     pub(super) generation: u32,
-    /// Up to which announcement the session was told.
+    /// The number of the last announcement that the session received.
     told: u64,
     /// Boxed, because most sessions are due nothing.
     due: Option<Box<Due>>,
-    /// It waits in line, or is being told.
+    /// The session is in the queue, or is being served.
     in_line: bool,
 }
 
-/// What a session may have to be told.
+/// The changes that a session may have to receive.
 #[derive(Debug, Default)]
 struct Due {
     /// Each with the number of its newest announcement.
     changes: Vec<(u64, Change)>,
-    /// The engine is to be asked what was announced.
+    /// The engine must be asked what was announced.
     ask: bool,
     /// Everything counts as changed, up to this announcement.
     everything: Option<u64>,
 }
 
-/// The sessions that are to be told, in line.
+/// The queue of the sessions to be served.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     sessions: Mutex<VecDeque<SessionId>>,
-    /// Somebody works on it.
+    /// A task is serving the queue.
     moves: AtomicBool,
-    /// Some sessions could not be told, and will be tried again.
+    /// A retry is scheduled for the sessions whose delivery failed.
     retries: AtomicBool,
 }
 
@@ -78,19 +83,20 @@ struct Told {
     changes: Vec<Change>,
     after: u64,
     up_to: u64,
-    /// The engine counts from an older place than was known here.
+    /// The engine's numbers are behind what was known here.
     is_doubtful: bool,
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 enum Delivered {
     /// The session has received changes up to this number.
     UpTo(u64),
-    /// Up to here only; the rest is to be asked for.
+    /// The session has received changes only up to this number; the engine must be asked for the
+    /// rest.
     Behind(u64),
-    /// There is no such session any more.
+    /// The session no longer exists.
     Gone,
-    /// The engine cannot be reached.
+    /// The engine failed.
     Failed(StoreError),
 }
 
@@ -113,21 +119,24 @@ impl Due {
 }
 
 impl Node {
-    /// A client asks for its standalone stream here: what is announced from now on is held for it.
+    /// Holds announcements for a session from now on, because its client is opening the standalone
+    /// stream here.
     pub(super) fn hold_for(&self, session: SessionId) {
         self.listening.entry(session).or_default();
     }
 
-    /// It got none after all.
+    /// Stops holding announcements, if the stream was not opened after all.
     pub(super) fn hold_no_longer(&self, session: SessionId) {
         self.listening.remove_if(&session, |_, listener| listener.generation == 0);
     }
 
-    /// A reader of a standalone stream was made here. What the session missed before is due.
+    /// Records that a reader of a standalone stream was created here. Changes that the session has
+    /// missed are due.
     pub(super) fn listens_from(&self, session: &LiveSession, attached: Attached) {
         self.heard.start(attached.newest);
         let id = session.info.id;
-        // Not held for until now, it may have missed some since the engine made its reader.
+        // No changes were held until now, so some may have been missed since the engine created the
+        // reader.
         let is_new = !self.listening.contains_key(&id);
         let mut listener = self.listening.entry(id).or_default();
         listener.generation = listener.generation.max(attached.generation);
@@ -145,7 +154,7 @@ impl Node {
         }
     }
 
-    /// Tells the sessions that listen here of a change announced anywhere.
+    /// Delivers a change that was announced at any node to the sessions that listen here.
     pub(super) fn tell(self: &Arc<Self>, topic: &str, number: u64) {
         self.heard.hear(number);
         self.hold_for_all(topic, number);
@@ -168,7 +177,8 @@ impl Node {
         }
     }
 
-    /// Each session that listens here is to ask for what it missed. `newest`: no announcement has a larger number.
+    /// Makes each session that listens here ask for what it missed. No announcement has a number
+    /// larger than `newest`.
     pub(super) fn ask_for_all(&self, newest: Option<u64>) {
         for id in self.listeners() {
             if let (Some(newest), Some(mut listener)) = (newest, self.listening.get_mut(&id)) {
@@ -182,12 +192,13 @@ impl Node {
         self.listening.iter().map(|entry| *entry.key()).collect()
     }
 
-    /// Puts a session that listens here in line: it may be due something.
+    /// Queues a session that listens here, because changes may be due to it.
     pub(super) fn owe_look(&self, session: SessionId) {
         self.owe(session, |due| due.ask = true);
     }
 
-    /// A session that listens here is to be read again before it is told more. Returns whether it listens here.
+    /// Makes a session that listens here read its state again before the next delivery. Returns
+    /// `true` if it listens here.
     pub(super) fn owe_refresh(self: &Arc<Self>, session: SessionId) -> bool {
         let listens = self.listening.get(&session).is_some_and(|listener| listener.generation > 0);
         if listens {
@@ -200,14 +211,15 @@ impl Node {
     fn owe(&self, session: SessionId, owed: impl FnOnce(&mut Due)) {
         let Some(mut listener) = self.listening.get_mut(&session) else { return };
         owed(listener.due());
-        // One without a reader is told when it has one.
+        // Without a reader, the session is queued once it has one.
         if listener.generation > 0 && !std::mem::replace(&mut listener.in_line, true) {
             drop(listener);
             self.line.push(session);
         }
     }
 
-    /// Tells the sessions in line. What an engine does at once is done when this returns.
+    /// Serves the queued sessions. The operations that the engine completes immediately are done
+    /// when this returns.
     pub(super) fn serve_line(self: &Arc<Self>) {
         if self.line.moves.swap(true, Ordering::AcqRel) {
             return;
@@ -220,7 +232,7 @@ impl Node {
         }));
     }
 
-    /// Tells one session, until it is due nothing.
+    /// Serves one session until nothing is due to it.
     async fn serve(self: &Arc<Self>, id: SessionId) {
         let mut turn = Turn { node: self, id, over: false, delivers: false };
         let mut tries = 0;
@@ -239,13 +251,15 @@ impl Node {
                 Delivered::Behind(place) => {
                     turn.told(place);
                     turn.owes(&due, true);
-                    // First out of the line, or the retry would find it there and pass it over.
+                    // The session must leave the queue first; otherwise the retry would find it
+                    // there and skip it.
                     drop(turn);
                     return self.retry_later();
                 }
                 Delivered::Gone => return self.forget(id),
                 Delivered::Failed(error) if !is_passing(&error) => {
-                    // The next time would be no better; what is missed is due when the stream is opened again.
+                    // A retry would fail too. The missed changes are due when the stream is opened
+                    // again.
                     if let Some(left_out) = self.log_line(LogLine::Background) {
                         let error = &error as &dyn std::error::Error;
                         tracing::warn!(error, left_out, "a session could not be told of changes");
@@ -269,7 +283,7 @@ impl Node {
         self.listening.remove(&id);
     }
 
-    /// Tells a session of what it is due.
+    /// Delivers the due changes to a session.
     async fn deliver(&self, session: &LiveSession, told: u64, due: &Due) -> Delivered {
         if session.is_stale() && !session.refresh(self).await {
             return Delivered::Gone;
@@ -290,7 +304,8 @@ impl Node {
             Ok(place) => Delivered::Behind(place),
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
                 session.set_stale();
-                // What changed is read. Where nothing did, the engine came back with an older copy.
+                // The new state has been read. If the revision is still the same, the engine was
+                // restored from an older copy.
                 if session.refresh(self).await && session.revision() == revision {
                     session.forget_versions();
                 }
@@ -301,7 +316,7 @@ impl Node {
         }
     }
 
-    /// What a session wants of what it is due.
+    /// Returns the due changes that a session wants.
     async fn wanted(&self, session: &LiveSession, after: u64, due: &Due) -> Result<Told, StoreError> {
         let mut changes: Vec<(u64, Change)> = Vec::new();
         let mut up_to = due.everything.unwrap_or(0);
@@ -311,7 +326,7 @@ impl Node {
             let topics = session.topics();
             let topics: Vec<&str> = topics.iter().map(String::as_str).chain([EVERYTHING]).collect();
             let announced = self.engine.announced(after, &topics).await?;
-            // An engine that came back with an older copy counts on from there.
+            // An engine that was restored from an older copy continues to count from there.
             after = after.min(announced.newest);
             up_to = announced.newest;
             everything |= !announced.complete;
@@ -335,7 +350,7 @@ impl Node {
         Ok(Told { changes, after, up_to: up_to.max(after), is_doubtful: after < known })
     }
 
-    /// Tries once more, a little later, for the sessions that could not be told.
+    /// Schedules a retry for the sessions whose delivery failed.
     fn retry_later(self: &Arc<Self>) {
         if tokio::runtime::Handle::try_current().is_err() || self.line.retries.swap(true, Ordering::AcqRel) {
             return;
@@ -361,12 +376,13 @@ impl Node {
     }
 }
 
-/// Whether a failure may be over later: the engine is out of reach, or keeps as much as it may.
+/// Returns `true` if a failure may be temporary: the engine is unreachable or at its capacity.
 fn is_passing(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Full)
 }
 
-/// Tells sessions, one after the other where the engine answers at once, a few at a time where it does not.
+/// Serves sessions one after the other while the engine answers immediately, and a few at a time
+/// otherwise.
 async fn serve_all(node: &Arc<Node>, sessions: VecDeque<SessionId>) {
     let mut rest = sessions.into_iter();
     while let Some(id) = rest.next() {
@@ -384,15 +400,18 @@ impl Line {
     }
 }
 
-/// The right to move the line, which one task has at a time. Dropped, another task may take it.
+/// The right to serve the queue, which one task has at a time. Dropping it lets another task take
+/// it.
 struct Moving(Arc<Node>);
 
 impl Moving {
-    /// Returns the sessions in line, or `None` where there are none: the line is moved no further then.
+    /// Returns the queued sessions. `None` means that the queue is empty and the right to serve it
+    /// is released.
     fn next(&mut self) -> Option<VecDeque<SessionId>> {
         let mut sessions = self.0.line.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.is_empty() {
-            // Under the lock, so that the next session in line has its task move it.
+            // Released under the lock, so that the task that queues the next session serves the
+            // queue.
             self.0.line.moves.store(false, Ordering::Release);
             return None;
         }
@@ -406,17 +425,18 @@ impl Drop for Moving {
     }
 }
 
-/// The turn of a session. Dropped, it may be put in line again.
+/// The turn of a session. Once it is dropped, the session may be queued again.
 struct Turn<'a> {
     node: &'a Node,
     id: SessionId,
     over: bool,
-    /// What it is due is on its way.
+    /// Due changes are being delivered.
     delivers: bool,
 }
 
 impl Turn<'_> {
-    /// Up to where the session was told, and what it is due; without that its turn is over.
+    /// Returns the last announcement that the session received, and the changes due to it. `None`
+    /// ends the turn: nothing is due.
     fn next(&mut self) -> Option<(u64, Due)> {
         let mut listener = self.node.listening.get_mut(&self.id)?;
         let due = listener.due.take();
@@ -434,7 +454,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What could not be told stays due.
+    /// Makes changes that could not be delivered due again.
     fn owes(&self, due: &Due, ask: bool) {
         if let Some(mut listener) = self.node.listening.get_mut(&self.id) {
             let now = listener.due();
@@ -449,7 +469,8 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(mut listener) = self.node.listening.get_mut(&self.id).filter(|_| !self.over) {
             listener.in_line = false;
-            // Dropped on the way, with its runtime, or by a panic of the engine.
+            // The turn was dropped during a delivery, together with its runtime or by a panic of
+            // the engine.
             if self.delivers {
                 listener.due().ask = true;
             }

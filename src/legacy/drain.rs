@@ -1,5 +1,5 @@
-//! Decides how sessions let go of their clients when a node leaves or drains: what can come back elsewhere is sent away, what
-//! cannot is cut off, and what ends with the service ends last.
+//! Detaching clients when a node leaves or drains: streams that can be resumed elsewhere are
+//! closed, other calls are cut off, and sessions that end with the service end last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::ticket::Cause;
 use crate::identity::SessionId;
 use crate::store::{EndReason, STANDALONE};
 
-/// How long the last answers may take to leave.
+/// How long the last answers may take to be sent.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether they have left.
+/// The interval at which their progress is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The sessions of a node that drains.
@@ -23,18 +23,19 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    /// The service can wait no longer.
+    /// Cancels the calls that still run, because the service can wait no longer.
     pub(crate) fn cut_calls(&self) {
         let tickets = self.sessions.iter().flat_map(|session| session.tickets());
         tickets.for_each(|ticket| ticket.cancel(Cause::Shutdown));
     }
 }
 
-/// See [`McpHandle::leave`](crate::McpHandle::leave) and [`McpHandle::drain`](crate::McpHandle::drain), which takes both eras through it.
+/// See [`McpHandle::leave`](crate::McpHandle::leave) and
+/// [`McpHandle::drain`](crate::McpHandle::drain). Both eras are drained by the latter.
 impl Node {
-    /// Sends away, where another node has the session too, whoever reads a stream that began before the service
-    /// left: its connection was not asked to close, and a client that takes it for its next call in the
-    /// moment in which the drain closes it would lose that call.
+    /// Closes the streams that began before the service left, if other nodes have their sessions
+    /// too. Their connections were not asked to close. A client that reuses one for its next call,
+    /// just when the drain closes it, would lose that call.
     pub(crate) fn begin_leave(&self) {
         if self.engine.durable() {
             let closed: usize = self.all_here().iter().map(|session| self.send_away(session)).sum();
@@ -42,7 +43,8 @@ impl Node {
         }
     }
 
-    /// Nothing new is taken any more: sends away whoever can come back elsewhere.
+    /// Closes the streams whose clients can resume elsewhere. The service accepts no new calls by
+    /// now.
     pub(crate) fn begin_drain(&self) -> Leaving {
         let sessions = self.all_here();
         let closed_streams = sessions.iter().map(|session| self.send_away(session)).sum();
@@ -53,23 +55,24 @@ impl Node {
         self.sessions.iter().map(|session| Arc::clone(&session)).collect()
     }
 
-    /// The calls are over: how many sessions ended with the service.
+    /// Finishes the drain after the calls are over. Returns how many sessions ended with the
+    /// service.
     pub(crate) async fn finish_drain(&self, leaving: Leaving) -> usize {
         answers_sent(&leaving.sessions).await;
         if !self.engine.durable() {
             return self.end_all(EndReason::Shutdown).await;
         }
-        // Whoever came back while it drained goes on elsewhere.
+        // Clients that came back during the drain continue at another node.
         let retry = self.settings.streams.retry_interval;
         let readers = self.sessions.iter().flat_map(|session| session.readers());
         readers.for_each(|cell| cell.release(u32::MAX, retry));
         0
     }
 
-    /// Closes the streams of a session whose clients can come back for the rest: standalone ones,
-    /// and, where another node has the session too, those of calls since 2025-11-25. Older clients
-    /// take an early end for the loss of the answer; and where the session ends with this process,
-    /// it would be.
+    /// Closes the streams of a session whose clients can resume: standalone streams, and, if
+    /// another node has the session too, streams of calls since 2025-11-25. Older clients treat an
+    /// early end as the loss of the answer. If the session ends with this process, the answer would
+    /// indeed be lost.
     fn send_away(&self, session: &LiveSession) -> usize {
         let retry = self.settings.streams.retry_interval;
         let can_return = session.info.version.has_priming() && self.settings.streams.resumable && self.engine.durable();
@@ -87,8 +90,8 @@ impl Node {
     }
 }
 
-/// Waits until the responses of calls are read to their end: with its session a stream ends where
-/// it stands.
+/// Waits until the responses of calls have been read to their end. When a session ends, its streams
+/// end immediately.
 async fn answers_sent(sessions: &[Arc<LiveSession>]) {
     let answers = |session: &Arc<LiveSession>| session.readers().iter().any(|cell| cell.stream() != STANDALONE);
     let all = async {
@@ -96,6 +99,6 @@ async fn answers_sent(sessions: &[Arc<LiveSession>]) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
-    // Whoever does not read even now is left behind.
+    // Clients that still do not read are given up.
     let _ = tokio::time::timeout(LAST_WORDS, all).await;
 }

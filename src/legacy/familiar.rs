@@ -1,18 +1,20 @@
-//! Decides that what many sessions have in common is kept once.
+//! Sharing of equal values between sessions, so that they are stored once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// How many values are looked through. More programs than these rarely open sessions at a time.
+/// The number of values that are compared. More programs than this rarely open sessions at the same
+/// time.
 const MOST: usize = 16;
 
-/// The values met last, as long as somebody has them.
+/// The most recent values that are still in use.
 #[derive(Debug, Default)]
 pub(super) struct Familiar<T>(Mutex<VecDeque<Weak<T>>>);
 
 impl<T: Clone + PartialEq> Familiar<T> {
-    /// Returns the value, shared with the sessions that were given an equal one a short while ago. Values
-    /// may have some KiB, so they are compared outside the lock; two that arrive at once are both kept.
+    /// Returns the value, shared with sessions that recently received an equal one. Values may have
+    /// some KiB, so they are compared outside the lock. Two equal values that arrive at the same
+    /// time are both stored.
     pub(super) fn share(&self, value: &T) -> Arc<T> {
         let met: Vec<Arc<T>> = self.met().iter().filter_map(Weak::upgrade).collect();
         if let Some(known) = met.into_iter().find(|known| **known == *value) {
@@ -43,7 +45,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &familiar.share(&"b".to_owned())));
         let gone = Arc::downgrade(&familiar.share(&"c".to_owned()));
         assert_eq!(gone.strong_count(), 0);
-        // However many there are, few are looked through.
+        // However many values there are, only a few are compared.
         let names: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let many: Vec<_> = (0..100).map(|number| familiar.share(&names[number])).collect();
         assert_eq!(familiar.0.lock().unwrap().len(), MOST);

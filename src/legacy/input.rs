@@ -1,7 +1,7 @@
-//! Decides how the client is asked: a question stands in a stream, its answer comes by POST on
-//! any connection, the first answer counts. One that is given up is taken back
-//! (`notifications/cancelled`), so that nobody is shown a question that leads nowhere. One that could
-//! not be written, or that the engine forgot after it stood, is not waited for.
+//! Requests to the client: each is sent in a stream, and its answer arrives by POST on any
+//! connection. The first answer counts. A request that is given up is withdrawn
+//! (`notifications/cancelled`), so that no user is shown a request whose answer is no longer used.
+//! The wait also ends if a request could not be written, or if the engine lost it afterwards.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::server::ClientError;
 use crate::server::channel::Channel;
 use crate::store::{Event, EventKind, STANDALONE};
 
-/// Asks on the stream of a call.
+/// Sends a request on the stream of a call.
 pub(super) async fn ask(ticket: &Ticket, method: &str, params: RawJson) -> Result<RawJson, ClientError> {
     let exchange = ticket.exchange();
     if ticket.has_ended() {
@@ -32,14 +32,14 @@ pub(super) async fn ask(ticket: &Ticket, method: &str, params: RawJson) -> Resul
         kind: EventKind::Request(question.clone()),
         payload: write::request(&question, method, &params),
     });
-    // A task that asks may outlive its call.
+    // A task that sends a request may outlive its call.
     match select(receiver, ticket.cancelled()).await {
         Either::Left((answer, _)) => read(answer.map_err(|_| ClientError::Ended)?),
         Either::Right(_) => Err(ClientError::Ended),
     }
 }
 
-/// Asks on the standalone stream; somebody must be listening there.
+/// Sends a request on the standalone stream, which must have a reader.
 pub(super) async fn ask_standalone(
     session: &LiveSession,
     node: Option<Arc<Node>>,
@@ -69,13 +69,13 @@ fn read(answer: Answer) -> Result<RawJson, ClientError> {
     })
 }
 
-/// A question that is open. When nobody waits any more, its answer is not expected either, and its
-/// client is told so.
+/// An open request to the client. When its wait ends early, the engine no longer expects an answer,
+/// and the client receives a cancellation.
 struct Open<'a> {
     session: &'a LiveSession,
     node: &'a Node,
     question: &'a str,
-    /// The call it was asked in; without one it stands on the standalone stream.
+    /// The call that sent the request. Without one, the request is on the standalone stream.
     exchange: Option<&'a Exchange>,
 }
 

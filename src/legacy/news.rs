@@ -1,12 +1,14 @@
-//! Decides what nodes tell each other of a session that several of them use, and which of them tells
-//! its client of changes. The engine has the truth, which a node reads when the session first comes to
-//! it and when bells were lost; news keep it fresh in between.
+//! Updates between nodes about a session that several of them use, and the choice of the node that
+//! delivers changes to its client. The engine has the authoritative state. A node reads it when it
+//! first uses the session and after signals were lost; updates keep it current in between.
 //!
-//! 1. Of its log level and its subscriptions they tell that something changed, and not what.
-//! 2. The node that made the newest reader of the standalone stream tells of [changes](super::changes). The
-//!    engine counts readers over all nodes, so that news which cross, or come late, change nothing: a node that
-//!    hears of a newer reader than its own stops, and one that hears of an older one says so. Where two of them
-//!    go on for a while the engine takes one delivery, and where none does the next delivery has it.
+//! 1. For the log level and the subscriptions, an update says that they changed, not how.
+//! 2. The node that created the newest reader of the standalone stream delivers
+//!    [changes](super::changes). The engine numbers readers across all nodes, so updates that cross
+//!    or arrive late have no effect. A node that learns of a newer reader than its own stops
+//!    delivering. A node that learns of an older reader announces its own again. If two nodes
+//!    deliver for a while, the engine accepts one delivery. If no node delivers, the next delivery
+//!    includes what was missed.
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use crate::identity::SessionId;
 use crate::store::{Attached, News};
 
 impl Node {
-    /// Tells the other nodes.
+    /// Sends an update to the other nodes.
     pub(super) async fn spread(&self, session: SessionId, news: News) {
         if let Err(error) = self.engine.tell(session, self.id, news).await
             && let Some(left_out) = self.log_line(LogLine::Background)
@@ -27,7 +29,7 @@ impl Node {
         }
     }
 
-    /// A reader of a standalone stream was made here.
+    /// Records that a reader of a standalone stream was created here, and informs the other nodes.
     pub(super) async fn listens(self: &Arc<Self>, session: &LiveSession, attached: Attached) {
         let (id, generation) = (session.info.id, attached.generation);
         self.listens_from(session, attached);
@@ -35,18 +37,18 @@ impl Node {
             self.serve_line();
             self.spread(id, News::Listens { generation }).await;
         } else {
-            // It ended before it listened.
+            // The session ended before it listened.
             self.listening.remove(&id);
         }
     }
 
-    /// Hears what another node told.
+    /// Processes an update of another node.
     pub(super) fn hear(self: &Arc<Self>, session: SessionId, news: News) {
         match news {
             News::State => {
                 let here = self.sessions.get(&session).map(|session| Arc::clone(&session));
                 let Some(session) = here else { return };
-                // What is announced from here on waits until it is known whether it is wanted.
+                // Further announcements are held until it is known whether the client wants them.
                 session.set_stale();
                 if !self.owe_refresh(session.info.id) {
                     let node = Arc::clone(self);

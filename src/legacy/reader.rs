@@ -1,5 +1,5 @@
-//! Decides what a reader of a log is given: a cursor's view, each event once, holes named, until
-//! the stream ends or somebody takes it over.
+//! The reader of a stream's log: delivers each event once from a cursor on, reports gaps, and ends
+//! with the stream or when another reader replaces it.
 
 use std::fmt;
 use std::future::Future;
@@ -24,13 +24,13 @@ use crate::message::{RawJson, RequestId, write};
 use crate::store::{Attach, Attached, Loaded, Page, Step, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
 
-/// That a reader shall leave, and when its client should come back, if it is told.
+/// A request that a reader detaches, with the retry hint for its client, if any.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SendOff {
     pub(super) retry: Option<Duration>,
 }
 
-/// The part of a reader that the engine's bell can reach.
+/// The part of a reader that the engine's signals can reach.
 #[derive(Debug)]
 pub(super) struct ReaderCell {
     stream: StreamNo,
@@ -40,11 +40,11 @@ pub(super) struct ReaderCell {
 
 #[derive(Debug)]
 struct Signal {
-    /// Something may have been written since the last read.
+    /// Events may have been written since the last read.
     rung: bool,
-    /// Readers up to this generation shall leave, and when their clients should come back.
+    /// Readers up to this generation must detach, with this retry hint.
     released: Option<(u32, SendOff)>,
-    /// The session has ended, and with it what could be read.
+    /// The session has ended, and its log with it.
     ended: bool,
 }
 
@@ -58,8 +58,8 @@ impl ReaderCell {
         self.waker.wake();
     }
 
-    /// Tells the reader to leave, if it is of this generation or an older one. Generations grow,
-    /// so this may come before the reader knows its own.
+    /// Makes the reader detach if it is of this generation or an older one. Generations grow, so
+    /// this call may come before the reader knows its own.
     pub(super) fn release(&self, generation: u32, retry: Option<Duration>) {
         {
             let mut signal = self.signal();
@@ -70,7 +70,7 @@ impl ReaderCell {
         self.waker.wake();
     }
 
-    /// Tells the reader that its session has ended.
+    /// Ends the reader, because its session has ended.
     pub(super) fn end(&self) {
         self.signal().ended = true;
         self.waker.wake();
@@ -81,50 +81,52 @@ impl ReaderCell {
     }
 }
 
-/// A cursor on a log, as the source of a response. Dropping it lets go of the log.
+/// A cursor on a log, as the source of a response. Dropping it detaches it from the log.
 pub(super) struct LogReader {
     node: Arc<Node>,
     session: Arc<LiveSession>,
     cell: Arc<ReaderCell>,
     generation: u32,
-    /// The last event that was handed out.
+    /// The number of the last event delivered.
     cursor: u64,
     waiting: Waiting,
-    /// The calls whose answers its client waits for here, as far as they are known at this node.
+    /// The calls whose answers the client awaits on this response, as far as this node knows them.
     calls: Vec<Arc<Ticket>>,
 }
 
 /// What a reader waits for.
 enum Waiting {
-    /// The bell.
+    /// A signal.
     Bell,
-    /// A page it asked for.
+    /// The requested page.
     Page(Step<Result<Page, StoreError>>),
-    /// Why it reads no more. The step that made it so has rung for it, but not always on the way that
-    /// pages come.
+    /// The signal for the reason why it must end. The operation that ended it also sent a signal,
+    /// but signals and pages may arrive by different ways. The timer limits the wait.
     Word(Pin<Box<Sleep>>, Gone),
-    /// Whether the session is there.
+    /// The result of a check that the session still exists.
     Session(Step<Result<Loaded, StoreError>>),
 }
 
-/// Why a reader reads no more.
+/// Why a reader must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gone {
-    /// Another one took its place.
+    /// Another reader replaced it.
     Replaced,
-    /// The stream, or its session, is not there.
+    /// The stream or its session does not exist.
     Missing,
 }
 
-/// How much is read, and leaves, in one piece.
+/// The number of bytes that are read and sent in one piece.
 const PAGE_BYTES: usize = 64 << 10;
 
-/// How long the word that a reader shall leave may be on its way: a bell takes milliseconds, unless it
+/// How long a reader waits for the signal that it must end. A signal takes milliseconds unless it
 /// is lost.
 const WORD: Duration = Duration::from_secs(2);
 
 impl LogReader {
-    /// Takes over a log from a cursor; `None`: from what was not handed to a reader yet.
+    /// Attaches a reader to a log after the event `after`. With `None` it starts at the first event
+    /// that no reader has received. If there is a reader, `takeover` determines whether it is
+    /// replaced.
     pub(super) async fn open(
         node: &Arc<Node>,
         session: &Arc<LiveSession>,
@@ -135,7 +137,7 @@ impl LogReader {
     ) -> Result<(Self, Attached), StoreError> {
         let signal = Mutex::new(Signal { rung: true, released: None, ended: false });
         let cell = Arc::new(ReaderCell { stream, waker: AtomicWaker::new(), signal });
-        // Before the engine knows of the reader: a bell that rings at once must find it.
+        // Before the engine knows of the reader, so that an immediate signal finds it.
         session.add_reader(Arc::clone(&cell));
         let mut reader = Self {
             node: Arc::clone(node),
@@ -154,18 +156,19 @@ impl LogReader {
         Ok((reader, attached))
     }
 
-    /// Makes it the response to these calls: where their session ends first, each ends with an error that says so.
+    /// Makes the reader the response to these calls. If the session ends first, each call is
+    /// answered with an error.
     pub(super) fn of_calls(mut self, calls: Vec<Arc<Ticket>>) -> Self {
         self.calls = calls;
         self
     }
 
-    /// The id a client could come back with now.
+    /// Returns the id from which a client could resume now.
     pub(super) fn position(&self) -> EventId {
         EventId { stream: self.cell.stream, seq: self.cursor, epoch: self.session.epoch }
     }
 
-    /// Asks this very reader to leave.
+    /// Makes only this reader detach.
     pub(super) fn hang_up(&self, send_off: SendOff) {
         self.cell.release(self.generation, send_off.retry);
     }
@@ -175,20 +178,21 @@ impl LogReader {
         signal.released.filter(|(generation, _)| *generation >= self.generation).map(|(_, send_off)| send_off)
     }
 
-    /// The end of the response for a client that may come back.
+    /// Returns the last frames for a client that may resume.
     fn farewell(retry: Option<Duration>) -> Frames {
         Frames { frames: retry.map(Frame::Retry).into_iter().collect(), last: true }
     }
 
-    /// The end of a response that nobody else ended.
+    /// Returns the last frames if neither the stream nor a detach request ended the response.
     fn come_back(&self) -> Frames {
         Self::farewell(self.node.settings.streams.retry_interval)
     }
 
-    /// What leaves of a page; `None` to go on waiting.
+    /// Returns the frames of a page; `None` to continue waiting.
     fn take(&mut self, read: Result<Page, StoreError>) -> Option<Frames> {
         match read {
-            // Its client has what the engine forgot, and what comes now under the same ids is something else.
+            // The client has events that the engine has lost. New events under the same ids would
+            // be different ones.
             Ok(page) if page.tail < self.cursor => {
                 if let Some(left_out) = self.node.log_line(LogLine::Forgotten) {
                     tracing::warn!(session = ?self.session.info.id, left_out, "events were forgotten that a client has");
@@ -209,7 +213,8 @@ impl LogReader {
         }
     }
 
-    /// The end of a response whose session has ended. Its errors have no ids: there is nothing to come back for.
+    /// Returns the last frames of a response whose session has ended. The errors have no event ids,
+    /// because nothing can be resumed.
     fn session_ended(&mut self) -> Frames {
         let error = Rejection::SessionEnded.to_error();
         let owed = self.calls.drain(..).filter(|ticket| ticket.cause() != Some(Cause::Client));
@@ -217,8 +222,8 @@ impl LogReader {
         Frames { frames: frames.collect(), last: true }
     }
 
-    /// A message leaves. What it answers is owed no more; a single call needs no look, because its answer is the last
-    /// message of its stream.
+    /// Records that a message is sent; the call that it answers needs no error if the session ends.
+    /// A single call is not searched for, because its answer is the last message of its stream.
     fn leaves(&mut self, payload: &[u8]) {
         if self.calls.len() > 1
             && let Some(answered) = answered(payload)
@@ -244,8 +249,8 @@ impl LogReader {
         Frames { frames, last: page.closed && complete }
     }
 
-    /// Says that everything after the cursor up to a place is lost, under the id of that place:
-    /// a client that comes back does not hear of it twice.
+    /// Reports all events between the cursor and `up_to` as lost. The report has the event id of
+    /// `up_to`, so that a client that resumes does not receive it twice.
     fn hole(&self, up_to: u64) -> Frame {
         let lost = up_to - self.cursor;
         tracing::debug!(session = ?self.session.info.id, lost, "a reader was told of a hole");
@@ -264,7 +269,7 @@ impl LogReader {
     }
 }
 
-/// The id that a message answers; `None` for a notification or a request.
+/// Returns the id that a message answers; `None` for a notification or a request.
 fn answered(payload: &[u8]) -> Option<RequestId> {
     #[derive(Deserialize)]
     struct Said<'a> {

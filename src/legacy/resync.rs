@@ -1,6 +1,6 @@
-//! Decides how a node looks again after bells may have been lost: at the sessions it does something
-//! for, a few at a time, so that an engine that has just come back is not asked for everything at once.
-//! The others are let go, and brought in anew at their next use.
+//! The re-check after signals may have been lost. It covers the sessions with activity on this
+//! node, a few at a time, so that an engine that has just recovered is not overloaded. Other
+//! sessions are removed and loaded again at their next use.
 
 use std::sync::Arc;
 
@@ -13,17 +13,18 @@ use crate::hall::Missed;
 use crate::identity::SessionId;
 use crate::store::News;
 
-/// How many sessions are looked at at a time. Each asks for one thing after the other: with half a
-/// millisecond for each that is tens of thousands of steps in a second, which is what a server can do.
+/// The number of sessions that are checked concurrently. Each sends one request after the other. At
+/// half a millisecond per request, that makes tens of thousands of operations per second, which a
+/// server can handle.
 const AT_ONCE: usize = 32;
 
 impl Node {
-    /// Looks at everything again, once more if it is already being looked at: what is owed meanwhile
-    /// is owed once.
+    /// Re-checks everything. Requests for a re-check while one is running lead to exactly one more.
     pub(super) fn look_again(self: &Arc<Self>) {
         for id in self.listeners() {
             if let Some(session) = self.sessions.get(&id) {
-                // What is known may come from before an engine came back with an older copy.
+                // The known versions may come from before the engine was restored from an older
+                // copy.
                 session.forget_versions();
             }
         }
@@ -40,7 +41,8 @@ impl Node {
         });
     }
 
-    /// Holds what was announced while no bell was heard for those who listen here.
+    /// Holds the announcements that were made while signals were lost, for the sessions that listen
+    /// here.
     async fn catch_up(&self) {
         let after = self.heard.low();
         let announced = self.engine.announced(after.unwrap_or(u64::MAX), &[]).await;
@@ -49,7 +51,7 @@ impl Node {
                 topics.iter().for_each(|(number, topic)| self.hold_for_all(topic, *number));
             }
             Ok(Missed::Anything { newest }) => self.ask_for_all(Some(newest)),
-            // Each of them asks until it is answered.
+            // Each session asks the engine itself until it is answered.
             Err(_) => self.ask_for_all(None),
         }
     }
@@ -67,7 +69,7 @@ impl Node {
         }
         session.wake_all_readers();
         for ticket in session.tickets() {
-            // Its reader may have taken something, or left.
+            // Its reader may have taken something or left.
             ticket.exchange().reader_took();
             ticket.exchange().look_again();
             session.look_for_cancellations(self, ticket.stream()).await;
