@@ -1,5 +1,4 @@
-//! The signal handler of a node: finds the tasks that a signal of the engine concerns, and wakes
-//! them.
+//! The signal handler of a node: finds and wakes the tasks that a signal concerns.
 
 use std::sync::{Arc, Weak};
 

@@ -1,4 +1,4 @@
-//! Detaching clients when a node leaves or drains: streams that can be resumed elsewhere are
+//! Detaching clients when a node leaves or drains. Streams that can be resumed elsewhere are
 //! closed, other calls are cut off, and sessions that end with the service end last.
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Leaving {
 }
 
 /// See [`McpHandle::leave`](crate::McpHandle::leave) and
-/// [`McpHandle::drain`](crate::McpHandle::drain). Both eras are drained by the latter.
+/// [`McpHandle::drain`](crate::McpHandle::drain). The latter drains both eras.
 impl Node {
     /// Closes the streams that began before the service left, if other nodes have their sessions
     /// too. Their connections were not asked to close. A client that reuses one for its next call,

@@ -1,5 +1,4 @@
-//! GET and DELETE: GET opens the standalone stream or resumes a broken stream, and DELETE ends the
-//! session.
+//! GET and DELETE: opens or resumes a stream, and ends a session.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The opening of a session: reads `initialize`, negotiates the revision, and removes every trace
-//! of an opening that fails.
+//! Opening a session: reads `initialize` and negotiates the revision. An opening that fails leaves
+//! no trace.
 
 use std::borrow::Cow;
 use std::sync::Arc;

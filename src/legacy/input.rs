@@ -1,7 +1,9 @@
-//! Requests to the client: each is sent in a stream, and its answer arrives by POST on any
-//! connection. The first answer counts. A request that is given up is withdrawn
-//! (`notifications/cancelled`), so that no user is shown a request whose answer is no longer used.
-//! The wait also ends if a request could not be written, or if the engine lost it afterwards.
+//! Requests to the client, and their answers.
+//!
+//! Each request is sent in a stream, and its answer arrives by POST on any connection. The first
+//! answer counts. A request that is given up is withdrawn (`notifications/cancelled`), so that no
+//! user is shown a request whose answer is no longer used. The wait also ends if a request could
+//! not be written, or if the engine lost it afterwards.
 
 use std::sync::Arc;
 

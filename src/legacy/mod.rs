@@ -1,5 +1,7 @@
-//! The legacy era: `initialize`, sessions, GET streams and resumption, for the revisions 2025-03-26
-//! to 2025-11-25. (The specification calls them legacy since 2026-07-28.)
+//! The legacy era: the session revisions 2025-03-26 to 2025-11-25.
+//!
+//! It consists of `initialize`, sessions, GET streams and resumption. (The specification calls
+//! these revisions legacy since 2026-07-28.)
 //!
 //! ```text
 //!  POST -> post -+-> initialize            GET -> get -> reader <----+

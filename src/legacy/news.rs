@@ -1,6 +1,8 @@
-//! Updates between nodes about a session that several of them use, and the choice of the node that
-//! delivers changes to its client. The engine has the authoritative state. A node reads it when it
-//! first uses the session and after signals were lost; updates keep it current in between.
+//! Updates between nodes about the sessions that they share.
+//!
+//! The engine has the authoritative state. A node reads it when it first uses a session and after
+//! signals were lost; updates keep it current in between. They also settle which node delivers
+//! changes to the client.
 //!
 //! 1. For the log level and the subscriptions, an update says that they changed, not how.
 //! 2. The node that created the newest reader of the standalone stream delivers

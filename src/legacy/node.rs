@@ -226,8 +226,8 @@ impl Node {
     }
 }
 
-/// Calls that the engine has registered and that do not run yet. If this is dropped first, the
-/// calls are finished, because no other owner would do it.
+/// Calls that the engine has registered and that do not run yet. Dropping this finishes them,
+/// because no other owner would.
 struct Started {
     hall: Arc<Hall>,
     session: SessionId,

@@ -1,5 +1,6 @@
-//! Outbox: the messages of an exchange that are not yet written, and its answers while they may
-//! still be sent as JSON.
+//! Outbox: the messages of an exchange that are not yet written.
+//!
+//! It also holds the answers while they may still be sent as JSON.
 //!
 //! 1. Messages are written in the order they came. Handlers never wait for the engine or the
 //!    network: a burst becomes one write, and a dropped `progress()` future loses nothing.
@@ -76,8 +77,8 @@ impl Outbox {
         std::mem::take(&mut self.answers)
     }
 
-    /// Has no effect after the end: the answers then wait to be sent as JSON, while the engine is
-    /// informed that the calls are over.
+    /// Makes the exchange stream. This has no effect after the end: the answers then wait to be
+    /// sent as JSON, while the engine is informed that the calls are over.
     pub(super) fn start_streaming(&mut self) {
         self.streaming |= !self.ended;
     }

@@ -1,7 +1,7 @@
 //! Backpressure: determines whether a call waits for the reader of its stream.
 //!
-//! 1. A reader is *behind* while it has not taken more than half of what its log keeps for it, or
-//!    more than a network carries at a time. Further writes might then evict messages that the
+//! 1. A reader is *behind* while its untaken messages exceed half of what the log keeps for it, or
+//!    exceed what a network carries at a time. Further writes might then evict messages that the
 //!    reader has not seen.
 //! 2. A reader that takes something is no longer behind. A write that had begun before reports an
 //!    outdated state, which is ignored.

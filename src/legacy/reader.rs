@@ -1,5 +1,5 @@
-//! The reader of a stream's log: delivers each event once from a cursor on, reports gaps, and ends
-//! with the stream or when another reader replaces it.
+//! The reader of a stream's log: a cursor that delivers each event once and reports gaps. It ends
+//! with the stream, or when another reader replaces it.
 
 use std::fmt;
 use std::future::Future;

@@ -1,5 +1,5 @@
-//! A session as this node uses it: its calls, its readers and its pending requests to the client.
-//! The engine stores what must survive or be agreed between nodes.
+//! A session as this node uses it: its calls, its readers and its requests to the client. The
+//! engine stores what must survive or be agreed between nodes.
 
 mod subscriptions;
 mod waiting;

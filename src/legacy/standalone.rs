@@ -1,5 +1,5 @@
-//! The base of a context without a call: for handlers of notifications and openings, which have no
-//! stream of their own.
+//! The base of a context without a call. Handlers of notifications and openings use it, because
+//! they have no stream of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Ticket: one call of an exchange, as the base of its handler's context, and the cause if the call
+//! Ticket: one call of an exchange, the base of its handler's context. It also records why the call
 //! is cancelled.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

@@ -1,5 +1,5 @@
-//! The driver of an exchange: polls the handlers of one POST together, inline or in a task, until
-//! each has answered, failed, panicked or been cancelled.
+//! The driver of an exchange: polls the handlers of one POST together. It runs inline or in a task,
+//! until each handler has answered, failed, panicked or been cancelled.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -156,7 +156,8 @@ pub(super) async fn run(exchange: Arc<Exchange>, mut handlers: Handlers) {
     finish(&exchange, closed).await;
 }
 
-/// Closes the outlet and unregisters the calls.
+/// Closes a queue and unregisters the calls. They are also finished in the engine, unless the end
+/// of the log did that.
 async fn finish(exchange: &Exchange, closed: bool) {
     match exchange.outlet() {
         Outlet::Queue(queue) => drop(queue.push(std::iter::empty(), true)),

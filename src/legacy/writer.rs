@@ -1,5 +1,5 @@
-//! The writer of a call's messages to its stream, which also tolerates an engine that is
-//! unreachable for a while.
+//! The writer of a call's messages to its stream. It tolerates an engine that is unreachable for a
+//! while.
 //!
 //! 1. Each batch of messages has a sequence number, and the next batch follows it. If the engine
 //!    did not confirm a batch, the batch may or may not be written. The engine would take a

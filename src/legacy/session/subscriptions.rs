@@ -1,5 +1,6 @@
-//! The subscriptions of a session: one list, stored in parts under separate state keys, so that a
-//! change of a long list writes only a small part.
+//! The subscriptions of a session: one list, stored in parts.
+//!
+//! Each part has its own state key, so that a change of a long list writes only a small part.
 //!
 //! 1. A short list is the first part alone, `mcp.subscriptions`: `{"uri": number, ..}`.
 //! 2. When the first part exceeds its bounds, the list is split permanently. The first part becomes

@@ -1,5 +1,4 @@
-//! The pending requests of a session to its client: who waits for an answer, and when the wait ends
-//! without one.
+//! The pending requests of a session to its client, and the tasks that wait for their answers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
