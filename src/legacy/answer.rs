@@ -1,4 +1,4 @@
-//! The form of the response to a POST, JSON or a stream, chosen at the last possible moment.
+//! The form of the response to a POST: JSON or a stream, chosen as late as possible.
 //!
 //! 1. Handlers are polled inside the request's own future. A call that answers without streaming
 //!    needs no task, no channel and no timer, and is answered with one JSON body.

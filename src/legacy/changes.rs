@@ -34,14 +34,13 @@ use crate::store::{Attached, Deliver, Event, EventKind};
 /// changes that the session wants.
 const HELD: usize = 64;
 
-/// The number of sessions a node notifies concurrently; the same as in the re-check after lost
-/// signals.
+/// The number of sessions a node serves concurrently, as in the re-check after lost signals.
 const AT_ONCE: usize = 32;
 
 /// The number of attempts for one session, before it has to wait like one whose delivery failed.
 const TRIES: usize = 8;
 
-/// The pause before sessions are retried whose delivery failed.
+/// The pause before failed deliveries are retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A session whose standalone stream was opened here.
@@ -74,7 +73,7 @@ pub(super) struct Line {
     sessions: Mutex<VecDeque<SessionId>>,
     /// A task is serving the queue.
     moves: AtomicBool,
-    /// A retry is scheduled for the sessions whose delivery failed.
+    /// A retry is scheduled for failed deliveries.
     retries: AtomicBool,
 }
 
@@ -350,7 +349,7 @@ impl Node {
         Ok(Told { changes, after, up_to: up_to.max(after), is_doubtful: after < known })
     }
 
-    /// Schedules a retry for the sessions whose delivery failed.
+    /// Schedules a retry of failed deliveries.
     fn retry_later(self: &Arc<Self>) {
         if tokio::runtime::Handle::try_current().is_err() || self.line.retries.swap(true, Ordering::AcqRel) {
             return;
@@ -454,7 +453,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Makes changes that could not be delivered due again.
+    /// Makes undelivered changes due again.
     fn owes(&self, due: &Due, ask: bool) {
         if let Some(mut listener) = self.node.listening.get_mut(&self.id) {
             let now = listener.due();

@@ -8,7 +8,7 @@
 //!
 //! 1. Only one task at a time takes from the outbox: the work. The order of the outbox is the order
 //!    of the stream.
-//! 2. An exchange without an outlet never streams, so its answers remain JSON.
+//! 2. An exchange whose messages go nowhere never streams, so its answers remain JSON.
 //! 3. A log is written only after the response has its reader, or is certain to get none.
 //! 4. The lock on the state is never held while a task is woken or the engine is called.
 

@@ -137,7 +137,7 @@ impl LogReader {
     ) -> Result<(Self, Attached), StoreError> {
         let signal = Mutex::new(Signal { rung: true, released: None, ended: false });
         let cell = Arc::new(ReaderCell { stream, waker: AtomicWaker::new(), signal });
-        // Before the engine knows of the reader, so that an immediate signal finds it.
+        // Added before the engine knows of the reader, so that an immediate signal finds it.
         session.add_reader(Arc::clone(&cell));
         let mut reader = Self {
             node: Arc::clone(node),

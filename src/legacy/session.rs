@@ -152,7 +152,7 @@ impl LiveSession {
         }
     }
 
-    /// Cancels the calls of a stream that the engine has given up, and so already answered.
+    /// Cancels the calls of a stream that were given up, and so are already answered.
     pub(super) fn give_up(&self, stream: StreamNo) {
         self.tickets_of(stream).iter().for_each(|ticket| ticket.cancel(Cause::GivenUp));
     }
@@ -189,7 +189,7 @@ impl LiveSession {
 
     pub(super) fn add_reader(&self, cell: Arc<ReaderCell>) {
         let readers = &mut self.live().readers;
-        // Exactly one, because most sessions have one reader at a time.
+        // Reserves exactly one, because most sessions have one reader at a time.
         readers.reserve_exact(1);
         readers.push(cell);
     }
