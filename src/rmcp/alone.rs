@@ -1,5 +1,5 @@
-//! Decides how a request is answered that has no session: by a handler of its own, which runs within
-//! the future of the request. Behind it stands a service of rmcp's for its peer only, which ends with it.
+//! Requests without a session: each has its own handler, which runs within the future of the
+//! request. A service of rmcp exists behind it only for its peer, and ends with it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use super::owned::{self, Owner};
 use crate::message::ErrorObject;
 use crate::server::Context;
 
-/// Has one request answered, of a client that is known without being asked.
+/// Answers one request of a client whose properties are known without a handshake.
 ///
 /// # Cancel safety
 ///
-/// The handler is told that it is cancelled, and goes on until it has ended; nobody waits for it.
+/// If this future is dropped, the handler is cancelled and runs on in the background until it ends.
+/// Its result is discarded.
 pub(super) async fn answer<H: ServerHandler>(
     handler: H,
     (desk, owner): (Desk, Option<Owner>),
@@ -46,7 +47,7 @@ pub(super) async fn answer<H: ServerHandler>(
     asked.extensions = std::mem::take(request.extensions_mut());
     asked.extensions.insert(parts);
     asked.extensions.insert(context.clone());
-    // What it sends goes on this call's stream until it is answered.
+    // Messages of the handler go to this call's stream until the call is answered.
     let _waiting = desk.wait(id, context, asked.meta.get_progress_token(), None).ok_or_else(ErrorObject::internal)?;
     let running = Running {
         cancelled: asked.ct.clone(),
@@ -58,7 +59,7 @@ pub(super) async fn answer<H: ServerHandler>(
 /// A handler that is not dropped in the middle of its work.
 struct Running {
     cancelled: CancellationToken,
-    /// There until it has ended.
+    /// Present until it has ended.
     handler: Option<BoxFuture<'static, Result<ServerResult, ErrorData>>>,
 }
 
@@ -70,7 +71,7 @@ impl Future for Running {
         let polled = handler.as_mut().poll(cx);
         if polled.is_ready() {
             self.handler = None;
-            // As in rmcp, which ends what a handler left behind with its answer.
+            // As in rmcp, where the answer cancels the work that the handler left behind.
             self.cancelled.cancel();
         }
         polled

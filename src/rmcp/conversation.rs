@@ -1,5 +1,5 @@
-//! Decides how the service of a session is opened, called, told and ended. Its calls go through rmcp's
-//! own loop, which alone knows which of several calls a question of a handler belongs to.
+//! The rmcp service of a session: opened with `initialize`, then given calls and notifications. Its
+//! calls go through rmcp's own loop, which alone knows the call that a client request belongs to.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,12 +20,12 @@ use super::owned::Owner;
 use crate::message::{ErrorObject, RawJson, shown};
 use crate::server::{Call, Cancellation, Context, Notice};
 
-/// One service of rmcp at work. Dropping it cancels what it does; peers that handlers kept fail from
-/// then on.
+/// A running service of rmcp. Dropping it cancels its work. Peers that handlers kept fail from then
+/// on.
 pub(super) struct Conversation<H: ServerHandler> {
     desk: Arc<Desk>,
     inbound: Inbound,
-    /// Its handler knows that the client is ready, which it is told once.
+    /// Set once the handler has received `notifications/initialized`, which it receives only once.
     ready: OnceLock<CancellationToken>,
     _service: RunningService<RoleServer, Guarded<H>>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Conversation<H: ServerHandler> {
 const INITIALIZED: &str = "notifications/initialized";
 
 impl<H: ServerHandler> Conversation<H> {
-    /// Opens a service as a client does, with `initialize`; the service, and what it answered.
+    /// Opens a service with `initialize`, as a client does. Returns the service and its answer.
     pub(super) async fn open(
         handler: H,
         desk: Desk,
@@ -50,7 +50,7 @@ impl<H: ServerHandler> Conversation<H> {
         let (_, answer) = desk.wait(FIRST, context, None, None).ok_or_else(ErrorObject::internal)?;
         inbound.send(Box::new(ClientJsonRpcMessage::request(initialize, FIRST))).map_err(|_| ended())?;
         let started = serve_server(Guarded(Arc::new(handler)), line).await;
-        // It answers before it starts, if it answers at all.
+        // The service answers before it starts, if it answers at all.
         desk.answer(&FIRST, |_| Err(ErrorObject::internal()));
         match (started, answer.await) {
             (Ok(service), Ok(Ok(result))) => {
@@ -65,11 +65,11 @@ impl<H: ServerHandler> Conversation<H> {
         }
     }
 
-    /// Has a call answered.
+    /// Sends a call to the handler and returns its answer.
     ///
     /// # Cancel safety
     ///
-    /// The handler is told that it is cancelled, and nobody waits for its answer.
+    /// If this future is dropped, the handler is cancelled, and its answer is discarded.
     pub(super) async fn call(&self, call: Call, owner: Option<Owner>) -> Answer {
         let Call { id, parts, context, .. } = call;
         let (mut request, id) = (convert::request(&call.method, call.params.as_ref())?, convert::id(&id));
@@ -92,8 +92,8 @@ impl<H: ServerHandler> Conversation<H> {
         answer.await.map_err(|_| ended())?
     }
 
-    /// Passes a notification on, and waits until its handler has begun: what is passed on later comes
-    /// later. One that cannot be read is not passed on.
+    /// Passes a notification on, and waits until its handler has begun. This keeps notifications in
+    /// order. A notification that cannot be read is dropped.
     pub(super) async fn tell(&self, notice: Notice) {
         if notice.method == INITIALIZED {
             self.ready.get_or_init(|| self.pass_on(notice)).cancelled().await;
@@ -103,7 +103,8 @@ impl<H: ServerHandler> Conversation<H> {
         self.pass_on(notice).cancelled().await;
     }
 
-    /// Tells the handler that its client is ready, if nobody has: the client may have said so to another node.
+    /// Tells the handler that its client is ready, unless it knows. The client may have said so to
+    /// another node.
     pub(super) async fn be_ready(&self, parts: &Parts, context: &Context) {
         let begun = self.ready.get_or_init(|| {
             let (parts, context) = (Box::new(parts.clone()), context.clone());
@@ -114,7 +115,8 @@ impl<H: ServerHandler> Conversation<H> {
         }
     }
 
-    /// What is given back is cancelled once the handler has begun, or if it never will.
+    /// Passes a notification on. The returned token is cancelled once the handler has begun, or if
+    /// it never will.
     fn pass_on(&self, notice: Notice) -> CancellationToken {
         if let Some(session) = notice.context.session() {
             self.desk.meet(&session);
@@ -126,7 +128,7 @@ impl<H: ServerHandler> Conversation<H> {
                 extensions.insert(*notice.parts);
                 extensions.insert(notice.context);
                 extensions.insert(begun);
-                // A service that has ended has nobody to tell.
+                // A service that has ended takes no notification.
                 let _ = self.inbound.send(Box::new(ClientJsonRpcMessage::notification(notification)));
             }
             Err(error) => {
@@ -138,7 +140,7 @@ impl<H: ServerHandler> Conversation<H> {
     }
 }
 
-/// A call that is answered by its handler, or else cancelled.
+/// A call in flight, cancelled on drop unless its handler has answered.
 struct InFlight<'a> {
     desk: &'a Desk,
     inbound: &'a Inbound,
@@ -150,7 +152,7 @@ impl Drop for InFlight<'_> {
         if let Some(context) = self.desk.give_up(self.id) {
             let (reason, parts) = match context.cancellation() {
                 Some(Cancellation { reason, parts }) => (reason, *parts),
-                // The session ends, or the service; or another node was told.
+                // The session or the service ends, or another node received the cancellation.
                 None => (None, http::Request::new(()).into_parts().0),
             };
             let param = CancelledNotificationParam::new(Some(self.id.clone()), reason);

@@ -1,5 +1,5 @@
-//! Decides how messages change between this crate, which keeps them as text, and rmcp, which reads
-//! them into types. Each message is read once, by the type its method names.
+//! Conversion of messages between this crate, which keeps them as text, and rmcp, which parses them
+//! into types. Each message is read once, by the type of its method.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ pub(super) struct Outgoing {
     pub(super) params: RawJson,
 }
 
-/// Reads a message by the type of its method; what has none is a message of the user's own.
+/// Reads a message by the type of its method. A method without a type becomes a custom message.
 macro_rules! read_as {
     ($union:ident, $method:expr, $params:expr, { $($name:literal => $variant:ident,)* } else $custom:ident) => {{
         let text = written($method, $params);
@@ -32,7 +32,7 @@ macro_rules! read_as {
     }};
 }
 
-/// The request of a client.
+/// Reads the request of a client.
 pub(super) fn request(method: &str, params: Option<&RawJson>) -> Result<ClientRequest, ErrorObject> {
     if let ("tools/call", Some(params)) = (method, params)
         && params.as_str().starts_with('{')
@@ -64,8 +64,8 @@ pub(super) fn request(method: &str, params: Option<&RawJson>) -> Result<ClientRe
     } else CustomRequest)
 }
 
-/// The request that opens a service. rmcp agrees to every revision it knows, so where another one is to be spoken
-/// than its client asks for, it is asked for that one.
+/// Reads the request that opens a service. rmcp agrees to every revision it knows. If the service
+/// speaks another revision than the client asks for, the request therefore names that one.
 pub(super) fn initialize(params: &RawJson, version: Option<ProtocolVersion>) -> Result<ClientRequest, ErrorObject> {
     let mut request = request("initialize", Some(params))?;
     if let (ClientRequest::InitializeRequest(opening), Some(version)) = (&mut request, version) {
@@ -75,8 +75,8 @@ pub(super) fn initialize(params: &RawJson, version: Option<ProtocolVersion>) -> 
     Ok(request)
 }
 
-/// As rmcp reads it, without the copies that it takes to tell any parameters from their `_meta`: calls of
-/// tools are most of all requests, and the largest.
+/// Reads a tool call as rmcp does, without the copies that rmcp makes to separate parameters from
+/// their `_meta`. Tool calls are the most frequent and the largest requests.
 fn call_tool(params: &RawJson) -> Result<ClientRequest, ErrorObject> {
     let mut params: CallToolRequestParams = params.read().map_err(|error| unreadable("tools/call", &error))?;
     let meta = params.meta.take();
@@ -87,7 +87,7 @@ fn call_tool(params: &RawJson) -> Result<ClientRequest, ErrorObject> {
     Ok(ClientRequest::CallToolRequest(request))
 }
 
-/// The notification of a client.
+/// Reads the notification of a client.
 pub(super) fn notification(method: &str, params: Option<&RawJson>) -> Result<ClientNotification, ErrorObject> {
     read_as!(ClientNotification, method, params, {
         "notifications/cancelled" => CancelledNotification,
@@ -109,12 +109,12 @@ fn written(method: &str, params: Option<&RawJson>) -> String {
 
 fn unreadable(method: &str, error: &serde_json::Error) -> ErrorObject {
     let text = error.to_string();
-    // The place is one in a text that nobody sent.
+    // The position refers to a text that the client did not send.
     let what = text.split(" at line ").next().unwrap_or_default();
     ErrorObject::invalid_params(format!("Invalid params of {}: {}", bounded(method), bounded(what)))
 }
 
-/// What rmcp sends, as text.
+/// Writes a message of rmcp as text.
 pub(super) fn outgoing<T: Serialize>(message: &T) -> Result<Outgoing, serde_json::Error> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -129,7 +129,7 @@ pub(super) fn outgoing<T: Serialize>(message: &T) -> Result<Outgoing, serde_json
     Ok(Outgoing { method: method.into_owned(), params })
 }
 
-/// The id of a request. An integer too large for rmcp is its digits.
+/// Converts the id of a request. An integer too large for rmcp becomes its digits.
 pub(super) fn id(id: &RequestId) -> NumberOrString {
     let text = id.as_json();
     match text.parse() {
@@ -138,7 +138,7 @@ pub(super) fn id(id: &RequestId) -> NumberOrString {
     }
 }
 
-/// A result of rmcp's, for the client.
+/// Converts a result of rmcp for the client.
 pub(super) fn result(result: &ServerResult) -> Result<RawJson, ErrorObject> {
     let written = match result {
         ServerResult::ListToolsResult(tools) => serde_json::to_value(tools).and_then(|mut list| {
@@ -153,7 +153,7 @@ pub(super) fn result(result: &ServerResult) -> Result<RawJson, ErrorObject> {
     })
 }
 
-/// An error of rmcp's, for the client.
+/// Converts an error of rmcp for the client.
 pub(super) fn error(error: ErrorData) -> ErrorObject {
     let object = ErrorObject::new(error.code.0.into(), error.message);
     match error.data {
@@ -162,7 +162,8 @@ pub(super) fn error(error: ErrorData) -> ErrorObject {
     }
 }
 
-/// An error of the client's, for rmcp. A code too large for it is one of the server's range.
+/// Converts an error of the client for rmcp. A code too large for rmcp becomes one of the server's
+/// range.
 pub(super) fn refusal(error: ErrorObject) -> ErrorData {
     let code = i32::try_from(error.code).unwrap_or(-32000);
     ErrorData::new(ErrorCode(code), error.message, error.data.and_then(|data| data.read().ok()))

@@ -1,11 +1,13 @@
-//! Decides which call what rmcp sends belongs to.
+//! The in-flight calls and client requests of one rmcp service: finds the call that an outgoing
+//! message belongs to.
 //!
-//! rmcp sends everything of a session through one door. What names its call goes there: an answer and
-//! a subscription's message by the id, progress by its token, a question by the call its handler was
-//! in. What names none goes to the only call there is, if there is just one.
+//! rmcp sends everything of a session through one transport. A message that names its call goes
+//! there: an answer and a message of a subscription by the id, progress by its token, a request to
+//! the client by the call that its handler was in. A message that names no call goes to the only
+//! call, if there is exactly one.
 //!
-//! rmcp does not tell of each question that its handler has left, so questions are bounded, in time and in
-//! number.
+//! rmcp does not report every client request that its handler has abandoned. Requests are therefore
+//! bounded in time and in number.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,40 +22,40 @@ use super::owned::{Carried, Known};
 use crate::message::{ErrorObject, RawJson};
 use crate::server::{ClientError, Context, Session, WeakSession};
 
-/// What a call is answered with.
+/// The answer to a call.
 pub(super) type Answer = Result<RawJson, ErrorObject>;
 
-/// The calls and questions of one service of rmcp.
+/// The calls and client requests of one service of rmcp.
 #[derive(Debug)]
 pub(super) struct Desk {
-    /// `None`: it is there for one request.
+    /// `None`: the service exists for one request.
     session: Option<Mutex<WeakSession>>,
-    /// How long a question may be open.
+    /// How long a request to the client may stay open.
     pub(super) patience: Duration,
-    /// What its client shall find when it first listens.
+    /// Messages that wait until the client first listens.
     pub(super) early: Early,
-    /// Tasks that its client was given, if that has a principal.
+    /// The tasks that the client received, if it has a principal.
     pub(super) tasks: Option<Arc<Known>>,
-    /// Short, as there are few at a time; an idle session keeps no room for any. Neither is ever held
-    /// across an await.
+    /// Short lists, as there are few entries at a time, and an idle session keeps no allocation.
+    /// Neither lock is held across an await.
     calls: Mutex<Calls>,
     /// The oldest first.
     questions: Mutex<Vec<(RequestId, AbortHandle)>>,
 }
 
-/// Questions that may be open at once.
+/// Client requests that may be open at once.
 const QUESTIONS: usize = 128;
 
 #[derive(Debug, Default)]
 struct Calls {
     waiting: Vec<Waiting>,
-    /// The last ids whose handlers may still run, although nobody waits for them.
+    /// The last ids whose handlers may still run, although no caller waits for them.
     given_up: VecDeque<RequestId>,
-    /// How many ids had to be told from one of those.
+    /// How many ids had to be made distinct from one of those.
     again: u64,
 }
 
-/// More handlers than run on after they were cancelled.
+/// More than the number of handlers that still run after their cancellation.
 const GIVEN_UP: usize = 64;
 
 #[derive(Debug)]
@@ -66,7 +68,7 @@ struct Waiting {
 }
 
 impl Desk {
-    /// The desk of the session of a context, or of its one request.
+    /// Creates the state for the session of a context, or for its single request.
     pub(super) fn new(context: &Context, patience: Duration) -> Self {
         Self {
             session: context.session().map(|session| Mutex::new(session.downgrade())),
@@ -88,17 +90,18 @@ impl Desk {
 
     // The session.
 
-    /// Whether this is a session's.
+    /// Returns `true` if the service belongs to a session.
     pub(super) fn is_of_session(&self) -> bool {
         self.session.is_some()
     }
 
-    /// The session, as long as it lives.
+    /// Returns the session while it exists.
     pub(super) fn session(&self) -> Option<Session> {
         self.session.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// A session is another object once it has agreed to another revision.
+    /// Takes over the new object of a session. A session is replaced when it agrees to another
+    /// revision.
     pub(super) fn meet(&self, session: &Session) {
         if let Some(known) = &self.session {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,9 +113,10 @@ impl Desk {
 
     // Calls.
 
-    /// Waits for the answer to a call, under the id that rmcp is to know it by. That is its own, unless
-    /// rmcp may still be busy with another one of that id, and would answer the wrong one. `None` when one
-    /// of this id is waited for.
+    /// Registers a call and returns the id under which rmcp receives it, with the receiver of its
+    /// answer. The id is the call's own unless rmcp may still be busy with another call of that id,
+    /// whose answer would be taken for this one. Returns `None` if a call with this id is already
+    /// waiting.
     pub(super) fn wait(
         &self,
         mut id: RequestId,
@@ -129,22 +133,22 @@ impl Desk {
             return None;
         }
         let (answer, receiver) = oneshot::channel();
-        // Exactly, because most sessions have one call at a time.
+        // Reserves exactly one, because most sessions have one call at a time.
         calls.waiting.reserve_exact(1);
         calls.waiting.push(Waiting { id: id.clone(), answer, context, progress, carried });
         Some((id, receiver))
     }
 
-    /// The answer to a call, if anybody still waits for it.
+    /// Delivers the answer to a call, if it still waits.
     pub(super) fn answer(&self, id: &RequestId, answer: impl FnOnce(Option<&Carried>) -> Answer) {
         let waiting = take(&mut self.calls().waiting, |waiting| waiting.id == *id);
         if let Some(waiting) = waiting {
-            // Whoever waited may have left in this very moment.
+            // The caller may have stopped waiting at this moment.
             let _ = waiting.answer.send(answer(waiting.carried.as_deref()));
         }
     }
 
-    /// Nobody waits any more; the call, if it was still to be answered.
+    /// Removes a call that no caller waits for. Returns it if it was still unanswered.
     pub(super) fn give_up(&self, id: &RequestId) -> Option<Context> {
         let mut calls = self.calls();
         let waited = take(&mut calls.waiting, |waiting| waiting.id == *id)?;
@@ -153,7 +157,7 @@ impl Desk {
         Some(waited.context)
     }
 
-    /// Nothing is answered any more.
+    /// Ends all waiting calls without an answer.
     pub(super) fn close(&self) {
         let waiting = std::mem::take(&mut self.calls().waiting);
         drop(waiting);
@@ -163,7 +167,8 @@ impl Desk {
         self.calls().waiting.iter().find(|waiting| waiting.id == *id).map(|waiting| waiting.context.clone())
     }
 
-    /// The call a question was asked in, unless it has been answered. One that was given up asks nothing any more.
+    /// Returns the call that sent a client request, or `None` if the call has been answered. A call
+    /// that was given up may send no more requests.
     pub(super) fn origin(&self, id: &RequestId) -> Result<Option<Context>, ClientError> {
         if self.calls().given_up.contains(id) {
             return Err(ClientError::Ended);
@@ -177,7 +182,7 @@ impl Desk {
         Some(call.context.clone())
     }
 
-    /// The call, if there is just one.
+    /// Returns the call if there is exactly one.
     pub(super) fn only_call(&self) -> Option<Context> {
         match &*self.calls().waiting {
             [only] => Some(only.context.clone()),
@@ -185,9 +190,10 @@ impl Desk {
         }
     }
 
-    // Questions.
+    // Requests to the client.
 
-    /// A question is open until what is given here is dropped. Where there are too many, the oldest is given up.
+    /// Registers a client request, which stays open until the returned guard is dropped. Beyond the
+    /// limit, the oldest request is abandoned.
     pub(super) fn asks(self: &Arc<Self>, id: RequestId, abort: AbortHandle) -> OpenQuestion {
         let oldest = {
             let mut questions = self.questions();
@@ -201,7 +207,7 @@ impl Desk {
         OpenQuestion { desk: Arc::clone(self), id }
     }
 
-    /// The handler does not want to know any more.
+    /// Aborts a request that the handler has withdrawn.
     pub(super) fn withdraw(&self, id: &RequestId) {
         if let Some(question) = self.settle(id) {
             question.abort();
@@ -219,7 +225,7 @@ impl Desk {
     }
 }
 
-/// A question that is open.
+/// A client request that is open.
 #[derive(Debug)]
 pub(super) struct OpenQuestion {
     desk: Arc<Desk>,
@@ -232,7 +238,7 @@ impl Drop for OpenQuestion {
     }
 }
 
-/// Takes one out; the last one takes the room with it.
+/// Takes one element out, and releases the allocation with the last one.
 fn take<T>(list: &mut Vec<T>, which: impl Fn(&T) -> bool) -> Option<T> {
     let at = list.iter().position(which)?;
     let taken = list.swap_remove(at);

@@ -1,4 +1,4 @@
-//! Decides how rmcp's `server/discover` is asked on behalf of a client, and what its answer is here.
+//! `server/discover` for rmcp: the request made for a client, and the conversion of its answer.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::server::{CacheHint, CacheScope, Context, Discovery};
 /// The only request of its service.
 pub(super) const ID: RequestId = RequestId::Number(0);
 
-/// What rmcp needs to know of the client.
+/// Builds the parameters by which rmcp learns of the client.
 pub(super) fn params(context: &Context) -> Result<RawJson, serde_json::Error> {
     RawJson::from_value(&json!({ "_meta": {
         "io.modelcontextprotocol/protocolVersion": context.protocol_version(),
@@ -21,7 +21,7 @@ pub(super) fn params(context: &Context) -> Result<RawJson, serde_json::Error> {
     }}))
 }
 
-/// What is taken from the answer. The revisions that are served are the transport's to say.
+/// The parts used from the answer. The transport itself states the served revisions.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Said {

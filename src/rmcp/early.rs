@@ -1,6 +1,7 @@
-//! Decides what becomes of what a handler tells before its client first listens. Servers speak as soon as they
-//! are told that the client is ready, and clients open their standalone stream in the same moment: what is told until
-//! then is kept a while, in its order. A client that has not listened by then is not waited for again.
+//! Messages that a handler sends before its client first listens. Servers send as soon as the
+//! client is ready, and clients open their standalone stream at the same moment. Messages sent
+//! until then are held for a limited time, in order. A client that has not listened by then is not
+//! waited for again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +16,10 @@ use crate::server::Session;
 /// How long a client may take to listen: some round trips, the first of them on a new connection.
 pub(super) const LISTENS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Messages that are kept; whatever comes after them is not.
+/// The maximum of held messages. Later ones are dropped.
 const MOST: usize = 64;
 
-/// What one client shall find when it first listens.
+/// The messages that one client receives when it first listens.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     /// Never held across an await.
@@ -27,9 +28,9 @@ pub(super) struct Early {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// While anything waits to be told, what comes then comes after it.
+    /// While messages wait, later ones queue behind them.
     waiting: VecDeque<Outgoing>,
-    /// The client was waited for.
+    /// The wait for the client is over.
     over: bool,
 }
 
@@ -42,7 +43,7 @@ impl Early {
         self.kept().over
     }
 
-    /// Keeps a message behind those that wait; gives it back where none do.
+    /// Queues a message behind those that wait. Returns it if none do.
     fn behind(&self, told: Outgoing) -> Option<Outgoing> {
         let mut kept = self.kept();
         if kept.waiting.is_empty() {
@@ -52,7 +53,7 @@ impl Early {
         None
     }
 
-    /// Keeps a message; whether it is the first that waits.
+    /// Queues a message. Returns `true` if it is the first that waits.
     fn keep(&self, told: Outgoing) -> bool {
         let mut kept = self.kept();
         kept.push(told);
@@ -63,7 +64,7 @@ impl Early {
         self.kept().waiting.front().cloned()
     }
 
-    /// The first one was told; the last one takes the room with it.
+    /// Removes the first message after it was sent, and releases the allocation with the last one.
     fn told(&self) {
         let mut kept = self.kept();
         kept.waiting.pop_front();
@@ -81,7 +82,7 @@ impl Kept {
     }
 }
 
-/// Sends a notification on the stream of a session; nobody waits for its client to listen.
+/// Sends a notification on the stream of a session. Does not wait for the client to listen.
 pub(super) async fn tell(desk: &Arc<Desk>, session: &Session, told: Outgoing) {
     let Some(told) = desk.early.behind(told) else { return };
     if desk.early.is_over() {

@@ -1,5 +1,5 @@
-//! Decides what becomes of a handler of rmcp's that panics: its call is answered with an error, which rmcp
-//! itself would never do; and from when on a notification counts as handed over.
+//! Panic protection for rmcp handlers: a handler that panics answers its call with an error, which
+//! rmcp does not do. The module also signals when a handler has begun with a notification.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, Service};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// A handler whose panics stay in their call.
+/// A handler whose panics affect only their call.
 pub(super) struct Guarded<H>(pub(super) Arc<H>);
 
 impl<H> Clone for Guarded<H> {
@@ -60,22 +60,22 @@ impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
     }
 }
 
-/// Travels with a notification. Whoever waits goes on when it is dropped: once the handler has begun, or when none
-/// ever will.
+/// Travels with a notification. Dropping it wakes the waiting sender, once the handler has begun or
+/// when it never will.
 #[derive(Clone)]
 pub(super) struct Begun {
     _guard: Arc<DropGuard>,
 }
 
 impl Begun {
-    /// It, and what is cancelled then.
+    /// Returns the guard and the token that its drop cancels.
     pub(super) fn new() -> (Self, CancellationToken) {
         let token = CancellationToken::new();
         (Self { _guard: Arc::new(token.clone().drop_guard()) }, token)
     }
 }
 
-/// What was said with the panic is in the log already, and not for the client.
+/// The panic message is in the log already, and is not meant for the client.
 fn panicked<T>(_: Box<dyn Any + Send>) -> Result<T, ErrorData> {
     tracing::error!("a handler panicked");
     Err(ErrorData::internal_error("Internal error", None))

@@ -1,5 +1,5 @@
-//! Decides where what a service of rmcp sends goes: the answer to its call, a message to the stream
-//! it belongs on, a question to the client and its answer back.
+//! The transport of an rmcp service: sends answers to their calls, messages to their streams, and
+//! requests to the client and their answers back.
 
 use std::future::{Future, ready};
 use std::pin::pin;
@@ -24,34 +24,34 @@ use super::owned;
 use crate::message::RawJson;
 use crate::server::{ClientError, Context, LogLevel, Session};
 
-/// Where a service of rmcp is spoken to. Boxed, because a channel has room for many of what it holds as
-/// soon as it is made.
+/// The sender to a service of rmcp. Messages are boxed, because a channel allocates space for many
+/// elements when it is made.
 pub(super) type Inbound = UnboundedSender<Box<ClientJsonRpcMessage>>;
 
-/// What one service of rmcp hears from and speaks to.
+/// The transport of one service of rmcp.
 pub(super) struct Line {
     desk: Arc<Desk>,
     inbound: UnboundedReceiver<Box<ClientJsonRpcMessage>>,
-    /// Weak, or the service would keep itself alive.
+    /// Weak, because otherwise the service would keep itself alive.
     answers: WeakUnboundedSender<Box<ClientJsonRpcMessage>>,
 }
 
 impl Line {
-    /// The line, and the end to speak into. Each message spoken into it came with an HTTP request that
-    /// the transport has counted and let in, and rmcp takes them without waiting for any handler: so
-    /// there are never many.
+    /// Returns the transport and the sender to it. Each message sent to it came with an HTTP
+    /// request that this crate has counted and admitted. rmcp takes messages without waiting for a
+    /// handler, so there are never many.
     pub(super) fn new(desk: &Arc<Desk>) -> (Self, Inbound) {
         let (sender, inbound) = unbounded_channel();
         (Self { desk: Arc::clone(desk), inbound, answers: sender.downgrade() }, sender)
     }
 
-    /// Puts a question, and hands the answer back.
+    /// Sends a request to the client and passes the answer back.
     fn ask(&self, id: RequestId, request: &ServerRequest) -> BoxFuture<'static, Result<(), ClientError>> {
         let origin = request.extensions().get::<OriginatingRequestId>();
         let origin = origin.map_or(Ok(None), |origin| self.desk.origin(&origin.0));
         let (desk, answers) = (Arc::clone(&self.desk), self.answers.clone());
         let outgoing = convert::outgoing(request);
-        // At once: it may be withdrawn before it is first polled.
+        // Registered at once, because it may be withdrawn before the future is first polled.
         let (abort, registration) = AbortHandle::new_pair();
         let open = desk.asks(id.clone(), abort);
         Box::pin(async move {
@@ -59,7 +59,7 @@ impl Line {
             let asking = put(&desk, origin, outgoing);
             let answer = Abortable::new(asking, registration).await;
             drop(open);
-            // Given up, by its handler or for newer ones.
+            // Abandoned by its handler, or in favour of newer requests.
             let answer = answer.unwrap_or(Err(ClientError::Ended));
             let message = match answer {
                 Ok(result) => {
@@ -74,7 +74,7 @@ impl Line {
         })
     }
 
-    /// Sends a notification where it belongs. What belongs to a call that is over goes nowhere.
+    /// Sends a notification to its stream. A notification of a call that has ended is dropped.
     fn tell(&self, mut notification: ServerNotification) -> BoxFuture<'static, Result<(), ClientError>> {
         let desk = Arc::clone(&self.desk);
         if desk.tasks.as_ref().is_some_and(|tasks| !tasks.rename(&mut notification)) {
@@ -128,20 +128,21 @@ impl Line {
     }
 }
 
-/// On which call's stream a notification goes.
+/// The call whose stream a notification goes to.
 enum ToCall {
-    /// That of the call it names, or nowhere.
+    /// The call that it names, or no stream.
     Its(Option<Context>),
-    /// That of the only call, else its session's own; nowhere, if the client wants none this severe.
+    /// The only call, else the session's own stream. Dropped if the client wants no message this
+    /// severe.
     Log,
-    /// That of the only call, else its session's own.
+    /// The only call, else the session's own stream.
     Only,
-    /// Its session's own.
+    /// The session's own stream.
     None,
 }
 
-/// Puts a question on the stream of its call; without one wherever there is a stream, and waits a while for one
-/// where there is none yet.
+/// Sends a request on the stream of its call. Without a call it uses any stream that exists, and
+/// waits a limited time for one if there is none yet.
 async fn put(desk: &Desk, origin: Option<Context>, question: Outgoing) -> Result<RawJson, ClientError> {
     if let Some(call) = origin {
         return call.request(question.method, question.params, desk.patience).await;
@@ -156,13 +157,14 @@ async fn put(desk: &Desk, origin: Option<Context>, question: Outgoing) -> Result
         let Some(opens) = opens else { return Err(ClientError::NoStream) };
         tokio::select! {
             () = opens => {}
-            // It may be open on a node that has told of it long ago.
+            // The stream may be open on a node that announced it long ago.
             () = &mut patience => return put_anywhere(desk, question).await,
         }
     }
 }
 
-/// Puts a question on the session's own stream, if its client listens there; else on that of the only call.
+/// Sends a request on the session's own stream if the client listens there, else on that of the
+/// only call.
 async fn put_anywhere(desk: &Desk, question: Outgoing) -> Result<RawJson, ClientError> {
     let Outgoing { method, params } = question;
     match desk.session() {
@@ -179,7 +181,7 @@ async fn put_anywhere(desk: &Desk, question: Outgoing) -> Result<RawJson, Client
     }
 }
 
-/// A change that a call without a session tells of is for whoever listens.
+/// Announces a change from a call without a session to all subscribed clients.
 fn announce(desk: &Desk, notification: &ServerNotification) {
     let Some(handle) = desk.only_call().map(|call| call.handle()) else { return };
     match notification {
@@ -191,7 +193,7 @@ fn announce(desk: &Desk, notification: &ServerNotification) {
     }
 }
 
-/// Whether a client wants log messages as severe as this one.
+/// Returns `true` if the client wants log messages as severe as this one.
 fn wanted(call: Option<&Context>, session: Option<&Session>, message: &RawJson) -> bool {
     #[derive(Deserialize)]
     struct Message {
@@ -205,7 +207,7 @@ fn wanted(call: Option<&Context>, session: Option<&Session>, message: &RawJson) 
 }
 
 impl Drop for Line {
-    /// Whatever ended the service: who waits for it learns so.
+    /// Wakes the calls that wait for this service, however it ended.
     fn drop(&mut self) {
         self.desk.close();
     }

@@ -1,5 +1,5 @@
-//! Decides which arguments of a tool clients repeat as headers: what the annotations of its schema
-//! say, read once for each schema.
+//! The tool arguments that clients repeat as headers, from the annotations of the tool's schema.
+//! Each schema is read once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::server::MirroredArguments;
 
-/// More tools than a server names; a server that makes them up has its schemas read anew.
+/// More tools than a server names. If a server generates names, its schemas are read again.
 const MOST: usize = 1_024;
 
-/// What the schemas of tools said, as long as they are the same ones.
+/// Cached results for schemas, valid while the schemas are the same.
 #[derive(Debug, Default)]
 pub(super) struct Mirrored(Mutex<HashMap<String, Known>>);
 
@@ -23,7 +23,7 @@ struct Known {
 }
 
 impl Mirrored {
-    /// The arguments of a tool that are repeated; `None` if there are none.
+    /// Returns the arguments of a tool that are repeated, or `None` if there are none.
     pub(super) fn of(&self, tool: &Tool) -> Option<Arc<MirroredArguments>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(&*tool.name)

@@ -1,15 +1,15 @@
-//! Decides how a server that was written against rmcp is served here: which service of rmcp answers
-//! what, and how long each of them lives.
+//! The rmcp adapter: serves a server written against rmcp. It maps sessions and requests to
+//! services of rmcp, and sets how long each of them lives.
 //!
 //! ```text
 //!  of a session:  Call, Notice -> Conversation -> rmcp's service -> the handler
 //!  of none:       Call, Discover -> alone ------------|-----------> the handler
 //!                                     |               v
-//!                   Desk: which call is it? <------ Line: answers, messages, questions -> Context, Session
+//!                   Desk: which call is it? <------ Line: answers, messages, requests -> Context, Session
 //! ```
 //!
-//! Nothing in this room knows more of this crate than a framework outside of it could, but for the seal, which is the
-//! one that the rounds of this crate's own handlers have.
+//! This module uses only what a framework outside of this crate could use, except for the seal. The
+//! seal is the one that protects the rounds of this crate's own handlers.
 
 mod alone;
 mod conversation;
@@ -48,44 +48,56 @@ use crate::service::McpService;
 /// A server that was written against [rmcp] 3 (3.9 or later), served by this crate:
 /// `mcp_router(RmcpServer::new(Counter::new))`.
 ///
-/// The handler is used as it is: tools, prompts, resources, completion, logging, progress, cancellation,
-/// questions to the client, changes of lists, subscriptions, tasks and methods of its own. What this crate sets
-/// and keeps holds for it as for any server: response modes, resuming, limits, principals, engines.
+/// The handler is used unchanged. Tools, prompts, resources, completion, logging, progress,
+/// cancellation, requests to the client, list changes, subscriptions, tasks and custom methods all
+/// work. This crate's settings and guarantees apply to it as to any server: response modes,
+/// resuming, limits, principals, engines.
 ///
-/// - **Sessions** have a handler each, made when they open. A session that is used on another node, or after a restart
-///   of a durable engine, is given a new one with its first call there. To that one `initialize`,
-///   `notifications/initialized` and a `resources/subscribe` for each subscription are sent anew, with what the session
-///   knows of its client; what handlers share or keep besides is theirs to share or keep. A client that only listens is
-///   told of what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces, wherever it is.
-/// - **Requests without a session** (2026-07-28, stateless mode) have a handler each.
-/// - **Revisions**: those that both the service and the handler (`supported_protocol_versions`) speak are served.
-/// - [`http::request::Parts`] and this crate's [`Context`] are in the extensions of each `RequestContext` and
-///   `NotificationContext`. Those of `initialize` know the session as it was proposed, and should not be kept. Those of
-///   `on_cancelled` are the call's context, and the request that cancelled it, if this node was told; else one without
-///   headers.
-/// - A `Peer` that a handler keeps works as long as its session, or its request; then it fails with an error.
-/// - What a handler sends that names no call goes to one stream. A log message: that of the call that runs, if just one
-///   does, and the session's standalone stream otherwise. A question from a task of the handler's own: the standalone
-///   stream, if its client listens, and that of the only call otherwise. A change: the standalone stream, or where there
-///   is no session, to whoever listens, as by [`McpHandle`](crate::McpHandle).
-/// - A client may be asked and told as soon as it is ready (`on_initialized`): what comes before its standalone stream waits
-///   for that, up to five seconds.
-/// - A call that is cancelled is cancelled as in rmcp: its token says so, and the handler goes on until it has seen
-///   it; what it asks from then on fails. A handler that panics answers with an error.
-/// - Rounds of questions (2026-07-28) and tasks are the handler's own: [`Inputs`](crate::Inputs) and
-///   [`Tasks`](crate::Tasks) have no effect on them. rmcp keeps tasks (`TaskManager`) in the memory of one process, with
-///   their limits and their expiry, and checks request states (`RequestStateCodec`) against forgery. Neither knows
-///   principals.
-/// - **Principals**: this crate enforces that a task and a request state belong to the [`Principal`](crate::Principal)
-///   that made them. A client with a principal is given each `taskId` and `requestState` sealed
-///   ([`RmcpServer::keys`]); the handler sees its own. To a client with another principal, or with none, the handler
-///   answers as for a task that does not exist, and the state is refused (-32602). `notifications/tasks` and the answer
-///   to a `tasks/list` of the handler's own name the last 64 tasks that the session was given, and no others.
-/// - Not enforced: an id or a state that a handler writes elsewhere, in a text or in the result of another method
-///   of its own, leaves as it is. It opens nothing for a client with a principal. Without principals, a task belongs to
-///   every client that knows its id. How many tasks a principal has is for the handler to bound.
+/// - **Sessions** have one handler each, made when the session opens. A session that is used on
+///   another node, or after a restart of a durable engine, gets a new handler with its first call
+///   there. That handler receives `initialize`, `notifications/initialized` and a
+///   `resources/subscribe` for each subscription again, with what the session knows of its client.
+///   The application shares or persists any other state of its handlers. A client that only listens
+///   receives what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces,
+///   on any node.
+/// - **Requests without a session** (2026-07-28, stateless mode) have one handler each.
+/// - **Revisions**: the service serves those that both it and the handler
+///   (`supported_protocol_versions`) speak.
+/// - [`http::request::Parts`] and this crate's [`Context`] are in the extensions of each
+///   `RequestContext` and `NotificationContext`. Those of `initialize` know the session as it was
+///   proposed, and should not be kept. In `on_cancelled`, the context is the one of the call. The
+///   parts are those of the request that cancelled it if this node received that request, and
+///   otherwise have no headers.
+/// - A `Peer` that a handler keeps works as long as its session or its request. Afterwards it fails
+///   with an error.
+/// - A message that names no call goes to one stream. A log message goes to the running call if
+///   there is exactly one, and otherwise to the session's standalone stream. A request to the
+///   client from a task that the handler spawned goes to the standalone stream if the client
+///   listens there, and otherwise to the only call. A change goes to the standalone stream. Without
+///   a session, a change goes to all subscribed clients, as with [`McpHandle`](crate::McpHandle).
+/// - A handler may send requests and notifications as soon as the client is ready
+///   (`on_initialized`). Those sent before the standalone stream opens wait for it, up to five
+///   seconds.
+/// - A call is cancelled as in rmcp: its token reports the cancellation, and the handler goes on
+///   until it has noticed. Requests to the client that it sends afterwards fail. A handler that
+///   panics answers with an error.
+/// - Rounds of input requests (2026-07-28) and tasks belong to the handler:
+///   [`Inputs`](crate::Inputs) and [`Tasks`](crate::Tasks) have no effect on them. rmcp keeps tasks
+///   (`TaskManager`) in the memory of one process, with their limits and their expiry, and protects
+///   request states (`RequestStateCodec`) against forgery. Neither knows principals.
+/// - **Principals**: this crate enforces that a task and a request state belong to the
+///   [`Principal`](crate::Principal) that made them. A client with a principal receives each
+///   `taskId` and `requestState` sealed ([`RmcpServer::keys`]), while the handler sees its own. For
+///   a client with another principal, or with none, the handler answers as for a task that does not
+///   exist, and the state is rejected (-32602). `notifications/tasks` and the answer to a custom
+///   `tasks/list` name only the last 64 tasks that the session received.
+/// - Not enforced: an id or a state that a handler writes elsewhere, in a text or in the result of
+///   another custom method, is sent unchanged. It opens nothing for a client with a principal.
+///   Without principals, a task belongs to every client that knows its id. The handler has to bound
+///   the number of tasks of a principal.
 ///
-/// One more handler is made when first needed, and asked only what it says of itself.
+/// One more handler is made on first use. It is only queried for its properties and serves no
+/// request.
 ///
 /// ```
 /// use mcp_http::{RmcpServer, mcp_router};
@@ -102,13 +114,13 @@ use crate::service::McpService;
 pub struct RmcpServer<H> {
     make: Arc<dyn Fn() -> H + Send + Sync>,
     question_timeout: Duration,
-    /// Seals what clients carry.
+    /// Seals task ids and request states for clients.
     owners: Arc<Owners>,
-    /// The handler that is only asked what it says of itself.
+    /// A handler that is only queried for its properties.
     model: OnceLock<Model<H>>,
 }
 
-/// What a handler says of itself.
+/// The properties that a handler states.
 struct Model<H> {
     handler: H,
     info: Option<RawJson>,
@@ -120,20 +132,23 @@ struct Model<H> {
 struct Seat<H: ServerHandler>(OnceCell<Conversation<H>>);
 
 impl<H: ServerHandler> RmcpServer<H> {
-    /// A server whose handlers are made by a function, most often their `new`.
+    /// Creates a server that makes its handlers with a function, most often their `new`.
     pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
         let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
         let owners = owners(&make, &[SealingKey::random()]);
         Self { make, question_timeout: Self::DEFAULT_QUESTION_TIMEOUT, owners, model: OnceLock::new() }
     }
 
-    /// The keys that seal the task ids and request states of clients with a principal: the first key seals, each of
-    /// them opens. Nodes that serve the same clients share them, and may be given those of
-    /// [`Inputs::keys`](crate::Inputs::keys). To rotate: append the new key on every node, move it to the front, then
-    /// remove the old one. Default, and where none is given: a random key, so that what a client carries cannot be used
+    /// Sets the keys that seal the task ids and request states of clients with a principal. The
+    /// first key seals, and each of them opens. Nodes that serve the same clients share their keys,
+    /// which may be those of [`Inputs::keys`](crate::Inputs::keys). To rotate: append the new key
+    /// on every node, move it to the front, then remove the old one.
+    ///
+    /// Default, also for an empty list: a random key. Then a sealed id or state cannot be used
     /// after a restart or on another node.
     ///
-    /// What is sealed is also bound to the name of the server (`get_info`): servers with different names may share keys.
+    /// The seal is also bound to the name of the server (`get_info`), so servers with different
+    /// names may share keys.
     #[must_use]
     pub fn keys(mut self, keys: impl IntoIterator<Item = SealingKey>) -> Self {
         let keys: Vec<_> = keys.into_iter().collect();
@@ -143,15 +158,18 @@ impl<H: ServerHandler> RmcpServer<H> {
         self
     }
 
-    /// An hour: a person may be away from the screen, but not for ever.
+    /// One hour: the user may be away from the screen for a while, but not indefinitely.
     const DEFAULT_QUESTION_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-    /// How long a question to a client of a session may be open; then its handler is told that nobody answered,
-    /// and the client that it need not. By default an hour. A handler may give up long before: rmcp tells of it
-    /// where it was asked with a timeout of its own (`PeerRequestOptions`, `RequestHandle::cancel`), but not where a future is dropped
-    /// (`tokio::time::timeout`, `select!`), and then this is what ends the question.
+    /// Sets how long a request to a client of a session may stay open. Default: one hour. Then the
+    /// handler receives an error, and the client a cancellation.
     ///
-    /// A handler may have 128 questions open, as many as its session may have calls by default: one more, and the oldest is given up.
+    /// A handler may stop waiting earlier. rmcp reports that if the request had a timeout of its
+    /// own (`PeerRequestOptions`, `RequestHandle::cancel`). It does not report a dropped future
+    /// (`tokio::time::timeout`, `select!`), so such a request ends by this timeout.
+    ///
+    /// A handler may have 128 requests open, as many as its session may have calls by default.
+    /// Beyond that, the oldest is abandoned.
     #[must_use]
     pub fn question_timeout(mut self, timeout: Duration) -> Self {
         self.question_timeout = timeout;
@@ -176,7 +194,7 @@ impl<H: ServerHandler> RmcpServer<H> {
         })
     }
 
-    /// The service of a session; made anew where the session was opened elsewhere.
+    /// Returns the service of a session, and creates it if the session was opened elsewhere.
     async fn seat(&self, session: &Session, parts: &Parts, context: &Context) -> Result<Arc<Seat<H>>, ErrorObject> {
         let seat = session.extensions().get_or_insert_with(|| Seat(OnceCell::new()));
         seat.0.get_or_try_init(|| self.reopen(session, parts, context)).await?;
@@ -198,7 +216,7 @@ impl<H: ServerHandler> RmcpServer<H> {
         for uri in session.subscriptions() {
             let params = RawJson::from_value(&json!({ "uri": uri })).ok();
             let (parts, context) = (Box::new(parts.clone()), context.clone());
-            // The client's own calls come later: none of them can be mistaken for this one.
+            // The client's own calls come later, so none of them can be mistaken for this one.
             let subscribe = Call { id: 0.into(), method: "resources/subscribe".into(), params, parts, context };
             if let Err(error) = conversation.call(subscribe, None).await {
                 let (error, uri) = (error.to_string(), shown(&uri));
@@ -221,13 +239,13 @@ impl<H: ServerHandler> RmcpServer<H> {
     }
 }
 
-/// What seals for the server of a handler.
+/// Creates the sealer for the server of a handler.
 fn owners<H: ServerHandler>(make: &Arc<dyn Fn() -> H + Send + Sync>, keys: &[SealingKey]) -> Arc<Owners> {
     let make = Arc::clone(make);
     Owners::new(keys, move || make().get_info().server_info.name)
 }
 
-/// What a client would have said in `initialize`.
+/// Builds the parameters that the client would have sent in `initialize`.
 fn introduction(context: &Context) -> Result<RawJson, ErrorObject> {
     let params = RawJson::from_value(&InitializeParams {
         protocol_version: context.protocol_version().to_string(),
@@ -237,7 +255,7 @@ fn introduction(context: &Context) -> Result<RawJson, ErrorObject> {
     params.map_err(|_| ErrorObject::internal())
 }
 
-/// Reads what both sides write alike.
+/// Reads a text whose form rmcp and this crate share.
 fn read<T: DeserializeOwned>(text: &RawJson) -> Result<T, ErrorObject> {
     text.read().map_err(|error| {
         tracing::error!(%error, "rmcp and this crate do not understand each other");
@@ -267,7 +285,7 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         };
         let seat = self.seat(&session, &call.parts, &call.context).await?;
         let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
-        // Who only looks whether the server is there need not be ready.
+        // A client that only checks that the server is alive need not be ready.
         if call.method != "ping" {
             conversation.be_ready(&call.parts, &call.context).await;
         }
@@ -293,7 +311,7 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
     }
 
     fn versions(&self) -> Cow<'static, [ProtocolVersion]> {
-        // Of a handler that is made for this alone: a service that is only mounted keeps none.
+        // Asks a handler made only for this: a service that is merely mounted keeps none.
         let theirs = (self.make)().supported_protocol_versions();
         theirs.iter().filter_map(|version| version.as_str().parse().ok()).collect()
     }

@@ -1,15 +1,16 @@
-//! What a client of rmcp's carries that belongs to its principal: the ids of its tasks, and its request states.
+//! Sealing for clients of rmcp servers: binds task ids and request states to a principal.
 //!
-//! rmcp knows no principals: a task or a state is of every client that knows its text. A client with a principal is
-//! therefore never given that text. It is given a sealed one, which opens for the same principal at the same
-//! service only:
+//! rmcp knows no principals: a task or a state belongs to every client that knows its text. A
+//! client with a principal therefore never receives that text. It receives a sealed one, which
+//! opens only for the same principal at the same service:
 //!
-//! 1. An id that does not open reaches the handler as an id that no task has, so that the handler answers as for any
-//!    unknown id.
-//! 2. A request state that does not open is refused.
-//! 3. A notification or a list names the tasks that its client was given, and no others.
+//! 1. An id that does not open reaches the handler as an id that no task has. The handler then
+//!    answers as for any unknown id.
+//! 2. A request state that does not open is rejected.
+//! 3. A notification or a list names only the tasks that its client received.
 //!
-//! Nothing is remembered for that but the last ids of a session. Clients without a principal carry what rmcp gives them.
+//! For this, only the last ids of a session are stored. Clients without a principal receive the ids
+//! and states of rmcp unchanged.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,10 +27,10 @@ use crate::seal::Sealer;
 use crate::server::Context;
 use crate::{Principal, SealingKey, TaskId};
 
-/// What seals for one server.
+/// The sealer of one server.
 pub(super) struct Owners {
     sealer: Sealer,
-    /// The name of the server, asked for when it is first needed.
+    /// The name of the server, queried on first use.
     service: OnceLock<String>,
     name: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -40,21 +41,21 @@ pub(super) struct Owner {
     principal: Principal,
 }
 
-/// What a request of a principal carried, and what its answer is to be sealed for.
+/// The sealed values of a principal's request, and the context for sealing its answer.
 pub(super) struct Carried {
     owner: Owner,
     known: Arc<Known>,
-    /// The method and what it is about, of a request that may be answered with a state.
+    /// The method and its subject, for a request that may be answered with a state.
     about: Option<(&'static str, String)>,
     /// The task of the request: the handler's id, and the one that the client sent.
     task: Option<(String, String)>,
     lists: bool,
 }
 
-/// Tasks of a session whose notifications can name them: more than a client follows at a time.
+/// The tasks of a session that its notifications can name: more than a client follows at a time.
 const KNOWN: usize = 64;
 
-/// The last tasks that the client of a desk was given: the handler's id, and the client's.
+/// The last tasks that the client received: the handler's id, and the client's.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<VecDeque<(String, String)>>);
 
@@ -72,12 +73,13 @@ impl Known {
         tasks.push_front((id.to_owned(), given.to_owned()));
     }
 
-    /// What the client was given for a task of the handler's; `None` if it was given nothing.
+    /// Returns the client's id for a task of the handler, or `None` if the client received none.
     fn given(&self, id: &str) -> Option<String> {
         self.tasks().iter().find(|(known, _)| known == id).map(|(_, given)| given.clone())
     }
 
-    /// Names the task of a notification as its client does. Returns `false` for a task that its client was not given.
+    /// Replaces the task id of a notification by the client's. Returns `false` for a task that the
+    /// client did not receive.
     pub(super) fn rename(&self, notification: &mut ServerNotification) -> bool {
         match notification {
             ServerNotification::TaskStatusNotification(status) => {
@@ -105,7 +107,7 @@ impl Owners {
         Arc::new(Self { sealer: Sealer::new(keys), service: OnceLock::new(), name: Box::new(name) })
     }
 
-    /// Whose request it is; `None` without a principal.
+    /// Returns the owner of a request, or `None` without a principal.
     pub(super) fn of(self: &Arc<Self>, context: &Context) -> Option<Owner> {
         let principal = context.principal()?.clone();
         Some(Owner { owners: Arc::clone(self), principal })
@@ -113,7 +115,7 @@ impl Owners {
 }
 
 impl Owner {
-    /// Opens what a request carries.
+    /// Opens the sealed values of a request.
     pub(super) fn open(self, request: &mut ClientRequest, known: &Arc<Known>) -> Result<Box<Carried>, ErrorObject> {
         let known = Arc::clone(known);
         let mut carried = Box::new(Carried { owner: self, known, about: None, task: None, lists: false });
@@ -130,7 +132,7 @@ impl Owner {
             ClientRequest::ReadResourceRequest(read) => {
                 carried.open_state("resources/read", &read.params.uri, &mut read.params.request_state)?;
             }
-            // Methods of tasks that rmcp leaves to handlers: `tasks/list`, `tasks/result`.
+            // Task methods that rmcp leaves to handlers: `tasks/list`, `tasks/result`.
             ClientRequest::CustomRequest(custom) if custom.method.starts_with("tasks/") => {
                 carried.lists = custom.method == "tasks/list";
                 if let Some(id) = custom.params.as_mut().and_then(|params| params.get_mut("taskId"))
@@ -210,7 +212,7 @@ impl Carried {
         Ok(())
     }
 
-    /// Names tasks as the client does in what a handler answers to a method of its own.
+    /// Replaces task ids by the client's in the result of a custom method.
     fn rename(&self, value: &mut Value) {
         if self.lists
             && let Some(Value::Array(tasks)) = value.get_mut("tasks")
@@ -232,7 +234,7 @@ impl fmt::Debug for Carried {
     }
 }
 
-/// What a client is answered, with all that it is to carry sealed.
+/// Builds the answer to a client, and seals the ids and states in it.
 pub(super) fn answer(carried: Option<&Carried>, result: Result<ServerResult, ErrorData>) -> Answer {
     match result {
         Ok(mut result) => {

@@ -1,13 +1,13 @@
-//! Decides what the transport learns from calls that a handler has answered: which log messages a
-//! session wants, and which resources it subscribes to. So what is announced from elsewhere
-//! ([`McpHandle::resource_updated`](crate::McpHandle::resource_updated)) reaches it too.
+//! Session state taken from answered calls: the log level that a session wants, and the resources
+//! it subscribes to. With it, announcements from elsewhere
+//! ([`McpHandle::resource_updated`](crate::McpHandle::resource_updated)) reach the session too.
 
 use serde::Deserialize;
 
 use crate::message::RawJson;
 use crate::server::{Call, Context, LogLevel, Session};
 
-/// Something to remember once its call has succeeded.
+/// A change to apply once its call has succeeded.
 pub(super) enum Remember {
     LogLevel(Context, LogLevel),
     Subscription { uri: String, wanted: bool },
