@@ -1,5 +1,5 @@
-//! Decides whether a request of the stateless revision is well-formed. The order of the checks is
-//! what a client learns first: which revision is spoken, before whether it is spoken well.
+//! Admission: checks that a request of the stateless revision is well-formed. The order of the
+//! checks sets which error a client receives first: the revision is checked before the rest.
 
 use crate::edge::{McpHeaders, VersionHeader, differs, mismatch};
 use crate::error::Rejection;
@@ -17,7 +17,7 @@ pub(super) struct Admitted {
     pub(super) version: ProtocolVersion,
 }
 
-/// Checks what a request says of itself, and that its headers say the same.
+/// Checks the metadata of a request, and that its headers repeat it.
 pub(super) fn admit(
     method: &str,
     meta: Option<Box<RequestMeta>>,
@@ -25,8 +25,8 @@ pub(super) fn admit(
     served: &[ProtocolVersion],
 ) -> Result<Admitted, Rejection> {
     let Some((meta, stated)) = meta.and_then(|meta| meta.version.clone().map(|stated| (meta, stated))) else {
-        // A handshake of the session revisions under the wrong header, rather than a request that
-        // forgot something.
+        // A handshake of the session revisions under the wrong header, rather than a request with a
+        // missing member.
         return Err(if method == "initialize" {
             differs(VERSION, &stated_version(headers), None)
         } else {
@@ -47,7 +47,7 @@ pub(super) fn admit(
     Ok(Admitted { meta, version })
 }
 
-/// Refuses what is longer in a `_meta` than a call may keep or repeat.
+/// Rejects `_meta` members that are longer than a call may keep or repeat.
 fn check_sizes(meta: &RequestMeta) -> Result<(), Rejection> {
     let (client, capabilities) = (meta.client.as_ref(), meta.capabilities.as_ref());
     check_client(client.map(RawJson::as_str), capabilities.map(RawJson::as_str)).map_err(|oversized| {
@@ -62,7 +62,8 @@ fn check_sizes(meta: &RequestMeta) -> Result<(), Rejection> {
     }
 }
 
-/// A notification need not say anything; what it says must be right. Nothing is done with it.
+/// Checks a notification. It may omit everything, but what it states must be right. It has no
+/// effect.
 pub(super) fn admit_notification(
     meta: Option<&RequestMeta>,
     headers: &McpHeaders,
@@ -107,7 +108,7 @@ fn check_version(
     }
 }
 
-/// What `MCP-Protocol-Version` says.
+/// Returns the value of `MCP-Protocol-Version`.
 fn stated_version(headers: &McpHeaders) -> String {
     headers.version.as_ref().map(VersionHeader::to_string).unwrap_or_default()
 }

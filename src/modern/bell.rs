@@ -1,5 +1,5 @@
-//! Decides what the stateless revision does when the engine's bell rings: it has no sessions, so it
-//! hears of what was announced, of its tasks, and of nothing else. After lost bells it asks for the
+//! The signal handler of the stateless revision. It has no sessions, so it receives signals of
+//! announcements and of its tasks, and ignores others. After lost signals it queries the
 //! announcements that it missed, so that each subscription stream receives each of them once.
 
 use std::sync::{Arc, Weak};
@@ -13,7 +13,8 @@ use crate::identity::TaskId;
 use crate::server::channel::EVERYTHING;
 use crate::store::{Doorbell, Ring};
 
-/// The node's ear. Weak, so that an engine that outlives the service does not keep it alive.
+/// Receives signals for the service. Its references are weak, so that an engine that outlives the
+/// service does not keep the service alive.
 #[derive(Debug)]
 pub(super) struct Bell {
     listening: Weak<Listening>,
@@ -58,7 +59,7 @@ impl Doorbell for Bell {
     }
 }
 
-/// Tells those who listen of something that was announced.
+/// Passes an announcement to the subscriptions.
 fn tell(listening: &Listening, topic: &str) {
     match serde_json::from_str(topic) {
         Ok(change) => listening.tell(&change),
@@ -67,16 +68,16 @@ fn tell(listening: &Listening, topic: &str) {
     }
 }
 
-/// Between two attempts to ask what was missed.
+/// The pause between two queries of missed announcements.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Finds out what was missed, and tells it; once more if it is being done already.
+/// Queries and passes on missed announcements. If that runs already, it runs once more afterwards.
 fn look_again(node: &Arc<Node>) {
     let me = Arc::downgrade(node);
     node.looks_owed.check(&node.hall, move || catch_up(Weak::clone(&me)));
 }
 
-/// Asks until the engine answers, or the service is gone.
+/// Retries until the engine answers or the service is gone.
 async fn catch_up(node: Weak<Node>) -> Option<()> {
     loop {
         let (after, asked) = {
@@ -99,7 +100,7 @@ async fn catch_up(node: Weak<Node>) -> Option<()> {
     }
 }
 
-/// Whoever runs the task here looks what has become of it.
+/// Re-checks a task that runs here.
 fn look_at(node: &Node, task: TaskId) {
     let run = node.tasks.get(&task).map(|run| Arc::clone(&run));
     if let Some(run) = run {

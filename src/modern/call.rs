@@ -1,4 +1,4 @@
-//! Decides who answers a call, and what of earlier rounds it knows.
+//! Calls: passes a call to the server or to the transport, with the values of its earlier rounds.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -50,8 +50,8 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
     Ok(Running::new(&round, method, stamp, answer).answer().await)
 }
 
-/// A subscription that the server answers by itself, on a stream in any response mode. When the
-/// service drains it ends as those of the transport do: with a result.
+/// Answers a subscription that the server handles itself, on a stream in any response mode. When
+/// the service drains, it ends with a result, as the transport's subscriptions do.
 pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
@@ -77,7 +77,7 @@ pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
     Running::new(&round, method, stamp, answer).answer().await
 }
 
-/// Whoever answers it, at work.
+/// Starts the server or the transport on the call.
 fn answer<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
@@ -103,7 +103,7 @@ fn answer<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// What a call that may ask its client brings from the rounds before it.
+/// Reads the values of earlier rounds, for a call that may send requests to its client.
 fn know(node: &Node, server: Option<RawJson>, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorObject> {
     if !input::may_ask(&asked.method) {
         return Ok(());

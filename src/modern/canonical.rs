@@ -1,13 +1,13 @@
-//! Decides when two JSON texts are the same to every reader of them, so that what a client sends
-//! again may have its members in another order, and may not be anything else.
+//! Canonical JSON: writes equal values alike, and different values differently. A client may resend
+//! its parameters with members in another order, but not with any other change.
 //!
-//! 1. Members stand in the order of their names; those of one name in the order they came in, since
-//!    which of them counts is the reader's affair.
-//! 2. A string is what it stands for, however it is escaped.
-//! 3. A number is its digits: there may be more of them than any type holds.
+//! 1. Members are written in the order of their names. Members with the same name keep their order,
+//!    because readers differ in which of them they use.
+//! 2. A string is written by its value, however it is escaped.
+//! 3. A number is written by its digits, of which there may be more than any type holds.
 //!
-//! The text is known to be JSON and is read once. What that takes is as much again as the text, and
-//! a few words for each member of the objects that are open at the moment.
+//! The input is known to be JSON and is read once. The memory needed is the size of the text, and a
+//! few words for each member of the objects that are currently open.
 
 use std::ops::Range;
 
@@ -15,11 +15,11 @@ use memchr::memchr2;
 
 use crate::message::{RawJson, write};
 
-/// Deeper than anything a client can send; what is deeper still is compared as it is written.
+/// Deeper than anything a client can send. Deeper values are compared as they are written.
 const DEEPEST: usize = 256;
 
-/// Writes a value so that all of its spellings are written alike, and nothing else is. Members of
-/// the outermost object may be left out.
+/// Writes a value in its canonical form. The members named in `left_out` are left out of the
+/// outermost object.
 pub(super) fn write(json: &RawJson, left_out: &[&str], out: &mut Vec<u8>) {
     Reader { text: json.as_str(), at: 0, depth: 0 }.value(left_out, out);
 }
@@ -30,7 +30,7 @@ struct Reader<'a> {
     depth: usize,
 }
 
-/// Where in its object a member was written, and its name.
+/// The position of a member in its object, and of its name.
 struct Member {
     name: Range<usize>,
     whole: Range<usize>,
@@ -102,13 +102,13 @@ impl Reader<'_> {
         let text: Option<String> = if escaped { serde_json::from_str(whole).ok() } else { None };
         match text {
             Some(text) => write::string(&text, out),
-            // Half of a pair of escapes, which is no text, stands for itself.
+            // An unpaired surrogate escape is no text, so it is written as it is.
             None => out.extend_from_slice(whole.as_bytes()),
         }
         self.at += whole.len();
     }
 
-    /// Begins what is nested; where its contents begin.
+    /// Copies an opening bracket. Returns the position at which the contents begin.
     fn open(&mut self, out: &mut Vec<u8>) -> usize {
         self.depth += 1;
         self.copy(self.at + 1, out);
@@ -125,7 +125,7 @@ impl Reader<'_> {
         self.at = end;
     }
 
-    /// The byte with which something begins or ends; what stands in between says nothing.
+    /// Skips separators and returns the next byte of a value or bracket.
     fn seek(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
         self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':')).count();
@@ -200,7 +200,7 @@ mod tests {
         })
     }
 
-    /// The members of every object the other way round, and everything on lines of its own.
+    /// Reverses the members of every object, and writes every element on its own line.
     fn respelled(value: &Value) -> String {
         fn turned(value: &Value) -> Value {
             match value {

@@ -1,5 +1,5 @@
-//! Decides what the handler of a round can do while it runs, where there is no session behind it:
-//! what its [`Context`](crate::server::Context) stands on.
+//! The channel of a round: what a handler's [`Context`](crate::server::Context) can do when there
+//! is no session behind it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::server::channel::{Channel, Question, SessionAccess};
 use crate::server::{ClientError, LogLevel};
 use crate::settings::ResponseMode;
 
-/// More severe than any message.
+/// Above the severity of any message.
 const NOTHING: u8 = LogLevel::Emergency as u8 + 1;
 
 impl Channel for Round {
@@ -53,7 +53,7 @@ impl Channel for Round {
         self.node().hall.handle()
     }
 
-    /// Without a level in its request a client is sent no message at all (2026-07-28, Logging).
+    /// A client receives no messages unless its request states a level (2026-07-28, Logging).
     fn log_level(&self) -> u8 {
         self.wanted_level().map_or(NOTHING, |level| level as u8)
     }
@@ -89,7 +89,7 @@ impl Channel for Round {
         Box::pin(self.ask(question))
     }
 
-    /// The client is at fault, so it is the client that hears of it.
+    /// The client sent the wrong answer, so the client receives the error.
     fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
         Box::pin(async move {
             tracing::debug!(

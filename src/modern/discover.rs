@@ -1,11 +1,12 @@
-//! Decides what a client learns that asks before it begins (2026-07-28, Discovery).
+//! The result of `server/discover`, which a client may query before any other request (2026-07-28,
+//! Discovery).
 
 use serde::Serialize;
 
 use crate::message::{ErrorObject, ProtocolVersion, RawJson};
 use crate::server::{CacheHint, Discovery};
 
-/// The result of `server/discover`: what the server says of itself, and which revisions the
+/// Builds the result of `server/discover`: what the server states, and the revisions that the
 /// transport serves.
 pub(super) fn result(discovery: &Discovery, served: &[ProtocolVersion]) -> Result<RawJson, ErrorObject> {
     #[derive(Serialize)]

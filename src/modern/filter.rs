@@ -1,12 +1,12 @@
-//! Decides what a client is told of: what it asked for, as far as the server has it (2026-07-28,
-//! Subscriptions, "Notification Filter", "Acknowledgment").
+//! The filter of a subscription: the changes that a client asked for and that the server announces
+//! (2026-07-28, Subscriptions, "Notification Filter", "Acknowledgment").
 //!
-//! 1. A flag is a boolean, the resources are a list of texts. `null` asks for nothing, and so does a
-//!    member nobody here knows; what is not asked for is not sent.
-//! 2. A resource is told of by the very URI the client gave, whether the server has it or not: it
-//!    may come to have it.
-//! 3. The server has what its capabilities promise. The rest is left out, and the acknowledgement
-//!    shows it.
+//! 1. A flag is a boolean, and the resources are a list of strings. `null` and unknown members ask
+//!    for nothing. Changes that are not asked for are not sent.
+//! 2. Updates of a resource use the exact URI that the client gave. The resource need not exist
+//!    yet.
+//! 3. The capabilities of the server state which changes it announces. The rest is left out, as the
+//!    acknowledgement shows.
 
 use indexmap::IndexSet;
 use serde::de::IgnoredAny;
@@ -19,11 +19,11 @@ use crate::message::{ErrorObject, RawJson};
 use crate::server::channel::Change;
 use crate::settings::Limits;
 
-/// What a client is told of, in the order in which it asked.
+/// The changes that a client receives, in the order in which it asked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter(IndexSet<Change>);
 
-/// What a server tells of.
+/// The changes that a server announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Offer {
     tools: bool,
@@ -33,7 +33,8 @@ pub(super) struct Offer {
 }
 
 impl Filter {
-    /// Reads the parameters of a `subscriptions/listen`; `takes_tasks` is asked where these are listened to.
+    /// Reads the parameters of a `subscriptions/listen`. `takes_tasks` is called only if the
+    /// request names tasks.
     pub(super) fn read(params: Option<&RawJson>, takes_tasks: impl FnOnce() -> bool) -> Result<Self, Rejection> {
         #[derive(Deserialize)]
         struct Params<'a> {
@@ -58,7 +59,8 @@ impl Filter {
         let wishes: Wishes<'_> = serde_json::from_str(wishes.get()).map_err(|_| {
             Rejection::InvalidParams("in `notifications` each flag is a boolean, `resourceSubscriptions` a list")
         })?;
-        // Who does not know of tasks cannot ask for them (the extension `io.modelcontextprotocol/tasks`).
+        // Only clients that declare tasks may subscribe to them (the extension
+        // `io.modelcontextprotocol/tasks`).
         if wishes.task_ids.is_some() && !takes_tasks() {
             return Err(Rejection::MissingCapability { data: ErrorObject::tasks_not_declared().data });
         }
@@ -74,7 +76,7 @@ impl Filter {
         Ok(Self(topics))
     }
 
-    /// Leaves out what the server does not tell of.
+    /// Leaves out the changes that the server does not announce.
     pub(super) fn narrow(&mut self, offer: Offer) {
         self.0.retain(|change| match change {
             Change::Tools => offer.tools,
@@ -96,7 +98,7 @@ impl Filter {
         self.0.get_index(at)
     }
 
-    /// The filter as the protocol writes it.
+    /// Returns the filter as the protocol writes it.
     pub(super) fn to_json(&self) -> RawJson {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
@@ -121,7 +123,7 @@ impl Filter {
 }
 
 impl Offer {
-    /// Reads a server's capabilities, in which anything may stand.
+    /// Reads a server's capabilities, which may contain any JSON.
     pub(super) fn read(capabilities: &RawJson) -> Self {
         let capabilities: Value = capabilities.read().unwrap_or_default();
         let has = |what: &str, feature: &str| capabilities[what][feature] == true;
@@ -135,7 +137,7 @@ impl Offer {
 }
 
 fn uris(list: &RawValue) -> Result<Vec<String>, Rejection> {
-    // First, so that what is read next is bounded too.
+    // Checked first, which also bounds the parsing below.
     if list.get().len() > Limits::LISTEN_BYTES {
         return Err(Rejection::InvalidParams("`resourceSubscriptions` is longer than 256 KiB"));
     }

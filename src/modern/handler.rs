@@ -1,5 +1,5 @@
-//! Decides how a handler is polled: in whichever task that is, within its span, its panics kept to
-//! itself, until it has answered or is stopped.
+//! A running handler: polled in any task within its span, with its panics contained, until it has
+//! answered or is stopped.
 
 use std::fmt;
 use std::future::Future;
@@ -16,18 +16,20 @@ use crate::hall::LogLine;
 use crate::message::{ErrorObject, RawJson, shown};
 use crate::panics::{Contained, Panicked};
 
-/// What a call is answered.
+/// The answer to a call.
 pub(super) type Answer = Result<RawJson, ErrorObject>;
 
-/// A handler that runs. Dropping it cancels.
+/// A running handler. Dropping it cancels the call.
 pub(super) struct Handler {
     round: Arc<Round>,
-    /// Gone once it has ended.
+    /// `None` once it has ended.
     future: Option<Contained<Answer>>,
-    /// Entered at each poll: the handler moves to a task, and what it logs must still say for whom.
+    /// Entered at each poll. The handler may move to another task, and its log lines must still
+    /// name the call.
     span: Span,
     too_large: bool,
-    /// In flight until what it answered is on its way. Not the round's, which lives on in a context that somebody keeps.
+    /// Counts the call as in flight until its answer is on its way. It is not part of the round,
+    /// which lives as long as a context that a handler keeps.
     _active: TaskTrackerToken,
 }
 
@@ -44,12 +46,12 @@ impl Handler {
         Self { round: Arc::clone(round), future: Some(Contained::new(future)), span, too_large: false, _active: active }
     }
 
-    /// Whether its answer was larger than the limit, and became an error.
+    /// Returns `true` if the answer was larger than the limit, and became an error.
     pub(super) fn is_too_large(&self) -> bool {
         self.too_large
     }
 
-    /// Ready once.
+    /// Polls the handler. Ready once.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         let Some(future) = &mut self.future else { return Poll::Pending };
         let _entered = self.span.enter();
@@ -87,7 +89,8 @@ impl Drop for Handler {
             self.future = None;
         }
         self.round.end();
-        // Whoever has its answer has ended the task with it; nobody else will.
+        // If the handler has answered, the answer has ended the task already. Otherwise only this
+        // ends it.
         if let Some(task) = self.round.task() {
             task.leave();
         }

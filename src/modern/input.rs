@@ -1,16 +1,17 @@
-//! Decides what the handler of one round is answered, and what its client is asked in the end
-//! (2026-07-28, Multi Round-Trip Requests).
+//! Inputs of one round: the answers that its handler receives, and the requests sent to its client
+//! at the end (2026-07-28, Multi Round-Trip Requests).
 //!
-//! 1. A call that has to ask ends with its questions. The client calls again with the answers, and
-//!    the handler runs anew from its beginning: what was answered is answered at once, what is new is
-//!    asked.
-//! 2. Each question has a key. An answer counts for the question it was given to: when the same key
-//!    comes with other words the next time, it is asked again.
-//! 3. What earlier rounds learnt travels with the client, sealed: it opens for the same service, the same principal,
-//!    the same method and the same parameters only, and not for long. Everything else that comes back
-//!    is one error, which says nothing.
-//! 4. An answer without anything carried counts too: the client says what its user said in any case.
-//! 5. The rounds of a call are counted, and what travels is bounded.
+//! 1. A call that needs input ends with its requests to the client. The client calls again with the
+//!    answers, and the handler runs again from its beginning. Requests that were answered return at
+//!    once, and new ones are sent.
+//! 2. Each request has a key. An answer counts only for the request that it was given to. When the
+//!    same key comes with another content the next time, the request is sent again.
+//! 3. The values of earlier rounds travel with the client, sealed. The seal opens only for the same
+//!    service, principal, method and parameters, and for a limited time. Anything else that comes
+//!    back gives one error without details.
+//! 4. An answer without sealed state counts too, because in any case the client states what its
+//!    user answered.
+//! 5. The rounds of a call are counted, and the size of the sealed state is bounded.
 
 use std::collections::BTreeMap;
 
@@ -22,42 +23,42 @@ use super::names::Names;
 use crate::message::{ClientCapabilities, ErrorObject, ProtocolVersion, RawJson, write};
 use crate::server::ClientError;
 
-/// What a round knows of the rounds before it, and what it asks.
+/// The values of earlier rounds, and the requests of this one.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     carried: Carried,
-    /// Answers that came with this request, until somebody asks for them.
+    /// Answers that came with this request, until the handler uses them.
     given: BTreeMap<String, RawJson>,
-    /// Questions of this round that somebody waits for, in their order.
+    /// Requests of this round that the handler waits for, in their order.
     open: Vec<Open>,
     names: Names,
     steps: Names,
-    /// A step was taken whose value cannot travel.
+    /// A step ran whose value cannot be carried.
     lost: bool,
-    /// The round is over: nothing is asked in it any more.
+    /// The round is over: it accepts no more requests.
     closed: bool,
 }
 
-/// What a client carries from one round to the next.
+/// The state that a client carries from one round to the next.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 struct Carried {
-    /// When it is worth nothing any more, in milliseconds since 1970.
+    /// The time of expiry, in milliseconds since 1970.
     until: u64,
     round: u32,
-    /// What was answered, by key.
+    /// The requests that have an answer, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     answers: BTreeMap<String, Answered>,
-    /// What was asked and has no answer yet.
+    /// The requests that have no answer yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     asked: BTreeMap<String, u64>,
-    /// The values of steps that are not taken again.
+    /// The values of steps that do not run again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     steps: BTreeMap<String, RawJson>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answered {
-    /// Of the question.
+    /// The fingerprint of the request.
     print: u64,
     answer: RawJson,
 }
@@ -70,7 +71,7 @@ struct Open {
     print: u64,
 }
 
-/// What a client is made to carry, before it is sealed.
+/// The limits of the state that a client carries, before it is sealed.
 pub(super) struct Bounds {
     pub(super) now: u64,
     pub(super) lifetime: u64,
@@ -78,12 +79,13 @@ pub(super) struct Bounds {
     pub(super) bytes: usize,
 }
 
-/// Methods whose answer may be a question (Multi Round-Trip Requests, "Supported Requests").
+/// Returns `true` for methods that may end with requests to the client (Multi Round-Trip Requests,
+/// "Supported Requests").
 pub(super) fn may_ask(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
-/// The name of a request that may be such a question, and to this client.
+/// Returns the method of a request if it may be sent to this client in a round.
 pub(super) fn check(method: &str, client: &ClientCapabilities) -> Result<&'static str, ClientError> {
     let (method, capability, declared) = match method {
         "elicitation/create" => ("elicitation/create", "elicitation", client.elicitation.is_some()),
@@ -94,8 +96,8 @@ pub(super) fn check(method: &str, client: &ClientCapabilities) -> Result<&'stati
     if declared { Ok(method) } else { Err(ClientError::NotCapable(capability)) }
 }
 
-/// What a sealed text is bound to: the service, the principal, and the call. Parameters that change from
-/// round to round do not count.
+/// Returns the context to which the sealed state is bound: the service, the principal and the call.
+/// Parameters that change from round to round are left out.
 pub(super) fn purpose(
     service: Option<&str>,
     principal: Option<&str>,
@@ -118,7 +120,7 @@ pub(super) fn purpose(
 }
 
 impl Inputs {
-    /// What came with a request. `carried` is opened already; what did not open is `None` in it.
+    /// Reads the inputs of a request. `carried` is its unsealed state, or `None` if it has none.
     pub(super) fn read(carried: Option<&[u8]>, given: Option<&RawJson>, now: u64) -> Result<Self, ErrorObject> {
         let carried: Carried = match carried {
             None => Carried::default(),
@@ -137,14 +139,15 @@ impl Inputs {
         Ok(Self { carried, given, ..Self::default() })
     }
 
-    /// The answer to a question, or the name it is asked by as long as somebody waits.
+    /// Returns the answer to a request, or the key under which it stays open while the handler
+    /// waits.
     pub(super) fn ask(&mut self, method: &'static str, params: &RawJson, key: Option<&str>) -> Result<RawJson, String> {
         let key = self.name(method, key);
         let print = print(method, params);
         if let Some(answered) = self.carried.answers.get(&key).filter(|answered| answered.print == print) {
             return Ok(answered.answer.clone());
         }
-        // Where it is known what the answer was given to, it must have been this.
+        // If the request behind the answer is known, it must be this one.
         let fits = self.carried.asked.get(&key).is_none_or(|asked| *asked == print);
         match self.given.remove(&key).filter(|_| fits) {
             Some(answer) => {
@@ -159,22 +162,22 @@ impl Inputs {
         }
     }
 
-    /// The name of the next question.
+    /// Returns the key of the next request.
     pub(super) fn name(&mut self, method: &str, key: Option<&str>) -> String {
         self.names.question(method, key)
     }
 
-    /// Nobody waits for an answer any more.
+    /// Removes a request that the handler no longer waits for.
     pub(super) fn withdraw(&mut self, key: &str) {
         self.open.retain(|open| open.key != key);
     }
 
-    /// Whether somebody waits for an answer.
+    /// Returns `true` if the handler waits for an answer.
     pub(super) fn asks(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Ends the round; what it was.
+    /// Ends the round and returns its state.
     pub(super) fn close(&mut self) -> Self {
         std::mem::replace(self, Self { closed: true, ..Self::default() })
     }
@@ -183,15 +186,15 @@ impl Inputs {
         self.closed
     }
 
-    /// The name of the next step, and the value it had in an earlier round.
+    /// Returns the name of the next step, and its value from an earlier round.
     pub(super) fn step(&mut self, key: &str) -> (String, Option<RawJson>) {
         let name = self.steps.give(key);
         let value = self.carried.steps.get(&name).cloned();
         (name, value)
     }
 
-    /// Keeps the value of a step for the rounds to come. Without one it would be taken again in
-    /// them, so that there can be none.
+    /// Stores the value of a step for later rounds. Without a value the step would run again in
+    /// them, so no later round is possible.
     pub(super) fn remember(&mut self, step: String, value: Option<RawJson>) {
         match value {
             Some(value) => drop(self.carried.steps.insert(step, value)),
@@ -199,7 +202,7 @@ impl Inputs {
         }
     }
 
-    /// The result that asks the client, and what it shall carry, to be sealed.
+    /// Builds the result with the requests to the client and the sealed state.
     pub(super) fn result(
         self,
         bounds: &Bounds,
@@ -238,7 +241,7 @@ impl Inputs {
     }
 }
 
-/// One answer for everything that does not open, has expired, or was given to somebody else.
+/// The single error for state that does not open, has expired, or belongs to another client.
 pub(super) fn unusable() -> ErrorObject {
     ErrorObject::invalid_params("Invalid params: `requestState` cannot be used")
 }
@@ -252,7 +255,7 @@ fn internal(why: impl std::fmt::Display) -> ErrorObject {
     ErrorObject::internal()
 }
 
-/// Tells one question from another.
+/// Returns the fingerprint of a request.
 fn print(method: &str, params: &RawJson) -> u64 {
     let mut text = method.as_bytes().to_vec();
     canonical::write(params, &[], &mut text);
@@ -277,7 +280,7 @@ mod tests {
         Some(answer.as_str().to_owned())
     }
 
-    /// Ends a round; what is asked, and what is carried.
+    /// Ends a round. Returns the keys of its requests and the carried state.
     fn end(inputs: Inputs) -> (Vec<String>, String) {
         let mut carried = String::new();
         let result = inputs.result(&BOUNDS, |plain| {
@@ -318,7 +321,7 @@ mod tests {
         let (_, carried) = end(first);
         let mut second = again(&carried, &json!({"sure": true}), 1_200).unwrap();
         assert_eq!(ask(&mut second, "Delete 5 files?", Some("sure")), None);
-        // Without anything carried it is taken for what it says it is.
+        // An answer without sealed state is taken as an answer to the request of its key.
         let mut direct = Inputs::read(None, Some(&raw(&json!({"sure": true}))), 0).unwrap();
         assert_eq!(ask(&mut direct, "Delete 5 files?", Some("sure")).as_deref(), Some("true"));
     }

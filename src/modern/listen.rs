@@ -1,13 +1,15 @@
-//! Decides what a `subscriptions/listen` is answered with: a stream that says first what it will
-//! tell of, then tells, and at the end of the service ends with a result (2026-07-28, Subscriptions).
+//! Subscriptions: answers `subscriptions/listen` with a stream. The stream first acknowledges the
+//! filter, then sends changes, and ends with a result when the service ends (2026-07-28,
+//! Subscriptions).
 //!
-//! 1. The answer is a stream in any response mode; a client that takes none is refused.
-//! 2. It is let in before the server is asked what it tells of, so that nothing is missed while it
-//!    thinks.
+//! 1. The answer is a stream in any response mode. A client that takes no streams is rejected.
+//! 2. The subscription joins before the server states its capabilities, so that no change in
+//!    between is missed.
 //! 3. Every message names the subscription: the id of the request, as the client wrote it.
-//! 4. It ends with the client's connection, or by the service's own end with a result.
+//! 4. It ends with the client's connection, or with a result when the service ends.
 //!    (`notifications/cancelled` from a server is for transports without a stream to close.)
-//! 5. What outlives the request owns what it keeps: a slice of the body would keep all of it.
+//! 5. Values that outlive the request are owned, because a slice of the body would keep the whole
+//!    body.
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -75,7 +77,7 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     Ok(Outcome::Stream { prelude: None, source: Box::new(stream) })
 }
 
-/// Asks the server what it can do; an answer that is none is the whole answer.
+/// Queries the capabilities of the server. If that fails, the error is the answer to the request.
 async fn capabilities<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,
@@ -90,7 +92,8 @@ async fn capabilities<S: Clone + Send + Sync + 'static>(
     Running::new(&round, METHOD.into(), Stamp::default(), asking).result().await
 }
 
-/// What a subscription ends with that the server answers by itself; the rest is every result's.
+/// Returns the final result of a subscription that the server handles itself. The other members are
+/// added as to every result.
 pub(super) fn result(id: &RequestId) -> RawJson {
     RawJson::trusted(format!(r#"{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{}}}}}"#, id.as_json()))
 }
@@ -101,7 +104,7 @@ struct Subscription {
     /// The JSON text of the request's id.
     subscription: Box<str>,
     server: Option<RawJson>,
-    /// There until it was sent.
+    /// Present until it was sent.
     acknowledgement: Option<Bytes>,
     seat: Seat,
 }
@@ -118,7 +121,7 @@ impl Subscription {
         }
     }
 
-    /// A notification of this subscription, with a member besides.
+    /// Builds a notification of this subscription, with an optional member.
     fn message(&self, method: &str, member: Option<(&str, &str)>) -> Bytes {
         let mut params = String::with_capacity(128 + member.map_or(0, |(_, value)| value.len()));
         params.push('{');
@@ -133,7 +136,7 @@ impl Subscription {
         write::notification(method, &RawJson::trusted(params))
     }
 
-    /// The answer to the request, which ends the stream.
+    /// Builds the answer to the request, which ends the stream.
     fn result(&self) -> Bytes {
         let mut text = String::with_capacity(256);
         text.push_str(r#"{"jsonrpc":"2.0","id":"#);

@@ -1,18 +1,17 @@
-//! Decides who hears of a change: everybody who listens here and asked for it.
+//! The table of subscriptions: passes each change to all that asked for it.
 //!
-//! What a reader has not taken yet stays with it as a set ([`Waiting`]), so a reader that is slow,
-//! or never reads, costs what it asked for and delays nobody.
-//! An announcement looks at each listen once: listens are bounded, and an index of who asked for what
-//! would have to be kept in step with all that come and go.
+//! Changes that a reader has not taken yet are held as a set ([`Waiting`]). A slow reader therefore
+//! costs at most its filter, and delays no other. An announcement visits each subscription once:
+//! their number is bounded, and an index of filters would have to follow every join and leave.
 //!
 //! Invariants:
 //!
-//! 1. A listen is in the table from the moment it was let in, before it is acknowledged: what
-//!    changes in between is told after the acknowledgement.
-//! 2. It leaves the table exactly once, with its [`Seat`], or with all others at the end; after the
-//!    end nobody comes in.
-//! 3. The lock of the table may be held while that of a listen is taken, never the other way
-//!    round. Nobody is woken under either.
+//! 1. A subscription is in the table from its admission, before it is acknowledged. Changes in
+//!    between are sent after the acknowledgement.
+//! 2. It leaves the table exactly once, with its [`Seat`] or with all others at the end. After the
+//!    end, none can join.
+//! 3. The lock of the table may be held while that of a subscription is taken, never the other way
+//!    round. Readers are woken under neither.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -30,7 +29,7 @@ use crate::message::RawJson;
 use crate::server::channel::Change;
 use crate::settings::Limits;
 
-/// Everybody who listens at this service.
+/// All subscriptions of this service.
 #[derive(Debug)]
 pub(super) struct Listening {
     places: Arc<Quota>,
@@ -39,13 +38,13 @@ pub(super) struct Listening {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// In the order they came.
+    /// In the order in which they joined.
     listens: BTreeMap<u64, Arc<Listen>>,
     next: u64,
     closed: bool,
 }
 
-/// What a reader shares with those who have news for it.
+/// The state that a reader shares with the senders of changes.
 #[derive(Debug)]
 struct Listen {
     state: Mutex<State>,
@@ -60,14 +59,14 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Let in, not acknowledged yet.
+    /// Admitted, but not acknowledged yet.
     Asked,
     Acknowledged,
     /// Ended by the server.
     Over,
 }
 
-/// A place among those who listen; dropping it gives it up.
+/// A subscription's entry in the table. Dropping it removes the entry.
 #[derive(Debug)]
 pub(super) struct Seat {
     listening: Arc<Listening>,
@@ -76,8 +75,8 @@ pub(super) struct Seat {
     _place: Permit,
 }
 
-/// How many notifications a reader is given at a time: what waits beyond them waits as a set, and
-/// not as text in the buffers of its connection.
+/// The number of notifications that a reader takes at a time. The rest waits as a set, and not as
+/// text in the buffers of its connection.
 const AT_ONCE: usize = 64;
 
 impl Listening {
@@ -86,7 +85,7 @@ impl Listening {
         Arc::new(Self { places, table: Mutex::default() })
     }
 
-    /// Lets a listen in, if there is room.
+    /// Adds a subscription if capacity is available.
     pub(super) fn join(self: &Arc<Self>, filter: Filter, account: Option<Account>) -> Result<Seat, Rejection> {
         let place = self.places.take(account, 1).map_err(|full| match full {
             Full::All(limit) => Rejection::TooManyListens { limit },
@@ -105,18 +104,19 @@ impl Listening {
         Ok(Seat { listening: Arc::clone(self), number, listen, _place: place })
     }
 
-    /// Tells everybody who asked for it of a change.
+    /// Passes a change to all subscriptions that asked for it.
     pub(super) fn tell(&self, change: &Change) {
         self.tell_all(|waiting| waiting.hear(change));
     }
 
-    /// Changes may have been missed. Each listen is told of all it asked for: a client that looks
-    /// again for nothing loses less than one that does not look.
+    /// Passes all changes to each subscription that asked for them, because some may have been
+    /// missed. A needless re-check costs a client less than a missed one.
     pub(super) fn tell_everything(&self) {
         self.tell_all(Waiting::hear_everything);
     }
 
-    /// Ends all listens, and lets in no other; how many were acknowledged.
+    /// Ends all subscriptions and accepts no more. Returns the number of those that were
+    /// acknowledged.
     pub(super) fn end(&self) -> usize {
         let listens = {
             let mut table = self.table();
@@ -155,8 +155,8 @@ impl Listen {
 }
 
 impl Seat {
-    /// From now on it is a stream, of what the server tells of: what that is. Unless the server has
-    /// ended in the meantime.
+    /// Acknowledges the subscription and returns its filter, reduced to the changes that the server
+    /// announces. Fails if the service has ended in the meantime.
     pub(super) fn acknowledge(&self, offer: Offer) -> Result<RawJson, Rejection> {
         let mut state = self.listen.state();
         if state.stage == Stage::Over {
@@ -166,13 +166,13 @@ impl Seat {
         Ok(state.waiting.narrow(offer).to_json())
     }
 
-    /// Waits for the end, of a listen that is told nothing from here.
+    /// Waits for the end of a subscription that sends no changes from here.
     pub(super) async fn over(&self) {
         poll_fn(|cx| if self.take(cx, |_| {}) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// Gives some of what waits, and remembers whom to wake for more; whether there will be no
-    /// more, because the server ended it.
+    /// Passes some waiting changes to `give` and registers the waker. Returns `true` if no more
+    /// will follow, because the server ended the subscription.
     pub(super) fn take(&self, cx: &mut Context<'_>, give: impl FnMut(&Change)) -> bool {
         self.listen.reader.register(cx.waker());
         let mut state = self.listen.state();

@@ -1,12 +1,12 @@
-//! Decides whether the headers of a request repeat its body: whoever routed by them must have seen
-//! what is served (2026-07-28, Streamable HTTP, "Server Validation").
+//! Mirrored headers: checks that the headers of a request repeat its body. An intermediary that
+//! routed by them must have seen what is served (2026-07-28, Streamable HTTP, "Server Validation").
 //!
-//! 1. `Mcp-Method` is the method. `Mcp-Name` is the name, the URI or the task that a method is about,
-//!    where it is about one.
-//! 2. `Mcp-Param-..` is the argument a tool's schema says; there exactly when the argument is, and
-//!    not `null`. Each header is there once, and says one value.
-//! 3. Blanks around a value do not count, its case does. `=?base64?..?=` is decoded first; what only
-//!    looks a little like it is taken as it stands.
+//! 1. `Mcp-Method` is the method. `Mcp-Name` is the name, the URI or the task that the method
+//!    refers to, if it refers to one.
+//! 2. `Mcp-Param-..` is the argument that a tool's schema names. It is present exactly if the
+//!    argument is present and not `null`. Each header is present once, and has one value.
+//! 3. Blanks around a value do not count, but its case does. `=?base64?..?=` is decoded first. A
+//!    value that only resembles this form is taken literally.
 //! 4. Integers are compared as numbers, and only those that every JSON parser reads alike.
 
 use std::borrow::Cow;
@@ -26,7 +26,7 @@ const METHOD: &str = "Mcp-Method";
 const NAME: &str = "Mcp-Name";
 const PARAM: &str = "Mcp-Param-*";
 
-/// The largest integer that is the same for everybody who reads it (RFC 8259, section 6).
+/// The largest integer that all readers read alike (RFC 8259, section 6).
 const SAFE: f64 = 9_007_199_254_740_991.0;
 
 /// Checks `Mcp-Method` and `Mcp-Name`.
@@ -42,7 +42,7 @@ pub(super) fn check_standard(headers: &McpHeaders, method: &str, meta: &RequestM
         _ => return Ok(()),
     };
     match (&headers.named, about) {
-        // The method's own parameters say what is missing.
+        // The method itself reports missing parameters.
         (None, None) => Ok(()),
         (None, Some(_)) => Err(mismatch(NAME, "is required")),
         (Some(stated), about) => {
@@ -65,7 +65,7 @@ pub(super) fn check_arguments(
         #[serde(default)]
         arguments: Value,
     }
-    // What cannot be read here, a handler that wants less of it may still read.
+    // A handler that reads fewer members may still be able to read these parameters.
     let Params { arguments } = match params {
         Some(params) => params.read().map_err(|_| mismatch(PARAM, "cannot be compared with the body"))?,
         None => Params::default(),
@@ -88,7 +88,7 @@ pub(super) fn check_arguments(
     Ok(())
 }
 
-/// The text a header stands for; `None` when it cannot be read.
+/// Returns the decoded text of a header, or `None` if it cannot be read.
 fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     let plain = std::str::from_utf8(value.as_bytes()).ok()?.trim_matches([' ', '\t']);
     if !plain.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
@@ -100,7 +100,7 @@ fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// An argument as a header would say it.
+/// Returns an argument as a header would write it.
 fn said(argument: &Value) -> Cow<'_, str> {
     match argument {
         Value::String(text) => Cow::Borrowed(text),

@@ -1,5 +1,6 @@
-//! The stateless revision, 2026-07-28: every request says who asks and asks for itself. (The
-//! specification calls it modern.) It shares the hall with the session revisions, and nothing else.
+//! The stateless revision, 2026-07-28: every request names its client and carries all it needs.
+//! (The specification calls it modern.) It shares the service core with the session revisions, and
+//! nothing else.
 //!
 //! ```text
 //!  POST -> post: admit -> round -> run -> answer: JSON, or a stream of what the handler sends
@@ -7,27 +8,27 @@
 //!                  +----> listen: a stream of what changes <- listening <- bell
 //! ```
 //!
-//! The words:
+//! The modules:
 //!
-//! | | is |
+//! | module | contents |
 //! |---|---|
-//! | [`node`] | one service's share of it |
-//! | [`admit`] | whether a request is well-formed, in the order the checks are made |
-//! | [`call`] | who answers a call, and what it knows of earlier rounds |
-//! | [`mirror`] | whether its headers repeat its body |
-//! | [`round`] | one POST of a call: who is asked, whether it is a task, when it is over |
-//! | [`channel`] | what its handler's `Context` stands on |
-//! | [`input`] | what the handler of a round is answered, and what its client is asked in the end |
-//! | [`names`] | what its questions and steps are called |
-//! | [`seal`], [`canonical`] | how a client carries something, and to what it is bound |
-//! | [`handler`], [`run`] | the handler while it is polled, and the form its answer takes |
-//! | [`task`] | calls that became tasks: their clients poll |
-//! | [`stamp`] | what every result says besides what the server answered |
+//! | [`node`] | the part of a service that serves this revision |
+//! | [`admit`] | the checks of a request's metadata, in their order |
+//! | [`call`] | calls: routed to the server, with the values of earlier rounds |
+//! | [`mirror`] | the headers that must repeat the body |
+//! | [`round`] | one POST of a call: its client requests, its task, its end |
+//! | [`channel`] | the channel behind a handler's `Context` |
+//! | [`input`] | the answers that a round's handler receives, and the requests sent to its client |
+//! | [`names`] | the keys of its client requests and steps |
+//! | [`seal`](crate::seal), [`canonical`] | the sealed state that a client carries, and the call to which it is bound |
+//! | [`handler`], [`run`] | the handler while it is polled, and the form of its answer |
+//! | [`task`] | calls that became tasks, whose clients poll |
+//! | [`stamp`] | the members added to every result |
 //! | [`listen`] | a subscription: the request, and the stream that answers it |
-//! | [`filter`] | what a client is told of |
-//! | [`listening`] | everybody who listens, and how a change reaches them |
-//! | [`waiting`] | what one of them was not told yet |
-//! | [`bell`] | what is heard of other nodes |
+//! | [`filter`] | the changes that a client subscribes to |
+//! | [`listening`] | the table of subscriptions, and how a change reaches them |
+//! | [`waiting`] | the changes that one subscription has not sent yet |
+//! | [`bell`] | the handler of signals from other nodes |
 
 mod admit;
 mod bell;

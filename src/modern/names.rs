@@ -1,14 +1,14 @@
-//! Decides what the questions and the steps of one call are called, so that no two have one name.
+//! Names of the client requests and the steps of one call. No two of them have the same name.
 
 use std::collections::BTreeMap;
 
-/// The names that were given. Only how often each was asked for is kept, which is bounded by the
-/// handler's own words.
+/// The names in use. It stores only a count for each, so its size is bounded by the names that the
+/// handler uses.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, u32>);
 
 impl Names {
-    /// The name of a question: its own, or what it is and which of them.
+    /// Returns the name of a client request: its key, or its kind with a number.
     pub(super) fn question(&mut self, method: &str, key: Option<&str>) -> String {
         match key {
             Some(key) => self.give(key),
@@ -16,7 +16,7 @@ impl Names {
         }
     }
 
-    /// A name as it is the first time, and counted after.
+    /// Returns a name unchanged the first time, and with a number afterwards.
     pub(super) fn give(&mut self, name: &str) -> String {
         if self.0.contains_key(name) || self.is_counted(name) {
             return self.count(name);
@@ -25,13 +25,13 @@ impl Names {
         name.to_owned()
     }
 
-    /// A name and a number.
+    /// Returns a name with a number.
     fn count(&mut self, name: &str) -> String {
         let mut count = self.0.get(name).copied().unwrap_or_default();
         let counted = loop {
             count = count.saturating_add(1);
             let counted = format!("{name}-{count}");
-            // Somebody may have called something else by just that.
+            // The handler may have used exactly this name elsewhere.
             if !self.0.contains_key(&counted) {
                 break counted;
             }
@@ -40,7 +40,7 @@ impl Names {
         counted
     }
 
-    /// Whether another name, counted, may have been written like this one.
+    /// Returns `true` if another name with a number may have been written like this one.
     fn is_counted(&self, name: &str) -> bool {
         let Some((name, count)) = name.rsplit_once('-') else { return false };
         let count: Option<u32> = count.parse().ok();

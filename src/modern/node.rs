@@ -1,5 +1,5 @@
-//! Decides what one service keeps for the stateless revision: who has how much in flight, who
-//! listens, and what ends with it.
+//! A service's part for the stateless revision: its limits in flight, its subscriptions, and what
+//! ends with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::hall::{Hall, Heard, Owed};
 use crate::seal::Sealer;
 use crate::store::{Announced, NodeId, Step};
 
-/// One service's share of the stateless revision.
+/// The part of one service that serves the stateless revision.
 pub(crate) struct Node {
     pub(super) hall: Arc<Hall>,
-    /// By this name the engine knows it.
+    /// The name under which the engine knows it.
     pub(super) id: NodeId,
-    /// Subscription streams. They do not keep the node: they end with it.
+    /// Subscription streams. They do not keep this alive, and end with it.
     pub(super) listening: Arc<Listening>,
-    /// Which announcements were heard here.
+    /// The announcements received here.
     pub(super) heard: Heard,
-    /// Re-checks of what was announced.
+    /// Re-checks of announcements that are due.
     pub(super) looks_owed: Owed,
-    /// Tasks that run here.
+    /// The tasks that run here.
     pub(super) tasks: TaskMap,
     pub(super) sealer: Sealer,
     pub(super) clock: WallClock,
-    /// Ends what still runs when the service can wait no longer.
+    /// Cancels the work that still runs when the service can wait no longer.
     pub(super) cut: CancellationToken,
 }
 
@@ -51,12 +51,12 @@ impl Node {
         })
     }
 
-    /// What was announced after a number up to which all was heard.
+    /// Queries the announcements after a number up to which all were received.
     pub(super) fn ask(&self, after: Option<u64>) -> Step<Result<Announced, StoreError>> {
         self.hall.engine.announced(after.unwrap_or(u64::MAX), &[])
     }
 
-    /// Somebody listens here: from now on what is announced counts.
+    /// Starts to count announcements, because there is a subscription now.
     pub(super) async fn begin_to_hear(&self) {
         if self.heard.low().is_none()
             && let Ok(announced) = self.ask(None).await
@@ -65,17 +65,17 @@ impl Node {
         }
     }
 
-    /// How many subscription streams are open.
+    /// Returns the number of open subscription streams.
     pub(crate) fn listens(&self) -> usize {
         self.listening.count()
     }
 
-    /// The service takes nothing new: ends the subscription streams; how many there were.
+    /// Ends the subscription streams and accepts no more. Returns their number.
     pub(crate) fn end_listens(&self) -> usize {
         self.listening.end()
     }
 
-    /// The service can wait no longer.
+    /// Ends running calls, when the service can wait no longer.
     pub(crate) fn cut_calls(&self) {
         self.cut.cancel();
     }

@@ -1,4 +1,4 @@
-//! Decides what a POST of the stateless revision is, and who answers it.
+//! POST: parses a request of the stateless revision and passes it on.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::message::{Body, Envelope, Kind, Params, RawJson, RequestId, RequestMe
 use crate::outcome::{Outcome, Reply};
 use crate::server::contract::ErasedServer;
 
-/// A request that came past the edge.
+/// A request that passed the edge.
 pub(crate) struct Incoming {
-    /// Boxed, because it is handed down from future to future.
+    /// Boxed, because it is passed from future to future.
     pub(crate) parts: Box<Parts>,
     pub(crate) headers: McpHeaders,
     pub(crate) principal: Option<Principal>,
-    /// Where it comes from, if it has no principal and this is known.
+    /// The address it comes from, if it has no principal and the address is known.
     pub(crate) peer: Option<Peer>,
-    /// What the request says of itself, if it says anything.
+    /// The metadata of the request, if any.
     pub(crate) meta: Option<Box<RequestMeta>>,
-    /// Whether the client takes a stream.
+    /// Whether the client accepts a stream.
     pub(crate) takes_streams: bool,
-    /// What the body holds of the service's budget, as long as its call runs.
+    /// The body's share of the service's budget, held while the call runs.
     pub(crate) share: Option<Arc<BodyShare>>,
 }
 
-/// One request, read.
+/// One parsed request.
 pub(super) struct Asked {
     pub(super) method: Cow<'static, str>,
     pub(super) params: Option<RawJson>,
@@ -52,14 +52,14 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
             let outcome = request(node, server, state, incoming, (&id, method, params.map(Params::into_text))).await;
             outcome.unwrap_or_else(|rejection| Outcome::Rejected(rejection, Some(id))).into()
         }
-        // The revision has none that travel over HTTP (Streamable HTTP, "Sending Messages").
+        // In this revision no notification travels over HTTP (Streamable HTTP, "Sending Messages").
         Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => {
             match admit_notification(incoming.meta.as_deref(), &incoming.headers, &node.hall.versions) {
                 Ok(()) => Outcome::Accepted.into(),
                 Err(rejection) => refused(rejection),
             }
         }
-        // Without the id: a client that reads errors by theirs would take it for its own request's.
+        // Without the id, because a client would take the error for the answer to its own request.
         Body::One(Envelope { kind: Kind::Answer { .. }, .. }) => {
             refused(Rejection::NotAMessage("clients of 2026-07-28 do not send answers"))
         }
@@ -87,19 +87,19 @@ async fn request<S: Clone + Send + Sync + 'static>(
     let mode = node.hall.settings.streams.response_mode;
     let opening = Opening { share, peer, ..Opening::new(id.clone(), version, meta, principal, mode) };
     if method == listen::METHOD {
-        // Boxed, so that a call carries no room for it.
+        // Boxed, so that a call reserves no space for it.
         return Box::pin(listen::listen(node, server, state, opening, Asked { method, params, parts }, takes_streams))
             .await;
     }
     call::call(node, server, state, opening, Asked { method, params, parts }).await
 }
 
-/// What the transport answers, whatever the server serves.
+/// Returns `true` for methods that the transport answers for every server.
 fn is_ours(method: &str) -> bool {
     method == call::DISCOVER || method == listen::METHOD
 }
 
-/// What the session revisions have and this one has not.
+/// Returns `true` for methods of the session revisions that this revision lacks.
 fn was_removed(method: &str) -> bool {
     matches!(method, "initialize" | "ping" | "logging/setLevel" | "resources/subscribe" | "resources/unsubscribe")
 }

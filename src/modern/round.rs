@@ -1,11 +1,13 @@
-//! Decides what becomes of one POST of a call while its handler runs: who is asked, whether it is a
-//! task, and when it is over.
+//! A round: one POST of a call while its handler runs, with its requests to the client, its task
+//! and its end.
 //!
-//! 1. A question that nobody has answered yet is never answered in this round. Once the handler waits
-//!    for it, the round ends with what is asked; one that is given up before is not asked.
-//! 2. A call becomes a task once, and what it asks from then on, or asks already, the task asks.
-//! 3. Which of the two it is, is decided under one lock: no round ends with questions that a task
-//!    asks, and no task begins in a round that has ended.
+//! 1. A client request without an answer is never answered in this round. Once the handler waits
+//!    for it, the round ends with the requests. A request that is abandoned before then is not
+//!    sent.
+//! 2. A call becomes a task at most once. The task then sends all further client requests, and
+//!    those that are open already.
+//! 3. One lock makes the two exclusive: no round ends with requests that a task sends, and no task
+//!    begins in a round that has ended.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,47 +43,47 @@ pub(super) struct Round {
     meta: Box<RequestMeta>,
     principal: Option<Principal>,
     peer: Option<Peer>,
-    /// Read when first asked for.
+    /// Parsed on first use.
     client: OnceLock<Option<Implementation>>,
     capabilities: OnceLock<ClientCapabilities>,
-    /// There from the first message on, if what is sent goes anywhere.
+    /// Exists from the first message on, unless messages are dropped.
     queue: OnceLock<Arc<Queue>>,
-    /// Where the method may ask at all: what its answers are bound to.
+    /// The context to which answers are bound, if the method may send requests to its client.
     asking: Option<Asking>,
-    /// What was answered and what is asked. Never held across an await.
+    /// Answers, and requests to the client. The lock is never held across an await.
     inputs: Mutex<Inputs>,
     mode: ResponseMode,
-    /// What the call became, if it did. Set while the inputs are held and not closed.
+    /// The task that the call became, if any. Set while the inputs are locked and not closed.
     task: OnceLock<Arc<TaskRun>>,
-    /// What the call is answered with instead of what its handler would say.
+    /// An error that replaces the answer of the handler.
     verdict: OnceLock<ErrorObject>,
-    /// Wakes whoever polls the handler.
+    /// Wakes the task that polls the handler.
     work: AtomicWaker,
     over: AtomicBool,
     /// The end came before the answer.
     cancelled: AtomicBool,
-    /// Wakes those who wait for the end, or for the task.
+    /// Wakes those who wait for the end or for the task.
     changed: Notify,
     pub(super) progress: Mutex<f64>,
-    /// Given back when the handler has ended: a context may outlive it.
+    /// Released when the handler has ended, because a context may outlive it.
     permit: Mutex<Option<Permit>>,
-    /// What the request's body holds of the budget for bodies. The round holds parts of the body itself.
+    /// The body's share of the budget for bodies. The round itself holds parts of the body.
     share: Option<Arc<BodyShare>>,
 }
 
-/// What a round is made for.
+/// The parameters of a new round.
 pub(super) struct Opening {
     pub(super) id: RequestId,
     pub(super) version: ProtocolVersion,
     pub(super) meta: Box<RequestMeta>,
     pub(super) principal: Option<Principal>,
-    /// Where it comes from, if it has no principal and this is known.
+    /// The address it comes from, if it has no principal and the address is known.
     pub(super) peer: Option<Peer>,
     pub(super) permit: Option<Permit>,
     pub(super) share: Option<Arc<BodyShare>>,
     pub(super) asking: Option<Asking>,
     pub(super) inputs: Inputs,
-    /// What form its answer may take.
+    /// The form that its answer may take.
     pub(super) mode: ResponseMode,
 }
 
@@ -97,18 +99,18 @@ impl Opening {
         Self { id, version, meta, principal, peer: None, permit: None, share: None, asking: None, inputs, mode }
     }
 
-    /// In whose share of the limits it counts.
+    /// Returns the account that the call counts against.
     pub(super) fn account(&self) -> Option<Account> {
         Account::of(self.principal.as_ref(), self.peer)
     }
 }
 
-/// A call that may ask its client.
+/// A call that may send requests to its client.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) method: Cow<'static, str>,
     pub(super) params: Option<RawJson>,
-    /// What the server says of itself: its name is the service's, unless another one is set.
+    /// The server's info. Its name is the service's, unless another one is set.
     pub(super) server: Option<RawJson>,
 }
 
@@ -175,33 +177,35 @@ impl Round {
         self.principal.as_ref()
     }
 
-    /// What form the answer may take.
+    /// Returns the form that the answer may take.
     pub(super) fn mode(&self) -> ResponseMode {
         self.mode
     }
 
-    /// Which program the client is. It is for display, so one that cannot be read is none.
+    /// Returns the client's program. It is for display, so `None` also means that it cannot be
+    /// read.
     pub(super) fn client_info(&self) -> Option<&Implementation> {
         self.client.get_or_init(|| self.meta.client.as_ref()?.read().ok()).as_ref()
     }
 
-    /// What the client can be asked for.
+    /// Returns the capabilities of the client.
     pub(super) fn client_capabilities(&self) -> &ClientCapabilities {
         let read = || self.meta.capabilities.as_ref().and_then(|raw| raw.read().ok()).unwrap_or_default();
         self.capabilities.get_or_init(read)
     }
 
-    /// The least severe message the client wants, if it wants any.
+    /// Returns the least severe level of messages that the client wants, if any.
     pub(super) fn wanted_level(&self) -> Option<LogLevel> {
         self.meta.log_level.as_ref().and_then(|raw| raw.read().ok())
     }
 
-    /// What was sent, if anything was.
+    /// Returns the queue of messages, if any were sent.
     pub(super) fn streamed(&self) -> Option<&Arc<Queue>> {
         self.queue.get()
     }
 
-    /// What is sent from now on travels as a stream, in any case.
+    /// Returns the queue of messages, and creates it on first use. Once it exists, the answer is a
+    /// stream in any case.
     pub(super) fn stream(&self) -> &Arc<Queue> {
         self.queue.get_or_init(Arc::default)
     }
@@ -214,12 +218,12 @@ impl Round {
         self.work.register(waker);
     }
 
-    /// What the call became, if it did.
+    /// Returns the task that the call became, if any.
     pub(super) fn task(&self) -> Option<&Arc<TaskRun>> {
         self.task.get()
     }
 
-    /// Asks the client.
+    /// Sends a request to the client.
     pub(super) async fn ask(&self, question: Question) -> Result<RawJson, ClientError> {
         let Question { method, params, key } = question;
         if self.asking.is_none() {
@@ -248,7 +252,7 @@ impl Round {
         task.ask(key, method, params).await
     }
 
-    /// Waits until the call is a task; `None` when it ends before.
+    /// Waits until the call is a task. Returns `None` if the call ends before.
     async fn becomes_task(&self) -> Option<&Arc<TaskRun>> {
         loop {
             let changed = self.changed.notified();
@@ -259,7 +263,8 @@ impl Round {
         }
     }
 
-    /// Goes on as a task, if its client takes tasks; whether it does.
+    /// Continues the call as a task if its client supports tasks. Returns `true` if the call is a
+    /// task.
     pub(super) async fn become_task(&self) -> bool {
         let is_tool = self.asking.as_ref().is_some_and(|asking| asking.method == "tools/call");
         if !is_tool || !self.client_capabilities().takes_tasks() || self.has_ended() {
@@ -274,7 +279,7 @@ impl Round {
         }
         match TaskRun::begin(&self.node, self.principal.as_ref(), self.peer).await {
             Ok(begun) => {
-                // Where it is a task already, or has ended, this one was begun for nothing.
+                // If the call is a task already, or has ended, the new task is discarded.
                 let is_task = {
                     let inputs = self.inputs();
                     if !inputs.is_closed()
@@ -297,14 +302,15 @@ impl Round {
         }
     }
 
-    /// Ends the call with an error, whatever its handler would say.
+    /// Ends the call with an error, regardless of its handler's answer.
     pub(super) async fn end_with(&self, error: ErrorObject) {
         let _ = self.verdict.set(error);
         self.work.wake();
         self.ended().await;
     }
 
-    /// What the call is answered with while its handler waits: the verdict, or what is asked.
+    /// Returns the answer to the call while its handler waits: the verdict, or the requests to the
+    /// client.
     pub(super) fn conclusion(&self) -> Option<Answer> {
         if let Some(verdict) = self.verdict.get() {
             return Some(Err(verdict.clone()));
@@ -328,7 +334,7 @@ impl Round {
         Some(asked.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose)))
     }
 
-    /// The handler has ended, one way or another.
+    /// Marks the handler as ended, with or without an answer.
     pub(super) fn end(&self) {
         self.inputs().close();
         self.over.store(true, Ordering::Release);
@@ -339,7 +345,7 @@ impl Round {
         self.changed.notify_waiters();
     }
 
-    /// The handler ends without an answer.
+    /// Marks the call as cancelled: the handler ends without an answer.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Release);
     }
@@ -348,7 +354,8 @@ impl Round {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// It is no call of its principal any more; a task is counted among the tasks.
+    /// Releases the permit of the call. A task counts as a task, and no longer as a call of its
+    /// principal.
     pub(super) fn give_back(&self) {
         let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(permit);
@@ -370,7 +377,7 @@ impl Round {
     }
 }
 
-/// A question of the round. Whoever gives up waiting takes it back.
+/// An open client request of the round. Dropping it withdraws the request.
 struct Open<'a> {
     round: &'a Round,
     key: &'a str,
@@ -382,11 +389,11 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Tasks run for long, so they hold a part of the budget for bodies only.
+/// Tasks run for a long time, so they may hold only a part of the budget for bodies.
 const TOO_LARGE: &str =
     "Too many bytes of requests that are tasks: they may hold a quarter of the limit for request bodies";
 
-/// Why a call cannot become a task.
+/// Returns the error for a call that cannot become a task.
 fn no_task(hall: &Hall, error: &StoreError) -> ErrorObject {
     match error.kind() {
         StoreErrorKind::Full => ErrorObject::new(ErrorObject::INTERNAL_ERROR, "Too many tasks"),

@@ -1,16 +1,17 @@
-//! Decides which form the answer to a POST takes, at the last moment it can be decided.
+//! Running a call: chooses the form of the answer to a POST at the last possible moment.
 //!
-//! 1. The handler is polled inside the request's own future: a call that answers without streaming
-//!    costs no task, no channel and no timer, and leaves as one JSON body.
-//! 2. The first streamed message, or a short silence, makes it a stream. Then the handler moves to
-//!    a task of its own, so that a slow reader never slows it, and the response reads a queue.
-//! 3. A client that goes away cancels (2026-07-28, Streamable HTTP, "Cancellation"): with the
-//!    request's future, or the reader of the queue, goes the handler.
-//! 4. A handler that waits for an answer its client has not given is not waited for: the call ends
-//!    with the question.
-//! 5. A call that has become a task is answered with the task, and goes on without its client.
-//! 6. The status tells of what was wrong with the request itself only, and of a capability that turns
-//!    out to be missing before anything was sent.
+//! 1. The handler is polled inside the request's own future. A call that answers without streaming
+//!    costs no task, no channel and no timer, and is sent as one JSON body.
+//! 2. The first streamed message, or a short delay, makes the answer a stream. Then the handler
+//!    moves to a task of its own, so that a slow reader never slows it, and the response reads a
+//!    queue.
+//! 3. A client that disconnects cancels the call (2026-07-28, Streamable HTTP, "Cancellation"). The
+//!    handler is dropped with the request's future or with the reader of the queue.
+//! 4. A handler that waits for an answer that its client has not given does not hold the call open.
+//!    The call ends with the request to the client.
+//! 5. A call that has become a task is answered with the task, and continues without its client.
+//! 6. The status reports only errors of the request itself, and a missing capability that is found
+//!    before anything was sent.
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
@@ -32,7 +33,7 @@ use crate::message::{ErrorObject, RawJson, RequestId};
 use crate::outcome::Outcome;
 use crate::settings::ResponseMode;
 
-/// A handler that runs, and what becomes of its answer.
+/// A running handler, and how its answer is sent.
 pub(super) struct Running {
     round: Arc<Round>,
     handler: Handler,
@@ -46,12 +47,12 @@ struct Reply {
     stamp: Stamp,
 }
 
-/// How far a handler has come.
+/// The progress of a handler.
 enum Progress {
     Answered(Answer),
-    /// It goes on as a task.
+    /// The handler continues as a task.
     BecameTask(Arc<TaskRun>),
-    /// It goes on, and what it says is to be sent.
+    /// The handler continues, and its messages are streamed.
     Streams,
 }
 
@@ -67,14 +68,14 @@ impl Running {
         Self { round: Arc::clone(round), handler, reply }
     }
 
-    /// Runs the handler until the form of its answer is clear.
+    /// Runs the handler until the form of its answer is known.
     pub(super) async fn answer(mut self) -> Outcome {
         let (mode, silence) = (self.round.mode(), self.round.node().hall.settings.streams.silence);
         match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
             Progress::Answered(answer) => {
                 let answer = settle(&self.round, answer);
                 if self.handler.is_too_large() && self.round.task().is_none() {
-                    // Nothing was sent: the status says so, too.
+                    // Nothing was sent yet, so the status can report the error too.
                     let limit = self.round.node().hall.too_large();
                     return Outcome::Rejected(limit, Some(self.reply.id));
                 }
@@ -89,7 +90,7 @@ impl Running {
         }
     }
 
-    /// Runs the handler for its result; whatever else it answers with is all there is to say.
+    /// Runs the handler for its result. Any other outcome is the answer to the request.
     pub(super) async fn result(mut self) -> Result<RawJson, Outcome> {
         match self.inline(None).await {
             Progress::Answered(Ok(result)) => Ok(result),
@@ -98,7 +99,7 @@ impl Running {
         }
     }
 
-    /// Polls the handler in place until it is clear how it goes on.
+    /// Polls the handler in place until it is known how it continues.
     async fn inline(&mut self, silence: Option<Duration>) -> Progress {
         let Self { round, handler, .. } = self;
         let mut timer = pin!(None::<Sleep>);
@@ -123,7 +124,7 @@ impl Running {
         }
     }
 
-    /// The response reads what the handler sends from here on.
+    /// Moves the handler to a task. The response reads its messages from a queue.
     fn stream(self) -> Outcome {
         let Self { round, mut handler, reply } = self;
         let queue = Arc::clone(round.stream());
@@ -151,7 +152,7 @@ impl Running {
     }
 }
 
-/// Polls a handler, and looks whether it has become a task.
+/// Polls a handler, and checks whether it has become a task.
 fn poll(handler: &mut Handler, round: &Round, cx: &mut Context<'_>) -> Poll<Progress> {
     match (handler.poll(cx), round.task()) {
         (Poll::Ready(answer), _) => Poll::Ready(Progress::Answered(answer)),
@@ -160,14 +161,14 @@ fn poll(handler: &mut Handler, round: &Round, cx: &mut Context<'_>) -> Poll<Prog
     }
 }
 
-/// What the client is answered: the handler's answer, or the task it belongs to.
+/// Returns the answer for the client: the handler's answer, or the task that the call became.
 fn settle(round: &Round, answer: Answer) -> Answer {
     let Some(task) = round.task() else { return answer };
     task.finish(answer);
     task.created()
 }
 
-/// The handler of a task runs until it has answered, or is stopped.
+/// Runs the handler of a task until it has answered or is stopped.
 fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
     round.give_back();
     let cut = round.node().cut.clone();
@@ -182,7 +183,7 @@ fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
     });
 }
 
-/// The handler has ended, or needs its client no more.
+/// Writes the answer of a handler that has ended, or of a call that became a task.
 fn at_once(round: &Round, reply: &Reply, answer: Answer, mode: ResponseMode) -> Outcome {
     if let Some(queue) = round.streamed() {
         let reader = queue.reader();
@@ -210,7 +211,7 @@ impl Reply {
     }
 }
 
-/// Methods behind which there are handlers of the application, whose errors are their own.
+/// Returns `true` for methods that run handlers of the application, whose errors pass unchanged.
 fn runs_handlers(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read" | "completion/complete")
 }

@@ -1,13 +1,14 @@
-//! Decides what every result says besides what the server answered (2026-07-28, Base Protocol,
-//! "Result Responses", "Per-response protocol fields"; Caching, "Cacheable Results").
+//! Result fields: the members added to every result (2026-07-28, Base Protocol, "Result Responses",
+//! "Per-response protocol fields"; Caching, "Cacheable Results").
 //!
-//! 1. `resultType` is `complete` unless the server said something else.
+//! 1. `resultType` is `complete` unless the server states another one.
 //! 2. `_meta` names the server, if it has a name.
-//! 3. What may be cached says for how long and by whom; by default not at all, and by nobody else.
+//! 3. A cacheable result states its lifetime and scope. The default is no caching (`ttlMs` 0) and
+//!    the scope `private`.
 //!
-//! What the server says itself stands. Nearly always it says none of these, or the third right at
-//! the beginning, which one look at the bytes shows; the result is written behind the rest without
-//! being parsed.
+//! Members that the server states are kept. Nearly always it states none of these, or only the
+//! third at the beginning. A single search of the bytes shows this, and the result is then copied
+//! behind the new members without being parsed.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -22,16 +23,16 @@ const COMPLETE: &[u8] = br#""resultType":"complete""#;
 const META: &[u8] = br#","_meta":{"io.modelcontextprotocol/serverInfo":"#;
 const UNCACHED: &[u8] = br#","ttlMs":0,"cacheScope":"private""#;
 
-// Made once: making one costs more than a search.
+// Built once, because building one costs more than a search.
 static RESULT_TYPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"resultType\""));
 static META_MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"_meta\""));
 static TTL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"ttlMs\""));
 static SCOPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"cacheScope\""));
 
-/// The key of the server's name in `_meta`.
+/// The key of the server's info in `_meta`.
 const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 
-/// What is put on a result.
+/// The members to add to a result.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stamp {
     /// The server's name and version.
@@ -40,7 +41,7 @@ pub(super) struct Stamp {
     pub(super) cacheable: bool,
 }
 
-/// Whether results of a method may be cached, and have to say how.
+/// Returns `true` if results of a method may be cached, and must state how.
 pub(super) fn is_cacheable(method: &str) -> bool {
     matches!(
         method,
@@ -54,7 +55,7 @@ pub(super) fn is_cacheable(method: &str) -> bool {
 }
 
 impl Stamp {
-    /// The answer to a request.
+    /// Writes the answer to a request.
     pub(super) fn answer(&self, id: &RequestId, outcome: &Result<RawJson, ErrorObject>) -> Bytes {
         match outcome {
             Ok(result) => {
@@ -71,7 +72,7 @@ impl Stamp {
         }
     }
 
-    /// A result, with everything it has to say.
+    /// Writes a result with all its members.
     fn result(&self, result: &RawJson, out: &mut Vec<u8>) {
         let text = write::one_line(result.as_str());
         let text = text.trim_ascii();
@@ -96,19 +97,19 @@ impl Stamp {
                 Some(merged) => out.extend_from_slice(merged.as_bytes()),
                 None => out.extend_from_slice(text.as_bytes()),
             },
-            // No object, so no result of the protocol: it is the server's word.
+            // Not an object, so not a result of the protocol. The server's text is kept.
             None => out.extend_from_slice(text.as_bytes()),
         }
     }
 
-    /// Whether the result may have one of the members already, where it would be hard to see.
+    /// Returns `true` if the result may already contain one of the members.
     fn says_something(&self, text: &str) -> bool {
         let has = |word: &Finder<'_>| word.find(text.as_bytes()).is_some();
         let says_how_to_cache = || self.cacheable && !begins_with_hint(text) && (has(&TTL) || has(&SCOPE));
         has(&RESULT_TYPE) || has(&META_MEMBER) || says_how_to_cache()
     }
 
-    /// The result with the members it lacks, when it has some of them.
+    /// Returns the result with its missing members, for a result that has some of them.
     fn merged(&self, text: &str) -> Option<String> {
         let members: Vec<(Cow<'_, str>, &RawValue)> = Members::read(text)?;
         let member = |name: &str| members.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
@@ -144,7 +145,7 @@ impl Stamp {
         Some(text)
     }
 
-    /// `_meta`, with the server's name where it is not there yet.
+    /// Returns `_meta` with the server's info, unless it is present.
     fn meta<'a>(&self, meta: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
         let server = self.server.as_ref().map(|server| write::one_line(server.as_str()));
         let Some(server) = server.as_deref() else {
@@ -159,14 +160,14 @@ impl Stamp {
                 let comma = if members.is_empty() { "" } else { "," };
                 Some(format!(r#"{open}{comma}"{SERVER_INFO}":{server}}}"#).into())
             }
-            // It is there, or `_meta` is no object: the server's word.
+            // It is present, or `_meta` is no object. The server's text is kept.
             _ => Some(meta.into()),
         }
     }
 }
 
-/// Whether an object's first two members are those that say how it may be cached, in the order and
-/// the form that [`CacheHint`](crate::server::CacheHint) gives them.
+/// Returns `true` if an object's first two members are those of a cache hint, in the order and the
+/// form of [`CacheHint`](crate::server::CacheHint).
 fn begins_with_hint(rest: &str) -> bool {
     let Some(rest) = rest.strip_prefix(r#""ttlMs":"#) else { return false };
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -230,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_hint_at_the_beginning_stands_and_nothing_is_parsed() {
-        // A result that is parsed loses the blanks between its members.
+        // Parsing would remove the blanks between the members.
         assert_eq!(
             stamped(true, ME, r#"{"ttlMs":300000,"cacheScope":"public", "tools":[]}"#),
             r#"{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"ttlMs":300000,"cacheScope":"public", "tools":[]}"#

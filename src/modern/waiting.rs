@@ -1,22 +1,21 @@
-//! Decides what waits for one reader: each change it wants to hear of at most once, in the order in
-//! which they first happened.
+//! Pending changes of one reader: each change it subscribed to at most once, in the order in which
+//! they first happened.
 //!
-//! All that a notification says is "look again", so a second one of the same thing says nothing
-//! that the first does not. What waits for a reader that never reads is therefore never more than
-//! what it asked for.
+//! A notification only says that something changed, so a second one for the same change adds
+//! nothing. The pending changes of a reader that never reads are therefore bounded by its filter.
 
 use std::collections::VecDeque;
 
 use super::filter::{Filter, Offer};
 use crate::server::channel::Change;
 
-/// What waits for a reader, and what may.
+/// The pending changes of a reader, and its filter.
 #[derive(Debug)]
 pub(super) struct Waiting {
     filter: Filter,
-    /// Places in the filter, each once.
+    /// Indexes into the filter, each once.
     order: VecDeque<usize>,
-    /// Which places these are.
+    /// Whether each index is in `order`.
     waits: Box<[bool]>,
 }
 
@@ -26,17 +25,17 @@ impl Waiting {
         Self { filter, order: VecDeque::new(), waits }
     }
 
-    /// Something changed; whether it is news to this reader.
+    /// Adds a change. Returns `true` if it was not pending yet.
     pub(super) fn hear(&mut self, change: &Change) -> bool {
         self.filter.find(change).is_some_and(|at| self.hear_at(at))
     }
 
-    /// Anything may have changed; whether something of it is news.
+    /// Adds all changes of the filter. Returns `true` if one of them was not pending yet.
     pub(super) fn hear_everything(&mut self) -> bool {
         (0..self.filter.len()).fold(false, |news, at| self.hear_at(at) | news)
     }
 
-    /// Leaves out what the server does not tell of; what is left.
+    /// Leaves out the changes that the server does not announce. Returns the remaining filter.
     pub(super) fn narrow(&mut self, offer: Offer) -> &Filter {
         let heard: Vec<Change> = self.order.iter().filter_map(|at| self.filter.get(*at).cloned()).collect();
         let mut filter = std::mem::take(&mut self.filter);
@@ -48,7 +47,7 @@ impl Waiting {
         &self.filter
     }
 
-    /// Hands out what waits, up to a number.
+    /// Passes up to `at_most` pending changes to `give`.
     pub(super) fn take(&mut self, at_most: usize, mut give: impl FnMut(&Change)) {
         for at in self.order.drain(..at_most.min(self.order.len())) {
             if let (Some(waits), Some(change)) = (self.waits.get_mut(at), self.filter.get(at)) {
@@ -128,7 +127,8 @@ mod tests {
     }
 
     proptest! {
-        /// Changes 0 to 7, of which the last two are wanted by nobody; above it a read.
+        /// Numbers 0 to 7 are changes, of which the last two are outside the filter. Higher ones
+        /// are reads.
         #[test]
         fn a_reader_gets_each_change_once_after_it_happened_in_the_order_they_first_did(
             steps in prop::collection::vec(0_usize..12, 0..100),

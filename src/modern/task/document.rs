@@ -1,5 +1,5 @@
-//! Decides what a task is, and how it may change: questions are asked once and answered once, and
-//! the first end is the end.
+//! The document of a task: its state and its allowed changes. Each client request is made once and
+//! answered once, and the first end is final.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use super::fits;
 use crate::identity::TaskId;
 use crate::message::{ErrorObject, RawJson};
 
-/// A task as it is kept.
+/// A task as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Document {
     /// Milliseconds since 1970.
@@ -60,7 +60,7 @@ impl Document {
         self.message = Some(message);
     }
 
-    /// Asks. A key is never used for two questions.
+    /// Adds a client request. A key is never used for two requests.
     pub(super) fn ask(&mut self, key: &str, method: &str, params: &RawJson) {
         if !self.questions.iter().any(|question| question.key == key) {
             self.questions.push(Question {
@@ -72,12 +72,12 @@ impl Document {
         }
     }
 
-    /// Forgets the answers that nobody waits for.
+    /// Removes the answers that no handler waits for.
     pub(super) fn forget_answers(&mut self, waits: impl Fn(&str) -> bool) {
         self.questions.retain(|question| question.answer.is_none() || waits(&question.key));
     }
 
-    /// Takes an answer to an open question; whether it was one.
+    /// Stores an answer to an open request. Returns `false` if no open request has this key.
     pub(super) fn answer(&mut self, key: &str, answer: &RawJson) -> bool {
         let open = self.questions.iter_mut().find(|question| question.key == key && question.answer.is_none());
         open.is_some_and(|question| question.answer.replace(answer.clone()).is_none())
@@ -87,34 +87,34 @@ impl Document {
         self.questions.iter().find(|question| question.key == key)?.answer.as_ref()
     }
 
-    /// Nobody waits for an answer any more.
+    /// Removes an open request that the handler no longer waits for.
     pub(super) fn withdraw(&mut self, key: &str) {
         self.questions.retain(|question| question.key != key || question.answer.is_some());
     }
 
-    /// Ends it; whether this was the end.
+    /// Ends the task. Returns `false` if it had ended before.
     pub(super) fn end(&mut self, end: End) -> bool {
         if self.has_ended() {
             return false;
         }
-        // What was said of its work says nothing of its end.
+        // A status message about the work does not describe its end.
         self.message = match &end {
             End::Failed(error) => Some(error.message.clone().into_owned()),
             End::Completed(_) | End::Cancelled => None,
         };
-        // Nobody is asked any more, and what was answered has been used.
+        // No request stays open, and the answers have been used.
         self.questions.clear();
         self.end = Some(end);
         true
     }
 
-    /// Whether an answer does not fit the open question that it is for, and why.
+    /// Returns the reason if an answer does not fit the open request that it is for.
     pub(super) fn misfit(&self, key: &str, answer: &RawJson) -> Option<String> {
         let open = self.questions.iter().find(|question| question.key == key && question.answer.is_none())?;
         fits::check(&open.method, &open.params, answer).err()
     }
 
-    /// Whether its client is asked something.
+    /// Returns `true` if the task waits for its client.
     fn waits(&self) -> bool {
         self.questions.iter().any(|question| question.answer.is_none())
     }
@@ -129,12 +129,12 @@ impl Document {
         }
     }
 
-    /// As the answer to the call that became it.
+    /// Returns the task as the answer to the call that became it.
     pub(super) fn created(&self, id: TaskId) -> Result<RawJson, serde_json::Error> {
         RawJson::from_value(&View { result_type: Some("task"), ..self.view(id) })
     }
 
-    /// As a client that polls sees it.
+    /// Returns the task as a client that polls sees it.
     pub(super) fn detailed(&self, id: TaskId) -> Result<RawJson, serde_json::Error> {
         let open = self.questions.iter().filter(|question| question.answer.is_none());
         let requests: Vec<_> = open.collect();
@@ -152,7 +152,7 @@ impl Document {
             result_type: None,
             task_id: id.to_string(),
             status: self.status(),
-            // What a handler says of its work is not what it waits for.
+            // A handler's message describes its work, not the input that it waits for.
             status_message: self.message.as_deref().filter(|_| !self.waits()),
             created_at: time(self.created),
             last_updated_at: time(self.updated),
@@ -176,7 +176,7 @@ struct View<'a> {
     status_message: Option<&'a str>,
     created_at: String,
     last_updated_at: String,
-    /// `null`: kept without an end.
+    /// `null`: kept without a time limit.
     ttl_ms: Option<u64>,
     poll_interval_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +187,7 @@ struct View<'a> {
     error: Option<&'a ErrorObject>,
 }
 
-/// Questions by their keys, in the order they were asked.
+/// Client requests by their keys, in their order.
 struct Requests<'a>(Vec<&'a Question>);
 
 impl Serialize for Requests<'_> {
@@ -206,9 +206,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// ISO 8601.
+/// Formats a time as ISO 8601.
 fn time(unix_millis: u64) -> String {
-    /// The end of the year 9999, which is the last that is written so.
+    /// The end of the year 9999, the last that this format can write.
     const LAST: u64 = 253_402_300_799_000;
     let since = Duration::from_millis(unix_millis.min(LAST));
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()

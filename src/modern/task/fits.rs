@@ -1,8 +1,8 @@
-//! Whether an answer fits the request that it is for: the form of its method, and of the form that the
-//! user was to fill in.
+//! Validation of answers: checks that an answer fits its client request. The method sets the shape
+//! of the answer, and an elicitation also has the schema of its form.
 //!
-//! A task goes on waiting where it does not, so that a client can answer again. What a handler reads
-//! from an answer may still be more than a form can say.
+//! If an answer does not fit, the task keeps waiting, so that the client can answer again. The type
+//! that a handler parses may still require more than a form can state.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -51,7 +51,7 @@ fn elicited(params: &RawJson, answer: &RawJson) -> Result<(), String> {
     let asked: Asked = params.read().unwrap_or(Asked { requested_schema: None });
     match asked.requested_schema {
         Some(schema) => form(&schema, &content.unwrap_or_default()),
-        // A page elsewhere.
+        // URL mode: there is no form.
         None => Ok(()),
     }
 }
@@ -72,7 +72,7 @@ fn form(schema: &Value, content: &Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// What a field should have been; `None` where it is.
+/// Returns the expected kind of value, or `None` if the value fits the field.
 fn misses(field: &Value, value: &Value) -> Option<&'static str> {
     let (fits, expected) = match field["type"].as_str()? {
         "string" => (value.is_string(), "a string"),
@@ -98,7 +98,7 @@ fn misses(field: &Value, value: &Value) -> Option<&'static str> {
         .then_some("in its range")
 }
 
-/// Whether a value is one of the choices, where there are any.
+/// Returns `true` if a value is one of the choices, or if there are none.
 fn is_choice(field: &Value, value: &Value) -> bool {
     if let Some(choices) = field["enum"].as_array() {
         return choices.contains(value);

@@ -1,5 +1,5 @@
-//! Decides how a task is changed where others may change it too: the document is read, changed and
-//! stored if nobody was faster, else all of it again.
+//! Changes to a stored task: the document is read, changed and stored. If another node stored its
+//! change first, this starts again.
 
 use std::time::Duration;
 
@@ -13,12 +13,11 @@ use crate::message::ErrorObject;
 use crate::modern::Node;
 use crate::store::{CreateTask, StoreTask};
 
-/// How often a change is tried. Who is faster is the handler and its client, so that it is done
-/// after two or three.
+/// The maximum number of tries. Only the handler and its client compete, so two or three suffice.
 const TRIES: usize = 64;
 
-/// The pauses of something that is tried again while the engine is away: each twice as long as the
-/// one before, a quarter of an hour in all.
+/// The pauses between retries while the engine is unavailable. Each is twice as long as the one
+/// before, about a quarter of an hour in all.
 #[derive(Debug, Default)]
 pub(super) struct Patience(u32);
 
@@ -36,7 +35,7 @@ impl Iterator for Patience {
     }
 }
 
-/// A task, and whose it is.
+/// A stored task and its principal.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
     pub(super) id: TaskId,
@@ -44,7 +43,7 @@ pub(super) struct Kept {
 }
 
 impl Node {
-    /// Keeps a new task, so that every node can find it from now on.
+    /// Stores a new task. From then on every node can find it.
     pub(super) async fn create_task(&self, kept: &Kept, peer: Option<Peer>) -> Result<Document, StoreError> {
         let tasks = &self.hall.settings.tasks;
         let document = Document::new(self.clock.unix_millis(), tasks.ttl, tasks.poll_interval);
@@ -61,13 +60,13 @@ impl Node {
         Ok(document)
     }
 
-    /// Ends a task. Its client waits for this, so that what cannot be stored now is stored later.
+    /// Ends a task. Its client waits for the end, so a failed store is retried later.
     pub(super) async fn end_task(&self, kept: &Kept, mut end: End) {
         let mut patience = Patience::default();
         loop {
             let Err(error) = self.change_task(kept, |document| document.end(end.clone())).await else { return };
             match (error.kind(), &end) {
-                // It expired, or made room.
+                // It expired, or was evicted.
                 (StoreErrorKind::NotFound, _) => return,
                 (kind, End::Completed(_)) if kind.is_full() => {
                     end = End::Failed(too_large());
@@ -85,7 +84,7 @@ impl Node {
         }
     }
 
-    /// Waits until something may be tried again; whether it may.
+    /// Waits until a retry is due. Returns `false` if no retry is left or the service stops.
     pub(super) async fn wait(&self, patience: &mut Patience) -> bool {
         match patience.next() {
             Some(pause) => tokio::time::timeout(pause, self.cut.cancelled()).await.is_err(),
@@ -93,7 +92,8 @@ impl Node {
         }
     }
 
-    /// Changes a task; `change` says whether there is anything to store. What the task is then.
+    /// Changes a task and returns its document. `change` returns `false` if there is nothing to
+    /// store.
     pub(super) async fn change_task(
         &self,
         kept: &Kept,
@@ -102,7 +102,7 @@ impl Node {
         for _ in 0..TRIES {
             let loaded = self.hall.engine.load_task(kept.id, kept.principal.as_ref()).await?;
             let mut document: Document = serde_json::from_slice(&loaded.document).map_err(StoreError::corrupt)?;
-            // A node that is gone ends nothing any more; whoever looks first says so.
+            // A node that is gone cannot end its tasks, so the next one to read them does.
             let lost = loaded.orphaned && document.end(End::Failed(lost()));
             if loaded.done || !(lost || change(&mut document)) {
                 return Ok(document);
@@ -112,7 +112,7 @@ impl Node {
             let store = StoreTask { id: kept.id, version, document: written(&document)?, done };
             match self.hall.engine.store_task(store).await {
                 Ok(true) => return Ok(document),
-                // Somebody was faster.
+                // Another change was faster.
                 Ok(false) => {}
                 Err(error) if error.kind() == StoreErrorKind::Fenced => {}
                 Err(error) => return Err(error),

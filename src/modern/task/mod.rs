@@ -1,16 +1,16 @@
 //! Tasks: calls whose client polls for the answer instead of waiting for it (the extension
 //! `io.modelcontextprotocol/tasks`, SEP-2663).
 //!
-//! A task is a document that the engine keeps; whoever changes it, on whichever node, makes the next
-//! version of it or tries again. The handler runs where the call came in.
+//! A task is a document that the engine stores. A node that changes it stores the next version, or
+//! retries if another node was faster. The handler runs on the node that received the call.
 //!
-//! | | decides |
+//! | module | contents |
 //! |---|---|
-//! | [`document`] | what a task is, and how it may change |
-//! | [`keep`] | how a change is made where others make theirs at the same time |
-//! | [`run`] | how a task begins here, what stops it, and that it ends |
-//! | [`talk`] | what it and its client say to each other meanwhile |
-//! | [`serve`] | what a client that polls is answered |
+//! | [`document`] | the document of a task, and its allowed changes |
+//! | [`keep`] | changes to a stored task, retried on conflict |
+//! | [`run`] | a task that runs here: its start, its stop and its end |
+//! | [`talk`] | the requests, answers and status messages of a running task |
+//! | [`serve`] | the answers to a client that polls |
 
 mod document;
 mod fits;

@@ -1,5 +1,5 @@
-//! Decides how a task begins here, what stops it, and that it ends: with its handler's answer, or
-//! without one when nobody runs it any more.
+//! A task that runs here: its start, its stop, and its end. It ends with its handler's answer, or
+//! without one when the handler no longer runs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,22 +27,22 @@ pub(in crate::modern) struct TaskRun {
     pub(super) kept: Kept,
     /// The answer to the call that became it.
     created: Result<RawJson, ErrorObject>,
-    /// Cancelled when the handler is to stop.
+    /// Cancelled when the handler must stop.
     stopped: CancellationToken,
     /// Never held across an await.
     talk: Mutex<Talk>,
 }
 
-/// A task that was begun, for whoever will run it. Dropping it ends the task.
+/// A new task that no call has taken over yet. Dropping it ends the task.
 #[derive(Debug)]
 pub(in crate::modern) struct Begun(Option<Arc<TaskRun>>);
 
 impl TaskRun {
-    /// Makes a task of a call.
+    /// Creates a task for a call.
     ///
     /// # Cancel safety
     ///
-    /// A task that nobody waited for ends as soon as it exists.
+    /// If this future is dropped, the task may still be created, and then ends at once.
     pub(in crate::modern) async fn begin(
         node: &Arc<Node>,
         principal: Option<&Principal>,
@@ -59,7 +59,7 @@ impl TaskRun {
                 Err(error) => {
                     let is_full = error.kind().is_full();
                     let _ = sender.send(Err(error));
-                    // It may have been made all the same.
+                    // The task may exist despite the error.
                     if !is_full {
                         there.end_task(&kept, End::Cancelled).await;
                     }
@@ -77,14 +77,13 @@ impl TaskRun {
         self.talk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something may have happened to the task. Nobody rings a second time for it, so that what
-    /// cannot be seen now is looked at again.
+    /// Re-checks the task after a signal. The signal is not repeated, so a failed check is retried.
     pub(in crate::modern) async fn look(&self) {
         let mut patience = Patience::default();
         loop {
             match self.node.change_task(&self.kept, |_| false).await {
                 Ok(document) => return self.hear(&document),
-                // It expired, or made room.
+                // It expired, or was evicted.
                 Err(error) if error.kind() == StoreErrorKind::NotFound => return self.stopped.cancel(),
                 Err(error) => {
                     if let Some(left_out) = self.node.hall.log_line(LogLine::Task) {
@@ -105,7 +104,7 @@ impl TaskRun {
         }
     }
 
-    /// What the task is now.
+    /// Applies the current state of the task: stops the handler, or delivers answers.
     pub(super) fn hear(&self, document: &Document) {
         if document.has_ended() {
             self.stopped.cancel();
@@ -114,12 +113,12 @@ impl TaskRun {
         }
     }
 
-    /// Waits until the handler is to stop.
+    /// Waits until the handler must stop.
     pub(in crate::modern) async fn stopped(&self) {
         self.stopped.cancelled().await;
     }
 
-    /// The handler has answered.
+    /// Ends the task with the handler's answer.
     pub(in crate::modern) fn finish(self: &Arc<Self>, answer: Result<RawJson, ErrorObject>) {
         self.end(match answer {
             Ok(result) => End::Completed(result),
@@ -127,13 +126,13 @@ impl TaskRun {
         });
     }
 
-    /// Nobody runs the handler any more. Where it has not answered, the task was stopped, or nobody
-    /// was told that there is one.
+    /// Ends the task when its handler no longer runs. If the handler has not answered, the task was
+    /// stopped, or its client never learned of it.
     pub(in crate::modern) fn leave(self: &Arc<Self>) {
         self.end(End::Cancelled);
     }
 
-    /// Ends the task, whatever becomes of the request or the handler; the first end counts.
+    /// Ends the task, independently of the request and the handler. Only the first end counts.
     fn end(self: &Arc<Self>, end: End) {
         if !self.talk().close() {
             return;
@@ -155,7 +154,7 @@ impl Begun {
         Self(Some(run))
     }
 
-    /// The task, for whoever makes sure that it ends.
+    /// Returns the task. The caller must make sure that it ends.
     pub(in crate::modern) fn keep(mut self) -> Option<Arc<TaskRun>> {
         self.0.take()
     }
@@ -169,7 +168,7 @@ impl Drop for Begun {
     }
 }
 
-/// A task that is looked at when its bell rings, as long as this lives.
+/// Keeps a task in the map of running tasks, where signals find it, until dropped.
 struct Runs(Arc<TaskRun>);
 
 impl Drop for Runs {

@@ -1,5 +1,5 @@
-//! Decides what a client that polls is answered: how its task stands, and that what it says about it
-//! was heard.
+//! The answers to a client that polls: the state of its task, and the acknowledgement of its
+//! updates.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use crate::identity::{Principal, TaskId};
 use crate::message::{ClientCapabilities, ErrorObject, RawJson, bounded};
 use crate::modern::Node;
 
-/// Answers `tasks/get`, `tasks/update` and `tasks/cancel`. Whether the client may ask at all comes
-/// before whether there is such a task.
+/// Answers `tasks/get`, `tasks/update` and `tasks/cancel`. The client's capability is checked
+/// before the existence of the task.
 pub(in crate::modern) async fn serve(
     node: Arc<Node>,
     method: Cow<'static, str>,
@@ -44,12 +44,12 @@ pub(in crate::modern) async fn serve(
             let mut misfit = None;
             let taken = node.change_task(&kept, |document| {
                 misfit = responses.iter().find_map(|(key, answer)| Some((key, document.misfit(key, answer)?)));
-                // Every answer is looked at, also behind one that counts for nothing.
+                // Every answer is tried, also after one that matches no open request.
                 misfit.is_none()
                     && responses.iter().fold(false, |any, (key, answer)| document.answer(key, answer) || any)
             });
             let taken = taken.await;
-            // None of the answers is taken then: the task waits for all of them.
+            // No answer is stored then, and the task waits for all of them.
             if let Some((key, why)) = misfit {
                 let key = bounded(key);
                 return Err(ErrorObject::invalid_params(format!(
