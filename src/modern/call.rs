@@ -77,7 +77,7 @@ pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
     Running::new(&round, method, stamp, answer).answer().await
 }
 
-/// Starts the server or the transport on the call.
+/// Returns the future that answers a call, by the server or by the transport.
 fn answer<S: Clone + Send + Sync + 'static>(
     node: &Arc<Node>,
     server: &Arc<dyn ErasedServer<S>>,

@@ -109,8 +109,8 @@ impl Listening {
         self.tell_all(|waiting| waiting.hear(change));
     }
 
-    /// Passes all changes to each subscription that asked for them, because some may have been
-    /// missed. A needless re-check costs a client less than a missed one.
+    /// Passes to each subscription all changes that it asked for, because some may have been missed.
+    /// A needless re-check costs a client less than a missed one.
     pub(super) fn tell_everything(&self) {
         self.tell_all(Waiting::hear_everything);
     }

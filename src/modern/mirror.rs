@@ -1,5 +1,6 @@
 //! Mirrored headers: checks that the headers of a request repeat its body. An intermediary that
-//! routed by them must have seen what is served (2026-07-28, Streamable HTTP, "Server Validation").
+//! routes by the headers then sees the request that is served (2026-07-28, Streamable HTTP, "Server
+//! Validation").
 //!
 //! 1. `Mcp-Method` is the method. `Mcp-Name` is the name, the URI or the task that the method
 //!    refers to, if it refers to one.

@@ -1,5 +1,5 @@
-//! A service's part for the stateless revision: its limits in flight, its subscriptions, and what
-//! ends with it.
+//! A service's part for the stateless revision: its subscriptions, its running tasks, and the
+//! announcements that it received.
 
 use std::fmt;
 use std::sync::Arc;

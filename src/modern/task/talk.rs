@@ -1,8 +1,8 @@
-//! Decides what a task and its client say to each other while it runs: questions, answers, how far
-//! it has come.
+//! The exchange of a running task with its client: requests, answers and status messages.
 //!
-//! What the handler has to say waits until what was said before is stored, and is then stored in one
-//! change: however much it asks at once, it competes with its client and never with itself.
+//! Updates of the handler wait until the previous ones are stored, and are then stored in one
+//! change. A handler that sends many requests at once therefore competes with its client, but never
+//! with itself.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use crate::message::RawJson;
 use crate::panics::OnAbort;
 use crate::server::ClientError;
 
-/// Who waits for what, and what is still to be said. Plain data behind the lock of a run.
+/// Waiting handlers, and updates to store. Plain data behind the lock of a run.
 #[derive(Debug, Default)]
 pub(super) struct Talk {
     waiting: Vec<(String, oneshot::Sender<RawJson>)>,
     news: News,
-    /// Somebody stores what there is to say.
+    /// A background job stores the updates.
     storing: bool,
-    /// Somebody will look at the task.
+    /// A re-check of the task is scheduled.
     looking: bool,
-    /// The task ends: nobody is asked any more.
+    /// The task ends and accepts no more requests.
     closed: bool,
 }
 
-/// What nobody has stored yet.
+/// Updates that are not stored yet.
 #[derive(Debug, Default)]
 struct News {
-    /// How far it has come. Only the newest counts.
+    /// The status message. Only the newest counts.
     said: Option<String>,
     asked: Vec<Asked>,
     withdrawn: Vec<String>,
@@ -47,7 +47,8 @@ struct Asked {
 }
 
 impl Talk {
-    /// Ends it: those who wait are told so. Whether this was the end.
+    /// Closes the exchange, and fails the waiting requests. Returns `false` if it was closed
+    /// before.
     pub(super) fn close(&mut self) -> bool {
         self.waiting.clear();
         self.news = News::default();
@@ -56,7 +57,7 @@ impl Talk {
 
     fn ask(&mut self, asked: Asked) -> oneshot::Receiver<RawJson> {
         let (sender, answer) = oneshot::channel();
-        // Not kept where it is closed, which is what whoever waits is told.
+        // Once closed, the sender is dropped, which fails the request.
         if !self.closed {
             self.waiting.push((asked.key.clone(), sender));
             self.news.asked.push(asked);
@@ -68,13 +69,13 @@ impl Talk {
         self.waiting.iter().any(|(waiting, _)| waiting == key)
     }
 
-    /// Those whose answer is there.
+    /// Removes and returns the senders whose answer has arrived.
     fn answered(&mut self, document: &Document) -> Vec<(oneshot::Sender<RawJson>, RawJson)> {
         let answered = self.waiting.extract_if(.., |(key, _)| document.answer_to(key).is_some());
         answered.filter_map(|(key, waiting)| Some((waiting, document.answer_to(&key)?.clone()))).collect()
     }
 
-    /// Nobody waits any more; whether the client has to be told so.
+    /// Removes a waiting request. Returns `true` if its withdrawal must be stored.
     fn withdraw(&mut self, key: &str) -> bool {
         if !self.waits_for(key) {
             return false;
@@ -88,7 +89,8 @@ impl Talk {
         unsaid.is_none()
     }
 
-    /// What could not be said now is to be said with what has come since, where it still counts.
+    /// Takes back updates that could not be stored, to be stored with the newer ones. Requests that
+    /// were withdrawn are left out.
     fn unsaid(&mut self, news: News) {
         let News { said, mut asked, withdrawn } = news;
         asked.retain(|asked| self.waits_for(&asked.key));
@@ -98,7 +100,8 @@ impl Talk {
         self.news.withdrawn.extend(withdrawn);
     }
 
-    /// What was to be said could not be; whoever asked is told so. The client may have heard it.
+    /// Fails the requests among updates that could not be stored. They may have been stored despite
+    /// the error, so they are also withdrawn.
     fn unheard(&mut self, news: News) {
         for Asked { key, .. } in news.asked {
             self.waiting.retain(|(waiting, _)| *waiting != key);
@@ -106,17 +109,17 @@ impl Talk {
         }
     }
 
-    /// Whether whoever asks is the one to look at the task again.
+    /// Returns `true` if the caller must schedule a re-check of the task.
     pub(super) fn look_again(&mut self) -> bool {
         !self.closed && !std::mem::replace(&mut self.looking, true)
     }
 
-    /// Whoever was to look does.
+    /// Marks the scheduled re-check as started.
     pub(super) fn looks(&mut self) {
         self.looking = false;
     }
 
-    /// What to store next; when there is nothing, nobody stores any more.
+    /// Returns the updates to store next. Without any, the background job ends.
     fn next(&mut self) -> Option<News> {
         let news = std::mem::take(&mut self.news);
         self.storing = !news.is_empty();
@@ -143,7 +146,7 @@ impl News {
 }
 
 impl TaskRun {
-    /// Asks the client, and waits until it has answered.
+    /// Sends a request to the client, and waits for the answer.
     pub(in crate::modern) async fn ask(
         self: &Arc<Self>,
         key: String,
@@ -156,13 +159,13 @@ impl TaskRun {
         answer.await.map_err(|_| ClientError::Ended)
     }
 
-    /// Tells the client how far the task has come.
+    /// Sets the status message of the task.
     pub(in crate::modern) fn say(self: &Arc<Self>, message: &str) {
         self.talk().news.said = Some(message.to_owned());
         self.tell();
     }
 
-    /// Gives the answers to those who wait for them.
+    /// Delivers the answers to the requests that wait for them.
     pub(super) fn hand_out(&self, document: &Document) {
         let answered = self.talk().answered(document);
         for (waiting, answer) in answered {
@@ -170,7 +173,7 @@ impl TaskRun {
         }
     }
 
-    /// Stores what there is to say, unless somebody does.
+    /// Stores the updates in the background, unless that runs already.
     fn tell(self: &Arc<Self>) {
         if std::mem::replace(&mut self.talk().storing, true) {
             return;
@@ -210,7 +213,7 @@ impl TaskRun {
     }
 }
 
-/// A handler that does not wait for its answer any more takes the question back.
+/// Withdraws a request when its handler stops waiting.
 struct Withdrawal<'a> {
     run: &'a Arc<TaskRun>,
     key: String,
