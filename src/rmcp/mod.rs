@@ -57,9 +57,9 @@ use crate::service::McpService;
 ///   another node, or after a restart of a durable engine, gets a new handler with its first call
 ///   there. That handler receives `initialize`, `notifications/initialized` and a
 ///   `resources/subscribe` for each subscription again, with what the session knows of its client.
-///   The application must share or persist any other state. A client that only listens
-///   receives what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces,
-///   on any node.
+///   The application must share or persist any other state. A client that only listens receives
+///   what [`McpHandle::resource_updated`](crate::McpHandle::resource_updated) announces, on any
+///   node.
 /// - **Requests without a session** (2026-07-28, stateless mode) have one handler each.
 /// - **Revisions**: the service serves those that both it and the handler
 ///   (`supported_protocol_versions`) speak.
@@ -78,8 +78,8 @@ use crate::service::McpService;
 /// - A handler may send requests and notifications as soon as the client is ready
 ///   (`on_initialized`). Those sent before the standalone stream opens wait for it, up to five
 ///   seconds.
-/// - A call is cancelled as in rmcp: its token reports the cancellation, and the handler runs
-///   on until it has noticed. Requests to the client that it sends afterwards fail. A handler that
+/// - A call is cancelled as in rmcp: its token reports the cancellation, and the handler runs on
+///   until it has noticed. Requests to the client that it sends afterwards fail. A handler that
 ///   panics answers with an error.
 /// - Rounds of input requests (2026-07-28) and tasks belong to the handler:
 ///   [`Inputs`](crate::Inputs) and [`Tasks`](crate::Tasks) have no effect on them. rmcp keeps tasks
@@ -96,8 +96,8 @@ use crate::service::McpService;
 ///   Without principals, a task belongs to every client that knows its id. The handler has to bound
 ///   the number of tasks of a principal.
 ///
-/// One more handler is made on first use. It is only queried for its properties and serves no
-/// request.
+/// Some more handlers are made when the server is mounted or on first use. They are only queried
+/// for their properties and serve no request.
 ///
 /// ```
 /// use mcp_http::{RmcpServer, mcp_router};
