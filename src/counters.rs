@@ -1,4 +1,4 @@
-//! Decides what is counted, for people who watch: sessions, refusals, what was dropped.
+//! Counters: the statistics of a service for its operators, such as sessions, rejections and drops.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::Rejection;
 use crate::store::EndReason;
 
-/// The counters of a service, counted up from its start.
+/// The counters of a service. They only grow.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     opened: AtomicU64,
@@ -21,32 +21,36 @@ pub(crate) struct Counters {
     rejected: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// What a service has counted since its start. See [`McpHandle::statistics`](crate::McpHandle::statistics). It
-/// serializes under the names of its fields.
+/// The counts of a service since its start, as
+/// [`McpHandle::statistics`](crate::McpHandle::statistics) returns them. Serialized, its members
+/// have the names of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Sessions that live now.
+    /// The sessions that exist now.
     pub sessions: usize,
-    /// Subscription streams of 2026-07-28 that are open now.
+    /// The subscription streams of 2026-07-28 that are open now.
     pub listens: usize,
-    /// Sessions opened.
+    /// The sessions opened.
     pub opened: u64,
-    /// Sessions ended, by reason.
+    /// The sessions that have ended, by reason.
     pub ended: BTreeMap<EndReason, u64>,
-    /// Requests refused, by [kind](Rejection::kind).
+    /// The requests rejected, by [kind](Rejection::kind).
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Notifications that reached nobody: JSON answers, no listener, or a stream over its bounds.
+    /// The notifications that reached no client: the response was JSON, no stream was open, or a
+    /// stream was over its bounds.
     pub dropped: u64,
-    /// Readers cut off because they were too slow, and responses cut because their clients did not take them
-    /// ([`Streams::write_timeout`](crate::Streams::write_timeout)), or because too much was unread
+    /// The readers detached because they were too slow, and the responses cut. A response is cut if
+    /// its client does not read it ([`Streams::write_timeout`](crate::Streams::write_timeout)), or
+    /// if all clients together leave too much unread
     /// ([`Limits::answers_unread`](crate::Limits::answers_unread)).
     pub slow_readers: u64,
-    /// Answers that became an error because they were too large ([`Limits::answer`](crate::Limits::answer)), because
-    /// their streams could not keep them ([`Streams::kept_in_all`](crate::Streams::kept_in_all)), or because too much was
-    /// unread ([`Limits::answers_unread`](crate::Limits::answers_unread)).
+    /// The answers replaced by an error. They were too large
+    /// ([`Limits::answer`](crate::Limits::answer)), their streams could not keep them
+    /// ([`Streams::kept_in_all`](crate::Streams::kept_in_all)), or too much was unread
+    /// ([`Limits::answers_unread`](crate::Limits::answers_unread)).
     pub answers_refused: u64,
-    /// Answers that no client had fetched, and that were forgotten to make room.
+    /// The answers removed to make room before a client had fetched them.
     pub answers_lost: u64,
 }
 

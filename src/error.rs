@@ -1,4 +1,4 @@
-//! Errors of this crate: rejections of requests, errors of the set-up, errors of a session engine.
+//! Errors: rejections of requests, invalid settings, and failures of a session engine.
 
 mod config;
 mod store;
@@ -16,37 +16,37 @@ pub use self::store::{StoreError, StoreErrorKind};
 use self::table::sessions_only;
 use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};
 
-/// Why a request was refused before any handler saw it.
+/// Why a request was rejected before a handler saw it.
 ///
-/// A refusal answers with its status, a JSON-RPC error and the request's id where one is known.
-/// It is also put into the response's extensions, for layers that log or count, and handed to the
-/// [rejection hook](crate::McpServiceBuilder::on_rejection).
+/// The response has the status of the rejection, a JSON-RPC error, and the id of the request if it
+/// is known. The rejection is also stored in the response's extensions, for layers that log or
+/// count. The [rejection hook](crate::McpServiceBuilder::on_rejection) receives it too.
 ///
-/// The text on the wire is fixed here and tells a client's developer, or the operator, what to
-/// change. What only the operator may know goes to the log. The status and the code of each are in
-/// [the guide](crate::guide::refusals).
+/// The text sent to the client is fixed. It says what the client's developer or the operator must
+/// change. Details that only the operator may see are logged. [The guide](crate::guide::refusals)
+/// lists the status and the code of each rejection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// The `Host` is none of the allowed ones (protection against DNS rebinding).
+    /// The `Host` is not among the allowed ones (protection against DNS rebinding).
     HostNotAllowed,
-    /// The `Origin` is none of the allowed ones.
+    /// The `Origin` is not among the allowed ones.
     OriginNotAllowed,
-    /// The HTTP method is not served here.
+    /// The HTTP method is not served at this endpoint.
     MethodNotAllowed {
         /// The value of `Allow`.
         allow: &'static str,
     },
-    /// The client accepts none of the media types an answer could have.
+    /// The client accepts none of the possible media types of the response.
     NotAcceptable {
-        /// What it must accept.
+        /// The media types that the client must accept.
         needs: &'static str,
     },
     /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The body is compressed, or encoded in another way (`Content-Encoding`).
     EncodedBody,
-    /// A header that must be there at most once is there twice.
+    /// A header that may occur at most once occurs several times.
     DuplicateHeader(&'static str),
     /// A header's value cannot be read.
     InvalidHeader(&'static str),
@@ -55,166 +55,167 @@ pub enum Rejection {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The body has too many values for its size: as a tree they would take too much memory.
+    /// The body has too many values for its size: parsed, they would take too much memory.
     BodyTooComplex {
         /// The limit in bytes.
         limit: usize,
     },
     /// The body did not arrive in time.
     BodyTimeout,
-    /// The body broke off.
+    /// The body broke off before its end.
     BodyIncomplete,
     /// The body is not JSON, or is nested too deep.
     NotJson,
-    /// The bodies of all requests in flight hold all the bytes they may; `Limits::bodies` is the setting.
+    /// The bodies of all requests in flight hold as many bytes as they may (`Limits::bodies`).
     TooManyBodies {
         /// The limit in bytes.
         limit: usize,
     },
     /// The body is JSON, but not a JSON-RPC message.
     NotAMessage(&'static str),
-    /// The revision has no batches.
+    /// The protocol revision has no batches.
     BatchNotServed,
     /// `initialize` is part of a batch.
     InitializeInBatch,
     /// The protocol version is unknown or switched off.
     UnsupportedVersion {
-        /// What the client asked for, cut to a sane length.
+        /// The revision that the client requested, truncated.
         requested: String,
-        /// What is served.
+        /// The revisions that are served.
         supported: Vec<ProtocolVersion>,
     },
     /// A header of 2026-07-28 is missing, cannot be read, or does not repeat the body.
     HeaderMismatch {
         /// The header.
         header: Cow<'static, str>,
-        /// What is wrong with it. Where two values differ, both, cut and escaped.
+        /// What is wrong with it. If two values differ: both, truncated and escaped.
         why: Cow<'static, str>,
     },
-    /// A request of 2026-07-28 lacks something that its `_meta` must say, or says it wrongly or at too great length.
+    /// The `_meta` of a 2026-07-28 request lacks a required member, or one of its members is
+    /// invalid or too long.
     InvalidMeta(&'static str),
-    /// A parameter that the transport itself reads is wrong, or longer than its bound.
+    /// A parameter that the transport itself reads is invalid or too long.
     InvalidParams(&'static str),
-    /// The method does not exist, or not in this revision (2026-07-28; the session revisions
-    /// answer it in a 200).
+    /// The method does not exist in this revision (2026-07-28; for the session revisions the same
+    /// error has status 200).
     MethodNotFound {
-        /// The method, cut to a sane length.
+        /// The method, truncated.
         method: String,
     },
-    /// The request needs something of its client that was not declared (2026-07-28).
+    /// The request needs a capability that the client did not declare (2026-07-28).
     MissingCapability {
         /// The error's data: `requiredCapabilities`.
         data: Option<RawJson>,
     },
-    /// All subscription streams of the service are taken (2026-07-28).
+    /// The service has as many open subscription streams as it allows (2026-07-28).
     TooManyListens {
         /// The limit.
         limit: usize,
     },
-    /// The principal has all the subscription streams it may have (2026-07-28).
+    /// The principal has as many open subscription streams as it may (2026-07-28).
     TooManyListensOfPrincipal {
         /// The limit.
         limit: usize,
     },
-    /// The address the request comes from has all the subscription streams it may have (2026-07-28).
+    /// The client's address has as many open subscription streams as it may (2026-07-28).
     TooManyListensOfPeer {
         /// The limit.
         limit: usize,
     },
-    /// The request needs a session and names none.
+    /// The request needs a session but names none.
     SessionRequired,
     /// The session does not exist, has ended, or belongs to another principal.
     SessionNotFound,
-    /// A second `initialize` on a living session.
+    /// A second `initialize` arrived for a live session.
     AlreadyInitialized,
-    /// All sessions are taken and none of them is idle.
+    /// The service has as many sessions as it allows, and none of them is idle.
     TooManySessions {
         /// The limit.
         limit: usize,
     },
-    /// The principal has all the sessions it may have, and none of them is idle.
+    /// The principal has as many sessions as it may, and none of them is idle.
     TooManySessionsOfPrincipal {
         /// The limit.
         limit: usize,
     },
-    /// The address the request comes from has all the sessions it may have, and none of them is idle.
+    /// The client's address has as many sessions as it may, and none of them is idle.
     TooManySessionsOfPeer {
         /// The limit.
         limit: usize,
     },
-    /// The session has all the calls in flight it may have.
+    /// The session has as many calls in flight as it may.
     TooManyCalls {
         /// The limit.
         limit: usize,
     },
-    /// The principal has all the calls in flight it may have.
+    /// The principal has as many calls in flight as it may.
     TooManyCallsOfPrincipal {
         /// The limit.
         limit: usize,
     },
-    /// As many calls as the service allows are in flight without a session.
+    /// The service has as many calls in flight without a session as it allows.
     TooManyCallsWithoutSession {
         /// The limit.
         limit: usize,
     },
-    /// The address the request comes from has all the calls in flight without a session it may have.
+    /// The client's address has as many calls in flight without a session as it may.
     TooManyCallsOfPeer {
         /// The limit.
         limit: usize,
     },
-    /// The session has all the streams open it may have.
+    /// The session has as many open streams as it may.
     TooManyStreams {
         /// The limit.
         limit: usize,
     },
-    /// A call with the same id is in flight (only where that is refused).
+    /// A call with the same id is in flight (if duplicates are rejected).
     DuplicateId,
-    /// The session's standalone stream is open elsewhere (only where that is refused).
+    /// Another connection reads the standalone stream of the session (if a second one is rejected).
     StreamTaken,
     /// `Last-Event-ID` names no event of this session.
     UnknownEvent,
     /// `Last-Event-ID` names a stream whose events are no longer kept.
     EventsExpired,
-    /// There is a `Last-Event-ID`, but streams cannot be resumed here.
+    /// The request has a `Last-Event-ID`, but this service does not resume streams.
     NotResumable,
     /// The session ended while the request was in flight.
     SessionEnded,
-    /// The handler answered, and its answer is larger than the limit.
+    /// The handler answered, but the answer is larger than the limit.
     AnswerTooLarge {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The handler answered, and the engine had no room to keep the answer in its stream.
+    /// The handler answered, but the engine had no capacity to keep the answer in its stream.
     AnswerNotKept,
-    /// The handler answered, and answers that clients have not read hold all the bytes they may;
-    /// `Limits::answers_unread` is the setting.
+    /// The handler answered, but answers that clients have not read hold as many bytes as they may
+    /// (`Limits::answers_unread`).
     TooManyAnswersUnread {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The service is draining: no new sessions, no new calls.
+    /// The service is draining: it takes no new sessions and no new calls.
     Draining,
     /// The session engine cannot be reached.
     EngineUnavailable,
-    /// The handler behind the request failed in a way only the log may tell.
+    /// The handler failed. The reason is logged, and the client does not see it.
     Internal,
 }
 
 impl Rejection {
-    /// A method that does not exist; what is unknown is repeated within bounds.
+    /// Returns the rejection of an unknown method. The name is truncated.
     pub(crate) fn method_not_found(method: &str) -> Self {
-        /// Longer than any method somebody means.
+        /// Longer than the name of any real method.
         const MOST: usize = 160;
         Self::MethodNotFound { method: method.chars().take(MOST).collect() }
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.row().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// A short name for counters and logs, one for each kind.
+    /// Returns a short name for counters and logs, one for each kind.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -270,7 +271,7 @@ impl Rejection {
         }
     }
 
-    /// The JSON-RPC error of the response.
+    /// Returns the JSON-RPC error of the response.
     #[must_use]
     pub fn to_error(&self) -> ErrorObject {
         let error = ErrorObject::new(self.row().1, self.text());
@@ -283,7 +284,7 @@ impl Rejection {
         }
     }
 
-    /// The refusal of a body, and the id to echo.
+    /// Returns the rejection of a malformed body, and the id to repeat in the response.
     pub(crate) fn of(malformed: Malformed) -> (Self, Option<RequestId>) {
         match malformed {
             Malformed::NotJson => (Self::NotJson, None),
@@ -291,7 +292,7 @@ impl Rejection {
         }
     }
 
-    /// How long a refused client should wait, for the refusals that pass by themselves.
+    /// Returns how long the client should wait before it tries again, for temporary rejections.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         matches!(self.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
@@ -299,8 +300,8 @@ impl Rejection {
     }
 }
 
-/// What `Retry-After` says, in seconds: long enough for a node to be replaced or a call to end,
-/// short enough not to be noticed as an outage.
+/// The value of `Retry-After` in seconds. In that time a node can be replaced or a call can end,
+/// and no user takes the pause for an outage.
 const RETRY_AFTER_SECONDS: u64 = 2;
 
 impl fmt::Display for Rejection {

@@ -1,4 +1,4 @@
-//! The service: each request passes the edge, goes to its era and leaves through the encoder.
+//! The service: passes each request through the edge to its era, and encodes the response.
 
 mod builder;
 mod unread;
@@ -39,9 +39,9 @@ pub use self::builder::McpServiceBuilder;
 
 type RejectionHook = Arc<dyn Fn(&Rejection) + Send + Sync>;
 
-/// A running service, ready to be mounted: as a [`Router`](McpService::into_router), as a
-/// [layer](crate::McpLayer), or as the tower service it is. Clones are the same service: they
-/// share sessions.
+/// A running service. Mount it as a [`Router`](McpService::into_router), as a
+/// [layer](crate::McpLayer), or as a tower [`Service`]. It is cheap to clone; all clones are the
+/// same service and share its sessions.
 ///
 /// ```
 /// use mcp_http::{McpServer, McpService, ResponseMode, Streams};
@@ -63,41 +63,43 @@ struct Shared<S> {
     modern: Arc<modern::Node>,
     gate: Gate,
     watch: Arc<Watch>,
-    /// The rests of bodies that are read behind refusals.
+    /// The unread rests of request bodies, which are read behind rejections.
     drains: Arc<Drains>,
     on_rejection: Option<RejectionHook>,
 }
 
 impl<S: Clone + Send + Sync + 'static> McpService<S> {
-    /// A service with the default settings.
+    /// Starts a service with the default settings.
     pub fn new(server: impl Server<S>) -> Self {
         McpServiceBuilder::new(server).start()
     }
 
-    /// A service with settings of its own.
+    /// Returns a builder, to change the settings.
     pub fn builder(server: impl Server<S>) -> McpServiceBuilder<S> {
         McpServiceBuilder::new(server)
     }
 
-    /// The application's handle on the service: announces changes, lists sessions, drains.
+    /// Returns the handle by which an application announces changes, lists sessions and drains the
+    /// service.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
         self.0.hall.handle()
     }
 
-    /// A router to nest at any path: `Router::new().nest("/mcp", service.into_router())` serves
-    /// `/mcp`.
+    /// Returns a router to nest at any path: `Router::new().nest("/mcp", service.into_router())`
+    /// serves `/mcp`.
     pub fn into_router(self) -> Router<S> {
         router::nested(self)
     }
 
-    /// A router to merge, that serves the path given, with and without a slash at its end. It may have a
-    /// slash at its beginning or not, and is taken as axum takes paths (`{name}` is a parameter).
+    /// Returns a router to merge. It serves the given path with and without a trailing slash. The
+    /// path may be written with or without its leading slash, and follows axum's syntax: `{name}`
+    /// is a parameter.
     pub fn into_router_at(self, path: &str) -> Router<S> {
         router::at(path, self)
     }
 
-    /// Serves one request: admit, fork, encode.
+    /// Serves one request: admits it, hands it to its era, encodes the outcome.
     pub(crate) async fn serve(&self, request: Request, state: S) -> Response {
         let shared = &*self.0;
         shared.hall.look_after(shared.legacy.id);
@@ -173,15 +175,15 @@ where
 
 type Refused = (Rejection, Option<RequestId>);
 
-/// The body of a request, as far as it was not read.
+/// The part of a request's body that has not been read.
 struct RequestBody {
     body: Option<Body>,
-    /// The request has a principal, or names a session that is its own.
+    /// The request has a principal, or names a session that belongs to it.
     is_known: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> Shared<S> {
-    /// Leaves in `rest` what was not read.
+    /// Answers a request. The unread part of its body stays in `rest`.
     async fn answer(&self, parts: Box<Parts>, rest: &mut RequestBody, state: S) -> Result<Reply, Refused> {
         let unknown = |rejection| (rejection, None);
         let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
@@ -232,7 +234,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 };
                 modern::post(&self.modern, &self.server, state, incoming, body).await
             }
-            // A notification of an era that is not served at all: see the check.
+            // `edge::check_served` lets a notification pass although its era is not served.
             _ if !edge::serves(&self.hall.versions, Era::Legacy) => Outcome::Accepted.into(),
             _ => {
                 let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, peer, session, share };
@@ -264,8 +266,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         Ok(reply)
     }
 
-    /// A function of the application panicked outside any handler: the one that reads principals, one of its server, or
-    /// its engine.
+    /// Logs a panic of the application outside its handlers: in the function that reads principals,
+    /// in the server, or in the engine.
     fn panicked(&self) -> Refused {
         if let Some(left_out) = self.hall.log_line(LogLine::Panicked) {
             tracing::error!(left_out, "a request panicked");
@@ -282,8 +284,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
     }
 }
 
-/// Whether a request that was routed here by a prefix is for the endpoint itself and not for
-/// something below it. A route has a matched path, which what is below a nested service has not.
+/// Returns `true` if a request that was routed by a prefix is for the endpoint itself, not for a
+/// path below it. A route has a matched path; a path below a nested service has none.
 fn is_endpoint(request: &Request) -> bool {
     let extensions = request.extensions();
     extensions.get::<NestedPath>().is_none()

@@ -1,11 +1,11 @@
-//! Settings that have no meaning.
+//! Configuration errors: the invalid settings, and why each is invalid.
 
 use std::fmt;
 
-/// The settings that have no meaning: each by its name, and why.
+/// The invalid settings of a service, each with its name and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// At least one, wherever this is handed out.
+    /// Not empty in any error that a user receives.
     problems: Vec<Problem>,
 }
 
@@ -20,7 +20,7 @@ impl ConfigError {
         Self { problems: vec![Problem { setting, why: why.into() }] }
     }
 
-    /// Nothing is wrong so far.
+    /// Returns an error without problems, to be filled.
     pub(crate) fn none() -> Self {
         Self { problems: Vec::new() }
     }
@@ -37,19 +37,19 @@ impl ConfigError {
         if self.problems.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// The name of the first setting.
+    /// Returns the name of the first invalid setting.
     #[must_use]
     pub fn setting(&self) -> &'static str {
         self.problems.first().map_or("", |problem| problem.setting)
     }
 
-    /// The names of all settings that have no meaning.
+    /// Returns the names of all invalid settings.
     pub fn settings(&self) -> impl Iterator<Item = &'static str> {
         self.problems.iter().map(|problem| problem.setting)
     }
 }
 
-/// One line for each setting.
+/// Writes one line for each setting.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, Problem { setting, why }) in self.problems.iter().enumerate() {

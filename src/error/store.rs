@@ -1,66 +1,67 @@
-//! Errors of a session engine: what a caller can do about them, and what caused them.
+//! Store errors: failures of a session engine, by what the caller can do about them.
 
 use std::fmt;
 
-/// Why a session engine could not do what was asked. The source is kept for the log.
+/// Why a session engine could not complete an operation. The source is kept for the log.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What a caller can do about a [`StoreError`].
+/// What the caller can do about a [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The engine cannot be reached now; trying again may help.
+    /// The engine cannot be reached now. A retry may succeed.
     Unavailable,
-    /// No such session, stream, question or task, or not for this principal.
+    /// The session, stream, request or task does not exist, or belongs to another principal.
     NotFound,
-    /// Something is already there: an id, a newer version, another holder.
+    /// A conflicting entry exists: the same id, a newer version, another holder.
     Conflict,
-    /// The stream is closed, or this node no longer owns it; the task is done.
+    /// The stream is closed, this node no longer owns it, or the task has finished.
     Fenced,
-    /// The cursor names no event: it lies beyond the end of the stream.
+    /// The cursor is beyond the end of the stream, and names no event.
     BeyondEnd,
-    /// What is stored cannot be read.
+    /// The stored data cannot be read.
     Corrupt,
-    /// A limit is reached: of sessions, of calls, readers or subscriptions in one; of tasks or
-    /// their bytes.
+    /// A limit is reached: of sessions; of calls, readers or subscriptions within one session; of
+    /// tasks or of their bytes.
     Full,
-    /// A limit of one principal is reached: of sessions, calls or tasks.
+    /// A limit of the principal is reached: of sessions, calls or tasks.
     FullForPrincipal,
-    /// The same for a peer, of sessions or tasks.
+    /// A limit of the peer is reached: of sessions or tasks.
     FullForPeer,
 }
 
 impl StoreErrorKind {
-    /// Whether a limit is reached, for all or for one.
+    /// Returns `true` if a limit is reached: of the engine, of a principal or of a peer.
     pub(crate) fn is_full(self) -> bool {
         matches!(self, Self::Full | Self::FullForPrincipal | Self::FullForPeer)
     }
 }
 
 impl StoreError {
-    /// An error of a kind, with nothing to add.
+    /// Makes an error of this kind, without a source.
     #[must_use]
     pub fn new(kind: StoreErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// An error of a kind, with what caused it.
+    /// Makes an error of this kind, with its cause.
     pub fn because(kind: StoreErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { kind, source: Some(source.into()) }
     }
 
-    /// An error of a kind, of an append or a publish that made answers go which no client had fetched: so many of them
-    /// were forgotten to make room, though it failed.
+    /// Makes an error of an append or a publish that failed after it had removed answers to make
+    /// room. `answers` counts those that no client had fetched.
     #[must_use]
     pub fn after_losing(kind: StoreErrorKind, answers: usize) -> Self {
         if answers == 0 { Self::new(kind) } else { Self::because(kind, AnswersLost(answers)) }
     }
 
-    /// How many answers were forgotten for a step that failed, see [`StoreError::after_losing`].
+    /// Returns how many unfetched answers an operation removed before it failed, see
+    /// [`StoreError::after_losing`].
     #[must_use]
     pub fn answers_lost(&self) -> usize {
         let lost = self.source.as_deref().and_then(|source| source.downcast_ref());
@@ -71,14 +72,14 @@ impl StoreError {
         Self::because(StoreErrorKind::Corrupt, source)
     }
 
-    /// What can be done about it.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 }
 
-/// What a step did before it failed.
+/// The answers that an operation removed before it failed.
 #[derive(Debug)]
 struct AnswersLost(usize);
 

@@ -22,7 +22,7 @@ const NOT_RESUMABLE: &str = "Bad request: Last-Event-ID is not supported, stream
 const NOT_KEPT: &str = "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
 
 impl Rejection {
-    /// The status and the code.
+    /// Returns the HTTP status and the JSON-RPC code.
     pub(super) fn row(&self) -> (u16, i64) {
         match self {
             Self::DuplicateHeader(_)
@@ -103,7 +103,7 @@ impl Rejection {
         }
     }
 
-    /// What there is too much of, and the limit.
+    /// Returns the name of the exceeded limit, and its value.
     fn too_many(&self) -> Option<(&'static str, usize)> {
         Some(match self {
             Self::TooManyListens { limit } => ("subscription streams", *limit),
@@ -127,7 +127,7 @@ impl Rejection {
         })
     }
 
-    /// The text of a rejection that has no details.
+    /// Returns the text of a rejection without details.
     fn fixed_text(&self) -> &'static str {
         match self {
             Self::HostNotAllowed => HOST,
@@ -153,24 +153,25 @@ impl Rejection {
             Self::AnswerNotKept => NOT_KEPT,
             Self::Draining => "The server is shutting down",
             Self::EngineUnavailable => "Sessions are out of reach for the moment",
-            // The others have details.
+            // All other rejections have details.
             _ => "Internal error",
         }
     }
 }
 
-/// Whether a service has the session revisions alone. Its refusals say nothing in the codes of later ones: a client
-/// that tries 2026-07-28 first falls back to `initialize` only where it is not understood.
+/// Returns `true` if only session revisions are served. Such a service uses no error codes of later
+/// revisions: a client that tries 2026-07-28 first falls back to `initialize` only if it gets none
+/// of these codes.
 pub(super) fn sessions_only(served: &[ProtocolVersion]) -> bool {
     !served.is_empty() && served.iter().all(|version| version.era() == Era::Legacy)
 }
 
-/// The code by which a service refuses a revision.
+/// Returns the code for an unsupported revision.
 fn unsupported_code(served: &[ProtocolVersion]) -> i64 {
     if sessions_only(served) { ErrorObject::BAD_REQUEST } else { ErrorObject::UNSUPPORTED_VERSION }
 }
 
-/// The text by which a service refuses a revision. Released clients look for it.
+/// Returns the text for an unsupported revision. Released clients search for it.
 fn unsupported(requested: &str, served: &[ProtocolVersion]) -> Cow<'static, str> {
     if !sessions_only(served) {
         return "Unsupported protocol version; `data.supported` lists those served".into();

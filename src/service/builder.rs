@@ -1,4 +1,5 @@
-//! The builder of a service: collects its settings, checks all of them at once, and starts it.
+//! The builder of a service: collects the settings, checks all of them at once, and starts the
+//! service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use crate::server::contract::{ErasedServer, Server};
 use crate::settings::{Inputs, Limits, ResponseMode, Sessions, Settings, Streams, Tasks};
 use crate::store::{MemoryEngine, SessionEngine};
 
-/// The settings of a service before it runs. Made by [`McpService::builder`].
+/// The settings of a service that has not started yet. [`McpService::builder`] makes one.
 ///
-/// The order of the setters does not matter, and none of them fails:
-/// [`build`](McpServiceBuilder::build) checks every setting, alone and beside the others.
+/// The order of the setters does not matter, and none of them fails.
+/// [`build`](McpServiceBuilder::build) checks every setting, alone and in combination with the
+/// others.
 #[must_use = "a builder serves nothing before `build`"]
 pub struct McpServiceBuilder<S = ()> {
     server: Arc<dyn ErasedServer<S>>,
@@ -42,45 +44,45 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         }
     }
 
-    /// How sessions live and end.
+    /// Sets how many sessions may exist, and how long they live.
     pub fn sessions(mut self, sessions: Sessions) -> Self {
         self.settings.sessions = sessions;
         self
     }
 
-    /// How answers travel, and how long streams wait for their clients.
+    /// Sets how responses are streamed, and how long streams wait for their clients.
     pub fn streams(mut self, streams: Streams) -> Self {
         self.settings.streams = streams;
         self
     }
 
-    /// How much clients may ask for at once.
+    /// Sets how much clients may use at once.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.settings.limits = limits;
         self
     }
 
-    /// How clients of 2026-07-28 are asked for input.
+    /// Sets how input is requested from clients of 2026-07-28.
     pub fn inputs(mut self, inputs: Inputs) -> Self {
         self.settings.inputs = inputs;
         self
     }
 
-    /// How long tasks are kept, and how many (clients of 2026-07-28).
+    /// Sets how many tasks are kept, and how long (clients of 2026-07-28).
     pub fn tasks(mut self, tasks: Tasks) -> Self {
         self.settings.tasks = tasks;
         self
     }
 
-    /// Which hosts and origins are served. Default: loopback names.
+    /// Sets which hosts and origins are allowed. Default: loopback names.
     pub fn security(mut self, security: Security) -> Self {
         self.security = security;
         self
     }
 
-    /// Which protocol revisions are served, of those that the server
-    /// [speaks](crate::server::Server::versions). Default: [all of them](ProtocolVersion::ALL). An era is
-    /// switched off by naming none of its revisions.
+    /// Sets which protocol revisions are served, among those that the server
+    /// [supports](crate::server::Server::versions). Default: [all of them](ProtocolVersion::ALL).
+    /// To switch an era off, list none of its revisions.
     pub fn versions(mut self, versions: impl IntoIterator<Item = ProtocolVersion>) -> Self {
         self.versions = versions.into_iter().collect();
         self.versions.sort_unstable();
@@ -88,15 +90,15 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         self
     }
 
-    /// Where sessions are kept. Default: a [`MemoryEngine`] of its own.
+    /// Sets the engine that keeps the sessions. Default: a [`MemoryEngine`] of its own.
     pub fn engine(mut self, engine: impl SessionEngine) -> Self {
         self.engine = Some(Arc::new(engine));
         self
     }
 
-    /// Called for each refused request, once, before its response leaves: for logs, metrics and
-    /// alarms. It must not block. Default: no hook; the [statistics](McpHandle::statistics) count
-    /// refusals anyway.
+    /// Sets a function that is called once for each rejected request, before the response is sent.
+    /// It is meant for logs, metrics and alerts, and must not block. Default: none. The
+    /// [statistics](McpHandle::statistics) count rejections in any case.
     pub fn on_rejection(mut self, hook: impl Fn(&Rejection) + Send + Sync + 'static) -> Self {
         self.on_rejection = Some(Arc::new(hook));
         self
@@ -106,7 +108,8 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
     ///
     /// # Errors
     ///
-    /// Names every setting that has no meaning, alone or beside the others.
+    /// Returns an error that names every invalid setting, and every invalid combination of
+    /// settings.
     pub fn build(self) -> Result<McpService<S>, ConfigError> {
         let mut error = ConfigError::none();
         self.settings.check(&mut error);
@@ -118,7 +121,7 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         Ok(self.start())
     }
 
-    /// Starts the service; the settings were checked, or are the defaults.
+    /// Starts the service. The settings have been checked, or are the defaults.
     pub(super) fn start(self) -> McpService<S> {
         let versions = self.served_versions();
         let engine = self.engine.unwrap_or_else(|| Arc::new(MemoryEngine::new()));
@@ -149,7 +152,7 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
         McpService(Arc::new(Shared { server, hall, legacy, modern, gate, watch, drains, on_rejection }))
     }
 
-    /// The revisions to serve, of those that the server speaks.
+    /// Returns the revisions to serve, among those that the server supports.
     fn served_versions(&self) -> Vec<ProtocolVersion> {
         let spoken = self.server.versions();
         let versions: Vec<_> = self.versions.iter().copied().filter(|version| spoken.contains(version)).collect();

@@ -1,4 +1,4 @@
-//! How much answers hold that clients have not read: a long one is counted, or refused where there is no room.
+//! The accounting of unread answers: counts a long answer, or rejects it if there is no capacity.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -13,8 +13,8 @@ use crate::message::RequestId;
 use crate::outcome::{Outcome, Reply};
 
 impl<S> Shared<S> {
-    /// Says whose a response is. A long answer counts as a call of its account until it has been written, and becomes an
-    /// error where unread answers hold all that they may.
+    /// Sets the account of a response. A long answer counts as a call of its account until it has
+    /// been written. It becomes an error if unread answers hold all the bytes they may.
     pub(super) fn bound_unread(&self, reply: &mut Reply, account: Option<Account>) {
         let Some(answer) = reply.outcome.answer().filter(|answer| answer.len() > SHORT) else {
             reply.account = account;
@@ -40,14 +40,14 @@ impl<S> Shared<S> {
     }
 }
 
-/// The id of the request that is answered; `None` for a batch.
+/// Returns the id of the answered request; `None` for a batch.
 fn id_of(answer: &Bytes) -> Option<RequestId> {
     #[derive(Deserialize)]
     struct Answer<'a> {
         #[serde(borrow)]
         id: &'a RawValue,
     }
-    // Read as a struct, an array would be the members by position.
+    // Serde would read an array into the struct, member by position.
     let one = answer.first() == Some(&b'{');
     one.then(|| serde_json::from_slice::<Answer<'_>>(answer).ok()?.id.get().parse().ok()).flatten()
 }
