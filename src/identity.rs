@@ -1,5 +1,4 @@
-//! Decides how sessions, tasks and their owners are named: ids nobody can guess, principals nobody
-//! can forge from a header.
+//! Identities: random ids of sessions and tasks, and the principals and peers that own them.
 
 mod peer;
 mod time;
@@ -17,23 +16,23 @@ pub(crate) use self::peer::Account;
 pub use self::peer::Peer;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
 
-/// The name of a session: 122 bits from the operating system's random source, written as a
-/// UUID (visible ASCII, as the specification wants).
+/// The id of a session: 122 bits from the operating system's random source, written as a UUID. That
+/// is visible ASCII, as the specification requires.
 ///
-/// The id alone opens nothing when the session belongs to a [`Principal`]; treat it as a secret
-/// all the same and keep it out of logs.
+/// If the session belongs to a [`Principal`], the id alone gives no access to it. Treat it as a
+/// secret anyway, and keep it out of logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(Uuid);
 
 impl SessionId {
-    /// A new id.
+    /// Makes a new random id.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// Reads the exact form this crate issues. Another spelling of the same number (upper case,
-    /// braces) is no id of ours.
+    /// Parses an id in the exact form in which this crate writes ids. Another spelling of the same
+    /// number (upper case, braces) is rejected.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         as_written_here(text).map(Self)
@@ -48,7 +47,8 @@ impl SessionId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The first eight digits, enough to follow a session in a log without giving it away.
+    /// Returns the first eight digits: enough to follow a session in a log without revealing the
+    /// id.
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
@@ -67,21 +67,21 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The name of a task, made and written like a [`SessionId`].
+/// The id of a task, made and written like a [`SessionId`].
 ///
-/// The id alone opens nothing when the task belongs to a [`Principal`]; one without a principal
-/// belongs to whoever knows its id, so keep it out of logs.
+/// If the task belongs to a [`Principal`], the id alone gives no access to it. A task without a
+/// principal belongs to every client that knows its id, so keep it out of logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskId(Uuid);
 
 impl TaskId {
-    /// A new id.
+    /// Makes a new random id.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
 
-    /// Reads the exact form this crate issues, as [`SessionId::parse`] does.
+    /// Parses an id in the exact form in which this crate writes ids, as [`SessionId::parse`] does.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         as_written_here(text).map(Self)
@@ -97,7 +97,7 @@ impl TaskId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The first eight digits, enough to follow a task in a log without giving it away.
+    /// Returns the first eight digits: enough to follow a task in a log without revealing the id.
     #[must_use]
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
@@ -116,15 +116,15 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// A number in the one spelling in which ids are issued.
+/// Parses a UUID in the only spelling in which ids are issued.
 fn as_written_here(text: &str) -> Option<Uuid> {
-    // Of the spellings that are read, only this one has as many characters.
+    // Of the spellings that `Uuid` parses, only the hyphenated one has this length.
     let is_ours = text.len() == Hyphenated::LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
     is_ours.then(|| Uuid::try_parse(text).ok())?
 }
 
-/// Hashes a [`SessionId`] or a [`TaskId`] by folding its bytes: ids are random and issued by
-/// us, so a client cannot choose where one lands, and a keyed hash would buy nothing.
+/// Hashes a [`SessionId`] or a [`TaskId`] by folding its bytes. Ids are random and issued by this
+/// crate, so a client cannot choose its hash. A keyed hash would add nothing.
 #[derive(Debug, Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -134,7 +134,7 @@ impl Hasher for IdHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Each half alone has digits that are the same in all ids; together every digit is random.
+        // Some digits of each half are the same in all ids. Combined, every digit is random.
         let half = |chunk: Option<&[u8; 8]>| chunk.copied().map_or(0, u64::from_le_bytes);
         self.0 = self.0.rotate_left(8) ^ half(bytes.first_chunk()).rotate_left(32) ^ half(bytes.last_chunk());
     }
@@ -142,20 +142,20 @@ impl Hasher for IdHasher {
     fn write_usize(&mut self, _length_prefix: usize) {}
 }
 
-/// The map of everything that is kept by session.
+/// A map by session.
 pub(crate) type SessionMap<T> = dashmap::DashMap<SessionId, T, BuildHasherDefault<IdHasher>>;
 
-/// The map of everything that is kept by task.
+/// A map by task.
 pub(crate) type TaskMap<T> = std::collections::HashMap<TaskId, T, BuildHasherDefault<IdHasher>>;
 
-/// Who a request comes from, as the user's own authentication layer says.
+/// The authenticated sender of a request, as determined by the application's authentication layer.
 ///
-/// Put it into the request's extensions; a session opened by one principal does not exist for
-/// another (404, as an unknown id), and a session opened without one does not exist for a request
-/// that has one.
+/// The layer inserts it into the request's extensions. A session opened by one principal does not
+/// exist for another, which receives a 404 as for an unknown id. A session opened without a
+/// principal does not exist for a request that has one.
 ///
-/// The text must name the same person for as long as the person is the same: issuer and subject,
-/// never the bytes of a token that is renewed each hour.
+/// The text must stay the same for as long as the person is the same: use issuer and subject. Never
+/// use the bytes of a token that is renewed each hour.
 ///
 /// ```
 /// use mcp_http::Principal;
@@ -167,22 +167,22 @@ pub(crate) type TaskMap<T> = std::collections::HashMap<TaskId, T, BuildHasherDef
 pub struct Principal(Arc<str>);
 
 impl Principal {
-    /// A principal by a name that is unique in the application.
+    /// Makes a principal from a name that is unique in the application.
     #[must_use]
     pub fn new(name: impl AsRef<str>) -> Self {
         Self(Arc::from(name.as_ref()))
     }
 
-    /// A principal of OAuth or OpenID Connect: issuer, client and subject together. Any of the
-    /// three being another makes another principal.
+    /// Makes a principal of OAuth or OpenID Connect from issuer, client and subject. If one of the
+    /// three differs, the principal differs.
     #[must_use]
     pub fn issued(issuer: &str, client: &str, subject: &str) -> Self {
-        // As a JSON array, so that no two triples share a text and people can read it.
+        // A JSON array is readable, and no two triples have the same text.
         let triple = serde_json::to_string(&[issuer, client, subject]);
         Self(triple.unwrap_or_default().into())
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -201,32 +201,33 @@ impl fmt::Display for Principal {
     }
 }
 
-/// What is settled when a session opens and never changes after.
+/// The properties of a session that never change after it has opened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionInfo {
-    /// The session's name.
+    /// The session's id.
     pub id: SessionId,
-    /// Who opened it; only the same principal can use it.
+    /// The principal that opened it. No other principal can use it.
     pub principal: Option<Principal>,
-    /// Where it was opened from, if it has no principal, the connection's address is known and peers have shares
-    /// ([`Sessions::max_per_peer`](crate::Sessions::max_per_peer)). It says whose share the session counts in, and
-    /// opens nothing.
+    /// The client's address, if the session has no principal. It is set only if the connection's
+    /// address is known and peers have shares
+    /// ([`Sessions::max_per_peer`](crate::Sessions::max_per_peer)). It selects the share in which
+    /// the session counts, and grants no access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
-    /// The revision both sides agreed on.
+    /// The protocol revision that client and server agreed on.
     pub version: ProtocolVersion,
-    /// Which program the client says it is.
+    /// The client's name and version, as the client states them.
     pub client: Arc<Implementation>,
-    /// What the client can be asked for.
+    /// The capabilities that the client declared.
     pub capabilities: Arc<ClientCapabilities>,
-    /// When it was opened. Serialized as RFC 3339 (`2026-11-30T12:00:00.25Z`) in formats that people read, such
-    /// as JSON.
+    /// When the session was opened. Human-readable formats such as JSON have it as RFC 3339
+    /// (`2026-11-30T12:00:00.25Z`).
     #[serde(with = "time")]
     pub opened_at: SystemTime,
 }
 
 impl SessionInfo {
-    /// Whose share it counts in.
+    /// Returns the account in whose share the session counts.
     pub(crate) fn account(&self) -> Option<Account> {
         Account::of(self.principal.as_ref(), self.peer)
     }
@@ -276,11 +277,11 @@ mod tests {
         let mut json = serde_json::to_value(&info).unwrap();
         assert_eq!(json["opened_at"], "2026-11-30T12:00:00.250000000Z");
         assert_eq!(serde_json::from_value::<SessionInfo>(json.clone()).unwrap().opened_at, opened_at);
-        // As it was written until now, and may still be kept.
+        // The former format, which may still be stored.
         json["opened_at"] = serde_json::to_value(opened_at).unwrap();
         assert!(json["opened_at"].is_object());
         assert_eq!(serde_json::from_value::<SessionInfo>(json).unwrap().opened_at, opened_at);
-        // A clock that is wrong by far still opens sessions.
+        // A session can be opened even if the clock is wrong by far.
         let broken =
             [SystemTime::UNIX_EPOCH - Duration::from_secs(1), SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40)];
         for opened_at in broken {
@@ -301,7 +302,7 @@ mod tests {
         use std::hash::BuildHasher;
         let build = BuildHasherDefault::<IdHasher>::default();
         let hashes: Vec<u64> = (0..4000).map(|_| build.hash_one(SessionId::random())).collect();
-        // Whichever byte of the hash a map looks at, it takes every value.
+        // Every byte of the hash takes all values, because a map may use any of them.
         for shift in (0..64).step_by(8) {
             let bytes: std::collections::HashSet<u64> = hashes.iter().map(|hash| (hash >> shift) & 0xff).collect();
             assert_eq!(bytes.len(), 256, "byte at {shift}");

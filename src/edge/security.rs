@@ -1,10 +1,12 @@
-//! Decides whether a request's `Host` and `Origin` are this server's business.
+//! Security: checks a request's `Host` and `Origin` against the names and sites this server allows.
 //!
-//! 1. The host is the one the client meant: `Host`, the request target's where both are there and
-//!    equal, or what a trusted proxy says. Twice, missing or unreadable is a bad request (RFC 9112,
-//!    section 3.2), any other than those allowed is 403.
-//! 2. An origin is allowed by list, by being on a loopback name, or by being the host's own. Any
-//!    other, an unreadable one and `null` are 403 (MCP, Transports, "Security Warning").
+//! 1. The host is the `Host` header, the host of the request target, or what a trusted proxy
+//!    reports. If both header and target name a host, the two must be equal. A missing, repeated or
+//!    unreadable host is a bad request (RFC 9112, section 3.2). A host that is not allowed is
+//!    rejected with 403.
+//! 2. An origin is allowed if it is listed, is on a loopback name, or is the server's own. Any
+//!    other origin, an unreadable one and `null` are rejected with 403 (MCP, Transports, "Security
+//!    Warning").
 //! 3. Entries are parsed when they are set. A check allocates nothing.
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,15 +32,15 @@ const HOSTS: &str = "Security::allowed_hosts";
 const ORIGINS: &str = "Security::allowed_origins";
 const PROXIES: &str = "Security::trusted_proxies";
 
-/// Which hosts this server answers to, and which web sites may call it.
+/// The hosts that this server answers to, and the web sites that may call it.
 ///
-/// With nothing set, a server is for programs on the same machine: the `Host` must be a loopback
-/// name (`localhost`, any address of 127.0.0.0/8, `[::1]`), with any port; and a web page that
-/// calls it, known by its `Origin`, must be on a loopback name too. That keeps a web site the user
-/// happens to visit from reaching the server by DNS rebinding. Programs send no `Origin` and are
-/// not asked for one.
+/// By default, only programs on the same machine can use the server. The `Host` must be a loopback
+/// name (`localhost`, any address of 127.0.0.0/8, `[::1]`), with any port. A request with an
+/// `Origin` comes from a web page, and that must be on a loopback name too. This prevents web sites
+/// that the user visits from reaching the server by DNS rebinding. Programs need not send an
+/// `Origin`.
 ///
-/// A server that others reach needs its public name:
+/// A server that other machines reach needs its public name:
 ///
 /// ```
 /// use mcp_http::Security;
@@ -50,16 +52,16 @@ const PROXIES: &str = "Security::trusted_proxies";
 /// # let _ = security;
 /// ```
 ///
-/// # Which origins are served without being listed
+/// # Origins that are allowed without being listed
 ///
-/// - Those on loopback names, as long as [`allowed_origins`](Self::allowed_origins) is not set.
-/// - The server's own: an `http` or `https` origin with the very host and port of the request's
-///   `Host`. The `Host` has been checked before, so this opens nothing to DNS rebinding; under
-///   [`insecure_any_host`](Self::insecure_any_host) it would, and does not apply.
+/// - Origins on loopback names, unless [`allowed_origins`](Self::allowed_origins) is set.
+/// - The server's own origin: `http` or `https` with exactly the host and port of the request's
+///   `Host`. The `Host` has been checked before, so DNS rebinding gains nothing. With
+///   [`insecure_any_host`](Self::insecure_any_host) it would, so this rule does not apply then.
 ///
-/// `Origin: null` (a sandboxed frame, a local file) is nobody's, and refused.
+/// `Origin: null` (a sandboxed frame, a local file) identifies no site, and is rejected.
 ///
-/// This is no CORS: a browser also wants the headers of a CORS layer around the service.
+/// This is not CORS: browsers also need the headers of a CORS layer around the service.
 #[derive(Debug, Clone, Default)]
 pub struct Security {
     loopback: Option<bool>,
@@ -67,9 +69,9 @@ pub struct Security {
     origins: Allowed<OriginPattern>,
     proxies: Vec<IpNet>,
     problems: Vec<ConfigError>,
-    /// Shared by the clones of one service.
+    /// Shared by all clones.
     lines: Arc<Lines>,
-    /// Whether the operator was told that the proxies cannot be recognised.
+    /// The operator was warned that proxies cannot be recognized.
     warned: Arc<AtomicBool>,
 }
 
@@ -84,7 +86,7 @@ struct Lines {
 
 #[derive(Debug, Clone, Default)]
 enum Allowed<P> {
-    /// Loopback names.
+    /// Only loopback names.
     #[default]
     Unset,
     Only(Vec<P>),
@@ -92,7 +94,7 @@ enum Allowed<P> {
 }
 
 impl<P> Allowed<P> {
-    /// Reads a list of patterns.
+    /// Parses a list of patterns.
     fn only<T: AsRef<str>>(
         setting: &'static str,
         entries: impl IntoIterator<Item = T>,
@@ -119,25 +121,26 @@ impl<P> Allowed<P> {
 }
 
 impl Security {
-    /// Loopback names only.
+    /// Allows loopback names only.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The hosts this server answers to, in place of the loopback names (see
+    /// Sets the hosts that this server answers to. They replace the loopback names (see
     /// [`allow_loopback`](Self::allow_loopback)).
     ///
     /// | entry | means |
     /// |---|---|
     /// | `example.com`, `192.0.2.1`, `[2001:db8::1]` | that host, with any port or none |
     /// | `example.com:*` | the same |
-    /// | `example.com:8080` | that host with that port; one without a port, too, if it is 80 or 443 |
-    /// | `*.example.com` | one or more labels in front of it, but not `example.com` itself |
+    /// | `example.com:8080` | that host with that port; for 80 and 443, also without a port |
+    /// | `*.example.com` | every subdomain at any depth, but not `example.com` itself |
     ///
-    /// Case does not matter; international names are written in punycode. An empty list allows none.
+    /// Case does not matter. International names are written in punycode. An empty list allows no
+    /// host.
     ///
-    /// An entry that is none of these is an error of [`build`](crate::McpServiceBuilder::build).
+    /// An entry of any other form is an error of [`build`](crate::McpServiceBuilder::build).
     #[must_use]
     pub fn allowed_hosts<T: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
         let problems = self.problems_but_of(HOSTS);
@@ -145,14 +148,14 @@ impl Security {
         self
     }
 
-    /// The web sites that may call this server, in place of those on loopback names (see
+    /// Sets the web sites that may call this server. They replace those on loopback names (see
     /// [`allow_loopback`](Self::allow_loopback)).
     ///
     /// An entry is `scheme://host`, `scheme://host:port` or `scheme://host:*`, as a browser sends
-    /// it: without a port it means the default port of `http` or `https`, and nothing follows,
-    /// no slash either. The host may begin with `*.` as in [`allowed_hosts`](Self::allowed_hosts).
+    /// it. Without a port it means the default port of `http` or `https`. Nothing may follow, not
+    /// even a slash. The host may begin with `*.` as in [`allowed_hosts`](Self::allowed_hosts).
     ///
-    /// An entry that is no origin is an error of [`build`](crate::McpServiceBuilder::build).
+    /// An entry that is not an origin is an error of [`build`](crate::McpServiceBuilder::build).
     #[must_use]
     pub fn allowed_origins<T: AsRef<str>>(mut self, origins: impl IntoIterator<Item = T>) -> Self {
         let problems = self.problems_but_of(ORIGINS);
@@ -160,31 +163,37 @@ impl Security {
         self
     }
 
-    /// Whether loopback names are allowed, as hosts and as origins, beside those listed.
+    /// Sets whether loopback names are allowed, as hosts and as origins, in addition to the listed
+    /// ones.
     ///
-    /// Left alone, they are allowed where nothing is listed.
+    /// Default: they are allowed as hosts unless [`allowed_hosts`](Self::allowed_hosts) is set, and
+    /// as origins unless [`allowed_origins`](Self::allowed_origins) is set.
     #[must_use]
     pub fn allow_loopback(mut self, allowed: bool) -> Self {
         self.loopback = Some(allowed);
         self
     }
 
-    /// The proxies in front of this server, as networks (`10.0.0.0/8`) or single addresses.
+    /// Sets the proxies in front of this server, as networks (`10.0.0.0/8`) or single addresses.
     ///
-    /// When a request's connection comes from one of them, the host is what `X-Forwarded-Host` or
-    /// `Forwarded` (its `host` parameter) name, and `Host` only if they name none. If they name
-    /// several hosts, in one header or in both, the request is refused. From anyone else, the
-    /// two headers are not looked at.
+    /// For a connection from one of them, the host is the one in `X-Forwarded-Host` or in the
+    /// `host` parameter of `Forwarded`. `Host` is used only if these name none. If they name
+    /// several hosts, in one header or in both, the request is rejected. For all other connections
+    /// the two headers are ignored.
     ///
-    /// Likewise the client's address, whose share of the limits is
-    /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer), is the rightmost one in `X-Forwarded-For`, or in the
-    /// `for` parameters of `Forwarded`, that is no trusted proxy. A request whose client cannot be read counts as the
-    /// proxy's own. A request without a principal for which the two headers name different clients is refused (400): a
-    /// proxy that sets one of the two passes the other on as its client made it up.
+    /// The client's address is determined in the same way. It is the rightmost address in
+    /// `X-Forwarded-For`, or in the `for` parameters of `Forwarded`, that is not a trusted proxy.
+    /// It selects the share of the limits
+    /// ([`Sessions::max_per_peer`](crate::Sessions::max_per_peer)). If the header cannot be read,
+    /// the request counts in the proxy's own share.
     ///
-    /// The connection's address comes from axum's `ConnectInfo<SocketAddr>`: serve the
-    /// application with `into_make_service_with_connect_info::<SocketAddr>()`, or no proxy is ever
-    /// recognised. The first request without it is logged as a warning.
+    /// If the two headers name different clients, a request without a principal is rejected (400).
+    /// A proxy that sets only one of the two forwards the other as the client wrote it, and the
+    /// client may have made it up.
+    ///
+    /// The connection's address comes from axum's `ConnectInfo<SocketAddr>`. Serve the application
+    /// with `into_make_service_with_connect_info::<SocketAddr>()`, or no proxy is recognized. The
+    /// first request without it is logged as a warning.
     ///
     /// An entry that is neither a network nor an address is an error of
     /// [`build`](crate::McpServiceBuilder::build).
@@ -206,31 +215,33 @@ impl Security {
         self
     }
 
-    /// Where problems of a setting go that is set now; those of an earlier list are over.
+    /// Returns the list for the problems of a setting that is being set again. Its earlier problems
+    /// are removed.
     fn problems_but_of(&mut self, setting: &'static str) -> &mut Vec<ConfigError> {
         self.problems.retain(|problem| problem.setting() != setting);
         &mut self.problems
     }
 
-    /// Every entry that could not be read.
+    /// Returns an error for every entry that could not be parsed.
     pub(crate) fn problems(&self) -> impl Iterator<Item = &ConfigError> {
         self.problems.iter()
     }
 
-    /// Does not look at the host at all.
+    /// Disables the check of the host.
     ///
-    /// Safe where something in front of the server has checked it, or where no browser can reach
-    /// it. Anywhere else, a web page can call the server through DNS rebinding.
+    /// This is safe if a component in front of the server has checked the host, or if no browser
+    /// can reach the server. In all other cases a web page can call the server through DNS
+    /// rebinding.
     #[must_use]
     pub fn insecure_any_host(mut self) -> Self {
         self.hosts = Allowed::Anything;
         self
     }
 
-    /// Does not look at the origin at all.
+    /// Disables the check of the origin.
     ///
-    /// Any web page the user opens may then call the server, with whatever the browser adds to it
-    /// (cookies, a client certificate, the user's place in the network).
+    /// Any web page that the user opens can then call the server. Such requests carry everything
+    /// the browser adds: cookies, a client certificate, and the user's position in the network.
     #[must_use]
     pub fn insecure_any_origin(mut self) -> Self {
         self.origins = Allowed::Anything;
@@ -280,8 +291,8 @@ impl Security {
         if matches!(self.origins, Allowed::Anything) {
             return Ok(());
         }
-        // Unreadable or doubled, it is an invalid origin like any other, for which the
-        // specification has one status: 403.
+        // An unreadable or repeated origin is invalid, and the specification has one status for
+        // that: 403.
         let origin = if let Found::Often(_) = found { None } else { Origin::parse(value.as_bytes()) };
         let loopback = self.loopback.unwrap_or(matches!(self.origins, Allowed::Unset));
         let allowed = origin.is_some_and(|origin| {
@@ -319,7 +330,8 @@ impl Security {
         direct_host(parts, head.host).map(|text| Named { text, by: "Host" })
     }
 
-    /// Whose share of the limits a request without a principal takes, if its connection's address is known.
+    /// Returns the peer in whose share a request without a principal counts; `None` if the
+    /// connection's address is unknown.
     pub(crate) fn peer(&self, parts: &Parts) -> Result<Option<Peer>, Rejection> {
         let Some(address) = peer(parts).map(|peer| peer.ip().to_canonical()) else { return Ok(None) };
         if !self.is_proxy(&address) {
@@ -340,7 +352,7 @@ impl Security {
                  application with `into_make_service_with_connect_info::<SocketAddr>()`"
             );
         }
-        // A socket that serves both families shows IPv4 peers as mapped IPv6 addresses.
+        // A dual-stack socket reports IPv4 peers as mapped IPv6 addresses.
         address.is_some_and(|address| self.is_proxy(&address.ip().to_canonical()))
     }
 
@@ -349,13 +361,14 @@ impl Security {
     }
 }
 
-/// Where the connection comes from, if the application was served in a way that tells.
+/// Returns the address of the connection, if the application was served with `ConnectInfo`.
 fn peer(parts: &Parts) -> Option<SocketAddr> {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
 }
 
-/// The host the request names itself. Where both the request target and the header name one,
-/// they must be the same (RFC 9113, section 8.3.1); the target alone is enough from HTTP/2 on.
+/// Returns the host that the request itself names. If both the request target and the header name a
+/// host, the two must be equal (RFC 9113, section 8.3.1). From HTTP/2 on the target alone is
+/// enough.
 fn direct_host<'a>(parts: &'a Parts, found: Found<'a>) -> Result<&'a [u8], Rejection> {
     let header = found.once("Host")?.map(|value| value.as_bytes());
     let target = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
@@ -414,14 +427,14 @@ mod tests {
                 (&[("host", "127.0.0.1:3000")], Ok(())),
                 (&[("host", "127.8.9.10")], Ok(())),
                 (&[("host", "[::1]:3000")], Ok(())),
-                // Others.
+                // Other names.
                 (&[("host", "evil.example.com")], NO_HOST),
                 (&[("host", "0.0.0.0:3000")], NO_HOST),
                 (&[("host", "128.0.0.1")], NO_HOST),
                 (&[("host", "[::ffff:127.0.0.1]")], NO_HOST),
                 (&[("host", "localhost.evil.example")], NO_HOST),
                 (&[("host", "127.0.0.1.nip.io")], NO_HOST),
-                // None, two, and what no browser sends.
+                // Missing, repeated, and values that no browser sends.
                 (&[], BAD_HOST),
                 (&[("host", "")], BAD_HOST),
                 (&[("host", "localhost"), ("host", "localhost")], Err(Rejection::DuplicateHeader("Host"))),
@@ -430,10 +443,10 @@ mod tests {
                 (&[("host", "127.1")], BAD_HOST),
                 (&[("host", "0x7f.1")], BAD_HOST),
                 (&[("host", "localhost:99999")], BAD_HOST),
-                // Proxies are not believed.
+                // The headers of untrusted proxies are ignored.
                 (&[("host", "evil.example"), ("x-forwarded-host", "localhost")], NO_HOST),
                 (&[("host", "localhost"), ("x-forwarded-host", "evil.example")], Ok(())),
-                // The host speaks first.
+                // The host is checked before the origin.
                 (&[("host", "evil.example"), ("origin", "http://evil.example")], NO_HOST),
             ],
         );
@@ -449,7 +462,7 @@ mod tests {
                 (&[local, ("origin", "http://127.0.0.1:3000")], Ok(())),
                 (&[local, ("origin", "http://localhost:5173")], Ok(())),
                 (&[local, ("origin", "https://[::1]")], Ok(())),
-                // Others, and what is no site.
+                // Other sites, and values that are not sites.
                 (&[local, ("origin", "https://evil.example")], NO_ORIGIN),
                 (&[local, ("origin", "http://localhost.evil.example")], NO_ORIGIN),
                 (&[local, ("origin", "chrome-extension://localhost")], NO_ORIGIN),
@@ -473,7 +486,7 @@ mod tests {
                 (&[("host", "a.b.internal:8080")], Ok(())),
                 (&[("host", "a.internal")], NO_HOST),
                 (&[("host", "localhost")], NO_HOST),
-                // The server's own pages, on its own host and port only.
+                // The server's own pages, only with its exact host and port.
                 (&[("host", "mcp.example.com"), ("origin", "https://mcp.example.com")], Ok(())),
                 (&[("host", "a.internal:8080"), ("origin", "http://a.internal:8080")], Ok(())),
                 (&[("host", "a.internal:8080"), ("origin", "http://b.internal:8080")], NO_ORIGIN),
@@ -501,7 +514,7 @@ mod tests {
             &[
                 (&[], Ok(())),
                 (&[("host", "evil.example")], Ok(())),
-                // After rebinding, a page of the attacker has the host of the server.
+                // After DNS rebinding, the attacker's page has the server's host.
                 (&[("host", "evil.example"), ("origin", "http://evil.example")], NO_ORIGIN),
             ],
         );
@@ -521,7 +534,7 @@ mod tests {
         let (good, bad) = (("host", "mcp.example.com"), ("host", "10.0.0.7:3000"));
         let (said, lied) = (("x-forwarded-host", "mcp.example.com"), ("x-forwarded-host", "evil.example"));
         let rows: [(&str, Headers<'_>, Result<(), Rejection>); 12] = [
-            // From a proxy, its word counts, and the `Host` if it has none.
+            // The header of a trusted proxy wins. Without it, `Host` counts.
             ("10.1.2.3:9", &[bad, said], Ok(())),
             ("[::ffff:10.1.2.3]:9", &[bad, said], Ok(())),
             ("[2001:db8::1]:9", &[bad, ("forwarded", "for=_a;host=mcp.example.com")], Ok(())),
@@ -529,11 +542,11 @@ mod tests {
             ("10.1.2.3:9", &[good], Ok(())),
             ("10.1.2.3:9", &[bad], NO_HOST),
             ("10.1.2.3:9", &[bad, said, ("origin", "https://mcp.example.com")], Ok(())),
-            // It must agree with itself.
+            // The forwarding headers must agree.
             ("10.1.2.3:9", &[good, said, lied], Err(Rejection::InvalidHeader("X-Forwarded-Host"))),
             ("10.1.2.3:9", &[good, said, ("forwarded", "host=a")], Err(Rejection::InvalidHeader("Forwarded"))),
             ("10.1.2.3:9", &[good, ("x-forwarded-host", "127.1")], Err(Rejection::InvalidHeader("X-Forwarded-Host"))),
-            // Nobody else's word counts.
+            // The headers of other peers are ignored.
             ("11.1.2.3:9", &[bad, said], NO_HOST),
             ("11.1.2.3:9", &[good, lied], Ok(())),
         ];
@@ -557,11 +570,11 @@ mod tests {
         assert_eq!(check("http://evil.example/mcp", Version::HTTP_2, None), NO_HOST);
         assert_eq!(check("http://u@localhost/mcp", Version::HTTP_2, None), BAD_HOST);
         assert_eq!(check("/mcp", Version::HTTP_2, None), BAD_HOST);
-        // Both, and they must be the same.
+        // If both are present, they must be equal.
         assert_eq!(check("http://localhost/mcp", Version::HTTP_2, Some("LOCALHOST")), Ok(()));
         assert_eq!(check("http://localhost/mcp", Version::HTTP_11, Some("evil.example")), BAD_HOST);
         assert_eq!(check("http://evil.example/mcp", Version::HTTP_2, Some("localhost")), BAD_HOST);
-        // HTTP/1.1 asks for the header (RFC 9112, section 3.2).
+        // HTTP/1.1 requires the header (RFC 9112, section 3.2).
         assert_eq!(check("http://localhost/mcp", Version::HTTP_11, None), BAD_HOST);
     }
 

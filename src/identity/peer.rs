@@ -1,8 +1,8 @@
-//! Accounts: in whose share of a limit a session, a task or a call counts.
+//! Accounts: the principal or the address in whose share of a limit a session, task or call counts.
 //!
-//! A principal has an account. Where a request has none, the address it comes from has one, so that one client
-//! cannot take what is there for all. An account is a key for counting and nothing else: it opens no session and
-//! no task.
+//! A request with a principal counts in the account of the principal. A request without one counts
+//! in the account of its address, so that one client cannot take everything. An account is only a
+//! key for counting: it gives no access to sessions or tasks.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,17 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Principal;
 
-/// The address a request without a [`Principal`] comes from: an IPv4 address, or the /64 network of an IPv6
+/// The address of a client without a [`Principal`]: an IPv4 address, or the /64 network of an IPv6
 /// address, which is what one subscriber usually has.
 ///
-/// It says whose share of a limit something counts in, as in
-/// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer), and grants nothing: a session belongs to its principal,
-/// and one without a principal to every client that has its id.
+/// It selects the share of a limit in which something counts, as in
+/// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). It grants no access: a session
+/// belongs to its principal, and a session without a principal to every client that has its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer(IpAddr);
 
 impl Peer {
-    /// The peer of an address. An IPv4 address mapped into IPv6 is an IPv4 address.
+    /// Makes the peer of an address. An IPv4 address mapped into IPv6 is treated as the IPv4
+    /// address.
     #[must_use]
     pub fn new(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
@@ -34,7 +35,7 @@ impl Peer {
     }
 }
 
-/// An address, or a network as `2001:db8::/64`.
+/// Writes an IPv4 address, or a network such as `2001:db8::/64`.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -44,7 +45,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// In whose share of a limit something counts.
+/// The owner of a share of a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Account {
     Principal(Principal),
@@ -52,7 +53,7 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// The principal's, or else the peer's; `None` where neither is known.
+    /// Returns the account of the principal, or else of the peer; `None` if neither is known.
     pub(crate) fn of(principal: Option<&Principal>, peer: Option<Peer>) -> Option<Self> {
         principal.map(|principal| Self::Principal(principal.clone())).or_else(|| peer.map(Self::Peer))
     }

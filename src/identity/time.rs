@@ -1,12 +1,13 @@
-//! How a moment is written: RFC 3339 for people and for JSON, serde's own form everywhere else.
+//! The serialized form of a moment: RFC 3339 in human-readable formats, serde's own form in all
+//! others.
 //!
-//! Both forms are read, because sessions that were kept before this one have the other.
+//! Reading accepts both forms, because stored sessions of earlier versions have the other one.
 
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The end of the year 9999, the last that is written so, in seconds since 1970.
+/// The end of the year 9999 in seconds since 1970: the last moment that RFC 3339 can write.
 const LAST: u64 = 253_402_300_799;
 
 #[derive(Deserialize)]
@@ -20,7 +21,7 @@ pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Resu
     if !serializer.is_human_readable() {
         return time.serialize(serializer);
     }
-    // A clock that is wrong by centuries must not keep a session from being opened.
+    // A session can be opened even if the clock is wrong by centuries.
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(Duration::from_secs(LAST));
     serializer.collect_str(&humantime::format_rfc3339(SystemTime::UNIX_EPOCH + since))
 }
