@@ -22,10 +22,11 @@
 //! # }
 //! ```
 //!
-//! One URL serves both eras of the protocol: the session revisions (2025-03-26, 2025-06-18, 2025-11-25) and the
-//! stateless one (2026-07-28). With nothing set the service answers to loopback names only ([`Security`]),
-//! keeps sessions in memory, bounded in number and time ([`Sessions`], [`Limits`]), and what their streams sent for a
-//! client that comes back ([`Streams`]).
+//! One URL serves both eras of the protocol: the session revisions (2025-03-26, 2025-06-18,
+//! 2025-11-25) and the stateless one (2026-07-28). By default the service answers to loopback names
+//! only ([`Security`]). It keeps sessions in memory, limited in number and lifetime ([`Sessions`],
+//! [`Limits`]). It also keeps the events of their streams, so that clients can resume
+//! ([`Streams`]).
 //!
 //! # The map of this crate
 //!
@@ -37,45 +38,52 @@
 //!  response <- encode: JSON or SSE bytes <--------+-- Outcome <---- server: your handlers, as axum's
 //! ```
 //!
-//! | | decides |
+//! | | contains |
 //! |---|---|
-//! | [`McpService`], [`mcp_router`], [`McpLayer`] | how a server is mounted, and with which settings |
-//! | [`McpServer`] | what a server offers: tools, resources, prompts, each an axum handler |
-//! | [`server::Args`], [`server::Context`], [`server::Session`] | what handlers take: typed arguments, the way back to the client, what stays between calls |
-//! | [`server`] | everything else you write against, down to JSON-RPC ([`server::Server`]) |
-//! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Tasks`], [`Security`] | what can be set |
-//! | [`McpHandle`] | what an application sees and does from outside |
+//! | [`McpService`], [`mcp_router`], [`McpLayer`] | mounting a server, with its settings |
+//! | [`McpServer`] | the description of a server: tools, resources and prompts, each an axum handler |
+//! | [`server::Args`], [`server::Context`], [`server::Session`] | the parameters of handlers: typed arguments, access to the client, state between calls |
+//! | [`server`] | the rest of the API for writing servers, down to JSON-RPC ([`server::Server`]) |
+//! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Tasks`], [`Security`] | the settings |
+//! | [`McpHandle`] | what an application observes and controls from outside of calls |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
-//! | [`store`] | where sessions and tasks are kept: the engine boundary, its contract, engines in memory, files, Redis |
-//! | `RmcpServer` (feature `rmcp`) | how a server written against rmcp is served |
-//! | [`guide`] | pages to read: [mounting](guide::mounting), layers, tests and stopping; [every setting](guide::settings); [every refusal](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
-//! | [`error`] | how requests are refused, and what can go wrong |
+//! | [`store`] | the engines that keep sessions and tasks: the interface, its contract, and engines in memory, files and Redis |
+//! | `RmcpServer` (feature `rmcp`) | serving a server written against rmcp |
+//! | [`guide`] | guides: [mounting](guide::mounting), layers, tests and shutdown; [every setting](guide::settings); [every rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
+//! | [`error`] | rejections of requests, and all other errors |
 //!
 //! # Words
 //!
 //! | | |
 //! |---|---|
-//! | era | *legacy*: the revisions with sessions; *modern*: 2026-07-28, where every request stands for itself |
-//! | session | what a legacy client opens with `initialize` and names in `Mcp-Session-Id` |
-//! | call | a request that a handler answers, from its arrival to its answer |
+//! | era | *legacy*: the revisions with sessions; *modern*: 2026-07-28, where every request is independent of all others |
+//! | session | opened by a legacy client with `initialize`, and named in `Mcp-Session-Id` |
+//! | call | a request that a handler answers, from its arrival to its response |
 //! | stream | the events of one call, or the *standalone* stream of a session, which a client opens by GET |
 //! | subscription stream, listen | the modern counterpart of the standalone stream: `subscriptions/listen` |
-//! | round | one of the several requests by which a modern client answers questions |
+//! | round | one of the several requests by which a modern client answers requests for input |
 //! | task | a call whose result a modern client polls for |
-//! | principal | who sends a request, as your authentication layer says: a [`Principal`] |
-//! | engine, node | where sessions and tasks are kept ([`store::SessionEngine`]); one service that uses it |
-//! | drain | the orderly end of a service: [`McpHandle::drain`] |
+//! | principal | the sender of a request, as your authentication layer determines it: a [`Principal`] |
+//! | engine, node | the keeper of sessions and tasks ([`store::SessionEngine`]); one service that uses it |
+//! | drain | the orderly shutdown of a service: [`McpHandle::drain`] |
 //!
 //! # Features
 //!
-//! Features only add; none is on by default. `file`: an engine that keeps sessions and tasks in a
-//! folder. `redis`: an engine that many nodes share through a Redis server; `redis-cluster`:
-//! through a cluster; `redis-tls`: over TLS. `cors`: tower-http's CORS layer for MCP. `rmcp`:
-//! servers written against rmcp. `testing`: the contract suite of session engines.
+//! All features are additive, and none is enabled by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `file` | an engine that keeps sessions and tasks in a folder |
+//! | `redis` | an engine that many nodes share through a Redis server |
+//! | `redis-cluster` | the same through a Redis cluster |
+//! | `redis-tls` | TLS for the connections to the Redis server |
+//! | `cors` | tower-http's CORS layer with the headers of MCP |
+//! | `rmcp` | serving servers written against rmcp |
+//! | `testing` | the contract suite of session engines |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// What the README shows compiles.
+/// The examples of the README compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

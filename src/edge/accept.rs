@@ -1,11 +1,12 @@
-//! Decides which of the two media types an answer can have the client takes (RFC 9110, section
-//! 12.5.1).
+//! The `Accept` header: which of the two media types of responses the client accepts (RFC 9110,
+//! section 12.5.1).
 //!
-//! 1. All `Accept` headers are one list; without any, the client takes everything.
-//! 2. Of the ranges that match a type the most specific speaks: `application/json`, then
-//!    `application/*`, then `*/*`. Of two equally specific ones, the kinder.
-//! 3. `q=0` says no. Other weights do not matter: the server chooses among what is taken.
-//! 4. Parameters other than `q` are ignored. A member that cannot be read is skipped.
+//! 1. All `Accept` headers are one list. Without any, the client accepts everything.
+//! 2. Of the ranges that match a type the most specific wins: `application/json`, then
+//!    `application/*`, then `*/*`. Of two equally specific ranges, one that accepts wins.
+//! 3. `q=0` rejects. Other weights do not matter, because the server chooses among the accepted
+//!    types.
+//! 4. Parameters other than `q` are ignored. A member that cannot be parsed is skipped.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -14,7 +15,7 @@ use super::headers::Found;
 use super::list;
 use crate::error::Rejection;
 
-/// What the client takes.
+/// The media types that the client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepts {
     /// `application/json`.
@@ -23,18 +24,18 @@ pub(crate) struct Accepts {
     pub(crate) sse: bool,
 }
 
-/// What the client must take for an answer to be possible.
+/// The media types that the client must accept to get a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
-    /// Both, as the specification has it for a POST.
+    /// Both, as the specification requires for a POST.
     Both,
-    /// JSON: a POST where the server never streams.
+    /// JSON: a POST to a service that never streams.
     Json,
-    /// An event stream: a GET, a subscription.
+    /// An event stream: a GET, or a subscription.
     EventStream,
 }
 
-/// The most members read. Browsers send about ten.
+/// The maximum number of members that are read. Browsers send about ten.
 const MAX_MEMBERS: usize = 64;
 
 const JSON: (&[u8], &[u8]) = (b"application", b"json");
@@ -62,7 +63,7 @@ impl Accepts {
         Self { json: json.wanted, sse: sse.wanted }
     }
 
-    /// Refuses a client that does not take what is needed.
+    /// Rejects a client that does not accept the needed types.
     pub(crate) fn require(self, needs: Needs) -> Result<(), Rejection> {
         let (enough, needs) = match needs {
             Needs::Both => (self.json && self.sse, "both application/json and text/event-stream"),
@@ -73,7 +74,7 @@ impl Accepts {
     }
 }
 
-/// What nearly all clients send, letter for letter.
+/// Recognizes the values that nearly all clients send, byte for byte.
 fn usual(value: &[u8]) -> Option<Accepts> {
     match value {
         b"application/json, text/event-stream" | b"text/event-stream, application/json" | b"*/*" => Some(Accepts::BOTH),
@@ -82,7 +83,7 @@ fn usual(value: &[u8]) -> Option<Accepts> {
     }
 }
 
-/// A media range and whether it is wanted.
+/// A media range, and whether the client wants it.
 struct Range<'a> {
     main: &'a [u8],
     sub: &'a [u8],
@@ -108,7 +109,7 @@ impl<'a> Range<'a> {
         Some(Self { main, sub, wanted: weight.unwrap_or(true) })
     }
 
-    /// How specific the range is for a type, 0 if it does not match.
+    /// Returns how specific the range is for a type; 0 if it does not match.
     fn specificity(&self, (main, sub): (&[u8], &[u8])) -> u8 {
         let main = self.main.eq_ignore_ascii_case(main);
         match self.sub {
@@ -120,7 +121,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// Reads a weight: 0 to 1 with three decimals at most (RFC 9110, section 12.4.2).
+/// Parses a weight: 0 to 1 with at most three decimals (RFC 9110, section 12.4.2).
 fn is_wanted(weight: &[u8]) -> Option<bool> {
     match weight {
         b"0" | b"0." => Some(false),
@@ -133,7 +134,7 @@ fn is_wanted(weight: &[u8]) -> Option<bool> {
     }
 }
 
-/// What the most specific range so far says.
+/// The result of the most specific range so far.
 #[derive(Default)]
 struct Verdict {
     specificity: u8,
@@ -175,11 +176,11 @@ mod tests {
         const SSE: (bool, bool) = (false, true);
         const NONE: (bool, bool) = (false, false);
         let rows: [(&[&str], (bool, bool)); 46] = [
-            // No header takes everything, an empty one nothing.
+            // Without a header everything is accepted, with an empty one nothing.
             (&[], ALL),
             (&[""], NONE),
             (&[" , ,"], NONE),
-            // The usual ones.
+            // The usual values.
             (&["application/json, text/event-stream"], ALL),
             (&["text/event-stream, application/json"], ALL),
             (&["application/json,text/event-stream"], ALL),
@@ -198,26 +199,26 @@ mod tests {
             (&["text/*"], SSE),
             (&["text/*, application/*"], ALL),
             (&["text/html, */*;q=0.1"], ALL),
-            // q=0 excludes, in all its spellings.
+            // `q=0` excludes, in all its spellings.
             (&["*/*;q=0"], NONE),
             (&["application/json;q=0, text/event-stream;q=0.001"], SSE),
             (&["application/json;Q=0.000, text/event-stream"], SSE),
             (&["application/json;q=0., text/event-stream;q=1."], SSE),
-            // The most specific range speaks, wherever it stands.
+            // The most specific range wins at any position.
             (&["*/*, application/json;q=0"], SSE),
             (&["application/json;q=0, */*"], SSE),
             (&["text/*;q=0, */*"], JSON),
             (&["text/*;q=0, text/event-stream, application/*"], ALL),
             (&["*/*;q=0, application/*"], JSON),
             (&["*/*;q=0", "application/json"], JSON),
-            // Of two equals, the kinder.
+            // Of two equally specific ranges, one that accepts wins.
             (&["application/json;version=2;q=0, application/json"], JSON),
             (&["application/json, application/json;q=0"], JSON),
-            // Other types that look alike.
+            // Other types with similar names.
             (&["application/json-seq, text/event-stream-foo, application/vnd.x+json"], NONE),
             (&["application/jsonp, text/event, xapplication/json"], NONE),
             (&["application, json, text"], NONE),
-            // Malformed members are skipped, the others count.
+            // Malformed members are skipped, and the others count.
             (&["application/json;q=2, text/event-stream"], SSE),
             (&["application/json;q=-1, text/event-stream"], SSE),
             (&["application/json;q=0.0001, text/event-stream"], SSE),
@@ -229,7 +230,7 @@ mod tests {
             (&["application /json, text/ event-stream"], NONE),
             (&["application//json, text/event-stream/"], NONE),
             (&["/, */, /*, *, ;q=1, text/event-stream"], SSE),
-            // A quote that is never closed takes the rest with it.
+            // An unclosed quote extends to the end.
             (&[r#"application/json, x/y;a=", text/event-stream"#], JSON),
         ];
         for (values, expected) in rows {
@@ -253,8 +254,8 @@ mod tests {
         assert_eq!(Accepts::BOTH.require(Needs::Both), Ok(()));
     }
 
-    /// The same rules with another parser and without care for time: of every range the `mime`
-    /// crate can read, sorted from the vaguest to the most specific, the last that matches.
+    /// The same rules with another parser and without regard to speed. It sorts the ranges that the
+    /// `mime` crate can parse from the least to the most specific, and takes the last that matches.
     fn reference(members: &[String], target: &mime::Mime) -> bool {
         let mut ranges: Vec<(u8, bool, mime::Mime)> = members
             .iter()

@@ -1,4 +1,4 @@
-//! Decides whether the head of a request lets it in.
+//! Admission: checks the head of a request.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use super::headers::{Head, McpHeaders};
 use super::security::Security;
 use crate::error::Rejection;
 
-/// What the edge has to know about the service.
+/// The settings that the edge needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) security: Security,
     pub(crate) allow: Allow,
-    /// What a POST must accept: [`Needs::Json`] where the service never streams.
+    /// What a POST must accept: [`Needs::Json`] if the service never streams.
     pub(crate) post_needs: Needs,
-    /// What the bodies in flight may hold together.
+    /// The byte budget of all request bodies in flight.
     pub(crate) bodies: Arc<Budget>,
 }
 
-/// Which methods are served.
+/// The methods that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allow {
-    /// POST, GET and DELETE: there are sessions.
+    /// POST, GET and DELETE: the service has sessions.
     Sessions,
-    /// POST alone: there are none.
+    /// Only POST: the service has no sessions.
     PostOnly,
 }
 
@@ -40,19 +40,19 @@ pub(crate) enum Method {
     Delete,
 }
 
-/// What is known of a request that has been let in.
+/// The parsed head of an admitted request.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     pub(crate) method: Method,
     pub(crate) headers: McpHeaders,
-    /// Whether the client takes a stream, where not every answer is one.
+    /// The client accepts an event stream. Matters for services that do not always stream.
     pub(crate) takes_streams: bool,
-    /// How long the body is said to be.
+    /// The declared length of the body.
     pub(crate) length: Option<u64>,
 }
 
 impl Allow {
-    /// The value of the `Allow` header.
+    /// Returns the value of the `Allow` header.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sessions => "GET, POST, DELETE",
@@ -60,7 +60,7 @@ impl Allow {
         }
     }
 
-    /// Refuses a method that is not served.
+    /// Rejects a method that is not served.
     pub(crate) fn check(self, method: &http::Method) -> Result<Method, Rejection> {
         match (self, method) {
             (_, &http::Method::POST) => Ok(Method::Post),
@@ -71,7 +71,7 @@ impl Allow {
     }
 }
 
-/// Makes the checks of this folder that need no body, in their order.
+/// Makes the checks of this module that need no body, in their order.
 pub(crate) fn admit(parts: &Parts, gate: &Gate) -> Result<Admitted, Rejection> {
     let head = Head::read(&parts.headers);
     gate.security.check(parts, &head)?;
@@ -96,7 +96,7 @@ fn check_media_types(
             content_type::check(head, headers)?;
         }
         Method::Get => accepts.require(Needs::EventStream)?,
-        // The answer has no body.
+        // The response has no body.
         Method::Delete => {}
     }
     Ok(())
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_first_check_that_fails_gives_the_answer() {
-        // Everything is wrong; each row puts right what the row before was refused for.
+        // All checks fail at first. Each row corrects what the previous row was rejected for.
         let wrong = [
             ("host", "evil.example"),
             ("origin", "http://evil.example"),

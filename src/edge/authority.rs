@@ -1,17 +1,17 @@
-//! Decides how `host[:port]` is read, in a request and in a setting.
+//! The `host[:port]` parser for requests and settings.
 //!
-//! 1. A name is of letters, digits, `-` and `_` in labels of at most 63, 253 in all (RFC 1123,
-//!    section 2.1; the underscore for the names of container networks).
-//! 2. A name whose last label is a number is an IPv4 address in four plain decimals, or nothing:
-//!    `127.1`, `0x7f.1` and `0177.0.0.1` are spellings by which a resolver and a filter come to
-//!    differ (WHATWG URL, "ends in a number").
-//! 3. An IPv6 address stands in brackets and has no zone (RFC 3986, section 3.2.2).
+//! 1. A name consists of letters, digits, `-` and `_`, in labels of at most 63 characters, 253 in
+//!    all (RFC 1123, section 2.1). The underscore occurs in the names of container networks.
+//! 2. If the last label of a name is a number, the name must be an IPv4 address in four plain
+//!    decimals. Resolvers and filters read spellings such as `127.1`, `0x7f.1` and `0177.0.0.1`
+//!    differently (WHATWG URL, "ends in a number").
+//! 3. An IPv6 address is in brackets and has no zone (RFC 3986, section 3.2.2).
 //! 4. A port is 1 to 65535 without leading zeros.
-//! 5. An empty port is none (RFC 3986, section 3.2.3), and a name may end in the dot of the root: clients
-//!    send both. A setting has neither.
-//! 6. User information, percent-encoding: unreadable.
+//! 5. In a request, an empty port counts as none (RFC 3986, section 3.2.3), and a name may end in
+//!    the dot of the root. Clients send both. A setting may have neither.
+//! 6. User information and percent-encoding are rejected.
 //!
-//! Nothing here allocates for a request.
+//! Parsing a request allocates nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,7 +22,7 @@ pub(super) struct Authority<'a> {
     pub(super) port: Option<u16>,
 }
 
-/// A host, as a request names it. A name keeps its case; comparing ignores it.
+/// A host, as a request names it. A name keeps its case, and comparison ignores it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Host<'a> {
     Name(&'a [u8]),
@@ -43,14 +43,14 @@ impl PartialEq for Host<'_> {
 
 impl Eq for Host<'_> {}
 
-/// The longest name DNS knows (RFC 1035, section 2.3.4), without its trailing dot.
+/// The longest name in DNS (RFC 1035, section 2.3.4), without its trailing dot.
 const MAX_NAME: usize = 253;
 
 /// The longest label of a name (RFC 1035, section 2.3.4).
 const MAX_LABEL: usize = 63;
 
 impl<'a> Authority<'a> {
-    /// Reads what a request names.
+    /// Parses the authority of a request.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = text.strip_suffix(b":").unwrap_or(text);
         let (host, rest) = match text {
@@ -91,7 +91,7 @@ impl<'a> Host<'a> {
         Some(Self::Name(text))
     }
 
-    /// Whether the host is `localhost`, in 127.0.0.0/8, or `[::1]`.
+    /// Returns `true` if the host is `localhost`, in 127.0.0.0/8, or `[::1]`.
     pub(super) fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => name.eq_ignore_ascii_case(b"localhost"),
@@ -101,7 +101,7 @@ impl<'a> Host<'a> {
     }
 }
 
-/// A pattern of a setting: which hosts, which ports.
+/// A pattern in a setting: the hosts and ports that it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HostPattern {
     name: NamePattern,
@@ -111,13 +111,13 @@ pub(super) struct HostPattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum NamePattern {
     Name(String),
-    /// `.example.com`, for what is under it.
+    /// `.example.com`, for all its subdomains.
     Under(String),
     V4(Ipv4Addr),
     V6(Ipv6Addr),
 }
 
-/// The port as the pattern has it.
+/// The port of the pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PortPattern {
     Unsaid,
@@ -126,7 +126,11 @@ pub(super) enum PortPattern {
 }
 
 impl HostPattern {
-    /// Reads a pattern, or says what is wrong with it.
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the entry.
     pub(super) fn parse(entry: &str) -> Result<Self, &'static str> {
         let (entry, wildcard) = match entry.strip_suffix(":*") {
             Some(entry) => (entry, Some(PortPattern::Any)),
@@ -158,7 +162,7 @@ impl HostPattern {
         Ok(Self { name, port })
     }
 
-    /// Whether the host is meant, whatever its port.
+    /// Returns `true` if the pattern matches the host, regardless of the port.
     pub(super) fn names(&self, host: &Host<'_>) -> bool {
         match (&self.name, host) {
             (NamePattern::Name(name), Host::Name(host)) => host.eq_ignore_ascii_case(name.as_bytes()),
@@ -172,8 +176,9 @@ impl HostPattern {
         }
     }
 
-    /// Whether a `Host` header's value is meant. One without a port stands for the default port
-    /// of its scheme (RFC 9110, section 7.2), which is not known here: 80 and 443 both match.
+    /// Returns `true` if the pattern matches the value of a `Host` header. A value without a port
+    /// means the default port of the request's scheme (RFC 9110, section 7.2). The scheme is
+    /// unknown here, so both 80 and 443 match.
     pub(super) fn matches(&self, authority: &Authority<'_>) -> bool {
         let port = match (self.port, authority.port) {
             (PortPattern::Unsaid | PortPattern::Any, _) => true,
@@ -203,13 +208,13 @@ fn is_label(label: &[u8]) -> bool {
         && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// An address in four plain decimals.
+/// Parses an address in four plain decimals.
 fn plain_address(text: &[u8]) -> Option<Ipv4Addr> {
     let is_part = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     if text.iter().all(is_part) { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
-/// Whether a resolver could take the label for a number, decimal or hexadecimal.
+/// Returns `true` if a resolver could read the label as a number, decimal or hexadecimal.
 fn is_number(label: &[u8]) -> bool {
     match label {
         [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
@@ -239,7 +244,7 @@ mod tests {
             "localhost.",
             "LocalHost.:80",
             "example.com.",
-            // Without the port that the colon announces.
+            // A colon without a port.
             "localhost:",
             "localhost.:",
             "127.0.0.1:",
@@ -253,7 +258,7 @@ mod tests {
             "[::1]:8080",
             "[0:0:0:0:0:0:0:1]",
             "[::ffff:127.0.0.1]",
-            // A label of digits, but not the last.
+            // A label of digits that is not the last.
             "1.example",
             "0x7f.example",
         ];
@@ -261,7 +266,7 @@ mod tests {
             assert!(Authority::parse(text.as_bytes()).is_some(), "{text}");
         }
         let unreadable = [
-            // Nothing, or nothing of it.
+            // Empty, or with an empty part.
             "",
             ":",
             ":80",
@@ -306,7 +311,7 @@ mod tests {
             "[::1]::",
             "[::1]x",
             "[::1]80",
-            // Odd spellings of IPv4 addresses.
+            // Unusual spellings of IPv4 addresses.
             "127.1",
             "127.0.1",
             "2130706433",
@@ -344,26 +349,26 @@ mod tests {
     #[test]
     fn a_pattern_means_the_hosts_it_says_and_no_others() {
         let rows: [(&str, &[&str], &[&str]); 9] = [
-            // Without a port: any.
+            // Without a port: any port matches.
             (
                 "example.com",
                 &["example.com", "EXAMPLE.com:1", "example.com:443"],
                 &["a.example.com", "xexample.com", "com"],
             ),
-            // A dot at the end, or no port behind the colon, is the same host.
+            // A trailing dot, or a colon without a port, is the same host.
             ("a.example.com", &["a.example.com.", "A.example.com.:1", "a.example.com:"], &["a.example.com.evil"]),
-            // With one: that one, and none at all where it is a scheme's default.
+            // With a port: only that port, and no port if it is the default of a scheme.
             ("example.com:8080", &["example.com:8080"], &["example.com", "example.com:80"]),
             ("example.com:443", &["example.com:443", "example.com"], &["example.com:80"]),
             ("Example.COM:*", &["example.com", "example.com:9"], &["example.org"]),
-            // One or more labels, never none.
+            // One or more labels, never zero.
             (
                 "*.example.com",
                 &["a.example.com", "a.b.example.com:1"],
                 &["example.com", "aexample.com", "a.example.com.evil"],
             ),
             ("*.example.com:1", &["a.example.com:1"], &["a.example.com:2", "a.example.com"]),
-            // Addresses by value.
+            // Addresses match by value.
             ("[::1]:8080", &["[::1]:8080", "[0::1]:8080"], &["[::1]", "[::2]:8080"]),
             ("10.0.0.1", &["10.0.0.1:1"], &["10.0.0.2", "10.0.0.1.example"]),
         ];

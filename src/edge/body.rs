@@ -1,11 +1,11 @@
-//! Reading a body: how much of it, how long for, and what it holds of the service's budget.
+//! The body reader: limits the size of a body, its time, and its share of the service's budget.
 //!
-//! 1. A body that is declared too large is refused before a byte of it is read, one that turns
-//!    out too large with the frame that makes it so.
-//! 2. The time is for the whole body, so that one byte a second is no way to stay. It starts when
-//!    the body is not there at once; for one that is, no timer is made.
-//! 3. A body in one piece is handed on as it came, without a copy.
-//! 4. Over the [budget](super::budget) nothing more of a body is read.
+//! 1. A body that is declared too large is rejected before a byte of it is read. A body that turns
+//!    out too large is rejected at the frame that exceeds the limit.
+//! 2. The time limit covers the whole body, so a client that sends one byte a second does not evade
+//!    it. The timer starts if the body is not there at once. A body that is there needs no timer.
+//! 3. A body in one piece is passed on without a copy.
+//! 4. When the [budget](super::budget) is exceeded, no more of the body is read.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -23,39 +23,44 @@ use crate::error::Rejection;
 use crate::identity::Account;
 use crate::message::{self, RequestId};
 
-/// The most that is reserved on a client's word; beyond it, memory follows what has arrived.
+/// The most that is reserved for a declared length. Beyond it, memory grows with the data that
+/// arrives.
 const MAX_RESERVED: usize = 64 * 1024;
 
-/// Where larger bodies are allowed than by default, their values may take as many times more: what objects of a hundred
-/// bytes do, or numbers of eight digits.
+/// The bytes of parsed values allowed for each byte of the body limit, if that limit is above the
+/// default. Objects of a hundred bytes need about as much, or numbers of eight digits.
 const TREE: usize = 16;
 
-/// The most frames without data. They cost the sender next to nothing, so that no number of them
-/// may be free.
+/// The maximum number of frames without data. They cost the sender almost nothing, so their number
+/// must be limited.
 const MAX_EMPTY_FRAMES: usize = 64;
 
-/// How far down an error is searched for its cause. Bodies are wrapped once by each layer.
+/// How many causes of an error are searched. Each layer wraps a body once.
 const MAX_CAUSES: usize = 16;
 
-/// What is asked of a body.
+/// The limits of a body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds<'a> {
     pub(crate) limit: usize,
     pub(crate) within: Duration,
     pub(crate) budget: &'a Arc<Budget>,
-    /// Whose share of the budget it takes.
+    /// The account in whose share of the budget the body counts.
     pub(crate) account: Option<&'a Account>,
 }
 
 /// A body that was read.
 pub(crate) struct ReadBody {
     pub(crate) body: message::Body,
-    /// What it holds of the budget, for as long as its call runs; `None` for a small one.
+    /// Its share of the budget, held for as long as its call runs; `None` for a small body.
     pub(crate) share: Option<Arc<BodyShare>>,
 }
 
-/// Makes the checks that need the body, whose length was `declared`, and says whose id to echo where one of them fails.
-/// The body is taken if it was read to its end; otherwise the rest is the caller's to deal with.
+/// Makes the checks that need the body. `declared` is its length. The body is taken if it was read
+/// to its end. Otherwise the caller handles the rest.
+///
+/// # Errors
+///
+/// Returns the rejection, with the request's id if it is known.
 pub(crate) async fn read_json(
     body: &mut Option<axum::body::Body>,
     declared: Option<u64>,
@@ -64,7 +69,7 @@ pub(crate) async fn read_json(
     let unread = body.get_or_insert_default();
     let (bytes, share) = read(unread, declared, bounds).await.map_err(|rejection| (rejection, None))?;
     *body = None;
-    // Nested too deep is malformed: no tree is made of it.
+    // A body that is nested too deep is malformed, and is not parsed into a tree.
     let body = message::parse(&bytes).map_err(Rejection::of)?;
     let tree = message::VALUES.max(bounds.limit.saturating_mul(TREE));
     if message::tree::is_larger(&bytes, tree) {
@@ -73,8 +78,8 @@ pub(crate) async fn read_json(
     Ok(ReadBody { body, share })
 }
 
-/// Returns the id of a request that is refused by its head, if its body is small and has arrived with it: it
-/// is not waited for. The body is taken if it was read to its end.
+/// Returns the id of a request that is rejected by its head. It is read only from a small body that
+/// has arrived with the head, without waiting. The body is taken if it was read to its end.
 pub(crate) async fn id_at_hand(
     body: &mut Option<axum::body::Body>,
     declared: Option<u64>,
@@ -92,11 +97,11 @@ pub(crate) async fn id_at_hand(
     message::parse(&bytes).ok()?.request_id().cloned()
 }
 
-/// Reads a whole body within its bounds. `declared` is the `Content-Length`.
+/// Reads a whole body within its limits. `declared` is the `Content-Length`.
 ///
 /// # Cancel safety
 ///
-/// What has been read is lost with the future; the rest of the body is of no use to anybody else.
+/// The data read so far is lost with the future. The rest of the body is useless without it.
 async fn read<B>(body: B, declared: Option<u64>, bounds: Bounds<'_>) -> Result<HeldBody, Rejection>
 where
     B: Body<Data = Bytes>,
@@ -116,7 +121,7 @@ where
     }
 }
 
-/// A body in one piece, and what it holds of the budget.
+/// A body in one piece, with its share of the budget.
 type HeldBody = (Bytes, Option<Arc<BodyShare>>);
 
 async fn collect<B>(
@@ -130,7 +135,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut body = pin!(body);
-    // Where a layer outside has a lower limit, its body says so here, and its error does not.
+    // The body of an outer layer with a lower limit shows that limit here. Its error does not.
     let outer_limit = body.size_hint().upper();
     let mut read = Chunks::default();
     let mut share: Option<BodyShare> = None;
@@ -160,7 +165,7 @@ where
     })
 }
 
-/// What has been read: the first piece as it came, or all of them in one buffer.
+/// The data read so far: the first piece as it came, or all pieces in one buffer.
 #[derive(Default)]
 struct Chunks {
     first: Bytes,
@@ -189,7 +194,7 @@ impl Chunks {
     }
 }
 
-/// What a body's error means: a limit of a layer outside, or a body that broke off.
+/// Returns the rejection for a body's error: the limit of an outer layer, or a body that broke off.
 fn refusal(error: &(dyn Error + 'static), outer_limit: Option<u64>, limit: usize) -> Rejection {
     let mut causes =
         std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).take(MAX_CAUSES);
@@ -221,7 +226,7 @@ mod tests {
         StreamBody::new(stream::iter(frames))
     }
 
-    /// Yields one byte a second, for ever.
+    /// Yields one byte a second, without end.
     fn trickle() -> impl Body<Data = Bytes, Error = Infallible> {
         StreamBody::new(stream::repeat(()).then(|()| async {
             sleep(Duration::from_secs(1)).await;
@@ -245,7 +250,7 @@ mod tests {
             (&[][..], Ok("")),
             (&["0123456789"], Ok("0123456789")),
             (&["01234", "", "567", "89"], Ok("0123456789")),
-            // One byte more, in one piece or the last.
+            // One byte too many, in one piece or in the last.
             (&["0123456789x"], Err(())),
             (&["01234", "56789", "x"], Err(())),
         ] {
@@ -273,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_there_needs_no_timer() {
-        // No runtime: a timer would panic.
+        // There is no runtime, so a timer would panic.
         let budget = Budget::new(0, 0);
         let read =
             read(chunks(&["a", "b"]), None, Bounds { limit: LIMIT, within: WITHIN, budget: &budget, account: None });

@@ -1,13 +1,15 @@
-//! The byte budget of request bodies: how much of them one service holds at a time, all clients together.
+//! The byte budget of request bodies: limits what all bodies of one service hold at a time.
 //!
-//! 1. A small body costs nothing and is never refused: calls, connections and tasks are counted elsewhere.
-//! 2. A larger one takes its bytes as they arrive. A length that is only declared takes nothing, so that
-//!    no client uses up the budget with promises.
-//! 3. The bytes are given back when the last piece of the body is dropped and its call has ended: the
-//!    arguments a handler works on are read from it, and are about as large again.
-//! 4. Calls that became tasks may hold a part of the budget only, since they run for long.
-//! 5. One account, a principal or the address of a client without one, holds half of the budget at most, or one body
-//!    of the largest size: it does not shut out the others.
+//! 1. A small body does not count and is never rejected. Calls, connections and tasks have limits
+//!    of their own.
+//! 2. A larger body takes its bytes as they arrive. A declared length takes nothing, so that no
+//!    client uses up the budget with promises.
+//! 3. The bytes are released when the last piece of the body has been dropped and its call has
+//!    ended. The handler's arguments are parsed from the body, and are about as large again.
+//! 4. Calls that became tasks may hold only a part of the budget, because they run for long.
+//! 5. One account may hold half of the budget, or one body of the largest size if that is more. An
+//!    account is a principal, or the address of a client without one. So no account excludes the
+//!    others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,14 +21,14 @@ use dashmap::mapref::entry::Entry;
 use crate::error::Rejection;
 use crate::identity::Account;
 
-/// The largest body that is not counted. Nearly all bodies are smaller. 10,000 calls without a session,
-/// each with a body of this size, hold 160 MiB.
+/// The largest body that does not count. Nearly all bodies are smaller. 10,000 calls without a
+/// session, each with a body of this size, hold 160 MiB.
 pub(super) const SMALL: usize = 16 << 10;
 
-/// Tasks hold at most the budget divided by this: the rest is for calls whose clients wait.
+/// Tasks may hold the budget divided by this. The rest is for calls whose clients wait.
 const TASKS: usize = 4;
 
-/// How many bytes of bodies there may be, and how many there are.
+/// The budget, and how much of it is in use.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -37,24 +39,24 @@ pub(crate) struct Budget {
     of: DashMap<Account, usize>,
 }
 
-/// The bytes of one body. Dropping it gives them back.
+/// The share of one body. Dropping it releases the bytes.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
     budget: Arc<Budget>,
-    /// Whose they are; known once there are any.
+    /// The account that holds them. Set when the first bytes are taken.
     account: Option<Account>,
     bytes: usize,
     is_task: AtomicBool,
 }
 
 impl Budget {
-    /// `body` is the most that one body may have.
+    /// Makes a budget. `body` is the limit of one body.
     pub(crate) fn new(limit: usize, body: usize) -> Arc<Self> {
         let (taken, by_tasks) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { limit, taken, by_tasks, limit_of_one: (limit / 2).max(body), of: DashMap::new() })
     }
 
-    /// Refuses a body of a declared length for which there is no room now, before any of it is read.
+    /// Rejects a body whose declared length exceeds the free capacity, before any of it is read.
     pub(super) fn check(&self, declared: usize, account: Option<&Account>) -> Result<(), Rejection> {
         if declared <= SMALL {
             return Ok(());
@@ -97,7 +99,7 @@ impl Budget {
 }
 
 impl BodyShare {
-    /// Takes what is missing for a body of an account that has so many bytes by now.
+    /// Takes the missing bytes for a body of this length so far.
     pub(super) fn grow(&mut self, length: usize, account: Option<&Account>) -> Result<(), Rejection> {
         if length <= SMALL {
             return Ok(());
@@ -119,7 +121,7 @@ impl BodyShare {
         Ok(())
     }
 
-    /// The body, as something that holds its bytes of the budget as long as a piece of it lives.
+    /// Returns the body wrapped so that its share is held until the last piece is dropped.
     pub(super) fn hold(self, body: Bytes) -> (Bytes, Option<Arc<Self>>) {
         if self.bytes == 0 {
             return (body, None);
@@ -128,14 +130,14 @@ impl BodyShare {
         (Bytes::from_owner(Held { body, _share: Arc::clone(&share) }), Some(share))
     }
 
-    /// The call becomes a task. Returns `false` where tasks hold all that they may.
+    /// Counts the share as that of a task. Returns `false` if tasks hold all they may.
     pub(crate) fn become_task(&self) -> bool {
         if self.is_task.load(Ordering::Acquire) {
             return true;
         }
         let fits = take(&self.budget.by_tasks, self.bytes, self.budget.limit / TASKS).is_ok();
         if fits && self.is_task.swap(true, Ordering::AcqRel) {
-            // Another step of the same call took them at the same time.
+            // A concurrent operation of the same call has taken the bytes.
             self.budget.by_tasks.fetch_sub(self.bytes, Ordering::Relaxed);
         }
         fits
@@ -156,7 +158,7 @@ impl Drop for BodyShare {
     }
 }
 
-/// A body and its share of the budget.
+/// A body together with its share of the budget.
 struct Held {
     body: Bytes,
     _share: Arc<BodyShare>,
@@ -224,7 +226,7 @@ mod tests {
         drop(held);
         drop(grown(&ann).unwrap());
         assert_eq!((budget.of.len(), budget.taken.load(Ordering::Relaxed)), (0, 0));
-        // However small the budget, the largest body has room.
+        // Even a small budget has capacity for the largest body.
         let small = Budget::new(2 * SMALL, 2 * SMALL);
         small.share().grow(2 * SMALL, Some(&ann)).unwrap();
     }

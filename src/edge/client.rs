@@ -1,10 +1,13 @@
-//! Where a request comes from: the connection's address, or the one that trusted proxies name.
+//! The client's address: that of the connection, or the one that trusted proxies report.
 //!
-//! 1. `X-Forwarded-For` and the `for` parameters of `Forwarded` (RFC 7239, section 5.2) are read from the right:
-//!    each proxy adds the address it saw, so the rightmost one that is no trusted proxy is the client.
-//! 2. Where a header that stands alone cannot be read, the request counts as the proxy's own.
-//! 3. Where both headers are there, they must name the same client. A proxy that writes one of them passes the other on
-//!    as its client made it up, to be counted as somebody else: such a request is refused.
+//! 1. `X-Forwarded-For` and the `for` parameters of `Forwarded` (RFC 7239, section 5.2) are read
+//!    from the right. Each proxy appends the address it saw, so the rightmost address that is not a
+//!    trusted proxy is the client.
+//! 2. If no header names a client, because it is absent or unreadable, the request counts in the
+//!    proxy's own share.
+//! 3. If one of the headers names a client, the other must be absent or name the same. A proxy that
+//!    writes only one of them passes the other on as its client wrote it, and the client may pose as
+//!    another. Such a request is rejected.
 
 use std::net::IpAddr;
 
@@ -15,10 +18,10 @@ use crate::error::Rejection;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The most addresses read: longer chains of proxies do not exist.
+/// The maximum number of addresses that are read. Real chains of proxies are shorter.
 const MAX_HOPS: usize = 16;
 
-/// What one header says of the client.
+/// What one header says about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
     Nothing,
@@ -26,7 +29,7 @@ enum Said {
     Unreadable,
 }
 
-/// The address of the client behind a connection from a trusted proxy.
+/// Returns the address of the client behind a trusted proxy.
 pub(super) fn address(
     headers: &HeaderMap,
     proxy: IpAddr,
@@ -42,12 +45,13 @@ pub(super) fn address(
     }
 }
 
-/// The elements of a header's list.
+/// Returns the elements of a list header.
 fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
     headers.get_all(name).iter().flat_map(|value| list::split(value.as_bytes(), b',')).collect()
 }
 
-/// The rightmost address that is no proxy; where all are proxies, the first of them asks for itself.
+/// Returns the rightmost address that is not a proxy. If all are proxies, the leftmost is itself
+/// the client.
 fn rightmost(elements: &[&[u8]], read: impl Fn(&[u8]) -> Said, is_proxy: impl Fn(&IpAddr) -> bool) -> Said {
     let mut last = Said::Nothing;
     let hops = elements.iter().rev().map(|element| read(element)).filter(|said| *said != Said::Nothing);
@@ -64,7 +68,7 @@ fn rightmost(elements: &[&[u8]], read: impl Fn(&[u8]) -> Said, is_proxy: impl Fn
     last
 }
 
-/// An element of `Forwarded`.
+/// Reads an element of `Forwarded`.
 fn read_pairs(element: &[u8]) -> Said {
     let mut said = Said::Nothing;
     for pair in list::split(element, b';').filter(|pair| !pair.is_empty()) {
@@ -77,13 +81,13 @@ fn read_pairs(element: &[u8]) -> Said {
     said
 }
 
-/// An address as proxies write it: alone, in brackets, with a port.
+/// Reads an address as proxies write it: alone, in brackets, or with a port.
 fn read(text: &[u8]) -> Said {
     let text = str::from_utf8(text).unwrap_or_default();
     let address = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or(rest, |(address, _)| address),
         None => match text.split_once(':') {
-            // With more than one colon it is IPv6 without brackets.
+            // More than one colon: IPv6 without brackets.
             Some((address, port)) if !port.contains(':') => address,
             _ => text,
         },
@@ -122,11 +126,11 @@ mod tests {
             (&["[2001:db8::1]:4711"], &[], "2001:db8::1"),
             (&["2001:db8::1"], &[], "2001:db8::1"),
             (&["::ffff:192.0.2.7"], &[], "192.0.2.7"),
-            // What the client wrote is to the left of what the proxies did.
+            // Proxies append on the right, so the client's own text is on the left.
             (&["198.51.100.1, 192.0.2.7"], &[], "192.0.2.7"),
             (&["198.51.100.1", "192.0.2.7, 10.0.0.2"], &[], "192.0.2.7"),
             (&["nonsense, 192.0.2.7"], &[], "192.0.2.7"),
-            // Proxies only.
+            // Only proxies.
             (&["10.0.0.9, 10.0.0.2"], &[], "10.0.0.9"),
             (&["192.0.2.7, unknown"], &[], PROXY),
             (&["192.0.2.7, "], &[], PROXY),
@@ -134,7 +138,7 @@ mod tests {
             (&[], &["for=198.51.100.1, For=192.0.2.7;by=_x, host=a.example"], "192.0.2.7"),
             (&[], &["for=192.0.2.7, for=_hidden"], PROXY),
             (&[], &[r#"for="192.0.2.7"#], PROXY),
-            // Both, and a made-up one beside the proxy's.
+            // Both headers, and a forged one beside the proxy's.
             (&["192.0.2.7"], &["for=192.0.2.7"], "192.0.2.7"),
             (&["192.0.2.7"], &["for=198.51.100.1"], REFUSED),
             (&["192.0.2.7"], &["for=_hidden"], REFUSED),

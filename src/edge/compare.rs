@@ -1,4 +1,5 @@
-//! What a refusal says of two values that should be the same: both, cut and escaped.
+//! Mismatch texts: the rejection of a header that differs from the body shows both values,
+//! truncated and escaped.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -7,11 +8,11 @@ use http::HeaderValue;
 
 use crate::error::Rejection;
 
-/// The most characters of each value that are repeated: enough to know any name again, and a refusal
-/// of two long values stays short.
+/// The maximum number of characters shown of each value. They are enough to recognize a name, and
+/// keep the rejection of two long values short.
 const MOST: usize = 64;
 
-/// A header that does not repeat the body: what it says, and what the body says.
+/// Returns the rejection of a header that does not repeat the body.
 pub(crate) fn differs(header: impl Into<Cow<'static, str>>, stated: &str, body: Option<&str>) -> Rejection {
     let stated = Quoted(stated);
     let why = match body {
@@ -21,17 +22,17 @@ pub(crate) fn differs(header: impl Into<Cow<'static, str>>, stated: &str, body: 
     Rejection::HeaderMismatch { header: header.into(), why: why.into() }
 }
 
-/// A header that is missing, doubled or unreadable.
+/// Returns the rejection of a header that is missing, repeated or unreadable.
 pub(crate) fn mismatch(header: impl Into<Cow<'static, str>>, why: &'static str) -> Rejection {
     Rejection::HeaderMismatch { header: header.into(), why: why.into() }
 }
 
-/// Returns the text of a header; bytes that are no UTF-8 are replaced.
+/// Returns the text of a header. Bytes that are not UTF-8 are replaced.
 pub(crate) fn lossy_text(value: &HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
 }
 
-/// A text in quotation marks, its first characters only, without anything that does not print.
+/// A quoted text: its first characters, with unprintable ones escaped.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {

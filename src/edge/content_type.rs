@@ -1,10 +1,11 @@
-//! Decides whether a body is declared as JSON (RFC 9110, sections 8.3 and 8.4; RFC 8259, section 11).
+//! The `Content-Type` and `Content-Encoding` check: the body must be plain JSON (RFC 9110, sections
+//! 8.3 and 8.4; RFC 8259, section 11).
 //!
-//! 1. There is exactly one `Content-Type`, and it is `application/json`. The check is also what
-//!    keeps a web page from sending a message without asking first: the types a form can send
-//!    are others (Fetch, "CORS-safelisted request-header").
+//! 1. There is exactly one `Content-Type`, and it is `application/json`. This check also prevents
+//!    web pages from sending a message without a CORS preflight: forms cannot send this type
+//!    (Fetch, "CORS-safelisted request-header").
 //! 2. Parameters are ignored, but a `charset` must be UTF-8.
-//! 3. The body is not compressed; a layer that decompresses takes `Content-Encoding` away.
+//! 3. The body is not compressed. A layer that decompresses removes `Content-Encoding`.
 
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
@@ -14,7 +15,7 @@ use super::headers::{Found, Head};
 use super::list;
 use crate::error::Rejection;
 
-/// Refuses a body that is not declared as plain JSON.
+/// Rejects a body that is not declared as plain JSON.
 pub(super) fn check(head: &Head<'_>, headers: &HeaderMap) -> Result<(), Rejection> {
     if !matches!(head.content_type, Found::Once(value) if is_json(value)) {
         return Err(Rejection::UnsupportedMediaType);
@@ -79,7 +80,7 @@ mod tests {
             assert!(is_accepted(&[value], &[]), "{value}");
         }
         for value in [
-            // Other types, however close.
+            // Other types, even with similar names.
             "",
             "text/plain",
             "application/jsonp",
@@ -92,12 +93,12 @@ mod tests {
             "json",
             "application/json/x",
             "application /json",
-            // The types a form can send.
+            // The types that a form can send.
             "application/x-www-form-urlencoded",
             "multipart/form-data; boundary=application/json",
             "text/plain; application/json",
             "text/plain, application/json",
-            // Two in one, even equal ones.
+            // Two types in one header, even equal ones.
             "application/json, application/json",
             "application/json,text/plain",
             "application/json; charset=utf-8, text/plain",

@@ -1,16 +1,16 @@
-//! Decides which era a request belongs to, once, for everything after.
+//! The fork: determines once which era a request belongs to.
 //!
-//! The body decides, the header is the cross-check (2026-07-28, Versioning, "Backward
-//! Compatibility with Initialization-Based Versions"):
+//! The body decides, and the header must agree (2026-07-28, Versioning, "Backward Compatibility
+//! with Initialization-Based Versions"):
 //!
-//! 1. A request that states a later revision in its `_meta`, or comes with the header of one, is
-//!    modern. So is what comes with that header and is no request at all: modern rules refuse it.
-//! 2. `initialize` is modern only with that header, or with all that a modern request has to say:
-//!    half of it does not turn a handshake into something else.
-//! 3. Stray keys of later revisions, a progress token, or a session revision in `_meta` make nothing
-//!    modern.
-//! 4. A header that names no known revision, over a body that states none, is refused.
-//! 5. The rest is legacy.
+//! 1. A request is modern if its `_meta` states a later revision, or if it has the header of one. A
+//!    body with that header that is not a request is modern too, and the modern rules reject it.
+//! 2. `initialize` is modern only with that header, or with the complete `_meta` of a modern
+//!    request. An incomplete `_meta` does not turn a handshake into another request.
+//! 3. Stray keys of later revisions, a progress token, or a session revision in `_meta` do not make
+//!    a request modern.
+//! 4. A header that names no known revision is rejected if the body states none.
+//! 5. All other requests are legacy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -27,17 +27,17 @@ use crate::message::{
     Body, Envelope, Era, Kind, MAX_VERSION, Params, ProtocolVersion, RawJson, RequestMeta, Stated, parse,
 };
 
-/// Where a POST goes.
+/// The era of a POST.
 #[derive(Debug)]
 pub(crate) enum Fork {
     Legacy,
-    /// With what the request says of itself, if it says anything.
+    /// The modern era, with the request's `_meta` if it has one.
     Modern(Option<Box<RequestMeta>>),
-    /// Nowhere: the revision is unknown.
+    /// Neither: the revision is unknown.
     Unknown(String),
 }
 
-/// Decides where a POST goes.
+/// Returns the era of a POST.
 pub(crate) fn fork(headers: &McpHeaders, body: &Body) -> Fork {
     let (method, params) = match body {
         Body::One(Envelope { kind: Kind::Request { method, .. } | Kind::Notification { method }, params }) => {
@@ -69,9 +69,8 @@ fn claims_modern(meta: &RequestMeta) -> bool {
     }
 }
 
-/// Whether what a POST asks for is served here. A client of the session revisions that finds none
-/// of them has no way of its own to fall forward, so the refusal of its `initialize` names those
-/// that are.
+/// Checks that the revision of a POST is served. Clients of the session revisions cannot discover
+/// later revisions, so the rejection of their `initialize` lists the revisions that are served.
 pub(crate) fn check_served(
     fork: &Fork,
     headers: &McpHeaders,
@@ -97,14 +96,14 @@ pub(crate) fn check_served(
             Body::One(Envelope { kind: Kind::Request { method, .. }, params }) if method == "initialize" => {
                 unsupported(asked_for(params.as_ref().map(Params::text)))
             }
-            // Whoever says goodbye to nobody is not told off for it.
+            // A notification expects no response, so it needs no rejection.
             Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => Ok(()),
             Body::One(_) | Body::Batch(_) => Err(mismatch("MCP-Protocol-Version", "is required")),
         },
     }
 }
 
-/// The same for GET and DELETE, which later revisions do not have.
+/// Checks the revision of a GET or DELETE. Later revisions do not have these methods.
 pub(crate) fn check_session_method(headers: &McpHeaders, served: &[ProtocolVersion]) -> Result<(), Rejection> {
     match &headers.version {
         None => Ok(()),
@@ -116,9 +115,9 @@ pub(crate) fn check_session_method(headers: &McpHeaders, served: &[ProtocolVersi
     }
 }
 
-/// Whether a POST can only be of a session revision, or refused, whatever its body says: then a session that
-/// its head names is looked up before the body is read. A request of 2026-07-28 always has its version
-/// header, and one whose header is unknown is refused by its version.
+/// Returns `true` if a POST is either of a session revision or rejected, regardless of its body.
+/// Then the session in its head is looked up before the body is read. A request of 2026-07-28
+/// always has its version header, and a request with an unknown version is rejected for that.
 pub(crate) fn is_of_a_session(headers: &McpHeaders, served: &[ProtocolVersion]) -> bool {
     match &headers.version {
         None => serves(served, Era::Legacy),
@@ -127,7 +126,7 @@ pub(crate) fn is_of_a_session(headers: &McpHeaders, served: &[ProtocolVersion]) 
     }
 }
 
-/// The revision an `initialize` asks for.
+/// Returns the revision that an `initialize` requests.
 fn asked_for(params: Option<&RawJson>) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -154,9 +153,11 @@ impl VersionHeader {
     }
 }
 
-/// Which era a POST belongs to, as [`McpService`](crate::McpService) decides it where both are
-/// served; for code that stands before it and sends the two different ways. The body is read and
-/// left as it is. `None`: neither, the request is refused.
+/// Returns the era of a POST, as [`McpService`](crate::McpService) determines it if both eras are
+/// served. Returns `None` if the request belongs to neither and is rejected.
+///
+/// Use it in code in front of the service that routes the two eras differently. The body is read
+/// and left unchanged.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -175,7 +176,7 @@ pub fn era_of(headers: &HeaderMap, body: &Bytes) -> Option<Era> {
     }
 }
 
-/// The revisions of one era among those served.
+/// Returns `true` if a revision of this era is served.
 pub(crate) fn serves(versions: &[ProtocolVersion], era: Era) -> bool {
     versions.iter().any(|version| version.era() == era)
 }

@@ -1,11 +1,10 @@
-//! Decides which host a trusted proxy says the client asked for.
+//! Forwarded hosts: the host that the client requested, as trusted proxies report it.
 //!
 //! 1. `X-Forwarded-Host` and the `host` parameters of `Forwarded` (RFC 7239, section 5.3) are read,
-//!    all of them, in all elements.
-//! 2. They must name the same host, letter for letter but for case. Which of two proxies to
-//!    believe is the operator's to settle, in the proxies; guessing it here is how filters are
-//!    passed.
-//! 3. A header that cannot be read is refused, not skipped.
+//!    in all elements.
+//! 2. They must name the same host, compared without case. If two proxies disagree, the operator
+//!    must configure which one counts. Guessing here would let clients bypass filters.
+//! 3. A header that cannot be read is rejected, not skipped.
 
 use http::{HeaderMap, HeaderName, header::FORWARDED};
 
@@ -14,19 +13,19 @@ use crate::error::Rejection;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The most names read: longer chains of proxies do not exist, and longer headers are somebody
-/// else's idea.
+/// The maximum number of names that are read. Real chains of proxies are shorter, and longer
+/// headers are an attack.
 const MAX_NAMES: usize = 16;
 
-/// A host as some header names it.
+/// A host, and the header that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Named<'a> {
     pub(super) text: &'a [u8],
-    /// The header, for the refusal.
+    /// The name of the header, for the rejection.
     pub(super) by: &'static str,
 }
 
-/// The host the proxies name, or none if they name none.
+/// Returns the host that the proxies name; `None` if they name none.
 pub(super) fn host(headers: &HeaderMap) -> Result<Option<Named<'_>>, Rejection> {
     let mut agreed = Agreed { host: None, count: 0 };
     for value in headers.get_all(X_FORWARDED_HOST) {
@@ -91,7 +90,7 @@ mod tests {
             (&[], &["for=1.2.3.4"], Ok(None)),
             (&[], &["for=1.2.3.4;Host=a.example;proto=https"], Ok(Some("a.example"))),
             (&[], &[r#"host="a.example:8080";;by=_x"#], Ok(Some("a.example:8080"))),
-            // Said twice.
+            // The same host twice.
             (&["a.example, A.example"], &["host=a.example"], Ok(Some("a.example"))),
             (&[], &["for=1, host=a.example", "host=a.example"], Ok(Some("a.example"))),
             // Two hosts.
@@ -99,7 +98,7 @@ mod tests {
             (&["a.example", "b.example"], &[], Err("X-Forwarded-Host")),
             (&["a.example"], &["host=b.example"], Err("Forwarded")),
             (&[], &["host=a.example, host=b.example"], Err("Forwarded")),
-            // Unreadable: a port needs quotes here.
+            // Unreadable: a port must be quoted here.
             (&[], &["host=a.example:8080"], Err("Forwarded")),
             (&[], &[r#"host="a.example"#], Err("Forwarded")),
         ];

@@ -1,13 +1,16 @@
-//! Decides which headers are looked at, in one walk over all of them, and what the protocol's own say.
+//! The header reader: collects the relevant headers in one pass, and parses those of the protocol.
 //!
-//! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` are there once at most; two of
-//!    them are refused even if they are equal, since whoever stands between may have read
-//!    the other. So are `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..`, which sessions do not know: a
-//!    gateway may have routed by one of the two. In 2026-07-28 that is a mismatch with a code of its own.
-//! 2. Reading never refuses a value. A revision that has no sessions ignores whatever stands in
-//!    `Mcp-Session-Id` and `Last-Event-ID`; one that has them asks [`McpHeaders::session_id`] and
-//!    [`McpHeaders::last_event`], which refuse.
-//! 3. What is kept of a value is bounded, and an empty one is none: proxies blank headers out.
+//! 1. `Mcp-Session-Id`, `MCP-Protocol-Version` and `Last-Event-ID` may occur only once. Repeated
+//!    headers are rejected even if they are equal, because an intermediary may have read the other
+//!    one.
+//! 2. `Mcp-Method`, `Mcp-Name` and each `Mcp-Param-..` may occur only once too, since a gateway may
+//!    have routed by either. The session revisions do not know these headers. In 2026-07-28 a
+//!    repetition is a mismatch with a code of its own.
+//! 3. Reading never rejects a value. A revision without sessions ignores the contents of
+//!    `Mcp-Session-Id` and `Last-Event-ID`. A revision with sessions calls
+//!    [`McpHeaders::session_id`] and [`McpHeaders::last_event`], which reject invalid values.
+//! 4. Stored values are limited in size. An empty value counts as absent, because proxies blank
+//!    headers out.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -16,11 +19,11 @@ use crate::header::PARAM_PREFIX;
 use crate::identity::SessionId;
 use crate::message::{MAX_VERSION, ProtocolVersion};
 
-/// The longest id of an event. Ours are far shorter; this leaves room for those of an
-/// application's own event store.
+/// The longest id of an event. This crate's ids are far shorter; the limit leaves space for those
+/// of an application's own event store.
 const MAX_EVENT: usize = 512;
 
-/// The headers that are looked at, as they stand.
+/// The headers that the edge reads, unparsed.
 #[derive(Debug, Default)]
 pub(super) struct Head<'a> {
     pub(super) host: Found<'a>,
@@ -36,7 +39,7 @@ pub(super) struct Head<'a> {
     named: Found<'a>,
 }
 
-/// How often a header is there.
+/// A header: absent, present once, or repeated.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Found<'a> {
     #[default]
@@ -46,11 +49,11 @@ pub(super) enum Found<'a> {
     Often(&'a HeaderValue),
 }
 
-/// The protocol's headers of one request.
+/// The protocol's own headers of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct McpHeaders {
     pub(crate) session: Option<SessionHeader>,
-    /// The same as it stands, which the answer repeats.
+    /// The unparsed value, which the response repeats.
     pub(crate) session_text: Option<HeaderValue>,
     pub(crate) version: Option<VersionHeader>,
     last_event: Option<HeaderValue>,
@@ -60,22 +63,22 @@ pub(crate) struct McpHeaders {
     doubled: Option<&'static str>,
 }
 
-/// What `Mcp-Session-Id` says.
+/// The value of `Mcp-Session-Id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionHeader {
-    /// An id as this crate issues them.
+    /// An id in the form in which this crate issues ids.
     Known(SessionId),
-    /// Visible ASCII, as the specification wants, but no id of ours.
+    /// Visible ASCII, as the specification requires, but not an id of this crate.
     Foreign,
     /// Not visible ASCII.
     Malformed,
 }
 
-/// What `MCP-Protocol-Version` says.
+/// The value of `MCP-Protocol-Version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum VersionHeader {
     Known(ProtocolVersion),
-    /// The first visible characters of something else.
+    /// The first visible characters of an unknown value.
     Unknown(String),
 }
 
@@ -104,12 +107,13 @@ impl McpHeaders {
         })
     }
 
-    /// Which of the headers that repeat the body is there more than once; only in a request of 2026-07-28.
+    /// Returns the name of a repeated header that mirrors the body. Set only for requests of
+    /// 2026-07-28.
     pub(crate) fn doubled(&self) -> Option<&'static str> {
         self.doubled
     }
 
-    /// The session the request belongs to, if it names one.
+    /// Returns the session that the request names, if any.
     pub(crate) fn session_id(&self) -> Result<Option<SessionId>, Rejection> {
         match self.session {
             None => Ok(None),
@@ -119,7 +123,7 @@ impl McpHeaders {
         }
     }
 
-    /// The id of the last event the client has seen.
+    /// Returns the id of the last event that the client has received.
     pub(crate) fn last_event(&self) -> Result<Option<&str>, Rejection> {
         let Some(value) = &self.last_event else { return Ok(None) };
         match value.to_str() {
@@ -143,7 +147,7 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// Which of the headers that repeat the body is there more than once.
+    /// Returns the name of a repeated header that mirrors the body.
     fn doubled_mirror(&self, headers: &HeaderMap) -> Option<&'static str> {
         match (self.method, self.named) {
             (Found::Often(_), _) => Some("Mcp-Method"),
@@ -178,7 +182,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The header, if it is there; `shown` names it where it is there twice.
+    /// Returns the header, or rejects it if it is repeated. `shown` is its name for the rejection.
     pub(super) fn once(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
         match self {
             Self::Often(_) => Err(Rejection::DuplicateHeader(shown)),
@@ -186,15 +190,15 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The same for a header that counts as none where it is empty.
+    /// Returns the header as [`Found::once`] does. An empty value counts as absent.
     fn stated(self, shown: &'static str) -> Result<Option<&'a HeaderValue>, Rejection> {
         Ok(self.once(shown)?.filter(|value| !value.as_bytes().trim_ascii().is_empty()))
     }
 }
 
-/// Whether a header is there twice that repeats an argument of the body.
+/// Returns `true` if a header that mirrors an argument is repeated.
 fn has_doubled_param(headers: &HeaderMap) -> bool {
-    // Nearly always there is nothing twice.
+    // In nearly all requests no header is repeated.
     if headers.len() == headers.keys_len() {
         return false;
     }
@@ -245,7 +249,7 @@ mod tests {
         let ours = id.to_string();
         let rows: [(&[u8], Expected<SessionId>); 10] = [
             (ours.as_bytes(), Ok(Some(id))),
-            // Visible ASCII, but none of ours.
+            // Visible ASCII, but not an id of this crate.
             (b"abc", Err(Rejection::SessionNotFound)),
             (b"!\"#~", Err(Rejection::SessionNotFound)),
             (&ours.as_bytes()[1..], Err(Rejection::SessionNotFound)),

@@ -1,7 +1,6 @@
-//! Decides where the members of a header's list begin and end (RFC 9110, sections 5.6.1 to 5.6.6).
+//! List headers: splits them into members and parameters (RFC 9110, sections 5.6.1 to 5.6.6).
 
-/// Splits at a separator that stands outside quoted strings. A quote that is never closed
-/// reaches to the end.
+/// Splits at a separator outside of quoted strings. An unclosed quote extends to the end.
 pub(super) fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -15,8 +14,8 @@ pub(super) fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads `name=value`, the value a token or a quoted string; a quoted value comes without its
-/// quotes, its escapes untouched.
+/// Parses `name=value`, where the value is a token or a quoted string. A quoted value is returned
+/// without its quotes, with its escapes unchanged.
 pub(super) fn parameter(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = text.iter().position(|byte| *byte == b'=')?;
     let (name, value) = (text.get(..equals)?, text.get(equals + 1..)?);
@@ -27,13 +26,13 @@ pub(super) fn parameter(text: &[u8]) -> Option<(&[u8], &[u8])> {
     is_token(name).then_some((name, value))
 }
 
-/// Whether this is a token: one or more of the characters of RFC 9110, section 5.6.2.
+/// Returns `true` for a token: one or more of the characters of RFC 9110, section 5.6.2.
 pub(super) fn is_token(text: &[u8]) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(allowed)
 }
 
-/// Takes optional white space (space and tab) off both ends.
+/// Removes optional white space (space and tab) at both ends.
 pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
@@ -51,7 +50,7 @@ fn find_unquoted(text: &[u8], separator: u8) -> Option<usize> {
     })
 }
 
-/// What stands before the closing quote, which must be the last character.
+/// Returns the text before the closing quote, which must be the last character.
 fn unquote(inner: &[u8]) -> Option<&[u8]> {
     let mut escaped = false;
     let end = inner.iter().position(|byte| {
@@ -96,7 +95,7 @@ mod tests {
             (r#"a="b"#, None),
             (r#"a="b"c"#, None),
             (r#"a="b\""#, None),
-            // No name, or none that is a token.
+            // No name, or one that is not a token.
             ("=b", None),
             ("a =b", None),
             ("a", None),

@@ -1,8 +1,9 @@
-//! Decides how an `Origin` is read and which ones a setting means.
+//! Origins: parses the `Origin` header, and the patterns of settings that match it.
 //!
 //! 1. An origin is `scheme://host[:port]`, with nothing behind it (RFC 6454, section 6.2).
-//! 2. `null` is every sandboxed page and every file: it names nobody, and nobody can list it.
-//! 3. A port that is not written is the default of its scheme: 80 for `http`, 443 for `https`.
+//! 2. `null` is the origin of every sandboxed page and every file. It identifies no site, so a
+//!    setting cannot list it.
+//! 3. An omitted port is the default of the scheme: 80 for `http`, 443 for `https`.
 
 use super::authority::{Authority, HostPattern, PortPattern};
 
@@ -20,21 +21,21 @@ impl<'a> Origin<'a> {
         Some(Self { scheme, authority: Authority::parse(text.get(at + 3..)?)? })
     }
 
-    /// Whether this is a page of the web on a loopback name.
+    /// Returns `true` for a web page on a loopback name.
     pub(super) fn is_loopback(&self) -> bool {
         default_port(self.scheme).is_some() && self.authority.host.is_loopback()
     }
 
-    /// Whether this is a page of the web under exactly the name and port of the request's own
-    /// host. The scheme cannot be compared: behind a proxy that ends TLS the server does not
-    /// know its own.
+    /// Returns `true` for a web page with exactly the host and port of the request's own host. The
+    /// scheme cannot be compared: behind a proxy that terminates TLS, the server does not know its
+    /// own scheme.
     pub(super) fn is_of(&self, site: &Authority<'_>) -> bool {
         let Some(default) = default_port(self.scheme) else { return false };
         self.authority.host == site.host && self.authority.port.unwrap_or(default) == site.port.unwrap_or(default)
     }
 }
 
-/// An origin, or a family of them, in a setting.
+/// An origin, or a group of them, in a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OriginPattern {
     scheme: String,
@@ -42,7 +43,11 @@ pub(super) struct OriginPattern {
 }
 
 impl OriginPattern {
-    /// Reads a pattern, or says what is wrong with it.
+    /// Parses a pattern.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the entry.
     pub(super) fn parse(entry: &str) -> Result<Self, &'static str> {
         if entry.eq_ignore_ascii_case("null") {
             return Err("is every sandboxed page and no site; it cannot be listed");
@@ -79,7 +84,7 @@ fn default_port(scheme: &[u8]) -> Option<u16> {
     }
 }
 
-/// RFC 3986, section 3.1.
+/// Returns `true` for a scheme of RFC 3986, section 3.1.
 fn is_scheme(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_alphabetic)
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
@@ -97,14 +102,14 @@ mod tests {
             assert!(Origin::parse(text.as_bytes()).is_some(), "{text}");
         }
         for text in [
-            // No site.
+            // Not a site.
             "",
             "null",
             "*",
             "file://",
             "about:blank",
             "data:,x",
-            // Half a site.
+            // An incomplete site.
             "localhost",
             "//localhost",
             "http:/localhost",
@@ -119,7 +124,7 @@ mod tests {
             "http://u@a",
             "http://a http://b",
             "http://a, http://b",
-            // A host nobody can read.
+            // An unreadable host.
             "http://127.1",
             "http://a..",
             "http://%61",
@@ -132,7 +137,7 @@ mod tests {
     #[test]
     fn a_pattern_means_the_origins_it_says_and_no_others() {
         let rows: [(&str, &[&str], &[&str]); 5] = [
-            // Without a port: the default one, written or not.
+            // Without a port: the default port, written or omitted.
             (
                 "https://a.example",
                 &["https://a.example", "HTTPS://A.example:443"],
@@ -174,7 +179,7 @@ mod tests {
             ("https://A.example", "a.EXAMPLE", true),
             ("https://a.example", "a.example:443", true),
             ("http://a.example:8080", "a.example:8080", true),
-            // Another port, another name, no page of the web.
+            // Another port, another name, not a web page.
             ("https://a.example", "a.example:80", false),
             ("http://a.example:8080", "a.example", false),
             ("http://b.a.example", "a.example", false),
