@@ -1,12 +1,15 @@
-//! The ceiling over what response bodies hold for clients that have not read them yet, all clients together.
+//! The ceiling: limits the bytes that all response bodies together hold for clients that have not
+//! read them.
 //!
-//! 1. A body counts with what it has ready: the pieces it hands out, with all the memory they lie in, and what its source
-//!    keeps for it. Small ones are not counted.
-//! 2. Above the ceiling the account that holds most makes room, with the body that has waited longest: that body is
-//!    cut. So a client that leaves answers unread costs itself, and not a client that holds less.
-//! 3. A new answer whose account would hold most is refused instead, unless one of its bodies has [stalled](STALLED).
-//! 4. What streams have ready cannot be refused. It counts when it is there, and the task of the watch makes room at
-//!    once. What a stream keeps in its replay buffer stays there.
+//! 1. A body counts with what is ready: the pieces it hands out, with the whole memory that
+//!    contains them, and the data its source keeps for it. Small bodies do not count.
+//! 2. Above the ceiling, the account that holds most must release bytes: its body that has waited
+//!    longest is cut. So a client that leaves responses unread affects itself, not a client that
+//!    holds less.
+//! 3. If the account of a new answer would hold most, the answer is rejected, unless one of the
+//!    account's bodies has [stalled](STALLED).
+//! 4. Ready data of streams cannot be rejected. It counts once it is there, and the task of the
+//!    watch cuts bodies at once. Events in a replay buffer stay there.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -19,16 +22,16 @@ use super::watch::{SHORT, Watch, Watched};
 use crate::identity::Account;
 use crate::throttle::Throttle;
 
-/// How long a body waits until it makes room for a new one of the same account: longer than a connection pauses that
-/// works.
+/// How long a body must wait before it is cut for a new answer of the same account. It is longer
+/// than the pauses of a connection that works.
 const STALLED: Duration = Duration::from_secs(5);
 
-/// How many bytes there may be, and how many there are.
+/// The limit in bytes, and the bytes held now.
 #[derive(Debug)]
 pub(super) struct Ceiling {
     limit: usize,
     held: AtomicUsize,
-    /// Told when there are more than that.
+    /// Notified when the held bytes exceed the limit.
     pub(super) reached: Notify,
     lines: Throttle,
 }
@@ -43,7 +46,7 @@ impl Ceiling {
     }
 }
 
-/// What one body counts with. Dropping it takes it off.
+/// The bytes of one body. Dropping it subtracts them.
 #[derive(Debug)]
 pub(super) struct Counted {
     ceiling: Arc<Ceiling>,
@@ -55,7 +58,7 @@ impl Counted {
         Self { ceiling: Arc::clone(ceiling), bytes: 0 }
     }
 
-    /// The body holds so many bytes now.
+    /// Sets how many bytes the body holds now.
     pub(super) fn set(&mut self, bytes: usize) {
         let bytes = if bytes > SHORT { bytes } else { 0 };
         if bytes > self.bytes {
@@ -80,27 +83,28 @@ impl Drop for Counted {
 #[derive(Default)]
 struct Holder {
     bytes: usize,
-    /// The account has a new answer, which is among its bytes.
+    /// The account has a new answer, whose bytes are included.
     asks: bool,
-    /// Its bodies, the one that has waited longest last.
+    /// Its bodies. The one that has waited longest is the last.
     bodies: Vec<(Duration, Arc<Watched>)>,
 }
 
 impl Watch {
-    /// Makes room for a new answer of an account.
+    /// Makes capacity for a new answer of an account.
     ///
     /// # Errors
     ///
-    /// Returns the ceiling where there is no room for it.
+    /// Returns the ceiling if there is not enough capacity.
     pub(crate) fn make_room(&self, account: Option<&Account>, bytes: usize) -> Result<(), usize> {
         let limit = self.ceiling.limit;
         let has_room = self.ceiling.has_room(bytes) || (bytes <= limit && self.relieve(Some((account, bytes))));
         if has_room { Ok(()) } else { Err(limit) }
     }
 
-    /// Makes room for what streams have ready.
+    /// Cuts bodies until the ready data of streams is below the ceiling.
     pub(super) fn come_below(&self) {
-        // A transport that has not asked for anything yet does not hear what comes.
+        // A body is not notified of new data before its transport has polled it once, so it is
+        // measured here.
         let bodies: Vec<_> = self.bodies.iter().filter_map(|body| body.upgrade()).collect();
         bodies.iter().for_each(|body| body.measure());
         if !self.ceiling.has_room(0) {
@@ -142,7 +146,8 @@ impl Watch {
 
     fn holders(&self, asking: Option<(Option<&Account>, usize)>) -> Vec<Holder> {
         let mut holders: HashMap<Option<Account>, Holder> = HashMap::new();
-        // Collected first: to drop the last hold on a body may end a call, and that must not happen under the map's locks.
+        // Collected first: dropping the last reference to a body may end a call, which must not
+        // happen while the map is locked.
         let bodies: Vec<_> = self.bodies.iter().filter_map(|body| body.upgrade()).collect();
         for body in bodies {
             let (bytes, waited) = (body.bytes(), body.signal.waited().unwrap_or_default());

@@ -1,14 +1,18 @@
-//! The `data:` line of an event: JSON text without the characters at which readers of lines cut.
+//! The `data:` line of an event: JSON text with the characters escaped at which some clients end a
+//! line.
 //!
-//! SSE ends a line at CR and LF only. Released clients end it where Unicode does (`str.splitlines` of
-//! Python): at U+0085, U+2028 and U+2029, too. JSON has these inside strings alone, where an escape
-//! says the same. It is done here, where every event passes, so it holds for what an engine kept, for
-//! what an earlier version wrote, and for JSON that users made themselves. JSON bodies need none of it.
+//! SSE ends a line only at CR and LF. Some released clients also end it at the line ends of
+//! Unicode, U+0085, U+2028 and U+2029 (Python's `str.splitlines`). In JSON these characters occur
+//! only inside strings, where an escape means the same.
+//!
+//! Every event passes this function. So it also covers stored events, those of earlier versions,
+//! and JSON text that users wrote. JSON bodies do not need it.
 
-/// Appends one line of JSON text.
+/// Appends JSON text as one line.
 pub(super) fn data_line(json: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;
-    // Their first bytes are rare in most text, and found many bytes at a time.
+    // The first bytes of these characters are rare in most text, and `memchr` searches many bytes
+    // at a time.
     for at in memchr::memchr2_iter(0xc2, 0xe2, json) {
         let (escape, length): (&[u8], usize) = match json.get(at..) {
             Some([0xc2, 0x85, ..]) => (b"\\u0085", 2),
@@ -49,7 +53,7 @@ mod tests {
         ] {
             assert_eq!(line(text), expected, "{text:?}");
         }
-        // Half a character at the end, which only a broken engine has.
+        // An incomplete character at the end, which only a broken engine produces.
         let mut out = Vec::new();
         data_line(b"x\xe2\x80", &mut out);
         assert_eq!(out, b"x\xe2\x80");

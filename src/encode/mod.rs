@@ -1,4 +1,4 @@
-//! The only maker of responses: outcomes become bytes here and nowhere else.
+//! The encoder: turns outcomes into responses. No other module makes response bytes.
 
 mod ceiling;
 mod line;

@@ -1,4 +1,4 @@
-//! Decides the status, the headers and the body of each response.
+//! Responses: the status, the headers and the body for each outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,16 @@ use crate::header::SESSION_ID;
 use crate::message::{RequestId, write};
 use crate::outcome::{Outcome, Reply};
 
-/// Tells nginx and those who follow it not to hold a stream back.
+/// Makes nginx and compatible proxies pass a stream on without buffering.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-/// `no-transform` keeps proxies from compressing a stream, which would buffer it.
+/// `no-transform` prevents proxies from compressing a stream, which would buffer it.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, no-transform");
 
-/// Makes the response. `keep_alive` is how often a quiet stream sends a comment; `watch` cuts what its client does not read.
+/// Makes the response. `keep_alive` is the interval of comments in a quiet stream. `watch` cuts
+/// responses that clients do not read.
 pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>, watch: &Arc<Watch>) -> Response {
     let is_stream = matches!(reply.outcome, Outcome::Stream { .. });
     let mut response = match reply.outcome {
@@ -45,7 +46,7 @@ pub(crate) fn respond(reply: Reply, keep_alive: Option<Duration>, watch: &Arc<Wa
     response
 }
 
-/// A refusal as a response, with the refusal in its extensions.
+/// Makes the response of a rejection, and stores the rejection in its extensions.
 fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
     let mut response = json(rejection.status(), write::failure(id, &rejection.to_error()));
     if let Rejection::MethodNotAllowed { allow } = rejection {

@@ -1,4 +1,5 @@
-//! The clock of a watched body: since when it waits for the transport, and how much of it moves while data is ready.
+//! The state of a watched body: how long it has waited for the transport, and how many ready bytes
+//! have been taken.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,27 +11,31 @@ use tokio::time::Instant;
 
 use super::watch::Watched;
 
-/// The least that a client takes of a body that has data ready all the time, in bytes a second. A slow mobile line
-/// (GPRS) carries twice as much. A client that takes one piece now and then would keep a large answer for hours.
-/// It is measured over twice the time-out: a client may pause for as long as that, and read twice as fast afterwards.
+/// The minimum rate in bytes a second at which a client must read a body that has data ready all
+/// the time. A slow mobile connection (GPRS) carries twice as much. Without it, a client that takes
+/// a piece now and then would hold a large answer for hours.
+///
+/// The rate is measured over twice the timeout. So a client may pause for one timeout, and then
+/// read twice as fast.
 pub(super) const LEAST_RATE: u64 = 2 << 10;
 
-/// What the transport, the watch and the source of a body tell each other.
+/// The state shared by the transport, the watch and the source of a body.
 pub(super) struct Signal {
     start: Instant,
-    /// Moments are milliseconds since `start`, and one; 0: it does not wait.
+    /// Since when the body waits; 0 if it does not wait. Moments are milliseconds since `start`,
+    /// plus one.
     since: AtomicU64,
-    /// From when on data was ready all the time; 0: there is none.
+    /// Since when data has been ready without a gap; 0 if none is ready.
     ready: AtomicU64,
-    /// Bytes that the transport took since then.
+    /// The bytes that the transport took since `ready`.
     moved: AtomicUsize,
     pub(super) transport: AtomicWaker,
-    /// Weakly, because the body's source keeps the waker that this is.
+    /// A weak reference, because the body's source keeps this waker.
     body: Weak<Watched>,
 }
 
 impl Signal {
-    /// A body that has something to send from the start: its head.
+    /// Makes the state of a body that waits from the start, to send its head.
     pub(super) fn new(start: Instant, body: Weak<Watched>) -> Self {
         let signal = Self {
             start,
@@ -48,7 +53,7 @@ impl Signal {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    /// Data is ready, from now on unless it was already.
+    /// Records that data is ready, unless it was ready before.
     fn waits(&self) {
         self.waits_from(self.now());
     }
@@ -65,26 +70,26 @@ impl Signal {
         self.since.store(0, Ordering::Release);
     }
 
-    /// The transport has so many bytes more.
+    /// Records that the transport took this many bytes.
     pub(super) fn gave(&self, bytes: usize) {
         self.waits();
         self.moved.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Nothing is ready any more, or all of it is with the transport.
+    /// Records that no data is ready, or that the transport has all of it.
     pub(super) fn has_no_more(&self) {
         self.ready.store(0, Ordering::Release);
         self.moved.store(0, Ordering::Relaxed);
     }
 
-    /// How long the body waits for the transport by now.
+    /// Returns how long the body has waited for the transport.
     pub(super) fn waited(&self) -> Option<Duration> {
         let since = self.since.load(Ordering::Acquire);
         (since > 0).then(|| Duration::from_millis(self.now().saturating_sub(since)))
     }
 
-    /// Returns `true` if the client takes nothing of the body for so long, or too little for twice as long. To be asked
-    /// now and then: the rate is that of one interval after the other.
+    /// Returns `true` if the client has taken nothing for the timeout, or too little for twice the
+    /// timeout. Must be called repeatedly, because the rate is measured over consecutive intervals.
     pub(super) fn is_late(&self, timeout: Duration) -> bool {
         if self.waited().is_some_and(|waited| waited >= timeout) {
             return true;
@@ -100,7 +105,7 @@ impl Signal {
     }
 }
 
-/// Something is ready in the body.
+/// Called by the source when data is ready.
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();

@@ -1,12 +1,13 @@
-//! Decides the bytes of a stream: frames become text, all that is ready becomes one chunk, and a
-//! quiet stream says that it lives.
+//! The event stream encoder: turns frames into text, joins everything ready into one chunk, and
+//! sends comments in a quiet stream.
 //!
-//! This is axum's `Sse` written for one purpose: what is ready leaves in one piece (a burst of
-//! fifty events is a handful of writes, not fifty), ids are written without formatting, and the
+//! It replaces axum's `Sse` for three reasons. Everything ready leaves in one piece, so a burst of
+//! fifty events takes a handful of writes, not fifty. Ids are written without formatting. And the
 //! encoder cannot fail. `benches/encode.rs` runs both side by side.
 //!
-//! Source: WHATWG HTML, "Server-sent events"; one message is one `data:` line, because clients
-//! exist that parse each line by itself. Some of them end a line where Unicode does; [`data_line`] escapes that.
+//! Source: WHATWG HTML, "Server-sent events". One message is one `data:` line, because some clients
+//! parse each line separately. Some of these end a line where Unicode does, and [`data_line`]
+//! escapes the characters concerned.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,26 +21,26 @@ use tokio::time::{Instant, Sleep};
 use super::line::data_line;
 use crate::streams::{Frame, Source};
 
-/// The comment of a stream that has nothing to say.
+/// The comment that a quiet stream sends.
 const COMMENT: &[u8] = b":\n\n";
 
-/// A whole stream without a message. No stream is without a byte: one that is looks like a connection that was lost.
+/// A whole stream without a message. A stream without any byte would look like a lost connection.
 pub(super) const SILENT: Bytes = Bytes::from_static(COMMENT);
 
-/// A body that streams.
+/// The body of a streamed response.
 #[derive(Debug)]
 pub(super) struct SseBody {
-    /// What goes before everything else.
+    /// The frame before all others.
     prelude: Option<Frame>,
-    /// Nothing has left yet: something has to, so that the head does.
+    /// Nothing has been sent yet. Something must be, so that the head is sent too.
     fresh: bool,
-    /// Gone once it has ended.
+    /// `None` once the stream has ended.
     source: Option<Box<dyn Source>>,
     keep_alive: Option<KeepAlive>,
 }
 
-/// The timer is made when a stream is first quiet, and moved only when it rings: writing costs a
-/// look at the clock.
+/// The keep-alive timer. It is created when the stream is quiet for the first time, and reset only
+/// when it fires. So a write only reads the clock.
 #[derive(Debug)]
 struct KeepAlive {
     every: Duration,
@@ -98,7 +99,7 @@ impl Body for SseBody {
         self.source.is_none()
     }
 
-    /// At least what waits for it.
+    /// Returns the bytes that are ready as the lower bound.
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
         hint.set_lower(self.source.as_ref().map_or(0, |source| source.held() as u64));
@@ -107,7 +108,7 @@ impl Body for SseBody {
 }
 
 impl KeepAlive {
-    /// Ready when the stream was quiet for a whole interval.
+    /// Completes when the stream has been quiet for a whole interval.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let every = self.every;
         loop {
@@ -124,7 +125,7 @@ impl KeepAlive {
     }
 }
 
-/// One message as a whole stream.
+/// Returns one message as a whole stream.
 pub(super) fn single(payload: Bytes) -> Bytes {
     let mut text = Vec::with_capacity(payload.len() + FIELDS);
     render(&Frame::Message { id: None, payload }, &mut text);
@@ -150,7 +151,8 @@ fn size(frame: &Frame) -> usize {
 
 fn render(frame: &Frame, out: &mut Vec<u8>) {
     match frame {
-        // The name is the default one. It is written because released clients drop messages without it.
+        // `message` is the default event name. It is written because released clients drop messages
+        // without it.
         Frame::Message { id: Some(id), payload } => {
             out.extend_from_slice(b"event: message\nid: ");
             id.write_to(out);
@@ -161,7 +163,7 @@ fn render(frame: &Frame, out: &mut Vec<u8>) {
             out.extend_from_slice(b"event: message\ndata: ");
             data_line(payload, out);
         }
-        // The empty `data:` is needed: clients drop an event without one, and its id with it.
+        // The empty `data:` is needed: clients ignore an event without one, and its id with it.
         Frame::Prime(id) => {
             out.extend_from_slice(b"id: ");
             id.write_to(out);

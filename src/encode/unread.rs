@@ -1,18 +1,22 @@
-//! The rest of a request body that was not read: read and thrown away behind the answer, within bounds.
+//! Unread request bodies: reads the rest of a body behind the response and discards it, within
+//! limits.
 //!
-//! A server that closes a connection while its client still sends resets it, and the reset takes the answer from
-//! clients that read only once they have sent everything, and from proxies (RFC 9112, 9.6).
+//! If a server closes a connection while the client still sends, the connection is reset. The reset
+//! loses the response for proxies, and for clients that read only after they have sent everything
+//! (RFC 9112, 9.6).
 //!
-//! 1. The rest is read after the answer: to read is to ask for it where a client waits to be asked
-//!    (`Expect: 100-continue`).
-//! 2. A short rest leaves the connection as it is. Before any other one an HTTP/1 answer says `Connection: close`,
-//!    so that a client may stop sending.
-//! 3. Bytes and time are bounded, more narrowly for strangers: requests without a principal and without a session.
-//!    So is the number of rests that are read at a time. What goes beyond is closed on;
-//!    [`McpListener`](crate::McpListener) closes its sending half first.
-//! 4. To a client that waits to be asked the answer always says `Connection: close`, though it may never send its body:
-//!    such a client need not wait (RFC 9110, 10.1.1), so that what comes next may be the body or another request. A
-//!    server that guesses takes the one for the other. The header is the indication that the RFC asks for.
+//! 1. The rest is read after the response, because reading makes the server ask for the body if the
+//!    client waits for that (`Expect: 100-continue`).
+//! 2. A short rest does not change the connection. Before any other rest, an HTTP/1 response says
+//!    `Connection: close`, so that the client may stop sending.
+//! 3. Bytes and time are limited, and more strictly for strangers: requests without a principal and
+//!    without a session. The number of rests that are read at a time is limited too. Beyond these
+//!    limits the connection is closed; [`McpListener`](crate::McpListener) closes its sending half
+//!    first.
+//! 4. The response to a client that uses `Expect: 100-continue` always says `Connection: close`.
+//!    Such a client need not wait (RFC 9110, 10.1.1), and may never send the body. So the next
+//!    bytes may be the body or another request, and a server that guesses may confuse the two. The
+//!    header is the indication that the RFC requires.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -35,54 +39,54 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::Rejection;
 
-/// A rest of so many bytes is read without closing the connection: less than a network carries at a time, so that
-/// it is on its way already.
+/// A rest up to this size is read without closing the connection. A network usually carries more at
+/// a time, so such a rest is already on its way.
 const SHORT: usize = 64 << 10;
 
-/// How long the answer waits for the end of a body of unknown length, to learn whether it is short.
+/// How long the response waits for the end of a body of unknown length, to learn if it is short.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 
-/// The most that is thrown away: sixteen bodies of the usual limit, or four of a stranger. A client that sends more
-/// reads the answer while it sends, or not at all.
+/// The most that is discarded: sixteen bodies of the default limit, or four of a stranger. A client
+/// that sends more reads the response while it sends, or never.
 const MOST: usize = 64 << 20;
 const MOST_OF_STRANGER: usize = 16 << 20;
 
-/// How many rests a service reads at a time, and how many of them of strangers. Each holds a connection or a stream, a
-/// task and what the transport has read ahead: about 400 KiB at most over HTTP/1. A client that is refused and goes on
-/// sending is rare.
+/// How many rests a service reads at a time, and how many of them may be of strangers. Each holds a
+/// connection or a stream, a task, and what the transport has read ahead. Over HTTP/1 that is at
+/// most about 400 KiB. Rejected clients that continue to send are rare.
 const AT_ONCE: usize = 1_000;
 const STRANGERS_AT_ONCE: usize = 500;
 
-/// What a frame counts at least, so that empty ones have an end, too.
+/// The minimum that a frame counts, so that empty frames are limited too.
 const LEAST_FRAME: usize = 1 << 10;
 
-/// How long the next piece may take, and all of them: what nginx allows by default for the same purpose
-/// (`lingering_timeout`, `lingering_time`), and a third of it for strangers.
+/// The timeouts for the next piece and for all pieces: nginx's defaults for the same purpose
+/// (`lingering_timeout`, `lingering_time`). Strangers have a third of the latter.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_OF_STRANGER: Duration = Duration::from_secs(10);
 
-/// How long all of them may take from a client that has used up the time for its body.
+/// The timeout for all pieces if the client has used up the time for its body.
 const LATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the next piece may take from a client that waits to be asked for its body: after an answer it sends
-/// nothing, or goes on at once.
+/// The timeout for the next piece if the client waits for `100 Continue`. After a response such a
+/// client sends nothing, or continues at once.
 const UNASKED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How far down an error is searched for its cause. Bodies are wrapped once by each layer.
+/// How many causes of an error are searched. Each layer wraps a body once.
 const MAX_CAUSES: usize = 16;
 
-/// What the head of a request says of its body.
+/// What the head of a request says about its body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyHead {
     version: Version,
-    /// The client sends the body only after it was asked to.
+    /// The client waits for `100 Continue`.
     waits: bool,
-    /// The answer may wait for the end of a short body.
+    /// The response may wait for the end of a short body.
     patient: bool,
-    /// The client has used up its time.
+    /// The client has used up the time for its body.
     late: bool,
-    /// The request has a principal, or names a session that is its own.
+    /// The request has a principal, or names a session that belongs to it.
     known: bool,
 }
 
@@ -97,12 +101,13 @@ impl BodyHead {
         }
     }
 
-    /// It is known whose request it is.
+    /// Records that the sender of the request is known.
     pub(crate) fn set_known(&mut self) {
         self.known = true;
     }
 
-    /// The request was refused. Nothing of a stranger's is read before its answer, and what was begun is not short.
+    /// Records a rejection. Nothing of a stranger's body is read before the response, and a body
+    /// whose reading failed is not short.
     pub(crate) fn refused(&mut self, rejection: &Rejection) {
         use Rejection::{BodyIncomplete, BodyTimeout, BodyTooLarge, HostNotAllowed, OriginNotAllowed};
         self.late = matches!(rejection, BodyTimeout);
@@ -113,7 +118,8 @@ impl BodyHead {
     }
 }
 
-/// Makes a response whose request body was not read to its end take care of the rest.
+/// Attaches the unread rest of the request body to the response, which reads it once it has been
+/// sent.
 pub(crate) async fn take_along(
     mut response: Response,
     mut body: Body,
@@ -125,7 +131,8 @@ pub(crate) async fn take_along(
     }
     let length = body.size_hint().upper();
     let is_short = match length {
-        // It may close without having been asked for its body, so it must be told.
+        // The connection may close before the server has asked for the body, so the client must be
+        // informed.
         _ if head.waits => false,
         None if head.patient && ends_soon(&mut body).await => return response,
         None => false,
@@ -144,11 +151,12 @@ pub(crate) async fn take_along(
     response.map(|answer| Body::new(Answer { answer, _rest: rest }))
 }
 
-/// Reads the next piece and drops it. Returns what it counts; `None` if the body has ended.
+/// Reads the next piece and discards it. Returns what the piece counts; `None` if the body has
+/// ended.
 async fn read_away(body: &mut Body) -> Option<usize> {
     match body.frame().await? {
         Ok(frame) => Some(frame.data_ref().map_or(0, Bytes::len).max(LEAST_FRAME)),
-        // The limit of a layer outside throws away what it refuses.
+        // A body limit of an outer layer discards the piece it rejects.
         Err(error) => is_limit(&error).then_some(LEAST_FRAME),
     }
 }
@@ -171,10 +179,11 @@ fn is_limit(error: &axum::Error) -> bool {
     causes.any(|cause| cause.is::<LengthLimitError>())
 }
 
-/// The body of an answer, with the rest of its request.
+/// The body of a response, with the rest of its request.
 struct Answer {
     answer: Body,
-    /// Dropped with the answer: after its last byte was taken, or when there is no use for it.
+    /// Dropped with the response body: after its last byte was taken, or when the response is
+    /// abandoned.
     _rest: Rest,
 }
 
@@ -195,7 +204,7 @@ impl http_body::Body for Answer {
     }
 }
 
-/// The rests that a service reads.
+/// The rests that a service reads now.
 #[derive(Debug)]
 pub(crate) struct Drains {
     tasks: TaskTracker,
@@ -209,7 +218,7 @@ impl Drains {
         Arc::new(Self { tasks: tasks.clone(), all, of_strangers })
     }
 
-    /// Takes a place for one more; `None` where all are taken.
+    /// Reserves capacity for one more rest; `None` if there is none.
     fn begin(self: &Arc<Self>, known: bool) -> Option<Drain> {
         let all = take(&self.all, AT_ONCE);
         if !all {
@@ -227,7 +236,7 @@ fn take(count: &AtomicUsize, limit: usize) -> bool {
     count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < limit).then_some(taken + 1)).is_ok()
 }
 
-/// A place among them.
+/// The reserved capacity for one rest.
 struct Drain {
     drains: Arc<Drains>,
     known: bool,
@@ -242,7 +251,7 @@ impl Drop for Drain {
     }
 }
 
-/// A rest that is read in a task of its own once the answer has left.
+/// A rest that is read in its own task after the response has been sent.
 struct Rest {
     body: Option<Body>,
     known: bool,
@@ -269,7 +278,7 @@ impl Drop for Rest {
             }
             tracing::debug!("the rest of a request's body was too long to be read away");
         });
-        // What is there already needs no task.
+        // Data that is already there needs no task.
         if reading.as_mut().now_or_never().is_some() {
             return;
         }

@@ -1,22 +1,25 @@
-//! The watch over response bodies whose clients stop reading, or read too slowly: a body that has data ready, but that
-//! the transport does not ask for, is cut.
+//! The watch: cuts response bodies whose clients have stopped reading, or read too slowly.
 //!
-//! The transport stops asking when its client stops reading: over HTTP/2 when the windows are used up, where the
-//! connection itself has nothing to write and so no write timeout.
+//! A transport stops polling a body when its client stops reading. Over HTTP/2 that happens when
+//! the flow-control windows are used up. The connection itself then has nothing to write, so a
+//! write timeout does not apply.
 //!
-//! 1. Time runs from the moment at which data is ready, or was handed out, until the transport asks again. A body that
-//!    has data ready all the time moves [`LEAST_RATE`](super::signal::LEAST_RATE) bytes a second at least. A stream that has nothing to say is
-//!    never cut.
-//! 2. A body that is cut drops what it holds at once: its bytes, its reader, its place among the calls in flight. It ends
-//!    with an error as soon as the transport asks again, which resets an HTTP/2 stream and closes an HTTP/1 connection.
-//! 3. What is long is handed out a piece at a time, so that the transport holds no more of it than it can send. hyper
-//!    asks for the first piece before it has room for it, also on an HTTP/2 stream with a closed window: it keeps one
-//!    piece for each stream, also of a body that was cut, until the window opens, the client resets the stream, or the
-//!    connection ends. With 200 streams, hyper's default, these are 6.25 MiB for each connection. A smaller first piece
-//!    would cut events of that size in two for clients that take a chunk of HTTP for an event.
-//! 4. One task for each service looks at its bodies, and only while there are some. Where the runtime of that task
-//!    goes, the next body starts another. A short body is not watched: the transport takes it whole.
-//! 5. What all bodies hold together has a [ceiling](super::ceiling).
+//! 1. The time runs from the moment at which data is ready or was handed out, until the transport
+//!    polls again. A body that has data ready all the time must move at least
+//!    [`LEAST_RATE`](super::signal::LEAST_RATE) bytes a second. A quiet stream is never cut.
+//! 2. A cut body drops everything it holds at once: its bytes, its reader, and its call in flight.
+//!    It ends with an error when the transport polls again. That resets an HTTP/2 stream, and
+//!    closes an HTTP/1 connection.
+//! 3. A long body is handed out in pieces, so that the transport holds no more of it than it can
+//!    send. hyper takes the first piece before it has capacity for it, even on an HTTP/2 stream
+//!    with a closed window. So it keeps one piece for each stream, also of a cut body, until the
+//!    window opens, the client resets the stream, or the connection ends. With 200 streams, hyper's
+//!    default, these are 6.25 MiB for each connection. A smaller first piece would split events of
+//!    that size, and some clients take an HTTP chunk for an event.
+//! 4. One task for each service checks its bodies, and runs only while there are any. If the
+//!    runtime of the task ends, the next body starts another task. A short body is not watched,
+//!    because the transport takes it whole.
+//! 5. The bytes that all bodies hold together have a [ceiling](super::ceiling).
 
 use std::any::Any;
 use std::fmt;
@@ -52,17 +55,18 @@ pub(crate) struct Watch {
     lines: Throttle,
 }
 
-/// The longest body that is handed to the transport whole and not watched: what HTTP/2 sends in one frame.
+/// The longest body that is handed to the transport whole and not watched: what HTTP/2 sends in one
+/// frame.
 pub(crate) const SHORT: usize = 16 << 10;
 
-/// The most that is handed out at once of a longer one: two frames.
+/// The largest piece of a longer body: two frames.
 const PIECE: usize = 32 << 10;
 
-/// How often bodies are looked at, at most and at least.
+/// The minimum and the maximum interval between two checks.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
 
 impl Watch {
-    /// `limit` is the most bytes that all bodies hold together.
+    /// Makes a watch. `limit` is the maximum of bytes that all bodies hold together.
     pub(crate) fn new(timeout: Option<Duration>, limit: usize, on_cut: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             timeout,
@@ -75,7 +79,8 @@ impl Watch {
         })
     }
 
-    /// Watches a body, which counts for an account, and holds something until it has ended or is cut.
+    /// Wraps a body so that it is watched and counts for an account. `held` is dropped when the
+    /// body has ended or is cut.
     pub(super) fn over(self: &Arc<Self>, body: Body, account: Option<Account>, held: Option<Held>) -> Body {
         let watched = Arc::new_cyclic(|watched| {
             let signal = Arc::new(Signal::new(self.start, Weak::clone(watched)));
@@ -114,7 +119,7 @@ impl Watch {
         });
     }
 
-    /// Cuts what waits for too long. Returns `false` if there is nothing left to look at.
+    /// Cuts the bodies that have waited too long. Returns `false` if no body is left to check.
     fn look(&self) -> bool {
         if let Some(timeout) = self.timeout {
             self.cut_late(timeout);
@@ -123,15 +128,17 @@ impl Watch {
         if !self.bodies.is_empty() {
             return true;
         }
-        // The map keeps the capacity of its fullest moment otherwise.
+        // Otherwise the map would keep the capacity of its fullest moment.
         self.bodies.shrink_to_fit();
         self.looks.store(false, Ordering::Release);
-        // One may have come in the meantime, which saw that the task runs.
+        // A body may have been added meanwhile that did not start a task, because this one was
+        // running.
         !self.bodies.is_empty() && !self.looks.swap(true, Ordering::AcqRel)
     }
 
     fn cut_late(&self, timeout: Duration) {
-        // Collected first: what is cut may end a call, and that must not happen under the map's locks.
+        // Collected first: cutting a body may end a call, which must not happen while the map is
+        // locked.
         let late: Vec<_> = self.bodies.iter().filter_map(|body| body.upgrade()).collect();
         for body in late.iter().filter(|body| body.signal.is_late(timeout)) {
             if self.cut(body).is_some()
@@ -146,7 +153,7 @@ impl Watch {
         }
     }
 
-    /// Cuts a body. Returns the bytes it counted with, or `None` if it has ended, or is being read at this moment.
+    /// Cuts a body. Returns the bytes it counted; `None` if it has ended or is being polled now.
     pub(super) fn cut(&self, body: &Watched) -> Option<usize> {
         let mut cut = None;
         call_quietly("the end of a response that was cut", || {
@@ -159,10 +166,10 @@ impl Watch {
     }
 }
 
-/// The task that looks. Dropped before its end, as with its runtime, it lets another one start.
+/// The task that checks bodies. If it is dropped early, as with its runtime, another can start.
 struct Looking {
     watch: Weak<Watch>,
-    /// It has said itself that it runs no more.
+    /// The task has recorded its end itself.
     over: bool,
 }
 
@@ -189,22 +196,22 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// What a body holds besides its bytes.
+/// A value that a body holds besides its bytes.
 pub(crate) type Held = Box<dyn Any + Send + Sync>;
 
 /// A body that the transport and the watch share.
 pub(super) struct Watched {
     pub(super) signal: Arc<Signal>,
     pub(super) account: Option<Account>,
-    /// Gone once it has ended or was cut.
+    /// `None` once it has ended or was cut.
     state: Mutex<Option<State>>,
 }
 
 struct State {
     body: Body,
-    /// What the body gave and the transport does not have yet.
+    /// The data that the body returned and the transport has not taken yet.
     rest: Bytes,
-    /// How large the memory is that the rest lies in.
+    /// The size of the memory that contains the rest.
     whole: usize,
     counted: Counted,
     _held: Option<Held>,
@@ -221,12 +228,13 @@ impl State {
             }
         }
         let length = piece_of(&self.rest);
-        // A copy: a slice would keep all of it for as long as the transport keeps the piece.
+        // A copy, because a slice would keep the whole memory for as long as the transport keeps
+        // the piece.
         let piece = Bytes::copy_from_slice(&self.rest.split_to(length));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
-    /// Counts what it holds.
+    /// Counts the bytes that the body holds.
     fn measure(&mut self) {
         let rest = if self.rest.is_empty() { 0 } else { self.whole };
         let ready = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -238,8 +246,8 @@ impl State {
     }
 }
 
-/// How much of what is ready leaves next: whole events where they fit, because clients exist that take a chunk of
-/// HTTP for an event.
+/// Returns the length of the next piece. It ends after a whole event if one fits, because some
+/// clients take an HTTP chunk for an event.
 fn piece_of(ready: &[u8]) -> usize {
     match ready.get(..PIECE) {
         Some(piece) if ready.len() > PIECE => memchr::memmem::rfind(piece, b"\n\n").map_or(PIECE, |end| end + 2),
@@ -252,20 +260,20 @@ impl Watched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what it holds. While it is being read, the reading counts.
+    /// Counts the bytes that the body holds. If it is being polled now, the poll counts them.
     pub(super) fn measure(&self) {
         if let Some(state) = self.state.try_lock().ok().as_deref_mut().and_then(Option::as_mut) {
             state.measure();
         }
     }
 
-    /// The bytes it counts with; none while it is being read.
+    /// Returns the bytes that the body counts; zero while it is being polled.
     pub(super) fn bytes(&self) -> usize {
         let state = self.state.try_lock().ok();
         state.as_deref().and_then(Option::as_ref).map_or(0, |state| state.counted.bytes)
     }
 
-    /// Returns the bytes it counted with, or `None` if it has ended, or is being read at this moment.
+    /// Drops the body. Returns the bytes it counted; `None` if it has ended or is being polled now.
     pub(super) fn cut(&self) -> Option<usize> {
         let state = self.state.try_lock().ok().and_then(|mut state| state.take())?;
         let bytes = state.counted.bytes;
@@ -275,10 +283,10 @@ impl Watched {
     }
 }
 
-/// The transport's end of a watched body.
+/// The transport's side of a watched body.
 struct WatchedBody {
     watched: Arc<Watched>,
-    /// Tells that something is ready.
+    /// Wakes the signal when data is ready.
     waker: Waker,
     watch: Arc<Watch>,
     over: bool,
@@ -314,8 +322,8 @@ impl http_body::Body for WatchedBody {
                 state.measure();
                 if state.has_ended() {
                     signal.has_no_more();
-                    // The transport has the last piece, and may keep it for as long as its client likes: what the body
-                    // holds counts until the transport lets go of it.
+                    // The transport has the last piece, and may keep it for as long as its client
+                    // likes. What the body holds counts until the transport drops the body.
                     this.over = true;
                     let ended = std::mem::take(&mut state.body);
                     drop(slot);
@@ -358,7 +366,7 @@ impl Drop for WatchedBody {
     }
 }
 
-/// That a client took nothing of a response for too long.
+/// The error of a body whose client took nothing for too long.
 #[derive(Debug)]
 struct Stalled;
 
@@ -405,7 +413,7 @@ mod tests {
         )
     }
 
-    /// Bytes that are shared, so that it can be seen whether they are still kept.
+    /// Shared bytes, so that a test sees if they are still held.
     struct Shared(Arc<Vec<u8>>);
 
     impl AsRef<[u8]> for Shared {
@@ -438,7 +446,7 @@ mod tests {
         let (watch, cut) = watch();
         let held = Arc::new(());
         let mut body = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Arc::clone(&held))));
-        // HTTP/2 takes a piece before it knows whether there is room for it.
+        // HTTP/2 takes a piece before it knows if there is capacity for it.
         let _piece = body.frame().await.unwrap().unwrap();
         assert!(body.is_end_stream());
         assert_eq!(Arc::strong_count(&held), 2);
