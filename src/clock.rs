@@ -1,20 +1,20 @@
-//! Decides what "now" is: one clock for each engine or service, read at its edge and handed down
-//! as a value, so that everything that decides can be tested on any time.
+//! Clocks: the source of the current time. Each engine or service has one clock, reads it at its
+//! boundary and passes the time on as a value. So tests can run all decisions at any time.
 
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// A moment, in milliseconds since its clock was made.
+/// A moment, in milliseconds since its clock was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub(crate) struct Tick(u64);
 
-/// A clock. It follows tokio's, so tests can pause and advance it.
+/// A clock. It follows tokio's, so that tests can pause and advance it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
-    /// What it showed then.
+    /// The time that it showed at `start`.
     first: Tick,
 }
 
@@ -23,8 +23,9 @@ impl Clock {
         Self { start: Instant::now(), first: Tick::default() }
     }
 
-    /// A clock of milliseconds since 1970, so that its moments mean something to a later process.
-    /// It goes on after a moment that is known to have been, whatever the machine says.
+    /// Makes a clock of milliseconds since 1970, so that a later process can interpret its moments.
+    /// It starts after `known`, a moment that has already passed, even if the system clock shows an
+    /// earlier time.
     #[cfg(feature = "file")]
     pub(crate) fn of_day(known: Tick) -> Self {
         let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -37,12 +38,12 @@ impl Clock {
 }
 
 impl Tick {
-    /// This moment and a while; far in the future where that cannot be counted.
+    /// Returns the moment after this duration; the latest possible moment if the sum overflows.
     pub(crate) fn after(self, while_: Duration) -> Self {
         Self(self.0.saturating_add(millis(while_)))
     }
 
-    /// How long ago another moment was.
+    /// Returns how long ago the earlier moment was; zero if it is not earlier.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -52,8 +53,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A clock that people share: the time of day. It goes at least as fast as tokio's, so tests can
-/// advance it; a machine that slept is told the right time all the same.
+/// The time of day. It advances at least as fast as tokio's clock, so that tests can advance it.
+/// After the machine slept it shows the right time anyway.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WallClock {
     clock: Clock,
@@ -69,7 +70,7 @@ impl WallClock {
         (self.start + self.clock.start.elapsed()).max(SystemTime::now())
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     pub(crate) fn unix_millis(&self) -> u64 {
         millis(self.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! Decides nothing: it is the word the eras and the encoder share for how a request ended.
+//! Outcomes: the results of requests, which the eras produce and the encoder turns into responses.
 
 use std::any::Any;
 
@@ -10,26 +10,26 @@ use crate::identity::Account;
 use crate::message::RequestId;
 use crate::streams::{Frame, Source};
 
-/// How a request is answered.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Taken, nothing to say (202).
+    /// Accepted, with nothing to return (202).
     Accepted,
-    /// The session is ended (200, empty).
+    /// The session has ended (200, empty).
     Ended,
-    /// One body of JSON.
+    /// A JSON body.
     Json(Bytes),
-    /// One message as a stream that ends with it, for clients that were promised streams; or a
-    /// stream that ends without one, which is a comment.
+    /// A stream with one message, for clients that were promised a stream. Without a message, the
+    /// stream consists of a comment.
     ShortStream(Option<Bytes>),
-    /// A stream: what it begins with, and where the rest comes from.
+    /// A stream: its first frame, and the source of the others.
     Stream { prelude: Option<Frame>, source: Box<dyn Source> },
-    /// Refused, with the request's id where it is known.
+    /// Rejected, with the request's id if it is known.
     Rejected(Rejection, Option<RequestId>),
 }
 
 impl Outcome {
-    /// The bytes of an answer that is there as a whole.
+    /// Returns the bytes of an answer that is complete.
     pub(crate) fn answer(&self) -> Option<&Bytes> {
         match self {
             Self::Json(answer) | Self::ShortStream(Some(answer)) => Some(answer),
@@ -38,14 +38,14 @@ impl Outcome {
     }
 }
 
-/// An outcome and the session header its response carries.
+/// An outcome, with the session header of its response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) outcome: Outcome,
     pub(crate) session: Option<HeaderValue>,
-    /// Whose the response is, where it can be long.
+    /// The account in which the response counts, if it can be long.
     pub(crate) account: Option<Account>,
-    /// What is released once the response has been written, or its client is given up.
+    /// Dropped when the response has been written or its client is given up.
     pub(crate) held: Option<Box<dyn Any + Send + Sync>>,
 }
 

@@ -1,4 +1,5 @@
-//! The boundary around code of the application: a panic in it, in a destructor too, ends nothing else.
+//! Panic boundaries around code of the application: a panic, even in a destructor, ends nothing
+//! else.
 
 use std::fmt;
 use std::future::Future;
@@ -12,7 +13,7 @@ use futures_util::future::BoxFuture;
 /// A future of the application. It is dropped as soon as it is ready or has panicked.
 pub(crate) struct Contained<T>(Option<BoxFuture<'static, T>>);
 
-/// That a future panicked.
+/// The error of a future that panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
@@ -25,7 +26,7 @@ impl<T> Contained<T> {
 impl<T> Future for Contained<T> {
     type Output = Result<T, Panicked>;
 
-    /// Pending indefinitely once it was ready.
+    /// Stays pending after it has returned `Ready`.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(future) = &mut self.0 else { return Poll::Pending };
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
@@ -53,12 +54,12 @@ impl<T> fmt::Debug for Contained<T> {
     }
 }
 
-/// Polls a future, whose panic ends it and nothing else.
+/// Polls a future and catches its panic.
 pub(crate) fn caught<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
     AssertUnwindSafe(future).catch_unwind().map(|output| output.map_err(|_| Panicked))
 }
 
-/// Calls a function of the application for what it returns.
+/// Calls a function of the application, and returns its result.
 pub(crate) fn call<T>(function: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(function)).map_err(|_| Panicked)
 }
@@ -77,7 +78,8 @@ pub(crate) fn call_quietly(what: &'static str, function: impl FnOnce()) {
     }
 }
 
-/// What is to be done when a background task ends before its end: it panicked, or its runtime was dropped.
+/// Runs a function when a background task is dropped before its end, because it panicked or its
+/// runtime was dropped.
 pub(crate) struct OnAbort<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnAbort<F> {
@@ -85,7 +87,7 @@ impl<F: FnOnce()> OnAbort<F> {
         Self(Some(function))
     }
 
-    /// The task came to its end.
+    /// Records that the task reached its end.
     pub(crate) fn disarm(mut self) {
         self.0 = None;
     }
@@ -112,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Ready at once or never, with a destructor that panics.
+    /// Is ready at once or never, and has a destructor that panics.
     struct Rude(bool, Trap);
 
     impl Future for Rude {

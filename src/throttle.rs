@@ -1,13 +1,15 @@
-//! A throttle for log lines that clients can cause: some a second, then how many were left out. Each kind of line
-//! has a throttle of its own, so that many lines of one kind hide no other.
+//! A throttle for log lines that clients can cause: lets some through each second and counts the
+//! rest. Each kind of line has its own throttle, so that frequent lines of one kind do not hide
+//! another.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The most lines in one second: enough to see what is refused, and 4 KiB of log at most.
+/// The maximum of lines in one second: enough to see what is rejected, and at most 4 KiB of log.
 const MOST: u64 = 10;
 
-/// Lines of the current second. Two threads that begin a second together may write a line too many.
+/// The lines of the current second. Two threads that start a second together may write a line too
+/// many.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     second: AtomicU64,
@@ -15,7 +17,8 @@ pub(crate) struct Throttle {
 }
 
 impl Throttle {
-    /// Returns how many lines were left out before this one, or `None` where this one is left out too.
+    /// Returns how many lines were left out before this one, or `None` if this one is to be left
+    /// out too.
     pub(crate) fn line(&self) -> Option<u64> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.line_at(now)

@@ -1,5 +1,6 @@
-//! Announcements on their way to the engine. While that is out of reach they wait here, each change once,
-//! and go when it is back; with the service they are gone.
+//! Announcements: publishes changes to the engine. While the engine is unreachable they are queued
+//! here, each change once, and published when it returns. If the service ends before that, they are
+//! lost.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,19 +13,20 @@ use crate::panics::OnAbort;
 use crate::server::channel::{Change, EVERYTHING};
 use crate::store::TOPICS;
 
-/// Between two attempts. The engine has its own patience in each.
+/// The pause between two attempts. The engine has its own retry timeout in each.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What waits to be announced.
+/// The queued announcements.
 #[derive(Debug, Default)]
 pub(super) struct Announcing(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each with the id under which it may have been announced already. As many as an engine keeps topics; beyond
-    /// that one replaces all of them, that everything may have changed.
+    /// The queued topics, each with the id under which it may have been announced already. There
+    /// are at most as many as an engine keeps. Beyond that, a single announcement that everything
+    /// may have changed replaces all of them.
     waiting: VecDeque<(Box<str>, u64)>,
-    /// Somebody tries.
+    /// A task is publishing the queue.
     trying: bool,
 }
 
@@ -35,7 +37,8 @@ impl Announcing {
 }
 
 impl State {
-    /// Keeps one. What is announced again under another id may have been announced under the first.
+    /// Queues an announcement. A topic that is announced again takes the new id, because its former
+    /// one may have been published.
     fn keep(&mut self, topic: Box<str>, id: u64) {
         if let Some(known) = self.waiting.iter_mut().find(|(known, _)| *known == topic || **known == *EVERYTHING) {
             known.1 = id;
@@ -50,7 +53,8 @@ impl State {
 }
 
 impl State {
-    /// Keeps one that was on its way. Announced again meanwhile, that counts.
+    /// Queues an announcement whose publishing was interrupted. If the topic has been queued again
+    /// meanwhile, the newer one counts.
     fn keep_older(&mut self, topic: Box<str>, id: u64) {
         if !self.waiting.iter().any(|(known, _)| *known == topic) {
             self.keep(topic, id);
@@ -59,16 +63,16 @@ impl State {
 }
 
 impl Hall {
-    /// Tells every client of either era, on every node, of a change.
+    /// Announces a change to every client of both eras, on every node.
     pub(crate) fn publish(self: &Arc<Self>, change: &Change) {
         let (topic, id) = (change.topic(), new_id());
         let has_runtime = tokio::runtime::Handle::try_current().is_ok();
         {
             let mut state = self.announcing.state();
             if state.trying || !state.waiting.is_empty() {
-                // The engine is away: in its turn.
+                // The engine is unreachable, so the change is queued.
                 state.keep(topic.into(), id);
-                // Those who tried may have gone with their runtime.
+                // The publishing task may have ended with its runtime.
                 if has_runtime && !std::mem::replace(&mut state.trying, true) {
                     drop(state);
                     self.tasks.spawn(catch_up(Arc::downgrade(self)));
@@ -94,14 +98,15 @@ impl Hall {
     }
 }
 
-/// What is on its way to the engine. Dropped on the way, with its runtime, it waits for the next announcement.
+/// An announcement that is being published. If it is dropped before its end, as with its runtime,
+/// it is queued for the next attempt.
 struct Unsaid {
     hall: Weak<Hall>,
     topic: Option<(Box<str>, u64)>,
 }
 
 impl Unsaid {
-    /// The engine has answered.
+    /// Records that the engine has answered.
     fn settled(mut self) -> Option<(Box<str>, u64)> {
         self.topic.take()
     }
@@ -115,7 +120,7 @@ impl Drop for Unsaid {
     }
 }
 
-/// Has what could not be announced be announced later.
+/// Queues an announcement that could not be published, and starts the publishing task.
 fn insist(hall: &Weak<Hall>, topic: Box<str>, id: u64) {
     let Some(present) = hall.upgrade() else { return };
     let first = {
@@ -129,7 +134,7 @@ fn insist(hall: &Weak<Hall>, topic: Box<str>, id: u64) {
     }
 }
 
-/// Announces what waits, one after the other.
+/// Publishes the queued announcements one after the other.
 async fn catch_up(hall: Weak<Hall>) {
     let there = Weak::clone(&hall);
     let aborted = OnAbort::new(move || {
@@ -157,7 +162,7 @@ async fn catch_up(hall: Weak<Hall>) {
     }
 }
 
-/// A number that no other announcement has.
+/// Returns an id that no other announcement has.
 fn new_id() -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *SessionId::random().as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])

@@ -1,5 +1,5 @@
-//! Answers that are not sent: those that are larger than the limit become an error that names it, and those that were
-//! forgotten before a client fetched them are counted.
+//! Unsent answers: replaces answers above the size limit by an error, and counts those removed
+//! before a client fetched them.
 
 use super::{Hall, LogLine};
 use crate::error::{Rejection, StoreError};
@@ -7,12 +7,12 @@ use crate::identity::SessionId;
 use crate::message::{ErrorObject, RawJson};
 use crate::store::Appended;
 
-/// What a handler answered.
+/// The answer of a handler.
 type Answer = Result<RawJson, ErrorObject>;
 
 impl Hall {
-    /// Returns the answer as it may be sent, and `true` if it was too large. To be called within the span of the
-    /// call, so that the log says whose it was.
+    /// Returns the answer to send, and `true` if the original was too large. Must be called within
+    /// the span of the call, so that the log identifies the call.
     pub(crate) fn bound(&self, answer: Answer) -> (Answer, bool) {
         let limit = self.settings.limits.answer;
         let size = match &answer {
@@ -29,7 +29,8 @@ impl Hall {
         (Err(self.too_large().to_error()), true)
     }
 
-    /// Answers of a session, or of others, were forgotten to make room for what was written to it, or was to be.
+    /// Counts the answers, of this session or of others, that were removed to make room for a write
+    /// to this session. The write itself may have failed.
     pub(crate) fn count_lost(&self, session: SessionId, written: &Result<Appended, StoreError>) {
         let answers = written.as_ref().map_or_else(StoreError::answers_lost, |appended| appended.lost);
         if answers > 0 {

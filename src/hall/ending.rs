@@ -1,15 +1,16 @@
-//! Decides how far a service has come towards its end: it serves, it leaves, it drains.
+//! The shutdown state of a service: serving, leaving or draining.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How far it has come. It never goes back.
+/// The shutdown state. It never goes back.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
-    /// Everything is served; connections are asked to close. Beside the token, because each request looks.
+    /// All requests are still served, but connections are asked to close. Separate from the token
+    /// because every request reads it.
     leaving: AtomicBool,
-    /// Nothing new is taken.
+    /// New sessions and calls are rejected.
     draining: AtomicBool,
     told: CancellationToken,
 }
@@ -28,13 +29,13 @@ impl Ending {
         self.told.cancel();
     }
 
-    /// Who drains has left.
+    /// Starts to drain. A draining service is also leaving.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.leave();
     }
 
-    /// Waits until it leaves.
+    /// Completes when the service starts to leave.
     pub(crate) fn left(&self) -> WaitForCancellationFutureOwned {
         self.told.clone().cancelled_owned()
     }

@@ -1,37 +1,40 @@
-//! Which announcements a node has heard, by their numbers, so that after lost bells it asks for those that it
-//! missed and for no others.
+//! Received announcements: the numbers that a node has received. After lost signals the node
+//! requests exactly those it has missed.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::store::{Announced, TOPICS};
 
-/// The announcements one node has heard.
+/// The announcements that one node has received.
 #[derive(Debug, Default)]
 pub(crate) struct Heard(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// Everything up to here was heard, or came before the node listened; `None`: it has not begun to.
+    /// All numbers up to this one were received, or were announced before the node subscribed.
+    /// `None`: it has not subscribed yet.
     low: Option<u64>,
-    /// What was heard beyond a hole: as many as an engine keeps topics, since what came before those cannot be
-    /// asked for.
+    /// The numbers received beyond a gap. There are at most as many as an engine keeps topics,
+    /// because earlier announcements cannot be requested.
     above: BTreeSet<u64>,
-    /// What was learned by asking: its signal may still come.
+    /// The numbers learned from a re-check. Their signals may still arrive.
     asked: BTreeSet<u64>,
 }
 
-/// What a node missed.
+/// The announcements that a node has missed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
-    /// Exactly these, ascending by number.
+    /// Exactly these, in ascending order of their numbers.
     Topics(Vec<(u64, Box<str>)>),
-    /// The engine does not know any more: anything may have been announced. It numbers from here.
+    /// Any topic may have been announced, because the engine no longer has all of them. The numbers
+    /// continue from here.
     Anything { newest: u64 },
 }
 
 impl Heard {
-    /// The signal of an announcement came. Returns `false` if the node learned of it by asking.
+    /// Records the signal of an announcement. Returns `false` if a re-check has already delivered
+    /// the announcement.
     pub(crate) fn hear(&self, number: u64) -> bool {
         let mut state = self.state();
         let is_new = !state.asked.remove(&number);
@@ -49,7 +52,8 @@ impl Heard {
         is_new
     }
 
-    /// The node listens from now on; what came before this number concerns no client here.
+    /// Records that the node has subscribed. Announcements up to this number do not concern its
+    /// clients.
     pub(crate) fn start(&self, newest: u64) {
         let mut state = self.state();
         if state.low.is_none() {
@@ -57,18 +61,21 @@ impl Heard {
         }
     }
 
-    /// The number after which announcements may have been missed, once the node listens.
+    /// Returns the number after which announcements may have been missed; `None` before the node
+    /// has subscribed.
     pub(crate) fn low(&self) -> Option<u64> {
         self.state().low
     }
 
-    /// What the engine says was announced after a number, which was [`low`](Self::low) when it was asked: what of it was
-    /// missed. The answer may be older than the signals that came meanwhile.
+    /// Returns what was missed of the announcements that the engine lists. `after` is the value of
+    /// [`low`](Self::low) at the time of the request. The list may be older than signals that
+    /// arrived meanwhile.
     pub(crate) fn missed(&self, after: Option<u64>, announced: Announced) -> Missed {
         let mut state = self.state();
         let Announced { mut topics, newest, complete } = announced;
         let known = after.or(state.low).filter(|after| complete && *after <= newest);
-        // Signals that came while the engine was asked have told of theirs, and moved the low end.
+        // Signals that arrived during the request have delivered their announcements and advanced
+        // `low`.
         topics.retain(|(number, _)| state.low.is_none_or(|low| *number > low) && !state.above.contains(number));
         match state.low {
             Some(low) if known.is_some() => {
@@ -78,7 +85,7 @@ impl Heard {
                     state.asked.pop_first();
                 }
             }
-            // The engine may number anew.
+            // The engine may have restarted its numbers.
             _ => *state = State { low: Some(newest), ..State::default() },
         }
         state.settle();
@@ -91,7 +98,7 @@ impl Heard {
 }
 
 impl State {
-    /// Moves the low end over what was heard.
+    /// Advances `low` over consecutive numbers.
     fn settle(&mut self) {
         let Some(mut low) = self.low else { return };
         while let Some(next) = self.above.first().copied().filter(|next| *next <= low + 1) {

@@ -1,5 +1,5 @@
-//! Decides what both eras share of one service: its settings, its engine, what runs for it, what
-//! it counts, and whether it still takes anything in. It knows neither of them.
+//! The service core: the state that both eras of one service share. It holds the settings, the
+//! engine, background tasks, counters and the shutdown state. It does not depend on the eras.
 
 mod announcing;
 mod answers;
@@ -38,27 +38,28 @@ use crate::panics::{Contained, Panicked};
 use crate::settings::Settings;
 use crate::store::{Ended, SessionEngine, Step};
 
-/// What both eras of one service stand on.
+/// The core of a service, shared by its eras.
 pub(crate) struct Hall {
     pub(crate) engine: Arc<dyn SessionEngine>,
     pub(crate) settings: Settings,
-    /// Which revisions are served, of both eras, ascending.
+    /// The revisions that are served, of both eras, in ascending order.
     pub(crate) versions: Vec<ProtocolVersion>,
     pub(crate) counters: Counters,
-    /// Tasks that run for this service.
+    /// The background tasks of this service.
     pub(crate) tasks: TaskTracker,
-    /// Calls in flight here, in a task or in a request; a drain waits for them.
+    /// The calls in flight on this node, in tasks or in requests. A drain waits for them.
     pub(crate) running: TaskTracker,
-    /// Calls in flight here that belong to no session; those of a session are the engine's to count.
+    /// The calls in flight on this node without a session. The engine counts those with a session.
     loose: Arc<Quota>,
-    /// Long answers that their clients have not taken yet.
+    /// Long answers that their clients have not read yet.
     unread: Arc<Quota>,
-    /// The turns of what is given back once more.
+    /// Limits how many engine operations are retried at a time.
     returns: Arc<Semaphore>,
     pub(crate) ending: Ending,
     announcing: Announcing,
     handle: OnceLock<McpHandle>,
-    /// There may be sessions and tasks before anybody opens one here.
+    /// The engine may hold sessions and tasks from before this service started, or from other
+    /// nodes.
     durable: bool,
     reaper: Reaper,
     lines: Arc<LogLines>,
@@ -88,12 +89,13 @@ impl Hall {
         })
     }
 
-    /// The application's hand on the service, once there is one.
+    /// Returns the application's handle. Before it is set, returns a handle without a service.
     pub(crate) fn handle(&self) -> McpHandle {
         self.handle.get().cloned().unwrap_or_else(McpHandle::nowhere)
     }
 
-    /// The service is whole. The handle holds it weakly, or the hall would keep itself alive.
+    /// Sets the handle once the service is complete. The handle refers to the service weakly,
+    /// because the core would otherwise keep itself alive.
     pub(crate) fn set_handle(&self, handle: McpHandle) {
         let _ = self.handle.set(handle);
     }
@@ -102,7 +104,7 @@ impl Hall {
         self.ending.is_draining()
     }
 
-    /// Lets calls in that belong to no session, if anything is still taken in and there is room.
+    /// Admits calls without a session, unless the service is draining or a limit is reached.
     pub(crate) fn let_in(&self, account: Option<Account>, calls: usize) -> Result<Permit, Rejection> {
         if self.is_draining() {
             return Err(Rejection::Draining);
@@ -111,23 +113,25 @@ impl Hall {
         self.loose.take(account, calls).map_err(refusal)
     }
 
-    /// Refuses a call to an account whose answers, not read yet, are as many as it may have calls.
+    /// Rejects a call if the account has as many unread answers as it may have calls.
     pub(crate) fn check_answers(&self, account: Option<&Account>) -> Result<(), Rejection> {
         account.and_then(|account| self.unread.is_full_for(account)).map_or(Ok(()), |full| Err(refusal(full)))
     }
 
-    /// Counts a long answer until it has been written: against its account alone, so that it takes no place of others.
+    /// Counts a long answer until it has been written. It counts only against its account, so that
+    /// it takes no capacity of others.
     pub(crate) fn still_answers(&self, account: Option<Account>) -> Permit {
         self.unread.add(account)
     }
 
-    /// Waits until no call is in flight; whether that was in time.
+    /// Waits until no call is in flight. Returns `false` if the timeout passed before.
     pub(crate) async fn finished_within(&self, within: Duration) -> bool {
         self.running.close();
         tokio::time::timeout(within, self.running.wait()).await.is_ok()
     }
 
-    /// Sessions the engine handed to us as ended: told once to whoever wants to know.
+    /// Counts and logs sessions that the engine returned as ended, and calls the application's hook
+    /// once for each.
     pub(crate) fn closed(&self, ended: impl IntoIterator<Item = Ended>) {
         for ended in ended {
             self.counters.ended(ended.reason);
@@ -138,8 +142,8 @@ impl Hall {
         }
     }
 
-    /// Runs something nobody waits for. Most such things are done at once and need no task. A
-    /// panic in it stays in it.
+    /// Runs a future in the background. Most such futures complete at the first poll and need no
+    /// task. A panic is caught and logged.
     pub(crate) fn in_background(&self, future: BoxFuture<'static, ()>) {
         let lines = Arc::clone(&self.lines);
         let mut future = Box::pin(Contained::new(future).map(move |result| {
@@ -149,8 +153,8 @@ impl Hall {
                 tracing::error!(left_out, "a handler panicked");
             }
         }));
-        // The task polls again, so nothing is lost by this waker that wakes nobody. Without a runtime,
-        // as in what is dropped last, there is nobody to go on.
+        // The task polls the future again, so no wake-up is lost here. Without a runtime, as when
+        // values are dropped last, the future cannot continue.
         if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
             && tokio::runtime::Handle::try_current().is_ok()
         {
@@ -158,7 +162,7 @@ impl Hall {
         }
     }
 
-    /// Runs a step of the engine nobody waits for.
+    /// Runs an engine operation in the background.
     pub(crate) fn step_in_background<T: Unpin + Send + 'static>(&self, step: Step<Result<T, StoreError>>) {
         if let Err(step) = step.now()
             && tokio::runtime::Handle::try_current().is_ok()

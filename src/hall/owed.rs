@@ -1,4 +1,5 @@
-//! Re-checks owed after lost signals: one runs at a time, and those asked for meanwhile are made up for by one more.
+//! Re-checks after lost signals: runs one at a time, and one more for all that were requested
+//! meanwhile.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Hall;
 
-/// How many re-checks are owed.
+/// The number of re-checks that are owed.
 #[derive(Debug, Default)]
 pub(crate) struct Owed(Arc<AtomicUsize>);
 
 impl Owed {
-    /// Runs `check` in the background until none is owed, unless it is running already. A `check` that returns
-    /// `None` has nothing left to check, and is not run again.
+    /// Runs `check` in the background until none is owed, unless it is already running. A `check`
+    /// that returns `None` has nothing left to check, and is not repeated.
     pub(crate) fn check<F>(&self, hall: &Hall, check: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = Option<()>> + Send + 'static,
@@ -22,15 +23,15 @@ impl Owed {
         }
     }
 
-    /// Adds one. Returns the turn to run it, unless a turn is being run already.
+    /// Adds one. Returns the turn that runs it, unless another turn is running.
     fn begin(&self) -> Option<Turn> {
         let before = self.0.fetch_add(1, Ordering::AcqRel);
         (before == 0).then(|| Turn { owed: Arc::clone(&self.0), is_over: false })
     }
 }
 
-/// The turn to run a check. Dropped before its end, as by a panic or without a runtime, it leaves the next one free to
-/// run.
+/// A running check. If it is dropped before its end, as by a panic or without a runtime, the next
+/// one may run.
 struct Turn {
     owed: Arc<AtomicUsize>,
     is_over: bool,

@@ -1,4 +1,4 @@
-//! How much may be going on at a time: of all clients together, of one principal, and of one peer.
+//! Quotas: concurrency limits for all clients together, for one principal and for one peer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,19 +8,19 @@ use dashmap::mapref::entry::Entry;
 
 use crate::identity::Account;
 
-/// A limit for all, and one for each account.
+/// A limit for all accounts together, and one for each.
 #[derive(Debug)]
 pub(crate) struct Quota {
     of_all: usize,
     of_principal: usize,
-    /// `None`: peers are not told apart.
+    /// `None`: peers have no limit of their own.
     of_peer: Option<usize>,
     taken: AtomicUsize,
-    /// Only accounts that have something now.
+    /// Only accounts that hold something now.
     of: DashMap<Account, usize>,
 }
 
-/// Some of what there is; dropping it gives it back.
+/// A number of units taken from a quota. Dropping it releases them.
 #[derive(Debug)]
 pub(crate) struct Permit {
     quota: Arc<Quota>,
@@ -28,7 +28,7 @@ pub(crate) struct Permit {
     count: usize,
 }
 
-/// Which limit was reached.
+/// The limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
     All(usize),
@@ -41,8 +41,8 @@ impl Quota {
         Arc::new(Self { of_all, of_principal, of_peer, taken: AtomicUsize::new(0), of: DashMap::new() })
     }
 
-    /// Takes so many more, all or none. The limit of the account is checked first: a refusal that names it passes
-    /// when the account's own calls end.
+    /// Takes `count` units, all or none. The limit of the account is checked first, because a
+    /// rejection that names it ends with the account's own calls.
     pub(crate) fn take(self: &Arc<Self>, account: Option<Account>, count: usize) -> Result<Permit, Full> {
         let share = account.as_ref().and_then(|account| self.share_of(account));
         let account = account.filter(|_| share.is_some());
@@ -53,7 +53,7 @@ impl Quota {
         Ok(Permit { quota: Arc::clone(self), account, count })
     }
 
-    /// One more, be there room or not: what it counts has begun already.
+    /// Takes one unit even beyond the limit, because what it counts has already begun.
     pub(crate) fn add(self: &Arc<Self>, account: Option<Account>) -> Permit {
         self.taken.fetch_add(1, Ordering::Relaxed);
         if let Some(account) = &account {
@@ -62,14 +62,14 @@ impl Quota {
         Permit { quota: Arc::clone(self), account, count: 1 }
     }
 
-    /// Returns the limit of an account that has all it may have.
+    /// Returns the limit of an account that has reached it.
     pub(crate) fn is_full_for(&self, account: &Account) -> Option<Full> {
         let (share, full) = self.share_of(account)?;
         let taken = self.of.get(account).map_or(0, |taken| *taken);
         (taken >= share).then_some(full)
     }
 
-    /// What one account may have, as the refusal that says so.
+    /// Returns the limit of one account, with the error that names it.
     fn share_of(&self, account: &Account) -> Option<(usize, Full)> {
         match account {
             Account::Principal(_) => Some((self.of_principal, Full::Principal(self.of_principal))),

@@ -1,6 +1,8 @@
-//! The reaper: one task for each service that has the engine look for what has expired. It starts with the first
-//! session or task used here, or with the first request where some may be left of earlier times, and ends with the
-//! service. Where it ends before, because its runtime was dropped, the next use starts another.
+//! The reaper: one task for each service that makes the engine remove what has expired.
+//!
+//! It starts with the first session or task used on this node. If the engine may hold older ones,
+//! it starts with the first request. It ends with the service. If it ends earlier because its
+//! runtime was dropped, the next use starts another.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,19 +12,21 @@ use super::{Hall, LogLine};
 use crate::panics::{OnAbort, caught};
 use crate::store::NodeId;
 
-/// How often at most. A look costs as much as there is to end, so this can be often.
+/// The minimum interval between two checks. A check costs only as much as there is to end, so it
+/// can run often.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Whether the task runs.
+/// The state of the task.
 #[derive(Debug, Default)]
 pub(super) struct Reaper(AtomicU8);
 
-/// The values of [`Reaper`] besides 0, which it has until it is first needed: it runs, or it ended with its runtime.
+/// The states besides 0, which means that the task has not been needed yet: it runs, or it ended
+/// with its runtime.
 const RUNS: u8 = 1;
 const GONE: u8 = 2;
 
 impl Reaper {
-    /// Returns `true` if the caller is to start it.
+    /// Returns `true` if the caller must start the task.
     fn begin(&self) -> bool {
         self.0.load(Ordering::Acquire) != RUNS && self.0.swap(RUNS, Ordering::AcqRel) != RUNS
     }
@@ -37,8 +41,8 @@ impl Reaper {
 }
 
 impl Hall {
-    /// Starts the task, if it does not run yet. It holds the service weakly, and notices at its next
-    /// look that it is gone.
+    /// Starts the task unless it runs already. The task refers to the service weakly, and ends at
+    /// the first check after the service is gone.
     pub(crate) fn start_reaper(self: &Arc<Self>, node: NodeId) {
         if !self.reaper.begin() {
             return;
@@ -55,14 +59,15 @@ impl Hall {
         tokio::spawn(look(Arc::downgrade(self), node, every, ended));
     }
 
-    /// A request came in. What an earlier process, or another runtime, left expires though no client comes back for it.
+    /// Starts the task for a request, if needed. Sessions of an earlier process or another runtime
+    /// then expire even if their clients do not return.
     pub(crate) fn look_after(self: &Arc<Self>, node: NodeId) {
         if self.durable || self.reaper.is_gone() {
             self.start_reaper(node);
         }
     }
 
-    /// Ends what has expired; how many sessions that was.
+    /// Ends what has expired. Returns the number of sessions ended.
     pub(crate) async fn reap(&self, node: NodeId) -> usize {
         match self.engine.sweep(node).await {
             Ok(ended) => {
@@ -85,7 +90,7 @@ async fn look(hall: Weak<Hall>, node: NodeId, every: Duration, _ended: OnAbort<i
     loop {
         tokio::time::sleep(every).await;
         let Some(hall) = hall.upgrade() else { return };
-        // An engine of the application's own may panic; what has expired is looked for again.
+        // An application's own engine may panic. The next check tries again.
         let _ = caught(hall.reap(node)).await;
     }
 }

@@ -1,7 +1,9 @@
-//! Steps that end something, tried until the engine says what became of them: a few at a time, while the
-//! service exists. Only a step that an engine does not keep by itself belongs here: calls, readers and
-//! questions are the engine's to give back (see [`SessionEngine::finish`]), and a second layer that
-//! repeated them would have each of them kept many times.
+//! Retries: repeats engine operations that end something until the engine answers, a few at a time,
+//! while the service exists.
+//!
+//! Only operations that the engine does not retry itself belong here. The engine releases calls,
+//! readers and requests to the client itself (see [`SessionEngine::finish`]). Retrying those here
+//! too would store each of them many times.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,15 +12,16 @@ use super::{Hall, LogLine, LogLines};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::{SessionEngine, Step};
 
-/// How many are tried again at a time: an engine that comes back has more to do than this.
+/// The number of operations retried at a time. An engine that becomes reachable again has more work
+/// than these.
 pub(super) const AT_ONCE: usize = 32;
 
-/// Between two attempts. The engine has its own patience in each.
+/// The pause between two attempts. The engine has its own retry timeout in each.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Hall {
-    /// Ends a session that no client was told of, which the engine would keep until it expires. The step
-    /// must be one that may be repeated.
+    /// Ends a session whose id no client has received, and which the engine would keep until it
+    /// expires. It must be safe to repeat the operation.
     pub(crate) fn give_back<T, F>(self: &Arc<Self>, step: F)
     where
         T: Unpin + Send + 'static,
@@ -29,7 +32,7 @@ impl Hall {
             Ok(_) => None,
             Err(step) => Some(step),
         };
-        // Without a runtime, as in what is dropped last, there is nobody to go on.
+        // Without a runtime, as when values are dropped last, no task can retry.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.tasks.spawn(insist(Arc::downgrade(self), Arc::clone(&self.lines), first, step));
         }
@@ -57,7 +60,7 @@ where
     }
 }
 
-/// Whether it must be tried again. Whatever else is wrong is wrong the next time too.
+/// Returns `true` if the operation must be retried. All other errors would occur again.
 fn is_out_of_reach<T>(lines: &LogLines, result: &Result<T, StoreError>) -> bool {
     let Err(error) = result else { return false };
     match error.kind() {
