@@ -1,4 +1,5 @@
-//! Model Context Protocol over HTTP for axum: tools are axum handlers, and a stream outlives its connection.
+//! Model Context Protocol over HTTP for axum: tools are axum handlers, and a stream outlives its
+//! connection.
 //!
 //! ```no_run
 //! use axum::{Json, Router};

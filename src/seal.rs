@@ -1,8 +1,8 @@
 //! Sealed text: encrypted state that a client carries and can neither read nor change.
 //!
 //! XChaCha20-Poly1305: its nonces are long enough to be random, so that nodes need not coordinate
-//! them. The purpose says which principal, service and call the text belongs to. It is
-//! authenticated but not carried: the text only opens with the same purpose.
+//! them. The purpose names the principal, service and call that the text belongs to. It is
+//! authenticated but not part of the text, so the text opens only with the same purpose.
 
 use std::fmt;
 

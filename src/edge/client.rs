@@ -6,8 +6,8 @@
 //! 2. If no header names a client, because it is absent or unreadable, the request counts in the
 //!    proxy's own share.
 //! 3. If one of the headers names a client, the other must be absent or name the same. A proxy that
-//!    writes only one of them passes the other on as its client wrote it, and the client may pose as
-//!    another. Such a request is rejected.
+//!    writes only one of them passes the other on as its client wrote it, and the client may pose
+//!    as another. Such a request is rejected.
 
 use std::net::IpAddr;
 

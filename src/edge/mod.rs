@@ -21,7 +21,6 @@
 //!
 //! [`admit()`] makes the first six checks, [`read_json`] the other two. Both return parsed values,
 //! so no later code reads these headers again.
-//! looks at these headers again.
 
 mod accept;
 mod admit;

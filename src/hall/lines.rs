@@ -31,7 +31,7 @@ pub(crate) enum LogLine {
     NotWrittenYet,
     /// Messages of a call were lost.
     MessagesLost,
-    /// Subscriptions of a client, or requests to it, were lost.
+    /// Events that a client has, or requests that no client had answered, were removed.
     Forgotten,
     /// A task could not be stored, observed or ended.
     Task,
