@@ -46,7 +46,7 @@
 //! | [`server::Args`], [`server::Context`], [`server::Session`] | the parameters of handlers: typed arguments, access to the client, state between calls |
 //! | [`server`] | the rest of the API for writing servers, down to JSON-RPC ([`server::Server`]) |
 //! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Tasks`], [`Security`] | the settings |
-//! | [`McpHandle`] | what an application observes and controls from outside of calls |
+//! | [`McpHandle`] | what an application observes and controls outside of calls |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | the engines that keep sessions and tasks: the interface, its contract, and engines in memory, files and Redis |
 //! | `RmcpServer` (feature `rmcp`) | serving a server written against rmcp |

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::watch::Watched;
 
 /// The minimum rate in bytes a second at which a client must read a body that has data ready all
-/// the time. A slow mobile connection (GPRS) carries twice as much. Without it, a client that takes
-/// a piece now and then would hold a large answer for hours.
+/// the time. A slow mobile connection (GPRS) carries twice as much. Without this rate, a client that
+/// takes a piece now and then would hold a large answer for hours.
 ///
 /// The rate is measured over twice the timeout. So a client may pause for one timeout, and then
 /// read twice as fast.
