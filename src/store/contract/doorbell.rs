@@ -131,7 +131,7 @@ pub async fn an_announcement_reaches_every_node(backend: &dyn Backend, nodes: No
 
 /// An update about a session signals every other node, but not the node that sends it.
 pub async fn what_a_node_tells_reaches_every_other_node(backend: &dyn Backend, nodes: Nodes) {
-    let t = Trial::new(backend, nodes, 80, Policy::default()).await;
+    let t = Trial::new(backend, nodes, 81, Policy::default()).await;
     let other = Node::join(&t.b.engine, Manner::Faithful, &Policy::default());
     let session = t.session().await;
     for news in [News::State, News::Listens { generation: 3 }] {
