@@ -73,9 +73,8 @@ impl Heard {
     pub(crate) fn missed(&self, after: Option<u64>, announced: Announced) -> Missed {
         let mut state = self.state();
         let Announced { mut topics, newest, complete } = announced;
-        let known = after.or(state.low).filter(|after| complete && *after <= newest);
-        // Signals that arrived during the request have delivered their announcements and advanced
-        // `low`.
+        let known = after.filter(|after| complete && *after <= newest);
+        // Signals that arrived meanwhile have delivered theirs, and moved the low end.
         topics.retain(|(number, _)| state.low.is_none_or(|low| *number > low) && !state.above.contains(number));
         match state.low {
             Some(low) if known.is_some() => {
@@ -85,7 +84,9 @@ impl Heard {
                     state.asked.pop_first();
                 }
             }
-            // The engine may have restarted its numbers.
+            // It had not subscribed when it asked, so signals since then carry valid numbers.
+            Some(low) if after.is_none() => state.low = Some(low.max(newest)),
+            // The engine may have started new numbers.
             _ => *state = State { low: Some(newest), ..State::default() },
         }
         state.settle();
@@ -155,6 +156,10 @@ mod tests {
         let heard = Heard::default();
         assert_eq!(numbers(heard.missed(None, announced(&[3], 3, true))), None, "it never listened");
         assert_eq!(numbers(heard.missed(Some(3), announced(&[], 3, true))), Some(vec![]));
+        let early = Heard::default();
+        assert!(early.hear(6), "a signal comes before the first answer");
+        assert_eq!(numbers(early.missed(None, announced(&[], 5, true))), None, "it knew of none when it asked");
+        assert_eq!(early.low(), Some(6));
         assert_eq!(numbers(heard.missed(Some(3), announced(&[9], 9, false))), None, "the engine forgot some");
         assert_eq!(numbers(heard.missed(Some(9), announced(&[], 2, true))), None, "the engine is an older one");
         heard.hear(3);

@@ -231,6 +231,9 @@ async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
     let (mut server, a, b) = nodes(hasty()).await;
     let here = a.open().await;
     let mut listening = acknowledged(&b, r#"{"toolsListChanged":true}"#).await;
+    // The node knows the engine's numbers from now on. Before, an outage means that anything may have changed.
+    a.handle.tools_changed();
+    assert_eq!(timeout(LONG, method(&mut listening)).await.unwrap(), "tools");
     server.kill();
     for client in [here.clone(), here.at(&b)] {
         let start = Instant::now();
