@@ -1,6 +1,6 @@
-//! What a Streamable HTTP server and its session manager must do, by number, and which test shows
-//! it: each test names its numbers in its doc comment (`/// Acceptance 29, 32.`), and this list
-//! names every number. A number without a test is a hole, and a hole fails.
+//! The acceptance list: what a Streamable HTTP server and its session manager must do, by number.
+//! Each test names its numbers in its doc comment (`/// Acceptance 29, 32.`). This list contains
+//! every number, and a number without a test fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -189,7 +189,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (169, "a panic ends its own call only"),
     (170, "clients that stall hold bounded memory and are cut off"),
     (171, "ten thousand sessions leave no memory behind"),
-    // Beyond.
+    // Beyond the protocol.
     (172, "any extractor works in tools, resources and prompts"),
     (173, "one announcement reaches both eras"),
     (174, "a drain refuses, sends away, waits and reports"),
@@ -197,7 +197,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (176, "limits of a principal are named"),
     (177, "sessions are listed, inspected and ended from code"),
     (178, "forwarded hosts count from trusted proxies, a refusal names the setting"),
-    // What released clients, proxies and users trip over.
+    // Difficulties of released clients, proxies and users.
     (179, "lists of tools hold no boolean schemas"),
     (180, "the priming event is an id and empty data, `retry` comes where the server closes"),
     (181, "every message is an event named `message`"),
@@ -229,7 +229,7 @@ const BEHAVIOURS: &[(u16, &str)] = &[
     (206, "what a test reads of the log does not depend on the tests beside it"),
 ];
 
-/// Every test function below a folder that names numbers, with its numbers.
+/// Collects every test function below a folder whose doc comment names numbers, with these numbers.
 fn claims(folder: &Path, found: &mut BTreeMap<u16, BTreeSet<String>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -245,7 +245,7 @@ fn claims_of(text: &str, path: &Path, found: &mut BTreeMap<u16, BTreeSet<String>
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     for (at, line) in lines.iter().enumerate() {
         let Some(numbers) = line.strip_prefix("/// Acceptance ") else { continue };
-        // A comment claims for the function right below it, which must be a test.
+        // The comment belongs to the function right below it, which must be a test.
         let below = &lines[at..];
         let function = below.iter().find_map(|line| {
             let name = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))?;

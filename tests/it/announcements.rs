@@ -1,4 +1,5 @@
-//! What a server tells its clients unasked.
+//! Announcements: notifications that a server sends without a request, and the subscriptions to
+//! them.
 
 use std::sync::OnceLock;
 
@@ -121,7 +122,8 @@ async fn a_tool_may_change_the_catalog_it_stands_in() {
     assert_eq!(client.text_of("grown", json!({})).await, "new");
 }
 
-/// A template matches what a client makes up, at any length.
+/// The URIs and their total size are bounded, because a template accepts URIs that clients invent,
+/// of any length.
 ///
 /// Acceptance 46.
 #[tokio::test(start_paused = true)]
@@ -137,7 +139,7 @@ async fn a_session_subscribes_to_no_more_than_can_be_kept() {
         json!({"code": -32602, "message": "The URI is too long to subscribe to: it has more than 8,000 bytes"});
     assert_eq!(wish(uri(0, 8_001), "resources/subscribe").await, too_long);
     assert_eq!(wish(uri(0, 8_001), "resources/unsubscribe").await, Value::Null);
-    // 32 of them, each with its quotes and a comma, have 256,097 bytes; 256 KiB are 262,144.
+    // 32 such URIs, each with its quotes and a comma, have 256,097 bytes; 256 KiB are 262,144.
     for number in 0..32 {
         assert_eq!(wish(uri(number, 8_000), "resources/subscribe").await, Value::Null, "{number}");
     }

@@ -1,5 +1,6 @@
-//! Whatever is called, however large the answer is and however its client reads: each call ends with its answer, or with
-//! an error that names the reason. At one node, at two, and where the engine is far away.
+//! The end of each call: a response, or an error that names the reason. Property tests vary the
+//! size of the response, the behaviour of the client, the number of nodes and the distance of the
+//! engine.
 
 use std::time::Duration;
 
@@ -17,16 +18,16 @@ use crate::support::{App, Client, FarEngine, Pace, Reply, eventually};
 const ANSWER: usize = 20_000;
 const IN_ALL: usize = 40_000;
 
-/// How a client takes what it is answered.
+/// How a client reads the response of its call.
 #[derive(Debug, Clone, Copy)]
 enum Manner {
-    /// At once.
+    /// It reads at once.
     Reads,
-    /// After a while.
+    /// It reads after a pause.
     Waits { ms: u64 },
-    /// It leaves with the first event, and comes back after a while, to either node.
+    /// It disconnects after the first event and resumes after a pause, at either node.
     Returns { ms: u64, node: usize },
-    /// It leaves and does not come back.
+    /// It disconnects and does not resume.
     Leaves,
 }
 
@@ -42,7 +43,7 @@ struct Plan {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    // Around each bound: what always has room, a stream, a session, an answer, everything.
+    // Sizes around each bound: what always fits, a stream, a session, a response, all sessions.
     let bytes =
         prop_oneof![Just(1), 900usize..1_100, 3_900usize..4_100, 9_800usize..10_100, 19_800usize..20_100, Just(39_990)];
     let wait = prop_oneof![Just(0u64), Just(1), Just(500), Just(600)];
@@ -71,12 +72,12 @@ fn node(engine: impl SessionEngine, mode: ResponseMode) -> App {
     app(|service| service.engine(engine).streams(streams).limits(Limits::new().answer(ANSWER)))
 }
 
-/// What a client was told in the end.
+/// How a call ended for its client.
 #[derive(Debug)]
 enum End {
     Answer(usize),
     Error(String),
-    /// It came back, and what it had missed is not kept.
+    /// The client resumed, and the events that it had missed are no longer retained.
     Forgotten,
 }
 
@@ -87,7 +88,7 @@ fn end_of(message: &Value) -> End {
     }
 }
 
-/// Reads a response, and comes back as long as there is no answer. Exactly one answer comes.
+/// Reads a response, and resumes until the result arrives. Panics unless exactly one arrives.
 async fn follow(client: &Client, reply: Reply, id: &str) -> End {
     let mut reply = reply;
     let (mut last, mut empty) = (None::<String>, 0);
@@ -179,7 +180,8 @@ async fn every_call_ends(mode: ResponseMode, nodes: [App; 2], plans: Vec<Plan>) 
     .await;
 }
 
-/// The same with a real server between the nodes, on the clock of the machine, so with fewer cases and shorter pauses.
+/// The same property holds over a real Redis server between the nodes. This test runs on the real
+/// clock, hence with fewer cases and shorter pauses.
 #[cfg(feature = "redis")]
 #[test]
 fn each_call_ends_with_its_answer_or_a_reason_over_redis() {

@@ -1,5 +1,5 @@
-//! Answers that stream: each reaches its client, however large it is and whatever its session keeps beside it, on
-//! every engine. Where one cannot, its client learns why.
+//! Streamed results: each reaches its client on every engine, whatever its size and whatever its
+//! session retains beside it. If one cannot, the client receives the reason.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn app_on(engine: impl SessionEngine, mode: ResponseMode) -> App {
     app(|service| service.engine(engine).streams(Streams::new().response_mode(mode)))
 }
 
-/// What a call was answered: its answer's size, or the text of its error.
+/// Returns the size of the result of a call, or the text of its error.
 async fn outcome(reply: Reply) -> Result<usize, String> {
     let text = reply.text().await;
     let last = text.lines().rev().find_map(|line| match line.strip_prefix("data: ") {
@@ -76,7 +76,7 @@ async fn chatty(client: &Client, calls: usize) {
     }
 }
 
-/// Every way in which an answer was forgotten before its reader came, or before it came back.
+/// Goes through every way in which a result was once lost before its reader attached or resumed.
 async fn nothing_is_lost<E: SessionEngine>(engine: impl AsyncFn() -> E) {
     for (mode, arguments) in [
         (ResponseMode::Auto, json!({"notes": 1})),
@@ -174,7 +174,8 @@ async fn an_answer_above_the_limit_is_an_error_that_names_it() {
             assert_eq!(error["error"]["message"], TOO_LARGE);
         }
         assert_eq!(outcome(client.call(2, "fill", json!({"bytes": 900})).await).await, Ok(900));
-        // Its stream has begun.
+        // Outside of JSON mode, the stream of this call begins before its result turns out too
+        // large.
         let reply = client.call(3, "fill", json!({"notes": 1, "bytes": 1_000, "wait_ms": 600})).await;
         if mode == ResponseMode::Json {
             assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -204,7 +205,7 @@ async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
         }
         assert_eq!(app.handle.statistics().await.answers_refused, 4);
     }
-    // And at the default what the session revisions answer.
+    // With the default limits, every result that the session revisions serve is served here too.
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let app = app_on(MemoryEngine::new(), mode);
         for wait in [0, 600] {
@@ -223,7 +224,7 @@ async fn an_answer_without_room_is_an_error_that_says_so() {
         let app = app(|service| service.streams(streams));
         (app.open().await, app.open().await)
     };
-    // Its client reads it later, so it stays.
+    // Its client has yet to read it, so it is retained.
     let waits = held.call(1, "fill", json!({"bytes": 15_000})).await;
     let reply = client.call(2, "fill", json!({"bytes": 10_000})).await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -242,7 +243,8 @@ async fn an_answer_without_room_is_an_error_that_says_so() {
     assert_eq!(client.app.handle.statistics().await.answers_refused, 2);
 }
 
-/// The other session has abandoned the largest: it makes room, and its client is told.
+/// The largest abandoned result, here of another session, is discarded for a new one. Its client
+/// receives an error when it resumes.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
     let streams = Streams::new().response_mode(ResponseMode::Sse).kept_in_all(20_000);

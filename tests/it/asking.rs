@@ -1,4 +1,5 @@
-//! Questions to the client: where they stand, who may answer, what happens when nobody does.
+//! Requests to the client: their stream, their order, who may respond, and what happens without a
+//! response.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::support::{App, Client, Event, Sse};
 
-/// An application whose tools also ask several things in a row, ask from a task, or ask outside
-/// any call.
+/// An application whose tools also send several requests in a row, from a spawned task, or outside
+/// of any call.
 fn app(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> App {
     App::serving(
         |server| {
@@ -113,7 +114,7 @@ async fn the_first_answer_counts_and_late_or_repeated_ones_are_taken_quietly() {
     assert_eq!(number.status, 202);
 }
 
-/// Declined, cancelled, refused and nonsense are four different things.
+/// The handler can distinguish a declined, a cancelled, a rejected and a malformed response.
 ///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
@@ -135,7 +136,7 @@ async fn each_kind_of_answer_reaches_the_handler_as_what_it_is() {
     }
 }
 
-/// Questions of one session are not another session's to answer.
+/// A response is accepted only from the session that received the request.
 ///
 /// Acceptance 29, 94.
 #[tokio::test(start_paused = true)]
@@ -186,7 +187,7 @@ async fn json_answers_cannot_ask_and_drop_what_a_call_streams() {
     assert_eq!(app.handle.statistics().await.dropped, 11);
 }
 
-/// Nobody answers.
+/// A request without a response is cancelled at its timeout, and the handler receives an error.
 ///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
@@ -206,7 +207,7 @@ async fn a_question_nobody_answers_is_taken_back_when_its_time_is_over() {
     assert_eq!(answer(&client, &asked, json!({"roots": []})).await, 202);
 }
 
-/// The call is over, so is its right to ask.
+/// A call that has ended may no longer send requests to the client.
 ///
 /// Acceptance 140.
 #[tokio::test(start_paused = true)]

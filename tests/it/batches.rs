@@ -1,4 +1,4 @@
-//! Batches: arrays of messages, which exist in 2025-03-26 alone.
+//! Batches: arrays of messages, which exist in revision 2025-03-26 only.
 
 use axum::http::Method;
 use mcp_http::{ResponseMode, Sessions, Streams};
@@ -15,7 +15,7 @@ async fn old(app: &App) -> Client {
     app.open_version("2025-03-26").await
 }
 
-/// The answers of a batch, in whichever form they came.
+/// Returns the responses of a batch, from a stream or a JSON array.
 async fn answers(reply: Reply) -> Vec<Value> {
     assert_eq!(reply.status, 200);
     if reply.is_sse() {
@@ -53,7 +53,7 @@ async fn a_batch_has_between_one_and_a_hundred_messages() {
     let got = answers(client.post(many(100)).await).await;
     assert_eq!(got.len(), 100);
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].calls, 0);
-    // More than a session may have in flight is refused whole.
+    // A batch that exceeds the calls that a session may have in flight is rejected as a whole.
     let held: Vec<Reply> = futures_util::future::join_all((0..30).map(|at| {
         let client = client.clone();
         async move { client.call(at, "hold", json!({"label": format!("{at}")})).await }
@@ -99,7 +99,7 @@ async fn a_batch_answers_each_request_and_each_broken_element() {
             (json!(2), json!(null)),
             (json!(3), json!(-32601)),
             (json!("x"), json!(-32600)),
-            // Two without an id; the member is absent, not null.
+            // The responses to two messages without an id: the member is absent, not null.
             (json!(null), json!(-32600)),
             (json!(null), json!(-32600)),
         ] {

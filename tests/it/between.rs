@@ -1,4 +1,5 @@
-//! What two services say to a client that goes from one to the other, whatever engine they share.
+//! Two nodes of one engine: test bodies for a client that moves between them, shared by the tests
+//! of every engine.
 
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ pub(crate) async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs(a: 
 pub(crate) async fn a_live_stream_is_taken_over_by_the_other_node_and_back(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
-    // It ends when all else was seen: whoever is replaced before has something to come back for.
+    // The call ends only after all other messages were read, so that each replaced reader has
+    // something to resume for.
     let call = json!({"label": "taken over", "steps": 12, "delay_ms": 30});
     let mut stream = here.call(1, "note_and_hold", call).await.sse();
     let (mut seen, mut turn) = (Vec::new(), 0);
@@ -110,7 +112,7 @@ pub(crate) async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_
     assert!(get.is_silent().await);
 }
 
-/// The client that moved is told once, not once by each node it was at.
+/// The client receives one notification, not one from each node that it used.
 pub(crate) async fn a_client_that_moved_between_nodes_hears_an_announcement_once(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
@@ -122,7 +124,7 @@ pub(crate) async fn a_client_that_moved_between_nodes_hears_an_announcement_once
     }
 }
 
-/// Where a client subscribes does not matter to where it listens.
+/// A subscription belongs to the session, so it also counts for a stream at another node.
 pub(crate) async fn a_subscription_made_at_one_node_counts_at_the_other(a: &App, b: &App) {
     let here = a.open().await;
     let mut get = here.at(b).listen_primed().await;
@@ -135,7 +137,8 @@ pub(crate) async fn a_subscription_made_at_one_node_counts_at_the_other(a: &App,
     assert!(get.is_silent().await);
 }
 
-/// However soon after it the change is announced, and wherever.
+/// A change is announced at either node immediately after the subscription, and the client receives
+/// it.
 pub(crate) async fn a_change_right_after_a_subscription_elsewhere_is_told(a: &App, b: &App) {
     let here = a.open().await;
     let mut get = here.at(b).listen_primed().await;
@@ -152,7 +155,7 @@ pub(crate) async fn a_change_right_after_a_subscription_elsewhere_is_told(a: &Ap
     assert!(get.is_silent().await, "told twice");
 }
 
-/// Neither does where it sets its log level.
+/// The log level belongs to the session, so it also counts for calls at another node.
 pub(crate) async fn a_log_level_set_at_one_node_counts_at_the_other(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
@@ -182,7 +185,8 @@ pub(crate) async fn the_state_of_a_session_is_one_at_both_nodes(a: &App, b: &App
     assert_eq!(counts, (1..=10).collect::<Vec<_>>());
 }
 
-/// While it has none, at the node it comes from, or at the one it goes to.
+/// The change happens while the client has no stream, at the node it comes from or the node it
+/// moves to.
 pub(crate) async fn a_change_between_two_streams_of_a_client_is_told_once(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);

@@ -1,4 +1,4 @@
-//! The bytes of answers: which form, which events, which chunks, which comments.
+//! The bytes of responses: their form, events, chunks and comments.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::support::{App, Client, Reply};
 
 const VERSIONS: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
 
-/// A body with the session's part of its event ids blotted out, which is random.
+/// Returns a body in which `E` replaces the random part of the event ids, which belongs to the
+/// session.
 async fn body(reply: Reply) -> String {
     let text = reply.text().await;
     let epoch = text.lines().find_map(|line| line.strip_prefix("id: ")?.split('.').nth(2));
@@ -30,7 +31,7 @@ fn result(id: u32, text: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#)
 }
 
-/// The messages of a stream's body, the first of them numbered `n`, on stream `s`.
+/// Returns the messages as the events of stream `s`, numbered from 1.
 fn events(s: u32, messages: &[String]) -> String {
     let event = |(n, message): (usize, &String)| format!("event: message\nid: {s}.{}.E\ndata: {message}\n\n", n + 1);
     messages.iter().enumerate().map(event).collect()
@@ -80,7 +81,7 @@ async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
     assert_eq!(body(patient.open().await.call(1, "slow", slow).await).await, result(1, "slept"));
 }
 
-/// When to come back is said where the server closes a stream, and not before.
+/// The `retry` hint is sent where the server closes a stream, and not in the priming event.
 ///
 /// Acceptance 106, 180.
 #[tokio::test(start_paused = true)]
@@ -142,7 +143,7 @@ async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
     }
 }
 
-/// A burst leaves in one piece, not in as many as it has events.
+/// The events of a burst are written as one chunk, to save writes.
 ///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]
@@ -157,7 +158,7 @@ async fn pending(client: &Client) -> crate::support::Sse {
     client.call(1, "slow", json!({"ms": 600_000, "label": "a"})).await.sse()
 }
 
-/// How long the stream takes to its next comment, in milliseconds.
+/// Returns the milliseconds until the next comment of the stream.
 async fn comment(stream: &mut crate::support::Sse) -> u128 {
     let start = tokio::time::Instant::now();
     let event = stream.next_any().await.unwrap();
@@ -179,7 +180,7 @@ async fn a_quiet_stream_sends_a_comment_each_interval() {
     }
 }
 
-/// The interval counts from the last thing that was sent.
+/// The keep-alive interval counts from the last event that was sent.
 ///
 /// Acceptance 99.
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
-//! Bounds of what a client sends and a service keeps, repeats or compares: at the bound it is served,
-//! one byte above it is refused by a text that names the bound, in both eras.
+//! The bounds of what a client sends and a service stores, repeats or compares. At the bound a
+//! request is served in both eras. One byte above it, the request is rejected with a text that
+//! names the bound.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::support::{
     modern, request,
 };
 
-/// The services a bound holds for: typed and rmcp's, with and without sessions.
+/// The services that a bound holds for: typed and rmcp's, with and without sessions.
 fn services() -> Vec<(&'static str, App)> {
     let typed = ("typed", App::new());
     let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
@@ -25,7 +26,7 @@ fn services() -> Vec<(&'static str, App)> {
     services
 }
 
-/// Sends a request; the answer, with its status.
+/// Sends a request, and returns the status and the message of its response.
 async fn answer(app: &App, request: Request<Body>) -> (u16, Value) {
     let reply = app.send(request).await;
     (reply.status.as_u16(), reply.message().await)
@@ -35,17 +36,17 @@ fn refusal(code: i64, text: &str) -> Value {
     json!({"code": code, "message": text})
 }
 
-/// A string of JSON with so many bytes between its quotes.
+/// Returns a JSON string with this number of bytes between its quotes.
 fn long(bytes: usize) -> Value {
     Value::String("x".repeat(bytes))
 }
 
-/// A request without a session: at a service that keeps none, or to open one.
+/// Returns a request without a session, either for a stateless service or to open a session.
 fn alone(message: Value) -> Request<Body> {
     request(Method::POST).message(message)
 }
 
-/// A legacy client of a service, where it has sessions.
+/// Opens a legacy client, if the service has sessions.
 async fn client(kind: &str, app: &App) -> Option<Client> {
     if kind == "stateless" { None } else { Some(app.open().await) }
 }
@@ -161,7 +162,7 @@ async fn a_refused_token_refuses_one_call_of_a_batch() {
     assert_eq!(of(2)["result"]["content"][0]["text"], "y");
 }
 
-/// Two members of one name hide nothing from the check.
+/// A duplicate member must not hide a malformed progress token from the check.
 #[tokio::test(start_paused = true)]
 async fn a_token_given_twice_is_refused() {
     let client = App::new().open().await;
@@ -175,13 +176,13 @@ async fn a_token_given_twice_is_refused() {
     }
 }
 
-/// A client's description of itself, with so many bytes of JSON.
+/// Returns a `clientInfo` with this number of bytes of JSON.
 fn sized(bytes: usize) -> Value {
     let empty = json!({"name": "c", "version": "1", "title": ""}).to_string().len();
     json!({"name": "c", "version": "1", "title": "x".repeat(bytes - empty)})
 }
 
-/// Capabilities with so many bytes of JSON.
+/// Returns `capabilities` with this number of bytes of JSON.
 fn capable(bytes: usize) -> Value {
     let empty = json!({"experimental": {"a": {"b": ""}}}).to_string().len();
     json!({"experimental": {"a": {"b": "x".repeat(bytes - empty)}}})
@@ -251,7 +252,8 @@ async fn methods_are_bounded() {
             let message = json!({"jsonrpc": "2.0", "id": 1, "method": method});
             for request in [of(client.as_ref(), message), mirrored(envelope(&method, json!({})))] {
                 let (status, answer) = answer(&app, request).await;
-                // The handler of rmcp's serves any method that it does not know.
+                // rmcp's handler answers any method that it does not know, so only the rejection is
+                // compared.
                 let is_refused = (status, &answer["error"], &answer["id"]) == (400, &too_long, &json!(1));
                 assert_eq!(is_refused, refused, "{kind}: {answer}");
             }
@@ -259,7 +261,7 @@ async fn methods_are_bounded() {
     }
 }
 
-/// A tool that asks its client with a message of so many bytes.
+/// Sends the client a request whose parameters have this number of bytes.
 async fn ask_long(cx: mcp_http::Context, Args(Sized { bytes, samples }): Args<Sized>) -> String {
     let method = if samples { "sampling/createMessage" } else { "elicitation/create" };
     let params = json!({"message": "x".repeat(bytes - json!({"message": ""}).to_string().len())});
@@ -300,7 +302,8 @@ async fn requests_to_clients_are_bounded() {
     }
 }
 
-/// Whatever a client sends, its lines of the log are short, and each is one line.
+/// Every line about hostile messages is short and remains one line, so that clients cannot fill or
+/// forge the log.
 #[tokio::test(start_paused = true)]
 async fn log_lines_repeat_little_of_what_clients_send() {
     let logs = Logs::capture();
@@ -327,7 +330,7 @@ async fn log_lines_repeat_little_of_what_clients_send() {
             app.send(alone(json!({})).header("host", "evil.example")).await.text().await;
         }
     }
-    // rmcp has lines of its own, which hold whole messages: they are of the target `rmcp`.
+    // rmcp writes whole messages in lines of its own, of the target `rmcp`; these are left out.
     let text: String = logs
         .text()
         .lines()

@@ -1,5 +1,5 @@
-//! What the bodies of all requests in flight hold together, and which requests are refused before their
-//! body is read.
+//! The budget for request bodies: how much the bodies in flight may hold together, and which
+//! requests are rejected before their body is read.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::table::{seen, sent};
 
 const BODY: usize = 64 << 10;
 
-/// Room for two bodies of 60,000 bytes.
+/// An application whose budget holds two bodies of 60,000 bytes.
 fn app(mode: ResponseMode) -> App {
     App::with(|service| {
         let limits = Limits::new().body(BODY).bodies(2 * BODY);
@@ -37,7 +37,7 @@ fn held(client: Option<&Client>, label: &str, bytes: usize) -> Request<Body> {
     }
 }
 
-/// A body of which nothing ever comes.
+/// A body that never yields a byte.
 fn silent() -> Body {
     Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())
 }
@@ -60,7 +60,7 @@ async fn bodies_of_calls_in_flight_share_one_budget() {
             let error = refused.json().await;
             assert_eq!(error["error"]["message"], "Too many bytes of request bodies in flight: the limit is 131072");
             assert_eq!(app.handle.statistics().await.rejected.get("too_many_bodies"), Some(&1), "{what}");
-            // Small ones are served in any case.
+            // Small bodies are served in any case.
             app.probe.release("small");
             assert_eq!(app.send(held(client.as_ref(), "small", 10_000)).await.status, 200, "{what}");
             app.probe.release("a");
@@ -91,7 +91,7 @@ async fn a_body_over_the_budget_is_not_read_further() {
 }
 
 trait TakeSome: futures_util::Stream + Sized {
-    /// So many items, and then none, without an end.
+    /// Yields this number of items, and then stays pending.
     fn take_some(self, count: usize) -> impl futures_util::Stream<Item = Self::Item>;
 }
 
@@ -159,17 +159,19 @@ async fn a_request_of_an_unknown_session_is_refused_before_its_body() {
         assert_eq!(sent(&app, with(post("\u{e9}"))).await, seen(400, -32600, None));
     }
     assert!(start.elapsed() < Duration::from_secs(1), "on the paused clock");
-    // What is small and there is read for its id.
+    // A small body that has already arrived is read for its id.
     let message = request(Method::POST).message(ping(7)).header("mcp-session-id", &unknown);
     assert_eq!(sent(&app, message).await, seen(404, -32001, Some("7")));
-    // A request of 2026-07-28 is not refused for a session it does not need, so its body is waited for.
+    // A request of 2026-07-28 needs no session, so an unknown one does not reject it: its body is
+    // awaited.
     let stray = post(&unknown).header("mcp-protocol-version", "2026-07-28");
     assert!(timeout(Duration::from_secs(29), app.send(stray)).await.is_err());
     let served = modern("tools/list", json!({})).header("mcp-session-id", &unknown);
     assert_eq!(app.send(served).await.status, 200);
 }
 
-/// One account holds half of the budget, in both eras, whether it is a principal or an address.
+/// A principal or an address may hold half of the budget, in both eras, so that one client cannot
+/// exhaust it.
 #[tokio::test(start_paused = true)]
 async fn one_client_holds_half_of_the_budget() {
     for by_principal in [true, false] {

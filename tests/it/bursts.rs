@@ -1,4 +1,5 @@
-//! More messages than anybody can take at once: to a reader that reads, to none, to one that stopped.
+//! Bursts: more messages than can be read at once, with a reader that reads, one that stopped, or
+//! none.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ struct Burst {
     padding: usize,
 }
 
-/// Adds `burst`: several tasks emit at once, and the answer comes when all are done.
+/// Adds the tool `burst`: several tasks emit concurrently, and the result follows when all are
+/// done.
 fn tools(server: McpServer) -> McpServer {
     server.tool("burst", "Emits from several tasks.", async |cx: Context, Args(burst): Args<Burst>| {
         let padding = "x".repeat(burst.padding);
@@ -40,7 +42,7 @@ fn tools(server: McpServer) -> McpServer {
     })
 }
 
-/// The number each task had reached, message by message; every task's numbers ascend by one.
+/// Asserts that all messages of every task arrived, and in ascending order.
 #[track_caller]
 fn complete(events: &[Event], tasks: usize, each: u64) {
     let mut reached = vec![0; tasks];
@@ -74,7 +76,7 @@ async fn a_reader_that_reads_loses_nothing_of_a_burst() {
     }
 }
 
-/// Small logs, large messages.
+/// A reader loses nothing, even if the replay buffer is small or the messages are large.
 ///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]
@@ -88,7 +90,8 @@ async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
     }
 }
 
-/// Order within a task, none lost, however many emit at once.
+/// No message is lost, and those of one task keep their order, although several tasks emit
+/// concurrently.
 ///
 /// Acceptance 93.
 #[tokio::test(start_paused = true)]
@@ -98,7 +101,7 @@ async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
     complete(&events, 8, 1_000);
 }
 
-/// The same with threads.
+/// The same holds with several threads.
 ///
 /// Acceptance 93.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -115,7 +118,8 @@ async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
     }
 }
 
-/// Nobody reads; the handler is not slowed down, the client is told.
+/// Without a reader the handler is not slowed down. The client is informed of the gap when it
+/// resumes.
 ///
 /// Acceptance 104, 113, 175.
 #[tokio::test(start_paused = true)]
@@ -133,8 +137,8 @@ async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
     assert_eq!(client.app.handle.statistics().await.dropped, lost);
 }
 
-/// Nothing makes the handler wait, neither a reader nor a pause of its own: others have their turn
-/// all the same.
+/// Nothing makes this handler wait: it has no reader and does not pause by itself. Other tasks
+/// still run meanwhile.
 ///
 /// Acceptance 102.
 #[tokio::test]
@@ -147,7 +151,7 @@ async fn a_call_that_never_waits_leaves_their_turns_to_others() {
         let message = crate::support::call(1, "progress", json!({"steps": 100_000}));
         let call = if stateless {
             let app = app.clone();
-            // It reads: a client that left would cancel its call.
+            // This client reads, because a disconnect would cancel its call.
             tokio::spawn(async move { drop(app.post(message).await.text().await) })
         } else {
             let client = app.open().await;
@@ -166,7 +170,8 @@ async fn a_call_that_never_waits_leaves_their_turns_to_others() {
     }
 }
 
-/// The reader is there and reads nothing.
+/// The reader stays attached and reads nothing. It is detached after the slow-reader timeout, and
+/// the call continues.
 ///
 /// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
@@ -195,7 +200,7 @@ async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
     assert_eq!(events.last().unwrap().json()["result"]["content"][0]["text"], "burst");
 }
 
-/// Without a log the slow reader's response just ends.
+/// A stateless stream has no log to resume from, so the response of the slow reader is aborted.
 ///
 /// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
@@ -209,7 +214,7 @@ async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes()
     assert_eq!(app.handle.drain(Duration::from_secs(1)).await.calls, 0);
 }
 
-/// What comes after the answer is dropped and counted.
+/// Messages after the result are dropped and counted.
 ///
 /// Acceptance 140.
 #[tokio::test(start_paused = true)]
@@ -224,14 +229,14 @@ async fn what_a_call_says_after_its_end_goes_nowhere_and_is_counted() {
     assert_eq!(client.app.handle.statistics().await.dropped, 1);
 }
 
-/// On real connections, one of which is not read any more.
+/// Of several real connections, one is no longer read; the others are served at once.
 ///
 /// Acceptance 94, 102, 163.
 #[tokio::test]
 async fn a_connection_that_is_not_read_delays_no_other() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    // Much longer than it takes to serve the others.
+    // This is much longer than the other connections take.
     let patience = Duration::from_secs(8);
     let served = Served::with(|service| service.streams(Streams::new().slow_reader(patience))).await;
     let opening = crate::support::initialize("2025-11-25", json!({})).to_string();

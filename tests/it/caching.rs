@@ -1,5 +1,5 @@
-//! How long a client may keep a result, and who may share it: said to clients of 2026-07-28, first
-//! in what is complete, and to nobody else.
+//! Cache hints: how long a client may keep a result, and who may share it. Only clients of
+//! 2026-07-28 receive them, as the first members of complete results.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::support::App;
 const MINUTE: Duration = Duration::from_secs(60);
 const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
 
-/// What a result says of how long it may be kept, and for whom.
+/// Returns the `ttlMs` and the `cacheScope` of a result.
 async fn hint(app: &App, method: &str, params: Value) -> (u64, String) {
     let answer = app.ask(method, params).await.json().await;
     assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
@@ -43,13 +43,13 @@ struct By {
     id: u32,
 }
 
-/// A part that is kept for as many minutes as its number says; there is none of number 0.
+/// Returns a part with a lifetime of `id` minutes. Part 0 does not exist, and part 9 fails.
 async fn part(Args(By { id }): Args<By>) -> Result<Option<Cached<String>>, ToolError> {
     let kept = |minutes| Cached(CacheHint::public(MINUTE * minutes), format!("part {id}"));
     if id == 9 { Err(ToolError::new("broken")) } else { Ok((id > 0).then(|| kept(id))) }
 }
 
-/// One of each kind of thing that is listed, with a state given to it afterwards.
+/// A server with one of each kind of listed item, and with a state.
 fn offers() -> McpServer {
     McpServer::<u8>::new("offers", "1")
         .tool("one", "One.", async || "one")
@@ -147,7 +147,8 @@ async fn what_a_handler_says_goes_before_what_its_resource_was_registered_with()
     }
 }
 
-/// 2026-07-28, Caching, "Cache Key".
+/// A result that depends on `inputResponses` is private and not cached: 2026-07-28, Caching, "Cache
+/// Key".
 #[tokio::test(start_paused = true)]
 async fn what_was_read_by_the_help_of_answers_is_not_kept() {
     let app = app(offers());
@@ -176,7 +177,7 @@ async fn clients_of_the_session_revisions_are_told_nothing_of_it() {
     }
 }
 
-/// A server that writes its results itself.
+/// A server that writes the JSON of its results itself.
 #[derive(Debug)]
 struct ByHand;
 

@@ -1,5 +1,5 @@
-//! What is announced belongs to the session, and not to the node that holds its stream: it is told once,
-//! whatever node was there, is there, or comes.
+//! Announcements across nodes: an announcement belongs to the session, not to the node that holds
+//! its stream. The client receives it once, whichever node held, holds or will hold the stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ fn far() -> FarEngine {
     FarEngine::new(|_, _| Pace { there: Duration::from_millis(2), back: Duration::from_millis(3) })
 }
 
-/// An engine in which some steps fail while the switch is on.
+/// Returns an engine in which these operations fail while the switch is on.
 fn failing(steps: &'static [&'static str], fault: Fault) -> (FarEngine, Arc<AtomicBool>) {
     let switch = Arc::new(AtomicBool::new(false));
     let is_on = Arc::clone(&switch);
@@ -43,7 +43,7 @@ async fn told(stream: &mut Sse) -> String {
     message["params"]["uri"].as_str().map_or(method.clone(), |uri| format!("{method} {uri}"))
 }
 
-/// That a stream says these, in any order, and nothing else.
+/// Asserts that a stream yields these messages in any order, and nothing else.
 async fn tells(stream: &mut Sse, expected: &[&str]) {
     let mut said = Vec::new();
     for _ in expected {
@@ -54,7 +54,7 @@ async fn tells(stream: &mut Sse, expected: &[&str]) {
     assert!(stream.is_silent().await, "told more than that");
 }
 
-/// How a node goes that holds a stream.
+/// How the node that holds a stream leaves.
 #[derive(Debug, Clone, Copy)]
 enum Goes {
     Drained,
@@ -120,7 +120,8 @@ async fn a_change_between_two_streams_of_a_client_is_told_once() {
     between::a_change_between_two_streams_of_a_client_is_told_once(&at(&engine), &at(&engine)).await;
 }
 
-/// The node that holds the stream hears of the subscription, and then of the change, while it still reads.
+/// The node that holds the stream may receive the signals of the subscription and of the change
+/// while it still reads the former.
 #[tokio::test(start_paused = true)]
 async fn a_change_right_after_a_subscription_elsewhere_is_told() {
     for (bells, reads) in [(0, 0), (0, 200), (50, 0), (50, 200)] {
@@ -147,7 +148,7 @@ async fn a_change_right_after_a_subscription_elsewhere_is_told() {
     }
 }
 
-/// The bell that says so is still on its way, or lost.
+/// The level counts even if its signal is late or lost, because the call reads it from the engine.
 #[tokio::test(start_paused = true)]
 async fn a_call_right_after_a_log_level_was_set_elsewhere_uses_it() {
     let engine = far().late_bells(Duration::from_secs(60));
@@ -163,7 +164,8 @@ async fn a_call_right_after_a_log_level_was_set_elsewhere_uses_it() {
     }
 }
 
-/// By the node that announces, too, and to those who listen without a session.
+/// This holds at the node that announces and at the other one, and for subscription streams without
+/// a session.
 #[tokio::test(start_paused = true)]
 async fn what_is_announced_while_the_engine_is_away_is_told_once() {
     for kind in [Fault::Before(StoreErrorKind::Unavailable), Fault::After(StoreErrorKind::Unavailable)] {
@@ -173,7 +175,8 @@ async fn what_is_announced_while_the_engine_is_away_is_told_once() {
         let all = r#"{"toolsListChanged":true,"promptsListChanged":true}"#;
         let mut listens = [acknowledged(&a, all).await, acknowledged(&b, all).await];
         away.store(true, Ordering::Relaxed);
-        // What happened though nobody was told so happened each time.
+        // An operation that succeeds although its response is lost takes effect each time, so it
+        // runs once only.
         let times = if matches!(kind, Fault::Before(_)) { 3 } else { 1 };
         for _ in 0..times {
             a.handle.tools_changed();
@@ -212,7 +215,7 @@ async fn a_change_that_cannot_be_delivered_is_delivered_later() {
     }
 }
 
-/// More than is kept for it.
+/// The changes exceed what is retained for the session, so it receives every kind of change.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_missed_too_much_looks_at_everything_again() {
     let engine = MemoryEngine::new();
@@ -231,7 +234,8 @@ async fn a_session_that_missed_too_much_looks_at_everything_again() {
     tells(&mut get, &everything).await;
 }
 
-/// What a node holds for a session is bounded; it asks the engine then.
+/// A node remembers a bounded number of changes per session. Beyond that it reads them from the
+/// engine.
 #[tokio::test(start_paused = true)]
 async fn however_much_changes_at_once_each_change_is_told_once() {
     let (engine, away) = failing(&["deliver"], Fault::Before(StoreErrorKind::Unavailable));
@@ -253,7 +257,7 @@ async fn however_much_changes_at_once_each_change_is_told_once() {
     tells(&mut get, &expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
-/// A listener asks only for what it may have missed.
+/// After lost signals, a node reads from the engine only what its listeners may have missed.
 #[tokio::test(start_paused = true)]
 async fn after_lost_bells_those_who_listen_are_told_what_they_missed() {
     let engine = far();

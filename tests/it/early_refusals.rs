@@ -1,4 +1,5 @@
-//! Refusals that are made before the body was read, as clients meet them that send everything before they read.
+//! Early rejections: responses sent before the body was read, as seen by clients that send
+//! everything before they read.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,12 +15,12 @@ use tokio::time::timeout;
 
 use crate::support::service;
 
-/// How long anything here may take before it counts as hung.
+/// The time after which an operation here counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const MIB: usize = 1 << 20;
 
-/// A server that ends with this value.
+/// A server that stops when this value is dropped.
 struct Server(SocketAddr, JoinHandle<()>);
 
 impl Drop for Server {
@@ -34,7 +35,7 @@ fn app() -> Router {
     Router::new().nest("/mcp", service.limits(limits).build().unwrap().into_router())
 }
 
-/// Behind the listener of this crate, or axum's own.
+/// Serves behind the listener of this crate, or behind axum's own.
 async fn server(guarded: bool) -> Server {
     let app = app();
     if guarded {
@@ -47,7 +48,7 @@ async fn server(guarded: bool) -> Server {
     Server(addr, tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }))
 }
 
-/// The head of a POST, with headers replaced or added.
+/// Returns the head of a POST, with headers replaced or added.
 fn head(addr: SocketAddr, line: &str, changed: &[(&str, &str)]) -> String {
     let addr = addr.to_string();
     let mut headers = vec![
@@ -63,7 +64,7 @@ fn head(addr: SocketAddr, line: &str, changed: &[(&str, &str)]) -> String {
     format!("{line} HTTP/1.1\r\n{headers}\r\n")
 }
 
-/// Sends everything before it reads anything, as several HTTP clients do; the whole answer.
+/// Sends everything before it reads, as several HTTP clients do, and returns the whole response.
 async fn sends_all_then_reads(addr: SocketAddr, head: &str, body: &[u8], chunked: bool) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let exchanged = async {
@@ -87,7 +88,7 @@ async fn sends_all_then_reads(addr: SocketAddr, head: &str, body: &[u8], chunked
     timeout(PATIENCE, exchanged).await.expect("still open").unwrap_or_else(|error| panic!("{error}: {head}"))
 }
 
-/// A request line, headers that are changed, and the status that they lead to.
+/// A request line, the changed headers, and the status of the response.
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 fn status(answer: &str) -> &str {
@@ -128,7 +129,7 @@ async fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
 async fn a_slow_sender_reads_its_refusal() {
     for guarded in [true, false] {
         let server = server(guarded).await;
-        // It is refused by the head, and because it takes longer than the time for a body.
+        // The first is rejected by its head, the second because it exceeds the body timeout.
         for (kind, expected) in [("text/plain", "415"), ("application/json", "408")] {
             let head = head(server.0, "POST /mcp", &[("Content-Type", kind), ("Content-Length", "400000")]);
             let mut stream = TcpStream::connect(server.0).await.unwrap();
@@ -156,7 +157,7 @@ async fn a_short_body_leaves_the_connection_open() {
     let get = head(server.0, "DELETE /mcp", &[("Content-Length", "2")]) + "{}";
     for (first, expected) in [(whole, "415"), (chunked, "415"), (get, "400")] {
         let mut stream = TcpStream::connect(server.0).await.unwrap();
-        // The body comes a moment after its head, as on a network.
+        // The body arrives shortly after its head, as on a network.
         let (before, after) = first.split_at(first.find("\r\n\r\n").unwrap() + 4);
         stream.write_all(before.as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -167,7 +168,7 @@ async fn a_short_body_leaves_the_connection_open() {
         let mut answers = String::new();
         timeout(PATIENCE, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
         assert_eq!(status(&answers), expected, "{first:.200}{answers}");
-        // The second answer is that of a ping outside a session.
+        // The second response is that of a ping outside a session.
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{first:.200}{answers}");
         assert_eq!(answers.matches("connection: close").count(), 1, "{first:.200}{answers}");
     }
@@ -239,7 +240,7 @@ async fn over_http2_a_refused_stream_is_read_to_its_end() {
             }
             body.send_data(Bytes::new(), true).unwrap();
         };
-        // As over HTTP/1: it reads only once it has sent everything.
+        // As over HTTP/1, the client reads only after it has sent everything.
         timeout(PATIENCE, sending).await.expect("the body is not taken");
         let mut answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
         assert_eq!(answer.status(), expected);

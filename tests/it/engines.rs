@@ -1,4 +1,4 @@
-//! Engines that are far away: every step takes its time, and nothing may depend on its not doing so.
+//! Remote engines: every operation takes time, and the behaviour must not depend on its speed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ const fn pace(there: u64, back: u64) -> Pace {
 
 const PACES: [Pace; 4] = [Pace::YIELD, pace(5, 0), pace(0, 5), pace(3, 40)];
 
-/// Waits until nothing runs and nobody reads; what is far away takes a while.
+/// Waits until no call runs and no reader is attached, which takes time with a remote engine.
 async fn at_rest(client: &Client) {
     for _ in 0..200 {
         let sessions = client.app.handle.sessions().await.unwrap();
@@ -145,7 +145,7 @@ async fn closing_a_stream_works_over_an_engine_that_takes_its_time() {
     }
 }
 
-/// A reader that reads is never taken for one that does not.
+/// A client that reads must never count as a slow reader.
 ///
 /// Acceptance 102, 163.
 #[tokio::test(start_paused = true)]
@@ -203,7 +203,7 @@ async fn a_store_that_is_slow_for_one_session_delays_no_other() {
     assert!((5..=10).contains(&took), "{took}");
 }
 
-/// Calls whose session ends somewhere in between.
+/// The session ends at any moment of a call, and the call always gets a response.
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
@@ -306,7 +306,7 @@ async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
     at_rest(&client).await;
 }
 
-/// What an earlier service left in its engine expires, too.
+/// Sessions that an earlier service left in the engine expire too.
 #[tokio::test(start_paused = true)]
 async fn a_session_nobody_comes_back_for_expires_though_the_service_serves_others() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);

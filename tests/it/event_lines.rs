@@ -1,5 +1,5 @@
-//! The lines of events, for clients that read them by rules of their own: names, and characters that end a
-//! line for some. `support::Sse` holds every stream of every test to the same.
+//! The lines of events: their names, and characters that some clients take for line ends.
+//! `support::Sse` checks the same rules on every stream of every test.
 
 use axum::http::Method;
 use mcp_http::server::{Context, LogLevel};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{App, LOG_KEY, RequestExt, envelope, initialize, mirrored, request};
 
-/// Every character at which a reader of lines may cut, and neighbours at which none may.
+/// Every character at which a line reader may split, and neighbouring ones at which none may.
 const ENDS: &str = "a\u{85}b\u{2028}c\u{2029}d\u{84}\u{2027}\u{202a}é世";
 
 fn tools(server: McpServer) -> McpServer {
@@ -24,7 +24,7 @@ fn app(resumable: bool) -> App {
     App::serving(tools, move |service| service.streams(streams))
 }
 
-/// What each message says: progress, log, answer.
+/// Returns the texts of the three messages (progress, log, result) and the id of the result.
 fn said(messages: &[Value]) -> [&Value; 4] {
     assert_eq!(messages.len(), 3, "{messages:?}");
     let answer = &messages[2];
@@ -32,14 +32,15 @@ fn said(messages: &[Value]) -> [&Value; 4] {
     [&messages[0]["params"]["message"], &messages[1]["params"]["data"], text, &answer["id"]]
 }
 
-/// The messages of a whole stream as one that ends lines where Unicode does reads it.
+/// Reads the messages of a whole stream like a client that splits lines at every Unicode line end.
 fn read(text: &str) -> Vec<Value> {
     let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
     let data = text.split(ends).filter_map(|line| line.strip_prefix("data: "));
     data.filter(|data| !data.is_empty()).map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
-/// Live, replayed, and where nothing can be replayed; text of ours, and ids as their clients wrote them.
+/// Streams are checked live, replayed and without resumption, with texts of the server and ids of
+/// the client.
 ///
 /// Acceptance 181, 182.
 #[tokio::test(start_paused = true)]
@@ -72,7 +73,7 @@ async fn no_character_ends_a_line_in_2026_07_28() {
     assert_eq!(text.matches("event: message\n").count(), 3, "{text}");
 }
 
-/// JSON bodies hold what was said as it was said: no released client cuts them.
+/// JSON bodies keep these characters unescaped, since no released client splits them.
 ///
 /// Acceptance 182.
 #[tokio::test(start_paused = true)]

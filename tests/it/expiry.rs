@@ -1,4 +1,4 @@
-//! When sessions end by themselves, and which makes room for another.
+//! Expiry of sessions: idle timeout, lifetime, and the eviction of one session for another.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn app(configure: impl FnOnce(Sessions) -> Sessions) -> App {
 }
 
 async fn lives(client: &Client) -> bool {
-    // Looks without being a use of the session.
+    // This reads the list of sessions, which does not count as a use of the session.
     let id = SessionId::parse(&client.session).unwrap();
     client.app.handle.sessions().await.unwrap().iter().any(|summary| summary.info.id == id)
 }
@@ -72,7 +72,7 @@ async fn a_call_longer_than_the_timeout_keeps_its_session_and_its_answer() {
     let calls = [("a", 30_000), ("b", 60_000)].map(|(label, ms)| {
         let client = client.clone();
         tokio::spawn(async move {
-            // Read to its end and dropped at once, as a connection does.
+            // The response is read to its end and dropped at once, as a connection does.
             client.call(1, "slow", json!({"label": label, "ms": ms})).await.message().await
         })
     });
@@ -81,7 +81,7 @@ async fn a_call_longer_than_the_timeout_keeps_its_session_and_its_answer() {
     for call in calls {
         assert_eq!(call.await.unwrap()["result"]["content"][0]["text"], "slept");
     }
-    // At 60: the clock starts with the end of the last call.
+    // This is second 60: the idle time starts when the last call ends.
     seconds(9).await;
     assert!(lives(&client).await);
     seconds(3).await;
@@ -132,7 +132,8 @@ async fn a_timeout_may_be_switched_off_but_not_be_nothing() {
     assert_eq!(refused(Sessions::new().lifetime(Duration::ZERO)), "Sessions::lifetime");
     assert_eq!(refused(Sessions::new().max(0)), "Sessions::max");
     assert_eq!(refused(Sessions::new().max_per_principal(0)), "Sessions::max_per_principal");
-    // A client that waits to come back would find its session gone.
+    // The timeout is shorter than the retry interval, so a client that waits to resume would find
+    // its session expired.
     assert_eq!(refused(Sessions::new().idle_timeout(Duration::from_millis(900))), "Sessions::idle_timeout");
 }
 
@@ -164,7 +165,7 @@ async fn the_session_that_rested_longest_makes_room_for_another() {
         clients.push(app.open().await);
         seconds(1).await;
     }
-    // Used since: the second is now the one that rests longest.
+    // The first was used since, so the second is now idle for the longest time.
     assert_eq!(ping(&clients[0]).await, 200);
     seconds(1).await;
     let newcomer = app.open().await;

@@ -1,4 +1,5 @@
-//! An engine that can be broken, and that counts how often it is asked.
+//! A faulty engine: a memory engine that can be made to fail, and that counts the operations of
+//! requests.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,12 +26,13 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    /// From now on every step of a request fails like this; the source is no client's business.
+    /// Makes every operation of a request fail from now on; the source of the error must not reach
+    /// clients.
     pub(crate) fn break_down(&self, kind: StoreErrorKind) {
         *self.broken.lock().unwrap() = Some(kind);
     }
 
-    /// From now on there is no room in any stream.
+    /// Makes every append fail from now on because the streams are full.
     pub(crate) fn fill_up(&self) {
         self.full.store(true, Ordering::Relaxed);
     }
@@ -39,7 +41,7 @@ impl Faulty {
         *self.broken.lock().unwrap() = None;
     }
 
-    /// How many steps requests took so far.
+    /// Returns the number of operations that requests used so far.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }

@@ -1,4 +1,5 @@
-//! One client that opens without end, and what is left for the others.
+//! Floods: one client that opens sessions or calls without end, and the capacity that remains for
+//! the others.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::support::{App, Client, RequestExt, modern, modern_call, opening, ping};
 
-/// A request on a connection from an address.
+/// Returns the request as if its connection came from this address.
 fn from(address: &str, mut request: Request<Body>) -> Request<Body> {
     let address: SocketAddr = format!("{address}:4711").parse().unwrap();
     request.extensions_mut().insert(ConnectInfo(address));
@@ -23,7 +24,7 @@ fn from(address: &str, mut request: Request<Body>) -> Request<Body> {
 const NEAR: &str = "192.0.2.7";
 const FAR: &str = "198.51.100.1";
 
-/// More than fit: the exact flood by which one connection once ended every idle session.
+/// More sessions than fit: the flood by which one connection once ended every idle session.
 const FLOOD: usize = 10_100;
 
 #[tokio::test(start_paused = true)]
@@ -61,9 +62,9 @@ async fn of_unused_sessions_the_oldest_makes_room() {
     assert_eq!(used.post(ping(1)).await.status, 200);
 }
 
-/// Opens a session from an address, and says that it is ready.
+/// Opens a session from an address, and sends `notifications/initialized`.
 async fn open_from(app: &App, request: Request<Body>) -> Client {
-    // No two at one moment, so that the longest idle one is known.
+    // Each session opens at a moment of its own, so that the longest idle one is known.
     sleep(Duration::from_secs(1)).await;
     let reply = app.send(request).await;
     assert_eq!(reply.status, 200, "{:?}", reply.rejection);
@@ -85,7 +86,7 @@ async fn an_address_has_its_share_of_sessions() {
     assert_eq!(first.post(ping(1)).await.status, 404, "its own session made room");
     assert_eq!(far.post(ping(1)).await.status, 200);
     assert_eq!(app.handle.statistics().await.sessions, 3);
-    // Everything of its own in use: it is refused, and others are not.
+    // All sessions of this address are in use: it is rejected, and other addresses are not.
     let second = open_from(&app, from(NEAR, opening())).await;
     let _held = [last.listen().await, second.listen().await];
     let reply = app.send(from(NEAR, opening())).await;
@@ -95,7 +96,7 @@ async fn an_address_has_its_share_of_sessions() {
     assert_eq!(app.handle.statistics().await.rejected["too_many_sessions_of_peer"], 1);
     open_from(&app, from(FAR, opening())).await;
     app.open_principal("ann").await;
-    // An address opens nothing, and closes nothing: the id counts.
+    // The address only counts when a session opens; afterwards its id is enough from any address.
     assert_eq!(app.send(from(FAR, last.request(Method::POST).message(ping(2)))).await.status, 200);
 }
 
@@ -126,12 +127,12 @@ async fn behind_trusted_proxies_the_client_has_the_share() {
     let mut peers: Vec<_> = peers.iter().map(|session| session.info.peer.unwrap().to_string()).collect();
     peers.sort();
     assert_eq!(peers, [NEAR, FAR]);
-    // Who is no trusted proxy speaks for itself, whatever it says.
+    // A peer that is not a trusted proxy counts as itself, whatever its headers claim.
     let direct = open_from(&app, from("203.0.113.9", opening().header("x-forwarded-for", FAR))).await;
     assert_eq!(far.post(ping(1)).await.status, 200);
     open_from(&app, from("203.0.113.9", opening().header("forwarded", "for=192.0.2.7"))).await;
     assert_eq!((direct.post(ping(1)).await.status.as_u16(), near.post(ping(1)).await.status.as_u16()), (404, 200));
-    // One subscriber of IPv6 has a network.
+    // For IPv6 the limit counts per network, since one subscriber has a whole network.
     let first = open_from(&app, from("[2001:db8:1:2::1]", opening())).await;
     open_from(&app, from("[2001:db8:1:2:ffff::9]", opening())).await;
     assert_eq!(first.post(ping(1)).await.status, 404);
@@ -159,8 +160,8 @@ async fn an_address_has_its_share_of_calls_and_listens() {
     }
 }
 
-/// Sessions that were used once are no better protection for a flood than unused ones: the address that has most
-/// makes room.
+/// Using each session once does not protect a flood: a session of the address with the most
+/// sessions is evicted.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_used_sessions_costs_itself() {
     let app = App::with(|service| service.sessions(Sessions::new().max(20).max_per_peer(10)));

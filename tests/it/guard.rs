@@ -1,4 +1,4 @@
-//! Hosts, origins and proxies: who may come in at all.
+//! Hosts, origins and proxies: which requests are admitted at all.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ async fn with_nothing_set_only_loopback_names_are_served() {
         ("0.0.0.0", 403),
         ("192.168.1.1", 403),
         ("evil.example", 403),
-        // No host at all, by RFC 9112 a bad request.
+        // No host at all, which is a bad request by RFC 9112.
         ("", 400),
         ("localhost..", 400),
         ("localhost::", 400),
@@ -139,7 +139,7 @@ async fn patterns_of_hosts_mean_ports_subdomains_and_addresses() {
         ("[2001:db8::2]", false),
         ("192.0.2.1", true),
         ("192.0.2.1:81", false),
-        // What is listed replaces the loopback names.
+        // The list replaces the loopback names.
         ("localhost", false),
     ] {
         assert_eq!(status_for_host(&app, host).await, if served { 200 } else { 403 }, "{host}");
@@ -207,14 +207,14 @@ async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
             assert_eq!(reply.status, 403, "{name} {version}");
             assert!(!touched.swap(false, Ordering::Relaxed), "the body was read before the answer");
             drop(reply);
-            // It is thrown away behind the answer.
+            // The rest of the body is discarded after the response.
             touched.store(false, Ordering::Relaxed);
         }
     }
     assert_eq!(engine.asked(), asked, "the engine was asked");
 }
 
-/// The layer of the feature, or one made of the same names.
+/// Returns the layer of the feature `cors`, or one made of the same names.
 fn cors() -> CorsLayer {
     #[cfg(feature = "cors")]
     return mcp_http::cors_layer();
@@ -232,7 +232,8 @@ async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
     let site = "https://app.example";
     let cors = cors().allow_origin(AllowOrigin::list([site.parse().unwrap()]));
     let app = secured(Security::new().allowed_origins([site]).allow_loopback(false));
-    // Hosts are loopback names by default; `allow_loopback(false)` would close them too.
+    // By default the allowed hosts are the loopback names, which `allow_loopback(false)` closes
+    // too.
     assert_eq!(app.send(opening()).await.status, 403);
     let app = secured(Security::new().allowed_origins([site])).layered(|router| router.layer(cors));
     let preflight = |origin: &str| {
@@ -284,11 +285,11 @@ async fn what_a_proxy_says_counts_only_if_the_proxy_is_trusted() {
         ("[::ffff:10.1.2.3]:1", "inner", &[("x-forwarded-host", "mcp.example")], 200),
         ("10.1.2.3:1", "mcp.example", &[], 200),
         ("10.1.2.3:1", "mcp.example", &[("x-forwarded-host", "evil.example")], 403),
-        // Which of two hosts the client meant is not guessed.
+        // The service does not guess which of two hosts the client meant.
         ("10.1.2.3:1", "inner", &[("x-forwarded-host", "mcp.example, evil.example")], 400),
         ("10.1.2.3:1", "inner", &[("x-forwarded-host", "mcp.example"), ("forwarded", "host=evil.example")], 400),
         ("10.1.2.3:1", "inner", &[("forwarded", "host=\"mcp.example")], 400),
-        // A stranger who claims to be a proxy.
+        // A peer that is no trusted proxy but claims to be one.
         ("192.0.2.9:1", "inner", &[("x-forwarded-host", "mcp.example")], 403),
         ("192.0.2.9:1", "evil.example", &[("forwarded", "host=mcp.example")], 403),
         ("192.0.2.9:1", "mcp.example", &[("x-forwarded-host", "evil.example")], 200),

@@ -1,5 +1,5 @@
-//! What handlers take and how they fail: arguments that go together, what the request says of itself,
-//! errors of an application's own.
+//! Handlers: which arguments they can take together, what they read of their request, and how
+//! errors of the application reach the client.
 
 use std::fmt;
 

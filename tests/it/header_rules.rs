@@ -1,4 +1,4 @@
-//! The protocol's own headers: doubled, foreign, stray, and the revision they name.
+//! The protocol's own headers: duplicate, foreign and stray ones, and the revision that they name.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -58,7 +58,7 @@ async fn a_revision_that_is_served_is_served_whatever_was_agreed() {
         }
         let reply = app.send(request.message(call(1, "whoami", json!({})))).await;
         let answer = reply.json().await;
-        // The agreed revision counts, not the header's.
+        // The agreed revision applies, not that of the header.
         assert_eq!(answer["result"]["content"][0]["text"], "nobody test 2025-06-18", "{header:?}");
     }
     let opening = request(Method::POST).message(initialize("2025-03-26", json!({}))).header(VERSION, "2025-11-25");
@@ -136,7 +136,8 @@ async fn an_id_that_is_none_of_ours_is_not_found_and_one_that_is_no_id_is_bad() 
     assert_eq!(app.handle.statistics().await.sessions, 1);
 }
 
-/// Proxies blank out headers that they do not let through.
+/// Some proxies blank out the headers that they do not let through, so an empty header counts as
+/// absent.
 ///
 /// Acceptance 192.
 #[tokio::test(start_paused = true)]

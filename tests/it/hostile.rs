@@ -1,4 +1,5 @@
-//! An attacker's afternoon: nothing panics, hangs, leaks or blames the server for a client's fault.
+//! Hostile requests: none causes a panic, a hang, a leak, or a server error for a fault of the
+//! client.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 use crate::support::{App, Reply, RequestExt, call, initialize, request};
 use crate::table::{read, seen, sent};
 
-/// What no answer to an attack may be or hold.
+/// Asserts that a response to an attack is no server error, leaks nothing and is short; returns its
+/// text.
 pub(crate) async fn harmless(reply: Reply, what: &str) -> String {
     assert!(!reply.status.is_server_error(), "{what}: {}", reply.status);
     let text = reply.text().await;
@@ -36,7 +38,7 @@ async fn hostile_members_are_answered_within_bounds() {
         r#"{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}"#.to_owned(),
         r#"{"jsonrpc":"2.0","id":1,"method":"__proto__"}"#.to_owned(),
         r#"{"jsonrpc":"2.0","id":1,"method":"notifications/cancelled","params":{"requestId":1}}"#.to_owned(),
-        // Keys twice, keys many, keys escaped.
+        // Duplicate, numerous and escaped keys.
         r#"{"jsonrpc":"2.0","jsonrpc":"2.0","id":1,"method":"ping"}"#.to_owned(),
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}"#.to_owned(),
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{},"params":{}}"#.to_owned(),
@@ -71,7 +73,7 @@ async fn hostile_members_are_answered_within_bounds() {
         let what: String = body.chars().take(150).collect();
         let reply = client.app.send(client.raw(body)).await;
         let status = reply.status;
-        // A tool's list is longer than an error may be; the others are short.
+        // A list of tools is longer than an error may be; all other responses are short.
         let text = if what.contains("tools/list") && status == 200 {
             reply.text().await
         } else {
@@ -152,14 +154,14 @@ async fn guessing_tells_nothing_about_sessions_that_exist() {
             assert_eq!(theirs.text().await, nobodys.text().await, "{method}: the answers can be told apart");
         }
     }
-    // Neither a stolen answer nor a stolen cancellation has reached the victim.
+    // Neither the stolen response nor the stolen cancellation has reached the victim.
     let mut thief = victim.clone();
     thief.principal = None;
     assert_eq!(thief.cancel(1).await.status, 404);
     assert_eq!(thief.post(json!({"jsonrpc": "2.0", "id": "s1-0", "result": {}})).await.status, 404);
     app.probe.release("a");
     assert_eq!(held.rest().await.pop().unwrap().json()["result"]["content"][0]["text"], "released");
-    // Ids are not counted up.
+    // Session ids cannot be predicted from each other.
     let mut ids: Vec<String> = Vec::new();
     for _ in 0..50 {
         ids.push(app.open().await.session);

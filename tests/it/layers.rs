@@ -1,4 +1,4 @@
-//! The service under the layers people put around it.
+//! Other layers: the service below the tower layers that applications commonly add.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn a_timeout_layer_bounds_a_json_answer_and_not_a_stream() {
     let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
     let app = App::new().layered(|router| router.layer(timeout).layer(TraceLayer::new_for_http()));
     let client = app.open().await;
-    // Half a second of silence makes it a stream, whose body may take as long as it likes.
+    // After half a second of silence the response becomes a stream, whose body may take any time.
     let reply = client.call(1, "slow", json!({"ms": 60_000, "label": "a"})).await;
     assert_eq!(reply.message().await["result"]["content"][0]["text"], "slept");
 }
@@ -52,7 +52,7 @@ async fn a_body_limit_layer_is_heeded_and_named() {
     let app = App::new().layered(|router| router.layer(RequestBodyLimitLayer::new(200)));
     let mut message = initialize("2025-11-25", json!({}));
     message["params"]["clientInfo"]["name"] = json!("x".repeat(300));
-    // Without a declared length the layer's limit shows only while the body is read.
+    // Without a declared length, the layer's limit takes effect only while the body is read.
     let reply = app.send(request(Method::POST).message(message)).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(app.handle.sessions().await.unwrap().is_empty());
@@ -73,7 +73,7 @@ async fn an_auth_layer_comes_before_everything() {
 #[derive(Clone)]
 struct Words(&'static str);
 
-/// An extractor of an application's own.
+/// An extractor of the application.
 struct Language(String);
 
 impl<S: Sync> FromRequestParts<S> for Language {
@@ -106,7 +106,7 @@ async fn state_of_the_router_and_extractors_of_ones_own_reach_tools_resources_an
         .tool("greet", "Greets.", tool)
         .resource("greet://all", "all", resource)
         .prompt("greet", "Greets.", prompt);
-    // No session, so that each request stands for itself.
+    // Without sessions, each request is independent of the others.
     let service = McpService::builder(server).sessions(mcp_http::Sessions::new().stateless(true)).build().unwrap();
     let router: Router = Router::new().nest("/mcp", mcp_router(service)).with_state(Words("Hello,"));
     let ask = async |message: serde_json::Value| {

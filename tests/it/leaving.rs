@@ -1,4 +1,4 @@
-//! Clients that go away, and calls that are cancelled: two different things.
+//! Disconnects and cancellations: a client that disconnects does not cancel its call.
 
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ async fn a_client_that_leaves_a_stream_does_not_cancel_its_call() {
     assert_eq!(client.text_of("echo", json!({"message": "alive"})).await, "alive");
 }
 
-/// The client leaves before there is a response at all.
+/// The client disconnects before the response begins, in each response mode, and the call still
+/// finishes.
 ///
 /// Acceptance 103, 104.
 #[tokio::test(start_paused = true)]
@@ -145,7 +146,7 @@ async fn a_cancellation_of_nothing_is_taken_quietly() {
     assert_eq!(client.cancel(1).await.status, 202, "it is over already");
 }
 
-/// One of several, by its own id, number or text.
+/// Ids are compared by type: the string `"1"` does not cancel the call with the number 1.
 ///
 /// Acceptance 105.
 #[tokio::test(start_paused = true)]
@@ -162,7 +163,7 @@ async fn only_the_call_that_is_named_is_cancelled() {
     assert_eq!(one.rest().await.len(), 1);
 }
 
-/// Another session's ids are none of ours.
+/// A cancellation only reaches calls of its own session, even if the ids are equal.
 ///
 /// Acceptance 105.
 #[tokio::test(start_paused = true)]
@@ -242,7 +243,8 @@ async fn a_call_answered_in_json_hears_of_the_end_of_its_session() {
     assert_eq!(client.app.probe.state("a"), Some("cancelled"));
 }
 
-/// What a client wants to hear of, and where it hears it.
+/// A call sends log messages from the level that the client set, and only on the stream of the
+/// call.
 ///
 /// Acceptance 93.
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! What released clients write in another way than this crate does, and means the same: whole
-//! numbers with a fraction, `null` for what is absent, the spellings of a URI.
+//! Leniency: notations of released clients that differ from this crate's and mean the same. These
+//! are integers with a fraction, `null` for absent members, and the spellings of a URI.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ async fn whole_numbers_with_a_fraction_are_integers() {
         "small": 7, "list": [5, -15, 9_007_199_254_740_993_i64], "ratio": 2.0, "either": 3,
         "inner": {"small": 200, "list": [], "inner": null, "ratio": null, "either": null},
     });
-    // Sent as they are written.
+    // The arguments are sent as text, so that the notation of the numbers is preserved.
     let legacy = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"numbers","arguments":{whole}}}}}"#
     );
@@ -163,7 +163,8 @@ async fn a_whole_number_in_a_form_is_an_integer() {
     assert_eq!(text_of(app.ask("tools/call", again).await).await, "42");
 }
 
-/// A task whose client is asked for an age.
+/// Starts a task that asks its client for an age, and returns its id with the `_meta` of the
+/// requests.
 async fn asking_task(app: &App) -> (String, Value) {
     let meta = json!({"io.modelcontextprotocol/clientCapabilities":
         {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}});

@@ -1,4 +1,4 @@
-//! The standalone stream: who gets what is not an answer to anything.
+//! The standalone stream: which client receives the messages that belong to no call.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,7 +44,7 @@ async fn each_message_goes_to_exactly_one_stream_of_each_session() {
     assert_eq!(deaf.delete().await.status, 200);
 }
 
-/// Subscribers only.
+/// Only subscribers receive the update, and only until they unsubscribe.
 ///
 /// Acceptance 46.
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn what_nobody_listens_for_goes_nowhere() {
     assert_eq!(method(&mut get).await, "notifications/custom");
 }
 
-/// Each session is greeted when its client first listens.
+/// An application can greet each session when its client first opens the standalone stream.
 #[tokio::test(start_paused = true)]
 async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -113,7 +113,7 @@ async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
     assert_eq!(method(&mut get).await, "notifications/greeting");
     assert!(get.is_silent().await);
     assert_eq!(*told.lock().unwrap(), [false, true]);
-    // The end of a session ends the waiting, too.
+    // The end of the session also ends the wait.
     assert_eq!(client.delete().await.status, 200);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(*told.lock().unwrap(), [false, true, false]);
@@ -186,7 +186,7 @@ async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {
     assert!(plain.is_silent().await);
 }
 
-/// The id of an event is given at the writer.
+/// The writer assigns the id of an event, so all readers see the same id.
 ///
 /// Acceptance 153.
 #[tokio::test(start_paused = true)]
@@ -219,7 +219,7 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
     drop((unread, stalled));
 }
 
-/// An id of another stream resumes that stream, whatever else is open.
+/// An id of another stream resumes that stream, regardless of which other streams are open.
 ///
 /// Acceptance 112.
 #[tokio::test(start_paused = true)]

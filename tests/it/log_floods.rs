@@ -1,4 +1,5 @@
-//! Floods of requests that leave lines in the log: few lines of each kind, and none hides another kind.
+//! Floods of log lines: many equal requests leave few lines of each kind, and no kind hides
+//! another.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What an operator can read in the log: which call a line belongs to, also after the call moved to
-//! a task of its own.
+//! The log: each line names the call that it belongs to, even after the call moved to a task of its
+//! own.
 
 use std::io;
 

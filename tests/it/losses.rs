@@ -1,5 +1,5 @@
-//! What is lost on the way between a node and its engine: answers, bells, questions, and the engine itself
-//! for a while. Nothing of it may leave anybody waiting.
+//! Losses between a node and its engine: lost results, signals, requests to the client, and outages
+//! of the engine. None of them may leave a client or a handler waiting indefinitely.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +24,7 @@ fn node(engine: &FarEngine) -> App {
     App::with(|service| service.engine(engine.clone()))
 }
 
-/// An engine in which some steps fail while the switch is on.
+/// Returns an engine in which these operations fail while the switch is on.
 fn failing(fault: Fault, steps: &'static [&'static str]) -> (FarEngine, Arc<AtomicBool>) {
     let switch = Arc::new(AtomicBool::new(false));
     let is_on = Arc::clone(&switch);
@@ -47,7 +47,8 @@ async fn set_level(client: &Client, level: &str) {
     assert_eq!(client.post(wish).await.message().await["result"], json!({}));
 }
 
-/// The answer of the engine is there, and nobody has heard it yet.
+/// The engine has begun the call, but its response has not reached the node yet. The client
+/// disconnects at this moment, and the call is given up.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_before_it_hears_that_its_call_begins_leaves_no_call() {
     let pace = Pace { there: Duration::from_millis(10), back: Duration::ZERO };
@@ -63,7 +64,7 @@ async fn a_client_that_leaves_before_it_hears_that_its_call_begins_leaves_no_cal
     assert_eq!(app.probe.state("a"), None);
 }
 
-/// Its client comes back until it has it.
+/// The stream is closed with a `retry` hint. The client resumes until it has received the result.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_written_ends_its_stream_and_is_written_when_it_can_be() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["append", "finish", "detach"]);
@@ -85,7 +86,7 @@ async fn an_answer_that_cannot_be_written_ends_its_stream_and_is_written_when_it
     assert_eq!(in_flight(&app).await, (0, 0));
 }
 
-/// The client has given up: nothing is left to write.
+/// Once the client has cancelled the call, no result is left to write.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_written_is_given_up_when_its_call_is_cancelled() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["append"]);
@@ -117,7 +118,8 @@ async fn what_cannot_be_given_back_is_given_back_when_the_engine_is_there_again(
     assert_eq!(in_flight(&app).await, (0, 0));
 }
 
-/// The engine keeps them, and one layer that does so is enough: each copy would wait there as well.
+/// The engine keeps an operation that must be repeated after the outage. The node therefore
+/// requests it once, since each further request would wait in the engine as well.
 #[tokio::test(start_paused = true)]
 async fn what_an_outage_keeps_is_asked_for_once() {
     let asked = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
@@ -143,7 +145,7 @@ async fn what_an_outage_keeps_is_asked_for_once() {
     drop((call, get));
     sleep(Duration::from_secs(300)).await;
     let asked = asked.lock().unwrap().clone();
-    // A call was cancelled, another answered.
+    // One call was cancelled, and another one answered.
     for (step, times) in [("finish", 2), ("withdraw", 1)] {
         assert_eq!(asked.get(step), Some(&times), "{step}: {asked:?}");
     }
@@ -184,7 +186,8 @@ async fn a_question_that_the_engine_forgot_is_not_waited_for() {
     }
 }
 
-/// It may not say anything for a long time.
+/// The call may not send anything for a long time, so a lost signal must not leave it running until
+/// then.
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_messages_were_forgotten_is_given_up_when_bells_were_lost() {
     let (engine, forgot) = failing(Fault::Before(StoreErrorKind::Conflict), &["append"]);
@@ -206,7 +209,8 @@ async fn a_call_whose_messages_were_forgotten_is_given_up_when_bells_were_lost()
     assert_eq!(app.probe.state("b"), Some("cancelled"));
 }
 
-/// It stands nowhere yet, and is taken back when it does.
+/// The request could not be stored. It is stored after the outage, cancelled at once, and the
+/// handler receives an error.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_could_not_be_written_is_not_waited_for() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["append"]);
@@ -227,7 +231,8 @@ async fn a_question_that_could_not_be_written_is_not_waited_for() {
     assert_eq!(text, "error: the call ended before the client answered");
 }
 
-/// What is said next is not taken for what was said last.
+/// An append may take effect although its response is lost. The node must neither repeat this
+/// message nor take the next one for it.
 #[tokio::test(start_paused = true)]
 async fn a_message_that_stands_though_nobody_was_told_so_stands_once_and_hides_no_other() {
     for (lost, times) in [(1, 1), (3, 1), (3, 2), (6, 1), (6, 4)] {
@@ -247,7 +252,7 @@ async fn a_message_that_stands_though_nobody_was_told_so_stands_once_and_hides_n
         if times == 1 || lost == 6 {
             whole(&seen, 5);
         } else {
-            // The fourth was said while nobody knew of the third.
+            // The fourth message was sent while the node did not know whether the third was stored.
             assert_eq!(steps(&seen), [json!(1), json!(2), json!(3), json!(5), json!(null)]);
         }
         sleep(SOON).await;
@@ -255,7 +260,8 @@ async fn a_message_that_stands_though_nobody_was_told_so_stands_once_and_hides_n
     }
 }
 
-/// However many wait for them.
+/// After lost signals, a node re-checks at most 50 sessions at a time, and only those that are in
+/// use at this node.
 #[tokio::test(start_paused = true)]
 async fn after_lost_bells_a_node_looks_at_a_few_sessions_at_a_time_and_only_at_those_it_does_something_for() {
     let asked = Arc::new(Mutex::new(BTreeMap::<Instant, usize>::new()));
@@ -285,7 +291,7 @@ async fn after_lost_bells_a_node_looks_at_a_few_sessions_at_a_time_and_only_at_t
     assert!((1.0..=2.0).contains(&each), "each of 200 sessions was looked at {each} times");
 }
 
-/// Whoever was not looked at is looked at when it comes.
+/// Other sessions are re-checked at their next use.
 #[tokio::test(start_paused = true)]
 async fn a_session_at_rest_knows_at_its_next_use_what_was_told_while_no_bell_was_heard() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
@@ -324,12 +330,13 @@ async fn what_belongs_to_a_session_here_stays_when_bells_are_lost() {
     assert_eq!(client.text_of("keep", json!({})).await, "true");
 }
 
-/// A change of the list reaches the client once, from the node that it listens at.
+/// A change of the list reaches the client once, from the node that holds its stream.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_moved_while_no_bell_was_heard_hears_an_announcement_once() {
     let publishes = AtomicU64::new(0);
     let engine = FarEngine::new(move |step, _| {
-        // What was read is not merged with what comes again.
+        // Every second publication is delayed, so that a duplicate would not be coalesced with an
+        // event that is still unread.
         let turn = publishes.fetch_add(u64::from(step == "publish"), Ordering::Relaxed);
         let there = if step == "publish" { 50 * (turn % 2) } else { 1 };
         Pace { there: Duration::from_millis(there), back: Duration::ZERO }
@@ -350,7 +357,8 @@ async fn a_client_that_moved_while_no_bell_was_heard_hears_an_announcement_once(
     }
 }
 
-/// Whoever listens where it was does not listen nowhere.
+/// Signals arrive later than the client moves, so a node may believe that it listens elsewhere. The
+/// client must receive the announcement anyway.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_moves_faster_than_bells_hears_an_announcement_all_the_same() {
     let engine = FarEngine::new(|_, _| Pace::YIELD).late_bells(Duration::from_millis(300));
@@ -371,7 +379,7 @@ async fn a_client_that_moves_faster_than_bells_hears_an_announcement_all_the_sam
     assert!(get.is_silent().await);
 }
 
-/// What the one told last is what counts, however late the other hears of it.
+/// The level that was set last applies, even if an older one is read from the engine meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_log_level_set_while_an_older_one_is_read_is_not_lost() {
     let reads = Arc::new(AtomicBool::new(false));
@@ -410,7 +418,7 @@ async fn a_subscription_made_while_no_bell_was_heard_counts_where_its_client_lis
     assert!(get.is_silent().await);
 }
 
-/// The session is whole when the node is asked for it.
+/// A node that re-checks a session still serves requests for it.
 #[tokio::test(start_paused = true)]
 async fn a_get_that_comes_while_a_node_looks_again_is_served() {
     let engine = FarEngine::new(|_, _| Pace { there: Duration::from_millis(1), back: Duration::from_millis(1) });

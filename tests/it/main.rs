@@ -1,5 +1,5 @@
-//! The crate's behaviour at the wire, one module for each theme. `acceptance.rs` says which
-//! behaviour is tested where, and fails when one is not.
+//! The behaviour of the crate at the wire, one module for each theme. `acceptance.rs` lists which
+//! behaviour is tested where, and fails if a number has no test.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Methods, `Accept` and `Content-Type`.
+//! HTTP methods, `Accept` and `Content-Type`: what is served and what is rejected.
 
 use axum::http::Method;
 use mcp_http::{ResponseMode, Sessions, Streams};
@@ -12,7 +12,7 @@ use crate::table::{seen, sent};
 async fn a_post_is_served_where_both_media_types_are_taken() {
     let client = App::new().open().await;
     let rows: [(&[&str], bool); 19] = [
-        // None at all is everything; an empty one is nothing.
+        // An absent header accepts everything, an empty one nothing.
         (&[], true),
         (&[""], false),
         (&["application/json, text/event-stream"], true),
@@ -25,10 +25,10 @@ async fn a_post_is_served_where_both_media_types_are_taken() {
         (&["application/json;q=0.9, text/event-stream;q=0.1"], true),
         (&["application/json, text/event-stream;q=0"], false),
         (&["*/*, application/json;q=0"], false),
-        // Several headers are one list.
+        // Several headers form one list.
         (&["application/json", "text/event-stream"], true),
         (&["text/html", "application/*", "text/*;q=0.5"], true),
-        // One of the two, or what looks like it.
+        // Only one of the two, or types that resemble them.
         (&["application/json"], false),
         (&["text/event-stream"], false),
         (&["text/html"], false),

@@ -1,4 +1,4 @@
-//! What a body says: JSON or not, a message or not, and its id as it was written.
+//! The messages of a body: JSON or not, a JSON-RPC message or not, and ids in their own notation.
 
 use axum::body::{Body, Bytes};
 use axum::http::Method;
@@ -29,7 +29,7 @@ async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
         br#"[{"jsonrpc":"2.0","id":1,"method":"ping"},]"#,
         br#"{'jsonrpc':'2.0','id':1,'method':'ping'}"#,
         br#"{jsonrpc:"2.0",id:1,method:"ping"}"#,
-        // Numbers and words of other languages.
+        // Numbers and literals of other languages.
         br#"{"jsonrpc":"2.0","id":NaN,"method":"ping"}"#,
         br#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":Infinity}}"#,
         br#"{"jsonrpc":"2.0","id":01,"method":"ping"}"#,
@@ -37,7 +37,8 @@ async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
         br#"{"jsonrpc":"2.0","id":0x1,"method":"ping"}"#,
         br#"{"jsonrpc":"2.0","id":undefined,"method":"ping"}"#,
         b"{\"jsonrpc\":\"2.0\",/* c */\"id\":1,\"method\":\"ping\"}",
-        // A byte order mark that is not at the beginning, or twice; NUL, a line break in a string, bad escapes, no UTF-8.
+        // A byte order mark that is repeated or not at the beginning; NUL, a line break in a
+        // string, bad escapes, invalid UTF-8.
         b" \xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
         b"\xef\xbb\xbf\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
         b"\xef\xbb\xbf",
@@ -53,7 +54,7 @@ async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
     }
 }
 
-/// In both eras; what is read is what stands behind it.
+/// In both eras, one byte order mark is skipped at the start of a body, and nowhere else.
 ///
 /// Acceptance 198.
 #[tokio::test(start_paused = true)]
@@ -73,28 +74,28 @@ async fn a_byte_order_mark_is_ignored() {
 async fn json_that_is_no_message_is_an_invalid_request_that_echoes_a_readable_id() {
     let client = App::new().open().await;
     let rows: [(&str, Option<&str>); 25] = [
-        // No object.
+        // Values other than objects.
         ("7", None),
         ("null", None),
         ("true", None),
         (r#""ping""#, None),
         ("{}", None),
-        // No JSON-RPC 2.0.
+        // Messages of another version than JSON-RPC 2.0.
         (r#"{"id":1,"method":"ping"}"#, Some("1")),
         (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, Some("1")),
         (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, Some("1")),
         (r#"{"jsonrpc":null,"id":"a","method":"ping"}"#, Some(r#""a""#)),
-        // A method that is none, parameters that are none.
+        // Invalid methods and invalid parameters.
         (r#"{"jsonrpc":"2.0","id":1}"#, Some("1")),
         (r#"{"jsonrpc":"2.0","id":1,"method":null}"#, Some("1")),
         (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, Some("1")),
         (r#"{"jsonrpc":"2.0","id":1,"method":["ping"]}"#, Some("1")),
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":7}"#, Some("1")),
-        // Neither a request nor an answer, or both.
+        // Messages that are neither a request nor a response, or both.
         (r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#, Some("1")),
         (r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":"a"}}"#, Some("1")),
         (r#"{"jsonrpc":"2.0","result":{}}"#, None),
-        // Ids that are none, or two.
+        // Invalid ids, and two ids.
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, None),
         (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, None),
         (r#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#, None),
@@ -155,7 +156,8 @@ async fn nesting_is_answered_at_every_depth_and_place() {
     for depth in [1, 60, 120, 123, 124, 125, 126, 127, 128, 129, 1_000, 100_000] {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let value = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-            // (the body, the brackets around the value, the status and code below the limit)
+            // Each row: the body, the brackets around the value, the status and code below the
+            // limit.
             let rows = [
                 (value.clone(), 0, None),
                 (format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","x":{value}}}"#), 1, Some((200, 0))),
@@ -172,7 +174,7 @@ async fn nesting_is_answered_at_every_depth_and_place() {
                         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"message":{value}}}}}}}"#
                     ),
                     3,
-                    // The typed tool says which argument is wrong, as a result.
+                    // The typed tool names the wrong argument in a result with `isError`.
                     Some((200, 0)),
                 ),
                 (
@@ -201,7 +203,7 @@ async fn numbers_beyond_every_type_are_answered() {
     let client = App::new().open().await;
     let digits = "9".repeat(10_000);
     for number in ["18446744073709551616", "-9223372036854775809", "1e999", "-1e-999", "1e400", &digits] {
-        // Where nobody reads it, it is JSON like any other.
+        // A member that the server does not read may hold any JSON.
         let ignored = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{number}}}}}"#);
         assert_eq!(posted(&client, ignored).await, seen(200, 0, Some("1")), "{number}");
         let steps = format!(
@@ -214,7 +216,7 @@ async fn numbers_beyond_every_type_are_answered() {
     }
     let opening = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"experimental":{"x":1e999}},"clientInfo":{"name":"a","version":"1"}}}"#;
     let request = request(Method::POST).header("content-type", "application/json").raw(opening);
-    // A capability nobody looks into is kept as it was sent.
+    // A capability that the server does not read is stored as it was sent.
     assert_eq!(sent(&client.app, request).await, seen(200, 0, Some("1")));
     assert_eq!(client.app.handle.statistics().await.sessions, 2);
 }

@@ -1,4 +1,4 @@
-//! Where a service can stand in an application, and what reaches it there.
+//! Mounting: where a service can be placed in an application, and what reaches it there.
 
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
@@ -21,7 +21,7 @@ fn plain() -> McpServer {
     McpServer::new("plain", "1")
 }
 
-/// The paths that are served, of those asked for.
+/// Returns those of the requested paths that are served.
 async fn served(router: Router, paths: &[&'static str]) -> Vec<&'static str> {
     let app = App::new().layered(|_| router);
     let mut served = Vec::new();
@@ -55,7 +55,7 @@ async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
     let routed = Router::new().route_service("/mcp", McpService::new(plain()));
     assert_eq!(served(routed, &paths).await, ["/mcp"]);
     let layered = Router::new().route("/home", get(|| async { "home" })).layer(McpLayer::new(plain()));
-    // The router is layered as a whole: paths it does not know pass the layer, too.
+    // The layer wraps the whole router, so that paths unknown to the router pass the layer too.
     let layered = Router::new().fallback_service(layered);
     assert_eq!(served(layered, &paths).await, both);
     for path in ["/", ""] {
@@ -66,7 +66,8 @@ async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
     }
 }
 
-/// What a handler sees of the request's address, under each way to mount that can serve both paths.
+/// Handlers see the URI as the client sent it, under each way of mounting that can serve both
+/// paths.
 ///
 /// Acceptance 78, 189.
 #[tokio::test(start_paused = true)]
@@ -163,7 +164,7 @@ async fn who(session: Session) -> String {
     format!("{} {visits}", session.client.name)
 }
 
-/// A route beside the service that takes the session.
+/// Requests a route outside of the service that extracts the session.
 async fn visit(app: &App, session: Option<&str>, principal: Option<&str>) -> (u16, String) {
     let mut request = request(Method::GET);
     *request.uri_mut() = "/who".parse().unwrap();

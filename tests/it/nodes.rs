@@ -1,4 +1,4 @@
-//! Two services on one engine are two nodes: any of them serves any request.
+//! Two nodes: two services on one engine, of which each serves every request.
 
 use std::time::Duration;
 
