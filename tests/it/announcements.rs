@@ -48,6 +48,9 @@ async fn a_change_of_the_catalog_is_announced_on_open_streams() {
     }
 }
 
+/// Announcements are not queued for clients that open a stream later, and do not fail without
+/// readers.
+///
 /// Acceptance 97, 173.
 #[tokio::test(start_paused = true)]
 async fn each_kind_of_change_has_its_own_notification_and_nobody_need_listen() {
@@ -93,6 +96,8 @@ async fn an_update_of_a_resource_reaches_its_subscribers_only() {
     }
 }
 
+/// A subscription to an unknown URI fails with an error.
+///
 /// Acceptance 137, 173.
 #[tokio::test(start_paused = true)]
 async fn only_what_exists_can_be_subscribed_to() {
@@ -103,6 +108,9 @@ async fn only_what_exists_can_be_subscribed_to() {
     assert!([-32602, -32002].contains(&reply.error().await.0));
 }
 
+/// A handler can add a tool to its own catalog. The client receives a notification and can call the
+/// new tool.
+///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
 async fn a_tool_may_change_the_catalog_it_stands_in() {

@@ -215,6 +215,8 @@ async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
     }
 }
 
+/// A result above the capacity of all streams becomes an error that names the setting. Results that
+/// await their reader are not discarded for it.
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_room_is_an_error_that_says_so() {
     const NO_ROOM: &str =
@@ -260,6 +262,8 @@ async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
     assert_eq!(app.handle.statistics().await.answers_lost, 1);
 }
 
+/// The stream of a call that is cancelled, or whose session ends, still contains bytes, because
+/// some clients reject an empty stream.
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_an_answer_is_not_without_a_byte() {
     for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {

@@ -79,6 +79,8 @@ async fn answer(client: &Client, question: &Event, result: Value) -> u16 {
     client.post(json!({"jsonrpc": "2.0", "id": id, "result": result})).await.status.as_u16()
 }
 
+/// Requests to the client and progress notifications keep their order, and the result follows them.
+///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
 async fn questions_come_in_order_before_the_result() {
@@ -98,6 +100,9 @@ async fn questions_come_in_order_before_the_result() {
     assert_eq!(text(&last[0]), "[1, 2, 3]");
 }
 
+/// Only the first response to a request counts. Late, repeated and unknown ones are accepted with
+/// 202 and have no effect.
+///
 /// Acceptance 74, 94.
 #[tokio::test(start_paused = true)]
 async fn the_first_answer_counts_and_late_or_repeated_ones_are_taken_quietly() {
@@ -167,6 +172,9 @@ async fn a_client_without_the_capability_is_not_asked() {
     }
 }
 
+/// In JSON mode a call has no stream: requests to the client fail at once, and the call's
+/// notifications are dropped and counted.
+///
 /// Acceptance 95, 96.
 #[tokio::test(start_paused = true)]
 async fn json_answers_cannot_ask_and_drop_what_a_call_streams() {
@@ -219,6 +227,8 @@ async fn a_question_after_the_end_of_its_call_fails_at_once() {
     assert_eq!(told, r#"Err("the call ended before the client answered") after 0ns"#);
 }
 
+/// A request on the standalone stream needs an attached reader, since it is not queued for one.
+///
 /// Acceptance 97.
 #[tokio::test(start_paused = true)]
 async fn without_a_standalone_stream_a_question_on_it_fails_at_once() {
@@ -240,6 +250,8 @@ async fn without_a_standalone_stream_a_question_on_it_fails_at_once() {
     assert_eq!(text(&call.rest().await[0]), r#"{"roots":[]}"#);
 }
 
+/// The end of the session ends the call with an error, and a late response to its request gets 404.
+///
 /// Acceptance 33, 94.
 #[tokio::test(start_paused = true)]
 async fn a_question_whose_session_ends_ends_with_it() {

@@ -64,6 +64,8 @@ async fn a_batch_has_between_one_and_a_hundred_messages() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].calls, held.len());
 }
 
+/// A batch without requests gets 202 and an empty body, in each response mode.
+///
 /// Acceptance 73.
 #[tokio::test(start_paused = true)]
 async fn a_batch_of_notifications_is_taken_without_a_word() {
@@ -111,6 +113,8 @@ async fn a_batch_answers_each_request_and_each_broken_element() {
     }
 }
 
+/// A nested array is one invalid element, even if its members resemble those of a request.
+///
 /// Acceptance 68, 73.
 #[tokio::test(start_paused = true)]
 async fn arrays_inside_a_batch_are_no_messages() {
@@ -150,6 +154,8 @@ async fn a_batch_that_streams_ends_after_its_last_answer() {
     assert_eq!(got.last().unwrap()["id"], 2);
 }
 
+/// A batch that contains `initialize` is rejected as a whole, inside and outside of a session.
+///
 /// Acceptance 36.
 #[tokio::test(start_paused = true)]
 async fn initialize_is_no_part_of_a_batch() {
@@ -166,6 +172,9 @@ async fn initialize_is_no_part_of_a_batch() {
     assert!(sessions.iter().all(|session| session.calls == 0), "{sessions:?}");
 }
 
+/// Duplicate ids are answered twice by default. A service with exclusive ids rejects the whole
+/// batch.
+///
 /// Acceptance 84.
 #[tokio::test(start_paused = true)]
 async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
@@ -180,6 +189,9 @@ async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
     assert_eq!(answers(client.post(json!([ping(1), ping("1")])).await).await.len(), 2, "1 is not \"1\"");
 }
 
+/// Without sessions no revision was agreed, so `MCP-Protocol-Version` decides. An absent header
+/// counts as 2025-03-26, which has batches.
+///
 /// Acceptance 72, 125.
 #[tokio::test(start_paused = true)]
 async fn without_sessions_the_header_says_whether_there_are_batches() {

@@ -59,6 +59,7 @@ pub(crate) async fn a_live_stream_is_taken_over_by_the_other_node_and_back(a: &A
     assert_eq!(steps(&seen), expected);
 }
 
+/// The response to a request of one node arrives at the other. Only the first response counts.
 pub(crate) async fn a_question_of_one_node_is_answered_at_the_other(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
@@ -101,6 +102,7 @@ pub(crate) async fn a_session_that_ends_at_one_node_ends_everywhere(a: &App, b: 
     }
 }
 
+/// The client receives each announcement once, whichever node announces it.
 pub(crate) async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other(a: &App, b: &App) {
     let here = a.open().await;
     let mut get = here.at(b).listen_primed().await;

@@ -67,6 +67,9 @@ async fn each_mode_and_revision_has_its_exact_bodies() {
     }
 }
 
+/// A call without messages becomes a stream after the stream-after delay, except in JSON mode or
+/// with a longer delay.
+///
 /// Acceptance 92, 135.
 #[tokio::test(start_paused = true)]
 async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {

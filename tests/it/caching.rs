@@ -75,6 +75,7 @@ fn app(server: McpServer) -> App {
     App::of(McpService::builder(server))
 }
 
+/// Without a hint of the server, every result is private and expires at once.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_kept_where_the_server_does_not_say_so() {
     let app = app(offers());
@@ -84,6 +85,7 @@ async fn nothing_is_kept_where_the_server_does_not_say_so() {
     assert_eq!(read(&app, "test://plain").await, private(0));
 }
 
+/// The members of the hint precede the items of a list and the description of the server.
 #[tokio::test(start_paused = true)]
 async fn a_hint_stands_first_in_each_list_and_in_what_the_server_says_of_itself() {
     let server: McpServer = McpServer::new("a", "1").tool("t", "T.", async || "t");
@@ -102,6 +104,7 @@ async fn a_hint_stands_first_in_each_list_and_in_what_the_server_says_of_itself(
 
 type Set = fn(McpServer, CacheHint) -> McpServer;
 
+/// A hint for one list overrides the hint for all lists, in either order of the calls.
 #[tokio::test(start_paused = true)]
 async fn one_list_may_be_set_apart_before_or_after_the_rest() {
     let (all, own) = (CacheHint::private(MINUTE), CacheHint::public(2 * MINUTE));
@@ -133,6 +136,7 @@ async fn every_page_of_a_list_has_the_same_scope() {
     assert_eq!(hint(&app, "tools/list", json!({"cursor": cursor})).await, public(60_000));
 }
 
+/// A hint that a handler returns overrides the hint of the registered resource.
 #[tokio::test(start_paused = true)]
 async fn what_a_handler_says_goes_before_what_its_resource_was_registered_with() {
     let app = app(offers());
@@ -157,6 +161,7 @@ async fn what_was_read_by_the_help_of_answers_is_not_kept() {
     }
 }
 
+/// The session revisions have no cache hints, so their results contain none of the members.
 #[tokio::test(start_paused = true)]
 async fn clients_of_the_session_revisions_are_told_nothing_of_it() {
     let app = app(offers().cache(CacheHint::public(MINUTE)));
@@ -201,6 +206,8 @@ impl<S: Send + Sync> Server<S> for ByHand {
     }
 }
 
+/// Hints that a hand-written server puts into its JSON are preserved. Missing members are added to
+/// complete results only.
 #[tokio::test(start_paused = true)]
 async fn what_a_server_of_ones_own_says_stands_and_only_what_is_complete_gets_the_rest() {
     let app = App::of(McpService::builder(ByHand));

@@ -76,6 +76,8 @@ async fn goes(holder: App, how: Goes, engine: &FarEngine) -> Option<App> {
     None
 }
 
+/// The node with the stream is drained, dropped, or receives no signals. The client receives the
+/// changes once at a third node, with or without `Last-Event-ID`.
 #[tokio::test(start_paused = true)]
 async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
     for how in [Goes::Drained, Goes::Gone, Goes::Deaf] {
@@ -111,6 +113,7 @@ async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
     }
 }
 
+/// The client has no stream at the moment of the change, and its next stream delivers it.
 #[tokio::test(start_paused = true)]
 async fn a_change_between_two_streams_of_a_client_is_told_once() {
     let engine = MemoryEngine::new();
@@ -199,6 +202,7 @@ async fn what_is_announced_while_the_engine_is_away_is_told_once() {
     }
 }
 
+/// The delivery is repeated when the engine can be reached again.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_cannot_be_delivered_is_delivered_later() {
     for kind in [Fault::Before(StoreErrorKind::Unavailable), Fault::After(StoreErrorKind::Unavailable)] {

@@ -124,6 +124,8 @@ async fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
     }
 }
 
+/// The connection stays open after an early rejection, so that a slow sender can read the response.
+///
 /// Acceptance 184.
 #[tokio::test]
 async fn a_slow_sender_reads_its_refusal() {
@@ -145,6 +147,8 @@ async fn a_slow_sender_reads_its_refusal() {
     }
 }
 
+/// The rest of a short body is discarded, and the connection serves the next request.
+///
 /// Acceptance 184.
 #[tokio::test]
 async fn a_short_body_leaves_the_connection_open() {
@@ -174,6 +178,9 @@ async fn a_short_body_leaves_the_connection_open() {
     }
 }
 
+/// A client that sends `Expect: 100-continue` gets the rejection instead of an invitation to send
+/// its body.
+///
 /// Acceptance 184.
 #[tokio::test]
 async fn a_client_that_waits_to_be_asked_is_not_asked() {
@@ -190,6 +197,8 @@ async fn a_client_that_waits_to_be_asked_is_not_asked() {
     }
 }
 
+/// A bounded part of a rejected body is read and discarded before the connection is closed.
+///
 /// Acceptance 184.
 #[tokio::test]
 async fn a_body_without_end_is_not_read_for_ever() {
@@ -215,6 +224,9 @@ async fn a_body_without_end_is_not_read_for_ever() {
     }
 }
 
+/// HTTP/2 has no `Connection: close`, so a rejected body is discarded to its end and the client
+/// gets its response.
+///
 /// Acceptance 184.
 #[tokio::test]
 async fn over_http2_a_refused_stream_is_read_to_its_end() {

@@ -248,6 +248,8 @@ async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
     assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
 
+/// If the client of a DELETE disconnects, the session still ends and `on_close` is called once.
+///
 /// Acceptance 43, 155.
 #[tokio::test(start_paused = true)]
 async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
@@ -269,6 +271,8 @@ async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
     assert_eq!((closed.load(Ordering::Relaxed), statistics.ended.values().sum::<u64>()), (1, 1));
 }
 
+/// If the session ends during a resumption, the client gets 404 for the session and not an error
+/// about the stream.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
     let slow = |name: &str, _: Option<mcp_http::SessionId>| match name {
@@ -287,6 +291,7 @@ async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
     assert_eq!((deleted.as_u16(), reply.status.as_u16()), (200, 404), "{:?}", reply.rejection);
 }
 
+/// A conflict while appending shows that the stream is gone, so the handler is stopped.
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
     let appends = AtomicUsize::new(0);

@@ -117,6 +117,9 @@ async fn an_open_stream_holds_its_session_and_a_dropped_one_lets_go() {
     assert!(!lives(&client).await);
 }
 
+/// `None` switches the timeout off, and values with which no session could be used are rejected at
+/// start-up.
+///
 /// Acceptance 52.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_may_be_switched_off_but_not_be_nothing() {
@@ -156,6 +159,8 @@ async fn a_session_ends_at_its_greatest_age_whatever_it_does() {
     assert_eq!(app.handle.statistics().await.ended.get(&EndReason::Lifetime), Some(&1));
 }
 
+/// At the limit, the session that has been idle for the longest time is evicted for a new one.
+///
 /// Acceptance 48, 53.
 #[tokio::test(start_paused = true)]
 async fn the_session_that_rested_longest_makes_room_for_another() {
@@ -176,6 +181,8 @@ async fn the_session_that_rested_longest_makes_room_for_another() {
     assert_eq!(app.handle.statistics().await.ended.get(&EndReason::Evicted), Some(&1));
 }
 
+/// The eviction order follows the last use, not the age.
+///
 /// Acceptance 48, 53.
 #[tokio::test(start_paused = true)]
 async fn sessions_that_were_all_used_since_make_room_just_as_well() {
@@ -196,6 +203,8 @@ async fn sessions_that_were_all_used_since_make_room_just_as_well() {
     }
 }
 
+/// A session with a reader or a call is not evicted. The new client gets 503 with `Retry-After`.
+///
 /// Acceptance 48.
 #[tokio::test(start_paused = true)]
 async fn a_session_in_use_makes_no_room_and_the_newcomer_is_told_when_to_return() {

@@ -27,6 +27,7 @@ const FAR: &str = "198.51.100.1";
 /// More sessions than fit: the flood by which one connection once ended every idle session.
 const FLOOD: usize = 10_100;
 
+/// Sessions that were only opened are evicted before those that their clients used.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_openings_leaves_sessions_in_use() {
     let app = App::new();
@@ -74,6 +75,7 @@ async fn open_from(app: &App, request: Request<Body>) -> Client {
     client
 }
 
+/// An address at its limit evicts its own idle sessions, and never those of others.
 #[tokio::test(start_paused = true)]
 async fn an_address_has_its_share_of_sessions() {
     let app = App::with(|service| service.sessions(Sessions::new().max(10).max_per_peer(2)));
@@ -100,6 +102,7 @@ async fn an_address_has_its_share_of_sessions() {
     assert_eq!(app.send(from(FAR, last.request(Method::POST).message(ping(2)))).await.status, 200);
 }
 
+/// Without a known address, or with the limit switched off, sessions do not count for any peer.
 #[tokio::test(start_paused = true)]
 async fn where_no_address_is_known_nobody_shares() {
     let app = App::with(|service| service.sessions(Sessions::new().max_per_peer(1)));
@@ -115,6 +118,8 @@ async fn where_no_address_is_known_nobody_shares() {
     assert!(sessions.len() == 3 && sessions.iter().all(|session| session.info.peer.is_none()));
 }
 
+/// The limit counts for the client that a trusted proxy names, and not for what the client claims
+/// itself.
 #[tokio::test(start_paused = true)]
 async fn behind_trusted_proxies_the_client_has_the_share() {
     let security = Security::new().trusted_proxies(["10.0.0.0/8"]);

@@ -36,6 +36,8 @@ async fn refused_text(reply: Reply) -> String {
     reply.json().await["error"]["message"].as_str().unwrap().to_owned()
 }
 
+/// The rejection names the setting, so that operators behind a proxy find the cause.
+///
 /// Acceptance 85, 178.
 #[tokio::test(start_paused = true)]
 async fn a_foreign_host_is_refused_on_every_method_and_told_the_setting() {
@@ -86,6 +88,8 @@ async fn with_nothing_set_only_loopback_names_are_served() {
     assert_eq!(app.send(opening().header("origin", "http://evil.example")).await.status, 403);
 }
 
+/// Only the `insecure_*` settings switch the checks off, each for itself.
+///
 /// Acceptance 87.
 #[tokio::test(start_paused = true)]
 async fn protection_is_switched_off_by_name_only() {
@@ -146,6 +150,9 @@ async fn patterns_of_hosts_mean_ports_subdomains_and_addresses() {
     }
 }
 
+/// An absent origin is admitted, since only browsers send one. Foreign, malformed and duplicate
+/// origins are rejected.
+///
 /// Acceptance 86.
 #[tokio::test(start_paused = true)]
 async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
@@ -186,6 +193,8 @@ async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
     }
 }
 
+/// A rejected host or origin costs neither a read of the body nor an engine operation.
+///
 /// Acceptance 89.
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
@@ -323,6 +332,8 @@ async fn a_proxy_is_recognised_by_the_address_of_its_connection() {
     server.abort();
 }
 
+/// An absolute request target must agree with the `Host` header.
+///
 /// Acceptance 85, 89.
 #[tokio::test(start_paused = true)]
 async fn a_target_that_names_a_host_must_name_the_same() {

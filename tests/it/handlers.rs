@@ -38,6 +38,8 @@ async fn nested(form: Form<Nested>) -> String {
     format!("{:?}", form.elicit("?").await.map(drop))
 }
 
+/// Conflicting arguments fail at registration, not at the first call.
+///
 /// Acceptance 203.
 #[tokio::test(start_paused = true)]
 async fn what_a_handler_cannot_take_is_found_where_it_is_registered() {
@@ -65,6 +67,9 @@ async fn what_a_handler_cannot_take_is_found_where_it_is_registered() {
     assert!(panic.is_err(), "at start-up, at the line that registers");
 }
 
+/// A nested form fails even for clients without elicitation, so that any first test finds the
+/// fault.
+///
 /// Acceptance 203.
 #[tokio::test(start_paused = true)]
 async fn a_form_that_is_not_flat_is_found_with_the_first_client_whatever_it_can_do() {
@@ -118,6 +123,9 @@ fn find(id: u32) -> Result<String, AppError> {
     Err(if id == 77 { AppError::NoTodo(id) } else { AppError::Database })
 }
 
+/// Clients see only the texts that the application chose. All other errors become a neutral text,
+/// and their cause goes to the log.
+///
 /// Acceptance 204.
 #[tokio::test(start_paused = true)]
 async fn an_error_of_an_applications_own_says_what_it_was_made_to_say() {
@@ -185,6 +193,8 @@ async fn completing(cx: Context, _typed: CompletionRequest) -> Vec<String> {
     vec![told(&cx)]
 }
 
+/// Handlers of every kind read the name, the id and the `_meta` of their request, in both eras.
+///
 /// Acceptance 205.
 #[tokio::test(start_paused = true)]
 async fn a_handler_reads_what_its_request_says_of_itself() {

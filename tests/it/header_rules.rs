@@ -46,6 +46,9 @@ async fn a_header_that_is_there_twice_is_refused_even_with_equal_values() {
     assert_eq!(client.delete().await.status, 200, "the session outlived every refused DELETE");
 }
 
+/// A header with another served revision is accepted, but the revision agreed in `initialize`
+/// applies.
+///
 /// Acceptance 75, 76.
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_is_served_is_served_whatever_was_agreed() {
@@ -170,6 +173,9 @@ async fn an_empty_header_counts_as_none() {
     }
 }
 
+/// Headers without a meaning for the request do not affect it, so that clients and proxies may add
+/// them.
+///
 /// Acceptance 125, 167.
 #[tokio::test(start_paused = true)]
 async fn headers_that_mean_nothing_here_are_ignored() {

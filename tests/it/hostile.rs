@@ -126,6 +126,8 @@ async fn header_bombs_are_answered_in_their_time() {
     assert_eq!(client.text_of("echo", json!({"message": "alive"})).await, "alive");
 }
 
+/// A foreign session and an unknown one give identical responses, so guesses reveal no session.
+///
 /// Acceptance 29, 56, 58, 60.
 #[tokio::test(start_paused = true)]
 async fn guessing_tells_nothing_about_sessions_that_exist() {
@@ -192,6 +194,8 @@ async fn answers_nobody_asked_for_or_of_the_wrong_kind_change_nothing() {
     assert_eq!(client.post(late).await.status, 202);
 }
 
+/// An unknown or malformed revision in `initialize` gets the newest session revision.
+///
 /// Acceptance 3, 8, 9, 12, 16.
 #[tokio::test(start_paused = true)]
 async fn openings_by_clients_of_every_persuasion_agree_on_a_revision() {
@@ -207,6 +211,8 @@ async fn openings_by_clients_of_every_persuasion_agree_on_a_revision() {
     assert_eq!(read(app.post(odd).await).await, seen(200, 0, Some("0")));
 }
 
+/// A stateless service accepts stray messages without effect, and its errors leak nothing.
+///
 /// Acceptance 125, 127.
 #[tokio::test(start_paused = true)]
 async fn without_sessions_there_is_nothing_to_attack() {

@@ -30,6 +30,8 @@ async fn a_timeout_layer_bounds_a_json_answer_and_not_a_stream() {
     assert_eq!(reply.message().await["result"]["content"][0]["text"], "slept");
 }
 
+/// A timeout layer that drops the response does not cancel the call, as with a disconnect.
+///
 /// Acceptance 104.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_a_timeout_layer_cuts_goes_on() {

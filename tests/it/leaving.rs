@@ -69,6 +69,8 @@ async fn a_cancelled_call_ends_its_stream_without_an_answer() {
     assert_eq!(client.resume(&last).await.status, 400, "there is nothing to come back for");
 }
 
+/// A cancelled call has no result, so its response is a stream without messages.
+///
 /// Acceptance 105, 164.
 #[tokio::test(start_paused = true)]
 async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
@@ -87,6 +89,8 @@ async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
     }
 }
 
+/// The same rules apply without resumption, where streams retain nothing.
+///
 /// Acceptance 104, 105, 158.
 #[tokio::test(start_paused = true)]
 async fn leaving_and_cancelling_do_not_depend_on_what_is_kept() {
@@ -129,6 +133,8 @@ async fn a_call_cancelled_in_json_mode_is_accepted_without_a_body() {
     assert_eq!(calls_in_flight(&client.app).await, 0);
 }
 
+/// Unknown, malformed and late cancellations are accepted with 202 and have no effect.
+///
 /// Acceptance 105.
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_of_nothing_is_taken_quietly() {
@@ -209,6 +215,8 @@ async fn a_strict_service_refuses_an_id_that_is_in_flight() {
     assert_eq!(client.call(7, "echo", json!({"message": "x"})).await.status, 200);
 }
 
+/// Its calls are cancelled and end with an error, while other sessions are not affected.
+///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
@@ -229,6 +237,8 @@ async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
     assert_eq!(others.rest().await.len(), 1);
 }
 
+/// The call is cancelled, and its client receives an error instead of waiting.
+///
 /// Acceptance 34, 165.
 #[tokio::test(start_paused = true)]
 async fn a_call_answered_in_json_hears_of_the_end_of_its_session() {

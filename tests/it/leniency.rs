@@ -174,6 +174,8 @@ async fn asking_task(app: &App) -> (String, Value) {
     (task, meta)
 }
 
+/// An invalid response is rejected with its reason, and the task still accepts a valid one.
+///
 /// Acceptance 185, 191.
 #[tokio::test(start_paused = true)]
 async fn a_task_waits_on_after_an_answer_that_does_not_fit() {
@@ -331,6 +333,8 @@ async fn null_for_an_optional_member_is_absent() {
     }
 }
 
+/// Error texts describe JSON, because clients and models do not know Rust types.
+///
 /// Acceptance 195.
 #[tokio::test(start_paused = true)]
 async fn no_answer_names_a_type_of_rust() {

@@ -19,6 +19,8 @@ async fn method(stream: &mut Sse) -> String {
     stream.message().await.unwrap().json()["method"].as_str().unwrap().to_owned()
 }
 
+/// A message of a call is sent on the stream of the call, and all others on the standalone stream.
+///
 /// Acceptance 46, 93.
 #[tokio::test(start_paused = true)]
 async fn each_message_goes_to_exactly_one_stream_of_each_session() {
@@ -64,6 +66,8 @@ async fn a_changed_resource_is_told_to_those_who_subscribed_to_it() {
     assert!(get.is_silent().await && others.is_silent().await);
 }
 
+/// Events are dropped until the standalone stream has had a reader, and are retained afterwards.
+///
 /// Acceptance 97.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_listens_for_goes_nowhere() {
@@ -119,6 +123,9 @@ async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
     assert_eq!(*told.lock().unwrap(), [false, true, false]);
 }
 
+/// A second GET replaces the first, which is closed with a longer `retry` hint to prevent an
+/// endless exchange.
+///
 /// Acceptance 101, 118.
 #[tokio::test(start_paused = true)]
 async fn the_newest_get_wins_and_the_older_one_is_told_to_wait() {
@@ -136,6 +143,8 @@ async fn the_newest_get_wins_and_the_older_one_is_told_to_wait() {
     }
 }
 
+/// The end of a replaced GET does not detach its successor.
+///
 /// Acceptance 154.
 #[tokio::test(start_paused = true)]
 async fn a_get_that_ends_takes_only_itself_away() {
@@ -166,6 +175,8 @@ async fn a_strict_service_refuses_a_second_get_until_the_first_is_gone() {
     client.listen_primed().await;
 }
 
+/// Events without a reader are delivered by the next GET, with or without `Last-Event-ID`.
+///
 /// Acceptance 111, 113, 121.
 #[tokio::test(start_paused = true)]
 async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {

@@ -13,6 +13,8 @@ fn count(logs: &Logs, what: &str) -> usize {
     logs.text().lines().filter(|line| line.contains(what)).count()
 }
 
+/// Repeated rejections for one reason are throttled, and a rejection for another reason still gets
+/// its line.
 #[tokio::test(start_paused = true)]
 async fn one_kind_of_refusal_hides_no_other() {
     let logs = Logs::capture();

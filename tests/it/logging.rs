@@ -15,6 +15,8 @@ async fn fails_late() -> Result<&'static str, ToolError> {
     Ok("unreachable")
 }
 
+/// The captured log of a test must not depend on which thread registered a call site first.
+///
 /// Acceptance 206.
 #[test]
 fn a_line_is_read_though_another_thread_met_its_call_site_first() {

@@ -102,6 +102,7 @@ async fn an_answer_that_cannot_be_written_is_given_up_when_its_call_is_cancelled
     assert_eq!(in_flight(&app).await, (0, 0));
 }
 
+/// Calls and readers that end during an outage are released when the engine can be reached again.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_given_back_is_given_back_when_the_engine_is_there_again() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["finish", "detach"]);
@@ -165,6 +166,8 @@ fn asking() -> impl FnOnce(McpServer) -> McpServer {
     }
 }
 
+/// If the engine has lost a request to the client, the handler receives an error and the call
+/// continues.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_the_engine_forgot_is_not_waited_for() {
     let (engine, forgot) = failing(Fault::Before(StoreErrorKind::NotFound), &["take"]);
@@ -312,6 +315,7 @@ async fn a_session_at_rest_knows_at_its_next_use_what_was_told_while_no_bell_was
     assert_eq!(ends.at(&b).call(2, "log", json!({})).await.status, 404);
 }
 
+/// A re-check after lost signals preserves the session's local extensions.
 #[tokio::test(start_paused = true)]
 async fn what_belongs_to_a_session_here_stays_when_bells_are_lost() {
     #[derive(Debug)]
@@ -402,6 +406,7 @@ async fn a_log_level_set_while_an_older_one_is_read_is_not_lost() {
     drop(get);
 }
 
+/// The re-check after lost signals reads the new subscriptions.
 #[tokio::test(start_paused = true)]
 async fn a_subscription_made_while_no_bell_was_heard_counts_where_its_client_listens() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);

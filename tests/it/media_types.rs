@@ -47,6 +47,8 @@ async fn a_post_is_served_where_both_media_types_are_taken() {
     }
 }
 
+/// In JSON mode a POST need not accept event streams.
+///
 /// Acceptance 64.
 #[tokio::test(start_paused = true)]
 async fn where_the_server_never_streams_json_alone_is_enough() {
@@ -113,6 +115,8 @@ async fn a_body_is_declared_as_json_once_and_in_utf_8() {
     assert_eq!(sent(&app, zipped).await, seen(415, -32600, None), "a coding hides the JSON");
 }
 
+/// Other methods get 405 with `Allow`, and open neither a session nor a stream.
+///
 /// Acceptance 78, 168.
 #[tokio::test(start_paused = true)]
 async fn other_methods_are_told_which_are_served_and_leave_nothing() {

@@ -69,6 +69,8 @@ async fn a_byte_order_mark_is_ignored() {
     assert_eq!(text_of(reply).await, "y");
 }
 
+/// JSON that is no valid message gets an "Invalid request" error, with the id if it can be read.
+///
 /// Acceptance 68, 69, 80.
 #[tokio::test(start_paused = true)]
 async fn json_that_is_no_message_is_an_invalid_request_that_echoes_a_readable_id() {
@@ -221,6 +223,8 @@ async fn numbers_beyond_every_type_are_answered() {
     assert_eq!(client.app.handle.statistics().await.sessions, 2);
 }
 
+/// Notifications and responses, even unknown or malformed ones, get 202 and an empty body.
+///
 /// Acceptance 74.
 #[tokio::test(start_paused = true)]
 async fn a_notification_or_an_answer_is_taken_without_a_word() {
@@ -242,6 +246,8 @@ async fn a_notification_or_an_answer_is_taken_without_a_word() {
     }
 }
 
+/// The service accepts other body types, for middleware that has already read the body.
+///
 /// Acceptance 82.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
@@ -267,6 +273,8 @@ async fn calls_with_the_same_id_get_their_own_answers() {
     assert_eq!(first.message().await["result"]["content"][0]["text"], "slept");
 }
 
+/// MCP has parameters by name only, so arrays are rejected as invalid parameters.
+///
 /// Acceptance 80.
 #[tokio::test(start_paused = true)]
 async fn parameters_by_position_are_refused_by_name() {

@@ -99,6 +99,8 @@ async fn a_slash_at_the_end_changes_nothing_else() {
     }
 }
 
+/// Each way of mounting also works in a nested router.
+///
 /// Acceptance 78.
 #[tokio::test(start_paused = true)]
 async fn a_service_may_stand_within_another_router() {
@@ -141,6 +143,8 @@ async fn the_state_and_the_layers_of_the_router_reach_a_tool() {
     }
 }
 
+/// A rejection of an extractor fails the call, and does not affect other tools.
+///
 /// Acceptance 172.
 #[tokio::test(start_paused = true)]
 async fn a_tool_whose_extractor_refuses_fails_alone() {
@@ -178,6 +182,9 @@ async fn visit(app: &App, session: Option<&str>, principal: Option<&str>) -> (u1
     (reply.status.as_u16(), reply.text().await)
 }
 
+/// A route of the application can extract the session, under the same checks of the owner as the
+/// service.
+///
 /// Acceptance 58, 172.
 #[tokio::test(start_paused = true)]
 async fn a_route_of_ones_own_takes_the_session() {
@@ -220,6 +227,8 @@ async fn a_tool_and_a_context_share_the_session_of_their_call() {
     assert_eq!(client.text_of("same", json!({})).await, "true Some(1)");
 }
 
+/// The layer serves its path only, and passes all other requests to the inner router unchanged.
+///
 /// Acceptance 78.
 #[tokio::test(start_paused = true)]
 async fn a_layer_passes_everything_else_on() {

@@ -57,6 +57,8 @@ async fn another_node_knows_the_owner() {
     assert_eq!(client.text_of("count", json!({})).await, "1");
 }
 
+/// A response posted to one node reaches the waiting handler at the other.
+///
 /// Acceptance 94, 159.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_to_another_node_reaches_its_question() {
@@ -128,6 +130,8 @@ async fn a_stream_is_resumed_at_another_node() {
     assert_eq!(seen, [json!(2), json!(3), json!(4), json!(null)]);
 }
 
+/// The end of a replaced stream does not detach its successor, at the same node or at the other.
+///
 /// Acceptance 101, 154, 159.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
@@ -149,6 +153,8 @@ async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
     }
 }
 
+/// Idle sessions expire even if the node that opened them is gone.
+///
 /// Acceptance 49, 159.
 #[tokio::test(start_paused = true)]
 async fn a_node_reaps_what_another_one_opened_and_left() {
@@ -161,6 +167,8 @@ async fn a_node_reaps_what_another_one_opened_and_left() {
     assert_eq!(client.call(1, "count", json!({})).await.status, 404);
 }
 
+/// Open standalone streams do not count towards the limits of concurrent calls.
+///
 /// Acceptance 160.
 #[tokio::test(start_paused = true)]
 async fn open_streams_take_no_permit_from_calls() {
