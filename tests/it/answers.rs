@@ -262,8 +262,8 @@ async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
     assert_eq!(app.handle.statistics().await.answers_lost, 1);
 }
 
-/// The stream of a call that is cancelled, or whose session ends, still contains bytes, because
-/// some clients reject an empty stream.
+/// The stream of a call that is cancelled, or whose session ends, still contains bytes. A stream
+/// without any byte would look like a lost connection.
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_an_answer_is_not_without_a_byte() {
     for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {

@@ -146,7 +146,7 @@ async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
     }
 }
 
-/// The events of a burst are written as one chunk, to save writes.
+/// The events of a burst are written as one chunk, instead of one chunk each.
 ///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]

@@ -291,7 +291,7 @@ async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
     assert_eq!((deleted.as_u16(), reply.status.as_u16()), (200, 404), "{:?}", reply.rejection);
 }
 
-/// A conflict while appending shows that the stream is gone, so the handler is stopped.
+/// A conflict while appending shows that the engine lost the stream, so the handler is stopped.
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
     let appends = AtomicUsize::new(0);

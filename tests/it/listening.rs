@@ -66,7 +66,7 @@ async fn a_changed_resource_is_told_to_those_who_subscribed_to_it() {
     assert!(get.is_silent().await && others.is_silent().await);
 }
 
-/// Events are dropped until the standalone stream has had a reader, and are retained afterwards.
+/// Events are dropped until the standalone stream has had a reader.
 ///
 /// Acceptance 97.
 #[tokio::test(start_paused = true)]
@@ -123,8 +123,7 @@ async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
     assert_eq!(*told.lock().unwrap(), [false, true, false]);
 }
 
-/// A second GET replaces the first, which is closed with a longer `retry` hint to prevent an
-/// endless exchange.
+/// A second GET replaces the first, which is closed with a `retry` hint of 5 seconds.
 ///
 /// Acceptance 101, 118.
 #[tokio::test(start_paused = true)]
