@@ -1,4 +1,4 @@
-//! How sessions open, and that an opening which fails leaves nothing behind.
+//! Opening sessions: the answer to `initialize`, and openings that fail and leave nothing behind.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{App, FarEngine, Fault, Pace, RequestExt, initialize, request};
 
-/// Opens as the client's name says, and counts how often it was mounted.
+/// A raw server that opens as the client's name says, and counts how often it was mounted.
 #[derive(Debug, Default)]
 struct Raw {
     mounts: Arc<AtomicUsize>,
@@ -147,7 +147,7 @@ async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
         assert_eq!(reply.header("mcp-session-id"), None, "{n}");
         assert_eq!((reply.status.as_u16(), reply.error().await.0), (status, code), "{n}");
     }
-    // Let in, but what it asks cannot be read.
+    // The request is accepted, but its parameters cannot be read.
     for params in
         [json!({}), json!({"protocolVersion": 7}), json!([]), json!({"protocolVersion": "x", "capabilities": 1})]
     {
@@ -182,7 +182,7 @@ async fn an_opening_that_fails_or_panics_leaves_no_session() {
 
 type Hook = fn(mcp_http::server::Session) -> futures_util::future::BoxFuture<'static, Result<(), ErrorObject>>;
 
-/// An application whose sessions are welcomed by a hook, and what its other hook was told.
+/// Returns an application with an opening hook, and the number of calls of its closing hook.
 fn welcomed(hook: Hook) -> (App, Arc<AtomicUsize>) {
     let closed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&closed);
@@ -228,7 +228,8 @@ async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
     assert_eq!(closed.load(Ordering::Relaxed), 0);
 }
 
-/// The client never learns its id.
+/// The engine creates the session, but its answer is lost: the client never learns the id, and the
+/// session is removed again.
 #[tokio::test(start_paused = true)]
 async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
     let engine = FarEngine::new(|_, _| Pace::YIELD)
@@ -244,7 +245,8 @@ async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
 async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (ids, first) = (Arc::clone(&seen), AtomicUsize::new(0));
-    // The first is welcomed at once, the second ends itself, the third takes longer than it may rest.
+    // The hook accepts the first session at once. The second ends itself, and the third takes
+    // longer than its idle timeout.
     let sessions = Sessions::new().idle_timeout(Duration::from_secs(5)).on_open(move |session| {
         ids.lock().unwrap().push(session.id);
         let n = first.fetch_add(1, Ordering::Relaxed);

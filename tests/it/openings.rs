@@ -1,4 +1,4 @@
-//! Openings that fail leave nothing: no session, no id, no task.
+//! Rejected openings in large numbers: none leaves a session, an id or a task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ fn raw(body: &str) -> Request<Body> {
     request(Method::POST).header("content-type", "application/json").raw(body.to_owned())
 }
 
-/// Every way an opening is refused at the edge or by the protocol.
+/// Returns every way in which the edge or the protocol rejects an opening.
 fn refused() -> Vec<(Request<Body>, u16)> {
     let initialize_with =
         |params: &str| raw(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{params}}}"#));
@@ -36,9 +36,9 @@ fn refused() -> Vec<(Request<Body>, u16)> {
         (raw("{"), 400),
         (raw(r#"{"jsonrpc":"2.0","id":null,"method":"initialize","params":{}}"#), 400),
         (raw(&json!([initialize("2025-03-26", json!({}))]).to_string()), 400),
-        // A notification opens nothing.
+        // A notification opens no session.
         (raw(r#"{"jsonrpc":"2.0","method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#), 400),
-        // Understood and refused by the protocol, in band.
+        // The protocol rejects these with an error in the response.
         (raw(r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#), 200),
         (initialize_with("{}"), 200),
         (initialize_with(r#"{"protocolVersion":7}"#), 200),
@@ -106,7 +106,7 @@ async fn an_opening_that_the_application_refuses_leaves_nothing() {
     assert_eq!(reply.header("mcp-session-id"), None);
     let text = reply.text().await;
     assert!(text.contains("-32603") && !text.contains("secret"), "{text}");
-    // A client that leaves while the application still thinks.
+    // The client leaves while the hook of the application still runs.
     assert!(tokio::time::timeout(Duration::from_secs(1), app.send(opening())).await.is_err());
     assert_eq!(round.load(Ordering::Relaxed), 3);
     let statistics = app.handle.statistics().await;

@@ -1,4 +1,4 @@
-//! Whose a session is, what each may have, and what an application can see and end.
+//! Ownership of sessions: principals, their limits, and what an application can list and end.
 
 use axum::http::Method;
 use mcp_http::{Limits, Principal, SessionId, Sessions};
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{App, Client, RequestExt, initialize, ping, request};
 
-/// The body of a refusal, for each kind of request.
+/// Returns status and body of the rejection of each kind of request.
 async fn refusals(client: &Client) -> Vec<(u16, String)> {
     let mut refusals = Vec::new();
     for request in [
@@ -94,7 +94,7 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
     let message = reply.json().await["error"]["message"].clone();
     assert_eq!(message, "Too many sessions of this principal: the limit is 2");
-    // Neither another principal nor nobody is locked out.
+    // Neither another principal nor a client without one is locked out.
     let others = [app.open_principal("bob").await, app.open().await];
     drop(streams);
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -127,7 +127,7 @@ async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
         assert_eq!(reply.json().await, expected);
     }
     assert_eq!(other.post(ping(1)).await.status, 200);
-    // What ends gives back: by its answer, by cancellation, by the end of its session.
+    // A call releases its permit by its answer, by its cancellation and by the end of its session.
     app.probe.release("1");
     assert_eq!(held.remove(0).message().await["id"], 1);
     assert_eq!(one.post(ping(1)).await.status, 200);
@@ -151,7 +151,8 @@ async fn open_streams_are_bounded_in_a_session() {
     assert_eq!(reply.json().await["error"]["message"], "Too many open streams in this session: the limit is 1");
     drop(stream);
     let get = client.listen().await;
-    // A call that needs a stream is told the same, under its id; one that needs none is served.
+    // A call that needs a stream gets the same rejection, under its id. One that needs no stream is
+    // served.
     assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
     let reply = client.call(6, "note_and_hold", json!({"label": "b"})).await;
     assert_eq!(reply.status, 429, "{:?}", reply.rejection);

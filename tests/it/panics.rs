@@ -1,4 +1,4 @@
-//! Handlers that panic or fail: the call ends, nothing else does, and the text stays inside.
+//! Handlers that panic or fail: only their call ends, and the text of the failure is not sent.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ async fn what_an_engine_fails_of_is_no_text_on_the_wire() {
     }
 }
 
-/// A server below the typed one that fails wherever it can.
+/// A raw server, below the typed one, that fails in every method where it can.
 #[derive(Debug)]
 struct Rude;
 
@@ -148,7 +148,7 @@ async fn an_error_of_many_lines_is_one_line_of_a_stream() {
     );
 }
 
-/// Panics when it is dropped, unless that was on purpose.
+/// Panics when it is dropped, unless it was disarmed.
 struct Trap(bool);
 
 impl Drop for Trap {
@@ -157,7 +157,7 @@ impl Drop for Trap {
     }
 }
 
-/// A server with tools whose destructors panic.
+/// Returns a server with tools whose destructors panic.
 fn trapped(mode: ResponseMode) -> App {
     let tools = |server: McpServer| {
         server
@@ -199,7 +199,7 @@ async fn a_destructor_that_panics_on_cancellation_ends_its_call() {
             assert!(!text.contains("secret"), "{mode:?} {tool} {text}");
             assert_eq!(app.handle.sessions().await.unwrap()[0].calls, 0, "{mode:?} {tool}");
         }
-        // Without a session a client cancels by leaving.
+        // Without a session, a client cancels by disconnecting.
         for tool in ["trap", "silent_trap", "trap", "silent_trap", "trap"] {
             let left = tokio::time::timeout(Duration::from_secs(2), async {
                 let reply = app.ask_tool(tool, json!({})).await;

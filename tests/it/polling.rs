@@ -1,4 +1,4 @@
-//! Streams the server closes while their call goes on, so that no connection is held for it.
+//! Polling: streams that the server closes during a call, so that no connection is held for it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ struct Cycles {
     retry_ms: u64,
 }
 
-/// Adds `cycle`: closes its stream, works, says so, and again.
+/// Adds the tool `cycle`, which closes its stream, works and reports progress, several times.
 fn tools(server: McpServer) -> McpServer {
     server.tool("cycle", "Closes its stream again and again.", async |cx: Context, Args(args): Args<Cycles>| {
         let mut closed = 0;
@@ -32,7 +32,7 @@ fn in_mode(mode: ResponseMode) -> App {
     App::serving(tools, |service: McpServiceBuilder| service.streams(Streams::new().response_mode(mode)))
 }
 
-/// Everything of one connection, and the id and delay to come back with.
+/// Reads a connection to its end, and notes the id and the delay for the next one.
 async fn connection(mut stream: Sse, last: &mut String, retry: &mut u64) -> Vec<Event> {
     let mut messages = Vec::new();
     while let Some(event) = stream.next().await {
@@ -47,7 +47,7 @@ async fn connection(mut stream: Sse, last: &mut String, retry: &mut u64) -> Vec<
     messages
 }
 
-/// Close, wait as told, come back, several times over one call.
+/// The client resumes after each `retry` delay, several times during one call.
 ///
 /// Acceptance 113, 119, 120.
 #[tokio::test(start_paused = true)]
@@ -72,7 +72,7 @@ async fn a_client_that_polls_gets_everything_of_one_call() {
     }
 }
 
-/// The exact bytes of a stream that is closed at once.
+/// Compares the exact bytes of a stream that is closed at once.
 ///
 /// Acceptance 106, 119, 180.
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn a_stream_closed_before_it_began_still_says_how_to_come_back() {
     }
 }
 
-/// Whether the client is back before the answer or after it.
+/// The answer arrives, whether the client resumes before the call has ended or after it.
 ///
 /// Acceptance 113, 119.
 #[tokio::test(start_paused = true)]
@@ -151,8 +151,8 @@ async fn a_call_that_is_over_has_no_stream_to_close() {
     assert_eq!(session.get::<String>("closed").await.unwrap().as_deref(), Some("false"));
 }
 
-/// A service that drains closes the standalone stream; what is kept comes
-/// with the next one.
+/// A newer stream replaces the standalone stream and closes it. The client resumes it, and gets
+/// what was announced while it had no stream.
 ///
 /// Acceptance 111, 121.
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! What a client is told of how far a call or a task has come.
+//! Progress notifications and the status messages of tasks.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What unlucky or hostile clients do at the same moment. The threads are real here, and so is
-//! the time; nothing waits for either.
+//! Races between a session's requests and its end, on real threads and in real time. No operation
+//! waits for another one.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{App, Client, RequestExt, call, eventually, initialize};
 
 const ROUNDS: usize = 60;
 
-/// Whatever comes of a call whose session ends: an answer, a refusal, or a stream that ends.
+/// Waits for the end of a call whose session ends: an answer, a rejection, or the end of a stream.
 async fn settles(client: &Client, id: usize, tool: &str) {
     let reply = client.call(id, tool, json!({"label": format!("{id} {}", client.session)})).await;
     match reply.status.as_u16() {
@@ -54,7 +54,7 @@ async fn calls_that_race_with_the_end_of_their_session_all_settle() {
     }
     let statistics = app.handle.statistics().await;
     assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Deleted)), (0, Some(&(ROUNDS as u64))));
-    // A task whose reply is out may have its last steps before it.
+    // The task of a call may still have its last operations to do when the reply is out.
     assert_eq!(app.handle.drain(Duration::from_secs(5)).await.cut_calls, 0, "a call is left in flight");
 }
 
@@ -99,7 +99,7 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
             for _ in 0..ROUNDS {
                 let opening = crate::support::request(Method::POST).message(initialize("2025-11-25", json!({})));
                 let opening = if n % 2 == 0 { opening.principal("ann") } else { opening };
-                // 500: evicted before it was handed out.
+                // 500: the session was evicted before its id was sent.
                 let status = app.send(opening).await.status.as_u16();
                 assert!([200, 500, 503].contains(&status), "{status}");
             }
@@ -114,7 +114,7 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
     assert_eq!(statistics.opened, statistics.sessions as u64 + statistics.ended.values().sum::<u64>());
     let of_ann = list.iter().filter(|summary| summary.info.principal.is_some()).count();
     assert!(of_ann <= 4, "{of_ann}");
-    // Whoever was evicted in the turmoil takes no place of its principal's for ever.
+    // A session that was evicted in the race releases its principal's capacity.
     for summary in list {
         assert!(app.handle.end(summary.info.id).await);
     }

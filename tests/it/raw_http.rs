@@ -1,4 +1,4 @@
-//! HTTP/1.1 as bytes on a socket, with its corners.
+//! HTTP/1.1 as bytes on a socket: pipelining, chunks, lengths, targets and headers.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn statuses(answer: &str) -> Vec<&str> {
     answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect()
 }
 
-/// Everything up to the end of the connection.
+/// Reads everything up to the end of the connection.
 async fn to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
@@ -83,7 +83,8 @@ async fn a_length_beside_chunks_smuggles_nothing() {
     let served = Served::new().await;
     let session = served.open().await;
     let smuggled = served.post(Some(&session), r#"{"jsonrpc":"2.0","id":"smuggled","method":"ping"}"#);
-    // Who believes the length takes what follows the last chunk for the body, and the other way round.
+    // A parser that believes the length reads the bytes after the last chunk as part of the body. A
+    // parser that believes the chunks reads them as a second request.
     for length in [0, 4, PING.len(), 5000] {
         let body = format!("{:x}\r\n{PING}\r\n0\r\n\r\n", PING.len());
         let request = chunked(&served, &session, &format!("Content-Length: {length}\r\n"), &body);
@@ -149,7 +150,7 @@ async fn too_many_or_too_large_headers_are_refused_before_the_service() {
     for headers in [many, same, large] {
         let request = format!("GET /mcp HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", served.addr);
         let mut stream = served.connect().await;
-        // The server may answer, and close, before it has taken everything.
+        // The server may answer and close before it has read the whole request.
         let _ = tokio::time::timeout(PATIENCE, stream.write_all(request.as_bytes())).await.expect("not taken");
         let mut first = [0; 12];
         match tokio::time::timeout(PATIENCE, stream.read_exact(&mut first)).await.expect("no end") {
@@ -198,7 +199,7 @@ async fn a_body_that_breaks_off_opens_nothing() {
             assert!(matches!(statuses(&answer)[..], [] | ["400"]), "{answer}");
         }
     }
-    // A whole one behind them shows that the service goes on.
+    // A complete request after them shows that the service still works.
     let session = served.open().await;
     assert_eq!(served.handle.statistics().await.opened, 1);
     assert!(!session.is_empty());
@@ -215,7 +216,8 @@ async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on()
     let answer = to_end(&mut stream).await;
     assert!(answer.ends_with(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), "{answer}");
 
-    // A call that takes longer: the closed half is taken for a client that left, the call goes on.
+    // A longer call: the server takes the half-closed connection for a client that left, and the
+    // call continues.
     let hold = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call",
         "params": {"name": "hold", "arguments": {"label": "a"}}});
     let mut stream = served.connect().await;
@@ -235,7 +237,8 @@ async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on()
     tokio::time::timeout(PATIENCE, finished).await.expect("the call was lost");
 }
 
-/// A server that is busy, or has just started, and every client comes back to it.
+/// The backlog holds as many connections as the system allows, so a busy or restarted server
+/// rejects none of the clients that reconnect at once.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn clients_that_come_back_all_at_once_wait_in_line_and_are_not_turned_away() {

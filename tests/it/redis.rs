@@ -17,18 +17,20 @@ use crate::support::{
 };
 use crate::{tasks, toggles};
 
-/// The lease where something waits for it to pass.
+/// The lease in tests that wait until one has passed.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// How long it may take what comes in its time: much longer than it does.
+/// The time limit of a test: much longer than the test takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Where nothing happens to the server or the way to it, nobody counts as away, however busy the machine is.
+/// Options for tests in which neither the server nor the connection fails: no node counts as lost,
+/// however busy the machine is.
 fn options() -> RedisOptions {
     RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10))
 }
 
-/// Where the server or the way to it is gone for a while, and somebody notices.
+/// Options for tests in which the server or the connection is gone for a while and a node detects
+/// it.
 fn hasty() -> RedisOptions {
     RedisOptions::new().lease(LEASE).timeout(Duration::from_secs(1))
 }
@@ -48,13 +50,14 @@ async fn nodes(options: RedisOptions) -> (RedisServer, App, App) {
     (server, a, b)
 }
 
-/// Has the server stand still, or go on.
+/// Sends a signal to the server's process, which stops or continues it.
 fn signal(server: &RedisServer, signal: &str) {
     let sent = std::process::Command::new("kill").args([signal, &server.process_id().to_string()]).status();
     assert!(sent.unwrap().success());
 }
 
-/// Whatever two services on an engine in memory say, two on a server say, too.
+/// Runs tests of `between`, which also run on an engine in memory, on two services and a Redis
+/// server.
 macro_rules! said_between {
     ($($name:ident),+ $(,)?) => {
         $(
@@ -88,8 +91,8 @@ async fn changes_of_one_list_by_both_nodes_at_once_are_kept() {
     timeout(LONG * 2, toggles::both_nodes_change_one_list_at_once(&a, &b)).await.unwrap();
 }
 
-/// A server that failed over to a copy without the last moments. What a node knows from then does not count, at
-/// either node, and the next subscription does.
+/// The server fails over to a copy that lacks the last writes. What a node knew from these writes
+/// does not count at either node. The next subscription does.
 #[tokio::test]
 async fn a_subscription_after_the_server_lost_the_last_ones_counts() {
     let uris = |numbers: std::ops::Range<u32>| numbers.map(|number| format!("test://item/{number}"));
@@ -143,7 +146,7 @@ async fn a_subscription_stream_at_each_node_hears_what_either_announces() {
     }
 }
 
-/// A client that comes back, to the next node, until it has its answer.
+/// A client that resumes at the next node until it has its answer.
 struct Persistent<'a> {
     at: Vec<Client>,
     nodes: std::iter::Cycle<std::vec::IntoIter<usize>>,
@@ -151,7 +154,8 @@ struct Persistent<'a> {
 }
 
 impl Persistent<'_> {
-    /// All messages of a call, whatever happens to its streams; `meanwhile` is done once, after a few.
+    /// Reads all messages of a call, whatever happens to its streams. Runs `meanwhile` once, after
+    /// the first few messages.
     async fn follow(&mut self, mut stream: Sse, meanwhile: impl FnOnce(&mut RedisServer)) -> Vec<Event> {
         let (mut seen, mut last, mut meanwhile) = (Vec::new(), String::new(), Some(meanwhile));
         let start = Instant::now();
@@ -202,7 +206,7 @@ async fn a_server_that_is_killed_and_comes_back_costs_no_client_a_message() {
     whole(&seen, 60);
 }
 
-/// What gives room back is taken wherever it comes.
+/// A full server accepts the writes that free memory, at any node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_takes_a_cancellation_and_a_delete_at_any_node() {
     let (server, a, b) = nodes(options()).await;
@@ -240,7 +244,7 @@ async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
         let reply = client.call(1, "echo", json!({"message": "x"})).await;
         assert_eq!(reply.status, 503);
         assert!(reply.headers.contains_key("retry-after"));
-        // Long before it would give up a message.
+        // Long before the node would give up a message.
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         assert_eq!(client.delete().await.status, 503);
         assert_eq!(client.app.send(client.request(Method::GET)).await.status, 503);
@@ -254,7 +258,7 @@ async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
         .await;
         assert_eq!(client.text_of("echo", json!({"message": "y"})).await, "y");
     }
-    // Nothing was announced meanwhile, so nothing is told but what is new.
+    // Nothing was announced in the meantime, so streams get only the new changes.
     for _ in 0..2 {
         a.handle.tools_changed();
         assert_eq!(timeout(LONG, method(&mut listening)).await.unwrap(), "tools");
@@ -279,7 +283,7 @@ async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_agai
     assert_eq!(told.unwrap().json()["method"], between::TOOLS);
 }
 
-/// A command of the announcing node lies in the server's queue meanwhile, and times out.
+/// The announcing node's command waits in the server's queue in the meantime, and times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_while_the_server_stands_still_is_told_once() {
     let (server, a, b) = nodes(hasty()).await;
@@ -290,7 +294,7 @@ async fn what_is_announced_while_the_server_stands_still_is_told_once() {
     ];
     signal(&server, "-STOP");
     a.handle.tools_changed();
-    // Longer than a command waits.
+    // Longer than the timeout of a command.
     sleep(Duration::from_millis(2_500)).await;
     signal(&server, "-CONT");
     for get in [&mut here, &mut there] {
@@ -300,14 +304,14 @@ async fn what_is_announced_while_the_server_stands_still_is_told_once() {
     for listen in &mut listens {
         assert_eq!(timeout(LONG, method(listen)).await.unwrap(), "tools");
     }
-    // As long as anything is tried again.
+    // As long as any command is retried.
     sleep(LEASE).await;
     for stream in [&mut here, &mut there].into_iter().chain(&mut listens) {
         assert!(stream.is_silent().await, "told twice");
     }
 }
 
-/// What is told of a session is not told once more.
+/// The client's stream gets each announcement once, whichever node makes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() {
     let server = RedisServer::start();
@@ -344,7 +348,8 @@ async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
     assert_eq!((&error["code"], &error["data"]["reason"]), (&json!(-32603), &json!("node_lost")));
     assert_eq!(here.text_of("echo", json!({"message": "the session lives"})).await, "the session lives");
     assert_eq!(b.probe.state("x"), Some("running"));
-    // When it comes back it looks again, and stops what it runs for nobody.
+    // When the node is connected again, it re-checks its calls and stops those that have no reader
+    // left.
     wire.block(false);
     eventually("the handler is stopped", async || b.probe.state("x") == Some("cancelled")).await;
 }
@@ -353,7 +358,7 @@ async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
 async fn a_cancellation_nobody_heard_ends_the_call_all_the_same() {
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
-    // It would miss its bells in half an hour, not before.
+    // With this lease, the node would notice its missing signals only after half an hour.
     let lease = Duration::from_secs(1_800);
     let (a, b) = (node(wire.url(), hasty().lease(lease)).await, node(server.url(), options().lease(lease)).await);
     let here = a.open().await;
@@ -376,7 +381,7 @@ async fn a_connection_that_leads_nowhere_is_replaced() {
     wire.freeze();
     eventually("it is served again", async || client.call(1, "echo", json!({"message": "x"})).await.status == 200)
         .await;
-    // The bells come over another connection, which is missed a lease later.
+    // Signals come over another connection. The node detects its failure one lease later.
     app.handle.tools_changed();
     let told = timeout(LONG, get.message()).await.expect("the bells are heard again");
     assert_eq!(told.unwrap().json()["method"], between::TOOLS);
@@ -456,7 +461,7 @@ async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_server_that_was_emptied_learns_again_which_secret_counts() {
     let server = RedisServer::start();
-    // It learns of it from a sign of life, of which it gives three in a lease.
+    // The node detects it with a heartbeat. It sends three in a lease.
     let options = || options().secret("a secret of at least thirty-two bytes").lease(LEASE);
     let app = node(server.url(), options()).await;
     let client = app.open().await;
@@ -469,7 +474,7 @@ async fn a_server_that_was_emptied_learns_again_which_secret_counts() {
     assert_eq!(app.open().await.text_of("echo", json!({"message": "x"})).await, "x");
 }
 
-/// The sixteen bytes of an id.
+/// Returns the sixteen bytes of an id.
 fn hex(session: &str) -> Vec<u8> {
     let digits: String = session.chars().filter(|digit| *digit != '-').collect();
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()

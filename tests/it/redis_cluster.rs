@@ -1,4 +1,4 @@
-//! Two services on a real Redis Cluster: three masters, a replica for each.
+//! Two services on a real Redis Cluster of three masters, each with a replica.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::between;
 use crate::redis_server::RedisCluster;
 use crate::support::App;
 
-/// How long it may take what comes in its time: much longer than it does.
+/// The time limit of a test: much longer than the test takes.
 const LONG: Duration = Duration::from_secs(60);
 
 async fn node(cluster: &RedisCluster) -> App {
@@ -51,7 +51,7 @@ async fn two_services_on_a_cluster_say_what_they_say_on_one_server_and_survive_i
     }
     assert_eq!(there.text_of("count", json!({})).await, "2");
     let mut get = there.listen_primed().await;
-    // What is published while the nodes still find each other again reaches only some of them.
+    // While the nodes still reconnect to each other, a published message reaches only some of them.
     let announcing = async {
         loop {
             a.handle.tools_changed();

@@ -1,4 +1,4 @@
-//! A Redis server behind TLS: what two services say through it, and what keeps an engine from it.
+//! A Redis server behind TLS: two services that use it, and connections that fail.
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::tasks;
 
 const HOST: &str = "127.0.0.1";
 
-/// A server that wants to know its clients, and who vouches for both.
+/// A server that requires client certificates, and the authority that signed both certificates.
 struct Behind {
     authority: Authority,
     client: Papers,
@@ -50,10 +50,10 @@ impl Behind {
     }
 }
 
-/// How long it may take what comes in its time: much longer than it does.
+/// The time limit of a test: much longer than the test takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Nobody counts as away, however busy the machine is.
+/// Options with which no node counts as lost, however busy the machine is.
 fn patient() -> RedisOptions {
     RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10))
 }
@@ -64,7 +64,7 @@ async fn refused(url: &str, options: RedisOptions) -> ConnectError {
     connected.expect("it gives up").expect_err("it is refused")
 }
 
-/// What an error says, with its reasons.
+/// Returns the text of an error with its sources.
 fn whole(error: &ConnectError) -> String {
     let (mut text, mut reason) = (error.to_string(), error.source());
     while let Some(error) = reason {

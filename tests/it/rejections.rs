@@ -1,5 +1,5 @@
-//! Every refusal there is, produced over the wire: its status, its code, its public text, and that
-//! it is counted and told once.
+//! All rejections, produced over the wire: status, code and public text of each. Each is counted
+//! and reported once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::faulty::Faulty;
 use crate::support::{App, CAPABILITIES_KEY, Reply, RequestExt, call, initialize, modern, modern_call, request};
 
-/// What was produced so far.
+/// The rejections that were produced so far.
 #[derive(Clone, Default)]
 struct Sheet {
     told: Arc<Mutex<Vec<&'static str>>>,
@@ -51,7 +51,7 @@ impl Sheet {
         assert_eq!(reply.header("retry-after"), matches!(status, 429 | 503).then_some("2"), "{kind}");
         assert_eq!(reply.header("allow").is_some(), status == 405, "{kind}");
         assert_eq!(reply.header("accept-encoding"), (kind == "encoded_body").then_some("identity"), "{kind}");
-        // Only a call that was let in names its session, though that has ended.
+        // Only the answer to an accepted call names its session, although that session has ended.
         assert_eq!(
             reply.header("mcp-session-id").is_some(),
             matches!(kind, "session_ended" | "answer_not_kept"),
@@ -85,7 +85,7 @@ fn post(message: Value) -> Request<Body> {
     request(Method::POST).message(message)
 }
 
-/// All kinds, as the crate itself names them.
+/// Returns all kinds, as the crate itself names them.
 fn all_kinds() -> BTreeSet<&'static str> {
     let source = include_str!("../../src/error.rs");
     let table = source.split("pub fn kind(").nth(1).and_then(|rest| rest.split("pub fn").next()).unwrap();
@@ -298,7 +298,7 @@ async fn calls_without_session(sheet: &Sheet) {
     sheet.expect(&app, listen(), Some(1), ("too_many_listens_of_peer", 429, -32603, text)).await;
 }
 
-/// On a connection whose address is known.
+/// Adds the address of a client, as a listener does.
 fn near(mut request: Request<Body>) -> Request<Body> {
     let address: std::net::SocketAddr = ([192, 0, 2, 7], 4711).into();
     request.extensions_mut().insert(axum::extract::ConnectInfo(address));

@@ -1,4 +1,5 @@
-//! Coming back: each event once, in order, the answer last, wherever the connection broke.
+//! Resumption: each event arrives once and in order, the answer last, wherever the connection
+//! broke.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn refused(reply: Reply) -> String {
     body["error"]["message"].as_str().unwrap().to_owned()
 }
 
-/// Every place a connection can break at, live and after the end.
+/// The connection breaks after each event, during the call and after its end.
 ///
 /// Acceptance 110, 111, 115, 161.
 #[tokio::test(start_paused = true)]
@@ -58,7 +59,7 @@ async fn wherever_a_stream_breaks_the_rest_comes_gapless_once_and_with_the_answe
     }
 }
 
-/// Cut after each event, again and again, over one call.
+/// The connection breaks after each event, repeatedly, during one call.
 ///
 /// Acceptance 111, 115.
 #[tokio::test(start_paused = true)]
@@ -73,7 +74,7 @@ async fn a_connection_that_breaks_after_each_event_loses_nothing() {
     whole(&seen, 20);
 }
 
-/// The newer reader takes over, at each event of the live stream.
+/// A newer reader takes over at each event of the live stream.
 ///
 /// Acceptance 118, 153.
 #[tokio::test(start_paused = true)]
@@ -89,7 +90,7 @@ async fn a_live_stream_is_taken_over_at_any_moment() {
             seen.push(event);
         }
         let mut new = client.resume(&last).await.sse();
-        // What had left already may still be read from the old connection.
+        // Events that were already sent may still be read from the old connection.
         let mut left = Vec::new();
         while let Some(event) = old.next().await {
             left.push(event);
@@ -149,7 +150,7 @@ async fn ids_that_name_no_event_of_the_session_are_refused_with_400() {
     assert_eq!(other.resume(foreign[0].id()).await.status, 404);
 }
 
-/// To a client, an empty last event id is none.
+/// A client may send an empty `Last-Event-ID` where it has none.
 ///
 /// Acceptance 116.
 #[tokio::test(start_paused = true)]
@@ -174,7 +175,7 @@ async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
 
-/// By number; the oldest go first.
+/// The limit is a number of streams. The oldest streams are removed first.
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
@@ -201,7 +202,7 @@ async fn where_nothing_can_be_resumed_the_refusal_says_so() {
     assert_eq!(client.app.send(client.request(Method::GET)).await.status, 200);
 }
 
-/// Resumption is older than priming.
+/// Resumption is older than the event that primes a stream: clients of older revisions can resume.
 ///
 /// Acceptance 108.
 #[tokio::test(start_paused = true)]
@@ -224,7 +225,7 @@ async fn a_client_of_an_older_revision_resumes_without_being_primed() {
     }
 }
 
-/// The session's revision decides, not the header of one request.
+/// The session's revision counts, not the header of a single request.
 ///
 /// Acceptance 108.
 #[tokio::test(start_paused = true)]
@@ -235,7 +236,8 @@ async fn priming_follows_the_revision_of_the_session() {
     assert!(client.app.send(request).await.sse().next_any().await.unwrap().primes());
 }
 
-/// What a client that left after the first event finds when it comes back, and that event's id.
+/// Returns the events that a client gets when it resumes thirty seconds after the first one, and
+/// the first event's id.
 async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
     let mut stream = client.call(1, "progress", json!({"steps": steps, "delay_ms": 10})).await.sse();
     let first = stream.message().await.unwrap();
@@ -267,7 +269,7 @@ async fn a_hole_is_reported_and_the_answer_survives() {
     assert_eq!(client.resume(&first).await.sse().rest().await, events);
 }
 
-/// The bound by bytes.
+/// The limit is a number of bytes.
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
@@ -296,7 +298,7 @@ async fn what_a_session_kept_goes_with_it() {
     assert!(rest.len() == 1 && rest[0].json()["error"]["code"] == -32603, "{rest:?}");
 }
 
-/// JSON answers are not kept; nobody was given an id for them.
+/// JSON answers are not kept, because their clients have no event id to resume from.
 ///
 /// Acceptance 114, 161.
 #[tokio::test(start_paused = true)]

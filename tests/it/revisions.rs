@@ -1,4 +1,4 @@
-//! Which revision is spoken, and what a client of another one is told.
+//! Protocol revisions: which one is agreed on, and how others are rejected.
 
 use axum::body::Body;
 use axum::http::{Method, Request};

@@ -1,4 +1,4 @@
-//! rmcp's client, which is another team's reading of the specification, in a whole conversation.
+//! rmcp's client, an independent reading of the specification, in a whole conversation.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::Served;
 
-/// Answers questions and notes progress.
+/// Answers requests of the server and records progress.
 #[derive(Default)]
 struct Handler {
     progress: Mutex<Vec<f64>>,
@@ -58,7 +58,7 @@ fn text(result: &CallToolResult) -> String {
 async fn rmcps_client_opens_calls_answers_and_ends() {
     let served = Served::new().await;
     let client = connect(&served).await;
-    // It asks for a later revision first, and takes what is served.
+    // The client first asks for a later revision, and accepts the one that is served.
     assert_eq!(serde_json::to_value(&client.peer_info().unwrap().protocol_version).unwrap(), "2025-11-25");
 
     let tools = client.list_all_tools().await.unwrap();

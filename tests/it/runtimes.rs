@@ -1,5 +1,5 @@
-//! A service that is used from several runtimes, one after the other, and engines that panic: what runs in the
-//! background starts again.
+//! Services used from several runtimes in a row, and engines that panic: background tasks start
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ fn switch() -> Arc<AtomicBool> {
     Arc::default()
 }
 
-/// An engine of which one step fails, or panics, while a switch is on.
+/// Returns an engine of which one operation fails, or panics, while a switch is on.
 fn engine(step: &'static str, fails: &Arc<AtomicBool>, panics: &Arc<AtomicBool>) -> FarEngine {
     let (fails, panics) = (Arc::clone(fails), Arc::clone(panics));
     let engine = FarEngine::new(move |name, _| {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{App, text_of};
 
-/// What holds schemas: one or several, or several by name.
+/// The keywords that hold schemas: a single one, a list of them, or a map of them by name.
 const ONE: [&str; 16] = [
     "additionalItems",
     "additionalProperties",
@@ -33,7 +33,7 @@ const ONE: [&str; 16] = [
 const NAMED: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
 
-/// The places of boolean schemas, the closing `additionalProperties: false` left out.
+/// Collects the paths of boolean schemas, without the closing `additionalProperties: false`.
 fn booleans(schema: &Value, path: &str, found: &mut Vec<String>) {
     if schema.is_boolean() {
         found.push(path.to_owned());
@@ -133,7 +133,7 @@ fn app(tools: impl FnOnce(McpServer) -> McpServer) -> App {
     App::of(McpService::builder(tools(McpServer::new("schemas", "1.0.0"))))
 }
 
-/// The tools as clients of each era list them, by name.
+/// Returns the tools by name, as clients of each era list them.
 async fn lists(app: &App) -> [HashMap<String, Value>; 2] {
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     let session = app.open_version("2025-06-18").await.post(list).await.message().await;

@@ -1,5 +1,5 @@
-//! Sessions that end while calls are in flight: each call ends in exactly one of its answer and an error that says that
-//! its session ended, in every form of response.
+//! Sessions that end while calls are in flight. In every form of response, each call gets either
+//! its answer or an error that says that its session ended.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{App, Client, FarEngine, Pace, Reply, RequestExt, call};
 
 const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse];
 
-/// How a session ends.
+/// The ways in which a session ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Deleted,
@@ -39,7 +39,7 @@ async fn end(app: &App, client: &Client, end: End) {
     }
 }
 
-/// The answers in a response.
+/// Returns the answers in a response.
 async fn answers(reply: Reply) -> Vec<Value> {
     if !reply.is_sse() {
         return match reply.json().await {

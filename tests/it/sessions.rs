@@ -1,4 +1,4 @@
-//! What belongs to a session while it lives, and what its end does.
+//! Sessions: their ids, their state, their hooks and their end.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::{App, Client, Reply, RequestExt, call, initialize, ping, request};
 
-/// A call that runs while the test goes on; it has arrived when this returns.
+/// Begins a call that runs while the test continues. Returns once the call has arrived.
 async fn started(client: &Client, id: u32, tool: &'static str, label: &str) -> JoinHandle<Reply> {
     let (caller, arguments) = (client.clone(), json!({"label": label}));
     let task = tokio::spawn(async move { caller.call(id, tool, arguments).await });
@@ -116,7 +116,7 @@ async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
         assert_eq!(stream.message().await.unwrap().json()["params"]["progress"], 1);
         streams.push(stream);
     }
-    // One call without its client.
+    // The client of this call has left.
     drop(client.call(3, "note_and_hold", json!({"label": "c"})).await);
     assert_eq!(client.delete().await.status, 200);
     for (at, stream) in streams.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! A configuration is checked once, when the service is built.
+//! Settings: a configuration is checked once, when the service is built.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a service lets go of its clients.
+//! Shutdown and drain: how a service ends its calls, streams and sessions.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,14 +34,15 @@ async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
         assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
         assert_eq!(reply.error().await, (-32603, Some(json!(0))));
     }
-    // What runs may still be cancelled and answered.
+    // A call that still runs may be cancelled and answered.
     assert_eq!(client.cancel(1).await.status, 202);
     let report = drain.await.unwrap();
     assert_eq!((report.calls, report.cut_calls, report.ended_sessions), (1, 0, 1));
     drop(held);
 }
 
-/// What began before could not ask its connection to close, and comes again on one that does.
+/// Streams that are already open cannot ask their connection to close. Their clients resume them on
+/// a connection that does.
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
@@ -68,7 +69,7 @@ async fn streams_that_began_before_a_service_leaves_are_come_back_for() {
     }
 }
 
-/// A connection in HTTP/2 is told otherwise, by hyper.
+/// On an HTTP/2 connection, hyper sends the client a `GOAWAY` instead.
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
@@ -298,7 +299,8 @@ async fn a_host_shuts_down_promptly_with_a_client_connected() {
     assert_eq!(again.status, 404);
 }
 
-/// A context is cheap to keep, so it is kept: in a task that goes on, in a table.
+/// A context is cheap to keep, so applications keep it, for example in a background task or in a
+/// table.
 #[tokio::test(start_paused = true)]
 async fn a_context_that_outlives_its_call_holds_up_no_drain_and_keeps_no_room() {
     for stateless in [false, true] {

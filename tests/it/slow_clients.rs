@@ -1,4 +1,4 @@
-//! Clients that do not read, or read or send one byte at a time, on real sockets.
+//! Slow clients on real sockets: they do not read, or they read or send one byte at a time.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{Served, initialize};
 
-/// How long anything here may take before it counts as hung.
+/// The time after which any operation here counts as hung.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 const LINE: usize = 8 * 1024;
 
-/// A server whose tool `flood` logs 24 MiB: more than the buffers of a system take, and no more than a busy machine makes
-/// in time.
+/// Returns a server whose tool `flood` logs 24 MiB. That is more than the buffers of a system hold,
+/// and little enough for a busy machine to produce in time.
 async fn flooding(streams: Streams, write_timeout: Duration) -> Served {
     async fn flood(cx: Context) -> &'static str {
         let line = "x".repeat(LINE);
@@ -30,7 +30,7 @@ async fn flooding(streams: Streams, write_timeout: Duration) -> Served {
     Served::of(service, |listener| listener.write_timeout(Some(write_timeout))).await
 }
 
-/// A connection whose window is small, so that little is hidden in the system's buffers.
+/// Opens a connection with a small window, so that the system's buffers hold little.
 async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
@@ -39,7 +39,8 @@ async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
 
 const FLOOD: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"flood","arguments":{}}}"#;
 
-/// Waits until the condition holds; the operating system's side of a socket has no paused time.
+/// Waits until the condition holds. The operating system's side of a socket does not follow paused
+/// time.
 async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let start = Instant::now();
     while !holds().await {
@@ -69,7 +70,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
             break;
         }
         assert!(start.elapsed() < PATIENCE, "{sessions:?} {statistics:?}");
-        // Somebody else in the same session is served all the while.
+        // Another client of the same session is served in the meantime.
         let mut other = served.connect().await;
         let ping = served.post(Some(&session), r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#);
         other.write_all(ping.as_bytes()).await.unwrap();
@@ -78,7 +79,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
         assert_eq!(&first, b"HTTP/1.1 200");
     }
     assert!(most <= 2 << 20, "{most} bytes were kept");
-    // The connection is over: what it had in its buffers, then the end.
+    // The connection ends: the client reads what was in its buffers, and then the end.
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(PATIENCE, deaf.read_to_end(&mut rest)).await.expect("still open");
     assert!(rest.len() < 16 << 20, "{ended:?}: {} bytes were buffered", rest.len());
@@ -139,7 +140,7 @@ async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{ended:?} {answer}");
     assert!(answer.contains("The body did not arrive in time"), "{answer}");
-    // It would take a second for each five bytes.
+    // At this speed, five bytes take the client a second.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     trickle.abort();
     let statistics = served.handle.statistics().await;

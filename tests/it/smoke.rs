@@ -1,4 +1,4 @@
-//! The support itself: one conversation that touches each part of it.
+//! A smoke test of the test support: one conversation that uses each part of it.
 
 use std::time::Duration;
 

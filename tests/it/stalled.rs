@@ -1,4 +1,4 @@
-//! Clients that leave a response standing that is ready, over any listener.
+//! Stalled clients, over any listener: a response is ready and they do not read it.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn a_closed_http2_window_holds_no_answer() {
     let service = McpService::builder(server).limits(limits).streams(streams).sessions(sessions);
     let service = service.build().unwrap();
     let handle = service.handle();
-    // Not the listener of this crate.
+    // A plain listener, not the one of this crate.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let app = axum::Router::new().nest("/mcp", service.into_router());
@@ -68,7 +68,7 @@ async fn a_closed_http2_window_holds_no_answer() {
         assert_eq!(answer.status(), 200);
         answers.push(answer.into_body());
     }
-    // All its answers are cut, and are no calls in flight any more.
+    // All answers are cut, and no longer count as calls in flight.
     eventually("all are cut", async || handle.statistics().await.slow_readers == 4).await;
     open.send(()).unwrap();
     for mut answer in answers {
@@ -85,7 +85,7 @@ async fn a_closed_http2_window_holds_no_answer() {
     serving.abort();
 }
 
-/// An answer that is not read counts as a call in flight, in each era and form.
+/// In each era and each form, an answer that the client does not read counts as a call in flight.
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,8 @@ async fn a_stream_that_is_not_read_is_let_go_and_can_be_resumed() {
         let app = App::serving(big, |service| service.streams(Streams::new().response_mode(mode)));
         let client = app.open().await;
         let mut listening = client.listen_primed().await;
-        // A quiet stream that is read lives on; one that is not is cut with its first comment.
+        // A quiet stream stays open while its client reads. One whose client does not read is cut
+        // with its first comment.
         assert!(listening.is_silent().await, "{mode:?}");
         sleep(Duration::from_secs(120)).await;
         assert_eq!(app.handle.sessions().await.unwrap()[0].readers, 0, "{mode:?}");

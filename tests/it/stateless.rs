@@ -1,4 +1,4 @@
-//! Without sessions each POST stands for itself.
+//! The stateless mode: each POST is served on its own, without a session.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ async fn what_a_session_would_refuse_is_refused_here_too() {
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
 }
 
-/// Each request of a batch counts.
+/// Each request of a batch counts as a call.
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
@@ -167,7 +167,7 @@ async fn calls_are_limited_in_all_and_for_each_principal() {
     }
 }
 
-/// In each response mode, before its answer has begun and after.
+/// The client leaves in each response mode, both before its answer has begun and after.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_cancels_its_calls() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
@@ -183,7 +183,7 @@ async fn a_client_that_leaves_cancels_its_calls() {
             )
         };
         for (tool, stays) in [("hold", 0), ("hold", 5_000), ("note_and_hold", 5_000)] {
-            // It leaves before anything was answered, or from the stream that the answer is by then.
+            // The client leaves before there is a response, or while it reads a stream.
             tokio::select! {
                 biased;
                 reply = held(tool) => {

@@ -1,4 +1,4 @@
-//! Things that happen at the same moment.
+//! Races on streams: emitting, resuming, cancelling and ending at the same moment.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ struct Emit {
     tasks: u32,
 }
 
-/// Adds `trail`: tasks that emit while the call ends, some of them after it.
+/// Adds the tool `trail`, whose tasks emit while the call ends. Some of them emit after its end.
 fn tools(server: McpServer) -> McpServer {
     server.tool("trail", "Ends while its tasks still speak.", async |cx: Context, Args(emit): Args<Emit>| {
         for task in 0..emit.tasks {
@@ -33,7 +33,7 @@ async fn all_of(reply: Reply) -> Vec<Value> {
     vec![reply.json().await]
 }
 
-/// Whatever tasks say around the end, the answer is there, once and last.
+/// Tasks emit around the end of a call, and the answer still arrives once, as the last message.
 ///
 /// Acceptance 91, 140.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -48,7 +48,7 @@ async fn tasks_that_speak_while_their_call_ends_never_cost_it_its_answer() {
         assert_eq!((&answer["id"], &answer["result"]["content"][0]["text"]), (&json!(id), &json!("ended")));
         assert!(progress.iter().all(|message| message["method"] == "notifications/message"));
         heard += u64::try_from(progress.len()).unwrap();
-        // None is lost without being counted, once the tasks had their time.
+        // Every lost message is counted as dropped, once the tasks have had time to end.
         if id % 500 == 499 {
             let said: u64 = (0..=id).map(|id| 1 + id % 3).sum();
             let mut dropped = 0;
@@ -71,7 +71,7 @@ async fn running(client: &Client, delay: u64) -> (String, Vec<Event>) {
     (prime.id().to_owned(), vec![first])
 }
 
-/// One of two wins, and what the two were given together has no gap.
+/// Only one of two readers gets the rest, and the events that both were sent have no gap.
 ///
 /// Acceptance 118.
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn of_two_that_resume_at_once_the_later_gets_the_rest() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].readers, 0);
 }
 
-/// The client comes back in the very moment the call ends, on threads.
+/// The client resumes at the moment in which the call ends, on real threads.
 ///
 /// Acceptance 113, 114, 115.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -117,7 +117,7 @@ async fn a_client_that_resumes_while_its_call_ends_gets_the_answer() {
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].calls, 0);
 }
 
-/// The session ends after any number of events.
+/// The session is deleted after each possible number of events.
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ async fn a_session_deleted_at_any_moment_ends_its_streams() {
     }
 }
 
-/// Requests and the end of their session, on threads; everything is answered.
+/// Requests race with the end of their session, on real threads. Each of them is answered.
 ///
 /// Acceptance 45, 165.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -164,7 +164,7 @@ async fn calls_that_race_the_end_of_their_session_are_all_answered() {
     }
 }
 
-/// A cancellation that meets its call anywhere.
+/// The cancellation arrives at any moment of its call.
 ///
 /// Acceptance 105, 164.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,4 +1,4 @@
-//! Structured content of any JSON shape, in the form that each revision knows, and its schema.
+//! Structured content of any JSON type and its schema, in the form that each revision specifies.
 
 use axum::Json;
 use mcp_http::message::ProtocolVersion;
@@ -44,7 +44,7 @@ fn app() -> App {
     App::of(McpService::builder(server))
 }
 
-/// The answer of a tool and its output schema, as a client of a revision sees them.
+/// Returns a tool's answer and output schema, as a client of a revision sees them.
 async fn seen(app: &App, version: ProtocolVersion, tool: &str) -> (Value, Option<Value>) {
     let (answer, list) = if version == ProtocolVersion::V2026_07_28 {
         let answer = app.ask_tool(tool, json!({})).await.message().await;
@@ -95,7 +95,7 @@ async fn structured_content_has_the_form_of_the_revision() {
             }
         }
     }
-    // What a schema refers to is where it says.
+    // The definitions that a schema refers to are in the place that the reference names.
     let (_, schema) = seen(&app, ProtocolVersion::NEWEST_SESSION, "todos").await;
     let schema = schema.unwrap();
     assert_eq!(schema["properties"]["result"]["items"], json!({"$ref": "#/$defs/Todo"}), "{schema}");

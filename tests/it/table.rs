@@ -1,4 +1,4 @@
-//! What a table of refusals compares: status, code and id of an answer, the id as it was written.
+//! Rows of the tables of rejections: status and code of an answer, and its id as it was written.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -7,17 +7,17 @@ use serde_json::value::RawValue;
 
 use crate::support::{App, Reply};
 
-/// What came back, as far as a row of a table says it.
+/// The parts of a response that a table compares.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) status: u16,
-    /// The code of the JSON-RPC error, 0 when there is none.
+    /// The code of the JSON-RPC error, or 0 if there is none.
     pub(crate) code: i64,
     /// The JSON text of the id.
     pub(crate) id: Option<String>,
 }
 
-/// A row's expectation.
+/// Returns the response that a row expects.
 pub(crate) fn seen(status: u16, code: i64, id: Option<&str>) -> Seen {
     Seen { status, code, id: id.map(str::to_owned) }
 }
@@ -35,7 +35,8 @@ struct Code {
     code: i64,
 }
 
-/// Sends a request and reads what a table compares. No answer is without a body but 202 and 200.
+/// Sends a request and reads the parts that a table compares. Only responses with status 202 or 200
+/// may have no body.
 pub(crate) async fn sent(app: &App, request: Request<Body>) -> Seen {
     read(app.send(request).await).await
 }

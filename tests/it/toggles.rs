@@ -1,4 +1,5 @@
-//! A change of a long list of subscriptions costs a small part of it, on every node, and nothing of it is lost.
+//! Toggles in long lists of subscriptions: a change costs a small part of the list on every node,
+//! and no change is lost.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::support::{App, Client, FarEngine, Pace, Sse};
 
-/// As many as a session may have.
+/// The highest number of subscriptions in a session.
 const FULL: usize = 1_000;
 
 const SOON: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ fn at(engine: &FarEngine) -> App {
     App::with(|service| service.engine(engine.clone()))
 }
 
-/// Together they have nearly as many bytes as a session may subscribe to.
+/// Returns one of the URIs that together have nearly as many bytes as a session may subscribe to.
 fn uri(number: usize) -> String {
     format!("test://item/{number:0>228}")
 }
@@ -45,7 +46,7 @@ async fn subscribe_to(client: &Client, uris: impl Iterator<Item = usize>) {
     }
 }
 
-/// Announces a change of each, and returns those of which the stream says so.
+/// Announces a change of each resource, and returns those that the stream reports.
 pub(crate) async fn heard(app: &App, stream: &mut Sse, uris: impl Iterator<Item = String>) -> Vec<String> {
     let mut heard = Vec::new();
     for uri in uris {
@@ -89,7 +90,7 @@ async fn a_toggle_at_the_full_list_writes_a_small_part() {
     assert_eq!(engine.written(), 0, "a refusal writes nothing");
 }
 
-/// What other nodes read of it is what changed.
+/// Other nodes read only the part of the list that changed.
 #[tokio::test(start_paused = true)]
 async fn a_toggle_is_told_where_the_client_listens() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
@@ -107,7 +108,7 @@ async fn a_toggle_is_told_where_the_client_listens() {
     assert_eq!(heard(&a, &mut get, (0..40).map(uri)).await, expected);
 }
 
-/// Most clients have a few: those must not pay for what long lists need.
+/// Most clients have few subscriptions. These must not pay for what long lists need.
 #[tokio::test(start_paused = true)]
 async fn a_toggle_of_a_short_list_reads_once_and_writes_once() {
     let steps = Arc::new(Mutex::new(Vec::new()));
@@ -140,7 +141,7 @@ async fn a_toggle_of_a_short_list_reads_once_and_writes_once() {
     }
 }
 
-/// As it was kept before there were parts, with and without numbers.
+/// Lists in the layout without parts, with and without numbers, remain usable.
 #[tokio::test(start_paused = true)]
 async fn lists_of_the_old_layout_go_on() {
     for (length, numbered) in [(3, true), (3, false), (100, true), (100, false)] {
@@ -173,7 +174,8 @@ async fn lists_of_the_old_layout_go_on() {
     }
 }
 
-/// In one list, whatever its length, nothing that one node changes is taken back by what the other does.
+/// Two nodes change one list at once, at several lengths, and neither takes back a change of the
+/// other.
 pub(crate) async fn both_nodes_change_one_list_at_once(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
@@ -182,7 +184,7 @@ pub(crate) async fn both_nodes_change_one_list_at_once(a: &App, b: &App) {
         let numbers = move |half: usize| (0..12).map(move |number| uri(round * 100 + half * 20 + number));
         let at_once = numbers(0).map(|uri| (&here, uri)).chain(numbers(1).map(|uri| (&there, uri)));
         join_all(at_once.map(async |(client, uri)| subscribe(client, &uri).await)).await;
-        // The same by both, and half of them back.
+        // The other node repeats these subscriptions, and this one takes half of all of them back.
         join_all(numbers(0).map(async |uri| subscribe(&there, &uri).await)).await;
         join_all(numbers(1).map(async |uri| unsubscribe(&here, &uri).await)).await;
     }

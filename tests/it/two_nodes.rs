@@ -1,4 +1,4 @@
-//! Two services on one engine: whatever begins at one goes on at the other.
+//! Two services on one engine: calls, streams, sessions and changes of one continue at the other.
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
     }
 }
 
-/// Whoever is replaced learns it from a page that is refused before the bell that says so, or, where that is
-/// lost, without it.
+/// A replaced reader learns it from a rejected write before the signal arrives, or, if the signal
+/// is lost, without it. Its stream then ends with a `retry`.
 ///
 /// Acceptance 101, 118.
 #[tokio::test(start_paused = true)]
@@ -94,7 +94,7 @@ async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
     }
 }
 
-/// The client that moved is told once, not once by each node it was at.
+/// The client gets the announcement once, although it was connected to several nodes.
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
@@ -104,7 +104,7 @@ async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     }
 }
 
-/// Even when one of the nodes is slow to tell.
+/// One of the nodes is slower than the other, and the client still gets the announcement only once.
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,7 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
     }
 }
 
-/// Where a client subscribes does not matter to where it listens.
+/// The node at which a client subscribes may be another one than its stream is at.
 ///
 /// Acceptance 46, 124.
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
     }
 }
 
-/// Neither does where it sets its log level.
+/// The node at which a client sets its log level may be another one than its stream is at.
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! How much answers hold that their clients do not read, or read slowly: a ceiling for all, and whose answers give way.
+//! Unread answers: the ceiling for the bytes that all of them hold, and which of them are cut to
+//! stay below it.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::support::{App, Reply, RequestExt, call, modern_call, request};
 
 const MIB: usize = 1 << 20;
 
-/// Room for four answers of a MiB.
+/// Returns an application with capacity for four answers of a MiB.
 fn app(mode: ResponseMode, stateless: bool) -> App {
     let big = |server: McpServer| {
         let later = |cx: Context| async move {
@@ -29,7 +30,7 @@ fn app(mode: ResponseMode, stateless: bool) -> App {
     })
 }
 
-/// A call outside of sessions, of either era.
+/// Returns a call without a session, of either era.
 fn ask(stateless: bool, tool: &str, principal: &str) -> Request<Body> {
     let call =
         if stateless { request(Method::POST).message(call(7, tool, json!({}))) } else { modern_call(tool, json!({})) };
@@ -63,7 +64,7 @@ async fn the_account_that_holds_most_makes_room() {
             sleep(Duration::from_millis(1)).await;
         }
         let says = format!("{mode:?}, stateless: {stateless}");
-        // Her own answer makes no room, but for one that has stalled.
+        // Her own answers are not cut for a new one, unless one of them has stalled.
         let reply = app.send(ask(stateless, "big", "ann")).await;
         if mode == ResponseMode::Sse && stateless {
             assert_eq!((reply.status.as_u16(), cut(&app).await), (200, 1), "a stream gives way to a stream: {says}");
@@ -106,7 +107,7 @@ async fn an_answer_that_has_stalled_makes_room_for_its_own_account() {
     }
 }
 
-/// What a queue keeps for its response counts, too, before the client reads it.
+/// The bytes in a queue count as unread, even before the client has begun to read its response.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_not_read_counts_with_what_it_has() {
     for (stateless, begun) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -121,7 +122,7 @@ async fn a_stream_that_is_not_read_counts_with_what_it_has() {
                 assert!(ann.piece().await.is_some());
             }
         }
-        // A transport that has not asked for anything yet is not heard of before the next look.
+        // A transport that has not polled its body yet is only noticed at the next re-check.
         sleep(Duration::from_secs(if begun { 1 } else { 6 })).await;
         let says = format!("stateless: {stateless}, begun: {begun}");
         assert_eq!(cut(&app).await, 1, "{says}");
@@ -137,7 +138,8 @@ async fn a_stream_that_is_not_read_counts_with_what_it_has() {
     }
 }
 
-/// The response of a session's call is cut, and what it said is kept: its client comes back for the rest.
+/// The response of a session's call is cut, and its messages are kept. The client resumes and gets
+/// the rest.
 #[tokio::test(start_paused = true)]
 async fn a_stream_of_a_session_that_is_cut_is_resumed() {
     let app = app(ResponseMode::Auto, false);

@@ -1,4 +1,4 @@
-//! URIs with characters outside of ASCII, wherever a server names a resource.
+//! Resource URIs with characters outside of ASCII, wherever a server names a resource.
 
 use mcp_http::McpServer;
 use mcp_http::server::{Content, PromptMessage, ResourceContents, ResourceLink};
@@ -14,7 +14,8 @@ fn blocks() -> Vec<Content> {
     vec![Content::link(link), Content::resource(ResourceContents::text("x").uri(WRITTEN))]
 }
 
-/// The blocks as they are sent; a client without links gets the first as a text.
+/// Returns the content blocks as they are sent. A client without links gets the first one as a
+/// text.
 fn sent(links: bool) -> [Value; 2] {
     let link = match links {
         true => json!({"type": "resource_link", "uri": SENT, "name": "link"}),

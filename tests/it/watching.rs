@@ -1,4 +1,4 @@
-//! What an application that watches a service can hand on as it is: statistics, sessions, reports as JSON.
+//! Monitoring: statistics, sessions and reports that an application can pass on as JSON.
 
 use std::time::Duration;
 
