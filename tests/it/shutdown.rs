@@ -69,7 +69,7 @@ async fn streams_that_began_before_a_service_leaves_are_come_back_for() {
     }
 }
 
-/// On an HTTP/2 connection, hyper sends the client a `GOAWAY` instead.
+/// HTTP/2 has no `Connection: close`. There, hyper asks the client to close the connection.
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
     }
 }
 
-/// The node at which a client subscribes may be another one than its stream is at.
+/// A client may subscribe at one node and have its stream at another.
 ///
 /// Acceptance 46, 124.
 #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
     }
 }
 
-/// The node at which a client sets its log level may be another one than its stream is at.
+/// A client may set its log level at one node and have its stream at another.
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
-//! The published advisories of MCP SDKs and of what they stand on that can concern a server: each is sent to this
-//! crate as it was to theirs, and each test names its ids. The guide `advisories` says the same in words, and names those
-//! that cannot concern a server.
+//! Advisories of MCP SDKs and their dependencies that can concern a server. Each attack is sent to
+//! this crate as it was to theirs, and each test names its ids. The guide `advisories` explains
+//! them, and lists those that cannot concern a server.
 
 mod owners;
 mod sums;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::support::{App, RequestExt, initialize, modern_call, opening, ping, request};
 
-/// A server of this crate, and one behind a handler of rmcp's.
+/// Returns a server of this crate, and one behind a handler of rmcp's.
 fn servers() -> Vec<(&'static str, App)> {
     vec![
         ("McpServer", App::new()),
@@ -43,7 +43,7 @@ mod rmcp_handler {
 
     #[tool_router]
     impl Echo {
-        /// Says it again.
+        /// Repeats the message.
         #[tool]
         fn echo(&self, Parameters(Message { message }): Parameters<Message>) -> String {
             message
@@ -80,7 +80,7 @@ async fn cve_2025_53365_errors_in_a_session_end_nothing() {
     }
 }
 
-/// CVE-2025-53366: a malformed request was answered by 500, and so was everything after it.
+/// CVE-2025-53366: a malformed request was answered with 500, and so was every request after it.
 #[tokio::test(start_paused = true)]
 async fn cve_2025_53366_a_malformed_request_ends_nothing() {
     for (server, app) in servers() {
@@ -118,7 +118,8 @@ async fn cve_2026_42559_dns_rebinding_is_refused_with_nothing_set() {
     }
 }
 
-/// CVE-2026-33252: a page of another site could post to a server, because the body's type and the origin were not looked at.
+/// CVE-2026-33252: a page of another site could post to a server, because the server checked
+/// neither the body's type nor the origin.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_33252_what_a_page_may_post_is_refused() {
     for (server, app) in servers() {
@@ -138,7 +139,7 @@ async fn cve_2026_33252_what_a_page_may_post_is_refused() {
     }
 }
 
-/// CVE-2026-59950: a WebSocket transport had no check of hosts and origins.
+/// CVE-2026-59950: a WebSocket transport did not check hosts and origins.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_59950_there_is_no_websocket() {
     for (server, app) in servers() {
@@ -155,7 +156,7 @@ async fn cve_2026_59950_there_is_no_websocket() {
     }
 }
 
-/// The ids of advisories in a text.
+/// Returns the ids of advisories in a text.
 fn ids(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
     words.filter(|word| ["CVE-", "GHSA-", "GO-", "RUSTSEC-"].iter().any(|kind| word.starts_with(kind))).collect()

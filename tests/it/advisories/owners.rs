@@ -1,4 +1,5 @@
-//! Whose something is: answers that crossed, sessions, streams and tasks that others could use.
+//! Advisories on ownership: answers that went to another client, and sessions, streams and tasks
+//! that others could use.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ async fn cve_2026_25536_answers_to_equal_ids_do_not_cross() {
     }
 }
 
-/// CVE-2026-67431, CVE-2026-52869: whoever knew the id of a session could use it.
+/// CVE-2026-67431, CVE-2026-52869: any client that knew the id of a session could use it.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_52869_a_stolen_id_is_no_session_for_others() {
     for (server, app) in servers() {
@@ -54,8 +55,9 @@ async fn cve_2026_52869_a_stolen_id_is_no_session_for_others() {
     }
 }
 
-/// CVE-2026-33946: a second GET with a stolen session id took the stream over. With a principal there is no such session.
-/// Without one the newest GET wins, unless the service refuses the second (`Streams::exclusive`).
+/// CVE-2026-33946: a second GET with a stolen session id took the stream over. With a principal,
+/// such a session does not exist for others. Without one, the newest GET wins, unless the service
+/// rejects the second (`Streams::exclusive`).
 #[tokio::test(start_paused = true)]
 async fn cve_2026_33946_a_second_get_is_the_owners_or_can_be_refused() {
     let app = App::new();
@@ -81,7 +83,8 @@ async fn cve_2026_33946_a_second_get_is_the_owners_or_can_be_refused() {
     assert_eq!(first.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
 }
 
-/// GHSA-84j6-jc92-77jm, and its like in two other SDKs: `Last-Event-ID` of another session replayed its events.
+/// GHSA-84j6-jc92-77jm, and similar reports for two other SDKs: a `Last-Event-ID` of another
+/// session replayed its events.
 #[tokio::test(start_paused = true)]
 async fn ghsa_84j6_jc92_77jm_events_are_replayed_to_their_session() {
     let app = App::new();

@@ -1,4 +1,4 @@
-//! How much one client could take: bodies without an end, sessions without a limit, frames that carry nothing.
+//! Advisories on resource limits: endless bodies, unlimited sessions, and frames without data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::servers;
 use crate::support::{App, RequestExt, Served, initialize, opening, ping, request};
 
-/// CVE-2026-108395, CVE-2026-108859, CVE-2026-109527: a body was read whole, however long it was.
+/// CVE-2026-108395, CVE-2026-108859, CVE-2026-109527: the whole body was read, however long it was.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_108395_a_body_has_a_limit() {
     for (server, app) in servers() {
@@ -26,12 +26,14 @@ async fn cve_2026_108395_a_body_has_a_limit() {
                 taken.fetch_add(1 << 16, Ordering::Relaxed);
                 Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1 << 16]))
             })
-            // An end, so that a server without a limit fails this test and does not hang it.
+            // The body has an end, so that a server without a limit fails this test instead of
+            // hanging it.
             .take(4_096)
         };
         let endless = request(Method::POST).header("content-type", "application/json").raw(Body::from_stream(chunks));
         assert_eq!(app.send(endless).await.status, 413, "{server}");
-        // What follows a refusal is read and thrown away, so that the client can read it: 64 MiB at the most.
+        // After a rejection the rest of the body is read and discarded, up to 64 MiB, so that the
+        // client can read the response.
         sleep(Duration::from_secs(60)).await;
         let taken = taken.load(Ordering::Relaxed);
         assert!(taken <= 65 * (1 << 20) + 2 * Limits::DEFAULT_BODY, "{server} took {taken} bytes");
@@ -41,8 +43,8 @@ async fn cve_2026_108395_a_body_has_a_limit() {
     }
 }
 
-/// CVE-2026-63128 (GHSA-9pj6-vhgr-3mwh): a first request that was no `initialize`, or had a version header that is not
-/// served, left a session behind.
+/// CVE-2026-63128 (GHSA-9pj6-vhgr-3mwh): a first request left a session behind if it was not
+/// `initialize` or its version header was not supported.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_63128_a_refused_request_opens_nothing() {
     for (server, app) in servers() {
@@ -64,7 +66,8 @@ async fn cve_2026_63128_a_refused_request_opens_nothing() {
     }
 }
 
-/// CVE-2026-67430, CVE-2026-59951: each `initialize` opened a session, without a limit and for ever.
+/// CVE-2026-67430, CVE-2026-59951: each `initialize` opened a session, without a limit and without
+/// an expiry.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_59951_sessions_are_counted_and_expire() {
     let app = App::with(|service| service.sessions(Sessions::new().max(5)));
@@ -77,7 +80,8 @@ async fn cve_2026_59951_sessions_are_counted_and_expire() {
     assert_eq!(app.handle.sessions().await.unwrap().len(), 0);
 }
 
-/// RUSTSEC-2026-0258: frames of HTTP/2 without data were taken without end. They are counted by `h2`, under axum.
+/// RUSTSEC-2026-0258: HTTP/2 frames without data were accepted without a limit. `h2`, which axum
+/// uses, counts them.
 #[tokio::test]
 async fn rustsec_2026_0258_empty_frames_end_the_connection() {
     const FRAMES: usize = 1_000_000;
@@ -86,7 +90,7 @@ async fn rustsec_2026_0258_empty_frames_end_the_connection() {
     let (mut from, mut to) = served.connect().await.into_split();
     let host = served.addr.to_string();
     let literal = |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-    // POST, http, then by the static table: path, authority, content-type.
+    // POST and http by the static table, then path, authority and content-type by its names.
     let head = [
         vec![0x83, 0x86],
         literal(&[0x04], "/mcp"),
@@ -120,7 +124,7 @@ async fn rustsec_2026_0258_empty_frames_end_the_connection() {
         let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
         rest = tail.get(length..).unwrap_or_default();
     }
-    // The peer that goes on writing may be reset before it has read the last frame.
+    // The peer continues to write, so it may be reset before it has read the last frame.
     assert!(kinds.contains(&GOAWAY) || matches!(ended, Ok(Err(_))), "{kinds:?}");
     assert_eq!(served.open().await.len(), 36, "others are served");
 }

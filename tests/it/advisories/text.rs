@@ -1,4 +1,5 @@
-//! What is written so that two readers read it differently, or one of them never ends.
+//! Advisories on parsing: texts that two readers understand differently, and texts that one reader
+//! never finishes.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 use super::servers;
 use crate::support::{App, RequestExt, ping};
 
-/// The status and the code of the answer to a text in a session, the code 0 where there is none.
+/// Posts a text in a session. Returns the status and the code of the answer, or 0 if it has none.
 async fn posted(client: &crate::support::Client, text: &str) -> (u16, i64) {
     let reply = client
         .app
@@ -17,8 +18,8 @@ async fn posted(client: &crate::support::Client, text: &str) -> (u16, i64) {
     (status, answer["error"]["code"].as_i64().unwrap_or_default())
 }
 
-/// CVE-2026-27896 (GO-2026-4569): members were found whatever their case, so that a proxy and the server read one message
-/// differently.
+/// CVE-2026-27896 (GO-2026-4569): the names of members were matched in any case, so that a proxy
+/// and the server read one message differently.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_27896_members_have_one_spelling() {
     for (server, app) in servers() {
@@ -39,7 +40,7 @@ async fn cve_2026_27896_members_have_one_spelling() {
             (r#"{"jsonrpc":"2.0","id":1,"method":"Ping"}"#, (200, -32601)),
         ] {
             let got = posted(&client, text).await;
-            // rmcp answers methods that it does not know by itself, with the same code.
+            // rmcp itself answers methods that it does not know, with the same code.
             assert_eq!(got, expected, "{server} {text}");
         }
         let text =
@@ -51,7 +52,7 @@ async fn cve_2026_27896_members_have_one_spelling() {
     }
 }
 
-/// GO-2026-4770: a member's name with a NUL at its end was read as the name without it.
+/// GO-2026-4770: the name of a member with a NUL at its end was read as the name without it.
 #[tokio::test(start_paused = true)]
 async fn go_2026_4770_a_name_with_a_nul_is_another_name() {
     for (server, app) in servers() {
@@ -68,7 +69,8 @@ async fn go_2026_4770_a_name_with_a_nul_is_another_name() {
     }
 }
 
-/// CVE-2026-0621: a URI made the pattern of a template search for ever. Templates here are matched without going back.
+/// CVE-2026-0621: a URI could make the matching of a template run without end. Templates here are
+/// matched without backtracking.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_0621_a_uri_is_matched_in_one_pass() {
     let client = App::new().open().await;

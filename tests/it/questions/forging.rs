@@ -1,5 +1,5 @@
-//! Clients that lie: states that were made for something else, or by somebody else, and answers that
-//! are no answers.
+//! Forged rounds: request states that were made for another call or by another server, and answers
+//! that are invalid.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::{App, call};
 
 const UNUSABLE: &str = "Invalid params: `requestState` cannot be used";
 
-/// A call of `greet` whose arguments are a text, as no serialiser would write them.
+/// Calls `greet` with arguments in a text that no serialiser would write.
 async fn greet(app: &App, arguments: &str, asked: Option<&Value>) -> Value {
     let round = Round::tool(app, "greet").with("arguments", json!("<arguments>"));
     let round = match asked {
@@ -23,12 +23,12 @@ async fn greet(app: &App, arguments: &str, asked: Option<&Value>) -> Value {
 async fn a_state_is_bound_to_arguments_that_no_two_parsers_read_alike() {
     let app = plain();
     for (one, other) in [
-        // More than a double holds, alone and among others.
+        // These numbers exceed a double, alone and beside other members.
         (r#"{"n":1e999}"#, r#"{"n":2e999}"#),
         (r#"{"n":1e999,"seat":1}"#, r#"{"n":1e999,"seat":2}"#),
         (r#"{"n":18446744073709551617}"#, r#"{"n":18446744073709551618}"#),
         (r#"{"n":0.10000000000000000001}"#, r#"{"n":0.1}"#),
-        // Which of the two a handler takes is its own affair.
+        // The handler may use either of the two members.
         (r#"{"n":1,"n":2}"#, r#"{"n":3,"n":2}"#),
         (r#"{"n":1,"n":2}"#, r#"{"n":2,"n":1}"#),
         (r#"{"n":1,"n":2}"#, r#"{"n":2}"#),
@@ -113,13 +113,13 @@ async fn answers_of_any_size_and_shape_are_read_and_forgotten() {
     let answer = round.rewritten(|text| text.replace("\"<deep>\"", &deep)).await.json().await;
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
 
-    // The last one, as most parsers have it.
+    // The last of two members counts, as in most parsers.
     let round = Round::tool(&app, "greet").again(&asked, json!({"user_name": accept(json!({"name": "Ann"}))}));
     let twice = round.rewritten(|text| text.replace(r#""inputResponses":{"#, r#""inputResponses":{"user_name":7,"#));
     assert_eq!(text(&twice.await.json().await), "Hello, Ann!");
 }
 
-/// What has to be carried is bounded, whoever made it so large.
+/// The size of what a client has to carry is limited, even where its own answer made it large.
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]

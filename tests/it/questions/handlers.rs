@@ -1,5 +1,5 @@
-//! Handlers that ask where nobody expects it: twice by one name, in races that something else wins,
-//! from tasks that outlive the call, in a loop.
+//! Handlers that send client requests in unusual ways: twice under one name, in races, in a loop,
+//! and from tasks that outlive the call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,7 +132,7 @@ async fn steps_of_one_name_are_counted_as_questions_are() {
         answer = Round::tool(&app, "thrice").again(&answer, given).answer().await;
     }
     assert_eq!((text(&answer), taken.load(Ordering::Relaxed)), ("0 1 2", 3));
-    // In a session each is simply taken.
+    // In a session, each step simply runs.
     let client = app.open().await;
     let mut stream = client.call(1, "thrice", json!({})).await.sse();
     while let Some(event) = stream.message().await {
@@ -188,13 +188,14 @@ async fn a_step_that_fails_is_taken_again_and_one_that_cannot_be_kept_is_not() {
     let given = json!({"elicitation-1": accept(json!({"sure": true}))});
     assert_eq!(text(&Round::tool(&app, "fails_first").again(&asked, given).answer().await), "true");
     assert_eq!(taken.swap(0, Ordering::Relaxed), 2);
-    // `null` is no number: the next round would take the step again.
+    // `null` is not a number, so the next round would run the step again.
     let answer = Round::tool(&app, "unkept").answer().await;
     assert_eq!(answer["error"], json!({"code": -32603, "message": "Internal error"}));
     assert_eq!(taken.load(Ordering::Relaxed), 1);
 }
 
-/// 2026-07-28, Multi Round-Trip Requests: no question of a kind that was not declared.
+/// 2026-07-28, Multi Round-Trip Requests: a server sends no request of a kind that the client did
+/// not declare.
 ///
 /// Acceptance 25.
 #[tokio::test(start_paused = true)]

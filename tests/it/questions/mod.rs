@@ -1,5 +1,5 @@
-//! Questions to clients of 2026-07-28: a call ends with what it asks, and is made again with the
-//! answers. What the client carries in between is sealed.
+//! Client requests in 2026-07-28: a call ends with its requests, and the client calls again with
+//! the answers. The state that the client carries in between is sealed.
 
 mod forging;
 mod handlers;
@@ -26,7 +26,7 @@ struct Sure {
     sure: bool,
 }
 
-/// How often a step was taken.
+/// Counts how often a step ran.
 type Taken = Arc<AtomicUsize>;
 
 async fn greet(cx: Context) -> Result<String, ToolError> {
@@ -128,7 +128,7 @@ impl<'a> Round<'a> {
         self
     }
 
-    /// As the client would: with what it was told to carry.
+    /// Repeats the call as a client does, with the request state of the last answer.
     fn again(self, asked: &Value, answers: Value) -> Self {
         self.with("requestState", asked["result"]["requestState"].clone()).with("inputResponses", answers)
     }
@@ -137,7 +137,7 @@ impl<'a> Round<'a> {
         self.rewritten(|text| text).await
     }
 
-    /// Sends what no serialiser would write.
+    /// Sends the round after a change of its text, which may be one that no serialiser would write.
     async fn rewritten(mut self, rewrite: impl FnOnce(String) -> String) -> crate::support::Reply {
         self.params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -195,7 +195,7 @@ async fn a_call_that_asks_ends_with_its_question_and_is_answered_when_it_is_made
     let answers = json!({"user_name": accept(json!({"name": "Ann"}))});
     let answered = Round::tool(&app, "greet").again(&asked, answers.clone()).answer().await;
     assert_eq!((text(&answered), &answered["result"]["resultType"]), ("Hello, Ann!", &json!("complete")));
-    // Without anything carried, and among words nobody asked for.
+    // The client sends no request state, and an answer to a request that was never sent.
     let mut direct = answers;
     direct["stray"] = json!(1);
     let answered = Round::tool(&app, "greet").with("inputResponses", direct).answer().await;
@@ -231,7 +231,7 @@ async fn a_step_is_taken_once_however_many_rounds_its_call_has() {
     assert_ne!(first["result"]["requestState"], second["result"]["requestState"]);
     let third = Round::tool(&app, "book").again(&second, json!({"elicitation-2": accept(json!({"sure": true}))}));
     assert_eq!(text(&third.answer().await), "Ann 0 true");
-    // Another call takes the step again, and the first one's answers are not its own.
+    // Another call runs the step again, and does not get the answers of the first one.
     let other = Round::tool(&app, "book").again(&first, json!({})).answer().await;
     asks(&other, &["elicitation-1"]);
 }
@@ -287,7 +287,7 @@ async fn a_state_opens_at_its_service_only() {
     let asked = Round::tool(&node("calendar", "1.0.0", inputs()), "greet").answer().await;
     let answers = json!({"user_name": accept(json!({"name": "Ann"}))});
     for (app, opens) in [
-        // Another node, which may be a release ahead.
+        // Another node, which may run a newer release.
         (node("calendar", "1.1.0", inputs()), true),
         (node("mail", "1.0.0", inputs()), false),
         (node("calendar", "1.0.0", inputs().service("calendar of others")), false),

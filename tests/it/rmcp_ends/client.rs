@@ -1,4 +1,5 @@
-//! A client of rmcp's, the person and the model behind it, and what they saw.
+//! A client of rmcp's: it answers requests as a user and a model would, and records what it
+//! receives.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,10 +21,10 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// What reached the client beside answers.
+/// What the client received apart from answers.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// In order, over all calls.
+    /// The progress of all calls, in order.
     pub(super) progress: Vec<f64>,
     pub(super) asked: Vec<&'static str>,
     pub(super) logged: Vec<String>,
@@ -102,7 +103,7 @@ impl Client {
         Self { service: Person::default().serve_with_lifecycle(transport, lifecycle).await.unwrap() }
     }
 
-    /// Calls a tool, and gives the text it answers with.
+    /// Calls a tool, and returns the text of its answer.
     pub(super) async fn call(&self, tool: &'static str, arguments: Value) -> String {
         let result = self.service.call_tool(params(tool, arguments)).await.unwrap();
         result.content[0].as_text().unwrap().text.clone()
@@ -114,7 +115,7 @@ impl Client {
         self.service.send_request_with_option(request, PeerRequestOptions::no_options()).await.unwrap()
     }
 
-    /// Waits until so much was seen.
+    /// Waits until the records satisfy a condition.
     pub(super) async fn until(&self, enough: impl Fn(&Seen) -> bool) {
         let person = self.service.service();
         let waiting = timeout(Duration::from_secs(20), async {
@@ -129,13 +130,13 @@ impl Client {
         assert!(waiting.await.is_ok(), "{:?}", person.seen.lock().unwrap());
     }
 
-    /// What was seen since this was last asked for.
+    /// Takes the records since the last call of this method.
     pub(super) fn seen(&self) -> Seen {
         std::mem::take(&mut *self.service.service().seen.lock().unwrap())
     }
 }
 
-/// What a call that was begun ended with.
+/// Returns the result of a call that was begun.
 pub(super) async fn ended(call: RequestHandle<RoleClient>) -> Result<ServerResult, ServiceError> {
     call.await_response().await
 }

@@ -1,5 +1,5 @@
-//! rmcp at both ends, this crate between them: another team's client in whole conversations with another team's
-//! handlers, over sockets.
+//! rmcp at both ends, with this crate between them: an independent client in whole conversations
+//! with independent handlers, over sockets.
 #![allow(deprecated, reason = "sampling, roots and logging are, for clients of 2026-07-28")]
 
 mod client;
@@ -58,7 +58,7 @@ async fn rmcp_speaks_to_itself_in_a_session() {
         assert_eq!(tools, ["ask", "cut", "greet", "later", "say", "touch", "wait", "walk"]);
 
         assert_eq!(client.call("walk", json!({"steps": 20, "ms": 0})).await, "20 steps");
-        // What came before an answer is handled beside it.
+        // rmcp handles notifications and the answer concurrently.
         client.until(|seen| seen.progress.len() == 20).await;
         assert_eq!(client.seen().progress, (1..=20).map(f64::from).collect::<Vec<_>>());
         assert_eq!(client.call("ask", json!({})).await, "Ada, forty-two, file:///home/ada");
@@ -84,7 +84,7 @@ async fn rmcp_speaks_to_itself_in_a_session() {
     }
 }
 
-/// What a session is told of on its own stream.
+/// Checks the notifications that a session gets on its own stream.
 async fn changes(client: &Client) {
     client.service.subscribe(SubscribeRequestParams::new("a:b")).await.unwrap();
     client.call("touch", json!({})).await;
@@ -93,7 +93,8 @@ async fn changes(client: &Client) {
     client.service.unsubscribe(UnsubscribeRequestParams::new("a:b")).await.unwrap();
     client.call("touch", json!({})).await;
     client.until(|seen| seen.lists_changed == 1).await;
-    // rmcp's handler tells of it all the same: it is for the handler to know who subscribes.
+    // rmcp's handler sends the update anyway: a handler must keep account of the subscriptions
+    // itself.
     assert_eq!(client.seen().updated, ["a:b"]);
 }
 
@@ -163,7 +164,7 @@ async fn rmcp_speaks_to_itself_without_a_session() {
     }
 }
 
-/// A call that is answered by a task.
+/// Makes a call that is answered by a task.
 async fn later(client: &Client) {
     let CallToolResponse::Task(created) =
         client.service.call_tool_once(CallToolRequestParams::new("later")).await.unwrap()

@@ -1,4 +1,5 @@
-//! What stands between client and server: it notes what the client sends, and can cut every connection at once.
+//! A relay between client and server: it records what the client sends, and can cut every
+//! connection at once.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -40,14 +41,14 @@ impl Relay {
         format!("http://{}/mcp", self.address)
     }
 
-    /// Cuts every connection; new ones are let through.
+    /// Cuts every connection. New connections are accepted.
     pub(super) fn cut(&self) {
         for connection in self.state.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
     }
 
-    /// What the client has sent, headers in small letters.
+    /// Returns what the client has sent, with headers in small letters.
     pub(super) fn sent(&self) -> String {
         self.state.sent.lock().unwrap().clone()
     }

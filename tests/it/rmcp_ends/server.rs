@@ -1,4 +1,4 @@
-//! A handler that does to its client all that rmcp lets it do.
+//! A handler that uses everything rmcp lets a handler do to its client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,12 +21,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::sleep;
 
-/// What all handlers share.
+/// The state that all handlers share.
 #[derive(Default)]
 pub(super) struct Shared {
     tasks: TaskManager,
     alive: AtomicUsize,
-    /// How calls of `wait` ended.
+    /// How the calls of `wait` ended.
     waited: Mutex<Vec<&'static str>>,
 }
 
@@ -70,7 +70,7 @@ elicit_safe!(Name);
 
 #[tool_router]
 impl Handler {
-    /// Walks, and tells how far it is.
+    /// Walks, and reports progress.
     #[tool]
     async fn walk(
         &self,
@@ -86,7 +86,7 @@ impl Handler {
         format!("{steps} steps")
     }
 
-    /// Asks the user, the model and for the folders, while the client waits.
+    /// Asks the user and the model, and lists the roots, while the client waits.
     #[tool]
     async fn ask(&self, context: RequestContext<RoleServer>) -> String {
         let peer = context.peer;
@@ -97,7 +97,7 @@ impl Handler {
         format!("{name}, {}, {}", said.message.content.first().unwrap().as_text().unwrap().text, roots[0].uri)
     }
 
-    /// Asks the user by a round.
+    /// Asks the user in a second round.
     #[tool]
     fn greet(&self, InputResponses(answers): InputResponses) -> CallToolResponse {
         let answer = answers.and_then(|mut answers| answers.remove("name"));
@@ -113,7 +113,7 @@ impl Handler {
         InputRequiredResult::from_input_requests(questions).into()
     }
 
-    /// Says something that matters, and something that does not.
+    /// Logs one message that matters, and one that does not.
     #[tool]
     async fn say(&self, context: RequestContext<RoleServer>) -> String {
         for level in [LoggingLevel::Debug, LoggingLevel::Warning] {
@@ -123,7 +123,7 @@ impl Handler {
         "said".into()
     }
 
-    /// Tells that a resource changed, and that the list of tools did.
+    /// Announces that a resource and the list of tools changed.
     #[tool]
     async fn touch(&self, context: RequestContext<RoleServer>) -> String {
         context.peer.notify_resource_updated(ResourceUpdatedNotificationParam::new("a:b")).await.unwrap();
@@ -148,7 +148,7 @@ impl Handler {
         "resumed".into()
     }
 
-    /// Answers later.
+    /// Answers with a task.
     #[tool]
     fn later(&self) -> CallToolResponse {
         let task = self.0.tasks.spawn(TaskOptions::new(), |_| {

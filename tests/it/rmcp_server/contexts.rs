@@ -1,4 +1,5 @@
-//! What travels with what a handler is told, and what a context is worth once its request is over.
+//! Contexts of rmcp's handlers: the extensions of a request, and the use of a context after its
+//! request has ended.
 
 use super::*;
 
@@ -65,14 +66,14 @@ async fn each_handler_is_told_once_that_its_client_is_ready() {
     let reply = a.post(initialize("2025-11-25", json!({}))).await;
     let session = reply.header("mcp-session-id").unwrap().to_owned();
     let client = Client { app: a, session, version: "2025-11-25".into(), principal: None };
-    // What the client says reaches another node than the one that opened its session.
+    // The client's notification arrives at another node than the one that opened its session.
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     assert_eq!(client.at(&b).post(ready.clone()).await.status, 202);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(there.seen(), ["initialize by test at /", "initialized"]);
     assert_eq!(text(client.call(1, "count", json!({})).await).await, "1");
     assert_eq!(here.seen(), ["initialize by test at /", "initialized"]);
-    // Whoever says it again is not heard.
+    // A repeated notification is ignored.
     assert_eq!(client.post(ready).await.status, 202);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(here.seen(), Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! What a handler asks and tells as soon as its client is ready. The client opens its standalone stream in the same
-//! moment, and neither may be lost for that.
+//! Requests and notifications that a handler sends as soon as its client is ready. The client opens
+//! its standalone stream at the same moment, and none of them may be lost.
 
 use super::handler::Begins;
 use super::*;

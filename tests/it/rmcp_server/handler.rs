@@ -1,4 +1,4 @@
-//! A handler written with rmcp's macros, and what the tests see of it.
+//! A handler written with rmcp's macros, and the records that the tests read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,16 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, Peer, PeerRequestOptions, RequestContext, ServiceError, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler, schemars, tool, tool_handler, tool_router};
 
-/// What tests and handlers share.
+/// The state that tests and handlers share.
 #[derive(Clone, Default)]
 pub(crate) struct Shared {
-    /// What happened, in order.
+    /// The events, in order.
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
     /// A peer that a handler kept.
     pub(crate) kept: Arc<Mutex<Option<Peer<RoleServer>>>>,
-    /// Handlers that live.
+    /// The number of handlers that exist.
     pub(crate) handlers: Arc<AtomicU32>,
-    /// Whether subscriptions are the handler's own.
+    /// Whether the handler serves subscriptions itself.
     pub(crate) listens: bool,
     /// What a handler does when its client is ready.
     pub(crate) begins: Begins,
@@ -48,7 +48,7 @@ impl Shared {
         self.seen.lock().unwrap().push(what.into());
     }
 
-    /// What happened since it was last asked for.
+    /// Takes the events since the last call of this method.
     pub(crate) fn seen(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
@@ -62,7 +62,7 @@ impl Shared {
     }
 }
 
-/// One handler: of a session, or of a request.
+/// One handler, of a session or of a request.
 pub(crate) struct Handler {
     shared: Shared,
     calls: AtomicU32,
@@ -111,7 +111,7 @@ impl Handler {
         (self.calls.fetch_add(1, Ordering::SeqCst) + 1).to_string()
     }
 
-    /// Says who asks.
+    /// Says who calls.
     #[tool]
     #[expect(clippy::needless_pass_by_value, reason = "what rmcp hands to a tool")]
     fn who(&self, context: RequestContext<RoleServer>) -> String {
@@ -127,7 +127,7 @@ impl Handler {
         )
     }
 
-    /// Tells how far it is, and says something.
+    /// Reports progress, and logs.
     #[tool]
     async fn steps(&self, context: RequestContext<RoleServer>) -> String {
         let token = context.meta.get_progress_token().unwrap();
@@ -148,19 +148,19 @@ impl Handler {
         "said".into()
     }
 
-    /// Asks for the roots of the client.
+    /// Lists the roots of the client.
     #[tool]
     async fn ask(&self, context: RequestContext<RoleServer>) -> String {
         told(roots(&context.peer, PeerRequestOptions::no_options()).await)
     }
 
-    /// Asks, but not for long.
+    /// Lists the roots, with a short timeout.
     #[tool]
     async fn ask_briefly(&self, context: RequestContext<RoleServer>) -> String {
         told(roots(&context.peer, PeerRequestOptions::with_timeout(Duration::from_secs(5))).await)
     }
 
-    /// Asks again and again, each time not waiting for the answer.
+    /// Lists the roots several times, and does not wait for the answers.
     #[tool]
     async fn ask_impatiently(
         &self,
@@ -175,7 +175,7 @@ impl Handler {
         });
     }
 
-    /// Asks, and thinks better of it.
+    /// Lists the roots, and cancels the request.
     #[tool]
     async fn ask_not(&self, context: RequestContext<RoleServer>) -> String {
         let request = ServerRequest::ListRootsRequest(ListRootsRequest::default());
@@ -184,7 +184,7 @@ impl Handler {
         "never mind".into()
     }
 
-    /// Asks only when it is cancelled.
+    /// Lists the roots once the call is cancelled.
     #[tool]
     async fn ask_late(&self, context: RequestContext<RoleServer>) -> String {
         context.ct.cancelled().await;
@@ -193,7 +193,7 @@ impl Handler {
         "too late".into()
     }
 
-    /// Leaves a task behind that ends with its request.
+    /// Starts a task that ends with its request.
     #[tool]
     fn leave_a_task(&self, context: RequestContext<RoleServer>) -> String {
         let shared = self.shared.clone();
@@ -211,7 +211,7 @@ impl Handler {
         "kept".into()
     }
 
-    /// Asks in a task, which rmcp knows no call of.
+    /// Lists the roots in a task, where rmcp does not know the call.
     #[tool]
     async fn ask_aside(&self, context: RequestContext<RoleServer>) -> String {
         let peer = context.peer;
@@ -247,7 +247,7 @@ impl Handler {
         "kept".into()
     }
 
-    /// Tells of changes.
+    /// Announces changes.
     #[tool]
     async fn change(&self, context: RequestContext<RoleServer>) -> String {
         context.peer.notify_tool_list_changed().await.unwrap();
@@ -255,7 +255,7 @@ impl Handler {
         "changed".into()
     }
 
-    /// Asks by rounds, as a handler of 2026-07-28 does.
+    /// Asks in rounds, as a handler of 2026-07-28 does.
     #[tool]
     fn rounds(&self, RequestState(state): RequestState, InputResponses(answers): InputResponses) -> CallToolResponse {
         if let Some(state) = state {
@@ -283,7 +283,8 @@ impl ServerHandler for Handler {
             .enable_resources_subscribe()
             .enable_logging()
             .build();
-        // A name of its own: the default is rmcp's, with the version of rmcp that happens to be built.
+        // The name is the handler's own: the default is rmcp's, with the version of rmcp in this
+        // build.
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("handler", "1.0.0"))
             .with_instructions("Be kind.")

@@ -1,5 +1,5 @@
-//! Clients that leave at any point of anything: each request is polled so many times and then dropped, as by a
-//! connection that breaks. Nothing may stay behind, and nothing may stay broken.
+//! Clients that leave at any point: each request is polled a number of times and then dropped, as
+//! by a connection that breaks. Nothing may remain of it, and later requests must still work.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use super::*;
 
-/// More polls than anything below takes to its end.
+/// More polls than any request below needs.
 const MOST: usize = 40;
 
-/// Polls a future so many times, letting others run in between, and drops it.
+/// Polls a future the given number of times, lets other tasks run in between, and drops it.
 async fn polled<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = Box::pin(future);
     for _ in 0..times {
@@ -84,7 +84,8 @@ async fn a_session_whose_client_leaves_while_it_moves_goes_on_and_ends() {
     assert_eq!(counts, BTreeSet::from([json!("1").to_string(), json!("2").to_string()]), "it left before and after");
 }
 
-/// The client said that it is ready elsewhere, so each call here may be the first to say it.
+/// The client's `initialized` arrived at another node, so each call here may be the first to pass
+/// it on.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_cancelled_while_its_handler_is_made_ready_does_not_make_it_ready_twice() {
     for times in 0..MOST {

@@ -1,4 +1,5 @@
-//! Clients of 2026-07-28 that listen: to what calls tell of, and to what a handler answers by itself.
+//! Subscriptions of 2026-07-28 to rmcp's handlers: notifications of calls, and those of a handler
+//! that serves subscriptions itself.
 
 use super::*;
 
@@ -10,7 +11,7 @@ async fn a_change_told_of_by_a_call_reaches_whoever_listens() {
     let mut listening = client.listen_primed().await;
     let mut subscribed = app.send(listen()).await.sse();
     subscribed.message().await.unwrap();
-    // By a call without a session: everybody hears it.
+    // A call without a session notifies every subscriber.
     let subscribe = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "a:b"}});
     assert_eq!(client.post(subscribe).await.text().await, r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
     assert_eq!(messages(app.ask_tool("change", json!({})).await).await.len(), 1);
@@ -22,7 +23,7 @@ async fn a_change_told_of_by_a_call_reaches_whoever_listens() {
             (&json!("notifications/resources/updated"), &json!("a:b"))
         );
     }
-    // By a call in a session: its client does.
+    // A call in a session notifies its own client.
     assert_eq!(messages(client.call(1, "change", json!({})).await).await.len(), 1);
     assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
     assert!(subscribed.is_silent().await);

@@ -1,5 +1,5 @@
-//! Handlers written against rmcp, served by this crate: what reaches them, what becomes of what they
-//! send, how long they live. In exact bytes, like everything else.
+//! Handlers written against rmcp and served by this crate: what they receive, what they send, and
+//! how long they live. The tests compare exact bytes.
 #![allow(deprecated, reason = "logging is, for clients of 2026-07-28")]
 
 mod contexts;
@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use self::handler::{Handler, Shared};
 use crate::support::{App, Client, Reply, RequestExt, Sse, call, initialize, modern, modern_call, ping};
 
-/// A service of rmcp's with the default settings, for tests of what holds for every server.
+/// Returns a service of rmcp's with the default settings, for tests of what holds for every server.
 pub(crate) fn plain() -> App {
     app(&Shared::default())
 }
@@ -50,7 +50,7 @@ async fn text(reply: Reply) -> Value {
     reply.message().await["result"]["content"][0]["text"].clone()
 }
 
-/// The messages of an answer, as they were written.
+/// Returns the messages of an answer, as they were written.
 async fn messages(reply: Reply) -> Vec<String> {
     if !reply.is_sse() {
         return vec![reply.text().await];
@@ -77,7 +77,7 @@ async fn answer(client: &Client, question: &Value, count: usize) {
     assert_eq!(reply.status, 202);
 }
 
-// What is answered.
+// Answers.
 
 #[tokio::test(start_paused = true)]
 async fn a_session_opens_with_what_the_handler_says() {
@@ -203,13 +203,13 @@ async fn a_handler_asks_by_rounds_of_its_own() {
     assert_eq!((&asked["resultType"], &asked["requestState"]), (&json!("input_required"), &json!("mine")));
     let again = ask(json!({"requestState": "mine", "inputResponses": {"r": {"roots": []}}}));
     assert_eq!(text(app.send(again).await).await, r#"mine {"r":{"roots":[]}}"#);
-    // A client of a session is not asked like this.
+    // A client of a session does not get such a request.
     let client = app.open().await;
     let refused = client.call(1, "rounds", json!({})).await.json().await;
     assert_eq!(refused["error"]["code"], -32600);
 }
 
-// What is sent.
+// Messages to the client.
 
 #[tokio::test(start_paused = true)]
 async fn progress_goes_on_the_stream_of_its_call() {
@@ -274,7 +274,7 @@ async fn log_messages_go_on_the_only_call_and_are_those_the_client_wants() {
     assert_eq!(client.post(level).await.text().await, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
     let said = messages(client.call(1, "say", json!({})).await).await;
     assert_eq!((said.len(), &said[0]), (2, &message("warning")));
-    // Beside another call nobody knows whose it is.
+    // While another call runs, a log message cannot be assigned to a call.
     let mut listening = client.listen_primed().await;
     let waiting = {
         let client = client.clone();
@@ -285,13 +285,13 @@ async fn log_messages_go_on_the_only_call_and_are_those_the_client_wants() {
     assert_eq!(listening.message().await.unwrap().data.unwrap(), message("warning"));
     assert!(listening.is_silent().await);
     waiting.abort();
-    // A client of 2026-07-28 says in each request what it wants.
+    // A client of 2026-07-28 chooses the log level in each request.
     assert_eq!(messages(app.ask_tool("say", json!({})).await).await.len(), 1);
     let wants = json!({"name": "say", "arguments": {}, "_meta": {"io.modelcontextprotocol/logLevel": "warning"}});
     assert_eq!(messages(app.ask("tools/call", wants).await).await[0], message("warning"));
 }
 
-// How long things live.
+// Lifetimes.
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_call_is_told_so_and_may_clean_up() {
@@ -380,7 +380,7 @@ async fn a_peer_that_is_kept_works_as_long_as_its_session() {
     sleep(Duration::from_secs(10)).await;
     assert!(matches!(peer.notify_tool_list_changed().await, Err(ServiceError::TransportClosed)));
     assert_eq!(shared.handlers(), 0, "the handler has ended with its session");
-    // That of a request works as long as the request.
+    // The peer of a request works only during the request.
     app.ask_tool("keep", json!({})).await;
     sleep(Duration::from_secs(10)).await;
     assert!(matches!(shared.kept().notify_tool_list_changed().await, Err(ServiceError::TransportClosed)));
@@ -415,7 +415,7 @@ async fn a_session_goes_on_at_another_node_with_a_new_handler() {
     let counts = [text(both.0).await, text(both.1).await];
     assert!(counts == ["1", "2"] || counts == ["2", "1"], "{counts:?}");
     assert_eq!(there.seen(), ["initialize by test at /", "initialized"]);
-    // A question of one is answered at the other.
+    // The client answers at one node the request of a call at the other.
     let mut stream = moved.call(1, "ask", json!({})).await.sse();
     let asked = question(&mut stream).await;
     answer(&client, &asked, 5).await;
@@ -438,12 +438,12 @@ async fn what_a_session_subscribes_to_moves_with_it() {
             json!({"jsonrpc": "2.0", "id": 0, "method": format!("resources/{method}"), "params": {"uri": uri}});
         assert_eq!(client.post(message).await.json().await["error"].is_null(), uri != "not:this");
     }
-    // Also with the id of its own that brings the session there.
+    // The client's own id may be equal to that of the request which moves the session there.
     assert_eq!(text(client.at(&b).call(0, "count", json!({})).await).await, "1");
     assert_eq!(there.seen(), ["initialize by test at /", "initialized", "subscribes to c:d"]);
 }
 
-/// On several threads, where rmcp's tasks overtake each other.
+/// Runs on several threads, where rmcp's tasks overtake each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_new_handler_is_initialized_before_it_is_told_anything_else() {
     for _ in 0..200 {

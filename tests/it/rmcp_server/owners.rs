@@ -1,4 +1,4 @@
-//! Whose a task and a request state are, behind handlers that know no principals.
+//! Ownership of tasks and request states, for handlers that know no principals.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ use crate::support::{App, modern};
 
 const UNUSABLE: &str = "Invalid params: `requestState` cannot be used";
 
-/// A handler that shares its tasks with all others, as rmcp has it.
+/// A handler that shares its tasks with all other handlers, as rmcp's manager does.
 #[derive(Clone)]
 struct Tasks {
     name: &'static str,
@@ -52,7 +52,7 @@ impl Tasks {
         CreateTaskResult::new(self.spawn()).into()
     }
 
-    /// Tells of every task.
+    /// Reports the status of every task.
     #[tool]
     async fn tell(&self, context: RequestContext<RoleServer>) -> String {
         let begun = self.begun.lock().unwrap().clone();
@@ -64,7 +64,7 @@ impl Tasks {
         "told".into()
     }
 
-    /// Asks by rounds, and takes every state for its own.
+    /// Asks in rounds, and accepts every state as its own.
     #[tool]
     fn rounds(&self, RequestState(state): RequestState, InputResponses(_): InputResponses) -> CallToolResponse {
         if let Some(state) = state {
@@ -120,7 +120,7 @@ fn node(name: &'static str, keys: &[SealingKey]) -> App {
     App::of(McpService::builder(server))
 }
 
-/// A request of a client that takes tasks, and its answer.
+/// Sends a request of a client that supports tasks. Returns its answer.
 async fn ask(app: &App, principal: Option<&str>, method: &str, mut params: Value) -> Value {
     let capabilities = json!({"roots": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}});
     params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
@@ -190,7 +190,8 @@ async fn a_state_is_of_the_principal_that_was_asked() {
     }
     let again = ask(&app, Some("ada"), "tools/call", rounds(Some(state))).await;
     assert_eq!(again["result"]["content"][0]["text"], "mine");
-    // Without a principal it is whatever the client says, and another text than ada's.
+    // Without a principal, a request state is any text the client sends. The handler gets the
+    // sealed text, not ada's.
     let other = ask(&app, None, "tools/call", rounds(Some(state))).await;
     assert_eq!(other["result"]["content"][0]["text"], state);
 }

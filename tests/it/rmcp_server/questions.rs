@@ -1,4 +1,5 @@
-//! Questions of handlers: on which stream they stand, what becomes of them unanswered, and that nobody is asked for nothing.
+//! Client requests of rmcp's handlers: the stream that carries them, requests without an answer,
+//! and clients that have none to answer.
 
 use super::*;
 

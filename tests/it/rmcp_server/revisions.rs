@@ -1,5 +1,4 @@
-//! Which revision a session speaks: what the client is told, what the handler knows, and what the transport holds
-//! its requests to are one.
+//! The revision of a session: the client, the handler and the transport must agree on it.
 
 use mcp_http::message::ProtocolVersion;
 use rmcp::ServerHandler;

@@ -1,4 +1,4 @@
-//! How a listen is asked for, and what it is acknowledged or refused with.
+//! Opening a subscription: filters, acknowledgements and rejections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ async fn a_typed_server_tells_of_the_lists_it_has() {
     let app = App::of(McpService::builder(McpServer::new("a", "1").tool("t", "T.", async || "t")));
     let mut stream = listen(&app, ALL).await;
     assert!(bytes(&mut stream).await.ends_with(r#""notifications":{"toolsListChanged":true}}}"#));
-    // With a catalogue it may come to have all of them.
+    // With a catalog, the server may get all of them later.
     let server: McpServer = McpServer::new("a", "1");
     let catalog = server.catalog();
     let app = App::of(McpService::builder(server));
@@ -167,8 +167,8 @@ async fn what_is_no_filter_is_refused_and_takes_no_place() {
     acknowledged(&app, &many(Limits::LISTEN_RESOURCES)).await;
 }
 
-/// Any JSON in the place of a filter, and any in the places of its members, is acknowledged or
-/// refused, and leaves nothing.
+/// Any JSON as a filter, or as one of its members, is either acknowledged or rejected, and leaves
+/// nothing behind.
 ///
 /// Acceptance 143.
 #[test]
@@ -207,7 +207,7 @@ fn any_filter_is_acknowledged_or_refused() {
                 let honoured = acknowledgement["params"]["notifications"].as_object().unwrap();
                 for (name, value) in honoured {
                     match value.as_array() {
-                        // Each URI once, and only such as were asked for.
+                        // Each URI appears once, and only URIs of the filter appear.
                         Some(uris) => assert!(uris.iter().all(|uri| filter[name].as_array().unwrap().contains(uri))),
                         None => assert_eq!((value, &filter[name]), (&json!(true), &json!(true))),
                     }
@@ -238,7 +238,7 @@ async fn what_changes_before_the_acknowledgement_is_told_after_it() {
     app.handle.resource_updated("test://b");
     gate.notify_one();
     let mut stream = request.await.unwrap();
-    // Acknowledged, but not read yet.
+    // The acknowledgement is sent, but the client has not read it yet.
     app.handle.prompts_changed();
     app.handle.tools_changed();
     for expected in ["acknowledged", "resources/updated test://b", "tools", "prompts"] {

@@ -1,4 +1,4 @@
-//! How listens end with the service.
+//! The end of subscriptions when their service ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{ALL, EVERYTHING, Foreign, acknowledged, bytes, listening, listens, m
 use crate::support::{App, Served, Sse, exchange, modern_call, service};
 use crate::table::{seen, sent};
 
-/// What the client is told until the stream ends with a result.
+/// Returns the methods that the client receives until the stream ends with a result.
 async fn to_the_end(stream: &mut Sse) -> Vec<String> {
     let mut told = Vec::new();
     for event in stream.rest().await {

@@ -1,4 +1,4 @@
-//! What a client of 2026-07-28 is told while it listens.
+//! Subscriptions of 2026-07-28: `subscriptions/listen` and its notifications.
 
 mod asking;
 mod ending;
@@ -16,10 +16,10 @@ use tokio::sync::Notify;
 
 use crate::support::{App, Reply, RequestExt, Served, Sse, request};
 
-/// Everything there is to ask for.
+/// A filter with everything that a client can subscribe to.
 const ALL: &str = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["test://a","test://b"]}"#;
 
-/// A request of 2026-07-28 with nothing wrong with it; id and parameters are JSON texts.
+/// Returns a valid request of 2026-07-28. Its id and parameters are JSON texts.
 fn worded(id: &str, method: &str, params: &str) -> Request<Body> {
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     let params = params.strip_prefix('{').unwrap();
@@ -36,7 +36,7 @@ fn listening(id: &str, notifications: &str) -> Request<Body> {
     worded(id, "subscriptions/listen", &format!(r#"{{"notifications":{notifications}}}"#))
 }
 
-/// Listens with id 1.
+/// Subscribes with id 1.
 async fn listen(app: &App, notifications: &str) -> Sse {
     opened(app.send(listening("1", notifications)).await)
 }
@@ -47,21 +47,21 @@ fn opened(reply: Reply) -> Sse {
     reply.sse()
 }
 
-/// Listens with id 1 and reads the acknowledgement.
+/// Subscribes with id 1 and reads the acknowledgement.
 pub(crate) async fn acknowledged(app: &App, notifications: &str) -> Sse {
     let mut stream = listen(app, notifications).await;
     assert_eq!(method(&mut stream).await, "acknowledged");
     stream
 }
 
-/// The bytes of one event.
+/// Returns the data of the next event.
 async fn bytes(stream: &mut Sse) -> String {
     let event = stream.next().await.expect("an event");
     assert!(event.id.is_none() && event.retry.is_none(), "nobody can come back: {event:?}");
     event.data.unwrap()
 }
 
-/// The part of the next event's method that tells it from others, with the URI if there is one.
+/// Returns the distinctive part of the next event's method, and the URI if it has one.
 pub(crate) async fn method(stream: &mut Sse) -> String {
     let event = stream.next().await.expect("an event").json();
     let method = event["method"].as_str().unwrap_or_else(|| panic!("{event}"));
@@ -74,7 +74,8 @@ async fn listens(app: &App) -> usize {
     app.handle.statistics().await.listens
 }
 
-/// What a server says of itself, after a while.
+/// A server that answers `server/discover` with the given capabilities or with an error. With a gate,
+/// it answers only once the test opens it.
 #[derive(Debug, Clone)]
 struct Foreign {
     capabilities: &'static str,
@@ -126,7 +127,7 @@ impl<S: Send + Sync> Server<S> for Foreign {
 
 const EVERYTHING: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true,"subscribe":true}}"#;
 
-/// The text of a listen, as a client sends it.
+/// Returns the HTTP text of a subscription, as a client sends it.
 fn on_the_wire(served: &Served) -> String {
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
     let body = format!(

@@ -1,4 +1,4 @@
-//! How many may listen, and when a place is free again.
+//! Limits on subscriptions, and the release of their capacity.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who is told of a change, and how often.
+//! Delivery of changes to subscriptions: which ones are notified, and how often.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -215,7 +215,7 @@ async fn nobody_misses_the_last_change_however_many_announce_listen_and_leave() 
             let (app, changes) = (app.clone(), Arc::clone(&changes));
             tokio::spawn(async move {
                 let mut stream = acknowledged(&app, r#"{"resourceSubscriptions":["test://a"]}"#).await;
-                // The last change is told after it was counted.
+                // The last change is announced after it was counted.
                 while changes.load(Ordering::SeqCst) < ANNOUNCERS * EACH {
                     assert_eq!(method(&mut stream).await, "resources/updated test://a");
                 }

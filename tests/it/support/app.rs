@@ -1,5 +1,5 @@
-//! An application in this process: requests go straight into its router, without a socket, so
-//! that time can be paused.
+//! An application in this process: requests go straight into its router, without a socket, so that
+//! time can be paused.
 
 use std::time::Duration;
 
@@ -16,13 +16,14 @@ use super::logs;
 use super::sse::Sse;
 use super::tools::{Probe, server};
 
-/// A service of the test server with the default settings.
+/// Builds the test server with the default settings.
 pub(crate) fn service() -> (McpServiceBuilder, Probe) {
     let probe = Probe::default();
     (McpService::builder(server(&probe)).streams(streams()), probe)
 }
 
-/// The default settings of streams for clients in this process, which read when they like: none of them is cut.
+/// Returns the default settings of streams, without a write timeout: clients in this process may
+/// read late and are not cut.
 pub(crate) fn streams() -> Streams {
     Streams::new().write_timeout(None)
 }
@@ -36,18 +37,18 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// With the default settings.
+    /// Uses the default settings.
     pub(crate) fn new() -> Self {
         Self::with(|service| service)
     }
 
-    /// With settings of the test's own.
+    /// Uses settings of the test's own.
     pub(crate) fn with(configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder) -> Self {
         let (service, probe) = service();
         Self { probe, ..Self::of(configure(service)) }
     }
 
-    /// With a server of the test's own: the test server and more tools.
+    /// Uses the test server with more tools.
     pub(crate) fn serving(
         tools: impl FnOnce(McpServer) -> McpServer,
         configure: impl FnOnce(McpServiceBuilder) -> McpServiceBuilder,
@@ -57,35 +58,35 @@ impl App {
         Self { probe, ..Self::of(service) }
     }
 
-    /// With settings of streams of the test's own.
+    /// Uses settings of streams of the test's own.
     pub(crate) fn streaming(change: impl FnOnce(Streams) -> Streams) -> Self {
         Self::with(|service| service.streams(change(streams())))
     }
 
-    /// With answers in one form.
+    /// Uses one form of answers.
     pub(crate) fn in_mode(mode: ResponseMode) -> Self {
         Self::streaming(|streams| streams.response_mode(mode))
     }
 
-    /// With an engine that is far away.
+    /// Uses an engine that is far away.
     pub(crate) fn far(pace: Pace) -> Self {
         Self::with(|service| service.engine(FarEngine::new(move |_, _| pace)))
     }
 
-    /// With a service of the test's own.
+    /// Uses a service of the test's own.
     pub(crate) fn of(service: McpServiceBuilder) -> Self {
         logs::install();
         Self::serve(service.build().expect("good settings"))
     }
 
-    /// With a service that runs already.
+    /// Uses a service that was already built.
     pub(crate) fn serve(service: McpService) -> Self {
         logs::install();
         let handle = service.handle();
         Self { router: Router::new().nest("/mcp", service.into_router()), handle, probe: Probe::default() }
     }
 
-    /// With layers of the test's own around it.
+    /// Adds layers of the test's own around the application.
     pub(crate) fn layered(mut self, layer: impl FnOnce(Router) -> Router) -> Self {
         self.router = layer(self.router);
         self
@@ -106,12 +107,12 @@ impl App {
         self.open_as("2025-11-25", json!({"elicitation": {}, "sampling": {}, "roots": {}}), None).await
     }
 
-    /// Opens a session in a revision.
+    /// Opens a session in the given revision.
     pub(crate) async fn open_version(&self, version: &str) -> Client {
         self.open_as(version, json!({"elicitation": {}, "sampling": {}, "roots": {}}), None).await
     }
 
-    /// Opens a session of a principal (as an authentication layer would have named it).
+    /// Opens a session of a principal, as an authentication layer would have named it.
     pub(crate) async fn open_principal(&self, principal: &str) -> Client {
         self.open_as("2025-11-25", json!({}), Some(Principal::new(principal))).await
     }
@@ -140,7 +141,7 @@ impl App {
     }
 }
 
-/// Waits for what comes in its time: on the clock of the machine much longer than it takes.
+/// Waits until a condition holds, for much longer than it takes on the clock of the machine.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let held = async {
         while !holds().await {
@@ -150,7 +151,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     tokio::time::timeout(Duration::from_secs(60), held).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// An `initialize` message with id 0.
+/// Returns an `initialize` message with id 0.
 #[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
 pub(crate) fn initialize(version: &str, capabilities: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
@@ -160,12 +161,12 @@ pub(crate) fn initialize(version: &str, capabilities: Value) -> Value {
     }})
 }
 
-/// A request that opens a session in the newest revision.
+/// Returns a request that opens a session in the newest revision.
 pub(crate) fn opening() -> Request<Body> {
     request(Method::POST).message(initialize("2025-11-25", json!({})))
 }
 
-/// A `ping`.
+/// Returns a `ping`.
 pub(crate) fn ping(id: impl Into<Value>) -> Value {
     json!({"jsonrpc": "2.0", "id": id.into(), "method": "ping"})
 }
@@ -180,7 +181,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A request of this session, with its headers.
+    /// Returns a request of this session, with its headers.
     pub(crate) fn request(&self, method: Method) -> Request<Body> {
         let mut request = request(method).header("mcp-session-id", &self.session);
         request = request.header("mcp-protocol-version", &self.version);
@@ -219,17 +220,17 @@ impl Client {
         stream
     }
 
-    /// The same client at another node.
+    /// Returns the same client at another node.
     pub(crate) fn at(&self, app: &App) -> Self {
         Self { app: app.clone(), ..self.clone() }
     }
 
-    /// A POST of this session with a body of the test's own.
+    /// Returns a POST of this session with a body of the test's own.
     pub(crate) fn raw(&self, body: impl Into<Body>) -> Request<Body> {
         self.request(Method::POST).header("content-type", "application/json").raw(body)
     }
 
-    /// Comes back with the id of an event.
+    /// Resumes a stream after the event with this id.
     pub(crate) async fn resume(&self, last_event: &str) -> Reply {
         self.app.send(self.request(Method::GET).header("last-event-id", last_event)).await
     }
@@ -244,7 +245,7 @@ impl Client {
     }
 }
 
-/// A `tools/call` that asks for progress under the token `t`.
+/// Returns a `tools/call` that asks for progress under the token `t`.
 #[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
 pub(crate) fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> Value {
     let id: Value = id.into();
@@ -253,14 +254,14 @@ pub(crate) fn call(id: impl Into<Value>, tool: &str, arguments: Value) -> Value 
     }})
 }
 
-/// A request with the headers every client sends.
+/// Returns a request with the headers that every client sends.
 pub(crate) fn request(method: Method) -> Request<Body> {
     let accept = if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
     let request = Request::builder().uri("/mcp").header("host", "127.0.0.1:3000").header("accept", accept);
     request.method(method).body(Body::empty()).unwrap()
 }
 
-/// Changes to a request, one after the other.
+/// Changes to a request, made in order.
 pub(crate) trait RequestExt {
     fn message(self, message: Value) -> Self;
     fn raw(self, body: impl Into<Body>) -> Self;
@@ -309,7 +310,7 @@ fn pair(name: &str, value: &str) -> (HeaderName, HeaderValue) {
     (name.parse().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap())
 }
 
-/// A response, its body not read yet. Dropping it is a client that leaves.
+/// A response whose body was not read yet. A client that leaves drops it.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -326,19 +327,19 @@ impl Reply {
         self.header("content-type") == Some("text/event-stream")
     }
 
-    /// The next piece of the body: its size, or `None` if the body was cut. Panics at its end.
+    /// Returns the size of the body's next piece, or `None` if the body was cut. Panics at its end.
     pub(crate) async fn piece(&mut self) -> Option<usize> {
         let frame = self.body.frame().await.expect("the body has ended");
         frame.ok().and_then(|frame| frame.into_data().ok()).map(|data| data.len())
     }
 
-    /// The whole body.
+    /// Reads the whole body.
     pub(crate) async fn text(self) -> String {
         let bytes = tokio::time::timeout(Duration::from_secs(3600), self.body.collect()).await;
         String::from_utf8(bytes.expect("the body does not end").unwrap().to_bytes().to_vec()).unwrap()
     }
 
-    /// The whole body, as JSON.
+    /// Reads the whole body as JSON.
     #[track_caller]
     pub(crate) fn json(self) -> impl Future<Output = Value> {
         let kind = self.header("content-type").map(str::to_owned);
@@ -346,7 +347,7 @@ impl Reply {
         async { serde_json::from_str(&self.text().await).unwrap() }
     }
 
-    /// The answer, in whichever form it came: the last message of the body.
+    /// Returns the answer in either form: the last message of the body.
     pub(crate) async fn message(self) -> Value {
         if self.is_sse() {
             return self.sse().rest().await.pop().expect("a message").json();
@@ -354,14 +355,14 @@ impl Reply {
         self.json().await
     }
 
-    /// The body as a stream.
+    /// Returns the body as a stream.
     #[track_caller]
     pub(crate) fn sse(self) -> Sse {
         assert!(self.is_sse(), "{} {:?}", self.status, self.headers);
         Sse::new(self.body)
     }
 
-    /// The error code of a JSON-RPC error, and the id beside it.
+    /// Returns the error code of a JSON-RPC error, and the id beside it.
     pub(crate) async fn error(self) -> (i64, Option<Value>) {
         let body = self.json().await;
         (body["error"]["code"].as_i64().unwrap_or_else(|| panic!("{body}")), body.get("id").cloned())

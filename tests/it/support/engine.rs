@@ -1,5 +1,5 @@
-//! An engine on the other side of a network: every step takes its time, and may fail on its way there
-//! or on its way back.
+//! An engine behind a slow network: each operation takes time, and may fail before it is done or
+//! after.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,36 +17,36 @@ use mcp_http::{Principal, SessionId, TaskId};
 type Result<T> = std::result::Result<T, StoreError>;
 type Outcome = std::result::Result<RawJson, RawJson>;
 
-/// How a step takes its time, by the name of the step and its session.
+/// Returns the duration of an operation, by its name and session.
 pub(crate) type Delay = dyn Fn(&str, Option<SessionId>) -> Pace + Send + Sync;
 
-/// How long a step takes.
+/// How long an operation takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// On its way to the engine.
+    /// The time before the operation is done.
     pub(crate) there: Duration,
-    /// On its way back, after it was done.
+    /// The time after the operation is done.
     pub(crate) back: Duration,
 }
 
 impl Pace {
-    /// At once, though never without waiting for the scheduler.
+    /// No delay, but the operation yields to the scheduler.
     pub(crate) const YIELD: Self = Self { there: Duration::ZERO, back: Duration::ZERO };
 }
 
-/// How a step fails.
+/// How an operation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// On its way there: it never happened.
+    /// The operation fails on its way to the engine, and is not done.
     Before(StoreErrorKind),
-    /// On its way back: it happened, and nobody is told.
+    /// The operation is done, but its result is lost on the way back.
     After(StoreErrorKind),
 }
 
-/// Which step fails, by its name.
+/// Returns the failure of an operation, by its name.
 type Faults = dyn Fn(&str) -> Option<Fault> + Send + Sync;
 
-/// A memory engine that can only be reached later.
+/// A memory engine whose operations take time.
 #[derive(Clone)]
 pub(crate) struct FarEngine {
     inner: MemoryEngine,
@@ -54,14 +54,14 @@ pub(crate) struct FarEngine {
     faults: Arc<Faults>,
     late: Duration,
     joined: Arc<AtomicUsize>,
-    /// The bells themselves, without what delays or loses them.
+    /// The signal handlers themselves, without the delays and the losses.
     bells: Arc<Mutex<Vec<Arc<dyn Doorbell>>>>,
     loses_bells: Arc<AtomicBool>,
     /// The bytes of state that were written.
     written: Arc<AtomicUsize>,
 }
 
-/// A bell that may be lost.
+/// A signal handler whose signals may be lost.
 #[derive(Debug)]
 struct LossyBell(Arc<dyn Doorbell>, Arc<AtomicBool>);
 
@@ -73,7 +73,7 @@ impl Doorbell for LossyBell {
     }
 }
 
-/// A bell that is on its way for a while.
+/// A signal handler whose signals arrive late.
 #[derive(Debug)]
 struct LateBell(Arc<dyn Doorbell>, Duration);
 
@@ -101,33 +101,33 @@ impl FarEngine {
         }
     }
 
-    /// The same engine, where some steps fail.
+    /// Makes operations fail.
     pub(crate) fn failing(self, faults: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) -> Self {
         Self { faults: Arc::new(faults), ..self }
     }
 
-    /// The same engine, whose bells come later than its answers.
+    /// Delays the signals, so that they arrive later than the answers.
     pub(crate) fn late_bells(self, late: Duration) -> Self {
         Self { late, ..self }
     }
 
-    /// From now on no bell is heard, or each is again.
+    /// Loses all signals from now on, or delivers them again.
     pub(crate) fn lose_bells(&self, lost: bool) {
         self.loses_bells.store(lost, Ordering::Relaxed);
     }
 
-    /// Rings every node, whatever becomes of other bells.
+    /// Signals every node, even while other signals are lost.
     pub(crate) fn ring(&self, ring: &Ring) {
         let bells = self.bells.lock().unwrap().clone();
         bells.iter().for_each(|bell| bell.ring(ring.clone()));
     }
 
-    /// The bytes of state that were written since this was asked last.
+    /// Returns the bytes of state that were written since the last call of this method.
     pub(crate) fn written(&self) -> usize {
         self.written.swap(0, Ordering::Relaxed)
     }
 
-    /// How many nodes have joined and not left.
+    /// Returns how many nodes have joined and not left.
     pub(crate) fn joined(&self) -> usize {
         self.joined.load(Ordering::Relaxed)
     }
@@ -153,7 +153,8 @@ impl FarEngine {
 }
 
 impl FarEngine {
-    /// A step that the engine takes responsibility for: what fails before it happened is taken later.
+    /// Returns an operation that the engine guarantees: if it fails before it is done, it is done
+    /// later.
     fn sooner_or_later<T: Unpin + Send + Default + 'static>(
         &self,
         name: &'static str,
@@ -192,7 +193,7 @@ impl std::fmt::Debug for FarEngine {
 }
 
 impl SessionEngine for FarEngine {
-    /// Its sessions do not end with a service.
+    /// Sessions do not end with a service.
     fn durable(&self) -> bool {
         true
     }

@@ -1,10 +1,11 @@
-//! What a test logs: one subscriber for all tests of this process, which keeps for each of them the lines of its
-//! own thread.
+//! The logs of a test: one subscriber for all tests of this process, which collects the lines of
+//! each test by its thread.
 //!
-//! A subscriber of one thread (`tracing::subscriber::set_default`) does not do for tests that run side by side. tracing
-//! asks once for each call site whether anyone wants its lines, and keeps the answer for the whole process. As long as there
-//! is only one subscriber, it asks that of the thread that comes by first, and "no" is what a thread without any
-//! says. The test that reads the log then finds nothing.
+//! A subscriber of one thread (`tracing::subscriber::set_default`) is not enough for tests that run
+//! in parallel. tracing asks once for each call site whether any subscriber wants its lines, and
+//! keeps the answer for the whole process. As long as there is only one subscriber, it asks the
+//! subscriber of the first thread that gets there. For a thread without a subscriber the answer is
+//! "no". The test that reads the log then finds nothing.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,28 +15,28 @@ use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 
 thread_local! {
-    /// Where the lines of this thread go.
+    /// The buffer for the lines of this thread.
     static CAPTURED: RefCell<Option<Lines>> = const { RefCell::new(None) };
 }
 
-/// The lines of one thread, from here until this is dropped. A test of a runtime with one thread (the default of
-/// `tokio::test`) has all of its tasks there.
+/// The lines of one thread, from its creation until it is dropped. A test on a runtime with one
+/// thread (the default of `tokio::test`) has all of its tasks there.
 #[derive(Debug)]
 pub(crate) struct Logs(Lines);
 
 impl Logs {
-    /// Keeps the lines of this thread, of every level.
+    /// Collects the lines of this thread, at every level.
     pub(crate) fn capture() -> Self {
         install();
         let lines = Lines::default();
         let before = CAPTURED.replace(Some(lines.clone()));
         assert!(before.is_none(), "the lines of this thread are captured already");
-        // Call sites that were first met while the subscriber was put in place may have kept "no".
+        // A call site that was first reached during the installation may have kept "no".
         tracing::callsite::rebuild_interest_cache();
         Self(lines)
     }
 
-    /// What was logged until now.
+    /// Returns the lines so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
     }
@@ -47,7 +48,7 @@ impl Drop for Logs {
     }
 }
 
-/// Puts the subscriber in place. Each application of a test does so first, before anything is logged.
+/// Installs the subscriber. Each application of a test does so first, before a line is logged.
 pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {

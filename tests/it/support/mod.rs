@@ -1,5 +1,5 @@
-//! What the tests stand on: an application in this process, a client that shows every byte, and a
-//! server with tools for each kind of call.
+//! Test support: an application in this process, a client that shows every byte, and a server with
+//! tools for each kind of call.
 
 mod app;
 mod engine;

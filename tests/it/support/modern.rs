@@ -1,5 +1,5 @@
-//! Requests of 2026-07-28 as a client writes them: what each says of itself, and the headers that
-//! repeat it.
+//! Requests of 2026-07-28 as a client writes them: `_meta` of each message, and the headers that
+//! mirror it.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -15,7 +15,7 @@ pub(crate) const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabil
 pub(crate) const CLIENT_KEY: &str = "io.modelcontextprotocol/clientInfo";
 pub(crate) const LOG_KEY: &str = "io.modelcontextprotocol/logLevel";
 
-/// A whole `_meta`.
+/// Returns a complete `_meta`.
 pub(crate) fn meta() -> Value {
     json!({
         VERSION_KEY: MODERN,
@@ -24,7 +24,8 @@ pub(crate) fn meta() -> Value {
     })
 }
 
-/// A message with id 1 that says all it has to; members of `_meta` that are given stand.
+/// Returns a complete message with id 1. Members of `_meta` in the parameters override the
+/// defaults.
 pub(crate) fn envelope(method: &str, mut params: Value) -> Value {
     let mut whole = meta();
     if let Some(given) = params["_meta"].as_object() {
@@ -34,18 +35,18 @@ pub(crate) fn envelope(method: &str, mut params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
-/// A request with everything a client sends with it.
+/// Returns a request with everything that a client sends.
 pub(crate) fn modern(method: &str, params: Value) -> Request<Body> {
     mirrored(envelope(method, params))
 }
 
-/// A `tools/call` that asks for progress under the token `t`.
+/// Returns a `tools/call` that asks for progress under the token `t`.
 #[expect(clippy::needless_pass_by_value, reason = "callers write json!(..) in place")]
 pub(crate) fn modern_call(tool: &str, arguments: Value) -> Request<Body> {
     modern("tools/call", json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": "t"}}))
 }
 
-/// A message with the headers that repeat it.
+/// Returns a request with a message and the headers that mirror it.
 pub(crate) fn mirrored(message: Value) -> Request<Body> {
     let params = &message["params"];
     let about = match message["method"].as_str().unwrap_or_default() {
@@ -64,7 +65,7 @@ pub(crate) fn mirrored(message: Value) -> Request<Body> {
     request.message(message)
 }
 
-/// A value as it may stand in a header.
+/// Encodes a value for a header.
 pub(crate) fn encoded(value: &str) -> String {
     let plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && value.trim() == value
@@ -72,14 +73,14 @@ pub(crate) fn encoded(value: &str) -> String {
     if plain { value.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(value)) }
 }
 
-/// The text of a tool's answer, in whichever form it came.
+/// Returns the text of a tool's answer in either form.
 pub(crate) async fn text_of(reply: Reply) -> String {
     let answer = reply.message().await;
     answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
 impl App {
-    /// Asks as a client of 2026-07-28.
+    /// Sends a request as a client of 2026-07-28.
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Reply {
         self.send(modern(method, params)).await
     }

@@ -1,4 +1,4 @@
-//! A client's view of a stream: each event as it comes, and the bytes it came in.
+//! A client's view of a stream: each event as it arrives, and its bytes.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Event {
         serde_json::from_str(data).unwrap_or_else(|error| panic!("{data}: {error}"))
     }
 
-    /// An id with empty data.
+    /// Returns `true` for an id with empty data.
     pub(crate) fn primes(&self) -> bool {
         self.id.is_some() && self.data.as_deref() == Some("")
     }
@@ -33,11 +33,11 @@ impl Event {
     }
 }
 
-/// A stream that is being read. Dropping it is a client that leaves.
+/// A stream that is being read. A client that leaves drops it.
 pub(crate) struct Sse {
     body: Body,
     buffer: String,
-    /// Every chunk as it came: what left the server in one piece.
+    /// Each chunk as it arrived: what left the server in one piece.
     pub(crate) chunks: Vec<String>,
 }
 
@@ -46,14 +46,15 @@ impl Sse {
         Self { body, buffer: String::new(), chunks: Vec::new() }
     }
 
-    /// The next piece, without its events: its size, or `None` if the stream was cut.
+    /// Returns the size of the next piece, whose events are skipped, or `None` if the stream was
+    /// cut.
     pub(crate) async fn next_piece(&mut self) -> Option<usize> {
         let frame = self.body.frame().await.expect("the stream has ended");
         frame.ok().and_then(|frame| frame.into_data().ok()).map(|data| data.len())
     }
 
-    /// The next event or comment; `None` at the end. On paused time a quiet stream runs into the
-    /// time-out at once, which is an hour.
+    /// Returns the next event or comment, or `None` at the end. The timeout is an hour. On paused
+    /// time, a quiet stream reaches it at once.
     pub(crate) async fn next_any(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
@@ -76,7 +77,7 @@ impl Sse {
         }
     }
 
-    /// The next event that is no comment.
+    /// Returns the next event that is not a comment.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             match self.next_any().await {
@@ -86,7 +87,7 @@ impl Sse {
         }
     }
 
-    /// The next event with a message in it.
+    /// Returns the next event with a message.
     pub(crate) async fn message(&mut self) -> Option<Event> {
         loop {
             match self.next().await {
@@ -96,7 +97,7 @@ impl Sse {
         }
     }
 
-    /// The messages up to the end.
+    /// Returns the messages up to the end.
     pub(crate) async fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.message().await {
@@ -105,18 +106,18 @@ impl Sse {
         events
     }
 
-    /// Whether nothing comes within a (paused) second.
+    /// Returns `true` if nothing arrives within a (paused) second.
     pub(crate) async fn is_silent(&mut self) -> bool {
         self.buffer.is_empty() && tokio::time::timeout(Duration::from_secs(1), self.body.frame()).await.is_err()
     }
 }
 
-/// How far each message says the call has come; `null` for the answer.
+/// Returns the progress of each message; `null` for the answer.
 pub(crate) fn steps(events: &[Event]) -> Vec<Value> {
     events.iter().map(|event| event.json()["params"]["progress"].clone()).collect()
 }
 
-/// That these are all the messages of a call: so many steps, in order, and the answer.
+/// Asserts that these are all the messages of a call: `count` steps in order, and the answer.
 #[track_caller]
 pub(crate) fn whole(events: &[Event], count: u64) {
     let mut expected: Vec<Value> = (1..=count).map(Value::from).collect();
@@ -148,8 +149,9 @@ fn parse(text: &str) -> Event {
     event
 }
 
-/// The fields of an event are those that released clients want: a message has its name, an event that
-/// primes has nothing else, a `retry` stands alone, and no character is one at which readers of lines cut.
+/// Asserts that the fields of an event are those that released clients expect. A message has a
+/// name, a priming event has only its id, and a `retry` stands alone. No character is one at which
+/// line readers split.
 fn check(event: &Event, name: Option<&str>, text: &str) {
     match event.data.as_deref() {
         Some("") => assert!(event.id.is_some() && event.retry.is_none() && name.is_none(), "{text:?}"),

@@ -1,4 +1,5 @@
-//! The server under test: a tool for each kind of call, and a probe that tells what became of it.
+//! The server under test: a tool for each kind of call, and a probe that records what happens to
+//! each call.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-/// What the tools did, by label.
+/// The state of the tools' calls, by label.
 #[derive(Clone, Default)]
 pub(crate) struct Probe {
     states: Arc<Mutex<BTreeMap<String, &'static str>>>,
@@ -18,7 +19,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// `running`, `finished` or `cancelled`; `None` before the call arrived.
+    /// Returns `running`, `finished` or `cancelled`, or `None` before the call has arrived.
     pub(crate) fn state(&self, label: &str) -> Option<&'static str> {
         self.states.lock().unwrap().get(label).copied()
     }
@@ -31,13 +32,13 @@ impl Probe {
         Arc::clone(self.gates.lock().unwrap().entry(label.to_owned()).or_default())
     }
 
-    /// Lets the call `hold {label}` go on, now or when it arrives.
+    /// Releases the call `hold {label}`, now or once it arrives.
     pub(crate) fn release(&self, label: &str) {
         self.gate(label).notify_one();
     }
 }
 
-/// Notes how a call ended.
+/// Records how a call ends.
 struct Running(Probe, String);
 
 impl Running {
@@ -85,19 +86,19 @@ struct Label {
 #[derive(Deserialize, JsonSchema)]
 struct Noted {
     label: String,
-    /// How often it notes progress. Once where nothing is said.
+    /// How often the tool reports progress. The default is once.
     steps: Option<u32>,
-    /// Milliseconds before each time.
+    /// The delay before each progress report, in milliseconds.
     #[serde(default)]
     delay_ms: u64,
 }
 
 #[derive(Deserialize, JsonSchema)]
 struct Close {
-    /// Milliseconds before the stream is closed.
+    /// The delay before the stream is closed, in milliseconds.
     #[serde(default)]
     before_ms: u64,
-    /// Milliseconds between the close and the result.
+    /// The delay between the close and the result, in milliseconds.
     after_ms: u64,
     retry_ms: Option<u64>,
 }
@@ -107,7 +108,7 @@ struct Name {
     name: String,
 }
 
-/// A server with:
+/// Returns a server with:
 ///
 /// - `echo {message}`: the text, at once
 /// - `progress {steps, delay_ms}`: progress 1 to `steps`, then "done"

@@ -1,4 +1,4 @@
-//! A real socket: bytes in, bytes out.
+//! A server on a real socket, and clients that write and read bytes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::app::{initialize, service};
 use super::modern::mirrored;
 use super::tools::Probe;
 
-/// How long anything on a socket may take before it counts as hung.
+/// The time after which any operation on a socket counts as hung.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on a port of its own; it ends with this value.
+/// A server on a port of its own. It ends when this value is dropped.
 pub(crate) struct Served {
     pub(crate) addr: SocketAddr,
     pub(crate) handle: McpHandle,
@@ -37,7 +37,7 @@ impl Served {
         Self { probe, ..Self::of(configure(service), |listener| listener).await }
     }
 
-    /// With a service of the test's own, behind a listener of its own.
+    /// Uses a service and a listener of the test's own.
     pub(crate) async fn of(service: McpServiceBuilder, configure: impl FnOnce(McpListener) -> McpListener) -> Self {
         let service = service.build().expect("good settings");
         let handle = service.handle();
@@ -48,14 +48,14 @@ impl Served {
         Self { addr, handle, probe: Probe::default(), _task: task }
     }
 
-    /// A connection of its own.
+    /// Opens a new connection.
     pub(crate) async fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }
 
-    /// Opens a session on a connection of its own; its id.
+    /// Opens a session on a new connection. Returns its id.
     pub(crate) async fn open(&self) -> String {
         let opening = self.post(None, &initialize("2025-11-25", json!({})).to_string());
         let answer = exchange(&mut self.connect().await, opening.as_bytes(), Duration::from_millis(300)).await;
@@ -63,7 +63,7 @@ impl Served {
         id.unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
-    /// The text of a POST with a message, as a client sends it.
+    /// Returns the text of a POST with a message, as a client sends it.
     pub(crate) fn post(&self, session: Option<&str>, body: &str) -> String {
         let session = session.map(|session| format!("Mcp-Session-Id: {session}\r\n")).unwrap_or_default();
         format!(
@@ -74,7 +74,7 @@ impl Served {
         )
     }
 
-    /// The text of a POST of 2026-07-28.
+    /// Returns the text of a POST of 2026-07-28.
     pub(crate) fn asks(&self, message: &Value) -> String {
         let request = mirrored(message.clone());
         let headers = request.headers().iter().filter(|(name, _)| *name != "host");
@@ -90,20 +90,20 @@ impl Drop for Task {
     }
 }
 
-/// Sends bytes and reads what comes: a whole answer, however long it takes, and what follows it until the connection
-/// ends or stays quiet for a while.
+/// Sends bytes and reads the answer. Waits for a whole answer, and then reads until the connection
+/// ends or is quiet for the given time.
 pub(crate) async fn exchange(stream: &mut TcpStream, bytes: &[u8], quiet: Duration) -> String {
     exchange_all(stream, bytes, 1, quiet).await
 }
 
-/// The same for requests in a row, with so many answers.
+/// Sends several requests in a row, and waits for this number of answers.
 pub(crate) async fn exchange_all(stream: &mut TcpStream, bytes: &[u8], answers: usize, quiet: Duration) -> String {
     stream.write_all(bytes).await.unwrap();
     let has_body = !bytes.starts_with(b"HEAD ");
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        // A busy machine may be silent in the middle of an answer for longer than `quiet`.
+        // A busy machine may pause in the middle of an answer for longer than `quiet`.
         let patience = if whole(&answer, has_body).is_some_and(|whole| whole >= answers) { quiet } else { PATIENCE };
         match tokio::time::timeout(patience, stream.read(&mut chunk)).await {
             Ok(Ok(read @ 1..)) => answer.extend_from_slice(&chunk[..read]),
@@ -112,8 +112,8 @@ pub(crate) async fn exchange_all(stream: &mut TcpStream, bytes: &[u8], answers: 
     }
 }
 
-/// How many answers there are; `None` in the middle of one. An event stream counts from its first event on, and bytes
-/// that do not begin an answer belong to one that was begun before.
+/// Returns the number of whole answers, or `None` in the middle of one. An event stream counts from
+/// its first event on. Bytes that do not begin an answer belong to an earlier one.
 fn whole(mut bytes: &[u8], has_body: bool) -> Option<usize> {
     let mut answers = 0;
     while !bytes.is_empty() {

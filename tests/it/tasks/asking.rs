@@ -1,5 +1,5 @@
-//! Tasks that ask: before they are tasks, while they become one, from somewhere else, and after they
-//! have ended.
+//! Client requests of tasks: before the call is a task, while it becomes one, from another task of
+//! the runtime, and after the end.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn name(cx: &Context) -> Result<String, ClientError> {
     Ok(cx.elicit::<Name>("Who?").key("who").await?.accepted().map_or_else(String::new, |Name { name }| name))
 }
 
-/// Plays the client until the call has a result, however it is asked.
+/// Plays the client until the call has a result, in whatever way the call sends its requests.
 async fn result(client: &Poller<'_>, tool: &str) -> Value {
     let mut params = json!({"name": tool, "arguments": {}});
     let answer = loop {
@@ -105,8 +105,8 @@ async fn a_task_that_begins_elsewhere_is_told_of_at_once() {
     }
 }
 
-/// Somebody who was left behind by a task: what they hear of their question, before and after the
-/// end.
+/// A background job outlives its task. Its request to the client fails, both if it began before the
+/// end of the task and if it began after.
 #[tokio::test(start_paused = true)]
 async fn whoever_still_asks_when_a_task_ends_is_told_so() {
     for cancelled in [true, false] {
@@ -160,7 +160,7 @@ async fn a_question_that_is_taken_back_is_not_asked_any_more() {
         assert_eq!(client.status(&task).await, "input_required");
         pass(ms(1_000)).await;
         assert_eq!(client.status(&task).await, "working");
-        // Too late; nobody says so.
+        // The answer comes too late, and is acknowledged anyway.
         assert!(super::is_empty_ack(&client.update(&task, json!({"who": accept("Ann")})).await));
         pass(ms(1_000)).await;
         let done = client.get(&task).await;
@@ -193,7 +193,7 @@ async fn questions_of_one_name_are_told_apart_in_a_task_too() {
     }
 }
 
-/// An answer that was used is not kept: a task may ask as long as it lives.
+/// An answer that was used is not kept, so a task may send requests for as long as it lives.
 #[tokio::test(start_paused = true)]
 async fn a_task_that_asks_for_ever_stays_as_large_as_its_open_questions() {
     async fn endless(cx: Context) -> Result<String, ToolError> {

@@ -1,5 +1,5 @@
-//! How tasks end that nobody wants to end: with the service, with their time, with a panic, in
-//! thousands; and that nothing of them is left.
+//! The end of tasks: with their service, with their lifetime, with a panic, and in thousands.
+//! Nothing of them remains.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ async fn a_drain_ends_tasks_that_wait_for_their_clients() {
         let failed = client.get(&task).await;
         assert_eq!((&failed["status"], failed.get("inputRequests")), (&json!("failed"), None));
         assert_eq!(failed["error"]["message"], "The server is shutting down");
-        // Who answers now is heard, and changes nothing.
+        // An answer at this point is accepted, and changes nothing.
         assert!(super::is_empty_ack(&client.update(&task, json!({"a": accept("Ann")})).await));
         assert_eq!(client.get(&task).await, failed);
     }
@@ -159,7 +159,7 @@ async fn a_panic_is_the_failure_of_its_task_and_of_nothing_else() {
     assert_eq!(app.handle.drain(ms(1)).await.calls, 0);
 }
 
-/// A response that is dropped where no runtime is any more, as when a program ends.
+/// A response may be dropped where no runtime exists any more, as at the end of a program.
 #[test]
 fn what_is_left_of_a_task_may_be_dropped_anywhere() {
     let engine = far(5);
@@ -177,8 +177,8 @@ fn what_is_left_of_a_task_may_be_dropped_anywhere() {
     }
 }
 
-/// Thousands come and go, answered, cancelled, forgotten; the engine keeps what it may, and the
-/// service nothing.
+/// Thousands of tasks fail, are answered, are cancelled or lose their client. The engine keeps only
+/// what its limits allow, and the service keeps nothing.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_tasks_come_and_go() {
     let engine = far(0);
@@ -199,7 +199,7 @@ async fn ten_thousand_tasks_come_and_go() {
             _ => client.leave("asks", json!({}), Duration::ZERO).await,
         }
         if n % 40 == 0 {
-            // Those nobody answers give up.
+            // The requests without an answer time out.
             pass(ms(400_000)).await;
         }
     }
@@ -211,7 +211,7 @@ async fn ten_thousand_tasks_come_and_go() {
     assert_eq!(engine.joined(), 0, "something keeps the service");
 }
 
-/// What a result says is the tool's; a task adds nothing to it and takes nothing away.
+/// A result is the tool's own: a task neither adds to it nor truncates it.
 #[tokio::test(start_paused = true)]
 async fn a_result_that_is_too_large_to_be_kept_is_a_failure_that_says_so() {
     let server: McpServer = McpServer::new("large", "1").with_tool(
@@ -227,7 +227,7 @@ async fn a_result_that_is_too_large_to_be_kept_is_a_failure_that_says_so() {
     assert_eq!(client.get(&small).await["result"]["content"][0]["text"].as_str().map(str::len), Some(5_000));
 }
 
-/// A principal that keeps large results loses its own, and no others'.
+/// A principal with large results loses its own results, and no other principal's.
 #[tokio::test(start_paused = true)]
 async fn results_of_one_principal_make_room_for_each_other() {
     let server: McpServer = McpServer::new("large", "1").with_tool(

@@ -1,5 +1,5 @@
-//! Tasks on an engine that is far away, and fails: a client that leaves in between, a step that is
-//! lost, a result that cannot be stored. Whatever happens, a task ends, and its place is free again.
+//! Tasks on an engine that is slow and fails: a client that leaves, an operation that is lost, a
+//! result that cannot be stored. In each case the task ends and its capacity is released.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,12 +18,12 @@ fn far() -> FarEngine {
     FarEngine::new(|_, _| FAR)
 }
 
-/// One task for each principal.
+/// Returns an application with one task for each principal.
 fn narrow(engine: FarEngine) -> App {
     App::of(service(engine).tasks(Tasks::new().ttl(None).max_per_principal(1)))
 }
 
-/// Whether a principal may begin another task, which it may where all of its own are done.
+/// Returns `true` if the principal may begin another task, because all of its own have ended.
 async fn has_room(app: &App) -> bool {
     let created = Poller::new(app).of("ann").call("fails", json!({})).await;
     assert!(
@@ -40,7 +40,7 @@ async fn a_client_that_leaves_while_its_task_is_made_leaves_none_behind() {
             let app = narrow(engine.clone());
             Poller::new(&app).of("ann").leave(tool, json!({"ms": 60_000}), ms(after)).await;
             pass(ms(5_000)).await;
-            // One that was told of goes on.
+            // A task whose id was sent to the client continues.
             let told = after > 200 && tool != "fails";
             assert_eq!(has_room(&app).await, !told, "{tool} left after {after} ms");
             pass(ms(400_000)).await;
@@ -76,7 +76,8 @@ async fn a_call_that_becomes_a_task_twice_is_one_task() {
     assert_eq!(engine.joined(), 0, "something keeps the service");
 }
 
-/// An engine whose nth step on a task fails, and the ones after it as often as is said.
+/// Returns an engine on which the nth operation on a task fails, and the `times - 1` operations
+/// after it.
 fn failing(nth: usize, times: usize, fault: Fault) -> (FarEngine, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let steps = Arc::clone(&count);
@@ -88,7 +89,8 @@ fn failing(nth: usize, times: usize, fault: Fault) -> (FarEngine, Arc<AtomicUsiz
     (engine, count)
 }
 
-/// A whole task: it is made, asks twice, is answered and ends. What became of it.
+/// Runs a whole task: it is created, sends two requests, is answered and ends. Returns its last
+/// state.
 async fn whole(app: &App, what: &str) -> Option<Value> {
     let client = Poller::new(app).of("ann");
     let created = client.call("asks", json!({})).await;
@@ -137,11 +139,11 @@ async fn whichever_step_fails_a_task_ends_and_its_place_is_free() {
     assert!(ends["completed"] > ends["refused"], "{ends:?}");
 }
 
-/// The result is there; it is only the engine that is not.
+/// The result exists, but the engine is unavailable.
 #[tokio::test(start_paused = true)]
 async fn an_end_that_cannot_be_stored_now_is_stored_later() {
     for fault in [Fault::Before(Unavailable), Fault::After(Unavailable)] {
-        // Made; then whatever comes fails for a while.
+        // The task is created. The operations after that fail for a while.
         let (engine, _) = failing(1, 8, fault);
         let app = App::of(service(engine));
         let client = Poller::new(&app);

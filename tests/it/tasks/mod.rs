@@ -1,5 +1,5 @@
-//! Tasks: calls of 2026-07-28 whose client polls for the answer, on any node, while the handler runs
-//! where the call came in.
+//! Tasks: calls of 2026-07-28 whose client polls for the answer on any node, while the handler runs
+//! on the node of the call.
 
 mod asking;
 mod ending;
@@ -74,7 +74,7 @@ fn app() -> App {
     App::of(service(MemoryEngine::new()))
 }
 
-/// A client that takes tasks.
+/// A client that supports tasks.
 #[derive(Clone)]
 struct Poller<'a> {
     app: &'a App,
@@ -113,7 +113,7 @@ impl<'a> Poller<'a> {
         request
     }
 
-    /// Begins a call and leaves again: before it is answered, or right after.
+    /// Begins a call and leaves after the given time, which may be before the answer or after it.
     async fn leave(&self, tool: &str, arguments: Value, after: Duration) {
         let request = self.request("tools/call", tool, json!({"name": tool, "arguments": arguments}));
         let _ = tokio::time::timeout(after, self.app.send(request)).await;
@@ -123,7 +123,7 @@ impl<'a> Poller<'a> {
         self.send("tools/call", tool, json!({"name": tool, "arguments": arguments})).await.1
     }
 
-    /// Begins a task; its id.
+    /// Begins a task. Returns its id.
     async fn begin(&self, tool: &str, arguments: Value) -> String {
         let created = self.call(tool, arguments).await;
         assert_eq!(created["result"]["resultType"], "task", "{created}");
@@ -171,13 +171,13 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A task of one node is asked for, given its answer and polled at the other.
+/// A task begins at one node, and is polled and answered at the other.
 #[cfg(feature = "redis")]
 pub(crate) async fn a_task_of_one_node_is_served_by_the_other(here: impl SessionEngine, there: impl SessionEngine) {
     let (a, b) = (App::of(service(here)), App::of(service(there)));
     let (here, there) = (Poller::new(&a), Poller::new(&b));
     let task = here.begin("asks", json!({})).await;
-    // Each question is a change of its own.
+    // Each request to the client is an update of its own.
     until(&there, &task, "input_required with both questions", |task| {
         task["status"] == "input_required" && ["a", "b"].iter().all(|key| task["inputRequests"].get(key).is_some())
     })
@@ -244,7 +244,7 @@ async fn a_client_that_takes_no_tasks_waits_or_is_refused() {
         let (status, refused) = client.send(method, "none", json!({"taskId": "none"})).await;
         assert_eq!((status, &refused["error"]["code"], &refused["error"]["data"]), (400, &json!(-32021), &required));
     }
-    // A client of a session waits in any case.
+    // A client of a session waits for the answer in any case.
     let session = app.open().await;
     let answer = session.post(call(1, "required", json!({"ms": 1}))).await.message().await;
     assert_eq!(answer["result"]["content"][0]["text"], "waited 1");
@@ -262,7 +262,7 @@ async fn a_task_asks_and_is_answered_question_by_question() {
     assert!(is_empty_ack(&client.update(&task, json!({"stray": accept("x"), "a": accept("Ann")})).await));
     let waiting = client.get(&task).await;
     assert_eq!(waiting["inputRequests"].as_object().unwrap().keys().collect::<Vec<_>>(), ["b"]);
-    // What is answered is answered.
+    // A second answer to the same request changes nothing.
     assert!(is_empty_ack(&client.update(&task, json!({"a": accept("Eve")})).await));
     assert!(is_empty_ack(&client.update(&task, json!({"b": accept("Bob")})).await));
     tokio::task::yield_now().await;
@@ -409,7 +409,7 @@ async fn tasks_are_told_of_where_there_are_any_and_are_calls_like_any_other_else
     let plain = App::new();
     let (status, answer) = Poller::new(&plain).send("tasks/get", "x", json!({"taskId": "x"})).await;
     assert_eq!((status, &answer["error"]["code"]), (404, &json!(-32601)));
-    // What earlier revisions asked for a task with is not heard.
+    // The `task` parameter of earlier revisions is ignored.
     let params = json!({"name": "plain", "arguments": {}, "task": {"ttl": 1}});
     let (_, answer) = Poller::new(&app).send("tools/call", "plain", params).await;
     assert_eq!(answer["result"]["content"][0]["text"], "plain");

@@ -1,5 +1,5 @@
-//! Everybody at once: clients that ask, answer and cancel, and handlers that end. The threads are
-//! real, and so is the time; what each does is drawn from a seed.
+//! Races on tasks: clients ask, answer and cancel while handlers end. Threads and time are real,
+//! and what each client does is drawn from a seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const SEEDS: u64 = 4;
 const CLIENTS: u64 = 6;
 const TASKS: u64 = 12;
 
-/// As even as it has to be: xorshift.
+/// A xorshift generator, which is random enough here.
 struct Dice(u64);
 
 impl Dice {
@@ -38,7 +38,8 @@ struct Seed {
     seed: u64,
 }
 
-/// Works, says, asks and stops waiting, in any order; may panic in the end.
+/// Works, reports progress, sends requests and stops waiting in a random order. May panic at the
+/// end.
 async fn restless(cx: Context, Args(Seed { seed }): Args<Seed>) -> Result<String, ToolError> {
     let mut dice = Dice::new(seed);
     let mut names = Vec::new();
@@ -65,7 +66,8 @@ fn server() -> McpServer {
         .with_tool(Tool::new("restless", "Does a bit of all.", restless).task(TaskSupport::Required))
 }
 
-/// Does what clients do to a task until it is over; every status it saw.
+/// Polls, answers and cancels a task at random until it has ended. Returns every status that it
+/// saw.
 async fn meddle(app: App, task: String, seed: u64) -> Vec<Value> {
     let (client, mut dice) = (Poller::new(&app), Dice::new(seed));
     let mut seen = Vec::new();
@@ -139,7 +141,7 @@ async fn the_same_on_an_engine_that_takes_its_time() {
         for app in [here, there] {
             assert_eq!(app.handle.drain(Duration::from_secs(10)).await.cut_calls, 0, "seed {seed}");
         }
-        // A handler's own task may be in the middle of its last words.
+        // A background job of a handler may still have its last operations to do.
         let gone = async {
             while engine.joined() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -149,7 +151,7 @@ async fn the_same_on_an_engine_that_takes_its_time() {
     }
 }
 
-/// A client that polls without a pause delays nobody, and nobody it.
+/// A client that polls without a pause does not delay others, and others do not delay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_end_while_their_clients_hammer() {
     let service = McpService::builder(server()).tasks(Tasks::new().max(64));
@@ -162,7 +164,7 @@ async fn tasks_end_while_their_clients_hammer() {
             for seed in 0..40 {
                 let task = client.begin("restless", json!({"seed": n * 1_000 + seed})).await;
                 loop {
-                    // A socket would have its turn here.
+                    // Yields where a socket would.
                     tokio::task::yield_now().await;
                     let now = client.get(&task).await;
                     let Some(asked) = now["inputRequests"].as_object() else {
