@@ -461,7 +461,7 @@ async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
 #[tokio::test]
 async fn a_server_that_was_emptied_learns_again_which_secret_counts() {
     let server = RedisServer::start();
-    // The node detects it with a heartbeat. It sends three in a lease.
+    // The node detects it with a heartbeat, of which it sends three in a lease.
     let options = || options().secret("a secret of at least thirty-two bytes").lease(LEASE);
     let app = node(server.url(), options()).await;
     let client = app.open().await;

@@ -97,8 +97,9 @@ async fn cve_2025_53366_a_malformed_request_ends_nothing() {
     }
 }
 
-/// CVE-2025-66414, CVE-2025-66416, CVE-2026-34742, CVE-2026-35568, CVE-2026-42559 (GHSA-89vp-x53w-74fx,
-/// RUSTSEC-2026-0189): a page of another site reached a server on the user's machine by DNS rebinding.
+/// CVE-2025-66414, CVE-2025-66416, CVE-2026-34742, CVE-2026-35568, CVE-2026-42559
+/// (GHSA-89vp-x53w-74fx, RUSTSEC-2026-0189): a page of another site reached a server on the user's
+/// machine by DNS rebinding.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_42559_dns_rebinding_is_refused_with_nothing_set() {
     for (server, app) in servers() {

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 use self::handler::{Handler, Shared};
 use crate::support::{App, Client, Reply, RequestExt, Sse, call, initialize, modern, modern_call, ping};
 
-/// Returns a service of rmcp's with the default settings, for tests of what holds for every server.
+/// Returns a service of rmcp's with the default settings, for tests that apply to every server.
 pub(crate) fn plain() -> App {
     app(&Shared::default())
 }

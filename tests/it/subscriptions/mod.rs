@@ -74,8 +74,8 @@ async fn listens(app: &App) -> usize {
     app.handle.statistics().await.listens
 }
 
-/// A server that answers `server/discover` with the given capabilities or with an error. With a gate,
-/// it answers only once the test opens it.
+/// A server that answers `server/discover` with the given capabilities or with an error. With a
+/// gate, it answers only once the test opens it.
 #[derive(Debug, Clone)]
 struct Foreign {
     capabilities: &'static str,
