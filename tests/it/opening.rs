@@ -61,6 +61,8 @@ async fn nothing_is_left(app: &App) {
     assert_eq!(app.handle.sessions().await.unwrap().len(), 0);
 }
 
+/// The session speaks the revision in the server's answer, not the one in the client's request.
+///
 /// Acceptance 3.
 #[tokio::test(start_paused = true)]
 async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
@@ -90,6 +92,8 @@ async fn no_client_is_told_that_a_revision_was_agreed_on_that_is_not_served() {
     }
 }
 
+/// A hundred sessions have different ids, each of at least 32 visible ASCII characters.
+///
 /// Acceptance 26.
 #[tokio::test(start_paused = true)]
 async fn each_session_has_an_id_of_visible_characters_of_its_own() {
@@ -104,6 +108,8 @@ async fn each_session_has_an_id_of_visible_characters_of_its_own() {
     assert_eq!(ids.len(), 100);
 }
 
+/// `initialize` must not be part of a batch, with or without a session.
+///
 /// Acceptance 36.
 #[tokio::test(start_paused = true)]
 async fn an_opening_within_a_batch_is_refused() {
@@ -118,6 +124,8 @@ async fn an_opening_within_a_batch_is_refused() {
     assert_eq!(app.handle.statistics().await.sessions, 1);
 }
 
+/// Each rejection before the server is called returns its status and code, and no session id.
+///
 /// Acceptance 35, 37, 38, 79.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
@@ -159,6 +167,8 @@ async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
     assert_eq!(app.handle.statistics().await.rejected.values().sum::<u64>(), refused);
 }
 
+/// Checks the default of `Limits::body`, and that zero is an invalid setting.
+///
 /// Acceptance 38.
 #[test]
 fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
@@ -167,6 +177,8 @@ fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
     assert_eq!(error.setting(), "Limits::body");
 }
 
+/// The server fails or panics in `initialize`. The client gets an error and no session id.
+///
 /// Acceptance 37, 39, 83.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_fails_or_panics_leaves_no_session() {
@@ -193,6 +205,9 @@ fn welcomed(hook: Hook) -> (App, Arc<AtomicUsize>) {
     (App::with(|service| service.sessions(sessions)), closed)
 }
 
+/// The opening hook fails or panics. The session does not count as opened, and the closing hook is
+/// not called.
+///
 /// Acceptance 37, 43, 83.
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_refuses_or_panics_leaves_no_session() {
@@ -211,6 +226,8 @@ async fn a_hook_that_refuses_or_panics_leaves_no_session() {
     }
 }
 
+/// The client disconnects while the server or the opening hook still runs.
+///
 /// Acceptance 37, 45.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
@@ -240,6 +257,8 @@ async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
     nothing_is_left(&app).await;
 }
 
+/// The client gets an error instead of the id of a session that has ended already.
+///
 /// Acceptance 45.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
@@ -270,6 +289,8 @@ async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
     }
 }
 
+/// Clones of a service share its server and its sessions.
+///
 /// Acceptance 41, 42.
 #[tokio::test(start_paused = true)]
 async fn a_service_is_mounted_once_when_it_is_built() {
@@ -286,6 +307,8 @@ async fn a_service_is_mounted_once_when_it_is_built() {
     assert_eq!(service.handle().statistics().await.opened, 3, "clones share sessions");
 }
 
+/// Rejected openings are counted by kind, and nothing else remains of them.
+///
 /// Acceptance 37, 157.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_refused_openings_leave_the_service_where_it_was() {

@@ -47,6 +47,9 @@ fn refused() -> Vec<(Request<Body>, u16)> {
     ]
 }
 
+/// After ten thousand rejections the service has no session, and the runtime has no additional
+/// task.
+///
 /// Acceptance 35, 37, 38, 157.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
@@ -68,6 +71,8 @@ async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
 }
 
+/// An endless body gets status 413 at the limit, which is 4 MiB by default and cannot be zero.
+///
 /// Acceptance 38.
 #[tokio::test(start_paused = true)]
 async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
@@ -84,6 +89,8 @@ async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
     assert_eq!(Limits::DEFAULT_BODY, 4 * 1024 * 1024);
 }
 
+/// The opening hook fails, panics, or still runs when the client leaves. No session remains.
+///
 /// Acceptance 37, 43, 157.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_the_application_refuses_leaves_nothing() {

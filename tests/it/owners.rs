@@ -24,6 +24,9 @@ async fn refusals(client: &Client) -> Vec<(u16, String)> {
     refusals
 }
 
+/// Other principals get exactly the responses for an unknown session, so they cannot find out that
+/// it exists.
+///
 /// Acceptance 56, 57, 58, 59.
 #[tokio::test(start_paused = true)]
 async fn a_session_does_not_exist_for_anybody_but_its_principal() {
@@ -52,6 +55,8 @@ async fn a_session_does_not_exist_for_anybody_but_its_principal() {
     }
 }
 
+/// Headers that a client sends do not change the principal that an authentication layer has set.
+///
 /// Acceptance 60.
 #[tokio::test(start_paused = true)]
 async fn the_principal_comes_from_the_layer_and_never_from_a_header() {
@@ -67,6 +72,9 @@ async fn the_principal_comes_from_the_layer_and_never_from_a_header() {
     assert_eq!(nobody.text_of("whoami", json!({})).await, "nobody test 2025-11-25");
 }
 
+/// With `Sessions::principal`, only the application's function counts, and not the request's
+/// extension.
+///
 /// Acceptance 60.
 #[tokio::test(start_paused = true)]
 async fn an_application_may_read_the_principal_itself() {
@@ -83,6 +91,9 @@ async fn an_application_may_read_the_principal_itself() {
     assert_eq!(status("bob", "ann").await, 404);
 }
 
+/// At the limit an opening gets status 503, and its message names the limit. Idle sessions without
+/// streams are evicted.
+///
 /// Acceptance 48, 176.
 #[tokio::test(start_paused = true)]
 async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
@@ -106,6 +117,8 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
     }
 }
 
+/// At a limit a call gets status 429 with a `Retry-After`, and its message names the limit.
+///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
@@ -140,6 +153,8 @@ async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
     assert_eq!(three.post(ping(1)).await.status, 200, "two of three are in flight");
 }
 
+/// At the limit a stream gets status 429, and a call that needs one is cancelled.
+///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn open_streams_are_bounded_in_a_session() {
@@ -165,6 +180,9 @@ async fn open_streams_are_bounded_in_a_session() {
     assert_eq!(again.message().await["result"]["content"][0]["text"], "done");
 }
 
+/// The handle lists sessions with their calls, readers and bytes, reads their state, and ends them
+/// by id or by principal.
+///
 /// Acceptance 177.
 #[tokio::test(start_paused = true)]
 async fn an_application_lists_inspects_and_ends_sessions() {

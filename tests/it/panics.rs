@@ -21,6 +21,9 @@ async fn answer(client: &Client, message: Value) -> (String, Value) {
     (text.clone(), serde_json::from_str(json).unwrap())
 }
 
+/// The call gets an internal error without the text of the panic. The session and its streams
+/// continue.
+///
 /// Acceptance 83, 169.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
@@ -45,6 +48,8 @@ async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
     }
 }
 
+/// The text of an internal error is not sent to the client, in any response mode.
+///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
 async fn an_internal_failure_is_no_text_on_the_wire() {
@@ -56,6 +61,8 @@ async fn an_internal_failure_is_no_text_on_the_wire() {
     }
 }
 
+/// The client gets an error status, and no text of the engine's error.
+///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
 async fn what_an_engine_fails_of_is_no_text_on_the_wire() {
@@ -113,6 +120,8 @@ fn rude(mode: ResponseMode) -> App {
     App::with(|_| McpService::builder(Rude).streams(Streams::new().response_mode(mode)))
 }
 
+/// The server panics in the method itself, not in the future that it returns.
+///
 /// Acceptance 83, 169.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_panics_before_its_future_is_contained_too() {
@@ -135,6 +144,8 @@ async fn a_server_that_panics_before_its_future_is_contained_too() {
     }
 }
 
+/// Line breaks in an error message do not break the event that carries it.
+///
 /// Acceptance 91, 109.
 #[tokio::test(start_paused = true)]
 async fn an_error_of_many_lines_is_one_line_of_a_stream() {
@@ -181,6 +192,8 @@ fn trapped(mode: ResponseMode) -> App {
     })
 }
 
+/// The call no longer counts as in flight, whether its client cancels it or leaves.
+///
 /// Acceptance 169.
 #[tokio::test(start_paused = true)]
 async fn a_destructor_that_panics_on_cancellation_ends_its_call() {
@@ -214,6 +227,8 @@ async fn a_destructor_that_panics_on_cancellation_ends_its_call() {
     }
 }
 
+/// Later sessions still expire and can still be deleted.
+///
 /// Acceptance 49, 83.
 #[tokio::test(start_paused = true)]
 async fn a_value_of_a_session_that_panics_when_dropped_stops_no_expiry() {
@@ -231,6 +246,8 @@ async fn a_value_of_a_session_that_panics_when_dropped_stops_no_expiry() {
     }
 }
 
+/// The closing hook and the rejection hook panic. Sessions still end and expire.
+///
 /// Acceptance 43, 83.
 #[tokio::test(start_paused = true)]
 async fn hooks_that_panic_stop_nothing() {
@@ -250,6 +267,9 @@ async fn hooks_that_panic_stop_nothing() {
     }
 }
 
+/// The application's function for the principal panics. Each such request gets status 500, and the
+/// session continues.
+///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
 async fn a_principal_that_cannot_be_read_is_one_failed_request() {
@@ -285,6 +305,9 @@ async fn a_principal_that_cannot_be_read_is_one_failed_request() {
     }
 }
 
+/// The application's function for the principal panics on a route of its own. Only that request
+/// gets status 500.
+///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
 async fn a_route_whose_principal_cannot_be_read_fails_alone() {

@@ -112,6 +112,8 @@ async fn the_answer_waits_for_a_client_that_takes_its_time() {
     }
 }
 
+/// Clients of older revisions, JSON responses and services without resumption keep their stream.
+///
 /// Acceptance 108, 119.
 #[tokio::test(start_paused = true)]
 async fn closing_is_offered_only_to_clients_that_know_how_to_come_back() {
@@ -126,6 +128,8 @@ async fn closing_is_offered_only_to_clients_that_know_how_to_come_back() {
     assert_eq!(app.open().await.text_of("close", close).await, "closed false");
 }
 
+/// A task that outlives its call closes nothing, and `close_sse_stream` returns `false`.
+///
 /// Acceptance 119, 140.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_over_has_no_stream_to_close() {

@@ -54,6 +54,8 @@ async fn figures(reply: Reply) -> Vec<Value> {
     figures
 }
 
+/// The specification requires that progress increases. Each call is counted on its own.
+///
 /// Acceptance 190.
 #[tokio::test(start_paused = true)]
 async fn progress_that_does_not_rise_is_not_sent() {
@@ -65,6 +67,8 @@ async fn progress_that_does_not_rise_is_not_sent() {
     assert_eq!(figures(app.ask_tool("counts", json!({})).await).await, expected);
 }
 
+/// A message about progress is not shown for a task that waits for input or has ended.
+///
 /// Acceptance 191.
 #[tokio::test(start_paused = true)]
 async fn the_message_of_a_task_is_of_its_present_status() {

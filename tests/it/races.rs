@@ -24,6 +24,8 @@ async fn settles(client: &Client, id: usize, tool: &str) {
     }
 }
 
+/// Every call gets an answer, a rejection or the end of its stream, and none stays in flight.
+///
 /// Acceptance 33, 34, 44, 165.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn calls_that_race_with_the_end_of_their_session_all_settle() {
@@ -58,6 +60,9 @@ async fn calls_that_race_with_the_end_of_their_session_all_settle() {
     assert_eq!(app.handle.drain(Duration::from_secs(5)).await.cut_calls, 0, "a call is left in flight");
 }
 
+/// Another node uses the session for the first time while it is deleted. Afterwards it exists at
+/// neither node.
+///
 /// Acceptance 30, 159.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
@@ -88,6 +93,8 @@ async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
     assert_eq!(a.handle.statistics().await.sessions, 0);
 }
 
+/// Eight clients open sessions at once, half of them for one principal. Both limits hold.
+///
 /// Acceptance 48, 176.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn openings_that_race_never_exceed_the_limit_of_sessions() {
@@ -124,6 +131,8 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
     assert_eq!(app.handle.sessions().await.unwrap().len(), 4, "the first were not evicted");
 }
 
+/// Each stream ends, with or without an answer.
+///
 /// Acceptance 105, 164.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cancellations_that_race_with_answers_leave_nothing_in_flight() {

@@ -28,6 +28,8 @@ async fn to_end(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Twenty requests are sent at once, some of them invalid.
+///
 /// Acceptance 27, 80.
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_their_order() {
@@ -56,6 +58,8 @@ fn chunked(served: &Served, session: &str, extra: &str, body: &str) -> String {
     )
 }
 
+/// Chunk sizes, extensions and trailers do not change the message. Invalid chunks are rejected.
+///
 /// Acceptance 38.
 #[tokio::test]
 async fn a_body_in_odd_chunks_is_one_body() {
@@ -77,6 +81,9 @@ async fn a_body_in_odd_chunks_is_one_body() {
     }
 }
 
+/// Requests with contradictory lengths get one response at most, so that a proxy and the server
+/// cannot disagree on their end.
+///
 /// Acceptance 38, 89.
 #[tokio::test]
 async fn a_length_beside_chunks_smuggles_nothing() {
@@ -108,6 +115,9 @@ async fn a_length_beside_chunks_smuggles_nothing() {
     }
 }
 
+/// Absolute targets, other hosts, other spellings of the path and unknown methods get their
+/// statuses.
+///
 /// Acceptance 78, 85.
 #[tokio::test]
 async fn targets_and_methods_are_taken_literally() {
@@ -140,6 +150,8 @@ async fn targets_and_methods_are_taken_literally() {
     assert!(exchange(&mut served.connect().await, old.as_bytes(), QUIET).await.starts_with("HTTP/1.0 415"));
 }
 
+/// The connection gets status 431 or is reset, and the service counts no rejection.
+///
 /// Acceptance 168.
 #[tokio::test]
 async fn too_many_or_too_large_headers_are_refused_before_the_service() {
@@ -161,6 +173,8 @@ async fn too_many_or_too_large_headers_are_refused_before_the_service() {
     assert_eq!(served.handle.statistics().await.rejected.len(), 0, "none of them came so far");
 }
 
+/// With `Expect: 100-continue`, an invalid request is rejected before its body is sent.
+///
 /// Acceptance 38, 89.
 #[tokio::test]
 async fn a_client_that_asks_before_sending_is_told_to_go_on_or_refused_at_once() {
@@ -185,6 +199,8 @@ async fn a_client_that_asks_before_sending_is_told_to_go_on_or_refused_at_once()
     }
 }
 
+/// The client closes the connection, or its half of it, in the middle of the body.
+///
 /// Acceptance 37, 157.
 #[tokio::test]
 async fn a_body_that_breaks_off_opens_nothing() {
@@ -205,6 +221,8 @@ async fn a_body_that_breaks_off_opens_nothing() {
     assert!(!session.is_empty());
 }
 
+/// A response that is ready is sent. A call that still runs loses its connection and continues.
+///
 /// Acceptance 104.
 #[tokio::test]
 async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on() {

@@ -93,6 +93,8 @@ fn all_kinds() -> BTreeSet<&'static str> {
     named.collect()
 }
 
+/// The test produces each kind that the crate lists, and no other.
+///
 /// Acceptance 81, 197.
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {

@@ -103,6 +103,8 @@ async fn a_live_stream_is_taken_over_at_any_moment() {
     }
 }
 
+/// The client can resume after any event, any number of times.
+///
 /// Acceptance 114.
 #[tokio::test(start_paused = true)]
 async fn a_finished_call_is_replayed_and_the_stream_ends_as_often_as_wanted() {
@@ -117,6 +119,8 @@ async fn a_finished_call_is_replayed_and_the_stream_ends_as_often_as_wanted() {
     }
 }
 
+/// Ids of other sessions, of later events or of another form are rejected, with the reason.
+///
 /// Acceptance 112, 116, 117, 29.
 #[tokio::test(start_paused = true)]
 async fn ids_that_name_no_event_of_the_session_are_refused_with_400() {
@@ -162,6 +166,8 @@ async fn an_empty_event_id_is_a_fresh_get() {
     assert_eq!(get.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
 }
 
+/// The time is the one of `Streams::finished`. Afterwards the session holds no bytes.
+///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
@@ -193,6 +199,8 @@ async fn of_the_finished_streams_the_newest_are_kept() {
     assert_eq!(kept, [400, 400, 200, 200, 200]);
 }
 
+/// With `Streams::resumable(false)`, a `Last-Event-ID` is rejected, and a fresh GET is served.
+///
 /// Acceptance 117.
 #[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_resumed_the_refusal_says_so() {
@@ -247,6 +255,9 @@ async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
     (events, first.id().to_owned())
 }
 
+/// When the replay buffer overflows, the client gets the number of lost events, the last events and
+/// the answer.
+///
 /// Acceptance 122, 175.
 #[tokio::test(start_paused = true)]
 async fn a_hole_is_reported_and_the_answer_survives() {
@@ -283,6 +294,8 @@ async fn a_stream_keeps_no_more_bytes_than_it_may() {
     assert_eq!(usize::try_from(lost).unwrap() + events.len() - 2, 99);
 }
 
+/// A deleted session holds no bytes, its events cannot be replayed, and its streams end.
+///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn what_a_session_kept_goes_with_it() {
@@ -312,6 +325,8 @@ async fn an_answer_that_left_as_json_is_not_kept() {
     assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
 
+/// All 128 finished streams are kept until their clients have resumed them.
+///
 /// Acceptance 161.
 #[tokio::test(start_paused = true)]
 async fn as_many_answers_wait_as_calls_may_be_in_flight() {

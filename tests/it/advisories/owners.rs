@@ -11,8 +11,8 @@ use serde_json::json;
 use super::servers;
 use crate::support::{App, Client, RequestExt, call, modern, modern_call, ping};
 
-/// CVE-2026-25536 (GHSA-345p-7cg4-v4c7), CVE-2026-111770: answers to requests with equal ids went to
-/// the wrong client.
+/// CVE-2026-25536 (GHSA-345p-7cg4-v4c7), CVE-2026-111770: answers to requests with equal ids went
+/// to the wrong client.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_25536_answers_to_equal_ids_do_not_cross() {
     for (server, app) in servers() {

@@ -18,6 +18,9 @@ async fn greet(app: &App, arguments: &str, asked: Option<&Value>) -> Value {
     round.rewritten(|text| text.replace("\"<arguments>\"", arguments)).await.json().await
 }
 
+/// A request state is bound to the exact arguments, even where parsers disagree on numbers and
+/// repeated members.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn a_state_is_bound_to_arguments_that_no_two_parsers_read_alike() {
@@ -53,6 +56,8 @@ async fn a_state_is_bound_to_arguments_that_no_two_parsers_read_alike() {
     }
 }
 
+/// Spaces, escapes and the order of members do not matter.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn a_state_opens_for_the_same_arguments_in_another_spelling() {
@@ -62,6 +67,8 @@ async fn a_state_opens_for_the_same_arguments_in_another_spelling() {
     assert_eq!(text(&again), "Hello, Ann!");
 }
 
+/// A shortened, repeated or padded request state cannot be used.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn every_beginning_of_a_state_and_two_of_them_in_a_row_are_refused() {
@@ -76,6 +83,8 @@ async fn every_beginning_of_a_state_and_two_of_them_in_a_row_are_refused() {
     }
 }
 
+/// Such a state and its answers are ignored: the list is returned, and the session's user is asked.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn a_state_means_nothing_in_a_session_and_to_methods_that_never_ask() {
@@ -95,6 +104,8 @@ async fn a_state_means_nothing_in_a_session_and_to_methods_that_never_ask() {
     assert_eq!(event.json()["method"], "elicitation/create", "whose user is asked all the same");
 }
 
+/// A hundred thousand answers, and an answer of 4 MB, are accepted. Invalid answers are rejected.
+///
 /// Acceptance 148, 149.
 #[tokio::test(start_paused = true)]
 async fn answers_of_any_size_and_shape_are_read_and_forgotten() {

@@ -29,6 +29,8 @@ async fn name(cx: &Context, key: Option<&'static str>, words: &str) -> Result<St
     Ok(answer?.accepted().map(|Name { name }| name).unwrap_or_default())
 }
 
+/// A handler's own keys may look like generated keys. Each request still gets its own answer.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn names_that_look_like_counted_ones_are_still_names_of_one_question_each() {
@@ -52,6 +54,9 @@ async fn names_that_look_like_counted_ones_are_still_names_of_one_question_each(
     assert_eq!(text(&answered), "0? 1? 2? 3? 4? 5?");
 }
 
+/// The handler drops its request, or its timeout is zero. The call is answered without another
+/// round.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_question_that_is_given_up_before_the_handler_waits_is_not_asked() {
@@ -69,6 +74,8 @@ async fn a_question_that_is_given_up_before_the_handler_waits_is_not_asked() {
     assert_eq!(text(&reply), "meanwhile");
 }
 
+/// The request races with a timer, and is sent as soon as the handler has nothing else to do.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_question_in_a_race_is_asked_once_the_handler_waits() {
@@ -85,6 +92,8 @@ async fn a_question_in_a_race_is_asked_once_the_handler_waits() {
     assert_eq!(text(&answered), "0");
 }
 
+/// A task outlives its call. Its requests to the client fail with `ClientError::Ended`.
+///
 /// Acceptance 140, 149.
 #[tokio::test(start_paused = true)]
 async fn whoever_asks_after_the_answer_is_told_that_the_call_has_ended() {
@@ -109,6 +118,8 @@ async fn whoever_asks_after_the_answer_is_told_that_the_call_has_ended() {
     assert_eq!(app.handle.drain(Duration::from_secs(1)).await.cut_calls, 0);
 }
 
+/// Steps with one name in a loop are different steps, and each runs once.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn steps_of_one_name_are_counted_as_questions_are() {
@@ -146,6 +157,8 @@ async fn steps_of_one_name_are_counted_as_questions_are() {
     }
 }
 
+/// A failed step runs again in the next round. A value that cannot be carried as JSON is an error.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_fails_is_taken_again_and_one_that_cannot_be_kept_is_not() {

@@ -182,6 +182,8 @@ fn asks(answer: &Value, keys: &[&str]) {
     assert_eq!(answer["result"].get("ttlMs"), None, "what asks is not cached");
 }
 
+/// The client may also send its answers with the first call, without a request state.
+///
 /// Acceptance 148, 149.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_asks_ends_with_its_question_and_is_answered_when_it_is_made_again() {
@@ -204,6 +206,8 @@ async fn a_call_that_asks_ends_with_its_question_and_is_answered_when_it_is_made
     assert_eq!(text(&Round::tool(&app, "greet").again(&asked, declined).answer().await), "None");
 }
 
+/// Concurrent requests are sent in one round. Those without an answer are sent again.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn questions_that_are_awaited_together_are_asked_together() {
@@ -218,6 +222,8 @@ async fn questions_that_are_awaited_together_are_asked_together() {
     assert_eq!(text(&answered), "Ann frog 1");
 }
 
+/// The result of a step is carried in the request state.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_step_is_taken_once_however_many_rounds_its_call_has() {
@@ -236,6 +242,8 @@ async fn a_step_is_taken_once_however_many_rounds_its_call_has() {
     asks(&other, &["elicitation-1"]);
 }
 
+/// Another principal, other arguments, another tool or a changed state is rejected with -32602.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn what_is_carried_opens_for_the_same_call_of_the_same_principal_only() {
@@ -263,6 +271,8 @@ async fn what_is_carried_opens_for_the_same_call_of_the_same_principal_only() {
     assert_eq!(text(&round(Some("ann")).again(&asked, answers).answer().await), "Hello, Ann!");
 }
 
+/// A service with the old key in second place opens the state, until its lifetime has passed.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn what_is_carried_expires_and_outlives_a_change_of_keys() {
@@ -279,6 +289,8 @@ async fn what_is_carried_expires_and_outlives_a_change_of_keys() {
     assert_eq!(refused["error"]["message"], "Invalid params: `requestState` cannot be used");
 }
 
+/// The service is known by its name, or by `Inputs::service`, and not by its version.
+///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
 async fn a_state_opens_at_its_service_only() {
@@ -304,6 +316,8 @@ async fn a_state_opens_at_its_service_only() {
     assert_eq!(unnamed.build().unwrap_err().setting(), "Inputs::service");
 }
 
+/// After `Inputs::rounds` rounds, the call ends with an internal error.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_call_has_only_so_many_rounds() {
@@ -322,6 +336,8 @@ async fn a_call_has_only_so_many_rounds() {
     }
 }
 
+/// An invalid answer is rejected with -32602.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_fit_is_an_error_and_one_that_is_missing_is_asked_for_again() {
@@ -338,6 +354,8 @@ async fn an_answer_that_does_not_fit_is_an_error_and_one_that_is_missing_is_aske
     asks(&Round::tool(&app, "greet").with("inputResponses", other).answer().await, &["user_name"]);
 }
 
+/// The call is rejected with -32021, which names the missing capability.
+///
 /// Acceptance 25, 149.
 #[tokio::test(start_paused = true)]
 async fn a_client_is_not_asked_what_it_did_not_declare() {
@@ -356,6 +374,8 @@ async fn a_client_is_not_asked_what_it_did_not_declare() {
     assert_eq!(Round { capabilities: json!({}), ..read }.reply().await.status, 400);
 }
 
+/// `prompts/get` and `resources/read` end with client requests in the same way as `tools/call`.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn prompts_and_resources_ask_as_tools_do() {
@@ -373,6 +393,8 @@ async fn prompts_and_resources_ask_as_tools_do() {
     assert_eq!(answered["result"]["contents"][0]["text"], "0");
 }
 
+/// The call ends with its requests in each response mode, and also when its stream has begun.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn a_question_from_a_task_or_after_progress_ends_the_call_all_the_same() {
@@ -390,6 +412,9 @@ async fn a_question_from_a_task_or_after_progress_ends_the_call_all_the_same() {
     }
 }
 
+/// In a session, the requests are sent on the stream of the call, and the handler continues with
+/// the answers.
+///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
 async fn the_same_handlers_ask_clients_of_a_session_while_they_wait() {
