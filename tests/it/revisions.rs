@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{App, Client, RequestExt, initialize, request};
 
+/// `initialize` with an unknown revision, or one that is switched off, is answered with the newest
+/// that sessions speak.
+///
 /// Acceptance 3.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_another_revision_is_given_the_newest_served() {
@@ -30,6 +33,8 @@ async fn a_client_that_asks_for_another_revision_is_given_the_newest_served() {
     }
 }
 
+/// Every method is rejected with -32022, and the error lists the supported revisions.
+///
 /// Acceptance 9, 10, 18, 77, 80.
 #[tokio::test(start_paused = true)]
 async fn a_version_header_that_is_not_served_is_refused_with_those_that_are() {
@@ -61,6 +66,8 @@ async fn a_version_header_that_is_not_served_is_refused_with_those_that_are() {
     assert_eq!(client.text_of("echo", json!({"message": "still here"})).await, "still here");
 }
 
+/// A service of sessions only answers with -32000, as servers of those revisions do.
+///
 /// Acceptance 9, 10.
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_is_switched_off_is_refused_as_an_unknown_one() {
@@ -78,6 +85,8 @@ async fn a_revision_that_is_switched_off_is_refused_as_an_unknown_one() {
     assert_eq!(error, &json!({"code": -32000, "message": message}));
 }
 
+/// `server/discover` outside of 2026-07-28 is rejected, and opens nothing.
+///
 /// Acceptance 10, 11, 12, 28, 183.
 #[tokio::test(start_paused = true)]
 async fn a_discovery_leaves_no_session() {
@@ -97,6 +106,9 @@ async fn a_discovery_leaves_no_session() {
     assert_eq!((statistics.sessions, statistics.opened), (0, 0));
 }
 
+/// A session gets -32601 for methods of later revisions, and no members of later revisions in its
+/// results.
+///
 /// Acceptance 12, 14.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_method_is_an_answer_without_words_of_later_revisions() {
@@ -112,6 +124,8 @@ async fn an_unknown_method_is_an_answer_without_words_of_later_revisions() {
     assert!(list.contains("tools") && !list.contains("resultType") && !list.contains("ttlMs"), "{list}");
 }
 
+/// The message lists the supported revisions, for each HTTP method. The session continues.
+///
 /// Acceptance 23.
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_is_switched_off_is_refused_with_those_served() {

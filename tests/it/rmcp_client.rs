@@ -53,6 +53,8 @@ fn text(result: &CallToolResult) -> String {
     content[0]["text"].as_str().unwrap().to_owned()
 }
 
+/// The client lists and calls tools, gets progress, answers a request and deletes its session.
+///
 /// Acceptance 3, 26, 27, 91, 94.
 #[tokio::test]
 async fn rmcps_client_opens_calls_answers_and_ends() {

@@ -69,6 +69,8 @@ fn a_call_ends_with_its_runtime() {
     });
 }
 
+/// The first runtime ends while the engine fails. The second one announces the change.
+///
 /// Acceptance 173.
 #[test]
 fn changes_are_announced_after_their_runtime_is_gone() {
@@ -97,6 +99,8 @@ fn changes_are_announced_after_their_runtime_is_gone() {
     });
 }
 
+/// The first runtime ends before the change is delivered. The second one delivers it.
+///
 /// Acceptance 173.
 #[test]
 fn changes_are_delivered_after_their_runtime_is_gone() {
@@ -122,6 +126,8 @@ fn changes_are_delivered_after_their_runtime_is_gone() {
     });
 }
 
+/// The background task of each era continues after a panic of the engine.
+///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_panics_once_is_asked_again() {
@@ -161,6 +167,8 @@ async fn a_sweep_that_panics_stops_no_expiry() {
     assert_eq!(app.handle.statistics().await.sessions, 0);
 }
 
+/// After a panic in any of these operations, the next request is served.
+///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_panics_costs_one_request() {

@@ -144,6 +144,8 @@ async fn lists(app: &App) -> [HashMap<String, Value>; 2] {
     })
 }
 
+/// Released clients reject boolean schemas, so lists have objects in their place.
+///
 /// Acceptance 179.
 #[tokio::test(start_paused = true)]
 async fn lists_hold_no_boolean_schemas() {
@@ -179,6 +181,9 @@ async fn lists_hold_no_boolean_schemas() {
     }
 }
 
+/// A large model provider rejects `oneOf`, `$ref` and similar keywords at the root, so the variants
+/// are merged into one object.
+///
 /// Acceptance 188.
 #[tokio::test(start_paused = true)]
 async fn arguments_that_are_an_enum_are_one_object() {

@@ -55,6 +55,8 @@ fn ended(answer: &Value) -> bool {
     answer["error"] == json!({"code": -32603, "message": "The session ended before the request was answered"})
 }
 
+/// The session is deleted, reaches its lifetime or is closed, in each response mode.
+///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
 async fn each_call_of_a_session_that_ends_has_one_end() {
@@ -76,6 +78,8 @@ async fn each_call_of_a_session_that_ends_has_one_end() {
     }
 }
 
+/// Calls of a batch that were answered keep their result. The others get the error.
+///
 /// Acceptance 33, 72.
 #[tokio::test(start_paused = true)]
 async fn each_call_of_a_batch_has_one_end() {
@@ -101,6 +105,8 @@ async fn each_call_of_a_batch_has_one_end() {
     }
 }
 
+/// The error arrives on the stream that resumes the call.
+///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_resumed_has_one_end() {
@@ -115,6 +121,8 @@ async fn a_call_that_was_resumed_has_one_end() {
     assert!(rest.len() == 1 && ended(&rest[0].json()), "{rest:?}");
 }
 
+/// The client no longer expects an answer, so it gets none.
+///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_call_gets_no_error_when_its_session_ends() {
@@ -127,6 +135,8 @@ async fn a_cancelled_call_gets_no_error_when_its_session_ends() {
     assert_eq!(stream.rest().await, []);
 }
 
+/// The signal of the end is lost. The node detects the end when it re-checks its sessions.
+///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
 async fn an_end_that_no_signal_tells_of_is_noticed() {
@@ -145,6 +155,8 @@ async fn an_end_that_no_signal_tells_of_is_noticed() {
     assert_eq!(ended.get(&EndReason::Deleted), Some(&1));
 }
 
+/// The call gets one answer in each response mode, although its own session ends.
+///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
 async fn a_tool_that_ends_its_session_has_one_end() {

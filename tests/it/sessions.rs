@@ -23,6 +23,8 @@ async fn started(client: &Client, id: u32, tool: &'static str, label: &str) -> J
     task
 }
 
+/// Concurrent updates of a session's state are all kept, and other sessions do not see them.
+///
 /// Acceptance 27, 46.
 #[tokio::test(start_paused = true)]
 async fn each_session_has_a_state_of_its_own() {
@@ -39,6 +41,8 @@ async fn each_session_has_a_state_of_its_own() {
     assert_eq!(counts, (4..24).collect::<Vec<_>>(), "no update is lost");
 }
 
+/// Every HTTP method gets status 400 if its session id is missing.
+///
 /// Acceptance 28, 32, 80.
 #[tokio::test(start_paused = true)]
 async fn a_request_without_a_session_id_is_refused() {
@@ -56,6 +60,8 @@ async fn a_request_without_a_session_id_is_refused() {
     }
 }
 
+/// Every HTTP method gets status 404, also for ids that no server could have issued.
+///
 /// Acceptance 29, 35, 80.
 #[tokio::test(start_paused = true)]
 async fn an_unknown_session_is_not_found_by_any_method() {
@@ -82,6 +88,8 @@ async fn an_unknown_session_is_not_found_by_any_method() {
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600), "no id at all");
 }
 
+/// Requests after a DELETE get status 404.
+///
 /// Acceptance 30, 31.
 #[tokio::test(start_paused = true)]
 async fn a_deleted_session_is_unknown_and_others_live_on() {
@@ -103,6 +111,8 @@ async fn a_deleted_session_is_unknown_and_others_live_on() {
     assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Deleted)), (1, Some(&1)));
 }
 
+/// Handlers are cancelled, even those whose client has left. Open calls get an error.
+///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
 async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
@@ -133,6 +143,8 @@ async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
     assert_eq!(app.handle.statistics().await.sessions, 0);
 }
 
+/// The call gets status 500 and an error with its id.
+///
 /// Acceptance 34, 165.
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_answer_would_be_json_is_answered_when_its_session_ends() {
@@ -148,6 +160,8 @@ async fn a_call_whose_answer_would_be_json_is_answered_when_its_session_ends() {
     }
 }
 
+/// The opening gets status 400, and the session continues.
+///
 /// Acceptance 35.
 #[tokio::test(start_paused = true)]
 async fn a_second_opening_of_a_living_session_is_refused() {
@@ -159,6 +173,8 @@ async fn a_second_opening_of_a_living_session_is_refused() {
     assert_eq!(client.app.handle.statistics().await.opened, 1);
 }
 
+/// The tool's answer is still sent, and the session is unknown afterwards.
+///
 /// Acceptance 39.
 #[tokio::test(start_paused = true)]
 async fn a_tool_may_end_its_own_session() {
@@ -196,6 +212,8 @@ fn logged(log: &Log) -> Sessions {
         })
 }
 
+/// The closing hook gets the reason: deleted, closed or idle.
+///
 /// Acceptance 43, 152.
 #[tokio::test(start_paused = true)]
 async fn each_hook_is_called_once_for_each_session_with_its_id() {
@@ -213,6 +231,8 @@ async fn each_hook_is_called_once_for_each_session_with_its_id() {
     assert_eq!(*log.lock().unwrap(), expected.map(|(what, n)| (what.to_owned(), ids[n])));
 }
 
+/// Sessions still expire and can still be deleted.
+///
 /// Acceptance 43, 83.
 #[tokio::test(start_paused = true)]
 async fn a_closing_hook_that_panics_stops_neither_the_reaper_nor_a_delete() {
@@ -230,6 +250,8 @@ async fn a_closing_hook_that_panics_stops_neither_the_reaper_nor_a_delete() {
     assert_eq!(app.open().await.delete().await.status, 200);
 }
 
+/// Twenty requests end one session at once. One DELETE succeeds, and the closing hook runs once.
+///
 /// Acceptance 44.
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_once_however_often_it_is_ended() {
@@ -255,6 +277,8 @@ async fn a_session_ends_once_however_often_it_is_ended() {
     assert_eq!(app.handle.statistics().await.ended.values().sum::<u64>(), 1);
 }
 
+/// Progress, answers and notifications do not reach other sessions.
+///
 /// Acceptance 46, 93.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_clients_at_once_hear_only_their_own() {

@@ -18,6 +18,8 @@ use crate::support::{App, Pace, RequestExt, call, initialize, modern_call, openi
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// New openings and calls get status 503 with a `Retry-After`, and the service is not ready.
+///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
@@ -101,6 +103,8 @@ async fn a_service_that_leaves_serves_everything_and_asks_connections_to_close()
     assert_eq!((reply.status.as_u16(), reply.header("connection")), (503, Some("close")));
 }
 
+/// Only the standalone stream is closed. The call gets its answer, and then the session ends.
+///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
@@ -123,6 +127,9 @@ async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
     assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Shutdown)), (0, Some(&1)));
 }
 
+/// Sessions on a durable engine outlive the service, so clients resume their streams at another
+/// node.
+///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_says_what_was_cut() {
@@ -152,6 +159,8 @@ async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_s
     assert_eq!(app.handle.drain(LONG).await.calls, 0, "once more, nothing is there");
 }
 
+/// The client has an event id, so it can resume the call.
+///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
@@ -172,6 +181,8 @@ async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
     assert_eq!(drain.await.unwrap().cut_calls, 0);
 }
 
+/// The drain waits until the answer is read from the connection.
+///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn an_answer_within_the_deadline_reaches_a_client_that_waits() {
@@ -190,6 +201,8 @@ async fn an_answer_within_the_deadline_reaches_a_client_that_waits() {
     assert_eq!(drain.await.unwrap().cut_calls, 0);
 }
 
+/// A call that still runs at the deadline gets an error with its id, as JSON or on its stream.
+///
 /// Acceptance 34, 174.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_cut_off_is_answered() {
@@ -231,6 +244,8 @@ impl<S: Send + Sync> Server<S> for SlowToOpen {
     }
 }
 
+/// The opening gets status 503, and no session remains.
+///
 /// Acceptance 40, 157, 174.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
@@ -246,6 +261,8 @@ async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
     assert_eq!(app.handle.statistics().await.sessions, 0);
 }
 
+/// After the service is dropped, the handle returns no sessions, and a session's state cannot be read.
+///
 /// Acceptance 40.
 #[tokio::test(start_paused = true)]
 async fn a_handle_outlives_its_service_and_sees_nothing() {
@@ -264,6 +281,8 @@ async fn a_handle_outlives_its_service_and_sees_nothing() {
     session.end().await;
 }
 
+/// axum's graceful shutdown does not wait for an open stream, because the drain closes it.
+///
 /// Acceptance 40, 150.
 #[tokio::test]
 async fn a_host_shuts_down_promptly_with_a_client_connected() {

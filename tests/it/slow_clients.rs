@@ -49,6 +49,8 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut(
     }
 }
 
+/// The session keeps at most 2 MiB for the client, and other clients are served.
+///
 /// Acceptance 163, 170.
 #[tokio::test]
 async fn a_client_that_never_reads_holds_little_and_is_cut() {
@@ -86,6 +88,8 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
     assert!(!String::from_utf8_lossy(&rest).contains("flooded"), "cut before its answer");
 }
 
+/// The call finishes, although its client is much slower than the call.
+///
 /// Acceptance 170.
 #[tokio::test]
 async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
@@ -112,6 +116,8 @@ async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
     assert!(!reading.is_finished() || reading.await.unwrap() > 0);
 }
 
+/// The client gets status 408, however regularly its bytes arrive.
+///
 /// Acceptance 170.
 #[tokio::test]
 async fn a_body_that_trickles_is_cut_by_the_body_timeout() {

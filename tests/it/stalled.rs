@@ -26,6 +26,9 @@ fn big(server: McpServer) -> McpServer {
     )
 }
 
+/// Four answers wait for a window that the client keeps at zero. They are cut, and their streams are
+/// reset.
+///
 /// Acceptance 170.
 #[tokio::test]
 async fn a_closed_http2_window_holds_no_answer() {
@@ -129,6 +132,8 @@ async fn an_answer_that_is_not_read_counts_as_a_call() {
     assert_eq!(client.call(3, "big", json!({})).await.status, 200);
 }
 
+/// After the cut, the client's next GET is accepted.
+///
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_not_read_is_let_go_and_can_be_resumed() {

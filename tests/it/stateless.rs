@@ -17,6 +17,8 @@ async fn text(reply: Reply) -> Value {
     reply.message().await["result"]["content"][0]["text"].clone()
 }
 
+/// Requests are served without a session id and with any.
+///
 /// Acceptance 47, 125.
 #[tokio::test(start_paused = true)]
 async fn no_id_is_issued_and_any_id_is_ignored() {
@@ -36,6 +38,8 @@ async fn no_id_is_issued_and_any_id_is_ignored() {
     assert_eq!(app.handle.statistics().await.sessions, 0);
 }
 
+/// Other methods get status 405, and `Allow` names POST.
+///
 /// Acceptance 78, 126.
 #[tokio::test(start_paused = true)]
 async fn only_post_is_allowed() {
@@ -46,6 +50,9 @@ async fn only_post_is_allowed() {
     }
 }
 
+/// Client requests, session state and subscriptions fail without a session. Progress is streamed,
+/// without event ids.
+///
 /// Acceptance 93, 127.
 #[tokio::test(start_paused = true)]
 async fn the_client_cannot_be_asked_but_hears_of_progress() {
@@ -66,6 +73,9 @@ async fn the_client_cannot_be_asked_but_hears_of_progress() {
     assert_eq!(app.post(subscribe).await.error().await.0, -32602);
 }
 
+/// The capabilities omit `listChanged` and `subscribe`, because there is no stream for their
+/// notifications.
+///
 /// Acceptance 128.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_delivered_is_not_advertised() {
@@ -81,6 +91,8 @@ async fn what_cannot_be_delivered_is_not_advertised() {
     assert!(!text.contains("\"listChanged\":true") && !text.contains("\"subscribe\":true"), "{text}");
 }
 
+/// After three hundred failed calls, no call is in flight.
+///
 /// Acceptance 128, 83.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_left_of_a_request_that_failed() {
@@ -95,6 +107,8 @@ async fn nothing_is_left_of_a_request_that_failed() {
     assert_eq!((report.calls, report.ended_sessions), (0, 0));
 }
 
+/// Each of fifty requests has its own principal, revision and progress token.
+///
 /// Acceptance 129.
 #[tokio::test(start_paused = true)]
 async fn concurrent_requests_do_not_see_each_other() {
@@ -118,6 +132,8 @@ async fn concurrent_requests_do_not_see_each_other() {
     assert_eq!(unstated, "nobody ? 2025-03-26", "without a header it is the oldest");
 }
 
+/// A header of another revision, and an opening in a batch, are rejected.
+///
 /// Acceptance 9, 10, 18, 36.
 #[tokio::test(start_paused = true)]
 async fn what_a_session_would_refuse_is_refused_here_too() {

@@ -59,6 +59,8 @@ async fn seen(app: &App, version: ProtocolVersion, tool: &str) -> (Value, Option
     (answer, listed.get("outputSchema").cloned())
 }
 
+/// Earlier revisions allow only objects, so other values are wrapped in a `result` member.
+///
 /// Acceptance 193.
 #[tokio::test(start_paused = true)]
 async fn structured_content_has_the_form_of_the_revision() {
@@ -102,6 +104,8 @@ async fn structured_content_has_the_form_of_the_revision() {
     assert_eq!(schema["$defs"]["Todo"]["properties"]["title"]["type"], "string", "{schema}");
 }
 
+/// Results with NaN or infinity fail with an internal error, in every revision.
+///
 /// Acceptance 194.
 #[tokio::test(start_paused = true)]
 async fn a_number_that_json_does_not_have_is_a_failed_call() {

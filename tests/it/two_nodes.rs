@@ -21,6 +21,8 @@ fn far_nodes() -> (App, App) {
     (node(), node())
 }
 
+/// Runs on a near engine and on one behind a slow network, as do most tests of this file.
+///
 /// Acceptance 27, 111, 113, 124.
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
@@ -29,6 +31,8 @@ async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
     }
 }
 
+/// The replaced reader gets a `retry`, and no event is lost or repeated.
+///
 /// Acceptance 118, 124.
 #[tokio::test(start_paused = true)]
 async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
@@ -62,6 +66,8 @@ async fn a_reader_that_is_replaced_is_told_when_to_come_back_however_late_its_be
     }
 }
 
+/// The first answer counts, whichever node receives it.
+///
 /// Acceptance 94, 124.
 #[tokio::test(start_paused = true)]
 async fn a_question_of_one_node_is_answered_at_the_other() {
@@ -70,6 +76,8 @@ async fn a_question_of_one_node_is_answered_at_the_other() {
     }
 }
 
+/// The node that runs the call receives the cancellation.
+///
 /// Acceptance 105, 164, 159.
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_cancelled_at_the_other() {
@@ -78,6 +86,8 @@ async fn a_call_of_one_node_is_cancelled_at_the_other() {
     }
 }
 
+/// The calls and streams of the session end at both nodes.
+///
 /// Acceptance 30, 33, 165, 159.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_at_one_node_ends_everywhere() {
@@ -86,6 +96,8 @@ async fn a_session_that_ends_at_one_node_ends_everywhere() {
     }
 }
 
+/// The other node's streams get each change exactly once.
+///
 /// Acceptance 124, 159, 173.
 #[tokio::test(start_paused = true)]
 async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
@@ -147,6 +159,8 @@ async fn a_log_level_set_at_one_node_counts_at_the_other() {
     }
 }
 
+/// Both nodes read and update the same state.
+///
 /// Acceptance 27, 124.
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_session_is_one_at_both_nodes() {

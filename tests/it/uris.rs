@@ -35,6 +35,8 @@ fn app() -> App {
     App::of(mcp_http::McpService::builder(server))
 }
 
+/// URIs in the content of tools and prompts are percent-encoded, in every revision.
+///
 /// Acceptance 186.
 #[tokio::test(start_paused = true)]
 async fn resources_in_content_have_uris_of_ascii() {
@@ -56,6 +58,8 @@ async fn resources_in_content_have_uris_of_ascii() {
     assert_eq!(prompt["result"]["messages"][0]["content"], sent(true)[0]);
 }
 
+/// The contents of a resource carry the URI as the client wrote it. Other URIs are percent-encoded.
+///
 /// Acceptance 186.
 #[tokio::test(start_paused = true)]
 async fn contents_have_uris_of_ascii_or_that_of_the_client() {

@@ -46,6 +46,8 @@ async fn soon(what: impl AsyncFn() -> bool) {
     waiting.await.unwrap();
 }
 
+/// Progress, client requests, log messages, changes and cancellation all work between the two.
+///
 /// Acceptance 3, 27, 30, 94.
 #[tokio::test]
 async fn rmcp_speaks_to_itself_in_a_session() {
@@ -98,6 +100,9 @@ async fn changes(client: &Client) {
     assert_eq!(client.seen().updated, ["a:b"]);
 }
 
+/// The handler closes its stream, and the relay cuts connections. The client resumes and gets
+/// everything.
+///
 /// Acceptance 94.
 #[tokio::test]
 async fn rmcps_client_misses_nothing_of_rmcps_handler_when_streams_end_in_the_middle() {
@@ -122,6 +127,8 @@ async fn rmcps_client_misses_nothing_of_rmcps_handler_when_streams_end_in_the_mi
     }
 }
 
+/// Calls, input requests, subscriptions and tasks of 2026-07-28 work between the two.
+///
 /// Acceptance 1, 2.
 #[tokio::test]
 async fn rmcp_speaks_to_itself_without_a_session() {
@@ -181,6 +188,8 @@ async fn later(client: &Client) {
     .await;
 }
 
+/// The client gets an error for its call, and the handler is cancelled.
+///
 /// Acceptance 30.
 #[tokio::test]
 async fn a_drain_ends_what_rmcps_handlers_do() {

@@ -12,6 +12,9 @@ use super::{ALL, EVERYTHING, Foreign, acknowledged, bytes, listen, listening, li
 use crate::support::{App, RequestExt};
 use crate::table::{seen, sent};
 
+/// The subscription id is the request's id as the client wrote it, for numbers and strings of any
+/// form.
+///
 /// Acceptance 138, 142.
 #[tokio::test(start_paused = true)]
 async fn a_listen_is_acknowledged_first_and_every_message_names_it_as_the_client_did() {
@@ -42,6 +45,8 @@ async fn a_listen_is_acknowledged_first_and_every_message_names_it_as_the_client
     }
 }
 
+/// A filter with `taskIds` is rejected with -32021 unless the client declares the tasks extension.
+///
 /// Acceptance 187.
 #[tokio::test(start_paused = true)]
 async fn tasks_are_listened_to_by_clients_that_declare_them() {
@@ -67,6 +72,8 @@ async fn tasks_are_listened_to_by_clients_that_declare_them() {
     }
 }
 
+/// The acknowledgement and the notifications are limited to the server's capabilities.
+///
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
 async fn a_listen_is_narrowed_to_what_the_server_promises() {
@@ -96,6 +103,8 @@ async fn a_listen_is_narrowed_to_what_the_server_promises() {
     }
 }
 
+/// A typed server acknowledges the lists that it has, or may have later.
+///
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
 async fn a_typed_server_tells_of_the_lists_it_has() {
@@ -115,6 +124,8 @@ async fn a_typed_server_tells_of_the_lists_it_has() {
     assert!(stream.is_silent().await);
 }
 
+/// An empty filter is valid. The stream carries comments only.
+///
 /// Acceptance 99, 143.
 #[tokio::test(start_paused = true)]
 async fn a_listen_for_nothing_is_acknowledged_and_stays_open() {
@@ -130,6 +141,8 @@ async fn a_listen_for_nothing_is_acknowledged_and_stays_open() {
     }
 }
 
+/// Invalid and oversized filters are rejected with -32602, and use no capacity.
+///
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
 async fn what_is_no_filter_is_refused_and_takes_no_place() {
@@ -222,6 +235,8 @@ fn any_filter_is_acknowledged_or_refused() {
     runner.run(&filters, check).unwrap();
 }
 
+/// The acknowledgement is the first message, and no change is lost in the meantime.
+///
 /// Acceptance 145.
 #[tokio::test(start_paused = true)]
 async fn what_changes_before_the_acknowledgement_is_told_after_it() {
@@ -247,6 +262,8 @@ async fn what_changes_before_the_acknowledgement_is_told_after_it() {
     assert!(stream.is_silent().await);
 }
 
+/// A client that accepts only JSON gets status 406.
+///
 /// Acceptance 64, 147.
 #[tokio::test(start_paused = true)]
 async fn a_listen_is_a_stream_in_every_mode_and_needs_a_client_that_takes_one() {
@@ -269,6 +286,8 @@ async fn a_listen_is_a_stream_in_every_mode_and_needs_a_client_that_takes_one() 
     }
 }
 
+/// `server/discover` fails or panics, so the subscription is rejected and nothing remains of it.
+///
 /// Acceptance 83, 144, 169.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cannot_say_what_it_tells_of_answers_with_its_error() {

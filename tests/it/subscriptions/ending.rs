@@ -29,6 +29,8 @@ async fn to_the_end(stream: &mut Sse) -> Vec<String> {
     told
 }
 
+/// A drain ends each subscription with its pending changes and a result, and rejects new ones.
+///
 /// Acceptance 146, 150, 174.
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_the_service_each_listen_gets_what_waits_and_its_result() {
@@ -77,6 +79,8 @@ async fn at_the_end_of_the_service_each_listen_gets_what_waits_and_its_result() 
     assert_eq!(app.handle.drain(Duration::ZERO).await.closed_streams, 0, "once more, nothing is there");
 }
 
+/// The result has no `serverInfo` if the server does not state one.
+///
 /// Acceptance 146.
 #[tokio::test(start_paused = true)]
 async fn a_foreign_server_without_a_name_ends_a_listen_without_one() {
@@ -88,6 +92,8 @@ async fn a_foreign_server_without_a_name_ends_a_listen_without_one() {
     assert!(stream.next_any().await.is_none());
 }
 
+/// The drain begins before the acknowledgement, so the request gets status 503.
+///
 /// Acceptance 146, 174.
 #[tokio::test(start_paused = true)]
 async fn a_listen_that_a_drain_overtakes_is_refused() {
@@ -109,6 +115,8 @@ async fn a_listen_that_a_drain_overtakes_is_refused() {
     assert_eq!(drain.await.unwrap().closed_streams, 0);
 }
 
+/// The service is dropped. Pending changes and the result are still sent.
+///
 /// Acceptance 146.
 #[tokio::test(start_paused = true)]
 async fn with_its_service_a_listen_ends() {
@@ -124,6 +132,8 @@ async fn with_its_service_a_listen_ends() {
     assert_eq!(handle.statistics().await.listens, 0);
 }
 
+/// Subscriptions at the other node of the engine continue.
+///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_ends_takes_its_own_listens_with_it_and_no_others() {
@@ -138,6 +148,9 @@ async fn a_node_that_ends_takes_its_own_listens_with_it_and_no_others() {
     assert_eq!(listens(&there).await, 1);
 }
 
+/// axum's graceful shutdown does not wait for a subscription, because the drain ends it with a
+/// result.
+///
 /// Acceptance 40, 146, 150.
 #[tokio::test]
 async fn a_host_shuts_down_promptly_with_a_listen_open() {

@@ -17,6 +17,8 @@ fn limited(limits: Limits) -> App {
     App::with(|service| service.limits(limits))
 }
 
+/// The request gets status 429, and its message names the limit of the principal or of all.
+///
 /// Acceptance 144, 176.
 #[tokio::test(start_paused = true)]
 async fn a_listen_beyond_a_limit_is_refused_before_it_is_acknowledged() {
@@ -54,6 +56,8 @@ async fn a_listen_beyond_a_limit_is_refused_before_it_is_acknowledged() {
     assert_eq!(statistics.rejected["too_many_listens_of_principal"], 1);
 }
 
+/// The limit for each principal does not apply to clients without one. Limits of zero are invalid.
+///
 /// Acceptance 144, 176.
 #[tokio::test(start_paused = true)]
 async fn clients_without_a_principal_share_the_limit_of_all() {
@@ -70,6 +74,8 @@ async fn clients_without_a_principal_share_the_limit_of_all() {
     }
 }
 
+/// A principal with a hundred subscriptions can still make its one call, and the reverse.
+///
 /// Acceptance 160.
 #[tokio::test(start_paused = true)]
 async fn listens_and_calls_do_not_use_up_each_others_permits() {
@@ -90,6 +96,8 @@ async fn listens_and_calls_do_not_use_up_each_others_permits() {
     assert_eq!((report.calls, report.closed_streams), (1, 100), "a listen is no call in flight");
 }
 
+/// The client leaves before the acknowledgement, before it has read it, or after it.
+///
 /// Acceptance 139, 144.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_frees_its_place_whenever_it_does() {
@@ -119,6 +127,8 @@ async fn a_client_that_leaves_frees_its_place_whenever_it_does() {
     assert_eq!(listens(&app).await, 0);
 }
 
+/// The client closes its socket, and its subscription no longer counts.
+///
 /// Acceptance 54, 139, 144.
 #[tokio::test]
 async fn a_connection_that_ends_frees_the_place_of_its_listen() {
@@ -136,6 +146,8 @@ async fn a_connection_that_ends_frees_the_place_of_its_listen() {
     timeout(Duration::from_secs(20), gone).await.expect("the place stays taken");
 }
 
+/// The write timeout of the listener closes the connection of a client that does not read.
+///
 /// Acceptance 144, 170.
 #[tokio::test]
 async fn a_client_that_takes_nothing_of_what_it_is_told_is_cut_off_with_its_connection() {

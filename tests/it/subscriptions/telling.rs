@@ -14,6 +14,8 @@ use super::{ALL, acknowledged, listen, listening, listens, method, opened};
 use crate::support::{App, FarEngine, Pace, modern_call};
 use crate::table::{seen, sent};
 
+/// Each subscription gets exactly the changes in its filter, and URIs must be equal.
+///
 /// Acceptance 142.
 #[tokio::test(start_paused = true)]
 async fn only_what_was_asked_for_is_told() {
@@ -46,6 +48,8 @@ async fn only_what_was_asked_for_is_told() {
     }
 }
 
+/// Repeated changes are coalesced until the client reads them. Other streams and calls continue.
+///
 /// Acceptance 144, 163, 170.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_never_reads_is_told_of_each_thing_once_and_delays_nobody() {
@@ -84,6 +88,8 @@ async fn a_listener_that_never_reads_is_told_of_each_thing_once_and_delays_nobod
     assert_eq!((statistics.dropped, statistics.slow_readers), (0, 0));
 }
 
+/// At most 64 notifications are written at once.
+///
 /// Acceptance 163, 170.
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_written_piece_by_piece() {
@@ -101,6 +107,8 @@ async fn what_waits_is_written_piece_by_piece() {
     assert_eq!(most, Some(64));
 }
 
+/// Each stream gets the change once, with its own subscription id.
+///
 /// Acceptance 46, 144, 163.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_listens_hear_one_broadcast_each_under_its_own_name() {
@@ -125,6 +133,8 @@ async fn a_thousand_listens_hear_one_broadcast_each_under_its_own_name() {
     assert_eq!(listens(&app).await, 0);
 }
 
+/// Different clients may use the same request id.
+///
 /// Acceptance 142.
 #[tokio::test(start_paused = true)]
 async fn listens_with_the_same_id_are_each_their_own() {
@@ -139,6 +149,8 @@ async fn listens_with_the_same_id_are_each_their_own() {
     assert_eq!(method(&mut prompts).await, "prompts");
 }
 
+/// Sessions and subscriptions at both nodes get each change once.
+///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
 async fn one_announcement_is_heard_in_both_eras_and_at_every_node() {
@@ -172,6 +184,9 @@ async fn one_announcement_is_heard_in_both_eras_and_at_every_node() {
     }
 }
 
+/// Other signals between nodes, and topics that this release does not know, are not sent to
+/// clients.
+///
 /// Acceptance 142, 173.
 #[tokio::test(start_paused = true)]
 async fn what_nodes_tell_each_other_besides_is_no_change() {
@@ -189,6 +204,8 @@ async fn what_nodes_tell_each_other_besides_is_no_change() {
     assert!(stream.is_silent().await);
 }
 
+/// Each era can be served alone. Its streams still get changes.
+///
 /// Acceptance 23, 173.
 #[tokio::test(start_paused = true)]
 async fn where_only_sessions_are_served_announcements_go_on_and_nobody_listens() {
@@ -203,6 +220,8 @@ async fn where_only_sessions_are_served_announcements_go_on_and_nobody_listens()
     assert_eq!(method(&mut stream).await, "tools");
 }
 
+/// Four tasks announce changes while subscriptions are opened and closed, on real threads.
+///
 /// Acceptance 144, 163.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_misses_the_last_change_however_many_announce_listen_and_leave() {
