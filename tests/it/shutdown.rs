@@ -261,7 +261,8 @@ async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
     assert_eq!(app.handle.statistics().await.sessions, 0);
 }
 
-/// After the service is dropped, the handle returns no sessions, and a session's state cannot be read.
+/// After the service is dropped, the handle returns no sessions, and a session's state cannot be
+/// read.
 ///
 /// Acceptance 40.
 #[tokio::test(start_paused = true)]

@@ -26,8 +26,8 @@ fn big(server: McpServer) -> McpServer {
     )
 }
 
-/// Four answers wait for a window that the client keeps at zero. They are cut, and their streams are
-/// reset.
+/// Four answers wait for a window that the client keeps at zero. They are cut, and their streams
+/// are reset.
 ///
 /// Acceptance 170.
 #[tokio::test]
