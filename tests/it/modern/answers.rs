@@ -1,4 +1,5 @@
-//! The form and the bytes of answers: one body or a stream, what travels on it, what does not.
+//! Answers of 2026-07-28: their form (one body or a stream), their exact bytes, and the messages on
+//! a stream.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ async fn each_mode_has_its_exact_bodies() {
         let dropped = app.handle.statistics().await.dropped;
         assert_eq!(dropped, if mode == ResponseMode::Json { 2 } else { 0 }, "{mode:?}");
 
-        // A client that asked for no progress hears of none.
+        // A client that asked for no progress receives none.
         let steps = json!({"name": "progress", "arguments": {"steps": 2}});
         let reply = app.ask("tools/call", steps).await;
         assert_eq!(reply.is_sse(), mode == ResponseMode::Sse);
@@ -84,6 +85,8 @@ async fn a_silent_call_becomes_a_stream_after_the_silence_and_not_before() {
     assert_eq!(reply.text().await, result("slept"), "in JSON it waits as long as it takes");
 }
 
+/// Each message leaves when it is sent, also the first one, which starts the stream.
+///
 /// Acceptance 135.
 #[tokio::test(start_paused = true)]
 async fn the_first_message_makes_a_stream_at_once_and_each_leaves_when_it_is_sent() {
@@ -99,7 +102,7 @@ async fn the_first_message_makes_a_stream_at_once_and_each_leaves_when_it_is_sen
         );
     }
     assert_eq!(stream.rest().await.len(), 1);
-    // A burst is one piece.
+    // A burst is sent as one piece.
     let mut stream = app.ask_tool("progress", json!({"steps": 50})).await.sse();
     whole(&stream.rest().await, 50);
     assert_eq!(stream.chunks.len(), 1, "{:?}", stream.chunks);
@@ -127,6 +130,9 @@ async fn a_quiet_stream_sends_comments_or_none() {
     }
 }
 
+/// A status reports an error of the protocol. Errors of a handler, and errors after the stream
+/// began, are in the body.
+///
 /// Acceptance 136, 137, 83.
 #[tokio::test(start_paused = true)]
 async fn an_error_is_told_by_status_or_in_the_answer_by_when_and_where_it_was_born() {
@@ -153,12 +159,14 @@ async fn an_error_is_told_by_status_or_in_the_answer_by_when_and_where_it_was_bo
             let text = app.ask_tool(tool, json!({})).await.text().await;
             assert!(!text.contains("secret"), "{mode:?} {tool}: {text}");
         }
-        // An argument that does not fit is for the model to mend.
+        // The model can correct an unsuitable argument, so the tool reports it in its result.
         let unfit = app.ask_tool("echo", json!({"message": 7})).await.message().await;
         assert!(unfit["result"]["isError"] == true || unfit["error"]["code"] == -32602, "{unfit}");
     }
 }
 
+/// Messages of a call go to the stream of that call only.
+///
 /// Acceptance 93, 97.
 #[tokio::test(start_paused = true)]
 async fn a_call_hears_its_own_messages_and_no_others() {
@@ -221,6 +229,8 @@ async fn requests_under_one_id_each_get_their_own_answer() {
     }
 }
 
+/// A stream that its client does not read delays no other request.
+///
 /// Acceptance 102, 163.
 #[tokio::test(start_paused = true)]
 async fn a_stream_nobody_reads_delays_nothing_else() {
@@ -237,6 +247,8 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
     drop(unread);
 }
 
+/// Messages that are sent after the answer are dropped.
+///
 /// Acceptance 140.
 #[tokio::test(start_paused = true)]
 async fn what_is_sent_after_the_answer_goes_nowhere() {
@@ -253,6 +265,8 @@ async fn what_is_sent_after_the_answer_goes_nowhere() {
     }
 }
 
+/// Calls of 2026-07-28 cannot be resumed, so their streams cannot be closed early.
+///
 /// Acceptance 119, 138.
 #[tokio::test(start_paused = true)]
 async fn a_stream_cannot_be_closed_early_since_nobody_can_come_back() {
@@ -302,6 +316,8 @@ async fn media_types_are_asked_for_as_in_sessions() {
     assert_eq!(sent(&open, echo().header("content-encoding", "gzip")).await, seen(415, -32600, None));
 }
 
+/// A request whose body another layer has already read and replaced is served from the new body.
+///
 /// Acceptance 82.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
@@ -314,6 +330,8 @@ async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
     assert_eq!(answer["result"]["resultType"], "complete");
 }
 
+/// The response to another method lists the methods that are served in `Allow`.
+///
 /// Acceptance 78, 168.
 #[tokio::test(start_paused = true)]
 async fn other_methods_are_told_which_are_served() {
@@ -351,12 +369,14 @@ async fn json_answers_carry_their_length_and_streams_end() {
     let steps = json!({"name": "progress", "arguments": {"steps": 2}, "_meta": {"progressToken": 1}});
     let answer = exchange(&mut stream, served.asks(&envelope("tools/call", steps)).as_bytes(), quiet).await;
     assert!(answer.contains("transfer-encoding: chunked") && answer.ends_with("\r\n0\r\n\r\n"), "{answer}");
-    // The connection lives on, and the other era is served on it.
+    // The connection stays open, and a request of the other era is served on it.
     let opening = served.post(None, &crate::support::initialize("2025-11-25", json!({})).to_string());
     let answer = exchange(&mut stream, opening.as_bytes(), quiet).await;
     assert!(answer.contains("mcp-session-id: "), "{answer}");
 }
 
+/// An accepted notification is answered without a body.
+///
 /// Acceptance 74.
 #[tokio::test(start_paused = true)]
 async fn what_is_taken_has_no_body() {

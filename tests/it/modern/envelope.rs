@@ -1,4 +1,5 @@
-//! What a request has to say of itself, and what becomes of one that says it badly.
+//! The envelope of a request: the members that each request must carry, and the errors for missing
+//! or wrong ones.
 
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -13,7 +14,7 @@ use crate::support::{
 };
 use crate::table::{Seen, seen, sent};
 
-/// `tools/list` with parameters of the test's own and every header.
+/// A `tools/list` request with the given parameters and all headers.
 fn list(params: Value) -> Request<Body> {
     let mut message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
     if !params.is_null() {
@@ -22,11 +23,13 @@ fn list(params: Value) -> Request<Body> {
     mirrored(message)
 }
 
-/// A body of the test's own with the headers of `tools/list`.
+/// A request with the given body and the headers of `tools/list`.
 fn raw(body: impl Into<Body>) -> Request<Body> {
     modern("tools/list", json!({})).raw(body)
 }
 
+/// The error of a request without a required member names that member.
+///
 /// Acceptance 7, 16.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_forgot_something_is_told_what() {
@@ -61,6 +64,9 @@ async fn a_request_that_forgot_something_is_told_what() {
     }
 }
 
+/// A version that is unknown in header and body is rejected, and the error lists the versions
+/// served.
+///
 /// Acceptance 8.
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_unknown_in_both_places_is_refused_with_those_served() {
@@ -78,13 +84,15 @@ async fn a_version_that_is_unknown_in_both_places_is_refused_with_those_served()
         }});
         assert_eq!(body, expected);
     }
-    // However long it is, it is repeated within bounds.
+    // A version is repeated in the error up to a bounded length.
     let version = "9".repeat(60_000);
     let message = envelope("tools/list", json!({"_meta": {VERSION_KEY: version}}));
     let reply = app.send(mirrored(message).header("mcp-protocol-version", &version)).await;
     assert_eq!((reply.status.as_u16(), reply.text().await.len() < 1_000), (400, true));
 }
 
+/// The name that a client gives itself reaches the handler, and changes nothing else.
+///
 /// Acceptance 16.
 #[tokio::test(start_paused = true)]
 async fn what_a_client_says_it_is_is_for_display_only() {
@@ -106,7 +114,7 @@ async fn what_a_client_says_it_is_is_for_display_only() {
     let mut without = envelope("tools/call", json!({"name": "whoami"}));
     without["params"]["_meta"].as_object_mut().unwrap().remove(CLIENT_KEY).unwrap();
     assert_eq!(text_of(app.send(mirrored(without)).await).await, format!("nobody ? {MODERN}"));
-    // Capabilities that are no capabilities declare nothing.
+    // Capabilities of an invalid form declare nothing.
     let odd =
         json!({"name": "echo", "arguments": {"message": "x"}, "_meta": {CAPABILITIES_KEY: {"roots": 7, "x": []}}});
     assert_eq!(text_of(app.ask("tools/call", odd).await).await, "x");
@@ -150,7 +158,7 @@ async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
     assert_eq!(reply.error().await.0, -32020, "such a method cannot be repeated in a header");
     let long = "a".repeat(100_000);
     assert!(app.ask(&long, json!({})).await.text().await.len() < 400);
-    // What a server offers nothing of, it does not have at all.
+    // A server without tools does not have the methods of tools, and so on.
     let bare = App::with(|_| mcp_http::McpService::builder(McpServer::<()>::new("bare", "1")));
     for method in
         ["tools/list", "tools/call", "prompts/list", "resources/list", "resources/read", "completion/complete"]
@@ -160,6 +168,9 @@ async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
     assert_eq!(bare.ask("server/discover", json!({})).await.status, 200);
 }
 
+/// An `initialize` request belongs to the session revisions unless it carries all members of
+/// 2026-07-28.
+///
 /// Acceptance 17, 18.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_is_legacy_unless_it_says_all_that_a_request_has_to() {
@@ -191,6 +202,8 @@ async fn a_handshake_is_legacy_unless_it_says_all_that_a_request_has_to() {
     assert_eq!(app.handle.statistics().await.opened, 5);
 }
 
+/// A request with several faults is answered with the error of the first check that fails.
+///
 /// Acceptance 6, 7, 80.
 #[tokio::test(start_paused = true)]
 async fn the_first_thing_that_is_wrong_is_what_a_client_hears_of() {
@@ -202,7 +215,7 @@ async fn the_first_thing_that_is_wrong_is_what_a_client_hears_of() {
         message
     };
     let bare = |message: Value| request(Method::POST).message(message);
-    // Each row is wrong in everything the rows below are wrong in, and in one thing more.
+    // Each row has all faults of the rows below it, and one more.
     let rows: [(Request<Body>, u16, i64, &str); 7] = [
         (bare(json!([whole()])).header("mcp-protocol-version", MODERN), 400, -32600, "batches"),
         (bare(change(VERSION_KEY, json!(7))), 400, -32602, "must be a string"),
@@ -236,6 +249,8 @@ async fn the_first_thing_that_is_wrong_is_what_a_client_hears_of() {
     }
 }
 
+/// An unknown log level is rejected. Without a log level, no log messages are sent.
+///
 /// Acceptance 16.
 #[tokio::test(start_paused = true)]
 async fn a_log_level_that_is_none_is_refused_and_one_that_is_absent_means_silence() {
@@ -266,7 +281,7 @@ async fn a_log_level_that_is_none_is_refused_and_one_that_is_absent_means_silenc
             assert_eq!(levels, heard, "{level}");
         }
     }
-    // The level is the request's and no one else's.
+    // The log level applies to its own request only.
     assert!(!app.ask("tools/call", json!({"name": "log"})).await.is_sse());
 }
 
@@ -302,7 +317,7 @@ async fn a_capability_that_is_missing_has_its_code_and_its_status_before_the_fir
         assert_eq!(reply.json().await, json!({"jsonrpc": "2.0", "id": 1, "error": error}), "{mode:?}");
         let reply = app.ask("tools/call", json!({"name": "needs", "_meta": declared})).await;
         assert_eq!((reply.status.as_u16(), text_of(reply).await.as_str()), (200, "sampled"), "{mode:?}");
-        // Declared by somebody else is not declared.
+        // A capability that another request declared does not count.
         assert_eq!(app.ask("tools/call", json!({"name": "needs"})).await.status, 400, "{mode:?}");
 
         let reply = app.send(modern_call("late", json!({}))).await;
@@ -312,6 +327,8 @@ async fn a_capability_that_is_missing_has_its_code_and_its_status_before_the_fir
     }
 }
 
+/// An invalid body is rejected under any headers.
+///
 /// Acceptance 67, 68, 69, 80.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_no_message_is_refused_under_whatever_headers() {
@@ -348,6 +365,8 @@ async fn a_body_that_is_no_message_is_refused_under_whatever_headers() {
     assert_eq!(sent(&app, raw(long)).await, bad(-32600, None), "an id of a megabyte is none");
 }
 
+/// The answer repeats the id of the request byte for byte.
+///
 /// Acceptance 69, 70, 80.
 #[tokio::test(start_paused = true)]
 async fn an_id_comes_back_as_it_was_written() {
@@ -384,6 +403,8 @@ async fn an_id_comes_back_as_it_was_written() {
     }
 }
 
+/// Deep nesting gets an answer at every depth and in every member.
+///
 /// Acceptance 71, 80.
 #[tokio::test(start_paused = true)]
 async fn nesting_is_answered_at_every_depth_and_place() {
@@ -391,7 +412,7 @@ async fn nesting_is_answered_at_every_depth_and_place() {
     for depth in [1, 100, 120, 122, 123, 124, 125, 126, 127, 128, 1_000, 100_000] {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let value = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-            // (where the value stands, the brackets around it)
+            // (member that holds the value, number of brackets around it)
             for (place, around) in
                 [("x", 1), ("params", 2), ("arguments", 3), ("_meta", 3), ("capabilities", 4), ("client", 4)]
             {
@@ -413,6 +434,8 @@ async fn nesting_is_answered_at_every_depth_and_place() {
     }
 }
 
+/// A batch is rejected whatever it contains.
+///
 /// Acceptance 21, 72, 73, 166.
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_refused_whatever_is_in_it() {
@@ -435,7 +458,8 @@ async fn a_batch_is_refused_whatever_is_in_it() {
     assert_eq!(app.handle.statistics().await.opened, 0);
 }
 
-/// A client that reads an error by its id would take it for one of its own requests.
+/// The error carries no id: a client that matches errors by id would take it for the error of one
+/// of its own requests.
 ///
 /// Acceptance 21, 80.
 #[tokio::test(start_paused = true)]

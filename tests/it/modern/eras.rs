@@ -1,4 +1,4 @@
-//! Which era a request belongs to, and what each set of revisions serves.
+//! Eras: which era a request belongs to, and what a service with each set of revisions answers.
 
 use axum::body::Bytes;
 use axum::http::{Method, Request};
@@ -14,11 +14,11 @@ use crate::table::{read, seen, sent};
 
 const VERSION: &str = "mcp-protocol-version";
 
-/// What stands in the version header.
+/// Values of the version header.
 const HEADERS: [Option<&str>; 7] =
     [None, Some("2025-03-26"), Some("2025-06-18"), Some("2025-11-25"), Some(MODERN), Some("v9"), Some("v8")];
 
-/// What a body says of itself.
+/// The version claim in a body.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Claim {
     None,
@@ -29,7 +29,7 @@ enum Claim {
     Malformed,
 }
 
-/// What a body is.
+/// The kind of message in a body.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Request,
@@ -95,13 +95,13 @@ impl Kind {
     }
 }
 
-/// The era of a cell, from the rules and not from the code.
+/// Returns the era of a cell, derived from the rules and not from the code.
 fn era(header: Option<&str>, claim: Claim, kind: Kind) -> Option<Era> {
     let claims = match kind {
         Kind::Request | Kind::Notification => {
             matches!(claim, Claim::Whole | Claim::Half | Claim::Unknown | Claim::Malformed)
         }
-        // Half of a claim does not turn a handshake into something else.
+        // Half of a claim leaves a handshake a handshake.
         Kind::Initialize => matches!(claim, Claim::Whole | Claim::Unknown),
         Kind::Answer | Kind::Batch => false,
     };
@@ -113,12 +113,12 @@ fn era(header: Option<&str>, claim: Claim, kind: Kind) -> Option<Era> {
     }
 }
 
-/// What a service without an open session answers: its status and the code.
+/// Returns the status and the error code that a service without an open session answers with.
 fn answer(header: Option<&str>, claim: Claim, kind: Kind) -> (u16, i64) {
     match (era(header, claim, kind), kind) {
         (None, _) => (400, -32022),
         (Some(Era::Legacy), Kind::Initialize) => (200, 0),
-        // No session.
+        // There is no session.
         (Some(Era::Legacy), _) | (Some(Era::Modern), Kind::Answer | Kind::Batch) => (400, -32600),
         (Some(Era::Modern), _) if claim == Claim::Malformed => (400, -32602),
         (Some(Era::Modern), _) => match (claim.stated(), header, kind) {
@@ -135,6 +135,9 @@ fn answer(header: Option<&str>, claim: Claim, kind: Kind) -> (u16, i64) {
     }
 }
 
+/// Each combination of header, claim and kind of message is answered by its rule, and `era_of`
+/// agrees.
+///
 /// Acceptance 1, 4, 5, 6, 7, 8, 9, 15, 17, 18, 19, 20, 21, 22, 80, 166.
 #[tokio::test(start_paused = true)]
 async fn every_cell_of_the_table_of_eras_is_answered_by_its_rule_and_era_of_agrees() {
@@ -166,7 +169,8 @@ async fn every_cell_of_the_table_of_eras_is_answered_by_its_rule_and_era_of_agre
     }
 }
 
-/// Whether an answer is one of the era's; what is unknown is refused alike, wherever it stands.
+/// Returns `true` if the answer is one of the era's. Unknown versions are rejected in the same way
+/// in both eras.
 fn comes_from(era: Option<Era>, reply: &Reply) -> bool {
     match reply.rejection.as_ref().map(mcp_http::Rejection::kind) {
         Some("session_required") => era == Some(Era::Legacy),
@@ -180,6 +184,8 @@ fn comes_from(era: Option<Era>, reply: &Reply) -> bool {
     }
 }
 
+/// A request that the edge rejects belongs to no era.
+///
 /// Acceptance 22.
 #[test]
 fn what_the_edge_refuses_belongs_to_no_era() {
@@ -195,6 +201,8 @@ fn what_the_edge_refuses_belongs_to_no_era() {
     }
 }
 
+/// Unrelated `_meta` keys do not change the era of a request in a session.
+///
 /// Acceptance 15.
 #[tokio::test(start_paused = true)]
 async fn stray_keys_leave_a_request_of_a_session_where_it_is() {
@@ -222,6 +230,8 @@ async fn stray_keys_leave_a_request_of_a_session_where_it_is() {
     }
 }
 
+/// One service serves clients of both eras at the same time.
+///
 /// Acceptance 1, 2, 3, 4, 11, 46, 152.
 #[tokio::test(start_paused = true)]
 async fn clients_of_both_eras_are_served_side_by_side() {
@@ -250,6 +260,8 @@ async fn clients_of_both_eras_are_served_side_by_side() {
     assert_eq!((statistics.sessions, statistics.opened), (1, 1));
 }
 
+/// A session id has no effect on a request of 2026-07-28.
+///
 /// Acceptance 2, 167.
 #[tokio::test(start_paused = true)]
 async fn a_session_id_means_nothing_to_a_request_of_2026_07_28() {
@@ -279,6 +291,8 @@ async fn a_session_id_means_nothing_to_a_request_of_2026_07_28() {
     assert!(after[0].idle >= std::time::Duration::from_secs(60), "the session was not used");
 }
 
+/// `server/discover` returns the description of the server.
+///
 /// Acceptance 11, 12.
 #[tokio::test(start_paused = true)]
 async fn discovery_says_what_the_server_is() {
@@ -307,7 +321,7 @@ fn subsets() -> impl Iterator<Item = Vec<ProtocolVersion>> {
     })
 }
 
-/// What a refusal says about versions.
+/// Returns the status of a rejection and its statement about versions.
 async fn unsupported(reply: Reply) -> (u16, Value) {
     let status = reply.status.as_u16();
     let body = reply.json().await;
@@ -316,7 +330,8 @@ async fn unsupported(reply: Reply) -> (u16, Value) {
     (status, json!({"code": error["code"], "message": error["message"], "data": error["data"]}))
 }
 
-/// How a service refuses a version: without a code of 2026-07-28 where it does not have that revision.
+/// Returns the rejection of a version. A service without 2026-07-28 uses no error code of that
+/// revision.
 fn refusal(served: &[ProtocolVersion], requested: &str) -> (u16, Value) {
     if served.contains(&ProtocolVersion::V2026_07_28) {
         let message = "Unsupported protocol version; `data.supported` lists those served";
@@ -331,6 +346,8 @@ fn refusal(served: &[ProtocolVersion], requested: &str) -> (u16, Value) {
     (400, json!({"code": -32000, "message": message, "data": null}))
 }
 
+/// A service serves each revision of its set, and names them when it rejects another one.
+///
 /// Acceptance 3, 8, 9, 10, 12, 19, 23, 24, 183.
 #[tokio::test(start_paused = true)]
 async fn each_set_of_revisions_serves_its_own_and_tells_the_others_what_it_serves() {
@@ -377,7 +394,7 @@ async fn each_set_of_revisions_serves_its_own_and_tells_the_others_what_it_serve
     }
 }
 
-/// What comes without header and claim.
+/// Checks requests without header and claim.
 async fn without_a_word_of_versions(app: &App, has_sessions: bool, served: &[ProtocolVersion]) {
     let code = if has_sessions { -32600 } else { -32020 };
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
@@ -410,6 +427,8 @@ async fn get_and_delete(app: &App, has_sessions: bool, served: &[ProtocolVersion
     }
 }
 
+/// GET and DELETE work for sessions, and are rejected for 2026-07-28 in the same service.
+///
 /// Acceptance 24.
 #[tokio::test(start_paused = true)]
 async fn get_and_delete_of_sessions_work_beside_those_that_are_not_allowed() {
@@ -459,6 +478,8 @@ async fn a_service_without_sessions_serves_both_eras() {
     assert_eq!((statistics.sessions, statistics.opened), (0, 0));
 }
 
+/// A notification of 2026-07-28 is accepted and has no effect.
+///
 /// Acceptance 19, 20, 74.
 #[tokio::test(start_paused = true)]
 async fn a_notification_of_2026_07_28_is_taken_and_nobody_hears_of_it() {

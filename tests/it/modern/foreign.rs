@@ -1,5 +1,5 @@
-//! A server below the typed one: what it leaves out is put there, what it says stands, and what it
-//! does wrong stays its own.
+//! Servers below `McpServer`: the service adds the members they leave out, and repeats the others
+//! unchanged.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{App, CAPABILITIES_KEY, Reply, RequestExt, envelope, mirrored, modern};
 use crate::table::{read, seen, sent};
 
-/// Answers each call with the parameter `answer` as it stands, or with the parameter `error`.
+/// Answers each call with its parameter `answer`, unchanged, or with its parameter `error`.
 #[derive(Debug, Default)]
 struct Parrot {
     info: Option<&'static str>,
@@ -61,6 +61,8 @@ async fn said(reply: Reply) -> String {
     if sse { text.rsplit("data: ").next().unwrap().trim_end().to_owned() } else { text }
 }
 
+/// Every result carries `resultType`, with or without the server's help.
+///
 /// Acceptance 1.
 #[tokio::test(start_paused = true)]
 async fn every_result_says_what_it_is_whatever_the_server_wrote() {
@@ -104,6 +106,8 @@ async fn every_result_says_what_it_is_whatever_the_server_wrote() {
     }
 }
 
+/// A server without its own discovery is described by its answer to `initialize`.
+///
 /// Acceptance 11.
 #[tokio::test(start_paused = true)]
 async fn a_server_without_a_word_on_discovery_is_asked_as_in_a_handshake() {
@@ -128,6 +132,9 @@ async fn a_server_without_a_word_on_discovery_is_asked_as_in_a_handshake() {
     }
 }
 
+/// Only the errors for a missing method and for a missing capability have an HTTP status of their
+/// own.
+///
 /// Acceptance 14, 136, 137.
 #[tokio::test(start_paused = true)]
 async fn only_a_method_and_a_capability_that_are_missing_have_a_status() {
@@ -136,7 +143,7 @@ async fn only_a_method_and_a_capability_that_are_missing_have_a_status() {
         for (method, code, status) in [
             ("a/b", -32601, 404),
             ("tools/list", -32601, 404),
-            // The handler's own word.
+            // This code comes from the handler itself.
             ("tools/call", -32601, 200),
             ("prompts/get", -32601, 200),
             ("a/b", -32602, 200),
@@ -152,13 +159,15 @@ async fn only_a_method_and_a_capability_that_are_missing_have_a_status() {
             let request = modern(method, json!({"name": "x", "error": error}));
             assert_eq!(sent(&app, request).await, seen(status, code, Some("1")), "{mode:?} {method} {code}");
         }
-        // Data of a capability reaches the client.
+        // The data about a missing capability reaches the client.
         let error = json!({"code": -32021, "message": "x", "data": {"requiredCapabilities": {"roots": {}}}});
         let body = app.ask("a/b", json!({"error": error})).await.json().await;
         assert_eq!(body["error"]["data"], json!({"requiredCapabilities": {"roots": {}}}));
     }
 }
 
+/// The error repeats an unknown method up to a bounded length.
+///
 /// Acceptance 14, 71.
 #[tokio::test(start_paused = true)]
 async fn a_method_of_any_length_is_repeated_within_bounds() {
@@ -171,6 +180,8 @@ async fn a_method_of_any_length_is_repeated_within_bounds() {
     assert!(text.len() < 400, "{} bytes of echo", text.len());
 }
 
+/// A panic in a server ends only its own call.
+///
 /// Acceptance 83, 169.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_panics_ends_its_own_call() {
@@ -189,6 +200,8 @@ async fn a_server_that_panics_ends_its_own_call() {
     }
 }
 
+/// A result with line breaks is written as one `data:` line.
+///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]
 async fn what_has_many_lines_is_one_line_of_a_stream() {
@@ -201,6 +214,9 @@ async fn what_has_many_lines_is_one_line_of_a_stream() {
     );
 }
 
+/// The server information is also written as one line. Information in the result itself takes
+/// precedence.
+///
 /// Acceptance 1, 91.
 #[tokio::test(start_paused = true)]
 async fn the_name_of_a_server_is_one_line_too_and_yields_to_its_own_word() {
@@ -230,7 +246,8 @@ async fn the_name_of_a_server_is_one_line_too_and_yields_to_its_own_word() {
     }
 }
 
-/// Whoever reads arguments more generously than the check does must not be served unchecked.
+/// A server may read arguments less strictly than the check of the headers. Such arguments must not
+/// reach it unchecked.
 ///
 /// Acceptance 132.
 #[tokio::test(start_paused = true)]

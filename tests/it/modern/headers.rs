@@ -1,5 +1,5 @@
-//! Headers repeat the body, or the request is refused: whoever routed by them must have seen what
-//! is served.
+//! Headers that mirror the body: a request is rejected if they differ, because a gateway may have
+//! routed it by them.
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Request};
@@ -32,7 +32,8 @@ struct Deep {
     zone: Option<String>,
 }
 
-/// A tool `route` whose arguments are repeated as headers, and that says what it was called with.
+/// Adds a tool `route` that mirrors its arguments in headers, and returns the arguments it
+/// received.
 fn routed(server: McpServer) -> McpServer {
     let schema = json!({"type": "object", "properties": {
         "region": {"type": "string", "x-mcp-header": "Region"},
@@ -48,12 +49,14 @@ fn app() -> App {
     App::serving(routed, |service| service)
 }
 
-/// A call of `route` with these headers.
+/// Returns a call of `route` with these headers.
 fn route(arguments: Value, headers: &[(&str, &str)]) -> Request<Body> {
     let call = modern_call("route", arguments);
     headers.iter().fold(call, |request, (name, value)| request.header(name, value))
 }
 
+/// `Mcp-Method` and `Mcp-Name` are required and must match the body.
+///
 /// Acceptance 130.
 #[tokio::test(start_paused = true)]
 async fn method_and_name_are_there_and_what_the_body_says() {
@@ -85,7 +88,7 @@ async fn method_and_name_are_there_and_what_the_body_says() {
             assert_eq!(sent(&app, make().and_header(name, &own)).await, MISMATCH(), "{name} twice");
         }
     }
-    // Where the body names nothing, there is nothing to repeat.
+    // Without a name in the body, there is no header to mirror it.
     assert_eq!(sent(&app, modern("tools/list", json!({}))).await, seen(200, 0, Some("1")));
     assert_eq!(sent(&app, modern("tools/list", json!({})).header("mcp-name", "x")).await, seen(200, 0, Some("1")));
     for name in [json!(null), json!(7), json!(["echo"]), json!({})] {
@@ -95,6 +98,8 @@ async fn method_and_name_are_there_and_what_the_body_says() {
     }
 }
 
+/// `MCP-Protocol-Version` is required and must match the body.
+///
 /// Acceptance 130, 5, 6.
 #[tokio::test(start_paused = true)]
 async fn the_version_header_is_there_and_what_the_body_says() {
@@ -111,6 +116,8 @@ async fn the_version_header_is_there_and_what_the_body_says() {
     }
 }
 
+/// Requests in a session mirror nothing in headers.
+///
 /// Acceptance 79, 130.
 #[tokio::test(start_paused = true)]
 async fn sessions_do_not_repeat_anything() {
@@ -123,6 +130,8 @@ async fn sessions_do_not_repeat_anything() {
     assert_eq!(sent(&client.app, client.request(Method::POST).message(message)).await, seen(200, 0, Some("1")));
 }
 
+/// An encoded name is decoded strictly.
+///
 /// Acceptance 131.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_encoded_is_decoded_strictly() {
@@ -135,7 +144,7 @@ async fn a_name_that_is_encoded_is_decoded_strictly() {
         ("greet", "=?base64?Z3JlZXQ=?=", true),
         ("greet", " \t=?base64?Z3JlZXQ=?= ", true),
         ("", "=?base64??=", true),
-        // Another text, or none.
+        // Another text, or invalid encoding.
         ("greet", "=?base64?R3JlZXQ=?=", false),
         ("greet", "=?base64?Z3JlZXQ?=", false),
         ("greet", "=?base64?Z3JlZXR=?=", false),
@@ -152,16 +161,18 @@ async fn a_name_that_is_encoded_is_decoded_strictly() {
         let expected = match (same, name) {
             (false, _) => MISMATCH(),
             (true, "greet") => seen(200, 0, Some("1")),
-            // There is no such prompt.
+            // This prompt does not exist.
             (true, _) => seen(200, -32602, Some("1")),
         };
         assert_eq!(got, expected, "{name:?} {header:?}");
     }
-    // The method is not encoded by anybody.
+    // The method is never encoded.
     let coded = modern("tools/list", json!({})).header("mcp-method", "=?base64?dG9vbHMvbGlzdA==?=");
     assert_eq!(sent(&app, coded).await, MISMATCH());
 }
 
+/// A header mirrors an argument if, and only if, the argument is present.
+///
 /// Acceptance 132, 133.
 #[tokio::test(start_paused = true)]
 async fn an_argument_is_repeated_exactly_when_it_is_there() {
@@ -189,10 +200,10 @@ async fn an_argument_is_repeated_exactly_when_it_is_there() {
             &[(region, "eu"), ("mcp-param-count", "1"), ("mcp-param-dry-run", "false"), ("mcp-param-zone", "z")],
             true,
         ),
-        // Nobody annotated these.
+        // These arguments are not annotated.
         (json!({}), &[("mcp-param-other", "x"), ("mcp-param-", "y")], true),
         (json!({"zone": "a"}), &[], true),
-        // `null` and nothing are the same, and are not repeated.
+        // `null` counts as absent and is not mirrored.
         (json!({"region": null, "count": null, "dry": null, "deep": null}), &[], true),
         (json!({"region": null}), &[(region, "null")], false),
         (json!({"region": null}), &[(region, "")], false),
@@ -200,13 +211,13 @@ async fn an_argument_is_repeated_exactly_when_it_is_there() {
         (json!({"deep": {}}), &[("mcp-param-zone", "a")], false),
         (json!({"deep": null}), &[("mcp-param-zone", "a")], false),
         (json!({"zone": "a"}), &[("mcp-param-zone", "a")], false),
-        // It is there, and is not repeated.
+        // The argument is present, the header is missing.
         (json!({"region": "eu"}), &[], false),
         (json!({"region": ""}), &[], false),
         (json!({"dry": false}), &[], false),
         (json!({"deep": {"zone": "a"}}), &[], false),
         (json!({"region": "eu", "count": 1}), &[(region, "eu")], false),
-        // It is something else.
+        // The header has another value.
         (json!({"region": "eu"}), &[(region, "EU")], false),
         (json!({"region": "eu"}), &[(region, "us")], false),
         (json!({"region": "42"}), &[(region, "42.0")], false),
@@ -224,6 +235,8 @@ async fn an_argument_is_repeated_exactly_when_it_is_there() {
     }
 }
 
+/// A header that occurs twice is rejected.
+///
 /// Acceptance 200.
 #[tokio::test(start_paused = true)]
 async fn an_argument_is_repeated_once() {
@@ -246,6 +259,8 @@ async fn an_argument_is_repeated_once() {
     assert_eq!(sent(&app, note).await, seen(400, -32020, None));
 }
 
+/// The error of a mismatch shows both values.
+///
 /// Acceptance 201.
 #[tokio::test(start_paused = true)]
 async fn a_mismatch_says_both_values() {
@@ -281,8 +296,8 @@ async fn a_mismatch_says_both_values() {
     }
 }
 
-/// What the check cannot read must not be served unchecked: a gateway in between would have seen a
-/// request without a region.
+/// Arguments that the check cannot read must not be served: a gateway would have seen a request
+/// without a region.
 ///
 /// Acceptance 132.
 #[tokio::test(start_paused = true)]
@@ -303,13 +318,13 @@ async fn arguments_that_cannot_be_compared_are_not_served() {
         assert_eq!(status, 400, "{arguments}: {text}");
         assert!(text.contains("-32020") && text.contains(r#""id":1"#), "{arguments}: {text}");
     }
-    // Arguments that stand twice are no parameters at all.
+    // A member `arguments` that occurs twice makes the parameters invalid.
     for arguments in [r#"{},"arguments":{"region":"eu"}"#, r#"{"region":"eu"},"arguments":{}"#] {
         let message = envelope("tools/call", json!({"name": "route", "arguments": "ARGUMENTS"}));
         let request = mirrored(message.clone()).raw(message.to_string().replacen("\"ARGUMENTS\"", arguments, 1));
         assert_eq!(app.send(request).await.error().await, (-32602, Some(json!(1))), "{arguments}");
     }
-    // A header that repeats one of two is no better.
+    // A header that mirrors one of two values does not change that.
     for (arguments, region) in [(r#"{"region":"eu","region":"us"}"#, "eu"), (r#"{"region":"eu","region":"us"}"#, "us")]
     {
         let message = envelope("tools/call", json!({"name": "route", "arguments": "ARGUMENTS"}));
@@ -319,6 +334,8 @@ async fn arguments_that_cannot_be_compared_are_not_served() {
     }
 }
 
+/// An unknown tool has no arguments to mirror.
+///
 /// Acceptance 134.
 #[tokio::test(start_paused = true)]
 async fn a_tool_nobody_knows_has_no_arguments_to_repeat() {
@@ -326,13 +343,15 @@ async fn a_tool_nobody_knows_has_no_arguments_to_repeat() {
     let unknown = modern_call("nobody", json!({"region": "eu"})).header("mcp-param-region", "us");
     let reply = app.send(unknown).await;
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (200, -32602));
-    // Nor has a tool that annotates none, nor another method.
+    // The same is true of a tool without annotations, and of another method.
     let echo = modern_call("echo", json!({"message": "x"})).header("mcp-param-region", "us");
     assert_eq!(text_of(app.send(echo).await).await, "x");
     let prompt = modern("prompts/get", json!({"name": "greet", "arguments": {"name": "Bo"}}));
     assert_eq!(sent(&app, prompt.header("mcp-param-region", "us")).await, seen(200, 0, Some("1")));
 }
 
+/// A mismatch has the same status in every response mode.
+///
 /// Acceptance 130, 132, 136.
 #[tokio::test(start_paused = true)]
 async fn a_mismatch_has_its_status_in_every_mode() {
@@ -357,12 +376,13 @@ async fn a_mismatch_has_its_status_in_every_mode() {
     );
 }
 
-/// Runs a case on a runtime of its own; proptest knows no async.
+/// Runs a case on its own runtime, because proptest has no async tests.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
-/// Whether a call with this argument and this header is served, and with what.
+/// Calls the tool with this argument and this header. Returns the received argument, or `None` if
+/// the call is rejected.
 fn served(argument: &str, value: &Value, header: (&str, &HeaderValue)) -> Option<Value> {
     block_on(async {
         let mut request = modern_call("route", json!({argument: value}));
@@ -390,7 +410,7 @@ fn texts() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What the rows above show of some texts, for any.
+    /// Extends the rows above from some texts to any text.
     #[test]
     fn any_text_is_served_under_its_own_header_and_no_other(text in texts(), other in texts()) {
         let header = HeaderValue::from_str(&encoded(&text)).unwrap();

@@ -1,4 +1,4 @@
-//! An attacker's afternoon: nothing panics, hangs, leaks or blames the server for a client's fault.
+//! Hostile requests: none causes a panic, a hang, a leak or a server error.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::hostile::harmless;
 use crate::support::{App, MODERN, RequestExt, envelope, mirrored, modern, modern_call, request, text_of};
 
-/// The text of a request with other members in `_meta` and in its parameters, written as they stand.
+/// Returns the text of a request with more members in `_meta` and in its parameters, unchanged.
 fn written(method: &str, meta: &str, params: &str) -> String {
     let capabilities = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
     let version = format!(r#""io.modelcontextprotocol/protocolVersion":"{MODERN}""#);
@@ -19,6 +19,8 @@ fn written(method: &str, meta: &str, params: &str) -> String {
     )
 }
 
+/// Hostile members get an answer of bounded length.
+///
 /// Acceptance 67, 68, 71, 83.
 #[tokio::test(start_paused = true)]
 async fn hostile_members_are_answered_within_bounds() {
@@ -36,7 +38,7 @@ async fn hostile_members_are_answered_within_bounds() {
         written("\"tools/list\"", "", &format!(r#","cursor":"{long}""#)),
         written("\"resources/read\"", "", &format!(r#","uri":"test://{long}""#)),
         written("\"completion/complete\"", "", r#","ref":[],"argument":[]"#),
-        // Members that stand twice.
+        // Members that occur twice.
         written("\"tools/list\"", &format!(r#","io.modelcontextprotocol/protocolVersion":"{MODERN}""#), ""),
         written("\"tools/list\"", r#","io.modelcontextprotocol/clientCapabilities":{}"#, ""),
         written("\"tools/list\"", "", r#","_meta":{}"#),
@@ -49,7 +51,7 @@ async fn hostile_members_are_answered_within_bounds() {
         call(r#","name":"echo","arguments":["x"]"#),
         call(r#","name":"echo","arguments":{"message":"\ud800"}"#),
         call(&format!(r#","name":"echo","arguments":{{"message":{{"{long}":1}}}}"#)),
-        // Tokens, levels, names.
+        // Progress tokens, log levels, names.
         told(r#","progressToken":{"a":[1,2]}"#),
         told(r#","progressToken":1e999"#),
         told(",\"progressToken\":[\n1\r\n]"),
@@ -61,7 +63,8 @@ async fn hostile_members_are_answered_within_bounds() {
     for body in bodies {
         let what: String = body.chars().take(250).collect();
         let named = serde_json::from_str::<serde_json::Value>(&body);
-        // With headers that repeat what can be repeated, and with those of another request.
+        // Each body is sent with the headers that mirror it where possible, and with those of
+        // another request.
         let mut requests =
             vec![modern("tools/list", json!({})).raw(body.clone()), modern_call("echo", json!({})).raw(body.clone())];
         if let Ok(message) = named
@@ -88,6 +91,8 @@ async fn hostile_members_are_answered_within_bounds() {
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
 }
 
+/// Requests with many or long headers are answered in bounded time.
+///
 /// Acceptance 62, 79, 130, 131.
 #[tokio::test(start_paused = true)]
 async fn header_bombs_are_answered_in_their_time() {
@@ -123,7 +128,7 @@ async fn header_bombs_are_answered_in_their_time() {
     assert_eq!(text_of(app.ask_tool("echo", json!({"message": "alive"})).await).await, "alive");
 }
 
-/// A call and its reader can be given up at any moment; nothing of it stays.
+/// A client can drop a call and its response at any moment, and nothing of the call remains.
 ///
 /// Acceptance 139, 176.
 #[tokio::test(start_paused = true)]
@@ -143,7 +148,7 @@ async fn a_client_may_leave_at_any_moment() {
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
 }
 
-/// What a session revision would answer must not be had by leaving a header out, nor the other way.
+/// A client cannot reach the behaviour of the other era by leaving a header out.
 ///
 /// Acceptance 4, 6, 7.
 #[tokio::test(start_paused = true)]
@@ -153,18 +158,19 @@ async fn no_mixture_of_eras_is_served() {
     let whole = envelope("tools/call", json!({"name": "echo", "arguments": {"message": "x"}}));
     let mut bare = whole.clone();
     bare["params"].as_object_mut().unwrap().remove("_meta").unwrap();
-    // A whole request in a session, under the session's own header or none.
+    // A complete request of 2026-07-28 in a session, with the session's version header or without
+    // any.
     for request in [client.request(Method::POST), client.request(Method::POST).without("mcp-protocol-version")] {
         let request = request.header("mcp-method", "tools/call").header("mcp-name", "echo");
         let reply = app.send(request.message(whole.clone())).await;
         assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (400, None));
         assert_eq!(reply.error().await.0, -32020);
     }
-    // A session's request under the later header, with the session's id.
+    // A request of a session with the version header of 2026-07-28 and the session id.
     let reply = app.send(mirrored(bare).header("mcp-session-id", &client.session)).await;
     assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (400, None));
     assert_eq!(reply.error().await.0, -32602);
-    // The same spelled with escapes.
+    // The same request, with escapes in its text.
     let escaped = whole
         .to_string()
         .replace("io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol\\/protocolVersion");

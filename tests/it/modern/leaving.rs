@@ -1,4 +1,4 @@
-//! A client that goes away cancels: in every mode, at every moment, whatever is kept.
+//! Cancellation: a client that disconnects cancels its call, in every mode and at every moment.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::{App, RequestExt, Served, envelope, modern, modern_call, tex
 
 const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
 
-/// Nothing of a call is in flight any more.
+/// Checks that no call is in flight any more.
 async fn nothing_runs(app: &App) {
     sleep(Duration::from_millis(1)).await;
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
@@ -57,7 +57,7 @@ async fn a_client_that_leaves_a_stream_cancels_its_call_before_and_after_its_fir
             }
         }
     }
-    // In JSON there is no first event to see: what was sent was dropped.
+    // In JSON mode the client sees no first event: the message was dropped.
     let app = App::in_mode(ResponseMode::Json);
     let call = app.ask_tool("note_and_hold", json!({"label": "a"}));
     assert!(timeout(Duration::from_secs(60), call).await.is_err());
@@ -65,6 +65,8 @@ async fn a_client_that_leaves_a_stream_cancels_its_call_before_and_after_its_fir
     nothing_runs(&app).await;
 }
 
+/// Disconnecting after the answer cancels nothing.
+///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_after_the_answer_cancels_nothing() {
@@ -81,6 +83,8 @@ async fn a_client_that_leaves_after_the_answer_cancels_nothing() {
     assert_eq!(app.probe.state("a"), Some("finished"));
 }
 
+/// A request of 2026-07-28 causes no operation of the engine.
+///
 /// Acceptance 139, 158.
 #[tokio::test(start_paused = true)]
 async fn no_engine_is_asked_for_a_request_of_2026_07_28() {
@@ -108,6 +112,8 @@ async fn no_engine_is_asked_for_a_request_of_2026_07_28() {
     }
 }
 
+/// A timeout layer that drops the request cancels the call.
+///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_gives_up_cancels_too() {
@@ -118,7 +124,7 @@ async fn a_layer_that_gives_up_cancels_too() {
     assert_eq!((reply.status, app.probe.state("a")), (StatusCode::GATEWAY_TIMEOUT, Some("cancelled")));
 }
 
-/// What tools of the tests below note.
+/// Records of the tools below.
 #[derive(Debug, Clone, Default)]
 struct Notes(Arc<Mutex<Vec<&'static str>>>);
 
@@ -132,7 +138,7 @@ impl Notes {
     }
 }
 
-/// Something to clean up.
+/// Runs a clean-up when it is dropped.
 struct Cleanup<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for Cleanup<F> {
@@ -141,8 +147,8 @@ impl<F: FnMut()> Drop for Cleanup<F> {
     }
 }
 
-/// A server with tools whose clean-up goes wrong: it panics, or begins something that never ends.
-/// Each answers at once where its argument `ends` says so.
+/// Returns a server with tools whose clean-up panics, or starts work that never ends. Each tool
+/// answers at once if its argument `ends` is true.
 fn careless(notes: &Notes, server: McpServer) -> McpServer {
     #[derive(serde::Deserialize, schemars::JsonSchema)]
     struct How {
@@ -190,6 +196,8 @@ fn careless(notes: &Notes, server: McpServer) -> McpServer {
         })
 }
 
+/// A panic in a clean-up affects nothing else.
+///
 /// Acceptance 139, 141, 169.
 #[tokio::test(start_paused = true)]
 async fn a_clean_up_that_panics_is_the_end_of_nothing_else() {
@@ -205,7 +213,7 @@ async fn a_clean_up_that_panics_is_the_end_of_nothing_else() {
             assert!(timeout(Duration::from_secs(5), left).await.is_err());
             sleep(Duration::from_millis(1)).await;
             assert_eq!(notes.take(), ["cleaned"], "{mode:?} {notes_first}");
-            // At the end of the handler itself it is a panic of the handler, and is answered as one.
+            // In a handler that returns, it is a panic of the handler and is answered as one.
             let reply = app.ask_tool("panics", json!({"notes": notes_first, "ends": true})).await;
             assert_eq!(reply.status, 200);
             let answer = reply.message().await;
@@ -217,6 +225,8 @@ async fn a_clean_up_that_panics_is_the_end_of_nothing_else() {
     }
 }
 
+/// A clean-up that hangs delays neither the answer nor the next call.
+///
 /// Acceptance 141, 176.
 #[tokio::test(start_paused = true)]
 async fn a_clean_up_that_hangs_withholds_neither_the_answer_nor_the_next_call() {
@@ -246,7 +256,7 @@ async fn a_clean_up_that_hangs_withholds_neither_the_answer_nor_the_next_call() 
     }
 }
 
-/// Work that was moved elsewhere hears that its client has left.
+/// A task that holds the context of a call learns that the client has disconnected.
 ///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
@@ -282,6 +292,8 @@ async fn a_context_elsewhere_hears_of_the_end() {
     assert_eq!(app.handle.statistics().await.dropped, 1, "what it says then goes nowhere");
 }
 
+/// Closing a connection cancels the calls made on it.
+///
 /// Acceptance 139.
 #[tokio::test]
 async fn a_connection_that_closes_cancels_what_was_asked_on_it() {
@@ -308,7 +320,7 @@ async fn a_connection_that_closes_cancels_what_was_asked_on_it() {
     }
 }
 
-/// Waits until the condition holds; a socket has no paused time.
+/// Waits until the condition holds; sockets cannot be used with paused time.
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
@@ -317,6 +329,8 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Disconnecting cancels a call of 2026-07-28, but not a call in a session.
+///
 /// Acceptance 104, 139.
 #[tokio::test(start_paused = true)]
 async fn leaving_means_something_else_to_each_era() {
@@ -327,7 +341,7 @@ async fn leaving_means_something_else_to_each_era() {
     drop((old, new));
     sleep(Duration::from_secs(1)).await;
     assert_eq!((app.probe.state("old"), app.probe.state("new")), (Some("running"), Some("cancelled")));
-    // The end of a session is none of a call's that has none.
+    // The end of a session does not affect a call outside it.
     let mut other = app
         .send(
             modern("tools/call", json!({"name": "hold", "arguments": {"label": "other"}}))
@@ -342,8 +356,8 @@ async fn leaving_means_something_else_to_each_era() {
     assert_eq!(other.rest().await.len(), 1);
 }
 
-/// HTTP/1.1 lets a client send its next request before the answer: then the end of the connection
-/// stands behind bytes nobody reads yet, and shows at the next comment.
+/// An HTTP/1.1 client may send its next request before the answer. The server then reads the end of
+/// the connection only behind those bytes, and notices it when it writes the next comment.
 ///
 /// Acceptance 99, 139.
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a client can use up, and what is left of one that tried.
+//! Limits: what one client can use up, and that rejected requests leave nothing behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::table::{seen, sent};
 
 const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
 
-/// Requests that are refused, each for another reason.
+/// Returns requests that are rejected, each for a different reason.
 fn refused() -> Vec<(Request<Body>, u16)> {
     let list = || modern("tools/list", json!({}));
     let post = |message: Value| request(Method::POST).header("mcp-protocol-version", MODERN).message(message);
@@ -51,6 +51,8 @@ fn refused() -> Vec<(Request<Body>, u16)> {
     ]
 }
 
+/// Ten thousand rejected requests leave no state in the service.
+///
 /// Acceptance 81, 157, 176.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
@@ -83,7 +85,7 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
     assert_eq!(told.load(Ordering::Relaxed), count);
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
     assert_eq!(app.probe.state("x"), None);
-    // What ann has is what she had.
+    // Ann's quota is unchanged.
     drop(held);
     sleep(Duration::from_millis(1)).await;
     let echo = modern_call("echo", json!({"message": "x"})).principal("ann");
@@ -91,6 +93,8 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
 }
 
+/// A principal can make as many calls as the limit allows, and each ended call releases its place.
+///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_back() {
@@ -115,11 +119,12 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"Too many calls in flight of this principal: the limit is 2"}}"#
         );
         assert_eq!(app.send(modern("server/discover", json!({})).principal("ann")).await.status, 429, "{mode:?}");
-        // Others are not concerned, nor is whoever is nobody.
+        // Other principals, and requests without a principal, are not affected.
         for other in [echo("bob"), modern_call("echo", json!({"message": "x"}))] {
             assert_eq!(app.send(other).await.status, 200, "{mode:?}");
         }
-        // Each way to end gives it back: an answer, a client that leaves, a panic, a refusal by status.
+        // Each kind of end releases the place: an answer, a disconnect, a panic and a rejection by
+        // status.
         app.probe.release("a");
         sleep(Duration::from_millis(1)).await;
         for _ in 0..5 {
@@ -143,7 +148,8 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
     }
 }
 
-/// A session's calls are counted with it, an `initialize` until there is one.
+/// Calls in a session count against the session, but an `initialize` counts until its session
+/// exists.
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
@@ -178,6 +184,8 @@ async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
     assert_eq!(refused.build().unwrap_err().to_string(), "setting `Limits::calls_without_session`: must be at least 1");
 }
 
+/// The size of a body and the time it takes are bounded.
+///
 /// Acceptance 38, 170.
 #[tokio::test(start_paused = true)]
 async fn a_body_is_bounded_in_bytes_and_in_time() {
@@ -198,7 +206,7 @@ async fn a_body_is_bounded_in_bytes_and_in_time() {
     assert_eq!(start.elapsed(), Duration::from_secs(5));
 }
 
-/// How much a tool `flood` sent, and whether it was cancelled.
+/// Counts what the tool `flood` sent, and records its cancellation.
 #[derive(Debug, Default)]
 struct Flood {
     sent: AtomicUsize,
@@ -206,7 +214,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// In bytes.
+    /// Returns the number of bytes sent.
     fn sent(&self) -> usize {
         self.sent.load(Ordering::Relaxed) * LINE
     }
@@ -219,7 +227,7 @@ impl Flood {
 const LINE: usize = 8 * 1024;
 const FLOOD: usize = 64 << 20;
 
-/// A service whose tool `flood` sends 64 MiB, 8 KiB at a time.
+/// Returns a service whose tool `flood` sends 64 MiB, 8 KiB at a time.
 fn flooding(streams: Streams) -> (McpServiceBuilder, Arc<Flood>) {
     struct Guard(Arc<Flood>);
     impl Drop for Guard {
@@ -244,6 +252,8 @@ fn flooding(streams: Streams) -> (McpServiceBuilder, Arc<Flood>) {
     (McpService::builder(server).streams(streams), flood)
 }
 
+/// The call of a client that does not read is cancelled after the slow-reader timeout.
+///
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_cancelled() {
@@ -257,11 +267,14 @@ async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_canc
     sleep(Duration::from_millis(20)).await;
     assert!(flood.is_cancelled());
     assert_eq!(app.handle.statistics().await.slow_readers, 1);
-    // Its stream ends where it stands: nothing of it is kept, and there is no answer but that it was one.
+    // The stream ends here: its messages are dropped, and there is no answer, only the comment that
+    // began the stream.
     assert_eq!(timeout(Duration::from_secs(1), reply.text()).await.unwrap(), ":\n\n");
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
 }
 
+/// A client that reads slowly but steadily receives everything.
+///
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_slow_and_steady_gets_everything() {
@@ -280,14 +293,14 @@ async fn a_reader_that_is_slow_and_steady_gets_everything() {
     assert_eq!(app.handle.statistics().await.slow_readers, 0);
 }
 
-/// A connection whose window is small, so that little is hidden in the system's buffers.
+/// Opens a connection with a small window, so that the system's buffers hold little.
 async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     socket.connect(addr).await.unwrap()
 }
 
-/// How long anything on a socket may take before it counts as hung.
+/// How long an operation on a socket may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Acceptance 163, 170.
@@ -312,8 +325,8 @@ async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {
         if !reads {
             sleep(patience * 4).await;
         }
-        // What was in the buffers, then the end: of the connection, or of the response for whoever
-        // takes something now and then; and no answer.
+        // Reads the rest of the buffers up to the end of the connection, or of the response if the
+        // client reads now and then. There is no answer.
         let (mut rest, mut chunk) = (Vec::new(), [0; 4096]);
         while !rest.ends_with(b"0\r\n\r\n") {
             match timeout(PATIENCE, deaf.read(&mut chunk)).await.expect("still open") {
@@ -325,6 +338,8 @@ async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {
     }
 }
 
+/// A drain lets running calls finish and accepts no new ones.
+///
 /// Acceptance 150, 174.
 #[tokio::test(start_paused = true)]
 async fn a_drain_lets_what_runs_finish_and_takes_nothing_new() {
@@ -347,7 +362,7 @@ async fn a_drain_lets_what_runs_finish_and_takes_nothing_new() {
             assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")), "{mode:?} {method}");
             assert_eq!(reply.error().await, (-32603, Some(json!(1))), "{mode:?} {method}");
         }
-        // What is wrong is still told as what it is.
+        // Invalid requests still get their own errors.
         assert_eq!(app.ask("no/such", json!({})).await.status, 404);
         app.probe.release("a");
         assert_eq!(held.await.unwrap(), "released", "{mode:?}");
@@ -356,6 +371,8 @@ async fn a_drain_lets_what_runs_finish_and_takes_nothing_new() {
     }
 }
 
+/// At the deadline of a drain, running calls are cancelled and answered.
+///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_of_a_drain_calls_are_cut_and_answered() {

@@ -1,4 +1,4 @@
-//! 2026-07-28 at the wire, one module for each theme.
+//! Tests of 2026-07-28 at the HTTP level, one module for each topic.
 
 mod answers;
 mod envelope;

@@ -1,4 +1,4 @@
-//! Who asks, what reaches the handler from outside, and whom the guard keeps out.
+//! Principals, extractors and the guard for requests of 2026-07-28.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ use tower::ServiceExt;
 
 use crate::support::{App, MODERN, RequestExt, modern, modern_call, text_of};
 
+/// The principal of each request is the one that the application's layer set.
+///
 /// Acceptance 60.
 #[tokio::test(start_paused = true)]
 async fn the_principal_is_the_layers_word_for_each_request() {
@@ -43,7 +45,7 @@ struct Words(&'static str);
 #[derive(Clone)]
 struct Tenant(u32);
 
-/// An extractor of an application's own.
+/// An extractor of the application.
 struct Language(String);
 
 impl<S: Sync> FromRequestParts<S> for Language {
@@ -72,6 +74,8 @@ struct Seen {
 #[derive(Serialize, JsonSchema)]
 struct ProtocolVersionText(String);
 
+/// Tools, resources and prompts can use any extractor.
+///
 /// Acceptance 172.
 #[tokio::test(start_paused = true)]
 async fn any_extractor_works_in_tools_resources_and_prompts() {
@@ -132,12 +136,14 @@ async fn any_extractor_works_in_tools_resources_and_prompts() {
         let (status, body) = ask(method, params.clone(), true).await;
         assert_eq!(status, 200, "{method}: {body}");
         assert!(body.to_string().contains(expected), "{method}: {body}");
-        // An extractor that refuses ends the call, in the form of its method.
+        // An extractor that rejects ends the call, with the error form of its method.
         let (status, body) = ask(method, params, false).await;
         assert_eq!((status, body["error"]["code"].is_i64()), (200, true), "{method}: {body}");
     }
 }
 
+/// The guard rejects a request before anything else of it is read.
+///
 /// Acceptance 85, 86, 87, 89.
 #[tokio::test(start_paused = true)]
 async fn the_guard_comes_before_everything_that_is_read() {
@@ -151,7 +157,7 @@ async fn the_guard_comes_before_everything_that_is_read() {
             read.store(true, Ordering::Relaxed);
             std::task::Poll::Ready(None::<Result<Bytes, std::io::Error>>)
         }));
-        // The request is wrong in every other way too.
+        // Everything else in the request is wrong, too.
         let request = modern("no/such", json!({})).header(name, value).raw(body).header("accept", "x/y");
         let reply = app.send(request.and_header("mcp-method", "a").header("content-type", "text/plain")).await;
         assert_eq!(reply.status, 403, "{name}");
