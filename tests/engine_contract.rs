@@ -1,4 +1,4 @@
-//! Every engine of this crate keeps the contract of engines.
+//! The contract of engines, run against each engine of this crate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use mcp_http::store::contract::{Backend, Nodes, RULES, Rule};
 use mcp_http::store::{MemoryEngine, SessionEngine, Step};
 use tokio::runtime::{Builder, Runtime};
 
-/// Follows the paused clock where there is one; elsewhere the timed rules are skipped.
+/// Follows the paused clock if there is one. Without it, the timed rules are skipped.
 #[derive(Clone, Copy)]
 struct Memory {
     timed: bool,
@@ -24,7 +24,7 @@ impl Backend for Memory {
     }
 }
 
-/// Runs every rule, then says which ones are broken.
+/// Runs every rule and then reports the broken ones.
 fn keeps_every_rule(runtime: &Runtime, backend: &(impl Backend + Clone + Send + 'static), nodes: Nodes) {
     every_rule_is_kept(|rule| broken(runtime, backend.clone(), nodes, rule));
 }
@@ -95,9 +95,9 @@ mod file {
 
     use super::*;
 
-    /// The engine's writer is a thread, which a paused clock does not wait for: when everybody waits
-    /// for the writer, it would go on to the next deadline. While a blocking task runs it stands
-    /// still, and moves only where a rule lets time pass.
+    /// The engine writes in a thread, and a paused clock does not wait for threads: while all tasks
+    /// wait for the writer, the clock would jump to the next deadline. A running blocking task
+    /// stops the clock, which then moves only where a rule lets time pass.
     #[derive(Clone)]
     struct Files {
         durability: Durability,
@@ -106,7 +106,8 @@ mod file {
         stands_still: Arc<Mutex<Option<Sender<()>>>>,
     }
 
-    /// A rule that takes longer has met a ring that never comes: then its deadline counts.
+    /// A rule that takes longer waits for a signal that never comes. The clock is then released, so
+    /// that the rule's own deadline fails it.
     const WATCHDOG: Duration = Duration::from_secs(60);
 
     impl Files {
@@ -153,8 +154,8 @@ mod file {
     }
 }
 
-/// In Redis there is the clock of the server only, and each handle is a process of its own as far as
-/// the server can tell.
+/// With Redis there is only the clock of the server, and to the server each handle looks like a
+/// separate process.
 #[cfg(feature = "redis")]
 #[path = "support/redis.rs"]
 mod redis_server;
@@ -175,12 +176,12 @@ mod redis {
     use super::redis_server::{RedisServer, Wire};
     use super::*;
 
-    /// Short, so that the rules about it do not take a minute; long enough for a machine so busy that
-    /// one of two processes gets no turn for seconds.
+    /// Short, so that the rules about leases take less than a minute. Long enough for a busy
+    /// machine on which one of two processes does not run for seconds.
     const LEASE: Duration = Duration::from_secs(5);
 
-    /// A timed rule leaves its steps a few ticks. Where that was too little for a busy machine the rule is
-    /// run again with longer ones: it is broken if it is with each.
+    /// The ticks of timed rules. A busy machine can be too slow for a short tick, so a failed rule
+    /// runs again with a longer one. It is broken only if it fails with each of them.
     const TICKS: [Duration; 3] = [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5)];
 
     #[derive(Clone)]
@@ -191,7 +192,7 @@ mod redis {
         tick: Duration,
         /// A rule asked for the tick.
         is_timed: Arc<AtomicBool>,
-        /// What the second handle of the newest engine is connected by.
+        /// The connection of the newest engine's second handle.
         wire: Arc<Mutex<Option<Wire>>>,
     }
 
@@ -225,7 +226,7 @@ mod redis {
             });
         }
 
-        /// The namespace of the newest engine.
+        /// Returns the namespace of the newest engine.
         fn namespace(&self) -> String {
             format!("rule{}", self.engines.load(Ordering::Relaxed))
         }
@@ -253,7 +254,8 @@ mod redis {
 
         fn part(&self) -> Step<bool> {
             self.wire.lock().unwrap().as_ref().unwrap().block(true);
-            // Until the other process is the only one that lives, and has given up what this one had.
+            // Waits until only the other process holds a lease, and nothing of this one waits to be
+            // given up.
             let (server, prefix) = (Arc::clone(&self.server), format!("{}:{{0}}:", self.namespace()));
             Step::later(async move {
                 let count = |command, of| server.ask(&[command, &format!("{prefix}{of}")]).trim().to_owned();

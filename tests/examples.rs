@@ -1,4 +1,4 @@
-//! Each example does what its first line says, as a process of its own.
+//! The examples: each runs as a separate process and does what its first line says.
 
 #[path = "support/everything.rs"]
 mod everything;
@@ -11,16 +11,16 @@ use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// A running example; it is killed with this value.
+/// A running example. Dropping this value kills it.
 struct Example {
     process: Child,
     address: String,
-    /// Kept open, so that it can write.
+    /// Kept open so that the example can write.
     _output: BufReader<ChildStdout>,
 }
 
 impl Example {
-    /// With the features that these tests have: they have built it already.
+    /// Builds it with the features of these tests, whose build is then reused.
     fn start(name: &'static str) -> Self {
         let path = everything::built(name);
         let mut process = Command::new(&path).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().unwrap();
@@ -32,7 +32,7 @@ impl Example {
         Self { process, address, _output: output }
     }
 
-    /// A request on a connection of its own, and the whole response.
+    /// Sends a request on its own connection. Returns the whole response.
     fn send(&self, head: &str, body: &str) -> String {
         let mut stream = self.begin(head, body);
         let mut response = String::new();
@@ -40,7 +40,7 @@ impl Example {
         response
     }
 
-    /// A request whose response is read by the caller.
+    /// Sends a request. Returns the connection, from which the caller reads the response.
     fn begin(&self, head: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -54,7 +54,8 @@ impl Example {
         stream
     }
 
-    /// Opens a session; `headers` end with a line break each. Returns the lines that name it.
+    /// Opens a session. Each line of `headers` ends with a line break. Returns the header lines
+    /// that name the session.
     fn open(&self, headers: &str) -> String {
         let response = self.send(&format!("POST /mcp HTTP/1.1\r\n{headers}X-Test: 1"), INITIALIZE);
         let id = response.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
@@ -77,7 +78,7 @@ fn call(tool: &str, arguments: &str) -> String {
     )
 }
 
-/// A request that opens a session, for another host than the example's own; the status.
+/// Opens a session under the given host name. Returns the status.
 fn opened_for(server: &everything::Server, host: &str, headers: &str) -> u16 {
     let mut stream = TcpStream::connect(&server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -102,7 +103,8 @@ fn everything_believes_its_trusted_proxies() {
     let server = everything::Server::start(&["--trusted-proxy", "127.0.0.1", "--max-sessions-per-peer", "1"]);
     assert_eq!(opened_for(&server, "proxied.example", forwarded), 200);
     assert_eq!(opened_for(&server, "proxied.example", ""), 403);
-    // Each client behind the proxy has a share of its own; without a name it is the proxy's.
+    // Each client behind the proxy has its own quota. A request without a forwarded address counts
+    // against the proxy.
     let first = server.open();
     let ping = |session: &str| {
         let head = format!("POST /mcp HTTP/1.1\r\n{}\r\nMcp-Session-Id: {session}", everything::ACCEPT);
@@ -115,13 +117,15 @@ fn everything_believes_its_trusted_proxies() {
     assert_eq!(ping(&first), 404, "the same client did");
 }
 
+/// Programs print errors as sentences that name the option to change.
+///
 /// Acceptance 202.
 #[test]
 fn programs_print_errors_for_people() {
     let rows: [(&[&str], [&str; 2]); 3] = [
         (&["--idle-timeout", "1", "--retry-interval", "2000"], ["`Sessions::idle_timeout`", "must be longer than"]),
         (&["--allowed-host", "http://a"], ["`Security::allowed_hosts`", "`http://a`"]),
-        // An address for documentation, which no machine has.
+        // An address reserved for documentation, which no machine has.
         (&["--bind", "192.0.2.1"], ["cannot listen on 192.0.2.1", "--bind and --port"]),
     ];
     for (switches, expected) in rows {
@@ -141,7 +145,7 @@ fn hello_adds_two_numbers() {
     assert!(answer.contains(r#""structuredContent":{"total":3}"#), "{answer}");
 }
 
-/// Where its feature is on, as in each example that needs one.
+/// Runs with the feature, as does each test of an example that needs one.
 #[cfg(feature = "rmcp")]
 #[test]
 fn rmcp_adds_two_numbers() {
@@ -208,7 +212,7 @@ fn graceful_ends_although_a_request_was_begun_and_never_sent_to_its_end() {
     let mut graceful = Example::start("graceful");
     let mut half = TcpStream::connect(&graceful.address).unwrap();
     write!(half, "POST /mcp HTTP/1.1\r\nHost: 127").unwrap();
-    // It was accepted before this one.
+    // The unfinished connection was accepted before this one.
     assert!(graceful.send("GET /ready HTTP/1.1\r\nX-Test: 1", "").starts_with("HTTP/1.1 200"));
     let signal = Command::new("kill").args(["-INT", &graceful.process.id().to_string()]).status().unwrap();
     assert!(signal.success());

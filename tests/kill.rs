@@ -1,5 +1,5 @@
-//! A server that is killed in the middle of its work, and started again on the same folder: what
-//! its clients find, in exact bytes.
+//! A server that is killed and started again on the same folder: what its clients receive, in exact
+//! bytes.
 #![cfg(unix)]
 
 #[path = "support/everything.rs"]
@@ -41,7 +41,8 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
     assert_eq!(texts, (1..=20).map(step).collect::<Vec<_>>());
     server.kill();
 
-    // What was seen is there again, from any place on; what was said unseen follows, then the end.
+    // Every event that was received can be replayed, from any position. Unread messages follow,
+    // then the end.
     let server = start(folder.path());
     let at = seen.iter().position(|(_, data)| data.contains(r#""progress":10,"#)).unwrap();
     let resume =
@@ -61,7 +62,7 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
         assert!(body.contains(&format!("event: message\nid: {id}\ndata: {text}\n\n")), "{id} is another event now");
     }
 
-    // The session goes on, and nothing is in flight any more: the same id may be used again.
+    // The session still exists, and no call is in flight: the same id can be used again.
     let call = r#"{"jsonrpc":"2.0","id":"the call","method":"tools/call","params":{"name":"greet","arguments":{"name":"you"}}}"#;
     let (status, body) = server.all(&format!("POST /mcp HTTP/1.1\r\n{ACCEPT}\r\n{session}"), call);
     assert_eq!(
@@ -76,7 +77,8 @@ fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
     assert_eq!(status, 404, "what was deleted came back");
 }
 
-/// What rmcp's handlers keep dies with them; what the session knows of its client is told to those that follow.
+/// The state of rmcp's handlers is lost with their process. New handlers receive what the session
+/// stores about its client.
 #[cfg(feature = "rmcp")]
 #[test]
 fn a_session_of_rmcps_handlers_outlives_its_server() {
@@ -92,7 +94,8 @@ fn a_session_of_rmcps_handlers_outlives_its_server() {
 
     let server = start();
     let mut listening = server.send(&format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\n{session}"), "");
-    // It is told of what happens once it listens, and its first event says that it does.
+    // The server announces changes only to open streams, and the first event shows that the stream
+    // is open.
     let mut line = String::new();
     while !line.starts_with("id: ") {
         line.clear();
@@ -122,7 +125,7 @@ fn modern(method: &str, name: &str) -> String {
     )
 }
 
-/// The text of a member of a flat answer.
+/// Returns the text of a member of a flat answer.
 fn member<'a>(body: &'a str, name: &str) -> &'a str {
     let begin = body.find(&format!(r#""{name}":""#)).unwrap_or_else(|| panic!("{body}")) + name.len() + 4;
     &body[begin..begin + body[begin..].find('"').unwrap()]

@@ -1,5 +1,5 @@
-//! What a subscription stream costs while it is open, read or not: what it asked for. Counted by
-//! the allocator, in a process of its own.
+//! The memory of an open subscription stream, read or unread: at most a multiple of its filter. The
+//! allocator counts it, in a separate process.
 
 use std::alloc::System;
 
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Bytes allocated and not freed since the region began.
+/// Returns the bytes allocated and not freed since the region began.
 fn held(region: &Region<'_, System>) -> isize {
     let change = region.change();
     change.bytes_allocated.cast_signed() - change.bytes_deallocated.cast_signed()
@@ -24,15 +24,15 @@ fn held(region: &Region<'_, System>) -> isize {
 
 fn service() -> (Router, McpHandle) {
     let server: McpServer = McpServer::new("memory", "1").resource("a:b", "a", async || "a");
-    // Whatever may come to be offered can be asked for.
+    // With a catalog, a client can subscribe to every kind of change.
     let _catalog = server.catalog();
     let service = McpService::new(server);
     let handle = service.handle();
     (Router::new().nest("/mcp", service.into_router()), handle)
 }
 
-/// Listens, with a body that has much more in it than what is asked for; as long as it is not read,
-/// nothing is sent.
+/// Opens a stream. The body of the request is much larger than its filter. Nothing is sent until
+/// the response is read.
 async fn listen(app: &Router, filter: &str, padding: usize) -> Body {
     let meta =
         r#"{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
@@ -64,12 +64,12 @@ const LISTS: &str = r#"{"toolsListChanged":true,"promptsListChanged":true,"resou
 #[tokio::test(start_paused = true)]
 async fn a_subscription_stream_costs_what_it_asked_for_and_nothing_is_left_of_it() {
     let (app, handle) = service();
-    // The first brings everything that is made once.
+    // The first stream allocates everything that is allocated only once.
     drop(listen(&app, LISTS, 0).await);
 
     let uris: Vec<String> = (0..1_000).map(|n| format!("test://some/resource/{n:04}")).collect();
     let filter = format!(r#"{{"toolsListChanged":true,"resourceSubscriptions":["{}"]}}"#, uris.join(r#"",""#));
-    // What was announced is kept by the engine for clients that come back: at most 1,024 changes.
+    // The engine keeps at most 1,024 announced changes for clients that come back.
     for uri in &uris {
         handle.resource_updated(uri.as_str());
     }
@@ -79,7 +79,7 @@ async fn a_subscription_stream_costs_what_it_asked_for_and_nothing_is_left_of_it
     assert!(open < 6 * filter.len().cast_signed(), "{open} bytes for a filter of {}", filter.len());
     assert!(chunk(&mut body).await.contains("acknowledged"));
 
-    // Nobody reads.
+    // The stream is not read.
     let (first, kept) = (Region::new(ALLOCATOR), held(&before));
     for uri in &uris {
         handle.resource_updated(uri.as_str());
@@ -100,7 +100,7 @@ async fn a_subscription_stream_costs_what_it_asked_for_and_nothing_is_left_of_it
     drop(body);
     assert!(held(&before) < 4096, "{} bytes are left of it", held(&before));
 
-    // Many small ones.
+    // Many small streams.
     let many = Region::new(ALLOCATOR);
     let mut streams = Vec::with_capacity(1_000);
     for _ in 0..1_000 {
@@ -112,7 +112,7 @@ async fn a_subscription_stream_costs_what_it_asked_for_and_nothing_is_left_of_it
     assert_eq!(handle.statistics().await.listens, 1_000);
     drop(streams);
     assert_eq!(handle.statistics().await.listens, 0);
-    // What watches over responses looks at them now and then.
+    // The task that watches over responses runs from time to time.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(held(&many) < 4096, "{} bytes are left of them", held(&many));
 }

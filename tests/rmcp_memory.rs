@@ -1,5 +1,5 @@
-//! What a session costs whose handler was written against rmcp: what rmcp's own service needs, and
-//! little more. In a process of its own, so that what is counted is the sessions'.
+//! The memory of a session whose handler was written against rmcp: that of rmcp's own service, and
+//! little more. Runs in a separate process, so that only sessions are measured.
 
 use std::alloc::System;
 use std::convert::Infallible;
@@ -22,15 +22,15 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const SESSIONS: usize = 1_000;
 
-/// What a session may cost beyond an idle service of rmcp, in bytes: itself (about 530), the way between
-/// the two, and what rmcp has kept of `initialize` and a call.
+/// The bytes a session may cost beyond an idle service of rmcp. They are the session itself (about
+/// 530), the transport between the two, and what rmcp stores of `initialize` and a call.
 const MORE: usize = 2_560;
 
 struct Quiet;
 
 impl ServerHandler for Quiet {}
 
-/// A transport on which nothing ever comes.
+/// A transport that never receives a message.
 struct Silence;
 
 impl Transport<RoleServer> for Silence {
@@ -49,10 +49,10 @@ impl Transport<RoleServer> for Silence {
     }
 }
 
-/// The bytes in use for each of many of the same.
+/// Returns the bytes that each of many equal values takes.
 async fn each<T>(make: impl AsyncFn() -> T) -> usize {
     let mut made = Vec::with_capacity(SESSIONS);
-    // The first ones bring what is shared to its size.
+    // The first two let shared structures grow to their size.
     let _first = [make().await, make().await];
     settle().await;
     let region = Region::new(ALLOCATOR);
@@ -64,7 +64,7 @@ async fn each<T>(make: impl AsyncFn() -> T) -> usize {
     (change.bytes_allocated - change.bytes_deallocated) / SESSIONS
 }
 
-/// Lets what was spawned come to rest.
+/// Lets spawned tasks run until all of them wait.
 async fn settle() {
     for _ in 0..4 * SESSIONS {
         tokio::task::yield_now().await;
@@ -79,7 +79,7 @@ fn post(session: Option<&str>, body: &'static str) -> Request<Body> {
     request.header("accept", "application/json, text/event-stream").body(body.into()).unwrap()
 }
 
-/// Opens a session and calls in it.
+/// Opens a session and makes a call in it.
 async fn open(app: &Router) {
     let opening = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}"#;
     let reply = app.clone().oneshot(post(None, opening)).await.unwrap();

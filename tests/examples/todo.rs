@@ -1,4 +1,5 @@
-//! The example `todo`: REST routes and MCP tools work on the same todos, each user on their own.
+//! The example `todo`: its REST routes and MCP tools work on the same todos, and each user sees
+//! only their own.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;

@@ -1,5 +1,6 @@
-//! Changes that are announced while the node that holds a client's stream is gone: killed, asked to end, or
-//! paused for longer than its lease. Each is told once, where the client comes back.
+//! Changes that are announced while the node that holds a client's stream is gone: killed, asked to
+//! end, or paused for longer than its lease. Each change arrives once, on the stream the client
+//! opens next.
 
 use std::io::BufReader;
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ use crate::everything::{Server, read_until, signal};
 use crate::redis_server::RedisServer;
 use crate::{CLIENTS, LEASE, head, mortal, text_of};
 
-/// How the holder goes.
+/// How the node that holds the stream goes away.
 #[derive(Debug, Clone, Copy)]
 enum Goes {
     Killed,
@@ -27,7 +28,7 @@ fn get(node: &Server, session: &str, last: Option<&str>) -> BufReader<TcpStream>
     node.send(&format!("GET /mcp HTTP/1.1\r\nAccept: text/event-stream\r\nMcp-Session-Id: {session}{last}"), "")
 }
 
-/// The id that a stream begins with.
+/// Returns the id of the stream's first event.
 fn primed(stream: &mut BufReader<TcpStream>) -> String {
     loop {
         let line = line(stream).expect("the stream begins with an id");
@@ -37,7 +38,7 @@ fn primed(stream: &mut BufReader<TcpStream>) -> String {
     }
 }
 
-/// How often each change came before the marker, which was announced last.
+/// Counts how often each change arrived before the marker, which was announced last.
 fn changes(stream: &mut BufReader<TcpStream>) -> (usize, usize) {
     let events = read_until(stream, "prompts/list_changed");
     let count = |what: &str| events.iter().filter(|(_, data)| data.contains(what)).count();

@@ -1,4 +1,4 @@
-//! A client that hops from node to node, and what must hold of all it was given: messages without a
+//! A client that moves from node to node, and the checks of what it received: messages without a
 //! gap, each once, and the answer last.
 
 use std::io::{BufRead, BufReader, Write};
@@ -12,17 +12,17 @@ use socket2::{Domain, Socket, Type};
 use crate::everything::ACCEPT;
 use crate::response::Response;
 
-/// How a call ends whose node died.
+/// The answer to a call whose node died.
 pub(crate) const NODE_LOST: &str = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"The server that ran this call is gone","data":{"reason":"node_lost"}}}"#;
 
-/// How long a call may take before it counts as hung.
+/// How long a call may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What has arrived at all clients together.
+/// Counts what has arrived at all clients together.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
     messages: AtomicUsize,
-    /// Calls that have said something.
+    /// Calls that have received a message.
     calls: AtomicUsize,
 }
 
@@ -36,50 +36,52 @@ impl Arrived {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) session: String,
-    /// What is called, and with what.
+    /// The parameters of the call.
     pub(crate) params: String,
-    /// How many steps it takes, where it reports them.
+    /// The number of steps of the call, if it reports progress.
     pub(crate) steps: usize,
-    /// What each message ends with, and what the answer is, where that is more than a few words.
+    /// The end of each message, and the text of the answer, if they are long.
     pub(crate) says: String,
     pub(crate) answers: String,
-    /// The nodes it goes to, in turn.
+    /// The nodes the client uses, in turn.
     pub(crate) nodes: Vec<String>,
     pub(crate) turn: usize,
-    /// How many connections it gives up after a few messages.
+    /// The number of connections the client still closes after a few messages.
     pub(crate) hops: usize,
-    /// It takes in little at a time.
+    /// The client's connections have a small window.
     pub(crate) is_narrow: bool,
     /// How long a connection may be silent.
     pub(crate) silence: Duration,
-    /// The place before the first event.
+    /// The id of the first event, which precedes all messages.
     pub(crate) first_id: String,
     pub(crate) last_id: String,
-    /// How far the call has come, message by message.
+    /// The steps that have arrived, in the order of their messages.
     pub(crate) seen: Vec<usize>,
-    /// How many messages the server said were lost.
+    /// The number of messages that the server reported as lost.
     pub(crate) named_lost: usize,
-    /// How long each stamped message took, in microseconds.
+    /// The latency of each stamped message, in microseconds.
     pub(crate) delays: Vec<u64>,
-    /// When the newest stamped message was sent, and when the newest response began: microseconds, by the clock.
+    /// When the newest stamped message was sent, and when the newest response began, in
+    /// microseconds of the clock.
     pub(crate) newest_sent: u64,
     pub(crate) response_begun: u64,
     pub(crate) answer: Option<String>,
-    /// It was told that there is no such session.
+    /// The server answered that the session does not exist.
     pub(crate) is_gone: bool,
-    /// It was told that there are no such events.
+    /// The server answered that the events do not exist.
     pub(crate) is_expired: bool,
-    /// How often it came back.
+    /// How often the client resumed.
     pub(crate) resumed: usize,
 }
 
 impl Call {
-    /// A call that takes so many steps of so many milliseconds.
+    /// Creates a call with so many steps of so many milliseconds.
     pub(crate) fn progress(session: String, steps: usize, delay_ms: usize, nodes: &[String]) -> Self {
         Self::sized(session, steps, delay_ms, nodes, (0, 0))
     }
 
-    /// The same, with so many bytes more in each message, and so many in the answer.
+    /// Like [`progress`](Self::progress), with `sizes` more bytes in each message and in the
+    /// answer.
     pub(crate) fn sized(
         session: String,
         steps: usize,
@@ -120,12 +122,12 @@ impl Call {
         }
     }
 
-    /// Stays where it is for as long as it can.
+    /// Stays connected to its node for as long as possible.
     pub(crate) fn faithful(self) -> Self {
         Self { hops: 0, ..self }
     }
 
-    /// Calls, and comes back until there is an answer.
+    /// Makes the call, and resumes it until there is an answer.
     pub(crate) fn follow(mut self, arrived: &Arrived) -> Self {
         let start = Instant::now();
         let mut patience = 3;
@@ -135,14 +137,14 @@ impl Call {
                 thread::sleep(Duration::from_millis(50));
             }
             self.hops = self.hops.saturating_sub(1);
-            // Only where it was called may it have to wait for a first id.
+            // A client without an id can wait for the first one only at the node it called.
             self.turn += usize::from(!self.last_id.is_empty());
             patience = patience % 40 + 7;
         }
         self
     }
 
-    /// One response, up to so many messages; whether there was one.
+    /// Reads one response, up to `patience` messages. Returns `false` if there was none.
     pub(crate) fn listen(&mut self, patience: usize, arrived: &Arrived) -> bool {
         let Some(mut lines) = self.send() else { return false };
         let Some(head) = line(&mut lines) else { return false };
@@ -156,7 +158,7 @@ impl Call {
         true
     }
 
-    /// Sends the call, or comes back for the rest of it.
+    /// Sends the call, or resumes it.
     pub(crate) fn send(&self) -> Option<BufReader<Response>> {
         let node = &self.nodes[self.turn % self.nodes.len()];
         let mut stream = if self.is_narrow { narrow(node) } else { TcpStream::connect(node) }.ok()?;
@@ -165,7 +167,7 @@ impl Call {
         Some(BufReader::new(Response::new(stream)))
     }
 
-    /// Whoever is refused is to come back, and told when; or there is nothing to come back to.
+    /// Checks a rejection: it either carries `Retry-After` or says that nothing is left to resume.
     fn refused(&mut self, status: &str, lines: &mut impl BufRead) {
         let mut headers = Vec::new();
         while let Some(header) = line(lines).filter(|line| !line.is_empty()) {
@@ -179,19 +181,19 @@ impl Call {
         }
     }
 
-    /// Reads events until the response ends, the answer is there, or so many have come.
+    /// Reads events until the response ends, the answer arrives, or `patience` events have come.
     pub(crate) fn read(&mut self, lines: &mut impl BufRead, patience: usize, arrived: &Arrived) {
         let (mut id, mut data, mut taken) = (None, None, 0);
         let start = Instant::now();
         while let Some(line) = line(lines) {
-            // A stream that is kept alive and says nothing is silent, too.
+            // A stream on which only comments arrive counts as silent.
             assert!(start.elapsed() < PATIENCE, "no answer after {:?}", self.seen.last());
             if let Some(text) = line.strip_prefix("id: ") {
                 id = Some(text.to_owned());
             } else if let Some(text) = line.strip_prefix("data: ") {
                 data = Some(text.to_owned());
             } else if line.is_empty() {
-                // The end of an event: before it, nothing of it counts.
+                // The end of an event. An incomplete event does not count.
                 if let Some(id) = id.take() {
                     if self.first_id.is_empty() {
                         self.first_id.clone_from(&id);
@@ -248,14 +250,14 @@ impl Call {
         }
     }
 
-    /// It said how far it is, or ended.
+    /// Returns `true` once the call has reported progress or ended.
     fn has_spoken(&self) -> bool {
         !self.seen.is_empty() || self.answer.is_some()
     }
 
-    // What must hold.
+    // Checks.
 
-    /// What was seen has no gap and nothing twice.
+    /// Checks that the messages have no gap and no duplicate.
     #[track_caller]
     pub(crate) fn is_whole(&self) {
         assert!(!self.is_gone, "its session is gone after {:?}", self.seen.last());
@@ -263,14 +265,15 @@ impl Call {
         self.is_in_order();
     }
 
-    /// However it ended, up to there nothing was missing and nothing came twice.
+    /// Checks the messages up to the end of the call, whatever that end was: no gap and no
+    /// duplicate.
     #[track_caller]
     pub(crate) fn is_in_order(&self) {
         assert_eq!(self.named_lost, 0);
         assert!(self.seen.iter().copied().eq(1..=self.seen.len()), "{:?}", self.seen);
     }
 
-    /// Every step was seen, then the result.
+    /// Checks that every step arrived, then the result.
     #[track_caller]
     pub(crate) fn is_done(&self, steps: usize) {
         self.is_whole();
@@ -281,14 +284,14 @@ impl Call {
         assert!(self.answer_is_whole(), "{} bytes, not {}: {beginning}", answer.len(), self.answers.len());
     }
 
-    /// The answer has the text that it must have, and nothing else of that kind.
+    /// Returns `true` if the answer has the expected text and no other.
     pub(crate) fn answer_is_whole(&self) -> bool {
         let text = self.answer.as_deref().and_then(|answer| answer.split_once(r#""text":""#)).map(|(_, text)| text);
         let text = text.and_then(|text| text.split_once('"')).map(|(text, _)| text);
         text.is_some_and(|text| self.answers.is_empty() || text == self.answers)
     }
 
-    /// Some steps were seen, then that the node is lost.
+    /// Checks that some steps arrived, then the error for a lost node.
     #[track_caller]
     pub(crate) fn is_lost(&self) {
         self.is_whole();
@@ -297,14 +300,14 @@ impl Call {
     }
 }
 
-/// As the tool's: a part that is missing, doubled or moved shows.
+/// Returns the same numbers as the tool, so that a missing, duplicate or moved part is noticed.
 fn numbers(bytes: usize) -> String {
     let mut text: String = (0..bytes.div_ceil(8)).map(|n| format!("{n:07} ")).collect();
     text.truncate(bytes);
     text
 }
 
-/// A connection whose window is small, so that little is hidden in the system's buffers.
+/// Opens a connection with a small window, so that the system's buffers hold little.
 fn narrow(node: &str) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(4 << 10)?;
@@ -324,15 +327,15 @@ fn number_after(text: &str, before: &str) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// A whole line without its end; what is cut off is no line.
+/// Returns a complete line without its end. A line that was cut off does not count.
 pub(crate) fn line(lines: &mut impl BufRead) -> Option<String> {
     let mut line = String::new();
     lines.read_line(&mut line).ok().filter(|length| *length > 0)?;
     line.strip_suffix('\n').map(|line| line.trim_end_matches('\r').to_owned())
 }
 
-/// Follows calls of many clients, and does something when each has said something, and so many messages have
-/// arrived.
+/// Follows the calls of many clients. Runs `cruelty` once each call has received a message, and
+/// `after` messages have arrived in total.
 pub(crate) fn follow_all(calls: Vec<Call>, after: usize, cruelty: impl FnOnce()) -> Vec<Call> {
     let (arrived, quiet) = (Arrived::default(), calls.iter().filter(|call| !call.has_spoken()).count());
     thread::scope(|scope| {

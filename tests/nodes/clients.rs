@@ -1,4 +1,4 @@
-//! Clients that come back at once, two to one stream or all to one node.
+//! Clients that come back at the same time: two to one stream, or all of them to one node.
 
 use std::sync::Barrier;
 use std::thread;
@@ -33,7 +33,7 @@ fn of_two_clients_that_resume_a_stream_at_once_one_stays_and_misses_nothing() {
         });
         stayed.iter().for_each(Call::is_whole);
         let done: Vec<_> = stayed.iter().filter(|call| call.answer.is_some()).collect();
-        // One that came when the call was all but over did not come at once with the other.
+        // If one came when the call was nearly over, the two did not come at the same time.
         if done.len() == 2 && stayed.iter().any(|call| call.response_begun >= call.newest_sent) {
             late += 1;
             assert!(late < 50, "they never come at once");
@@ -45,8 +45,8 @@ fn of_two_clients_that_resume_a_stream_at_once_one_stays_and_misses_nothing() {
     }
 }
 
-/// So many clients whose streams one node holds come back when it is killed: those whose calls ran there are
-/// told so, the others get the rest.
+/// Kills a node that holds the streams of `clients` clients. Clients whose calls ran there receive
+/// an error, and the others receive the rest of their streams.
 fn storm(clients: usize) {
     const STEPS: usize = 40;
     let redis = RedisServer::start();
@@ -54,10 +54,11 @@ fn storm(clients: usize) {
     let nodes = addresses([&doomed, &other]);
     let calls: Vec<Call> = (0..clients)
         .map(|at| {
-            // Where it runs; from the other one its client comes to the doomed one after a few messages.
+            // Half of the calls run at the other node, and their clients move to the doomed node
+            // after a few messages.
             let turn = at % 2;
             let session = if turn == 0 { doomed.open() } else { other.open() };
-            // Those that run at the doomed one are not over before.
+            // The calls at the doomed node last until it is killed.
             let steps = if turn == 0 { 100_000 } else { STEPS };
             Call { turn, hops: turn, ..Call::progress(session, steps, clients.div_ceil(2), &nodes) }
         })

@@ -1,4 +1,4 @@
-//! Nodes that stop for a while.
+//! Nodes that are frozen for longer than their lease.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::everything::{Server, signal};
 use crate::redis_server::RedisServer;
 use crate::{CLIENTS, LONG, addresses, echo, ends_at_once, head, mortal, text_of, until};
 
-/// A call at a node that says nothing until it ends, and notes how.
+/// Starts a call that sends nothing until it ends, and that records how it ended.
 fn hold(node: &Server, session: &str) -> std::io::BufReader<std::net::TcpStream> {
     let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"test_slow","arguments":{"ms":600000,"label":"held"}}}"#;
     let response = node.send(&head(session), call);
@@ -26,7 +26,8 @@ fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_u
     let nodes = addresses([&frozen, &other]);
     let session = frozen.open();
     let _held = hold(&frozen, &session);
-    // One stays at the node that freezes, and has its connection when that wakes.
+    // One client stays at the node that freezes. Its connection is still open when the node
+    // continues.
     let stays = Call::progress(frozen.open(), 100_000, 20, &nodes).faithful();
     let mut stays = Call { silence: LONG * 2, ..stays };
     let mut connection = stays.send().unwrap();
@@ -40,7 +41,7 @@ fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_u
 
     signal(frozen.process_id(), "-CONT");
     until("the handler is cancelled", || report(&frozen, &session) == "cancelled");
-    // The connection that lasted is closed, and what came over it is no more than what was said.
+    // The surviving connection is closed, and nothing was sent on it after the last message.
     let start = Instant::now();
     stays.read(&mut connection, usize::MAX, &arrived);
     assert!(start.elapsed() < stays.silence / 2, "it stays open, and is silent");
@@ -48,7 +49,8 @@ fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_u
     stays.is_whole();
     stays.follow(&arrived).is_lost();
 
-    // Whatever it tried to add since, what was given up is as it was, from the first event on.
+    // Whatever the frozen node tried to add, a stream that was given up is unchanged from its first
+    // event on.
     for call in calls {
         for turn in 0..nodes.len() {
             let again = Call::progress(call.session.clone(), 0, 0, &nodes).faithful();
@@ -58,6 +60,6 @@ fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_u
         }
         echo(&frozen, &call.session);
     }
-    // Nothing runs there any more that it would have to wait for.
+    // No handler runs at this node any more, so it need not wait for one.
     ends_at_once(frozen);
 }

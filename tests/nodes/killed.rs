@@ -31,7 +31,7 @@ fn a_killed_holder_costs_nothing_of_a_call_that_runs_elsewhere() {
     }
 }
 
-/// A question to a client, and the response that goes on after it.
+/// An open request to the client, and the response that continues after it.
 struct Asked {
     session: String,
     question: String,
@@ -49,7 +49,7 @@ fn ask(node: &Server) -> Asked {
 }
 
 impl Asked {
-    /// Answers at a node; whether it said that it took the answer.
+    /// Posts the client's answer to a node. Returns `true` if the node accepted it.
     fn answer(&self, address: &str, name: &str) -> bool {
         let id = &self.question;
         let body = format!(
@@ -69,7 +69,7 @@ impl Asked {
         status.is_some()
     }
 
-    /// What the call answered in the end.
+    /// Returns the result of the call.
     fn result(mut self) -> String {
         let mut events = read_until(&mut self.response, r#""id":1,"#);
         let (_, result) = events.pop().unwrap();
@@ -86,14 +86,15 @@ fn an_answer_that_was_taken_counts_though_the_node_that_took_it_is_killed_at_onc
     let there = takes.address.clone();
     let taken: Vec<bool> = thread::scope(|scope| {
         let answers: Vec<_> = asked.iter().map(|asked| scope.spawn(|| asked.answer(&there, "first"))).collect();
-        // As soon as one was taken.
+        // Kills the node as soon as it has accepted one answer.
         until("an answer is taken", || answers.iter().any(thread::ScopedJoinHandle::is_finished));
         takes.kill();
         answers.into_iter().map(|answer| answer.join().unwrap()).collect()
     });
     assert!(taken.contains(&true));
     for (asked, taken) in asked.into_iter().zip(taken) {
-        // Whoever heard nothing says it again, elsewhere; and whoever did may, too.
+        // A client that got no response sends its answer again, to the other node. A client that
+        // got one may do so, too.
         assert!(asked.answer(&asks.address, "second"));
         let (session, result) = (asked.session.clone(), asked.result());
         assert!(result.contains("action=accept"), "{result}");

@@ -1,4 +1,5 @@
-//! Answers of several megabytes, and sessions that say more than is kept, while nodes are killed (`kill -9`).
+//! Answers of several megabytes, and sessions that send more than is kept, while nodes are killed
+//! (`kill -9`).
 
 use std::io::Read;
 use std::thread;
@@ -8,16 +9,17 @@ use crate::client::{Arrived, Call, follow_all};
 use crate::redis_server::RedisServer;
 use crate::{addresses, mortal, mortal_at, node};
 
-/// More than a system keeps for a connection, so that a node cannot hand all of it over and die.
+/// More than the system buffers for a connection, so that a node cannot send all of it before it is
+/// killed.
 const LARGE: usize = 8_000_000;
 
 const STEPS: usize = 20;
 
-/// A client that has all steps of its call, and the beginning of the answer; what it is read from is returned.
+/// Reads all steps of a call and the beginning of its answer. Returns the connection.
 fn begun(call: &mut Call, arrived: &Arrived) -> impl Read + use<> {
     loop {
         let mut connection = call.send().expect("the node is there");
-        // The first event has no data that counts.
+        // The first event carries no message.
         call.read(&mut connection, if call.hops > 0 { 2 } else { STEPS - call.seen.len() }, arrived);
         if call.hops == 0 && call.seen.len() == STEPS {
             let mut beginning = vec![0; 100_000];
@@ -35,7 +37,7 @@ fn a_large_answer_is_whole_though_its_node_is_killed_while_it_is_sent() {
     let redis = RedisServer::start();
     let (doomed, other) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&doomed, &other]);
-    // One half of the calls runs at the node that is killed, the other is only read there.
+    // Half of the calls run at the node that is killed. The other half are only read there.
     let calls: Vec<Call> = (0..6)
         .map(|at| {
             let (turn, session) = if at % 2 == 0 { (0, doomed.open()) } else { (1, other.open()) };
@@ -67,7 +69,8 @@ fn a_large_answer_is_whole_though_its_node_is_killed_while_it_is_sent() {
 
 #[test]
 fn a_session_that_says_more_than_is_kept_gets_every_answer_while_holders_are_killed() {
-    /// Six such calls are more than a session keeps, each is more than a stream keeps.
+    /// Six such calls exceed the replay buffers of a session, and each one exceeds that of a
+    /// stream.
     const CHATTY: (usize, usize) = (8 << 10, 150);
     let redis = RedisServer::start();
     let (runs, holds) = (node(&redis), mortal(&redis));

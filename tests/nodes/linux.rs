@@ -1,4 +1,4 @@
-//! What can only be looked at, or done, on Linux: the memory of a process, a clock that is off.
+//! Checks that need Linux: the memory of a process, and nodes with a wrong clock.
 
 use std::thread;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use crate::everything::Server;
 use crate::redis_server::RedisServer;
 use crate::{CLIENTS, LEASE, LONG, addresses, echo, switches, until_within};
 
-/// What a process holds in memory, in bytes.
+/// Returns the resident memory of a process, in bytes.
 fn resident(process: u32) -> usize {
     let pages = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-/// What the server holds for data, in bytes.
+/// Returns the memory that the server uses for data, in bytes.
 fn used(redis: &RedisServer) -> usize {
     let facts = redis.ask(&["info", "memory"]);
     let used = facts.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
@@ -41,7 +41,7 @@ fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
             (call, connection)
         })
         .collect();
-    // Others are served meanwhile, in the same sessions, too.
+    // Meanwhile other calls are served, also in the same sessions.
     let others = deaf.iter().map(|(call, _)| Call::progress(call.session.clone(), 200, 5, &nodes)).collect();
     let mut most = (0, 0);
     for call in follow_all(others, 1, || {}) {
@@ -52,7 +52,8 @@ fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
         most = (most.0.max(resident(a.process_id())), most.1.max(used(&redis)));
         redis.ask(&["--scan", "--pattern", "mcp:{0}:c:*"]).trim().is_empty()
     });
-    // One reads on and comes to an end, the others find their connections too far behind.
+    // One client reads on and its stream ends. The other connections are too far behind and are
+    // cut.
     let (call, connection) = &mut deaf[0];
     call.read(connection, usize::MAX, &arrived);
     assert!(call.answer.is_none(), "it was not cut off");
@@ -65,21 +66,22 @@ fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
         assert!(call.answer.as_deref().unwrap().contains("30000 steps done"));
     }
     let (node, kept) = (most.0.saturating_sub(before) / CLIENTS, most.1.saturating_sub(used_before) / CLIENTS);
-    // More than two hundred bytes a step: without bounds it would be seven megabytes.
+    // A step takes more than two hundred bytes. Without bounds this would be seven megabytes.
     assert!(node < 2 << 20, "{node} bytes of a node for each");
     assert!(kept < 2 << 20, "{kept} bytes of the server for each");
 }
 
-/// A node whose clock is off.
+/// Starts a node whose clock is off.
 fn node_off_by(offset: &str, redis: &RedisServer) -> Server {
     let switches = switches(redis, LEASE);
     let mut command = Server::command(&switches.each_ref().map(String::as_str));
-    // The loader knows where libraries are; without this one it would go on with the right time.
+    // The loader finds the library itself. Without the library, the node would run with the right
+    // time.
     command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1").env("FAKETIME", offset);
     Server::spawn(command)
 }
 
-/// The hour of the day by a node's clock.
+/// Returns the hour of the day by a node's clock.
 fn hour(node: &Server) -> u32 {
     let mut response = String::new();
     std::io::Read::read_to_string(&mut node.send("GET /nothing HTTP/1.1", ""), &mut response).unwrap();
@@ -95,7 +97,7 @@ fn nodes_whose_clocks_are_hours_apart_serve_the_same_sessions() {
     assert!((3..=5).contains(&apart), "libfaketime is missing (tests/install faketime)");
     let nodes = addresses([&early, &late]);
     let opened = |at: usize| if at.is_multiple_of(2) { early.open() } else { late.open() };
-    // Long enough for each to have looked for what has expired, and for who is dead.
+    // Long enough for each node to look for expired sessions and for dead nodes.
     let steps = usize::try_from(LEASE.as_millis()).unwrap() * 2 / 10;
     let calls: Vec<_> =
         (0..CLIENTS).map(|at| Call { turn: at, ..Call::progress(opened(at), steps, 10, &nodes) }).collect();

@@ -1,5 +1,5 @@
-//! Clients that call all the time while nodes, and now and then the server, are killed and started
-//! again: how much of what was said arrived, how often, how late.
+//! Clients that call all the time while nodes, and now and then the server, are killed and
+//! restarted: how many messages arrived, how often, and how late.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -18,12 +18,12 @@ const NODES: usize = 3;
 const CLIENTS: usize = 24;
 const STEPS: usize = 200;
 
-/// So many bytes in each message: a call says nearly as much as its stream keeps for a client that is away, and five such
-/// calls say more than their session keeps. And so many in an answer.
+/// Bytes in each message, and bytes in the answer. A chatty call sends nearly as much as its stream
+/// keeps for a client that is away, and five of them send more than their session keeps.
 const CHATTY: (usize, usize) = (22 << 10, 0);
 const LARGE: (usize, usize) = (0, 3_000_000);
 
-/// After so many nodes that were killed it is the server's turn.
+/// The server is killed after this many nodes.
 const TURNS: usize = 5;
 
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Sums {
     calls: usize,
     cut_short: usize,
     gone: usize,
-    /// Answers of megabytes, and calls that said as much, that came whole.
+    /// Complete calls with answers of megabytes, and complete chatty calls.
     large: usize,
     chatty: usize,
     resumed: usize,
@@ -66,7 +66,8 @@ impl Sums {
         self.delays.extend(call.delays);
     }
 
-    /// How late so many of a thousand messages were at most, in milliseconds.
+    /// Returns the latency, in milliseconds, that `of_a_thousand` messages of a thousand did not
+    /// exceed.
     #[allow(clippy::cast_precision_loss, reason = "nobody is a century late")]
     fn delay(&self, of_a_thousand: usize) -> f64 {
         self.delays[(self.delays.len() - 1) * of_a_thousand / 1_000] as f64 / 1_000.0
@@ -93,7 +94,7 @@ impl fmt::Display for Sums {
     }
 }
 
-/// Opens a session, if somebody is there to open it.
+/// Opens a session. Returns `None` if the node cannot be reached.
 fn open(address: &str) -> Option<String> {
     let body = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
     let mut stream = TcpStream::connect(address).ok()?;
@@ -109,7 +110,7 @@ fn open(address: &str) -> Option<String> {
     response.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).map(|id| id.trim().to_owned())
 }
 
-/// What is looked at while it lasts.
+/// What the clients and the test share during the run.
 #[derive(Debug, Default)]
 struct Progress {
     arrived: Arrived,
@@ -118,8 +119,8 @@ struct Progress {
     sums: Mutex<Sums>,
 }
 
-/// One client: a session for every few calls, which begin and go on at any node, until so many messages came and
-/// the server was killed, too.
+/// Runs one client, whose calls begin and resume at any node, with a new session every few calls.
+/// It stops once enough messages have arrived and the server was killed, too.
 fn client(number: usize, addresses: &[String], enough: usize, progress: &Progress) {
     let Progress { arrived, killed, sums } = progress;
     let mut turn = number;
@@ -134,7 +135,8 @@ fn client(number: usize, addresses: &[String], enough: usize, progress: &Progres
             thread::sleep(Duration::from_millis(20));
             continue;
         };
-        // Four say more than their session keeps, four have large answers: in fewer steps, so that a node lives as long.
+        // Four clients send more than their session keeps, and four receive large answers. These
+        // calls have fewer steps, because a node does not live longer for them.
         let (steps, sizes) = match number % 6 {
             1 => (STEPS / 5, CHATTY),
             4 => (STEPS / 5, LARGE),
@@ -146,7 +148,7 @@ fn client(number: usize, addresses: &[String], enough: usize, progress: &Progres
     }
 }
 
-/// Kills nodes in turn, and sometimes the server, until the clients have had enough.
+/// Kills nodes in turn, and sometimes the server, until the clients have received enough.
 fn kill(
     redis: &mut RedisServer,
     mut nodes: Vec<Server>,

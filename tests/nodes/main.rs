@@ -1,5 +1,5 @@
-//! Processes on one Redis server, and what their clients see when any of them is killed, frozen, cut
-//! off or emptied: messages without a gap, each once, and the answer last.
+//! Nodes that share a Redis server: what clients receive when a process is killed, frozen, cut off
+//! or emptied. Messages must arrive without a gap, each once, and the answer last.
 #![cfg(unix)]
 
 mod changes;
@@ -24,31 +24,31 @@ use std::time::{Duration, Instant};
 use everything::{ACCEPT, Server, signal};
 use redis_server::RedisServer;
 
-/// Clients that call at once.
+/// The number of clients that call at the same time.
 const CLIENTS: usize = 12;
 
-/// How long a node may be silent before it counts as dead, where a test waits for that or shows that it does not
-/// happen. A busy machine is silent for a while.
+/// How long a node may be silent before it counts as dead, in tests that wait for that or show that
+/// it does not happen. A busy machine is silent for a while.
 const LEASE: Duration = Duration::from_secs(6);
 
-/// How long it may take what comes in its time: much longer than it does.
+/// A bound for operations that are normally much faster.
 const LONG: Duration = Duration::from_secs(60);
 
 fn switches(redis: &RedisServer, lease: Duration) -> [String; 4] {
     ["--store".to_owned(), redis.url(), "--lease".to_owned(), lease.as_secs().to_string()]
 }
 
-/// A node that soon counts as dead.
+/// Starts a node that counts as dead soon after its end.
 fn mortal(redis: &RedisServer) -> Server {
     Server::start(&switches(redis, LEASE).each_ref().map(String::as_str))
 }
 
-/// A node for a test that waits for nobody's death.
+/// Starts a node for a test in which no node has to be found dead.
 fn node(redis: &RedisServer) -> Server {
     Server::start(&switches(redis, LONG).each_ref().map(String::as_str))
 }
 
-/// A node that soon counts as dead, where another was.
+/// Starts a node like [`mortal`] at the address of an earlier one.
 fn mortal_at(address: &str, redis: &RedisServer) -> Server {
     Server::start_at(address, &switches(redis, LEASE).each_ref().map(String::as_str))
 }
@@ -57,12 +57,12 @@ fn addresses<const N: usize>(nodes: [&Server; N]) -> Vec<String> {
     nodes.into_iter().map(|node| node.address.clone()).collect()
 }
 
-/// The head of a POST in a session.
+/// Returns the head of a POST in a session.
 fn head(session: &str) -> String {
     format!("POST /mcp HTTP/1.1\r\n{ACCEPT}\r\nMcp-Session-Id: {session}")
 }
 
-/// The text a tool answers with.
+/// Returns the text of a tool's answer.
 #[track_caller]
 fn text_of(node: &Server, session: &str, tool: &str, arguments: &str) -> String {
     let call = format!(
@@ -79,7 +79,7 @@ fn echo(node: &Server, session: &str) {
     assert_eq!(text_of(node, session, "echo", r#"{"message":"here"}"#), "here");
 }
 
-/// Waits until something holds.
+/// Waits until the condition holds.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     until_within(LONG, what, &mut holds);
@@ -94,12 +94,12 @@ fn until_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Asks a node to end, which it does at once where no handler runs that it would have to wait for.
+/// Asks a node to end. Without running handlers it ends at once.
 #[track_caller]
 fn ends_at_once(node: Server) {
     let start = Instant::now();
     signal(node.process_id(), "-TERM");
     assert!(node.wait(), "it did not end well");
-    // It would wait for a handler for eleven.
+    // For a running handler it would wait eleven seconds.
     assert!(start.elapsed() < Duration::from_secs(9), "it waited for {:?}", start.elapsed());
 }

@@ -1,13 +1,14 @@
-//! A response as it comes, without what frames its chunks: a line of several megabytes comes in many of them.
+//! A response without the framing of its chunks: a line of several megabytes arrives in many
+//! chunks.
 
 use std::io::{BufRead, BufReader, Read, Result};
 use std::net::TcpStream;
 
-/// The head as it is, then the body.
+/// Reads the head unchanged, then the body.
 pub(crate) struct Response {
     raw: BufReader<TcpStream>,
     place: Place,
-    /// What was read of the head and not yet taken.
+    /// Bytes of the head that were read from the connection but not yet returned.
     head: Vec<u8>,
     is_chunked: bool,
 }
@@ -16,7 +17,7 @@ pub(crate) struct Response {
 enum Place {
     Head,
     Plain,
-    /// So many bytes are to come of this chunk.
+    /// This many bytes of the chunk are left.
     Chunk(u64),
 }
 
@@ -41,7 +42,7 @@ impl Response {
         Ok(())
     }
 
-    /// Reads the line with the size of the next chunk; whether there is one.
+    /// Reads the size line of the next chunk. Returns `false` at the end of the body.
     fn next_chunk(&mut self) -> Result<bool> {
         let mut line = self.raw_line()?;
         if line == "\r\n" {

@@ -50,7 +50,8 @@ fn a_server_that_cuts_every_connection_four_times_a_second_costs_no_message() {
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
 
-/// Clients ask for something at each node, again and again; how often they were told to come back.
+/// Pings a session at each node, again and again. Returns how often a node answered 503 with
+/// `Retry-After`.
 fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
     let over = AtomicUsize::new(0);
     let refused = AtomicUsize::new(0);
@@ -74,7 +75,7 @@ fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
                 }
             });
         }
-        // Also when it fails: they would go on for ever.
+        // The threads would not end if the test failed.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
         over.store(1, Ordering::Relaxed);
         done.unwrap_or_else(|why| std::panic::resume_unwind(why));
@@ -82,7 +83,8 @@ fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
     refused.into_inner()
 }
 
-/// While something is done to a server, running calls lose nothing, and new requests are told to come back.
+/// Checks that running calls lose nothing while `cruelty` is done to a server, and that new
+/// requests are answered with `Retry-After`.
 fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
     let (a, b) = (mortal(redis), mortal(redis));
     let nodes = addresses([&a, &b]);
@@ -121,7 +123,8 @@ fn a_server_that_is_frozen_is_waited_for() {
 #[test]
 fn a_server_that_is_still_loading_is_waited_for() {
     waited_for(&mut RedisServer::start(), |redis| {
-        // While it reads an image it says that it does, while it reads commands it rarely does: so to an image.
+        // The server reports that it is loading while it reads an image, but rarely while it reads
+        // commands. So the test writes an image.
         redis.ask(&["client", "pause", "60000", "write"]);
         redis.ask(&["bgrewriteaof"]);
         until("there is an image", || redis.ask(&["info", "persistence"]).contains("aof_rewrite_in_progress:0"));
@@ -142,7 +145,7 @@ fn a_server_that_is_still_loading_is_waited_for() {
 #[test]
 fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
     let redis = RedisServer::start();
-    // They learn of it from a sign of life, of which they give three in a lease.
+    // Nodes notice this at their next heartbeat. They send three of them in a lease.
     let (a, b) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&a, &b]);
     let mut get =
@@ -154,7 +157,7 @@ fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
     let calls = follow_all(faithful.collect(), CLIENTS * 10, || {
         redis.ask(&["flushall"]);
         emptied = Instant::now();
-        // Who is used at once must not take itself for one that was there all the time.
+        // A node that is used at once must not conclude that the server kept its data.
         [&a, &b].iter().for_each(|node| echo(node, &node.open()));
         late = Some(mortal(&redis));
     });
@@ -165,7 +168,7 @@ fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
     }
     std::io::Read::read_to_string(&mut get, &mut String::new()).expect("the standalone stream ends");
 
-    // Soon new sessions are everybody's, also those of a node that came after.
+    // Soon new sessions are shared by all nodes, including one that joined later.
     let late = late.unwrap();
     let nodes = [&a, &b, &late];
     until("the nodes share what they keep", || {
@@ -208,7 +211,7 @@ fn clients_of_a_server_that_forgot_its_newest_messages_are_told_to_begin_again()
         assert!(call.is_expired, "{:?}", call.answer);
         call.is_in_order();
     }
-    // The sessions are there as they were, and whoever listened is told to look again.
+    // The sessions still exist, and the standalone streams end so that their clients check again.
     std::io::Read::read_to_string(&mut get, &mut String::new()).expect("the standalone stream ends");
     let calls = calls.into_iter().map(|call| Call::progress(call.session, 50, 2, &nodes)).collect();
     follow_all(calls, 1, || {}).iter().for_each(|call| call.is_done(50));

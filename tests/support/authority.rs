@@ -1,4 +1,4 @@
-//! An authority of a test's own, and the certificates it gives.
+//! A certificate authority for a test, and the certificates it issues.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -21,11 +21,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// For whoever has this name or address.
+    /// Issues a certificate for a name or an address.
     pub(crate) fn papers(&self, name: &str) -> Papers {
         let key = KeyPair::generate().unwrap();
         let mut about = CertificateParams::new([name.to_owned()]).unwrap();
-        // Who has the same name as the one that vouches for it is taken for its own authority.
+        // The subject must differ from the issuer: equal names would make the certificate look
+        // self-signed.
         about.distinguished_name.push(DnType::CommonName, name);
         Papers { certificate: about.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
     }

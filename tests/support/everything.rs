@@ -1,4 +1,5 @@
-//! `examples/everything`, or `examples/everything_rmcp`, as a process of its own, and requests to it in exact bytes.
+//! `examples/everything` or `examples/everything_rmcp` as a separate process, and requests to it in
+//! exact bytes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,20 +8,20 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One of them; killed with this value, without a word.
+/// A running example. Dropping this value kills it.
 pub(crate) struct Server {
     process: Child,
     pub(crate) address: String,
-    /// Kept open, so that it can write.
+    /// Kept open so that the example can write.
     _output: BufReader<ChildStdout>,
 }
 
-/// Where an example lies, freshly built.
+/// Builds an example. Returns the path of its binary.
 pub(crate) fn built(example: &'static str) -> PathBuf {
     static BUILT: Mutex<Vec<&str>> = Mutex::new(Vec::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if !built.contains(&example) {
-        // Run alone, this test would meet whatever was built before.
+        // Without this build, a test that runs alone would use an older binary.
         let features = [
             ("cors", cfg!(feature = "cors")),
             ("file", cfg!(feature = "file")),
@@ -60,13 +61,13 @@ impl Server {
         Self::spawn(Self::command(switches))
     }
 
-    /// `everything`, or `everything_rmcp`.
+    /// Starts `everything` or `everything_rmcp`.
     #[allow(dead_code, reason = "not every binary starts both")]
     pub(crate) fn start_of(example: &'static str, switches: &[&str]) -> Self {
         Self::spawn(Self::command_of(example, 0, switches))
     }
 
-    /// Starts one where another was.
+    /// Starts a server at the address of an earlier one.
     #[allow(dead_code, reason = "not every binary starts one again")]
     pub(crate) fn start_at(address: &str, switches: &[&str]) -> Self {
         let (_, port) = address.rsplit_once(':').unwrap();
@@ -75,19 +76,20 @@ impl Server {
         loop {
             match Self::try_spawn(command()) {
                 Ok(server) => return server,
-                // The system may have lent the port to a connection meanwhile.
+                // The system may have used the port for a connection in between.
                 Err(line) => assert!(start.elapsed() < Duration::from_secs(60), "{line:?}"),
             }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// Starts one and waits until it listens.
+    /// Starts a server and waits until it listens.
     pub(crate) fn spawn(command: Command) -> Self {
         Self::try_spawn(command).unwrap_or_else(|line| panic!("{line:?}"))
     }
 
-    /// The same; or what it said, or nothing, where it did not.
+    /// Like [`spawn`](Self::spawn). Returns the first line of output, or an empty one, if the
+    /// server does not listen.
     fn try_spawn(mut command: Command) -> Result<Self, String> {
         let mut process = command.spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
@@ -102,7 +104,7 @@ impl Server {
         Ok(Self { process, address, _output: output })
     }
 
-    /// SIGKILL: nothing of the process runs any more.
+    /// Kills the process with SIGKILL and waits for its end.
     #[allow(dead_code, reason = "not every binary kills it")]
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
@@ -114,13 +116,13 @@ impl Server {
         self.process.id()
     }
 
-    /// Waits until it has ended by itself; whether that was well.
+    /// Waits until the process has ended by itself. Returns `true` if it succeeded.
     #[allow(dead_code, reason = "not every binary asks it to end")]
     pub(crate) fn wait(mut self) -> bool {
         self.process.wait().unwrap().success()
     }
 
-    /// Sends a request; the response is read by the caller.
+    /// Sends a request. The caller reads the response.
     pub(crate) fn send(&self, head: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -133,7 +135,7 @@ impl Server {
         BufReader::new(stream)
     }
 
-    /// The status, and the body without what frames its chunks.
+    /// Returns the status, and the body without the framing of its chunks.
     #[allow(dead_code, reason = "not every binary reads it at once")]
     pub(crate) fn all(&self, head: &str, body: &str) -> (u16, String) {
         let mut response = String::new();
@@ -156,7 +158,7 @@ impl Server {
         self.open_as("{}")
     }
 
-    /// Opens a session for a client that says what it can do.
+    /// Opens a session for a client with these capabilities.
     pub(crate) fn open_as(&self, capabilities: &str) -> String {
         let mut response = String::new();
         let body = format!(
@@ -168,7 +170,7 @@ impl Server {
     }
 }
 
-/// Stops a process where it is, lets it go on, or asks it to end.
+/// Sends a signal to a process, for example to stop it, to continue it or to end it.
 #[allow(dead_code, reason = "not every binary is cruel")]
 pub(crate) fn signal(process: u32, signal: &str) {
     let sent = Command::new("kill").args([signal, &process.to_string()]).status();
@@ -184,7 +186,7 @@ impl Drop for Server {
 
 pub(crate) const ACCEPT: &str = "Accept: application/json, text/event-stream";
 
-/// Reads a response up to an event; the ids of the events, and their data.
+/// Reads a response up to an event. Returns the ids and the data of the events.
 #[allow(dead_code, reason = "not every binary reads so")]
 pub(crate) fn read_until(response: &mut BufReader<TcpStream>, last: &str) -> Vec<(String, String)> {
     let (mut events, mut id) = (Vec::new(), String::new());

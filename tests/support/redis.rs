@@ -1,5 +1,5 @@
-//! A redis-server of a test's own: on a port nobody else has, in a folder that goes with it. Where
-//! `REDIS_SERVER` names another program, such as a valkey-server, it is that one.
+//! A redis-server for one test, with its own port and a temporary folder. `REDIS_SERVER` can name
+//! another program, such as a valkey-server.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -17,21 +17,22 @@ pub(crate) struct RedisServer {
     port: u16,
     scheme: &'static str,
     settings: Vec<String>,
-    /// How redis-cli reaches it.
+    /// The arguments with which redis-cli reaches the server.
     cli: Vec<String>,
     folder: TempDir,
     process: Child,
 }
 
 impl RedisServer {
-    /// Starts one that keeps whatever it has answered.
+    /// Starts a server that keeps everything it has answered.
     pub(crate) fn start() -> Self {
         let (port, folder) = (free_port(), folder());
         let settings = vec!["--port".to_owned(), port.to_string()];
         Self::start_with(port, "redis", settings, Vec::new(), folder)
     }
 
-    /// The same, for clients that show a certificate of the authority that vouches for this server's. All in PEM.
+    /// Like [`start`](Self::start), for clients with a certificate of the given authority. All
+    /// arguments are in PEM.
     #[cfg(feature = "redis-tls")]
     #[allow(dead_code, reason = "not every binary talks TLS")]
     pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
@@ -53,7 +54,7 @@ impl RedisServer {
         self.url_at(self.port)
     }
 
-    /// The same where it is reached through another port.
+    /// Returns the URL of the server behind another port.
     fn url_at(&self, port: u16) -> String {
         format!("{}://127.0.0.1:{port}/", self.scheme)
     }
@@ -68,12 +69,12 @@ impl RedisServer {
         self.process.id()
     }
 
-    /// Asks it something, as an operator would.
+    /// Sends a command, as an operator would.
     pub(crate) fn ask(&self, command: &[&str]) -> String {
         asked(&self.cli, &[&["-p", &self.port.to_string()], command].concat())
     }
 
-    /// The bytes of all its files.
+    /// Returns the bytes of all files of the server.
     #[allow(dead_code, reason = "not every binary looks")]
     pub(crate) fn everything_on_disk(&self) -> Vec<u8> {
         fn collect(folder: &Path, bytes: &mut Vec<u8>) {
@@ -88,7 +89,7 @@ impl RedisServer {
         bytes
     }
 
-    /// What it tells whoever subscribes, from now on.
+    /// Records everything the server publishes from now on.
     #[allow(dead_code, reason = "not every binary listens")]
     pub(crate) fn everything_told(&self) -> Told {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -104,7 +105,7 @@ impl RedisServer {
         told
     }
 
-    /// A copy of its files, as they are while it runs.
+    /// Copies the files of the running server.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn copy(&self) -> TempDir {
         let copy = folder();
@@ -112,7 +113,7 @@ impl RedisServer {
         copy
     }
 
-    /// Starts it again with the files of a copy.
+    /// Starts the server again with the files of a copy.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again_from(&mut self, copy: &TempDir) {
         std::fs::remove_dir_all(self.folder.path()).unwrap();
@@ -121,21 +122,21 @@ impl RedisServer {
         self.start_again();
     }
 
-    /// kill -9.
+    /// Kills the server (`kill -9`).
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Starts it again where it was, and waits until it has read what it kept.
+    /// Starts the server again at the same address, and waits until it has loaded its data.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again(&mut self) {
         self.process = spawn(&self.settings, &self.folder, &[]);
         self.serves();
     }
 
-    /// The same with settings of its own, while it may still be reading.
+    /// Like [`start_again`](Self::start_again) with more settings, but does not wait for the data.
     #[allow(dead_code, reason = "not every binary is cruel")]
     pub(crate) fn start_again_with(&mut self, settings: &[&str]) {
         self.process = spawn(&self.settings, &self.folder, settings);
@@ -143,7 +144,7 @@ impl RedisServer {
         self.until("it listens", |_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     }
 
-    /// Waits until this process, and no other one that found the port free, too, serves.
+    /// Waits until this process serves, and not another one that found the port free, too.
     fn serves(&mut self) {
         let own = format!("process_id:{}\r", self.process.id());
         self.until("it says who it is", |server| server.ask(&["info", "server"]).contains(&own));
@@ -161,14 +162,14 @@ impl RedisServer {
     }
 }
 
-/// What redis-cli prints.
+/// Returns the output of redis-cli.
 fn asked(cli: &[String], arguments: &[&str]) -> String {
     let output = Command::new("redis-cli").args(cli).args(arguments).output();
     String::from_utf8_lossy(&output.expect("redis-cli comes with redis-server").stdout).into_owned()
 }
 
-/// A folder in memory where there is room, so that a busy disk delays no answer: what a killed process wrote is
-/// there, too.
+/// Returns a folder in memory if there is enough of it, so that a busy disk delays no answer. The
+/// files survive the death of the process there, too.
 fn folder() -> TempDir {
     const IN_MEMORY: &str = "/dev/shm";
     static HAS_ROOM: OnceLock<bool> = OnceLock::new();
@@ -176,7 +177,7 @@ fn folder() -> TempDir {
         let output = Command::new("df").args(["-Pk", IN_MEMORY]).output().ok()?;
         let facts = String::from_utf8_lossy(&output.stdout).into_owned();
         let free: u64 = facts.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
-        // A container often has 64 MB.
+        // Containers often have 64 MB.
         Some(free > 2 << 20)
     };
     let has_room = *HAS_ROOM.get_or_init(|| Path::new(IN_MEMORY).is_dir() && has_room().unwrap_or_default());
@@ -196,7 +197,7 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// What a server has told.
+/// The messages that a server has published.
 #[allow(dead_code, reason = "not every binary listens")]
 pub(crate) struct Told {
     cli: Child,
@@ -217,7 +218,7 @@ impl Drop for Told {
     }
 }
 
-/// A way to a server that can be blocked: nothing is lost, nothing arrives.
+/// A connection to a server that can be blocked. A blocked wire delivers nothing and loses nothing.
 #[allow(dead_code, reason = "not every binary is cruel")]
 pub(crate) struct Wire {
     url: String,
@@ -260,12 +261,12 @@ impl Wire {
         self.url.clone()
     }
 
-    /// From now on the connections there are lead nowhere, and nobody is told.
+    /// Existing connections lead nowhere from now on, without an error at either end.
     pub(crate) fn freeze(&self) {
         self.frozen.send_modify(|times| *times += 1);
     }
 
-    /// Ends the connections there are.
+    /// Ends the existing connections.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
@@ -278,7 +279,7 @@ impl Wire {
 async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch::Receiver<bool>) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length) = from.read(&mut buffer).await {
-        // A wire that is gone is not blocked.
+        // An error means that the wire was dropped. Then nothing blocks it.
         let _ = gate.wait_for(|blocked| !blocked).await;
         if length == 0 || to.write_all(&buffer[..length]).await.is_err() {
             return;
@@ -286,13 +287,13 @@ async fn carry((from, to): &mut (OwnedReadHalf, OwnedWriteHalf), mut gate: watch
     }
 }
 
-/// A port nobody listens on. None that the system gives to whoever wants any: those come from 32768 on.
+/// Returns a free port below 32768: the system assigns the ports from there on to connections.
 fn free_port() -> u16 {
     next_ports(24_000, 8_000, 1).into_iter().next().expect("a free port")
 }
 
-/// Free ports of so many from one on. Nobody of this process is given one of them again, and others look
-/// elsewhere first.
+/// Returns free ports from a range of `of` ports. This process never returns the same port again,
+/// and other processes begin elsewhere in the range.
 fn next_ports(first: u16, of: u16, count: u16) -> Vec<u16> {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let begin = u16::try_from(std::process::id() * 97 % u32::from(of)).unwrap_or_default();
@@ -302,7 +303,7 @@ fn next_ports(first: u16, of: u16, count: u16) -> Vec<u16> {
     free.take(usize::from(count)).collect()
 }
 
-/// What a server with TLS needs, in files.
+/// The files of a server with TLS.
 #[cfg(feature = "redis-tls")]
 struct Papers([String; 3]);
 
@@ -317,7 +318,7 @@ impl Papers {
         }))
     }
 
-    /// Each behind its name.
+    /// Returns each file after the name of its option.
     fn named(&self, names: [&str; 3]) -> Vec<String> {
         names.into_iter().zip(&self.0).flat_map(|(name, file)| [name.to_owned(), file.clone()]).collect()
     }
@@ -338,8 +339,8 @@ fn program() -> Command {
 }
 
 fn spawn(where_to_listen: &[String], folder: &TempDir, more: &[&str]) -> Child {
-    // Every second would be what operators take. But what comes while the last second is brought to the disk is
-    // answered before it is written, and then `kill -9` loses it.
+    // Operators would choose a sync every second. But a command that arrives during such a sync is
+    // answered before it is written, and `kill -9` then loses it.
     let settings = [
         "--bind",
         "127.0.0.1",
@@ -372,13 +373,13 @@ impl Drop for RedisServer {
     }
 }
 
-/// A cluster of a test's own: three masters, a replica for each.
+/// A cluster for one test: three masters with a replica each.
 #[cfg(feature = "redis-cluster")]
 #[allow(dead_code, reason = "not every binary is cruel")]
 pub(crate) struct RedisCluster {
     nodes: Vec<(u16, Child)>,
     scheme: &'static str,
-    /// How redis-cli reaches a node.
+    /// The arguments with which redis-cli reaches a node.
     cli: Vec<String>,
     _folder: TempDir,
 }
@@ -390,7 +391,7 @@ impl RedisCluster {
         Self::start_with("redis", "--port", &[], Vec::new(), folder())
     }
 
-    /// One whose nodes talk TLS, with each other, too. All in PEM.
+    /// Starts a cluster whose nodes use TLS, also between each other. All arguments are in PEM.
     #[cfg(feature = "redis-tls")]
     pub(crate) fn start_over_tls(authority: &str, certificate: &str, key: &str) -> Self {
         let folder = folder();
@@ -419,7 +420,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// Makes the nodes one cluster, whose replicas have what their masters have.
+    /// Joins the nodes to a cluster and waits until the replicas have the data of their masters.
     fn join(&self) {
         let all = self.nodes.iter().map(|(port, _)| format!("127.0.0.1:{port}"));
         let create = Command::new("redis-cli")
@@ -437,7 +438,7 @@ impl RedisCluster {
                     && is_whole(&self.about(*port, &["cluster", "nodes"]))
             });
         }
-        // Only a replica that has once had everything takes over.
+        // Only a replica that has completed a synchronization can take over.
         for (port, _) in &self.nodes {
             wait_until("the replicas follow", || {
                 let facts = self.about(*port, &["info", "replication"]);
@@ -450,14 +451,14 @@ impl RedisCluster {
         asked(&self.cli, &[&["-p", &port.to_string()], question].concat())
     }
 
-    /// Some of its nodes.
+    /// Returns the URLs of some nodes.
     pub(crate) fn urls(&self) -> Vec<String> {
         let url = |port| format!("{}://127.0.0.1:{port}/", self.scheme);
         self.nodes.iter().take(2).map(|(port, _)| url(port)).collect()
     }
 
-    /// kill -9 of the master that has a key, once its replica has all that was said so far: what a replica has not
-    /// been told is lost with its master.
+    /// Kills the master of a key (`kill -9`) after its replica has received everything. Data that a
+    /// replica lacks is lost with its master.
     pub(crate) fn kill_master_of(&mut self, key: &str) {
         let any = self.nodes[0].0;
         let slot: u16 = self.about(any, &["cluster", "keyslot", key]).trim().parse().unwrap();
@@ -470,7 +471,7 @@ impl RedisCluster {
         let address = master.split(' ').nth(1).and_then(|address| address.split('@').next()).unwrap();
         let port: u16 = address.rsplit(':').next().unwrap().parse().unwrap();
 
-        // Its own place in what it tells, and its replica's.
+        // The replication offset of the master, and that of its replica.
         let place = |before: &str| -> Option<u64> {
             let facts = self.about(port, &["info", "replication"]);
             let (_, rest) = facts.split_once(before)?;
@@ -484,7 +485,7 @@ impl RedisCluster {
     }
 }
 
-/// Every replica is known as one, and is connected.
+/// Returns `true` if every replica is known and connected.
 #[cfg(feature = "redis-cluster")]
 fn is_whole(nodes: &str) -> bool {
     nodes.lines().filter(|line| line.contains("slave")).count() == 3 && !nodes.contains("disconnected")
@@ -497,10 +498,11 @@ fn cluster_node(where_to_listen: &[&str], port: u16, settings: &[String], folder
     program()
         .args(where_to_listen)
         .args(settings)
-        // What is killed stays dead: its replica has what it had.
+        // A killed node is not restarted, because its replica has its data.
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
-        // After half of it without an answer a node makes a new connection to another one, and what was published
-        // over the old one is lost. A busy machine gives some no turn for a second.
+        // After half of this timeout without an answer, a node opens a new connection to its peer.
+        // Messages published over the old connection are lost. On a busy machine a node may not run
+        // for a second.
         .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "5000", "--dir"])
         .arg(own)
         .stdout(Stdio::null())
@@ -508,7 +510,8 @@ fn cluster_node(where_to_listen: &[&str], port: u16, settings: &[String], folder
         .expect("redis-server is installed (tests/install redis)")
 }
 
-/// Free ports whose neighbours ten thousand above, which a cluster talks over, are free, too.
+/// Returns free ports for a cluster. The ports ten thousand above, used between its nodes, are
+/// free, too.
 #[cfg(feature = "redis-cluster")]
 fn cluster_ports(count: usize) -> Vec<u16> {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();

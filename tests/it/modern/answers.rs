@@ -316,7 +316,7 @@ async fn media_types_are_asked_for_as_in_sessions() {
     assert_eq!(sent(&open, echo().header("content-encoding", "gzip")).await, seen(415, -32600, None));
 }
 
-/// A request whose body another layer has already read and replaced is served from the new body.
+/// A request is served whatever the type of its body is, for example after a layer has read it.
 ///
 /// Acceptance 82.
 #[tokio::test(start_paused = true)]
