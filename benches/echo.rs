@@ -1,5 +1,5 @@
-//! One `tools/call` of an echo tool, from the request to the last byte of the answer, in process:
-//! this crate in a session, against the least that axum can do for the same answer.
+//! Benchmark of one `tools/call` of an echo tool, in process, from the request to the last byte of
+//! the response. Compares a session of this crate with minimal axum routes for the same response.
 
 mod support;
 
@@ -8,7 +8,7 @@ use mcp_http::ResponseMode;
 
 use support::{Client, echo_call, floor, service};
 
-/// A session id as this crate makes them.
+/// A session id in the form this crate generates.
 const KNOWN: &str = "6f1c2f54-9d7b-4c39-8a7e-0d6b1f1f2a3b";
 
 fn echo(criterion: &mut Criterion) {

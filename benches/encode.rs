@@ -1,9 +1,9 @@
-//! axum's `Sse` and this crate's body, side by side: one event, and a burst of 51.
+//! Benchmark of axum's `Sse` against this crate's body: one event, and a burst of 51.
 //!
-//! `mcp-http` is the whole way of a call through the service: checks, session, handler, log, body.
+//! `mcp-http` is the whole path of a call through the service: checks, session, handler, log, body.
 //! `axum Sse` answers with the same events, recorded before, and does nothing else: no checks, no
-//! handler, no JSON. What it takes is thus the price of its encoder and its body alone. (One line
-//! is missing: axum writes no empty `data:`, without which clients drop the id of a first event.)
+//! handler, no JSON. Its time is therefore the cost of its encoder and body alone. One line is
+//! missing: axum writes no empty `data:`, without which clients drop the id of a first event.
 
 mod support;
 

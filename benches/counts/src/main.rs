@@ -1,4 +1,4 @@
-//! What does not depend on the machine: allocations, bytes and instructions. See `../README.md`.
+//! Counts that do not depend on the machine: allocations, bytes and instructions. See `../README.md`.
 //!
 //! ```text
 //! counts                      prints allocations and bytes of each operation, and of an idle session
@@ -27,7 +27,7 @@ use support::{Client, echo_call, floor, modern_echo, modern_progress, progress_c
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// A session id as this crate makes them.
+/// A session id in the form this crate generates.
 const KNOWN: &str = "6f1c2f54-9d7b-4c39-8a7e-0d6b1f1f2a3b";
 
 const OPERATIONS: [(&str, &str); 14] = [
@@ -67,7 +67,7 @@ async fn main() {
     }
 }
 
-/// What an operation is run against.
+/// Returns the router that an operation runs against.
 fn router(name: &str) -> Router {
     match name {
         "floor" | "floor-16k" | "floor-modern" => floor::json(),
@@ -90,7 +90,7 @@ fn message(name: &str) -> Bytes {
     }
 }
 
-/// The tool an operation of 2026-07-28 calls; `None` for the others.
+/// Returns the tool that an operation of 2026-07-28 calls, or `None` for other operations.
 fn modern_tool(name: &str) -> Option<&'static str> {
     match name {
         "modern" | "floor-modern" => Some("echo"),
@@ -99,10 +99,10 @@ fn modern_tool(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Something that is run again and again.
+/// An operation that is run repeatedly.
 struct Operation {
     client: Client,
-    /// What is called; `None`: sessions are opened and ended.
+    /// The message to post. `None` opens and ends sessions instead.
     call: Option<Bytes>,
 }
 
@@ -143,7 +143,7 @@ async fn print_counts() {
     for (name, what) in OPERATIONS {
         const TIMES: usize = 1_000;
         let mut operation = Operation::new(name).await;
-        // Maps and buffers that grow once and stay have grown.
+        // Let maps and buffers grow to their size first.
         for _ in 0..TIMES {
             operation.run().await;
         }
@@ -185,7 +185,7 @@ async fn serve(router: Router) {
     axum::serve(listener, router).with_graceful_shutdown(async move { quit.notified().await }).await.expect("an end");
 }
 
-/// A client of one connection that knows as much of HTTP as it needs.
+/// Runs an operation as a client of one connection, which implements only the HTTP it needs.
 fn drive(address: SocketAddr, name: &str, times: usize) {
     let stream = TcpStream::connect(address).expect("a server");
     stream.set_nodelay(true).expect("a socket");
@@ -215,7 +215,7 @@ fn drive(address: SocketAddr, name: &str, times: usize) {
 struct Connection {
     address: SocketAddr,
     reader: BufReader<TcpStream>,
-    /// Those that say who speaks which revision, as lines.
+    /// The header lines for session and revision.
     headers: String,
 }
 
@@ -241,7 +241,7 @@ impl Connection {
         self.answer()
     }
 
-    /// Reads one answer; the session it names.
+    /// Reads one response. Returns the session id in its headers.
     fn answer(&mut self) -> Option<String> {
         let status = self.line();
         assert!(status.starts_with("HTTP/1.1 20"), "{status}");

@@ -1,5 +1,5 @@
-//! What could stand in the engine's place: a key for each event, one for each stream and each
-//! session, changed together; and a bare file, below which nothing can be.
+//! Alternatives to the file engine: databases with a key for each event, stream and session,
+//! changed in one transaction. A bare file is the lower bound.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::group::{Backend, KEPT, Op, SessionKey};
 fn event_key(session: &SessionKey, seq: u64) -> [u8; 28] {
     let mut key = [0; 28];
     key[..16].copy_from_slice(session);
-    // The number of the stream: each session has one here.
+    // The number of the stream. Each session has one stream here.
     key[19] = 1;
     key[20..].copy_from_slice(&seq.to_be_bytes());
     key
@@ -27,7 +27,7 @@ fn stream_key(session: &SessionKey) -> [u8; 20] {
     key
 }
 
-/// What of an ended session is still there.
+/// Returns the events of an ended session that are still stored.
 fn left(events: u64) -> impl Iterator<Item = u64> {
     events.saturating_sub(KEPT) + 1..=events
 }
@@ -153,7 +153,8 @@ impl Redb {
 impl Backend for Redb {
     fn commit(&mut self, ops: &[Op]) -> Result<(), Error> {
         let mut writing = self.database.begin_write()?;
-        // Without it nothing is promised, not even for the end of the process.
+        // Without immediate durability, redb promises nothing, not even that data survives the end
+        // of the process.
         writing.set_durability(Durability::Immediate)?;
         {
             let mut sessions = writing.open_table(SESSIONS)?;

@@ -1,5 +1,5 @@
-//! Group commit around a database, as an engine would have it: one thread writes all that waits in
-//! one batch, then tells everybody who waits for it.
+//! Group commit for a database, as an engine would use it: one thread writes all waiting operations
+//! in one batch, then wakes their callers.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 
-/// What is kept of a stream; what is older goes with each event.
+/// The events kept of a stream. Each new event removes the oldest one beyond them.
 pub(crate) const KEPT: u64 = 1_000;
 
-/// So many steps at most in a batch.
+/// The maximum number of operations in a batch.
 const BATCH: usize = 1_024;
 
 pub(crate) type SessionKey = [u8; 16];
 
-/// One step of an engine.
+/// An operation of an engine.
 pub(crate) enum Op {
     Open {
         session: SessionKey,
@@ -28,7 +28,7 @@ pub(crate) enum Op {
         seq: u64,
         payload: Bytes,
     },
-    /// `events`: how many there were.
+    /// `events` is the number of events the session had.
     End {
         session: SessionKey,
         events: u64,

@@ -1,10 +1,10 @@
-//! The engine in files beside what could stand in its place: the same work, acknowledged when it
-//! is durable. See `../README.md`.
+//! Benchmark of the file engine against alternative stores: the same work, acknowledged when it is
+//! durable. See `../README.md`.
 //!
 //! ```text
-//! durable [--seconds N] [--folder PATH]   measures everything, and prints the tables
-//! durable --fill STORE FOLDER             fills a folder, says so, and waits to be killed
-//! durable --reopen STORE FOLDER           opens it again, and prints how long that took
+//! durable [--seconds N] [--folder PATH]   measures everything and prints the tables
+//! durable --fill STORE FOLDER             fills a folder, prints `full`, and waits to be killed
+//! durable --reopen STORE FOLDER           reopens the folder and prints how long that took
 //! ```
 
 mod databases;
@@ -24,23 +24,23 @@ use stores::{Kind, Store};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a client is sent: about as much as a result of a tool.
+/// The size of an event: about that of a tool's result.
 const EVENT: usize = 1024;
 
-/// Producers at once: a call each.
+/// The numbers of concurrent producers, each with its own call.
 const PRODUCERS: [usize; 3] = [1, 16, 128];
 
-/// Each figure is the middle one of so many.
+/// Each figure is the median of this many rounds.
 const ROUNDS: usize = 5;
 
-/// What is in the folder that is opened again: sessions, and events in each.
+/// The folder that is reopened holds this many sessions with this many events each.
 const SESSIONS: usize = 2_000;
 const EVENTS: usize = 10;
 
-/// What came and went before, in the same measure.
+/// This many sessions, with as many events each, ended before.
 const HISTORY: usize = 8_000;
 
-/// How long a store may take to give space back when nobody asks it for anything.
+/// How long an idle store may take to give space back.
 const REST: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +72,7 @@ async fn run() -> Result<(), Error> {
     after_the_end(&folder).await
 }
 
-/// What one run came to.
+/// The result of one run.
 #[derive(Clone, Copy)]
 struct Figure {
     per_second: f64,
@@ -90,7 +90,7 @@ async fn throughput(folder: &Path, time: Duration) -> Result<(), Error> {
                 Kind::ALL.into_iter().filter(|kind| sync || kind.survives_a_process_without_sync()).collect();
             let mut figures = vec![Vec::new(); kinds.len()];
             for _ in 0..ROUNDS {
-                // In turn, so that what the machine does meanwhile is everybody's.
+                // The stores take turns, so that other load of the machine affects all of them.
                 for (kind, figures) in kinds.iter().zip(&mut figures) {
                     let place = tempfile::TempDir::new_in(folder)?;
                     let store = Store::open(*kind, place.path(), sync)?;
@@ -145,7 +145,8 @@ async fn produce(store: &Store, producers: usize, time: Duration) -> Result<Figu
     Ok(Figure { per_second, median: took[took.len() / 2], late: took[took.len() * 99 / 100] })
 }
 
-/// One of a few that differ, so that nobody gains by compressing one of them.
+/// Returns one of a few thousand different events, so that no store gains by compressing equal
+/// ones.
 fn event() -> Bytes {
     use std::hash::{BuildHasher, RandomState};
     static TEXTS: std::sync::OnceLock<Vec<Bytes>> = std::sync::OnceLock::new();
@@ -159,7 +160,7 @@ fn event() -> Bytes {
     texts[NEXT.fetch_add(1, Ordering::Relaxed) % texts.len()].clone()
 }
 
-/// Sessions that stay, and a history that went.
+/// Fills a store with sessions that stay and with sessions that end.
 async fn fill_up(store: &Store) -> Result<Vec<stores::Lane>, Error> {
     let mut lanes = Vec::new();
     for number in 0..HISTORY + SESSIONS {
@@ -194,7 +195,7 @@ async fn reopen(kind: Kind, folder: &Path) -> Result<(), Error> {
         return Err(format!("{sessions} sessions with {bytes} bytes").into());
     }
     println!("{} {}", opened.as_secs_f64() * 1e3, read.as_secs_f64() * 1e3);
-    // What ends this process is not measured.
+    // The end of the process is not measured.
     std::process::exit(0)
 }
 
@@ -258,7 +259,7 @@ async fn after_the_end(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a folder takes of the disk; what is reserved and never written does not count.
+/// Returns the disk space of a folder. Space that is reserved but not written does not count.
 fn megabytes(folder: &Path) -> Result<f64, Error> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
@@ -269,7 +270,7 @@ fn megabytes(folder: &Path) -> Result<f64, Error> {
             match entry.metadata() {
                 Ok(data) if data.is_dir() => folders.push(entry.path()),
                 Ok(data) => bytes += data.blocks() * 512,
-                // Deleted meanwhile.
+                // The file was deleted in the meantime.
                 Err(_) => {}
             }
         }

@@ -1,4 +1,4 @@
-//! The same work for each store.
+//! Stores: one interface for the same work on each of them.
 
 use std::future::Future;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::File, Self::Fjall, Self::Redb];
-    /// Those that can be opened again.
+    /// The stores that can be reopened.
     pub(crate) const ENGINES: [Self; 3] = [Self::File, Self::Fjall, Self::Redb];
 
     pub(crate) fn name(self) -> &'static str {
@@ -44,7 +44,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("{name}: no store").into())
     }
 
-    /// Whether it has something between nothing and a sync.
+    /// Returns `true` if the store can survive the end of the process without a sync.
     pub(crate) fn survives_a_process_without_sync(self) -> bool {
         self != Self::Redb
     }
@@ -94,7 +94,7 @@ impl Store {
         })
     }
 
-    /// A session with a call that streams.
+    /// Opens a session with a streaming call.
     pub(crate) async fn lane(&self) -> Result<Lane, Error> {
         match self {
             Self::File(engine, node) => {
@@ -115,7 +115,7 @@ impl Store {
         }
     }
 
-    /// How many sessions there are, and how many bytes the handlers' events have.
+    /// Returns the number of sessions, and the total size of the handlers' events.
     pub(crate) async fn read_all(&self) -> Result<(usize, usize), Error> {
         match self {
             Self::File(engine, node) => {
@@ -163,12 +163,12 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    /// Adds an event; ready when it is durable.
+    /// Appends an event and waits until it is durable.
     pub(crate) async fn append(&mut self, payload: Bytes) -> Result<(), Error> {
         self.give(payload).await
     }
 
-    /// The same, but it is on its way before anybody waits.
+    /// Like [`append`](Self::append), but starts the operation before the future is polled.
     pub(crate) fn give(&mut self, payload: Bytes) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
         match self {
             Self::File { engine, node, session, stream, next } => {

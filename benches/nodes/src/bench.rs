@@ -1,5 +1,5 @@
-//! Decides what an operation costs: what the server and both nodes counted while it was done many times,
-//! without what they do when nobody asks them anything.
+//! Cost of an operation: what the server and both nodes counted while it was repeated, minus their
+//! idle cost.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use crate::client::Client;
 use crate::node::Node;
 use crate::server::{Facts, Server};
 
-/// How many clients do an operation at once.
+/// The number of clients that run an operation concurrently.
 const CLIENTS: usize = 8;
 
-/// One server and two nodes.
+/// A server and two nodes on it.
 pub(crate) struct Bench {
     pub(crate) server: Server,
     pub(crate) a: Node,
     pub(crate) b: Node,
-    /// What is done in a second without any client.
+    /// The cost of a second without any client.
     idle: Cost,
-    /// Microseconds of the server in a second without any node.
+    /// Microseconds that the server uses in a second without any node.
     alone: f64,
 }
 
-/// What was counted for one operation.
+/// The cost of one operation.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) scripts: f64,
     pub(crate) commands: f64,
-    /// Microseconds of the server, and of the two nodes.
+    /// Microseconds of the server, and of both nodes.
     pub(crate) server: f64,
     pub(crate) nodes: f64,
-    /// Bytes the server reads from its connections, writes to them, and writes to its file.
+    /// Bytes that the server reads from its connections, writes to them, and writes to its file.
     pub(crate) input: f64,
     pub(crate) output: f64,
     pub(crate) file: f64,
@@ -61,7 +61,7 @@ impl Cost {
     }
 }
 
-/// What was counted until some moment.
+/// All counters at one moment.
 struct Moment {
     server: Facts,
     nodes: f64,
@@ -73,7 +73,7 @@ impl Bench {
         let alone = server.alone().await? * 1e6;
         let (a, b) = (Node::start(&server.url())?, Node::start(&server.url())?);
         let mut bench = Self { server, a, b, idle: Cost::default(), alone };
-        // A node sweeps from its first session on; and each script is loaded once.
+        // A node sweeps from its first session on, and each script is loaded once.
         for node in [bench.a.address, bench.b.address] {
             let mut client = Client::open(node).await?;
             client.call("echo", &json!({})).await?;
@@ -88,7 +88,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// What one node costs in a second without any client.
+    /// Returns the cost of one node in a second without any client.
     pub(crate) fn idle_node(&self) -> Cost {
         Cost { server: self.idle.server - self.alone, ..self.idle }.times(0.5)
     }
@@ -97,8 +97,8 @@ impl Bench {
         Ok(Moment { server: self.server.facts().await?, nodes: self.a.cpu()? + self.b.cpu()? })
     }
 
-    /// What an operation costs that is done so many times, by clients of node A, each its share one
-    /// after the other.
+    /// Returns the cost of an operation that clients of node A repeat `times` times. Each client
+    /// runs its share sequentially.
     pub(crate) async fn cost(&self, times: usize, operate: impl AsyncFn(&mut Client) -> Result<()>) -> Result<Cost> {
         let mut clients = try_join_all((0..CLIENTS).map(|_| Client::open(self.a.address))).await?;
         let (share, operate) = (times / CLIENTS, &operate);
@@ -131,7 +131,7 @@ fn difference(before: &Moment, after: &Moment) -> Cost {
     }
 }
 
-/// What the tool is asked for that sends events.
+/// Returns the arguments of the tool that sends events.
 pub(crate) fn emit(events: usize, pause_us: u64, to_session: bool) -> Value {
     json!({"events": events, "pause_us": pause_us, "to_session": to_session})
 }

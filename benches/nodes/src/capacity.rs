@@ -1,5 +1,5 @@
-//! Decides how many steps one server does in a second when nothing else holds it up, and what its nodes
-//! ask of it only for being there.
+//! Capacity: how many operations one server executes in a second, and the load its nodes cause when
+//! idle.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use mcp_http::store::SessionEngine as _;
 use crate::engine::{Direct, Lane};
 use crate::server::{ADVISED, Facts, Server};
 
-/// Streams that are written at once; enough that the server always has something to do.
+/// The number of streams written concurrently, enough to keep the server busy.
 const LANES: usize = 128;
-/// What a stream keeps by default.
+/// The number of events a stream keeps by default.
 const KEPT: usize = 1_024;
 
 pub(crate) struct Throughput {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    /// Events, or steps, in a second.
+    /// Events, or operations, in a second.
     pub(crate) rate: f64,
-    /// How much of its core the server used meanwhile.
+    /// The share of its core that the server used.
     pub(crate) busy: f64,
-    /// Microseconds of it for each.
+    /// Microseconds of the server for each event or operation.
     pub(crate) cost: f64,
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn measure() -> Result<Vec<Throughput>> {
     let what = "events of 1 KB appended, 16 in a step";
     measured.push(throughput("append_16", what, before, server.facts().await?, LANES * count * 16));
 
-    // By now each is short of what it keeps by less than a step.
+    // By now each stream lacks less than one operation of its full size.
     append(&direct, &mut lanes, 1 + (KEPT - 980) / 16, 16).await?;
     let (count, before) = (200, server.facts().await?);
     append(&direct, &mut lanes, count, 1).await?;
@@ -86,7 +86,7 @@ async fn append(direct: &Direct, lanes: &mut [Lane], times: usize, events: usize
     Ok(())
 }
 
-/// Signs of life, where there are few processes, and where there are many.
+/// Measures heartbeats with few processes and with many.
 async fn beats() -> Result<Vec<Throughput>> {
     const LEASE: Duration = Duration::from_millis(300);
     let mut measured = Vec::new();

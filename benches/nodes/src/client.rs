@@ -1,4 +1,4 @@
-//! Decides how a client talks to a node: calls over a connection that is kept, streams over one each.
+//! A client of a node: calls on a connection that is kept open, and streams on a connection each.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 const VERSION: &str = "2025-11-25";
 
-/// A session, and the connection its calls go over.
+/// A session, and the connection for its calls.
 pub(crate) struct Client {
     pub(crate) node: SocketAddr,
     pub(crate) session: String,
@@ -33,24 +33,24 @@ impl Client {
         Ok(client)
     }
 
-    /// A call that is answered at once.
+    /// Makes a call that is answered at once.
     pub(crate) async fn call(&mut self, tool: &str, arguments: &Value) -> Result<()> {
         let (_, body) = self.post(&call(tool, arguments)).await?;
         ensure!(body.contains("\"content\""), "no answer: {body}");
         Ok(())
     }
 
-    /// A call whose answer is a stream.
+    /// Makes a call whose response is a stream.
     pub(crate) async fn stream(&self, tool: &str, arguments: &Value) -> Result<Stream> {
         Stream::open(self.node, &self.request("1.0", self.node, "POST", None, &call(tool, arguments).to_string())).await
     }
 
-    /// A stream at some node: of the session, or the rest of one.
+    /// Opens the GET stream of the session at a node, or resumes a stream after an event.
     pub(crate) async fn listen(&self, node: SocketAddr, last: Option<&str>) -> Result<Stream> {
         Stream::open(node, &self.request("1.0", node, "GET", last, "")).await
     }
 
-    /// Says something to some node, over a connection of its own.
+    /// Posts a message to a node on a new connection.
     pub(crate) async fn tell(&self, node: SocketAddr, message: &Value) -> Result<()> {
         let mut wire = connect(node).await?;
         wire.write_all(self.request("1.0", node, "POST", None, &message.to_string()).as_bytes()).await?;
@@ -106,7 +106,7 @@ async fn head(wire: &mut BufReader<TcpStream>) -> Result<String> {
     Ok(head)
 }
 
-/// An answer that says how long it is.
+/// Reads a response with a `Content-Length`.
 async fn answer(wire: &mut BufReader<TcpStream>) -> Result<(String, String)> {
     let head = head(wire).await?;
     ensure!(head.starts_with("HTTP/1.1 2") || head.starts_with("HTTP/1.0 2"), "{head}");
@@ -119,11 +119,11 @@ async fn answer(wire: &mut BufReader<TcpStream>) -> Result<(String, String)> {
     Ok((head, String::from_utf8(body)?))
 }
 
-/// A response of events. It is asked for in HTTP/1.0, so that nothing stands between its lines.
+/// A response of events. The request uses HTTP/1.0, so that no chunk headers separate its lines.
 pub(crate) struct Stream {
     wire: BufReader<TcpStream>,
     line: String,
-    /// The last event's id.
+    /// The id of the last event.
     pub(crate) last: Option<String>,
 }
 
@@ -138,7 +138,7 @@ impl Stream {
         Ok(Self { wire, line: String::new(), last: None })
     }
 
-    /// The data of the next event that has any.
+    /// Returns the data of the next event that has any.
     pub(crate) async fn next(&mut self) -> Result<Option<&str>> {
         loop {
             if !self.line().await? {
@@ -152,7 +152,7 @@ impl Stream {
         }
     }
 
-    /// Waits for the first event, which may have nothing but an id.
+    /// Waits for the first event, which may have only an id.
     pub(crate) async fn first_id(&mut self) -> Result<String> {
         while self.last.is_none() {
             ensure!(self.line().await?, "the stream ended before it began");
@@ -161,7 +161,7 @@ impl Stream {
         self.last.clone().context("no id")
     }
 
-    /// How many events come before the end.
+    /// Returns the number of events up to the end.
     pub(crate) async fn drain(&mut self) -> Result<usize> {
         let mut events = 0;
         while let Some(data) = self.next().await? {

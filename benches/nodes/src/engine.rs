@@ -1,5 +1,5 @@
-//! Decides how the engine is asked directly, without a service and its connections: for what would take
-//! too many of those.
+//! Direct use of the engine, without a service and its connections, for measurements that would
+//! need too many of those.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use mcp_http::{SessionId, SessionInfo};
 
 use crate::node::EVENT;
 
-/// An engine that one node joined.
+/// An engine that one node has joined.
 pub(crate) struct Direct {
     pub(crate) engine: RedisEngine,
     pub(crate) node: NodeId,
@@ -28,7 +28,7 @@ impl Doorbell for Silent {
     fn ring(&self, _: Ring) {}
 }
 
-/// A stream that is written to.
+/// A stream that is being written.
 pub(crate) struct Lane {
     pub(crate) session: SessionId,
     pub(crate) stream: StreamNo,
@@ -41,7 +41,7 @@ impl Direct {
     }
 
     pub(crate) async fn with_lease(url: &str, namespace: &str, lease: Duration) -> Result<Self> {
-        // The server may be made to work for as long as it takes.
+        // A long timeout, because the benchmark loads the server fully.
         let options = RedisOptions::new().namespace(namespace).lease(lease).timeout(Duration::from_secs(20));
         let engine = RedisEngine::connect_with(url, options).await?;
         let mut policy = Policy::default();
@@ -66,7 +66,7 @@ impl Direct {
         Ok(id)
     }
 
-    /// A call in a session.
+    /// Begins a call in a session.
     pub(crate) async fn call(&self, session: SessionId) -> Result<Lane> {
         let begin = Begin { session, principal: None, node: self.node, ids: &[RequestId::from(1)], unique: false };
         Ok(Lane { session, stream: self.engine.begin(begin).await?.stream, next: 1 })
@@ -76,7 +76,7 @@ impl Direct {
         self.call(self.session().await?).await
     }
 
-    /// So many events in one step; the last one ends the stream, if it is to.
+    /// Appends `count` events in one operation. With `close`, the last one ends the stream.
     pub(crate) async fn append(&self, lane: &mut Lane, count: usize, close: bool) -> Result<()> {
         let mut events = vec![Event { kind: EventKind::Notification, payload: event() }; count];
         if close && let Some(last) = events.last_mut() {
@@ -88,13 +88,13 @@ impl Direct {
         Ok(())
     }
 
-    /// Becomes the reader of a stream.
+    /// Attaches as the reader of a stream.
     pub(crate) async fn attach(&self, session: SessionId, stream: StreamNo) -> Result<u32> {
         let attach = Attach { session, principal: None, stream, node: self.node, after: None, takeover: true };
         Ok(self.engine.attach(attach).await?.generation)
     }
 
-    /// Reads what there is behind an event; something is.
+    /// Reads the events after one event. There must be at least one.
     pub(crate) async fn read_after(&self, session: SessionId, stream: StreamNo, reader: u32, event: u64) -> Result<()> {
         let page = self.engine.read_after(session, stream, reader, event, usize::MAX).await?;
         ensure!(!page.events.is_empty(), "nothing to read");
@@ -102,7 +102,7 @@ impl Direct {
     }
 }
 
-/// What Redis could compress is not there.
+/// Returns an event that Redis cannot compress.
 fn event() -> Bytes {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new();

@@ -1,4 +1,4 @@
-//! Decides how long an event takes from the handler at one node to the client at the other.
+//! Latency of an event, from the handler at one node to the client at the other.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ pub(crate) struct Latency {
     pub(crate) most: f64,
 }
 
-/// How a run is made: clients, events for each, microseconds between them; whether they come in the GET
-/// stream, or in a call's that was resumed.
+/// A run: its clients, the events for each of them, and the microseconds between two events. The
+/// events come in the GET stream or in the stream of a resumed call.
 struct Run {
     what: &'static str,
     clients: usize,
@@ -42,7 +42,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Latency>> {
         let clients = try_join_all((0..run.clients).map(|_| Client::open(a))).await?;
         let begun = Instant::now();
         let followed = clients.into_iter().enumerate().map(|(number, client)| {
-            // Not all at the same moment.
+            // The clients do not start at the same moment.
             let begin = Duration::from_micros(run.pause) * number as u32 / run.clients as u32;
             tokio::spawn(async move {
                 tokio::time::sleep(begin).await;
@@ -61,7 +61,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Latency>> {
     Ok(measured)
 }
 
-/// How long each event took that was sent when its reader was there.
+/// Returns the latency of each event that was sent after its reader had attached.
 async fn follow(client: Client, b: std::net::SocketAddr, run: &Run) -> Result<Vec<Duration>> {
     let arguments = emit(run.events, run.pause, run.get);
     let mut times = Vec::with_capacity(run.events);

@@ -1,10 +1,10 @@
-//! What nodes that share a Redis server cost it, and themselves; and what that comes to where there are
-//! more of them than a machine holds. See `README.md`.
+//! Benchmark of nodes that share a Redis server: the cost at the server and at the nodes, and a
+//! model for more nodes than one machine holds. See `README.md`.
 //!
 //! ```text
-//! nodes            measures, prints tables, and keeps what was measured in units.tsv
-//! nodes check      measures again; fails where units.tsv is too far off
-//! nodes model      what units.tsv comes to at scale
+//! nodes            measures, prints tables, and writes the costs to units.tsv
+//! nodes check      measures again, and fails if units.tsv is too far off
+//! nodes model      prints the load at scale, computed from units.tsv
 //! nodes --node URL serves as a node until it is killed
 //! ```
 
@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// How it was measured.
+/// Returns a description of the measurement.
 fn head(redis: &str) -> String {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();

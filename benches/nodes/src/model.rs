@@ -1,28 +1,29 @@
-//! Decides what the measured costs come to where there is more to do than one machine can: how much of
-//! each thing is needed, what gives out first, and how many namespaces it takes.
+//! The model for loads beyond one machine: how much of each resource is needed, which resource is
+//! exhausted first, and how many namespaces are needed.
 //!
-//! Everything is a sum of what `units.tsv` says and of the figures below; nothing is measured here.
+//! Every figure is computed from `units.tsv` and the constants below. Nothing is measured here.
 
 use anyhow::Result;
 
 use crate::units::Units;
 
-/// What is to be borne.
+/// The expected load.
 struct Load {
     sessions: f64,
-    /// How long a session lives, in seconds.
+    /// The lifetime of a session, in seconds.
     life: f64,
-    /// GET streams that are held.
+    /// The number of open GET streams.
     streams: f64,
     /// Events of 1 KB in a second, in all streams.
     events: f64,
-    /// Requests in a second, and which part of them is answered by a stream, of how many events, and for
-    /// how many seconds.
+    /// Requests in a second; the share answered by a stream; the events of such a stream, and its
+    /// duration in seconds.
     posts: f64,
     streaming: f64,
     call_events: f64,
     call_seconds: f64,
-    /// Which part of those streams breaks and is resumed at another node, and which asks the client something.
+    /// The share of those streams that break and are resumed at another node, and the share that
+    /// send a request to the client.
     broken: f64,
     asking: f64,
     nodes: f64,
@@ -42,26 +43,26 @@ const LOAD: Load = Load {
     nodes: 8.0,
 };
 
-/// What one of each thing has, and which part of it is planned with.
+/// The capacity of each resource, and the share of it that may be used.
 const CORE: (f64, f64) = (1e6, 0.5);
-/// A server that writes its file anew may need its memory twice.
+/// A server that rewrites its file may need twice its memory.
 const MEMORY: (f64, f64) = (64e9, 0.5);
 const NETWORK: (f64, f64) = (10e9 / 8.0, 0.5);
 const NODE_CORES: (f64, f64) = (8.0 * 1e6, 0.5);
 const NODE_MEMORY: (f64, f64) = (16e9, 0.5);
-/// What a file of a server grows by until it is written anew, on a disk of so many bytes a second.
+/// Bytes in a second that a disk writes: the growth of the server's file between two rewrites.
 const DISK: (f64, f64) = (500e6, 0.5);
 
-/// Between two signs of life of a node.
+/// Seconds between two heartbeats of a node.
 const BEAT: f64 = 5.0;
 /// How long a finished stream is kept.
 const FINISHED: f64 = 60.0;
-/// What a stream keeps by default, and what is proposed for such a load.
+/// The events a stream keeps by default, and the number proposed for such a load.
 const KEPT: [f64; 2] = [1_024.0, 32.0];
-/// How long messages wait for a server that is away.
+/// How long messages wait for an unreachable server.
 const PATIENCE: f64 = 30.0;
 
-/// Something that is done so many times a second.
+/// An operation and its rate.
 struct Flow {
     what: &'static str,
     unit: &'static str,
@@ -85,12 +86,13 @@ fn flows(load: &Load) -> Vec<Flow> {
     ]
 }
 
-/// What all flows together take of something in a second.
+/// Returns how much of one resource all flows together use in a second.
 fn sum(units: &Units, load: &Load, kind: &str) -> Result<f64> {
     flows(load).iter().map(|flow| Ok(flow.rate * units.get(&format!("{}.{kind}", flow.unit))?.max(0.0))).sum()
 }
 
-/// Microseconds of a server in a second that takes many events at a time from its connections.
+/// Returns the microseconds in a second that a busy server uses. A busy server reads many events
+/// from its connections at once.
 fn busy(units: &Units, load: &Load) -> Result<f64> {
     let event = units.get("append_read.us")?;
     let cost = |flow: &Flow| {
@@ -100,11 +102,11 @@ fn busy(units: &Units, load: &Load) -> Result<f64> {
     flows(load).iter().map(cost).sum()
 }
 
-/// Bytes of the server, where an open stream keeps so many events.
+/// Returns the server's memory in bytes if an open stream keeps `kept` events.
 fn memory(units: &Units, load: &Load, kept: f64) -> Result<Vec<(&'static str, f64)>> {
     let room = |name: &str| units.get(&format!("room.{name}"));
     let calls = load.posts * load.streaming;
-    // Every open stream that is old enough is full: what was read is kept as well.
+    // Old streams are full, because events are kept after they were read.
     let per_stream = (load.events - calls * load.call_events) / load.streams;
     let full = kept.min(per_stream * load.life);
     Ok(vec![
@@ -115,7 +117,7 @@ fn memory(units: &Units, load: &Load, kept: f64) -> Result<Vec<(&'static str, f6
     ])
 }
 
-/// Something that can give out.
+/// A resource that can be exhausted.
 struct Bound {
     what: &'static str,
     needed: f64,
@@ -125,7 +127,7 @@ struct Bound {
 }
 
 impl Bound {
-    /// How many of them are needed.
+    /// Returns how many of them are needed.
     fn share(&self) -> f64 {
         self.needed / (self.has.0 * self.has.1)
     }
@@ -185,7 +187,7 @@ pub(crate) fn print(units: &Units) -> Result<()> {
     print_moments(units, load)
 }
 
-/// How far one namespace goes, and what more of them cost.
+/// Prints the capacity of one namespace, and the cost of several.
 fn print_namespaces(units: &Units, load: &Load) -> Result<()> {
     let per_second = |unit: &str| Ok::<_, anyhow::Error>(CORE.0 * CORE.1 / units.get(&format!("{unit}.us"))?);
     println!("\nHalf of a core, which is half of what one namespace can have, does in a second one of these:");
@@ -222,7 +224,7 @@ fn print_namespaces(units: &Units, load: &Load) -> Result<()> {
     Ok(())
 }
 
-/// What happens at once when something dies.
+/// Prints the load right after a node or a server has died.
 fn print_moments(units: &Units, load: &Load) -> Result<()> {
     let streams = load.streams / load.nodes;
     let storm = streams * units.get("resume.us")? / CORE.0;

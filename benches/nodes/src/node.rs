@@ -1,5 +1,5 @@
-//! Decides what a node is: a process of its own with a service on the shared server, whose tools send
-//! what is measured.
+//! A node: a separate process with a service on the shared server, whose tools send the measured
+//! events.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,23 +15,23 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-/// An event with everything around it; about a line of a log, or a paragraph of an answer.
+/// The size of a whole event: about that of a log line, or of a paragraph of an answer.
 pub(crate) const EVENT: usize = 1024;
-/// What is around its text.
+/// The part of it that is not text.
 const AROUND: usize = 122;
 
-/// Ticks of a second in which Linux tells the time of a process.
+/// The ticks in a second in which Linux reports the time of a process.
 const TICKS: f64 = 100.0;
 
 #[derive(Deserialize, JsonSchema)]
 struct Emit {
     events: u32,
     pause_us: u64,
-    /// To the session's own stream, not the call's.
+    /// Send to the session's own stream instead of the call's.
     to_session: bool,
 }
 
-/// Sends events that say when they were sent.
+/// Sends events that carry their send time.
 async fn emit(cx: Context, Args(emit): Args<Emit>) -> Result<String, ToolError> {
     let session = cx.session().ok_or_else(|| ToolError::new("there is no session"))?;
     let text = "x".repeat(EVENT - AROUND);
@@ -63,7 +63,7 @@ async fn ask(cx: Context) -> Result<String, ToolError> {
     Ok(answer.map_err(|error| ToolError::new(error.to_string()))?.as_str().to_owned())
 }
 
-/// Nanoseconds by the clock of the machine, which all processes share here.
+/// Returns the nanoseconds of the machine's clock, which all processes share here.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
@@ -96,7 +96,7 @@ impl Node {
         Ok(Self { process, address: line.trim().parse().context("a node did not start")? })
     }
 
-    /// Seconds of processor time.
+    /// Returns the processor time in seconds.
     pub(crate) fn cpu(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -104,7 +104,7 @@ impl Node {
         Ok(ticks.sum::<Result<f64, _>>()? / TICKS)
     }
 
-    /// Bytes in memory.
+    /// Returns the resident memory in bytes.
     pub(crate) fn resident(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

@@ -1,5 +1,5 @@
-//! Decides which operations are counted: what a client does, from its request at a node to what the server
-//! is asked for.
+//! The operations that are counted, from a client's request at a node to the commands sent to the
+//! server.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, Cost, emit};
 use crate::client::Client;
 
-/// Between events that are to be steps of their own.
+/// The pause between events that must be separate operations.
 const PAUSE_US: u64 = 4_000;
-/// Events of a stream: what they cost is the difference between a stream of so many and one of few.
+/// The lengths of streams. The cost of an event is the difference between a stream of many events
+/// and one of few.
 const FEW: usize = 1;
 const MANY: usize = 41;
-/// Events a client comes back for.
+/// The number of events that a client missed before it resumes.
 const MISSED: usize = 20;
 
 pub(crate) struct Operation {
@@ -21,7 +22,7 @@ pub(crate) struct Operation {
     pub(crate) cost: Cost,
 }
 
-/// All of them.
+/// Counts all operations.
 pub(crate) async fn count(bench: &Bench) -> Result<Vec<Operation>> {
     let mut counted = Vec::new();
     let mut keep = |name, what, cost| counted.push(Operation { name, what, cost });

@@ -1,4 +1,4 @@
-//! Decides what things take of the server's memory, and of a node's.
+//! Memory that sessions, streams and events take at the server and at a node.
 
 use std::time::Duration;
 
@@ -12,34 +12,34 @@ use crate::node::Node;
 use crate::server::Server;
 
 const SESSIONS: usize = 20_000;
-/// How many of them have a reader, and how many each kind of call. Fewer say nothing: where a table of the
-/// server doubles meanwhile, all of that is theirs.
+/// The number of sessions with a reader, and of calls of each kind. Smaller numbers are useless: if
+/// a table of the server doubles meanwhile, its growth counts as theirs.
 const READ: usize = 8_000;
 const CALLS: usize = 4_000;
-/// Connections to a node.
+/// The number of connections to a node.
 const CONNECTIONS: usize = 2_000;
-/// How many steps are on their way at once.
+/// The number of concurrent operations.
 const AT_ONCE: usize = 64;
 
 pub(crate) struct Room {
     pub(crate) session: f64,
     pub(crate) get_stream: f64,
     pub(crate) call: f64,
-    /// An event of 1 KB in a stream of so many, with all there is around it.
+    /// An event of 1 KB in a stream of 16 or 64 events, with its overhead.
     pub(crate) event_of_16: f64,
     pub(crate) event_of_64: f64,
     pub(crate) finished_of_1: f64,
     pub(crate) finished_of_6: f64,
     /// A node's memory for each idle GET stream.
     pub(crate) connection: f64,
-    /// How long a killed server reads its file, for each byte of it.
+    /// How long a killed server takes to read its file, for each byte.
     pub(crate) load: f64,
 }
 
 pub(crate) async fn measure(piece: &'static str) -> Result<Room> {
     let mut server = Server::start(piece).await?;
     let direct = Direct::connect(&server.url(), "room").await?;
-    // Whatever is made once is there.
+    // Let the server allocate everything that is allocated only once.
     direct.attach(direct.session().await?, 0).await?;
     let mut lane = direct.lane().await?;
     direct.append(&mut lane, 2, true).await?;
@@ -81,7 +81,7 @@ async fn fill(server: &Server, direct: &Direct, lanes: &mut [Lane], events: usiz
     Ok(grown(server, CALLS, fill).await?.0)
 }
 
-/// Calls that end with their last event.
+/// Measures calls that end with their last event.
 async fn finish(server: &Server, direct: &Direct, sessions: &[SessionId], events: usize) -> Result<f64> {
     let calls = stream::iter(sessions).map(async |id| {
         let mut lane = direct.call(*id).await?;
@@ -90,7 +90,7 @@ async fn finish(server: &Server, direct: &Direct, sessions: &[SessionId], events
     Ok(grown(server, CALLS, calls).await?.0)
 }
 
-/// How many bytes each of so many steps added.
+/// Returns the bytes that each of `count` operations added.
 async fn grown<T, F: Future<Output = Result<T>>>(
     server: &Server,
     count: usize,

@@ -1,4 +1,4 @@
-//! Decides which redis-server is measured, and reads what it says of itself.
+//! The redis-server that is measured, and its own statistics.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,8 @@ use redis::Client;
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-/// Set as the guide tells operators to; it never writes its file anew, so that the file only grows.
+/// The settings that the guide tells operators to use, except that the file is never rewritten and
+/// only grows.
 const SETTINGS: [&str; 13] = [
     "--bind",
     "127.0.0.1",
@@ -26,7 +27,7 @@ const SETTINGS: [&str; 13] = [
     "--stream-node-max-bytes",
 ];
 
-/// How large a piece of a stream may be: as the guide says, and as a server has it by itself.
+/// The size of a node of a Redis stream: the one the guide advises, and the server's default.
 pub(crate) const ADVISED: &str = "1024";
 pub(crate) const DEFAULT: &str = "4096";
 
@@ -37,7 +38,7 @@ pub(crate) struct Server {
     process: Child,
 }
 
-/// What a server counted so far.
+/// What the server has counted so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) at: Instant,
@@ -65,7 +66,7 @@ impl Server {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// kill -9, and how long it takes until it answers again.
+    /// Kills the server (`kill -9`). Returns how long the new process takes until it answers.
     pub(crate) async fn come_back(&mut self) -> Result<Duration> {
         self.process.kill()?;
         self.process.wait()?;
@@ -95,13 +96,14 @@ impl Server {
         Ok(redis::cmd("INFO").arg("all").query_async(&mut self.connection().await?).await?)
     }
 
-    /// Forgets what was answered to steps that are not asked again: in a minute it would by itself.
+    /// Deletes the stored answers to operations that will not be repeated. They would expire within
+    /// a minute.
     pub(crate) async fn forget_answers(&self) -> Result<()> {
         const FORGET: &str = "for _, key in ipairs(redis.call('KEYS', '*:r:*')) do redis.call('DEL', key) end";
         Ok(redis::cmd("EVAL").arg(FORGET).arg(0).query_async(&mut self.connection().await?).await?)
     }
 
-    /// Seconds of its core in a second without anybody.
+    /// Returns the seconds of its core that the server uses in a second without any client.
     pub(crate) async fn alone(&self) -> Result<f64> {
         let before = self.facts().await?;
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -1,19 +1,21 @@
-//! Decides what the model may count with, how it is kept in a file, and when the file is wrong.
+//! The unit costs that the model uses, the file they are kept in, and the check that the file is
+//! still right.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// What each thing costs, by name: `operation.scripts`, `.commands`, `.us` (of the server), `.node_us`,
-/// `.input`, `.output`, `.file` (bytes), `room.*` (bytes).
+/// The cost of each operation by name: `operation.scripts`, `.commands`, `.us` (of the server),
+/// `.node_us`, `.input`, `.output`, `.file` (bytes), `room.*` (bytes).
 #[derive(Default)]
 pub(crate) struct Units(BTreeMap<String, f64>);
 
-/// How much a figure may differ when it is measured again, as a factor, and what is too little to matter.
+/// Returns the factor by which a figure may differ when it is measured again, and the absolute
+/// difference that does not matter.
 fn tolerance(name: &str) -> (f64, f64) {
     match name.rsplit('.').next() {
-        // A server has more to do with itself in a second than with such a node.
+        // In a second the server does more work for itself than for an idle node.
         _ if name.starts_with("idle_node") => (2.0, 500.0),
         Some("scripts" | "commands") => (1.1, 0.3),
         Some("input" | "output" | "file") => (1.25, 100.0),
@@ -53,7 +55,7 @@ impl Units {
         Ok(std::fs::write(Self::file(), text)?)
     }
 
-    /// Prints both figures of each name, and counts those that are too far apart.
+    /// Prints both figures of each name. Returns the number of figures that differ too much.
     pub(crate) fn compare(&self, kept: &Self) -> usize {
         let mut red = 0;
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(kept.0.keys()).collect();
