@@ -1,5 +1,5 @@
-//! The floors: bare axum routes that do as little as the answer allows. No check of a header, no
-//! protocol, no way back for a client that was cut off.
+//! The floors: bare axum routes that do as little as the response requires. They check no header,
+//! implement no protocol, and cannot resume a stream.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -82,7 +82,7 @@ pub(crate) fn sse() -> Router {
 
 type Sessions = Arc<DashMap<String, AtomicU64>>;
 
-/// As [`json`], after a look at the session in a map of 1,000.
+/// Like [`json`], after a lookup of the session in a map of 1,000.
 pub(crate) fn session(known: &str) -> Router {
     async fn echo(State(sessions): State<Sessions>, headers: HeaderMap, body: Bytes) -> Response {
         let id = headers.get("mcp-session-id").and_then(|id| id.to_str().ok()).expect("a session");
@@ -94,7 +94,7 @@ pub(crate) fn session(known: &str) -> Router {
     Router::new().route("/mcp", post(echo)).with_state(sessions)
 }
 
-/// Answers anything with the events of a stream that was recorded, through axum's `Sse`.
+/// Answers any request with the events of a recorded stream, through axum's `Sse`.
 pub(crate) fn replay(recorded: &str) -> Router {
     let events: Arc<[Vec<(String, String)>]> = recorded.split_terminator("\n\n").map(fields).collect();
     let answer = async move |_: Bytes| {
@@ -115,8 +115,9 @@ pub(crate) fn replay(recorded: &str) -> Router {
 fn fields(event: &str) -> Vec<(String, String)> {
     let field = |line: &str| {
         let (name, value) = line.split_once(": ").expect("a field");
-        // A session's part of an event id is random, and one to seven digits long: of one length here,
-        // because a buffer that grows at another byte is another count of allocations.
+        // The session's part of an event id is random, and has one to seven digits. Here all ids
+        // have the same length, because a buffer that grows at another byte changes the number of
+        // allocations.
         let value = if name == "id" { format!("{value:0>12}") } else { value.to_owned() };
         (name.to_owned(), value)
     };

@@ -1,7 +1,6 @@
-//! What the benchmarks share: a client in this process, the service it calls, and the floors it is
-//! compared with.
+//! Shared code of the benchmarks: a client in this process, the service it calls, and the floors.
 
-// Each benchmark is a program of its own and uses a part of this.
+// Each benchmark is a separate program and uses only a part of this.
 #![allow(dead_code)]
 
 pub(crate) mod floor;
@@ -38,12 +37,12 @@ async fn progress(cx: Context, Args(args): Args<Steps>) -> &'static str {
     "done"
 }
 
-/// A service with the tools `echo {message}` and `progress {steps}`, at `/mcp`.
+/// Returns a router with the tools `echo {message}` and `progress {steps}` at `/mcp`.
 pub(crate) fn service(mode: ResponseMode) -> Router {
     Router::new().nest("/mcp", mcp(mode).into_router())
 }
 
-/// The service itself.
+/// Returns the service itself.
 pub(crate) fn mcp(mode: ResponseMode) -> McpService {
     let server =
         McpServer::new("bench", "1.0.0").tool("echo", "Says it again.", echo).tool("progress", "Counts.", progress);
@@ -51,19 +50,19 @@ pub(crate) fn mcp(mode: ResponseMode) -> McpService {
     McpService::builder(server).streams(streams).build().expect("good settings")
 }
 
-/// The text of a call of `echo`.
+/// Returns the text of a call of `echo`.
 pub(crate) fn echo_call(message: &str) -> Bytes {
     let arguments = serde_json::json!({ "message": message });
     format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"echo","arguments":{arguments}}}}}"#)
         .into()
 }
 
-/// A call of `echo` as a client of 2026-07-28 makes it.
+/// Returns a call of `echo` in the form of 2026-07-28.
 pub(crate) fn modern_echo(message: &str) -> Bytes {
     modern("echo", &serde_json::json!({ "message": message }))
 }
 
-/// A call of `progress` as a client of 2026-07-28 makes it.
+/// Returns a call of `progress` in the form of 2026-07-28.
 pub(crate) fn modern_progress(steps: u32) -> Bytes {
     modern("progress", &serde_json::json!({ "steps": steps }))
 }
@@ -75,7 +74,8 @@ fn modern(tool: &str, arguments: &serde_json::Value) -> Bytes {
     .into()
 }
 
-/// The text of a call of `progress`, which answers with so many events and a result.
+/// Returns the text of a call of `progress`, which is answered with `steps` notifications and a
+/// result.
 pub(crate) fn progress_call(steps: u32) -> Bytes {
     format!(
         r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"progress","arguments":{{"steps":{steps}}},"_meta":{{"progressToken":"t"}}}}}}"#
@@ -88,10 +88,10 @@ pub(crate) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications
 
 const SESSION_ID: &str = "mcp-session-id";
 
-/// A client that puts its requests straight into a router.
+/// A client that passes its requests directly to a router.
 pub(crate) struct Client {
     service: RouterIntoService<Body>,
-    /// Those of every request.
+    /// The headers of every request.
     headers: HeaderMap,
 }
 
@@ -104,12 +104,12 @@ impl Client {
             ("mcp-protocol-version", "2025-11-25"),
         ];
         let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        // With its state, as `axum::serve` gives it one for each connection.
+        // With its state, as `axum::serve` passes it to each connection.
         let service = router.with_state(()).into_service();
         Self { service, headers: headers.into_iter().map(header).collect() }
     }
 
-    /// Speaks 2026-07-28 from now on, about one tool.
+    /// Uses 2026-07-28 from now on, and calls one tool.
     pub(crate) fn speak_modern(&mut self, tool: &'static str) {
         for (name, value) in [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", tool)]
         {
@@ -128,7 +128,7 @@ impl Client {
         assert_eq!(response.status(), StatusCode::ACCEPTED);
     }
 
-    /// Acts as if it had a session, for a floor that only looks for one.
+    /// Sends this session id, for a floor that only looks it up.
     pub(crate) fn pretend(&mut self, session: &'static str) {
         self.headers.insert(SESSION_ID, HeaderValue::from_static(session));
     }
@@ -139,7 +139,7 @@ impl Client {
         assert_eq!(response.status(), StatusCode::OK);
     }
 
-    /// Posts a message and reads the answer to its end; how many bytes it had.
+    /// Posts a message and reads the response to its end. Returns the size of its body.
     pub(crate) async fn call(&mut self, message: &Bytes) -> usize {
         let response = self.send(Method::POST, message.clone()).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -151,7 +151,7 @@ impl Client {
         length
     }
 
-    /// Posts a message and keeps the answer.
+    /// Posts a message and returns the body of the response.
     pub(crate) async fn text(&mut self, message: &Bytes) -> String {
         let body = self.send(Method::POST, message.clone()).await.into_body();
         let bytes = body.collect().await.expect("a whole body").to_bytes();
@@ -162,7 +162,7 @@ impl Client {
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = method;
         *request.uri_mut() = Uri::from_static("/mcp");
-        // As cheap as hyper, which cuts all values out of one buffer.
+        // As cheap as hyper, which slices all values from one buffer.
         *request.headers_mut() = self.headers.clone();
         let Ok(response) = self.service.call(request).await;
         response

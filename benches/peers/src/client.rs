@@ -1,4 +1,4 @@
-//! Decides what a client of either era says: which requests, with which headers, on one connection.
+//! The client of either era: its requests and their headers, on one connection.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use tokio::time::{sleep, timeout};
 use crate::message::{Expected, Received, Refusal, shorten};
 use crate::wire::{Connection, Events, Head, Media};
 
-/// Longer than any answer takes that still comes.
+/// Longer than any answer takes that arrives at all.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many notifications the tool `burst` sends.
 pub(crate) const BURST: u32 = 50;
 
-/// Which revision of the protocol a client speaks.
+/// The revision of the protocol that a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Era {
-    /// 2025-11-25: a session first.
+    /// 2025-11-25, in a session.
     Legacy,
-    /// 2026-07-28: each request by itself.
+    /// 2026-07-28, with independent requests.
     Modern,
 }
 
@@ -39,13 +39,13 @@ pub(crate) struct Client {
     pub(crate) connection: Connection,
     pub(crate) session: Option<String>,
     era: Era,
-    /// Whether the revision is agreed upon, and thus named by each request.
+    /// The revision has been negotiated, so each request names it.
     agreed: bool,
-    /// Into how many bits, with which pause before each, the bodies of requests are cut.
+    /// The number of pieces into which request bodies are cut, and the pause before each piece.
     pub(crate) trickle: Option<(usize, Duration)>,
     /// The id of the last request.
     id: u64,
-    /// The request being written.
+    /// The buffer of the request.
     request: Vec<u8>,
     body: Vec<u8>,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Tool<'a> {
         steps: u32,
         millis: u64,
     },
-    /// Steps with a message each, then a text: both as the soak makes them.
+    /// Steps with a message each, then a text, both with the soak's numbers.
     Chat {
         steps: u32,
         message: &'a str,
@@ -77,7 +77,7 @@ impl<'a> Tool<'a> {
         }
     }
 
-    /// The text of the result.
+    /// Returns the expected text of the result.
     fn text(self) -> &'a str {
         match self {
             Self::Echo(text) | Self::Chat { text, .. } => text,
@@ -85,7 +85,7 @@ impl<'a> Tool<'a> {
         }
     }
 
-    /// What each step says.
+    /// Returns the expected message of each step.
     fn message(self) -> Option<&'a str> {
         match self {
             Self::Chat { message, .. } => Some(message),
@@ -99,7 +99,7 @@ impl Client {
         Ok(Self::on(Connection::open(address).await?, address, era))
     }
 
-    /// As [`connect`](Self::connect), with a session where the era has one.
+    /// Like [`connect`](Self::connect), and opens a session if the era has sessions.
     pub(crate) async fn ready(address: SocketAddr, era: Era) -> Result<Self> {
         let mut client = Self::connect(address, era).await?;
         if era == Era::Legacy {
@@ -108,14 +108,14 @@ impl Client {
         Ok(client)
     }
 
-    /// Drops its connection, with whatever is under way on it, and then opens another one.
+    /// Drops the connection with everything in flight on it, then opens another one.
     pub(crate) async fn reconnected(mut self) -> Result<Self> {
         drop(self.connection);
         self.connection = Connection::open(self.address).await?;
         Ok(self)
     }
 
-    /// In a session that another client opened.
+    /// Returns a client in a session that another client opened.
     pub(crate) async fn in_session(address: SocketAddr, session: String) -> Result<Self> {
         let client = Self::connect(address, Era::Legacy).await?;
         Ok(Self { session: Some(session), agreed: true, ..client })
@@ -136,7 +136,7 @@ impl Client {
         }
     }
 
-    /// `initialize` and `notifications/initialized`.
+    /// Sends `initialize` and `notifications/initialized`.
     pub(crate) async fn open(&mut self) -> Result<()> {
         self.session = None;
         self.agreed = false;
@@ -172,7 +172,7 @@ impl Client {
         Ok(())
     }
 
-    /// Calls a tool and checks its answer to the end.
+    /// Calls a tool and checks the whole answer.
     pub(crate) async fn call(&mut self, tool: Tool<'_>) -> Result<Received> {
         let head = self.start(tool).await?;
         let received = self.answer(head, self.expected(tool)).await?;
@@ -181,7 +181,7 @@ impl Client {
         Ok(received)
     }
 
-    /// Calls a tool; the head of the answer.
+    /// Calls a tool. Returns the head of the response.
     pub(crate) async fn start(&mut self, tool: Tool<'_>) -> Result<Head> {
         self.id += 1;
         let (id, name) = (self.id, tool.name());
@@ -221,7 +221,7 @@ impl Client {
         Expected { id: self.id, text: Some(tool.text()), message: tool.message(), typed: self.era == Era::Modern }
     }
 
-    /// Opens the standalone stream; the head of the answer, on this connection.
+    /// Opens the standalone stream. Returns the head of the response on this connection.
     pub(crate) async fn listen(&mut self, last_event_id: Option<&str>) -> Result<Head> {
         self.body.clear();
         let resumed = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
@@ -233,7 +233,7 @@ impl Client {
         Ok(head)
     }
 
-    /// Reads an answer to its end.
+    /// Reads a response to its end.
     pub(crate) async fn answer(&mut self, mut head: Head, expected: Expected<'_>) -> Result<Received> {
         let mut received = Received::default();
         if head.media == Media::Events && head.status == 200 {
@@ -249,19 +249,19 @@ impl Client {
         if head.status == 200 {
             return read.map(|()| received);
         }
-        // What a message says is more to the point than that there is one.
+        // The error in the message says more than an unexpected status.
         match read {
             Err(refused) if refused.is::<Refusal>() => Err(refused.context(format!("HTTP {}", head.status))),
             _ => bail!("HTTP {} {}", head.status, shorten(&body)),
         }
     }
 
-    /// The next piece of an answer, if it comes in time.
+    /// Returns the next piece of a response, or an error if it takes too long.
     pub(crate) async fn within(&mut self, head: &mut Head) -> Result<Option<bytes::Bytes>> {
         timeout(PATIENCE, self.connection.piece(head)).await.context("the stream did not end")?
     }
 
-    /// Posts the body that was written.
+    /// Posts the body in the buffer.
     async fn post(&mut self, name: &str) -> Result<Head> {
         let mut headers = String::new();
         if self.era == Era::Modern {
@@ -270,7 +270,7 @@ impl Client {
         self.request("POST", &headers).await
     }
 
-    /// Sends a request and reads the head of its answer.
+    /// Sends a request and reads the head of its response.
     async fn request(&mut self, method: &str, headers: &str) -> Result<Head> {
         if !self.connection.is_reusable() {
             self.connection = Connection::open(self.address).await?;
@@ -294,7 +294,7 @@ impl Client {
         }
         match self.trickle.filter(|_| method == "POST") {
             None => self.connection.send(request).await?,
-            // The head at once, then the body bit by bit.
+            // The head is sent at once, then the body piece by piece.
             Some((bits, pause)) => {
                 let (head, body) = request.split_at(request.len() - body.len());
                 self.connection.send(head).await?;

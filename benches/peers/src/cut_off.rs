@@ -1,4 +1,5 @@
-//! Decides what is lost and what comes twice when a call's stream is cut off and resumed.
+//! Cut-off calls: which messages are lost and which arrive twice when a call's stream is cut and
+//! resumed.
 
 use anyhow::{Context, Result, ensure};
 use tokio::time::{Instant, timeout_at};
@@ -9,14 +10,14 @@ use crate::wire::{Events, Head, Media};
 
 const NO_ID: &str = "its events have no ids to come back with";
 
-/// What was lost of a call, and what came more than once: of its steps and its result.
+/// The number of lost and of duplicate messages of a call, among its steps and its result.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
 }
 
-/// A call whose stream is read for a while and then left.
+/// A call whose stream is read for a while and then abandoned.
 pub(crate) struct CutOff {
     steps: u32,
     received: Received,
@@ -26,7 +27,7 @@ pub(crate) struct CutOff {
 }
 
 impl CutOff {
-    /// Calls `slow` and reads until so many steps have come. The connection is the caller's to drop.
+    /// Calls `slow` and reads until `after` steps have arrived. The caller drops the connection.
     pub(crate) async fn begin(client: &mut Client, steps: u32, millis: u64, after: usize) -> Result<Self> {
         let tool = Tool::Slow { steps, millis };
         let head = client.start(tool).await?;
@@ -44,7 +45,7 @@ impl CutOff {
         Ok(call)
     }
 
-    /// Reads the call's stream until the result, the end of the stream or that moment.
+    /// Reads the call's stream until its result, its end, or the given time.
     pub(crate) async fn read_on(&mut self, client: &mut Client, until: Instant) -> Result<()> {
         while self.received.results == 0
             && let Ok(Ok(Some(piece))) = timeout_at(until, client.connection.piece(&mut self.head)).await
@@ -54,11 +55,12 @@ impl CutOff {
         Ok(())
     }
 
-    /// Asks for the rest on a connection of its own and reads it as [`read_on`](Self::read_on) does; when
-    /// the answer began.
+    /// Resumes on a new connection and reads as [`read_on`](Self::read_on) does. Returns the time
+    /// at which the response began.
     ///
     /// # Errors
-    /// When the server refuses: then all of the rest is lost.
+    ///
+    /// If the server rejects the request. All remaining messages are then lost.
     pub(crate) async fn come_back(&mut self, client: &mut Client, until: Instant) -> Result<Instant> {
         let last = self.events.last_id().context(NO_ID)?;
         self.head = client.listen(Some(last)).await?;
@@ -68,17 +70,17 @@ impl CutOff {
         Ok(began)
     }
 
-    /// How many steps came so far.
+    /// Returns how many steps have arrived.
     pub(crate) fn steps_received(&self) -> usize {
         self.received.steps.len()
     }
 
-    /// Whether the result came.
+    /// Returns `true` if the result has arrived.
     pub(crate) fn is_over(&self) -> bool {
         self.received.results > 0
     }
 
-    /// What is missing of all steps and the result, and what came more than once.
+    /// Counts the steps and the result that are missing, and those that arrived more than once.
     pub(crate) fn tally(&self) -> Tally {
         tally(self.steps, &self.received)
     }

@@ -1,4 +1,4 @@
-//! Decides what is run: see `README.md` for what it means.
+//! The command line of the benchmark. `README.md` explains the results.
 
 mod client;
 mod cut_off;
@@ -28,40 +28,43 @@ use servers::{Places, SERVERS, Server};
 /// Runs servers of the Model Context Protocol side by side and measures them.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A short run: enough to see that everything works.
+    /// A short run, which shows that everything works.
     #[arg(long)]
     quick: bool,
-    /// Only these servers, and the floors; `--list` names them.
+    /// Measures only these servers, and the floors. `--list` prints their names.
     #[arg(long = "server", value_name = "NAME")]
     servers: Vec<String>,
-    /// Only these modes; `--list` names them. A name at whose end is a `*` stands for all that begin so.
+    /// Measures only these modes. `--list` prints their names. A name that ends with `*` selects
+    /// all modes that begin with it.
     #[arg(long = "mode", value_name = "NAME")]
     modes: Vec<String>,
     /// How often each mode is timed.
     #[arg(long)]
     repetitions: Option<usize>,
-    /// Keeps what the folder of results holds, and measures what is missing in it.
+    /// Keeps the results in the folder, and measures those that are missing.
     #[arg(long)]
     resume: bool,
-    /// Measures what is named also where the folder of results has it, and keeps the rest.
+    /// Measures the selected servers and modes even if the folder has their results. Keeps the
+    /// other results.
     #[arg(long)]
     again: bool,
-    /// The soak instead: this crate, or the servers that are named.
+    /// Runs the soak instead, of this crate or of the selected servers.
     #[arg(long)]
     soak: bool,
-    /// What can be measured of whom.
+    /// Prints the servers and the modes.
     #[arg(long)]
     list: bool,
-    /// The folder of the servers' binaries.
+    /// The folder with the servers' binaries.
     #[arg(long, default_value = "target/servers")]
     binaries: PathBuf,
-    /// The folder of what `tests/install` installed.
+    /// The folder that `tests/install` installed into.
     #[arg(long, default_value = "../../tests/.env")]
     installed: PathBuf,
-    /// The folder of the servers in other languages.
+    /// The folder with the servers in other languages.
     #[arg(long, default_value = "foreign")]
     foreign: PathBuf,
-    /// Where the results are written; `results`, or `target/partial` if the run is not the whole one.
+    /// The folder for the results. The default is `results` for a complete run, and
+    /// `target/partial` otherwise.
     #[arg(long)]
     results: Option<PathBuf>,
 }
@@ -95,15 +98,15 @@ async fn main() -> Result<()> {
         let missing = if arguments.again { servers.clone() } else { missing(&results, name, mode, &servers) };
         results.forget(|mode, server| mode == name && missing.iter().any(|missing| missing.name == server));
         compare(&mut results, name, mode, &missing, &places, &scale).await;
-        // What a run that is broken off has measured is not lost.
+        // Saved after each mode, so that an interrupted run loses nothing.
         report::write(&folder, &results, &machine, &scale)?;
     }
     println!("{}", folder.join("table.md").display());
     Ok(())
 }
 
-/// Whom a mode has yet to be run with. What is timed is compared with what ran in turn with it: there
-/// it is nobody or all.
+/// Returns the servers that a mode has still to run with. A timed server is compared with those
+/// that ran in turn with it, so a timed mode runs with all servers or with none.
 fn missing(results: &Results, name: &str, mode: Mode, servers: &[&'static Server]) -> Vec<&'static Server> {
     let missing = |server: &&Server| !results.has(name, server.name);
     if mode.counts() {
@@ -128,7 +131,7 @@ async fn run_soak(
     Ok(())
 }
 
-/// One processor for the load, and as many open files as are allowed.
+/// Pins the load generator to one processor and raises the limit of open files to the maximum.
 fn prepare() -> Result<()> {
     let mut own = CpuSet::new();
     own.set(process::LOAD_CPU)?;
@@ -164,7 +167,7 @@ fn chosen_servers(names: &[String]) -> Result<Vec<&'static Server>> {
     Ok(SERVERS.iter().filter(chosen).collect())
 }
 
-/// A mode as often as it is to be run, each time with every server, each time another one first.
+/// Runs all repetitions of a mode with every server, each repetition beginning with another server.
 async fn compare(
     results: &mut Results,
     name: &'static str,

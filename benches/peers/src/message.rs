@@ -1,4 +1,5 @@
-//! Decides which answers are right: each names the request it belongs to, and holds what was asked.
+//! Checks of answers: each answer names the request it belongs to, and contains the expected
+//! content.
 
 use std::borrow::Cow;
 
@@ -52,31 +53,31 @@ struct Failure<'a> {
     message: Cow<'a, str>,
 }
 
-/// What came back on the stream of one request.
+/// What arrived on the stream of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// The progress of each notification, in the order in which they came.
+    /// The progress of each notification, in the order of arrival.
     pub(crate) steps: Vec<u32>,
-    /// How many results there were.
+    /// The number of results.
     pub(crate) results: u32,
-    /// The revision the result names.
+    /// The revision that the result names.
     pub(crate) version: Option<String>,
 }
 
-/// What the answer to one request must hold.
+/// The expected answer to one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
     pub(crate) id: u64,
-    /// The text of the tool's result; `None` where it is no tool that answers.
+    /// The text of the tool's result, or `None` if the request calls no tool.
     pub(crate) text: Option<&'a str>,
-    /// What each of its notifications must say, where that is checked.
+    /// The message of each notification, if it is checked.
     pub(crate) message: Option<&'a str>,
-    /// Whether the result must say that it is complete, as modern ones do.
+    /// The result must say that it is complete, as in 2026-07-28.
     pub(crate) typed: bool,
 }
 
 impl Received {
-    /// Takes a message in.
+    /// Checks and counts a message.
     pub(crate) fn take(&mut self, text: &[u8], expected: Expected<'_>) -> Result<()> {
         let shown = || format!("not a message: {}", shorten(text));
         let message: Message<'_> = serde_json::from_slice(text).with_context(shown)?;
@@ -127,14 +128,14 @@ impl std::fmt::Display for Refusal {
 
 impl From<Failure<'_>> for anyhow::Error {
     fn from(failure: Failure<'_>) -> Self {
-        /// What the specification has for a revision that a server does not serve.
+        /// The specification's code for a revision that the server does not serve.
         const UNSUPPORTED: i64 = -32022;
         let served = if failure.code == UNSUPPORTED { "this revision is not served: " } else { "" };
         Refusal(format!("{served}error {}, {}", failure.code, shorten(failure.message.as_bytes()))).into()
     }
 }
 
-/// The front of a text, on one line, for a report.
+/// Returns the beginning of a text, on one line, for a report.
 pub(crate) fn shorten(text: &[u8]) -> String {
     const MOST: usize = 160;
     let text = String::from_utf8_lossy(text);

@@ -1,4 +1,4 @@
-//! Decides what is done again and again, and what must be true of it each time.
+//! Operations: what a loop repeats, and what must be true of each result.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::wire::Connection;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// A call of `echo` with a text of so many bytes.
+    /// A call of `echo` with a text of this many bytes.
     Echo { era: Era, bytes: usize },
     /// A call of `burst`.
     Burst { era: Era },
     /// `initialize`, `notifications/initialized`, DELETE.
     Cycle,
-    /// A call of `slow` that is cut off and resumed: at once, or when the tool has ended.
+    /// A call of `slow` that is cut off and resumed, either at once or after the tool has ended.
     Resume { late: bool },
 }
 
@@ -30,7 +30,7 @@ impl Operation {
         }
     }
 
-    /// A client that can do it.
+    /// Returns a client that can run the operation.
     pub(crate) async fn client(self, address: std::net::SocketAddr) -> Result<Client> {
         match self {
             Self::Cycle => Client::connect(address, Era::Legacy).await,
@@ -38,10 +38,12 @@ impl Operation {
         }
     }
 
-    /// Does it once. `text` is room that is used again, `n` a number that no other call has.
+    /// Runs the operation once. `text` is a reusable buffer, and `n` a number that no other call
+    /// has.
     ///
     /// # Errors
-    /// When an answer is not the one that it must be.
+    ///
+    /// If an answer is not the expected one.
     pub(crate) async fn perform(self, client: &mut Client, text: &mut String, n: u64) -> Result<Tally> {
         match self {
             Self::Echo { bytes, .. } => {
@@ -69,13 +71,14 @@ impl Operation {
     }
 }
 
-/// The call that is cut off: so many steps with such a pause before each, cut off after three.
+/// The call that is cut off: its steps, the pause before each, and the number of steps before the
+/// cut.
 const STEPS: u32 = 12;
 const MILLIS: u64 = 2;
 const CUT_AFTER: usize = 3;
-/// How long after the tool's last pause it has surely ended.
+/// The time after its last pause by which the tool has ended.
 const SURELY_OVER: Duration = Duration::from_millis(100);
-/// How long a client that came back waits for the rest.
+/// How long a client that resumed waits for the remaining messages.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
 async fn resume(client: &mut Client, late: bool) -> Result<Tally> {
@@ -87,7 +90,7 @@ async fn resume(client: &mut Client, late: bool) -> Result<Tally> {
     let rest = cut.come_back(client, Instant::now() + REST_WITHIN).await;
     client.connection = Connection::open(client.address).await?;
     if rest.is_err() {
-        // It is as if all of the rest were lost, and the session with it.
+        // All remaining messages count as lost, and the session as well.
         client.open().await?;
     }
     Ok(cut.tally())

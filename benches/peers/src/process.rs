@@ -1,5 +1,5 @@
-//! Decides how a server is run: as a process of its own, pinned to one processor, and what the
-//! kernel says it took.
+//! Processes: runs a server pinned to one processor, and reads its use of resources from the
+//! kernel.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-/// The processor of the server; the load has another one.
+/// The processors of the server and of the load generator.
 pub(crate) const SERVER_CPU: usize = 0;
 pub(crate) const LOAD_CPU: usize = 1;
 
@@ -23,26 +23,26 @@ pub(crate) const LOAD_CPU: usize = 1;
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// A server that runs; it ends with this value.
+/// A running server. Dropping this value kills it.
 pub(crate) struct Process {
     child: Child,
     stdin: ChildStdin,
-    /// What it prints, line by line.
+    /// The lines that the server prints.
     lines: Receiver<String>,
     pub(crate) address: SocketAddr,
-    /// Whether a tool writes something when the server ends.
+    /// A tool writes its counts when the server ends.
     counted_by_tool: bool,
-    /// The server, where the child is strace: strace ends with it, but would leave it behind.
+    /// The server, if the child is strace. Killing strace would leave the server behind.
     traced: Option<Pid>,
 }
 
-/// What a server is run under.
+/// The tool that a server runs under.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Under<'a> {
     Nothing,
-    /// Writes the number of instructions into the file.
+    /// Writes the number of instructions to the file.
     Callgrind(&'a Path),
-    /// Writes a table of system calls into the file.
+    /// Writes a table of system calls to the file.
     Strace(&'a Path),
 }
 
@@ -109,13 +109,13 @@ impl Process {
         Ok(Pid::from_raw(children.trim().parse().context("strace has not one child")?))
     }
 
-    /// The processor time it took so far, in user and system mode, of all its threads.
+    /// Returns the processor time of all its threads so far, in user and system mode.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         let clock: ClockId = clock_getcpuclockid(self.pid())?;
         Ok(clock.now()?.into())
     }
 
-    /// Its anonymous resident memory, in bytes.
+    /// Returns its anonymous resident memory, in bytes.
     pub(crate) fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
@@ -123,7 +123,7 @@ impl Process {
         Ok(kib << 10)
     }
 
-    /// Allocations and allocated bytes so far, of a server that counts them.
+    /// Returns the allocations and allocated bytes so far, if the server counts them.
     pub(crate) fn allocations(&mut self) -> Result<(u64, u64)> {
         self.stdin.write_all(b"\n")?;
         let line = self.lines.recv_timeout(Duration::from_secs(5)).context("it does not count")?;
@@ -131,8 +131,8 @@ impl Process {
         Ok((count.parse()?, bytes.parse()?))
     }
 
-    /// Ends it, which must not have ended before. It is asked to, and waited for, only where a tool has
-    /// to write down what it counted: how a server ends its sessions is not compared.
+    /// Ends the server, and fails if it has ended already. The server is asked to end, and waited
+    /// for, only if a tool has to write its counts: how servers end their sessions is not compared.
     pub(crate) fn stop(mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("the server ended by itself: {status}");
@@ -154,8 +154,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing can be done about a server that cannot be killed. While strace runs, what it
-        // traces does, and has its id.
+        // A server that cannot be killed is ignored. While strace runs, the traced process exists
+        // too and owns this id.
         if let (Some(traced), Ok(None)) = (self.traced, self.child.try_wait()) {
             let _ = kill(traced, Signal::SIGKILL);
         }

@@ -1,5 +1,5 @@
-//! Decides what is kept of all runs, and how runs become a figure: the median of the repetitions,
-//! and the median of the ratios to the floor of the same repetition.
+//! The results of all runs, and the figures computed from them: the median of the repetitions, and
+//! the median of the ratios to the floor in the same repetition.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,10 +20,10 @@ pub(crate) struct Results {
     runs: BTreeMap<(&'static str, &'static str), Vec<Outcome>>,
 }
 
-/// The file of all runs.
+/// The file with all runs.
 #[derive(Serialize, Deserialize)]
 struct Saved<'a, Name, Runs> {
-    /// Of this crate.
+    /// The revision of this crate.
     revision: &'a str,
     runs: Vec<(Name, Name, Runs)>,
 }
@@ -33,12 +33,12 @@ impl Results {
         self.runs.entry((mode, server)).or_default().push(outcome);
     }
 
-    /// Why a server cannot do it, if it said so.
+    /// Returns the reason why a server does not support a mode.
     pub(crate) fn refusal(&self, mode: &str, server: &str) -> Option<&str> {
         self.of(mode, server).iter().find_map(|run| run.as_ref().err()).map(String::as_str)
     }
 
-    /// Whether it was tried at all.
+    /// Returns `true` if the mode was tried with the server.
     pub(crate) fn has(&self, mode: &str, server: &str) -> bool {
         !self.of(mode, server).is_empty()
     }
@@ -50,17 +50,17 @@ impl Results {
         median(self.of(mode, server).iter().flatten().filter_map(|sample| sample.get(figure).copied()))
     }
 
-    /// The least of all repetitions.
+    /// Returns the smallest value of all repetitions.
     pub(crate) fn least(&self, mode: &str, server: &str, figure: &str) -> Option<f64> {
         self.of(mode, server).iter().flatten().filter_map(|sample| sample.get(figure).copied()).reduce(f64::min)
     }
 
-    /// All repetitions together.
+    /// Returns the sum of all repetitions.
     pub(crate) fn sum(&self, mode: &str, server: &str, figure: &str) -> f64 {
         self.of(mode, server).iter().flatten().filter_map(|sample| sample.get(figure)).sum()
     }
 
-    /// How many times the floor's.
+    /// Returns the ratio to the floor.
     pub(crate) fn ratio(&self, mode: &str, server: &str, figure: &str) -> Option<f64> {
         let floor = MODES.iter().find(|(name, ..)| *name == mode)?.2?;
         if self.refusal(mode, server).is_some() {
@@ -70,19 +70,19 @@ impl Results {
         median(both.filter_map(|(own, floor)| Some(own.get(figure)? / floor.get(figure)?)))
     }
 
-    /// Forgets what was measured of a server, or of a mode.
+    /// Removes the runs of a server, or of a mode.
     pub(crate) fn forget(&mut self, which: impl Fn(&str, &str) -> bool) {
         self.runs.retain(|(mode, server), _| !which(mode, server));
     }
 
-    /// Everything, to look closer and to go on with.
+    /// Saves all runs, for inspection and for `--resume`.
     pub(crate) fn save(&self, file: &Path, revision: &str) -> Result<()> {
         let runs = self.runs.iter().map(|((mode, server), runs)| (mode, server, runs)).collect();
         Ok(fs::write(file, serde_json::to_string(&Saved { revision, runs })?)?)
     }
 
-    /// What was saved, without what is not measured any more. Of this crate only what was measured of the
-    /// same revision.
+    /// Loads the saved runs of modes and servers that still exist. Runs of this crate count only if
+    /// they measured the same revision.
     pub(crate) fn load(file: &Path, revision: &str) -> Result<Self> {
         let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
         let saved: Saved<'_, String, Vec<Outcome>> = serde_json::from_str(&text)?;
@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn a_ratio_is_taken_within_a_repetition() {
         let mut results = Results::default();
-        // The machine was twice as slow in the second repetition and three times in the third.
+        // The machine was twice as slow in the second repetition, and three times as slow in the
+        // third.
         for (own, floor) in [(20.0, 10.0), (40.0, 20.0), (66.0, 30.0)] {
             results.add("call", "mcp-http", sample(own));
             results.add("call", "floor-json", sample(floor));

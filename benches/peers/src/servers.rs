@@ -1,13 +1,13 @@
-//! Decides who takes part, and how each is started.
+//! The servers of the comparison, and the command that starts each of them.
 
 use std::path::{Path, PathBuf};
 
 /// A server of the comparison.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Server {
-    /// As it is named on the command line and in the results.
+    /// Its name on the command line and in the results.
     pub(crate) name: &'static str,
-    /// What the tables say behind the name and the version of its package.
+    /// Its label in the tables, after the name and the version of its package.
     label: &'static str,
     pub(crate) kind: Kind,
     package: Package,
@@ -15,22 +15,22 @@ pub(crate) struct Server {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// No protocol: what the others are measured against.
+    /// A server without a protocol, which the others are compared with.
     Floor(Binary),
     Rust(Binary),
     Python(&'static str),
     TypeScript(&'static str),
 }
 
-/// A binary of this package and its argument.
+/// A binary of this package, and its argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Binary(&'static str, &'static str);
 
-/// What is compared, in the lock file that pins it.
+/// The package that is compared, as named in the lock file that pins it.
 #[derive(Debug, Clone, Copy)]
 enum Package {
     Floor,
-    /// And how its version begins, where more than one takes part.
+    /// The name, and the beginning of the version if several versions take part.
     Crate(&'static str, &'static str),
     Pip(&'static str),
     Npm(&'static str),
@@ -76,20 +76,21 @@ const fn rust(name: &'static str, label: &'static str, package: &'static str, va
 }
 
 impl Server {
-    /// With the name and the major version of its package, where the binary is called otherwise.
+    /// Sets the name and the major version of the package, for binaries with another name.
     const fn of(self, package: &'static str, major: &'static str) -> Self {
         Self { package: Package::Crate(package, major), ..self }
     }
 }
 
-/// Where everything is that a server is started from.
+/// The folders that servers are started from.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// The folder of the binaries; beside it, with `-counted` at its end, those that count.
+    /// The folder of the binaries. The binaries that count allocations are in the folder of the
+    /// same name with `-counted` appended.
     pub(crate) binaries: PathBuf,
-    /// What `tests/install` installed.
+    /// The folder that `tests/install` installed into.
     pub(crate) installed: PathBuf,
-    /// The sources of the servers in other languages.
+    /// The folder with the sources of the servers in other languages.
     pub(crate) foreign: PathBuf,
 }
 
@@ -98,7 +99,7 @@ impl Server {
         SERVERS.iter().find(|server| server.name == name)
     }
 
-    /// As it is named in the tables, with the version that was built.
+    /// Returns its title in the tables, with the version that was built.
     pub(crate) fn title(&self) -> String {
         let label = self.label;
         match self.package {
@@ -110,7 +111,7 @@ impl Server {
         }
     }
 
-    /// As its package is named in the plot.
+    /// Returns the title of its package in the plot.
     pub(crate) fn package_title(&self) -> String {
         let version = self.package.version().unwrap_or("of unknown version");
         match self.package {
@@ -126,17 +127,18 @@ impl Server {
         matches!(self.kind, Kind::Floor(_))
     }
 
-    /// Whether it is this crate.
+    /// Returns `true` for this crate.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.package, Package::Crate("mcp-http", _))
     }
 
-    /// Whether it has the tool `chat`, which only the soak calls.
+    /// Returns `true` if the server has the tool `chat`, which only the soak calls.
     pub(crate) fn chats(&self) -> bool {
         matches!(self.kind, Kind::Rust(Binary("mcp-http", _)))
     }
 
-    /// Whether its code is compiled before it runs, and thus fast from the first call.
+    /// Returns `true` if its code is compiled ahead of time, and is therefore fast from the first
+    /// call.
     pub(crate) fn is_native(&self) -> bool {
         matches!(self.kind, Kind::Floor(_) | Kind::Rust(_))
     }
@@ -145,7 +147,7 @@ impl Server {
         self.program(places, &places.binaries)
     }
 
-    /// As [`command`](Self::command), of the build that counts its allocations, if it has one.
+    /// Like [`command`](Self::command), for the build that counts its allocations, if there is one.
     pub(crate) fn counted(&self, places: &Places) -> Option<Vec<String>> {
         let mut name = places.binaries.as_os_str().to_owned();
         name.push("-counted");

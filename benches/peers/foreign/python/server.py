@@ -35,9 +35,9 @@ async def slow(steps: int, millis: int, ctx: Context) -> str:
 async def main() -> None:
     if sys.argv[1:] != ["default"]:
         sys.exit(f"no such variant: {sys.argv[1:]}")
-    # The comparison opens more sessions than the default allows.
+    # The benchmark opens more sessions than the default allows.
     app = mcp.streamable_http_app(max_sessions=None)
-    # asyncio turns Nagle's algorithm off only on a socket that says it is TCP's.
+    # asyncio disables Nagle's algorithm only on sockets whose protocol is given as TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(BACKLOG)

@@ -1,5 +1,5 @@
-// The official TypeScript SDK on node:http: sessions for the session revisions, which an application keeps by
-// itself, and the SDK's own entry for 2026-07-28.
+// The official TypeScript SDK on node:http. For the session revisions the application stores the
+// sessions, and for 2026-07-28 it uses the SDK's own entry point.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
@@ -21,7 +21,7 @@ if (process.argv[2] !== 'default') {
 
 const text = text => ({ content: [{ type: 'text', text }] });
 
-// Sends progress so many times, with a pause before each.
+// Sends `steps` progress notifications, with a pause before each.
 async function steps(context, steps, millis) {
     const progressToken = context.mcpReq._meta?.progressToken;
     for (let progress = 1; progress <= steps; progress++) {

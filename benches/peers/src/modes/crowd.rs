@@ -1,5 +1,5 @@
-//! Decides what idle sessions cost those that are not: the same calls in the same process, before
-//! and after the crowd came.
+//! The cost of idle sessions for active ones: the same calls in the same process, before and after
+//! many sessions were opened.
 
 use anyhow::Result;
 

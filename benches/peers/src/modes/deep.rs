@@ -1,5 +1,5 @@
-//! Decides how what does not depend on the machine is counted: the difference of two runs, so that
-//! the start and the end of the server do not count.
+//! Counts that do not depend on the machine. Each is the difference of two runs, so that the start
+//! and the end of the server do not count.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,16 +13,17 @@ use crate::operation::Operation;
 use crate::process::{Process, Under};
 use crate::servers::{Kind, Places, Server};
 
-/// Operations of the two runs; fewer of what takes seconds under valgrind.
+/// The number of operations in the two runs. Servers that need seconds for each under valgrind run
+/// fewer.
 const FEW: u64 = 100;
 const MANY: u64 = 600;
 const FEW_SLOW: u64 = 20;
 const MANY_SLOW: u64 = 60;
-/// How much more a burst is than a call.
+/// How many calls take as long as one burst.
 const BURSTS: u64 = 4;
-/// Connections at once where the server is to find several ready, as it does under load.
+/// The number of connections, so that the server finds several of them ready, as under load.
 const CONNECTIONS: u64 = 32;
-/// Operations of the two runs on each of them.
+/// The number of operations in the two runs on each connection.
 const FEW_EACH: u64 = 5;
 const MANY_EACH: u64 = 45;
 
@@ -82,7 +83,7 @@ pub(super) async fn allocations(operation: Operation, server: &Server, places: &
     let times = MANY - FEW;
     let mut client = operation.client(process.address).await?;
     let mut text = String::new();
-    // Maps and buffers that grow once and stay have grown.
+    // Let maps and buffers grow to their size first.
     for n in 0..times {
         operation.perform(&mut client, &mut text, n).await?;
     }
@@ -96,7 +97,7 @@ pub(super) async fn allocations(operation: Operation, server: &Server, places: &
     Ok(sample([("count", each(before.0, after.0)), ("bytes", each(before.1, after.1))]))
 }
 
-/// Does it so many times on one connection.
+/// Runs the operation `times` times on one connection.
 async fn repeat(operation: Operation, address: SocketAddr, times: u64) -> Result<()> {
     let mut client = operation.client(address).await?;
     let mut text = String::new();
@@ -106,7 +107,7 @@ async fn repeat(operation: Operation, address: SocketAddr, times: u64) -> Result
     Ok(())
 }
 
-/// A file for a tool to write into.
+/// Returns the path of a file for a tool's output.
 fn scratch(tool: &str) -> PathBuf {
     std::env::temp_dir().join(format!("mcp-http-peers-{}-{tool}", std::process::id()))
 }

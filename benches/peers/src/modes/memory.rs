@@ -1,5 +1,5 @@
-//! Decides what a session and a stream weigh, and what is left of sessions that ended: the growth of
-//! the server's anonymous memory, divided by how many there are or were.
+//! Memory of a session and of a stream, and memory that ended sessions leave behind. Each figure is
+//! the growth of the server's anonymous memory, divided by the number of sessions or streams.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,15 +14,17 @@ use crate::operation::Operation;
 use crate::process::{Process, Under};
 use crate::servers::{Places, Server};
 
-/// Connections that open and end sessions.
+/// The connections that open and end sessions.
 const OPENERS: usize = 8;
-/// Sessions that come and go first, so that what grows once has grown.
+/// The sessions that are opened and ended first, so that lasting structures have grown to their
+/// size.
 const FIRST: usize = 500;
-/// What the server does after the last answer is done by then.
+/// The time the server has for work after its last answer.
 const SETTLED: Duration = Duration::from_millis(300);
-/// An interpreter's server ends a connection that is idle while so many fewer than all are opened.
+/// The divisor of the number of streams for interpreted servers. They would close connections that
+/// are idle while all the others are opened.
 const FEWER: usize = 8;
-/// Streams are opened in groups of so many at once.
+/// The number of streams that are opened concurrently.
 const GROUP: usize = 100;
 
 pub(super) async fn sessions(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
@@ -72,7 +74,7 @@ pub(super) async fn streams(server: &Server, places: &Places, scale: &Scale) -> 
     ]))
 }
 
-/// What is left of sessions that came and went: the memory after a twelfth of them, and after all.
+/// Measures what ended sessions leave behind: the memory after a twelfth of them, and after all.
 pub(super) async fn churn(server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
     let process = Process::start(&server.command(places), Under::Nothing)?;
     let within = |share| Instant::now() + scale.opened_within / share;
@@ -89,8 +91,8 @@ pub(super) async fn churn(server: &Server, places: &Places, scale: &Scale) -> Re
     ]))
 }
 
-/// Opens and ends sessions, on a few connections at once, until there were so many or the time is
-/// over; how many there were.
+/// Opens and ends sessions on a few connections until `wanted` have ended or the time is over.
+/// Returns the number of sessions.
 async fn come_and_go(address: SocketAddr, wanted: usize, until: Instant) -> Result<usize> {
     let mut loops = JoinSet::new();
     for n in 0..OPENERS {
@@ -113,11 +115,13 @@ async fn come_and_go(address: SocketAddr, wanted: usize, until: Instant) -> Resu
     Ok(ended)
 }
 
-/// Opens sessions until there are so many or the time is over; how many there are. Their
-/// connections are closed again.
+/// Opens sessions until there are `wanted` or the time is over, and closes their connections.
+/// Returns the number of sessions.
 ///
 /// # Errors
-/// When the first of them is gone at the end: then there are fewer than were opened.
+///
+/// If the first session no longer exists at the end, because then fewer sessions exist than were
+/// opened.
 pub(super) async fn open(address: SocketAddr, wanted: usize, within: Duration) -> Result<usize> {
     let until = Instant::now() + within;
     let mut openers = JoinSet::new();
@@ -140,7 +144,7 @@ pub(super) async fn open(address: SocketAddr, wanted: usize, within: Duration) -
     Ok(opened)
 }
 
-/// How many sessions one connection opened, and the first of them.
+/// Opens sessions on one connection. Returns their number, and the id of the first.
 async fn open_share(address: SocketAddr, share: usize, until: Instant) -> Result<(usize, String)> {
     let mut client = Client::connect(address, Era::Legacy).await?;
     let (mut opened, mut first) = (0, None);

@@ -1,4 +1,4 @@
-//! Decides what is measured: the modes, and for each the operation, the floor and the figures.
+//! The modes: what is measured, and for each mode the operation, the floor and the figures.
 
 mod crowd;
 mod deep;
@@ -14,32 +14,32 @@ use crate::client::Era;
 use crate::operation::Operation;
 use crate::servers::{Places, Server};
 
-/// What one run of one mode found, by the name of the figure.
+/// The result of one run of a mode, by the name of the figure.
 pub(crate) type Sample = BTreeMap<String, f64>;
 
 fn sample<const N: usize>(figures: [(&str, f64); N]) -> Sample {
     figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect()
 }
 
-/// How much of everything.
+/// The size of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Scale {
-    /// How often what is timed is timed.
+    /// How often timed modes are repeated.
     pub(crate) repetitions: usize,
-    /// The same of a server that is an interpreter's, and there for context.
+    /// The same for interpreted servers, which are measured for context only.
     pub(crate) foreign_repetitions: usize,
-    /// How long each repetition measures, and before that warms up.
+    /// How long each repetition measures, and how long it warms up before.
     pub(crate) measured: Duration,
     pub(crate) warm_up: Duration,
-    /// Idle sessions whose memory is measured.
+    /// The number of idle sessions whose memory is measured.
     pub(crate) sessions: usize,
-    /// Idle streams whose memory is measured.
+    /// The number of idle streams whose memory is measured.
     pub(crate) streams: usize,
-    /// Idle sessions in whose presence calls are measured.
+    /// The number of idle sessions beside which calls are measured.
     pub(crate) crowd: usize,
-    /// Sessions that come and go.
+    /// The number of sessions that are opened and ended.
     pub(crate) churn: usize,
-    /// How long may be spent on opening any of them.
+    /// The time limit for opening any of them.
     pub(crate) opened_within: Duration,
 }
 
@@ -58,7 +58,7 @@ impl Scale {
         }
     }
 
-    /// Enough to see that everything works, and the order of magnitude.
+    /// Enough to see that everything works, and to see the order of magnitude.
     pub(crate) fn quick() -> Self {
         Self {
             repetitions: 2,
@@ -76,15 +76,15 @@ impl Scale {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// An operation on so many connections, as often as it goes.
+    /// An operation on this many connections, repeated without a pause.
     Timed(Operation, usize),
     /// The memory of idle sessions.
     Sessions,
     /// The memory of idle streams.
     Streams,
-    /// Calls among idle sessions.
+    /// Calls beside idle sessions.
     Crowd,
-    /// The memory after sessions that came and went.
+    /// The memory after sessions were opened and ended.
     Churn,
     /// User instructions of an operation.
     Instructions(Operation),
@@ -103,8 +103,8 @@ const MODERN_CALL: Operation = Operation::Echo { era: Era::Modern, bytes: SMALL 
 const BURST: Operation = Operation::Burst { era: Era::Legacy };
 const MODERN_BURST: Operation = Operation::Burst { era: Era::Modern };
 
-/// Each mode with its name and the floor it is compared with; first what does not mind a busy
-/// machine.
+/// Each mode with its name and its floor. Modes that do not depend on the load of the machine come
+/// first.
 pub(crate) const MODES: &[(&str, Mode, Option<&str>)] = &[
     ("instructions-call", Mode::Instructions(CALL), Some("floor-json")),
     ("instructions-modern-call", Mode::Instructions(MODERN_CALL), Some("floor-json")),
@@ -135,7 +135,7 @@ pub(crate) const MODES: &[(&str, Mode, Option<&str>)] = &[
 ];
 
 impl Mode {
-    /// How often it is run.
+    /// Returns how often the mode is repeated.
     pub(crate) fn repetitions(self, server: &Server, scale: &Scale) -> usize {
         match self {
             Self::Timed(..) if server.is_native() => scale.repetitions,
@@ -145,15 +145,17 @@ impl Mode {
         }
     }
 
-    /// Whether it counts what is the same on a busy machine, and in a run of its own.
+    /// Returns `true` if the mode counts something that neither a busy machine nor a separate run
+    /// changes.
     pub(crate) fn counts(self) -> bool {
         matches!(self, Self::Instructions(_) | Self::Allocations(_) | Self::Syscalls(_))
     }
 
-    /// Runs it once, against a process of its own.
+    /// Runs the mode once, against a new process.
     ///
     /// # Errors
-    /// When the server cannot do it; the error says why.
+    ///
+    /// If the server does not support the operation. The error gives the reason.
     pub(crate) async fn run(self, server: &Server, places: &Places, scale: &Scale) -> Result<Sample> {
         match self {
             Self::Timed(operation, connections) => timed::run(operation, connections, server, places, scale).await,

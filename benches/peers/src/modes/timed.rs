@@ -1,5 +1,5 @@
-//! Decides how an operation is timed: a closed loop on each connection, all at once, first warmed
-//! up, then measured from a moment in which nothing is under way to another one.
+//! Timed modes: a closed loop on each connection, all at once. The loops warm up first. The
+//! measurement begins and ends at moments when no operation is in flight.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::operation::Operation;
 use crate::process::{Process, Under};
 use crate::servers::{Places, Server};
 
-/// What is compiled while it runs needs longer until it is as fast as it gets.
+/// The factor of the warm-up of servers with a just-in-time compiler.
 const COLD: u32 = 5;
 
 pub(super) async fn run(
@@ -34,7 +34,7 @@ pub(super) async fn run(
     Ok(sample)
 }
 
-/// How long a server is warmed up.
+/// Returns how long a server is warmed up.
 pub(super) fn warm_up(server: &Server, scale: &Scale) -> Duration {
     if server.is_native() { scale.warm_up } else { scale.warm_up * COLD }
 }
@@ -43,10 +43,10 @@ pub(super) fn warm_up(server: &Server, scale: &Scale) -> Duration {
 struct Shared {
     operation: Operation,
     address: SocketAddr,
-    /// Where all meet: ready, warm, measured.
+    /// Where all loops wait for each other: ready, warm, measured.
     barrier: Barrier,
     going: Cell<bool>,
-    /// A number for each operation.
+    /// The number of the next operation.
     next: Cell<u64>,
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn closed_loop(
     warm_up: Duration,
     measured: Duration,
 ) -> Result<Sample> {
-    // Whoever cannot do it says so before all connections try at once.
+    // One client first, so that an unsupported operation fails before all connections try it.
     let mut client = operation.client(process.address).await?;
     operation.perform(&mut client, &mut String::new(), 0).await?;
     drop(client);
@@ -82,10 +82,10 @@ pub(super) async fn closed_loop(
     }
     let conducted = local.run_until(async {
         tokio::select! {
-            // At the end all are done at once, and that is no failure.
+            // All loops end at the same time at the end, which is not a failure.
             biased;
             conducted = conduct(&shared, process, warm_up, measured) => conducted,
-            // A loop that ends before the others has failed.
+            // A loop that ends earlier than the others has failed.
             Some(failed) = loops.join_next() => Err(failed?.err().context("a loop ended early")?),
         }
     });
@@ -111,7 +111,7 @@ fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are a good precision")
 }
 
-/// Tells the loops when to go on; the processor time and the time that was measured.
+/// Starts and stops the loops. Returns the processor time and the time that was measured.
 async fn conduct(
     shared: &Shared,
     process: &Process,

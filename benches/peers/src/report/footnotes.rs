@@ -1,4 +1,4 @@
-//! Decides how a reason is given for each `no`: once, below the tables, and by number where it applies.
+//! Footnotes: the reason for each `no`, given once below the tables and referenced by number.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ pub(super) struct Footnotes {
 }
 
 impl Footnotes {
-    /// The mark that stands for a reason.
+    /// Returns the mark of a reason.
     pub(super) fn mark(&mut self, reason: &str) -> String {
         let at = self.reasons.iter().position(|known| known == reason).unwrap_or_else(|| {
             self.reasons.push(reason.to_owned());

@@ -1,9 +1,9 @@
-//! Decides what is said of the machine, because times mean nothing without it.
+//! The machine of a run, which the report describes because times depend on it.
 
 use std::fs;
 use std::process::Command;
 
-/// What the figures were measured on.
+/// The machine that the figures were measured on.
 pub(crate) struct Machine {
     processor: String,
     processors: usize,
@@ -26,12 +26,12 @@ impl Machine {
         }
     }
 
-    /// The last change of this crate that was measured.
+    /// Returns the commit of this crate that was measured.
     pub(crate) fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// A paragraph about it.
+    /// Returns a paragraph about the machine.
     pub(super) fn describe(&self) -> String {
         let Self { processor, processors, memory, kernel, rustc, revision } = self;
         format!("{processor}, {processors} processors, {memory}, Linux {kernel}, {rustc}, mcp-http at {revision}.")
@@ -55,7 +55,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-/// What stands behind a name in a file of the kernel's.
+/// Returns the value after a name in a file of the kernel.
 fn line(path: &str, name: &str) -> String {
     let text = read(path);
     let found = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));

@@ -1,4 +1,4 @@
-//! Decides what is written when a run is over: tables, a plot, every sample, or the soak's report.
+//! Reports of a run: tables, a plot, all samples, and the report of a soak.
 
 mod footnotes;
 mod machine;

@@ -1,6 +1,7 @@
-//! Decides what the plot shows: for each of the main operations a bar for each package, in its fastest
-//! variant, this crate's in its default one. Bars are as long as the times are; what is slower than
-//! every Rust server is cut off. The colours are readable on a light page and on a dark one.
+//! The plot: a panel for each of the main operations, with a bar for each package in its fastest
+//! variant, and for this crate in its default one. Bar lengths are proportional to the times. Bars
+//! of servers slower than every Rust server are cut off. The colours are readable on light and dark
+//! pages.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use crate::modes::MODES;
 use crate::results::Results;
 use crate::servers::{SERVERS, Server};
 
-/// A panel: its title, its mode, and for how many the processor time is.
+/// A panel: its title, its mode, and the number of events that share the processor time.
 const PANELS: [(&str, &str, f64); 4] = [
     ("A call in a session", "call", 1.0),
     ("A call of 2026-07-28", "modern-call", 1.0),
@@ -24,7 +25,7 @@ const TOP: usize = 26;
 const TITLE: usize = 30;
 const ROW: usize = 21;
 const BAR: usize = 14;
-/// Where the labels of a panel end, its bars begin, and the longest ends.
+/// The ends of the labels, and the beginning and the maximum end of the bars, in a panel.
 const LABEL: usize = 150;
 const LEFT: usize = 158;
 const RIGHT: usize = 352;
@@ -61,7 +62,7 @@ struct Bar {
     native: bool,
 }
 
-/// The fastest of each package, the fastest package first.
+/// Returns the fastest variant of each package, the fastest package first.
 fn bars(mode: &str, each: f64, results: &Results) -> Vec<Bar> {
     let floor = MODES.iter().find(|(name, ..)| *name == mode).and_then(|(.., floor)| *floor);
     let mut fastest: BTreeMap<String, Bar> = BTreeMap::new();
@@ -116,7 +117,7 @@ fn row(left: usize, top: usize, bar: &Bar, longest: f64) -> String {
     let text = if own { OWN } else { TEXT };
     let ratio = ratio.map(|ratio| format!(" ({}×)", digits(ratio))).unwrap_or_default();
     let (from, base) = (left + LEFT, top + BAR - 3);
-    // A gap near the end of a bar that is longer than there is room.
+    // A bar that is too long has a gap near its end.
     let (first, rest) = if cut { (length - 16.0, Some(from as f64 + length - 10.0)) } else { (length, None) };
     let rest = rest.map(|x| format!(r#"<rect x="{x:.1}" y="{top}" width="10" height="{BAR}" fill="{colour}"/>"#));
     format!(
@@ -129,7 +130,7 @@ fn row(left: usize, top: usize, bar: &Bar, longest: f64) -> String {
     )
 }
 
-/// A number with the digits that can be trusted.
+/// Returns a number with its significant digits.
 fn digits(value: f64) -> String {
     match value {
         large if large >= 100.0 => format!("{large:.0}"),

@@ -1,4 +1,4 @@
-//! Decides what the tables show, column by column.
+//! The tables of the report, column by column.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::modes::{SMALL, Scale};
 use crate::results::Results;
 use crate::servers::{SERVERS, Server};
 
-/// Makes a cell out of what a server did in a mode.
+/// Formats what a server did in a mode as a cell.
 type Cell = fn(&Run<'_>) -> Option<String>;
 
 struct Table {
@@ -30,7 +30,7 @@ impl Run<'_> {
         self.results.median(self.mode, self.server, figure)
     }
 
-    /// A time or a count for each of so many, and how many times the floor's it is.
+    /// Formats a time or a count, divided by `each`, and its ratio to the floor's.
     fn against_floor(&self, figure: &str, each: f64, unit: &str) -> Option<String> {
         let own = number(self.median(figure)? / each);
         let ratio = self.results.ratio(self.mode, self.server, figure);
@@ -146,7 +146,7 @@ const TABLES: &[Table] = &[
 ];
 
 fn latency(run: &Run<'_>) -> Option<String> {
-    /// Fewer calls have no slowest thousandth.
+    /// With fewer calls there is no slowest thousandth.
     const ENOUGH: f64 = 1_000.0;
     let of = |figure| run.median(figure).map(number);
     let slowest = if run.results.least(run.mode, run.server, "operations")? < ENOUGH { None } else { of("p999") };
@@ -169,7 +169,7 @@ fn count(run: &Run<'_>) -> Option<String> {
     run.against_floor("count", 1.0, "")
 }
 
-/// A number with as many digits as mean something, and its thousands apart.
+/// Formats a number with its significant digits and separated thousands.
 fn number(value: f64) -> String {
     let decimals = match value.abs() {
         small if small == 0.0 || small >= 100.0 || (small >= 10.0 && small.fract() == 0.0) => 0,
@@ -190,7 +190,7 @@ fn number(value: f64) -> String {
     fraction.map_or(grouped.clone(), |fraction| format!("{grouped}.{fraction}"))
 }
 
-/// All tables of which something was measured.
+/// Returns all tables that have at least one measured figure.
 pub(super) fn markdown(results: &Results, machine: &Machine, scale: &Scale) -> String {
     let mut text = String::from("# The peers, side by side\n\n");
     let mut footnotes = Footnotes::default();
@@ -237,7 +237,7 @@ fn write_table(
     writeln!(text, "| | {} |\n|---|{}", titles.join(" | "), "---:|".repeat(titles.len()))?;
     for server in servers {
         let cells: Vec<String> = table.columns.iter().map(|column| cell(column, results, server, footnotes)).collect();
-        // A floor stands only where it is the floor of something.
+        // A floor is listed only if other servers are compared with it.
         if !server.is_floor() || cells.iter().any(|cell| cell.starts_with(|first: char| first.is_ascii_digit())) {
             writeln!(text, "| {} | {} |", server.title(), cells.join(" | "))?;
         }

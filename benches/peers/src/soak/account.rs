@@ -1,10 +1,10 @@
-//! Decides when everything is accounted for: each thing that was asked for came, once, and right.
+//! The account of a soak: whether each requested message arrived, once and with the right content.
 
 use std::fmt;
 
 use crate::cut_off::Tally;
 
-/// What came of what was asked for.
+/// The numbers of requested messages and of those that arrived.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Account {
     pub(super) asked: u64,
@@ -12,7 +12,7 @@ pub(super) struct Account {
     pub(super) wrong: u64,
     pub(super) lost: u64,
     pub(super) twice: u64,
-    /// Why the first was wrong.
+    /// The error of the first wrong one.
     pub(super) why: Option<String>,
 }
 
@@ -22,7 +22,7 @@ impl Account {
         self.why.get_or_insert_with(|| why.to_owned());
     }
 
-    /// Events of a call that was cut off, of so many that were asked for.
+    /// Adds the `of` messages of a call that was cut off.
     pub(super) fn tally(&mut self, tally: Tally, of: u64) {
         self.asked += of;
         self.right += of - tally.lost;

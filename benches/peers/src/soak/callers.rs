@@ -1,5 +1,5 @@
-//! Decides how it is seen what everybody else notices: connections that call without a pause through
-//! all phases, and check every answer.
+//! Callers: connections that call without a pause through all phases and check every answer. They
+//! show what other clients notice of a phase.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::histogram;
 use crate::client::Client;
 use crate::modes::CALL;
 
-/// Connections that call through all phases.
+/// The connections that call through all phases.
 pub(super) struct Callers {
     tasks: JoinSet<Result<()>>,
     shared: Rc<Shared>,
@@ -26,7 +26,7 @@ struct Shared {
     seen: RefCell<Seen>,
 }
 
-/// What callers saw since it was last asked.
+/// What the callers measured since the last report.
 struct Seen {
     since: Instant,
     times: Histogram<u64>,
@@ -39,7 +39,7 @@ impl Seen {
     }
 }
 
-/// What callers saw during a phase.
+/// What the callers measured during a phase.
 pub(super) struct Noticed {
     pub(super) rate: f64,
     pub(super) p50: Duration,
@@ -49,20 +49,20 @@ pub(super) struct Noticed {
 }
 
 impl Callers {
-    /// Starts so many, on the local set that runs now.
+    /// Starts `count` callers on the current local set.
     pub(super) async fn start(address: SocketAddr, count: usize) -> Result<Self> {
         let shared = Rc::new(Shared { going: Cell::new(true), seen: RefCell::new(Seen::new()) });
         let mut tasks = JoinSet::new();
         for number in 0..count {
             let client = CALL.client(address).await?;
-            // No two calls have the same text.
+            // Each call has its own text.
             let texts = (number as u64..).step_by(count);
             tasks.spawn_local(keep_calling(client, texts, Rc::clone(&shared)));
         }
         Ok(Self { tasks, shared })
     }
 
-    /// What they saw since they were last asked.
+    /// Returns what they measured since the last report.
     pub(super) fn noticed(&self) -> Noticed {
         let seen = self.shared.seen.replace(Seen::new());
         let at = |quantile| Duration::from_nanos(seen.times.value_at_quantile(quantile));
@@ -75,10 +75,11 @@ impl Callers {
         }
     }
 
-    /// Lets each finish the call it is in.
+    /// Stops the callers after their current calls.
     ///
     /// # Errors
-    /// When one of them ended before: nobody knows then what it would have seen.
+    ///
+    /// If a caller ended before, because what it would have measured is then unknown.
     pub(super) async fn stop(&mut self) -> Result<()> {
         self.shared.going.set(false);
         while let Some(ended) = self.tasks.join_next().await {
@@ -88,8 +89,8 @@ impl Callers {
     }
 }
 
-/// Calls until it is to stop. A call counts as asked for when its end is known, so that a phase has the
-/// calls that ended in it; one that is under way at the end is waited for.
+/// Calls until it is stopped. A call is counted when it ends, so that it belongs to the phase in
+/// which it ended. The last call is waited for.
 async fn keep_calling(mut client: Client, mut texts: impl Iterator<Item = u64>, shared: Rc<Shared>) -> Result<()> {
     while shared.going.get() {
         let text = texts.next().context("no more texts")?;
@@ -107,7 +108,7 @@ async fn keep_calling(mut client: Client, mut texts: impl Iterator<Item = u64>, 
             done.is_err()
         };
         if failed {
-            // It cannot know what comes next on its connection.
+            // After an error the state of the connection is unknown.
             client = CALL.client(client.address).await?;
         }
     }

@@ -1,5 +1,5 @@
-//! Decides what a server must bear for a bounded time, and what is measured of it meanwhile: how
-//! those who call notice it, what memory it takes, and whether every answer is accounted for.
+//! The soak: puts a server under several kinds of load for a bounded time. It measures the calls of
+//! other clients and the memory, and checks whether every answer is accounted for.
 
 mod account;
 mod callers;
@@ -21,20 +21,20 @@ use crate::servers::{Places, Server};
 use account::Account;
 use callers::{Callers, Noticed};
 
-/// How much of everything.
+/// The size of a soak.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// Connections that call throughout.
+    /// The connections that call throughout.
     callers: usize,
-    /// Streams at once, and clients of the storm.
+    /// The number of concurrent streams, and of clients in the storm.
     streams: usize,
-    /// Bodies that trickle in at once.
+    /// The number of bodies that are sent slowly at the same time.
     bodies: usize,
-    /// Sessions that stream more than they keep.
+    /// The number of sessions that stream more than they keep.
     chatty: usize,
-    /// Clients with large answers.
+    /// The number of clients with large answers.
     large: usize,
-    /// How long each phase takes; the streams take twice as long.
+    /// The duration of each phase. The phases with streams take twice as long.
     phase: Duration,
 }
 
@@ -48,43 +48,46 @@ impl Scale {
     }
 }
 
-/// One phase, as it is reported.
+/// A phase in the report.
 struct Phase {
     title: &'static str,
     noticed: Noticed,
     account: Account,
-    /// The most anonymous memory it had, in bytes.
+    /// The maximum of the anonymous memory, in bytes.
     memory: u64,
-    /// What it may have had, where that is promised.
+    /// The promised maximum, if there is one.
     ceiling: Option<u64>,
-    /// What else is to be said.
+    /// Further remarks.
     remark: String,
 }
 
 impl Phase {
-    /// Everything came, once and right, and no more memory was taken than is promised.
+    /// Returns `true` if every message arrived once and was right, and the memory stayed within its
+    /// bound.
     fn is_settled(&self) -> bool {
         let fits = self.ceiling.is_none_or(|ceiling| self.memory <= ceiling);
         self.account.is_settled() && self.noticed.account.is_settled() && fits
     }
 }
 
-/// What the streams of so many sessions keep by default: `Streams::kept_per_session` and one answer that was not fetched,
-/// for each, and at most `Streams::kept_in_all`.
+/// Returns the bytes that the streams of `sessions` sessions keep by default. Each session keeps
+/// `Streams::kept_per_session` and one answer that was not fetched, all together at most
+/// `Streams::kept_in_all`.
 fn kept(sessions: usize, answer: usize) -> u64 {
     const PER_SESSION: usize = 4 << 20;
     const IN_ALL: usize = 256 << 20;
     (sessions * (PER_SESSION + answer)).min(IN_ALL) as u64
 }
 
-/// Soaks one server.
+/// The soak of one server.
 struct Soak<'a> {
     process: &'a Process,
     callers: Callers,
     phases: Vec<Phase>,
 }
 
-/// Runs all phases against each server, one after another; a report, and whether all was accounted for.
+/// Runs all phases against one server after another. Returns a report, and `true` if every answer
+/// is accounted for.
 pub(crate) async fn run(servers: &[&Server], places: &Places, scale: Scale) -> Result<(String, bool)> {
     let mut text = format!(
         "{} connections call throughout. Streams: {} at once, of which one half is not read until its tools have ended. Bodies: {} at once that \
@@ -134,15 +137,16 @@ async fn soak(process: &Process, scale: Scale, server: &Server) -> Result<Vec<Ph
     soak.phase("a storm of clients that come back", None, storm).await?;
     if server.chats() {
         let chatty = async { Ok((phases::chatty(address, scale.chatty).await?, String::new())) };
-        // What is around an event of a kilobyte is less than a quarter of it.
+        // The overhead of an event of a kilobyte is less than a quarter of it.
         soak.phase("chatty sessions", Some(kept(scale.chatty, 0) / 4 * 5), chatty).await?;
     }
     let large = async { Ok((phases::large_answers(address, scale.large, server.chats()).await?, String::new())) };
-    // Beside what is kept, each call has a request and a value of it, or an answer, and what is being sent of it.
+    // In addition each call holds a request and its parsed value, or an answer, and the part of it
+    // that is being sent.
     let in_flight = (scale.large * phases::LARGE * 3) as u64;
     let most = server.chats().then(|| kept(scale.large, phases::LARGE) + in_flight);
     soak.phase("large answers", most, large).await?;
-    // What the first streams took serves these, unless something of them was left behind.
+    // These streams reuse the memory of the first ones, unless something of those was left behind.
     soak.phase("the same streams again", None, streams()).await?;
     soak.phase("calls alone, afterwards", None, quiet(scale.phase)).await?;
     soak.callers.stop().await?;
@@ -151,7 +155,7 @@ async fn soak(process: &Process, scale: Scale, server: &Server) -> Result<Vec<Ph
     Ok(soak.phases)
 }
 
-/// Of nanoseconds, up to a minute; what takes longer counts as a minute.
+/// Returns a histogram of nanoseconds up to a minute. Longer times count as a minute.
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("good bounds")
 }
@@ -162,7 +166,8 @@ fn back(times: &Histogram<u64>) -> String {
 }
 
 impl Soak<'_> {
-    /// Runs a phase while the callers call and the memory is watched, which may grow by so many bytes.
+    /// Runs a phase while the callers call, and watches the memory, which may grow by `growth`
+    /// bytes.
     async fn phase(
         &mut self,
         title: &'static str,

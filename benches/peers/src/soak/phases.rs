@@ -1,6 +1,6 @@
-//! Decides what happens while the callers call: streams that are read and streams that are not,
-//! bodies that trickle in, sessions that say more than is kept, answers of several megabytes, and a storm of clients
-//! that come back at once. Who is done ends its session, so that the next phase begins with none.
+//! Phases of the soak, which run while the callers call: read and unread streams, slow bodies,
+//! sessions that send more than is kept, answers of several megabytes, and a storm of clients that
+//! resume at once. Each client ends its session, so that the next phase begins with none.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,10 +18,11 @@ use crate::client::{Client, Era, Tool};
 use crate::cut_off::{CutOff, Tally};
 use crate::wire::Connection;
 
-/// Clients are made in groups of so many, so that the accept queue has room for the callers.
+/// The number of clients that connect at once, small enough to leave capacity for the callers in
+/// the accept queue.
 const GROUP: usize = 100;
 
-/// The pause between steps of a stream that is read, and of one that is not.
+/// The pause between the steps of a stream that is read, and of one that is not.
 const READ_EVERY: u64 = 200;
 const UNREAD_EVERY: u64 = 20;
 
@@ -45,15 +46,15 @@ async fn clients(address: SocketAddr, count: usize, narrow: bool) -> Result<Vec<
     Ok(all)
 }
 
-/// So many streams at once for so long: one half is read, of the other half nothing but the first step,
-/// until its tool has ended; then what waits on the connection, and the rest by coming back. Of both
-/// each event must come, once.
+/// Opens `count` streams at once for the given time, and reads half of them. Of the other half only
+/// the first step is read until its tool has ended, then the bytes that wait on the connection, and
+/// the rest by resuming. On both halves each event must arrive exactly once.
 pub(super) async fn streams(address: SocketAddr, count: usize, within: Duration) -> Result<Account> {
     let readers = clients(address, count / 2, false).await?;
     let others = clients(address, count - readers.len(), true).await?;
     let steps_in = |time: Duration, every: u64| u32::try_from(time.as_millis() / u128::from(every));
     let steps = steps_in(within, READ_EVERY)?;
-    // The tools of those that are not read end before.
+    // The tools of unread streams end earlier.
     let unread_steps = steps_in(within * 2 / 3, UNREAD_EVERY)?;
 
     let mut streams = JoinSet::new();
@@ -79,12 +80,12 @@ pub(super) async fn streams(address: SocketAddr, count: usize, within: Duration)
     Ok(account)
 }
 
-/// A call of which nothing is read but the first step until then; what came of its events, and how
-/// many there are.
+/// Makes a call of which only the first step is read until the given time. Returns the tally of its
+/// events, and their number.
 async fn unread(mut client: Client, steps: u32, until: Instant) -> Result<(Tally, u64)> {
-    /// What waits on the connection has come by then.
+    /// The time for reading what waits on the connection.
     const DRAINED_WITHIN: Duration = Duration::from_secs(1);
-    /// A busy machine is late: the rest is lost when nothing of it comes for so long.
+    /// The rest counts as lost when nothing of it arrives for this long. A busy machine is slow.
     const MORE_WITHIN: Duration = Duration::from_secs(60);
     let mut call = CutOff::begin(&mut client, steps, UNREAD_EVERY, 1).await?;
     sleep_until(until).await;
@@ -102,7 +103,7 @@ async fn unread(mut client: Client, steps: u32, until: Instant) -> Result<(Tally
     Ok((call.tally(), u64::from(steps) + 1))
 }
 
-/// Calls whose bodies take that long to come.
+/// Makes calls whose bodies take this long to arrive.
 pub(super) async fn slow_bodies(address: SocketAddr, count: usize, within: Duration) -> Result<Account> {
     const BITS: u32 = 20;
     let mut calling = JoinSet::new();
@@ -123,14 +124,16 @@ pub(super) async fn slow_bodies(address: SocketAddr, count: usize, within: Durat
     Ok(account)
 }
 
-/// Messages and answers: numbers, so that a part that is missing, doubled or moved shows.
+/// Returns the numbers of messages and answers, in which a missing, duplicate or moved part is
+/// noticed.
 fn numbers(bytes: usize) -> Rc<str> {
     let mut text: String = (0..bytes.div_ceil(8)).map(|n| format!("{n:07} ")).collect();
     text.truncate(bytes);
     text.into()
 }
 
-/// Sessions whose calls stream more than a session keeps, all of it read; then short calls that stream, too.
+/// Runs sessions whose calls stream more than a session keeps, and reads all of it. Short calls
+/// that stream follow.
 pub(super) async fn chatty(address: SocketAddr, count: usize) -> Result<Account> {
     const LONG: usize = 6;
     const SHORT: usize = 10;
@@ -147,12 +150,12 @@ pub(super) async fn chatty(address: SocketAddr, count: usize) -> Result<Account>
     all_of(calling).await
 }
 
-/// Bytes of each message of a chatty call, and how many it sends: more than a stream keeps, and six of them more than a
-/// session keeps.
+/// The size of each message of a chatty call, and the number of messages. One call exceeds the
+/// replay buffer of a stream, and six calls exceed that of a session.
 pub(super) const CHATTY: (usize, u32) = (1 << 10, 1_100);
 
-/// Calls whose requests or answers are nearly as large as a request may be: in one piece, and where the server can
-/// chat, after a notification.
+/// Makes calls with requests and answers of nearly the maximum size of a request. The answer comes
+/// in one piece, or after a notification if the server has the tool `chat`.
 pub(super) async fn large_answers(address: SocketAddr, count: usize, chats: bool) -> Result<Account> {
     let text = numbers(LARGE);
     let mut calling = JoinSet::new();
@@ -170,7 +173,8 @@ pub(super) async fn large_answers(address: SocketAddr, count: usize, chats: bool
 /// A little less than the four mebibytes that a request may have.
 pub(super) const LARGE: usize = 4_190_000;
 
-/// Makes calls one after another, then ends the session. What a call sends must come in order, once.
+/// Makes the calls one after another, then ends the session. The messages of a call must arrive in
+/// order, each once.
 async fn answered(mut client: Client, calls: &[Tool<'_>]) -> Account {
     let mut account = Account { asked: calls.len() as u64, ..Account::default() };
     for (at, call) in calls.iter().enumerate() {
@@ -179,7 +183,7 @@ async fn answered(mut client: Client, calls: &[Tool<'_>]) -> Account {
             Ok(received) if received.steps.iter().copied().eq(1..=steps) => account.right += 1,
             Ok(received) => account.wrong(&format!("call {at}: {} of {steps} steps in order", received.steps.len())),
             Err(why) => {
-                // What comes next on this connection is unknown: the rest is not asked for.
+                // The state of this connection is unknown, so the other calls are not made.
                 account.wrong(&format!("call {at}: {why:#}"));
                 return account;
             }
@@ -199,14 +203,14 @@ async fn all_of(mut calling: JoinSet<Account>) -> Result<Account> {
     Ok(account)
 }
 
-/// What a storm was like.
+/// The result of a storm.
 pub(super) struct Storm {
     pub(super) account: Account,
-    /// How long after the cut the answers to those who came back began.
+    /// How long after the cut the responses to the resumed clients began.
     pub(super) back: Histogram<u64>,
 }
 
-/// Calls that are all cut off in the same moment, whose clients all come back in the next one.
+/// Cuts off all calls at the same moment. All clients then resume at once.
 pub(super) async fn storm(address: SocketAddr, count: usize, within: Duration) -> Result<Storm> {
     const MILLIS: u64 = 200;
     const CUT_AFTER: usize = 3;

@@ -1,4 +1,5 @@
-//! Decides where an answer begins and ends on a connection.
+//! A connection of the load generator: sends requests, and finds where each response begins and
+//! ends.
 
 use std::net::SocketAddr;
 
@@ -7,10 +8,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// More than any head has headers.
+/// More headers than any response has.
 const HEADERS: usize = 64;
 
-/// What a body says it is.
+/// The media type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {
     Json,
@@ -18,7 +19,7 @@ pub(crate) enum Media {
     Other,
 }
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
@@ -30,11 +31,11 @@ pub(crate) struct Head {
 
 #[derive(Debug, Clone, Copy)]
 enum Framing {
-    /// So many bytes are to come.
+    /// This many bytes are left.
     Length(usize),
-    /// So many bytes are to come of this chunk.
+    /// This many bytes of the current chunk are left.
     Chunked(usize),
-    /// What comes until the connection ends.
+    /// The body ends with the connection.
     ToTheEnd,
     Ended,
 }
@@ -42,7 +43,7 @@ enum Framing {
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: BytesMut,
-    /// The peer said that it closes after this answer.
+    /// The peer announced that it closes the connection after this response.
     closes: bool,
 }
 
@@ -51,7 +52,7 @@ impl Connection {
         Self::from_socket(TcpSocket::new_v4()?, address).await
     }
 
-    /// One that takes in little of what it does not read.
+    /// Opens a connection with a small receive buffer.
     pub(crate) async fn narrow(address: SocketAddr) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(4 << 10)?;
@@ -64,7 +65,7 @@ impl Connection {
         Ok(Self { stream, buffer: BytesMut::with_capacity(8 << 10), closes: false })
     }
 
-    /// Whether another request may be sent.
+    /// Returns `true` if another request may be sent.
     pub(crate) fn is_reusable(&self) -> bool {
         !self.closes
     }
@@ -73,7 +74,7 @@ impl Connection {
         self.stream.write_all(request).await.context("the request was not taken")
     }
 
-    /// The head of the next answer.
+    /// Reads the head of the next response.
     pub(crate) async fn head(&mut self) -> Result<Head> {
         loop {
             if let Some((head, length)) = parse(&self.buffer)? {
@@ -85,7 +86,7 @@ impl Connection {
         }
     }
 
-    /// The next piece of a body; `None` at its end.
+    /// Returns the next piece of a body, or `None` at its end.
     pub(crate) async fn piece(&mut self, head: &mut Head) -> Result<Option<Bytes>> {
         loop {
             let wanted = match head.framing {
@@ -101,7 +102,8 @@ impl Connection {
                     }
                     None => 0,
                 },
-                // A chunk is taken with the line end behind it or up to it, never in between.
+                // A chunk is returned up to its line end or together with it, and never up to the
+                // middle of it.
                 Framing::Chunked(left) if self.buffer.len() >= left + 2 => {
                     let piece = self.buffer.split_to(left).freeze();
                     self.buffer.advance(2);
@@ -125,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// A whole body. One with a length is not copied.
+    /// Returns a whole body. A body with a length is not copied.
     pub(crate) async fn body(&mut self, head: &mut Head) -> Result<Bytes> {
         if let Framing::Length(length) = head.framing {
             while self.buffer.len() < length {
@@ -141,11 +143,11 @@ impl Connection {
         Ok(body.freeze())
     }
 
-    /// The size of the chunk that begins here, if its line is here.
+    /// Returns the size of the chunk that begins here, if its line has arrived.
     fn next_chunk(&mut self) -> Result<Option<usize>> {
         let Ok(parsed) = httparse::parse_chunk_size(&self.buffer) else { bail!("no chunk where one must begin") };
         let httparse::Status::Complete((line, size)) = parsed else { return Ok(None) };
-        // The last chunk has an empty line behind it.
+        // An empty line follows the last chunk.
         let length = if size == 0 { line + 2 } else { line };
         if self.buffer.len() < length {
             return Ok(None);
@@ -162,7 +164,7 @@ impl Connection {
     }
 }
 
-/// The head at the front of a buffer and its length, if all of it is there.
+/// Returns the head at the beginning of a buffer and its length, if the head is complete.
 fn parse(buffer: &[u8]) -> Result<Option<(Head, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -210,7 +212,7 @@ mod tests {
         Mcp-Session-Id: abc\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n1\r\ng\r\n0\r\n\r\n";
     const SIZED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 7\r\n\r\nabcdefg";
 
-    /// What a client reads of two answers on one connection that is cut into two pieces.
+    /// Returns what a client reads of two responses that arrive on one connection in two pieces.
     async fn read(cut: usize) -> Vec<(Media, Bytes)> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -219,7 +221,7 @@ mod tests {
             let both = [CHUNKED, SIZED].concat();
             for piece in [&both.as_bytes()[..cut], &both.as_bytes()[cut..]] {
                 peer.write_all(piece).await.unwrap();
-                // So that the client reads the first before the second is there.
+                // Lets the client read the first piece before the second one arrives.
                 tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
             }

@@ -1,21 +1,21 @@
-//! Decides what is an event: lines until an empty one, of which `id` and `data` matter here.
+//! The parser of event streams: lines up to an empty one, of which only `id` and `data` are used.
 
 use anyhow::{Result, ensure};
 
-/// Reads events out of pieces that end anywhere.
+/// Reads events from pieces that end anywhere.
 #[derive(Default)]
 pub(crate) struct Events {
-    /// What came of a line that has not ended.
+    /// The beginning of an incomplete line.
     partial: Vec<u8>,
     data: Vec<u8>,
     /// The id of the event being read.
     id: Option<String>,
-    /// The id of the last event that was whole.
+    /// The id of the last complete event.
     last_id: Option<String>,
 }
 
 impl Events {
-    /// Takes a piece and hands over the data of each event that it completes.
+    /// Reads a piece. Passes the data of each event that it completes to `on_data`.
     pub(crate) fn push(&mut self, piece: &[u8], mut on_data: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut rest = piece;
         while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -33,12 +33,12 @@ impl Events {
         Ok(())
     }
 
-    /// What a client comes back with.
+    /// Returns the id with which the client resumes.
     pub(crate) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
-    /// Whether it ended between two events.
+    /// Returns `true` if the input ended between two events.
     pub(crate) fn is_between(&self) -> bool {
         self.partial.is_empty() && self.data.is_empty()
     }
@@ -53,7 +53,7 @@ impl Events {
             if !data.is_empty() {
                 on_data(&data)?;
             }
-            // Its room serves the next event.
+            // The next event reuses the buffer.
             self.data = data;
             self.data.clear();
         } else if let Some(value) = field(line, b"data:") {

@@ -1,5 +1,6 @@
-//! Decides how the generator speaks HTTP: by hand over one kept-alive connection, so that it costs
-//! less than the servers it measures, and so that it can stop in the middle of an answer.
+//! The HTTP client of the load generator. It is written by hand for one kept-alive connection, so
+//! that it costs less than the servers it measures, and so that it can stop in the middle of a
+//! response.
 
 mod connection;
 mod events;

@@ -1,4 +1,4 @@
-//! Decides how allocations are counted: all of them, in every thread, from the start of the process.
+//! The counting allocator: counts all allocations of all threads from the start of the process.
 
 use std::alloc::System;
 use std::io::BufRead;

@@ -1,5 +1,5 @@
-//! Decides what every Rust server of the comparison has in common: one worker thread, a listener
-//! without Nagle's algorithm, the line that says where it listens, and counted allocations.
+//! The common part of all Rust servers of the comparison: one worker thread, a listener without
+//! Nagle's algorithm, the line that names the address, and counted allocations.
 
 #[cfg(feature = "counted")]
 mod counted;
@@ -14,12 +14,12 @@ use tokio::net::{TcpListener, TcpSocket};
 /// As many connections as a storm of clients opens at once.
 pub const BACKLOG: u32 = 4_096;
 
-/// The argument that says which variant of a server to run.
+/// Returns the argument that names the variant of a server.
 pub fn variant() -> String {
     std::env::args().nth(1).unwrap_or_default()
 }
 
-/// Runs a server to its end: on one worker thread, beside which the main thread only waits.
+/// Runs a server to its end on one worker thread. The main thread only waits.
 pub fn run<F>(server: F)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
@@ -37,16 +37,18 @@ where
 /// Serves a router that answers at `/mcp`.
 ///
 /// # Errors
-/// When there is no port to listen on.
+///
+/// If there is no port to listen on.
 pub async fn serve(router: Router) -> io::Result<()> {
     let listener = listener()?.tap_io(|tcp| drop(tcp.set_nodelay(true)));
     serve_on(listener, router).await
 }
 
-/// As [`serve`], on a listener that the server brought along.
+/// Like [`serve`], on the server's own listener.
 ///
 /// # Errors
-/// When its address is not known.
+///
+/// If the address of the listener is unknown.
 pub async fn serve_on<L>(listener: L, router: Router) -> io::Result<()>
 where
     L: Listener<Addr = std::net::SocketAddr>,
@@ -55,17 +57,18 @@ where
     axum::serve(listener, router).await
 }
 
-/// A listener on a port of its own.
+/// Returns a listener on a free port.
 ///
 /// # Errors
-/// When there is no port.
+///
+/// If there is no free port.
 pub fn listener() -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, 1], 0).into())?;
     socket.listen(BACKLOG)
 }
 
-/// Tells the harness where the server listens.
+/// Prints the address on which the server listens, for the harness.
 pub fn announce(address: std::net::SocketAddr) {
     println!("listening on http://{address}/mcp");
 }

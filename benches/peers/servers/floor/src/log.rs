@@ -1,5 +1,5 @@
-//! Decides what is the least that a call keeps for a client that comes back: all its events in one
-//! buffer, of which a reader takes what it has not seen.
+//! The log of a call on the floor `bytes`: the least that a server stores for a client that
+//! resumes. One buffer holds all events, and a reader takes those it has not seen.
 
 use std::io::Write;
 use std::mem;
@@ -22,20 +22,20 @@ use crate::message::Progress;
 #[derive(Default)]
 struct Log {
     bytes: Vec<u8>,
-    /// Where each event ends.
+    /// The end of each event in `bytes`.
     ends: Vec<usize>,
     ended: bool,
     reader: Option<Waker>,
 }
 
-/// The calls whose end nobody has read.
+/// The calls whose end has not been read.
 #[derive(Clone, Default)]
 pub(crate) struct Logs {
     all: Arc<DashMap<u64, Arc<Mutex<Log>>>>,
     next: Arc<AtomicU64>,
 }
 
-/// A call that sends progress so many times, with a pause before each.
+/// A call that sends `steps` progress notifications, with a pause before each.
 pub(crate) struct Steps<R> {
     pub(crate) token: Box<serde_json::value::RawValue>,
     pub(crate) steps: u32,
@@ -44,7 +44,7 @@ pub(crate) struct Steps<R> {
 }
 
 impl Logs {
-    /// Starts a call, which does not end with its connection.
+    /// Starts a call. The call continues when its connection ends.
     pub(crate) fn start<R: Serialize + Send + 'static>(&self, call: Steps<R>) -> Response {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let log = Arc::new(Mutex::new(Log::default()));
@@ -53,7 +53,7 @@ impl Logs {
         self.read(id, log, 0)
     }
 
-    /// What comes after the event that the client names.
+    /// Returns the events after the one that the client names.
     pub(crate) fn resume(&self, headers: &HeaderMap) -> Response {
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.split_once('-'));
         let found = last.and_then(|(id, event)| {

@@ -1,12 +1,12 @@
-//! Decides what the floors are: bare axum routes that do as little as the answer allows. They check
-//! no header and know no protocol, so no server on axum goes below.
+//! The floors: bare axum routes that do as little as the response requires. They check no header and
+//! implement no protocol, so no server on axum is faster.
 //!
 //! | variant | answers |
 //! |---|---|
 //! | `json` | the echo as JSON |
-//! | `session` | the same, after a look at a `DashMap` of sessions, which it opens and ends too |
+//! | `session` | the same, after a lookup in a `DashMap` of sessions, which it also opens and ends |
 //! | `sse` | echo and burst as events of axum's `Sse` |
-//! | `bytes` | the same events out of one buffer, written at once; the events of `slow` are kept in it for who comes back |
+//! | `bytes` | the same events from one buffer, written at once. The buffer keeps the events of `slow` for clients that resume |
 
 mod log;
 mod message;
@@ -50,7 +50,7 @@ async fn json(body: Bytes) -> Response {
     answer(&Request::read(&body))
 }
 
-/// What all floors answer alike.
+/// Answers the messages that all floors answer in the same way.
 fn answer(request: &Request<'_>) -> Response {
     match request.call() {
         Call::Echo(answer) => Json(answer).into_response(),
@@ -60,7 +60,7 @@ fn answer(request: &Request<'_>) -> Response {
     }
 }
 
-/// An answer and what goes before it, each an event made when axum asks for it.
+/// Sends the answer and its notifications as events, each created when axum asks for it.
 async fn sse(body: Bytes) -> Response {
     let request = Request::read(&body);
     let event = match request.call() {
@@ -82,7 +82,7 @@ fn resumable() -> Router {
     Router::new().route("/mcp", route).with_state(Logs::default())
 }
 
-/// As [`sse`], rendered into one buffer.
+/// Like [`sse`], but writes the events into one buffer.
 async fn bytes(State(logs): State<Logs>, body: Bytes) -> Response {
     let request = Request::read(&body);
     let mut buffer = Vec::with_capacity(8 << 10);
@@ -111,7 +111,7 @@ fn event(buffer: &mut Vec<u8>, message: &impl serde::Serialize) {
     buffer.extend_from_slice(b"\n\n");
 }
 
-/// The session's last use, as any server that ends idle ones must keep it.
+/// The last use of each session, which any server that expires idle sessions has to store.
 type Sessions = Arc<DashMap<Uuid, AtomicU64>>;
 
 fn sessions() -> Router {
@@ -119,7 +119,7 @@ fn sessions() -> Router {
     Router::new().route("/mcp", route).with_state(Sessions::default())
 }
 
-/// The session a request names, if it is one that is open.
+/// Returns the session that a request names, if it is open.
 fn find(sessions: &Sessions, headers: &HeaderMap) -> Option<Uuid> {
     let id = headers.get(SESSION)?.to_str().ok()?.parse().ok()?;
     sessions.get(&id)?.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +146,7 @@ async fn end(State(sessions): State<Sessions>, headers: HeaderMap) -> StatusCode
     }
 }
 
-/// A stream on which nothing ever happens.
+/// Opens a stream on which no event ever arrives.
 async fn listen(State(sessions): State<Sessions>, headers: HeaderMap) -> Response {
     match find(&sessions, &headers) {
         Some(_) => Sse::new(stream::pending::<Result<Event, Infallible>>()).into_response(),

@@ -1,5 +1,5 @@
-//! Decides what the floors read of a message and what they write: one pass over the text, borrowed
-//! where it can be, nothing checked that the answer does not need.
+//! Messages of the floors: requests are parsed in one pass, borrowed where possible, and only what
+//! the answer needs is checked.
 
 use std::borrow::Cow;
 
@@ -42,12 +42,12 @@ struct Meta<'a> {
     version: Option<&'a RawValue>,
 }
 
-/// What a message asks for, with the answer where there is one to give at once.
+/// A request, with its answer if that is available at once.
 pub(crate) enum Call<'a> {
     Initialize(Answer<'a, Initialized>),
     Echo(Answer<'a, Outcome<'a>>),
     Burst,
-    /// So many steps, with so many milliseconds before each.
+    /// This many steps, with this many milliseconds before each.
     Slow(u32, u64),
     Notification,
     Other,
@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The result of a burst.
+    /// Returns the result of a burst.
     pub(crate) fn done(&self) -> impl Serialize + use<'_> {
         self.answer(self.outcome("done"))
     }

@@ -1,6 +1,6 @@
-//! Decides how the tools of the official SDK are served by this crate: the same handlers, not touched,
-//! `auto` with the defaults, `sse` with every answer a resumable stream, `macros` as the SDK's documentation
-//! writes tools.
+//! Benchmark server: the unchanged tools of the official SDK, served by this crate. `auto` uses the
+//! defaults, `sse` answers each request with a resumable stream, `macros` defines the tools as the
+//! SDK's documentation does.
 
 #[path = "../../rmcp/src/macros.rs"]
 mod macros;
@@ -24,7 +24,7 @@ fn main() {
 }
 
 fn mount<H: ServerHandler>(make: fn() -> H, mode: ResponseMode) -> Router {
-    // The comparison opens more sessions than the default allows.
+    // The benchmark opens more sessions than the default allows.
     let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
     let service = McpService::builder(RmcpServer::new(make))
         .streams(Streams::new().response_mode(mode))

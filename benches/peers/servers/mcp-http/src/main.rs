@@ -1,5 +1,5 @@
-//! Decides how this crate is served: mounted as its README mounts it, `auto` with the defaults, `sse`
-//! with every answer a resumable stream.
+//! Benchmark server: this crate, mounted as in its README. `auto` uses the defaults, `sse` answers
+//! each request with a resumable stream.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn chat(cx: Context, Args(chat): Args<Chat>) -> String {
     numbers(chat.answer)
 }
 
-/// As the soak's own: a part that is missing, doubled or moved shows.
+/// Returns the same numbers as the soak, so that a missing, duplicate or moved part is noticed.
 fn numbers(bytes: usize) -> String {
     let mut text: String = (0..bytes.div_ceil(8)).map(|n| format!("{n:07} ")).collect();
     text.truncate(bytes);
@@ -73,7 +73,7 @@ fn main() {
             .tool("burst", "Fifty steps at once.", burst)
             .tool("slow", "Steps with a pause before each.", slow)
             .tool("chat", "Steps with messages, without a pause, and a text: for the soak.", chat);
-        // The comparison opens more sessions than the default allows.
+        // The benchmark opens more sessions than the default allows.
         let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
         let service = McpService::builder(server)
             .streams(Streams::new().response_mode(mode))

@@ -1,6 +1,6 @@
-//! Decides how pmcp is served: with its concurrent router (the other one handles one request at a
-//! time), `default` as it comes, `json` with JSON answers; both with the 2026-07-28 revision, which is
-//! opt-in.
+//! Benchmark server: pmcp with its concurrent router, because the other one handles one request at
+//! a time. `default` uses the defaults, `json` JSON answers. Both enable the revision 2026-07-28,
+//! which is opt-in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,8 @@ enum Tool {
 
 #[async_trait]
 impl ToolHandler for Tool {
-    /// What its own conformance server does not use either: a value here becomes JSON in a text.
+    /// The conformance server of pmcp does not use this method either: its value becomes JSON in a
+    /// text.
     async fn handle(&self, _: Value, _: RequestHandlerExtra) -> pmcp::Result<Value> {
         Err(pmcp::Error::validation("a result is made by `handle_output`"))
     }

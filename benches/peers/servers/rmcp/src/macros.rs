@@ -1,4 +1,4 @@
-//! Decides how the same tools look with the macros of the documentation.
+//! The tools of the rmcp server, written with the macros of its documentation.
 
 use std::time::Duration;
 

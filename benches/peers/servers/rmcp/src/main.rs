@@ -1,6 +1,6 @@
-//! Decides how the official SDK is served: `default` as it comes, `json` without sessions and with
-//! JSON answers, `macros` as its documentation writes tools. The first two are written by hand, which
-//! is no slower.
+//! Benchmark server: the official SDK. `default` uses the defaults, `json` has no sessions and JSON
+//! answers, `macros` defines the tools as the SDK's documentation does. The tools of the first two
+//! are written by hand, which is no slower.
 
 mod macros;
 mod tools;

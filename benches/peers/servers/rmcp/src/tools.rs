@@ -1,5 +1,5 @@
-//! Decides what the SDK's tools do, written by hand, which is no slower than by macros. Two servers share
-//! this file: the SDK's own transport, and this crate's.
+//! The tools of the rmcp servers, written by hand, which is no slower than by macros. Two servers
+//! share this file: one with the SDK's own transport, and one with this crate's.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn arguments<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Result<T, Er
     serde_json::from_value(value).map_err(|error| ErrorData::invalid_params(error.to_string(), None))
 }
 
-/// Sends progress so many times, with a pause before each.
+/// Sends `steps` progress notifications, with a pause before each.
 pub(crate) async fn steps(context: &RequestContext<RoleServer>, steps: u32, pause: Option<Duration>) -> String {
     if let Some(token) = context.meta.get_progress_token() {
         for step in 1..=steps {
@@ -62,7 +62,7 @@ pub(crate) async fn steps(context: &RequestContext<RoleServer>, steps: u32, paus
                 tokio::time::sleep(pause).await;
             }
             let progress = ProgressNotificationParam::new(token.clone(), step.into()).with_total(steps.into());
-            // A client that left gets none.
+            // Sending fails if the client has disconnected.
             drop(context.peer.notify_progress(progress).await);
         }
     }

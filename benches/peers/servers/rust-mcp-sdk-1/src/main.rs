@@ -1,6 +1,7 @@
-//! Decides how rust-mcp-sdk is served to clients with sessions: its version 2 knows none and refers them to
-//! version 1. With its axum routes, `sse` as it comes, `events` with the event store that makes its streams
-//! resumable. Its JSON answers take no part: they refuse `notifications/initialized`.
+//! Benchmark server: version 1 of rust-mcp-sdk, to which version 2 refers clients with sessions. It
+//! uses the SDK's axum routes. `sse` uses the defaults, `events` adds the event store that makes
+//! streams resumable. Its JSON mode is not measured, because it rejects
+//! `notifications/initialized`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl ServerHandler for Handler {
         server: Arc<dyn McpServer>,
     ) -> Result<CallToolResult, CallToolError> {
         let token = params.meta.as_ref().and_then(|meta| meta.progress_token.clone());
-        // Its error must not live across an await.
+        // The error type must not be held across an await.
         let tool = Tools::try_from(params).map_err(CallToolError::new)?;
         let text = match tool {
             Tools::Echo(echo) => echo.text,
@@ -77,7 +78,7 @@ async fn steps(server: &dyn McpServer, token: Option<ProgressToken>, steps: u32,
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
         }
-        // A client that left gets none.
+        // Sending fails if the client has disconnected.
         drop(server.report_progress(token.clone(), step.into(), Some(steps.into()), None).await);
     }
     "done".to_owned()
@@ -108,7 +109,7 @@ fn main() {
             protocol_version: ProtocolVersion::V2025_11_25.into(),
         };
         let state = Arc::new(McpAppState {
-            // The comparison opens more sessions than the default allows.
+            // The benchmark opens more sessions than the default allows.
             session_store: Arc::new(InMemorySessionStore::with_limits(Some(usize::MAX), None)),
             id_generator: Arc::new(UuidGenerator {}),
             stream_id_gen: Arc::new(FastIdGenerator::new(Some("s_"))),

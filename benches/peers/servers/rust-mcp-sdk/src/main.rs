@@ -1,4 +1,4 @@
-//! Decides how rust-mcp-sdk is served: with its axum routes, `sse` as it comes, `json` with JSON
+//! Benchmark server: rust-mcp-sdk with its axum routes. `sse` uses the defaults, `json` JSON
 //! answers.
 
 use std::sync::Arc;
@@ -63,7 +63,7 @@ impl ServerHandler for Handler {
         context: &RequestContext,
         server: Arc<dyn McpServer>,
     ) -> Result<ServerResult, CallToolError> {
-        // Its error must not live across an await.
+        // The error type must not be held across an await.
         let tool = Tools::try_from(params).map_err(CallToolError::new)?;
         let text = match tool {
             Tools::Echo(echo) => echo.text,
@@ -83,7 +83,7 @@ async fn steps(server: &dyn McpServer, context: &RequestContext, steps: u32, pau
             tokio::time::sleep(pause).await;
         }
         let (token, total) = (context.progress_token.clone(), Some(steps.into()));
-        // A client that left gets none.
+        // Sending fails if the client has disconnected.
         drop(server.report_progress(token, step.into(), total, None).await);
     }
     "done".to_owned()

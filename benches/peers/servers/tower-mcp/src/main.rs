@@ -1,4 +1,4 @@
-//! Decides how tower-mcp is served: `json` as it comes, `sse` with every answer an event.
+//! Benchmark server: tower-mcp. `json` uses the defaults, `sse` sends each answer as an event.
 
 use std::time::Duration;
 

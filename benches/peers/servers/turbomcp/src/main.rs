@@ -1,5 +1,5 @@
-//! Decides how turbomcp, a prerelease, is served: with the macros that are its documented way, mounted
-//! as its own one-call server does it.
+//! Benchmark server: turbomcp, a prerelease, with its documented macros. It is mounted in the same
+//! way as by its own one-call server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use turbomcp::SessionStore;
 use turbomcp::http::{HttpConfig, router};
 use turbomcp::prelude::*;
 
-/// Of sessions and streams the comparison opens more than the defaults allow.
+/// The benchmark opens more sessions and streams than the defaults allow.
 const MOST: usize = 1_000_000;
 
 #[derive(Clone)]
