@@ -1,4 +1,4 @@
-//! An application in this process, and a client of it.
+//! The application under test, in this process, and its client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Route {
     count: Option<i64>,
 }
 
-/// What the tool `steps` is told to do.
+/// A command for the tool `steps`.
 pub enum Step {
     Emit(u8),
     Finish,
@@ -41,7 +41,7 @@ pub struct App {
     pub steps: mpsc::UnboundedSender<Step>,
 }
 
-/// An answer, its body not read yet.
+/// A response whose body has not been read.
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -95,7 +95,7 @@ impl App {
         Reply { status: parts.status, headers: parts.headers, body }
     }
 
-    /// Opens a session; its id.
+    /// Opens a session. Returns its id.
     pub async fn open(&self, version: &str) -> String {
         let message = format!(
             r#"{{"jsonrpc":"2.0","id":0,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"fuzz","version":"1"}}}}}}"#
@@ -116,7 +116,7 @@ impl App {
     }
 }
 
-/// A tool whose arguments are repeated as headers; it says what it was called with.
+/// Returns a tool whose arguments are mirrored in headers. Its result is the arguments it received.
 fn route() -> Tool {
     let schema = json!({"type": "object", "properties": {
         "region": {"type": "string", "x-mcp-header": "Region"},
@@ -132,14 +132,14 @@ impl Reply {
         self.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream")
     }
 
-    /// The whole body.
+    /// Returns the whole body.
     pub async fn text(self) -> String {
         let body = tokio::time::timeout(Duration::from_secs(600), self.body.collect()).await;
         let bytes = body.expect("the body ends").expect("the body is whole").to_bytes();
         String::from_utf8(bytes.to_vec()).expect("the body is text")
     }
 
-    /// Each message of the answer, whatever form it came in.
+    /// Returns the messages of the response, whether it is JSON or a stream.
     pub async fn messages(self) -> Vec<Value> {
         let streams = self.is_stream();
         let text = self.text().await;
@@ -154,7 +154,7 @@ impl Reply {
     }
 }
 
-/// A request with the headers every client sends.
+/// Returns a request with the headers that every client sends.
 pub fn request(method: Method, session: Option<&str>, body: impl Into<Body>) -> Request<Body> {
     let mut request = Request::builder()
         .method(method)

@@ -1,4 +1,4 @@
-//! Batches of anything, in the one revision that has them.
+//! Fuzz target `batch`: batches of any elements, in the one revision that has batches.
 
 use arbitrary::Arbitrary;
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ use crate::app::App;
 enum Element<'a> {
     Request(Id<'a>, Asked),
     Notification(u8),
-    /// To a question nobody asked.
+    /// An answer to a request that the server never sent.
     Answer(Id<'a>),
     Broken(u8),
     Initialize,
@@ -44,8 +44,8 @@ const BROKEN: [&str; 8] = [
     r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
 ];
 
-/// Each request of a batch is answered once, each broken element gets an error, and nothing else
-/// is answered.
+/// Each request of a batch is answered once, each invalid element is answered with an error, and
+/// other elements get no answer.
 pub fn batch(data: &[u8]) {
     crate::run(data, check);
 }
@@ -78,7 +78,7 @@ async fn check(mut elements: Vec<Element<'_>>) {
     assert_eq!(app.handle.statistics().await.sessions, 1);
 }
 
-/// Whether an answer is one to a broken element.
+/// Returns `true` for the error of an invalid element.
 fn refuses(answer: &Value) -> bool {
     answer["error"]["code"] == -32600
 }
@@ -87,7 +87,7 @@ fn id_of(answer: &Value) -> String {
     answer["id"].to_string()
 }
 
-/// Ids that no answer could be told apart by are none.
+/// Returns `true` for invalid elements, which include ids that no answer could be matched to.
 fn is_broken(element: &Element<'_>) -> bool {
     match element {
         Element::Broken(_) => true,

@@ -1,4 +1,4 @@
-//! Anything as a request: method, headers and body.
+//! Fuzz target `edge`: requests with any method, headers and body.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::app::App;
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
     method: Verb<'a>,
-    /// The usual headers stand unless one of these replaces them.
+    /// Headers that replace the usual ones, or are added to them.
     headers: Vec<(Name<'a>, Worth<'a>)>,
     append: bool,
     body: Vec<Piece<'a>>,
@@ -118,8 +118,8 @@ const PIECES: [&str; 28] = [
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 ];
 
-/// Never panics, never blames itself for the client's fault, never answers to `null`, and opens or
-/// ends a session only where it says so.
+/// The service never panics, never answers 5xx for a client's fault, never answers to the id
+/// `null`, and opens or ends a session only if its answer says so.
 pub fn edge(data: &[u8]) {
     crate::run(data, check);
 }
@@ -136,7 +136,7 @@ async fn check(input: Input<'_>) {
     assert!(status.as_u16() < 500, "{status} for {input:?}");
     let mut body = reply.body;
     let mut text = Vec::new();
-    // A stream that stays open is left.
+    // A stream that stays open is dropped.
     while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(1), body.frame()).await {
         text.extend_from_slice(frame.expect("a whole body").data_ref().expect("data"));
     }
@@ -155,7 +155,7 @@ async fn check(input: Input<'_>) {
     }
 }
 
-/// That an answer has nothing of the other era.
+/// Checks that an answer contains nothing of the other era.
 fn belongs(era: Option<Era>, status: StatusCode, headers: &HeaderMap, text: &str, input: &Input<'_>) {
     let of_another = match era {
         Some(Era::Modern) => headers.contains_key("mcp-session-id"),
@@ -165,7 +165,7 @@ fn belongs(era: Option<Era>, status: StatusCode, headers: &HeaderMap, text: &str
     assert!(!of_another, "{era:?}: {status} {text} for {input:?}");
 }
 
-/// The request, where HTTP allows it at all, and its body.
+/// Returns the request and its body, or `None` if HTTP does not allow it.
 fn build(input: &Input<'_>, session: &str) -> Option<(Request<Body>, Bytes)> {
     let method = match input.method {
         Verb::Post => Method::POST,

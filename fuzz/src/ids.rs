@@ -1,4 +1,4 @@
-//! Names that clients choose or bring back: request ids, event ids.
+//! Fuzz target `ids`: request ids and event ids, which clients choose or return.
 
 use arbitrary::Arbitrary;
 use axum::http::{HeaderValue, Method, StatusCode};
@@ -8,18 +8,19 @@ use crate::app::{App, request};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
-    /// A JSON string with this text, some of its characters escaped.
+    /// A JSON string of this text. The bits say which characters are escaped.
     Text(&'a str, u64),
     Integer(i128),
-    /// Any text where an id is expected.
+    /// Any text in the place of an id.
     Raw(&'a str),
-    /// `Last-Event-ID`.
+    /// A value of `Last-Event-ID`.
     Event(&'a [u8]),
-    /// The id of a real event with some bytes changed.
+    /// The id of a real event with some of its bytes changed.
     Changed(Vec<(u8, u8)>),
 }
 
-/// A request id is echoed byte for byte or refused; an event id resumes or is refused.
+/// A request id is repeated byte for byte, or the request is rejected. An event id resumes a
+/// stream, or is rejected.
 pub fn ids(data: &[u8]) {
     crate::run(data, check);
 }
@@ -48,7 +49,7 @@ async fn check(input: Input<'_>) {
     }
 }
 
-/// A JSON string: each character as it is, or escaped where a bit says so or it must be.
+/// Returns a JSON string. A character is escaped if its bit is set or JSON requires it.
 fn escaped(text: &str, escapes: u64) -> String {
     let mut json = String::from('"');
     for (at, character) in text.chars().enumerate() {
@@ -71,7 +72,7 @@ async fn echoes(id: &str) {
     let app = App::new(|service| service);
     let session = app.open("2025-11-25").await;
     let reply = app.post(&session, format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)).await;
-    // A string's quotes do not count.
+    // The quotes of a string do not count.
     let length = if id.starts_with('"') { id.len() - 2 } else { id.len() };
     if length > MOST {
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{id}");
@@ -83,7 +84,7 @@ async fn echoes(id: &str) {
     }
 }
 
-/// Comes back with an id made from a real one. Only ids of this very session may resume.
+/// Resumes with an id made from a real one. Only ids of the same session may resume a stream.
 async fn resumes(make: impl FnOnce(&mut Vec<u8>) -> Vec<u8>) {
     let app = App::new(|service| service);
     let session = app.open("2025-11-25").await;

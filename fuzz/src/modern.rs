@@ -1,5 +1,5 @@
-//! Requests of 2026-07-28, and what is nearly one: anything of itself in `_meta`, any headers that
-//! repeat it or do not.
+//! Fuzz target `modern`: requests of 2026-07-28 and requests close to them, with any members in
+//! `_meta` and with headers that mirror the body or do not.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,14 +28,14 @@ struct Asked<'a> {
     kind: Kind,
     id: Id<'a>,
     method: Text<'a>,
-    /// Which tool is called, unless the parameters say otherwise.
+    /// The tool that is called, unless the parameters name another one.
     tool: u8,
     params: Vec<(Text<'a>, Worth<'a>)>,
     meta: Vec<(Text<'a>, Worth<'a>)>,
-    /// What stands in the headers instead of what the body says.
+    /// Values that replace those of the mirroring headers.
     headers: Vec<(u8, Worth<'a>)>,
     append: bool,
-    /// Bytes that go into the body, and where.
+    /// Bytes that are inserted into the body, and their position.
     spliced: Option<(u16, &'a [u8])>,
 }
 
@@ -64,12 +64,12 @@ enum Worth<'a> {
     Absent,
     Known(u8),
     Text(&'a str),
-    /// As a client writes a text that does not fit a header.
+    /// A text in the encoding for header values.
     Coded(&'a str),
     Number(i64),
     Float(f64),
     List,
-    /// JSON that not everybody reads.
+    /// JSON that parsers read differently.
     Odd(u8),
 }
 
@@ -161,8 +161,9 @@ const ODD: [&str; 9] = [
     r#"{"input-1":{"action":"accept","content":{"message":"m"}}}"#,
 ];
 
-/// Never panics, never blames itself, answers each request with JSON-RPC under its id, agrees with
-/// `era_of`, serves nothing whose headers say something else, and keeps nothing.
+/// The service never panics and never answers 5xx for a client's fault. It answers each request
+/// with JSON-RPC under its id, agrees with `era_of`, serves no request whose headers differ from
+/// its body, and leaves nothing behind.
 pub fn modern(data: &[u8]) {
     crate::run(data, check);
 }
@@ -188,7 +189,7 @@ async fn check(mut input: Input<'_>) {
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0, "{input:?}");
 }
 
-/// That an answer is one the request may have.
+/// Checks that the answer is one that this request may have.
 async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply) {
     let (status, sse) = (reply.status, reply.is_stream());
     let has_session = reply.headers.contains_key("mcp-session-id");
@@ -225,7 +226,7 @@ async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply
         Some(Era::Legacy) => {
             assert!(!text.contains("resultType") && code != -32020 && code != -32021, "{what}: {text}");
         }
-        // Refused by its head or its bytes.
+        // The head or the bytes of the request are rejected.
         None => assert!(status.is_client_error(), "{what}: {text}"),
     }
     echoes_the_id(body, answer, &what);
@@ -237,7 +238,7 @@ async fn fits(asked: &Asked<'_>, headers: &HeaderMap, body: &Bytes, reply: Reply
     }
 }
 
-/// The body, as far as it comes; a subscription stays open and is left.
+/// Reads the body as far as it arrives. A subscription stays open and is dropped.
 async fn read(reply: Reply) -> (String, bool) {
     let (mut body, mut bytes) = (reply.body, Vec::new());
     let ended = loop {
@@ -255,7 +256,7 @@ fn is_note(text: &str, what: &str) {
     assert!(note["jsonrpc"] == "2.0" && note["method"].is_string() && note.get("id").is_none(), "{what}: {note}");
 }
 
-/// That a text is one answer of JSON-RPC, with a result or an error and an id that is none's `null`.
+/// Checks that a text is one JSON-RPC response with a result or an error, and with no `null` id.
 fn is_answer(text: &str, what: &str) {
     let answer: Map<String, Value> = serde_json::from_str(text).expect("an object");
     assert_eq!(answer["jsonrpc"], "2.0", "{what}: {text}");
@@ -269,7 +270,7 @@ fn is_answer(text: &str, what: &str) {
     }
 }
 
-/// That the id of a request that can be read comes back as it was written.
+/// Checks that the answer repeats the id of a readable request byte for byte.
 fn echoes_the_id(body: &[u8], answer: &str, what: &str) {
     #[derive(serde::Deserialize)]
     struct WithId<'a> {
@@ -284,7 +285,8 @@ fn echoes_the_id(body: &[u8], answer: &str, what: &str) {
     assert_eq!(answered.id.get(), asked.id.get(), "{what}: {answer}");
 }
 
-/// That what a tool was called with stands in the headers, decoded by other means than the crate's.
+/// Checks that the headers mirror the arguments a tool received. Decodes them independently of the
+/// crate.
 fn repeats(headers: &HeaderMap, route: &Value, what: &str) {
     for (argument, header) in [("region", "mcp-param-region"), ("count", "mcp-param-count")] {
         let stated = headers.get(header).map(|value| {
@@ -307,7 +309,7 @@ fn repeats(headers: &HeaderMap, route: &Value, what: &str) {
 }
 
 impl Asked<'_> {
-    /// The request's headers and body, where HTTP allows them.
+    /// Returns the headers and the body of the request, or `None` if HTTP does not allow them.
     fn write(&self) -> Option<(HeaderMap, Bytes)> {
         let method = self.method.of(&METHODS);
         let mut params = self.params();
@@ -355,7 +357,7 @@ impl Asked<'_> {
         params
     }
 
-    /// Those that repeat the body, and what stands instead.
+    /// Returns the mirroring headers, some of them replaced.
     fn headers(&self, method: &str, params: &Value) -> Option<HeaderMap> {
         let mut headers = crate::app::request(Method::POST, None, "").headers().clone();
         headers.insert("mcp-protocol-version", HeaderValue::from_static("2026-07-28"));
@@ -410,7 +412,7 @@ fn change(object: &mut Value, key: Cow<'_, str>, worth: &Worth<'_>) {
     members.insert(key.into_owned(), value);
 }
 
-/// What stands for odd JSON until the message is written.
+/// Returns the placeholder of odd JSON in a message that is not yet written.
 fn stand_in(at: usize) -> String {
     format!("@odd{at}@")
 }

@@ -1,4 +1,4 @@
-//! A client that is cut off, comes back, is replaced, and leaves.
+//! Fuzz target `streams`: a client that is cut off, resumes, is replaced, and disconnects.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::app::{App, Step, request};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    /// Keep four events only, so that there are holes.
+    /// Streams keep only four events, so that some are lost.
     small: bool,
     operations: Vec<Operation>,
 }
@@ -24,25 +24,25 @@ enum Operation {
     Read,
     /// The connection breaks.
     Cut,
-    /// The client comes back with an event it has seen.
+    /// The client resumes after an event it has seen.
     Resume(u8),
-    /// The same, while the connection before still stands.
+    /// The same, while the earlier connection is still open.
     TakeOver(u8),
     Finish,
     Delete,
 }
 
-/// However often the client is cut off, after each event it came back with it sees what follows,
-/// each event once and in order, or is told how many are lost; and the answer last.
+/// However often a client is cut off, after the event it resumes with it receives the following
+/// events, each once and in order. Lost events are counted, and the answer comes last.
 pub fn streams(data: &[u8]) {
     crate::run(data, check);
 }
 
-/// What the client knows at an event.
+/// What the client knows after an event.
 #[derive(Debug, Clone)]
 struct Seen {
     id: String,
-    /// Steps seen, or known to be lost.
+    /// The number of steps seen or known to be lost.
     steps: u64,
     answered: bool,
 }
@@ -123,7 +123,7 @@ impl Client {
         self.buffer.clear();
     }
 
-    /// Comes back with an event; the last one for the largest number.
+    /// Resumes after the event at an index. Larger indices mean the last event.
     async fn come_back(&mut self, at: u8) {
         let Some(last) = self.seen.len().checked_sub(1) else { return };
         let at = if at == u8::MAX { last } else { usize::from(at) % self.seen.len() };
@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    /// Reads what there is.
+    /// Reads all available events.
     async fn read(&mut self) {
         const QUIET: Duration = Duration::from_millis(5);
         while let Some(body) = &mut self.body {
@@ -190,7 +190,7 @@ impl Client {
         }
     }
 
-    /// Ends the session; nothing of it is left.
+    /// Ends the session and checks that nothing of it remains.
     async fn delete(mut self) {
         let reply = self.app.send(request(Method::DELETE, Some(&self.session), "")).await;
         assert_eq!(reply.status, StatusCode::OK);

@@ -1,5 +1,5 @@
-//! Every target over its corpus, and over random bytes from a fixed seed, on a stable compiler.
-//! `FUZZ_RUNS` says how many random inputs, `FUZZ_SEED` which.
+//! Smoke test of the fuzz targets: each runs over its corpus, and over random bytes from a fixed
+//! seed, on a stable compiler. `FUZZ_RUNS` sets the number of random inputs, `FUZZ_SEED` the seed.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn survives(name: &str, target: fn(&[u8])) {
     let mut random = Random(number("FUZZ_SEED", 0x5eed));
     for run in 0..number("FUZZ_RUNS", 2_000) {
         let mut input = vec![0; usize::try_from(random.next() % 600).unwrap()];
-        // Small numbers choose between alternatives; random ones alone would choose rarely well.
+        // Small numbers select alternatives, and uniformly random bytes would rarely select well.
         let mask = if run % 2 == 0 { 0xff } else { 0x1f };
         input.iter_mut().for_each(|byte| *byte = random.next() as u8 & mask);
         if std::panic::catch_unwind(|| target(&input)).is_err() {

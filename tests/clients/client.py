@@ -13,7 +13,7 @@ from mcp.client.streamable_http import streamablehttp_client
 from pydantic import AnyUrl
 
 PATIENCE = 60  # seconds for a whole conversation
-# Text that ends lines for some readers, and text that is not ASCII.
+# Text with characters that some readers take for line ends, and with non-ASCII characters.
 AWKWARD = "a\u2028b\u2029c\x85d grüße 世界 🦀"
 HUGE = "x" * (6 << 20)  # bytes; the server takes 4 MiB
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}

@@ -21,7 +21,8 @@ ROOT = TESTS.parent
 ENV = TESTS / ".env"
 NODE = ENV / "node/bin/node"
 PYTHON = ENV / "python/bin/python"
-# The reference servers: one written against this crate, one against rmcp; and what puts any stdio server behind the crate.
+# The reference servers, one written against this crate and one against rmcp, and the bridge for
+# stdio servers.
 NATIVE, RMCP, BRIDGE = "everything", "everything_rmcp", "mcp-http-bridge"
 READY_WITHIN = 30  # seconds from the start of the server to its `listening on` line
 STOP_WITHIN = 10  # seconds from SIGTERM to its end

@@ -1,4 +1,5 @@
-//! Prints the public API that a rustdoc JSON file describes, an item a line: `mcp-http-api FILE`.
+//! Prints the public API that a rustdoc JSON file describes, one item for each line: `mcp-http-api
+//! FILE`.
 
 use std::process::ExitCode;
 

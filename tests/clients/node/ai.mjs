@@ -10,7 +10,7 @@ const text = (result) => result.content[0].text;
 
 await hold(async (url) => {
   let session;
-  // Which session it is only its requests say.
+  // Only the requests of the client name its session.
   const watched = async (to, init) => {
     session = new Headers(init?.headers).get('mcp-session-id') ?? session;
     return fetch(to, init);

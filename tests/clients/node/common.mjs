@@ -1,4 +1,5 @@
-// What every conversation of a released TypeScript client needs: counted checks, and what is served, asked for raw.
+// What all conversations of released TypeScript clients share: counted checks, and raw requests for
+// what the server serves.
 
 import assert from 'node:assert/strict';
 import { parseArgs } from 'node:util';

@@ -1,4 +1,4 @@
-// Refusals that are sent before a large body was read, as Node's fetch sees them.
+// Rejections that are sent before a large body was read, as Node's fetch receives them.
 
 import { HUGE, equal, hold, post } from './common.mjs';
 

@@ -1,4 +1,5 @@
-// A conversation of a released version of the official TypeScript SDK, by itself or behind mcp-remote.
+// A conversation of a released version of the official TypeScript SDK, directly or through
+// mcp-remote.
 
 import assert from 'node:assert/strict';
 import { mkdtemp } from 'node:fs/promises';

@@ -56,7 +56,8 @@ async def everything(client: Client, peer: Peer) -> None:
     check("elicitation showed the whole form", "titledMultipleSelectEnum" in peer.forms[0], peer.forms)
     roots = text(await client.call_tool("get-roots-list"))
     check("roots", "file:///home/ada/trains" in roots, roots)
-    # The server asks by itself when it hears of the client: in a call, or on the standalone stream.
+    # The server sends its requests when the client has connected: in a call, or on the standalone
+    # stream.
     equal("each question came once", sorted(q for q in peer.asked if "prompt" not in q).count("roots"), 1)
 
     check("resources are listed", len((await client.list_resources()).resources) > 0)

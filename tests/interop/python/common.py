@@ -91,7 +91,7 @@ class Wire:
         return [sent["last-event-id"] for method, sent, _, _ in self.seen if method == "GET" and "last-event-id" in sent]
 
 
-# What the person behind each client answers, by the field that a form asks for.
+# The user's answers, by the field that a form asks for.
 ANSWERS = {
     "username": "ada",
     "email": "ada@example.com",

@@ -14,8 +14,9 @@ import anyio.to_thread
 from common import Peer, Wire, check, connected, equal, fail, text
 from mcp import Client
 
-# So many that some of their calls run at every node when it leaves: a second for each ten steps, which is longer for most
-# than a node lets connections be, and shorter for all than it then waits for calls.
+# With this many workers, some calls run at every node when it drains. Ten steps take a second. Most
+# calls last longer than a node keeps connections open, and all of them end before it stops waiting
+# for calls.
 WORKERS = 26
 STEPS = (20, 190, 190)
 

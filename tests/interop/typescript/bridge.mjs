@@ -37,7 +37,8 @@ async function everything(peer) {
   check('elicitation showed the whole form', forms[0].includes('titledMultipleSelectEnum'), forms);
   const roots = text(await call('get-roots-list'));
   check('roots', roots.includes('file:///home/ada/trains'), roots);
-  // The server asks by itself when it hears of the client: in a call, or on the standalone stream.
+  // The server sends its requests when the client has connected: in a call, or on the standalone
+  // stream.
   equal('each question came once', asked.filter((each) => each === 'roots').length, 1);
 
   const [resource] = (await client.listResources()).resources;

@@ -1,5 +1,6 @@
-// What every conversation of the official TypeScript client needs: counted checks, a client that shows what it sends
-// and is asked, and the questions that a server of any revision answers.
+// What all conversations of the official TypeScript client share: counted checks, a client that
+// records what it sends and which requests it receives, and the requests that a server of any
+// revision answers.
 
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';

@@ -1,7 +1,7 @@
 // A whole conversation between the official TypeScript client and a running server.
 //
-// The client resumes a cut call by itself, with Last-Event-ID. A fetch wrapper watches what it keeps to itself
-// (status codes, the session id); a small proxy cuts the connections.
+// The client resumes a cut call by itself, with Last-Event-ID. A fetch wrapper records what the
+// client does not expose (status codes, the session id), and a small proxy cuts the connections.
 
 import net from 'node:net';
 

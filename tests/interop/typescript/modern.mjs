@@ -1,5 +1,5 @@
-// A whole conversation between the official TypeScript client in its modern mode (2026-07-28) and a running server,
-// and one at the same time with a client of the session revisions.
+// A whole conversation between the official TypeScript client in its modern mode (2026-07-28) and a
+// running server. A client of the session revisions talks to the server at the same time.
 
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -146,8 +146,8 @@ async function listened({ client, call, wire }) {
   await listening.close();
   equal('the subscription was ended by the client', await listening.closed, 'local');
   await call('test_trigger_tool_change');
-  // Through a server of its own an announcement takes a moment, on a busy machine a long one, and whoever listens by
-  // then is told.
+  // An announcement through Redis takes a moment, and a long one on a busy machine. A client that
+  // subscribes in that time still receives it.
   await sleep(500);
   const again = await client.listen({ toolsListChanged: true });
   await call('test_trigger_tool_change');

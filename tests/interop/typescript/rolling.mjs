@@ -1,7 +1,8 @@
-// The official TypeScript client calls all the time, until its input ends, while the nodes it talks to come and go.
+// The official TypeScript client calls all the time, until its input ends, while nodes are drained
+// and restarted.
 //
-// Every call is answered; what it reports arrives without a gap, each once. Nothing here is tried a second time: what
-// the client itself does when a stream breaks is all there is.
+// Every call is answered, and its progress arrives without a gap, each step once. The test repeats
+// nothing: it relies on what the client itself does when a stream breaks.
 
 import { check, connected, equal, hold, options, text } from './common.mjs';
 
@@ -52,7 +53,7 @@ await hold(async (url) => {
   const modern = options.era === 'modern';
   const peer = await connected(url, modern ? 'auto' : 'legacy');
   equal('the revision', peer.client.getNegotiatedProtocolVersion(), modern ? '2026-07-28' : '2025-11-25');
-  // So many that some of them run at every node when it leaves.
+  // With this many workers, some calls run at every node when it drains.
   const workers = [echo, question, ...Array(8).fill(short), ...Array(16).fill(long)];
   await Promise.all(workers.map((what) => work(peer, what)));
   const refused = peer.wire.seen.filter(({ answer }) => answer.status >= 400);
