@@ -1,4 +1,4 @@
-"""A conversation of a released version of the official Python client, by the virtual environment that runs it."""
+"""A conversation of a released version of the official Python client, chosen by the virtual environment."""
 
 import argparse
 import json
@@ -37,7 +37,7 @@ def equal(what: str, saw: object, wanted: object) -> None:
 
 @asynccontextmanager
 async def connected(url: str):
-    """A client in its session, and what says the session's id."""
+    """Yields a client in its session, and a function that returns the session's id."""
 
     async def elicit(_context, _params) -> types.ElicitResult:
         return types.ElicitResult(action="accept", content={"username": "ada", "email": "ada@example.com"})
@@ -54,7 +54,7 @@ def text(result: types.CallToolResult) -> str:
 
 
 async def ask(http: httpx.AsyncClient, url: str, method: str, params: dict, headers: dict) -> tuple[dict, httpx.Response]:
-    """The message that answers a raw request."""
+    """Returns the message that answers a raw request."""
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     answer = await http.post(url, json=body, headers={**HEADERS, **headers})
     events = [line[6:] for line in answer.text.split("\n") if line.startswith("data: {")]
@@ -62,7 +62,7 @@ async def ask(http: httpx.AsyncClient, url: str, method: str, params: dict, head
 
 
 async def served(url: str) -> list[str]:
-    """The names of the tools that are served, by no client's leave."""
+    """Returns the names of the served tools, requested without a client."""
     async with httpx.AsyncClient() as http:
         params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
         _, opened = await ask(http, url, "initialize", params, {})
@@ -130,7 +130,7 @@ async def resumed(url: str) -> None:
 
 
 async def refusals(url: str) -> None:
-    """Refusals that are sent before a large body was read, as the client's HTTP library sees them."""
+    """Rejections that are sent before a large body was read, as the client's HTTP library receives them."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"huge": HUGE}})
     async with httpx.AsyncClient(timeout=30) as http:
         for status, headers in ((413, {}), (403, {"Origin": "http://evil.example"}), (415, {"Content-Type": "text/plain"})):
@@ -157,7 +157,7 @@ def main() -> int:
     global verbose
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
-    parser.add_argument("--name", required=True, help="the conversation's, for its last line")
+    parser.add_argument("--name", required=True, help="the name of the conversation, for its last line")
     parser.add_argument("--cut", help="the URL of the relay that cuts one call's connection")
     parser.add_argument("--verbose", action="store_true", help="print each check")
     options = parser.parse_args()
@@ -168,7 +168,7 @@ def main() -> int:
             with anyio.fail_after(PATIENCE):
                 await conversation(options)
         except BaseException as error:
-            while nested := getattr(error, "exceptions", None):  # of a task group
+            while nested := getattr(error, "exceptions", None):  # the error is that of a task group
                 error = nested[0]
             traceback.print_exception(error)
             print(f"{options.name}: FAILED after {checks} checks: {error!r}"[:2000])

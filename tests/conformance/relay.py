@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A stdio server with every fixture of the conformance suite: examples/everything, one for each of these processes.
+"""A stdio server with every fixture of the conformance suite: each process starts its own examples/everything.
 
-Lines of stdin become its requests, its messages become lines of stdout. So the suite can be run against the bridge,
-which puts this behind HTTP again.
+Lines of stdin become its requests, and its messages become lines of stdout. The suite can then run against the bridge, which
+serves this process over HTTP again.
 """
 
 import http.client
@@ -24,14 +24,14 @@ def say(line):
 
 
 def exchange(method, body=None, extra=()):
-    """Sends a request; the response."""
+    """Sends a request. Returns the response."""
     connection = http.client.HTTPConnection(address)
     connection.request(method, "/mcp", body, {**HEADERS, **session, **dict(extra)})
     return connection.getresponse()
 
 
 def events(response):
-    """The id and the data of each event of a stream."""
+    """Yields the id and the data of each event of a stream."""
     ident = data = ""
     for line in response:
         line = line.decode().rstrip("\r\n")
@@ -45,7 +45,7 @@ def events(response):
 
 
 def ask(line, ident):
-    """Sends a call, and passes on what comes up to its answer, however often the stream is closed before it."""
+    """Sends a call and passes on all messages up to its answer, even if its stream is closed before."""
     response = exchange("POST", line)
     if not session:
         answer = response.read().decode()

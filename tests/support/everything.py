@@ -1,4 +1,4 @@
-"""What the tests that talk to the crate from outside share: the reference servers, and the tests' own tools."""
+"""What the tests that run the crate's servers as processes share: the reference servers, and the tests' own tools."""
 
 import contextlib
 import functools
@@ -29,17 +29,17 @@ STOP_WITHIN = 10  # seconds from SIGTERM to its end
 
 
 class Failed(Exception):
-    """Something that a run promised did not hold."""
+    """A check of a run failed."""
 
 
 def install(*parts: str) -> None:
-    """Installs the named parts of tests/install, if they are not there yet."""
+    """Installs the named parts of tests/install, unless they are installed already."""
     subprocess.run([TESTS / "install", *parts], check=True)
 
 
 @functools.cache
 def build(example: str) -> list[str]:
-    """Builds an example, or the bridge, and returns the command that starts it. With all features, as other legs do."""
+    """Builds an example, or the bridge, with all features, as other legs do. Returns the command that starts it."""
     target = ["--workspace", "--bin", BRIDGE] if example == BRIDGE else ["--example", example]
     command = ["cargo", "build", "--locked", "--all-features", *target, "--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -56,24 +56,24 @@ STORES = ("memory", "file", "redis")
 
 
 def server_options(parser) -> None:
-    """The options of every run that serves."""
+    """Adds the options that all runs with a server have."""
     parser.add_argument("--server", metavar="COMMAND", help="serve with this command instead of examples/everything")
     parser.add_argument("--store", choices=STORES, default="memory", help="where examples/everything keeps sessions")
 
 
 def is_plain(options) -> bool:
-    """Whether everything is to be run: not one server of one's own, nor the reference server alone with another store."""
+    """Returns True for a complete run, without a server of the user and without another store."""
     return not options.server and options.store == "memory"
 
 
 def command_of(options, example: str) -> list[str]:
-    """The server's command: the one given on a command line, or an example, built now."""
+    """Returns the server's command: the one on the command line, or that of an example, built now."""
     return shlex.split(options.server) if options.server else build(example)
 
 
 @contextlib.contextmanager
 def storing(options):
-    """Yields what the reference server is told of its store, which is there as long as needed."""
+    """Yields the store options of the reference server. The store exists until the context ends."""
     with contextlib.ExitStack() as kept:
         if options.server or options.store == "memory":
             yield []
@@ -86,7 +86,7 @@ def storing(options):
 
 @contextlib.contextmanager
 def serving(command: list[str], *flags: str, address: tuple[str, str] = ("--port", "0")):
-    """Runs the server on a free port and yields its URL. It must come up, live to the end, not panic and stop on SIGTERM."""
+    """Runs the server on a free port and yields its URL. It must start, run to the end without a panic, and stop on SIGTERM."""
     with tempfile.TemporaryFile("w+") as errors:
         server = subprocess.Popen([*command, *address, *flags], stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
@@ -106,7 +106,7 @@ def serving(command: list[str], *flags: str, address: tuple[str, str] = ("--port
 
 
 def in_memory() -> str | None:
-    """Where a folder lies in memory, if there is room: a busy disk then delays nobody. None is the usual place."""
+    """Returns a folder in memory if there is enough, so that a busy disk delays no answer, or None for the usual place."""
     try:
         return "/dev/shm" if shutil.disk_usage("/dev/shm").free > 2 << 30 else None
     except OSError:
@@ -114,7 +114,7 @@ def in_memory() -> str | None:
 
 
 def free_port() -> int:
-    """A port nobody listens on. None that the system gives to whoever wants any: those come from 32768 on."""
+    """Returns a free port below 32768: the system assigns the ports from there on to connections."""
     ports = list(range(14_000, 20_000))
     random.shuffle(ports)
     for port in ports:
@@ -125,7 +125,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def redis():
-    """Runs a Redis server of its own, as operators are told to, and yields its URL."""
+    """Runs a Redis server with the settings that the guide advises, and yields its URL."""
     port = free_port()
     with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
         settings = ["--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction"]
@@ -142,7 +142,7 @@ def redis():
 
 
 def wait_for(port: int) -> None:
-    """Waits until somebody listens."""
+    """Waits until a process listens."""
     deadline = time.monotonic() + READY_WITHIN
     while True:
         try:
@@ -154,7 +154,7 @@ def wait_for(port: int) -> None:
 
 
 def ready(server: subprocess.Popen) -> str:
-    """Waits for the line that names the URL, and keeps reading afterwards so that the server never blocks on a full pipe."""
+    """Waits for the line that names the URL. Keeps reading afterwards, so that the server never blocks on a full pipe."""
     timer = threading.Timer(READY_WITHIN, server.kill)
     timer.start()
     try:
@@ -171,7 +171,7 @@ def ready(server: subprocess.Popen) -> str:
 
 
 def stop(server: subprocess.Popen) -> bool:
-    """Ends the server; false if it had to be killed."""
+    """Ends the server. Returns False if it had to be killed."""
     server.send_signal(signal.SIGTERM)
     try:
         server.wait(STOP_WITHIN)
@@ -183,7 +183,7 @@ def stop(server: subprocess.Popen) -> bool:
 
 
 def tail(log, size: int = 8000) -> str:
-    """The last part of what the server wrote to stderr."""
+    """Returns the last part of the server's stderr."""
     log.seek(0, os.SEEK_END)
     log.seek(max(0, log.tell() - size))
     return log.read()

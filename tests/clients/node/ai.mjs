@@ -18,7 +18,7 @@ await hold(async (url) => {
   const client = await createMCPClient({
     transport: { type: 'http', url, fetch: watched },
     capabilities: { elicitation: {} },
-    onUncaughtError: () => {}, // it knows no notification, and says so of each
+    onUncaughtError: () => {}, // it supports no notifications, and reports each of them
   });
   client.onElicitationRequest(ElicitationRequestSchema, () => ({
     action: 'accept',

@@ -10,13 +10,13 @@ export const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     package: { type: 'string' }, // the client's folder in node_modules
-    name: { type: 'string' }, // the conversation's, for its last line
+    name: { type: 'string' }, // the name of the conversation, for its last line
     cut: { type: 'string' }, // the URL of the relay that cuts one call's connection
     verbose: { type: 'boolean', default: false }, // print each check
   },
 });
 
-/** Text that ends lines for some readers, and text that is not ASCII. */
+/** Text with characters that some readers take for line ends, and with non-ASCII characters. */
 export const AWKWARD = 'a\u2028b\u2029c\u0085d grüße 世界 🦀';
 export const HUGE = 'x'.repeat(6 << 20); // bytes; the server takes 4 MiB
 
@@ -35,11 +35,11 @@ export function equal(what, saw, wanted) {
 
 const HEADERS = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' };
 
-/** Posts a body by Node's fetch, without any client. */
+/** Posts a body with Node's fetch, without a client. */
 export const post = (url, body, headers = {}) =>
   fetch(url, { method: 'POST', headers: { ...HEADERS, ...headers }, body });
 
-/** The message that answers a raw request. */
+/** Returns the message that answers a raw request. */
 async function ask(url, message, headers) {
   const answer = await post(url, JSON.stringify({ jsonrpc: '2.0', id: 1, ...message }), headers);
   const text = await answer.text();
@@ -47,7 +47,7 @@ async function ask(url, message, headers) {
   return [answer, JSON.parse(events.at(-1)?.slice(6) ?? text)];
 }
 
-/** The names of the tools that are served, by no client's leave. */
+/** Returns the names of the served tools, requested without a client. */
 export async function served(url) {
   const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'raw', version: '1' } };
   const [opened] = await ask(url, { method: 'initialize', params });
@@ -62,7 +62,7 @@ export async function served(url) {
   return names.sort();
 }
 
-/** That a session has ended. */
+/** Checks that a session has ended. */
 export async function gone(url, session) {
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
   const answer = await post(url, body, { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' });
@@ -70,13 +70,13 @@ export async function gone(url, session) {
   await answer.text();
 }
 
-/** Holds a conversation with the server whose URL was given, and says how many checks there were. */
+/** Holds a conversation with the server at the given URL, and prints the number of checks. */
 export async function hold(conversation) {
   process.on('unhandledRejection', failed);
   setTimeout(() => failed(`not done after ${PATIENCE} ms`), PATIENCE).unref();
   await conversation(positionals[0]).catch(failed);
   console.log(`${options.name}: ${checks} checks`);
-  process.exit(0); // whatever the client keeps open
+  process.exit(0); // even if the client keeps something open
 }
 
 function failed(why) {

@@ -57,7 +57,7 @@ async function tools({ client, call }, url) {
   equal('awkward text', text(await call('echo', { message: AWKWARD })), AWKWARD);
 }
 
-/** mcp-remote may pass an answer on before what came before it, which its client then drops: what it keeps is in order. */
+/** mcp-remote may forward an answer before earlier messages, which its client then drops. The others are in order. */
 function arrived(what, seen, all) {
   const texts = seen.map((each) => JSON.stringify(each));
   const wanted = REMOTE ? all.filter((each) => texts.includes(JSON.stringify(each))) : all;

@@ -1,4 +1,4 @@
-"""A conversation between the official Python client and a stdio server of others, through the bridge."""
+"""A conversation between the official Python client and a third-party stdio server, through the bridge."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from mcp import Client
 
 
 async def alike(client: Client, tool: str, argument: str, wanted: str) -> None:
-    """Many calls at once, each with its own answer."""
+    """Each of many concurrent calls gets its own answer."""
     answers = {}
 
     async def say(n: int) -> None:
@@ -22,7 +22,7 @@ async def alike(client: Client, tool: str, argument: str, wanted: str) -> None:
 
 
 async def progress(client: Client, tool: str, arguments: dict, steps: int) -> None:
-    """Two calls with progress at once: each hears of its own."""
+    """Each of two concurrent calls receives its own progress."""
     seen = [[], []]
 
     async def work(which: int) -> None:

@@ -1,5 +1,5 @@
-"""What every conversation of the official Python client needs: counted checks, a client that shows what it sends and
-is asked, and the questions that a server of any revision answers.
+"""What all conversations of the official Python client share: counted checks, a client that records what it sends and which
+requests it receives, and the requests that a server of any revision answers.
 """
 
 import argparse
@@ -26,13 +26,13 @@ verbose = False
 
 
 def fail(why: str) -> NoReturn:
-    """Ends at once: unwinding the client's task groups would bury the reason."""
+    """Ends the process at once: unwinding the client's task groups would hide the reason."""
     print(f"python: FAILED after {checks} checks: {why}", flush=True)
     os._exit(1)
 
 
 def check(what: str, holds: bool, saw: object = "") -> None:
-    """Counts one check; the first that does not hold ends the conversation."""
+    """Counts one check. The first that fails ends the conversation."""
     global checks
     if not holds:
         fail(f"{what}; saw {saw!r}")
@@ -55,7 +55,7 @@ async def refused(what: str, call, code: int) -> None:
 
 
 async def soon(what: str, ask, wanted: str) -> None:
-    """Asks until the answer is the wanted one."""
+    """Polls until the answer is the wanted one."""
     saw = None
     with anyio.move_on_after(SOON):
         while saw != wanted:
@@ -65,7 +65,7 @@ async def soon(what: str, ask, wanted: str) -> None:
 
 
 class Wire:
-    """What the client's HTTP client sent and got: (method, request headers, status, response headers)."""
+    """The exchanges of the client's HTTP client: (method, request headers, status, response headers)."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict, int, dict]] = []
@@ -75,11 +75,11 @@ class Wire:
         self.seen.append((request.method, dict(request.headers), response.status_code, dict(response.headers)))
 
     def statuses(self, method: str) -> list[int]:
-        """Of the exchanges with this method that did not resume a stream."""
+        """Returns the statuses of the exchanges with this method that did not resume a stream."""
         return [status for seen, sent, status, _ in self.seen if seen == method and "last-event-id" not in sent]
 
     def asked(self, method: str) -> list[tuple[str, dict, int, dict]]:
-        """Of the requests with this method, since 2026-07-28."""
+        """Returns the requests with this MCP method, which headers name since 2026-07-28."""
         return [exchange for exchange in self.seen if exchange[1].get("mcp-method") == method]
 
     @property
@@ -103,7 +103,7 @@ ANSWERS = {
 
 
 class Peer:
-    """The person and the model behind the client."""
+    """The user and the model behind the client."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -131,7 +131,7 @@ class Peer:
 
 @asynccontextmanager
 async def connected(url: str, mode: str = "legacy", abilities: str = "elicitation sampling roots", **how):
-    """A connected client, the peer behind it and the wire under it."""
+    """Yields a connected client, the peer behind it and the recorded exchanges."""
     wire, peer = Wire(), Peer()
     hooks = {"response": [wire.note]}
     async with httpx2.AsyncClient(event_hooks=hooks, timeout=httpx2.Timeout(30, read=PATIENCE)) as http:
@@ -155,7 +155,7 @@ def text(result: types.CallToolResult) -> str:
 
 
 async def every(page, member: str) -> list:
-    """The items of all pages of a list."""
+    """Returns the items of all pages of a list."""
     answer = await page()
     items = list(getattr(answer, member))
     while answer.next_cursor:
@@ -165,7 +165,7 @@ async def every(page, member: str) -> list:
 
 
 async def basics(client: Client) -> None:
-    """What every mode serves."""
+    """Checks what every mode serves."""
     check("the server says its name", bool(client.server_info.name), client.server_info)
 
     tools = {tool.name: tool for tool in await every(client.list_tools, "tools")}
@@ -240,7 +240,7 @@ async def cancelled(client: Client) -> None:
 
 
 def hold(conversation, about: str) -> None:
-    """Holds a conversation with the server that the command line names, and says how many checks there were."""
+    """Holds a conversation with the server named on the command line, and prints the number of checks."""
     global verbose
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
@@ -256,7 +256,7 @@ def hold(conversation, about: str) -> None:
             with anyio.fail_after(PATIENCE):
                 await conversation(options)
         except BaseException as error:
-            while nested := getattr(error, "exceptions", None):  # of a task group
+            while nested := getattr(error, "exceptions", None):  # the error is that of a task group
                 error = nested[0]
             traceback.print_exception(error)
             fail(repr(error))

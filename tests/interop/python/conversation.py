@@ -1,7 +1,7 @@
 """A whole conversation between the official Python client and a running server.
 
-The client resumes a cut call by itself. What it keeps to itself (status codes, the session id, replaying from an
-earlier event) is watched by hooks on its HTTP client, by the proxy that cuts the connection, or asked for raw.
+The client resumes a cut call by itself. Hooks on its HTTP client, the proxy that cuts the connection, and raw requests
+show what the client does not expose (status codes, the session id, a replay from an earlier event).
 """
 
 import argparse
@@ -29,7 +29,7 @@ class CuttingProxy:
         self._inside = False
 
     def arm(self, at: int, inside: bool) -> None:
-        """Cut once: after the `at`-th progress event, or inside it, so that the client gets half an event."""
+        """Arms one cut: after the `at`-th progress event, or inside it, so that the client receives half an event."""
         self._at, self._inside = at, inside
 
     @asynccontextmanager
@@ -43,7 +43,7 @@ class CuttingProxy:
 
     async def _relay(self, client) -> None:
         async with client, await anyio.connect_tcp(self.host, int(self.port)) as server:
-            passed = b""  # of the answer to the last request
+            passed = b""  # the bytes of the answer to the last request
             async with anyio.create_task_group() as both:
 
                 async def upstream() -> None:
@@ -76,7 +76,7 @@ class CuttingProxy:
                 both.start_soon(guarded, downstream)
 
     def _cut(self, passed: bytes) -> int | None:
-        """Where to cut what the server has sent on one connection, if here."""
+        """Returns the position at which to cut the server's output on one connection, if the cut is here."""
         if self._at is None:
             return None
         marks = [mark.end() for mark in re.finditer(PROGRESS, passed)]
@@ -109,7 +109,7 @@ async def questions(client: Client, peer: Peer) -> None:
 
 
 async def cut_and_resumed(client: Client, wire: Wire, proxy: CuttingProxy, steps: int, at: int, inside: bool) -> None:
-    """The connection of a call dies; the client comes back with Last-Event-ID and misses nothing."""
+    """A client whose connection breaks in a call resumes with Last-Event-ID and misses nothing."""
     what = f"cut {'inside' if inside else 'after'} event {at}"
     seen, cuts, resumed = [], proxy.cuts, len(wire.resumed)
 
@@ -135,7 +135,7 @@ Event = tuple[str, dict | None]  # its id and its message; no message in a primi
 
 
 def events(body: str) -> list[Event]:
-    """The events of an SSE body, without comments."""
+    """Returns the events of an SSE body, without comments."""
     seen = []
     for block in re.split(r"\r?\n\r?\n", body):
         fields = [line.partition(":") for line in block.splitlines() if line and not line.startswith(":")]
@@ -147,7 +147,7 @@ def events(body: str) -> list[Event]:
 
 
 async def until_answer(response) -> list[Event]:
-    """The events of a raw stream up to the answer, whether or not the server ends the stream then."""
+    """Returns the events of a raw stream up to the answer, even if the server leaves the stream open."""
     body = ""
     with anyio.move_on_after(SOON):
         async for part in response.aiter_text():
@@ -158,7 +158,7 @@ async def until_answer(response) -> list[Event]:
 
 
 async def replayed(url: str, session: str) -> None:
-    """Raw: a finished call is replayed from any of its events, each time the same, and nothing else with it."""
+    """Raw: a finished call can be replayed from each of its events, always with the same rest and nothing else."""
     steps = 5
     arguments = {"steps": steps, "delay_ms": 20}
     params = {"name": "progress", "arguments": arguments, "_meta": {"progressToken": "raw"}}
@@ -184,7 +184,7 @@ async def replayed(url: str, session: str) -> None:
 
 
 async def gone(url: str, session: str) -> None:
-    """Raw: after the end, the session is not known any more."""
+    """Raw: an ended session no longer exists."""
     headers = HEADERS | {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"}
     async with httpx2.AsyncClient(timeout=15) as http:
         answer = await http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=headers)
@@ -194,7 +194,7 @@ async def gone(url: str, session: str) -> None:
 
 
 async def no_session(url: str) -> None:
-    """Raw: without sessions there is nothing to get or to end."""
+    """Raw: without sessions, GET and DELETE are rejected."""
     async with httpx2.AsyncClient(timeout=15) as http:
         for method, accept in (("GET", "text/event-stream"), ("DELETE", "*/*")):
             async with http.stream(method, url, headers={"Accept": accept}) as answer:

@@ -1,5 +1,5 @@
-"""A whole conversation between the official Python client in its modern mode (2026-07-28) and a running server, and one
-at the same time with a client of the session revisions.
+"""A whole conversation between the official Python client in its modern mode (2026-07-28) and a running server. A client of
+the session revisions talks to the server at the same time.
 """
 
 import argparse
@@ -15,7 +15,7 @@ STEM = "test_input_required_result_"
 
 
 async def discovered(client: Client, wire: Wire) -> None:
-    """What the client learns before it begins."""
+    """Discovery: what the client learns before its first request."""
     equal("the revision", client.protocol_version, MODERN)
     found = types.DiscoverResult.model_validate(await client.session.send_discover(MODERN))
     equal("revisions served", found.supported_versions, ["2025-03-26", "2025-06-18", "2025-11-25", MODERN])
@@ -27,14 +27,14 @@ async def discovered(client: Client, wire: Wire) -> None:
 
 
 def stateless(wire: Wire) -> None:
-    """No sessions, no streams that are opened by themselves, and every request says its revision."""
+    """There is no session and no standalone stream, and every request names its revision."""
     equal("no session was issued", wire.session, None)
     equal("only POST", {method for method, _, _, _ in wire.seen}, {"POST"})
     equal("the revision in each header", {sent["mcp-protocol-version"] for _, sent, _, _ in wire.seen}, {MODERN})
 
 
 async def lists(client: Client, wire: Wire) -> None:
-    """Lists come in pages and are kept for as long as the server said."""
+    """Lists have several pages, and the client caches them for as long as the server allows."""
     names, cursor, pages = [], None, 0
     while pages == 0 or cursor:
         page = await client.list_tools(cursor=cursor)
@@ -57,7 +57,7 @@ async def lists(client: Client, wire: Wire) -> None:
 
 
 async def logs(url: str) -> None:
-    """Logs are asked for with each request."""
+    """Each request asks for its own log messages."""
     lines = ["Tool execution started", "Tool processing data", "Tool execution completed"]
     for level, wanted in ((None, []), ("info", [("info", line) for line in lines]), ("error", [])):
         async with connected(url, MODERN, log_level=level) as (client, peer, _):
@@ -66,7 +66,7 @@ async def logs(url: str) -> None:
 
 
 async def mirrored(url: str) -> None:
-    """Arguments that the client repeats as headers, because the tool's schema says so."""
+    """The client mirrors arguments in headers, as the tool's schema requires."""
     async with connected(url, MODERN) as (client, _, wire):
 
         async def call(arguments: dict) -> str:
@@ -85,7 +85,7 @@ async def mirrored(url: str) -> None:
 
 
 async def incapable(url: str) -> None:
-    """A client that can be asked nothing, and one that can be asked one thing."""
+    """A client without capabilities, and one with a single capability."""
     async with connected(url, MODERN, abilities="") as (client, _, wire):
         try:
             result = await client.call_tool("test_missing_capability")
@@ -103,7 +103,7 @@ async def incapable(url: str) -> None:
 
 
 async def rounds(client: Client, peer: Peer, wire: Wire) -> None:
-    """Questions end the call; the client makes it again with the answers, by itself."""
+    """A call ends with requests to the client, which repeats it with the answers by itself."""
     name = "What is your name?"
     everything = "Hello, ada! The model said: forty-two. Open: file:///home/ada/trains."
     steps = ["Step 1: what is your name?", "Step 2: which colour does ada like best?"]
@@ -126,7 +126,7 @@ async def rounds(client: Client, peer: Peer, wire: Wire) -> None:
 
 
 async def listened(client: Client, wire: Wire) -> None:
-    """What a client is told, and what it keeps until then."""
+    """A subscription delivers changes, and the client drops its cached lists."""
     async with client.listen(tools_list_changed=True, resource_subscriptions=[WATCHED]) as changes:
         honored = changes.honored.model_dump(exclude_none=True)
         equal("what is listened to", honored, {"tools_list_changed": True, "resource_subscriptions": [WATCHED]})
@@ -145,7 +145,7 @@ async def listened(client: Client, wire: Wire) -> None:
 
 
 async def side_by_side(url: str, streams: bool) -> None:
-    """A client of a session and one without, of one server."""
+    """A client with a session and one without use the same server."""
     told = anyio.Event()
 
     async def heard(message) -> None:

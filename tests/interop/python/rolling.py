@@ -1,7 +1,7 @@
-"""The official Python client calls all the time, until its input ends, while the nodes it talks to come and go.
+"""The official Python client calls all the time, until its input ends, while nodes are drained and restarted.
 
-Every call is answered; what it reports arrives without a gap, each once. Nothing here is tried a second time: what
-the client itself does when a stream breaks is all there is.
+Every call is answered, and its progress arrives without a gap, each step once. The test repeats nothing: it relies on
+what the client itself does when a stream breaks.
 """
 
 import argparse
@@ -25,7 +25,7 @@ calls = messages = 0
 
 
 async def progress(client: Client, steps: int) -> None:
-    """A call that takes a while and says how far it is."""
+    """Makes a long call that reports its progress."""
     global calls, messages
     seen = []
 
@@ -39,7 +39,7 @@ async def progress(client: Client, steps: int) -> None:
 
 
 async def question(client: Client, peer: Peer) -> None:
-    """A call that asks the client, whose answer may reach another node."""
+    """Makes a call that sends a request to the client, whose answer may reach another node."""
     global calls
     asked = len(peer.asked)
     answer = text(await client.call_tool("test_elicitation", {"message": "Who are you?"}))
@@ -49,7 +49,7 @@ async def question(client: Client, peer: Peer) -> None:
 
 
 async def echo(client: Client) -> None:
-    """A call that is answered at once."""
+    """Makes a call that is answered at once."""
     global calls
     message = f"number {calls}"
     equal("echo", text(await client.call_tool("echo", {"message": message})), message)
@@ -94,7 +94,7 @@ if __name__ == "__main__":
     try:
         wire = anyio.run(main, options.url, options.era)
     except BaseException as error:
-        while nested := getattr(error, "exceptions", None):  # of a task group
+        while nested := getattr(error, "exceptions", None):  # the error is that of a task group
             error = nested[0]
         traceback.print_exception(error)
         fail(repr(error))

@@ -1,15 +1,15 @@
-// A conversation between the official TypeScript client and a stdio server of others, through the bridge.
+// A conversation between the official TypeScript client and a third-party stdio server, through the bridge.
 
 import { check, connected, equal, hold, options, soon, text } from './common.mjs';
 
-/** Many calls at once, each with its own answer. */
+/** Each of many concurrent calls gets its own answer. */
 async function alike({ call }, wanted) {
   const words = Array.from({ length: 16 }, (_, n) => `number ${n}`);
   const answers = await Promise.all(words.map(async (message) => text(await call('echo', { message }))));
   equal('16 calls at once', answers, words.map(wanted));
 }
 
-/** Two calls with progress at once: each hears of its own. */
+/** Each of two concurrent calls receives its own progress. */
 async function progress({ call }, tool, args, steps) {
   const seen = [[], []];
   const work = (mine) => call(tool, args, { onprogress: (each) => mine.push([each.progress, each.total]) });

@@ -16,7 +16,7 @@ export const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     mode: { type: 'string', default: 'auto' }, // the server's response mode: auto, sse or json
-    era: { type: 'string', default: 'legacy' }, // of the session revisions, or modern: 2026-07-28
+    era: { type: 'string', default: 'legacy' }, // legacy: the session revisions; modern: 2026-07-28
     stateless: { type: 'boolean', default: false }, // the server keeps no sessions
     behind: { type: 'string' }, // the stdio server behind the bridge: everything or python
     verbose: { type: 'boolean', default: false }, // print each check
@@ -40,7 +40,7 @@ export function equal(what, saw, wanted) {
   passed(what);
 }
 
-/** Asks until the answer is the wanted one. */
+/** Polls until the answer is the wanted one. */
 export async function soon(what, ask, wanted) {
   const deadline = Date.now() + SOON;
   let saw;
@@ -48,7 +48,7 @@ export async function soon(what, ask, wanted) {
   equal(what, saw, wanted);
 }
 
-/** What the client sent and got over HTTP. */
+/** The HTTP exchanges of the client. */
 export class Wire {
   seen = [];
 
@@ -58,13 +58,13 @@ export class Wire {
     return answer;
   };
 
-  /** Of the exchanges with this method that did not resume a stream. */
+  /** Returns the statuses of the exchanges with this method that did not resume a stream. */
   statuses(method) {
     const asked = (exchange) => exchange.method === method && !exchange.sent.has('last-event-id');
     return this.seen.filter(asked).map(({ answer }) => answer.status);
   }
 
-  /** Of the requests with this method, since 2026-07-28. */
+  /** Returns the requests with this MCP method, which headers name since 2026-07-28. */
   asked(method) {
     return this.seen.filter(({ sent }) => sent.get('mcp-method') === method);
   }
@@ -78,7 +78,7 @@ export class Wire {
   }
 }
 
-/** What the person behind each client answers, by the field that a form asks for. */
+/** The user's answers, by the field that a form asks for. */
 const ANSWERS = {
   username: 'ada',
   email: 'ada@example.com',
@@ -90,7 +90,7 @@ const ANSWERS = {
 
 const ABILITIES = { elicitation: {}, sampling: {}, roots: {} };
 
-/** A connected client, what was asked of and logged to it, and the wire under it. */
+/** Returns a connected client, the requests and log messages it received, and its recorded exchanges. */
 export async function connected(url, negotiation = 'legacy', capabilities = ABILITIES) {
   const wire = new Wire();
   const asked = [];
@@ -132,7 +132,7 @@ export async function connected(url, negotiation = 'legacy', capabilities = ABIL
 
 export const text = (result) => result.content[0].text;
 
-/** What every mode serves. */
+/** Checks what every mode serves. */
 export async function basics({ client, call }) {
   check('the server says its name', Boolean(client.getServerVersion().name), client.getServerVersion());
 
@@ -190,13 +190,13 @@ export async function cancelled({ call }) {
   await soon('a slow call that the client cancelled', report, 'cancelled');
 }
 
-/** Holds a conversation with the server whose URL was given, and says how many checks there were. */
+/** Holds a conversation with the server at the given URL, and prints the number of checks. */
 export async function hold(conversation, patience = PATIENCE) {
   process.on('unhandledRejection', failed);
   setTimeout(() => failed(`not done after ${patience} ms`), patience).unref();
   await conversation(positionals[0]).catch(failed);
   console.log(`typescript: ${checks} checks`);
-  process.exit(0); // whatever the client keeps open
+  process.exit(0); // even if the client keeps something open
 }
 
 function failed(why) {

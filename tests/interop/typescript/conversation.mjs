@@ -14,7 +14,7 @@ class CuttingProxy {
   #server;
   #sockets = new Set();
 
-  /** Cut once: after the `at`-th progress event, or inside it, so that the client gets half an event. */
+  /** Arms one cut: after the `at`-th progress event, or inside it, so that the client receives half an event. */
   arm(at, inside) {
     this.#armed = { at, inside };
   }
@@ -43,7 +43,7 @@ class CuttingProxy {
       socket.setNoDelay();
       socket.on('error', end).on('close', end);
     }
-    let all = ''; // of the answer to the last request
+    let all = ''; // the bytes of the answer to the last request
     client.on('data', (data) => {
       all = '';
       server.write(data);
@@ -59,7 +59,7 @@ class CuttingProxy {
     });
   }
 
-  /** Where to cut what the server has sent on one connection, if here. */
+  /** Returns the position at which to cut the server's output on one connection, if the cut is here. */
   #cut(all) {
     if (!this.#armed) return undefined;
     const mark = [...all.matchAll(/notifications\/progress/g)][this.#armed.at - 1];
@@ -88,7 +88,7 @@ async function questions({ call, asked, forms }) {
   equal('each question came once', asked, ['Who are you?', 'Six times seven?']);
 }
 
-/** The connection of a call dies; the client comes back with Last-Event-ID and misses nothing. */
+/** A client whose connection breaks in a call resumes with Last-Event-ID and misses nothing. */
 async function cutAndResumed({ call, wire }, proxy, { steps, at, inside }) {
   const what = `cut ${inside ? 'inside' : 'after'} event ${at}`;
   const [cuts, resumed, seen] = [proxy.cuts, wire.resumed.length, []];
@@ -108,7 +108,7 @@ async function closedByServer({ call, wire }) {
   check('a stream that the server closes: the answer arrived', !result.isError && Boolean(text(result)), result);
 }
 
-/** Raw: after the end, the session is not known any more. */
+/** Raw: an ended session no longer exists. */
 async function gone(url, session) {
   const headers = {
     accept: 'application/json, text/event-stream',

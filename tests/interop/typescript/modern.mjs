@@ -11,7 +11,7 @@ const PIN = { pin: MODERN };
 const WATCHED = 'test://watched-resource';
 const streams = options.mode !== 'json';
 
-/** What the client learns before it begins, and says of itself in each request. */
+/** Discovery, and what the client says of itself in each request. */
 async function discovered({ client, wire }) {
   equal('the era', client.getProtocolEra(), 'modern');
   equal('the revision', client.getNegotiatedProtocolVersion(), MODERN);
@@ -24,7 +24,7 @@ async function discovered({ client, wire }) {
   check('the server was asked', wire.asked('server/discover').length > 0);
 }
 
-/** No sessions, no streams that are opened by themselves, and every request says its revision. */
+/** There is no session and no standalone stream, and every request names its revision. */
 function stateless({ wire }) {
   equal('no session was issued', wire.session, undefined);
   equal('only POST', [...new Set(wire.seen.map(({ method }) => method))], ['POST']);
@@ -32,7 +32,7 @@ function stateless({ wire }) {
   equal('the revision in each header', [...versions], [MODERN]);
 }
 
-/** Lists come in pages and are kept for as long as the server said. */
+/** Lists have several pages, and the client caches them for as long as the server allows. */
 async function lists({ client, wire }) {
   const pages = () => wire.asked('tools/list').length;
   const { tools } = await client.listTools(undefined, { cacheMode: 'refresh' });
@@ -51,7 +51,7 @@ async function lists({ client, wire }) {
   equal('contents that must not be kept are', watched.length, 2);
 }
 
-/** Logs are asked for with each request. */
+/** Each request asks for its own log messages. */
 async function logs({ client, logged }) {
   const name = 'test_tool_with_logging';
   const lines = ['Tool execution started', 'Tool processing data', 'Tool execution completed'];
@@ -64,7 +64,7 @@ async function logs({ client, logged }) {
   equal('no log messages below the level', logged.length, lines.length);
 }
 
-/** Arguments that the client repeats as headers, because the tool's schema says so. */
+/** The client mirrors arguments in headers, as the tool's schema requires. */
 async function mirrored(url) {
   const { client, call, wire } = await connected(url, PIN);
   const sent = () => wire.asked('tools/call').at(-1).sent;
@@ -79,7 +79,7 @@ async function mirrored(url) {
   await client.close();
 }
 
-/** A client that can be asked nothing. */
+/** A client without capabilities. */
 async function incapable(url) {
   const { client, call, wire } = await connected(url, PIN, {});
   await assert.rejects(call('test_missing_capability'), (error) => {
@@ -94,7 +94,7 @@ async function incapable(url) {
   await Promise.all([client.close(), able.client.close()]);
 }
 
-/** Questions end the call; the client makes it again with the answers, by itself. */
+/** A call ends with requests to the client, which repeats it with the answers by itself. */
 async function rounds({ client, call, asked, wire }) {
   const rounds = async (tool) => {
     const [before, questions] = [wire.asked('tools/call').length, asked.length];
@@ -122,7 +122,7 @@ async function rounds({ client, call, asked, wire }) {
   check('a tool that was written for sessions', answer.includes('ada@example.com'), answer);
 }
 
-/** What a client is told, and what it keeps until then. */
+/** A subscription delivers changes, and the client drops its cached lists. */
 async function listened({ client, call, wire }) {
   const seen = [];
   for (const kind of ['tools/list_changed', 'prompts/list_changed', 'resources/list_changed', 'resources/updated']) {
@@ -155,7 +155,7 @@ async function listened({ client, call, wire }) {
   await again.close();
 }
 
-/** A client of a session and one without, of one server. */
+/** A client with a session and one without use the same server. */
 async function sideBySide(url) {
   const [old, modern] = await Promise.all([connected(url), connected(url, 'auto')]);
   equal('eras', [old, modern].map(({ client }) => client.getProtocolEra()), ['legacy', 'modern']);

@@ -6,14 +6,14 @@
 
 import { check, connected, equal, hold, options, text } from './common.mjs';
 
-const PATIENCE = 1_800_000; // ms; whoever ends the input decides how long it takes
+const PATIENCE = 1_800_000; // ms; the end of the input decides when it ends
 
 let over = false;
 let calls = 0;
 let messages = 0;
 process.stdin.on('end', () => (over = true)).resume();
 
-/** A call that takes a while and says how far it is. */
+/** Makes a long call that reports its progress. */
 async function progress({ call }, steps) {
   const seen = [];
   const result = await call('progress', { steps, delay_ms: 100 }, { onprogress: (each) => seen.push(each.progress) });
@@ -24,10 +24,10 @@ async function progress({ call }, steps) {
 
 const short = (peer) => progress(peer, 20);
 
-/** One that most nodes do not finish while they let connections be, and each before it ends. */
+/** Makes a call that lasts longer than a node keeps connections open, but ends before the node does. */
 const long = (peer) => progress(peer, 190);
 
-/** A call that asks the client, whose answer may reach another node. */
+/** Makes a call that sends a request to the client, whose answer may reach another node. */
 async function question({ call, asked }) {
   const before = asked.length;
   const answer = text(await call('test_elicitation', { message: 'Who are you?' }));
@@ -35,7 +35,7 @@ async function question({ call, asked }) {
   equal('it was asked once', asked.length, before + 1);
 }
 
-/** A call that is answered at once. */
+/** Makes a call that is answered at once. */
 async function echo({ call }) {
   const message = `number ${calls}`;
   equal('echo', text(await call('echo', { message })), message);

@@ -1,4 +1,4 @@
-"""The official Python SDK, as it comes: sessions, and every answer a stream."""
+"""The official Python SDK with its defaults: sessions, and a stream for every answer."""
 
 import asyncio
 import socket
