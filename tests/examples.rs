@@ -43,7 +43,7 @@ impl Example {
     /// Sends a request. Returns the connection, from which the caller reads the response.
     fn begin(&self, head: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let (address, length) = (&self.address, body.len());
         write!(
             stream,
@@ -81,7 +81,7 @@ fn call(tool: &str, arguments: &str) -> String {
 /// Opens a session under the given host name. Returns the status.
 fn opened_for(server: &everything::Server, host: &str, headers: &str) -> u16 {
     let mut stream = TcpStream::connect(&server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let length = INITIALIZE.len();
     write!(
         stream,

@@ -1,7 +1,7 @@
 //! Floods of log lines: many equal requests leave few lines of each kind, and no kind hides
 //! another.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use mcp_http::{Security, Streams};
@@ -13,11 +13,17 @@ fn count(logs: &Logs, what: &str) -> usize {
     logs.text().lines().filter(|line| line.contains(what)).count()
 }
 
+/// The throttle lets ten lines through in a second, also where the flood takes many seconds.
+fn assert_few(lines: usize, begun: Instant) {
+    let most = 10 * (usize::try_from(begun.elapsed().as_secs()).unwrap() + 2);
+    assert!((1..=most).contains(&lines), "{lines} lines, and at most {most}");
+}
+
 /// Repeated rejections for one reason are throttled, and a rejection for another reason still gets
 /// its line.
 #[tokio::test(start_paused = true)]
 async fn one_kind_of_refusal_hides_no_other() {
-    let logs = Logs::capture();
+    let (logs, begun) = (Logs::capture(), Instant::now());
     let app = App::with(|service| service.security(Security::new().trusted_proxies(["127.0.0.1"])));
     let ask = |name: &'static str, value: &'static str| {
         let mut request = request(Method::POST).header(name, value).message(json!({}));
@@ -34,13 +40,13 @@ async fn one_kind_of_refusal_hides_no_other() {
     for line in ["host cannot be read", "of another site", "forwarding headers disagree"] {
         assert_eq!(count(&logs, line), 1, "{line}: {}", logs.text());
     }
-    assert!(count(&logs, "for another host") < 100, "{}", logs.text());
+    assert_few(count(&logs, "for another host"), begun);
 }
 
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
 async fn many_cut_responses_are_few_lines() {
-    let logs = Logs::capture();
+    let (logs, begun) = (Logs::capture(), Instant::now());
     let app = App::with(|service| service.streams(Streams::new().write_timeout(Duration::from_secs(5))));
     let mut replies = Vec::new();
     for _ in 0..200 {
@@ -49,13 +55,13 @@ async fn many_cut_responses_are_few_lines() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(app.handle.statistics().await.slow_readers, 200);
     let lines = count(&logs, "a response was cut");
-    assert!((1..100).contains(&lines), "{lines} lines");
+    assert_few(lines, begun);
     drop(replies);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_is_away_is_few_lines() {
-    let logs = Logs::capture();
+    let (logs, begun) = (Logs::capture(), Instant::now());
     let engine = crate::faulty::Faulty::default();
     let app = App::with(|service| service.engine(engine.clone()));
     let client = app.open().await;
@@ -64,12 +70,12 @@ async fn an_engine_that_is_away_is_few_lines() {
         client.call(id, "echo", json!({"message": "x"})).await.text().await;
     }
     let lines = count(&logs, "the session engine is out of reach");
-    assert!((1..100).contains(&lines), "{lines} lines");
+    assert_few(lines, begun);
 }
 
 #[tokio::test(start_paused = true)]
 async fn handlers_that_panic_are_few_lines() {
-    let logs = Logs::capture();
+    let (logs, begun) = (Logs::capture(), Instant::now());
     let app = App::new();
     let client = app.open().await;
     for id in 0..200 {
@@ -77,5 +83,5 @@ async fn handlers_that_panic_are_few_lines() {
         app.send(modern_call("boom", json!({}))).await.text().await;
     }
     let lines = count(&logs, "a handler panicked");
-    assert!((1..100).contains(&lines), "{lines} lines");
+    assert_few(lines, begun);
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::{Served, exchange, exchange_all, initialize};
 
 const QUIET: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
 fn opening() -> String {

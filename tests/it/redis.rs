@@ -118,7 +118,7 @@ async fn a_subscription_after_the_server_lost_the_last_ones_counts() {
     let mut expected: Vec<String> = uris(0..20).chain(uris(900..901)).collect();
     expected.sort_unstable();
     for app in [&a, &b] {
-        let heard = toggles::heard(app, &mut get, uris(0..23).chain(uris(900..901))).await;
+        let heard = toggles::heard(app, &mut get, uris(0..23).chain(uris(900..901)), expected.len()).await;
         assert_eq!(heard, expected);
     }
 }

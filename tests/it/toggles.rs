@@ -16,7 +16,10 @@ use crate::support::{App, Client, FarEngine, Pace, Sse};
 /// The highest number of subscriptions in a session.
 const FULL: usize = 1_000;
 
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(2);
+
+/// The time after which a message counts as lost.
+const LONG: Duration = Duration::from_secs(60);
 
 fn at(engine: &FarEngine) -> App {
     App::with(|service| service.engine(engine.clone()))
@@ -46,13 +49,21 @@ async fn subscribe_to(client: &Client, uris: impl Iterator<Item = usize>) {
     }
 }
 
-/// Announces a change of each resource, and returns those that the stream reports.
-pub(crate) async fn heard(app: &App, stream: &mut Sse, uris: impl Iterator<Item = String>) -> Vec<String> {
+/// Announces a change of each resource, and returns those that the stream reports: as many as are
+/// expected, and what else comes soon afterwards.
+pub(crate) async fn heard(
+    app: &App,
+    stream: &mut Sse,
+    uris: impl Iterator<Item = String>,
+    expected: usize,
+) -> Vec<String> {
     let mut heard = Vec::new();
     for uri in uris {
         app.handle.resource_updated(&uri);
     }
-    while let Ok(message) = timeout(SOON, stream.message()).await {
+    loop {
+        let patience = if heard.len() < expected { LONG } else { SOON };
+        let Ok(message) = timeout(patience, stream.message()).await else { break };
         heard.push(message.unwrap().json()["params"]["uri"].as_str().unwrap().to_owned());
     }
     heard.sort_unstable();
@@ -99,13 +110,13 @@ async fn a_toggle_is_told_where_the_client_listens() {
     let mut get = here.at(&b).listen_primed().await;
     for number in 0..40 {
         subscribe(&here, &uri(number)).await;
-        assert_eq!(heard(&b, &mut get, [uri(number), uri(number + 1)].into_iter()).await, [uri(number)]);
+        assert_eq!(heard(&b, &mut get, [uri(number), uri(number + 1)].into_iter(), 1).await, [uri(number)]);
     }
     for number in (0..40).step_by(3) {
         unsubscribe(&here, &uri(number)).await;
     }
     let expected: Vec<String> = (0..40).filter(|number| number % 3 > 0).map(uri).collect();
-    assert_eq!(heard(&a, &mut get, (0..40).map(uri)).await, expected);
+    assert_eq!(heard(&a, &mut get, (0..40).map(uri), expected.len()).await, expected);
 }
 
 /// Most clients have few subscriptions. These must not pay for what long lists need.
@@ -162,7 +173,11 @@ async fn lists_of_the_old_layout_go_on() {
         subscribe(&there, &uri(1)).await;
         let mut expected: Vec<String> = (0..length).filter(|number| *number != 2).chain([500]).map(uri).collect();
         expected.sort_unstable();
-        assert_eq!(heard(&a, &mut get, (0..length).chain([500]).map(uri)).await, expected, "{length} {numbered}");
+        assert_eq!(
+            heard(&a, &mut get, (0..length).chain([500]).map(uri), expected.len()).await,
+            expected,
+            "{length} {numbered}"
+        );
         if length == 100 {
             engine.written();
             for _ in 0..3 {
@@ -191,7 +206,7 @@ pub(crate) async fn both_nodes_change_one_list_at_once(a: &App, b: &App) {
     let all = (0..4).flat_map(|round| (0..2).flat_map(move |half| (0..12).map(move |n| round * 100 + half * 20 + n)));
     let mut expected: Vec<String> = all.clone().filter(|number| number % 100 < 20).map(uri).collect();
     expected.sort_unstable();
-    assert_eq!(heard(a, &mut get, all.map(uri)).await, expected);
+    assert_eq!(heard(a, &mut get, all.map(uri), expected.len()).await, expected);
 }
 
 #[tokio::test(start_paused = true)]

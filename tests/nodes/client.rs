@@ -107,7 +107,7 @@ impl Call {
             turn: 0,
             hops: usize::MAX,
             is_narrow: false,
-            silence: Duration::from_secs(20),
+            silence: Duration::from_secs(90),
             first_id: String::new(),
             last_id: String::new(),
             seen: Vec::new(),

@@ -125,7 +125,7 @@ impl Server {
     /// Sends a request. The caller reads the response.
     pub(crate) fn send(&self, head: &str, body: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         let (address, length) = (&self.address, body.len());
         let request = format!(
             "{head}\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\

@@ -15,7 +15,7 @@ use super::modern::mirrored;
 use super::tools::Probe;
 
 /// The time after which any operation on a socket counts as hung.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a port of its own. It ends when this value is dropped.
 pub(crate) struct Served {
