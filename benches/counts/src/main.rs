@@ -1,4 +1,5 @@
-//! Counts that do not depend on the machine: allocations, bytes and instructions. See `../README.md`.
+//! Counts that do not depend on the machine: allocations, bytes and instructions. See
+//! `../README.md`.
 //!
 //! ```text
 //! counts                      prints allocations and bytes of each operation, and of an idle session

@@ -35,6 +35,8 @@ fn events(messages: &[String]) -> String {
     messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect()
 }
 
+/// A result has the same exact bytes in each response mode, as a body or as an event.
+///
 /// Acceptance 1, 91, 92, 95, 135, 138.
 #[tokio::test(start_paused = true)]
 async fn each_mode_has_its_exact_bodies() {
@@ -63,6 +65,9 @@ async fn each_mode_has_its_exact_bodies() {
     }
 }
 
+/// The response to a call without messages begins when the call ends, or as a stream once the
+/// stream-after delay is over. In JSON mode it begins only when the call ends.
+///
 /// Acceptance 135.
 #[tokio::test(start_paused = true)]
 async fn a_silent_call_becomes_a_stream_after_the_silence_and_not_before() {
@@ -108,6 +113,8 @@ async fn the_first_message_makes_a_stream_at_once_and_each_leaves_when_it_is_sen
     assert_eq!(stream.chunks.len(), 1, "{:?}", stream.chunks);
 }
 
+/// A quiet stream sends comments in the configured interval, or none if they are disabled.
+///
 /// Acceptance 98, 99, 100.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_sends_comments_or_none() {
@@ -189,6 +196,8 @@ async fn a_call_hears_its_own_messages_and_no_others() {
     assert_eq!(held.rest().await.len(), 1);
 }
 
+/// A hundred concurrent calls receive their own messages and answers only.
+///
 /// Acceptance 46, 60, 93, 129.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_calls_side_by_side_do_not_mix() {
@@ -212,6 +221,8 @@ async fn a_hundred_calls_side_by_side_do_not_mix() {
     futures_util::future::join_all(each).await;
 }
 
+/// Concurrent requests with the same id are answered on their own responses.
+///
 /// Acceptance 84, 162.
 #[tokio::test(start_paused = true)]
 async fn requests_under_one_id_each_get_their_own_answer() {
@@ -278,6 +289,8 @@ async fn a_stream_cannot_be_closed_early_since_nobody_can_come_back() {
     }
 }
 
+/// `Accept` and `Content-Type` are checked by the same rules as in sessions.
+///
 /// Acceptance 61, 62, 63, 64, 66.
 #[tokio::test(start_paused = true)]
 async fn media_types_are_asked_for_as_in_sessions() {
@@ -347,6 +360,9 @@ async fn other_methods_are_told_which_are_served() {
     assert_eq!((statistics.opened, statistics.rejected["method_not_allowed"]), (0, 6));
 }
 
+/// A JSON answer carries `Content-Length`, and a stream ends with its last chunk. The connection
+/// can then be used again.
+///
 /// Acceptance 168.
 #[tokio::test]
 async fn json_answers_carry_their_length_and_streams_end() {

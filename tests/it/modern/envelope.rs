@@ -120,6 +120,8 @@ async fn what_a_client_says_it_is_is_for_display_only() {
     assert_eq!(text_of(app.ask("tools/call", odd).await).await, "x");
 }
 
+/// An unknown method is answered with 404 and the error code for unknown methods.
+///
 /// Acceptance 13, 14.
 #[tokio::test(start_paused = true)]
 async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
@@ -300,6 +302,9 @@ fn needy(server: McpServer) -> McpServer {
     server.tool("needs", "Needs sampling.", raised).tool("late", "Finds out late.", late)
 }
 
+/// A missing capability has its own error code. The status shows it, too, if nothing of the
+/// response has been sent.
+///
 /// Acceptance 25, 136, 137.
 #[tokio::test(start_paused = true)]
 async fn a_capability_that_is_missing_has_its_code_and_its_status_before_the_first_byte() {

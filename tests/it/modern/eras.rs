@@ -445,6 +445,8 @@ async fn get_and_delete_of_sessions_work_beside_those_that_are_not_allowed() {
     assert_eq!(client.delete().await.status, 200);
 }
 
+/// A service without sessions serves both eras.
+///
 /// Acceptance 1, 24, 125, 126.
 #[tokio::test(start_paused = true)]
 async fn a_service_without_sessions_serves_both_eras() {

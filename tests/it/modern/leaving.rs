@@ -23,6 +23,8 @@ async fn nothing_runs(app: &App) {
     assert_eq!(app.handle.drain(Duration::ZERO).await.calls, 0);
 }
 
+/// Disconnecting before the response begins cancels the call.
+///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_before_the_response_cancels_its_call() {
@@ -35,6 +37,8 @@ async fn a_client_that_leaves_before_the_response_cancels_its_call() {
     }
 }
 
+/// Disconnecting from a stream cancels the call, both before and after the first event.
+///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_a_stream_cancels_its_call_before_and_after_its_first_event() {

@@ -303,6 +303,9 @@ async fn narrow(addr: std::net::SocketAddr) -> TcpStream {
 /// How long an operation on a socket may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The call of a client that never reads its socket, or hardly ever, is cancelled and its response
+/// is cut off.
+///
 /// Acceptance 163, 170.
 #[tokio::test]
 async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {

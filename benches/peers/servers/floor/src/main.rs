@@ -1,5 +1,5 @@
-//! The floors: bare axum routes that do as little as the response requires. They check no header and
-//! implement no protocol, so no server on axum is faster.
+//! The floors: bare axum routes that do as little as the response requires. They check no header
+//! and implement no protocol, so no server on axum is faster.
 //!
 //! | variant | answers |
 //! |---|---|
