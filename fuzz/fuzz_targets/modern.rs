@@ -1,3 +1,5 @@
+//! The libFuzzer entry point of the fuzz target `modern`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_http_fuzz::modern(data));

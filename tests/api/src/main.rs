@@ -1,5 +1,5 @@
-//! Prints the public API that a rustdoc JSON file describes, one item for each line: `mcp-http-api
-//! FILE`.
+//! Prints the public API that a rustdoc JSON file describes, one item for each line. Usage:
+//! `mcp-http-api FILE`.
 
 use std::process::ExitCode;
 
