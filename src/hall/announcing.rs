@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::Hall;
-use crate::error::StoreErrorKind;
+use super::{Hall, LogLine};
+use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::panics::OnAbort;
 use crate::server::channel::{Change, EVERYTHING};
@@ -80,21 +80,37 @@ impl Hall {
                 return;
             }
         }
-        if let Err(step) = self.engine.announce(&topic, id).now()
-            && has_runtime
-        {
-            let hall = Arc::downgrade(self);
-            let unsaid = Unsaid { hall: Weak::clone(&hall), topic: Some((topic.into(), id)) };
-            self.tasks.spawn(async move {
-                let announced = step.await;
-                let topic = unsaid.settled();
-                if announced.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable)
-                    && let Some((topic, id)) = topic
-                {
-                    insist(&hall, topic, id);
-                }
-            });
+        let hall = Arc::downgrade(self);
+        match self.engine.announce(&topic, id).now() {
+            Ok(announced) if !self.must_repeat(&announced) => {}
+            // Without a runtime, it is queued until the next announcement.
+            _ if !has_runtime => self.announcing.state().keep(topic.into(), id),
+            Ok(_) => insist(&hall, topic.into(), id),
+            Err(step) => {
+                let unsaid = Unsaid { hall: Weak::clone(&hall), topic: Some((topic.into(), id)) };
+                self.tasks.spawn(async move {
+                    let announced = step.await;
+                    let (Some(topic), Some(present)) = (unsaid.settled(), hall.upgrade()) else { return };
+                    if present.must_repeat(&announced) {
+                        insist(&hall, topic.0, topic.1);
+                    }
+                });
+            }
         }
+    }
+
+    /// Returns `true` if an announcement failed because the engine was unreachable. Another failure
+    /// would only recur, and is logged.
+    fn must_repeat(&self, announced: &Result<u64, StoreError>) -> bool {
+        let Err(error) = announced else { return false };
+        if error.kind() == StoreErrorKind::Unavailable {
+            return true;
+        }
+        if let Some(left_out) = self.log_line(LogLine::Background) {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, left_out, "a change could not be announced");
+        }
+        false
     }
 }
 
@@ -151,9 +167,11 @@ async fn catch_up(hall: Weak<Hall>) {
                 return aborted.disarm();
             };
             drop(state);
-            (present.engine.announce(&topic, id), Unsaid { hall: Weak::clone(&hall), topic: Some((topic, id)) })
+            let step = present.engine.announce(&topic, id);
+            (step, Unsaid { hall: Weak::clone(&hall), topic: Some((topic, id)) })
         };
-        if step.await.is_err_and(|error| error.kind() == StoreErrorKind::Unavailable) {
+        let announced = step.await;
+        if hall.upgrade().is_some_and(|hall| hall.must_repeat(&announced)) {
             drop(unsaid);
             tokio::time::sleep(PAUSE).await;
         } else {

@@ -32,7 +32,13 @@ impl Hall {
     /// Counts the answers, of this session or of others, that were removed to make room for a write
     /// to this session. The write itself may have failed.
     pub(crate) fn count_lost(&self, session: SessionId, written: &Result<Appended, StoreError>) {
-        let answers = written.as_ref().map_or_else(StoreError::answers_lost, |appended| appended.lost);
+        self.count_lost_answers(
+            session,
+            written.as_ref().map_or_else(StoreError::answers_lost, |written| written.lost),
+        );
+    }
+
+    pub(crate) fn count_lost_answers(&self, session: SessionId, answers: usize) {
         if answers > 0 {
             self.counters.answers_lost(answers);
             if let Some(left_out) = self.log_line(LogLine::AnswersLost) {

@@ -202,6 +202,20 @@ async fn what_is_announced_while_the_engine_is_away_is_told_once() {
     }
 }
 
+/// The engine answers at once that it cannot be reached, as the engine in files does while its disk
+/// is full.
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_rejected_at_once_is_announced_later() {
+    let engine = crate::faulty::Faulty::default();
+    let app = App::with(|service| service.engine(engine.clone()));
+    let mut get = app.open().await.listen_primed().await;
+    engine.break_down(StoreErrorKind::Unavailable);
+    app.handle.tools_changed();
+    sleep(SOON * 10).await;
+    engine.repair();
+    tells(&mut get, &["tools/list_changed"]).await;
+}
+
 /// The delivery is repeated when the engine can be reached again.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_cannot_be_delivered_is_delivered_later() {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine, SessionSummary,
-    StateValue, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
+    EndReason, Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine,
+    SessionSummary, StateValue, Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -92,7 +92,7 @@ impl SessionEngine for Faulty {
         self.step(|| self.inner.publish(session, node, event))
     }
 
-    fn deliver(&self, deliver: Deliver) -> Done<u64> {
+    fn deliver(&self, deliver: Deliver) -> Done<Delivered> {
         self.step(|| self.inner.deliver(deliver))
     }
 
@@ -165,7 +165,7 @@ impl SessionEngine for Faulty {
     }
 
     fn announce(&self, topic: &str, id: u64) -> Done<u64> {
-        self.inner.announce(topic, id)
+        self.step(|| self.inner.announce(topic, id))
     }
 
     fn announced(&self, after: u64, among: &[&str]) -> Done<Announced> {
