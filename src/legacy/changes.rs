@@ -223,18 +223,17 @@ impl Node {
         if self.line.moves.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut moving = Moving(Arc::clone(self));
+        let mut moving = Moving { node: Arc::clone(self), over: false };
         self.in_background(Box::pin(async move {
             while let Some(sessions) = moving.next() {
-                serve_all(&moving.0, sessions).await;
+                serve_all(&moving.node, sessions).await;
             }
         }));
     }
 
     /// Serves one session until nothing is due to it.
-    async fn serve(self: &Arc<Self>, id: SessionId) {
-        let mut turn = Turn { node: self, id, over: false, delivers: false };
-        let mut tries = 0;
+    async fn serve(self: &Arc<Self>, mut turn: Turn<'_>) {
+        let (id, mut tries) = (turn.id, 0);
         while let Some((told, due)) = turn.next() {
             let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
             let Some(session) = here else { return self.drop_listener(id) };
@@ -298,7 +297,10 @@ impl Node {
         let events = changes.iter().map(|change| Event { kind: EventKind::Notification, payload: change.message() });
         let deliver =
             Deliver { session: session.info.id, node: self.id, after, up_to, revision, events: events.collect() };
-        match self.engine.deliver(deliver).await {
+        let delivered = self.engine.deliver(deliver).await;
+        let lost = delivered.as_ref().map_or_else(StoreError::answers_lost, |delivered| delivered.lost);
+        self.count_lost_answers(session.info.id, lost);
+        match delivered.map(|delivered| delivered.up_to) {
             Ok(place) if place >= up_to => Delivered::UpTo(place),
             Ok(place) => Delivered::Behind(place),
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
@@ -383,11 +385,11 @@ fn is_passing(error: &StoreError) -> bool {
 /// Serves sessions one after the other while the engine answers immediately, and a few at a time
 /// otherwise.
 async fn serve_all(node: &Arc<Node>, sessions: VecDeque<SessionId>) {
-    let mut rest = sessions.into_iter();
-    while let Some(id) = rest.next() {
-        let mut first = Box::pin(node.serve(id));
+    let mut rest = Queued { node, sessions };
+    while let Some(turn) = rest.next() {
+        let mut first = Box::pin(node.serve(turn));
         if poll_immediate(&mut first).await.is_none() {
-            let others = iter(rest).map(|id| Box::pin(node.serve(id)));
+            let others = iter(rest).map(|turn| Box::pin(node.serve(turn)));
             return once(std::future::ready(first)).chain(others).for_each_concurrent(AT_ONCE, |one| one).await;
         }
     }
@@ -401,17 +403,21 @@ impl Line {
 
 /// The right to serve the queue, which one task has at a time. Dropping it lets another task take
 /// it.
-struct Moving(Arc<Node>);
+struct Moving {
+    node: Arc<Node>,
+    over: bool,
+}
 
 impl Moving {
     /// Returns the queued sessions. `None` means that the queue is empty and the right to serve it
     /// is released.
     fn next(&mut self) -> Option<VecDeque<SessionId>> {
-        let mut sessions = self.0.line.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.node.line.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.is_empty() {
             // Released under the lock, so that the task that queues the next session serves the
             // queue.
-            self.0.line.moves.store(false, Ordering::Release);
+            self.node.line.moves.store(false, Ordering::Release);
+            self.over = true;
             return None;
         }
         Some(std::mem::take(&mut *sessions))
@@ -419,8 +425,35 @@ impl Moving {
 }
 
 impl Drop for Moving {
+    /// Before its end, by a panic of the engine or with its runtime, the rest is served later.
     fn drop(&mut self) {
-        self.0.line.moves.store(false, Ordering::Release);
+        if !self.over {
+            self.node.line.moves.store(false, Ordering::Release);
+            self.node.retry_later();
+        }
+    }
+}
+
+/// Sessions that were taken from the queue. Those whose turn has not begun when this is dropped
+/// are queued again.
+struct Queued<'a> {
+    node: &'a Node,
+    sessions: VecDeque<SessionId>,
+}
+
+impl<'a> Iterator for Queued<'a> {
+    type Item = Turn<'a>;
+
+    fn next(&mut self) -> Option<Turn<'a>> {
+        let id = self.sessions.pop_front()?;
+        Some(Turn { node: self.node, id, over: false, delivers: false })
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self.node.line.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.extend(self.sessions.drain(..));
     }
 }
 

@@ -155,6 +155,29 @@ async fn an_engine_that_panics_once_is_asked_again() {
     assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
 }
 
+/// A panic during the delivery to one session affects no session that waits for its turn.
+///
+/// Acceptance 173.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_one_delivery_loses_no_other() {
+    let panics = switch();
+    let app = over(&engine("deliver", &switch(), &panics));
+    let mut listening = Vec::new();
+    for _ in 0..40 {
+        let mut stream = app.open().await.listen().await;
+        assert!(stream.next().await.unwrap().primes());
+        listening.push(stream);
+    }
+    panics.store(true, Ordering::Relaxed);
+    app.handle.tools_changed();
+    sleep(Duration::from_millis(100)).await;
+    panics.store(false, Ordering::Relaxed);
+    for stream in &mut listening {
+        assert_eq!(stream.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
+        assert!(stream.is_silent().await, "delivered twice");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sweep_that_panics_stops_no_expiry() {
     let panics = switch();
