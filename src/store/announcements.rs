@@ -49,6 +49,16 @@ pub struct Deliver {
     pub events: Vec<Event>,
 }
 
+/// The result of [`SessionEngine::deliver`](crate::store::SessionEngine::deliver).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// The last announcement that the session has received by now.
+    pub up_to: u64,
+    /// The number of answers, of this session or of others, that no client had fetched and that were
+    /// evicted for these events.
+    pub lost: usize,
+}
+
 /// The table of recently announced topics.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Topics {

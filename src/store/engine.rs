@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::{Announced, Deliver, Policy, Step};
+use super::{Announced, Deliver, Delivered, Policy, Step};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
@@ -106,7 +106,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     ///
     /// Appends the events that the session wants to its standalone stream, as
     /// [`publish`](SessionEngine::publish) does, and records the number. Returns the number that
-    /// the session has now reached. Nothing is appended if that number was not
+    /// the session has now reached, and how many answers were evicted for the events. Nothing is appended if that number was not
     /// [`after`](Deliver::after): another node was faster, or this call is a repetition. So each
     /// announcement is delivered once, however many nodes try and however often.
     ///
@@ -114,7 +114,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// capacity is available, as in [`append`](SessionEngine::append), and nothing is delivered.
     /// `Conflict`: the [revision](Loaded::revision) of the session has changed, so it may want
     /// other events.
-    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>>;
+    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>>;
 
     /// Attaches a reader to a stream, after a cursor. A present reader is replaced and receives a
     /// request to detach.

@@ -44,7 +44,7 @@ pub mod contract;
 #[cfg(feature = "redis")]
 pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
 pub(crate) use announcements::TOPICS;
-pub use announcements::{Announced, Deliver};
+pub use announcements::{Announced, Deliver, Delivered};
 pub use engine::{
     Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
     Loaded, LoadedTask, News, NodeId, OWN_STATE, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StateValue,

@@ -178,7 +178,7 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
         t.ok(t.b.engine.end(session, crate::store::EndReason::Closed).await, "end");
     }
     t.same(give().await.2, 0, "lost answers after sessions ended");
-    t.same(t.ok(tell().await, "deliver"), number, "up to where the session is told, once there is room");
+    t.same(t.ok(tell().await, "deliver").up_to, number, "up to where the session is told, once there is room");
     for summary in t.ok(t.a.engine.list().await, "list") {
         t.ok(t.b.engine.end(summary.info.id, crate::store::EndReason::Closed).await, "end");
     }
@@ -258,6 +258,19 @@ pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes
     }
     let refused = t.a.append(session, stream, 5, vec![response("small")], false).await;
     t.same(refused.map_err(|error| error.answers_lost()).err(), Some(0), "answers lost for nothing");
+
+    let listens = t.session().await;
+    let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").told;
+    let number = t.ok(t.a.engine.announce("x", 1).await, "announce");
+    let (left, _) = waiting(&t, (None, None), 4_000).await;
+    backend.pass(tick).await;
+    let silent = t.session().await;
+    let none = t.a.engine.deliver(deliver(&t.a, silent, (0, number), 0, &[&"z".repeat(4_000)])).await;
+    t.same(t.ok(none, "deliver").lost, 0, "answers lost for a session that never listened");
+    t.holds(is_kept(&t, left, FIRST).await, "an answer was evicted for an event that is not stored");
+    let delivered = t.a.engine.deliver(deliver(&t.a, listens, (told, number), 0, &[&"z".repeat(3_000)])).await;
+    t.same(t.ok(delivered, "deliver").lost, 1, "answers lost for a delivery");
+    t.holds(!is_kept(&t, left, FIRST).await, "what was lost is there");
 }
 
 /// An operation that found no capacity does not affect the next one, which uses capacity that

@@ -55,9 +55,9 @@ use super::journal::Journal;
 use super::memory::restore::GONE;
 use super::memory::{Marked, Shared};
 use super::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue, Step,
-    StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
+    EndReason, Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue,
+    Step, StoreTask, StreamNo,
 };
 use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
@@ -376,7 +376,7 @@ impl SessionEngine for FileEngine {
         self.bring(move |shared| shared.publish(session, node, event))
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
         self.bring(move |shared| shared.deliver(deliver))
     }
 

@@ -43,9 +43,9 @@ use self::tasks::Tasks;
 use super::announcements::Topics;
 use super::journal::Journal;
 use super::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary, StateValue,
-    Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
+    EndReason, Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary,
+    StateValue, Step, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -209,7 +209,7 @@ impl SessionEngine for MemoryEngine {
         Step::ready(self.shared.publish(session, node, event).0)
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
         Step::ready(self.shared.deliver(deliver).0)
     }
 

@@ -24,8 +24,8 @@ use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog};
 use crate::store::lost::node_lost;
 use crate::store::{
-    Append, Appended, Create, Deliver, Event, EventKind, NodeId, Policy, Ring, STANDALONE, SessionSummary, StateValue,
-    StreamNo,
+    Append, Appended, Create, Deliver, Delivered, Event, EventKind, NodeId, Policy, Ring, STANDALONE, SessionSummary,
+    StateValue, StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -240,18 +240,37 @@ impl<M> Record<M> {
         (appended, wake)
     }
 
-    pub(super) fn deliver(&mut self, deliver: Deliver, policy: &Policy, notes: &mut impl Notes) -> Result<(u64, Wake)> {
+    /// Returns `true` if the standalone stream exists: a client has opened it once.
+    pub(super) fn has_standalone(&self) -> bool {
+        self.position(STANDALONE).is_ok()
+    }
+
+    /// Returns `true` if a delivery would add its events to the standalone stream.
+    pub(super) fn stores(&self, deliver: &Deliver) -> bool {
+        self.has_standalone()
+            && self.told == deliver.after
+            && deliver.up_to > self.told
+            && self.revision() == deliver.revision
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        deliver: Deliver,
+        policy: &Policy,
+        notes: &mut impl Notes,
+    ) -> Result<(Delivered, Wake)> {
         let Deliver { after, up_to, revision, events, .. } = deliver;
-        let Ok(at) = self.position(STANDALONE) else { return Ok((up_to, None)) };
+        let reached = |up_to| Delivered { up_to, lost: 0 };
+        let Ok(at) = self.position(STANDALONE) else { return Ok((reached(up_to), None)) };
         if self.told != after || up_to <= self.told {
-            return Ok((self.told, None));
+            return Ok((reached(self.told), None));
         }
         if self.revision() != revision {
             return fail(StoreErrorKind::Conflict);
         }
         self.set_told(up_to, notes);
         if events.is_empty() {
-            return Ok((up_to, None));
+            return Ok((reached(up_to), None));
         }
         let mut appended = Appended { read: false, unread: 0, dropped: 0, lost: 0, cancelled: false };
         for event in events {
@@ -260,7 +279,7 @@ impl<M> Record<M> {
         }
         let wake = self.wake_reader(STANDALONE, at);
         self.shrink(policy, STANDALONE, &mut appended, notes);
-        Ok((up_to, wake))
+        Ok((Delivered { up_to, lost: appended.lost }, wake))
     }
 
     fn set_told(&mut self, number: u64, notes: &mut impl Notes) {

@@ -14,8 +14,8 @@ use crate::message::{RawJson, RequestId};
 use crate::store::announcements::Topics;
 use crate::store::journal::{Change, Journal, Notes};
 use crate::store::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Deliver, Doorbell, EndReason, Ended, Event, Loaded,
-    News, NodeId, Page, Policy, Ring, SessionSummary, StateValue, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Deliver, Delivered, Doorbell, EndReason, Ended, Event,
+    Loaded, News, NodeId, Page, Policy, Ring, SessionSummary, StateValue, StreamNo,
 };
 
 /// The result of an operation, with the position up to which the journal must be written before a
@@ -163,6 +163,10 @@ impl<J: Journal> Shared<J> {
     }
 
     pub(in crate::store) fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Marked<Appended, J> {
+        // Nothing is evicted for an event that will not be stored.
+        if self.sessions.get(&session).is_none_or(|record| !record.has_standalone()) {
+            return self.on(session, |record, notes| Ok(record.publish(node, event, self.policy(), notes)));
+        }
         let room = event.payload.len();
         let lost = match self.take_room(room) {
             Ok(lost) => lost,
@@ -179,15 +183,26 @@ impl<J: Journal> Shared<J> {
         told_lost(published, lost)
     }
 
-    pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<u64, J> {
+    pub(in crate::store) fn deliver(&self, deliver: Deliver) -> Marked<Delivered, J> {
+        let session = deliver.session;
+        // Nothing is evicted for events that will not be stored.
+        if self.sessions.get(&session).is_none_or(|record| !record.stores(&deliver)) {
+            return self.on(session, |record, notes| record.deliver(deliver, self.policy(), notes));
+        }
         // If one delivery alone exceeds the budget, the bounds of the stream determine which events
         // remain.
         let demand: usize = deliver.events.iter().map(|event| event.payload.len()).sum();
         let room = demand.min(self.policy().kept_bytes);
-        if self.take_room(room).is_err() {
-            return self.on(deliver.session, |_, _| Err(StoreError::new(StoreErrorKind::Full)));
-        }
-        self.on_with(deliver.session, room, |record, notes| record.deliver(deliver, self.policy(), notes))
+        let lost = match self.take_room(room) {
+            Ok(lost) => lost,
+            Err(lost) => return told_lost(self.on(session, |_, _| Err(StoreError::new(StoreErrorKind::Full))), lost),
+        };
+        let delivered = self.on_with(session, room, |record, notes| {
+            let mut done = record.deliver(deliver, self.policy(), notes)?;
+            done.0.lost += lost;
+            Ok(done)
+        });
+        told_lost(delivered, lost)
     }
 
     pub(in crate::store) fn attach(&self, attach: &Attach<'_>) -> Marked<Attached, J> {

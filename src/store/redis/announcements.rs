@@ -5,7 +5,7 @@ use super::reply::Reply;
 use super::{Inner, Result, scripts};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::announcements::{TOPIC_BYTES, TOPICS};
-use crate::store::{Announced, Deliver};
+use crate::store::{Announced, Deliver, Delivered};
 
 impl Inner {
     pub(super) async fn announce(&self, topic: &str, id: u64) -> Result<u64> {
@@ -32,7 +32,7 @@ impl Inner {
         Ok(Announced { topics, newest, complete })
     }
 
-    pub(super) async fn deliver(&self, deliver: &Deliver) -> Result<u64> {
+    pub(super) async fn deliver(&self, deliver: &Deliver) -> Result<Delivered> {
         let (names, session) = (self.link.names(), self.link.names().session(deliver.session));
         let call = self
             .link
@@ -45,6 +45,7 @@ impl Inner {
         for event in &deliver.events {
             call = call.arg(&*names.said.close(&session, &event.payload)?);
         }
-        self.link.take(call).await?.number()
+        let mut reply = self.link.take(call).await?;
+        Ok(Delivered { up_to: reply.number()?, lost: reply.number()? })
     }
 }

@@ -58,9 +58,9 @@ use self::life::Leaving;
 use self::link::{Call, Link};
 use self::reply::Reply;
 use super::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue, Step,
-    StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
+    EndReason, Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue,
+    Step, StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
@@ -211,7 +211,7 @@ impl SessionEngine for RedisEngine {
         self.step(move |inner| async move { inner.publish(session, node, &event).await })
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
         self.step(move |inner| async move { inner.deliver(&deliver).await })
     }
 

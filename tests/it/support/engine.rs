@@ -8,9 +8,9 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Doorbell, EndReason,
-    Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary,
-    StateValue, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
+    EndReason, Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine,
+    SessionSummary, StateValue, Step, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -239,7 +239,7 @@ impl SessionEngine for FarEngine {
         self.later("publish", session, move |engine| engine.publish(session, node, event))
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<u64>> {
+    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
         self.later("deliver", deliver.session, move |engine| engine.deliver(deliver))
     }
 

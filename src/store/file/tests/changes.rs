@@ -24,7 +24,7 @@ fn a_session_is_due_what_it_missed_after_a_crash_too() {
         }
         let events = vec![note("b")];
         let deliver = Deliver { session, node, after: 1, up_to: 3, revision: 0, events };
-        assert_eq!(engine.deliver(deliver).await.unwrap(), 3);
+        assert_eq!(engine.deliver(deliver).await.unwrap().up_to, 3);
         for renewed in [false, true] {
             if renewed {
                 engine.inner.shared.write_anew(session);

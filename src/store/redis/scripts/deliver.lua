@@ -6,10 +6,10 @@ end
 local stream, after, up_to, revision = '0', number(2), number(3), number(4)
 local log = log_of(stream)
 if not log then
-  return done(up_to)
+  return done(up_to, 0)
 end
 if s.told ~= after or up_to <= s.told then
-  return done(s.told)
+  return done(s.told, 0)
 end
 if s.rev ~= revision then
   return refused(CONFLICT)
@@ -20,7 +20,8 @@ for at = 11, #ARGV - 4 do
 end
 -- A delivery may be larger than everything that may be stored. The bounds of the stream then decide
 -- what remains.
-if not make_room(math.min(demand, number(10)), number(10)) then
+local has_room, lost = make_room(math.min(demand, number(10)), number(10))
+if not has_room then
   return refused(FULL)
 end
 -- The session may have been trimmed by the eviction.
@@ -34,9 +35,10 @@ for at = 11, #ARGV - 4 do
 end
 if #ARGV - 4 >= 11 then
   shrink(stream, log, number(5), number(6))
-  fit(stream, log, number(7), number(8), number(9))
+  local _, own = fit(stream, log, number(7), number(8), number(9))
+  lost = lost + own
   wake_reader(stream, log)
   save_log(stream, log)
   save(false)
 end
-return done(up_to)
+return done(up_to, lost)

@@ -5,18 +5,22 @@ local told = told_before()
 if told then
   return told
 end
-local has_room, lost = make_room(size_of(arg(4)), number(10))
+-- Nothing is evicted for an event that will not be stored.
 if not open(arg(1)) then
   return refused(NOT_FOUND)
 end
+if not log_of('0') then
+  return done(0, 0, 1, 0, 0)
+end
+local has_room, lost = make_room(size_of(arg(4)), number(10))
+-- The session may have been trimmed by the eviction.
+open(arg(1))
 local stream, node, kind, payload = '0', arg(2), arg(3), arg(4)
 local asks = string.sub(kind, 1, 1) == 'q'
 local log = log_of(stream)
-if not log then
-  return done(0, 0, 1, lost, 0)
-end
 if not has_room or asks and log[READER] == '' then
-  return done(0, log[UNREAD], 1, lost, 0)
+  -- Nothing of it is stored, whatever else is unread.
+  return done(0, has_room and log[UNREAD] or 0, 1, lost, 0)
 end
 
 if kind ~= 'n' or not is_repeated(stream, log, payload) then
