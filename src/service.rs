@@ -215,6 +215,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             }
         };
         rest.is_known |= session.is_some();
+        let is_named = session.is_some();
         let limits = &self.hall.settings.limits;
         let bounds = Bounds { limit: limits.body, within: limits.body_timeout, budget, account: asking.as_ref() };
         let ReadBody { body, share } = edge::read_json(&mut rest.body, admitted.length, bounds).await?;
@@ -241,7 +242,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 legacy::post(&self.legacy, &self.server, state, incoming, body).await
             }
         };
-        self.bound_unread(&mut reply, asking);
+        let opens = !is_named && reply.session.is_some();
+        self.bound_unread(&mut reply, asking, opens);
         Ok(reply)
     }
 

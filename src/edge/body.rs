@@ -69,11 +69,17 @@ pub(crate) async fn read_json(
     let unread = body.get_or_insert_default();
     let (bytes, share) = read(unread, declared, bounds).await.map_err(|rejection| (rejection, None))?;
     *body = None;
-    // A body that is nested too deep is malformed, and is not parsed into a tree.
-    let body = message::parse(&bytes).map_err(Rejection::of)?;
     let tree = message::VALUES.max(bounds.limit.saturating_mul(TREE));
-    if message::tree::is_larger(&bytes, tree) {
-        return Err((Rejection::BodyTooComplex { limit: tree }, body.request_id().cloned()));
+    let too_complex = |id| Err((Rejection::BodyTooComplex { limit: tree }, id));
+    // Parsing a batch makes a list of its elements.
+    let is_batch = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if is_batch && message::tree::is_larger(&bytes, tree) {
+        return too_complex(None);
+    }
+    // A message that is nested too deep is malformed, and no tree is made of it.
+    let body = message::parse(&bytes).map_err(Rejection::of)?;
+    if !is_batch && message::tree::is_larger(&bytes, tree) {
+        return too_complex(body.request_id().cloned());
     }
     Ok(ReadBody { body, share })
 }

@@ -1,15 +1,15 @@
 //! The ceiling: limits the bytes that all response bodies together hold for clients that have not
 //! read them.
 //!
-//! 1. A body counts with what is ready: the pieces it hands out, with the whole memory that
-//!    contains them, and the data its source keeps for it. Small bodies do not count.
+//! 1. A body counts with what it has not handed out yet, with the whole memory that contains it,
+//!    and with the data its source keeps for it. Small bodies do not count.
 //! 2. Above the ceiling, the account that holds most must release bytes: its body that has waited
 //!    longest is cut. So a client that leaves responses unread affects itself, not a client that
 //!    holds less.
 //! 3. If the account of a new answer would hold most, the answer is rejected, unless one of the
 //!    account's bodies has [stalled](STALLED).
-//! 4. Ready data of streams cannot be rejected. It counts once it is there, and the task of the
-//!    watch cuts bodies at once. Events in a replay buffer stay there.
+//! 4. Ready data of streams cannot be rejected. It counts once the stream is woken, or at the next
+//!    check, and the task of the watch cuts bodies then. Events in a replay buffer stay there.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;

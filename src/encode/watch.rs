@@ -63,7 +63,7 @@ pub(crate) const SHORT: usize = 16 << 10;
 const PIECE: usize = 32 << 10;
 
 /// The minimum and the maximum interval between two checks.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
 impl Watch {
     /// Makes a watch. `limit` is the maximum of bytes that all bodies hold together.

@@ -14,14 +14,17 @@ use crate::outcome::{Outcome, Reply};
 
 impl<S> Shared<S> {
     /// Sets the account of a response. A long answer counts as a call of its account until it has
-    /// been written. It becomes an error if unread answers hold all the bytes they may.
-    pub(super) fn bound_unread(&self, reply: &mut Reply, account: Option<Account>) {
+    /// been written. It becomes an error if unread answers hold all the bytes they may, unless it
+    /// opens a session.
+    pub(super) fn bound_unread(&self, reply: &mut Reply, account: Option<Account>, opens: bool) {
         let Some(answer) = reply.outcome.answer().filter(|answer| answer.len() > SHORT) else {
             reply.account = account;
             return;
         };
         let size = answer.len();
-        if let Err(limit) = self.watch.make_room(account.as_ref(), size) {
+        // A session that was just opened has its limits already, and must not be left without its id.
+        let made = if opens { Ok(()) } else { self.watch.make_room(account.as_ref(), size) };
+        if let Err(limit) = made {
             let id = id_of(answer);
             self.hall.counters.answer_refused();
             if let Some(left_out) = self.hall.log_line(LogLine::NotKept) {
