@@ -290,4 +290,25 @@ pub async fn room_that_comes_is_found_at_once(backend: &dyn Backend, nodes: Node
     let append = t.ok(t.a.append(session, stream, 1, answer(), false).await, "where an answer was read");
     t.same(append.lost, 0, "lost answers");
     t.holds(!is_kept(&t, held, FIRST).await, "what was read stayed");
+    t.ok(t.b.engine.end(session, crate::store::EndReason::Closed).await, "end");
+
+    // Three unread answers. After one of them was evicted, another is read, and goes next.
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        unread.push(waiting(&t, (None, None), 3_000).await.0);
+    }
+    let (session, stream) = t.called().await;
+    let first = t.ok(t.a.append(session, stream, 1, vec![response(&"z".repeat(2_500))], false).await, "append");
+    t.same(first.lost, 1, "lost answers, where none was read");
+    let mut left = Vec::new();
+    for session in unread {
+        if is_kept(&t, session, FIRST).await {
+            left.push(session);
+        }
+    }
+    t.same(left.len(), 2, "answers that are left");
+    t.same(read(&t, left[1], FIRST).await, [1], "an answer");
+    let second = t.ok(t.a.append(session, stream, 2, vec![response(&"z".repeat(2_500))], false).await, "append");
+    t.same(second.lost, 0, "lost answers, where one was read");
+    t.holds(is_kept(&t, left[0], FIRST).await, "an unread answer went before one that was read");
 }

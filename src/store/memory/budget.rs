@@ -32,15 +32,15 @@ use crate::store::{Event, Policy};
 /// of them.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The maximum number of sessions that are appended to an exhausted list, until the list is
-/// processed again. So many are processed in a moment.
+/// The maximum number of used sessions that are noted, until the list is processed again. So many
+/// are processed in a moment.
 const AGAIN: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     kept: AtomicUsize,
-    /// `true` if the list is exhausted.
-    used_up: AtomicBool,
+    /// `true` if the sessions that are used are noted.
+    notes_use: AtomicBool,
     round: Mutex<Round>,
 }
 
@@ -53,24 +53,31 @@ struct Round {
     /// The position of the next session, and what it releases.
     at: usize,
     class: Class,
-    /// The sessions that were used after the list was exhausted.
+    /// The sessions that were used since the list was made or exhausted.
     again: Vec<SessionId>,
+    /// Those of them that have released what was read.
+    later: Vec<SessionId>,
 }
 
 impl Round {
     fn next(&mut self) -> Option<(SessionId, Class)> {
         loop {
             if let Some(session) = self.sessions.get(self.at) {
-                return Some((*session, self.class));
+                // What was read since the list was made goes before an unread response.
+                let used = if self.class == Class::Answers { self.again.pop() } else { None };
+                self.later.extend(used);
+                return Some(used.map_or((*session, self.class), |used| (used, Class::Given)));
             }
             self.at = 0;
             match self.class.next().filter(|_| !self.sessions.is_empty()) {
                 Some(class) => self.class = class,
-                None if self.again.is_empty() => {
-                    self.sessions = Vec::new();
-                    return None;
+                None => {
+                    self.later.append(&mut self.again);
+                    (self.sessions, self.class) = (std::mem::take(&mut self.later), Class::default());
+                    if self.sessions.is_empty() {
+                        return None;
+                    }
                 }
-                None => (self.sessions, self.class) = (std::mem::take(&mut self.again), Class::default()),
             }
         }
     }
@@ -105,11 +112,13 @@ impl Budget {
 
     /// Notes that a session was used, and may have bytes to release now.
     pub(super) fn stirred(&self, session: SessionId) {
-        if !self.used_up.load(Ordering::Relaxed) {
+        if !self.notes_use.load(Ordering::Relaxed) {
             return;
         }
         let mut round = self.round();
-        if round.again.len() < AGAIN && round.again.last() != Some(&session) {
+        if round.again.len() >= AGAIN {
+            self.notes_use.store(false, Ordering::Relaxed);
+        } else if round.again.last() != Some(&session) {
             round.again.push(session);
         }
     }
@@ -148,18 +157,21 @@ impl<J: Journal> Shared<J> {
         let is_due = self.budget.round().began.is_none_or(|began| began.after(PAUSE) <= now);
         if is_due {
             let sessions = self.largest_first();
-            self.budget.used_up.store(false, Ordering::Relaxed);
+            self.budget.notes_use.store(true, Ordering::Relaxed);
             *self.budget.round() = Round { began: Some(now), sessions, ..Round::default() };
         }
         let mut lost = 0;
+        // Each session once for each class, and those that others use meanwhile, but not forever.
+        let mut steps = 3 * self.count.load(Ordering::Relaxed) + 4 * AGAIN;
         loop {
             let excess = self.budget.kept.load(Ordering::Relaxed).saturating_sub(limit);
             if excess == 0 {
                 return Ok(lost);
             }
-            let next = { self.budget.round().next() };
+            steps = steps.saturating_sub(1);
+            let next = if steps > 0 { self.budget.round().next() } else { None };
             let Some((session, class)) = next else {
-                self.budget.used_up.store(true, Ordering::Relaxed);
+                self.budget.notes_use.store(true, Ordering::Relaxed);
                 return Err(lost);
             };
             let (freed, answers) = self.give_up(session, class, excess);

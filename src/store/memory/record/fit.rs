@@ -52,7 +52,9 @@ impl<M> Record<M> {
         loop {
             let excess = self.bytes().saturating_sub(rest);
             let gave = match class {
-                Class::Given => self.free_given(usize::MAX, notes) || self.forget_read(none, notes),
+                // It may have been read since the list of sessions was made.
+                _ if self.free_given(usize::MAX, notes) || self.forget_read(none, notes) => true,
+                Class::Given => false,
                 Class::Unread => excess > 0 && self.free_unread(excess, none, &mut told, notes),
                 Class::Answers => excess > 0 && self.forget_unread(none, &mut told, notes),
             };
