@@ -163,7 +163,9 @@ fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
     });
     assert!(emptied.elapsed() < LEASE * 5, "it took them {:?}", emptied.elapsed());
     for call in calls {
-        assert!(call.is_gone, "{:?}", call.answer);
+        // With its stream open, a client receives the end of its session as the end of its call.
+        let ended = call.answer.as_ref().is_some_and(|answer| answer.contains("The session ended before"));
+        assert!(call.is_gone || ended, "{:?}", call.answer);
         call.is_in_order();
     }
     std::io::Read::read_to_string(&mut get, &mut String::new()).expect("the standalone stream ends");
