@@ -18,7 +18,7 @@ fn ends(bytes: &[u8]) -> Vec<usize> {
     ends
 }
 
-/// Opens a damaged folder and checks the contents of a `Life`: everything that remains is unchanged.
+/// Opens a damaged folder and checks its contents of a `Life`: all that remains is unchanged.
 async fn is_part_of(folder: &Path, life: &Life) -> Recovery {
     let (engine, node) = open(folder);
     let known = [("half", 1), ("whole", 2), ("one", 1), ("two", 2), ("taken", 1), ("untaken", 2), (LOST, 0)];
