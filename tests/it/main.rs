@@ -57,6 +57,8 @@ mod redis;
 #[cfg(feature = "redis-cluster")]
 mod redis_cluster;
 #[cfg(feature = "redis")]
+mod redis_outages;
+#[cfg(feature = "redis")]
 #[path = "../support/redis.rs"]
 mod redis_server;
 #[cfg(feature = "redis-tls")]

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
-use crate::support::{App, FarEngine, Fault, Pace, service};
+use crate::support::{App, Client, FarEngine, Fault, Pace, service};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
@@ -69,6 +69,20 @@ fn a_call_ends_with_its_runtime() {
     });
 }
 
+/// Opens a session that listens, in a runtime of its own. A tool changes while the engine fails, and
+/// the runtime ends some time later.
+fn change_before_the_runtime_ends(app: &App, away: &AtomicBool, after: Duration) -> Client {
+    runtime().block_on(async {
+        let client = app.open().await;
+        let mut listening = client.listen().await;
+        assert!(listening.next().await.unwrap().primes());
+        away.store(true, Ordering::Relaxed);
+        app.handle.tools_changed();
+        sleep(after).await;
+        client
+    })
+}
+
 /// The first runtime ends while the engine fails. The second one announces the change.
 ///
 /// Acceptance 173.
@@ -77,17 +91,7 @@ fn changes_are_announced_after_their_runtime_is_gone() {
     let away = switch();
     let engine = engine("announce", &away, &switch());
     let app = over(&engine);
-    let first = runtime();
-    let client = first.block_on(async {
-        let client = app.open().await;
-        let mut listening = client.listen().await;
-        assert!(listening.next().await.unwrap().primes());
-        away.store(true, Ordering::Relaxed);
-        app.handle.tools_changed();
-        sleep(Duration::from_secs(5)).await;
-        client
-    });
-    drop(first);
+    let client = change_before_the_runtime_ends(&app, &away, Duration::from_secs(5));
     away.store(false, Ordering::Relaxed);
     runtime().block_on(async {
         let mut listening = client.listen().await;
@@ -107,17 +111,7 @@ fn changes_are_delivered_after_their_runtime_is_gone() {
     let away = switch();
     let engine = engine("deliver", &away, &switch());
     let app = over(&engine);
-    let first = runtime();
-    let client = first.block_on(async {
-        let client = app.open().await;
-        let mut listening = client.listen().await;
-        assert!(listening.next().await.unwrap().primes());
-        away.store(true, Ordering::Relaxed);
-        app.handle.tools_changed();
-        sleep(Duration::from_millis(1_500)).await;
-        client
-    });
-    drop(first);
+    let client = change_before_the_runtime_ends(&app, &away, Duration::from_millis(1_500));
     runtime().block_on(async {
         let mut listening = client.listen().await;
         sleep(Duration::from_secs(5)).await;
