@@ -43,12 +43,12 @@ pub struct Statistics {
     /// The readers detached because they were too slow, and the responses cut. A response is cut if
     /// its client does not read it ([`Streams::write_timeout`](crate::Streams::write_timeout)), or
     /// if all clients together leave too much unread
-    /// ([`Limits::answers_unread`](crate::Limits::answers_unread)).
+    /// ([`Limits::max_unread_response_bytes`](crate::Limits::max_unread_response_bytes)).
     pub slow_readers: u64,
     /// The answers replaced by an error. They were too large
-    /// ([`Limits::answer`](crate::Limits::answer)), their streams could not keep them
-    /// ([`Streams::kept_in_all`](crate::Streams::kept_in_all)), or too much was unread
-    /// ([`Limits::answers_unread`](crate::Limits::answers_unread)).
+    /// ([`Limits::max_response_bytes`](crate::Limits::max_response_bytes)), their streams could not keep them
+    /// ([`Streams::max_replay_bytes`](crate::Streams::max_replay_bytes)), or too much was unread
+    /// ([`Limits::max_unread_response_bytes`](crate::Limits::max_unread_response_bytes)).
     pub answers_refused: u64,
     /// The answers removed to make room before a client had fetched them.
     pub answers_lost: u64,
@@ -67,7 +67,7 @@ impl Counters {
         self.slow.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn answer_refused(&self) {
+    pub(crate) fn answer_rejected(&self) {
         self.answers_refused.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -66,7 +66,7 @@ pub enum Rejection {
     BodyIncomplete,
     /// The body is not JSON, or is nested too deep.
     NotJson,
-    /// The bodies of all requests in flight hold as many bytes as they may (`Limits::bodies`).
+    /// The bodies of all requests in flight hold as many bytes as they may (`Limits::max_total_body_bytes`).
     TooManyBodies {
         /// The limit in bytes.
         limit: usize,
@@ -188,7 +188,7 @@ pub enum Rejection {
     /// The handler answered, but the engine had no capacity to keep the answer in its stream.
     AnswerNotKept,
     /// The handler answered, but answers that clients have not read hold as many bytes as they may
-    /// (`Limits::answers_unread`).
+    /// (`Limits::max_unread_response_bytes`).
     TooManyAnswersUnread {
         /// The limit in bytes.
         limit: usize,
@@ -205,8 +205,8 @@ impl Rejection {
     /// Returns the rejection of an unknown method. The name is truncated.
     pub(crate) fn method_not_found(method: &str) -> Self {
         /// Longer than the name of any real method.
-        const MOST: usize = 160;
-        Self::MethodNotFound { method: method.chars().take(MOST).collect() }
+        const MAX_SHOWN: usize = 160;
+        Self::MethodNotFound { method: method.chars().take(MAX_SHOWN).collect() }
     }
 
     /// Returns the status of the response.

@@ -9,9 +9,9 @@ use http::StatusCode;
 use http::request::Parts;
 use serde::Serialize;
 
+use crate::core::Core;
 use crate::counters::Statistics;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::hall::Hall;
 use crate::identity::{Principal, SessionId};
 use crate::legacy;
 use crate::modern;
@@ -34,7 +34,7 @@ pub struct McpHandle(Arc<Reach>);
 /// The parts of the service that a handle reaches, while they exist.
 #[derive(Debug, Default)]
 struct Reach {
-    hall: Weak<Hall>,
+    core: Weak<Core>,
     legacy: Weak<legacy::Node>,
     modern: Weak<modern::Node>,
 }
@@ -73,9 +73,9 @@ pub struct DrainReport {
 }
 
 impl McpHandle {
-    pub(crate) fn new(hall: &Arc<Hall>, legacy: &Arc<legacy::Node>, modern: &Arc<modern::Node>) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, legacy: &Arc<legacy::Node>, modern: &Arc<modern::Node>) -> Self {
         let reach =
-            Reach { hall: Arc::downgrade(hall), legacy: Arc::downgrade(legacy), modern: Arc::downgrade(modern) };
+            Reach { core: Arc::downgrade(core), legacy: Arc::downgrade(legacy), modern: Arc::downgrade(modern) };
         Self(Arc::new(reach))
     }
 
@@ -84,8 +84,8 @@ impl McpHandle {
         Self(Arc::default())
     }
 
-    fn hall(&self) -> Option<Arc<Hall>> {
-        self.0.hall.upgrade()
+    fn core(&self) -> Option<Arc<Core>> {
+        self.0.core.upgrade()
     }
 
     fn legacy(&self) -> Option<Arc<legacy::Node>> {
@@ -117,8 +117,8 @@ impl McpHandle {
     }
 
     fn announce(&self, change: &Change) {
-        if let Some(hall) = self.hall() {
-            hall.publish(change);
+        if let Some(core) = self.core() {
+            core.publish(change);
         }
     }
 
@@ -132,8 +132,8 @@ impl McpHandle {
     ///
     /// This method is cancel safe: it changes nothing.
     pub async fn sessions(&self) -> Result<Vec<SessionSummary>, StoreError> {
-        match self.hall() {
-            Some(hall) => hall.engine.list().await,
+        match self.core() {
+            Some(core) => core.engine.list().await,
             None => Ok(Vec::new()),
         }
     }
@@ -162,7 +162,7 @@ impl McpHandle {
 
     /// Returns the principal of a request according to the settings.
     pub(crate) fn principal_of(&self, parts: &Parts) -> Option<Principal> {
-        self.hall()?.settings.sessions.principal_of(parts)
+        self.core()?.settings.sessions.principal_of(parts)
     }
 
     /// Ends a session: its calls are cancelled, and its id becomes unknown. Returns `false` if the
@@ -171,7 +171,7 @@ impl McpHandle {
     /// # Cancel safety
     ///
     /// If this future is dropped, the session may still end, but `on_close` is not called.
-    pub async fn end(&self, id: SessionId) -> bool {
+    pub async fn end_session(&self, id: SessionId) -> bool {
         let Some(node) = self.legacy() else { return false };
         node.end(id, EndReason::Closed).await.is_ok()
     }
@@ -186,7 +186,7 @@ impl McpHandle {
     /// # Cancel safety
     ///
     /// If this future is dropped, some sessions may have ended. Call it again to end the rest.
-    pub async fn end_all_of(&self, principal: &Principal) -> Result<usize, StoreError> {
+    pub async fn end_sessions_of(&self, principal: &Principal) -> Result<usize, StoreError> {
         let Some(node) = self.legacy() else { return Ok(0) };
         let mut count = 0;
         for session in node.engine.sessions_of(principal).await? {
@@ -206,9 +206,9 @@ impl McpHandle {
     /// # Cancel safety
     ///
     /// If this future is dropped, sessions may still end, but `on_close` is not called for them.
-    pub async fn reap(&self) -> usize {
+    pub async fn expire_sessions(&self) -> usize {
         match self.legacy() {
-            Some(node) => node.reap(node.id).await,
+            Some(node) => node.expire(node.id).await,
             None => 0,
         }
     }
@@ -222,22 +222,22 @@ impl McpHandle {
     /// This method is cancel safe: it changes nothing.
     #[doc(alias = "metrics")]
     pub async fn statistics(&self) -> Statistics {
-        let (Some(hall), Some(modern)) = (self.hall(), self.0.modern.upgrade()) else {
+        let (Some(core), Some(modern)) = (self.core(), self.0.modern.upgrade()) else {
             return Statistics::default();
         };
-        let sessions = hall.engine.count().await.unwrap_or_default();
-        hall.counters.read(sessions, modern.listens())
+        let sessions = core.engine.count().await.unwrap_or_default();
+        core.counters.read(sessions, modern.listens())
     }
 
     /// Returns `true` while the service accepts new sessions and calls: use it for a readiness
-    /// probe. It is `false` once the service [leaves](Self::leave) or drains. It does not query the
+    /// probe. It is `false` once the service [leaves](Self::begin_shutdown) or drains. It does not query the
     /// session engine: without the engine every node responds 503 to requests in sessions, so
     /// removing one node from the load balancer would not help.
     #[doc(alias = "health")]
     #[doc(alias = "readiness")]
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.hall().is_some_and(|hall| !hall.ending.is_leaving())
+        self.core().is_some_and(|core| !core.lifecycle.is_shutting_down())
     }
 
     /// Begins the shutdown of a service whose clients can use other nodes, and waits for `linger`.
@@ -268,11 +268,11 @@ impl McpHandle {
     /// #     signal: impl Future<Output = ()> + Send + 'static,
     /// # ) -> std::io::Result<()> {
     /// let handle = service.handle();
-    /// let listener = McpListener::bind("0.0.0.0:3000").await?.until(handle.leaving());
+    /// let listener = McpListener::bind("0.0.0.0:3000").await?.until(handle.shutdown_started());
     /// let app = Router::new().nest("/mcp", service.into_router());
     /// let end = async move {
     ///     signal.await;
-    ///     handle.leave(Duration::from_secs(6)).await;
+    ///     handle.begin_shutdown(Duration::from_secs(6)).await;
     ///     handle.drain(Duration::from_secs(30)).await;
     /// };
     /// axum::serve(listener, app).with_graceful_shutdown(end).await
@@ -283,21 +283,21 @@ impl McpHandle {
     ///
     /// If this future is dropped, the service still leaves; only the wait ends.
     #[doc(alias = "shutdown")]
-    pub async fn leave(&self, linger: Duration) {
-        if let Some(hall) = self.hall() {
-            hall.ending.leave();
+    pub async fn begin_shutdown(&self, linger: Duration) {
+        if let Some(core) = self.core() {
+            core.lifecycle.begin_shutdown();
             if let Some(legacy) = self.legacy() {
-                legacy.begin_leave();
+                legacy.begin_shutdown();
             }
-            drop(hall);
+            drop(core);
             tokio::time::sleep(linger).await;
         }
     }
 
-    /// Returns a future that completes when the service [leaves](Self::leave) or drains. It never
+    /// Returns a future that completes when the service [leaves](Self::begin_shutdown) or drains. It never
     /// completes if the service is already gone.
-    pub fn leaving(&self) -> impl Future<Output = ()> + Send + 'static {
-        let left = self.hall().map(|hall| hall.ending.left());
+    pub fn shutdown_started(&self) -> impl Future<Output = ()> + Send + 'static {
+        let left = self.core().map(|core| core.lifecycle.left());
         async move {
             match left {
                 Some(left) => left.await,
@@ -327,21 +327,21 @@ impl McpHandle {
     #[doc(alias = "shutdown")]
     #[doc(alias = "graceful")]
     pub async fn drain(&self, timeout: Duration) -> DrainReport {
-        let (Some(hall), Some(legacy), Some(modern)) = (self.hall(), self.legacy(), self.0.modern.upgrade()) else {
+        let (Some(core), Some(legacy), Some(modern)) = (self.core(), self.legacy(), self.0.modern.upgrade()) else {
             return DrainReport::default();
         };
-        hall.ending.drain();
+        core.lifecycle.drain();
         let leaving = legacy.begin_drain();
         let mut report = DrainReport {
             closed_streams: leaving.closed_streams + modern.end_listens(),
-            calls: hall.running.len(),
+            calls: core.running.len(),
             ..DrainReport::default()
         };
-        if !hall.finished_within(timeout).await {
-            report.cut_calls = hall.running.len();
+        if !core.finished_within(timeout).await {
+            report.cut_calls = core.running.len();
             leaving.cut_calls();
             modern.cut_calls();
-            hall.finished_within(FLUSH_GRACE).await;
+            core.finished_within(FLUSH_GRACE).await;
         }
         report.ended_sessions = legacy.finish_drain(leaving).await;
         report

@@ -210,7 +210,7 @@ pub struct SessionInfo {
     pub principal: Option<Principal>,
     /// The client's address, if the session has no principal. It is set only if the connection's
     /// address is known and peers have shares
-    /// ([`Sessions::max_per_peer`](crate::Sessions::max_per_peer)). It selects the share in which
+    /// ([`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer)). It selects the share in which
     /// the session counts, and grants no access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,

@@ -45,7 +45,7 @@
 //! | [`McpServer`] | the description of a server: tools, resources and prompts, each an axum handler |
 //! | [`server::Args`], [`server::Context`], [`server::Session`] | the parameters of handlers: typed arguments, access to the client, state between calls |
 //! | [`server`] | the rest of the API for writing servers, down to JSON-RPC ([`server::Server`]) |
-//! | [`Sessions`], [`Streams`], [`Limits`], [`Inputs`], [`Tasks`], [`Security`] | the settings |
+//! | [`Sessions`], [`Streams`], [`Limits`], [`InputRequests`], [`Tasks`], [`Security`] | the settings |
 //! | [`McpHandle`] | what an application observes and controls outside of calls |
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | the engines that keep sessions and tasks: the interface, its contract, and engines in memory, files and Redis |
@@ -90,6 +90,7 @@
 struct Readme;
 
 mod clock;
+mod core;
 #[cfg(feature = "cors")]
 mod cors;
 mod counters;
@@ -97,7 +98,6 @@ mod edge;
 mod encode;
 pub mod error;
 pub mod guide;
-mod hall;
 mod handle;
 pub mod header;
 mod identity;
@@ -133,4 +133,4 @@ pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;
 pub use server::{Args, Context, McpServer};
 pub use service::{McpService, McpServiceBuilder};
-pub use settings::{Inputs, Limits, ResponseMode, SealingKey, Sessions, Streams, Tasks};
+pub use settings::{InputRequests, Limits, ResponseMode, SealingKey, Sessions, Streams, Tasks};

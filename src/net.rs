@@ -190,7 +190,7 @@ impl McpListener {
     }
 
     /// Stops listening when a future completes, such as
-    /// [`McpHandle::leaving`](crate::McpHandle::leaving).
+    /// [`McpHandle::shutdown_started`](crate::McpHandle::shutdown_started).
     ///
     /// The system then refuses new connections, and a load balancer in front sends them to another
     /// node. Connections that are already in the accept queue are accepted, and open connections
@@ -297,7 +297,7 @@ fn tune(stream: &TcpStream, write_timeout: Option<Duration>) -> io::Result<()> {
 #[derive(Debug)]
 pub struct GuardedStream<T = TcpStream> {
     io: T,
-    patience: Patience,
+    write_timer: WriteTimer,
     idle: Idle,
     linger: Linger,
 }
@@ -306,7 +306,7 @@ impl<T> GuardedStream<T> {
     fn new(io: T, write_timeout: Option<Duration>) -> Self {
         Self {
             io,
-            patience: Patience { limit: write_timeout, waiting: None },
+            write_timer: WriteTimer { limit: write_timeout, waiting: None },
             idle: Idle::new(None),
             linger: Linger::default(),
         }
@@ -324,25 +324,25 @@ impl<T> GuardedStream<T> {
 
 /// The timer of a pending write.
 #[derive(Debug)]
-struct Patience {
+struct WriteTimer {
     limit: Option<Duration>,
     /// `Some` only while a write or a flush is pending.
-    waiting: Option<(Waiting, Pin<Box<Sleep>>)>,
+    waiting: Option<(PendingIo, Pin<Box<Sleep>>)>,
 }
 
 /// The operation that waits for the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
+enum PendingIo {
     Write,
     Flush,
 }
 
-impl Patience {
-    fn judge<R>(&mut self, what: Waiting, cx: &mut Context<'_>, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+impl WriteTimer {
+    fn judge<R>(&mut self, what: PendingIo, cx: &mut Context<'_>, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if polled.is_ready() {
             // A completed flush says nothing about bytes that were not even accepted yet: the flush
             // of a socket is always ready.
-            self.waiting.take_if(|(waiting, _)| what == Waiting::Write || *waiting == Waiting::Flush);
+            self.waiting.take_if(|(waiting, _)| what == PendingIo::Write || *waiting == PendingIo::Flush);
             return polled;
         }
         let Some(limit) = self.limit else { return Poll::Pending };
@@ -369,12 +369,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for GuardedStream<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { io, patience, idle, .. } = self.get_mut();
+        let Self { io, write_timer: patience, idle, .. } = self.get_mut();
         let polled = Pin::new(io).poll_write(cx, buf);
         if polled.is_ready() {
             idle.moved(false);
         }
-        patience.judge(Waiting::Write, cx, polled)
+        patience.judge(PendingIo::Write, cx, polled)
     }
 
     fn poll_write_vectored(
@@ -382,12 +382,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, patience, idle, .. } = self.get_mut();
+        let Self { io, write_timer: patience, idle, .. } = self.get_mut();
         let polled = Pin::new(io).poll_write_vectored(cx, bufs);
         if polled.is_ready() {
             idle.moved(false);
         }
-        patience.judge(Waiting::Write, cx, polled)
+        patience.judge(PendingIo::Write, cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -395,16 +395,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedStream<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, patience, .. } = self.get_mut();
+        let Self { io, write_timer: patience, .. } = self.get_mut();
         let polled = Pin::new(io).poll_flush(cx);
-        patience.judge(Waiting::Flush, cx, polled)
+        patience.judge(PendingIo::Flush, cx, polled)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, patience, linger, .. } = self.get_mut();
+        let Self { io, write_timer: patience, linger, .. } = self.get_mut();
         if !linger.has_begun() {
             let polled = Pin::new(&mut *io).poll_shutdown(cx);
-            ready!(patience.judge(Waiting::Flush, cx, polled))?;
+            ready!(patience.judge(PendingIo::Flush, cx, polled))?;
         }
         linger.poll(io, cx)
     }
@@ -449,17 +449,17 @@ mod tests {
         });
         ours.write_all(b"0123456789").await.unwrap();
         assert_eq!(reader.await.unwrap(), b"0123456789");
-        assert!(ours.patience.waiting.is_none());
+        assert!(ours.write_timer.waiting.is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_has_no_timer_and_no_end() {
         let (mut ours, mut theirs) = pair();
         assert!(timeout(LIMIT * 100, ours.read_u8()).await.is_err());
-        assert!(ours.patience.waiting.is_none());
+        assert!(ours.write_timer.waiting.is_none());
         ours.write_all(b"1234").await.unwrap();
         ours.flush().await.unwrap();
-        assert!(ours.patience.waiting.is_none());
+        assert!(ours.write_timer.waiting.is_none());
         advance(LIMIT * 2).await;
         theirs.read_exact(&mut [0; 4]).await.unwrap();
         ours.write_all(b"5").await.unwrap();
@@ -545,8 +545,8 @@ mod tests {
             listener.accept().await;
         }
         assert!(timeout(Duration::from_millis(100), listener.accept()).await.is_err(), "it stays closed");
-        let refused = TcpStream::connect(address).await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let rejected = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(rejected.kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(McpListener::local_addr(&listener).unwrap_err().kind(), io::ErrorKind::NotConnected);
         drop(accepted);
     }

@@ -20,10 +20,10 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Version};
 use tower_service::Service;
 
+use crate::core::{Core, LogLine};
 use crate::edge::{self, Admitted, Bounds, Fork, Gate, Method, ReadBody};
 use crate::encode::{BodyHead, Drains, Watch, respond, take_along};
 use crate::error::Rejection;
-use crate::hall::{Hall, LogLine};
 use crate::handle::McpHandle;
 use crate::identity::Account;
 use crate::legacy;
@@ -33,7 +33,7 @@ use crate::outcome::{Outcome, Reply};
 use crate::panics::{Panicked, call_quietly, caught};
 use crate::router;
 use crate::server::McpServer;
-use crate::server::contract::{ErasedServer, Server};
+use crate::server::server_trait::{ErasedServer, Server};
 
 pub use self::builder::McpServiceBuilder;
 
@@ -58,7 +58,7 @@ pub struct McpService<S = ()>(Arc<Shared<S>>);
 
 struct Shared<S> {
     server: Arc<dyn ErasedServer<S>>,
-    hall: Arc<Hall>,
+    core: Arc<Core>,
     legacy: Arc<legacy::Node>,
     modern: Arc<modern::Node>,
     gate: Gate,
@@ -83,7 +83,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     /// service.
     #[must_use]
     pub fn handle(&self) -> McpHandle {
-        self.0.hall.handle()
+        self.0.core.handle()
     }
 
     /// Returns a router to nest at any path: `Router::new().nest("/mcp", service.into_router())`
@@ -102,7 +102,7 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
     /// Serves one request: admits it, hands it to its era, encodes the outcome.
     pub(crate) async fn serve(&self, request: Request, state: S) -> Response {
         let shared = &*self.0;
-        shared.hall.look_after(shared.legacy.id);
+        shared.core.ensure_reaper(shared.legacy.id);
         let (parts, body) = request.into_parts();
         let (version, mut head) = (parts.version, BodyHead::of(&parts));
         let mut rest = RequestBody { body: Some(body), is_known: false };
@@ -112,18 +112,18 @@ impl<S: Clone + Send + Sync + 'static> McpService<S> {
             .unwrap_or_else(|(rejection, id)| Outcome::Rejected(rejection, id).into());
         if let Outcome::Rejected(rejection, _) = &reply.outcome {
             shared.rejected(rejection);
-            head.refused(rejection);
+            head.rejected(rejection);
         } else {
             rest.is_known = true;
         }
         if rest.is_known {
             head.set_known();
         }
-        let mut response = respond(reply, shared.hall.settings.streams.keep_alive, &shared.watch);
+        let mut response = respond(reply, shared.core.settings.streams.keep_alive, &shared.watch);
         if let Some(body) = rest.body {
             response = take_along(response, body, head, &shared.drains).await;
         }
-        if shared.hall.ending.is_leaving() && version <= Version::HTTP_11 {
+        if shared.core.lifecycle.is_shutting_down() && version <= Version::HTTP_11 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -144,7 +144,7 @@ impl<S> Clone for McpService<S> {
 
 impl<S> fmt::Debug for McpService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("McpService").field("server", &self.0.server).field("hall", &self.0.hall).finish_non_exhaustive()
+        f.debug_struct("McpService").field("server", &self.0.server).field("core", &self.0.core).finish_non_exhaustive()
     }
 }
 
@@ -173,7 +173,7 @@ where
     }
 }
 
-type Refused = (Rejection, Option<RequestId>);
+type Rejected = (Rejection, Option<RequestId>);
 
 /// The part of a request's body that has not been read.
 struct RequestBody {
@@ -184,7 +184,7 @@ struct RequestBody {
 
 impl<S: Clone + Send + Sync + 'static> Shared<S> {
     /// Answers a request. The unread part of its body stays in `rest`.
-    async fn answer(&self, parts: Box<Parts>, rest: &mut RequestBody, state: S) -> Result<Reply, Refused> {
+    async fn answer(&self, parts: Box<Parts>, rest: &mut RequestBody, state: S) -> Result<Reply, Rejected> {
         let unknown = |rejection| (rejection, None);
         let admitted = edge::admit(&parts, &self.gate).map_err(unknown)?;
         match admitted.method {
@@ -199,8 +199,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         admitted: Admitted,
         rest: &mut RequestBody,
         state: S,
-    ) -> Result<Reply, Refused> {
-        let principal = self.hall.settings.sessions.principal_of(&parts);
+    ) -> Result<Reply, Rejected> {
+        let principal = self.core.settings.sessions.principal_of(&parts);
         rest.is_known = principal.is_some();
         let peer = match principal {
             Some(_) => None,
@@ -216,11 +216,12 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         };
         rest.is_known |= session.is_some();
         let is_named = session.is_some();
-        let limits = &self.hall.settings.limits;
-        let bounds = Bounds { limit: limits.body, within: limits.body_timeout, budget, account: asking.as_ref() };
+        let limits = &self.core.settings.limits;
+        let bounds =
+            Bounds { limit: limits.max_body_bytes, within: limits.body_timeout, budget, account: asking.as_ref() };
         let ReadBody { body, share } = edge::read_json(&mut rest.body, admitted.length, bounds).await?;
         let fork = edge::fork(&admitted.headers, &body);
-        edge::check_served(&fork, &admitted.headers, &body, &self.hall.versions)
+        edge::check_served(&fork, &admitted.headers, &body, &self.core.versions)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
         let mut reply = match fork {
             Fork::Modern(meta) => {
@@ -236,7 +237,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
                 modern::post(&self.modern, &self.server, state, incoming, body).await
             }
             // `edge::check_served` lets a notification pass although its era is not served.
-            _ if !edge::serves(&self.hall.versions, Era::Legacy) => Outcome::Accepted.into(),
+            _ if !edge::serves(&self.core.versions, Era::Legacy) => Outcome::Accepted.into(),
             _ => {
                 let incoming = legacy::Incoming { parts, headers: admitted.headers, principal, peer, session, share };
                 legacy::post(&self.legacy, &self.server, state, incoming, body).await
@@ -253,8 +254,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         admitted: Admitted,
         rest: &mut RequestBody,
     ) -> Result<Reply, Rejection> {
-        edge::check_session_method(&admitted.headers, &self.hall.versions)?;
-        let principal = self.hall.settings.sessions.principal_of(&parts);
+        edge::check_session_method(&admitted.headers, &self.core.versions)?;
+        let principal = self.core.settings.sessions.principal_of(&parts);
         rest.is_known = principal.is_some();
         let peer = || self.gate.security.peer(&parts).ok().flatten();
         let account = Account::of(principal.as_ref(), if principal.is_none() { peer() } else { None });
@@ -270,8 +271,8 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     /// Logs a panic of the application outside its handlers: in the function that reads principals,
     /// in the server, or in the engine.
-    fn panicked(&self) -> Refused {
-        if let Some(left_out) = self.hall.log_line(LogLine::Panicked) {
+    fn panicked(&self) -> Rejected {
+        if let Some(left_out) = self.core.log_line(LogLine::Panicked) {
             tracing::error!(left_out, "a request panicked");
         }
         (Rejection::Internal, None)
@@ -279,7 +280,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     fn rejected(&self, rejection: &Rejection) {
         tracing::debug!(kind = rejection.kind(), "a request was refused");
-        self.hall.counters.rejected(rejection);
+        self.core.counters.rejected(rejection);
         if let Some(hook) = &self.on_rejection {
             call_quietly("the rejection hook", || hook(rejection));
         }

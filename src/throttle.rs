@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The maximum of lines in one second: enough to see what is rejected, and at most 4 KiB of log.
-const MOST: u64 = 10;
+const MAX_LINES: u64 = 10;
 
 /// The lines of the current second. Two threads that start a second together may write a line too
 /// many.
@@ -26,9 +26,9 @@ impl Throttle {
 
     fn line_at(&self, now: u64) -> Option<u64> {
         if self.second.swap(now, Ordering::Relaxed) != now {
-            return Some(self.lines.swap(1, Ordering::Relaxed).saturating_sub(MOST));
+            return Some(self.lines.swap(1, Ordering::Relaxed).saturating_sub(MAX_LINES));
         }
-        (self.lines.fetch_add(1, Ordering::Relaxed) < MOST).then_some(0)
+        (self.lines.fetch_add(1, Ordering::Relaxed) < MAX_LINES).then_some(0)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_http::store::contract::{Backend, Nodes, RULES, Rule};
-use mcp_http::store::{MemoryEngine, SessionEngine, Step};
+use mcp_http::store::{EngineFuture, MemoryEngine, SessionEngine};
 use tokio::runtime::{Builder, Runtime};
 
 /// Follows the paused clock if there is one. Without it, the timed rules are skipped.
@@ -14,9 +14,9 @@ struct Memory {
 }
 
 impl Backend for Memory {
-    fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
+    fn fresh(&self) -> EngineFuture<[Arc<dyn SessionEngine>; 2]> {
         let engine = MemoryEngine::new();
-        Step::ready([Arc::new(engine.clone()), Arc::new(engine)])
+        EngineFuture::ready([Arc::new(engine.clone()), Arc::new(engine)])
     }
 
     fn tick(&self) -> Option<Duration> {
@@ -117,7 +117,7 @@ mod file {
     }
 
     impl Backend for Files {
-        fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
+        fn fresh(&self) -> EngineFuture<[Arc<dyn SessionEngine>; 2]> {
             let folder = TempDir::new().unwrap();
             let engine = FileEngine::open(folder.path(), self.durability).unwrap();
             self.folders.lock().unwrap().push(folder);
@@ -126,15 +126,15 @@ mod file {
                 tokio::task::spawn_blocking(move || stopped.recv_timeout(WATCHDOG));
                 *self.stands_still.lock().unwrap() = Some(moves);
             }
-            Step::ready([Arc::new(engine.clone()), Arc::new(engine)])
+            EngineFuture::ready([Arc::new(engine.clone()), Arc::new(engine)])
         }
 
         fn tick(&self) -> Option<Duration> {
             self.timed.then_some(Duration::from_secs(1))
         }
 
-        fn pass(&self, time: Duration) -> Step<()> {
-            Step::later(tokio::time::advance(time))
+        fn pass(&self, time: Duration) -> EngineFuture<()> {
+            EngineFuture::later(tokio::time::advance(time))
         }
     }
 
@@ -233,12 +233,12 @@ mod redis {
     }
 
     impl Backend for Redis {
-        fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
+        fn fresh(&self) -> EngineFuture<[Arc<dyn SessionEngine>; 2]> {
             self.engines.fetch_add(1, Ordering::Relaxed);
             let (server, newest) = (Arc::clone(&self.server), Arc::clone(&self.wire));
             let options =
                 self.options.clone().namespace(self.namespace()).lease(LEASE).timeout(Duration::from_secs(20));
-            Step::later(async move {
+            EngineFuture::later(async move {
                 let wire = Wire::to(&server).await;
                 let first = RedisEngine::connect_with(server.url(), options.clone()).await.unwrap();
                 let second = RedisEngine::connect_with(wire.url(), options).await.unwrap();
@@ -252,12 +252,12 @@ mod redis {
             Some(self.tick)
         }
 
-        fn part(&self) -> Step<bool> {
+        fn part(&self) -> EngineFuture<bool> {
             self.wire.lock().unwrap().as_ref().unwrap().block(true);
             // Waits until only the other process holds a lease, and nothing of this one waits to be
             // given up.
             let (server, prefix) = (Arc::clone(&self.server), format!("{}:{{0}}:", self.namespace()));
-            Step::later(async move {
+            EngineFuture::later(async move {
                 let count = |command, of| server.ask(&[command, &format!("{prefix}{of}")]).trim().to_owned();
                 let start = Instant::now();
                 while (count("zcard", "leases"), count("scard", "dying")) != ("1".to_owned(), "0".to_owned()) {

@@ -97,7 +97,7 @@ async fn a_session_costs_what_rmcps_service_needs_and_little_more() {
         serve_directly(Quiet, Silence, Some(InitializeRequestParams::default()))
     })
     .await;
-    let sessions = Sessions::new().max(2 * SESSIONS).max_per_principal(2 * SESSIONS);
+    let sessions = Sessions::new().max_sessions(2 * SESSIONS).max_sessions_per_principal(2 * SESSIONS);
     let service = McpService::builder(RmcpServer::new(|| Quiet)).sessions(sessions).build().unwrap();
     let app: Router = Router::new().nest("/mcp", service.into_router());
     let served = each(async || open(&app).await).await;

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use mcp_http::message::{Era, ErrorObject, ProtocolVersion, RawJson};
-use mcp_http::server::{Call, Discover, Discovery, Initialize, Notice, Server};
+use mcp_http::server::{Call, Discover, Discovery, Initialize, Notification, Server};
 use serde_json::json;
 
 use crate::connection::UNAVAILABLE;
@@ -86,7 +86,7 @@ impl<S: Send + Sync> Server<S> for Bridge {
         self.shared.get().map(|shared| shared.info.clone())
     }
 
-    async fn notified(&self, notice: Notice, _: &S) {
+    async fn notification(&self, notice: Notification, _: &S) {
         let Some(session) = notice.context.session() else { return };
         if let Some(stdio) = session.extensions().get::<StdioSession>() {
             stdio.notify(&notice.method, notice.params.as_ref());

@@ -132,7 +132,7 @@ impl Cli {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits::new().calls(self.max_calls)
+        Limits::new().max_calls_per_session(self.max_calls)
     }
 
     pub(crate) fn security(&self) -> Security {
@@ -150,7 +150,7 @@ impl Cli {
 /// The options behind the settings of the transport, for error messages.
 const OPTIONS: [(&str, &str); 4] = [
     ("setting `Sessions::idle_timeout`", "--idle-timeout"),
-    ("setting `Limits::calls`", "--max-calls"),
+    ("setting `Limits::max_calls_per_session`", "--max-calls"),
     ("setting `Security::allowed_hosts`", "--allowed-host"),
     ("setting `Security::allowed_origins`", "--allowed-origin"),
 ];

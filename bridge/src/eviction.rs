@@ -38,7 +38,7 @@ struct Candidate {
 pub(crate) async fn evict_one(handle: &McpHandle, evict_after: Duration) -> bool {
     for Candidate { session, busy, idle } in candidates(handle, evict_after).await {
         // Another new session may have evicted it already.
-        if handle.end(session).await {
+        if handle.end_session(session).await {
             tracing::info!(?session, busy, ?idle, "ended an idle session to free its process for a new one");
             return true;
         }
@@ -80,7 +80,7 @@ pub(crate) async fn expire_abandoned(pool: Arc<Pool>, handle: McpHandle) {
             let Some(stdio) = stdio_session(&handle, session).await else { continue };
             if summary.readers > 0 {
                 stdio.mark_seen();
-            } else if stdio.since_seen() >= max_absence && handle.end(session).await {
+            } else if stdio.since_seen() >= max_absence && handle.end_session(session).await {
                 tracing::info!(?session, "ended a session: its client has not returned for its calls");
             }
         }

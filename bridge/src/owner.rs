@@ -47,7 +47,7 @@ impl Owner {
     /// Ends the session, if the owner is one.
     pub(crate) async fn end_session(&self) {
         if let Self::Session { handle, id } = self {
-            handle.end(*id).await;
+            handle.end_session(*id).await;
         }
     }
 

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use mcp_http::message::ProtocolVersion;
 use mcp_http::server::DEFAULT_PAGE_SIZE;
 use mcp_http::store::Policy;
-use mcp_http::{Inputs, Limits, ResponseMode, SealingKey, Security, Sessions, Streams, Tasks};
+use mcp_http::{InputRequests, Limits, ResponseMode, SealingKey, Security, Sessions, Streams, Tasks};
 
 use crate::auth::Token;
 use crate::store::Store;
@@ -79,23 +79,23 @@ pub(crate) struct Cli {
     slow_reader: f64,
 
     /// Notifications buffered in a stream for a client that is disconnected.
-    #[arg(long, default_value_t = Streams::DEFAULT_KEPT.0)]
+    #[arg(long, default_value_t = Streams::DEFAULT_REPLAY_BUFFER.0)]
     kept_events: usize,
 
     /// Bytes of notifications buffered in a stream for a client that is disconnected.
-    #[arg(long, default_value_t = Streams::DEFAULT_KEPT.1)]
+    #[arg(long, default_value_t = Streams::DEFAULT_REPLAY_BUFFER.1)]
     kept_bytes: usize,
 
     /// Bytes of notifications buffered in all streams of a session together.
-    #[arg(long, default_value_t = Streams::DEFAULT_KEPT_PER_SESSION)]
+    #[arg(long, default_value_t = Streams::DEFAULT_REPLAY_BYTES_PER_SESSION)]
     kept_per_session: usize,
 
     /// Finished streams retained in a session for a client that resumes.
-    #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.0)]
+    #[arg(long, default_value_t = Streams::DEFAULT_KEEP_FINISHED.0)]
     finished: usize,
 
     /// Seconds a finished stream is retained.
-    #[arg(long, default_value_t = Streams::DEFAULT_FINISHED.1.as_secs_f64())]
+    #[arg(long, default_value_t = Streams::DEFAULT_KEEP_FINISHED.1.as_secs_f64())]
     finished_for: f64,
 
     /// Stateless mode: requests have no session.
@@ -111,19 +111,19 @@ pub(crate) struct Cli {
     lifetime: f64,
 
     /// Maximum number of sessions.
-    #[arg(long, default_value_t = Sessions::DEFAULT_MAX)]
+    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_SESSIONS)]
     max_sessions: usize,
 
     /// Maximum number of sessions of one principal.
-    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PRINCIPAL)]
+    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL)]
     max_sessions_per_principal: usize,
 
     /// Maximum number of sessions without a principal from one address. 0: no separate limit.
-    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_PER_PEER)]
+    #[arg(long, default_value_t = Sessions::DEFAULT_MAX_SESSIONS_PER_PEER)]
     max_sessions_per_peer: usize,
 
     /// Maximum size of a request body in bytes.
-    #[arg(long, default_value_t = Limits::DEFAULT_BODY)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_BODY_BYTES)]
     max_body: usize,
 
     /// Seconds a request body may take to arrive.
@@ -131,23 +131,23 @@ pub(crate) struct Cli {
     body_timeout: f64,
 
     /// Maximum number of calls in flight in one session.
-    #[arg(long, default_value_t = Limits::DEFAULT_CALLS)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_PER_SESSION)]
     max_calls: usize,
 
     /// Maximum number of calls in flight of one principal.
-    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PRINCIPAL)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_PER_PRINCIPAL)]
     calls_per_principal: usize,
 
     /// Maximum number of calls in flight without a session, of all clients together.
-    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_WITHOUT_SESSION)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_WITHOUT_SESSION)]
     calls_without_session: usize,
 
     /// Maximum number of these calls without a principal from one address. 0: no separate limit.
-    #[arg(long, default_value_t = Limits::DEFAULT_CALLS_PER_PEER)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_PER_PEER)]
     calls_per_peer: usize,
 
     /// Maximum number of open streams in one session.
-    #[arg(long, default_value_t = Limits::DEFAULT_STREAMS)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_STREAMS_PER_SESSION)]
     streams: usize,
 
     /// Base64 key that seals the state clients of 2026-07-28 carry between the rounds of a call.
@@ -156,28 +156,28 @@ pub(crate) struct Cli {
     sealing_key: Vec<SealingKey>,
 
     /// Seconds a client of 2026-07-28 may take to answer an input request.
-    #[arg(long, default_value_t = Inputs::DEFAULT_LIFETIME.as_secs_f64())]
+    #[arg(long, default_value_t = InputRequests::DEFAULT_LIFETIME.as_secs_f64())]
     input_lifetime: f64,
 
     /// Maximum number of rounds in which one call may request input from a client of 2026-07-28.
-    #[arg(long, default_value_t = Inputs::DEFAULT_ROUNDS)]
+    #[arg(long, default_value_t = InputRequests::DEFAULT_MAX_ROUNDS)]
     input_rounds: u32,
 
     /// Maximum bytes of state a client of 2026-07-28 carries between the rounds of a call.
-    #[arg(long, default_value_t = Inputs::DEFAULT_STATE_BYTES)]
+    #[arg(long, default_value_t = InputRequests::DEFAULT_MAX_STATE_BYTES)]
     input_bytes: usize,
 
     /// Maximum number of subscription streams.
-    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_LISTEN_STREAMS)]
     max_listens: usize,
 
     /// Maximum number of subscription streams of one principal.
-    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PRINCIPAL)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL)]
     max_listens_per_principal: usize,
 
     /// Maximum number of subscription streams without a principal from one address. 0: no separate
     /// limit.
-    #[arg(long, default_value_t = Limits::DEFAULT_LISTENS_PER_PEER)]
+    #[arg(long, default_value_t = Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER)]
     max_listens_per_peer: usize,
 
     /// Seconds a task is retained from its creation. 0: until other tasks need the capacity.
@@ -253,9 +253,9 @@ impl Cli {
             .stateless(self.stateless)
             .idle_timeout(seconds(self.idle_timeout))
             .lifetime(seconds(self.lifetime))
-            .max(self.max_sessions)
-            .max_per_principal(self.max_sessions_per_principal.min(self.max_sessions))
-            .max_per_peer(share(self.max_sessions_per_peer))
+            .max_sessions(self.max_sessions)
+            .max_sessions_per_principal(self.max_sessions_per_principal.min(self.max_sessions))
+            .max_sessions_per_peer(share(self.max_sessions_per_peer))
     }
 
     pub(crate) fn streams(&self) -> Streams {
@@ -266,34 +266,36 @@ impl Cli {
                 Mode::Sse => ResponseMode::Sse,
                 Mode::Json => ResponseMode::Json,
             })
-            .silence(Duration::from_millis(self.silence))
+            .stream_after(Duration::from_millis(self.silence))
             .keep_alive(seconds(self.keep_alive))
             .retry_interval(Some(retry).filter(|retry| !retry.is_zero()))
             .resumable(!self.not_resumable)
             .exclusive(self.exclusive)
-            .slow_reader(seconds(self.slow_reader).unwrap_or_default())
-            .kept(self.kept_events, self.kept_bytes)
-            .kept_per_session(self.kept_per_session)
-            .finished(self.finished, seconds(self.finished_for).unwrap_or_default())
+            .slow_reader_timeout(seconds(self.slow_reader).unwrap_or_default())
+            .replay_buffer(self.kept_events, self.kept_bytes)
+            .replay_bytes_per_session(self.kept_per_session)
+            .keep_finished(self.finished, seconds(self.finished_for).unwrap_or_default())
     }
 
     pub(crate) fn limits(&self) -> Limits {
         Limits::new()
-            .body(self.max_body)
+            .max_body_bytes(self.max_body)
             .body_timeout(seconds(self.body_timeout).unwrap_or_default())
-            .calls(self.max_calls)
-            .calls_per_principal(self.calls_per_principal)
-            .calls_without_session(self.calls_without_session)
-            .calls_per_peer(share(self.calls_per_peer))
-            .streams(self.streams)
-            .listens(self.max_listens)
-            .listens_per_principal(self.max_listens_per_principal)
-            .listens_per_peer(share(self.max_listens_per_peer))
+            .max_calls_per_session(self.max_calls)
+            .max_calls_per_principal(self.calls_per_principal)
+            .max_calls_without_session(self.calls_without_session)
+            .max_calls_per_peer(share(self.calls_per_peer))
+            .max_streams_per_session(self.streams)
+            .max_listen_streams(self.max_listens)
+            .max_listen_streams_per_principal(self.max_listens_per_principal)
+            .max_listen_streams_per_peer(share(self.max_listens_per_peer))
     }
 
-    pub(crate) fn inputs(&self) -> Inputs {
-        let inputs =
-            Inputs::new().lifetime(self.input_lifetime()).rounds(self.input_rounds).state_bytes(self.input_bytes);
+    pub(crate) fn inputs(&self) -> InputRequests {
+        let inputs = InputRequests::new()
+            .lifetime(self.input_lifetime())
+            .max_rounds(self.input_rounds)
+            .max_state_bytes(self.input_bytes);
         if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
     }
 
@@ -316,11 +318,11 @@ impl Cli {
         Tasks::new()
             .ttl(self.task_ttl())
             .poll_interval(self.task_poll_interval())
-            .max(self.max_tasks)
-            .max_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
-            .bytes(self.task_bytes)
-            .bytes_per_principal(self.task_bytes_per_principal)
-            .max_per_peer(share(self.max_tasks_per_peer))
+            .max_tasks(self.max_tasks)
+            .max_tasks_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
+            .max_task_bytes(self.task_bytes)
+            .max_task_bytes_per_principal(self.task_bytes_per_principal)
+            .max_tasks_per_peer(share(self.max_tasks_per_peer))
     }
 
     /// Returns how long clients may cache lists.

@@ -20,7 +20,7 @@ pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<d
         .sessions(cli.sessions())
         .streams(cli.streams())
         .limits(cli.limits())
-        .inputs(cli.inputs())
+        .input_requests(cli.inputs())
         .tasks(cli.tasks())
         .security(cli.security());
     let mcp = cli.open_store(mcp).await?.build()?;

@@ -31,12 +31,12 @@ impl Service {
     /// Serves until a stop signal arrives and the calls of that time have finished, within bounds.
     pub(crate) async fn serve(self) -> io::Result<()> {
         let Self { app, listener, handle, leave, drain } = self;
-        let listener = if leave.is_some() { listener.until(handle.leaving()) } else { listener };
+        let listener = if leave.is_some() { listener.until(handle.shutdown_started()) } else { listener };
         let (closing, drained) = (CancellationToken::new(), CancellationToken::new());
         let shutdown = async {
             stop_signal().await;
             if let Some(leave) = leave {
-                handle.leave(leave).await;
+                handle.begin_shutdown(leave).await;
                 closing.cancel();
             }
             let report = handle.drain(drain).await;

@@ -248,8 +248,8 @@ mod tests {
     fn a_need_that_is_not_met_is_named() {
         let only_json = Accepts { json: true, sse: false };
         assert_eq!(only_json.require(Needs::Json), Ok(()));
-        let refused = only_json.require(Needs::EventStream).unwrap_err();
-        assert_eq!((refused.status().as_u16(), refused.to_string().contains("text/event-stream")), (406, true));
+        let rejected = only_json.require(Needs::EventStream).unwrap_err();
+        assert_eq!((rejected.status().as_u16(), rejected.to_string().contains("text/event-stream")), (406, true));
         assert!(only_json.require(Needs::Both).is_err());
         assert_eq!(Accepts::BOTH.require(Needs::Both), Ok(()));
     }

@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn kind(method: &str, headers: &[(&str, &str)]) -> Result<Method, &'static str> {
-        admit(&head(method, headers), &GATE()).map(|admitted| admitted.method).map_err(|refused| refused.kind())
+        admit(&head(method, headers), &GATE()).map(|admitted| admitted.method).map_err(|rejected| rejected.kind())
     }
 
     #[test]
@@ -176,8 +176,8 @@ mod tests {
             (Allow::PostOnly, http::Method::DELETE, None),
             (Allow::PostOnly, http::Method::POST, Some(Method::Post)),
         ] {
-            let refused = Rejection::MethodNotAllowed { allow: allow.as_str() };
-            assert_eq!(allow.check(&method), served.ok_or(refused), "{method}");
+            let rejected = Rejection::MethodNotAllowed { allow: allow.as_str() };
+            assert_eq!(allow.check(&method), served.ok_or(rejected), "{method}");
         }
         assert_eq!(Allow::PostOnly.as_str(), "POST");
     }

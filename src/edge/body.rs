@@ -147,7 +147,7 @@ where
     let mut share: Option<BodyShare> = None;
     let mut empty_frames = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| refusal(error.into().as_ref(), outer_limit, limit))?;
+        let frame = frame.map_err(|error| rejection(error.into().as_ref(), outer_limit, limit))?;
         match frame.into_data() {
             Ok(data) if data.len() > limit - read.len() => return Err(Rejection::BodyTooLarge { limit }),
             Ok(data) if !data.is_empty() => {
@@ -201,7 +201,7 @@ impl Chunks {
 }
 
 /// Returns the rejection for a body's error: the limit of an outer layer, or a body that broke off.
-fn refusal(error: &(dyn Error + 'static), outer_limit: Option<u64>, limit: usize) -> Rejection {
+fn rejection(error: &(dyn Error + 'static), outer_limit: Option<u64>, limit: usize) -> Rejection {
     let mut causes =
         std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).take(MAX_CAUSES);
     if causes.any(|cause| cause.is::<LengthLimitError>()) {

@@ -66,7 +66,7 @@ impl Budget {
             return Err(Rejection::TooManyBodies { limit: self.limit_of_one });
         }
         let taken = self.taken.load(Ordering::Relaxed);
-        if taken.saturating_add(declared) <= self.limit { Ok(()) } else { Err(self.refusal()) }
+        if taken.saturating_add(declared) <= self.limit { Ok(()) } else { Err(self.rejection()) }
     }
 
     pub(super) fn share(self: &Arc<Self>) -> BodyShare {
@@ -77,14 +77,14 @@ impl Budget {
         let mut taken = self.of.entry(account.clone()).or_default();
         if taken.saturating_add(more) > self.limit_of_one {
             drop(taken);
-            self.give_back(account, 0);
+            self.release(account, 0);
             return Err(Rejection::TooManyBodies { limit: self.limit_of_one });
         }
         *taken += more;
         Ok(())
     }
 
-    fn give_back(&self, account: &Account, bytes: usize) {
+    fn release(&self, account: &Account, bytes: usize) {
         if let Entry::Occupied(mut entry) = self.of.entry(account.clone()) {
             *entry.get_mut() -= bytes;
             if *entry.get() == 0 {
@@ -93,7 +93,7 @@ impl Budget {
         }
     }
 
-    fn refusal(&self) -> Rejection {
+    fn rejection(&self) -> Rejection {
         Rejection::TooManyBodies { limit: self.limit }
     }
 }
@@ -113,9 +113,9 @@ impl BodyShare {
         }
         if take(&self.budget.taken, more, self.budget.limit).is_err() {
             if let Some(account) = &self.account {
-                self.budget.give_back(account, more);
+                self.budget.release(account, more);
             }
-            return Err(self.budget.refusal());
+            return Err(self.budget.rejection());
         }
         self.bytes = length;
         Ok(())
@@ -149,7 +149,7 @@ impl Drop for BodyShare {
         if self.bytes > 0 {
             self.budget.taken.fetch_sub(self.bytes, Ordering::Relaxed);
             if let Some(account) = &self.account {
-                self.budget.give_back(account, self.bytes);
+                self.budget.release(account, self.bytes);
             }
         }
         if *self.is_task.get_mut() {
@@ -196,10 +196,10 @@ mod tests {
             (share.grow(SMALL, None), share.grow(SMALL + 1, None), share.grow(2 * SMALL, None)),
             (Ok(()), Ok(()), Ok(()))
         );
-        let refused = Rejection::TooManyBodies { limit: 2 * SMALL };
+        let rejected = Rejection::TooManyBodies { limit: 2 * SMALL };
         assert_eq!(
             (budget.check(SMALL + 1, None), budget.share().grow(SMALL + 1, None)),
-            (Err(refused.clone()), Err(refused))
+            (Err(rejected.clone()), Err(rejected))
         );
         let (body, share) = share.hold(Bytes::from(vec![0; 2 * SMALL]));
         let piece = body.slice(3..5);
@@ -218,9 +218,9 @@ mod tests {
             share.grow(2 * SMALL, Some(account)).map(|()| share)
         };
         let held = (grown(&ann).unwrap(), grown(&ann).unwrap());
-        let refused = Rejection::TooManyBodies { limit: 4 * SMALL };
-        assert_eq!(grown(&ann).unwrap_err(), refused);
-        assert_eq!(budget.check(SMALL + 1, Some(&ann)), Err(refused));
+        let rejected = Rejection::TooManyBodies { limit: 4 * SMALL };
+        assert_eq!(grown(&ann).unwrap_err(), rejected);
+        assert_eq!(budget.check(SMALL + 1, Some(&ann)), Err(rejected));
         assert_eq!((budget.check(SMALL + 1, Some(&bob)), budget.check(SMALL + 1, None)), (Ok(()), Ok(())));
         drop(grown(&bob).unwrap());
         drop(held);

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     const PROXY: &str = "10.0.0.1";
-    const REFUSED: &str = "refused";
+    const REJECTED: &str = "refused";
 
     fn client(x: &[&str], forwarded: &[&str]) -> String {
         let mut headers = HeaderMap::new();
@@ -114,7 +114,7 @@ mod tests {
         }
         let is_proxy = |address: &IpAddr| address.to_string().starts_with("10.");
         address(&headers, PROXY.parse().unwrap(), is_proxy)
-            .map_or_else(|_| REFUSED.to_owned(), |client| client.to_string())
+            .map_or_else(|_| REJECTED.to_owned(), |client| client.to_string())
     }
 
     #[test]
@@ -140,8 +140,8 @@ mod tests {
             (&[], &[r#"for="192.0.2.7"#], PROXY),
             // Both headers, and a forged one beside the proxy's.
             (&["192.0.2.7"], &["for=192.0.2.7"], "192.0.2.7"),
-            (&["192.0.2.7"], &["for=198.51.100.1"], REFUSED),
-            (&["192.0.2.7"], &["for=_hidden"], REFUSED),
+            (&["192.0.2.7"], &["for=198.51.100.1"], REJECTED),
+            (&["192.0.2.7"], &["for=_hidden"], REJECTED),
             (&["unknown"], &["for=_hidden"], PROXY),
         ];
         for (x, forwarded, expected) in rows {

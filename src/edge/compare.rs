@@ -10,7 +10,7 @@ use crate::error::Rejection;
 
 /// The maximum number of characters shown of each value. They are enough to recognize a name, and
 /// keep the rejection of two long values short.
-const MOST: usize = 64;
+const MAX_SHOWN: usize = 64;
 
 /// Returns the rejection of a header that does not repeat the body.
 pub(crate) fn differs(header: impl Into<Cow<'static, str>>, stated: &str, body: Option<&str>) -> Rejection {
@@ -39,7 +39,7 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
         let mut characters = self.0.chars();
-        for character in characters.by_ref().take(MOST) {
+        for character in characters.by_ref().take(MAX_SHOWN) {
             write!(f, "{}", character.escape_debug())?;
         }
         f.write_char('"')?;

@@ -24,7 +24,7 @@ use super::compare::mismatch;
 use super::headers::{McpHeaders, VersionHeader};
 use crate::error::Rejection;
 use crate::message::{
-    Body, Envelope, Era, Kind, MAX_VERSION, Params, ProtocolVersion, RawJson, RequestMeta, Stated, parse,
+    Body, ClaimedVersion, Envelope, Era, Kind, MAX_VERSION, Params, ProtocolVersion, RawJson, RequestMeta, parse,
 };
 
 /// The era of a POST.
@@ -64,8 +64,8 @@ pub(crate) fn fork(headers: &McpHeaders, body: &Body) -> Fork {
 fn claims_modern(meta: &RequestMeta) -> bool {
     match &meta.version {
         None => false,
-        Some(Stated::Known(version)) => version.era() == Era::Modern,
-        Some(Stated::Unknown(_) | Stated::Malformed) => true,
+        Some(ClaimedVersion::Known(version)) => version.era() == Era::Modern,
+        Some(ClaimedVersion::Unknown(_) | ClaimedVersion::Malformed) => true,
     }
 }
 
@@ -82,9 +82,9 @@ pub(crate) fn check_served(
         (Fork::Unknown(text), _) => unsupported(text.clone()),
         (Fork::Modern(_), _) if serves(served, Era::Modern) => Ok(()),
         (Fork::Modern(meta), header) => match meta.as_ref().and_then(|meta| meta.version.as_ref()) {
-            Some(Stated::Known(version)) => unsupported(version.to_string()),
-            Some(Stated::Unknown(text)) => unsupported(text.clone()),
-            Some(Stated::Malformed) | None => {
+            Some(ClaimedVersion::Known(version)) => unsupported(version.to_string()),
+            Some(ClaimedVersion::Unknown(text)) => unsupported(text.clone()),
+            Some(ClaimedVersion::Malformed) | None => {
                 unsupported(header.as_ref().map(VersionHeader::to_string).unwrap_or_default())
             }
         },

@@ -184,7 +184,7 @@ impl Security {
     /// The client's address is determined in the same way. It is the rightmost address in
     /// `X-Forwarded-For`, or in the `for` parameters of `Forwarded`, that is not a trusted proxy.
     /// It selects the share of the limits
-    /// ([`Sessions::max_per_peer`](crate::Sessions::max_per_peer)). If the header cannot be read,
+    /// ([`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer)). If the header cannot be read,
     /// the request counts in the proxy's own share.
     ///
     /// If the two headers name different clients, a request without a principal is rejected (400).

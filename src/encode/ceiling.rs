@@ -138,7 +138,7 @@ impl Watch {
                 limit,
                 cut,
                 left_out,
-                "responses that their clients do not read were cut (`Limits::answers_unread`)"
+                "responses that their clients do not read were cut (`Limits::max_unread_response_bytes`)"
             );
         }
         self.ceiling.has_room(more)

@@ -17,7 +17,7 @@ use super::watch::Watched;
 ///
 /// The rate is measured over twice the timeout. So a client may pause for one timeout, and then
 /// read twice as fast.
-pub(super) const LEAST_RATE: u64 = 2 << 10;
+pub(super) const MIN_RATE: u64 = 2 << 10;
 
 /// The state shared by the transport, the watch and the source of a body.
 pub(super) struct Signal {
@@ -101,7 +101,7 @@ impl Signal {
         }
         let moved = self.moved.swap(0, Ordering::Relaxed) as u128;
         let _ = self.ready.compare_exchange(ready, now, Ordering::AcqRel, Ordering::Acquire);
-        moved * 1_000 < u128::from(LEAST_RATE) * interval
+        moved * 1_000 < u128::from(MIN_RATE) * interval
     }
 }
 

@@ -48,17 +48,17 @@ const SHORT_WAIT: Duration = Duration::from_millis(50);
 
 /// The most that is discarded: sixteen bodies of the default limit, or four of a stranger. A client
 /// that sends more reads the response while it sends, or never.
-const MOST: usize = 64 << 20;
-const MOST_OF_STRANGER: usize = 16 << 20;
+const MAX_BYTES: usize = 64 << 20;
+const MAX_BYTES_UNAUTHENTICATED: usize = 16 << 20;
 
 /// How many rests a service reads at a time, and how many of them may be of strangers. Each holds a
 /// connection or a stream, a task, and what the transport has read ahead. Over HTTP/1 that is at
 /// most about 400 KiB. Rejected clients that continue to send are rare.
-const AT_ONCE: usize = 1_000;
-const STRANGERS_AT_ONCE: usize = 500;
+const CONCURRENCY: usize = 1_000;
+const CONCURRENCY_UNAUTHENTICATED: usize = 500;
 
 /// The minimum that a frame counts, so that empty frames are limited too.
-const LEAST_FRAME: usize = 1 << 10;
+const MIN_FRAME: usize = 1 << 10;
 
 /// The timeouts for the next piece and for all pieces: nginx's defaults for the same purpose
 /// (`lingering_timeout`, `lingering_time`). Strangers have a third of the latter.
@@ -108,7 +108,7 @@ impl BodyHead {
 
     /// Records a rejection. Nothing of a stranger's body is read before the response, and a body
     /// whose reading failed is not short.
-    pub(crate) fn refused(&mut self, rejection: &Rejection) {
+    pub(crate) fn rejected(&mut self, rejection: &Rejection) {
         use Rejection::{BodyIncomplete, BodyTimeout, BodyTooLarge, HostNotAllowed, OriginNotAllowed};
         self.late = matches!(rejection, BodyTimeout);
         self.patient = !matches!(
@@ -155,9 +155,9 @@ pub(crate) async fn take_along(
 /// ended.
 async fn read_away(body: &mut Body) -> Option<usize> {
     match body.frame().await? {
-        Ok(frame) => Some(frame.data_ref().map_or(0, Bytes::len).max(LEAST_FRAME)),
+        Ok(frame) => Some(frame.data_ref().map_or(0, Bytes::len).max(MIN_FRAME)),
         // A body limit of an outer layer discards the piece it rejects.
-        Err(error) => is_limit(&error).then_some(LEAST_FRAME),
+        Err(error) => is_limit(&error).then_some(MIN_FRAME),
     }
 }
 
@@ -220,11 +220,11 @@ impl Drains {
 
     /// Reserves capacity for one more rest; `None` if there is none.
     fn begin(self: &Arc<Self>, known: bool) -> Option<Drain> {
-        let all = take(&self.all, AT_ONCE);
+        let all = take(&self.all, CONCURRENCY);
         if !all {
             return None;
         }
-        if !known && !take(&self.of_strangers, STRANGERS_AT_ONCE) {
+        if !known && !take(&self.of_strangers, CONCURRENCY_UNAUTHENTICATED) {
             self.all.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
@@ -266,7 +266,7 @@ impl Drop for Rest {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        let most = if self.known { MOST } else { MOST_OF_STRANGER };
+        let most = if self.known { MAX_BYTES } else { MAX_BYTES_UNAUTHENTICATED };
         let (piece_timeout, end) = (self.piece_timeout, Instant::now() + self.timeout);
         let mut reading = Box::pin(async move {
             let mut left = most;
@@ -337,7 +337,7 @@ mod tests {
     async fn so_many_rests_are_read_at_a_time() {
         let drains = Drains::new(&TaskTracker::new());
         let mut there = Vec::new();
-        for _ in 0..STRANGERS_AT_ONCE {
+        for _ in 0..CONCURRENCY_UNAUTHENTICATED {
             let (body, is_there) = silent();
             answered(body, false, &drains).await;
             there.push(is_there);
@@ -346,7 +346,7 @@ mod tests {
         let (body, is_there) = silent();
         answered(body, false, &drains).await;
         assert_eq!(is_there.strong_count(), 0, "one stranger too many");
-        for _ in STRANGERS_AT_ONCE..AT_ONCE {
+        for _ in CONCURRENCY_UNAUTHENTICATED..CONCURRENCY {
             let (body, is_there) = silent();
             answered(body, true, &drains).await;
             assert_eq!(is_there.strong_count(), 1, "there is room for those who are known");

@@ -6,7 +6,7 @@
 //!
 //! 1. The time runs from the moment at which data is ready or was handed out, until the transport
 //!    polls again. A body that has data ready all the time must move at least
-//!    [`LEAST_RATE`](super::signal::LEAST_RATE) bytes a second. A quiet stream is never cut.
+//!    [`MIN_RATE`](super::signal::MIN_RATE) bytes a second. A quiet stream is never cut.
 //! 2. A cut body drops everything it holds at once: its bytes, its reader, and its call in flight.
 //!    It ends with an error when the transport polls again. That resets an HTTP/2 stream, and
 //!    closes an HTTP/1 connection.
@@ -63,7 +63,7 @@ pub(crate) const SHORT: usize = 16 << 10;
 const PIECE: usize = 32 << 10;
 
 /// The minimum and the maximum interval between two checks.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
 impl Watch {
     /// Makes a watch. `limit` is the maximum of bytes that all bodies hold together.
@@ -91,20 +91,21 @@ impl Watch {
         let waker = Waker::from(Arc::clone(&watched.signal));
         self.bodies.insert(Arc::as_ptr(&watched).addr(), Arc::downgrade(&watched));
         if !self.looks.swap(true, Ordering::AcqRel) {
-            self.start_looking();
+            self.start_polling();
         }
         watched.measure();
         Body::new(WatchedBody { watched, waker, watch: Arc::clone(self), over: false })
     }
 
-    fn start_looking(self: &Arc<Self>) {
+    fn start_polling(self: &Arc<Self>) {
         let (watch, ceiling) = (Arc::downgrade(self), Arc::clone(&self.ceiling));
-        let every = self.timeout.map_or(LOOK_EVERY.1, |timeout| (timeout / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
+        let every =
+            self.timeout.map_or(POLL_INTERVAL.1, |timeout| (timeout / 4).clamp(POLL_INTERVAL.0, POLL_INTERVAL.1));
         if tokio::runtime::Handle::try_current().is_err() {
             self.looks.store(false, Ordering::Release);
             return;
         }
-        let mut looking = Looking { watch, over: false };
+        let mut looking = Polling { watch, over: false };
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -167,19 +168,19 @@ impl Watch {
 }
 
 /// The task that checks bodies. If it is dropped early, as with its runtime, another can start.
-struct Looking {
+struct Polling {
     watch: Weak<Watch>,
     /// The task has recorded its end itself.
     over: bool,
 }
 
-impl Looking {
+impl Polling {
     fn end(&mut self) {
         self.over = true;
     }
 }
 
-impl Drop for Looking {
+impl Drop for Polling {
     fn drop(&mut self) {
         if let Some(watch) = self.watch.upgrade().filter(|_| !self.over) {
             watch.looks.store(false, Ordering::Release);
@@ -434,7 +435,7 @@ mod tests {
         assert_eq!((piece.len(), body.size_hint().exact()), (PIECE, Some(PIECE as u64 * 3)));
         sleep(TIMEOUT - Duration::from_secs(1)).await;
         assert_eq!((Arc::strong_count(&bytes), Arc::strong_count(&held)), (2, 2));
-        sleep(LOOK_EVERY.1 + Duration::from_secs(1)).await;
+        sleep(POLL_INTERVAL.1 + Duration::from_secs(1)).await;
         assert_eq!((Arc::strong_count(&bytes), Arc::strong_count(&held), piece.len()), (1, 1, PIECE));
         assert_eq!(cut.load(Ordering::Relaxed), 1);
         assert!(body.frame().await.unwrap().is_err());
@@ -450,7 +451,7 @@ mod tests {
         let _piece = body.frame().await.unwrap().unwrap();
         assert!(body.is_end_stream());
         assert_eq!(Arc::strong_count(&held), 2);
-        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        sleep(TIMEOUT + POLL_INTERVAL.1).await;
         assert_eq!((Arc::strong_count(&held), cut.load(Ordering::Relaxed)), (1, 1));
         let mut body = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Arc::clone(&held))));
         body.frame().await.unwrap().unwrap();
@@ -486,7 +487,7 @@ mod tests {
         }
         assert!(timeout(TIMEOUT * 10, body.frame()).await.is_err());
         sender.send(Bytes::from_static(b"x")).unwrap();
-        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        sleep(TIMEOUT + POLL_INTERVAL.1).await;
         assert_eq!(cut.load(Ordering::Relaxed), 1);
         assert!(sender.is_closed(), "its source is dropped");
     }
@@ -501,7 +502,7 @@ mod tests {
             assert_eq!(cut.load(Ordering::Relaxed), round);
             drop(body);
             assert!(watch.bodies.is_empty());
-            sleep(LOOK_EVERY.1 * 2).await;
+            sleep(POLL_INTERVAL.1 * 2).await;
             assert!(!watch.looks.load(Ordering::Acquire));
         }
     }
@@ -520,7 +521,7 @@ mod tests {
         let second = runtime();
         let _body = second.block_on(async {
             let body = watch.over(Body::from(vec![b'x'; PIECE]), None, None);
-            sleep(TIMEOUT + LOOK_EVERY.1).await;
+            sleep(TIMEOUT + POLL_INTERVAL.1).await;
             body
         });
         assert!(cut.load(Ordering::Relaxed) >= 1);
@@ -540,9 +541,9 @@ mod tests {
     async fn a_panic_in_what_is_cut_stops_no_look() {
         let (watch, cut) = watch();
         let trapped = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Trap)));
-        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        sleep(TIMEOUT + POLL_INTERVAL.1).await;
         let _late = watch.over(Body::from(vec![b'x'; PIECE]), None, None);
-        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        sleep(TIMEOUT + POLL_INTERVAL.1).await;
         assert_eq!(cut.load(Ordering::Relaxed), 1, "the second one");
         assert!(watch.looks.load(Ordering::Acquire));
         drop(trapped);
@@ -556,7 +557,7 @@ mod tests {
             assert!(counting.fetch_add(1, Ordering::Relaxed) > 0, "the first one panics");
         });
         let bodies = [(); 2].map(|()| watch.over(Body::from(vec![b'x'; PIECE]), None, None));
-        sleep(TIMEOUT + LOOK_EVERY.1).await;
+        sleep(TIMEOUT + POLL_INTERVAL.1).await;
         assert_eq!(cut.load(Ordering::Relaxed), 2);
         drop(bodies);
     }

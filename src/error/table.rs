@@ -19,7 +19,8 @@ const BATCH: &str = "Invalid request: batches exist in protocol version 2025-03-
 const IN_BATCH: &str = "Invalid request: initialize must not be part of a batch";
 const EXPIRED: &str = "Bad request: the stream named by Last-Event-ID is no longer kept";
 const NOT_RESUMABLE: &str = "Bad request: Last-Event-ID is not supported, streams cannot be resumed here";
-const NOT_KEPT: &str = "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
+const NOT_KEPT: &str =
+    "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
 
 impl Rejection {
     /// Returns the HTTP status and the JSON-RPC code.
@@ -90,11 +91,13 @@ impl Rejection {
             Self::HeaderMismatch { header, why } => format!("Header mismatch: {header} {why}").into(),
             Self::InvalidMeta(why) | Self::InvalidParams(why) => format!("Invalid params: {why}").into(),
             Self::MethodNotFound { method } => format!("Method not found: {method}").into(),
-            Self::AnswerTooLarge { limit } => {
-                format!("Answer too large: the limit is {limit} bytes, the server's setting `Limits::answer`").into()
-            }
+            Self::AnswerTooLarge { limit } => format!(
+                "Answer too large: the limit is {limit} bytes, the server's setting `Limits::max_response_bytes`"
+            )
+            .into(),
             Self::TooManyAnswersUnread { limit } => {
-                format!("Too much is unread: the server's setting `Limits::answers_unread` is {limit} bytes").into()
+                format!("Too much is unread: the server's setting `Limits::max_unread_response_bytes` is {limit} bytes")
+                    .into()
             }
             _ => match self.too_many() {
                 Some((what, limit)) => format!("Too many {what}: the limit is {limit}").into(),
@@ -109,18 +112,18 @@ impl Rejection {
             Self::TooManyListens { limit } => ("subscription streams", *limit),
             Self::TooManyListensOfPrincipal { limit } => ("subscription streams of this principal", *limit),
             Self::TooManyListensOfPeer { limit } => {
-                ("subscription streams from this address (setting `Limits::listens_per_peer`)", *limit)
+                ("subscription streams from this address (setting `Limits::max_listen_streams_per_peer`)", *limit)
             }
             Self::TooManySessions { limit } => ("sessions", *limit),
             Self::TooManySessionsOfPrincipal { limit } => ("sessions of this principal", *limit),
             Self::TooManySessionsOfPeer { limit } => {
-                ("sessions from this address (setting `Sessions::max_per_peer`)", *limit)
+                ("sessions from this address (setting `Sessions::max_sessions_per_peer`)", *limit)
             }
             Self::TooManyCalls { limit } => ("calls in flight in this session", *limit),
             Self::TooManyCallsOfPrincipal { limit } => ("calls in flight of this principal", *limit),
             Self::TooManyCallsWithoutSession { limit } => ("calls in flight without a session", *limit),
             Self::TooManyCallsOfPeer { limit } => {
-                ("calls in flight from this address (setting `Limits::calls_per_peer`)", *limit)
+                ("calls in flight from this address (setting `Limits::max_calls_per_peer`)", *limit)
             }
             Self::TooManyStreams { limit } => ("open streams in this session", *limit),
             _ => return None,

@@ -15,7 +15,7 @@ use super::Principal;
 /// address, which is what one subscriber usually has.
 ///
 /// It selects the share of a limit in which something counts, as in
-/// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). It grants no access: a session
+/// [`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer). It grants no access: a session
 /// belongs to its principal, and a session without a principal to every client that has its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Peer(IpAddr);

@@ -11,13 +11,13 @@ use crate::error::Rejection;
 use crate::message::{Envelope, Kind, Malformed, Params, ProtocolVersion, RequestId, write};
 
 /// A request that has no handler yet.
-pub(super) struct Asked {
+pub(super) struct Request {
     pub(super) id: RequestId,
     pub(super) method: Cow<'static, str>,
     pub(super) params: Option<Params>,
 }
 
-impl Asked {
+impl Request {
     /// Rejects parameters that no handler may receive.
     pub(super) fn check(&self) -> Result<(), Rejection> {
         self.params.as_ref().map_or(Ok(()), Params::check).map_err(Rejection::InvalidParams)
@@ -27,11 +27,11 @@ impl Asked {
 /// The sorted elements of a batch.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) asked: Vec<Asked>,
+    pub(super) requests: Vec<Request>,
     /// Notifications and answers.
     pub(super) told: Vec<Envelope>,
     /// The answers to elements that are not valid messages.
-    pub(super) refused: Vec<Bytes>,
+    pub(super) rejected: Vec<Bytes>,
 }
 
 impl Batch {
@@ -49,16 +49,16 @@ impl Batch {
                     return Err(Rejection::InitializeInBatch);
                 }
                 Ok(Envelope { kind: Kind::Request { id, method }, params }) => {
-                    let asked = Asked { id, method, params };
+                    let asked = Request { id, method, params };
                     match asked.check() {
-                        Ok(()) => batch.asked.push(asked),
-                        Err(rejection) => batch.refused.push(write::failure(Some(&asked.id), &rejection.to_error())),
+                        Ok(()) => batch.requests.push(asked),
+                        Err(rejection) => batch.rejected.push(write::failure(Some(&asked.id), &rejection.to_error())),
                     }
                 }
                 Ok(told) => batch.told.push(told),
                 Err(malformed) => {
                     let (rejection, id) = Rejection::of(malformed);
-                    batch.refused.push(write::failure(id.as_ref(), &rejection.to_error()));
+                    batch.rejected.push(write::failure(id.as_ref(), &rejection.to_error()));
                 }
             }
         }
@@ -73,7 +73,7 @@ mod tests {
 
     fn sort(text: &'static str, version: ProtocolVersion) -> Result<(usize, usize, usize), Rejection> {
         let Ok(Body::Batch(elements)) = parse(&Bytes::from(text)) else { panic!("{text}") };
-        Batch::sort(elements, version).map(|batch| (batch.asked.len(), batch.told.len(), batch.refused.len()))
+        Batch::sort(elements, version).map(|batch| (batch.requests.len(), batch.told.len(), batch.rejected.len()))
     }
 
     #[test]

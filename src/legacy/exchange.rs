@@ -1,7 +1,7 @@
 //! Exchange: one POST with requests, and the state that its handlers, response and work share.
 //!
-//! Handlers put messages into the [`Outbox`]. The [work](super::work) takes them out after each
-//! poll of the handlers and appends them to the stream in one operation. The [`Pace`] determines
+//! Handlers put messages into the [`Outbox`]. The [work](super::driver) takes them out after each
+//! poll of the handlers and appends them to the stream in one operation. The [`Backpressure`] determines
 //! when handlers wait for the reader.
 //!
 //! Invariants:
@@ -22,12 +22,12 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use super::Node;
+use super::backpressure::{Backpressure, Written};
 use super::outbox::Outbox;
-use super::pace::{Pace, Written};
-use super::reader::SendOff;
+use super::reader::Detach;
 use super::session::LiveSession;
+use crate::core::{LogLine, Permit};
 use crate::error::Rejection;
-use crate::hall::{LogLine, Permit};
 use crate::identity::Principal;
 use crate::message::ProtocolVersion;
 use crate::store::{Event, StreamNo};
@@ -37,10 +37,10 @@ use crate::streams::Queue;
 #[derive(Debug)]
 pub(super) struct Exchange {
     node: Arc<Node>,
-    place: Place,
+    place: Scope,
     principal: Option<Principal>,
     version: ProtocolVersion,
-    outlet: Outlet,
+    outlet: Delivery,
     state: Mutex<State>,
     /// Wakes the work.
     work: AtomicWaker,
@@ -50,7 +50,7 @@ pub(super) struct Exchange {
 
 /// The scope of an exchange: in a session, or outside any.
 #[derive(Debug)]
-enum Place {
+enum Scope {
     InSession {
         session: Arc<LiveSession>,
         stream: StreamNo,
@@ -65,21 +65,21 @@ enum Place {
 
 /// Where the messages of an exchange go.
 #[derive(Debug)]
-pub(super) enum Outlet {
+pub(super) enum Delivery {
     /// To the log of its stream.
     Log,
     /// To one response, without resumption: stateless mode.
     Queue(Arc<Queue>),
     /// Nowhere: the answers are sent as JSON.
-    Nowhere,
+    Discard,
 }
 
 #[derive(Debug)]
 struct State {
     outbox: Outbox,
-    pace: Pace,
+    backpressure: Backpressure,
     /// The detach request for a reader that has not been created yet.
-    send_off: Option<SendOff>,
+    send_off: Option<Detach>,
     response: Response,
     /// The reason why the client receives an error instead of its answer.
     denied: Option<Denied>,
@@ -110,7 +110,7 @@ pub(super) enum Denied {
 impl State {
     /// Returns `true` if handlers may continue to send. After the end they need not wait.
     fn has_room(&self) -> bool {
-        self.outbox.has_ended() || (self.outbox.has_room() && !self.pace.is_behind())
+        self.outbox.has_ended() || (self.outbox.has_room() && !self.backpressure.is_behind())
     }
 }
 
@@ -121,10 +121,10 @@ impl Exchange {
         session: &Arc<LiveSession>,
         principal: Option<Principal>,
         stream: StreamNo,
-        outlet: Outlet,
+        outlet: Delivery,
     ) -> Arc<Self> {
         let version = session.info.version;
-        Self::new(node, Place::InSession { session: Arc::clone(session), stream }, principal, version, outlet)
+        Self::new(node, Scope::InSession { session: Arc::clone(session), stream }, principal, version, outlet)
     }
 
     /// Creates an exchange outside any session.
@@ -132,23 +132,23 @@ impl Exchange {
         node: &Arc<Node>,
         principal: Option<Principal>,
         version: ProtocolVersion,
-        outlet: Outlet,
+        outlet: Delivery,
         permit: Permit,
     ) -> Arc<Self> {
-        Self::new(node, Place::Alone { permit: Mutex::new(Some(permit)) }, principal, version, outlet)
+        Self::new(node, Scope::Alone { permit: Mutex::new(Some(permit)) }, principal, version, outlet)
     }
 
     fn new(
         node: &Arc<Node>,
-        place: Place,
+        place: Scope,
         principal: Option<Principal>,
         version: ProtocolVersion,
-        outlet: Outlet,
+        outlet: Delivery,
     ) -> Arc<Self> {
         let bounds = node.settings.streams.bounds();
         let state = State {
             outbox: Outbox::new(bounds),
-            pace: Pace::new(bounds),
+            backpressure: Backpressure::new(bounds),
             send_off: None,
             response: Response::Open,
             denied: None,
@@ -170,18 +170,18 @@ impl Exchange {
     }
 
     pub(super) fn session(&self) -> Option<&Arc<LiveSession>> {
-        self.place().map(|(session, _)| session)
+        self.scope().map(|(session, _)| session)
     }
 
     /// Returns the number by which the engine knows the exchange.
     pub(super) fn stream(&self) -> Option<StreamNo> {
-        self.place().map(|(_, stream)| stream)
+        self.scope().map(|(_, stream)| stream)
     }
 
-    fn place(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
+    fn scope(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
         match &self.place {
-            Place::InSession { session, stream } => Some((session, *stream)),
-            Place::Alone { .. } => None,
+            Scope::InSession { session, stream } => Some((session, *stream)),
+            Scope::Alone { .. } => None,
         }
     }
 
@@ -193,13 +193,13 @@ impl Exchange {
         self.principal.as_ref()
     }
 
-    pub(super) fn outlet(&self) -> &Outlet {
+    pub(super) fn outlet(&self) -> &Delivery {
         &self.outlet
     }
 
     /// Returns the session and the log's number, if the exchange streams to a log.
     pub(super) fn log(&self) -> Option<(&Arc<LiveSession>, StreamNo)> {
-        if matches!(self.outlet, Outlet::Log) { self.place() } else { None }
+        if matches!(self.outlet, Delivery::Log) { self.scope() } else { None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -210,7 +210,7 @@ impl Exchange {
 
     /// Queues a message. Returns `false` if the handler should wait before the next one.
     pub(super) fn emit(&self, event: Event) -> bool {
-        if matches!(self.outlet, Outlet::Nowhere) {
+        if matches!(self.outlet, Delivery::Discard) {
             self.node.counters.dropped(1);
             return true;
         }
@@ -231,8 +231,8 @@ impl Exchange {
     pub(super) async fn wait_for_room(&self) {
         let room = async {
             loop {
-                if let Outlet::Queue(queue) = &self.outlet
-                    && self.state().pace.is_behind()
+                if let Delivery::Queue(queue) = &self.outlet
+                    && self.state().backpressure.is_behind()
                 {
                     queue.room().await;
                     self.reader_took();
@@ -244,14 +244,14 @@ impl Exchange {
                 freed.await;
             }
         };
-        let patience = self.node.settings.streams.slow_reader;
+        let patience = self.node.settings.streams.slow_reader_timeout;
         if tokio::time::timeout(patience, room).await.is_err() {
             self.cut_reader();
         }
     }
 
     fn cut_reader(&self) {
-        if !self.state().pace.cut_off() {
+        if !self.state().backpressure.cut_off() {
             return;
         }
         self.node.counters.slow_reader();
@@ -259,16 +259,16 @@ impl Exchange {
             tracing::warn!(left_out, "a reader that was too slow was cut off");
         }
         match &self.outlet {
-            Outlet::Log => self.hang_up_reader(self.node.settings.streams.retry_interval),
-            Outlet::Queue(queue) => queue.abandon(),
-            Outlet::Nowhere => {}
+            Delivery::Log => self.detach_reader(self.node.settings.streams.retry_interval),
+            Delivery::Queue(queue) => queue.abandon(),
+            Delivery::Discard => {}
         }
         self.room.notify_waiters();
     }
 
-    fn hang_up_reader(&self, retry: Option<Duration>) {
+    fn detach_reader(&self, retry: Option<Duration>) {
         if let Some((session, stream)) = self.log() {
-            self.node.step_in_background(self.node.engine.hang_up(session.info.id, stream, retry));
+            self.node.step_in_background(self.node.engine.request_detach(session.info.id, stream, retry));
         }
     }
 
@@ -284,11 +284,11 @@ impl Exchange {
             return false;
         }
         state.outbox.start_streaming();
-        if state.pace.is_attached() {
+        if state.backpressure.is_attached() {
             drop(state);
-            self.hang_up_reader(retry);
+            self.detach_reader(retry);
         } else {
-            state.send_off = Some(SendOff { retry });
+            state.send_off = Some(Detach { retry });
             drop(state);
             self.wake_work();
         }
@@ -298,7 +298,7 @@ impl Exchange {
     // Called by the response.
 
     pub(super) fn start_streaming(&self) {
-        if !matches!(self.outlet, Outlet::Nowhere) {
+        if !matches!(self.outlet, Delivery::Discard) {
             self.state().outbox.start_streaming();
         }
     }
@@ -309,9 +309,9 @@ impl Exchange {
 
     /// Records that the reader exists, or that none will. Returns a detach request that arrived
     /// before the reader.
-    pub(super) fn attached(&self) -> Option<SendOff> {
+    pub(super) fn attached(&self) -> Option<Detach> {
         let mut state = self.state();
-        state.pace.attach();
+        state.backpressure.attach();
         state.send_off.take()
     }
 
@@ -327,10 +327,10 @@ impl Exchange {
 
     /// Records that the response was an error of its own. No message of the handlers is written
     /// from now on.
-    pub(super) fn refuse(&self) {
+    pub(super) fn reject(&self) {
         let mut state = self.state();
         state.response = Response::Refused;
-        state.pace.attach();
+        state.backpressure.attach();
     }
 
     /// Returns the reason why the client receives an error instead of its answer.
@@ -361,14 +361,14 @@ impl Exchange {
 
     /// Records that the reader took messages or disconnected.
     pub(super) fn reader_took(&self) {
-        self.state().pace.took();
+        self.state().backpressure.took();
         self.room.notify_waiters();
     }
 
     /// Makes the work check that the engine still has what was written. Without this, a call that
     /// sends no further message would not notice a loss.
-    pub(super) fn look_again(&self) {
-        self.state().outbox.ask_for_a_look();
+    pub(super) fn recheck(&self) {
+        self.state().outbox.request_recheck();
         self.wake_work();
     }
 
@@ -389,7 +389,7 @@ impl Exchange {
     /// See [`Outbox::stop_polling`].
     pub(super) fn stop_polling(&self, answers: &mut Vec<Bytes>, done: bool) -> Option<Vec<Event>> {
         let mut state = self.state();
-        state.pace.write_begins();
+        state.backpressure.write_begins();
         state.outbox.stop_polling(answers, done)
     }
 
@@ -407,7 +407,7 @@ impl Exchange {
     pub(super) async fn has_reader(&self) -> bool {
         poll_fn(|cx| {
             self.register_work(cx.waker());
-            if self.state().pace.is_attached() { Poll::Ready(()) } else { Poll::Pending }
+            if self.state().backpressure.is_attached() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
         self.state().response != Response::Refused
@@ -415,22 +415,22 @@ impl Exchange {
 
     /// Records that messages were appended to the log.
     pub(super) fn written(&self, written: Written) {
-        self.state().pace.written(written);
+        self.state().backpressure.written(written);
         self.room.notify_waiters();
     }
 
     /// Records that messages were put into the queue, and whether it is full.
     pub(super) fn queued(&self, full: bool) {
-        self.state().pace.queued(full);
+        self.state().backpressure.queued(full);
         self.room.notify_waiters();
     }
 
     /// Ends the exchange: no handler waits for the reader from now on.
     pub(super) fn end(&self) {
         self.state().outbox.end();
-        if let Place::Alone { permit } = &self.place {
+        if let Scope::Alone { permit } = &self.place {
             let permit = permit.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let (Some(permit), Outlet::Queue(queue)) = (permit, &self.outlet) {
+            if let (Some(permit), Delivery::Queue(queue)) = (permit, &self.outlet) {
                 queue.hold(permit);
             }
         }

@@ -17,7 +17,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     let principal = incoming.principal.as_ref();
     let session = node.session(id, principal).await?;
     // The session may have ended at another node. The load also counts as a use of the session.
-    let loaded = node.engine.load(id, principal).await.map_err(|error| node.refusal(&error))?;
+    let loaded = node.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
     let streams = &node.settings.streams;
     let (stream, after) = match incoming.headers.last_event()? {
         Some(_) if !streams.resumable => return Err(Rejection::NotResumable),
@@ -42,9 +42,9 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
             if error.kind() == StoreErrorKind::NotFound {
                 // If the session has ended meanwhile, the error must name the session, not the
                 // stream.
-                node.engine.load(id, principal).await.map_err(|error| node.refusal(&error))?;
+                node.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
             }
-            return Err(refusal(node, &error));
+            return Err(rejection(node, &error));
         }
     };
     if stream == STANDALONE {
@@ -82,13 +82,13 @@ impl Drop for Expected<'_> {
 }
 
 /// Maps an engine's error to a rejection. The session exists, so `NotFound` means the stream.
-fn refusal(node: &Node, error: &StoreError) -> Rejection {
+fn rejection(node: &Node, error: &StoreError) -> Rejection {
     match error.kind() {
         StoreErrorKind::NotFound => Rejection::EventsExpired,
         StoreErrorKind::BeyondEnd => Rejection::UnknownEvent,
         StoreErrorKind::Conflict => Rejection::StreamTaken,
         StoreErrorKind::Full => Rejection::TooManyStreams { limit: node.settings.policy().max_streams },
-        _ => node.refusal(error),
+        _ => node.rejection(error),
     }
 }
 
@@ -96,6 +96,6 @@ fn refusal(node: &Node, error: &StoreError) -> Rejection {
 pub(crate) async fn delete(node: &Arc<Node>, incoming: &Incoming) -> Result<Reply, Rejection> {
     let id = incoming.headers.session_id()?.ok_or(Rejection::SessionRequired)?;
     let session = node.session(id, incoming.principal.as_ref()).await?;
-    node.end(session.info.id, EndReason::Deleted).await.map_err(|error| node.refusal(&error))?;
+    node.end(session.info.id, EndReason::Deleted).await.map_err(|error| node.rejection(&error))?;
     Ok(Outcome::Ended.into())
 }

@@ -13,8 +13,8 @@ use super::Node;
 use super::post::{Post, session_header};
 use super::session::LiveSession;
 use super::standalone::Standalone;
+use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::LogLine;
 use crate::identity::{Peer, Principal, SessionId, SessionInfo};
 use crate::message::{
     Body, CAPABILITIES, CLIENT_INFO, Envelope, ErrorObject, INITIALIZE, InitializeParams, Kind, Oversized, Params,
@@ -143,7 +143,7 @@ async fn opened<S: Clone + Send + Sync + 'static>(
 ) -> Result<(Arc<LiveSession>, RawJson), Failed> {
     let Post { node, server, state, incoming } = post;
     check_size(params.as_ref())?;
-    let _permit = node.let_in(incoming.account(), 1)?;
+    let _permit = node.acquire(incoming.account(), 1)?;
     let (params, text) = read_params(params)?;
     let mut session = draft(node, incoming.principal, incoming.peer, &params);
     let context = Context::new(Arc::new(Standalone::new(&session)), None);
@@ -176,7 +176,7 @@ fn draft(
     let info = SessionInfo {
         id: SessionId::random(),
         principal,
-        peer: peer.filter(|_| node.settings.sessions.max_per_peer.is_some()),
+        peer: peer.filter(|_| node.settings.sessions.max_sessions_per_peer.is_some()),
         version: negotiate(node, &params.protocol_version),
         client: node.clients.share(&params.client_info),
         capabilities: node.capabilities.share(&params.capabilities),
@@ -229,12 +229,12 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
     let create = Create { info: Arc::clone(&session.info), epoch: session.epoch };
     // If the client disconnects now, or the hook panics, the session must be removed.
     let mut guard = Unkept { node, session, created: true, kept: false };
-    node.know(session);
+    node.share_client(session);
     let evicted = node.engine.create(create).await.map_err(|error| {
         // An unreachable engine may have created the session anyway, and no client would use or end
         // it.
         guard.created = error.kind() == StoreErrorKind::Unavailable;
-        refusal(node, &error)
+        rejection(node, &error)
     })?;
     node.closed(evicted);
     if let Some(hook) = &node.settings.sessions.opened {
@@ -245,7 +245,7 @@ async fn keep(node: &Arc<Node>, session: &Arc<LiveSession>) -> Result<(), Failed
     if node.opened(session) { Ok(()) } else { Err(Rejection::SessionEnded.into()) }
 }
 
-fn refusal(node: &Node, error: &StoreError) -> Rejection {
+fn rejection(node: &Node, error: &StoreError) -> Rejection {
     let policy = node.settings.policy();
     match error.kind() {
         StoreErrorKind::Full => Rejection::TooManySessions { limit: policy.max_sessions },
@@ -253,7 +253,7 @@ fn refusal(node: &Node, error: &StoreError) -> Rejection {
             Rejection::TooManySessionsOfPrincipal { limit: policy.max_sessions_per_principal }
         }
         StoreErrorKind::FullForPeer => Rejection::TooManySessionsOfPeer { limit: policy.max_sessions_per_peer },
-        _ => node.refusal(error),
+        _ => node.rejection(error),
     }
 }
 
@@ -274,7 +274,7 @@ impl Drop for Unkept<'_> {
         self.node.forget(self.session.info.id);
         if self.created {
             let id = self.session.info.id;
-            self.node.give_back(move |engine| engine.end(id, EndReason::Closed));
+            self.node.retry(move |engine| engine.end_session(id, EndReason::Closed));
         }
     }
 }

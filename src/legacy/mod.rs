@@ -16,39 +16,39 @@
 //! | [`node`] | the legacy part of one service |
 //! | [`session`] | a session in use on this node; the engine stores what must survive |
 //! | [`exchange`] | one POST with requests, and the stream it may become |
-//! | [`ticket`] | one request of an exchange, on which its handler's `Context` is built |
+//! | [`in_flight`] | one request of an exchange, on which its handler's `Context` is built |
 //! | [`standalone`] | the base of a `Context` whose handler has no request to answer |
-//! | [`work`] | the driver that polls the handlers of an exchange, inline or in a task |
+//! | [`driver`] | the driver that polls the handlers of an exchange, inline or in a task |
 //! | [`writer`] | the writer of their messages to the stream |
-//! | [`answer`] | the choice between a JSON response and a stream |
+//! | [`response`] | the choice between a JSON response and a stream |
 //! | [`outbox`] | the messages of an exchange that are not yet written |
-//! | [`pace`] | backpressure: when handlers wait for the reader |
-//! | [`news`], [`resync`] | updates about a session between nodes, and the re-check after lost signals |
+//! | [`backpressure`] | backpressure: when handlers wait for the reader |
+//! | [`peers`], [`resync`] | updates about a session between nodes, and the re-check after lost signals |
 //! | [`reader`] | a cursor on a log: the source of a streamed response |
-//! | [`familiar`] | values that sessions of the same program share |
+//! | [`interner`] | values that sessions of the same program share |
 
-mod answer;
+mod backpressure;
 mod batch;
-mod bell;
-mod changes;
-mod drain;
+mod client_requests;
+mod delivery;
+mod draining;
+mod driver;
 mod exchange;
-mod familiar;
 mod get;
+mod in_flight;
 mod initialize;
-mod input;
-mod news;
+mod interner;
 mod node;
 mod outbox;
-mod pace;
+mod peers;
 mod post;
 mod reader;
+mod response;
 mod resync;
 mod session;
+mod signals;
 mod standalone;
 mod stateless;
-mod ticket;
-mod work;
 mod writer;
 
 pub(crate) use get::{delete, get};

@@ -6,60 +6,60 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 
-use super::bell::Bell;
-use super::changes::{Line, Listener};
-use super::familiar::Familiar;
+use super::delivery::{DeliveryQueue, Listener};
+use super::interner::Interner;
 use super::session::LiveSession;
+use super::signals::Signals;
+use crate::core::{Core, LogLine, Received, Recheck};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::{Hall, Heard, LogLine, Owed};
 use crate::identity::{Principal, SessionId, SessionMap};
 use crate::message::{ClientCapabilities, Era, Implementation, ProtocolVersion};
-use crate::store::{Begin, Begun, EndReason, NodeId, SessionEngine, Step, StreamNo};
+use crate::store::{Begin, Begun, EndReason, EngineFuture, NodeId, SessionEngine, StreamNo};
 
 /// The sessions of one service.
 pub(crate) struct Node {
-    hall: Arc<Hall>,
+    core: Arc<Core>,
     pub(crate) id: NodeId,
     /// The sessions in use here. The engine stores what must survive, and decides what nodes must
     /// agree on.
     pub(super) sessions: Arc<SessionMap<Arc<LiveSession>>>,
     /// The sessions whose standalone stream was opened here. This node delivers changes to them;
-    /// see [`changes`](super::changes).
-    pub(super) listening: SessionMap<Listener>,
+    /// see [`delivery`](super::delivery).
+    pub(super) listeners: SessionMap<Listener>,
     /// The queue of those listeners that have changes to receive.
-    pub(super) line: Line,
+    pub(super) delivery_queue: DeliveryQueue,
     /// The announcements that reached this node.
-    pub(super) heard: Heard,
+    pub(super) received: Received,
     /// Re-checks of everything; see [`resync`](super::resync).
-    pub(super) looks_owed: Owed,
+    pub(super) rechecks: Recheck,
     /// What clients state about themselves. A program states the same in all of its sessions, so
     /// equal values are shared.
-    pub(super) clients: Familiar<Implementation>,
-    pub(super) capabilities: Familiar<ClientCapabilities>,
+    pub(super) clients: Interner<Implementation>,
+    pub(super) capabilities: Interner<ClientCapabilities>,
     me: Weak<Self>,
 }
 
 /// A node extends the core of the service with sessions.
 impl Deref for Node {
-    type Target = Hall;
+    type Target = Core;
 
-    fn deref(&self) -> &Hall {
-        &self.hall
+    fn deref(&self) -> &Core {
+        &self.core
     }
 }
 
 impl Node {
-    pub(crate) fn new(hall: &Arc<Hall>) -> Arc<Self> {
+    pub(crate) fn new(core: &Arc<Core>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            hall: Arc::clone(hall),
-            id: hall.engine.join(Arc::new(Bell::new(me.clone())), hall.settings.policy()),
+            core: Arc::clone(core),
+            id: core.engine.join(Arc::new(Signals::new(me.clone())), core.settings.policy()),
             sessions: Arc::default(),
-            listening: SessionMap::default(),
-            line: Line::default(),
-            heard: Heard::default(),
-            looks_owed: Owed::default(),
-            clients: Familiar::default(),
-            capabilities: Familiar::default(),
+            listeners: SessionMap::default(),
+            delivery_queue: DeliveryQueue::default(),
+            received: Received::default(),
+            rechecks: Recheck::default(),
+            clients: Interner::default(),
+            capabilities: Interner::default(),
             me: me.clone(),
         })
     }
@@ -96,18 +96,18 @@ impl Node {
             }
             return Err(Rejection::SessionNotFound);
         }
-        let loaded = self.engine.load(id, principal).await.map_err(|error| self.refusal(&error))?;
+        let loaded = self.engine.load(id, principal).await.map_err(|error| self.rejection(&error))?;
         let session = LiveSession::new(loaded.info, loaded.epoch, self.me.clone());
-        session.restore(self).await.map_err(|error| self.refusal(&error))?;
+        session.restore(self).await.map_err(|error| self.rejection(&error))?;
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
         // The node that opened the session may be gone.
-        self.hall.start_reaper(self.id);
+        self.core.start_reaper(self.id);
         // The session may have ended since it was loaded, when this node could not yet receive the
         // signal.
         if let Err(error) = self.engine.load(id, principal).await {
             self.forget(id);
-            return Err(self.refusal(&error));
+            return Err(self.rejection(&error));
         }
         Ok(session)
     }
@@ -117,7 +117,7 @@ impl Node {
         if let Some(session) = self.sessions.get(&id) {
             return Some(session.info.principal.clone());
         }
-        let found = self.engine.find(id).await.ok()?;
+        let found = self.engine.peek(id).await.ok()?;
         Some(found.principal.clone())
     }
 
@@ -125,7 +125,7 @@ impl Node {
     pub(super) fn forget(&self, id: SessionId) {
         // The order matters: a stream that starts to listen now checks for the session afterwards.
         let session = self.sessions.remove(&id);
-        self.listening.remove(&id);
+        self.listeners.remove(&id);
         if let Some((_, session)) = session {
             session.close();
         }
@@ -144,7 +144,7 @@ impl Node {
             Ok(begun) => {
                 let Begun { stream, revision } = begun?;
                 if revision > session.revision() {
-                    let started = Started { hall: Arc::clone(&self.hall), session: id, stream, revision, kept: false };
+                    let started = Started { core: Arc::clone(&self.core), session: id, stream, revision, kept: false };
                     session.keep_up(self, revision).await;
                     started.keep();
                 }
@@ -152,9 +152,9 @@ impl Node {
             }
             Err(step) => step,
         };
-        let (hall, (sender, begun)) = (Arc::clone(&self.hall), oneshot::channel());
+        let (core, (sender, begun)) = (Arc::clone(&self.core), oneshot::channel());
         self.tasks.spawn(async move {
-            let started = |Begun { stream, revision }| Started { hall, session: id, stream, revision, kept: false };
+            let started = |Begun { stream, revision }| Started { core, session: id, stream, revision, kept: false };
             // If the receiver is gone, even after the send, the dropped value finishes the calls.
             let _ = sender.send(step.await.map(started));
         });
@@ -163,18 +163,18 @@ impl Node {
         Ok(started.keep())
     }
 
-    /// See [`Hall::give_back`].
-    pub(super) fn give_back<T, F>(&self, step: F)
+    /// See [`Core::retry`].
+    pub(super) fn retry<T, F>(&self, step: F)
     where
         T: Unpin + Send + 'static,
-        F: Fn(&dyn SessionEngine) -> Step<Result<T, StoreError>> + Send + 'static,
+        F: Fn(&dyn SessionEngine) -> EngineFuture<Result<T, StoreError>> + Send + 'static,
     {
-        self.hall.give_back(step);
+        self.core.retry(step);
     }
 
     /// Ends a session and notifies the application. Both continue if the caller is dropped.
     pub(crate) async fn end(&self, session: SessionId, reason: EndReason) -> Result<(), StoreError> {
-        let step = match self.engine.end(session, reason).now() {
+        let step = match self.engine.end_session(session, reason).now() {
             Ok(ended) => {
                 self.closed([ended?]);
                 return Ok(());
@@ -193,7 +193,7 @@ impl Node {
     }
 
     /// Maps an engine's error to a rejection. Details that only the operator may know are logged.
-    pub(super) fn refusal(&self, error: &StoreError) -> Rejection {
+    pub(super) fn rejection(&self, error: &StoreError) -> Rejection {
         match error.kind() {
             StoreErrorKind::NotFound => Rejection::SessionNotFound,
             StoreErrorKind::Unavailable => {
@@ -214,14 +214,14 @@ impl Node {
 
     /// Adds a session that is being opened. It is added before the engine creates it, so that its
     /// end is noticed however soon it comes.
-    pub(super) fn know(&self, session: &Arc<LiveSession>) {
+    pub(super) fn share_client(&self, session: &Arc<LiveSession>) {
         self.sessions.insert(session.info.id, Arc::clone(session));
     }
 
     /// Counts a session that was opened here. Returns `false` if it ended during its opening.
     pub(super) fn opened(&self, session: &LiveSession) -> bool {
         self.counters.opened();
-        self.hall.start_reaper(self.id);
+        self.core.start_reaper(self.id);
         self.sessions.contains_key(&session.info.id)
     }
 }
@@ -229,7 +229,7 @@ impl Node {
 /// Calls that the engine has registered and that do not run yet. Dropping this finishes them,
 /// because no other owner would.
 struct Started {
-    hall: Arc<Hall>,
+    core: Arc<Core>,
     session: SessionId,
     stream: StreamNo,
     revision: u64,
@@ -247,7 +247,7 @@ impl Drop for Started {
     fn drop(&mut self) {
         if !self.kept {
             let (session, stream) = (self.session, self.stream);
-            self.hall.step_in_background(self.hall.engine.finish(session, stream));
+            self.core.step_in_background(self.core.engine.finish(session, stream));
         }
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::store::{Event, EventKind};
 
 /// The messages that are not yet written. Only one task at a time takes from it: the
-/// [work](super::work).
+/// [work](super::driver).
 #[derive(Debug)]
 pub(super) struct Outbox {
     /// The largest number of messages and bytes.
@@ -83,7 +83,7 @@ impl Outbox {
         self.streaming |= !self.ended;
     }
 
-    pub(super) fn ask_for_a_look(&mut self) {
+    pub(super) fn request_recheck(&mut self) {
         self.look = true;
     }
 
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_look_is_taken_once_and_only_where_something_was_written() {
         let mut outbox = outbox();
-        outbox.ask_for_a_look();
+        outbox.request_recheck();
         assert_eq!(written(&mut outbox, &[], false), None);
         outbox.start_streaming();
         assert_eq!(written(&mut outbox, &[], false), Some(vec![]));

@@ -9,21 +9,21 @@ use http::request::Parts;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Form, answer};
-use super::batch::{Asked, Batch};
-use super::exchange::{Exchange, Outlet};
+use super::batch::{Batch, Request};
+use super::driver::{Handler, Handlers};
+use super::exchange::{Delivery, Exchange};
+use super::in_flight::InFlight;
+use super::response::{Form, answer};
 use super::session::LiveSession;
 use super::standalone::Standalone;
-use super::ticket::Ticket;
-use super::work::{Handler, Handlers};
 use super::{Node, initialize, stateless};
 use crate::edge::{BodyShare, McpHeaders, is_of_a_session};
 use crate::error::{Rejection, StoreError, StoreErrorKind};
 use crate::identity::{Account, Peer, Principal, SessionId};
 use crate::message::{Body, Envelope, Kind, Malformed, Params, RawJson, RequestId, shown, write};
 use crate::outcome::{Outcome, Reply};
-use crate::server::contract::ErasedServer;
-use crate::server::{Call, Cancellation, Context, Notice};
+use crate::server::server_trait::ErasedServer;
+use crate::server::{Call, Cancellation, Context, Notification};
 use crate::settings::ResponseMode;
 use crate::store::Begin;
 
@@ -109,7 +109,7 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
             if method == "initialize" {
                 return Err(Rejection::AlreadyInitialized);
             }
-            let asked = Asked { id, method, params };
+            let asked = Request { id, method, params };
             asked.check()?;
             calls(post, session, vec![asked], None).await?
         }
@@ -127,8 +127,8 @@ async fn in_session<S: Clone + Send + Sync + 'static>(mut post: Post<'_, S>, bod
 async fn calls<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     session: Arc<LiveSession>,
-    asked: Vec<Asked>,
-    refused: Option<Vec<Bytes>>,
+    requests: Vec<Request>,
+    rejected: Option<Vec<Bytes>>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
     if node.is_draining() {
@@ -137,26 +137,26 @@ async fn calls<S: Clone + Send + Sync + 'static>(
     node.check_answers(incoming.account().as_ref())?;
     let streams = &node.settings.streams;
     let stream = {
-        let ids = ids(&asked);
+        let ids = ids(&requests);
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
         let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
-        node.begin(&session, begin).await.map_err(|error| refusal(node, id, &error))?
+        node.begin(&session, begin).await.map_err(|error| rejection(node, id, &error))?
     };
     let mode = streams.response_mode;
-    let outlet = if mode == ResponseMode::Json { Outlet::Nowhere } else { Outlet::Log };
+    let outlet = if mode == ResponseMode::Json { Delivery::Discard } else { Delivery::Log };
     let exchange = Exchange::in_session(node, &session, incoming.principal, stream, outlet);
-    let form = Form { mode, batch: refused.is_some(), queue: None };
-    if let Some(refused) = refused {
+    let form = Form { mode, batch: rejected.is_some(), queue: None };
+    if let Some(refused) = rejected {
         exchange.keep_answers(refused);
     }
-    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), asked);
+    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
     session.register(tickets.iter().cloned());
     Ok(answer(exchange, tickets, handlers, form).await)
 }
 
 /// Returns the ids of the requests. There is nearly always one, which is borrowed.
-fn ids(asked: &[Asked]) -> Cow<'_, [RequestId]> {
+fn ids(asked: &[Request]) -> Cow<'_, [RequestId]> {
     match asked {
         [only] => Cow::Borrowed(std::slice::from_ref(&only.id)),
         several => several.iter().map(|asked| asked.id.clone()).collect(),
@@ -169,32 +169,32 @@ pub(super) fn start<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: &S,
     (parts, share): (Box<Parts>, Option<Arc<BodyShare>>),
-    asked: Vec<Asked>,
-) -> (Vec<Arc<Ticket>>, Handlers) {
-    let handle = |asked: Asked, parts: Box<Parts>| {
-        let Asked { id, method, params } = asked;
-        let ticket = Ticket::new(exchange, id.clone());
+    asked: Vec<Request>,
+) -> (Vec<Arc<InFlight>>, Handlers) {
+    let handle = |asked: Request, parts: Box<Parts>| {
+        let Request { id, method, params } = asked;
+        let in_flight = InFlight::new(exchange, id.clone());
         let named = params.as_ref().and_then(Params::named);
         let params = params.map(Params::into_text);
-        let context = Context::new(Arc::clone(&ticket) as _, params.clone()).with_named(named);
+        let context = Context::new(Arc::clone(&in_flight) as _, params.clone()).with_named(named);
         let call = Call { method: method.clone(), id, params, parts, context };
-        Handler::new(ticket, &method, Arc::clone(server).call(call, state.clone()))
+        Handler::new(in_flight, &method, Arc::clone(server).call(call, state.clone()))
     };
-    match <[Asked; 1]>::try_from(asked) {
+    match <[Request; 1]>::try_from(asked) {
         Ok([only]) => {
             // A single request takes the head; several requests need copies of it.
             let handler = handle(only, parts);
-            (vec![Arc::clone(&handler.ticket)], Handlers::one(handler, share))
+            (vec![Arc::clone(&handler.in_flight)], Handlers::one(handler, share))
         }
         Err(several) => {
             let handlers: Vec<Handler> = several.into_iter().map(|asked| handle(asked, parts.clone())).collect();
-            (handlers.iter().map(|handler| Arc::clone(&handler.ticket)).collect(), Handlers::many(handlers, share))
+            (handlers.iter().map(|handler| Arc::clone(&handler.in_flight)).collect(), Handlers::many(handlers, share))
         }
     }
 }
 
 /// Maps an engine's error about new calls to a rejection.
-fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
+fn rejection(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
     let policy = node.settings.policy();
     match error.kind() {
         StoreErrorKind::Conflict => Rejection::DuplicateId,
@@ -207,7 +207,7 @@ fn refusal(node: &Node, session: SessionId, error: &StoreError) -> Rejection {
             node.forget(session);
             Rejection::SessionNotFound
         }
-        _ => node.refusal(error),
+        _ => node.rejection(error),
     }
 }
 
@@ -220,40 +220,40 @@ async fn take<S: Clone + Send + Sync + 'static>(
     let Post { node, server, state, incoming } = post;
     let id = session.info.id;
     match envelope.kind {
-        Kind::Answer { id: question, outcome } => {
+        Kind::Answer { id: request, outcome } => {
             // Ids of requests to the client are strings. A late or repeated answer is not an error
             // of the client.
-            let question: String = serde_json::from_str(question.as_json()).unwrap_or_default();
+            let request: String = serde_json::from_str(request.as_json()).unwrap_or_default();
             // The answer may be stored for a while, and must not keep the rest of the body in
             // memory.
             let outcome = outcome.map(|result| result.detached()).map_err(|error| error.detached());
-            match node.engine.answer(id, &question, outcome).await {
+            match node.engine.answer_request(id, &request, outcome).await {
                 Ok(first) => {
-                    tracing::debug!(session = ?id, question = &*shown(&question), first, "the client answered");
+                    tracing::debug!(session = ?id, request = &*shown(&request), first, "the client answered");
                 }
                 Err(error) if error.kind() == StoreErrorKind::NotFound => {
-                    tracing::debug!(session = ?id, question = &*shown(&question), "an answer to no open question");
-                    node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
+                    tracing::debug!(session = ?id, request = &*shown(&request), "an answer to no open question");
+                    node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
                 }
                 // Capacity becomes available when earlier answers have been fetched.
                 Err(error) if error.kind() == StoreErrorKind::Full => return Err(Rejection::EngineUnavailable),
-                Err(error) => return Err(node.refusal(&error)),
+                Err(error) => return Err(node.rejection(&error)),
             }
         }
         Kind::Notification { method } if method == "notifications/cancelled" => {
             if let Some((call, reason)) = cancelled(envelope.params.as_ref().map(Params::text)) {
                 session.explain(&call, Cancellation { reason, parts: incoming.parts });
-                node.engine.cancel(id, &call).await.map_err(|error| node.refusal(&error))?;
+                node.engine.cancel(id, &call).await.map_err(|error| node.rejection(&error))?;
             }
         }
         Kind::Notification { method } => {
             let loaded =
-                node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.refusal(&error))?;
+                node.engine.load(id, incoming.principal.as_ref()).await.map_err(|error| node.rejection(&error))?;
             session.keep_up(node, loaded.revision).await;
             let params = envelope.params.map(Params::into_text);
             let context = Context::new(Arc::new(Standalone::new(session)), params.clone());
-            let notice = Notice { method, params, parts: incoming.parts, context };
-            node.in_background(Arc::clone(server).notified(notice, state));
+            let notice = Notification { method, params, parts: incoming.parts, context };
+            node.in_background(Arc::clone(server).notification(notice, state));
         }
         Kind::Request { .. } => {}
     }
@@ -288,14 +288,14 @@ async fn batch<S: Clone + Send + Sync + 'static>(
     session: Arc<LiveSession>,
     elements: Vec<Result<Envelope, Malformed>>,
 ) -> Result<Outcome, Rejection> {
-    let Batch { asked, told, refused } = Batch::sort(elements, session.info.version)?;
+    let Batch { requests: asked, told, rejected } = Batch::sort(elements, session.info.version)?;
     for message in told {
         take(post.again(), &session, message).await?;
     }
-    match (asked.is_empty(), refused.is_empty()) {
+    match (asked.is_empty(), rejected.is_empty()) {
         (true, true) => Ok(Outcome::Accepted),
-        (true, false) => Ok(Outcome::Json(write::batch(&refused))),
-        (false, _) => calls(post, session, asked, Some(refused)).await,
+        (true, false) => Ok(Outcome::Json(write::batch(&rejected))),
+        (false, _) => calls(post, session, asked, Some(rejected)).await,
     }
 }
 

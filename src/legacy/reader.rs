@@ -15,18 +15,18 @@ use serde_json::value::RawValue;
 use tokio::time::{Sleep, sleep};
 
 use super::Node;
+use super::in_flight::{Cause, InFlight};
 use super::session::LiveSession;
-use super::ticket::{Cause, Ticket};
+use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::LogLine;
 use crate::identity::Principal;
 use crate::message::{RawJson, RequestId, write};
-use crate::store::{Attach, Attached, Loaded, Page, Step, Stored, StreamNo};
+use crate::store::{Attach, Attached, EngineFuture, Loaded, Page, Stored, StreamNo};
 use crate::streams::{EventId, Frame, Frames, Source};
 
 /// A request that a reader detaches, with the retry hint for its client, if any.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SendOff {
+pub(super) struct Detach {
     pub(super) retry: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ struct Signal {
     /// Events may have been written since the last read.
     rung: bool,
     /// Readers up to this generation must detach, with this retry hint.
-    released: Option<(u32, SendOff)>,
+    released: Option<(u32, Detach)>,
     /// The session has ended, and its log with it.
     ended: bool,
 }
@@ -53,7 +53,7 @@ impl ReaderCell {
         self.stream
     }
 
-    pub(super) fn ring(&self) {
+    pub(super) fn wake(&self) {
         self.signal().rung = true;
         self.waker.wake();
     }
@@ -64,7 +64,7 @@ impl ReaderCell {
         {
             let mut signal = self.signal();
             if signal.released.is_none_or(|(before, _)| before < generation) {
-                signal.released = Some((generation, SendOff { retry }));
+                signal.released = Some((generation, Detach { retry }));
             }
         }
         self.waker.wake();
@@ -89,22 +89,22 @@ pub(super) struct LogReader {
     generation: u32,
     /// The number of the last event delivered.
     cursor: u64,
-    waiting: Waiting,
+    waiting: Wait,
     /// The calls whose answers the client awaits on this response, as far as this node knows them.
-    calls: Vec<Arc<Ticket>>,
+    calls: Vec<Arc<InFlight>>,
 }
 
 /// What a reader waits for.
-enum Waiting {
+enum Wait {
     /// A signal.
-    Bell,
+    Signal,
     /// The requested page.
-    Page(Step<Result<Page, StoreError>>),
+    Page(EngineFuture<Result<Page, StoreError>>),
     /// The signal for the reason why it must end. The operation that ended it also sent a signal,
     /// but signals and pages may arrive by different ways. The timer limits the wait.
-    Word(Pin<Box<Sleep>>, Gone),
+    Detach(Pin<Box<Sleep>>, Gone),
     /// The result of a check that the session still exists.
-    Session(Step<Result<Loaded, StoreError>>),
+    Session(EngineFuture<Result<Loaded, StoreError>>),
 }
 
 /// Why a reader must end.
@@ -121,7 +121,7 @@ const PAGE_BYTES: usize = 64 << 10;
 
 /// How long a reader waits for the signal that it must end. A signal takes milliseconds unless it
 /// is lost.
-const WORD: Duration = Duration::from_secs(2);
+const DETACH_GRACE: Duration = Duration::from_secs(2);
 
 impl LogReader {
     /// Attaches a reader to a log after the event `after`. With `None` it starts at the first event
@@ -145,7 +145,7 @@ impl LogReader {
             cell,
             generation: 0,
             cursor: 0,
-            waiting: Waiting::Bell,
+            waiting: Wait::Signal,
             calls: Vec::new(),
         };
         let id = session.info.id;
@@ -158,7 +158,7 @@ impl LogReader {
 
     /// Makes the reader the response to these calls. If the session ends first, each call is
     /// answered with an error.
-    pub(super) fn of_calls(mut self, calls: Vec<Arc<Ticket>>) -> Self {
+    pub(super) fn of_calls(mut self, calls: Vec<Arc<InFlight>>) -> Self {
         self.calls = calls;
         self
     }
@@ -169,23 +169,23 @@ impl LogReader {
     }
 
     /// Makes only this reader detach.
-    pub(super) fn hang_up(&self, send_off: SendOff) {
+    pub(super) fn detach(&self, send_off: Detach) {
         self.cell.release(self.generation, send_off.retry);
     }
 
-    fn released(&self) -> Option<SendOff> {
+    fn released(&self) -> Option<Detach> {
         let signal = self.cell.signal();
         signal.released.filter(|(generation, _)| *generation >= self.generation).map(|(_, send_off)| send_off)
     }
 
     /// Returns the last frames for a client that may resume.
-    fn farewell(retry: Option<Duration>) -> Frames {
+    fn last_frames(retry: Option<Duration>) -> Frames {
         Frames { frames: retry.map(Frame::Retry).into_iter().collect(), last: true }
     }
 
     /// Returns the last frames if neither the stream nor a detach request ended the response.
     fn come_back(&self) -> Frames {
-        Self::farewell(self.node.settings.streams.retry_interval)
+        Self::last_frames(self.node.settings.streams.retry_interval)
     }
 
     /// Returns the frames of a page; `None` to continue waiting.
@@ -207,7 +207,7 @@ impl LogReader {
                     StoreErrorKind::NotFound => Gone::Missing,
                     _ => return Some(self.come_back()),
                 };
-                self.waiting = Waiting::Word(Box::pin(sleep(WORD)), gone);
+                self.waiting = Wait::Detach(Box::pin(sleep(DETACH_GRACE)), gone);
                 None
             }
         }
@@ -217,18 +217,19 @@ impl LogReader {
     /// because nothing can be resumed.
     fn session_ended(&mut self) -> Frames {
         let error = Rejection::SessionEnded.to_error();
-        let owed = self.calls.drain(..).filter(|ticket| ticket.cause() != Some(Cause::Client));
-        let frames = owed.map(|ticket| Frame::Message { id: None, payload: write::failure(Some(ticket.id()), &error) });
+        let owed = self.calls.drain(..).filter(|in_flight| in_flight.cause() != Some(Cause::Client));
+        let frames =
+            owed.map(|in_flight| Frame::Message { id: None, payload: write::failure(Some(in_flight.id()), &error) });
         Frames { frames: frames.collect(), last: true }
     }
 
     /// Records that a message is sent; the call that it answers needs no error if the session ends.
     /// A single call is not searched for, because its answer is the last message of its stream.
-    fn leaves(&mut self, payload: &[u8]) {
+    fn record(&mut self, payload: &[u8]) {
         if self.calls.len() > 1
             && let Some(answered) = answered(payload)
         {
-            self.calls.retain(|ticket| *ticket.id() != answered);
+            self.calls.retain(|in_flight| *in_flight.id() != answered);
         }
     }
 
@@ -239,7 +240,7 @@ impl LogReader {
                 frames.push(self.hole(seq - 1));
             }
             self.cursor = seq;
-            self.leaves(&payload);
+            self.record(&payload);
             frames.push(Frame::Message { id: self.id(seq), payload });
         }
         let complete = self.cursor >= page.tail;
@@ -286,35 +287,35 @@ impl Source for LogReader {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         self.cell.waker.register(cx.waker());
         loop {
-            if let Some(SendOff { retry }) = self.released() {
-                return Poll::Ready(Self::farewell(retry));
+            if let Some(Detach { retry }) = self.released() {
+                return Poll::Ready(Self::last_frames(retry));
             }
             if self.cell.signal().ended {
                 return Poll::Ready(self.session_ended());
             }
             let step = match &mut self.waiting {
-                Waiting::Bell => {
+                Wait::Signal => {
                     if !std::mem::take(&mut self.cell.signal().rung) {
                         return Poll::Pending;
                     }
                     let (id, stream) = (self.session.info.id, self.cell.stream);
                     let page = self.node.engine.read_after(id, stream, self.generation, self.cursor, PAGE_BYTES);
-                    self.waiting = Waiting::Page(page);
+                    self.waiting = Wait::Page(page);
                     continue;
                 }
-                Waiting::Page(step) => step,
-                Waiting::Word(lost, gone) => {
+                Wait::Page(step) => step,
+                Wait::Detach(lost, gone) => {
                     ready!(lost.as_mut().poll(cx));
                     if *gone == Gone::Replaced {
                         return Poll::Ready(self.come_back());
                     }
                     let info = &self.session.info;
-                    self.waiting = Waiting::Session(self.node.engine.load(info.id, info.principal.as_ref()));
+                    self.waiting = Wait::Session(self.node.engine.load(info.id, info.principal.as_ref()));
                     continue;
                 }
-                Waiting::Session(step) => {
+                Wait::Session(step) => {
                     let loaded = ready!(Pin::new(step).poll(cx));
-                    self.waiting = Waiting::Bell;
+                    self.waiting = Wait::Signal;
                     if loaded.is_err_and(|error| error.kind() == StoreErrorKind::NotFound) {
                         self.node.forget(self.session.info.id);
                         return Poll::Ready(self.session_ended());
@@ -323,7 +324,7 @@ impl Source for LogReader {
                 }
             };
             let read = ready!(Pin::new(step).poll(cx));
-            self.waiting = Waiting::Bell;
+            self.waiting = Wait::Signal;
             if let Some(frames) = self.take(read) {
                 return Poll::Ready(frames);
             }

@@ -9,18 +9,18 @@ use futures_util::stream::iter;
 
 use super::Node;
 use super::session::LiveSession;
-use crate::hall::Missed;
+use crate::core::Missed;
 use crate::identity::SessionId;
-use crate::store::News;
+use crate::store::SessionUpdate;
 
 /// The number of sessions that are checked concurrently. Each sends one request after the other. At
 /// half a millisecond per request, that makes tens of thousands of operations per second, which a
 /// server can handle.
-const AT_ONCE: usize = 32;
+const CONCURRENCY: usize = 32;
 
 impl Node {
     /// Re-checks everything. Requests for a re-check while one is running lead to exactly one more.
-    pub(super) fn look_again(self: &Arc<Self>) {
+    pub(super) fn recheck(self: &Arc<Self>) {
         for id in self.listeners() {
             if let Some(session) = self.sessions.get(&id) {
                 // The known versions may come from before the engine was restored from an older
@@ -29,12 +29,12 @@ impl Node {
             }
         }
         let node = Arc::clone(self);
-        self.looks_owed.check(self, move || {
+        self.rechecks.check(self, move || {
             let node = Arc::clone(&node);
             async move {
                 node.catch_up().await;
                 let sessions: Vec<SessionId> = node.sessions.iter().map(|session| *session.key()).collect();
-                iter(sessions).for_each_concurrent(AT_ONCE, |session| node.look_at(session)).await;
+                iter(sessions).for_each_concurrent(CONCURRENCY, |session| node.recheck_session(session)).await;
                 node.serve_line();
                 Some(())
             }
@@ -44,20 +44,20 @@ impl Node {
     /// Holds the announcements that were made while signals were lost, for the sessions that listen
     /// here.
     async fn catch_up(&self) {
-        let after = self.heard.low();
+        let after = self.received.low();
         let announced = self.engine.announced(after.unwrap_or(u64::MAX), &[]).await;
-        match announced.map(|announced| self.heard.missed(after, announced)) {
+        match announced.map(|announced| self.received.missed(after, announced)) {
             Ok(Missed::Topics(topics)) => {
                 topics.iter().for_each(|(number, topic)| self.hold_for_all(topic, *number));
             }
-            Ok(Missed::Anything { newest }) => self.ask_for_all(Some(newest)),
+            Ok(Missed::Anything { newest }) => self.recheck_all(Some(newest)),
             // Each session asks the engine itself until it is answered.
-            Err(_) => self.ask_for_all(None),
+            Err(_) => self.recheck_all(None),
         }
     }
 
-    async fn look_at(self: &Arc<Self>, id: SessionId) {
-        let listens = self.listening.get(&id).map(|listener| listener.generation);
+    async fn recheck_session(self: &Arc<Self>, id: SessionId) {
+        let listens = self.listeners.get(&id).map(|listener| listener.generation);
         if listens.is_none() && self.sessions.remove_if(&id, |_, session| LiveSession::is_at_rest(session)).is_some() {
             return;
         }
@@ -68,19 +68,19 @@ impl Node {
             return;
         }
         session.wake_all_readers();
-        for ticket in session.tickets() {
+        for in_flight in session.tickets() {
             // Its reader may have taken something or left.
-            ticket.exchange().reader_took();
-            ticket.exchange().look_again();
-            session.look_for_cancellations(self, ticket.stream()).await;
+            in_flight.exchange().reader_took();
+            in_flight.exchange().recheck();
+            session.fetch_cancellations(self, in_flight.stream()).await;
         }
-        for question in session.open_questions() {
-            if let Some(look) = session.begin_look(&question) {
-                look.found(self.engine.take(id, &question).await);
+        for request in session.open_requests() {
+            if let Some(look) = session.begin_lookup(&request) {
+                look.found(self.engine.take_answer(id, &request).await);
             }
         }
         if let Some(generation) = listens.filter(|generation| *generation > 0) {
-            self.spread(id, News::Listens { generation }).await;
+            self.spread(id, SessionUpdate::Listens { generation }).await;
         }
     }
 }

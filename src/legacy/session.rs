@@ -1,9 +1,9 @@
 //! A session as this node uses it: its calls, its readers and its requests to the client. The
 //! engine stores what must survive or be agreed between nodes.
 
+mod pending;
+mod preferences;
 mod subscriptions;
-mod waiting;
-mod wishes;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -14,23 +14,23 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
+pub(super) use self::pending::Answer;
+use self::pending::PendingRequest;
+use self::preferences::Versions;
 use self::subscriptions::Subscriptions;
-pub(super) use self::waiting::Answer;
-use self::waiting::Waiting;
-use self::wishes::Versions;
 
 use super::Node;
-use super::input;
+use super::client_requests;
+use super::in_flight::{Cause, InFlight};
 use super::reader::ReaderCell;
-use super::ticket::{Cause, Ticket};
+use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::hall::LogLine;
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
 use crate::server::channel::SessionAccess;
 use crate::server::{Cancellation, ClientError, Extensions};
-use crate::store::{EndReason, Event, EventKind, Step, StreamNo};
+use crate::store::{EndReason, EngineFuture, Event, EventKind, StreamNo};
 
 /// A session in use on this node.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) struct LiveSession {
     revision: AtomicU64,
     /// How often they changed at other nodes since they were last read here.
     stale: AtomicU32,
-    questions: AtomicU32,
+    requests_opened: AtomicU32,
     extensions: Extensions,
     node: Weak<Node>,
     /// Never held across an await, and never while an engine or another session is called.
@@ -53,9 +53,9 @@ pub(crate) struct LiveSession {
 /// The mutable state of a session. Each list is short: calls in flight, open streams.
 #[derive(Debug, Default)]
 struct Live {
-    tickets: Vec<Arc<Ticket>>,
+    tickets: Vec<Arc<InFlight>>,
     readers: Vec<Arc<ReaderCell>>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingRequest>,
     /// Boxed, because most sessions have none.
     subscriptions: Option<Box<Subscriptions>>,
     /// Wakes the tasks that wait for the standalone stream to be opened. `None` if no task waits.
@@ -72,7 +72,7 @@ impl LiveSession {
             log_level: AtomicU8::new(0),
             revision: AtomicU64::new(0),
             stale: AtomicU32::new(0),
-            questions: AtomicU32::new(0),
+            requests_opened: AtomicU32::new(0),
             extensions: Extensions::default(),
             node,
             live: Mutex::default(),
@@ -98,7 +98,7 @@ impl LiveSession {
     pub(super) fn is_at_rest(session: &Arc<Self>) -> bool {
         let unknown = Arc::strong_count(session) == 1 && Arc::weak_count(session) == 0;
         // Requests on the standalone stream are counted here, and each needs a unique id.
-        let blank = session.extensions.is_empty() && session.questions.load(Ordering::Relaxed) == 0;
+        let blank = session.extensions.is_empty() && session.requests_opened.load(Ordering::Relaxed) == 0;
         let live = session.live();
         unknown && blank && live.tickets.is_empty() && live.readers.is_empty() && live.waiting.is_empty()
     }
@@ -114,53 +114,53 @@ impl LiveSession {
     // Calls.
 
     /// Registers calls so that they can be cancelled. A session that has just ended cancels them.
-    pub(super) fn register(&self, tickets: impl Iterator<Item = Arc<Ticket>>) {
+    pub(super) fn register(&self, tickets: impl Iterator<Item = Arc<InFlight>>) {
         let mut live = self.live();
         if live.ended {
             drop(live);
-            tickets.for_each(|ticket| ticket.cancel(Cause::SessionEnded));
+            tickets.for_each(|in_flight| in_flight.cancel(Cause::SessionEnded));
         } else {
             live.tickets.extend(tickets);
         }
     }
 
     pub(super) fn unregister(&self, stream: StreamNo) {
-        self.live().tickets.retain(|ticket| ticket.stream() != stream);
+        self.live().tickets.retain(|in_flight| in_flight.stream() != stream);
     }
 
     /// Returns `true` if a call of the stream is still wanted.
     pub(super) fn is_wanted(&self, stream: StreamNo) -> bool {
         let live = self.live();
-        live.tickets.iter().any(|ticket| ticket.stream() == stream && ticket.cause().is_none())
+        live.tickets.iter().any(|in_flight| in_flight.stream() == stream && in_flight.cause().is_none())
     }
 
     pub(super) fn cancel(&self, stream: StreamNo, id: &RequestId) {
-        let ticket = {
+        let in_flight = {
             let live = self.live();
-            live.tickets.iter().find(|ticket| ticket.stream() == stream && *ticket.id() == *id).cloned()
+            live.tickets.iter().find(|in_flight| in_flight.stream() == stream && *in_flight.id() == *id).cloned()
         };
-        if let Some(ticket) = ticket {
-            ticket.cancel(Cause::Client);
+        if let Some(in_flight) = in_flight {
+            in_flight.cancel(Cause::Client);
         }
     }
 
     /// Stores the client's cancellation of a call for its handler, if the call runs on this node.
     pub(super) fn explain(&self, id: &RequestId, cancellation: Cancellation) {
-        let ticket = self.live().tickets.iter().find(|ticket| *ticket.id() == *id).cloned();
-        if let Some(ticket) = ticket {
-            ticket.explain(cancellation);
+        let in_flight = self.live().tickets.iter().find(|in_flight| *in_flight.id() == *id).cloned();
+        if let Some(in_flight) = in_flight {
+            in_flight.explain(cancellation);
         }
     }
 
     /// Cancels the calls of a stream that were given up, and so are already answered.
     pub(super) fn give_up(&self, stream: StreamNo) {
-        self.tickets_of(stream).iter().for_each(|ticket| ticket.cancel(Cause::GivenUp));
+        self.tickets_of(stream).iter().for_each(|in_flight| in_flight.cancel(Cause::GivenUp));
     }
 
     /// Cancels calls that were cancelled or given up at another node, in case the signal for it was
     /// lost.
-    pub(super) async fn look_for_cancellations(&self, node: &Node, stream: StreamNo) {
-        match node.engine.cancelled(self.info.id, stream).await {
+    pub(super) async fn fetch_cancellations(&self, node: &Node, stream: StreamNo) {
+        match node.engine.cancelled_calls(self.info.id, stream).await {
             Ok(ids) => ids.iter().for_each(|id| self.cancel(stream, id)),
             Err(error) if error.kind() == StoreErrorKind::NotFound => self.give_up(stream),
             // The next message checks again.
@@ -170,19 +170,19 @@ impl LiveSession {
 
     /// Records that the reader of a stream written here took something or left.
     pub(super) fn reader_took(&self, stream: StreamNo) {
-        let ticket = self.live().tickets.iter().find(|ticket| ticket.stream() == stream).cloned();
-        if let Some(ticket) = ticket {
-            ticket.exchange().reader_took();
+        let in_flight = self.live().tickets.iter().find(|in_flight| in_flight.stream() == stream).cloned();
+        if let Some(in_flight) = in_flight {
+            in_flight.exchange().reader_took();
         }
     }
 
-    pub(super) fn tickets(&self) -> Vec<Arc<Ticket>> {
+    pub(super) fn tickets(&self) -> Vec<Arc<InFlight>> {
         self.live().tickets.clone()
     }
 
     /// Returns the calls of a stream that run on this node.
-    pub(super) fn tickets_of(&self, stream: StreamNo) -> Vec<Arc<Ticket>> {
-        self.live().tickets.iter().filter(|ticket| ticket.stream() == stream).cloned().collect()
+    pub(super) fn tickets_of(&self, stream: StreamNo) -> Vec<Arc<InFlight>> {
+        self.live().tickets.iter().filter(|in_flight| in_flight.stream() == stream).cloned().collect()
     }
 
     // Readers.
@@ -201,12 +201,12 @@ impl LiveSession {
     pub(super) fn wake_reader(&self, stream: StreamNo) {
         // There is rarely more than one: a replaced reader that has not left yet.
         let cells: Vec<_> = self.readers_of(stream);
-        cells.iter().for_each(|cell| cell.ring());
+        cells.iter().for_each(|cell| cell.wake());
     }
 
     pub(super) fn wake_all_readers(&self) {
         let cells = self.live().readers.clone();
-        cells.iter().for_each(|cell| cell.ring());
+        cells.iter().for_each(|cell| cell.wake());
     }
 
     pub(super) fn release_reader(&self, stream: StreamNo, generation: u32, retry: Option<Duration>) {
@@ -231,7 +231,7 @@ impl LiveSession {
         let session = self.info.id;
         match node.engine.publish(session, node.id, event).now() {
             Ok(published) => node.count_lost(session, &published),
-            Err(step) => node.step_in_background(Step::later({
+            Err(step) => node.step_in_background(EngineFuture::later({
                 let node = Arc::clone(&node);
                 async move {
                     let published = step.await;
@@ -261,7 +261,7 @@ impl LiveSession {
             (std::mem::take(&mut live.tickets), live.readers.clone(), std::mem::take(&mut live.waiting))
         };
         self.stream_opened();
-        tickets.iter().for_each(|ticket| ticket.cancel(Cause::SessionEnded));
+        tickets.iter().for_each(|in_flight| in_flight.cancel(Cause::SessionEnded));
         readers.iter().for_each(|cell| cell.end());
         drop(waiting);
         // A retained handle of the session must not keep the extensions alive.
@@ -300,7 +300,7 @@ impl SessionAccess for LiveSession {
         self.publish(write::notification(method, params));
     }
 
-    fn tell(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool> {
+    fn try_notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool> {
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, params) };
         Box::pin(async move {
             let Some(node) = self.node.upgrade() else { return false };
@@ -311,7 +311,7 @@ impl SessionAccess for LiveSession {
         })
     }
 
-    fn stream_opens(&self) -> BoxFuture<'static, ()> {
+    fn stream_opened(&self) -> BoxFuture<'static, ()> {
         let mut live = self.live();
         if live.ended {
             return Box::pin(std::future::ready(()));
@@ -320,7 +320,7 @@ impl SessionAccess for LiveSession {
     }
 
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(async move { input::ask_standalone(self, self.node.upgrade(), &method, params).await })
+        Box::pin(async move { client_requests::request_standalone(self, self.node.upgrade(), &method, params).await })
     }
 
     fn subscriptions(&self) -> Vec<String> {

@@ -14,7 +14,7 @@ use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson};
 use crate::server::ClientError;
-use crate::server::channel::{Channel, Question, SessionAccess};
+use crate::server::channel::{Channel, ClientRequest, SessionAccess};
 
 /// A session without a call. Messages are sent to its standalone stream.
 #[derive(Debug)]
@@ -66,12 +66,12 @@ impl Channel for Standalone {
         true
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
+    fn ready(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        SessionAccess::request(&*self.session, question.method, question.params)
+    fn request(&self, request: ClientRequest) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        SessionAccess::request(&*self.session, request.method, request.params)
     }
 
     fn close_stream(&self, _retry: Option<Duration>) -> bool {

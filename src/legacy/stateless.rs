@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::{Form, answer};
-use super::batch::{Asked, Batch};
-use super::exchange::{Exchange, Outlet};
+use super::batch::{Batch, Request};
+use super::driver::{Handler, Handlers};
+use super::exchange::{Delivery, Exchange};
+use super::in_flight::InFlight;
 use super::initialize::{agreed, check_size, in_form, negotiate, read_params};
 use super::post::{Post, start};
-use super::ticket::Ticket;
-use super::work::{Handler, Handlers};
+use super::response::{Form, answer};
 use crate::edge::VersionHeader;
 use crate::error::Rejection;
 use crate::message::{Body, Envelope, Kind, Params, ProtocolVersion, RawJson, RequestId, write};
@@ -33,18 +33,18 @@ pub(super) async fn post<S: Clone + Send + Sync + 'static>(
                 return opening(post, id, params.map(Params::into_text)).await;
             }
             let version = stated_version(&post);
-            let asked = Asked { id, method, params };
+            let asked = Request { id, method, params };
             asked.check()?;
             calls(post, version, vec![asked], None).await
         }
         Body::One(_) => Ok(Outcome::Accepted),
         Body::Batch(elements) => {
             let version = stated_version(&post);
-            let Batch { asked, refused, .. } = Batch::sort(elements, version)?;
-            if asked.is_empty() && refused.is_empty() {
+            let Batch { requests: asked, rejected, .. } = Batch::sort(elements, version)?;
+            if asked.is_empty() && rejected.is_empty() {
                 return Ok(Outcome::Accepted);
             }
-            calls(post, version, asked, Some(refused)).await
+            calls(post, version, asked, Some(rejected)).await
         }
     }
 }
@@ -57,24 +57,24 @@ async fn opening<S: Clone + Send + Sync + 'static>(
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
     check_size(params.as_ref())?;
-    let permit = node.let_in(incoming.account(), 1)?;
+    let permit = node.acquire(incoming.account(), 1)?;
     let (params, text) = match read_params(params) {
         Ok(read) => read,
         Err(error) => return Ok(in_form(node, write::answer(&id, &Err(error)))),
     };
     let version = negotiate(node, &params.protocol_version);
-    let exchange = Exchange::alone(node, incoming.principal, version, Outlet::Nowhere, permit);
-    let ticket = Ticket::new(&exchange, id);
-    let context = Context::new(Arc::clone(&ticket) as _, None);
+    let exchange = Exchange::alone(node, incoming.principal, version, Delivery::Discard, permit);
+    let in_flight = InFlight::new(&exchange, id);
+    let context = Context::new(Arc::clone(&in_flight) as _, None);
     let asked = Arc::clone(server).initialize(Initialize { params, text, parts: incoming.parts, context }, state);
     let speaking = Arc::clone(node);
     let future = async move {
         let result = asked.await?;
         agreed(&speaking, version, &result).and(Ok(result))
     };
-    let handlers = Handlers::one(Handler::new(Arc::clone(&ticket), "initialize", Box::pin(future)), incoming.share);
+    let handlers = Handlers::one(Handler::new(Arc::clone(&in_flight), "initialize", Box::pin(future)), incoming.share);
     let form = Form { mode: ResponseMode::Json, batch: false, queue: None };
-    Ok(match answer(exchange, vec![ticket], handlers, form).await {
+    Ok(match answer(exchange, vec![in_flight], handlers, form).await {
         Outcome::Json(result) => in_form(node, result),
         other => other,
     })
@@ -92,24 +92,24 @@ fn stated_version<S>(post: &Post<'_, S>) -> ProtocolVersion {
 async fn calls<S: Clone + Send + Sync + 'static>(
     post: Post<'_, S>,
     version: ProtocolVersion,
-    asked: Vec<Asked>,
-    refused: Option<Vec<Bytes>>,
+    requests: Vec<Request>,
+    rejected: Option<Vec<Bytes>>,
 ) -> Result<Outcome, Rejection> {
     let Post { node, server, state, incoming } = post;
-    let permit = node.let_in(incoming.account(), asked.len())?;
+    let permit = node.acquire(incoming.account(), requests.len())?;
     let mode = node.settings.streams.response_mode;
     let (outlet, queue) = match mode {
-        ResponseMode::Json => (Outlet::Nowhere, None),
+        ResponseMode::Json => (Delivery::Discard, None),
         ResponseMode::Auto | ResponseMode::Sse => {
             let (queue, reader) = Queue::new();
-            (Outlet::Queue(queue), Some(reader))
+            (Delivery::Queue(queue), Some(reader))
         }
     };
     let exchange = Exchange::alone(node, incoming.principal, version, outlet, permit);
-    let form = Form { mode, batch: refused.is_some(), queue };
-    if let Some(refused) = refused {
+    let form = Form { mode, batch: rejected.is_some(), queue };
+    if let Some(refused) = rejected {
         exchange.keep_answers(refused);
     }
-    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), asked);
+    let (tickets, handlers) = start(&exchange, server, &state, (incoming.parts, incoming.share), requests);
     Ok(answer(exchange, tickets, handlers, form).await)
 }

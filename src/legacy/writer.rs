@@ -22,10 +22,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::{Span, field};
 
-use super::exchange::{Denied, Exchange, Outlet};
-use super::pace::Written;
+use super::backpressure::Written;
+use super::exchange::{Delivery, Denied, Exchange};
+use crate::core::LogLine;
 use crate::error::{Rejection, StoreError, StoreErrorKind};
-use crate::hall::LogLine;
 use crate::message::{RequestId, write};
 use crate::store::{Append, Event, EventKind};
 
@@ -55,7 +55,7 @@ enum Tried {
 }
 
 /// The pause between two attempts to write the end. The engine also retries within each attempt.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl<'a> Writer<'a> {
     pub(super) fn new(exchange: &'a Exchange, span: Span) -> Self {
@@ -73,17 +73,17 @@ impl<'a> Writer<'a> {
             return;
         }
         match self.exchange.outlet() {
-            Outlet::Nowhere => {}
-            Outlet::Queue(queue) => {
+            Delivery::Discard => {}
+            Delivery::Queue(queue) => {
                 let room = queue.push(events.into_iter().map(|event| event.payload), close);
                 self.exchange.queued(!room);
             }
-            Outlet::Log => self.append(events, close).await,
+            Delivery::Log => self.append(events, close).await,
         }
     }
 
     /// Checks that the engine still has what was written, by an append without events.
-    pub(super) async fn look(&mut self) {
+    pub(super) async fn recheck(&mut self) {
         let written = self.next > 1 || !self.unsettled.is_empty();
         if written && self.exchange.log().is_some() && self.settle().await {
             self.try_append(Vec::new(), false).await;
@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
             if let Some(left_out) = self.log_line(LogLine::MessagesLost) {
                 tracing::error!(left_out, "messages of a call were lost");
             }
-            self.not_asked(&again);
+            self.mark_unsent(&again);
         }
     }
 
@@ -140,7 +140,7 @@ impl<'a> Writer<'a> {
             if can_return {
                 session.release_reader(stream, u32::MAX, streams.retry_interval);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
             if !self.settle().await {
                 continue;
             }
@@ -158,10 +158,10 @@ impl<'a> Writer<'a> {
         let error = Rejection::AnswerNotKept.to_error();
         let mut events = Vec::new();
         for id in answers.ids() {
-            self.exchange.node().counters.answer_refused();
+            self.exchange.node().counters.answer_rejected();
             if let Some(left_out) = self.log_line(LogLine::NotKept) {
                 self.span.in_scope(|| {
-                    tracing::error!(%id, left_out, "there was no room for an answer; `Streams::kept_in_all` makes more");
+                    tracing::error!(%id, left_out, "there was no room for an answer; `Streams::max_replay_bytes` makes more");
                 });
             }
             events.push(Event { kind: EventKind::Response, payload: write::failure(Some(&id), &error) });
@@ -178,7 +178,7 @@ impl<'a> Writer<'a> {
         let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return Tried::Done };
         let sizes: Vec<usize> = events.iter().map(|event| event.payload.len()).collect();
         let notifications = events.iter().filter(|event| event.kind == EventKind::Notification).count();
-        let questions: Vec<Box<str>> = events.iter().filter_map(question).map(Box::from).collect();
+        let requests: Vec<Box<str>> = events.iter().filter_map(request_id).map(Box::from).collect();
         let append = Append { session: session.info.id, stream, node: node.id, first: self.next, events, close };
         let appended = node.engine.append(append).await;
         node.count_lost(session.info.id, &appended);
@@ -187,9 +187,9 @@ impl<'a> Writer<'a> {
                 self.next += sizes.len() as u64;
                 self.closed |= close;
                 node.counters.dropped(appended.dropped);
-                questions.iter().for_each(|question| session.asked(question));
+                requests.iter().for_each(|request| session.mark_sent(request));
                 if appended.cancelled {
-                    self.look_for_cancellations();
+                    self.fetch_cancellations();
                 }
                 self.remember(sizes, appended.unread);
                 self.exchange.written(Written {
@@ -201,7 +201,7 @@ impl<'a> Writer<'a> {
             }
             Err(error) => error,
         };
-        questions.iter().for_each(|question| session.not_asked(question));
+        requests.iter().for_each(|request| session.mark_unsent(request));
         self.exchange.written(Written::default());
         if error.kind() == StoreErrorKind::Full {
             node.counters.dropped(notifications);
@@ -248,16 +248,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn look_for_cancellations(&self) {
+    fn fetch_cancellations(&self) {
         let (node, Some((session, stream))) = (self.exchange.node(), self.exchange.log()) else { return };
         let (there, session) = (Arc::clone(node), Arc::clone(session));
-        node.in_background(Box::pin(async move { session.look_for_cancellations(&there, stream).await }));
+        node.in_background(Box::pin(async move { session.fetch_cancellations(&there, stream).await }));
     }
 
     /// Ends the wait for answers to the requests to the client among these events.
-    fn not_asked(&self, events: &[Event]) {
+    fn mark_unsent(&self, events: &[Event]) {
         if let Some((session, _)) = self.exchange.log() {
-            events.iter().filter_map(question).for_each(|question| session.not_asked(question));
+            events.iter().filter_map(request_id).for_each(|request| session.mark_unsent(request));
         }
     }
 
@@ -298,9 +298,9 @@ impl Answers {
     }
 }
 
-fn question(event: &Event) -> Option<&str> {
+fn request_id(event: &Event) -> Option<&str> {
     match &event.kind {
-        EventKind::Request(question) => Some(question),
+        EventKind::Request(request) => Some(request),
         EventKind::Notification | EventKind::Response => None,
     }
 }

@@ -209,7 +209,7 @@ fn read_plainly<'a>(body: &ByteString, text: &'a str) -> Result<Members<'a, &'a 
 }
 
 fn read_id(body: &ByteString, raw: &RawValue) -> Result<RequestId, &'static str> {
-    RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| RequestId::refusal(raw.get()))
+    RequestId::from_json(body.slice_ref(raw.get())).map_err(|_| RequestId::rejection(raw.get()))
 }
 
 /// Common methods, whose names need no allocation.

@@ -86,7 +86,7 @@ impl RequestId {
     }
 
     /// Returns the reason why a text is not an id, for the rejection of its message.
-    pub(super) fn refusal(text: &str) -> &'static str {
+    pub(super) fn rejection(text: &str) -> &'static str {
         match check(text, REQUEST_ID) {
             Err(IdProblem::Length) => "`id` has more than 1,024 bytes",
             Ok(()) | Err(IdProblem::Kind) => "`id` is neither a string nor an integer",
@@ -181,8 +181,8 @@ mod tests {
         let quoted = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
         assert!(id(&quoted(REQUEST_ID)).is_ok());
         assert_eq!(id(&quoted(REQUEST_ID + 1)), Err(InvalidId));
-        assert_eq!(RequestId::refusal(&quoted(REQUEST_ID + 1)), "`id` has more than 1,024 bytes");
-        assert_eq!(RequestId::refusal("1.5"), "`id` is neither a string nor an integer");
+        assert_eq!(RequestId::rejection(&quoted(REQUEST_ID + 1)), "`id` has more than 1,024 bytes");
+        assert_eq!(RequestId::rejection("1.5"), "`id` is neither a string nor an integer");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{ProtocolVersion, RawJson};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RequestMeta {
     /// The revision of the request; `None` if it names none.
-    pub(crate) version: Option<Stated>,
+    pub(crate) version: Option<ClaimedVersion>,
     pub(crate) client: Option<RawJson>,
     pub(crate) capabilities: Option<RawJson>,
     pub(crate) log_level: Option<RawJson>,
@@ -32,7 +32,7 @@ pub(crate) struct RequestMeta {
 
 /// The revision that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stated {
+pub(crate) enum ClaimedVersion {
     Known(ProtocolVersion),
     /// The start of a string that is not a known revision.
     Unknown(String),
@@ -81,7 +81,7 @@ impl RequestMeta {
         let Meta { version, client, capabilities, log_level, progress_token } = meta.read_borrowed().ok()?;
         let inner = |raw: &RawValue| meta.slice(raw);
         Some(Self {
-            version: version.map(Stated::read),
+            version: version.map(ClaimedVersion::read),
             client: client.map(inner),
             capabilities: capabilities.map(inner),
             log_level: log_level.map(inner),
@@ -109,7 +109,7 @@ impl RequestMeta {
 
     /// Returns `true` if all required metadata is present.
     pub(crate) fn is_whole(&self) -> bool {
-        !matches!(self.version, None | Some(Stated::Malformed)) && self.has_capabilities()
+        !matches!(self.version, None | Some(ClaimedVersion::Malformed)) && self.has_capabilities()
     }
 
     /// Returns `true` if the capabilities are present and an object.
@@ -123,7 +123,7 @@ fn is_there(member: &RawJson) -> bool {
     member.as_str() != "null"
 }
 
-impl Stated {
+impl ClaimedVersion {
     fn read(raw: &RawValue) -> Self {
         match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
             Ok(text) => {
@@ -149,7 +149,7 @@ mod tests {
             "io.modelcontextprotocol/clientCapabilities":{"roots":{}},"progressToken":7},"inputResponses":null}"#,
         )
         .unwrap();
-        assert_eq!(meta.version, Some(Stated::Known(ProtocolVersion::V2026_07_28)));
+        assert_eq!(meta.version, Some(ClaimedVersion::Known(ProtocolVersion::V2026_07_28)));
         assert_eq!(meta.name.as_ref().and_then(RawJson::text).as_deref(), Some("echo"));
         assert_eq!(meta.capabilities.as_ref().map(RawJson::as_str), Some(r#"{"roots":{}}"#));
         assert_eq!(meta.progress_token.as_ref().map(RawJson::as_str), Some("7"));
@@ -171,9 +171,12 @@ mod tests {
     fn a_version_may_be_unknown_or_malformed() {
         let version = |text| read(text).unwrap().version;
         assert_eq!(version(r#"{"_meta":{}}"#), None);
-        assert_eq!(version(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":null}}"#), Some(Stated::Malformed));
+        assert_eq!(
+            version(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":null}}"#),
+            Some(ClaimedVersion::Malformed)
+        );
         let unknown = version(r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"v9"}}"#);
-        assert_eq!(unknown, Some(Stated::Unknown("v9".to_owned())));
+        assert_eq!(unknown, Some(ClaimedVersion::Unknown("v9".to_owned())));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::edge::{McpHeaders, VersionHeader, differs, mismatch};
 use crate::error::Rejection;
 use crate::message::{
-    Era, Oversized, ProtocolVersion, RawJson, RequestMeta, Stated, check_client, check_progress_token,
+    ClaimedVersion, Era, Oversized, ProtocolVersion, RawJson, RequestMeta, check_client, check_progress_token,
 };
 use crate::server::LogLevel;
 
@@ -76,7 +76,7 @@ pub(super) fn admit_notification(
 }
 
 fn check_version(
-    stated: &Stated,
+    stated: &ClaimedVersion,
     headers: &McpHeaders,
     served: &[ProtocolVersion],
 ) -> Result<ProtocolVersion, Rejection> {
@@ -84,27 +84,27 @@ fn check_version(
         return Err(mismatch(header, "is there more than once"));
     }
     let same = match (stated, &headers.version) {
-        (Stated::Malformed, _) => {
+        (ClaimedVersion::Malformed, _) => {
             return Err(Rejection::InvalidMeta("`io.modelcontextprotocol/protocolVersion` must be a string"));
         }
         (_, None) => return Err(mismatch(VERSION, "is required")),
-        (Stated::Known(stated), Some(VersionHeader::Known(header))) => stated == header,
-        (Stated::Unknown(stated), Some(VersionHeader::Unknown(header))) => stated == header,
-        (Stated::Known(_) | Stated::Unknown(_), Some(_)) => false,
+        (ClaimedVersion::Known(stated), Some(VersionHeader::Known(header))) => stated == header,
+        (ClaimedVersion::Unknown(stated), Some(VersionHeader::Unknown(header))) => stated == header,
+        (ClaimedVersion::Known(_) | ClaimedVersion::Unknown(_), Some(_)) => false,
     };
     if !same {
         let body = match stated {
-            Stated::Known(version) => Some(version.as_str()),
-            Stated::Unknown(text) => Some(&**text),
-            Stated::Malformed => None,
+            ClaimedVersion::Known(version) => Some(version.as_str()),
+            ClaimedVersion::Unknown(text) => Some(&**text),
+            ClaimedVersion::Malformed => None,
         };
         return Err(differs(VERSION, &stated_version(headers), body));
     }
     match stated {
-        Stated::Known(version) if version.era() == Era::Modern && served.contains(version) => Ok(*version),
-        Stated::Known(version) => Err(unsupported(version.to_string(), served)),
-        Stated::Unknown(text) => Err(unsupported(text.clone(), served)),
-        Stated::Malformed => Err(Rejection::Internal),
+        ClaimedVersion::Known(version) if version.era() == Era::Modern && served.contains(version) => Ok(*version),
+        ClaimedVersion::Known(version) => Err(unsupported(version.to_string(), served)),
+        ClaimedVersion::Unknown(text) => Err(unsupported(text.clone(), served)),
+        ClaimedVersion::Malformed => Err(Rejection::Internal),
     }
 }
 

@@ -7,17 +7,17 @@ use futures_util::future::BoxFuture;
 
 use super::handler::Answer;
 use super::input::{self, Inputs};
-use super::listening::Seat;
-use super::post::Asked;
-use super::round::{Asking, Opening, Round};
+use super::post::Request;
+use super::result_fields::{ResultFields, is_cacheable};
+use super::round::{InputScope, Opening, Round};
 use super::run::Running;
-use super::stamp::{Stamp, is_cacheable};
+use super::subscriptions::Subscription;
 use super::{Node, discover, listen, task};
 use crate::error::Rejection;
 use crate::message::{ErrorObject, RawJson};
 use crate::outcome::Outcome;
 use crate::server::context::Read;
-use crate::server::contract::ErasedServer;
+use crate::server::server_trait::ErasedServer;
 use crate::server::{Call, Context, Discover};
 use crate::settings::ResponseMode;
 
@@ -29,25 +29,28 @@ pub(super) async fn call<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     mut opening: Opening,
-    asked: Asked,
+    request: Request,
 ) -> Result<Outcome, Rejection> {
-    opening.permit = Some(node.hall.let_in(opening.account(), 1)?);
-    let stamp = Stamp { server: server.info(), cacheable: is_cacheable(&asked.method) };
+    opening.permit = Some(node.core.acquire(opening.account(), 1)?);
+    let result_fields = ResultFields { server: server.info(), cacheable: is_cacheable(&request.method) };
     let read = Read {
-        params: asked.params.clone(),
+        params: request.params.clone(),
         progress_token: opening.meta.progress_token.clone(),
         named: opening.meta.name.clone().map(|name| (name, opening.meta.arguments.clone())),
     };
-    let unusable =
-        if server.own_rounds() { None } else { know(node, stamp.server.clone(), &mut opening, &asked).err() };
+    let unusable = if server.handles_input_requests() {
+        None
+    } else {
+        open_request_state(node, result_fields.server.clone(), &mut opening, &request).err()
+    };
     let round = Round::new(node, opening);
     let context = Context::of_read(Arc::clone(&round) as _, read);
-    let method = asked.method.clone();
+    let method = request.method.clone();
     let answer = match unusable {
         Some(error) => Box::pin(std::future::ready(Err(error))),
-        None => answer(node, server, state, &round, asked, context),
+        None => answer(node, server, state, &round, request, context),
     };
-    Ok(Running::new(&round, method, stamp, answer).answer().await)
+    Ok(Running::new(&round, method, result_fields, answer).answer().await)
 }
 
 /// Answers a subscription that the server handles itself, on a stream in any response mode. When
@@ -57,24 +60,24 @@ pub(super) async fn subscribe<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     mut opening: Opening,
-    asked: Asked,
-    seat: Seat,
+    request: Request,
+    subscription: Subscription,
 ) -> Outcome {
     opening.mode = ResponseMode::Sse;
-    let stamp = Stamp { server: server.info(), cacheable: false };
+    let result_fields = ResultFields { server: server.info(), cacheable: false };
     let round = Round::new(node, opening);
     let context = Context::of_read(Arc::clone(&round) as _, Read::default());
-    let method = asked.method.clone();
+    let method = request.method.clone();
     let result = listen::result(round.id());
-    let answer = answer(node, server, state, &round, asked, context);
+    let answer = answer(node, server, state, &round, request, context);
     let answer = Box::pin(async move {
         tokio::select! {
             biased;
-            () = seat.over() => Ok(result),
+            () = subscription.over() => Ok(result),
             answer = answer => answer,
         }
     });
-    Running::new(&round, method, stamp, answer).answer().await
+    Running::new(&round, method, result_fields, answer).answer().await
 }
 
 /// Returns the future that answers a call, by the server or by the transport.
@@ -83,19 +86,19 @@ fn answer<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     round: &Arc<Round>,
-    asked: Asked,
+    request: Request,
     context: Context,
 ) -> BoxFuture<'static, Answer> {
-    let Asked { method, params, parts } = asked;
+    let Request { method, params, parts } = request;
     let server = Arc::clone(server);
     match &*method {
         DISCOVER => {
-            let served = node.hall.versions.clone();
+            let served = node.core.versions.clone();
             Box::pin(
                 async move { discover::result(&server.discover(Discover { parts, context }, state).await?, &served) },
             )
         }
-        "tasks/get" | "tasks/update" | "tasks/cancel" if server.has_tasks() => {
+        "tasks/get" | "tasks/update" | "tasks/cancel" if server.uses_tasks() => {
             let capabilities = context.client_capabilities().cloned().unwrap_or_default();
             Box::pin(task::serve(Arc::clone(node), method, params, round.principal().cloned(), capabilities))
         }
@@ -104,15 +107,20 @@ fn answer<S: Clone + Send + Sync + 'static>(
 }
 
 /// Reads the values of earlier rounds, for a call that may send requests to its client.
-fn know(node: &Node, server: Option<RawJson>, opening: &mut Opening, asked: &Asked) -> Result<(), ErrorObject> {
-    if !input::may_ask(&asked.method) {
+fn open_request_state(
+    node: &Node,
+    server: Option<RawJson>,
+    opening: &mut Opening,
+    request: &Request,
+) -> Result<(), ErrorObject> {
+    if !input::may_request(&request.method) {
         return Ok(());
     }
-    let asking = Asking { method: asked.method.clone(), params: asked.params.clone(), server };
+    let asking = InputScope { method: request.method.clone(), params: request.params.clone(), server };
     let carried = match &opening.meta.request_state {
         None => None,
         Some(sealed) => {
-            let purpose = || asking.purpose(&node.hall.settings.inputs, opening.principal.as_ref(), opening.version);
+            let purpose = || asking.purpose(&node.core.settings.inputs, opening.principal.as_ref(), opening.version);
             let open = |sealed: Cow<'_, str>| node.sealer.open(&sealed, &purpose());
             Some(sealed.text().and_then(open).ok_or_else(input::unusable)?)
         }
@@ -121,6 +129,6 @@ fn know(node: &Node, server: Option<RawJson>, opening: &mut Opening, asked: &Ask
     if carried.is_some() || given.is_some() {
         opening.inputs = Inputs::read(carried.as_deref(), given, node.clock.unix_millis())?;
     }
-    opening.asking = Some(asking);
+    opening.input_scope = Some(asking);
     Ok(())
 }

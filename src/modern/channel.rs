@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::round::Round;
+use crate::core::LogLine;
 use crate::error::StoreError;
-use crate::hall::LogLine;
 use crate::handle::McpHandle;
 use crate::identity::Principal;
 use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, shown};
-use crate::server::channel::{Channel, Question, SessionAccess};
+use crate::server::channel::{Channel, ClientRequest, SessionAccess};
 use crate::server::{ClientError, LogLevel};
 use crate::settings::ResponseMode;
 
@@ -50,7 +50,7 @@ impl Channel for Round {
     }
 
     fn handle(&self) -> McpHandle {
-        self.node().hall.handle()
+        self.node().core.handle()
     }
 
     /// A client receives no messages unless its request states a level (2026-07-28, Logging).
@@ -65,19 +65,19 @@ impl Channel for Round {
     fn send(&self, notification: Bytes) -> bool {
         let goes_nowhere = self.mode() == ResponseMode::Json;
         if goes_nowhere || self.task().is_some() || self.has_ended() {
-            self.node().hall.counters.dropped(1);
+            self.node().core.counters.dropped(1);
             return true;
         }
         self.stream().push(std::iter::once(notification), false)
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
+    fn ready(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let queue = self.stream();
-            let patience = self.node().hall.settings.streams.slow_reader;
+            let patience = self.node().core.settings.streams.slow_reader_timeout;
             if tokio::time::timeout(patience, queue.room()).await.is_err() {
-                self.node().hall.counters.slow_reader();
-                if let Some(left_out) = self.node().hall.log_line(LogLine::SlowReader) {
+                self.node().core.counters.slow_reader();
+                if let Some(left_out) = self.node().core.log_line(LogLine::SlowReader) {
                     tracing::warn!(left_out, "a reader that was too slow was cut off");
                 }
                 queue.abandon();
@@ -85,8 +85,8 @@ impl Channel for Round {
         })
     }
 
-    fn request(&self, question: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
-        Box::pin(self.ask(question))
+    fn request(&self, request: ClientRequest) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+        Box::pin(self.request(request))
     }
 
     /// The client sent the wrong answer, so the client receives the error.
@@ -111,7 +111,7 @@ impl Channel for Round {
         self.client_capabilities().takes_tasks()
     }
 
-    fn say(&self, message: &str) {
+    fn set_status(&self, message: &str) {
         if let Some(task) = self.task() {
             task.say(message);
         }

@@ -25,7 +25,7 @@ pub(super) struct Filter(IndexSet<Change>);
 
 /// The changes that a server announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Offer {
+pub(super) struct Supported {
     tools: bool,
     prompts: bool,
     resources: bool,
@@ -77,7 +77,7 @@ impl Filter {
     }
 
     /// Leaves out the changes that the server does not announce.
-    pub(super) fn narrow(&mut self, offer: Offer) {
+    pub(super) fn narrow(&mut self, offer: Supported) {
         self.0.retain(|change| match change {
             Change::Tools => offer.tools,
             Change::Prompts => offer.prompts,
@@ -122,7 +122,7 @@ impl Filter {
     }
 }
 
-impl Offer {
+impl Supported {
     /// Reads a server's capabilities, which may contain any JSON.
     pub(super) fn read(capabilities: &RawJson) -> Self {
         let capabilities: Value = capabilities.read().unwrap_or_default();
@@ -138,12 +138,12 @@ impl Offer {
 
 fn uris(list: &RawValue) -> Result<Vec<String>, Rejection> {
     // Checked first, which also bounds the parsing below.
-    if list.get().len() > Limits::LISTEN_BYTES {
+    if list.get().len() > Limits::MAX_LISTEN_BYTES {
         return Err(Rejection::InvalidParams("`resourceSubscriptions` is longer than 256 KiB"));
     }
     let uris: Vec<String> = serde_json::from_str(list.get())
         .map_err(|_| Rejection::InvalidParams("`resourceSubscriptions` is a list of strings"))?;
-    if uris.len() > Limits::LISTEN_RESOURCES {
+    if uris.len() > Limits::MAX_LISTEN_RESOURCES {
         return Err(Rejection::InvalidParams("`resourceSubscriptions` has more than 1,000 members"));
     }
     Ok(uris)
@@ -203,18 +203,18 @@ mod tests {
     fn resources_are_bounded_in_number_and_in_length() {
         let many =
             |count: usize| json!({"resourceSubscriptions": (0..count).map(|n| n.to_string()).collect::<Vec<_>>()});
-        assert!(read(&many(Limits::LISTEN_RESOURCES)).is_ok());
-        assert!(read(&many(Limits::LISTEN_RESOURCES + 1)).is_err_and(|why| why.contains("1,000")));
+        assert!(read(&many(Limits::MAX_LISTEN_RESOURCES)).is_ok());
+        assert!(read(&many(Limits::MAX_LISTEN_RESOURCES + 1)).is_err_and(|why| why.contains("1,000")));
         let long = |length: usize| json!({"resourceSubscriptions": ["x".repeat(length - r#"[""]"#.len())]});
-        assert!(read(&long(Limits::LISTEN_BYTES)).is_ok());
-        assert!(read(&long(Limits::LISTEN_BYTES + 1)).is_err_and(|why| why.contains("256 KiB")));
+        assert!(read(&long(Limits::MAX_LISTEN_BYTES)).is_ok());
+        assert!(read(&long(Limits::MAX_LISTEN_BYTES + 1)).is_err_and(|why| why.contains("256 KiB")));
     }
 
     #[test]
     fn a_server_tells_of_what_its_capabilities_promise() {
-        let asked = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true,
+        let request = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true,
             "resourcesListChanged": true, "resourceSubscriptions": ["a:1"]}});
-        let asked = RawJson::from_value(&asked).unwrap();
+        let request = RawJson::from_value(&request).unwrap();
         for (capabilities, honoured) in [
             (r#"{"tools":{"listChanged":true}}"#, r#"{"toolsListChanged":true}"#),
             (r#"{"prompts":{"listChanged":true},"tools":{}}"#, r#"{"promptsListChanged":true}"#),
@@ -224,8 +224,8 @@ mod tests {
             ("{}", "{}"),
             ("[]", "{}"),
         ] {
-            let mut filter = Filter::read(Some(&asked), || false).unwrap();
-            filter.narrow(Offer::read(&RawJson::trusted(capabilities)));
+            let mut filter = Filter::read(Some(&request), || false).unwrap();
+            filter.narrow(Supported::read(&RawJson::trusted(capabilities)));
             assert_eq!(filter.to_json().as_str(), honoured, "{capabilities}");
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, field};
 
 use super::round::Round;
-use crate::hall::LogLine;
+use crate::core::LogLine;
 use crate::message::{ErrorObject, RawJson, shown};
 use crate::panics::{Contained, Panicked};
 
@@ -42,7 +42,7 @@ impl Handler {
             id = %shown(round.id().as_json()),
             session = field::Empty
         );
-        let active = round.node().hall.running.token();
+        let active = round.node().core.running.token();
         Self { round: Arc::clone(round), future: Some(Contained::new(future)), span, too_large: false, _active: active }
     }
 
@@ -63,13 +63,13 @@ impl Handler {
             },
             Poll::Ready(Ok(answer)) => answer,
             Poll::Ready(Err(Panicked)) => {
-                if let Some(left_out) = self.round.node().hall.log_line(LogLine::Panicked) {
+                if let Some(left_out) = self.round.node().core.log_line(LogLine::Panicked) {
                     tracing::error!(left_out, "a handler panicked");
                 }
                 Err(ErrorObject::internal())
             }
         };
-        let (answer, too_large) = self.round.node().hall.bound(answer);
+        let (answer, too_large) = self.round.node().core.bound(answer);
         self.too_large = too_large;
         match &answer {
             Ok(_) => tracing::debug!("answered"),
@@ -92,7 +92,7 @@ impl Drop for Handler {
         // If the handler has answered, the answer has ended the task already. Otherwise only this
         // ends it.
         if let Some(task) = self.round.task() {
-            task.leave();
+            task.detach();
         }
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::canonical;
-use super::names::Names;
+use super::request_keys::RequestKeys;
 use crate::message::{ClientCapabilities, ErrorObject, ProtocolVersion, RawJson, write};
 use crate::server::ClientError;
 
@@ -31,8 +31,8 @@ pub(super) struct Inputs {
     given: BTreeMap<String, RawJson>,
     /// Requests of this round that the handler waits for, in their order.
     open: Vec<Open>,
-    names: Names,
-    steps: Names,
+    request_keys: RequestKeys,
+    steps: RequestKeys,
     /// A step ran whose value cannot be carried.
     lost: bool,
     /// The round is over: it accepts no more requests.
@@ -50,7 +50,7 @@ struct Carried {
     answers: BTreeMap<String, Answered>,
     /// The requests that have no answer yet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    asked: BTreeMap<String, u64>,
+    requests: BTreeMap<String, u64>,
     /// The values of steps that do not run again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     steps: BTreeMap<String, RawJson>,
@@ -81,7 +81,7 @@ pub(super) struct Bounds {
 
 /// Returns `true` for methods that may end with requests to the client (Multi Round-Trip Requests,
 /// "Supported Requests").
-pub(super) fn may_ask(method: &str) -> bool {
+pub(super) fn may_request(method: &str) -> bool {
     matches!(method, "tools/call" | "prompts/get" | "resources/read")
 }
 
@@ -141,17 +141,22 @@ impl Inputs {
 
     /// Returns the answer to a request, or the key under which it stays open while the handler
     /// waits.
-    pub(super) fn ask(&mut self, method: &'static str, params: &RawJson, key: Option<&str>) -> Result<RawJson, String> {
+    pub(super) fn request(
+        &mut self,
+        method: &'static str,
+        params: &RawJson,
+        key: Option<&str>,
+    ) -> Result<RawJson, String> {
         let key = self.name(method, key);
         let print = print(method, params);
         if let Some(answered) = self.carried.answers.get(&key).filter(|answered| answered.print == print) {
             return Ok(answered.answer.clone());
         }
         // If the request behind the answer is known, it must be this one.
-        let fits = self.carried.asked.get(&key).is_none_or(|asked| *asked == print);
+        let fits = self.carried.requests.get(&key).is_none_or(|request| *request == print);
         match self.given.remove(&key).filter(|_| fits) {
             Some(answer) => {
-                self.carried.asked.remove(&key);
+                self.carried.requests.remove(&key);
                 self.carried.answers.insert(key, Answered { print, answer: answer.clone() });
                 Ok(answer)
             }
@@ -164,7 +169,7 @@ impl Inputs {
 
     /// Returns the key of the next request.
     pub(super) fn name(&mut self, method: &str, key: Option<&str>) -> String {
-        self.names.question(method, key)
+        self.request_keys.request_key(method, key)
     }
 
     /// Removes a request that the handler no longer waits for.
@@ -173,7 +178,7 @@ impl Inputs {
     }
 
     /// Returns `true` if the handler waits for an answer.
-    pub(super) fn asks(&self) -> bool {
+    pub(super) fn has_requests(&self) -> bool {
         !self.open.is_empty()
     }
 
@@ -229,7 +234,7 @@ impl Inputs {
             return Err(over(&format!("the call asked in {} rounds, which is the limit", bounds.rounds)));
         }
         carried.until = bounds.now.saturating_add(bounds.lifetime);
-        carried.asked = open.iter().map(|open| (open.key.clone(), open.print)).collect();
+        carried.requests = open.iter().map(|open| (open.key.clone(), open.print)).collect();
         let plain = serde_json::to_vec(&carried).map_err(internal)?;
         if plain.len() > bounds.bytes {
             return Err(over(&format!("what the client would have to carry is over {} bytes", bounds.bytes)));
@@ -276,7 +281,7 @@ mod tests {
     }
 
     fn ask(inputs: &mut Inputs, words: &str, key: Option<&str>) -> Option<String> {
-        let answer = inputs.ask("elicitation/create", &raw(&json!({"message": words})), key).ok()?;
+        let answer = inputs.request("elicitation/create", &raw(&json!({"message": words})), key).ok()?;
         Some(answer.as_str().to_owned())
     }
 
@@ -300,13 +305,13 @@ mod tests {
     fn a_question_is_asked_once_and_answered_in_every_round_after() {
         let mut first = Inputs::default();
         assert_eq!(ask(&mut first, "name?", Some("name")), None);
-        let (asked, carried) = end(first);
-        assert_eq!(asked, ["name"]);
+        let (request, carried) = end(first);
+        assert_eq!(request, ["name"]);
         let mut second = again(&carried, &json!({"name": "ann", "stray": 1}), 1_200).unwrap();
         assert_eq!(ask(&mut second, "name?", Some("name")).as_deref(), Some("\"ann\""));
         assert_eq!(ask(&mut second, "age?", Some("age")), None);
-        let (asked, carried) = end(second);
-        assert_eq!(asked, ["age"]);
+        let (request, carried) = end(second);
+        assert_eq!(request, ["age"]);
         assert!(!carried.contains("stray"));
         let mut third = again(&carried, &json!({"age": 7}), 1_200).unwrap();
         assert_eq!(ask(&mut third, "name?", Some("name")).as_deref(), Some("\"ann\""));
@@ -332,7 +337,7 @@ mod tests {
         for (words, key) in [("a", None), ("b", None), ("c", Some("x")), ("d", Some("x"))] {
             ask(&mut inputs, words, key);
         }
-        assert_eq!(inputs.ask("roots/list", &raw(&json!({})), None), Err("roots-1".to_owned()));
+        assert_eq!(inputs.request("roots/list", &raw(&json!({})), None), Err("roots-1".to_owned()));
         assert_eq!(end(inputs).0, ["elicitation-1", "elicitation-2", "roots-1", "x", "x-2"]);
     }
 
@@ -362,9 +367,9 @@ mod tests {
             ask(&mut inputs, words, None);
         }
         inputs.withdraw("elicitation-2");
-        assert!(inputs.asks());
+        assert!(inputs.has_requests());
         assert_eq!(end(inputs.close()).0, ["elicitation-1", "elicitation-3"]);
-        assert!(!inputs.asks() && inputs.is_closed());
+        assert!(!inputs.has_requests() && inputs.is_closed());
     }
 
     #[test]

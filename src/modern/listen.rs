@@ -17,19 +17,19 @@ use std::task::{Context as TaskContext, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 
-use super::filter::{Filter, Offer};
-use super::listening::Seat;
-use super::post::Asked;
+use super::filter::{Filter, Supported};
+use super::post::Request;
+use super::result_fields::ResultFields;
 use super::round::{Opening, Round};
 use super::run::Running;
-use super::stamp::Stamp;
+use super::subscriptions::Subscription;
 use super::{Node, call};
 use crate::error::Rejection;
 use crate::message::{ClientCapabilities, RawJson, RequestId, write};
 use crate::outcome::Outcome;
 use crate::server::channel::Change;
 use crate::server::context::Read;
-use crate::server::contract::ErasedServer;
+use crate::server::server_trait::ErasedServer;
 use crate::server::{Context, Discover};
 use crate::streams::{Frame, Frames, Source};
 
@@ -43,7 +43,7 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
     server: &Arc<dyn ErasedServer<S>>,
     state: S,
     opening: Opening,
-    asked: Asked,
+    request: Request,
     takes_streams: bool,
 ) -> Result<Outcome, Rejection> {
     if !takes_streams {
@@ -53,26 +53,26 @@ pub(super) async fn listen<S: Clone + Send + Sync + 'static>(
         let declared = opening.meta.capabilities.as_ref().and_then(|raw| raw.read::<ClientCapabilities>().ok());
         declared.is_some_and(|client| client.takes_tasks())
     };
-    let filter = Filter::read(asked.params.as_ref(), takes_tasks)?;
-    if node.hall.is_draining() {
+    let filter = Filter::read(request.params.as_ref(), takes_tasks)?;
+    if node.core.is_draining() {
         return Err(Rejection::Draining);
     }
-    let seat = node.listening.join(filter, opening.account())?;
-    let listening = Arc::clone(node);
-    node.hall.in_background(Box::pin(async move { listening.begin_to_hear().await }));
-    if server.own_subscriptions() {
-        seat.acknowledge(Offer::default())?;
-        return Ok(call::subscribe(node, server, state, opening, asked, seat).await);
+    let subscription_entry = node.subscriptions.join(filter, opening.account())?;
+    let subscriptions = Arc::clone(node);
+    node.core.in_background(Box::pin(async move { subscriptions.begin_receiving().await }));
+    if server.handles_subscriptions() {
+        subscription_entry.acknowledge(Supported::default())?;
+        return Ok(call::subscribe(node, server, state, opening, request, subscription_entry).await);
     }
-    let Asked { params, parts, .. } = asked;
+    let Request { params, parts, .. } = request;
     drop(params);
     let (subscription, info) = (Box::from(opening.id.as_json()), server.info());
     let capabilities = match capabilities(node, server, state, opening, parts).await {
         Ok(capabilities) => capabilities,
         Err(outcome) => return Ok(outcome),
     };
-    let honoured = seat.acknowledge(Offer::read(&capabilities))?;
-    let mut stream = Subscription { subscription, server: info, acknowledgement: None, seat };
+    let honoured = subscription_entry.acknowledge(Supported::read(&capabilities))?;
+    let mut stream = SubscriptionStream { subscription, server: info, acknowledgement: None, subscription_entry };
     stream.acknowledgement = Some(stream.message(ACKNOWLEDGED, Some(("notifications", honoured.as_str()))));
     Ok(Outcome::Stream { prelude: None, source: Box::new(stream) })
 }
@@ -89,7 +89,7 @@ async fn capabilities<S: Clone + Send + Sync + 'static>(
     let context = Context::of_read(Arc::clone(&round) as _, Read::default());
     let discovery = Arc::clone(server).discover(Discover { parts, context }, state);
     let asking = Box::pin(async { Ok(discovery.await?.capabilities().clone()) });
-    Running::new(&round, METHOD.into(), Stamp::default(), asking).result().await
+    Running::new(&round, METHOD.into(), ResultFields::default(), asking).result().await
 }
 
 /// Returns the final result of a subscription that the server handles itself. The other members are
@@ -100,16 +100,16 @@ pub(super) fn result(id: &RequestId) -> RawJson {
 
 /// A subscription stream, as the source of a response.
 #[derive(Debug)]
-struct Subscription {
+struct SubscriptionStream {
     /// The JSON text of the request's id.
     subscription: Box<str>,
     server: Option<RawJson>,
     /// Present until it was sent.
     acknowledgement: Option<Bytes>,
-    seat: Seat,
+    subscription_entry: Subscription,
 }
 
-impl Subscription {
+impl SubscriptionStream {
     fn told(&self, change: &Change) -> Bytes {
         let mut uri = String::new();
         match change.uri() {
@@ -158,10 +158,10 @@ impl Subscription {
     }
 }
 
-impl Source for Subscription {
+impl Source for SubscriptionStream {
     fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Frames> {
         let mut messages: Vec<Bytes> = self.acknowledgement.take().into_iter().collect();
-        let last = self.seat.take(cx, |change| messages.push(self.told(change)));
+        let last = self.subscription_entry.take(cx, |change| messages.push(self.told(change)));
         if last {
             messages.push(self.result());
         }

@@ -19,19 +19,18 @@
 //! | [`round`] | one POST of a call: its client requests, its task, its end |
 //! | [`channel`] | the channel behind a handler's `Context` |
 //! | [`input`] | the answers that a round's handler receives, and the requests sent to its client |
-//! | [`names`] | the keys of its client requests and steps |
+//! | [`request_keys`] | the keys of its client requests and steps |
 //! | [`seal`](crate::seal), [`canonical`] | the sealed state that a client carries, and the call to which it is bound |
 //! | [`handler`], [`run`] | the handler while it is polled, and the form of its answer |
 //! | [`task`] | calls that became tasks, whose clients poll |
-//! | [`stamp`] | the members added to every result |
+//! | [`result_fields`] | the members added to every result |
 //! | [`listen`] | a subscription: the request, and the stream that answers it |
 //! | [`filter`] | the changes that a client subscribes to |
-//! | [`listening`] | the table of subscriptions, and how a change reaches them |
-//! | [`waiting`] | the changes that one subscription has not sent yet |
-//! | [`bell`] | the handler of signals from other nodes |
+//! | [`subscriptions`] | the table of subscriptions, and how a change reaches them |
+//! | [`pending`] | the changes that one subscription has not sent yet |
+//! | [`signals`] | the handler of signals from other nodes |
 
 mod admit;
-mod bell;
 mod call;
 mod canonical;
 mod channel;
@@ -40,16 +39,17 @@ mod filter;
 mod handler;
 mod input;
 mod listen;
-mod listening;
 mod mirror;
-mod names;
 mod node;
+mod pending;
 mod post;
+mod request_keys;
+mod result_fields;
 mod round;
 mod run;
-mod stamp;
+mod signals;
+mod subscriptions;
 mod task;
-mod waiting;
 
 pub(crate) use node::Node;
 pub(crate) use post::{Incoming, post};

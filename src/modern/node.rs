@@ -6,26 +6,26 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::bell::Bell;
-use super::listening::Listening;
+use super::signals::Signals;
+use super::subscriptions::Subscriptions;
 use super::task::TaskMap;
 use crate::clock::WallClock;
+use crate::core::{Core, Received, Recheck};
 use crate::error::StoreError;
-use crate::hall::{Hall, Heard, Owed};
 use crate::seal::Sealer;
-use crate::store::{Announced, NodeId, Step};
+use crate::store::{Announced, EngineFuture, NodeId};
 
 /// The part of one service that serves the stateless revision.
 pub(crate) struct Node {
-    pub(super) hall: Arc<Hall>,
+    pub(super) core: Arc<Core>,
     /// The name under which the engine knows it.
     pub(super) id: NodeId,
     /// Subscription streams. They do not keep this alive, and end with it.
-    pub(super) listening: Arc<Listening>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     /// The announcements received here.
-    pub(super) heard: Heard,
+    pub(super) received: Received,
     /// Re-checks of announcements that are due.
-    pub(super) looks_owed: Owed,
+    pub(super) rechecks: Recheck,
     /// The tasks that run here.
     pub(super) tasks: TaskMap,
     pub(super) sealer: Sealer,
@@ -35,44 +35,44 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(hall: &Arc<Hall>) -> Arc<Self> {
-        let policy = hall.settings.policy();
-        let listening = Listening::new(&hall.settings.limits);
+    pub(crate) fn new(core: &Arc<Core>) -> Arc<Self> {
+        let policy = core.settings.policy();
+        let subscriptions = Subscriptions::new(&core.settings.limits);
         Arc::new_cyclic(|me| Self {
-            hall: Arc::clone(hall),
-            id: hall.engine.join(Arc::new(Bell::new(&listening, me.clone())), policy),
-            listening,
-            heard: Heard::default(),
-            looks_owed: Owed::default(),
+            core: Arc::clone(core),
+            id: core.engine.join(Arc::new(Signals::new(&subscriptions, me.clone())), policy),
+            subscriptions,
+            received: Received::default(),
+            rechecks: Recheck::default(),
             tasks: TaskMap::new(),
-            sealer: Sealer::new(&hall.settings.inputs.keys),
+            sealer: Sealer::new(&core.settings.inputs.keys),
             clock: WallClock::new(),
             cut: CancellationToken::new(),
         })
     }
 
     /// Queries the announcements after a number up to which all were received.
-    pub(super) fn ask(&self, after: Option<u64>) -> Step<Result<Announced, StoreError>> {
-        self.hall.engine.announced(after.unwrap_or(u64::MAX), &[])
+    pub(super) fn query_announcements(&self, after: Option<u64>) -> EngineFuture<Result<Announced, StoreError>> {
+        self.core.engine.announced(after.unwrap_or(u64::MAX), &[])
     }
 
     /// Starts to count announcements, because there is a subscription now.
-    pub(super) async fn begin_to_hear(&self) {
-        if self.heard.low().is_none()
-            && let Ok(announced) = self.ask(None).await
+    pub(super) async fn begin_receiving(&self) {
+        if self.received.low().is_none()
+            && let Ok(announced) = self.query_announcements(None).await
         {
-            self.heard.start(announced.newest);
+            self.received.start(announced.newest);
         }
     }
 
     /// Returns the number of open subscription streams.
     pub(crate) fn listens(&self) -> usize {
-        self.listening.count()
+        self.subscriptions.count()
     }
 
     /// Ends the subscription streams and accepts no more. Returns their number.
     pub(crate) fn end_listens(&self) -> usize {
-        self.listening.end()
+        self.subscriptions.end()
     }
 
     /// Ends running calls, when the service can wait no longer.
@@ -83,13 +83,13 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.hall.engine.leave(self.id);
-        self.listening.end();
+        self.core.engine.leave(self.id);
+        self.subscriptions.end();
     }
 }
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("hall", &self.hall).finish_non_exhaustive()
+        f.debug_struct("Node").field("core", &self.core).finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Rejection;
 use crate::identity::{Peer, Principal};
 use crate::message::{Body, Envelope, Kind, Params, RawJson, RequestId, RequestMeta};
 use crate::outcome::{Outcome, Reply};
-use crate::server::contract::ErasedServer;
+use crate::server::server_trait::ErasedServer;
 
 /// A request that passed the edge.
 pub(crate) struct Incoming {
@@ -32,7 +32,7 @@ pub(crate) struct Incoming {
 }
 
 /// One parsed request.
-pub(super) struct Asked {
+pub(super) struct Request {
     pub(super) method: Cow<'static, str>,
     pub(super) params: Option<RawJson>,
     pub(super) parts: Box<Parts>,
@@ -46,7 +46,7 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
     incoming: Incoming,
     body: Body,
 ) -> Reply {
-    let refused = |rejection| Outcome::Rejected(rejection, None).into();
+    let rejected = |rejection| Outcome::Rejected(rejection, None).into();
     match body {
         Body::One(Envelope { kind: Kind::Request { id, method }, params }) => {
             let outcome = request(node, server, state, incoming, (&id, method, params.map(Params::into_text))).await;
@@ -54,16 +54,16 @@ pub(crate) async fn post<S: Clone + Send + Sync + 'static>(
         }
         // In this revision no notification travels over HTTP (Streamable HTTP, "Sending Messages").
         Body::One(Envelope { kind: Kind::Notification { .. }, .. }) => {
-            match admit_notification(incoming.meta.as_deref(), &incoming.headers, &node.hall.versions) {
+            match admit_notification(incoming.meta.as_deref(), &incoming.headers, &node.core.versions) {
                 Ok(()) => Outcome::Accepted.into(),
-                Err(rejection) => refused(rejection),
+                Err(rejection) => rejected(rejection),
             }
         }
         // Without the id, because a client would take the error for the answer to its own request.
         Body::One(Envelope { kind: Kind::Answer { .. }, .. }) => {
-            refused(Rejection::NotAMessage("clients of 2026-07-28 do not send answers"))
+            rejected(Rejection::NotAMessage("clients of 2026-07-28 do not send answers"))
         }
-        Body::Batch(_) => refused(Rejection::BatchNotServed),
+        Body::Batch(_) => rejected(Rejection::BatchNotServed),
     }
 }
 
@@ -75,23 +75,31 @@ async fn request<S: Clone + Send + Sync + 'static>(
     (id, method, params): (&RequestId, Cow<'static, str>, Option<RawJson>),
 ) -> Result<Outcome, Rejection> {
     let Incoming { parts, headers, principal, peer, meta, takes_streams, share } = incoming;
-    let Admitted { meta, version } = admit(&method, meta, &headers, &node.hall.versions)?;
+    let Admitted { meta, version } = admit(&method, meta, &headers, &node.core.versions)?;
     if method == "tools/call"
-        && let Some(mirrored) = meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored(&tool))
+        && let Some(mirrored) =
+            meta.name.as_ref().and_then(RawJson::text).and_then(|tool| server.mirrored_arguments(&tool))
     {
         mirror::check_arguments(&parts.headers, params.as_ref(), &mirrored)?;
     }
     if was_removed(&method) || !(is_ours(&method) || server.serves(&method)) {
         return Err(Rejection::method_not_found(&method));
     }
-    let mode = node.hall.settings.streams.response_mode;
+    let mode = node.core.settings.streams.response_mode;
     let opening = Opening { share, peer, ..Opening::new(id.clone(), version, meta, principal, mode) };
     if method == listen::METHOD {
         // Boxed, so that a call reserves no space for it.
-        return Box::pin(listen::listen(node, server, state, opening, Asked { method, params, parts }, takes_streams))
-            .await;
+        return Box::pin(listen::listen(
+            node,
+            server,
+            state,
+            opening,
+            Request { method, params, parts },
+            takes_streams,
+        ))
+        .await;
     }
-    call::call(node, server, state, opening, Asked { method, params, parts }).await
+    call::call(node, server, state, opening, Request { method, params, parts }).await
 }
 
 /// Returns `true` for methods that the transport answers for every server.

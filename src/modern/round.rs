@@ -22,14 +22,14 @@ use super::Node;
 use super::handler::Answer;
 use super::input::{self, Bounds, Inputs};
 use super::task::TaskRun;
+use crate::core::{Core, LogLine, Permit};
 use crate::edge::BodyShare;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::hall::{Hall, LogLine, Permit};
 use crate::identity::{Account, Peer, Principal};
 use crate::message::{
     ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId, RequestMeta,
 };
-use crate::server::channel::Question;
+use crate::server::channel::ClientRequest;
 use crate::server::{ClientError, LogLevel};
 use crate::settings::{self, ResponseMode};
 use crate::streams::Queue;
@@ -49,7 +49,7 @@ pub(super) struct Round {
     /// Exists from the first message on, unless messages are dropped.
     queue: OnceLock<Arc<Queue>>,
     /// The context to which answers are bound, if the method may send requests to its client.
-    asking: Option<Asking>,
+    asking: Option<InputScope>,
     /// Answers, and requests to the client. The lock is never held across an await.
     inputs: Mutex<Inputs>,
     mode: ResponseMode,
@@ -81,7 +81,7 @@ pub(super) struct Opening {
     pub(super) peer: Option<Peer>,
     pub(super) permit: Option<Permit>,
     pub(super) share: Option<Arc<BodyShare>>,
-    pub(super) asking: Option<Asking>,
+    pub(super) input_scope: Option<InputScope>,
     pub(super) inputs: Inputs,
     /// The form that its answer may take.
     pub(super) mode: ResponseMode,
@@ -96,7 +96,7 @@ impl Opening {
         mode: ResponseMode,
     ) -> Self {
         let inputs = Inputs::default();
-        Self { id, version, meta, principal, peer: None, permit: None, share: None, asking: None, inputs, mode }
+        Self { id, version, meta, principal, peer: None, permit: None, share: None, input_scope: None, inputs, mode }
     }
 
     /// Returns the account that the call counts against.
@@ -107,18 +107,18 @@ impl Opening {
 
 /// A call that may send requests to its client.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct InputScope {
     pub(super) method: Cow<'static, str>,
     pub(super) params: Option<RawJson>,
     /// The server's info. Its name is the service's, unless another one is set.
     pub(super) server: Option<RawJson>,
 }
 
-impl Asking {
+impl InputScope {
     /// See [`input::purpose`].
     pub(super) fn purpose(
         &self,
-        settings: &settings::Inputs,
+        settings: &settings::InputRequests,
         principal: Option<&Principal>,
         version: ProtocolVersion,
     ) -> Vec<u8> {
@@ -135,7 +135,7 @@ impl Asking {
 
 impl Round {
     pub(super) fn new(node: &Arc<Node>, opening: Opening) -> Arc<Self> {
-        let Opening { id, version, meta, principal, peer, permit, share, asking, inputs, mode } = opening;
+        let Opening { id, version, meta, principal, peer, permit, share, input_scope: asking, inputs, mode } = opening;
         Arc::new(Self {
             node: Arc::clone(node),
             id,
@@ -224,8 +224,8 @@ impl Round {
     }
 
     /// Sends a request to the client.
-    pub(super) async fn ask(&self, question: Question) -> Result<RawJson, ClientError> {
-        let Question { method, params, key } = question;
+    pub(super) async fn request(&self, request: ClientRequest) -> Result<RawJson, ClientError> {
+        let ClientRequest { method, params, key } = request;
         if self.asking.is_none() {
             return Err(ClientError::NoStream);
         }
@@ -235,7 +235,7 @@ impl Round {
             match self.task() {
                 Some(task) => (Some(task), inputs.name(method, key.as_deref())),
                 None if inputs.is_closed() => return Err(ClientError::Ended),
-                None => match inputs.ask(method, &params, key.as_deref()) {
+                None => match inputs.request(method, &params, key.as_deref()) {
                     Ok(answer) => return Ok(answer),
                     Err(key) => (None, key),
                 },
@@ -249,7 +249,7 @@ impl Round {
                 self.becomes_task().await.ok_or(ClientError::Ended)?
             }
         };
-        task.ask(key, method, params).await
+        task.request(key, method, params).await
     }
 
     /// Waits until the call is a task. Returns `None` if the call ends before.
@@ -296,7 +296,7 @@ impl Round {
             }
             Err(_) if self.task().is_some() => true,
             Err(error) => {
-                self.end_with(no_task(&self.node().hall, &error)).await;
+                self.end_with(no_task(&self.node().core, &error)).await;
                 false
             }
         }
@@ -316,22 +316,22 @@ impl Round {
             return Some(Err(verdict.clone()));
         }
         let asking = self.asking.as_ref()?;
-        let asked = {
+        let request = {
             let mut inputs = self.inputs();
-            if self.task().is_some() || !inputs.asks() {
+            if self.task().is_some() || !inputs.has_requests() {
                 return None;
             }
             inputs.close()
         };
-        let settings = &self.node.hall.settings.inputs;
+        let settings = &self.node.core.settings.inputs;
         let bounds = Bounds {
             now: self.node.clock.unix_millis(),
             lifetime: u64::try_from(settings.lifetime.as_millis()).unwrap_or(u64::MAX),
-            rounds: settings.rounds,
-            bytes: settings.state_bytes,
+            rounds: settings.max_rounds,
+            bytes: settings.max_state_bytes,
         };
         let purpose = asking.purpose(settings, self.principal.as_ref(), self.version);
-        Some(asked.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose)))
+        Some(request.result(&bounds, |plain| self.node.sealer.seal(plain, &purpose)))
     }
 
     /// Marks the handler as ended, with or without an answer.
@@ -356,7 +356,7 @@ impl Round {
 
     /// Releases the permit of the call. A task counts as a task, and no longer as a call of its
     /// principal.
-    pub(super) fn give_back(&self) {
+    pub(super) fn release(&self) {
         let permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(permit);
     }
@@ -394,7 +394,7 @@ const TOO_LARGE: &str =
     "Too many bytes of requests that are tasks: they may hold a quarter of the limit for request bodies";
 
 /// Returns the error for a call that cannot become a task.
-fn no_task(hall: &Hall, error: &StoreError) -> ErrorObject {
+fn no_task(core: &Core, error: &StoreError) -> ErrorObject {
     match error.kind() {
         StoreErrorKind::Full => ErrorObject::new(ErrorObject::INTERNAL_ERROR, "Too many tasks"),
         StoreErrorKind::FullForPrincipal => {
@@ -405,7 +405,7 @@ fn no_task(hall: &Hall, error: &StoreError) -> ErrorObject {
             "Too many tasks from this address; the server's settings `max_per_peer` and `bytes_per_peer` of tasks bound them",
         ),
         _ => {
-            if let Some(left_out) = hall.log_line(LogLine::Task) {
+            if let Some(left_out) = core.log_line(LogLine::Task) {
                 tracing::error!(error = error as &dyn std::error::Error, left_out, "a task cannot be kept");
             }
             ErrorObject::internal()

@@ -25,8 +25,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::Sleep;
 
 use super::handler::{Answer, Handler};
+use super::result_fields::ResultFields;
 use super::round::Round;
-use super::stamp::Stamp;
 use super::task::TaskRun;
 use crate::error::Rejection;
 use crate::message::{ErrorObject, RawJson, RequestId};
@@ -44,7 +44,7 @@ pub(super) struct Running {
 struct Reply {
     id: RequestId,
     method: Cow<'static, str>,
-    stamp: Stamp,
+    stamp: ResultFields,
 }
 
 /// The progress of a handler.
@@ -60,23 +60,23 @@ impl Running {
     pub(super) fn new(
         round: &Arc<Round>,
         method: Cow<'static, str>,
-        stamp: Stamp,
+        result_fields: ResultFields,
         future: BoxFuture<'static, Answer>,
     ) -> Self {
         let handler = Handler::new(round, &method, future);
-        let reply = Reply { id: round.id().clone(), method, stamp };
+        let reply = Reply { id: round.id().clone(), method, stamp: result_fields };
         Self { round: Arc::clone(round), handler, reply }
     }
 
     /// Runs the handler until the form of its answer is known.
     pub(super) async fn answer(mut self) -> Outcome {
-        let (mode, silence) = (self.round.mode(), self.round.node().hall.settings.streams.silence);
+        let (mode, silence) = (self.round.mode(), self.round.node().core.settings.streams.stream_after);
         match self.inline((mode != ResponseMode::Json).then_some(silence)).await {
             Progress::Answered(answer) => {
                 let answer = settle(&self.round, answer);
                 if self.handler.is_too_large() && self.round.task().is_none() {
                     // Nothing was sent yet, so the status can report the error too.
-                    let limit = self.round.node().hall.too_large();
+                    let limit = self.round.node().core.too_large();
                     return Outcome::Rejected(limit, Some(self.reply.id));
                 }
                 at_once(&self.round, &self.reply, answer, mode)
@@ -130,7 +130,7 @@ impl Running {
         let queue = Arc::clone(round.stream());
         let reader = queue.reader();
         let node = Arc::clone(round.node());
-        node.hall.tasks.clone().spawn(async move {
+        node.core.tasks.clone().spawn(async move {
             let progress = tokio::select! {
                 biased;
                 progress = poll_fn(|cx| poll(&mut handler, &round, cx)) => progress,
@@ -170,9 +170,9 @@ fn settle(round: &Round, answer: Answer) -> Answer {
 
 /// Runs the handler of a task until it has answered or is stopped.
 fn go_on(mut handler: Handler, round: &Round, task: Arc<TaskRun>) {
-    round.give_back();
+    round.release();
     let cut = round.node().cut.clone();
-    round.node().hall.tasks.spawn(async move {
+    round.node().core.tasks.spawn(async move {
         let answer = tokio::select! {
             biased;
             answer = poll_fn(|cx| handler.poll(cx)) => answer,
@@ -190,13 +190,13 @@ fn at_once(round: &Round, reply: &Reply, answer: Answer, mode: ResponseMode) -> 
         queue.push(std::iter::once(reply.written(&answer)), true);
         return Outcome::Stream { prelude: None, source: Box::new(reader) };
     }
-    let refused = |rejection| Outcome::Rejected(rejection, Some(reply.id.clone()));
+    let rejected = |rejection| Outcome::Rejected(rejection, Some(reply.id.clone()));
     match answer {
         Err(ErrorObject { code: ErrorObject::MISSING_CAPABILITY, data, .. }) => {
-            refused(Rejection::MissingCapability { data })
+            rejected(Rejection::MissingCapability { data })
         }
         Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&reply.method) => {
-            refused(Rejection::method_not_found(&reply.method))
+            rejected(Rejection::method_not_found(&reply.method))
         }
         answer => match mode {
             ResponseMode::Sse => Outcome::ShortStream(Some(reply.written(&answer))),

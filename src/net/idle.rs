@@ -15,27 +15,29 @@ pub(super) struct Idle {
     /// When bytes were last read or written.
     moved: Option<Instant>,
     /// The client moved last: a request may be in progress, which may take any time.
-    asked: bool,
+    shutdown_requested: bool,
     /// Created when the connection is first idle, and reset only when it fires.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Idle {
     pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, moved: limit.map(|_| Instant::now()), asked: false, timer: None }
+        Self { limit, moved: limit.map(|_| Instant::now()), shutdown_requested: false, timer: None }
     }
 
     /// Records that bytes were read (`asked`) or written.
     pub(super) fn moved(&mut self, asked: bool) {
         if self.limit.is_some() {
-            (self.moved, self.asked) = (Some(Instant::now()), asked);
+            (self.moved, self.shutdown_requested) = (Some(Instant::now()), asked);
         }
     }
 
     /// Polled while nothing is there to read. Ready once that has lasted for the limit.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            let (Some(limit), Some(moved), false) = (self.limit, self.moved, self.asked) else { return Poll::Pending };
+            let (Some(limit), Some(moved), false) = (self.limit, self.moved, self.shutdown_requested) else {
+                return Poll::Pending;
+            };
             let Some(due) = moved.checked_add(limit) else { return Poll::Pending };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             ready!(timer.as_mut().poll(cx));

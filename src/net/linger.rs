@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The maximum number of bytes to discard: what a fast client has in flight while the answer
 /// reaches it.
-const MOST: usize = 16 << 20;
+const MAX_DISCARDED: usize = 16 << 20;
 
 const CHUNK: usize = 16 << 10;
 
@@ -65,7 +65,7 @@ impl Linger {
         };
         let closing = self.closing.get_or_insert_with(|| Closing {
             end: now + TIMEOUT,
-            left: MOST,
+            left: MAX_DISCARDED,
             timer: Box::pin(sleep_until(quiet_from)),
         });
         let mut chunk = [0; CHUNK];
@@ -164,7 +164,7 @@ mod tests {
         ours.shutdown().await.unwrap();
         drop(ours);
         let sent = client.await.unwrap();
-        assert!((MOST..=MOST + CHUNK * 2).contains(&sent), "{sent}");
+        assert!((MAX_DISCARDED..=MAX_DISCARDED + CHUNK * 2).contains(&sent), "{sent}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -164,7 +164,7 @@ pub(super) fn error(error: ErrorData) -> ErrorObject {
 
 /// Converts an error of the client for rmcp. A code too large for rmcp becomes one of the server's
 /// range.
-pub(super) fn refusal(error: ErrorObject) -> ErrorData {
+pub(super) fn rejection(error: ErrorObject) -> ErrorData {
     let code = i32::try_from(error.code).unwrap_or(-32000);
     ErrorData::new(ErrorCode(code), error.message, error.data.and_then(|data| data.read().ok()))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::server::MirroredArguments;
 
 /// More tools than a server names. If a server generates names, its schemas are read again.
-const MOST: usize = 1_024;
+const MAX_ARGUMENTS: usize = 1_024;
 
 /// Cached results for schemas, valid while the schemas are the same.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Mirrored {
             MirroredArguments::default()
         });
         let arguments = (!arguments.is_empty()).then(|| Arc::new(arguments));
-        if known.len() >= MOST {
+        if known.len() >= MAX_ARGUMENTS {
             known.clear();
         }
         known.insert(

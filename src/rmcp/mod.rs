@@ -11,17 +11,17 @@
 //! This module uses only what a framework outside of this crate could use, except for the seal. The
 //! seal is the one that protects the rounds of this crate's own handlers.
 
-mod alone;
-mod conversation;
+mod catch_panic;
 mod convert;
-mod desk;
 mod discover;
-mod early;
-mod guarded;
-mod line;
+mod held;
 mod mirrored;
 mod owned;
-mod remember;
+mod pending;
+mod session;
+mod session_state;
+mod sessionless;
+mod transport;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -35,14 +35,14 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use self::conversation::Conversation;
-use self::desk::{Answer, Desk};
 use self::mirrored::Mirrored;
 use self::owned::Owners;
-use self::remember::Remember;
+use self::pending::{Answer, Pending};
+use self::session::RmcpSession;
+use self::session_state::Remember;
 use crate::SealingKey;
 use crate::message::{ErrorObject, InitializeParams, ProtocolVersion, RawJson, shown};
-use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notice, Server, Session};
+use crate::server::{Call, Context, Discover, Discovery, Initialize, MirroredArguments, Notification, Server, Session};
 use crate::service::McpService;
 
 /// A server that was written against [rmcp] 3 (3.9 or later), served by this crate:
@@ -82,7 +82,7 @@ use crate::service::McpService;
 ///   until it has noticed. Requests to the client that it sends afterwards fail. A handler that
 ///   panics answers with an error.
 /// - Rounds of input requests (2026-07-28) and tasks belong to the handler:
-///   [`Inputs`](crate::Inputs) and [`Tasks`](crate::Tasks) have no effect on them. rmcp keeps tasks
+///   [`InputRequests`](crate::InputRequests) and [`Tasks`](crate::Tasks) have no effect on them. rmcp keeps tasks
 ///   (`TaskManager`) in the memory of one process, with their limits and their expiry, and protects
 ///   request states (`RequestStateCodec`) against forgery. Neither knows principals.
 /// - **Principals**: this crate enforces that a task and a request state belong to the
@@ -113,7 +113,7 @@ use crate::service::McpService;
 /// ```
 pub struct RmcpServer<H> {
     make: Arc<dyn Fn() -> H + Send + Sync>,
-    question_timeout: Duration,
+    request_timeout: Duration,
     /// Seals task ids and request states for clients.
     owners: Arc<Owners>,
     /// A handler that is only queried for its properties.
@@ -129,19 +129,19 @@ struct Model<H> {
 }
 
 /// The service of a session, in the session's extensions.
-struct Seat<H: ServerHandler>(OnceCell<Conversation<H>>);
+struct SessionSlot<H: ServerHandler>(OnceCell<RmcpSession<H>>);
 
 impl<H: ServerHandler> RmcpServer<H> {
     /// Creates a server that makes its handlers with a function, most often their `new`.
     pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
         let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
         let owners = owners(&make, &[SealingKey::random()]);
-        Self { make, question_timeout: Self::DEFAULT_QUESTION_TIMEOUT, owners, model: OnceLock::new() }
+        Self { make, request_timeout: Self::DEFAULT_REQUEST_TIMEOUT, owners, model: OnceLock::new() }
     }
 
     /// Sets the keys that seal the task ids and request states of clients with a principal. The
     /// first key seals, and each of them opens. Nodes that serve the same clients share their keys,
-    /// which may be those of [`Inputs::keys`](crate::Inputs::keys). To rotate: append the new key
+    /// which may be those of [`InputRequests::keys`](crate::InputRequests::keys). To rotate: append the new key
     /// on every node, move it to the front, then remove the old one.
     ///
     /// Default, also for an empty list: a random key. Then a sealed id or state cannot be used
@@ -159,7 +159,7 @@ impl<H: ServerHandler> RmcpServer<H> {
     }
 
     /// One hour: the user may be away from the screen for a while, but not indefinitely.
-    const DEFAULT_QUESTION_TIMEOUT: Duration = Duration::from_secs(3_600);
+    const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
     /// Sets how long a request to a client of a session may stay open. Default: one hour. Then the
     /// handler receives an error, and the client a cancellation.
@@ -171,8 +171,8 @@ impl<H: ServerHandler> RmcpServer<H> {
     /// A handler may have 128 requests open, as many as its session may have calls by default.
     /// Beyond that, the oldest is abandoned.
     #[must_use]
-    pub fn question_timeout(mut self, timeout: Duration) -> Self {
-        self.question_timeout = timeout;
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
         self
     }
 
@@ -195,23 +195,23 @@ impl<H: ServerHandler> RmcpServer<H> {
     }
 
     /// Returns the service of a session, and creates it if the session was opened elsewhere.
-    async fn seat(&self, session: &Session, parts: &Parts, context: &Context) -> Result<Arc<Seat<H>>, ErrorObject> {
-        let seat = session.extensions().get_or_insert_with(|| Seat(OnceCell::new()));
-        seat.0.get_or_try_init(|| self.reopen(session, parts, context)).await?;
-        Ok(seat)
-    }
-
-    async fn reopen(
+    async fn session_slot(
         &self,
         session: &Session,
         parts: &Parts,
         context: &Context,
-    ) -> Result<Conversation<H>, ErrorObject> {
+    ) -> Result<Arc<SessionSlot<H>>, ErrorObject> {
+        let slot = session.extensions().get_or_insert_with(|| SessionSlot(OnceCell::new()));
+        slot.0.get_or_try_init(|| self.reopen(session, parts, context)).await?;
+        Ok(slot)
+    }
+
+    async fn reopen(&self, session: &Session, parts: &Parts, context: &Context) -> Result<RmcpSession<H>, ErrorObject> {
         tracing::debug!(session = ?session.id, "a session goes on with a new handler");
         let initialize = convert::initialize(&introduction(context)?, None)?;
-        let desk = Desk::new(context, self.question_timeout);
+        let pending = Pending::new(context, self.request_timeout);
         let (conversation, _) =
-            Conversation::open((self.make)(), desk, initialize, parts.clone(), context.clone()).await?;
+            RmcpSession::open((self.make)(), pending, initialize, parts.clone(), context.clone()).await?;
         conversation.be_ready(parts, context).await;
         for uri in session.subscriptions() {
             let params = RawJson::from_value(&json!({ "uri": uri })).ok();
@@ -233,9 +233,9 @@ impl<H: ServerHandler> RmcpServer<H> {
     /// Answers a request without a session.
     async fn alone(&self, id: RequestId, request: ClientRequest, parts: Parts, context: Context) -> Answer {
         let client = read(&introduction(&context)?)?;
-        let desk = Desk::new(&context, self.question_timeout);
+        let pending = Pending::new(&context, self.request_timeout);
         let owner = self.owners.of(&context);
-        alone::answer((self.make)(), (desk, owner), client, id, request, parts, context).await
+        sessionless::answer((self.make)(), (pending, owner), client, id, request, parts, context).await
     }
 }
 
@@ -270,10 +270,10 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         let served = (params.protocol_version != version.as_str()).then_some(version);
         let initialize = convert::initialize(&text, served)?;
         let session = context.session();
-        let desk = Desk::new(&context, self.question_timeout);
-        let (conversation, result) = Conversation::open((self.make)(), desk, initialize, *parts, context).await?;
+        let pending = Pending::new(&context, self.request_timeout);
+        let (conversation, result) = RmcpSession::open((self.make)(), pending, initialize, *parts, context).await?;
         if let Some(session) = session {
-            session.extensions().insert(Seat(OnceCell::new_with(Some(conversation))));
+            session.extensions().insert(SessionSlot(OnceCell::new_with(Some(conversation))));
         }
         Ok(result)
     }
@@ -283,8 +283,8 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
             let request = convert::request(&call.method, call.params.as_ref())?;
             return self.alone(convert::id(&call.id), request, *call.parts, call.context).await;
         };
-        let seat = self.seat(&session, &call.parts, &call.context).await?;
-        let Some(conversation) = seat.0.get() else { return Err(ErrorObject::internal()) };
+        let slot = self.session_slot(&session, &call.parts, &call.context).await?;
+        let Some(conversation) = slot.0.get() else { return Err(ErrorObject::internal()) };
         // A client that only checks that the server is alive need not be ready.
         if call.method != "ping" {
             conversation.be_ready(&call.parts, &call.context).await;
@@ -316,25 +316,25 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
         theirs.iter().filter_map(|version| version.as_str().parse().ok()).collect()
     }
 
-    fn own_rounds(&self) -> bool {
+    fn handles_input_requests(&self) -> bool {
         true
     }
 
-    fn own_subscriptions(&self) -> bool {
+    fn handles_subscriptions(&self) -> bool {
         self.model().subscriptions
     }
 
-    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+    fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         let model = self.model();
         model.mirrored.of(&model.handler.get_tool(tool)?)
     }
 
-    async fn notified(&self, notice: Notice, _: &S) {
+    async fn notification(&self, notice: Notification, _: &S) {
         let Some(session) = notice.context.session() else { return };
-        if let Ok(seat) = self.seat(&session, &notice.parts, &notice.context).await
-            && let Some(conversation) = seat.0.get()
+        if let Ok(slot) = self.session_slot(&session, &notice.parts, &notice.context).await
+            && let Some(conversation) = slot.0.get()
         {
-            conversation.tell(notice).await;
+            conversation.notify(notice).await;
         }
     }
 }

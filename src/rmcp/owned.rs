@@ -21,7 +21,7 @@ use rmcp::model::{ClientRequest, CustomResult, ServerNotification, ServerResult}
 use serde_json::Value;
 
 use super::convert;
-use super::desk::Answer;
+use super::pending::Answer;
 use crate::message::ErrorObject;
 use crate::seal::Sealer;
 use crate::server::Context;

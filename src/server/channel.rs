@@ -37,7 +37,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
         self.send(write::notification(method, params))
     }
     /// Waits until the queue has capacity again.
-    fn room(&self) -> BoxFuture<'_, ()>;
+    fn ready(&self) -> BoxFuture<'_, ()>;
     /// Returns the id of the request, if there is one.
     fn request_id(&self) -> Option<&RequestId> {
         None
@@ -47,7 +47,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
         None
     }
     /// Sends a request to the client within this call and waits for its answer without a timeout.
-    fn request(&self, request: Question) -> BoxFuture<'_, Result<RawJson, ClientError>>;
+    fn request(&self, request: ClientRequest) -> BoxFuture<'_, Result<RawJson, ClientError>>;
     /// Reports that the client's answer does not match the request.
     fn misread(&self, method: &'static str, error: serde_json::Error) -> BoxFuture<'_, ClientError> {
         let _ = method;
@@ -63,7 +63,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
         true
     }
     /// Sets the status message of a task, for clients that poll it.
-    fn say(&self, message: &str) {
+    fn set_status(&self, message: &str) {
         let _ = message;
     }
     /// Returns the key of the next step with this name, and the value it returned when the client
@@ -90,7 +90,7 @@ pub(crate) trait Channel: fmt::Debug + Send + Sync {
 
 /// A request to the client.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct ClientRequest {
     pub(crate) method: Cow<'static, str>,
     pub(crate) params: RawJson,
     /// The key of the request within its call, if the handler named one.
@@ -126,9 +126,9 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn notify(&self, method: &str, params: &RawJson);
     /// Sends a notification on the session's standalone stream. Returns `true` if the client has
     /// the stream open or will receive it when it opens the stream again.
-    fn tell(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool>;
+    fn try_notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool>;
     /// Completes when the client next opens the session's standalone stream, or the session ends.
-    fn stream_opens(&self) -> BoxFuture<'static, ()>;
+    fn stream_opened(&self) -> BoxFuture<'static, ()>;
     /// Sends a request to the client on the session's standalone stream. Fails at once if none is
     /// open.
     fn request(&self, method: Cow<'static, str>, params: RawJson) -> BoxFuture<'_, Result<RawJson, ClientError>>;
@@ -139,7 +139,7 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn end(&self) -> BoxFuture<'_, ()>;
 }
 
-/// See [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI).
+/// See [`Limits::MAX_SUBSCRIPTION_URI_BYTES`](crate::Limits::MAX_SUBSCRIPTION_URI_BYTES).
 pub(crate) const SUBSCRIPTION_URI: usize = 8_000;
 
 /// A change on the server. Nodes exchange it as JSON.

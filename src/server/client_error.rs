@@ -24,8 +24,8 @@ pub enum ClientError {
     /// The client's answer does not match the request.
     Unreadable(serde_json::Error),
     /// The request was not sent because its parameters are too large: more than
-    /// [`Limits::SAMPLING_REQUEST`](crate::Limits::SAMPLING_REQUEST) for sampling,
-    /// [`Limits::CLIENT_REQUEST`](crate::Limits::CLIENT_REQUEST) for all others.
+    /// [`Limits::MAX_SAMPLING_REQUEST_BYTES`](crate::Limits::MAX_SAMPLING_REQUEST_BYTES) for sampling,
+    /// [`Limits::MAX_CLIENT_REQUEST_BYTES`](crate::Limits::MAX_CLIENT_REQUEST_BYTES) for all others.
     TooLarge {
         /// The size of the parameters in bytes of JSON.
         bytes: usize,

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
-use super::handler::{Arguments, CallParts, Erased, FromCall, Handler, Refusal, Run};
+use super::handler::{ArgumentRejection, Arguments, CallParts, Erased, FromCall, Handler, Run};
 use super::{IntoToolError, ToolError};
 use crate::message::ErrorObject;
 
@@ -55,14 +55,14 @@ pub struct Completion {
 impl Completion {
     /// The specification's limit of proposals in one result. Further ones are cut off, and the
     /// result says that there are more.
-    pub const MOST: usize = 100;
+    pub const MAX_VALUES: usize = 100;
 
     /// Makes a completion of these proposals.
     #[must_use]
     pub fn new(values: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut values: Vec<String> = values.into_iter().map(Into::into).collect();
         let total = values.len();
-        values.truncate(Self::MOST);
+        values.truncate(Self::MAX_VALUES);
         Self { has_more: total > values.len(), total: Some(total), values }
     }
 
@@ -121,12 +121,12 @@ impl<T: IntoCompletion, E: IntoToolError> IntoCompletion for Result<T, E> {
 pub enum ViaCompletion {}
 
 impl<S: Sync> FromCall<S, ViaCompletion> for CompletionRequest {
-    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, Refusal> {
+    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, ArgumentRejection> {
         let Arguments::Partial(pairs) = &call.arguments else {
-            return Err(Refusal::server("CompletionRequest belongs to handlers for completions"));
+            return Err(ArgumentRejection::server("CompletionRequest belongs to handlers for completions"));
         };
         let Some(((argument, value), known)) = pairs.split_last() else {
-            return Err(Refusal::client("There is no argument to complete"));
+            return Err(ArgumentRejection::client("There is no argument to complete"));
         };
         Ok(Self { argument: argument.clone(), value: value.clone(), known: known.iter().cloned().collect() })
     }
@@ -153,7 +153,7 @@ where
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Completion, ErrorObject>> {
         let version = call.context().protocol_version();
         Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
+            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
             output.into_completion().map_err(|error| error.into_error(version))
         })
     }

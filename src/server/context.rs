@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::channel::{Channel, Question, check_request};
+use super::channel::{Channel, ClientRequest, check_request};
 use super::{ClientError, Session};
 use crate::error::StoreError;
 use crate::handle::McpHandle;
@@ -272,7 +272,7 @@ impl Context {
     ) {
         let message = message.as_ref().map(AsRef::as_ref);
         if let Some(message) = message {
-            self.channel.say(message);
+            self.channel.set_status(message);
         }
         let (progress, total) = (progress.amount(), total.total().filter(|total| total.is_finite()));
         let Some(token) = self.progress_token().filter(|_| progress.is_finite()) else { return };
@@ -365,7 +365,7 @@ impl Context {
     /// that only sends would never yield: consuming the task budget lets other tasks run.
     async fn sent(&self, room: bool) {
         if !room {
-            self.channel.room().await;
+            self.channel.ready().await;
         }
         tokio::task::coop::consume_budget().await;
     }
@@ -387,10 +387,14 @@ impl Context {
         params: RawJson,
         timeout: Duration,
     ) -> Result<RawJson, ClientError> {
-        self.send_and_wait(Question { method: method.into(), params, key: None }, timeout).await
+        self.send_and_wait(ClientRequest { method: method.into(), params, key: None }, timeout).await
     }
 
-    pub(super) async fn send_and_wait(&self, request: Question, timeout: Duration) -> Result<RawJson, ClientError> {
+    pub(super) async fn send_and_wait(
+        &self,
+        request: ClientRequest,
+        timeout: Duration,
+    ) -> Result<RawJson, ClientError> {
         check_request(&request.method, &request.params)?;
         let answer = self.channel.request(request);
         tokio::time::timeout(timeout, answer).await.map_err(|_| ClientError::Timeout(timeout))?
@@ -402,7 +406,7 @@ impl Context {
     }
 
     /// Turns the call into a task: the client receives the task and polls for the result. It is for
-    /// tools that may [become a task later](crate::server::Tool::task_later), after they have
+    /// tools that may [become a task later](crate::server::Tool::task_on_demand), after they have
     /// requested the input they need. Returns `true` if the call is now a task. Returns `false` for
     /// clients that do not support tasks, and for clients of the session revisions, which wait for
     /// the result.
@@ -427,7 +431,7 @@ impl Context {
     ///
     /// A client of 2026-07-28 answers a request by repeating the call, and the handler starts
     /// again. A step that succeeded does not run again then. Its value is part of the state that
-    /// the client carries (sealed, bounded by [`Inputs`](crate::Inputs)), and is returned at once.
+    /// the client carries (sealed, bounded by [`InputRequests`](crate::InputRequests)), and is returned at once.
     /// For clients of the session revisions, whose calls wait for the answers, the step simply
     /// runs.
     ///
@@ -436,7 +440,7 @@ impl Context {
     /// NaN) cannot be kept. A later request to the client then fails the call.
     ///
     /// A client may still repeat the same call from its start, or from any earlier request, while
-    /// that state is [valid](crate::Inputs::lifetime). The application must itself check what may
+    /// that state is [valid](crate::InputRequests::lifetime). The application must itself check what may
     /// happen only once, such as redeeming a voucher.
     ///
     /// ```

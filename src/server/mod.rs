@@ -25,7 +25,6 @@ mod client_error;
 mod completion;
 mod content;
 pub(crate) mod context;
-pub(crate) mod contract;
 mod discovery;
 mod handler;
 mod input;
@@ -33,6 +32,7 @@ mod mirror;
 mod prompt;
 mod resource;
 mod schema;
+pub(crate) mod server_trait;
 mod session;
 mod tool;
 mod typed;
@@ -43,9 +43,8 @@ pub use client_error::ClientError;
 pub use completion::{Completion, CompletionRequest, IntoCompletion};
 pub use content::{Annotations, Content, Icon, IntoResourceContents, ResourceContents, ResourceLink, Role, Theme};
 pub use context::{Amount, Cancellation, Context, LogLevel, Total};
-pub use contract::{Call, Discover, Initialize, Notice, Server};
 pub use discovery::Discovery;
-pub use handler::{Args, CallParts, Form, FromCall, Handler, Meta, Refusal};
+pub use handler::{Args, ArgumentRejection, CallParts, Form, FromCall, Handler, Meta};
 pub use input::{
     DEFAULT_PERSON_TIMEOUT, DEFAULT_PROGRAM_TIMEOUT, Elicit, ElicitUrl, Elicited, ListRoots, ModelPreferences, Root,
     Sample, SamplingMessage, SamplingRequest, SamplingResult,
@@ -55,7 +54,8 @@ pub use prompt::{GetPromptResult, IntoPromptResult, Prompt, PromptArgument, Prom
 pub use resource::{Resource, ResourceTemplate};
 #[cfg(feature = "rmcp")]
 pub(crate) use schema::plain_schemas;
-pub use session::{Extensions, Session, SessionRefused, WeakSession};
+pub use server_trait::{Call, Discover, Initialize, Notification, Server};
+pub use session::{Extensions, Session, SessionRejection, WeakSession};
 pub use tool::{
     CallToolResult, Internal, IntoToolError, IntoToolResult, ResultForm, TaskSupport, Tool, ToolAnnotations, ToolError,
 };

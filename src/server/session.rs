@@ -112,15 +112,15 @@ impl Session {
     ///
     /// If this future is dropped, the notification may have been sent.
     #[doc(alias = "notify")]
-    pub async fn tell(&self, method: &str, params: &RawJson) -> bool {
-        self.inner.tell(method, params).await
+    pub async fn try_notify(&self, method: &str, params: &RawJson) -> bool {
+        self.inner.try_notify(method, params).await
     }
 
     /// Waits until the client next opens the session's standalone stream, or until the session
     /// ends. It notices a stream on this node and, if it is the session's first there, on another
     /// node.
     ///
-    /// A client that opens this stream does so soon after its session. So if [`Session::tell`] or
+    /// A client that opens this stream does so soon after its session. So if [`Session::try_notify`] or
     /// [`Session::request`] fails, wait and try again. Call this method before the first attempt,
     /// so that no opening is missed. Waiting does not keep the session alive.
     ///
@@ -135,15 +135,15 @@ impl Session {
     /// use mcp_http::server::Session;
     ///
     /// async fn greet(session: Session, greeting: RawJson) {
-    ///     let opens = session.stream_opens();
+    ///     let opens = session.stream_opened();
     ///     if !session.tell("notifications/greeting", &greeting).await {
     ///         let _ = tokio::time::timeout(Duration::from_secs(5), opens).await;
     ///         session.tell("notifications/greeting", &greeting).await;
     ///     }
     /// }
     /// ```
-    pub fn stream_opens(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.inner.stream_opens()
+    pub fn stream_opened(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.stream_opened()
     }
 
     /// Returns `true` if the client wants log messages of this severity; see [`Context::logs`].
@@ -157,7 +157,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NoStream`] at once if no such stream is open ([`Session::stream_opens`] waits
+    /// [`ClientError::NoStream`] at once if no such stream is open ([`Session::stream_opened`] waits
     /// for one). See [`ClientError`] for the others.
     ///
     /// # Cancel safety
@@ -207,9 +207,9 @@ impl Session {
     /// # Errors
     ///
     /// [`Full`](crate::error::StoreErrorKind::Full) beyond
-    /// [`Limits::SUBSCRIPTIONS`](crate::Limits::SUBSCRIPTIONS),
-    /// [`Limits::SUBSCRIPTION_BYTES`](crate::Limits::SUBSCRIPTION_BYTES) or
-    /// [`Limits::SUBSCRIPTION_URI`](crate::Limits::SUBSCRIPTION_URI). Another kind if the engine
+    /// [`Limits::MAX_SUBSCRIPTIONS`](crate::Limits::MAX_SUBSCRIPTIONS),
+    /// [`Limits::MAX_SUBSCRIPTION_BYTES`](crate::Limits::MAX_SUBSCRIPTION_BYTES) or
+    /// [`Limits::MAX_SUBSCRIPTION_URI_BYTES`](crate::Limits::MAX_SUBSCRIPTION_URI_BYTES). Another kind if the engine
     /// cannot be reached.
     ///
     /// # Cancel safety
@@ -247,25 +247,25 @@ impl Session {
 /// # let _ = app;
 /// ```
 impl<S: Sync> FromRequestParts<S> for Session {
-    type Rejection = SessionRefused;
+    type Rejection = SessionRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRefused> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, SessionRejection> {
         if let Some(context) = parts.extensions.get::<Context>() {
             return context.session().ok_or_else(|| {
                 tracing::error!("a handler takes a Session, but its call has none: the client uses 2026-07-28, or the service is stateless");
-                SessionRefused(Rejection::Internal)
+                SessionRejection(Rejection::Internal)
             });
         }
         let Some(handle) = parts.extensions.get::<McpHandle>().cloned() else {
             tracing::error!("a route takes a Session but has no service: add McpLayer or Extension(handle) to it");
-            return Err(SessionRefused(Rejection::Internal));
+            return Err(SessionRejection(Rejection::Internal));
         };
-        let header = parts.headers.get("mcp-session-id").ok_or(SessionRefused(Rejection::SessionRequired))?;
-        let id = header.to_str().ok().and_then(SessionId::parse).ok_or(SessionRefused(Rejection::SessionNotFound))?;
+        let header = parts.headers.get("mcp-session-id").ok_or(SessionRejection(Rejection::SessionRequired))?;
+        let id = header.to_str().ok().and_then(SessionId::parse).ok_or(SessionRejection(Rejection::SessionNotFound))?;
         let Ok(principal) = call(|| handle.principal_of(parts)) else {
-            return Err(SessionRefused(Rejection::Internal));
+            return Err(SessionRejection(Rejection::Internal));
         };
-        handle.session_of(id, principal.as_ref()).await.ok_or(SessionRefused(Rejection::SessionNotFound))
+        handle.session_of(id, principal.as_ref()).await.ok_or(SessionRejection(Rejection::SessionNotFound))
     }
 }
 
@@ -273,9 +273,9 @@ impl<S: Sync> FromRequestParts<S> for Session {
 /// its principal (404). With status 500 the route has no service or the revision has no sessions;
 /// the log has the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRefused(Rejection);
+pub struct SessionRejection(Rejection);
 
-impl SessionRefused {
+impl SessionRejection {
     /// Returns the rejection.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
@@ -283,7 +283,7 @@ impl SessionRefused {
     }
 }
 
-impl IntoResponse for SessionRefused {
+impl IntoResponse for SessionRejection {
     fn into_response(self) -> Response {
         (self.0.status(), self.0.to_string()).into_response()
     }

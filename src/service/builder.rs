@@ -5,16 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{McpService, RejectionHook, Shared};
+use crate::core::Core;
 use crate::edge::{self, Allow, Budget, Gate, Needs, Security};
 use crate::encode::{Drains, Watch};
 use crate::error::{ConfigError, Rejection};
-use crate::hall::Hall;
 use crate::handle::McpHandle;
 use crate::legacy;
 use crate::message::{Era, ProtocolVersion};
 use crate::modern;
-use crate::server::contract::{ErasedServer, Server};
-use crate::settings::{Inputs, Limits, ResponseMode, Sessions, Settings, Streams, Tasks};
+use crate::server::server_trait::{ErasedServer, Server};
+use crate::settings::{InputRequests, Limits, ResponseMode, Sessions, Settings, Streams, Tasks};
 use crate::store::{MemoryEngine, SessionEngine};
 
 /// The settings of a service that has not started yet. [`McpService::builder`] makes one.
@@ -63,7 +63,7 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
     }
 
     /// Sets how input is requested from clients of 2026-07-28.
-    pub fn inputs(mut self, inputs: Inputs) -> Self {
+    pub fn input_requests(mut self, inputs: InputRequests) -> Self {
         self.settings.inputs = inputs;
         self
     }
@@ -133,23 +133,23 @@ impl<S: Clone + Send + Sync + 'static> McpServiceBuilder<S> {
                 ResponseMode::Json => Needs::Json,
                 ResponseMode::Auto | ResponseMode::Sse => Needs::Both,
             },
-            bodies: Budget::new(self.settings.limits.bodies, self.settings.limits.body),
+            bodies: Budget::new(self.settings.limits.max_total_body_bytes, self.settings.limits.max_body_bytes),
         };
-        let hall = Hall::new(engine, self.settings, versions);
-        let (legacy, modern) = (legacy::Node::new(&hall), modern::Node::new(&hall));
-        let handle = McpHandle::new(&hall, &legacy, &modern);
-        hall.set_handle(handle.clone());
-        self.server.mounted(&handle);
-        let counting = Arc::downgrade(&hall);
-        let (timeout, unread) = (hall.settings.streams.write_timeout, hall.settings.limits.answers_unread);
+        let core = Core::new(engine, self.settings, versions);
+        let (legacy, modern) = (legacy::Node::new(&core), modern::Node::new(&core));
+        let handle = McpHandle::new(&core, &legacy, &modern);
+        core.set_handle(handle.clone());
+        self.server.on_mount(&handle);
+        let counting = Arc::downgrade(&core);
+        let (timeout, unread) = (core.settings.streams.write_timeout, core.settings.limits.max_unread_response_bytes);
         let watch = Watch::new(timeout, unread, move || {
-            if let Some(hall) = counting.upgrade() {
-                hall.counters.slow_reader();
+            if let Some(core) = counting.upgrade() {
+                core.counters.slow_reader();
             }
         });
         let (server, on_rejection) = (self.server, self.on_rejection);
-        let drains = Drains::new(&hall.tasks);
-        McpService(Arc::new(Shared { server, hall, legacy, modern, gate, watch, drains, on_rejection }))
+        let drains = Drains::new(&core.tasks);
+        McpService(Arc::new(Shared { server, core, legacy, modern, gate, watch, drains, on_rejection }))
     }
 
     /// Returns the revisions to serve, among those that the server supports.

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Shared;
+use crate::core::LogLine;
 use crate::encode::SHORT;
 use crate::error::Rejection;
-use crate::hall::LogLine;
 use crate::identity::Account;
 use crate::message::RequestId;
 use crate::outcome::{Outcome, Reply};
@@ -26,19 +26,19 @@ impl<S> Shared<S> {
         let made = if opens { Ok(()) } else { self.watch.make_room(account.as_ref(), size) };
         if let Err(limit) = made {
             let id = id_of(answer);
-            self.hall.counters.answer_refused();
-            if let Some(left_out) = self.hall.log_line(LogLine::NotKept) {
+            self.core.counters.answer_rejected();
+            if let Some(left_out) = self.core.log_line(LogLine::NotKept) {
                 tracing::error!(
                     size,
                     limit,
                     left_out,
-                    "answers that clients have not read hold too much; `Limits::answers_unread` raises the limit"
+                    "answers that clients have not read hold too much; `Limits::max_unread_response_bytes` raises the limit"
                 );
             }
             reply.outcome = Outcome::Rejected(Rejection::TooManyAnswersUnread { limit }, id);
             return;
         }
-        reply.held = Some(Box::new(self.hall.still_answers(account.clone())));
+        reply.held = Some(Box::new(self.core.still_answers(account.clone())));
         reply.account = account;
     }
 }

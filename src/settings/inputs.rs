@@ -15,7 +15,7 @@ use crate::error::ConfigError;
 /// How the service sends requests to clients of 2026-07-28. A call that needs input ends with its
 /// requests to the client. The client then repeats the call with the answers and with the state
 /// that the service gave it (`requestState`). The state is sealed: no client can read or change it.
-/// Pass this to [`McpServiceBuilder::inputs`](crate::McpServiceBuilder::inputs).
+/// Pass this to [`McpServiceBuilder::input_requests`](crate::McpServiceBuilder::input_requests).
 ///
 /// Source: 2026-07-28, Multi Round-Trip Requests.
 ///
@@ -24,33 +24,33 @@ use crate::error::ConfigError;
 ///
 /// # let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// let key: SealingKey = secret.parse()?; // from the environment, the same on each node
-/// let inputs = Inputs::new().keys([key]);
+/// let inputs = InputRequests::new().keys([key]);
 /// let service = McpService::builder(McpServer::<()>::new("doc", "1")).inputs(inputs).build()?;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())
 /// ```
 #[doc(alias = "requestState")]
 #[derive(Debug, Clone)]
-pub struct Inputs {
+pub struct InputRequests {
     pub(crate) keys: Vec<SealingKey>,
     pub(crate) service: Option<String>,
     pub(crate) lifetime: Duration,
-    pub(crate) rounds: u32,
-    pub(crate) state_bytes: usize,
+    pub(crate) max_rounds: u32,
+    pub(crate) max_state_bytes: usize,
 }
 
-impl Inputs {
+impl InputRequests {
     /// Fifteen minutes: enough to look something up or to be interrupted, but not until the next
     /// day.
     pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
     /// Sixteen: more requests in a row than a person answers, and a bound for a handler that never
     /// stops asking.
-    pub const DEFAULT_ROUNDS: u32 = 16;
+    pub const DEFAULT_MAX_ROUNDS: u32 = 16;
 
     /// 64 KiB: the answers of a person and some of a model. All of it travels both ways in each
     /// round.
-    pub const DEFAULT_STATE_BYTES: usize = 64 << 10;
+    pub const DEFAULT_MAX_STATE_BYTES: usize = 64 << 10;
 
     /// Returns the defaults, with a random key that only this process has.
     #[must_use]
@@ -59,8 +59,8 @@ impl Inputs {
             keys: vec![SealingKey::random()],
             service: None,
             lifetime: Self::DEFAULT_LIFETIME,
-            rounds: Self::DEFAULT_ROUNDS,
-            state_bytes: Self::DEFAULT_STATE_BYTES,
+            max_rounds: Self::DEFAULT_MAX_ROUNDS,
+            max_state_bytes: Self::DEFAULT_MAX_STATE_BYTES,
         }
     }
 
@@ -69,7 +69,7 @@ impl Inputs {
     /// move it to the front, then remove the old one. Default: a random key, so that the state
     /// cannot be used after a restart or on another node.
     ///
-    /// Services with different names may share keys: see [`Inputs::service`].
+    /// Services with different names may share keys: see [`InputRequests::service`].
     #[must_use]
     pub fn keys(mut self, keys: impl IntoIterator<Item = SealingKey>) -> Self {
         self.keys = keys.into_iter().collect();
@@ -88,7 +88,7 @@ impl Inputs {
     }
 
     /// How long a client may take from a request to its answer. Longer than zero, default
-    /// [`Inputs::DEFAULT_LIFETIME`].
+    /// [`InputRequests::DEFAULT_LIFETIME`].
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -96,34 +96,34 @@ impl Inputs {
     }
 
     /// How many rounds one call may take: each sends requests to the client, which then repeats the
-    /// call. At least 1, default [`Inputs::DEFAULT_ROUNDS`].
+    /// call. At least 1, default [`InputRequests::DEFAULT_MAX_ROUNDS`].
     #[must_use]
-    pub fn rounds(mut self, rounds: u32) -> Self {
-        self.rounds = rounds;
+    pub fn max_rounds(mut self, rounds: u32) -> Self {
+        self.max_rounds = rounds;
         self
     }
 
     /// The most bytes that a client carries for one call: earlier answers, and values that
     /// [`Context::once`](crate::Context::once) keeps. At least 1, default
-    /// [`Inputs::DEFAULT_STATE_BYTES`].
+    /// [`InputRequests::DEFAULT_MAX_STATE_BYTES`].
     #[must_use]
-    pub fn state_bytes(mut self, bytes: usize) -> Self {
-        self.state_bytes = bytes;
+    pub fn max_state_bytes(mut self, bytes: usize) -> Self {
+        self.max_state_bytes = bytes;
         self
     }
 
     pub(super) fn check(&self, error: &mut ConfigError) {
-        at_least_one(error, "Inputs::keys", self.keys.len());
+        at_least_one(error, "InputRequests::keys", self.keys.len());
         if self.service.as_ref().is_some_and(String::is_empty) {
-            error.report("Inputs::service", "must not be empty");
+            error.report("InputRequests::service", "must not be empty");
         }
-        positive(error, "Inputs::lifetime", self.lifetime);
-        at_least_one(error, "Inputs::rounds", self.rounds as usize);
-        at_least_one(error, "Inputs::state_bytes", self.state_bytes);
+        positive(error, "InputRequests::lifetime", self.lifetime);
+        at_least_one(error, "InputRequests::max_rounds", self.max_rounds as usize);
+        at_least_one(error, "InputRequests::max_state_bytes", self.max_state_bytes);
     }
 }
 
-impl Default for Inputs {
+impl Default for InputRequests {
     fn default() -> Self {
         Self::new()
     }

@@ -17,156 +17,156 @@ use crate::store::Policy;
 /// use [`tokio::time::timeout()`].
 #[derive(Debug, Clone)]
 pub struct Limits {
-    pub(crate) body: usize,
-    pub(crate) bodies: usize,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) max_total_body_bytes: usize,
     pub(crate) body_timeout: Duration,
-    pub(crate) answer: usize,
-    pub(crate) answers_unread: usize,
-    calls: usize,
-    pub(crate) calls_per_principal: usize,
-    pub(crate) calls_without_session: usize,
-    pub(crate) calls_per_peer: Option<usize>,
-    streams: usize,
-    pub(crate) listens: usize,
-    pub(crate) listens_per_principal: usize,
-    pub(crate) listens_per_peer: Option<usize>,
+    pub(crate) max_response_bytes: usize,
+    pub(crate) max_unread_response_bytes: usize,
+    max_calls_per_session: usize,
+    pub(crate) max_calls_per_principal: usize,
+    pub(crate) max_calls_without_session: usize,
+    pub(crate) max_calls_per_peer: Option<usize>,
+    max_streams_per_session: usize,
+    pub(crate) max_listen_streams: usize,
+    pub(crate) max_listen_streams_per_principal: usize,
+    pub(crate) max_listen_streams_per_peer: Option<usize>,
 }
 
 impl Limits {
     /// 4 MiB, the figure of the official SDKs.
-    pub const DEFAULT_BODY: usize = 4 << 20;
+    pub const DEFAULT_MAX_BODY_BYTES: usize = 4 << 20;
 
     /// 256 MiB of bodies in flight: 64 of the largest, or 16,000 of 16 KiB.
-    pub const DEFAULT_BODIES: usize = 256 << 20;
+    pub const DEFAULT_MAX_TOTAL_BODY_BYTES: usize = 256 << 20;
 
     /// Thirty seconds for a whole body: 4 MiB over a slow mobile connection.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// 16 MiB: four times the largest request body, or an image or archive of 12 MB in Base64. For
     /// anything larger return a resource link.
-    pub const DEFAULT_ANSWER: usize = 16 << 20;
+    pub const DEFAULT_MAX_RESPONSE_BYTES: usize = 16 << 20;
 
     /// 256 MiB of responses that clients have not read, as for bodies in flight: sixteen of the
     /// largest, or 16,000 of 16 KiB.
-    pub const DEFAULT_ANSWERS_UNREAD: usize = 256 << 20;
+    pub const DEFAULT_MAX_UNREAD_RESPONSE_BYTES: usize = 256 << 20;
 
     /// 128 calls in flight in one session: more than any agent fans out to.
-    pub const DEFAULT_CALLS: usize = 128;
+    pub const DEFAULT_MAX_CALLS_PER_SESSION: usize = 128;
 
     /// 1,024 calls in flight of one principal: eight sessions at their limit.
-    pub const DEFAULT_CALLS_PER_PRINCIPAL: usize = 1_024;
+    pub const DEFAULT_MAX_CALLS_PER_PRINCIPAL: usize = 1_024;
 
     /// 10,000 calls in flight without a session, as many as there may be sessions. If each client
     /// makes one call at a time, both eras serve the same number of clients.
-    pub const DEFAULT_CALLS_WITHOUT_SESSION: usize = 10_000;
+    pub const DEFAULT_MAX_CALLS_WITHOUT_SESSION: usize = 10_000;
 
     /// Half of the calls without a session: one address cannot take all of them. An office behind
     /// one address, or a proxy that is not trusted, may still have thousands.
-    pub const DEFAULT_CALLS_PER_PEER: usize = 5_000;
+    pub const DEFAULT_MAX_CALLS_PER_PEER: usize = 5_000;
 
     /// 256 open streams in one session: one for each call, and as many again that are resumed.
-    pub const DEFAULT_STREAMS: usize = 256;
+    pub const DEFAULT_MAX_STREAMS_PER_SESSION: usize = 256;
 
     /// 10,000 subscription streams, as many as sessions: a client that waits for notifications has
     /// one.
-    pub const DEFAULT_LISTENS: usize = 10_000;
+    pub const DEFAULT_MAX_LISTEN_STREAMS: usize = 10_000;
 
     /// 1,000 subscription streams of one principal, as many as sessions.
-    pub const DEFAULT_LISTENS_PER_PRINCIPAL: usize = 1_000;
+    pub const DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL: usize = 1_000;
 
     /// Half of all subscription streams, as for calls.
-    pub const DEFAULT_LISTENS_PER_PEER: usize = 5_000;
+    pub const DEFAULT_MAX_LISTEN_STREAMS_PER_PEER: usize = 5_000;
 
     /// The most resources that one subscription stream may name (-32602 beyond): more than a client
     /// shows at a time. A client that follows more opens another stream.
-    pub const LISTEN_RESOURCES: usize = 1_000;
+    pub const MAX_LISTEN_RESOURCES: usize = 1_000;
 
     /// The most bytes of the resource list of one subscription stream, as JSON (-32602 beyond). It
     /// is kept as long as the stream is open. 256 KiB hold 1,000 URIs of 250 characters.
-    pub const LISTEN_BYTES: usize = 256 << 10;
+    pub const MAX_LISTEN_BYTES: usize = 256 << 10;
 
     /// The most resources one session may subscribe to (-32602 beyond), as many as one subscription
     /// stream may name.
-    pub const SUBSCRIPTIONS: usize = 1_000;
+    pub const MAX_SUBSCRIPTIONS: usize = 1_000;
 
     /// The most bytes of the URIs of a session's subscriptions, as a list in JSON (-32602 beyond).
     /// The list is stored in the engine and on each node that uses the session, and rewritten with
     /// every change. 256 KiB, as for one subscription stream, hold 1,000 URIs of 250 characters.
-    pub const SUBSCRIPTION_BYTES: usize = 256 << 10;
+    pub const MAX_SUBSCRIPTION_BYTES: usize = 256 << 10;
 
     /// The longest URI a session may subscribe to, in bytes (-32602 beyond): 8,000, which RFC 9110,
     /// 4.1 recommends every recipient to support. A template can match a URI of any length.
-    pub const SUBSCRIPTION_URI: usize = SUBSCRIPTION_URI;
+    pub const MAX_SUBSCRIPTION_URI_BYTES: usize = SUBSCRIPTION_URI;
 
     /// The longest request id, in bytes of JSON without a string's quotes (400, -32600 beyond). An
     /// id is kept while its call is in flight, and is echoed. A UUID has 36 bytes, ids that carry a
     /// trace some hundreds.
-    pub const REQUEST_ID: usize = message::REQUEST_ID;
+    pub const MAX_REQUEST_ID_BYTES: usize = message::REQUEST_ID;
 
     /// The longest progress token, measured like an id (400, -32602 beyond). It is repeated in each
     /// progress notification and kept with it: 1,024 buffered events of a call hold at most 256 KiB
     /// of tokens.
-    pub const PROGRESS_TOKEN: usize = message::PROGRESS_TOKEN;
+    pub const MAX_PROGRESS_TOKEN_BYTES: usize = message::PROGRESS_TOKEN;
 
     /// The most bytes of JSON in `clientInfo`, in `initialize` or in the `_meta` of a request of
     /// 2026-07-28 (400, -32602 beyond). A session keeps it until it ends. Released clients send
     /// some hundred bytes.
-    pub const CLIENT_INFO: usize = message::CLIENT_INFO;
+    pub const MAX_CLIENT_INFO_BYTES: usize = message::CLIENT_INFO;
 
     /// The most bytes of JSON in the capabilities of a client, with the same rejection. With 10,000
     /// sessions `clientInfo` and capabilities take at most 240 MiB.
-    pub const CAPABILITIES: usize = message::CAPABILITIES;
+    pub const MAX_CAPABILITIES_BYTES: usize = message::CAPABILITIES;
 
     /// The most bytes of JSON in the parameters of `initialize` (400, -32602 beyond). A custom
     /// server may keep all of them for the session's life, as rmcp does.
-    pub const INITIALIZE: usize = message::INITIALIZE;
+    pub const MAX_INITIALIZE_BYTES: usize = message::INITIALIZE;
 
     /// The most bytes that the values of a body take together (413 beyond). It is an estimate: 64
     /// bytes for each value, 128 more for each array and 640 more for each object. Handlers that
     /// deserialize `serde_json::Value`, and rmcp, hold this much beside the body.
     ///
-    /// It is sixteen times the default of [`Limits::body`]; if that is set larger, it is sixteen
+    /// It is sixteen times the default of [`Limits::max_body_bytes`]; if that is set larger, it is sixteen
     /// times the setting. Tables of objects or numbers take less. Bodies under 95 KB are not
     /// checked.
     pub const VALUES: usize = message::VALUES;
 
     /// The longest method of a message, in bytes (400, -32600 beyond).
-    pub const METHOD: usize = message::METHOD;
+    pub const MAX_METHOD_BYTES: usize = message::METHOD;
 
     /// The most bytes of JSON in the parameters of `sampling/createMessage`
     /// ([`ClientError::TooLarge`](crate::server::ClientError::TooLarge) beyond). Its messages carry
     /// images. It equals the default replay buffer of one stream.
-    pub const SAMPLING_REQUEST: usize = SAMPLING_REQUEST;
+    pub const MAX_SAMPLING_REQUEST_BYTES: usize = SAMPLING_REQUEST;
 
     /// The most bytes of JSON in the parameters of any other request to a client
     /// ([`ClientError::TooLarge`](crate::server::ClientError::TooLarge) beyond). A person reads
     /// them, and they are kept until the client has answered.
-    pub const CLIENT_REQUEST: usize = CLIENT_REQUEST;
+    pub const MAX_CLIENT_REQUEST_BYTES: usize = CLIENT_REQUEST;
 
     /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            body: Self::DEFAULT_BODY,
-            bodies: Self::DEFAULT_BODIES,
+            max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
+            max_total_body_bytes: Self::DEFAULT_MAX_TOTAL_BODY_BYTES,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
-            answer: Self::DEFAULT_ANSWER,
-            answers_unread: Self::DEFAULT_ANSWERS_UNREAD,
-            calls: Self::DEFAULT_CALLS,
-            calls_per_principal: Self::DEFAULT_CALLS_PER_PRINCIPAL,
-            calls_without_session: Self::DEFAULT_CALLS_WITHOUT_SESSION,
-            calls_per_peer: Some(Self::DEFAULT_CALLS_PER_PEER),
-            streams: Self::DEFAULT_STREAMS,
-            listens: Self::DEFAULT_LISTENS,
-            listens_per_principal: Self::DEFAULT_LISTENS_PER_PRINCIPAL,
-            listens_per_peer: Some(Self::DEFAULT_LISTENS_PER_PEER),
+            max_response_bytes: Self::DEFAULT_MAX_RESPONSE_BYTES,
+            max_unread_response_bytes: Self::DEFAULT_MAX_UNREAD_RESPONSE_BYTES,
+            max_calls_per_session: Self::DEFAULT_MAX_CALLS_PER_SESSION,
+            max_calls_per_principal: Self::DEFAULT_MAX_CALLS_PER_PRINCIPAL,
+            max_calls_without_session: Self::DEFAULT_MAX_CALLS_WITHOUT_SESSION,
+            max_calls_per_peer: Some(Self::DEFAULT_MAX_CALLS_PER_PEER),
+            max_streams_per_session: Self::DEFAULT_MAX_STREAMS_PER_SESSION,
+            max_listen_streams: Self::DEFAULT_MAX_LISTEN_STREAMS,
+            max_listen_streams_per_principal: Self::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL,
+            max_listen_streams_per_peer: Some(Self::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER),
         }
     }
 
-    /// The largest body of a POST, in bytes (413 beyond). Default [`Limits::DEFAULT_BODY`].
+    /// The largest body of a POST, in bytes (413 beyond). Default [`Limits::DEFAULT_MAX_BODY_BYTES`].
     #[must_use]
-    pub fn body(mut self, bytes: usize) -> Self {
-        self.body = bytes;
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
         self
     }
 
@@ -174,13 +174,13 @@ impl Limits {
     /// beyond). A body counts from its arrival until its call has ended. Bodies of up to 16 KiB are
     /// not counted and always read. Calls that became tasks hold a quarter at most. One principal,
     /// or one address of clients without a principal, holds half at most (or one body of the
-    /// largest size). At least [`Limits::body`], default [`Limits::DEFAULT_BODIES`].
+    /// largest size). At least [`Limits::max_body_bytes`], default [`Limits::DEFAULT_MAX_TOTAL_BODY_BYTES`].
     ///
     /// The arguments that a handler parses from a body are not included; they take about as much
     /// again.
     #[must_use]
-    pub fn bodies(mut self, bytes: usize) -> Self {
-        self.bodies = bytes;
+    pub fn max_total_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_total_body_bytes = bytes;
         self
     }
 
@@ -197,17 +197,17 @@ impl Limits {
     /// that names the limit: with status 500 if nothing was sent yet, otherwise in the stream. It
     /// is counted ([`Statistics::answers_refused`](crate::Statistics::answers_refused)) and logged.
     /// A session may keep this much beyond
-    /// [`Streams::kept_per_session`](crate::Streams::kept_per_session) for responses that its
-    /// client has not fetched. At least 1, default [`Limits::DEFAULT_ANSWER`].
+    /// [`Streams::replay_bytes_per_session`](crate::Streams::replay_bytes_per_session) for responses that its
+    /// client has not fetched. At least 1, default [`Limits::DEFAULT_MAX_RESPONSE_BYTES`].
     #[must_use]
-    pub fn answer(mut self, bytes: usize) -> Self {
-        self.answer = bytes;
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response_bytes = bytes;
         self
     }
 
     /// The bytes that responses hold for clients that have not read them, of all clients together.
     /// It counts JSON responses, and data that streams have ready, of more than 16 KiB each. Replay
-    /// buffers of sessions are counted by [`Streams::kept_in_all`](crate::Streams::kept_in_all)
+    /// buffers of sessions are counted by [`Streams::max_replay_bytes`](crate::Streams::max_replay_bytes)
     /// instead.
     ///
     /// Above the limit the client that holds most (a principal, or an address of clients without
@@ -216,112 +216,119 @@ impl Limits {
     /// client is rejected instead, unless one of its responses has waited for five seconds. It
     /// becomes -32603 with status 500
     /// ([`Statistics::answers_refused`](crate::Statistics::answers_refused)). At least
-    /// [`Limits::answer`], default [`Limits::DEFAULT_ANSWERS_UNREAD`].
+    /// [`Limits::max_response_bytes`], default [`Limits::DEFAULT_MAX_UNREAD_RESPONSE_BYTES`].
     #[must_use]
-    pub fn answers_unread(mut self, bytes: usize) -> Self {
-        self.answers_unread = bytes;
+    pub fn max_unread_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_unread_response_bytes = bytes;
         self
     }
 
-    /// The most calls in flight in one session (429 beyond). Default [`Limits::DEFAULT_CALLS`].
+    /// The most calls in flight in one session (429 beyond). Default [`Limits::DEFAULT_MAX_CALLS_PER_SESSION`].
     #[must_use]
-    pub fn calls(mut self, calls: usize) -> Self {
-        self.calls = calls;
+    pub fn max_calls_per_session(mut self, calls: usize) -> Self {
+        self.max_calls_per_session = calls;
         self
     }
 
     /// The most calls in flight of one principal, in all its sessions and outside of them (429
-    /// beyond). Default [`Limits::DEFAULT_CALLS_PER_PRINCIPAL`].
+    /// beyond). Default [`Limits::DEFAULT_MAX_CALLS_PER_PRINCIPAL`].
     #[must_use]
-    pub fn calls_per_principal(mut self, calls: usize) -> Self {
-        self.calls_per_principal = calls;
+    pub fn max_calls_per_principal(mut self, calls: usize) -> Self {
+        self.max_calls_per_principal = calls;
         self
     }
 
     /// The most calls in flight at this service that belong to no session, of all clients together
     /// (503 beyond). These are calls of 2026-07-28, calls in
     /// [stateless mode](crate::Sessions::stateless), and each `initialize` until it has a session.
-    /// At least 1, default [`Limits::DEFAULT_CALLS_WITHOUT_SESSION`].
+    /// At least 1, default [`Limits::DEFAULT_MAX_CALLS_WITHOUT_SESSION`].
     #[must_use]
-    pub fn calls_without_session(mut self, calls: usize) -> Self {
-        self.calls_without_session = calls;
+    pub fn max_calls_without_session(mut self, calls: usize) -> Self {
+        self.max_calls_without_session = calls;
         self
     }
 
-    /// The most calls of [`Limits::calls_without_session`] that come from one [`Peer`](crate::Peer)
+    /// The most calls of [`Limits::max_calls_without_session`] that come from one [`Peer`](crate::Peer)
     /// and have no principal (429 beyond). It applies if the connection's address is known, see
-    /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). At least 1; `None`: no limit per
-    /// peer. Default [`Limits::DEFAULT_CALLS_PER_PEER`].
+    /// [`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer). At least 1; `None`: no limit per
+    /// peer. Default [`Limits::DEFAULT_MAX_CALLS_PER_PEER`].
     #[must_use]
-    pub fn calls_per_peer(mut self, calls: impl Into<Option<usize>>) -> Self {
-        self.calls_per_peer = calls.into();
+    pub fn max_calls_per_peer(mut self, calls: impl Into<Option<usize>>) -> Self {
+        self.max_calls_per_peer = calls.into();
         self
     }
 
-    /// The most open streams in one session (429 beyond). Default [`Limits::DEFAULT_STREAMS`].
+    /// The most open streams in one session (429 beyond). Default [`Limits::DEFAULT_MAX_STREAMS_PER_SESSION`].
     #[must_use]
-    pub fn streams(mut self, streams: usize) -> Self {
-        self.streams = streams;
+    pub fn max_streams_per_session(mut self, streams: usize) -> Self {
+        self.max_streams_per_session = streams;
         self
     }
 
     /// The most open subscription streams of 2026-07-28, of all clients together (429 beyond). They
-    /// do not count as calls. Default [`Limits::DEFAULT_LISTENS`].
+    /// do not count as calls. Default [`Limits::DEFAULT_MAX_LISTEN_STREAMS`].
     #[must_use]
-    pub fn listens(mut self, listens: usize) -> Self {
-        self.listens = listens;
+    pub fn max_listen_streams(mut self, listens: usize) -> Self {
+        self.max_listen_streams = listens;
         self
     }
 
     /// The most open subscription streams of one principal (429 beyond). Default
-    /// [`Limits::DEFAULT_LISTENS_PER_PRINCIPAL`].
+    /// [`Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL`].
     #[must_use]
-    pub fn listens_per_principal(mut self, listens: usize) -> Self {
-        self.listens_per_principal = listens;
+    pub fn max_listen_streams_per_principal(mut self, listens: usize) -> Self {
+        self.max_listen_streams_per_principal = listens;
         self
     }
 
     /// The most open subscription streams from one [`Peer`](crate::Peer) without a principal (429
     /// beyond). At least 1; `None`: no limit per peer. Default
-    /// [`Limits::DEFAULT_LISTENS_PER_PEER`].
+    /// [`Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER`].
     #[must_use]
-    pub fn listens_per_peer(mut self, listens: impl Into<Option<usize>>) -> Self {
-        self.listens_per_peer = listens.into();
+    pub fn max_listen_streams_per_peer(mut self, listens: impl Into<Option<usize>>) -> Self {
+        self.max_listen_streams_per_peer = listens.into();
         self
     }
 
     pub(super) fn check(&self, error: &mut ConfigError) {
-        at_least_one(error, "Limits::body", self.body);
-        if self.bodies < self.body {
-            let (bodies, body) = (self.bodies, self.body);
+        at_least_one(error, "Limits::max_body_bytes", self.max_body_bytes);
+        if self.max_total_body_bytes < self.max_body_bytes {
+            let (bodies, body) = (self.max_total_body_bytes, self.max_body_bytes);
             let why = "a body of that size could never be read";
-            error.report("Limits::bodies", format!("{bodies} must be at least `Limits::body`, {body}: {why}"));
-        }
-        positive(error, "Limits::body_timeout", self.body_timeout);
-        at_least_one(error, "Limits::answer", self.answer);
-        if self.answers_unread < self.answer {
-            let (unread, answer) = (self.answers_unread, self.answer);
-            let why = "an answer of that size could never be sent";
             error.report(
-                "Limits::answers_unread",
-                format!("{unread} must be at least `Limits::answer`, {answer}: {why}"),
+                "Limits::max_total_body_bytes",
+                format!("{bodies} must be at least `Limits::max_body_bytes`, {body}: {why}"),
             );
         }
-        at_least_one(error, "Limits::calls", self.calls);
-        at_least_one(error, "Limits::calls_per_principal", self.calls_per_principal);
-        at_least_one(error, "Limits::calls_without_session", self.calls_without_session);
-        at_least_one(error, "Limits::streams", self.streams);
-        at_least_one(error, "Limits::listens", self.listens);
-        at_least_one(error, "Limits::listens_per_principal", self.listens_per_principal);
-        at_least_one(error, "Limits::calls_per_peer", self.calls_per_peer.unwrap_or(usize::MAX));
-        at_least_one(error, "Limits::listens_per_peer", self.listens_per_peer.unwrap_or(usize::MAX));
+        positive(error, "Limits::body_timeout", self.body_timeout);
+        at_least_one(error, "Limits::max_response_bytes", self.max_response_bytes);
+        if self.max_unread_response_bytes < self.max_response_bytes {
+            let (unread, answer) = (self.max_unread_response_bytes, self.max_response_bytes);
+            let why = "an answer of that size could never be sent";
+            error.report(
+                "Limits::max_unread_response_bytes",
+                format!("{unread} must be at least `Limits::max_response_bytes`, {answer}: {why}"),
+            );
+        }
+        at_least_one(error, "Limits::max_calls_per_session", self.max_calls_per_session);
+        at_least_one(error, "Limits::max_calls_per_principal", self.max_calls_per_principal);
+        at_least_one(error, "Limits::max_calls_without_session", self.max_calls_without_session);
+        at_least_one(error, "Limits::max_streams_per_session", self.max_streams_per_session);
+        at_least_one(error, "Limits::max_listen_streams", self.max_listen_streams);
+        at_least_one(error, "Limits::max_listen_streams_per_principal", self.max_listen_streams_per_principal);
+        at_least_one(error, "Limits::max_calls_per_peer", self.max_calls_per_peer.unwrap_or(usize::MAX));
+        at_least_one(
+            error,
+            "Limits::max_listen_streams_per_peer",
+            self.max_listen_streams_per_peer.unwrap_or(usize::MAX),
+        );
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
-        policy.answer_bytes = self.answer;
-        policy.max_calls = self.calls;
-        policy.max_calls_per_principal = self.calls_per_principal;
-        policy.max_streams = self.streams;
+        policy.answer_bytes = self.max_response_bytes;
+        policy.max_calls = self.max_calls_per_session;
+        policy.max_calls_per_principal = self.max_calls_per_principal;
+        policy.max_streams = self.max_streams_per_session;
     }
 }
 

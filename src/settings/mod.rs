@@ -6,7 +6,7 @@ mod sessions;
 mod streams;
 mod tasks;
 
-pub use inputs::{Inputs, SealingKey};
+pub use inputs::{InputRequests, SealingKey};
 pub use limits::Limits;
 pub use sessions::Sessions;
 pub use streams::{ResponseMode, Streams};
@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) sessions: Sessions,
     pub(crate) streams: Streams,
     pub(crate) limits: Limits,
-    pub(crate) inputs: Inputs,
+    pub(crate) inputs: InputRequests,
     pub(crate) tasks: Tasks,
 }
 

@@ -37,9 +37,9 @@ pub struct Sessions {
     pub(crate) stateless: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lifetime: Option<Duration>,
-    pub(crate) max: usize,
-    pub(crate) max_per_principal: usize,
-    pub(crate) max_per_peer: Option<usize>,
+    pub(crate) max_sessions: usize,
+    pub(crate) max_sessions_per_principal: usize,
+    pub(crate) max_sessions_per_peer: Option<usize>,
     principal: Option<PrincipalOf>,
     pub(crate) opened: Option<OpenHook>,
     pub(crate) closed: Option<CloseHook>,
@@ -51,14 +51,14 @@ impl Sessions {
     pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(1800);
 
     /// Ten thousand, the figure of the official SDKs. They take about six megabytes when idle.
-    pub const DEFAULT_MAX: usize = 10_000;
+    pub const DEFAULT_MAX_SESSIONS: usize = 10_000;
 
     /// A tenth of all sessions: one principal cannot lock out the others.
-    pub const DEFAULT_MAX_PER_PRINCIPAL: usize = 1_000;
+    pub const DEFAULT_MAX_SESSIONS_PER_PRINCIPAL: usize = 1_000;
 
     /// Half of all sessions: one address cannot take all of them. An office behind one address, or
     /// a proxy that is not trusted, may still have thousands.
-    pub const DEFAULT_MAX_PER_PEER: usize = 5_000;
+    pub const DEFAULT_MAX_SESSIONS_PER_PEER: usize = 5_000;
 
     /// Returns the defaults: sessions that expire after half an hour without use, without a maximum
     /// age.
@@ -68,9 +68,9 @@ impl Sessions {
             stateless: false,
             idle_timeout: Some(Self::DEFAULT_IDLE_TIMEOUT),
             lifetime: None,
-            max: Self::DEFAULT_MAX,
-            max_per_principal: Self::DEFAULT_MAX_PER_PRINCIPAL,
-            max_per_peer: Some(Self::DEFAULT_MAX_PER_PEER),
+            max_sessions: Self::DEFAULT_MAX_SESSIONS,
+            max_sessions_per_principal: Self::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL,
+            max_sessions_per_peer: Some(Self::DEFAULT_MAX_SESSIONS_PER_PEER),
             principal: None,
             opened: None,
             closed: None,
@@ -80,7 +80,7 @@ impl Sessions {
     /// Serves the session revisions without sessions. Each POST is independent, nothing is stored,
     /// GET and DELETE are rejected (405), and handlers cannot send requests to the client. A client
     /// that closes its connection cancels its calls, because no client could fetch their results.
-    /// So does a client that stops reading ([`Streams::slow_reader`](crate::Streams::slow_reader)).
+    /// So does a client that stops reading ([`Streams::slow_reader_timeout`](crate::Streams::slow_reader_timeout)).
     /// `notifications/cancelled` has no effect. Requests of 2026-07-28 are served as usual. Use it
     /// for serverless functions, and for load balancers without session affinity. Default: no,
     /// because nothing can be resumed without a session.
@@ -110,18 +110,18 @@ impl Sessions {
     /// How many sessions there may be. At the limit, a new session replaces one with nothing in
     /// flight: the oldest of those whose clients sent nothing since `initialize`, else the longest
     /// idle. If there is none, the new session is rejected (503, `Retry-After`). At least 1,
-    /// default [`Sessions::DEFAULT_MAX`].
+    /// default [`Sessions::DEFAULT_MAX_SESSIONS`].
     #[must_use]
-    pub fn max(mut self, sessions: usize) -> Self {
-        self.max = sessions;
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
         self
     }
 
     /// How many sessions one principal may have. Requests without a principal are not counted here.
-    /// At least 1, default [`Sessions::DEFAULT_MAX_PER_PRINCIPAL`].
+    /// At least 1, default [`Sessions::DEFAULT_MAX_SESSIONS_PER_PRINCIPAL`].
     #[must_use]
-    pub fn max_per_principal(mut self, sessions: usize) -> Self {
-        self.max_per_principal = sessions;
+    pub fn max_sessions_per_principal(mut self, sessions: usize) -> Self {
+        self.max_sessions_per_principal = sessions;
         self
     }
 
@@ -134,10 +134,10 @@ impl Sessions {
     /// client's address according to
     /// [`Security::trusted_proxies`](crate::Security::trusted_proxies). Without an address there is
     /// no limit per peer. The peer is only counted; it grants no access to a session. At least 1;
-    /// `None`: no limit per peer. Default [`Sessions::DEFAULT_MAX_PER_PEER`].
+    /// `None`: no limit per peer. Default [`Sessions::DEFAULT_MAX_SESSIONS_PER_PEER`].
     #[must_use]
-    pub fn max_per_peer(mut self, sessions: impl Into<Option<usize>>) -> Self {
-        self.max_per_peer = sessions.into();
+    pub fn max_sessions_per_peer(mut self, sessions: impl Into<Option<usize>>) -> Self {
+        self.max_sessions_per_peer = sessions.into();
         self
     }
 
@@ -153,7 +153,7 @@ impl Sessions {
 
     /// Called once for each session, after it was opened and before the client receives its id. An
     /// error rejects the session: the client receives the error, and the session is removed. To
-    /// send something to the client, spawn a task that [waits](Session::stream_opens) for its
+    /// send something to the client, spawn a task that [waits](Session::stream_opened) for its
     /// stream.
     #[must_use]
     pub fn on_open<F, Fut>(mut self, hook: F) -> Self
@@ -195,17 +195,17 @@ impl Sessions {
     pub(super) fn check(&self, error: &mut ConfigError) {
         positive_if_set(error, "Sessions::idle_timeout", self.idle_timeout);
         positive_if_set(error, "Sessions::lifetime", self.lifetime);
-        at_least_one(error, "Sessions::max", self.max);
-        at_least_one(error, "Sessions::max_per_principal", self.max_per_principal);
-        at_least_one(error, "Sessions::max_per_peer", self.max_per_peer.unwrap_or(usize::MAX));
+        at_least_one(error, "Sessions::max_sessions", self.max_sessions);
+        at_least_one(error, "Sessions::max_sessions_per_principal", self.max_sessions_per_principal);
+        at_least_one(error, "Sessions::max_sessions_per_peer", self.max_sessions_per_peer.unwrap_or(usize::MAX));
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {
         policy.idle_timeout = self.idle_timeout;
         policy.lifetime = self.lifetime;
-        policy.max_sessions = self.max;
-        policy.max_sessions_per_principal = self.max_per_principal;
-        policy.max_sessions_per_peer = self.max_per_peer.unwrap_or(usize::MAX);
+        policy.max_sessions = self.max_sessions;
+        policy.max_sessions_per_principal = self.max_sessions_per_principal;
+        policy.max_sessions_per_peer = self.max_sessions_per_peer.unwrap_or(usize::MAX);
     }
 }
 
@@ -221,9 +221,9 @@ impl fmt::Debug for Sessions {
             .field("stateless", &self.stateless)
             .field("idle_timeout", &self.idle_timeout)
             .field("lifetime", &self.lifetime)
-            .field("max", &self.max)
-            .field("max_per_principal", &self.max_per_principal)
-            .field("max_per_peer", &self.max_per_peer)
+            .field("max", &self.max_sessions)
+            .field("max_per_principal", &self.max_sessions_per_principal)
+            .field("max_per_peer", &self.max_sessions_per_peer)
             .finish_non_exhaustive()
     }
 }

@@ -28,12 +28,12 @@ pub enum ResponseMode {
 #[derive(Debug, Clone)]
 pub struct Streams {
     pub(crate) response_mode: ResponseMode,
-    pub(crate) silence: Duration,
+    pub(crate) stream_after: Duration,
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) retry_interval: Option<Duration>,
     pub(crate) resumable: bool,
     pub(crate) exclusive: bool,
-    pub(crate) slow_reader: Duration,
+    pub(crate) slow_reader_timeout: Duration,
     pub(crate) write_timeout: Option<Duration>,
     kept_events: usize,
     kept_bytes: usize,
@@ -45,7 +45,7 @@ pub struct Streams {
 
 impl Streams {
     /// Half a second: a call that takes longer is worth a connection that can be resumed.
-    pub const DEFAULT_SILENCE: Duration = Duration::from_millis(500);
+    pub const DEFAULT_STREAM_AFTER: Duration = Duration::from_millis(500);
 
     /// Fifteen seconds: below the idle limits of common proxies (30 s and more).
     pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -55,7 +55,7 @@ impl Streams {
     pub const DEFAULT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
     /// Ten seconds: several times what TCP needs to recover a lost packet.
-    pub const DEFAULT_SLOW_READER: Duration = Duration::from_secs(10);
+    pub const DEFAULT_SLOW_READER_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Thirty seconds, as [`McpListener::WRITE_TIMEOUT`](crate::McpListener::WRITE_TIMEOUT): longer
     /// than a phone takes to change from one network to another.
@@ -63,36 +63,36 @@ impl Streams {
 
     /// 1,024 notifications and 1 MiB of them: a call that sends many, and a client that is away for
     /// a minute.
-    pub const DEFAULT_KEPT: (usize, usize) = (1_024, 1 << 20);
+    pub const DEFAULT_REPLAY_BUFFER: (usize, usize) = (1_024, 1 << 20);
 
     /// 4 MiB in one session: four full streams, or many that are not full.
-    pub const DEFAULT_KEPT_PER_SESSION: usize = 4 << 20;
+    pub const DEFAULT_REPLAY_BYTES_PER_SESSION: usize = 4 << 20;
 
     /// 256 MiB for all sessions: sixty-four at their limit, or 26 KB for each of ten thousand.
-    pub const DEFAULT_KEPT_IN_ALL: usize = Policy::DEFAULT_KEPT_BYTES;
+    pub const DEFAULT_MAX_REPLAY_BYTES: usize = Policy::DEFAULT_KEPT_BYTES;
 
     /// 128 finished streams, as many as calls in flight, for a minute each: by then a client that
     /// lost its connection has reconnected, or has opened a new session.
-    pub const DEFAULT_FINISHED: (usize, Duration) = (128, Duration::from_secs(60));
+    pub const DEFAULT_KEEP_FINISHED: (usize, Duration) = (128, Duration::from_secs(60));
 
     /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
             response_mode: ResponseMode::Auto,
-            silence: Self::DEFAULT_SILENCE,
+            stream_after: Self::DEFAULT_STREAM_AFTER,
             keep_alive: Some(Self::DEFAULT_KEEP_ALIVE),
             retry_interval: Some(Self::DEFAULT_RETRY_INTERVAL),
             resumable: true,
             exclusive: false,
-            slow_reader: Self::DEFAULT_SLOW_READER,
+            slow_reader_timeout: Self::DEFAULT_SLOW_READER_TIMEOUT,
             write_timeout: Some(Self::DEFAULT_WRITE_TIMEOUT),
-            kept_events: Self::DEFAULT_KEPT.0,
-            kept_bytes: Self::DEFAULT_KEPT.1,
-            kept_bytes_per_session: Self::DEFAULT_KEPT_PER_SESSION,
-            kept_bytes_in_all: Self::DEFAULT_KEPT_IN_ALL,
-            finished: Self::DEFAULT_FINISHED.0,
-            finished_for: Self::DEFAULT_FINISHED.1,
+            kept_events: Self::DEFAULT_REPLAY_BUFFER.0,
+            kept_bytes: Self::DEFAULT_REPLAY_BUFFER.1,
+            kept_bytes_per_session: Self::DEFAULT_REPLAY_BYTES_PER_SESSION,
+            kept_bytes_in_all: Self::DEFAULT_MAX_REPLAY_BYTES,
+            finished: Self::DEFAULT_KEEP_FINISHED.0,
+            finished_for: Self::DEFAULT_KEEP_FINISHED.1,
         }
     }
 
@@ -104,10 +104,10 @@ impl Streams {
     }
 
     /// How long a call may send nothing before its response becomes a stream, in
-    /// [`ResponseMode::Auto`]. Longer than zero, default [`Streams::DEFAULT_SILENCE`].
+    /// [`ResponseMode::Auto`]. Longer than zero, default [`Streams::DEFAULT_STREAM_AFTER`].
     #[must_use]
-    pub fn silence(mut self, silence: Duration) -> Self {
-        self.silence = silence;
+    pub fn stream_after(mut self, silence: Duration) -> Self {
+        self.stream_after = silence;
         self
     }
 
@@ -150,10 +150,10 @@ impl Streams {
 
     /// How long a streaming call waits for a slow reader, in total. After that the reader is
     /// disconnected; it may resume from the replay buffer. Longer than zero, default
-    /// [`Streams::DEFAULT_SLOW_READER`].
+    /// [`Streams::DEFAULT_SLOW_READER_TIMEOUT`].
     #[must_use]
-    pub fn slow_reader(mut self, after: Duration) -> Self {
-        self.slow_reader = after;
+    pub fn slow_reader_timeout(mut self, after: Duration) -> Self {
+        self.slow_reader_timeout = after;
         self
     }
 
@@ -171,7 +171,7 @@ impl Streams {
     /// A response that always has data ready must move at least 2 KiB a second, measured over twice
     /// this time. A slow mobile connection carries more. So a client that takes a piece now and
     /// then cannot hold a large response for hours. The total of all responses is bounded by
-    /// [`Limits::answers_unread`](super::Limits::answers_unread).
+    /// [`Limits::max_unread_response_bytes`](super::Limits::max_unread_response_bytes).
     ///
     /// Longer than zero; `None`: no limit. Default [`Streams::DEFAULT_WRITE_TIMEOUT`].
     #[must_use]
@@ -183,19 +183,19 @@ impl Streams {
     /// The replay buffer of one stream: how many notifications, and how many bytes of them, it
     /// keeps for a reader that is disconnected or slow. The oldest are dropped first, and the
     /// client is notified. Responses and requests to the client do not count and are always kept.
-    /// At least 1 each, default [`Streams::DEFAULT_KEPT`].
+    /// At least 1 each, default [`Streams::DEFAULT_REPLAY_BUFFER`].
     #[must_use]
-    pub fn kept(mut self, events: usize, bytes: usize) -> Self {
+    pub fn replay_buffer(mut self, events: usize, bytes: usize) -> Self {
         (self.kept_events, self.kept_bytes) = (events, bytes);
         self
     }
 
     /// How many bytes all streams of one session keep together. Events that the client has received
     /// are dropped first, a response that it has not received last. Such responses may exceed this
-    /// by [`Limits::answer`](super::Limits::answer) bytes together. At least 1, default
-    /// [`Streams::DEFAULT_KEPT_PER_SESSION`].
+    /// by [`Limits::max_response_bytes`](super::Limits::max_response_bytes) bytes together. At least 1, default
+    /// [`Streams::DEFAULT_REPLAY_BYTES_PER_SESSION`].
     #[must_use]
-    pub fn kept_per_session(mut self, bytes: usize) -> Self {
+    pub fn replay_bytes_per_session(mut self, bytes: usize) -> Self {
         self.kept_bytes_per_session = bytes;
         self
     }
@@ -210,36 +210,36 @@ impl Streams {
     ///
     /// The memory and file engines enforce this exactly. Redis enforces it for all nodes together,
     /// considering 64 sessions each time, at most 48 of one client. At least 1, default
-    /// [`Streams::DEFAULT_KEPT_IN_ALL`].
+    /// [`Streams::DEFAULT_MAX_REPLAY_BYTES`].
     #[must_use]
-    pub fn kept_in_all(mut self, bytes: usize) -> Self {
+    pub fn max_replay_bytes(mut self, bytes: usize) -> Self {
         self.kept_bytes_in_all = bytes;
         self
     }
 
     /// How many finished streams a session keeps for a client that reconnects, and for how long.
     /// The server cannot know whether a client read the end of a stream. At least 1 stream, default
-    /// [`Streams::DEFAULT_FINISHED`].
+    /// [`Streams::DEFAULT_KEEP_FINISHED`].
     #[must_use]
-    pub fn finished(mut self, streams: usize, retention: Duration) -> Self {
+    pub fn keep_finished(mut self, streams: usize, retention: Duration) -> Self {
         (self.finished, self.finished_for) = (streams, retention);
         self
     }
 
-    /// The two bounds of [`Streams::kept`].
+    /// The two bounds of [`Streams::replay_buffer`].
     pub(crate) fn bounds(&self) -> (usize, usize) {
         (self.kept_events, self.kept_bytes)
     }
 
     pub(super) fn check(&self, error: &mut ConfigError) {
-        positive(error, "Streams::silence", self.silence);
-        positive(error, "Streams::slow_reader", self.slow_reader);
+        positive(error, "Streams::stream_after", self.stream_after);
+        positive(error, "Streams::slow_reader_timeout", self.slow_reader_timeout);
         positive_if_set(error, "Streams::write_timeout", self.write_timeout);
-        at_least_one(error, "Streams::kept", self.kept_events);
-        at_least_one(error, "Streams::kept", self.kept_bytes);
-        at_least_one(error, "Streams::kept_per_session", self.kept_bytes_per_session);
-        at_least_one(error, "Streams::kept_in_all", self.kept_bytes_in_all);
-        at_least_one(error, "Streams::finished", self.finished);
+        at_least_one(error, "Streams::replay_buffer", self.kept_events);
+        at_least_one(error, "Streams::replay_buffer", self.kept_bytes);
+        at_least_one(error, "Streams::replay_bytes_per_session", self.kept_bytes_per_session);
+        at_least_one(error, "Streams::max_replay_bytes", self.kept_bytes_in_all);
+        at_least_one(error, "Streams::keep_finished", self.finished);
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

@@ -67,7 +67,7 @@ impl Tasks {
     /// node is gone. If there is none, the call fails. At least 1, default
     /// [`Policy::DEFAULT_MAX_TASKS`].
     #[must_use]
-    pub fn max(mut self, tasks: usize) -> Self {
+    pub fn max_tasks(mut self, tasks: usize) -> Self {
         self.max = tasks;
         self
     }
@@ -75,7 +75,7 @@ impl Tasks {
     /// How many tasks one principal may have. At least 1, default
     /// [`Policy::DEFAULT_MAX_TASKS_PER_PRINCIPAL`].
     #[must_use]
-    pub fn max_per_principal(mut self, tasks: usize) -> Self {
+    pub fn max_tasks_per_principal(mut self, tasks: usize) -> Self {
         self.max_per_principal = tasks;
         self
     }
@@ -83,7 +83,7 @@ impl Tasks {
     /// How many bytes all tasks hold together, mostly results. At least 1, default
     /// [`Policy::DEFAULT_TASK_BYTES`].
     #[must_use]
-    pub fn bytes(mut self, bytes: usize) -> Self {
+    pub fn max_task_bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
@@ -92,17 +92,17 @@ impl Tasks {
     /// clients. At the limit, new tasks replace its own tasks that are done. If there are none, the
     /// call fails. At least 1, default [`Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL`].
     #[must_use]
-    pub fn bytes_per_principal(mut self, bytes: usize) -> Self {
+    pub fn max_task_bytes_per_principal(mut self, bytes: usize) -> Self {
         self.bytes_per_principal = bytes;
         self
     }
 
     /// How many tasks without a principal one [`Peer`](crate::Peer) may have. It applies if the
     /// connection's address is known, see
-    /// [`Sessions::max_per_peer`](crate::Sessions::max_per_peer). At least 1; `None`: no limit per
+    /// [`Sessions::max_sessions_per_peer`](crate::Sessions::max_sessions_per_peer). At least 1; `None`: no limit per
     /// peer. Default [`Policy::DEFAULT_MAX_TASKS_PER_PEER`].
     #[must_use]
-    pub fn max_per_peer(mut self, tasks: impl Into<Option<usize>>) -> Self {
+    pub fn max_tasks_per_peer(mut self, tasks: impl Into<Option<usize>>) -> Self {
         self.max_per_peer = tasks.into();
         self
     }
@@ -110,7 +110,7 @@ impl Tasks {
     /// How many bytes the tasks of one peer without a principal hold together. At least 1; `None`:
     /// no limit per peer. Default [`Policy::DEFAULT_TASK_BYTES_PER_PEER`].
     #[must_use]
-    pub fn bytes_per_peer(mut self, bytes: impl Into<Option<usize>>) -> Self {
+    pub fn max_task_bytes_per_peer(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.bytes_per_peer = bytes.into();
         self
     }
@@ -118,12 +118,12 @@ impl Tasks {
     pub(super) fn check(&self, error: &mut ConfigError) {
         positive_if_set(error, "Tasks::ttl", self.ttl);
         positive(error, "Tasks::poll_interval", self.poll_interval);
-        at_least_one(error, "Tasks::max", self.max);
-        at_least_one(error, "Tasks::max_per_principal", self.max_per_principal);
-        at_least_one(error, "Tasks::bytes", self.bytes);
-        at_least_one(error, "Tasks::bytes_per_principal", self.bytes_per_principal);
-        at_least_one(error, "Tasks::max_per_peer", self.max_per_peer.unwrap_or(usize::MAX));
-        at_least_one(error, "Tasks::bytes_per_peer", self.bytes_per_peer.unwrap_or(usize::MAX));
+        at_least_one(error, "Tasks::max_tasks", self.max);
+        at_least_one(error, "Tasks::max_tasks_per_principal", self.max_per_principal);
+        at_least_one(error, "Tasks::max_task_bytes", self.bytes);
+        at_least_one(error, "Tasks::max_task_bytes_per_principal", self.bytes_per_principal);
+        at_least_one(error, "Tasks::max_tasks_per_peer", self.max_per_peer.unwrap_or(usize::MAX));
+        at_least_one(error, "Tasks::max_task_bytes_per_peer", self.bytes_per_peer.unwrap_or(usize::MAX));
     }
 
     pub(super) fn apply(&self, policy: &mut Policy) {

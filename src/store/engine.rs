@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::{Announced, Deliver, Delivered, Policy, Step};
+use super::{Announced, Deliver, Delivered, EngineFuture, Policy};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Peer, Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{RawJson, RequestId};
@@ -45,11 +45,11 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Registers a service as a node; the engine sends signals to its handler from now on. A
     /// service registers once for each era. The node of the era without sessions receives the
     /// signals of tasks and announcements.
-    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId;
+    fn join(&self, bell: Arc<dyn SignalHandler>, policy: Policy) -> NodeId;
 
     /// Removes a node. It receives no more signals, its readers are detached and its calls are
     /// abandoned, so that it keeps no session from becoming idle. Its unfinished tasks become
-    /// orphans, and the engine sends [`Ring::Task`] for each of them.
+    /// orphans, and the engine sends [`Signal::Task`] for each of them.
     fn leave(&self, node: NodeId);
 
     /// Creates a session and returns the sessions that were evicted for it.
@@ -58,11 +58,11 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// used since their creation goes first, then the one that has been idle longest. If there is
     /// none, the operation fails with `Full`, `FullForPrincipal` or `FullForPeer`. It fails with
     /// `Conflict` if the id exists. If a session was evicted for a creation that then failed, the
-    /// next [`sweep`](SessionEngine::sweep) returns it.
-    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>>;
+    /// next [`expire`](SessionEngine::expire) returns it.
+    fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>>;
 
     /// Returns a session of a principal. This counts as a use of the session.
-    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>>;
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>>;
 
     /// Registers the requests of a POST as in flight, all or none, and assigns them a stream.
     ///
@@ -71,16 +71,16 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// fails with `Unavailable`, the engine undoes the operation: the caller does not know that the
     /// calls began, so they would never be answered. The same holds for
     /// [`attach`](SessionEngine::attach).
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>>;
+    fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>>;
 
     /// Removes the requests of a stream from those in flight. If no response has closed the stream,
     /// it was abandoned: it is forgotten and its reader is detached. Repeating the operation is no
     /// error.
     ///
     /// The engine is responsible for this operation, for [`detach`](SessionEngine::detach) and for
-    /// [`withdraw`](SessionEngine::withdraw). While it is out of reach it queues them, and performs
+    /// [`withdraw_request`](SessionEngine::withdraw_request). While it is out of reach it queues them, and performs
     /// each later, once. They never fail with `Unavailable`, and the caller does not repeat them.
-    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>>;
+    fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>>;
 
     /// Appends events to a stream, on behalf of the node that owns it.
     ///
@@ -92,7 +92,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// dropped first. The stream that is being written is never dropped. `Full`:
     /// [`Policy::kept_bytes`] bytes are kept, and none of them can be released. Responses of at
     /// most [`Policy::ALWAYS_KEPT`] bytes are accepted even then.
-    fn append(&self, append: Append) -> Step<Result<Appended>>;
+    fn append(&self, append: Append) -> EngineFuture<Result<Appended>>;
 
     /// Appends one event to the standalone stream, on behalf of any node.
     ///
@@ -100,7 +100,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// client is also dropped while no reader is attached, and is never sent later. An event that
     /// equals the newest unread one is merged with it. This is the only operation that is not safe
     /// to repeat: the event may then be appended twice.
-    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>>;
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> EngineFuture<Result<Appended>>;
 
     /// Delivers announcements to a session, from the number that it has reached to a later one.
     ///
@@ -114,7 +114,7 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// capacity is available, as in [`append`](SessionEngine::append), and nothing is delivered.
     /// `Conflict`: the [revision](Loaded::revision) of the session has changed, so it may want
     /// other events.
-    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>>;
+    fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>>;
 
     /// Attaches a reader to a stream, after a cursor. A present reader is replaced and receives a
     /// request to detach.
@@ -122,11 +122,11 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// `NotFound`: also for a stream that is not retained. `BeyondEnd`: the cursor was never
     /// issued. `Conflict`: the stream has a reader, and [`takeover`](Attach::takeover) is not set.
     /// `Full`: the limit of readers is reached.
-    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>>;
+    fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>>;
 
     /// Returns the events after a position, in ascending order. They have about `max_bytes` bytes
     /// at most, but at least one event is returned if one exists. Only the present reader may read.
-    /// Any other is `Fenced`, and a [`Ring::Detach`] has been sent to it.
+    /// Any other is `Fenced`, and a [`Signal::Detach`] has been sent to it.
     fn read_after(
         &self,
         session: SessionId,
@@ -134,55 +134,65 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
         generation: u32,
         after: u64,
         max_bytes: usize,
-    ) -> Step<Result<Page>>;
+    ) -> EngineFuture<Result<Page>>;
 
     /// Detaches a reader. Does nothing if another reader has replaced it. The operation is queued
     /// while the engine is out of reach, as [`finish`](SessionEngine::finish) is.
-    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>>;
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> EngineFuture<Result<()>>;
 
     /// Requests that the reader of a stream detaches, and that its client reconnects after `retry`.
-    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>>;
+    fn request_detach(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>)
+    -> EngineFuture<Result<()>>;
 
     /// Records a client's answer to a request to the client. The first answer wins; returns `true`
     /// if this was it. Fails with `NotFound` if no such request exists. An engine may fail with
     /// `Full` if the answers that have not been fetched would exceed [`Policy::session_bytes`].
-    fn answer(
+    fn answer_request(
         &self,
         session: SessionId,
         question: &str,
         outcome: std::result::Result<RawJson, RawJson>,
-    ) -> Step<Result<bool>>;
+    ) -> EngineFuture<Result<bool>>;
 
     /// Returns the answer to a request to the client, if it has arrived; the request is forgotten
     /// then.
-    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<std::result::Result<RawJson, RawJson>>>>;
+    fn take_answer(
+        &self,
+        session: SessionId,
+        question: &str,
+    ) -> EngineFuture<Result<Option<std::result::Result<RawJson, RawJson>>>>;
 
     /// Withdraws a request to the client, because the caller no longer waits for the answer. The
     /// operation is queued while the engine is out of reach, as [`finish`](SessionEngine::finish)
     /// is.
-    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>>;
+    fn withdraw_request(&self, session: SessionId, question: &str) -> EngineFuture<Result<()>>;
 
     /// Cancels a call on behalf of the client. Returns `true` if a call was found. If two calls in
     /// flight have the id, neither is cancelled, because the intended one cannot be known.
-    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>>;
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>>;
 
     /// Returns the calls of a stream that were cancelled and are still in flight, for an owner that
     /// may have missed the signals. Fails with `NotFound` also if the stream has no calls in
     /// flight. An owner that still runs one of its calls runs it in vain.
-    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>>;
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>>;
 
     /// Returns a value of the session's state and its version. Version 0 means that it was never
     /// written.
-    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>>;
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>>;
 
     /// Returns the values of the session's state whose keys start with a prefix, in any order.
     /// Values that still have a version listed in `known` are left out. A key that is not listed
     /// counts as unknown.
-    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>>;
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>>;
 
     /// Writes a value of the session's state if its version is still the given one. Returns `true`
     /// if it was.
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>>;
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>>;
 
     /// Creates a task. After this operation returns, every node can load the task.
     ///
@@ -190,11 +200,11 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// longest finished first. If evicting them all would not be enough, none is evicted and the
     /// operation fails with `Full`, `FullForPrincipal` or `FullForPeer`. It fails with `Conflict`
     /// if the id exists.
-    fn create_task(&self, create: CreateTask) -> Step<Result<()>>;
+    fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>>;
 
     /// Returns a task of a principal. Fails with `NotFound` if it is unknown, was evicted, has
     /// passed its TTL or belongs to another principal.
-    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>>;
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> EngineFuture<Result<LoadedTask>>;
 
     /// Replaces the document of a task if its version is still the given one. Returns `true` if it
     /// was.
@@ -206,41 +216,41 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     ///
     /// A repetition of a store that succeeded returns `false`, or `Fenced` if it was the last one.
     /// The caller must then load the task to see what is stored.
-    fn store_task(&self, store: StoreTask) -> Step<Result<bool>>;
+    fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>>;
 
     /// Ends a session and signals this to every node. Only one caller receives the session. Every
     /// later operation on the session fails with `NotFound`, on every node.
-    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>>;
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>>;
 
     /// Ends sessions and tasks that have expired, and forgets finished streams after their
     /// retention. Returns the sessions that ended; each is returned to one caller only.
-    fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>>;
+    fn expire(&self, node: NodeId) -> EngineFuture<Result<Vec<Ended>>>;
 
-    /// Assigns the next number to an announcement, returns it, and sends [`Ring::Topic`] to every
+    /// Assigns the next number to an announcement, returns it, and sends [`Signal::Topic`] to every
     /// node.
     ///
     /// Each topic is kept once, under its newest number. The newest 1,024 topics are kept, as far
     /// as they fit into one megabyte. `id` is unique to an announcement and makes the operation
     /// repeatable: a repetition with the same id is the same announcement.
-    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>>;
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>>;
 
     /// Returns the announcements after a number: of the given topics, or of all topics if none is
     /// given. It serves nodes that may have missed signals, and sessions whose stream no node held.
-    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>>;
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>>;
 
-    /// Sends an update about a session to the other nodes, which may have it in use: [`Ring::News`]
+    /// Sends an update about a session to the other nodes, which may have it in use: [`Signal::Update`]
     /// goes to every node except the sender. The engine does not check that the session exists, and
     /// keeps nothing. A node that may have missed the update reads what the engine keeps.
-    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>>;
+    fn broadcast(&self, session: SessionId, node: NodeId, news: SessionUpdate) -> EngineFuture<Result<()>>;
 
     /// Returns all sessions, for administration.
-    fn list(&self) -> Step<Result<Vec<SessionSummary>>>;
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>>;
 
     /// Returns a session of any principal, for administration. This does not count as a use of the
     /// session.
-    fn find(&self, session: SessionId) -> Step<Result<Arc<SessionInfo>>> {
+    fn peek(&self, session: SessionId) -> EngineFuture<Result<Arc<SessionInfo>>> {
         let list = self.list();
-        Step::later(async move {
+        EngineFuture::later(async move {
             let found = list.await?.into_iter().find(|summary| summary.info.id == session);
             found.map(|summary| summary.info).ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))
         })
@@ -249,30 +259,30 @@ pub trait SessionEngine: fmt::Debug + Send + Sync + 'static {
     /// Returns the sessions of a principal, for administration: each session that exists both
     /// before and after the operation. A caller can rely on the list to verify that no session is
     /// left.
-    fn sessions_of(&self, principal: &Principal) -> Step<Result<Vec<SessionId>>> {
+    fn sessions_of(&self, principal: &Principal) -> EngineFuture<Result<Vec<SessionId>>> {
         let (list, principal) = (self.list(), principal.clone());
-        Step::later(async move {
+        EngineFuture::later(async move {
             let own = list.await?.into_iter().filter(|summary| summary.info.principal.as_ref() == Some(&principal));
             Ok(own.map(|summary| summary.info.id).collect())
         })
     }
 
     /// Returns the number of sessions.
-    fn count(&self) -> Step<Result<usize>>;
+    fn count(&self) -> EngineFuture<Result<usize>>;
 }
 
 /// The handler of an engine's signals, which wake a service. An engine may call it from any thread,
 /// but never while it holds one of its locks. It must not block.
-pub trait Doorbell: fmt::Debug + Send + Sync + 'static {
+pub trait SignalHandler: fmt::Debug + Send + Sync + 'static {
     /// Handles a signal: something may have happened.
-    fn ring(&self, ring: Ring);
+    fn signal(&self, ring: Signal);
 }
 
 /// A signal: what may have happened. Correctness never depends on the arrival of a signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs)]
-pub enum Ring {
+pub enum Signal {
     /// A stream that this node reads has more events.
     Stream { session: SessionId, stream: StreamNo },
     /// A reader of this node was replaced, or must detach.
@@ -280,7 +290,7 @@ pub enum Ring {
     /// The reader of a stream that this node writes received events, or detached.
     Drained { session: SessionId, stream: StreamNo },
     /// A request to the client from this node has an answer.
-    Answer { session: SessionId, question: Box<str> },
+    Answer { session: SessionId, request: Box<str> },
     /// A call of this node was cancelled.
     Cancel { session: SessionId, stream: StreamNo, id: RequestId },
     /// A session ended.
@@ -288,7 +298,7 @@ pub enum Ring {
     /// A topic was announced, under this number.
     Topic { topic: Box<str>, number: u64 },
     /// Another node sent an update about a session.
-    News { session: SessionId, news: News },
+    Update { session: SessionId, update: SessionUpdate },
     /// A task was stored, became an orphan, or was removed. Sent to every node.
     Task { task: TaskId },
     /// Signals may have been lost: the node must re-check everything.
@@ -299,7 +309,7 @@ pub enum Ring {
 /// what changed from the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum News {
+pub enum SessionUpdate {
     /// The log level or the subscriptions of the session changed; they are in its state.
     State,
     /// The client reads the standalone stream at the sending node, with a reader of this
@@ -471,7 +481,7 @@ pub struct Appended {
     /// The responses that no reader had received, and that were forgotten with their streams to
     /// free capacity.
     pub lost: usize,
-    /// `true` if a call of the stream was cancelled; [`SessionEngine::cancelled`] returns which.
+    /// `true` if a call of the stream was cancelled; [`SessionEngine::cancelled_calls`] returns which.
     pub cancelled: bool,
 }
 

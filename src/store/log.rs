@@ -451,8 +451,8 @@ mod tests {
     fn overflow_drops_the_oldest_notifications_and_keeps_questions_and_answers() {
         let mut log = StreamLog::new(Some(NODE));
         let small = Bounds { events: 2, bytes: 1 << 20 };
-        let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
-        let events = vec![note("1"), question, note("3"), note("4"), note("5"), answer("6")];
+        let request = Event { kind: EventKind::Request("q".into()), ..note("question") };
+        let events = vec![note("1"), request, note("3"), note("4"), note("5"), answer("6")];
         let appended = log.append(of(NODE, 1, events, true), small, Tick::default(), &mut ()).unwrap();
         assert_eq!(appended.dropped, 2);
         let (holder, after, _) = log.attach(NODE, Some(0)).unwrap();
@@ -507,8 +507,8 @@ mod tests {
         let mut log = StreamLog::new(None);
         let narrow = Bounds { events: 2, bytes: 1 << 20 };
         for number in 1..=1000 {
-            let question = Event { kind: EventKind::Request("q".into()), ..note("question") };
-            log.publish(question, narrow, &mut ());
+            let request = Event { kind: EventKind::Request("q".into()), ..note("question") };
+            log.publish(request, narrow, &mut ());
             log.settle(number);
             log.settle(number);
         }

@@ -8,7 +8,7 @@
 //! - which answer to a request to the client was the first,
 //! - which state a task is in.
 //!
-//! A [`Doorbell`] receives signals that only wake a service. They may be lost, repeated or
+//! A [`SignalHandler`] receives signals that only wake a service. They may be lost, repeated or
 //! reordered without affecting correctness.
 //!
 //! A task belongs to no session. It is a document that outlives the call that created it, so that a
@@ -29,6 +29,7 @@ mod announcements;
 mod engine;
 #[cfg(feature = "file")]
 mod file;
+mod future;
 mod journal;
 mod log;
 mod lost;
@@ -36,7 +37,6 @@ pub(crate) mod memory;
 mod policy;
 #[cfg(feature = "redis")]
 mod redis;
-mod step;
 
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -46,12 +46,12 @@ pub use self::redis::{ConnectError, RedisEngine, RedisOptions};
 pub(crate) use announcements::TOPICS;
 pub use announcements::{Announced, Deliver, Delivered};
 pub use engine::{
-    Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Doorbell, EndReason, Ended, Event, EventKind,
-    Loaded, LoadedTask, News, NodeId, OWN_STATE, Page, Ring, STANDALONE, SessionEngine, SessionSummary, StateValue,
-    StoreTask, Stored, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, EndReason, Ended, Event, EventKind, Loaded,
+    LoadedTask, NodeId, OWN_STATE, Page, STANDALONE, SessionEngine, SessionSummary, SessionUpdate, Signal,
+    SignalHandler, StateValue, StoreTask, Stored, StreamNo,
 };
 #[cfg(feature = "file")]
 pub use file::{Durability, FileEngine, OpenError, Recovery};
+pub use future::EngineFuture;
 pub use memory::MemoryEngine;
 pub use policy::Policy;
-pub use step::Step;

@@ -67,9 +67,9 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 fn node(engine: impl SessionEngine, mode: ResponseMode) -> App {
-    let streams = Streams::new().response_mode(mode).kept(16, 4_000).kept_per_session(10_000);
-    let streams = streams.kept_in_all(IN_ALL).finished(3, Duration::from_secs(60));
-    app(|service| service.engine(engine).streams(streams).limits(Limits::new().answer(ANSWER)))
+    let streams = Streams::new().response_mode(mode).replay_buffer(16, 4_000).replay_bytes_per_session(10_000);
+    let streams = streams.max_replay_bytes(IN_ALL).keep_finished(3, Duration::from_secs(60));
+    app(|service| service.engine(engine).streams(streams).limits(Limits::new().max_response_bytes(ANSWER)))
 }
 
 /// How a call ended for its client.

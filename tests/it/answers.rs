@@ -154,12 +154,12 @@ async fn no_answer_is_lost_in_redis() {
 
 fn limited(mode: ResponseMode) -> App {
     app(|service| {
-        let limits = Limits::new().answer(1_000);
+        let limits = Limits::new().max_response_bytes(1_000);
         service.limits(limits).streams(Streams::new().response_mode(mode))
     })
 }
 
-const TOO_LARGE: &str = "Answer too large: the limit is 1000 bytes, the server's setting `Limits::answer`";
+const TOO_LARGE: &str = "Answer too large: the limit is 1000 bytes, the server's setting `Limits::max_response_bytes`";
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_above_the_limit_is_an_error_that_names_it() {
@@ -220,8 +220,8 @@ async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_room_is_an_error_that_says_so() {
     const NO_ROOM: &str =
-        "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
-    let streams = Streams::new().response_mode(ResponseMode::Sse).kept_in_all(20_000);
+        "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
+    let streams = Streams::new().response_mode(ResponseMode::Sse).max_replay_bytes(20_000);
     let (held, client) = {
         let app = app(|service| service.streams(streams));
         (app.open().await, app.open().await)
@@ -249,7 +249,7 @@ async fn an_answer_without_room_is_an_error_that_says_so() {
 /// receives an error when it resumes.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
-    let streams = Streams::new().response_mode(ResponseMode::Sse).kept_in_all(20_000);
+    let streams = Streams::new().response_mode(ResponseMode::Sse).max_replay_bytes(20_000);
     let app = app(|service| service.streams(streams));
     let (left, client) = (app.open().await, app.open().await);
     let mut stream = left.call(1, "fill", json!({"bytes": 15_000, "wait_ms": 10})).await.sse();

@@ -35,7 +35,7 @@ async fn only_the_first_revision_has_batches() {
         let client = app.open_version(version).await;
         for batch in [json!([ping(1)]), json!([note()]), json!([1]), json!([[]])] {
             let reply = client.post(batch.clone()).await;
-            assert_eq!(reply.rejection.as_ref().map(|refused| refused.kind()), Some("batch_not_served"), "{batch}");
+            assert_eq!(reply.rejection.as_ref().map(|rejected| rejected.kind()), Some("batch_not_served"), "{batch}");
             assert_eq!(read(reply).await, seen(400, -32600, None), "{version} {batch}");
         }
     }
@@ -59,8 +59,8 @@ async fn a_batch_has_between_one_and_a_hundred_messages() {
         async move { client.call(at, "hold", json!({"label": format!("{at}")})).await }
     }))
     .await;
-    let refused = client.post(many(100)).await;
-    assert_eq!(read(refused).await, seen(429, -32603, None));
+    let rejected = client.post(many(100)).await;
+    assert_eq!(read(rejected).await, seen(429, -32603, None));
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].calls, held.len());
 }
 
@@ -163,7 +163,7 @@ async fn initialize_is_no_part_of_a_batch() {
     let opening = initialize("2025-03-26", json!({}));
     for batch in [json!([opening]), json!([ping(1), opening])] {
         let reply = app.post(batch.clone()).await;
-        assert_eq!(reply.rejection.as_ref().map(|refused| refused.kind()), Some("initialize_in_batch"));
+        assert_eq!(reply.rejection.as_ref().map(|rejected| rejected.kind()), Some("initialize_in_batch"));
         assert_eq!(read(reply).await, seen(400, -32600, None));
         let reply = old(&app).await.post(batch).await;
         assert_eq!(read(reply).await, seen(400, -32600, None));
@@ -184,7 +184,7 @@ async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
     let strict = App::with(|service| service.streams(Streams::new().exclusive(true)));
     let client = old(&strict).await;
     let reply = client.post(twice).await;
-    assert_eq!(reply.rejection.as_ref().map(|refused| refused.kind()), Some("duplicate_id"));
+    assert_eq!(reply.rejection.as_ref().map(|rejected| rejected.kind()), Some("duplicate_id"));
     assert_eq!(read(reply).await, seen(400, -32600, None));
     assert_eq!(answers(client.post(json!([ping(1), ping("1")])).await).await.len(), 2, "1 is not \"1\"");
 }

@@ -80,7 +80,7 @@ async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
     assert_eq!(body(reply).await, format!(":\n\n{}", events(1, &[result(1, "slept")])));
     let reply = App::in_mode(ResponseMode::Json).open().await.call(1, "slow", slow.clone()).await;
     assert_eq!(body(reply).await, result(1, "slept"));
-    let patient = App::streaming(|streams| streams.silence(Duration::from_secs(5)));
+    let patient = App::streaming(|streams| streams.stream_after(Duration::from_secs(5)));
     assert_eq!(body(patient.open().await.call(1, "slow", slow).await).await, result(1, "slept"));
 }
 
@@ -222,8 +222,9 @@ async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
 /// Acceptance 99.
 #[tokio::test(start_paused = true)]
 async fn huge_settings_of_time_do_not_overflow() {
-    let app =
-        App::streaming(|streams| streams.silence(Duration::MAX).slow_reader(Duration::MAX).finished(4, Duration::MAX));
+    let app = App::streaming(|streams| {
+        streams.stream_after(Duration::MAX).slow_reader_timeout(Duration::MAX).keep_finished(4, Duration::MAX)
+    });
     let client = app.open().await;
     let slow = client.call(1, "slow", json!({"ms": 20_000_000, "label": "a"}));
     let answer = tokio::time::timeout(Duration::from_secs(20_001), slow).await.unwrap();

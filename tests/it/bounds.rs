@@ -64,7 +64,7 @@ async fn ids_are_echoed_up_to_their_bound() {
     let too_long = refusal(-32600, "Invalid request: `id` has more than 1,024 bytes");
     for (kind, app) in services() {
         let client = client(kind, &app).await;
-        for (length, served) in [(Limits::REQUEST_ID, true), (Limits::REQUEST_ID + 1, false)] {
+        for (length, served) in [(Limits::MAX_REQUEST_ID_BYTES, true), (Limits::MAX_REQUEST_ID_BYTES + 1, false)] {
             let message = json!({"jsonrpc": "2.0", "id": long(length), "method": "tools/list"});
             let mut asked = envelope("tools/list", json!({}));
             asked["id"] = long(length);
@@ -89,7 +89,7 @@ async fn ids_are_echoed_up_to_their_bound() {
 async fn the_longest_id_is_cancelled_batched_and_answered() {
     let app = App::new();
     let client = app.open().await;
-    let id = long(Limits::REQUEST_ID);
+    let id = long(Limits::MAX_REQUEST_ID_BYTES);
     let held = tokio::spawn({
         let (client, id) = (client.clone(), id.clone());
         async move { client.call(id, "hold", json!({"label": "a"})).await.text().await }
@@ -102,14 +102,14 @@ async fn the_longest_id_is_cancelled_batched_and_answered() {
     let old = app.open_version("2025-03-26").await;
     let batch = json!([
         {"jsonrpc": "2.0", "id": id, "method": "ping"},
-        {"jsonrpc": "2.0", "id": long(Limits::REQUEST_ID + 1), "method": "ping"},
+        {"jsonrpc": "2.0", "id": long(Limits::MAX_REQUEST_ID_BYTES + 1), "method": "ping"},
     ]);
     let answers = old.post(batch).await.json().await;
     let texts: Vec<_> = answers.as_array().unwrap().iter().map(|answer| &answer["error"]["message"]).collect();
     assert!(texts.contains(&&json!("Invalid request: `id` has more than 1,024 bytes")), "{answers}");
     assert!(answers.as_array().unwrap().iter().any(|answer| answer["id"] == id), "{answers}");
 
-    let stray = json!({"jsonrpc": "2.0", "id": long(Limits::REQUEST_ID + 1), "result": {}});
+    let stray = json!({"jsonrpc": "2.0", "id": long(Limits::MAX_REQUEST_ID_BYTES + 1), "result": {}});
     let (status, answer) = answer(&app, client.request(Method::POST).message(stray)).await;
     assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32600)));
 }
@@ -118,7 +118,7 @@ async fn the_longest_id_is_cancelled_batched_and_answered() {
 async fn progress_tokens_are_strings_or_integers_within_their_bound() {
     let kinds = "Invalid params: `progressToken` is neither a string nor an integer";
     let length = "Invalid params: `progressToken` has more than 256 bytes";
-    let most = Limits::PROGRESS_TOKEN;
+    let most = Limits::MAX_PROGRESS_TOKEN_BYTES;
     let integer = |digits: usize| serde_json::from_str::<Value>(&"1".repeat(digits)).unwrap();
     let tokens = [
         (long(most), None),
@@ -134,12 +134,12 @@ async fn progress_tokens_are_strings_or_integers_within_their_bound() {
     ];
     for (kind, app) in services() {
         let client = client(kind, &app).await;
-        for (token, refused) in &tokens {
+        for (token, rejected) in &tokens {
             let params = json!({"_meta": {"progressToken": token}});
             let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params});
             for request in [of(client.as_ref(), message), modern("tools/list", params)] {
                 let (status, answer) = answer(&app, request).await;
-                match refused {
+                match rejected {
                     None => assert_eq!((status, answer.get("error")), (200, None), "{kind} {token}"),
                     Some(text) => {
                         assert_eq!((status, &answer["error"]), (400, &refusal(-32602, text)), "{kind} {token}");
@@ -155,7 +155,7 @@ async fn progress_tokens_are_strings_or_integers_within_their_bound() {
 async fn a_refused_token_refuses_one_call_of_a_batch() {
     let client = App::new().open_version("2025-03-26").await;
     let mut bad = call(1, "echo", json!({"message": "x"}));
-    bad["params"]["_meta"]["progressToken"] = long(Limits::PROGRESS_TOKEN + 1);
+    bad["params"]["_meta"]["progressToken"] = long(Limits::MAX_PROGRESS_TOKEN_BYTES + 1);
     let answers = client.post(json!([bad, call(2, "echo", json!({"message": "y"}))])).await.json().await;
     let of = |id: i64| answers.as_array().unwrap().iter().find(|answer| answer["id"] == id).unwrap();
     assert_eq!(of(1)["error"]["message"], "Invalid params: `progressToken` has more than 256 bytes");
@@ -191,22 +191,22 @@ fn capable(bytes: usize) -> Value {
 #[tokio::test(start_paused = true)]
 async fn what_a_client_says_of_itself_is_bounded_in_initialize() {
     let cases = [
-        ("clientInfo", sized(Limits::CLIENT_INFO), None),
-        ("clientInfo", sized(Limits::CLIENT_INFO + 1), Some("`clientInfo` has more than 8 KiB")),
-        ("capabilities", capable(Limits::CAPABILITIES), None),
-        ("capabilities", capable(Limits::CAPABILITIES + 1), Some("`capabilities` has more than 16 KiB")),
+        ("clientInfo", sized(Limits::MAX_CLIENT_INFO_BYTES), None),
+        ("clientInfo", sized(Limits::MAX_CLIENT_INFO_BYTES + 1), Some("`clientInfo` has more than 8 KiB")),
+        ("capabilities", capable(Limits::MAX_CAPABILITIES_BYTES), None),
+        ("capabilities", capable(Limits::MAX_CAPABILITIES_BYTES + 1), Some("`capabilities` has more than 16 KiB")),
         ("_meta", json!({"a": "x".repeat(20_000)}), None),
         ("protocolVersion", long(40_000), Some("the parameters of initialize have more than 32 KiB")),
         ("_meta", json!({"a": "x".repeat(40_000)}), Some("the parameters of initialize have more than 32 KiB")),
     ];
     for (kind, app) in services() {
-        for (member, value, refused) in &cases {
+        for (member, value, rejected) in &cases {
             let before = app.handle.sessions().await.unwrap().len();
             let mut opening = initialize("2025-11-25", json!({}));
             opening["params"][member] = value.clone();
             let (status, answer) = answer(&app, alone(opening)).await;
             let opened = app.handle.sessions().await.unwrap().len() - before;
-            match refused {
+            match rejected {
                 None => {
                     assert_eq!((status, answer.get("error")), (200, None), "{kind} {member}");
                     assert_eq!(opened, usize::from(kind != "stateless"), "{kind} {member}");
@@ -223,15 +223,19 @@ async fn what_a_client_says_of_itself_is_bounded_in_initialize() {
 #[tokio::test(start_paused = true)]
 async fn what_a_client_says_of_itself_is_bounded_in_each_modern_request() {
     let cases = [
-        (CLIENT_KEY, sized(Limits::CLIENT_INFO), None),
-        (CLIENT_KEY, sized(Limits::CLIENT_INFO + 1), Some("clientInfo` has more than 8 KiB")),
-        (CAPABILITIES_KEY, capable(Limits::CAPABILITIES), None),
-        (CAPABILITIES_KEY, capable(Limits::CAPABILITIES + 1), Some("clientCapabilities` has more than 16 KiB")),
+        (CLIENT_KEY, sized(Limits::MAX_CLIENT_INFO_BYTES), None),
+        (CLIENT_KEY, sized(Limits::MAX_CLIENT_INFO_BYTES + 1), Some("clientInfo` has more than 8 KiB")),
+        (CAPABILITIES_KEY, capable(Limits::MAX_CAPABILITIES_BYTES), None),
+        (
+            CAPABILITIES_KEY,
+            capable(Limits::MAX_CAPABILITIES_BYTES + 1),
+            Some("clientCapabilities` has more than 16 KiB"),
+        ),
     ];
     for (kind, app) in services() {
-        for (member, value, refused) in &cases {
+        for (member, value, rejected) in &cases {
             let (status, answer) = answer(&app, modern("tools/list", json!({"_meta": {*member: value}}))).await;
-            match refused {
+            match rejected {
                 None => assert_eq!((status, answer.get("error")), (200, None), "{kind} {member}"),
                 Some(text) => {
                     let expected = refusal(-32602, &format!("Invalid params: `io.modelcontextprotocol/{text}"));
@@ -247,7 +251,7 @@ async fn methods_are_bounded() {
     let too_long = refusal(-32600, "Invalid request: `method` has more than 1,024 bytes");
     for (kind, app) in services() {
         let client = client(kind, &app).await;
-        for (length, refused) in [(Limits::METHOD, false), (Limits::METHOD + 1, true)] {
+        for (length, rejected) in [(Limits::MAX_METHOD_BYTES, false), (Limits::MAX_METHOD_BYTES + 1, true)] {
             let method = "m".repeat(length);
             let message = json!({"jsonrpc": "2.0", "id": 1, "method": method});
             for request in [of(client.as_ref(), message), mirrored(envelope(&method, json!({})))] {
@@ -255,7 +259,7 @@ async fn methods_are_bounded() {
                 // rmcp's handler answers any method that it does not know, so only the rejection is
                 // compared.
                 let is_refused = (status, &answer["error"], &answer["id"]) == (400, &too_long, &json!(1));
-                assert_eq!(is_refused, refused, "{kind}: {answer}");
+                assert_eq!(is_refused, rejected, "{kind}: {answer}");
             }
         }
     }
@@ -281,21 +285,21 @@ struct Sized {
 #[tokio::test(start_paused = true)]
 async fn requests_to_clients_are_bounded() {
     let app = App::serving(
-        |server| server.with_tool(Tool::new("ask_long", "Asks.", ask_long).task_later(TaskSupport::Optional)),
+        |server| server.with_tool(Tool::new("ask_long", "Asks.", ask_long).task_on_demand(TaskSupport::Optional)),
         |service| service,
     );
     let client = app.open().await;
     let capabilities = json!({"elicitation": {}, "sampling": {}});
-    for (limit, samples) in [(Limits::CLIENT_REQUEST, false), (Limits::SAMPLING_REQUEST, true)] {
+    for (limit, samples) in [(Limits::MAX_CLIENT_REQUEST_BYTES, false), (Limits::MAX_SAMPLING_REQUEST_BYTES, true)] {
         for (bytes, asked) in [(limit, true), (limit + 1, false)] {
             let arguments = json!({"bytes": bytes, "samples": samples});
             let legacy = client.call(1, "ask_long", arguments.clone()).await.text().await;
             let meta = json!({CAPABILITIES_KEY: capabilities});
             let params = json!({"name": "ask_long", "arguments": arguments, "_meta": meta});
             let modern = app.send(modern("tools/call", params)).await.text().await;
-            let refused = format!("the client was not asked: the request has {bytes} bytes, the limit is {limit}");
+            let rejected = format!("the client was not asked: the request has {bytes} bytes, the limit is {limit}");
             for text in [legacy, modern] {
-                assert_eq!(text.contains(&refused), !asked, "{}", &text[..text.len().min(500)]);
+                assert_eq!(text.contains(&rejected), !asked, "{}", &text[..text.len().min(500)]);
                 assert_eq!(text.contains(&"x".repeat(1_000)), asked);
             }
         }
@@ -340,6 +344,6 @@ async fn log_lines_repeat_little_of_what_clients_send() {
     let longest = text.lines().map(str::len).max().unwrap();
     assert!(longest < 1_200, "{longest} bytes: {}", text.lines().find(|line| line.len() == longest).unwrap());
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "something that a terminal obeys");
-    let refused = text.lines().filter(|line| line.contains("for another host")).count();
-    assert!(refused < 500, "{refused} lines for 3,000 refusals");
+    let rejected = text.lines().filter(|line| line.contains("for another host")).count();
+    assert!(rejected < 500, "{rejected} lines for 3,000 refusals");
 }

@@ -21,7 +21,7 @@ const BODY: usize = 64 << 10;
 /// An application whose budget holds two bodies of 60,000 bytes.
 fn app(mode: ResponseMode) -> App {
     App::with(|service| {
-        let limits = Limits::new().body(BODY).bodies(2 * BODY);
+        let limits = Limits::new().max_body_bytes(BODY).max_total_body_bytes(2 * BODY);
         service.limits(limits).streams(Streams::new().response_mode(mode))
     })
 }
@@ -55,9 +55,9 @@ async fn bodies_of_calls_in_flight_share_one_budget() {
                 eventually("it runs", async || app.probe.state(label).is_some()).await;
             }
             let what = format!("{mode:?} {modern}");
-            let refused = app.send(held(client.as_ref(), "c", 60_000)).await;
-            assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, Some("2")), "{what}");
-            let error = refused.json().await;
+            let rejected = app.send(held(client.as_ref(), "c", 60_000)).await;
+            assert_eq!((rejected.status.as_u16(), rejected.header("retry-after")), (503, Some("2")), "{what}");
+            let error = rejected.json().await;
             assert_eq!(error["error"]["message"], "Too many bytes of request bodies in flight: the limit is 131072");
             assert_eq!(app.handle.statistics().await.rejected.get("too_many_bodies"), Some(&1), "{what}");
             // Small bodies are served in any case.
@@ -111,7 +111,7 @@ async fn requests_of_tasks_hold_a_quarter_of_the_budget() {
         "done"
     }
     let server = McpServer::new("a", "1").with_tool(Tool::new("long", "Waits.", long).task(TaskSupport::Required));
-    let limits = Limits::new().body(BODY).bodies(4 * BODY);
+    let limits = Limits::new().max_body_bytes(BODY).max_total_body_bytes(4 * BODY);
     let app = App::of(McpService::builder(server).limits(limits));
     let begin = |bytes: usize| {
         let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
@@ -130,10 +130,10 @@ async fn requests_of_tasks_hold_a_quarter_of_the_budget() {
 
 #[test]
 fn the_budget_has_room_for_the_largest_body() {
-    let service =
-        McpService::<()>::builder(McpServer::new("a", "1")).limits(Limits::new().body(100).bodies(99)).build();
-    let why =
-        "setting `Limits::bodies`: 99 must be at least `Limits::body`, 100: a body of that size could never be read";
+    let service = McpService::<()>::builder(McpServer::new("a", "1"))
+        .limits(Limits::new().max_body_bytes(100).max_total_body_bytes(99))
+        .build();
+    let why = "setting `Limits::max_total_body_bytes`: 99 must be at least `Limits::max_body_bytes`, 100: a body of that size could never be read";
     assert_eq!(service.unwrap_err().to_string(), why);
 }
 
@@ -176,7 +176,8 @@ async fn a_request_of_an_unknown_session_is_refused_before_its_body() {
 async fn one_client_holds_half_of_the_budget() {
     for by_principal in [true, false] {
         for modern in [false, true] {
-            let app = App::with(|service| service.limits(Limits::new().body(BODY).bodies(4 * BODY)));
+            let app =
+                App::with(|service| service.limits(Limits::new().max_body_bytes(BODY).max_total_body_bytes(4 * BODY)));
             let of = |who: u8, mut request: Request<Body>| {
                 if by_principal {
                     request.extensions_mut().insert(Principal::new(format!("p{who}")));
@@ -200,9 +201,9 @@ async fn one_client_holds_half_of_the_budget() {
                 eventually("it runs", async || app.probe.state(label).is_some()).await;
             }
             let what = format!("principal: {by_principal}, modern: {modern}");
-            let refused = app.send(of(1, held(clients[0].as_ref(), "c", 60_000))).await;
-            assert_eq!(refused.status, 503, "{what}");
-            let error = refused.json().await;
+            let rejected = app.send(of(1, held(clients[0].as_ref(), "c", 60_000))).await;
+            assert_eq!(rejected.status, 503, "{what}");
+            let error = rejected.json().await;
             assert_eq!(error["error"]["message"], "Too many bytes of request bodies in flight: the limit is 131072");
             for label in ["d", "e"] {
                 let (there, request) = (app.clone(), of(2, held(clients[1].as_ref(), label, 60_000)));

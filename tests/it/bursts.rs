@@ -82,7 +82,7 @@ async fn a_reader_that_reads_loses_nothing_of_a_burst() {
 #[tokio::test(start_paused = true)]
 async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
     for (kept, padding) in [((16, 1 << 20), 10), ((1_024, 1 << 20), 5_000), ((64, 64 << 10), 300)] {
-        let client = app(|streams| streams.kept(kept.0, kept.1)).open().await;
+        let client = app(|streams| streams.replay_buffer(kept.0, kept.1)).open().await;
         let burst = json!({"tasks": 1, "each": 1_000, "padding": padding});
         let events = client.call(1, "burst", burst).await.sse().rest().await;
         complete(&events, 1, 1_000);
@@ -176,7 +176,7 @@ async fn a_call_that_never_waits_leaves_their_turns_to_others() {
 /// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
-    let client = app(|streams| streams.slow_reader(Duration::from_secs(10))).open().await;
+    let client = app(|streams| streams.slow_reader_timeout(Duration::from_secs(10))).open().await;
     let start = Instant::now();
     let reply = client.call(1, "burst", json!({"tasks": 1, "each": 10_000, "padding": 200})).await;
     loop {
@@ -238,7 +238,7 @@ async fn a_connection_that_is_not_read_delays_no_other() {
 
     // This is much longer than the other connections take.
     let patience = Duration::from_secs(8);
-    let served = Served::with(|service| service.streams(Streams::new().slow_reader(patience))).await;
+    let served = Served::with(|service| service.streams(Streams::new().slow_reader_timeout(patience))).await;
     let opening = crate::support::initialize("2025-11-25", json!({})).to_string();
     let mut other = served.connect().await;
     let request = served.post(None, &opening);

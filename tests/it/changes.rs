@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcp_http::error::StoreErrorKind;
-use mcp_http::store::{MemoryEngine, Ring};
+use mcp_http::store::{MemoryEngine, Signal};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::between;
+use crate::moving_clients;
 use crate::subscriptions::{acknowledged, method};
 use crate::support::{App, Client, FarEngine, Fault, Pace, Sse};
 
@@ -103,7 +103,7 @@ async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
                 assert!(get.next().await.unwrap().primes());
             }
             tells(&mut get, &["resources/updated test://fixed", "tools/list_changed"]).await;
-            engine.ring(&Ring::Resync);
+            engine.signal(&Signal::Resync);
             sleep(SOON).await;
             assert!(get.is_silent().await, "{how:?} {resumed}: told twice");
             a.handle.tools_changed();
@@ -118,9 +118,9 @@ async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
 async fn a_change_between_two_streams_of_a_client_is_told_once() {
     let engine = MemoryEngine::new();
     let node = || App::with(|service| service.engine(engine.clone()));
-    between::a_change_between_two_streams_of_a_client_is_told_once(&node(), &node()).await;
+    moving_clients::a_change_between_two_streams_of_a_client_is_told_once(&node(), &node()).await;
     let engine = far();
-    between::a_change_between_two_streams_of_a_client_is_told_once(&at(&engine), &at(&engine)).await;
+    moving_clients::a_change_between_two_streams_of_a_client_is_told_once(&at(&engine), &at(&engine)).await;
 }
 
 /// The node that holds the stream may receive the signals of the subscription and of the change
@@ -188,7 +188,7 @@ async fn what_is_announced_while_the_engine_is_away_is_told_once() {
         a.handle.prompts_changed();
         sleep(Duration::from_secs(120)).await;
         away.store(false, Ordering::Relaxed);
-        engine.ring(&Ring::Resync);
+        engine.signal(&Signal::Resync);
         let expected = ["prompts/list_changed", "tools/list_changed"];
         tells(&mut here, &expected).await;
         tells(&mut there, &expected).await;
@@ -196,7 +196,7 @@ async fn what_is_announced_while_the_engine_is_away_is_told_once() {
             let mut said = [method(listen).await, method(listen).await];
             said.sort_unstable();
             assert_eq!(said, ["prompts", "tools"]);
-            engine.ring(&Ring::Resync);
+            engine.signal(&Signal::Resync);
             assert!(listen.is_silent().await, "told twice");
         }
     }
@@ -288,8 +288,8 @@ async fn after_lost_bells_those_who_listen_are_told_what_they_missed() {
         a.handle.tools_changed();
         sleep(SOON).await;
         engine.lose_bells(false);
-        engine.ring(&Ring::Resync);
-        engine.ring(&Ring::Resync);
+        engine.signal(&Signal::Resync);
+        engine.signal(&Signal::Resync);
         assert_eq!(
             (told(&mut get).await.as_str(), method(&mut listen).await.as_str()),
             ("tools/list_changed", "tools")

@@ -127,17 +127,17 @@ async fn a_timeout_may_be_switched_off_but_not_be_nothing() {
     let client = app.open().await;
     seconds(24 * 3600).await;
     assert_eq!(ping(&client).await, 200);
-    let refused = |sessions| {
+    let rejected = |sessions| {
         let service = McpService::builder(McpServer::<()>::new("s", "1"));
         service.sessions(sessions).build().unwrap_err().setting()
     };
-    assert_eq!(refused(Sessions::new().idle_timeout(Duration::ZERO)), "Sessions::idle_timeout");
-    assert_eq!(refused(Sessions::new().lifetime(Duration::ZERO)), "Sessions::lifetime");
-    assert_eq!(refused(Sessions::new().max(0)), "Sessions::max");
-    assert_eq!(refused(Sessions::new().max_per_principal(0)), "Sessions::max_per_principal");
+    assert_eq!(rejected(Sessions::new().idle_timeout(Duration::ZERO)), "Sessions::idle_timeout");
+    assert_eq!(rejected(Sessions::new().lifetime(Duration::ZERO)), "Sessions::lifetime");
+    assert_eq!(rejected(Sessions::new().max_sessions(0)), "Sessions::max_sessions");
+    assert_eq!(rejected(Sessions::new().max_sessions_per_principal(0)), "Sessions::max_sessions_per_principal");
     // The timeout is shorter than the retry interval, so a client that waits to resume would find
     // its session expired.
-    assert_eq!(refused(Sessions::new().idle_timeout(Duration::from_millis(900))), "Sessions::idle_timeout");
+    assert_eq!(rejected(Sessions::new().idle_timeout(Duration::from_millis(900))), "Sessions::idle_timeout");
 }
 
 /// Acceptance 49.
@@ -164,7 +164,7 @@ async fn a_session_ends_at_its_greatest_age_whatever_it_does() {
 /// Acceptance 48, 53.
 #[tokio::test(start_paused = true)]
 async fn the_session_that_rested_longest_makes_room_for_another() {
-    let app = app(|sessions| sessions.max(3).idle_timeout(Duration::from_secs(600)));
+    let app = app(|sessions| sessions.max_sessions(3).idle_timeout(Duration::from_secs(600)));
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(app.open().await);
@@ -187,7 +187,7 @@ async fn the_session_that_rested_longest_makes_room_for_another() {
 #[tokio::test(start_paused = true)]
 async fn sessions_that_were_all_used_since_make_room_just_as_well() {
     for max in [1, 2, 7] {
-        let app = app(|sessions| sessions.max(max).idle_timeout(Duration::from_secs(600)));
+        let app = app(|sessions| sessions.max_sessions(max).idle_timeout(Duration::from_secs(600)));
         let mut clients = Vec::new();
         for _ in 0..max {
             clients.push(app.open().await);
@@ -208,7 +208,7 @@ async fn sessions_that_were_all_used_since_make_room_just_as_well() {
 /// Acceptance 48.
 #[tokio::test(start_paused = true)]
 async fn a_session_in_use_makes_no_room_and_the_newcomer_is_told_when_to_return() {
-    let app = app(|sessions| sessions.max(2));
+    let app = app(|sessions| sessions.max_sessions(2));
     let (listener, caller) = (app.open().await, app.open().await);
     let get = listener.listen().await;
     let call = caller.call(1, "note_and_hold", json!({"label": "a"})).await;

@@ -8,20 +8,20 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
-    EndReason, Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, SessionEngine,
-    SessionSummary, StateValue, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary,
+    SessionUpdate, SignalHandler, StateValue, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
-type Done<T> = Step<Result<T, StoreError>>;
+type Done<T> = EngineFuture<Result<T, StoreError>>;
 
 /// A memory engine behind a switch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faulty {
     inner: Arc<MemoryEngine>,
     broken: Arc<Mutex<Option<StoreErrorKind>>>,
-    asked: Arc<AtomicUsize>,
+    operations: Arc<AtomicUsize>,
     full: Arc<AtomicBool>,
 }
 
@@ -42,23 +42,23 @@ impl Faulty {
     }
 
     /// Returns the number of operations that requests used so far.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+    pub(crate) fn operations(&self) -> usize {
+        self.operations.load(Ordering::Relaxed)
     }
 
     fn step<T>(&self, step: impl FnOnce() -> Done<T>) -> Done<T> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.operations.fetch_add(1, Ordering::Relaxed);
         let broken = *self.broken.lock().unwrap();
         match broken {
-            Some(kind) => Step::ready(Err(StoreError::because(kind, "secret: disk 7 of host db-3"))),
+            Some(kind) => EngineFuture::ready(Err(StoreError::because(kind, "secret: disk 7 of host db-3"))),
             None => step(),
         }
     }
 }
 
 impl SessionEngine for Faulty {
-    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
-        self.inner.join(bell, policy)
+    fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
+        self.inner.join(handler, policy)
     }
 
     fn leave(&self, node: NodeId) {
@@ -83,7 +83,7 @@ impl SessionEngine for Faulty {
 
     fn append(&self, append: Append) -> Done<Appended> {
         if self.full.load(Ordering::Relaxed) {
-            return Step::ready(Err(StoreError::new(StoreErrorKind::Full)));
+            return EngineFuture::ready(Err(StoreError::new(StoreErrorKind::Full)));
         }
         self.step(|| self.inner.append(append))
     }
@@ -108,28 +108,28 @@ impl SessionEngine for Faulty {
         self.step(|| self.inner.detach(session, stream, generation))
     }
 
-    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Done<()> {
-        self.step(|| self.inner.hang_up(session, stream, retry))
+    fn request_detach(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Done<()> {
+        self.step(|| self.inner.request_detach(session, stream, retry))
     }
 
-    fn answer(&self, session: SessionId, question: &str, outcome: Result<RawJson, RawJson>) -> Done<bool> {
-        self.step(|| self.inner.answer(session, question, outcome))
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Result<RawJson, RawJson>) -> Done<bool> {
+        self.step(|| self.inner.answer_request(session, request, outcome))
     }
 
-    fn take(&self, session: SessionId, question: &str) -> Done<Option<Result<RawJson, RawJson>>> {
-        self.step(|| self.inner.take(session, question))
+    fn take_answer(&self, session: SessionId, request: &str) -> Done<Option<Result<RawJson, RawJson>>> {
+        self.step(|| self.inner.take_answer(session, request))
     }
 
-    fn withdraw(&self, session: SessionId, question: &str) -> Done<()> {
-        self.step(|| self.inner.withdraw(session, question))
+    fn withdraw_request(&self, session: SessionId, request: &str) -> Done<()> {
+        self.step(|| self.inner.withdraw_request(session, request))
     }
 
     fn cancel(&self, session: SessionId, id: &RequestId) -> Done<bool> {
         self.step(|| self.inner.cancel(session, id))
     }
 
-    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Done<Vec<RequestId>> {
-        self.step(|| self.inner.cancelled(session, stream))
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> Done<Vec<RequestId>> {
+        self.step(|| self.inner.cancelled_calls(session, stream))
     }
 
     fn load_state(&self, session: SessionId, key: &str) -> Done<(Option<RawJson>, u64)> {
@@ -156,12 +156,12 @@ impl SessionEngine for Faulty {
         self.step(|| self.inner.store_task(store))
     }
 
-    fn end(&self, session: SessionId, reason: EndReason) -> Done<Ended> {
-        self.step(|| self.inner.end(session, reason))
+    fn end_session(&self, session: SessionId, reason: EndReason) -> Done<Ended> {
+        self.step(|| self.inner.end_session(session, reason))
     }
 
-    fn sweep(&self, node: NodeId) -> Done<Vec<Ended>> {
-        self.inner.sweep(node)
+    fn expire(&self, node: NodeId) -> Done<Vec<Ended>> {
+        self.inner.expire(node)
     }
 
     fn announce(&self, topic: &str, id: u64) -> Done<u64> {
@@ -172,8 +172,8 @@ impl SessionEngine for Faulty {
         self.inner.announced(after, among)
     }
 
-    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Done<()> {
-        self.inner.tell(session, node, news)
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> Done<()> {
+        self.inner.broadcast(session, node, update)
     }
 
     fn list(&self) -> Done<Vec<SessionSummary>> {

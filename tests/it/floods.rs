@@ -48,7 +48,7 @@ async fn a_flood_of_openings_leaves_sessions_in_use() {
 
 #[tokio::test(start_paused = true)]
 async fn of_unused_sessions_the_oldest_makes_room() {
-    let app = App::with(|service| service.sessions(Sessions::new().max(3)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions(3)));
     let used = app.open().await;
     let mut unused = Vec::new();
     for _ in 0..2 {
@@ -78,7 +78,7 @@ async fn open_from(app: &App, request: Request<Body>) -> Client {
 /// An address at its limit evicts its own idle sessions, and never those of others.
 #[tokio::test(start_paused = true)]
 async fn an_address_has_its_share_of_sessions() {
-    let app = App::with(|service| service.sessions(Sessions::new().max(10).max_per_peer(2)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions(10).max_sessions_per_peer(2)));
     let far = open_from(&app, from(FAR, opening())).await;
     let first = open_from(&app, from(NEAR, opening())).await;
     let mut last = open_from(&app, from(NEAR, opening())).await;
@@ -94,7 +94,10 @@ async fn an_address_has_its_share_of_sessions() {
     let reply = app.send(from(NEAR, opening())).await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, Some("2")));
     let message = reply.json().await["error"]["message"].clone();
-    assert_eq!(message, "Too many sessions from this address (setting `Sessions::max_per_peer`): the limit is 2");
+    assert_eq!(
+        message,
+        "Too many sessions from this address (setting `Sessions::max_sessions_per_peer`): the limit is 2"
+    );
     assert_eq!(app.handle.statistics().await.rejected["too_many_sessions_of_peer"], 1);
     open_from(&app, from(FAR, opening())).await;
     app.open_principal("ann").await;
@@ -105,12 +108,12 @@ async fn an_address_has_its_share_of_sessions() {
 /// Without a known address, or with the limit switched off, sessions do not count for any peer.
 #[tokio::test(start_paused = true)]
 async fn where_no_address_is_known_nobody_shares() {
-    let app = App::with(|service| service.sessions(Sessions::new().max_per_peer(1)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions_per_peer(1)));
     let clients = [app.open().await, app.open().await, app.open().await];
     for client in &clients {
         assert_eq!(client.post(ping(1)).await.status, 200);
     }
-    let app = App::with(|service| service.sessions(Sessions::new().max_per_peer(None)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions_per_peer(None)));
     for _ in 0..3 {
         open_from(&app, from(NEAR, opening())).await;
     }
@@ -123,7 +126,7 @@ async fn where_no_address_is_known_nobody_shares() {
 #[tokio::test(start_paused = true)]
 async fn behind_trusted_proxies_the_client_has_the_share() {
     let security = Security::new().trusted_proxies(["10.0.0.0/8"]);
-    let app = App::with(|service| service.sessions(Sessions::new().max_per_peer(1)).security(security));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions_per_peer(1)).security(security));
     let through = |client: &str| from("10.0.0.1", opening().header("x-forwarded-for", client));
     let far = open_from(&app, through(FAR)).await;
     let near = open_from(&app, through("198.51.100.1, 192.0.2.7")).await;
@@ -145,7 +148,7 @@ async fn behind_trusted_proxies_the_client_has_the_share() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_has_its_share_of_calls_and_listens() {
-    let limits = Limits::new().calls_per_peer(1).listens_per_peer(1);
+    let limits = Limits::new().max_calls_per_peer(1).max_listen_streams_per_peer(1);
     let app = App::with(|service| service.limits(limits));
     let call = || modern_call("note_and_hold", json!({"label": "a"}));
     let listen = || modern("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}}));
@@ -154,8 +157,8 @@ async fn an_address_has_its_share_of_calls_and_listens() {
     {
         let held = app.send(from(NEAR, request())).await;
         assert_eq!(held.status, 200);
-        let refused = app.send(from(NEAR, request())).await;
-        assert_eq!((refused.status.as_u16(), refused.rejection.as_ref().unwrap().kind()), (429, kind));
+        let rejected = app.send(from(NEAR, request())).await;
+        assert_eq!((rejected.status.as_u16(), rejected.rejection.as_ref().unwrap().kind()), (429, kind));
         for other in [from(FAR, request()), request(), from(NEAR, request().principal("ann"))] {
             assert_eq!(app.send(other).await.status, 200);
         }
@@ -169,7 +172,7 @@ async fn an_address_has_its_share_of_calls_and_listens() {
 /// sessions is evicted.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_used_sessions_costs_itself() {
-    let app = App::with(|service| service.sessions(Sessions::new().max(20).max_per_peer(10)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions(20).max_sessions_per_peer(10)));
     let honest = open_from(&app, from("203.0.113.9", opening())).await;
     let ann = app.open_principal("ann").await;
     assert_eq!(ann.post(ping(1)).await.status, 200);

@@ -202,7 +202,7 @@ async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
     let app = App::with(|service| service.engine(engine.clone()));
     let client = app.open().await;
     engine.break_down(StoreErrorKind::Unavailable);
-    let asked = engine.asked();
+    let asked = engine.operations();
     let touched = Arc::new(AtomicBool::new(false));
     for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
         for version in ["2025-11-25", "2026-07-28", "none"] {
@@ -220,7 +220,7 @@ async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
             touched.store(false, Ordering::Relaxed);
         }
     }
-    assert_eq!(engine.asked(), asked, "the engine was asked");
+    assert_eq!(engine.operations(), asked, "the engine was asked");
 }
 
 /// Returns the layer of the feature `cors`, or one made of the same names.

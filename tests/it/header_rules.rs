@@ -163,8 +163,8 @@ async fn an_empty_header_counts_as_none() {
         for method in [Method::POST, Method::GET, Method::DELETE] {
             let nothing = empty(request(method.clone()));
             let nothing = if method == Method::POST { nothing.message(ping(1)) } else { nothing };
-            let refused = app.send(nothing).await;
-            assert_eq!(refused.rejection.as_ref().unwrap().kind(), "session_required", "{method} {blank:?}");
+            let rejected = app.send(nothing).await;
+            assert_eq!(rejected.rejection.as_ref().unwrap().kind(), "session_required", "{method} {blank:?}");
         }
         let list = modern("tools/list", json!({})).header("mcp-session-id", blank).header("last-event-id", blank);
         assert_eq!(sent(&app, list).await, seen(200, 0, Some("1")), "{blank:?}");

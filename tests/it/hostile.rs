@@ -178,9 +178,9 @@ async fn guessing_tells_nothing_about_sessions_that_exist() {
 async fn answers_nobody_asked_for_or_of_the_wrong_kind_change_nothing() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
-    let question = stream.message().await.unwrap().json();
-    assert_eq!(question["method"], "elicitation/create");
-    let id = question["id"].as_str().unwrap();
+    let request = stream.message().await.unwrap().json();
+    assert_eq!(request["method"], "elicitation/create");
+    let id = request["id"].as_str().unwrap();
     for other in [json!(1), json!(format!("{id}0")), json!(""), json!(id.to_uppercase()), json!("s99-0")] {
         let reply = client.post(json!({"jsonrpc": "2.0", "id": other, "result": {"action": "decline"}})).await;
         assert_eq!(reply.status, 202);

@@ -195,9 +195,9 @@ async fn a_task_waits_on_after_an_answer_that_does_not_fit() {
         (json!({"inputResponses": {"age": {"action": "perhaps"}}}), "`action` is none of"),
         (json!({"inputResponses": {"age": 7}}), "an answer is an object"),
     ] {
-        let refused = on("tasks/update", answer.clone()).await;
-        assert_eq!(refused["error"]["code"], -32602, "{answer}: {refused}");
-        assert!(refused["error"]["message"].as_str().unwrap().contains(why), "{refused}");
+        let rejected = on("tasks/update", answer.clone()).await;
+        assert_eq!(rejected["error"]["code"], -32602, "{answer}: {rejected}");
+        assert!(rejected["error"]["message"].as_str().unwrap().contains(why), "{rejected}");
         assert_eq!(on("tasks/get", json!({})).await["result"]["status"], "input_required", "{answer}");
     }
     assert!(on("tasks/update", accept(json!(7.0))).await.get("result").is_some());

@@ -144,10 +144,10 @@ async fn an_id_comes_back_as_it_was_written() {
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"progress","arguments":{{"steps":1}},"_meta":{{"progressToken":1}}}}}}"#
         );
         assert_eq!(posted(&client, streamed).await, seen(200, 0, Some(id)));
-        let refused = request(Method::POST)
+        let rejected = request(Method::POST)
             .header("content-type", "application/json")
             .raw(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#));
-        assert_eq!(sent(&client.app, refused).await, seen(400, -32600, Some(id)));
+        assert_eq!(sent(&client.app, rejected).await, seen(400, -32600, Some(id)));
     }
 }
 

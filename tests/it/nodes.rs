@@ -65,10 +65,10 @@ async fn an_answer_that_comes_to_another_node_reaches_its_question() {
     let (a, b) = two();
     let client = a.open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
-    let question = stream.message().await.unwrap().json();
-    assert_eq!(question["method"], "elicitation/create");
+    let request = stream.message().await.unwrap().json();
+    assert_eq!(request["method"], "elicitation/create");
     let answer =
-        json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {"name": "Bo"}}});
+        json!({"jsonrpc": "2.0", "id": request["id"], "result": {"action": "accept", "content": {"name": "Bo"}}});
     assert_eq!(client.at(&b).post(answer).await.status, 202);
     assert_eq!(text(&stream.message().await.unwrap().json()), "accept Bo");
 }
@@ -172,7 +172,7 @@ async fn a_node_reaps_what_another_one_opened_and_left() {
 /// Acceptance 160.
 #[tokio::test(start_paused = true)]
 async fn open_streams_take_no_permit_from_calls() {
-    let app = App::with(|service| service.limits(Limits::new().calls(1).calls_per_principal(1)));
+    let app = App::with(|service| service.limits(Limits::new().max_calls_per_session(1).max_calls_per_principal(1)));
     let mut streams = Vec::new();
     for _ in 0..300 {
         let client = app.open_principal("ann").await;

@@ -40,7 +40,7 @@ impl<S: Send + Sync> Server<S> for Raw {
         Ok(call.params.unwrap_or_else(RawJson::empty_object))
     }
 
-    fn mounted(&self, _: &McpHandle) {
+    fn on_mount(&self, _: &McpHandle) {
         self.mounts.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -129,7 +129,7 @@ async fn an_opening_within_a_batch_is_refused() {
 /// Acceptance 35, 37, 38, 79.
 #[tokio::test(start_paused = true)]
 async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
-    let app = App::with(|service| service.limits(Limits::new().body(1_000)));
+    let app = App::with(|service| service.limits(Limits::new().max_body_bytes(1_000)));
     let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));
     let chunks = || {
         let chunks = (0..11).map(|_| Ok::<_, std::io::Error>(vec![b' '; 100]));
@@ -149,7 +149,7 @@ async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
         (good().header("mcp-session-id", "0123"), 404, -32001),
         (good().header("mcp-session-id", "a").and_header("mcp-session-id", "a"), 400, -32600),
     ];
-    let refused = rows.len() as u64;
+    let rejected = rows.len() as u64;
     for (n, (request, status, code)) in rows.into_iter().enumerate() {
         let reply = app.send(request).await;
         assert_eq!(reply.header("mcp-session-id"), None, "{n}");
@@ -164,17 +164,17 @@ async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
         assert_eq!((reply.status.as_u16(), reply.error().await), (200, (-32602, Some(json!(0)))));
     }
     nothing_is_left(&app).await;
-    assert_eq!(app.handle.statistics().await.rejected.values().sum::<u64>(), refused);
+    assert_eq!(app.handle.statistics().await.rejected.values().sum::<u64>(), rejected);
 }
 
-/// Checks the default of `Limits::body`, and that zero is an invalid setting.
+/// Checks the default of `Limits::max_body_bytes`, and that zero is an invalid setting.
 ///
 /// Acceptance 38.
 #[test]
 fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
-    assert_eq!(Limits::DEFAULT_BODY, 4 << 20);
-    let error = McpService::<()>::builder(Raw::default()).limits(Limits::new().body(0)).build().unwrap_err();
-    assert_eq!(error.setting(), "Limits::body");
+    assert_eq!(Limits::DEFAULT_MAX_BODY_BYTES, 4 << 20);
+    let error = McpService::<()>::builder(Raw::default()).limits(Limits::new().max_body_bytes(0)).build().unwrap_err();
+    assert_eq!(error.setting(), "Limits::max_body_bytes");
 }
 
 /// The server fails or panics in `initialize`. The client gets an error and no session id.

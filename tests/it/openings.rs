@@ -19,7 +19,7 @@ fn raw(body: &str) -> Request<Body> {
 }
 
 /// Returns every way in which the edge or the protocol rejects an opening.
-fn refused() -> Vec<(Request<Body>, u16)> {
+fn rejected() -> Vec<(Request<Body>, u16)> {
     let initialize_with =
         |params: &str| raw(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{params}}}"#));
     vec![
@@ -53,11 +53,11 @@ fn refused() -> Vec<(Request<Body>, u16)> {
 /// Acceptance 35, 37, 38, 157.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
-    let app = App::with(|service| service.limits(Limits::new().body(1_000)));
+    let app = App::with(|service| service.limits(Limits::new().max_body_bytes(1_000)));
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut count = 0;
     while count < 10_000 {
-        for (request, status) in refused() {
+        for (request, status) in rejected() {
             let shown = format!("{request:?}");
             let reply = app.send(request).await;
             assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (status, None), "{shown}");
@@ -76,17 +76,17 @@ async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
 /// Acceptance 38.
 #[tokio::test(start_paused = true)]
 async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
-    let app = App::with(|service| service.limits(Limits::new().body(1_000)));
+    let app = App::with(|service| service.limits(Limits::new().max_body_bytes(1_000)));
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
     let request = request(Method::POST).header("content-type", "application/json").raw(Body::from_stream(endless));
     assert_eq!(sent(&app, request).await, seen(413, -32600, None));
     assert!(
         mcp_http::McpService::builder(mcp_http::McpServer::<()>::new("a", "1"))
-            .limits(Limits::new().body(0))
+            .limits(Limits::new().max_body_bytes(0))
             .build()
             .is_err()
     );
-    assert_eq!(Limits::DEFAULT_BODY, 4 * 1024 * 1024);
+    assert_eq!(Limits::DEFAULT_MAX_BODY_BYTES, 4 * 1024 * 1024);
 }
 
 /// The opening hook fails, panics, or still runs when the client leaves. No session remains.

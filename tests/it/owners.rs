@@ -97,7 +97,7 @@ async fn an_application_may_read_the_principal_itself() {
 /// Acceptance 48, 176.
 #[tokio::test(start_paused = true)]
 async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
-    let app = App::with(|service| service.sessions(Sessions::new().max_per_principal(2)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions_per_principal(2)));
     let clients = [app.open_principal("ann").await, app.open_principal("ann").await];
     let streams = [clients[0].listen().await, clients[1].listen().await];
     let opening = || request(Method::POST).message(initialize("2025-11-25", json!({}))).principal("ann");
@@ -122,7 +122,7 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
-    let limits = Limits::new().calls(2).calls_per_principal(3);
+    let limits = Limits::new().max_calls_per_session(2).max_calls_per_principal(3);
     let app = App::with(|service| service.limits(limits));
     let (one, two, other) =
         (app.open_principal("ann").await, app.open_principal("ann").await, app.open_principal("bob").await);
@@ -158,7 +158,7 @@ async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn open_streams_are_bounded_in_a_session() {
-    let app = App::with(|service| service.limits(Limits::new().streams(1)));
+    let app = App::with(|service| service.limits(Limits::new().max_streams_per_session(1)));
     let client = app.open().await;
     let stream = client.call(5, "note_and_hold", json!({"label": "a"})).await;
     let reply = app.send(client.request(Method::GET)).await;
@@ -203,16 +203,16 @@ async fn an_application_lists_inspects_and_ends_sessions() {
     assert_eq!(ann[0].text_of("count", json!({})).await, "1");
     assert_eq!(session.get::<u32>("count").await.unwrap(), Some(1));
     assert!(app.handle.session(SessionId::random()).await.is_none());
-    assert!(!app.handle.end(SessionId::random()).await);
+    assert!(!app.handle.end_session(SessionId::random()).await);
 
-    assert_eq!(app.handle.end_all_of(&Principal::new("ann")).await.unwrap(), 2);
-    assert_eq!(app.handle.end_all_of(&Principal::new("ann")).await.unwrap(), 0);
+    assert_eq!(app.handle.end_sessions_of(&Principal::new("ann")).await.unwrap(), 2);
+    assert_eq!(app.handle.end_sessions_of(&Principal::new("ann")).await.unwrap(), 0);
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(app.probe.state("a"), Some("cancelled"));
     for client in &ann {
         assert_eq!(client.post(ping(1)).await.status, 404);
     }
-    assert!(app.handle.end(SessionId::parse(&bob.session).unwrap()).await);
+    assert!(app.handle.end_session(SessionId::parse(&bob.session).unwrap()).await);
     assert_eq!(bob.post(ping(1)).await.status, 404);
     assert_eq!(nobody.post(ping(1)).await.status, 200);
     assert!(app.handle.session(id).await.is_none());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use mcp_http::message::{ErrorObject, RawJson};
-use mcp_http::server::{Call, Context, Initialize, Notice, Server, Session};
+use mcp_http::server::{Call, Context, Initialize, Notification, Server, Session};
 use mcp_http::{Limits, McpServer, McpService, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -110,7 +110,7 @@ impl<S: Send + Sync> Server<S> for Rude {
         std::future::ready(Err(error))
     }
 
-    fn notified(&self, notice: Notice, _: &S) -> impl Future<Output = ()> + Send {
+    fn notification(&self, notice: Notification, _: &S) -> impl Future<Output = ()> + Send {
         assert_ne!(notice.method, "panic", "secret");
         std::future::ready(())
     }
@@ -187,7 +187,7 @@ fn trapped(mode: ResponseMode) -> App {
             })
     };
     App::serving(tools, |service| {
-        let limits = Limits::new().calls(2).calls_without_session(2);
+        let limits = Limits::new().max_calls_per_session(2).max_calls_without_session(2);
         service.streams(Streams::new().response_mode(mode)).limits(limits)
     })
 }

@@ -98,7 +98,7 @@ async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
 /// Acceptance 48, 176.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn openings_that_race_never_exceed_the_limit_of_sessions() {
-    let sessions = Sessions::new().max(8).max_per_principal(4);
+    let sessions = Sessions::new().max_sessions(8).max_sessions_per_principal(4);
     let app = App::with(|service| service.sessions(sessions));
     let openers = (0..8).map(|n| {
         let app = app.clone();
@@ -123,7 +123,7 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
     assert!(of_ann <= 4, "{of_ann}");
     // A session that was evicted in the race releases its principal's capacity.
     for summary in list {
-        assert!(app.handle.end(summary.info.id).await);
+        assert!(app.handle.end_session(summary.info.id).await);
     }
     for _ in 0..4 {
         app.open_principal("ann").await;

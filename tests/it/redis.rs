@@ -9,7 +9,7 @@ use mcp_http::{McpServer, McpService};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::between;
+use crate::moving_clients;
 use crate::redis_server::RedisServer;
 use crate::subscriptions::{acknowledged, method};
 use crate::support::{App, RequestExt, eventually, initialize, request, whole};
@@ -56,7 +56,7 @@ macro_rules! said_between {
             #[tokio::test]
             async fn $name() {
                 let (_server, a, b) = nodes(options()).await;
-                timeout(LONG * 2, between::$name(&a, &b)).await.unwrap();
+                timeout(LONG * 2, moving_clients::$name(&a, &b)).await.unwrap();
             }
         )+
     };
@@ -210,9 +210,9 @@ async fn a_user_with_the_rights_the_guide_asks_for_can_do_everything() {
     let url = server.url().replace("redis://", "redis://mcp:secret@");
     let (a, b) = (node(url.clone(), options()).await, node(url.clone(), options()).await);
     let talk = async {
-        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-        between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
         tasks::a_task_of_one_node_is_served_by_the_other(engine(url.clone()).await, engine(url.clone()).await).await;
     };
     timeout(LONG * 2, talk).await.unwrap();
@@ -220,13 +220,13 @@ async fn a_user_with_the_rights_the_guide_asks_for_can_do_everything() {
 
 #[tokio::test]
 async fn what_is_no_server_is_refused_with_a_reason() {
-    let refused =
+    let rejected =
         async |url: &str| match RedisEngine::connect_with(url, options().timeout(Duration::from_secs(5))).await {
             Ok(_) => panic!("{url} is a server"),
             Err(error) => error,
         };
     for url in ["", "http://localhost/", "redis://127.0.0.1:1/"] {
-        let error = refused(url).await;
+        let error = rejected(url).await;
         assert_eq!(error.to_string(), "the Redis server cannot be used", "{url}");
         assert!(std::error::Error::source(&error).is_some());
     }

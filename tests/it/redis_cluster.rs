@@ -6,7 +6,7 @@ use mcp_http::store::{RedisEngine, RedisOptions};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::between;
+use crate::moving_clients;
 use crate::redis_server::RedisCluster;
 use crate::support::App;
 
@@ -24,11 +24,11 @@ async fn two_services_on_a_cluster_say_what_they_say_on_one_server_and_survive_i
     let mut cluster = RedisCluster::start();
     let (a, b) = (node(&cluster).await, node(&cluster).await);
     let talk = async {
-        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-        between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
-        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-        between::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
+        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        moving_clients::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
     };
     timeout(LONG * 3, talk).await.unwrap();
 
@@ -62,5 +62,5 @@ async fn two_services_on_a_cluster_say_what_they_say_on_one_server_and_survive_i
         told = timeout(LONG, get.message()) => told.expect("bells ring after the failover"),
         () = announcing => unreachable!(),
     };
-    assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+    assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
 }

@@ -11,7 +11,7 @@ use crate::redis::{LEASE, LONG, engine, hasty, node, nodes, options};
 use crate::redis_server::{RedisServer, Wire};
 use crate::subscriptions::{acknowledged, method};
 use crate::support::{App, Client, Event, Sse, eventually, modern_call, text_of, whole};
-use crate::{between, toggles};
+use crate::{moving_clients, toggles};
 
 /// Sends a signal to the server's process, which stops or continues it.
 fn signal(server: &RedisServer, signal: &str) {
@@ -153,7 +153,7 @@ async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_agai
     sleep(Duration::from_millis(300)).await;
     wire.block(false);
     let told = timeout(LONG, get.message()).await.expect("the change is told");
-    assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+    assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
 }
 
 /// The announcing node's command waits in the server's queue in the meantime, and times out.
@@ -172,7 +172,7 @@ async fn what_is_announced_while_the_server_stands_still_is_told_once() {
     signal(&server, "-CONT");
     for get in [&mut here, &mut there] {
         let told = timeout(LONG, get.message()).await.expect("the change is told").unwrap();
-        assert_eq!(told.json()["method"], between::TOOLS);
+        assert_eq!(told.json()["method"], moving_clients::TOOLS);
     }
     for listen in &mut listens {
         assert_eq!(timeout(LONG, method(listen)).await.unwrap(), "tools");
@@ -199,7 +199,7 @@ async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() 
     for node in [&a, &b] {
         node.handle.tools_changed();
         let told = timeout(LONG, get.message()).await.expect("the change is told");
-        assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+        assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
         assert!(get.is_silent().await);
     }
 }
@@ -257,7 +257,7 @@ async fn a_connection_that_leads_nowhere_is_replaced() {
     // Signals come over another connection. The node detects its failure one lease later.
     app.handle.tools_changed();
     let told = timeout(LONG, get.message()).await.expect("the bells are heard again");
-    assert_eq!(told.unwrap().json()["method"], between::TOOLS);
+    assert_eq!(told.unwrap().json()["method"], moving_clients::TOOLS);
 }
 
 /// The server fails over to a copy that lacks the last writes. What a node knew from these writes

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::authority::{Authority, Papers};
-use crate::between;
+use crate::moving_clients;
 #[cfg(feature = "redis-cluster")]
 use crate::redis_server::RedisCluster;
 use crate::redis_server::RedisServer;
@@ -46,7 +46,7 @@ impl Behind {
     }
 
     async fn refuses(&self, options: RedisOptions) -> ConnectError {
-        refused(&self.server.url(), options).await
+        rejected(&self.server.url(), options).await
     }
 }
 
@@ -58,7 +58,7 @@ fn patient() -> RedisOptions {
     RedisOptions::new().lease(Duration::from_secs(30)).timeout(Duration::from_secs(10))
 }
 
-async fn refused(url: &str, options: RedisOptions) -> ConnectError {
+async fn rejected(url: &str, options: RedisOptions) -> ConnectError {
     let options = options.timeout(Duration::from_secs(5));
     let connected = timeout(LONG, RedisEngine::connect_with(url, options)).await;
     connected.expect("it gives up").expect_err("it is refused")
@@ -79,12 +79,12 @@ async fn two_services_say_over_tls_what_they_say_without() {
     let behind = Behind::tls_of(HOST);
     let (a, b) = (behind.node().await, behind.node().await);
     let talk = async {
-        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-        between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
-        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        between::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
-        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-        between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        moving_clients::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        moving_clients::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
+        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
         tasks::a_task_of_one_node_is_served_by_the_other(behind.engine().await, behind.engine().await).await;
     };
     timeout(LONG * 3, talk).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_server_behind_tls_that_comes_back_is_used_and_heard_again() {
     assert_eq!(timeout(LONG, back).await.unwrap(), "2");
     a.handle.tools_changed();
     let told = timeout(LONG, get.message()).await.expect("bells ring again").unwrap();
-    assert_eq!(told.json()["method"], between::TOOLS);
+    assert_eq!(told.json()["method"], moving_clients::TOOLS);
 }
 
 #[tokio::test]
@@ -142,13 +142,13 @@ async fn a_server_that_wants_a_certificate_says_so_to_whoever_has_none() {
 #[tokio::test]
 async fn who_asks_for_tls_does_not_get_less() {
     let (plain, behind) = (RedisServer::start(), Behind::tls_of(HOST));
-    let error = refused(&plain.url(), behind.options()).await;
+    let error = rejected(&plain.url(), behind.options()).await;
     assert!(whole(&error).contains("rediss://"), "{}", whole(&error));
-    let error = refused(&plain.url().replace("redis", "rediss"), behind.options()).await;
+    let error = rejected(&plain.url().replace("redis", "rediss"), behind.options()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
-    let error = refused(&format!("{}#insecure", behind.server.url()), patient()).await;
+    let error = rejected(&format!("{}#insecure", behind.server.url()), patient()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
-    let error = refused(&behind.server.url().replace("rediss", "redis"), patient()).await;
+    let error = rejected(&behind.server.url().replace("rediss", "redis"), patient()).await;
     assert_eq!(error.to_string(), "the Redis server cannot be used");
 }
 
@@ -177,9 +177,9 @@ async fn two_services_on_a_cluster_behind_tls_say_what_they_say_without() {
     };
     let (a, b) = (node().await, node().await);
     let talk = async {
-        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
     };
     timeout(LONG * 3, talk).await.unwrap();
     let distrusting = RedisOptions::new().timeout(Duration::from_secs(1));

@@ -34,7 +34,7 @@ impl Sheet {
 
     fn watched(&self, service: McpServiceBuilder) -> McpServiceBuilder {
         let told = Arc::clone(&self.told);
-        service.on_rejection(move |refused| told.lock().unwrap().push(refused.kind()))
+        service.on_rejection(move |rejected| told.lock().unwrap().push(rejected.kind()))
     }
 
     async fn expect(&self, app: &App, request: Request<Body>, id: Option<i64>, row: Row) {
@@ -46,8 +46,8 @@ impl Sheet {
 
     async fn check(&self, app: &App, reply: Reply, id: Option<i64>, row: Row, before: u64) {
         let (kind, status, code, text) = row;
-        let refused = reply.rejection.clone().unwrap_or_else(|| panic!("{kind}: served with {}", reply.status));
-        assert_eq!((refused.kind(), reply.status.as_u16()), (kind, status));
+        let rejected = reply.rejection.clone().unwrap_or_else(|| panic!("{kind}: served with {}", reply.status));
+        assert_eq!((rejected.kind(), reply.status.as_u16()), (kind, status));
         assert_eq!(reply.header("retry-after"), matches!(status, 429 | 503).then_some("2"), "{kind}");
         assert_eq!(reply.header("allow").is_some(), status == 405, "{kind}");
         assert_eq!(reply.header("accept-encoding"), (kind == "encoded_body").then_some("identity"), "{kind}");
@@ -171,7 +171,7 @@ async fn heads(sheet: &Sheet) {
 }
 
 async fn bodies(sheet: &Sheet) {
-    let app = sheet.app(|service| service.limits(Limits::new().body(400)));
+    let app = sheet.app(|service| service.limits(Limits::new().max_body_bytes(400)));
     let raw = |body: Body| request(Method::POST).header("content-type", "application/json").raw(body);
     let never = Body::from_stream(stream::pending::<io::Result<Bytes>>());
     let broken = Body::from_stream(stream::iter([Ok(Bytes::from("{")), Err(io::Error::other("secret"))]));
@@ -201,7 +201,7 @@ async fn bodies(sheet: &Sheet) {
         let body = raw(format!(r#"{{"jsonrpc":"2.0","id":4,"method":"ping","params":{{"a":[{wide_list}1]}}}}"#).into());
         sheet.expect(&wide, body, Some(4), ("body_too_complex", 413, -32600, text)).await;
     }
-    let narrow = sheet.app(|service| service.limits(Limits::new().body(40_000).bodies(40_000)));
+    let narrow = sheet.app(|service| service.limits(Limits::new().max_body_bytes(40_000).max_total_body_bytes(40_000)));
     let half =
         Body::from_stream(stream::iter([Ok::<_, io::Error>(Bytes::from(" ".repeat(30_000)))]).chain(stream::pending()));
     let waiting = tokio::spawn({
@@ -246,25 +246,25 @@ async fn sessions(sheet: &Sheet) {
 }
 
 async fn limits(sheet: &Sheet) {
-    let app = sheet.app(|service| service.sessions(Sessions::new().max(1)));
+    let app = sheet.app(|service| service.sessions(Sessions::new().max_sessions(1)));
     let _held = app.open().await.call(1, "hold", json!({"label": "a"})).await;
     let row = ("too_many_sessions", 503, -32603, "Too many sessions: the limit is 1");
     sheet.expect(&app, post(opening()), Some(0), row).await;
 
-    let app = sheet.app(|service| service.sessions(Sessions::new().max_per_principal(1)));
+    let app = sheet.app(|service| service.sessions(Sessions::new().max_sessions_per_principal(1)));
     let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
     let row = ("too_many_sessions_of_principal", 503, -32603, "Too many sessions of this principal: the limit is 1");
     sheet.expect(&app, post(opening()).principal("ann"), Some(0), row).await;
 
-    let app = sheet.app(|service| service.sessions(Sessions::new().max_per_peer(1)));
+    let app = sheet.app(|service| service.sessions(Sessions::new().max_sessions_per_peer(1)));
     let opened = app.send(near(post(opening()))).await;
     let session = opened.header("mcp-session-id").unwrap().to_owned();
     let held = post(call(1, "hold", json!({"label": "a"}))).header("mcp-session-id", &session);
     let _held = app.send(held.header("mcp-protocol-version", "2025-11-25")).await;
-    let text = "Too many sessions from this address (setting `Sessions::max_per_peer`): the limit is 1";
+    let text = "Too many sessions from this address (setting `Sessions::max_sessions_per_peer`): the limit is 1";
     sheet.expect(&app, near(post(opening())), Some(0), ("too_many_sessions_of_peer", 503, -32603, text)).await;
 
-    let app = sheet.app(|service| service.limits(Limits::new().calls(1).streams(1)));
+    let app = sheet.app(|service| service.limits(Limits::new().max_calls_per_session(1).max_streams_per_session(1)));
     let client = app.open().await;
     let _held = client.call(1, "hold", json!({"label": "a"})).await;
     let second = client.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
@@ -273,7 +273,7 @@ async fn limits(sheet: &Sheet) {
     let row = ("too_many_streams", 429, -32603, "Too many open streams in this session: the limit is 1");
     sheet.expect(&app, client.request(Method::GET), None, row).await;
 
-    let app = sheet.app(|service| service.limits(Limits::new().calls_per_principal(1)));
+    let app = sheet.app(|service| service.limits(Limits::new().max_calls_per_principal(1)));
     let _held = app.open_principal("ann").await.call(1, "hold", json!({"label": "a"})).await;
     let other = app.open_principal("ann").await;
     let second = other.request(Method::POST).message(call(2, "echo", json!({"message": "x"})));
@@ -283,20 +283,20 @@ async fn limits(sheet: &Sheet) {
 }
 
 async fn calls_without_session(sheet: &Sheet) {
-    let app = sheet.app(|service| service.limits(Limits::new().calls_without_session(1)));
+    let app = sheet.app(|service| service.limits(Limits::new().max_calls_without_session(1)));
     let _held = app.send(modern_call("note_and_hold", json!({"label": "a"}))).await;
     let row =
         ("too_many_calls_without_session", 503, -32603, "Too many calls in flight without a session: the limit is 1");
     sheet.expect(&app, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
 
-    let app = sheet.app(|service| service.limits(Limits::new().calls_per_peer(1).listens_per_peer(1)));
+    let app = sheet.app(|service| service.limits(Limits::new().max_calls_per_peer(1).max_listen_streams_per_peer(1)));
     let _held = app.send(near(modern_call("note_and_hold", json!({"label": "a"})))).await;
-    let text = "Too many calls in flight from this address (setting `Limits::calls_per_peer`): the limit is 1";
+    let text = "Too many calls in flight from this address (setting `Limits::max_calls_per_peer`): the limit is 1";
     let row = ("too_many_calls_of_peer", 429, -32603, text);
     sheet.expect(&app, near(modern_call("echo", json!({"message": "x"}))), Some(1), row).await;
     let listen = || near(modern("subscriptions/listen", json!({"notifications": {}})));
     let _held = app.send(listen()).await;
-    let text = "Too many subscription streams from this address (setting `Limits::listens_per_peer`): the limit is 1";
+    let text = "Too many subscription streams from this address (setting `Limits::max_listen_streams_per_peer`): the limit is 1";
     sheet.expect(&app, listen(), Some(1), ("too_many_listens_of_peer", 429, -32603, text)).await;
 }
 
@@ -323,7 +323,7 @@ async fn streams(sheet: &Sheet) {
     sheet.expect(&app, resume("1.2"), None, row).await;
     let mut stream = client.call(2, "progress", json!({"steps": 1})).await.sse();
     let last = stream.rest().await.pop().unwrap();
-    tokio::time::sleep(Streams::DEFAULT_FINISHED.1 + Duration::from_secs(2)).await;
+    tokio::time::sleep(Streams::DEFAULT_KEEP_FINISHED.1 + Duration::from_secs(2)).await;
     let row = ("events_expired", 400, -32600, "Bad request: the stream named by Last-Event-ID is no longer kept");
     sheet.expect(&app, resume(last.id()), None, row).await;
 
@@ -366,17 +366,18 @@ async fn the_server_itself(sheet: &Sheet) {
     let there = here.open().await;
     full.fill_up();
     let call = there.request(Method::POST).message(call(9, "echo", json!({"message": "x"})));
-    let text = "No room for the answer: the server's setting `Streams::kept_in_all` says how much streams keep";
+    let text = "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
     sheet.expect(&here, call, Some(9), ("answer_not_kept", 500, -32603, text)).await;
-    let small = sheet.app(|service| service.limits(Limits::new().answer(9)));
-    let text = "Answer too large: the limit is 9 bytes, the server's setting `Limits::answer`";
+    let small = sheet.app(|service| service.limits(Limits::new().max_response_bytes(9)));
+    let text = "Answer too large: the limit is 9 bytes, the server's setting `Limits::max_response_bytes`";
     let row = ("answer_too_large", 500, -32603, text);
     sheet.expect(&small, modern_call("echo", json!({"message": "x"})), Some(1), row).await;
 
-    let narrow = sheet.app(|service| service.limits(Limits::new().answer(40_000).answers_unread(40_000)));
+    let narrow =
+        sheet.app(|service| service.limits(Limits::new().max_response_bytes(40_000).max_unread_response_bytes(40_000)));
     let call = || modern_call("echo", json!({"message": "x".repeat(30_000)}));
     let unread = narrow.send(call()).await;
-    let text = "Too much is unread: the server's setting `Limits::answers_unread` is 40000 bytes";
+    let text = "Too much is unread: the server's setting `Limits::max_unread_response_bytes` is 40000 bytes";
     sheet.expect(&narrow, call(), Some(1), ("too_many_answers_unread", 500, -32603, text)).await;
     drop(unread);
 
@@ -418,7 +419,8 @@ async fn the_stateless_revision(sheet: &Sheet) {
 }
 
 async fn listens(sheet: &Sheet) {
-    let app = sheet.app(|service| service.limits(Limits::new().listens(1).listens_per_principal(1)));
+    let app =
+        sheet.app(|service| service.limits(Limits::new().max_listen_streams(1).max_listen_streams_per_principal(1)));
     let listen = || modern("subscriptions/listen", json!({"notifications": {}}));
     let _open = app.send(listen().principal("ann")).await;
     let full = ("too_many_listens", 429, -32603, "Too many subscription streams: the limit is 1");

@@ -20,7 +20,7 @@ fn whole(events: &[Event], count: u64) {
     assert_eq!(seqs(events), (1..=count + 1).collect::<Vec<_>>());
 }
 
-async fn refused(reply: Reply) -> String {
+async fn rejected(reply: Reply) -> String {
     assert_eq!(reply.status, 400);
     let body = reply.json().await;
     assert_eq!(body["error"]["code"], -32600);
@@ -142,11 +142,11 @@ async fn ids_that_name_no_event_of_the_session_are_refused_with_400() {
         "-1.1.1",
         "1.1.zzzzzzzzzzzzzzzzzzzzzzzz",
     ] {
-        let why = refused(client.resume(id).await).await;
+        let why = rejected(client.resume(id).await).await;
         assert_eq!(why, "Bad request: Last-Event-ID names no event of this session", "{id:?}");
     }
     for (id, why) in [(format!("9.1.{epoch}"), "kept"), (format!("9.0.{epoch}"), "kept")] {
-        let told = refused(client.resume(&id).await).await;
+        let told = rejected(client.resume(&id).await).await;
         assert!(told.contains(why), "{told}");
     }
     assert_eq!(client.resume(events[2].id()).await.status, 200);
@@ -166,17 +166,17 @@ async fn an_empty_event_id_is_a_fresh_get() {
     assert_eq!(get.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
 }
 
-/// The time is the one of `Streams::finished`. Afterwards the session holds no bytes.
+/// The time is the one of `Streams::keep_finished`. Afterwards the session holds no bytes.
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
-    let client = App::streaming(|streams| streams.finished(8, Duration::from_secs(60))).open().await;
+    let client = App::streaming(|streams| streams.keep_finished(8, Duration::from_secs(60))).open().await;
     let events = client.call(1, "progress", json!({"steps": 1})).await.sse().rest().await;
     sleep(Duration::from_secs(58)).await;
     assert_eq!(client.resume(events[0].id()).await.sse().rest().await.len(), 1);
     sleep(Duration::from_secs(5)).await;
-    let why = refused(client.resume(events[0].id()).await).await;
+    let why = rejected(client.resume(events[0].id()).await).await;
     assert!(why.contains("kept"), "{why}");
     assert_eq!(client.app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
@@ -186,7 +186,7 @@ async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn of_the_finished_streams_the_newest_are_kept() {
-    let client = App::streaming(|streams| streams.finished(3, Duration::from_secs(60))).open().await;
+    let client = App::streaming(|streams| streams.keep_finished(3, Duration::from_secs(60))).open().await;
     let mut last = Vec::new();
     for id in 1..=5 {
         let events = client.call(id, "progress", json!({"steps": 1})).await.sse().rest().await;
@@ -205,7 +205,7 @@ async fn of_the_finished_streams_the_newest_are_kept() {
 #[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_resumed_the_refusal_says_so() {
     let client = App::streaming(|streams| streams.resumable(false)).open().await;
-    let why = refused(client.resume("1.0.a").await).await;
+    let why = rejected(client.resume("1.0.a").await).await;
     assert!(why.to_lowercase().contains("resum"), "{why}");
     assert_eq!(client.app.send(client.request(Method::GET)).await.status, 200);
 }
@@ -261,7 +261,7 @@ async fn absent(client: &Client, steps: u32) -> (Vec<Event>, String) {
 /// Acceptance 122, 175.
 #[tokio::test(start_paused = true)]
 async fn a_hole_is_reported_and_the_answer_survives() {
-    let app = App::streaming(|streams| streams.kept(10, 1 << 20).finished(8, Duration::from_secs(7200)));
+    let app = App::streaming(|streams| streams.replay_buffer(10, 1 << 20).keep_finished(8, Duration::from_secs(7200)));
     let client = app.open().await;
     let (events, first) = absent(&client, 100).await;
     let hole = events[0].json();
@@ -285,7 +285,7 @@ async fn a_hole_is_reported_and_the_answer_survives() {
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
 async fn a_stream_keeps_no_more_bytes_than_it_may() {
-    let app = App::streaming(|streams| streams.kept(1_000, 1_000).finished(8, Duration::from_secs(7200)));
+    let app = App::streaming(|streams| streams.replay_buffer(1_000, 1_000).keep_finished(8, Duration::from_secs(7200)));
     let client = app.open().await;
     let (events, _) = absent(&client, 100).await;
     let kept: usize = events[1..events.len() - 1].iter().map(|event| event.data.as_ref().unwrap().len()).sum();
@@ -321,7 +321,7 @@ async fn an_answer_that_left_as_json_is_not_kept() {
     assert_eq!(client.text_of("progress", json!({"steps": 5})).await, "done");
     let mut get: Sse = client.listen().await;
     let epoch = get.next().await.unwrap().id().rsplit('.').next().unwrap().to_owned();
-    refused(client.resume(&format!("1.0.{epoch}")).await).await;
+    rejected(client.resume(&format!("1.0.{epoch}")).await).await;
     assert_eq!(app.handle.sessions().await.unwrap()[0].bytes, 0);
 }
 

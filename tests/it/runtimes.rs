@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mcp_http::error::StoreErrorKind;
-use mcp_http::store::Ring;
+use mcp_http::store::Signal;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
@@ -135,17 +135,17 @@ async fn an_engine_that_panics_once_is_asked_again() {
     let mut modern = app.send(crate::support::modern("subscriptions/listen", filter)).await.sse();
     assert!(modern.message().await.unwrap().json()["method"].as_str().unwrap().contains("acknowledged"));
     panics.store(true, Ordering::Relaxed);
-    engine.ring(&Ring::Resync);
+    engine.signal(&Signal::Resync);
     sleep(Duration::from_secs(1)).await;
     panics.store(false, Ordering::Relaxed);
     engine.lose_bells(true);
     app.handle.tools_changed();
     sleep(Duration::from_secs(1)).await;
-    engine.ring(&Ring::Resync);
+    engine.signal(&Signal::Resync);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(modern.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
     engine.lose_bells(false);
-    engine.ring(&Ring::Resync);
+    engine.signal(&Signal::Resync);
     assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
 }
 

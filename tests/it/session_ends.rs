@@ -34,7 +34,7 @@ async fn end(app: &App, client: &Client, end: End) {
         End::Lifetime => sleep(Duration::from_secs(102)).await,
         End::Closed => {
             let sessions = app.handle.sessions().await.unwrap();
-            assert!(app.handle.end(sessions[0].info.id).await);
+            assert!(app.handle.end_session(sessions[0].info.id).await);
         }
     }
 }
@@ -148,7 +148,7 @@ async fn an_end_that_no_signal_tells_of_is_noticed() {
     engine.lose_bells(true);
     assert_eq!(client.at(&there).delete().await.status, 200);
     engine.lose_bells(false);
-    engine.ring(&mcp_http::store::Ring::Resync);
+    engine.signal(&mcp_http::store::Signal::Resync);
     let rest = stream.rest().await;
     assert!(rest.len() == 1 && ended(&rest[0].json()), "{rest:?}");
     let ended = there.handle.statistics().await.ended;

@@ -225,7 +225,7 @@ async fn each_hook_is_called_once_for_each_session_with_its_id() {
     assert_eq!(stranger.delete().await.status, 404);
     assert_eq!(clients[1].delete().await.status, 200);
     assert_eq!(clients[1].delete().await.status, 404);
-    assert!(app.handle.end(ids[0]).await && !app.handle.end(ids[0]).await);
+    assert!(app.handle.end_session(ids[0]).await && !app.handle.end_session(ids[0]).await);
     sleep(Duration::from_secs(120)).await;
     let expected = [("open", 0), ("open", 1), ("open", 2), ("Deleted", 1), ("Closed", 0), ("Idle", 2)];
     assert_eq!(*log.lock().unwrap(), expected.map(|(what, n)| (what.to_owned(), ids[n])));

@@ -12,16 +12,16 @@ fn builder() -> McpServiceBuilder {
 fn every_wrong_setting_is_named_at_once() {
     let security = Security::new().allowed_hosts(["good", "http://a", "http://b"]).trusted_proxies(["nowhere"]);
     let wrong = builder()
-        .limits(Limits::new().body(0).calls(0))
+        .limits(Limits::new().max_body_bytes(0).max_calls_per_session(0))
         .security(security)
-        .sessions(Sessions::new().max(0))
+        .sessions(Sessions::new().max_sessions(0))
         .versions([])
         .build();
     let error = wrong.unwrap_err();
     let expected = [
-        "Sessions::max",
-        "Limits::body",
-        "Limits::calls",
+        "Sessions::max_sessions",
+        "Limits::max_body_bytes",
+        "Limits::max_calls_per_session",
         "Security::allowed_hosts",
         "Security::allowed_hosts",
         "Security::trusted_proxies",
@@ -30,7 +30,7 @@ fn every_wrong_setting_is_named_at_once() {
     assert_eq!(error.settings().collect::<Vec<_>>(), expected);
     let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), expected.len(), "{lines:?}");
-    assert_eq!(lines[0], "setting `Sessions::max`: must be at least 1");
+    assert_eq!(lines[0], "setting `Sessions::max_sessions`: must be at least 1");
     assert!(lines[4].contains("http://b"), "{lines:?}");
 }
 

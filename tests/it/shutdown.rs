@@ -56,7 +56,7 @@ async fn streams_that_began_before_a_service_leaves_are_come_back_for() {
     let mut held = old.call(2, "note_and_hold", json!({"label": "old"})).await.sse();
     let last = call.message().await.unwrap().id().to_owned();
     assert!(held.message().await.is_some());
-    app.handle.leave(Duration::from_secs(1)).await;
+    app.handle.begin_shutdown(Duration::from_secs(1)).await;
     for stream in [&mut get, &mut call] {
         assert_eq!(stream.next().await.unwrap().retry, Some(1_000));
         assert!(stream.next().await.is_none());
@@ -84,10 +84,10 @@ async fn a_service_that_leaves_serves_everything_and_asks_connections_to_close()
         let reply = app.send(request).await;
         assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, None));
     }
-    let mut leaving = std::pin::pin!(app.handle.leaving());
+    let mut leaving = std::pin::pin!(app.handle.shutdown_started());
     assert!(poll!(&mut leaving).is_pending() && app.handle.is_ready());
     let start = Instant::now();
-    app.handle.leave(LONG).await;
+    app.handle.begin_shutdown(LONG).await;
     assert_eq!(start.elapsed(), LONG);
     assert!(poll!(&mut leaving).is_ready() && !app.handle.is_ready());
     for request in requests() {
@@ -275,7 +275,7 @@ async fn a_handle_outlives_its_service_and_sees_nothing() {
     let handle = app.handle.clone();
     assert!(get.next().await.unwrap().primes());
     drop((get, client, app));
-    assert!(!handle.is_ready() && handle.session(id).await.is_none() && !handle.end(id).await);
+    assert!(!handle.is_ready() && handle.session(id).await.is_none() && !handle.end_session(id).await);
     assert_eq!(handle.sessions().await.unwrap().len(), 0);
     assert_eq!(handle.drain(LONG).await, mcp_http::DrainReport::default());
     assert!(session.get::<u32>("count").await.is_err());
@@ -337,7 +337,7 @@ async fn a_context_that_outlives_its_call_holds_up_no_drain_and_keeps_no_room() 
                 })
             },
             |service| {
-                let service = service.limits(Limits::new().calls_without_session(1));
+                let service = service.limits(Limits::new().max_calls_without_session(1));
                 service.sessions(Sessions::new().stateless(stateless))
             },
         );

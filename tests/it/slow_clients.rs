@@ -55,7 +55,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut(
 #[tokio::test]
 async fn a_client_that_never_reads_holds_little_and_is_cut() {
     let patience = Duration::from_millis(400);
-    let streams = Streams::new().slow_reader(patience);
+    let streams = Streams::new().slow_reader_timeout(patience);
     let served = flooding(streams, patience * 3).await;
     let session = served.open().await;
     let mut deaf = narrow(served.addr).await;
@@ -94,7 +94,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
 #[tokio::test]
 async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
     let patience = Duration::from_millis(300);
-    let streams = Streams::new().slow_reader(patience);
+    let streams = Streams::new().slow_reader_timeout(patience);
     let served = flooding(streams, Duration::from_secs(30)).await;
     let session = served.open().await;
     let mut slow = narrow(served.addr).await;

@@ -33,7 +33,7 @@ fn big(server: McpServer) -> McpServer {
 #[tokio::test]
 async fn a_closed_http2_window_holds_no_answer() {
     let server = big(McpServer::new("big", "1.0.0"));
-    let limits = Limits::new().calls_per_principal(4);
+    let limits = Limits::new().max_calls_per_principal(4);
     let streams = Streams::new().write_timeout(Duration::from_millis(300));
     let sessions = Sessions::new().principal(|_| Some(Principal::new("ann")));
     let service = McpService::builder(server).limits(limits).streams(streams).sessions(sessions);
@@ -97,7 +97,7 @@ async fn an_answer_that_is_not_read_counts_as_a_call() {
         for stateless in [false, true] {
             let app = App::serving(big, |service| {
                 let sessions = Sessions::new().stateless(stateless);
-                service.sessions(sessions).limits(Limits::new().calls_per_principal(1)).streams(Streams::new())
+                service.sessions(sessions).limits(Limits::new().max_calls_per_principal(1)).streams(Streams::new())
             });
             let send = async |tool: &str, id: u32| {
                 let call = if stateless {
@@ -124,7 +124,8 @@ async fn an_answer_that_is_not_read_counts_as_a_call() {
             drop(late);
         }
     }
-    let app = App::serving(big, |service| service.limits(Limits::new().calls_per_principal(1)).streams(Streams::new()));
+    let app =
+        App::serving(big, |service| service.limits(Limits::new().max_calls_per_principal(1)).streams(Streams::new()));
     let client = app.open_principal("ann").await;
     let unread = client.call(1, "big", json!({})).await;
     assert_eq!(client.call(2, "big", json!({})).await.status, 429);

@@ -138,8 +138,8 @@ async fn concurrent_requests_do_not_see_each_other() {
 #[tokio::test(start_paused = true)]
 async fn what_a_session_would_refuse_is_refused_here_too() {
     let app = app();
-    let refused = request(Method::POST).header("mcp-protocol-version", "2026-07-28");
-    let reply = app.send(refused.message(initialize("2025-11-25", json!({})))).await;
+    let rejected = request(Method::POST).header("mcp-protocol-version", "2026-07-28");
+    let reply = app.send(rejected.message(initialize("2025-11-25", json!({})))).await;
     assert_eq!((reply.status.as_u16(), reply.error().await), (400, (-32020, Some(json!(0)))));
     let reply = app.post(json!([initialize("2025-03-26", json!({}))])).await;
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
@@ -150,7 +150,7 @@ async fn what_a_session_would_refuse_is_refused_here_too() {
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn calls_are_limited_in_all_and_for_each_principal() {
-    let limits = Limits::new().calls_without_session(4).calls_per_principal(2);
+    let limits = Limits::new().max_calls_without_session(4).max_calls_per_principal(2);
     let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).limits(limits));
     let calls = |tool: &str, labels: &[&str]| {
         let one = |(n, label): (usize, &&str)| call(n, tool, json!({"label": label, "message": label}));
@@ -189,7 +189,7 @@ async fn a_client_that_leaves_cancels_its_calls() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = App::with(|service| {
             let service = service.sessions(Sessions::new().stateless(true));
-            let service = service.limits(Limits::new().calls_without_session(2));
+            let service = service.limits(Limits::new().max_calls_without_session(2));
             service.streams(Streams::new().response_mode(mode))
         });
         let held = |tool: &str| {

@@ -96,8 +96,8 @@ async fn a_toggle_at_the_full_list_writes_a_small_part() {
         let on = engine.written();
         assert!(off > 0 && off < most && on > 0 && on < most, "{number}: {off} and {on} of {whole} bytes");
     }
-    let refused = wish(&there, "resources/subscribe", &uri(FULL)).await;
-    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    let rejected = wish(&there, "resources/subscribe", &uri(FULL)).await;
+    assert_eq!(rejected["error"]["code"], -32602, "{rejected}");
     assert_eq!(engine.written(), 0, "a refusal writes nothing");
 }
 

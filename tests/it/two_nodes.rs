@@ -6,7 +6,7 @@ use mcp_http::store::MemoryEngine;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::between::{self, TOOLS};
+use crate::moving_clients::{self, TOOLS};
 use crate::support::{App, FarEngine, Pace};
 
 fn nodes() -> (App, App) {
@@ -27,7 +27,7 @@ fn far_nodes() -> (App, App) {
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
     }
 }
 
@@ -37,7 +37,7 @@ async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+        moving_clients::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
     }
 }
 
@@ -72,7 +72,7 @@ async fn a_reader_that_is_replaced_is_told_when_to_come_back_however_late_its_be
 #[tokio::test(start_paused = true)]
 async fn a_question_of_one_node_is_answered_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
     }
 }
 
@@ -82,7 +82,7 @@ async fn a_question_of_one_node_is_answered_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_call_of_one_node_is_cancelled_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
+        moving_clients::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_call_of_one_node_is_cancelled_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_at_one_node_ends_everywhere() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+        moving_clients::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_session_that_ends_at_one_node_ends_everywhere() {
 #[tokio::test(start_paused = true)]
 async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::what_one_node_announces_is_heard_once_by_who_listens_at_the_other(&a, &b).await;
+        moving_clients::what_one_node_announces_is_heard_once_by_who_listens_at_the_other(&a, &b).await;
     }
 }
 
@@ -112,7 +112,7 @@ async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
     }
 }
 
@@ -145,7 +145,7 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
 #[tokio::test(start_paused = true)]
 async fn a_subscription_made_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_subscription_made_at_one_node_counts_at_the_other(&a, &b).await;
+        moving_clients::a_subscription_made_at_one_node_counts_at_the_other(&a, &b).await;
     }
 }
 
@@ -155,7 +155,7 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn a_log_level_set_at_one_node_counts_at_the_other() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::a_log_level_set_at_one_node_counts_at_the_other(&a, &b).await;
+        moving_clients::a_log_level_set_at_one_node_counts_at_the_other(&a, &b).await;
     }
 }
 
@@ -165,6 +165,6 @@ async fn a_log_level_set_at_one_node_counts_at_the_other() {
 #[tokio::test(start_paused = true)]
 async fn the_state_of_a_session_is_one_at_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        between::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
+        moving_clients::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
     }
 }

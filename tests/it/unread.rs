@@ -24,7 +24,7 @@ fn app(mode: ResponseMode, stateless: bool) -> App {
         server.tool("big", "Answers at length.", || async { "B".repeat(MIB) }).tool("later", "The same, later.", later)
     };
     App::serving(big, |service| {
-        let limits = Limits::new().answer(2 * MIB).answers_unread(4 * MIB + MIB / 2);
+        let limits = Limits::new().max_response_bytes(2 * MIB).max_unread_response_bytes(4 * MIB + MIB / 2);
         let streams = Streams::new().response_mode(mode);
         service.limits(limits).streams(streams).sessions(Sessions::new().stateless(stateless))
     })
@@ -47,7 +47,7 @@ async fn length(reply: Reply) -> usize {
     answer["result"]["content"][0]["text"].as_str().unwrap().len()
 }
 
-fn refused(reply: &Reply) -> bool {
+fn rejected(reply: &Reply) -> bool {
     let kind = reply.rejection.as_ref().map(mcp_http::Rejection::kind);
     kind == Some("too_many_answers_unread") && reply.status == StatusCode::INTERNAL_SERVER_ERROR
 }
@@ -71,7 +71,7 @@ async fn the_account_that_holds_most_makes_room() {
             assert_eq!(anns.remove(0).piece().await, None, "{says}");
             anns.push(reply);
         } else {
-            assert!(refused(&reply), "{says}: {:?}", reply.rejection);
+            assert!(rejected(&reply), "{says}: {:?}", reply.rejection);
             assert_eq!((cut(&app).await, app.handle.statistics().await.answers_refused), (0, 1), "{says}");
         }
         let before = cut(&app).await;
@@ -94,14 +94,14 @@ async fn an_answer_that_has_stalled_makes_room_for_its_own_account() {
     for _ in 0..3 {
         others.push(app.send(ask(false, "big", "ann")).await);
     }
-    assert!(refused(&app.send(ask(false, "big", "ann")).await));
+    assert!(rejected(&app.send(ask(false, "big", "ann")).await));
     sleep(Duration::from_secs(5)).await;
     for other in &mut others {
         assert!(other.piece().await.is_some());
     }
     others.push(app.send(ask(false, "big", "ann")).await);
     assert_eq!((first.piece().await, cut(&app).await), (None, 1));
-    assert!(refused(&app.send(ask(false, "big", "ann")).await), "the others are read");
+    assert!(rejected(&app.send(ask(false, "big", "ann")).await), "the others are read");
     for other in others {
         assert_eq!(other.status, StatusCode::OK);
     }
@@ -191,7 +191,7 @@ async fn a_client_that_reads_too_slowly_is_cut() {
 #[test]
 fn an_answer_has_room_in_its_ceiling() {
     let build = |limits: Limits| McpService::<()>::builder(McpServer::new("a", "1")).limits(limits).build();
-    let error = build(Limits::new().answer(100).answers_unread(99)).unwrap_err();
-    assert_eq!(error.setting(), "Limits::answers_unread");
-    build(Limits::new().answer(100).answers_unread(100)).unwrap();
+    let error = build(Limits::new().max_response_bytes(100).max_unread_response_bytes(99)).unwrap_err();
+    assert_eq!(error.setting(), "Limits::max_unread_response_bytes");
+    build(Limits::new().max_response_bytes(100).max_unread_response_bytes(100)).unwrap();
 }

@@ -149,7 +149,7 @@ impl Call {
         let Some(mut lines) = self.send() else { return false };
         let Some(head) = line(&mut lines) else { return false };
         if !head.contains("200 OK") {
-            self.refused(&head, &mut lines);
+            self.rejected(&head, &mut lines);
             return false;
         }
         self.response_begun = now();
@@ -168,7 +168,7 @@ impl Call {
     }
 
     /// Checks a rejection: it either carries `Retry-After` or says that nothing is left to resume.
-    fn refused(&mut self, status: &str, lines: &mut impl BufRead) {
+    fn rejected(&mut self, status: &str, lines: &mut impl BufRead) {
         let mut headers = Vec::new();
         while let Some(header) = line(lines).filter(|line| !line.is_empty()) {
             headers.push(header.to_ascii_lowercase());

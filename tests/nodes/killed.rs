@@ -34,7 +34,7 @@ fn a_killed_holder_costs_nothing_of_a_call_that_runs_elsewhere() {
 /// An open request to the client, and the response that continues after it.
 struct Asked {
     session: String,
-    question: String,
+    request: String,
     response: BufReader<TcpStream>,
 }
 
@@ -43,15 +43,15 @@ const ASK: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"na
 fn ask(node: &Server) -> Asked {
     let session = node.open_as(r#"{"elicitation":{}}"#);
     let mut response = node.send(&head(&session), ASK);
-    let (_, question) = read_until(&mut response, "elicitation/create").pop().unwrap();
-    let (_, id) = question.split_once(r#""id":""#).unwrap();
-    Asked { session, question: id.split_once('"').unwrap().0.to_owned(), response }
+    let (_, request) = read_until(&mut response, "elicitation/create").pop().unwrap();
+    let (_, id) = request.split_once(r#""id":""#).unwrap();
+    Asked { session, request: id.split_once('"').unwrap().0.to_owned(), response }
 }
 
 impl Asked {
     /// Posts the client's answer to a node. Returns `true` if the node accepted it.
     fn answer(&self, address: &str, name: &str) -> bool {
-        let id = &self.question;
+        let id = &self.request;
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":"{id}","result":{{"action":"accept","content":{{"username":"{name}","email":"e"}}}}}}"#
         );

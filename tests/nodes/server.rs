@@ -54,7 +54,7 @@ const PING: &str = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
 /// `Retry-After`.
 fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
     let over = AtomicUsize::new(0);
-    let refused = AtomicUsize::new(0);
+    let rejected = AtomicUsize::new(0);
     thread::scope(|scope| {
         for node in nodes {
             scope.spawn(|| {
@@ -67,7 +67,7 @@ fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
                         "200" => {}
                         "503" => {
                             assert!(response.contains("\r\nretry-after: "), "{response}");
-                            refused.fetch_add(1, Ordering::Relaxed);
+                            rejected.fetch_add(1, Ordering::Relaxed);
                         }
                         _ => panic!("{response}"),
                     }
@@ -80,7 +80,7 @@ fn refusals(nodes: &[&Server], session: &str, during: impl FnOnce()) -> usize {
         over.store(1, Ordering::Relaxed);
         done.unwrap_or_else(|why| std::panic::resume_unwind(why));
     });
-    refused.into_inner()
+    rejected.into_inner()
 }
 
 /// Checks that running calls lose nothing while `cruelty` is done to a server, and that new
@@ -90,9 +90,9 @@ fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
     let nodes = addresses([&a, &b]);
     let session = a.open();
     let calls = (0..CLIENTS).map(|_| Call::progress(a.open(), 400, 20, &nodes).faithful()).collect();
-    let mut refused = 0;
-    let calls = follow_all(calls, CLIENTS * 10, || refused = refusals(&[&a, &b], &session, || cruelty(redis)));
-    assert!(refused > 0, "nobody noticed");
+    let mut rejected = 0;
+    let calls = follow_all(calls, CLIENTS * 10, || rejected = refusals(&[&a, &b], &session, || cruelty(redis)));
+    assert!(rejected > 0, "nobody noticed");
     for call in calls {
         call.is_done(400);
         assert_eq!(call.resumed, 0, "its stream was closed");

@@ -447,8 +447,8 @@ impl RedisCluster {
         }
     }
 
-    fn about(&self, port: u16, question: &[&str]) -> String {
-        asked(&self.cli, &[&["-p", &port.to_string()], question].concat())
+    fn about(&self, port: u16, request: &[&str]) -> String {
+        asked(&self.cli, &[&["-p", &port.to_string()], request].concat())
     }
 
     /// Returns the URLs of some nodes.

@@ -139,7 +139,7 @@ fn bounds(units: &Units, load: &Load) -> Result<Vec<Bound>> {
     let bound = |what, needed, has, scale, unit| Bound { what, needed, has, scale, unit };
     let mut bounds = vec![
         bound("core of the server", sum(units, load, "us")?, CORE, 1e-6, "cores"),
-        bound("memory of the server, `Streams::kept` as it is", total(KEPT[0])?, MEMORY, 1e-9, "GB"),
+        bound("memory of the server, `Streams::replay_buffer` as it is", total(KEPT[0])?, MEMORY, 1e-9, "GB"),
         bound("the same with 32 events kept", total(KEPT[1])?, MEMORY, 1e-9, "GB"),
         bound("network into the server", sum(units, load, "input")?, NETWORK, 8e-9, "Gbit/s"),
         bound("network out of it, without a replica", sum(units, load, "output")?, NETWORK, 8e-9, "Gbit/s"),

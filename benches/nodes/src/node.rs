@@ -57,9 +57,9 @@ async fn echo() -> &'static str {
 }
 
 async fn ask(cx: Context) -> Result<String, ToolError> {
-    let question = json!({"message": "Go on?", "requestedSchema": {"type": "object", "properties": {}}});
-    let question = RawJson::from_value(&question).map_err(|error| ToolError::new(error.to_string()))?;
-    let answer = cx.request("elicitation/create", question, Duration::from_secs(10)).await;
+    let request = json!({"message": "Go on?", "requestedSchema": {"type": "object", "properties": {}}});
+    let request = RawJson::from_value(&request).map_err(|error| ToolError::new(error.to_string()))?;
+    let answer = cx.request("elicitation/create", request, Duration::from_secs(10)).await;
     Ok(answer.map_err(|error| ToolError::new(error.to_string()))?.as_str().to_owned())
 }
 

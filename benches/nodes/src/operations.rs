@@ -97,8 +97,8 @@ async fn come_back(bench: &Bench, client: &mut Client) -> Result<()> {
 
 async fn ask(bench: &Bench, client: &mut Client) -> Result<()> {
     let mut stream = client.stream("ask", &json!({})).await?;
-    let question: Value = serde_json::from_str(stream.next().await?.context("no question")?)?;
-    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept", "content": {}}});
+    let request: Value = serde_json::from_str(stream.next().await?.context("no question")?)?;
+    let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": {"action": "accept", "content": {}}});
     client.tell(bench.b.address, &answer).await?;
     let heard = stream.drain().await?;
     ensure!(heard == 1, "{heard} answers");

@@ -251,7 +251,7 @@ impl Client {
         }
         // The error in the message says more than an unexpected status.
         match read {
-            Err(refused) if refused.is::<Refusal>() => Err(refused.context(format!("HTTP {}", head.status))),
+            Err(rejected) if rejected.is::<Refusal>() => Err(rejected.context(format!("HTTP {}", head.status))),
             _ => bail!("HTTP {} {}", head.status, shorten(&body)),
         }
     }

@@ -329,12 +329,12 @@ fn client_requests_beyond_the_limit_are_rejected() {
     let session = bridge.open();
     let mut stream = session.open_stream();
     session.notify(r#""method":"notifications/send_requests","params":{"times":200}"#);
-    let refused = || bridge.log().lines().filter(|line| line.contains("stderr: \"answered")).count();
-    wait_for("requests beyond the limit are rejected", || (refused() >= 136).then_some(()));
+    let rejected = || bridge.log().lines().filter(|line| line.contains("stderr: \"answered")).count();
+    wait_for("requests beyond the limit are rejected", || (rejected() >= 136).then_some(()));
     for _ in 0..64 {
         assert!(next_event(&mut stream).contains("roots/list"));
     }
-    assert_eq!(refused(), 136);
+    assert_eq!(rejected(), 136);
     assert_eq!(session.text("echo", r#"{"text":"still here"}"#), "still here");
 }
 

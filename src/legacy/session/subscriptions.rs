@@ -174,7 +174,7 @@ impl Subscriptions {
     /// Returns `true` if the session may add this subscription.
     pub(super) fn has_room_for(&self, uri: &ResourceUri) -> bool {
         // The JSON list has two brackets more than this sum, and one comma less.
-        self.uris.len() < Limits::SUBSCRIPTIONS && self.bytes + bytes_of(uri) < Limits::SUBSCRIPTION_BYTES
+        self.uris.len() < Limits::MAX_SUBSCRIPTIONS && self.bytes + bytes_of(uri) < Limits::MAX_SUBSCRIPTION_BYTES
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
     fn a_full_list_is_spread_over_its_parts() {
         for salt in 0..50 {
             let mut sizes = HashMap::new();
-            for number in 0..Limits::SUBSCRIPTIONS {
+            for number in 0..Limits::MAX_SUBSCRIPTIONS {
                 *sizes.entry(Part::of_uri(&uri(number), salt).key()).or_insert(0) += 1;
             }
             assert!(sizes.len() == 64 && *sizes.values().max().unwrap() < 50, "{sizes:?}");
@@ -258,15 +258,15 @@ mod tests {
     #[test]
     fn the_limits_are_those_of_the_list() {
         let mut list = Subscriptions::default();
-        list.learn(vec![(Part::First, content(None, 0..Limits::SUBSCRIPTIONS - 1))]);
+        list.learn(vec![(Part::First, content(None, 0..Limits::MAX_SUBSCRIPTIONS - 1))]);
         assert!(list.has_room_for(&uri(5_000)));
         list.learn(vec![(Part::Other(1), content(None, 5_000..5_001))]);
         assert!(!list.has_room_for(&uri(5_001)));
         let long = |length: usize| ResourceUri::new("x".repeat(length));
         list.learn(vec![(Part::First, Content::default()), (Part::Other(1), Content::default())]);
         assert!(
-            list.has_room_for(&long(Limits::SUBSCRIPTION_BYTES - 4))
-                && !list.has_room_for(&long(Limits::SUBSCRIPTION_BYTES - 3))
+            list.has_room_for(&long(Limits::MAX_SUBSCRIPTION_BYTES - 4))
+                && !list.has_room_for(&long(Limits::MAX_SUBSCRIPTION_BYTES - 3))
         );
         assert!(!content(None, 0..15).is_full_for(&uri(15)) && content(None, 0..16).is_full_for(&uri(16)));
         assert!(content(None, 0..0).is_full_for(&long(5_000)));

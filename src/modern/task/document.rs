@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::fits;
+use super::validate;
 use crate::identity::TaskId;
 use crate::message::{ErrorObject, RawJson};
 
@@ -20,13 +20,13 @@ pub(super) struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    questions: Vec<Question>,
+    requests: Vec<InputRequest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     end: Option<End>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Question {
+struct InputRequest {
     key: String,
     method: String,
     params: RawJson,
@@ -45,7 +45,7 @@ pub(super) enum End {
 impl Document {
     pub(super) fn new(now: u64, ttl: Option<Duration>, poll: Duration) -> Self {
         let (ttl, poll) = (ttl.map(millis), millis(poll));
-        Self { created: now, updated: now, ttl, poll, message: None, questions: Vec::new(), end: None }
+        Self { created: now, updated: now, ttl, poll, message: None, requests: Vec::new(), end: None }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -61,9 +61,9 @@ impl Document {
     }
 
     /// Adds a client request. A key is never used for two requests.
-    pub(super) fn ask(&mut self, key: &str, method: &str, params: &RawJson) {
-        if !self.questions.iter().any(|question| question.key == key) {
-            self.questions.push(Question {
+    pub(super) fn add_request(&mut self, key: &str, method: &str, params: &RawJson) {
+        if !self.requests.iter().any(|request| request.key == key) {
+            self.requests.push(InputRequest {
                 key: key.to_owned(),
                 method: method.to_owned(),
                 params: params.clone(),
@@ -74,22 +74,22 @@ impl Document {
 
     /// Removes the answers that no handler waits for.
     pub(super) fn forget_answers(&mut self, waits: impl Fn(&str) -> bool) {
-        self.questions.retain(|question| question.answer.is_none() || waits(&question.key));
+        self.requests.retain(|request| request.answer.is_none() || waits(&request.key));
     }
 
     /// Stores an answer to an open request. Returns `false` if no open request has this key.
     pub(super) fn answer(&mut self, key: &str, answer: &RawJson) -> bool {
-        let open = self.questions.iter_mut().find(|question| question.key == key && question.answer.is_none());
-        open.is_some_and(|question| question.answer.replace(answer.clone()).is_none())
+        let open = self.requests.iter_mut().find(|request| request.key == key && request.answer.is_none());
+        open.is_some_and(|request| request.answer.replace(answer.clone()).is_none())
     }
 
     pub(super) fn answer_to(&self, key: &str) -> Option<&RawJson> {
-        self.questions.iter().find(|question| question.key == key)?.answer.as_ref()
+        self.requests.iter().find(|request| request.key == key)?.answer.as_ref()
     }
 
     /// Removes an open request that the handler no longer waits for.
     pub(super) fn withdraw(&mut self, key: &str) {
-        self.questions.retain(|question| question.key != key || question.answer.is_some());
+        self.requests.retain(|request| request.key != key || request.answer.is_some());
     }
 
     /// Ends the task. Returns `false` if it had ended before.
@@ -103,20 +103,20 @@ impl Document {
             End::Completed(_) | End::Cancelled => None,
         };
         // No request stays open, and the answers have been used.
-        self.questions.clear();
+        self.requests.clear();
         self.end = Some(end);
         true
     }
 
     /// Returns the reason if an answer does not fit the open request that it is for.
     pub(super) fn misfit(&self, key: &str, answer: &RawJson) -> Option<String> {
-        let open = self.questions.iter().find(|question| question.key == key && question.answer.is_none())?;
-        fits::check(&open.method, &open.params, answer).err()
+        let open = self.requests.iter().find(|request| request.key == key && request.answer.is_none())?;
+        validate::check(&open.method, &open.params, answer).err()
     }
 
     /// Returns `true` if the task waits for its client.
     fn waits(&self) -> bool {
-        self.questions.iter().any(|question| question.answer.is_none())
+        self.requests.iter().any(|request| request.answer.is_none())
     }
 
     fn status(&self) -> &'static str {
@@ -136,7 +136,7 @@ impl Document {
 
     /// Returns the task as a client that polls sees it.
     pub(super) fn detailed(&self, id: TaskId) -> Result<RawJson, serde_json::Error> {
-        let open = self.questions.iter().filter(|question| question.answer.is_none());
+        let open = self.requests.iter().filter(|request| request.answer.is_none());
         let requests: Vec<_> = open.collect();
         let (result, error) = match &self.end {
             Some(End::Completed(result)) => (Some(result), None),
@@ -188,7 +188,7 @@ struct View<'a> {
 }
 
 /// Client requests by their keys, in their order.
-struct Requests<'a>(Vec<&'a Question>);
+struct Requests<'a>(Vec<&'a InputRequest>);
 
 impl Serialize for Requests<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -250,9 +250,9 @@ mod tests {
     #[test]
     fn each_open_question_is_shown_until_it_is_answered_once() {
         let mut document = Document::new(0, None, Duration::from_secs(1));
-        document.ask("b", "roots/list", &raw(&json!({})));
-        document.ask("a", "roots/list", &raw(&json!({})));
-        document.ask("a", "elicitation/create", &raw(&json!({})));
+        document.add_request("b", "roots/list", &raw(&json!({})));
+        document.add_request("a", "roots/list", &raw(&json!({})));
+        document.add_request("a", "elicitation/create", &raw(&json!({})));
         let requests = seen(&document)["inputRequests"].clone();
         assert_eq!(requests.as_object().unwrap().keys().collect::<Vec<_>>(), ["b", "a"]);
         assert!(document.answer("b", &raw(&json!(1))) && !document.answer("b", &raw(&json!(2))));

@@ -7,17 +7,17 @@
 //! | module | contents |
 //! |---|---|
 //! | [`document`] | the document of a task, and its allowed changes |
-//! | [`keep`] | changes to a stored task, retried on conflict |
-//! | [`run`] | a task that runs here: its start, its stop and its end |
-//! | [`talk`] | the requests, answers and status messages of a running task |
-//! | [`serve`] | the answers to a client that polls |
+//! | [`update`] | changes to a stored task, retried on conflict |
+//! | [`running`] | a task that runs here: its start, its stop and its end |
+//! | [`requests`] | the requests, answers and status messages of a running task |
+//! | [`serve`](mod@serve) | the answers to a client that polls |
 
 mod document;
-mod fits;
-mod keep;
-mod run;
+mod requests;
+mod running;
 mod serve;
-mod talk;
+mod update;
+mod validate;
 
-pub(super) use run::{TaskMap, TaskRun};
+pub(super) use running::{TaskMap, TaskRun};
 pub(super) use serve::serve;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::document::End;
-use super::keep::Kept;
+use super::update::Kept;
+use crate::core::LogLine;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::hall::LogLine;
 use crate::identity::{Principal, TaskId};
 use crate::message::{ClientCapabilities, ErrorObject, RawJson, bounded};
 use crate::modern::Node;
@@ -61,7 +61,7 @@ pub(in crate::modern) async fn serve(
         "tasks/cancel" => node.change_task(&kept, |document| document.end(End::Cancelled)).await,
         _ => node.change_task(&kept, |_| false).await,
     };
-    let document = document.map_err(|error| refusal(&node, &error))?;
+    let document = document.map_err(|error| rejection(&node, &error))?;
     if method == "tasks/get" {
         return document.detailed(kept.id).map_err(|_| ErrorObject::internal());
     }
@@ -74,11 +74,11 @@ fn read_responses(responses: Option<RawJson>) -> Result<BTreeMap<String, RawJson
     responses.read().map_err(|_| invalid())
 }
 
-fn refusal(node: &Node, error: &StoreError) -> ErrorObject {
+fn rejection(node: &Node, error: &StoreError) -> ErrorObject {
     if error.kind() == StoreErrorKind::NotFound {
         return not_found();
     }
-    if let Some(left_out) = node.hall.log_line(LogLine::Task) {
+    if let Some(left_out) = node.core.log_line(LogLine::Task) {
         tracing::error!(error = error as &dyn std::error::Error, left_out, "the engine that keeps tasks failed");
     }
     ErrorObject::internal()

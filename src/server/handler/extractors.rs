@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{CallParts, FromCall, Refusal};
+use super::{ArgumentRejection, CallParts, FromCall};
 use crate::message::{bounded, reason};
 use crate::server::input::Elicit;
 use crate::server::{Context, schema};
@@ -116,14 +116,14 @@ mod via {
 }
 
 impl<S: Sync, T: DeserializeOwned> FromCall<S, via::Meta> for Meta<T> {
-    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, Refusal> {
+    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, ArgumentRejection> {
         let read = call.context.meta().map(Self);
-        read.map_err(|error| Refusal::client(format!("Invalid `_meta`: {}", bounded(&reason(&error)))))
+        read.map_err(|error| ArgumentRejection::client(format!("Invalid `_meta`: {}", bounded(&reason(&error)))))
     }
 }
 
 impl<S: Sync, T: DeserializeOwned + JsonSchema> FromCall<S, via::Form> for Form<T> {
-    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, Refusal> {
+    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, ArgumentRejection> {
         Ok(Self { context: call.context.clone(), form: PhantomData })
     }
 

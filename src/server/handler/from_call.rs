@@ -34,7 +34,7 @@ pub trait FromCall<S, M>: Sized {
     /// # Errors
     ///
     /// If the argument cannot be extracted; the handler is then not called.
-    fn from_call(call: &mut CallParts, state: &S) -> impl Future<Output = Result<Self, Refusal>> + Send;
+    fn from_call(call: &mut CallParts, state: &S) -> impl Future<Output = Result<Self, ArgumentRejection>> + Send;
 
     /// Returns the schema of the typed arguments, if this argument is [`Args`].
     #[must_use]
@@ -97,12 +97,12 @@ impl fmt::Debug for CallParts {
 
 /// The reason why a handler was not called: one of its arguments could not be extracted.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct ArgumentRejection {
     /// The text for the client if it made the mistake; `None` for a mistake of the server.
     text: Option<Cow<'static, str>>,
 }
 
-impl Refusal {
+impl ArgumentRejection {
     /// Makes a refusal for a mistake of the client, which receives the text.
     #[must_use]
     pub fn client(text: impl Into<Cow<'static, str>>) -> Self {
@@ -155,7 +155,7 @@ mod via {
 }
 
 impl<S: Sync, T: FromRequestParts<S>> FromCall<S, via::Parts> for T {
-    async fn from_call(call: &mut CallParts, state: &S) -> Result<Self, Refusal> {
+    async fn from_call(call: &mut CallParts, state: &S) -> Result<Self, ArgumentRejection> {
         // For extractors such as `Session` that need it. Only calls that use an extractor pay for
         // it.
         call.parts.extensions.insert(call.context.clone());
@@ -165,13 +165,13 @@ impl<S: Sync, T: FromRequestParts<S>> FromCall<S, via::Parts> for T {
                 Err(rejection) => rejection.into_response(),
             }
         };
-        Err(Refusal::from_response(response, std::any::type_name::<T>()).await)
+        Err(ArgumentRejection::from_response(response, std::any::type_name::<T>()).await)
     }
 }
 
 impl<S: Sync, T: DeserializeOwned + JsonSchema> FromCall<S, via::Arguments> for Args<T> {
-    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, Refusal> {
-        call.arguments.read().map(Self).map_err(Refusal::client)
+    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, ArgumentRejection> {
+        call.arguments.read().map(Self).map_err(ArgumentRejection::client)
     }
 
     fn arguments() -> Option<Schema> {
@@ -180,7 +180,7 @@ impl<S: Sync, T: DeserializeOwned + JsonSchema> FromCall<S, via::Arguments> for 
 }
 
 impl<S: Sync> FromCall<S, via::Context> for Context {
-    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, Refusal> {
+    async fn from_call(call: &mut CallParts, _: &S) -> Result<Self, ArgumentRejection> {
         Ok(call.context.clone())
     }
 }

@@ -5,7 +5,7 @@
 //!    [`CompletionRequest`](super::CompletionRequest). A type parameter of [`FromCall`] separates
 //!    the two kinds, so that they never overlap.
 //! 2. The request is not modified for arguments that the function does not have.
-//! 3. An argument that cannot be extracted ends the call with a [`Refusal`], which each kind of
+//! 3. An argument that cannot be extracted ends the call with a [`ArgumentRejection`], which each kind of
 //!    handler turns into its own form of error.
 
 mod arguments;
@@ -16,7 +16,7 @@ mod text;
 
 pub use arguments::Args;
 pub use extractors::{Form, Meta};
-pub use from_call::{CallParts, FromCall, Refusal};
+pub use from_call::{ArgumentRejection, CallParts, FromCall};
 pub use run::Handler;
 
 pub(crate) use from_call::Arguments;

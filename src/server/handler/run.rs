@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use schemars::Schema;
 
-use super::{CallParts, FromCall, Refusal};
+use super::{ArgumentRejection, CallParts, FromCall};
 use crate::message::ErrorObject;
 
 /// An async function whose arguments can be extracted from a call: up to twelve extractors, in any
@@ -69,7 +69,11 @@ pub trait Handler<S, M>: Send + Sync + 'static {
     /// # Errors
     ///
     /// If an argument cannot be extracted; the function was then not called.
-    fn handle(&self, call: CallParts, state: &S) -> impl Future<Output = Result<Self::Output, Refusal>> + Send;
+    fn handle(
+        &self,
+        call: CallParts,
+        state: &S,
+    ) -> impl Future<Output = Result<Self::Output, ArgumentRejection>> + Send;
 
     /// Returns the schema of the typed arguments, if there are any.
     ///
@@ -103,7 +107,7 @@ macro_rules! handler {
         {
             type Output = R;
 
-            async fn handle(&self, mut call: CallParts, state: &S) -> Result<R, Refusal> {
+            async fn handle(&self, mut call: CallParts, state: &S) -> Result<R, ArgumentRejection> {
                 $(let $argument = $argument::from_call(&mut call, state).await?;)*
                 drop(call);
                 Ok(self($($argument),*).await)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::message::{ClientCapabilities, RawJson};
-use crate::server::channel::Question;
+use crate::server::channel::ClientRequest;
 use crate::server::{ClientError, Context};
 
 /// The default timeout of requests that a person answers: long enough to read a form, look
@@ -53,7 +53,7 @@ impl Context {
         read: impl FnOnce(&RawJson) -> Result<A, serde_json::Error> + Send,
     ) -> Result<A, ClientError> {
         let params = RawJson::from_value(params).map_err(ClientError::Unreadable)?;
-        let request = Question { method: method.into(), params, key: options.key };
+        let request = ClientRequest { method: method.into(), params, key: options.key };
         let read = read(&self.send_and_wait(request, options.timeout).await?);
         match read {
             Ok(answer) => Ok(answer),

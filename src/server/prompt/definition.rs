@@ -16,7 +16,7 @@ use crate::server::Icon;
 use crate::server::catalog::{Item, Rendered};
 use crate::server::completion::{Complete, Completers, IntoCompletion};
 use crate::server::content::Shown;
-use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
+use crate::server::handler::{ArgumentRejection, CallParts, Erased, Handler, Run};
 
 /// A prompt: a name, a description for the user who selects it, and a handler that writes its
 /// messages.
@@ -248,7 +248,7 @@ where
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<GetPromptResult, ErrorObject>> {
         let version = call.context().protocol_version();
         Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
+            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
             output.into_prompt_result().map_err(|error| error.into_error(version))
         })
     }

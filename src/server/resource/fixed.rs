@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 use crate::message::{ErrorObject, RawJson, canonical};
 use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
-use crate::server::handler::{CallParts, Erased, Handler, Refusal, Run};
+use crate::server::handler::{ArgumentRejection, CallParts, Erased, Handler, Run};
 use crate::server::{Annotations, CacheHint, Icon, IntoResourceContents, ResourceContents};
 
 /// The output of a resource handler.
@@ -227,7 +227,7 @@ where
     fn run<'a>(&'a self, call: CallParts, state: &'a S) -> BoxFuture<'a, Result<Contents, ErrorObject>> {
         let version = call.context().protocol_version();
         Box::pin(async move {
-            let output = self.handler.handle(call, state).await.map_err(Refusal::into_error)?;
+            let output = self.handler.handle(call, state).await.map_err(ArgumentRejection::into_error)?;
             let cache = output.cache_hint();
             let parts = output.into_resource_contents().map_err(|error| error.into_error(version))?;
             Ok(Contents { parts, cache })

@@ -239,7 +239,7 @@ impl<S> Tool<S> {
     /// [`Context::begin_task`](crate::Context::begin_task), after it has requested the input it
     /// needs.
     #[must_use]
-    pub fn task_later(mut self, support: TaskSupport) -> Self {
+    pub fn task_on_demand(mut self, support: TaskSupport) -> Self {
         self.task = Some(Tasking { support, later: true });
         self
     }

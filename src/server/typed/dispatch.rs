@@ -54,7 +54,7 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
     }
 
     async fn discover(&self, _: Discover, _: &S) -> Result<Discovery, ErrorObject> {
-        let capabilities = write(&Capabilities::of(&self.store, true).with_tasks(self.has_tasks()))?;
+        let capabilities = write(&Capabilities::of(&self.store, true).with_tasks(self.uses_tasks()))?;
         let discovery = Discovery::new(capabilities).cache(self.facts.caching.discovery());
         Ok(match &self.facts.instructions {
             Some(instructions) => discovery.instructions(instructions),
@@ -70,15 +70,15 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
         has(&self.store, method)
     }
 
-    fn has_tasks(&self) -> bool {
+    fn uses_tasks(&self) -> bool {
         self.store.is_open() || self.store.tables().has_tasks()
     }
 
-    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+    fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         self.store.tool(tool)?.mirrored.clone()
     }
 
-    fn mounted(&self, handle: &McpHandle) {
+    fn on_mount(&self, handle: &McpHandle) {
         self.store.mounted(handle);
     }
 }

@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::handle::McpHandle;
 use crate::identity::{Principal, SessionId, SessionInfo};
 use crate::message::{ClientCapabilities, ErrorObject, Implementation, ProtocolVersion, RawJson, RequestId};
-use crate::server::channel::{Channel, Question, SessionAccess};
+use crate::server::channel::{Channel, ClientRequest, SessionAccess};
 use crate::server::{Call, ClientError, Context, Discover, Extensions, Initialize, Server};
 
 /// What a [`Fake`] recorded, and the answers it will give.
@@ -132,11 +132,11 @@ impl Channel for Fake {
         true
     }
 
-    fn room(&self) -> BoxFuture<'_, ()> {
+    fn ready(&self) -> BoxFuture<'_, ()> {
         async {}.boxed()
     }
 
-    fn request(&self, request: Question) -> BoxFuture<'_, Result<RawJson, ClientError>> {
+    fn request(&self, request: ClientRequest) -> BoxFuture<'_, Result<RawJson, ClientError>> {
         let mut seen = self.seen.lock().unwrap();
         seen.requests.push((request.method, request.params.read().unwrap()));
         match seen.answers.pop_front() {
@@ -181,11 +181,11 @@ impl SessionAccess for FakeSession {
 
     fn notify(&self, _: &str, _: &RawJson) {}
 
-    fn tell(&self, _: &str, _: &RawJson) -> BoxFuture<'_, bool> {
+    fn try_notify(&self, _: &str, _: &RawJson) -> BoxFuture<'_, bool> {
         async { false }.boxed()
     }
 
-    fn stream_opens(&self) -> BoxFuture<'static, ()> {
+    fn stream_opened(&self) -> BoxFuture<'static, ()> {
         std::future::pending().boxed()
     }
 

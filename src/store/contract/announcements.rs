@@ -75,7 +75,7 @@ pub async fn a_session_is_told_of_an_announcement_once(backend: &dyn Backend, no
     let nothing = t.a.engine.deliver(deliver(&t.a, session, (number, next), 0, &[])).await;
     t.same(t.ok(nothing, "deliver").up_to, next, "up to where it is told of what it does not want");
     let gone = t.a.engine.deliver(deliver(&t.a, SessionId::random(), (0, next), 0, &["x"])).await;
-    t.refused(gone, StoreErrorKind::NotFound, "deliver to an unknown session");
+    t.rejected(gone, StoreErrorKind::NotFound, "deliver to an unknown session");
     t.ok(t.b.engine.detach(session, STANDALONE, reader.generation).await, "detach");
     let last = t.ok(t.b.engine.announce("tools", 4).await, "announce");
     let told = t.a.engine.deliver(deliver(&t.a, session, (next, last), 0, &["tools"])).await;
@@ -101,7 +101,7 @@ pub async fn a_delivery_knows_what_the_session_wants(backend: &dyn Backend, node
     store("mcp.x", 0).await;
     store("mcp.x", 1).await;
     let late = t.b.engine.deliver(deliver(&t.b, session, (reader.told, number), 1, &["old"])).await;
-    t.refused(late, StoreErrorKind::Conflict, "deliver by an older revision");
+    t.rejected(late, StoreErrorKind::Conflict, "deliver by an older revision");
     t.same(t.ok(t.b.engine.load(session, None).await, "load").revision, 2, "the revision");
     let begun = t.a.engine.begin(crate::store::Begin {
         session,

@@ -14,8 +14,8 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion, RawJson, RequestId};
 use crate::store::{
-    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Doorbell, Ended, Event, EventKind, LoadedTask,
-    NodeId, Page, Policy, Ring, SessionEngine, StoreTask, Stored, StreamNo,
+    Append, Appended, Attach, Attached, Begin, Create, CreateTask, Ended, Event, EventKind, LoadedTask, NodeId, Page,
+    Policy, SessionEngine, Signal, SignalHandler, StoreTask, Stored, StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -32,7 +32,7 @@ pub(super) struct Trial {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) engine: Arc<dyn SessionEngine>,
-    pub(super) bell: Arc<Bell>,
+    pub(super) recorder: Arc<Recorder>,
     pub(super) id: NodeId,
 }
 
@@ -50,38 +50,38 @@ pub(super) enum Manner {
 
 /// A signal handler that records.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct Recorder {
     manner: Manner,
-    heard: Mutex<Vec<Ring>>,
-    news: Notify,
+    received: Mutex<Vec<Signal>>,
+    changed: Notify,
     random: AtomicU32,
 }
 
 /// How long the suite waits for a required signal. On a paused clock this takes no time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-impl Doorbell for Bell {
-    fn ring(&self, ring: Ring) {
+impl SignalHandler for Recorder {
+    fn signal(&self, signal: Signal) {
         let mut heard = self.heard();
         match self.manner {
             Manner::Deaf => return,
-            Manner::Faithful => heard.push(ring),
+            Manner::Faithful => heard.push(signal),
             Manner::Scrambled => {
                 for _ in 0..3 {
                     let random = self.random.fetch_add(0x9e37_79b9, Ordering::Relaxed).rotate_left(7) as usize;
                     let at = random % (heard.len() + 1);
-                    heard.insert(at, ring.clone());
+                    heard.insert(at, signal.clone());
                 }
             }
         }
         drop(heard);
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 }
 
-impl Bell {
-    fn heard(&self) -> MutexGuard<'_, Vec<Ring>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+impl Recorder {
+    fn heard(&self) -> MutexGuard<'_, Vec<Signal>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the signals received so far.
@@ -90,33 +90,33 @@ impl Bell {
     }
 
     /// Returns `true` if a matching signal was received, and forgets it and those before it.
-    fn take(&self, wanted: &impl Fn(&Ring) -> bool) -> bool {
+    fn take(&self, wanted: &impl Fn(&Signal) -> bool) -> bool {
         let mut heard = self.heard();
-        let at = heard.iter().position(|ring| wanted(ring) || *ring == Ring::Resync);
+        let at = heard.iter().position(|signal| wanted(signal) || *signal == Signal::Resync);
         at.map(|at| drop(heard.remove(at))).is_some()
     }
 
     /// Returns `true` if a matching signal was received and not yet taken.
-    pub(super) fn has(&self, wanted: impl Fn(&Ring) -> bool) -> bool {
+    pub(super) fn has(&self, wanted: impl Fn(&Signal) -> bool) -> bool {
         self.heard().iter().any(wanted)
     }
 
     /// Waits for a matching signal. Returns `false` if it does not arrive in time.
-    pub(super) async fn wait(&self, wanted: impl Fn(&Ring) -> bool) -> bool {
+    pub(super) async fn wait(&self, wanted: impl Fn(&Signal) -> bool) -> bool {
         let heard = async {
             while !self.take(&wanted) {
-                self.news.notified().await;
+                self.changed.notified().await;
             }
         };
-        tokio::time::timeout(PATIENCE, heard).await.is_ok()
+        tokio::time::timeout(TIMEOUT, heard).await.is_ok()
     }
 }
 
 impl Node {
     pub(super) fn join(engine: &Arc<dyn SessionEngine>, manner: Manner, policy: &Policy) -> Self {
-        let bell = Arc::new(Bell { manner, ..Bell::default() });
-        let doorbell = Arc::clone(&bell) as Arc<dyn Doorbell>;
-        Self { engine: Arc::clone(engine), bell, id: engine.join(doorbell, policy.clone()) }
+        let handler = Arc::new(Recorder { manner, ..Recorder::default() });
+        let doorbell = Arc::clone(&handler) as Arc<dyn SignalHandler>;
+        Self { engine: Arc::clone(engine), recorder: handler, id: engine.join(doorbell, policy.clone()) }
     }
 
     /// Tries to create a session.
@@ -190,10 +190,10 @@ impl Node {
 impl Trial {
     /// Creates a new engine with nodes whose signals arrive.
     pub(super) async fn new(backend: &dyn Backend, nodes: Nodes, number: u8, policy: Policy) -> Self {
-        Self::with_bells(backend, nodes, number, policy, Manner::Faithful).await
+        Self::with_recorders(backend, nodes, number, policy, Manner::Faithful).await
     }
 
-    pub(super) async fn with_bells(
+    pub(super) async fn with_recorders(
         backend: &dyn Backend,
         nodes: Nodes,
         number: u8,
@@ -295,7 +295,7 @@ impl Trial {
     }
 
     #[track_caller]
-    pub(super) fn refused<T: Debug>(&self, result: Result<T>, kind: StoreErrorKind, what: &str) {
+    pub(super) fn rejected<T: Debug>(&self, result: Result<T>, kind: StoreErrorKind, what: &str) {
         match result {
             Err(error) if error.kind() == kind => {}
             other => self.broken(format_args!("{what} gave {other:?} instead of {kind:?}")),
@@ -318,8 +318,8 @@ impl Trial {
     }
 
     /// Asserts that a node receives a signal.
-    pub(super) async fn rung(&self, node: &Node, wanted: impl Fn(&Ring) -> bool, what: &str) {
-        let came = node.bell.wait(wanted).await;
+    pub(super) async fn rung(&self, node: &Node, wanted: impl Fn(&Signal) -> bool, what: &str) {
+        let came = node.recorder.wait(wanted).await;
         self.holds(came, what);
     }
 
@@ -357,7 +357,7 @@ pub(super) fn response(text: &str) -> Event {
     Event { kind: EventKind::Response, payload: payload(text) }
 }
 
-pub(super) fn question(id: &str) -> Event {
+pub(super) fn request_event(id: &str) -> Event {
     Event { kind: EventKind::Request(id.into()), payload: payload(id) }
 }
 

@@ -5,7 +5,7 @@ use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
 use crate::message::{RawJson, RequestId};
-use crate::store::{Policy, Ring, STANDALONE, StateValue};
+use crate::store::{Policy, STANDALONE, Signal, StateValue};
 
 /// A value is stored by the caller that knows its version, and no update is lost.
 pub async fn no_update_of_the_state_is_lost(backend: &dyn Backend, nodes: Nodes) {
@@ -73,7 +73,7 @@ pub async fn values_of_a_prefix_are_read_together(backend: &dyn Backend, nodes: 
     t.same(load("a.", &[("a.1", 1), ("a.2", 2)]).await, vec![], "the values where all are known");
     t.same(load("", &[("b", 7)]).await.len(), 4, "how many values there are");
     let unknown = t.a.engine.load_states(SessionId::random(), "a", &[]).await;
-    t.refused(unknown, StoreErrorKind::NotFound, "load_states of an unknown session");
+    t.rejected(unknown, StoreErrorKind::NotFound, "load_states of an unknown session");
 }
 
 /// A duplicate id is rejected on request, together with all other ids of the call to `begin`; `1`
@@ -87,11 +87,11 @@ pub async fn a_duplicate_id_is_refused_where_asked(backend: &dyn Backend, nodes:
     let second = t.ok(t.b.begin(session, &[text], true).await, "begin with the id as a string");
     t.holds(first != second, "two calls have one stream");
     let both = [two.clone(), one.clone()];
-    t.refused(t.b.begin(session, &both, true).await, StoreErrorKind::Conflict, "a batch with an id in flight");
+    t.rejected(t.b.begin(session, &both, true).await, StoreErrorKind::Conflict, "a batch with an id in flight");
     let third =
         t.ok(t.b.begin(session, std::slice::from_ref(&two), true).await, "begin with the other id of a refused batch");
     let within = [3.into(), 3.into()];
-    t.refused(t.b.begin(session, &within, true).await, StoreErrorKind::Conflict, "a batch with one id twice");
+    t.rejected(t.b.begin(session, &within, true).await, StoreErrorKind::Conflict, "a batch with one id twice");
 
     let fourth = t.ok(t.b.begin(session, &both, false).await, "begin where duplicates are served");
     t.holds(fourth > third && third > second, "the numbers of streams do not ascend");
@@ -112,8 +112,8 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
     let other = t.session().await;
     t.same(t.ok(t.b.engine.cancel(other, &id).await, "cancel"), false, "another session's call was found");
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found");
-    let wanted = Ring::Cancel { session, stream, id: id.clone() };
-    t.rung(&t.a, |ring| *ring == wanted, "the owner was not told").await;
+    let wanted = Signal::Cancel { session, stream, id: id.clone() };
+    t.rung(&t.a, |signal| *signal == wanted, "the owner was not told").await;
     t.same(t.ok(t.b.engine.cancel(session, &id).await, "cancel"), true, "the call was found again");
 
     t.ok(t.a.engine.finish(session, stream).await, "finish");
@@ -125,7 +125,7 @@ pub async fn a_call_in_flight_can_be_cancelled(backend: &dyn Backend, nodes: Nod
 
 /// An owner that received no signal learns of a cancellation from its next append, and by checking.
 pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: Nodes) {
-    let t = Trial::with_bells(backend, nodes, 33, Policy::default(), Manner::Deaf).await;
+    let t = Trial::with_recorders(backend, nodes, 33, Policy::default(), Manner::Deaf).await;
     let session = t.session().await;
     let both: [RequestId; 2] = [1.into(), 2.into()];
     let batch = t.ok(t.a.begin(session, &both, true).await, "begin");
@@ -133,7 +133,7 @@ pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: 
     let append = async |stream, first| {
         t.ok(t.a.append(session, stream, first, vec![note("x")], false).await, "append").cancelled
     };
-    let cancelled = async |stream| t.ok(t.a.engine.cancelled(session, stream).await, "cancelled");
+    let cancelled = async |stream| t.ok(t.a.engine.cancelled_calls(session, stream).await, "cancelled");
     t.same((append(batch, 1).await, append(other, 1).await), (false, false), "cancelled before anything was");
     t.same(cancelled(batch).await, [], "the calls that were cancelled before anything was");
     t.same(t.ok(t.b.engine.cancel(session, &2.into()).await, "cancel"), true, "the call was found");
@@ -147,12 +147,12 @@ pub async fn a_cancellation_nobody_heard_is_found(backend: &dyn Backend, nodes: 
     t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel of the other one");
     t.same(cancelled(batch).await.len(), 2, "calls that were cancelled in the end");
     t.close(session, batch, 3).await;
-    let over = t.a.engine.cancelled(session, batch).await;
-    t.refused(over, StoreErrorKind::NotFound, "cancelled of a stream that is closed");
+    let over = t.a.engine.cancelled_calls(session, batch).await;
+    t.rejected(over, StoreErrorKind::NotFound, "cancelled of a stream that is closed");
     let again = t.call(session, 2).await;
     t.same((append(again, 1).await, cancelled(again).await), (false, vec![]), "a later call with the same id");
-    let never = t.a.engine.cancelled(session, again + 7).await;
-    t.refused(never, StoreErrorKind::NotFound, "cancelled of a stream that never was");
+    let never = t.a.engine.cancelled_calls(session, again + 7).await;
+    t.rejected(never, StoreErrorKind::NotFound, "cancelled of a stream that never was");
 }
 
 /// If two calls have the same id, a cancellation cannot tell which one was meant, and cancels none.
@@ -163,7 +163,7 @@ pub async fn an_ambiguous_id_cancels_nothing(backend: &dyn Backend, nodes: Nodes
     t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), false, "a call was found");
     t.ok(t.a.engine.finish(session, stream).await, "finish");
     t.same(t.ok(t.b.engine.cancel(session, &1.into()).await, "cancel"), true, "the one left was found");
-    t.rung(&t.b, |ring| matches!(ring, Ring::Cancel { .. }), "the owner was not told").await;
+    t.rung(&t.b, |signal| matches!(signal, Signal::Cancel { .. }), "the owner was not told").await;
 }
 
 /// A call can finish twice. A stream without an answer is forgotten, a stream with an answer is
@@ -175,8 +175,8 @@ pub async fn finishing_twice_is_no_error(backend: &dyn Backend, nodes: Nodes) {
     for node in [&t.a, &t.b, &t.a] {
         t.ok(node.engine.finish(session, stream).await, "finish");
     }
-    t.refused(t.b.attach(session, stream, Some(0)).await, StoreErrorKind::NotFound, "attach to what was given up");
-    t.refused(
+    t.rejected(t.b.attach(session, stream, Some(0)).await, StoreErrorKind::NotFound, "attach to what was given up");
+    t.rejected(
         t.a.append(session, stream, 2, vec![response("late")], true).await,
         StoreErrorKind::NotFound,
         "append to what was given up",

@@ -167,20 +167,20 @@ pub async fn all_sessions_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes
     backend.pass(tick).await;
     let (session, stream) = t.called().await;
     for _ in 0..2 {
-        let refused = t.a.append(session, stream, 1, vec![answer()], true).await;
-        t.refused(refused, StoreErrorKind::Full, "an answer for which there is no room");
+        let rejected = t.a.append(session, stream, 1, vec![answer()], true).await;
+        t.rejected(rejected, StoreErrorKind::Full, "an answer for which there is no room");
     }
-    t.refused(tell().await, StoreErrorKind::Full, "a delivery for which there is no room");
+    t.rejected(tell().await, StoreErrorKind::Full, "a delivery for which there is no room");
     t.close(session, stream, 1).await;
     t.same(read(&t, session, stream).await, [1], "a small answer");
     for (session, stream, reader) in readers {
         t.same(numbers(&t.ok(t.b.read(session, stream, reader, 0, 99).await, "read")), [1], "an answer that is read");
-        t.ok(t.b.engine.end(session, crate::store::EndReason::Closed).await, "end");
+        t.ok(t.b.engine.end_session(session, crate::store::EndReason::Closed).await, "end");
     }
     t.same(give().await.2, 0, "lost answers after sessions ended");
     t.same(t.ok(tell().await, "deliver").up_to, number, "up to where the session is told, once there is room");
     for summary in t.ok(t.a.engine.list().await, "list") {
-        t.ok(t.b.engine.end(summary.info.id, crate::store::EndReason::Closed).await, "end");
+        t.ok(t.b.engine.end_session(summary.info.id, crate::store::EndReason::Closed).await, "end");
     }
     let (session, stream) = t.called().await;
     let all = response(&"z".repeat(9_998));
@@ -256,8 +256,8 @@ pub async fn answers_that_are_lost_in_vain_are_told(backend: &dyn Backend, nodes
         }
         t.holds(!is_kept(&t, left, FIRST).await, "what was lost is there");
     }
-    let refused = t.a.append(session, stream, 5, vec![response("small")], false).await;
-    t.same(refused.map_err(|error| error.answers_lost()).err(), Some(0), "answers lost for nothing");
+    let rejected = t.a.append(session, stream, 5, vec![response("small")], false).await;
+    t.same(rejected.map_err(|error| error.answers_lost()).err(), Some(0), "answers lost for nothing");
 
     let listens = t.session().await;
     let told = t.ok(t.b.attach(listens, STANDALONE, None).await, "attach").told;
@@ -283,14 +283,14 @@ pub async fn room_that_comes_is_found_at_once(backend: &dyn Backend, nodes: Node
     let (session, stream) = t.called().await;
     let answer = || vec![response(&text().repeat(10))];
     for _ in 0..2 {
-        t.refused(t.a.append(session, stream, 1, answer(), false).await, StoreErrorKind::Full, "where nothing can go");
+        t.rejected(t.a.append(session, stream, 1, answer(), false).await, StoreErrorKind::Full, "where nothing can go");
     }
     t.same(numbers(&t.ok(t.b.read(held, FIRST, reader, 0, usize::MAX).await, "read")), [1], "an answer");
     t.ok(t.b.engine.detach(held, FIRST, reader.generation).await, "detach");
     let append = t.ok(t.a.append(session, stream, 1, answer(), false).await, "where an answer was read");
     t.same(append.lost, 0, "lost answers");
     t.holds(!is_kept(&t, held, FIRST).await, "what was read stayed");
-    t.ok(t.b.engine.end(session, crate::store::EndReason::Closed).await, "end");
+    t.ok(t.b.engine.end_session(session, crate::store::EndReason::Closed).await, "end");
 
     // Three unread answers. After one of them was evicted, another is read, and goes next.
     let mut unread = Vec::new();

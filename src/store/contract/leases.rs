@@ -1,10 +1,10 @@
 //! Rules on a node that dies without leaving, and on one that comes back after it was given up.
 
-use super::bench::{Node, Trial, answer, note, payload, question, response};
+use super::bench::{Node, Trial, answer, note, payload, request_event, response};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::message::RequestId;
-use crate::store::{Policy, Ring, STANDALONE};
+use crate::store::{Policy, STANDALONE, Signal};
 
 const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 
@@ -16,14 +16,14 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
     let streams = calls_of(&t, &t.b, session).await;
     let quiet = t.ok(t.b.begin(session, &[9.into()], true).await, "begin of a call that says nothing");
     t.ok(t.b.attach(session, STANDALONE, None).await, "attach");
-    t.ok(t.b.engine.publish(session, t.b.id, question("standalone")).await, "publish of a question");
+    t.ok(t.b.engine.publish(session, t.b.id, request_event("standalone")).await, "publish of a question");
     let (orphan, kept) = (t.b.task(None, "orphan"), t.task(None, "kept").await);
     let orphan = t.keep(orphan).await;
-    t.a.bell.clear();
+    t.a.recorder.clear();
     if !backend.part().await {
         return;
     }
-    t.rung(&t.a, |ring| *ring == Ring::Task { task: orphan }, "no node was told of the orphan").await;
+    t.rung(&t.a, |signal| *signal == Signal::Task { task: orphan }, "no node was told of the orphan").await;
     for (id, stream) in streams {
         for _ in 0..2 {
             let reader = t.ok(t.a.attach(session, stream, Some(0)).await, "attach to a call that was given up");
@@ -35,8 +35,8 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
             t.holds(end.contains(r#""code":-32603"#) && end.contains(r#""reason":"node_lost""#), "it is not the error");
             t.ok(t.a.engine.detach(session, stream, reader.generation).await, "detach");
         }
-        t.refused(
-            t.a.engine.answer(session, &format!("q{id}"), answer("x")).await,
+        t.rejected(
+            t.a.engine.answer_request(session, &format!("q{id}"), answer("x")).await,
             StoreErrorKind::NotFound,
             "an answer for the node that is gone",
         );
@@ -46,13 +46,13 @@ pub async fn a_silent_node_is_given_up_once(backend: &dyn Backend, _: Nodes) {
             "a call that was given up was found",
         );
     }
-    t.refused(
-        t.a.engine.answer(session, "standalone", answer("x")).await,
+    t.rejected(
+        t.a.engine.answer_request(session, "standalone", answer("x")).await,
         StoreErrorKind::NotFound,
         "an answer to what it asked on the standalone stream",
     );
     t.same(t.ok(t.a.engine.cancel(session, &9.into()).await, "cancel"), false, "the quiet call was found");
-    t.refused(t.a.attach(session, quiet, None).await, StoreErrorKind::NotFound, "attach to what was never said");
+    t.rejected(t.a.attach(session, quiet, None).await, StoreErrorKind::NotFound, "attach to what was never said");
     for (task, orphaned) in [(orphan, true), (kept, false)] {
         let loaded = t.ok(t.a.engine.load_task(task, None).await, "load_task");
         t.same((loaded.orphaned, loaded.done), (orphaned, false), "an orphan, and done");
@@ -70,24 +70,24 @@ pub async fn a_node_that_comes_back_starts_anew(backend: &dyn Backend, _: Nodes)
     let session = t.session().await;
     let streams = calls_of(&t, &t.b, session).await;
     let reader = t.ok(t.b.attach(session, STANDALONE, None).await, "attach");
-    t.b.bell.clear();
+    t.b.recorder.clear();
     if !backend.part().await {
         return;
     }
     backend.rejoin();
-    t.rung(&t.b, |ring| *ring == Ring::Resync, "the node was not told to look again").await;
+    t.rung(&t.b, |signal| *signal == Signal::Resync, "the node was not told to look again").await;
     for (_, stream) in streams {
         for (first, close) in [(1, false), (3, false), (3, true)] {
             let late = t.b.append(session, stream, first, vec![response("late")], close).await;
-            t.refused(late, FENCED, "append by the node that was given up");
+            t.rejected(late, FENCED, "append by the node that was given up");
         }
-        let cancelled = t.b.engine.cancelled(session, stream).await;
-        t.refused(cancelled, StoreErrorKind::NotFound, "cancelled of a call that was given up");
+        let cancelled = t.b.engine.cancelled_calls(session, stream).await;
+        t.rejected(cancelled, StoreErrorKind::NotFound, "cancelled of a call that was given up");
         t.ok(t.b.engine.finish(session, stream).await, "finish");
         let page = t.all(session, stream, 0).await;
         t.same((page.events.len(), page.closed), (3, true), "events after the node came back");
     }
-    t.refused(t.b.read(session, STANDALONE, reader, 0, 9).await, FENCED, "read by the reader that was given up");
+    t.rejected(t.b.read(session, STANDALONE, reader, 0, 9).await, FENCED, "read by the reader that was given up");
     t.ok(t.b.attach(session, STANDALONE, None).await, "attach anew");
     let stream = t.ok(t.b.begin(session, &[1.into()], true).await, "begin anew");
     t.ok(t.b.append(session, stream, 1, vec![note("x")], false).await, "append anew");
@@ -106,7 +106,7 @@ async fn calls_of(t: &Trial, node: &Node, session: crate::identity::SessionId) -
     for (id, stream) in &mut calls {
         let request: RequestId = (*id).into();
         *stream = t.ok(node.begin(session, &[request], true).await, "begin");
-        let events = vec![note("said"), question(&format!("q{id}"))];
+        let events = vec![note("said"), request_event(&format!("q{id}"))];
         t.ok(node.append(session, *stream, 1, events, false).await, "append");
     }
     calls

@@ -8,7 +8,7 @@ use super::bench::{Node, Trial, answer, note};
 use super::{Backend, Nodes};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId};
-use crate::store::{Attach, EndReason, Ended, Policy, Ring, STANDALONE};
+use crate::store::{Attach, EndReason, Ended, Policy, STANDALONE, Signal};
 
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 
@@ -36,7 +36,7 @@ pub async fn an_id_that_exists_is_refused(backend: &dyn Backend, nodes: Nodes) {
     let alice = Principal::new("alice");
     let session = t.session_of(Some(&alice)).await;
     for principal in [Some(&alice), None, Some(&Principal::new("mallory"))] {
-        t.refused(t.b.create(session, principal).await, StoreErrorKind::Conflict, "a second create");
+        t.rejected(t.b.create(session, principal).await, StoreErrorKind::Conflict, "a second create");
     }
     t.ok(t.b.engine.load(session, Some(&alice)).await, "load by the owner");
     t.same(t.ok(t.b.engine.count().await, "count"), 1, "sessions");
@@ -54,7 +54,7 @@ pub async fn an_unknown_session_is_not_found(backend: &dyn Backend, nodes: Nodes
     let t = Trial::new(backend, nodes, 3, Policy::default()).await;
     t.session().await;
     for (step, result) in every_step(&t.b, SessionId::random(), None).await {
-        t.refused(result, NOT_FOUND, step);
+        t.rejected(result, NOT_FOUND, step);
     }
 }
 
@@ -70,11 +70,11 @@ pub async fn a_wrong_principal_is_not_found(backend: &dyn Backend, nodes: Nodes)
             if other == owner {
                 continue;
             }
-            t.refused(t.b.engine.load(session, other).await, NOT_FOUND, "load");
-            t.refused(t.b.begin_as(session, other, &[2.into()], true).await, NOT_FOUND, "begin");
+            t.rejected(t.b.engine.load(session, other).await, NOT_FOUND, "load");
+            t.rejected(t.b.begin_as(session, other, &[2.into()], true).await, NOT_FOUND, "begin");
             for stream in [STANDALONE, stream, stream + 1] {
                 let attach = Attach { session, principal: other, stream, node: t.b.id, after: None, takeover: true };
-                t.refused(t.b.engine.attach(attach).await, NOT_FOUND, "attach");
+                t.rejected(t.b.engine.attach(attach).await, NOT_FOUND, "attach");
             }
         }
         t.ok(t.b.engine.load(session, owner).await, "load by the owner");
@@ -89,16 +89,16 @@ pub async fn use_extends_life(backend: &dyn Backend, nodes: Nodes) {
     for _ in 0..4 {
         backend.pass(tick * 6).await;
         t.ok(t.b.engine.load(session, None).await, "load in time");
-        t.same(sweep(&t, &t.a).await.len(), 0, "sessions swept");
+        t.same(expire(&t, &t.a).await.len(), 0, "sessions swept");
     }
     for id in 1..4 {
         backend.pass(tick * 6).await;
         let stream = t.call(session, id).await;
         t.ok(t.b.engine.finish(session, stream).await, "finish");
-        t.same(sweep(&t, &t.b).await.len(), 0, "sessions swept");
+        t.same(expire(&t, &t.b).await.len(), 0, "sessions swept");
     }
     backend.pass(tick * 14).await;
-    t.same(sweep(&t, &t.a).await.len(), 1, "sessions swept in the end");
+    t.same(expire(&t, &t.a).await.len(), 1, "sessions swept in the end");
 }
 
 /// If several nodes sweep at once, each expired session is returned to one of them.
@@ -109,13 +109,13 @@ pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
     for _ in 0..20 {
         expected.insert(t.session().await, 0);
     }
-    t.same(sweep(&t, &t.a).await.len(), 0, "sessions swept at once");
+    t.same(expire(&t, &t.a).await.len(), 0, "sessions swept at once");
     backend.pass(tick * 14).await;
     let fresh = t.session().await;
 
     let sweepers = (0..8).map(|number| {
         let (t, node) = (t.clone(), if number % 2 == 0 { t.a.clone() } else { t.b.clone() });
-        tokio::spawn(async move { sweep(&t, &node).await })
+        tokio::spawn(async move { expire(&t, &node).await })
     });
     for sweeper in sweepers.collect::<Vec<_>>() {
         let Ok(ended) = sweeper.await else { t.broken(format_args!("a sweep panicked")) };
@@ -127,9 +127,9 @@ pub async fn an_idle_session_expires_once(backend: &dyn Backend, nodes: Nodes) {
     t.holds(!expected.contains_key(&fresh), "a session expired that was just made");
     for (session, times) in expected {
         t.same(times, 1, "times a session was handed out");
-        t.refused(t.b.engine.load(session, None).await, NOT_FOUND, "load after expiry");
+        t.rejected(t.b.engine.load(session, None).await, NOT_FOUND, "load after expiry");
     }
-    t.rung(&t.b, |ring| matches!(ring, Ring::Ended { reason: EndReason::Idle, .. }), "no node was told").await;
+    t.rung(&t.b, |signal| matches!(signal, Signal::Ended { reason: EndReason::Idle, .. }), "no node was told").await;
     t.ok(t.b.engine.load(fresh, None).await, "load of the new session");
 }
 
@@ -140,12 +140,12 @@ pub async fn a_call_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     let (session, stream) = t.called().await;
     for _ in 0..3 {
         backend.pass(tick * 14).await;
-        t.same(sweep(&t, &t.b).await.len(), 0, "sessions swept during a call");
+        t.same(expire(&t, &t.b).await.len(), 0, "sessions swept during a call");
     }
     t.ok(t.b.engine.finish(session, stream).await, "finish");
-    t.same(sweep(&t, &t.b).await.len(), 0, "sessions swept at the end of a call");
+    t.same(expire(&t, &t.b).await.len(), 0, "sessions swept at the end of a call");
     backend.pass(tick * 14).await;
-    t.same(sweep(&t, &t.b).await.len(), 1, "sessions swept long after the call");
+    t.same(expire(&t, &t.b).await.len(), 1, "sessions swept long after the call");
 }
 
 /// A session with a connected client is not idle. It is idle from the moment the client
@@ -157,12 +157,12 @@ pub async fn a_reader_prevents_expiry(backend: &dyn Backend, nodes: Nodes) {
     let reader = t.attach(session, STANDALONE, 0).await;
     for _ in 0..3 {
         backend.pass(tick * 14).await;
-        t.same(sweep(&t, &t.a).await.len(), 0, "sessions swept while somebody reads");
+        t.same(expire(&t, &t.a).await.len(), 0, "sessions swept while somebody reads");
     }
     t.ok(t.b.engine.detach(session, STANDALONE, reader.generation).await, "detach");
-    t.same(sweep(&t, &t.a).await.len(), 0, "sessions swept when the reader leaves");
+    t.same(expire(&t, &t.a).await.len(), 0, "sessions swept when the reader leaves");
     backend.pass(tick * 14).await;
-    t.same(sweep(&t, &t.a).await.len(), 1, "sessions swept long after");
+    t.same(expire(&t, &t.a).await.len(), 1, "sessions swept long after");
 }
 
 /// One caller ends the session. All its calls and readers end with it, for every node.
@@ -174,8 +174,8 @@ pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) 
     t.write(session, stream, 1, &["a"]).await;
 
     let (t2, reason) = (t.clone(), EndReason::Deleted);
-    let first = tokio::spawn(async move { t2.a.engine.end(session, reason).await });
-    let second = t.b.engine.end(session, reason).await;
+    let first = tokio::spawn(async move { t2.a.engine.end_session(session, reason).await });
+    let second = t.b.engine.end_session(session, reason).await;
     let mut ended: Vec<_> = first.await.into_iter().chain([second]).flatten().collect();
     t.same(ended.len(), 1, "callers that ended the session");
     let ended = ended.remove(0);
@@ -183,12 +183,12 @@ pub async fn an_ended_session_is_not_found(backend: &dyn Backend, nodes: Nodes) 
 
     for node in [&t.a, &t.b] {
         for (step, result) in every_step(node, session, None).await {
-            t.refused(result, NOT_FOUND, step);
+            t.rejected(result, NOT_FOUND, step);
         }
     }
-    t.rung(&t.a, |ring| *ring == Ring::Ended { session, reason }, "the first node was not told").await;
+    t.rung(&t.a, |signal| *signal == Signal::Ended { session, reason }, "the first node was not told").await;
     if nodes == Nodes::Two {
-        t.rung(&t.b, |ring| *ring == Ring::Ended { session, reason }, "the second node was not told").await;
+        t.rung(&t.b, |signal| *signal == Signal::Ended { session, reason }, "the second node was not told").await;
     }
     t.same(t.ok(t.b.engine.count().await, "count"), 0, "sessions left");
 }
@@ -202,15 +202,15 @@ pub async fn a_session_ends_at_its_greatest_age(backend: &dyn Backend, nodes: No
     t.attach(session, STANDALONE, 0).await;
     backend.pass(tick * 12).await;
     let young = t.session().await;
-    t.same(sweep(&t, &t.b).await.len(), 0, "sessions swept in time");
+    t.same(expire(&t, &t.b).await.len(), 0, "sessions swept in time");
     backend.pass(tick * 12).await;
-    let ended = sweep(&t, &t.b).await;
+    let ended = expire(&t, &t.b).await;
     t.same(
         ended.iter().map(|ended| (ended.info.id, ended.reason)).collect::<Vec<_>>(),
         [(session, EndReason::Lifetime)],
         "what ended",
     );
-    t.same(sweep(&t, &t.a).await.len(), 0, "sessions swept again");
+    t.same(expire(&t, &t.a).await.len(), 0, "sessions swept again");
     t.ok(t.a.engine.load(young, None).await, "load of the younger session");
 }
 
@@ -231,7 +231,7 @@ pub async fn sessions_are_listed_and_counted(backend: &dyn Backend, nodes: Nodes
         t.same(facts, expected, "calls, readers and bytes");
     }
     t.holds(list.iter().any(|summary| summary.info.id == idle), "a session is not listed");
-    t.ok(t.a.engine.end(busy, EndReason::Closed).await, "end");
+    t.ok(t.a.engine.end_session(busy, EndReason::Closed).await, "end");
     t.same(t.ok(t.b.engine.count().await, "count"), 1, "sessions after one ended");
     t.same(t.ok(t.b.engine.list().await, "list").len(), 1, "sessions listed after one ended");
 
@@ -242,18 +242,18 @@ pub async fn sessions_are_listed_and_counted(backend: &dyn Backend, nodes: Nodes
     }
     t.session_of(Some(&bob)).await;
     let gone = own.swap_remove(1);
-    t.ok(t.a.engine.end(gone, EndReason::Closed).await, "end");
+    t.ok(t.a.engine.end_session(gone, EndReason::Closed).await, "end");
     let found = t.ok(t.b.engine.sessions_of(&ann).await, "sessions_of");
     t.same(found.len(), 2, "sessions of a principal");
     t.holds(own.iter().all(|session| found.contains(session)), "a session of a principal is not found");
     let nobodys = t.ok(t.b.engine.sessions_of(&Principal::new("nobody")).await, "sessions_of");
     t.same(nobodys.len(), 0, "sessions of a principal without any");
     for (session, principal) in [(idle, None), (own[0], Some(ann))] {
-        let info = t.ok(t.b.engine.find(session).await, "find");
+        let info = t.ok(t.b.engine.peek(session).await, "find");
         t.same((info.id, &info.principal), (session, &principal), "a session that was found");
     }
     for session in [busy, gone, SessionId::random()] {
-        t.refused(t.b.engine.find(session).await, StoreErrorKind::NotFound, "find of a session that is gone");
+        t.rejected(t.b.engine.peek(session).await, StoreErrorKind::NotFound, "find of a session that is gone");
     }
 }
 
@@ -261,8 +261,8 @@ fn expiring(tick: Duration) -> Policy {
     Policy { idle_timeout: Some(tick * 10), ..Policy::default() }
 }
 
-async fn sweep(t: &Trial, node: &Node) -> Vec<Ended> {
-    t.ok(node.engine.sweep(node.id).await, "sweep")
+async fn expire(t: &Trial, node: &Node) -> Vec<Ended> {
+    t.ok(node.engine.expire(node.id).await, "sweep")
 }
 
 /// Runs every operation on a session, and returns the results.
@@ -276,13 +276,13 @@ async fn every_step(
         ("load", engine.load(session, principal).await.map(drop)),
         ("begin", node.begin_as(session, principal, &[9.into()], true).await.map(drop)),
         ("publish", engine.publish(session, node.id, note("x")).await.map(drop)),
-        ("answer", engine.answer(session, "q", answer("x")).await.map(drop)),
-        ("take", engine.take(session, "q").await.map(drop)),
-        ("withdraw", engine.withdraw(session, "q").await),
+        ("answer", engine.answer_request(session, "q", answer("x")).await.map(drop)),
+        ("take", engine.take_answer(session, "q").await.map(drop)),
+        ("withdraw", engine.withdraw_request(session, "q").await),
         ("cancel", engine.cancel(session, &1.into()).await.map(drop)),
         ("load_state", engine.load_state(session, "k").await.map(drop)),
         ("load_states", engine.load_states(session, "", &[]).await.map(drop)),
-        ("end", engine.end(session, EndReason::Closed).await.map(drop)),
+        ("end", engine.end_session(session, EndReason::Closed).await.map(drop)),
     ];
     if let Ok(value) = answer("x") {
         results.push(("store_state", engine.store_state(session, "k", value, 0).await.map(drop)));
@@ -295,7 +295,7 @@ async fn every_step(
             ("attach", engine.attach(attach).await.map(drop)),
             ("read_after", engine.read_after(session, stream, 1, 0, 99).await.map(drop)),
             ("detach", engine.detach(session, stream, 1).await),
-            ("hang_up", engine.hang_up(session, stream, None).await),
+            ("hang_up", engine.request_detach(session, stream, None).await),
         ]);
     }
     results

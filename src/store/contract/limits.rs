@@ -37,7 +37,7 @@ pub async fn the_longest_idle_session_makes_room(backend: &dyn Backend, nodes: N
     let (third, evicted) = create(&t, None).await;
     t.same(evicted, [second], "what made room next");
     t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
-    t.refused(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
+    t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
 
     t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
     backend.pass(tick).await;
@@ -115,7 +115,7 @@ pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, n
         t.same(evicted, [idle], "what made room");
         t.ok(t.a.begin(new, &[1.into()], true).await, "begin");
         for _ in 0..2 {
-            t.refused(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
+            t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create where nothing is idle");
         }
         if number % 2 == 0 {
             t.ok(t.b.engine.finish(busy, stream).await, "finish");
@@ -127,7 +127,7 @@ pub async fn a_session_at_rest_is_found_among_busy_ones(backend: &dyn Backend, n
     let (heard, evicted) = create(&t, None).await;
     t.same(evicted, [idle], "what made room");
     let reader = t.attach(heard, STANDALONE, 0).await;
-    t.refused(t.b.create(SessionId::random(), None).await, FULL, "create while somebody reads");
+    t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create while somebody reads");
     t.ok(t.a.engine.detach(heard, STANDALONE, reader.generation).await, "detach");
     t.same(create(&t, None).await.1, [heard], "what made room after the reader left");
 }
@@ -152,8 +152,8 @@ pub async fn a_principal_has_so_many_sessions(backend: &dyn Backend, nodes: Node
         takeover: true,
     };
     t.ok(t.b.engine.attach(reader).await, "attach");
-    t.refused(t.a.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create where nothing is idle");
-    t.ok(t.a.engine.end(first, EndReason::Deleted).await, "end");
+    t.rejected(t.a.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create where nothing is idle");
+    t.ok(t.a.engine.end_session(first, EndReason::Deleted).await, "end");
     t.same(create(&t, Some(&alice)).await.1, [], "sessions that made room after one ended");
     t.same(t.ok(t.a.engine.count().await, "count"), 6, "sessions");
 }
@@ -182,11 +182,11 @@ pub async fn a_peer_has_so_many_sessions(backend: &dyn Backend, nodes: Nodes) {
     let (third, evicted) = t.ok(create(near, None).await, "create");
     t.same(evicted, [second], "what made room");
     t.ok(t.a.begin(third, &[1.into()], true).await, "begin");
-    t.refused(create(near, None).await, StoreErrorKind::FullForPeer, "create where nothing is idle");
+    t.rejected(create(near, None).await, StoreErrorKind::FullForPeer, "create where nothing is idle");
     t.ok(create(near, Some(&alice)).await, "create by a principal");
     let found = t.ok(t.a.engine.load(third, None).await, "load");
     t.same(found.info.peer, Some(near), "the peer");
-    t.ok(t.a.engine.end(first, EndReason::Deleted).await, "end");
+    t.ok(t.a.engine.end_session(first, EndReason::Deleted).await, "end");
     t.same(t.ok(create(near, None).await, "create").1, [], "what made room after one ended");
 }
 
@@ -231,20 +231,20 @@ pub async fn a_session_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 44, Policy { max_calls: 3, ..Policy::default() }).await;
     let session = t.session().await;
     let first = t.ok(t.a.begin(session, &[1.into(), 2.into()], true).await, "begin of two");
-    t.refused(t.b.begin(session, &[3.into(), 4.into()], true).await, FULL, "begin of two more");
+    t.rejected(t.b.begin(session, &[3.into(), 4.into()], true).await, FULL, "begin of two more");
     let second = t.ok(t.b.begin(session, &[3.into()], true).await, "begin of one more");
-    t.refused(t.b.begin(session, &[5.into()], true).await, FULL, "begin of a fourth");
+    t.rejected(t.b.begin(session, &[5.into()], true).await, FULL, "begin of a fourth");
     for _ in 0..2 {
         t.ok(t.a.engine.finish(session, second).await, "finish");
     }
     let third = t.ok(t.b.begin(session, &[3.into()], true).await, "begin after one finished");
-    t.refused(t.b.begin(session, &[5.into()], true).await, FULL, "begin of a fourth");
+    t.rejected(t.b.begin(session, &[5.into()], true).await, FULL, "begin of a fourth");
     for _ in 0..2 {
         t.ok(t.a.append(session, first, 1, vec![response("done")], true).await, "the closing append");
     }
     t.ok(t.b.engine.finish(session, first).await, "finish");
     t.ok(t.b.begin(session, &[5.into(), 6.into()], true).await, "begin after two were answered");
-    t.refused(t.b.begin(session, &[7.into()], true).await, FULL, "begin of a fourth");
+    t.rejected(t.b.begin(session, &[7.into()], true).await, FULL, "begin of a fourth");
     t.ok(t.b.engine.finish(session, third).await, "finish");
     let other = t.session().await;
     t.ok(t.b.begin(other, &[1.into(), 2.into(), 3.into()], true).await, "begin in another session");
@@ -259,9 +259,9 @@ pub async fn a_principal_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) 
     for round in 0..4 {
         let first = t.ok(t.a.begin_as(here, owner, &[1.into(), 2.into()], true).await, "begin of two");
         let two = [3.into(), 4.into()];
-        t.refused(t.b.begin_as(there, owner, &two, true).await, FULL_FOR_PRINCIPAL, "begin of two more");
+        t.rejected(t.b.begin_as(there, owner, &two, true).await, FULL_FOR_PRINCIPAL, "begin of two more");
         let second = t.ok(t.b.begin_as(there, owner, &[3.into()], true).await, "begin of one more");
-        t.refused(t.a.begin_as(here, owner, &[5.into()], true).await, FULL_FOR_PRINCIPAL, "begin of a fourth");
+        t.rejected(t.a.begin_as(here, owner, &[5.into()], true).await, FULL_FOR_PRINCIPAL, "begin of a fourth");
         if round % 2 == 0 {
             t.ok(t.b.engine.finish(here, first).await, "finish");
             t.ok(t.b.append(there, second, 1, vec![response("done")], true).await, "the closing append");
@@ -271,7 +271,7 @@ pub async fn a_principal_has_so_many_calls(backend: &dyn Backend, nodes: Nodes) 
     }
     let ending = t.session_of(owner).await;
     t.ok(t.a.begin_as(ending, owner, &[1.into(), 2.into(), 3.into()], true).await, "begin of three");
-    t.ok(t.b.engine.end(ending, EndReason::Deleted).await, "end");
+    t.ok(t.b.engine.end_session(ending, EndReason::Deleted).await, "end");
     t.ok(t.a.begin_as(here, owner, &[1.into(), 2.into(), 3.into()], true).await, "begin after the session ended");
     let other = t.session_of(Some(&Principal::new("bob"))).await;
     t.ok(t.a.begin_as(other, Some(&Principal::new("bob")), &[1.into()], true).await, "begin by another principal");
@@ -286,11 +286,11 @@ pub async fn a_session_has_so_many_readers(backend: &dyn Backend, nodes: Nodes) 
     let second = t.call(session, 2).await;
     t.attach(session, first, 0).await;
     let reader = t.attach(session, second, 0).await;
-    t.refused(t.a.attach(session, STANDALONE, None).await, FULL, "a third reader");
+    t.rejected(t.a.attach(session, STANDALONE, None).await, FULL, "a third reader");
     let reader = t.ok(t.a.attach(session, second, Some(0)).await, "taking over").generation.max(reader.generation);
     t.ok(t.a.engine.detach(session, second, reader).await, "detach");
     t.ok(t.a.attach(session, STANDALONE, None).await, "a reader after one left");
-    t.refused(t.b.attach(session, second, None).await, FULL, "a third reader");
+    t.rejected(t.b.attach(session, second, None).await, FULL, "a third reader");
     t.ok(t.a.engine.finish(session, first).await, "finish");
     t.ok(t.b.attach(session, second, None).await, "a reader after a stream ended");
 }
@@ -306,7 +306,7 @@ pub async fn a_refused_create_costs_nothing(backend: &dyn Backend, nodes: Nodes)
     }
     for (session, principal) in &sessions {
         for other in [Some(&alice), None] {
-            t.refused(t.b.create(*session, other).await, StoreErrorKind::Conflict, "create of an id that exists");
+            t.rejected(t.b.create(*session, other).await, StoreErrorKind::Conflict, "create of an id that exists");
             t.ok(t.a.engine.load(*session, *principal).await, "load");
         }
     }
@@ -315,12 +315,12 @@ pub async fn a_refused_create_costs_nothing(backend: &dyn Backend, nodes: Nodes)
         t.ok(t.a.begin_as(*session, *principal, &[1.into()], true).await, "begin");
     }
     for _ in 0..5 {
-        t.refused(t.b.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create by a principal");
-        t.refused(t.b.create(SessionId::random(), None).await, FULL, "create");
-        t.refused(t.b.create(SessionId::random(), Some(&Principal::new("bob"))).await, FULL, "create by another");
+        t.rejected(t.b.create(SessionId::random(), Some(&alice)).await, FULL_FOR_PRINCIPAL, "create by a principal");
+        t.rejected(t.b.create(SessionId::random(), None).await, FULL, "create");
+        t.rejected(t.b.create(SessionId::random(), Some(&Principal::new("bob"))).await, FULL, "create by another");
     }
     for (session, _) in &sessions {
-        t.ok(t.b.engine.end(*session, EndReason::Closed).await, "end");
+        t.ok(t.b.engine.end_session(*session, EndReason::Closed).await, "end");
     }
     for _ in 0..2 {
         t.same(create(&t, Some(&alice)).await.1, [], "what made room where there was some");
@@ -355,7 +355,7 @@ pub async fn racing_creates_keep_the_limits(backend: &dyn Backend, nodes: Nodes)
         (made, ended) = (made + more, ended + out);
     }
     // Sessions that were evicted for a create that was then rejected are returned by a sweep.
-    ended += t.ok(t.a.engine.sweep(t.a.id).await, "sweep").len();
+    ended += t.ok(t.a.engine.expire(t.a.id).await, "sweep").len();
     let list = t.ok(t.a.engine.list().await, "list");
     t.same(made - ended, list.len(), "sessions left");
     t.same(t.ok(t.b.engine.count().await, "count"), list.len(), "the count");

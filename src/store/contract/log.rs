@@ -1,6 +1,6 @@
 //! Rules on the log of a stream: what it contains, and what readers receive.
 
-use super::bench::{Node, Trial, note, numbers, payload, question, response, stored};
+use super::bench::{Node, Trial, note, numbers, payload, request_event, response, stored};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::store::{Event, Policy, STANDALONE, Stored};
@@ -51,13 +51,13 @@ pub async fn a_wrong_place_is_a_conflict(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 14, Policy::default()).await;
     let (session, stream) = t.called().await;
     for wrong in [0, 2, 99, u64::MAX] {
-        t.refused(t.a.append(session, stream, wrong, vec![note("x")], false).await, CONFLICT, "append");
+        t.rejected(t.a.append(session, stream, wrong, vec![note("x")], false).await, CONFLICT, "append");
     }
     t.write(session, stream, 1, &["a", "b"]).await;
     let partly = vec![note("b"), note("c")];
-    t.refused(t.a.append(session, stream, 2, partly, false).await, CONFLICT, "append over the end");
-    t.refused(t.a.append(session, stream, 4, vec![note("d")], true).await, CONFLICT, "a closing append");
-    t.refused(t.a.append(session, stream, 2, Vec::new(), false).await, CONFLICT, "append of nothing");
+    t.rejected(t.a.append(session, stream, 2, partly, false).await, CONFLICT, "append over the end");
+    t.rejected(t.a.append(session, stream, 4, vec![note("d")], true).await, CONFLICT, "a closing append");
+    t.rejected(t.a.append(session, stream, 2, Vec::new(), false).await, CONFLICT, "append of nothing");
     let page = t.all(session, stream, 0).await;
     t.same((page.events, page.closed), (stored(1, &["a", "b"]), false), "the stream");
 }
@@ -68,14 +68,14 @@ pub async fn only_the_owner_appends(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 15, Policy::default()).await;
     let stranger = Node::join(&t.b.engine, super::bench::Manner::Faithful, &Policy::default());
     let (session, stream) = t.called().await;
-    t.refused(stranger.append(session, stream, 1, vec![note("x")], false).await, FENCED, "the first append");
+    t.rejected(stranger.append(session, stream, 1, vec![note("x")], false).await, FENCED, "the first append");
     t.write(session, stream, 1, &["a"]).await;
-    t.refused(stranger.append(session, stream, 2, vec![response("x")], true).await, FENCED, "a closing append");
-    t.refused(stranger.append(session, stream, 1, vec![note("a")], false).await, FENCED, "a repeated append");
+    t.rejected(stranger.append(session, stream, 2, vec![response("x")], true).await, FENCED, "a closing append");
+    t.rejected(stranger.append(session, stream, 1, vec![note("a")], false).await, FENCED, "a repeated append");
     t.close(session, stream, 2).await;
     t.same(t.all(session, stream, 0).await.events, stored(1, &["a", "done"]), "the events");
     t.attach(session, STANDALONE, 0).await;
-    t.refused(
+    t.rejected(
         t.a.append(session, STANDALONE, 1, vec![note("x")], true).await,
         FENCED,
         "append to the standalone stream",
@@ -92,7 +92,7 @@ pub async fn a_closed_stream_takes_nothing(backend: &dyn Backend, nodes: Nodes) 
     }
     let more = [(3, vec![note("x")], false), (3, vec![response("x")], true), (3, vec![], true), (2, vec![], true)];
     for (first, events, close) in more {
-        t.refused(t.a.append(session, stream, first, events, close).await, FENCED, "append after the end");
+        t.rejected(t.a.append(session, stream, first, events, close).await, FENCED, "append after the end");
     }
     let page = t.all(session, stream, 0).await;
     t.same((page.events, page.closed), (stored(1, &["a", "done"]), true), "the stream");
@@ -149,8 +149,8 @@ pub async fn streams_do_not_mix(backend: &dyn Backend, nodes: Nodes) {
         stored(1, &["none 1", "none 2", "none 3"]),
         "the standalone stream",
     );
-    t.refused(t.b.attach(session, second + 1, Some(0)).await, NOT_FOUND, "attach to a stream that never was");
-    t.refused(t.b.attach(session, u32::MAX, None).await, NOT_FOUND, "attach to the last number");
+    t.rejected(t.b.attach(session, second + 1, Some(0)).await, NOT_FOUND, "attach to a stream that never was");
+    t.rejected(t.b.attach(session, u32::MAX, None).await, NOT_FOUND, "attach to the last number");
 }
 
 /// The same numbers in another session name other events.
@@ -162,11 +162,11 @@ pub async fn sessions_do_not_mix(backend: &dyn Backend, nodes: Nodes) {
     t.write(other, same, 1, &["other"]).await;
     t.same(t.all(other, same, 0).await.events, stored(1, &["other"]), "the other session");
     let bare = t.session().await;
-    t.refused(t.b.attach(bare, stream, Some(0)).await, NOT_FOUND, "attach to another session's stream");
+    t.rejected(t.b.attach(bare, stream, Some(0)).await, NOT_FOUND, "attach to another session's stream");
     let reader = t.attach(mine, stream, 0).await;
     let guessed = t.b.read(bare, stream, reader, 0, 99).await;
-    t.refused(guessed, NOT_FOUND, "read of another session's stream");
-    t.refused(t.a.append(bare, stream, 3, vec![note("x")], false).await, NOT_FOUND, "append across sessions");
+    t.rejected(guessed, NOT_FOUND, "read of another session's stream");
+    t.rejected(t.a.append(bare, stream, 3, vec![note("x")], false).await, NOT_FOUND, "append across sessions");
     t.same(t.all(mine, stream, 0).await.events, stored(1, &["mine", "mine"]), "the session");
 }
 
@@ -219,7 +219,7 @@ pub async fn questions_and_responses_survive_overflow(backend: &dyn Backend, nod
     let session = t.session().await;
     let Ok(stream) = t.a.begin(session, &[1.into(), 2.into()], true).await else { t.broken(format_args!("begin")) };
     let mut first = 1;
-    for (round, important) in [question("q"), response("one")].into_iter().enumerate() {
+    for (round, important) in [request_event("q"), response("one")].into_iter().enumerate() {
         let mut events: Vec<Event> = (0..10).map(|number| note(&format!("{round} {number}"))).collect();
         events.push(important);
         let count = events.len() as u64;

@@ -7,7 +7,7 @@
 //! 3. If an engine breaks a rule, the rule panics with its number and name:
 //!    `rule 22, attach racing append: event 17 after 15`.
 //! 4. Signals may arrive late, in any order and any number of times, but they must arrive.
-//!    [`Ring::Resync`] counts as any of them.
+//!    [`Signal::Resync`] counts as any of them.
 //!
 //! An engine that uses the machine's clock sets the unit of the timed rules in [`Backend::tick`].
 //! An engine that cannot wait at all skips these rules. How strong the races are depends on the
@@ -37,28 +37,28 @@
 //! can be disconnected; see [`Backend::part`]. There is no rule 40: the form of event ids is not
 //! the engine's concern.
 //!
-//! [`Ring::Resync`]: super::Ring::Resync
+//! [`Signal::Resync`]: super::Signal::Resync
 
 pub mod announcements;
 mod bench;
 pub mod calls;
-pub mod doorbell;
+pub mod client_requests;
 pub mod eviction;
 pub mod leases;
 pub mod lifecycle;
 pub mod limits;
 pub mod log;
-pub mod questions;
 pub mod readers;
 pub mod retention;
 mod rules;
+pub mod signals;
 pub mod task_limits;
 pub mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{SessionEngine, Step};
+use super::{EngineFuture, SessionEngine};
 
 pub use rules::{RULES, Rule};
 
@@ -67,7 +67,7 @@ pub trait Backend: Sync {
     /// Returns two handles to a new, empty engine, as two processes would have them. If the backend
     /// shares an engine within one process, both may be the same handle. Data of earlier engines
     /// must not be visible.
-    fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]>;
+    fn fresh(&self) -> EngineFuture<[Arc<dyn SessionEngine>; 2]>;
 
     /// Returns the unit of time of the timed rules, in which sessions and tasks expire after ten
     /// units. Ten units must be much longer than one operation takes. `None` skips these rules.
@@ -77,15 +77,15 @@ pub trait Backend: Sync {
 
     /// Lets time pass for the engine. The default sleeps, which takes no time if tokio's clock is
     /// paused.
-    fn pass(&self, time: Duration) -> Step<()> {
-        Step::later(tokio::time::sleep(time))
+    fn pass(&self, time: Duration) -> EngineFuture<()> {
+        EngineFuture::later(tokio::time::sleep(time))
     }
 
     /// Disconnects the second handle of the newest engine from what it shares with the first, until
     /// its nodes count as dead. Returns `false` if this is not possible. This is the default, for
     /// handles of one process, which live and die together.
-    fn part(&self) -> Step<bool> {
-        Step::ready(false)
+    fn part(&self) -> EngineFuture<bool> {
+        EngineFuture::ready(false)
     }
 
     /// Connects the second handle again.

@@ -6,7 +6,7 @@ use super::bench::{Trial, note, numbers, response, stored};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::SessionId;
-use crate::store::{Attach, Page, Policy, Ring, STANDALONE, StreamNo};
+use crate::store::{Attach, Page, Policy, STANDALONE, Signal, StreamNo};
 
 const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
 
@@ -84,12 +84,12 @@ pub async fn a_second_reader_fences_the_first(backend: &dyn Backend, nodes: Node
         let first = t.ok(t.a.attach(session, stream, Some(0)).await, "attach");
         let second = t.attach(session, stream, 0).await;
         t.holds(second.generation > first.generation, "the later reader has no larger generation");
-        let told = |ring: &Ring| {
-            matches!(ring, Ring::Detach { session: of, stream: at, generation, .. }
+        let told = |signal: &Signal| {
+            matches!(signal, Signal::Detach { session: of, stream: at, generation, .. }
                 if *of == session && *at == stream && *generation == first.generation)
         };
         t.rung(&t.a, told, "the first reader was not told").await;
-        t.refused(t.a.read(session, stream, first, 0, 99).await, FENCED, "read by the first");
+        t.rejected(t.a.read(session, stream, first, 0, 99).await, FENCED, "read by the first");
         t.ok(t.b.read(session, stream, second, 0, 99).await, "read by the second");
     }
 }
@@ -107,7 +107,7 @@ pub async fn a_stale_detach_changes_nothing(backend: &dyn Backend, nodes: Nodes)
     for _ in 0..2 {
         t.ok(t.b.engine.detach(session, stream, second.generation).await, "detach");
     }
-    t.refused(t.b.read(session, stream, second, 0, 99).await, FENCED, "read after leaving");
+    t.rejected(t.b.read(session, stream, second, 0, 99).await, FENCED, "read after leaving");
     t.same(t.write(session, stream, 2, &["b"]).await.read, false, "a stream nobody reads is read");
     t.ok(t.b.engine.detach(session, stream + 1, 1).await, "detach from a stream that never was");
 }
@@ -130,7 +130,7 @@ pub async fn of_two_at_one_cursor_one_reads(backend: &dyn Backend, nodes: Nodes)
             if active {
                 t.same(t.ok(read, "read by the later one").events, stored(2, &["b"]), "the events");
             } else {
-                t.refused(read, FENCED, "read by the earlier one");
+                t.rejected(read, FENCED, "read by the earlier one");
             }
         }
     }
@@ -162,17 +162,17 @@ pub async fn a_cursor_never_given_out_is_refused(backend: &dyn Backend, nodes: N
     const BEYOND: StoreErrorKind = StoreErrorKind::BeyondEnd;
     let t = Trial::new(backend, nodes, 41, Policy::default()).await;
     let (session, stream) = t.called().await;
-    t.refused(t.b.attach(session, stream, Some(1)).await, BEYOND, "attach after the first of no events");
-    t.refused(t.b.attach(session, STANDALONE, Some(1)).await, BEYOND, "attach to the standalone stream");
+    t.rejected(t.b.attach(session, stream, Some(1)).await, BEYOND, "attach after the first of no events");
+    t.rejected(t.b.attach(session, STANDALONE, Some(1)).await, BEYOND, "attach to the standalone stream");
     t.write(session, stream, 1, &["a", "b"]).await;
     let reader = t.attach(session, stream, 2).await;
     for after in [3, u64::MAX] {
-        t.refused(t.b.attach(session, stream, Some(after)).await, BEYOND, "attach");
+        t.rejected(t.b.attach(session, stream, Some(after)).await, BEYOND, "attach");
     }
     t.ok(t.b.read(session, stream, reader, 2, 99).await, "read by the reader before the refused one");
     t.close(session, stream, 3).await;
     t.same(t.all(session, stream, 3).await.events, Vec::new(), "the rest of a finished stream");
-    t.refused(t.b.attach(session, stream, Some(4)).await, BEYOND, "attach to a finished stream");
+    t.rejected(t.b.attach(session, stream, Some(4)).await, BEYOND, "attach to a finished stream");
 }
 
 /// The reader is asked to disconnect, with the time after which it may return.
@@ -181,15 +181,15 @@ pub async fn hanging_up_rings_the_reader(backend: &dyn Backend, nodes: Nodes) {
     let (session, stream) = t.called().await;
     for retry in [None, Some(Duration::from_millis(1500))] {
         let reader = t.attach(session, stream, 0).await;
-        t.b.bell.clear();
-        t.ok(t.a.engine.hang_up(session, stream, retry).await, "hang_up");
-        let wanted = Ring::Detach { session, stream, generation: reader.generation, retry };
-        t.rung(&t.b, |ring| *ring == wanted, "the reader was not told").await;
+        t.b.recorder.clear();
+        t.ok(t.a.engine.request_detach(session, stream, retry).await, "hang_up");
+        let wanted = Signal::Detach { session, stream, generation: reader.generation, retry };
+        t.rung(&t.b, |signal| *signal == wanted, "the reader was not told").await;
         t.ok(t.b.read(session, stream, reader, 0, 9).await, "a last read");
         t.ok(t.b.engine.detach(session, stream, reader.generation).await, "detach");
     }
-    t.ok(t.a.engine.hang_up(session, stream, None).await, "hang_up where nobody reads");
-    t.ok(t.a.engine.hang_up(session, stream + 1, None).await, "hang_up of a stream that never was");
+    t.ok(t.a.engine.request_detach(session, stream, None).await, "hang_up where nobody reads");
+    t.ok(t.a.engine.request_detach(session, stream + 1, None).await, "hang_up of a stream that never was");
 }
 
 /// Without takeover, the first reader stays.
@@ -198,7 +198,7 @@ pub async fn a_reader_can_keep_its_place(backend: &dyn Backend, nodes: Nodes) {
     let session = t.session().await;
     let timid = |after| Attach { session, principal: None, stream: STANDALONE, node: t.a.id, after, takeover: false };
     let first = t.ok(t.a.engine.attach(timid(None)).await, "attach where nobody reads");
-    t.refused(t.b.engine.attach(timid(Some(0))).await, StoreErrorKind::Conflict, "attach where somebody reads");
+    t.rejected(t.b.engine.attach(timid(Some(0))).await, StoreErrorKind::Conflict, "attach where somebody reads");
     t.ok(t.a.read(session, STANDALONE, first, 0, 9).await, "read by the first");
     t.ok(t.a.engine.detach(session, STANDALONE, first.generation).await, "detach");
     t.ok(t.b.engine.attach(timid(None)).await, "attach after it left");
@@ -228,9 +228,9 @@ pub async fn a_reader_goes_on_where_the_last_one_was(backend: &dyn Backend, node
 pub async fn a_refused_attach_is_no_listener(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 64, Policy { max_streams: 1, ..Policy::default() }).await;
     let (session, stream) = t.called().await;
-    t.refused(t.b.attach(session, STANDALONE, Some(3)).await, StoreErrorKind::BeyondEnd, "attach");
+    t.rejected(t.b.attach(session, STANDALONE, Some(3)).await, StoreErrorKind::BeyondEnd, "attach");
     t.attach(session, stream, 0).await;
-    t.refused(t.b.attach(session, STANDALONE, None).await, StoreErrorKind::Full, "attach at the limit");
+    t.rejected(t.b.attach(session, STANDALONE, None).await, StoreErrorKind::Full, "attach at the limit");
     let appended = t.ok(t.a.engine.publish(session, t.a.id, response("x")).await, "publish");
     t.same((appended.read, appended.dropped), (false, 1), "what became of an announcement");
     t.close(session, stream, 1).await;

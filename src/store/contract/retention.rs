@@ -20,13 +20,13 @@ pub async fn a_finished_stream_is_kept_for_a_while(backend: &dyn Backend, nodes:
     t.close(session, first, 1).await;
     backend.pass(tick * 6).await;
     t.close(session, second, 1).await;
-    t.ok(t.a.engine.sweep(t.a.id).await, "sweep");
+    t.ok(t.a.engine.expire(t.a.id).await, "sweep");
     let page = t.all(session, first, 0).await;
     t.same((numbers(&page), page.closed), (vec![1], true), "a finished stream in time");
 
     let reader = t.attach(session, first, 0).await;
     backend.pass(tick * 7).await;
-    t.ok(t.b.engine.sweep(t.b.id).await, "sweep");
+    t.ok(t.b.engine.expire(t.b.id).await, "sweep");
     t.ok(t.b.read(session, first, reader, 0, 99).await, "read by one that came in time");
     t.same(numbers(&t.all(session, second, 0).await), [1], "the second stream in time");
     for stream in [first, second] {
@@ -34,9 +34,9 @@ pub async fn a_finished_stream_is_kept_for_a_while(backend: &dyn Backend, nodes:
         t.ok(t.b.engine.detach(session, stream, last.generation).await, "detach");
     }
     backend.pass(tick * 7).await;
-    t.ok(t.a.engine.sweep(t.a.id).await, "sweep");
+    t.ok(t.a.engine.expire(t.a.id).await, "sweep");
     for stream in [first, second] {
-        t.refused(t.b.attach(session, stream, Some(0)).await, NOT_FOUND, "attach too late");
+        t.rejected(t.b.attach(session, stream, Some(0)).await, NOT_FOUND, "attach too late");
     }
     t.same(numbers(&t.all(session, open, 0).await), [1], "a stream that is not finished");
 
@@ -45,7 +45,7 @@ pub async fn a_finished_stream_is_kept_for_a_while(backend: &dyn Backend, nodes:
     let (session, stream) = t.called().await;
     let reader = t.attach(session, stream, 0).await;
     t.close(session, stream, 1).await;
-    t.ok(t.a.engine.sweep(t.a.id).await, "sweep");
+    t.ok(t.a.engine.expire(t.a.id).await, "sweep");
     t.ok(t.b.read(session, stream, reader, 0, 99).await, "read by one that was there before");
 }
 

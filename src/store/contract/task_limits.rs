@@ -5,7 +5,7 @@ use super::bench::{Manner, Node, Trial};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::{Peer, Principal, TaskId};
-use crate::store::{CreateTask, Policy, Ring};
+use crate::store::{CreateTask, Policy, Signal};
 
 const FULL: StoreErrorKind = StoreErrorKind::Full;
 const FULL_FOR_PRINCIPAL: StoreErrorKind = StoreErrorKind::FullForPrincipal;
@@ -22,16 +22,16 @@ pub async fn done_tasks_make_room(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 75, policy.clone()).await;
     let mut tasks = vec![t.task(None, "0").await, t.task(None, "1").await, t.task(None, "2").await];
     for _ in 0..2 {
-        t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
+        t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
     }
     t.end_task(tasks[1], None).await;
     t.end_task(tasks[0], None).await;
     tasks.push(t.task(None, "3").await);
     t.tasks_kept(&tasks, &[0, 2, 3]).await;
-    t.rung(&t.b, |ring| *ring == Ring::Task { task: tasks[1] }, "no ring for what made room").await;
+    t.rung(&t.b, |signal| *signal == Signal::Task { task: tasks[1] }, "no ring for what made room").await;
     tasks.push(t.task(None, "4").await);
     t.tasks_kept(&tasks, &[2, 3, 4]).await;
-    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run again");
+    t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run again");
     t.tasks_kept(&tasks, &[2, 3, 4]).await;
 
     if let Some(tick) = backend.tick() {
@@ -61,7 +61,7 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     }
     t.ok(t.a.engine.load_task(done, owner).await, "load_task");
     gone.engine.leave(gone.id);
-    let is_orphan = |ring: &Ring| tasks[1..].iter().any(|(task, _)| *ring == Ring::Task { task: *task });
+    let is_orphan = |signal: &Signal| tasks[1..].iter().any(|(task, _)| *signal == Signal::Task { task: *task });
     t.rung(&t.a, is_orphan, "no node was told of an orphan").await;
 
     // An orphan may grow at the expense of the other one, which is evicted first. It stays an
@@ -69,7 +69,7 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     let [(first, _), (second, _)] = [tasks[1], tasks[2]];
     t.same(t.ok(t.b.store(second, 1, bytes(900), false).await, "store_task"), true, "a store for an orphan");
     owned(&t, &tasks, &[0, 2]).await;
-    t.refused(t.b.engine.load_task(first, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
+    t.rejected(t.b.engine.load_task(first, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
     tasks.push((t.task(owner, bytes(90)).await, owner));
     owned(&t, &tasks, &[0, 2, 3]).await;
     // At the limit of the principal, the orphan is evicted before the task that is done.
@@ -82,14 +82,14 @@ pub async fn orphans_make_room(backend: &dyn Backend, nodes: Nodes) {
     let last = t.keep(gone.task(None, "x")).await;
     tasks.push((last, None));
     owned(&t, &tasks, &[3, 4, 5, 6]).await;
-    t.a.bell.clear();
+    t.a.recorder.clear();
     gone.engine.leave(gone.id);
-    t.rung(&t.a, |ring| *ring == Ring::Task { task: last }, "no node was told of the last orphan").await;
+    t.rung(&t.a, |signal| *signal == Signal::Task { task: last }, "no node was told of the last orphan").await;
     t.end_task(last, None).await;
-    t.refused(t.b.store(last, 2, "x", true).await, StoreErrorKind::Fenced, "store_task of an orphan that is done");
+    t.rejected(t.b.store(last, 2, "x", true).await, StoreErrorKind::Fenced, "store_task of an orphan that is done");
     tasks.push((t.task(None, "x").await, None));
     owned(&t, &tasks, &[3, 4, 5, 7]).await;
-    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
+    t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where all run");
 }
 
 /// At its limit, a principal evicts its own tasks, and never those of others.
@@ -105,7 +105,7 @@ pub async fn a_principal_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) 
         tasks.push((t.task(owner, "x").await, owner));
     }
     let one_more = || t.b.engine.create_task(t.b.task(owner, "x"));
-    t.refused(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth");
+    t.rejected(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth");
     for at in [0, 1, 4, 3] {
         let (task, owner) = tasks[at];
         t.end_task(task, owner).await;
@@ -115,7 +115,7 @@ pub async fn a_principal_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) 
     owned(&t, &tasks, &[0, 1, 2, 3, 5]).await;
     tasks.push((t.task(owner, "x").await, owner));
     owned(&t, &tasks, &[0, 1, 2, 5, 6]).await;
-    t.refused(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth again");
+    t.rejected(one_more().await, FULL_FOR_PRINCIPAL, "create_task of a fourth again");
     owned(&t, &tasks, &[0, 1, 2, 5, 6]).await;
     // Below the limit nothing is evicted. Tasks without a principal have no such limit.
     for owner in [Some(&bob), Some(&bob), None, None, None] {
@@ -143,17 +143,17 @@ pub async fn tasks_keep_so_many_bytes(backend: &dyn Backend, nodes: Nodes) {
         t.ok(t.b.store(task, version, bytes(size), done).await.map(|stored| t.holds(stored, "no store")), "store_task");
     };
     let (first, second) = (t.task(None, bytes(400)).await, t.task(None, bytes(400)).await);
-    t.refused(t.b.engine.create_task(t.b.task(None, bytes(201))).await, FULL, "create_task beyond the bytes");
-    t.refused(t.b.store(first, 1, bytes(601), false).await, FULL, "store_task beyond the bytes");
-    t.refused(t.b.store(first, 1, bytes(601), true).await, FULL, "the last store_task beyond the bytes");
+    t.rejected(t.b.engine.create_task(t.b.task(None, bytes(201))).await, FULL, "create_task beyond the bytes");
+    t.rejected(t.b.store(first, 1, bytes(601), false).await, FULL, "store_task beyond the bytes");
+    t.rejected(t.b.store(first, 1, bytes(601), true).await, FULL, "the last store_task beyond the bytes");
     let loaded = t.ok(t.a.engine.load_task(first, None).await, "load_task");
     t.same((loaded.document.len(), loaded.version, loaded.done), (400, 1, false), "the task that did not grow");
     store(first, 1, 600, false).await;
-    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where no byte is left");
+    t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where no byte is left");
     t.task(None, "").await;
     store(first, 2, 100, false).await;
     let third = t.task(None, bytes(500)).await;
-    t.refused(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where no byte is left again");
+    t.rejected(t.b.engine.create_task(t.b.task(None, "x")).await, FULL, "create_task where no byte is left again");
 
     store(third, 1, 500, true).await;
     let fourth = t.task(None, bytes(1)).await;
@@ -194,9 +194,13 @@ pub async fn a_principal_has_so_many_bytes(backend: &dyn Backend, nodes: Nodes) 
     owned(&t, &tasks, &[0, 1, 3, 4]).await;
     t.same(t.ok(store(waits, 2, 201, false).await, "store_task"), true, "a store for which another one goes");
     owned(&t, &tasks, &[0, 1, 4]).await;
-    t.refused(t.b.engine.create_task(t.b.task(owner, bytes(100))).await, FULL_FOR_PRINCIPAL, "create beyond the share");
+    t.rejected(
+        t.b.engine.create_task(t.b.task(owner, bytes(100))).await,
+        FULL_FOR_PRINCIPAL,
+        "create beyond the share",
+    );
     for done in [false, true] {
-        t.refused(store(waits, 3, 301, done).await, FULL_FOR_PRINCIPAL, "store_task beyond the share");
+        t.rejected(store(waits, 3, 301, done).await, FULL_FOR_PRINCIPAL, "store_task beyond the share");
     }
     tasks.push((t.task(owner, bytes(99)).await, owner));
     owned(&t, &tasks, &[0, 1, 4, 5]).await;
@@ -224,13 +228,13 @@ pub async fn a_peer_has_so_many_tasks(backend: &dyn Backend, nodes: Nodes) {
     for _ in 0..3 {
         tasks.push(t.keep(of(near, 30)).await);
     }
-    t.refused(t.b.engine.create_task(of(near, 0)).await, full, "create_task of a fourth");
-    t.refused(t.b.store(tasks[2], 1, bytes(41), false).await, full, "store_task beyond the bytes");
+    t.rejected(t.b.engine.create_task(of(near, 0)).await, full, "create_task of a fourth");
+    t.rejected(t.b.store(tasks[2], 1, bytes(41), false).await, full, "store_task beyond the bytes");
     t.same(t.ok(t.b.store(tasks[2], 1, bytes(40), false).await, "store_task"), true, "a store within the bytes");
     t.end_task(tasks[3], None).await;
     t.same(t.ok(t.b.store(tasks[2], 2, bytes(41), false).await, "store_task"), true, "a store for which one goes");
     t.tasks_kept(&tasks, &[0, 1, 2, 4]).await;
-    t.refused(t.b.engine.create_task(of(near, 30)).await, full, "create_task beyond the bytes");
+    t.rejected(t.b.engine.create_task(of(near, 30)).await, full, "create_task beyond the bytes");
     tasks.push(t.keep(of(near, 29)).await);
     // A principal at the same address has limits of its own.
     let alice = Principal::new("alice");
@@ -256,30 +260,30 @@ pub async fn a_refused_task_costs_nothing(backend: &dyn Backend, nodes: Nodes) {
     for size in [0, 10, 1000] {
         for id in [runs, done, nobodys] {
             for principal in [owner, None] {
-                t.refused(create(id, principal, size).await, StoreErrorKind::Conflict, "create_task of what exists");
+                t.rejected(create(id, principal, size).await, StoreErrorKind::Conflict, "create_task of what exists");
             }
         }
     }
     for principal in [owner, None, Some(&bob)] {
-        t.refused(create(TaskId::random(), principal, 91).await, FULL, "create_task of too much");
+        t.rejected(create(TaskId::random(), principal, 91).await, FULL, "create_task of too much");
     }
-    t.refused(t.b.store(runs, 1, bytes(101), true).await, FULL, "store_task of too much");
+    t.rejected(t.b.store(runs, 1, bytes(101), true).await, FULL, "store_task of too much");
     t.same(t.ok(t.b.store(runs, 2, bytes(90), true).await, "store_task"), false, "a store under a wrong version");
     for (task, principal) in [(runs, owner), (done, owner), (nobodys, None)] {
         t.ok(t.a.engine.load_task(task, principal).await, "load_task after what was refused");
     }
 
     t.ok(create(TaskId::random(), owner, 10).await, "create_task of another");
-    t.refused(t.a.engine.load_task(done, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
+    t.rejected(t.a.engine.load_task(done, owner).await, StoreErrorKind::NotFound, "load_task of what made room");
     for _ in 0..5 {
-        t.refused(create(TaskId::random(), owner, 10).await, FULL_FOR_PRINCIPAL, "create_task by a principal");
+        t.rejected(create(TaskId::random(), owner, 10).await, FULL_FOR_PRINCIPAL, "create_task by a principal");
     }
     t.ok(t.a.engine.load_task(nobodys, None).await, "load_task of what made no room");
     let last = TaskId::random();
     t.ok(create(last, None, 80).await, "create_task of the last");
     for _ in 0..5 {
-        t.refused(create(TaskId::random(), None, 0).await, FULL, "create_task where all run");
-        t.refused(create(TaskId::random(), Some(&bob), 0).await, FULL, "create_task where all run, by another");
+        t.rejected(create(TaskId::random(), None, 0).await, FULL, "create_task where all run");
+        t.rejected(create(TaskId::random(), Some(&bob), 0).await, FULL, "create_task where all run, by another");
     }
     t.end_task(last, None).await;
     t.ok(create(TaskId::random(), Some(&bob), 80).await, "create_task after one was done");
@@ -335,5 +339,5 @@ pub async fn racing_tasks_keep_the_limits(backend: &dyn Backend, nodes: Nodes) {
         let principal = (number < 4).then_some(&alice);
         t.task(principal, bytes(10)).await;
     }
-    t.refused(t.b.engine.create_task(t.b.task(None, "")).await, FULL, "create_task beyond the limit after the race");
+    t.rejected(t.b.engine.create_task(t.b.task(None, "")).await, FULL, "create_task beyond the limit after the race");
 }

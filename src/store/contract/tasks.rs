@@ -6,7 +6,7 @@ use super::bench::{Manner, Node, Trial};
 use super::{Backend, Nodes};
 use crate::error::StoreErrorKind;
 use crate::identity::{Principal, TaskId};
-use crate::store::{CreateTask, EndReason, LoadedTask, Policy, Ring};
+use crate::store::{CreateTask, EndReason, LoadedTask, Policy, Signal};
 
 const NOT_FOUND: StoreErrorKind = StoreErrorKind::NotFound;
 const FENCED: StoreErrorKind = StoreErrorKind::Fenced;
@@ -32,13 +32,13 @@ pub async fn a_created_task_is_loaded_as_it_was(backend: &dyn Backend, nodes: No
     }
     t.same(t.ok(t.a.engine.count().await, "count"), 1, "sessions");
     t.same(t.ok(t.b.engine.list().await, "list").len(), 1, "sessions listed");
-    t.ok(t.a.engine.end(session, EndReason::Deleted).await, "end");
+    t.ok(t.a.engine.end_session(session, EndReason::Deleted).await, "end");
     for (task, principal, document) in made {
         t.same(t.ok(t.b.engine.load_task(task, principal).await, "load_task"), new(document), "the task, later");
     }
     for _ in 0..2 {
-        t.refused(t.b.engine.load_task(TaskId::random(), None).await, NOT_FOUND, "load_task of an unknown task");
-        t.refused(t.b.store(TaskId::random(), 1, "x", false).await, NOT_FOUND, "store_task of an unknown task");
+        t.rejected(t.b.engine.load_task(TaskId::random(), None).await, NOT_FOUND, "load_task of an unknown task");
+        t.rejected(t.b.store(TaskId::random(), 1, "x", false).await, NOT_FOUND, "store_task of an unknown task");
     }
 }
 
@@ -49,10 +49,10 @@ pub async fn an_id_of_a_task_that_exists_is_refused(backend: &dyn Backend, nodes
     let task = t.task(Some(&alice), "first").await;
     for principal in [Some(&alice), None, Some(&Principal::new("mallory"))] {
         let again = CreateTask { id: task, ..t.b.task(principal, "second") };
-        t.refused(t.b.engine.create_task(again).await, StoreErrorKind::Conflict, "a second create_task");
+        t.rejected(t.b.engine.create_task(again).await, StoreErrorKind::Conflict, "a second create_task");
     }
     t.same(t.ok(t.b.engine.load_task(task, Some(&alice)).await, "load_task"), new("first"), "the task");
-    t.refused(t.b.engine.load_task(task, None).await, NOT_FOUND, "load_task by nobody in particular");
+    t.rejected(t.b.engine.load_task(task, None).await, NOT_FOUND, "load_task by nobody in particular");
 
     let (here, there) = (t.a.task(None, "here"), t.b.task(None, "there"));
     let (contested, engine) = (here.id, t.a.engine.clone());
@@ -77,7 +77,7 @@ pub async fn a_task_of_another_is_not_found(backend: &dyn Backend, nodes: Nodes)
                 if other == owner {
                     t.same(t.ok(loaded, "load_task by the owner").done, done, "whether it is done");
                 } else {
-                    t.refused(loaded, NOT_FOUND, "load_task by another");
+                    t.rejected(loaded, NOT_FOUND, "load_task by another");
                 }
             }
             if !done {
@@ -156,7 +156,7 @@ pub async fn a_task_is_done_once_and_for_ever(backend: &dyn Backend, nodes: Node
     for node in [&t.a, &t.b] {
         for version in [0, 1, 2, 3, 4] {
             for done in [false, true] {
-                t.refused(node.store(task, version, "late", done).await, FENCED, "store_task after the last one");
+                t.rejected(node.store(task, version, "late", done).await, FENCED, "store_task after the last one");
             }
         }
         t.same(t.ok(node.engine.load_task(task, None).await, "load_task"), last.clone(), "the task that is done");
@@ -168,8 +168,8 @@ pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
     let t = Trial::new(backend, nodes, 72, Policy::default()).await;
     let task = t.task(None, "new").await;
     for (version, node, done) in [(1, &t.a, false), (2, &t.b, false), (3, &t.b, true)] {
-        t.a.bell.clear();
-        t.b.bell.clear();
+        t.a.recorder.clear();
+        t.b.recorder.clear();
         t.ok(node.store(task, version, "more", done).await, "store_task");
         told(&t, nodes, task).await;
     }
@@ -177,9 +177,9 @@ pub async fn a_store_rings_every_node(backend: &dyn Backend, nodes: Nodes) {
 
 /// Asserts that both nodes receive a signal for a task.
 async fn told(t: &Trial, nodes: Nodes, task: TaskId) {
-    t.rung(&t.a, |ring| *ring == Ring::Task { task }, "the first node was not told").await;
+    t.rung(&t.a, |signal| *signal == Signal::Task { task }, "the first node was not told").await;
     if nodes == Nodes::Two {
-        t.rung(&t.b, |ring| *ring == Ring::Task { task }, "the second node was not told").await;
+        t.rung(&t.b, |signal| *signal == Signal::Task { task }, "the second node was not told").await;
     }
 }
 
@@ -200,23 +200,23 @@ pub async fn a_task_ends_when_its_ttl_is_over(backend: &dyn Backend, nodes: Node
     backend.pass(tick * 6).await;
     t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
     t.same(t.ok(t.b.store(used, 1, "used", false).await, "store_task"), true, "a store in time");
-    t.same(t.ok(t.b.engine.sweep(t.b.id).await, "sweep").len(), 0, "sessions swept");
+    t.same(t.ok(t.b.engine.expire(t.b.id).await, "sweep").len(), 0, "sessions swept");
     t.tasks_kept(&all, &[0, 1, 2, 3, 4, 5]).await;
     backend.pass(tick * 8).await;
     // The tasks are gone although no sweep ran.
     t.tasks_kept(&all, &[3, 4, 5]).await;
-    t.refused(t.a.store(used, 2, "late", true).await, NOT_FOUND, "store_task after its time");
-    t.refused(t.a.store(done, 2, "late", true).await, NOT_FOUND, "store_task after its time, when it was done");
+    t.rejected(t.a.store(used, 2, "late", true).await, NOT_FOUND, "store_task after its time");
+    t.rejected(t.a.store(done, 2, "late", true).await, NOT_FOUND, "store_task after its time, when it was done");
 
     let (swept, young) = (t.keep(for_ticks(10)).await, t.keep(for_ticks(40)).await);
     backend.pass(tick * 14).await;
-    t.same(t.ok(t.b.engine.sweep(t.b.id).await, "sweep").len(), 0, "sessions swept");
+    t.same(t.ok(t.b.engine.expire(t.b.id).await, "sweep").len(), 0, "sessions swept");
     for task in [used, done, left, swept] {
         told(&t, nodes, task).await;
     }
     t.tasks_kept(&[longer, endless, finished, swept, young], &[1, 2, 4]).await;
     let never = t.keep(CreateTask { ttl: Some(std::time::Duration::MAX), ..t.a.task(None, "x") }).await;
-    t.ok(t.b.engine.sweep(t.b.id).await, "sweep");
+    t.ok(t.b.engine.expire(t.b.id).await, "sweep");
     t.tasks_kept(&[never], &[0]).await;
 }
 

@@ -55,9 +55,9 @@ use super::journal::Journal;
 use super::memory::restore::GONE;
 use super::memory::{Marked, Shared};
 use super::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
-    EndReason, Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue,
-    Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, SessionUpdate,
+    SignalHandler, StateValue, StoreTask, StreamNo,
 };
 use crate::clock::{Clock, Tick};
 use crate::error::{StoreError, StoreErrorKind};
@@ -185,24 +185,24 @@ impl FileEngine {
 
     /// Returns the result once everything that the operation read or changed is written. This
     /// includes rejections, because "not found" reveals a change, too.
-    fn once_written<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
+    fn once_written<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> EngineFuture<Result<T>> {
         if self.inner.queue.has_written(mark) {
-            return Step::ready(taken);
+            return EngineFuture::ready(taken);
         }
         let queue = Arc::clone(&self.inner.queue);
-        Step::later(async move {
+        EngineFuture::later(async move {
             queue.written(mark).await?;
             taken
         })
     }
 
     /// Like `once_written`, but waits however long nothing can be written.
-    fn once_written_at_last<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
+    fn once_written_at_last<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> EngineFuture<Result<T>> {
         if self.inner.queue.has_written(mark) {
-            return Step::ready(taken);
+            return EngineFuture::ready(taken);
         }
         let queue = Arc::clone(&self.inner.queue);
-        Step::later(async move {
+        EngineFuture::later(async move {
             queue.written_at_last(mark).await?;
             taken
         })
@@ -210,12 +210,15 @@ impl FileEngine {
 
     /// Like `once_written`, for operations that release something: they have happened, and are
     /// written when that is possible.
-    fn once_written_or_later<T: Send + 'static>(&self, (taken, mark): Marked<T, Arc<Queue>>) -> Step<Result<T>> {
+    fn once_written_or_later<T: Send + 'static>(
+        &self,
+        (taken, mark): Marked<T, Arc<Queue>>,
+    ) -> EngineFuture<Result<T>> {
         if self.inner.queue.has_written(mark) {
-            return Step::ready(taken);
+            return EngineFuture::ready(taken);
         }
         let queue = Arc::clone(&self.inner.queue);
-        Step::later(async move {
+        EngineFuture::later(async move {
             let _ = queue.written(mark).await;
             taken
         })
@@ -227,13 +230,13 @@ impl FileEngine {
         &self,
         (taken, mark): Marked<T, Arc<Queue>>,
         back: impl FnOnce(&Shared<Arc<Queue>>, T) + Send + 'static,
-    ) -> Step<Result<T>> {
+    ) -> EngineFuture<Result<T>> {
         if self.inner.queue.has_written(mark) {
-            return Step::ready(taken);
+            return EngineFuture::ready(taken);
         }
         let (queue, shared) = (Arc::clone(&self.inner.queue), Arc::clone(&self.inner.shared));
-        let mut untold = Untold { shared, taken: Some((taken, back)) };
-        Step::later(async move {
+        let mut untold = Unpublished { shared, taken: Some((taken, back)) };
+        EngineFuture::later(async move {
             queue.written(mark).await?;
             let told = untold.taken.take().map(|(taken, _)| taken);
             told.unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::NotFound)))
@@ -241,8 +244,8 @@ impl FileEngine {
     }
 
     /// Returns a rejection while nothing can be written.
-    fn refused<T>(&self) -> Option<Step<Result<T>>> {
-        self.inner.queue.is_failing().then(|| Step::ready(Err(StoreError::new(StoreErrorKind::Unavailable))))
+    fn rejection<T>(&self) -> Option<EngineFuture<Result<T>>> {
+        self.inner.queue.is_failing().then(|| EngineFuture::ready(Err(StoreError::new(StoreErrorKind::Unavailable))))
     }
 
     /// Runs an operation that adds data. Rejects it while nothing can be written, and delays it
@@ -250,15 +253,15 @@ impl FileEngine {
     fn bring<T: Unpin + Send + 'static>(
         &self,
         step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>> + Send + 'static,
-    ) -> Step<Result<T>> {
-        if let Some(refused) = self.refused() {
-            return refused;
+    ) -> EngineFuture<Result<T>> {
+        if let Some(rejected) = self.rejection() {
+            return rejected;
         }
         if !self.inner.queue.is_full() {
             return self.once_written(step(&self.inner.shared));
         }
         let engine = self.clone();
-        Step::later(async move {
+        EngineFuture::later(async move {
             let inner = &engine.inner;
             inner.queue.written(Journal::newest(&inner.queue)).await?;
             engine.once_written(step(&inner.shared)).await
@@ -270,12 +273,12 @@ impl FileEngine {
     fn bring_at_last<T: Unpin + Send + 'static>(
         &self,
         step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>> + Send + 'static,
-    ) -> Step<Result<T>> {
+    ) -> EngineFuture<Result<T>> {
         if !self.inner.queue.is_failing() && !self.inner.queue.is_full() {
             return self.once_written_at_last(step(&self.inner.shared));
         }
         let engine = self.clone();
-        Step::later(async move {
+        EngineFuture::later(async move {
             let inner = &engine.inner;
             inner.queue.works().await?;
             inner.queue.written_at_last(Journal::newest(&inner.queue)).await?;
@@ -289,21 +292,21 @@ impl FileEngine {
         &self,
         step: impl FnOnce(&Shared<Arc<Queue>>) -> Marked<T, Arc<Queue>>,
         back: impl FnOnce(&Shared<Arc<Queue>>, T) + Send + 'static,
-    ) -> Step<Result<T>> {
+    ) -> EngineFuture<Result<T>> {
         if self.inner.queue.is_stuck() {
-            return Step::ready(Err(StoreError::new(StoreErrorKind::Unavailable)));
+            return EngineFuture::ready(Err(StoreError::new(StoreErrorKind::Unavailable)));
         }
         self.once_written_or(step(&self.inner.shared), back)
     }
 }
 
 /// The result of an operation whose caller does not know it yet, and how to undo it.
-struct Untold<T, F: FnOnce(&Shared<Arc<Queue>>, T)> {
+struct Unpublished<T, F: FnOnce(&Shared<Arc<Queue>>, T)> {
     shared: Arc<Shared<Arc<Queue>>>,
     taken: Option<(Result<T>, F)>,
 }
 
-impl<T, F: FnOnce(&Shared<Arc<Queue>>, T)> Drop for Untold<T, F> {
+impl<T, F: FnOnce(&Shared<Arc<Queue>>, T)> Drop for Unpublished<T, F> {
     fn drop(&mut self) {
         if let Some((Ok(taken), back)) = self.taken.take() {
             back(&self.shared, taken);
@@ -333,8 +336,8 @@ impl SessionEngine for FileEngine {
         true
     }
 
-    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
-        let node = self.inner.shared.join(bell, &policy);
+    fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
+        let node = self.inner.shared.join(handler, &policy);
         self.inner.taken_over.call_once(|| self.inner.shared.leave(GONE));
         node
     }
@@ -343,19 +346,19 @@ impl SessionEngine for FileEngine {
         self.inner.shared.leave(node);
     }
 
-    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
-        if let Some(refused) = self.refused() {
-            return refused;
+    fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
+        if let Some(rejected) = self.rejection() {
+            return rejected;
         }
         // The evicted sessions have ended anyway, and the next sweep reports them.
         self.once_written_or(self.inner.shared.create(create), |shared, ended| shared.tell_later(ended))
     }
 
-    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>> {
         self.once_written(self.inner.shared.load(session, principal))
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
+    fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
         // No handler would answer this call.
         let session = begin.session;
         self.trace(
@@ -364,23 +367,23 @@ impl SessionEngine for FileEngine {
         )
     }
 
-    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
+    fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>> {
         self.once_written_or_later(self.inner.shared.finish(session, stream))
     }
 
-    fn append(&self, append: Append) -> Step<Result<Appended>> {
+    fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
         self.bring_at_last(|shared| shared.append(append))
     }
 
-    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> EngineFuture<Result<Appended>> {
         self.bring(move |shared| shared.publish(session, node, event))
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
+    fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>> {
         self.bring(move |shared| shared.deliver(deliver))
     }
 
-    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
+    fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>> {
         // No reader would detach from this stream.
         let (session, stream) = (attach.session, attach.stream);
         let back =
@@ -395,93 +398,103 @@ impl SessionEngine for FileEngine {
         generation: u32,
         after: u64,
         max_bytes: usize,
-    ) -> Step<Result<Page>> {
+    ) -> EngineFuture<Result<Page>> {
         // A page counts as delivered. If it were not returned, the reader would miss it.
         self.once_written_at_last(self.inner.shared.read_after(session, stream, generation, after, max_bytes))
     }
 
-    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> EngineFuture<Result<()>> {
         self.once_written_or_later(self.inner.shared.detach(session, stream, generation))
     }
 
-    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
-        self.once_written(self.inner.shared.hang_up(session, stream, retry))
+    fn request_detach(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        retry: Option<Duration>,
+    ) -> EngineFuture<Result<()>> {
+        self.once_written(self.inner.shared.request_detach(session, stream, retry))
     }
 
-    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
-        self.once_written(self.inner.shared.answer(session, question, outcome))
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        self.once_written(self.inner.shared.answer(session, request, outcome))
     }
 
-    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
-        self.once_written(self.inner.shared.take(session, question))
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        self.once_written(self.inner.shared.take(session, request))
     }
 
-    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
-        self.once_written_or_later(self.inner.shared.withdraw(session, question))
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        self.once_written_or_later(self.inner.shared.withdraw(session, request))
     }
 
-    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
         self.once_written(self.inner.shared.cancel(session, id))
     }
 
-    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
         self.once_written(self.inner.shared.cancelled(session, stream))
     }
 
-    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
         self.once_written(self.inner.shared.load_state(session, key))
     }
 
-    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
         self.once_written(self.inner.shared.load_states(session, prefix, known))
     }
 
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
         let key: Box<str> = key.into();
         self.bring(move |shared| shared.store_state(session, &key, &value, version))
     }
 
-    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+    fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
         self.bring(|shared| shared.create_task(create))
     }
 
-    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> EngineFuture<Result<LoadedTask>> {
         self.once_written(self.inner.shared.load_task(task, principal))
     }
 
-    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+    fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
         self.bring(|shared| shared.store_task(store))
     }
 
-    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
         // The session has ended anyway.
         self.once_written_or(self.inner.shared.end(session, reason), |shared, ended| shared.tell_later(vec![ended]))
     }
 
-    fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
+    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
         // Not awaited: a session that ends a second time after a crash is reported a second time.
-        Step::ready(self.inner.shared.sweep().0)
+        EngineFuture::ready(self.inner.shared.expire().0)
     }
 
-    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
         let topic: Box<str> = topic.into();
         self.bring(move |shared| shared.announce(&topic, id))
     }
 
-    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
-        Step::ready(Ok(self.inner.shared.announced(after, among)))
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
+        EngineFuture::ready(Ok(self.inner.shared.announced(after, among)))
     }
 
-    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
-        self.inner.shared.tell(session, node, news);
-        Step::ready(Ok(()))
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.inner.shared.broadcast(session, node, update);
+        EngineFuture::ready(Ok(()))
     }
 
-    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
-        Step::ready(Ok(self.inner.shared.list()))
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
+        EngineFuture::ready(Ok(self.inner.shared.list()))
     }
 
-    fn count(&self) -> Step<Result<usize>> {
-        Step::ready(Ok(self.inner.shared.count()))
+    fn count(&self) -> EngineFuture<Result<usize>> {
+        EngineFuture::ready(Ok(self.inner.shared.count()))
     }
 }

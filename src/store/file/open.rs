@@ -93,26 +93,26 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
-    let refused = |why| OpenError { path: folder.to_owned(), why };
+    let rejected = |why| OpenError { path: folder.to_owned(), why };
     let lock = segment::lock(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => refused(Why::InUse),
-        _ => refused(Why::Io(error)),
+        io::ErrorKind::WouldBlock => rejected(Why::InUse),
+        _ => rejected(Why::Io(error)),
     })?;
-    let found = segment::list(folder).map_err(|error| refused(Why::Io(error)))?;
+    let found = segment::list(folder).map_err(|error| rejected(Why::Io(error)))?;
     let (files, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, path)| path.is_file());
     for (_, path) in &others {
         tracing::warn!(path = %path.display(), "what is named as a segment of the journal is no file");
     }
     let taken = others.last().map_or(0, |(number, _)| *number);
-    let (settled, first) = promised(&files).map_err(|error| refused(Why::Io(error)))?;
+    let (settled, first) = promised(&files).map_err(|error| rejected(Why::Io(error)))?;
     let mut reading = Reading { settled, first, ..Reading::default() };
     let mut renew = false;
     let mut old = Vec::new();
     for (number, path) in files {
-        let bytes = segment::read(&path).map_err(|error| refused(Why::Io(error)))?;
+        let bytes = segment::read(&path).map_err(|error| rejected(Why::Io(error)))?;
         let mut pieces = Reader::new(&bytes);
         if let Some(format) = pieces.foreign_format() {
-            return Err(refused(Why::Foreign(path, format)));
+            return Err(rejected(Why::Foreign(path, format)));
         }
         renew |= pieces.is_earlier();
         let end = reading.segment(&path, &mut pieces);

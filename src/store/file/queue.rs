@@ -26,7 +26,7 @@ const FRAME: usize = 96;
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// Wakes the writer.
-    news: Condvar,
+    changed: Condvar,
     written: watch::Sender<Written>,
 }
 
@@ -62,7 +62,7 @@ impl Queue {
     pub(super) fn new(newest: u64) -> Self {
         let waiting = Waiting { frames: Vec::new(), weight: 0, newest, closed: false };
         let written = watch::Sender::new(Written { up_to: newest, failing: false, over: false });
-        Self { waiting: Mutex::new(waiting), news: Condvar::new(), written }
+        Self { waiting: Mutex::new(waiting), changed: Condvar::new(), written }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -121,7 +121,7 @@ impl Queue {
     /// Takes everything that is queued. Waits up to the timeout if the queue is empty.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let is_idle = |waiting: &mut Waiting| waiting.frames.is_empty() && !waiting.closed;
-        let waited = self.news.wait_timeout_while(self.waiting(), patience, is_idle);
+        let waited = self.changed.wait_timeout_while(self.waiting(), patience, is_idle);
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if waiting.frames.is_empty() {
             return if waiting.closed { Taken::Closed } else { Taken::Nothing };
@@ -151,7 +151,7 @@ impl Queue {
 
     /// Waits before the next attempt. Returns `false` if the queue was closed meanwhile.
     pub(super) fn pause(&self, time: Duration) -> bool {
-        let waited = self.news.wait_timeout_while(self.waiting(), time, |waiting| !waiting.closed);
+        let waited = self.changed.wait_timeout_while(self.waiting(), time, |waiting| !waiting.closed);
         let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
         !waiting.closed
     }
@@ -164,7 +164,7 @@ impl Queue {
     /// Closes the queue and wakes the writer.
     pub(super) fn close(&self) {
         self.waiting().closed = true;
-        self.news.notify_all();
+        self.changed.notify_all();
     }
 }
 
@@ -198,7 +198,7 @@ impl Journal for Arc<Queue> {
                 *mark = number;
             }
         }
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 
     fn newest(&self) -> u64 {

@@ -64,7 +64,7 @@ pub(super) struct Segments {
 /// that this one starts holds all open files until its program runs, which takes time on a busy
 /// machine. The folder of an engine that was just dropped may therefore look as if it were in use.
 const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(25);
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 /// Locks the folder for this process, as long as the file is open.
 ///
@@ -79,7 +79,7 @@ pub(super) fn lock(folder: &Path) -> io::Result<File> {
     for _ in 1..TRIES {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => thread::sleep(RETRY_PAUSE),
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }

@@ -29,7 +29,7 @@ const SPARE: u64 = 16 << 20;
 const MANY: usize = 32;
 
 /// How often the writer checks how much of the segments still counts.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The pause after a write that failed.
 const RETRY: Duration = Duration::from_millis(500);
@@ -75,7 +75,7 @@ pub(super) struct Renewal {
 
 impl Writer {
     pub(super) fn run(mut self) {
-        while self.step(if self.renewal.is_some() { Duration::ZERO } else { LOOK_EVERY }) {}
+        while self.step(if self.renewal.is_some() { Duration::ZERO } else { CHECK_INTERVAL }) {}
     }
 
     /// Writes what is queued, or arrives within the timeout. Returns `false` when the writer must
@@ -168,7 +168,7 @@ impl Writer {
             self.renew = self.renewal.take().is_none();
         }
         let Some(renewal) = &mut self.renewal else {
-            return self.look(&shared);
+            return self.check_folder(&shared);
         };
         if !renewal.write(&shared, &self.queue) {
             return Ok(());
@@ -184,9 +184,9 @@ impl Writer {
     }
 
     /// Begins a renewal if one is due.
-    fn look(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
+    fn check_folder(&mut self, shared: &Shared<Arc<Queue>>) -> io::Result<()> {
         let (segment, at) = self.looked;
-        if !self.renew && segment == self.segments.number() && self.clock.now().since(at) < LOOK_EVERY {
+        if !self.renew && segment == self.segments.number() && self.clock.now().since(at) < CHECK_INTERVAL {
             return Ok(());
         }
         self.looked = (self.segments.number(), self.clock.now());

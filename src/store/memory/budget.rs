@@ -30,7 +30,7 @@ use crate::store::{Event, Policy};
 
 /// The pause between two scans of all sessions: a hundred times what a scan takes with ten thousand
 /// of them.
-const PAUSE: Duration = Duration::from_millis(100);
+const RESCAN_PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum number of used sessions that are noted, until the list is processed again. So many
 /// are processed in a moment.
@@ -41,12 +41,12 @@ pub(super) struct Budget {
     kept: AtomicUsize,
     /// `true` if the sessions that are used are noted.
     notes_use: AtomicBool,
-    round: Mutex<Round>,
+    round: Mutex<ReleaseList>,
 }
 
 /// The list of sessions that release bytes, and the position in it.
 #[derive(Debug, Default)]
-struct Round {
+struct ReleaseList {
     began: Option<Tick>,
     /// The sessions, those of the largest account first.
     sessions: Vec<SessionId>,
@@ -59,7 +59,7 @@ struct Round {
     later: Vec<SessionId>,
 }
 
-impl Round {
+impl ReleaseList {
     fn next(&mut self) -> Option<(SessionId, Class)> {
         loop {
             if let Some(session) = self.sessions.get(self.at) {
@@ -97,7 +97,7 @@ pub(super) fn demand(events: &[Event]) -> usize {
 }
 
 impl Budget {
-    fn round(&self) -> MutexGuard<'_, Round> {
+    fn round(&self) -> MutexGuard<'_, ReleaseList> {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -154,11 +154,11 @@ impl<J: Journal> Shared<J> {
 
     fn make_room(&self, limit: usize) -> Result<usize, usize> {
         let now = self.clock.now();
-        let is_due = self.budget.round().began.is_none_or(|began| began.after(PAUSE) <= now);
+        let is_due = self.budget.round().began.is_none_or(|began| began.after(RESCAN_PAUSE) <= now);
         if is_due {
             let sessions = self.largest_first();
             self.budget.notes_use.store(true, Ordering::Relaxed);
-            *self.budget.round() = Round { began: Some(now), sessions, ..Round::default() };
+            *self.budget.round() = ReleaseList { began: Some(now), sessions, ..ReleaseList::default() };
         }
         let mut lost = 0;
         // Each session once for each class, and those that others use meanwhile, but not forever.

@@ -42,7 +42,7 @@ pub(super) struct Candidate {
 
 /// A scan of idle sessions.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct ExpiryCheck {
     number: u64,
     alone: bool,
 }
@@ -77,16 +77,16 @@ impl Expiry {
     }
 
     /// Begins a scan, which takes sessions out and puts them back.
-    pub(super) fn start_looking(&mut self) -> Look {
+    pub(super) fn begin_check(&mut self) -> ExpiryCheck {
         let (begun, going_on) = &mut self.looks;
         *begun += 1;
         *going_on += 1;
-        Look { number: *begun, alone: *going_on == 1 }
+        ExpiryCheck { number: *begun, alone: *going_on == 1 }
     }
 
     /// Ends a scan, before it puts sessions back. Returns `true` if it saw every session: the
     /// queues are empty, and no other scan has taken out a session in the meantime.
-    pub(super) fn stop_looking(&mut self, look: Look) -> bool {
+    pub(super) fn end_check(&mut self, look: ExpiryCheck) -> bool {
         self.looks.1 -= 1;
         look.alone && look.number == self.looks.0 && self.fresh.is_empty() && self.rest.is_empty()
     }

@@ -11,16 +11,16 @@
 //! 3. Only one operation removes a session from the map, so only one caller receives it as ended.
 
 mod budget;
+mod client_requests;
+mod eviction;
 mod expiry;
+mod locked;
 #[cfg(test)]
 mod model;
 mod order;
-mod questions;
 mod record;
 #[cfg(feature = "file")]
 pub(super) mod restore;
-mod room;
-mod steps;
 mod streams;
 mod tasks;
 #[cfg(test)]
@@ -34,18 +34,18 @@ use std::time::Duration;
 use dashmap::DashMap;
 
 use self::budget::Budget;
+use self::client_requests::Outcome;
 use self::expiry::Expiry;
+pub(in crate::store) use self::locked::Marked;
 use self::order::OfAccount;
-use self::questions::Outcome;
 use self::record::Record;
-pub(in crate::store) use self::steps::Marked;
 use self::tasks::Tasks;
 use super::announcements::Topics;
 use super::journal::Journal;
 use super::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
-    EndReason, Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, Ring, SessionEngine, SessionSummary,
-    StateValue, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, SessionUpdate,
+    Signal, SignalHandler, StateValue, StoreTask, StreamNo,
 };
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -74,11 +74,11 @@ pub(in crate::store) struct Shared<J: Journal = ()> {
     accounts: DashMap<Account, OfAccount>,
     expiry: Mutex<Expiry>,
     budget: Budget,
-    /// Records if a session may be idle; see [`room`].
+    /// Records if a session may be idle; see [`eviction`].
     rest: AtomicU8,
     tasks: Mutex<Tasks<J::Mark>>,
     topics: Mutex<Topics>,
-    nodes: RwLock<Vec<(NodeId, Arc<dyn Doorbell>)>>,
+    nodes: RwLock<Vec<(NodeId, Arc<dyn SignalHandler>)>>,
     next_node: AtomicU64,
     policy: OnceLock<Policy>,
     default_policy: Policy,
@@ -129,11 +129,11 @@ impl<J: Journal> Shared<J> {
         self.count.load(Ordering::Relaxed)
     }
 
-    fn add_bell(&self, node: NodeId, bell: Arc<dyn Doorbell>) {
-        self.nodes.write().unwrap_or_else(PoisonError::into_inner).push((node, bell));
+    fn add_handler(&self, node: NodeId, handler: Arc<dyn SignalHandler>) {
+        self.nodes.write().unwrap_or_else(PoisonError::into_inner).push((node, handler));
     }
 
-    fn remove_bell(&self, node: NodeId) {
+    fn remove_handler(&self, node: NodeId) {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| *id != node);
     }
 
@@ -150,71 +150,71 @@ impl<J: Journal> Shared<J> {
         self.nodes.read().unwrap_or_else(PoisonError::into_inner).iter().any(|(id, _)| *id == node)
     }
 
-    fn ring(&self, node: NodeId, ring: Ring) {
-        let bell = {
+    fn signal_node(&self, node: NodeId, signal: Signal) {
+        let handler = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-            nodes.iter().find(|(id, _)| *id == node).map(|(_, bell)| Arc::clone(bell))
+            nodes.iter().find(|(id, _)| *id == node).map(|(_, handler)| Arc::clone(handler))
         };
-        if let Some(bell) = bell {
-            bell.ring(ring);
+        if let Some(handler) = handler {
+            handler.signal(signal);
         }
     }
 
-    fn ring_all(&self, ring: &Ring) {
-        self.ring_others(None, ring);
+    fn signal_all(&self, signal: &Signal) {
+        self.signal_others(None, signal);
     }
 
     /// Sends a signal to every node except one.
-    fn ring_others(&self, by: Option<NodeId>, ring: &Ring) {
-        let bells: Vec<_> = {
+    fn signal_others(&self, by: Option<NodeId>, signal: &Signal) {
+        let handlers: Vec<_> = {
             let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-            nodes.iter().filter(|(id, _)| Some(*id) != by).map(|(_, bell)| Arc::clone(bell)).collect()
+            nodes.iter().filter(|(id, _)| Some(*id) != by).map(|(_, handler)| Arc::clone(handler)).collect()
         };
-        for bell in bells {
-            bell.ring(ring.clone());
+        for handler in handlers {
+            handler.signal(signal.clone());
         }
     }
 }
 
 impl SessionEngine for MemoryEngine {
-    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
-        self.shared.join(bell, &policy)
+    fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
+        self.shared.join(handler, &policy)
     }
 
     fn leave(&self, node: NodeId) {
         self.shared.leave(node);
     }
 
-    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
-        Step::ready(self.shared.create(create).0)
+    fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
+        EngineFuture::ready(self.shared.create(create).0)
     }
 
-    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
-        Step::ready(self.shared.load(session, principal).0)
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>> {
+        EngineFuture::ready(self.shared.load(session, principal).0)
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
-        Step::ready(self.shared.begin(&begin).0)
+    fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
+        EngineFuture::ready(self.shared.begin(&begin).0)
     }
 
-    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
-        Step::ready(self.shared.finish(session, stream).0)
+    fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(self.shared.finish(session, stream).0)
     }
 
-    fn append(&self, append: Append) -> Step<Result<Appended>> {
-        Step::ready(self.shared.append(append).0)
+    fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
+        EngineFuture::ready(self.shared.append(append).0)
     }
 
-    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
-        Step::ready(self.shared.publish(session, node, event).0)
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> EngineFuture<Result<Appended>> {
+        EngineFuture::ready(self.shared.publish(session, node, event).0)
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
-        Step::ready(self.shared.deliver(deliver).0)
+    fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>> {
+        EngineFuture::ready(self.shared.deliver(deliver).0)
     }
 
-    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
-        Step::ready(self.shared.attach(&attach).0)
+    fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>> {
+        EngineFuture::ready(self.shared.attach(&attach).0)
     }
 
     fn read_after(
@@ -224,88 +224,98 @@ impl SessionEngine for MemoryEngine {
         generation: u32,
         after: u64,
         max_bytes: usize,
-    ) -> Step<Result<Page>> {
-        Step::ready(self.shared.read_after(session, stream, generation, after, max_bytes).0)
+    ) -> EngineFuture<Result<Page>> {
+        EngineFuture::ready(self.shared.read_after(session, stream, generation, after, max_bytes).0)
     }
 
-    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
-        Step::ready(self.shared.detach(session, stream, generation).0)
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(self.shared.detach(session, stream, generation).0)
     }
 
-    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
-        Step::ready(self.shared.hang_up(session, stream, retry).0)
+    fn request_detach(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        retry: Option<Duration>,
+    ) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(self.shared.request_detach(session, stream, retry).0)
     }
 
-    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
-        Step::ready(self.shared.answer(session, question, outcome).0)
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.answer(session, request, outcome).0)
     }
 
-    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
-        Step::ready(self.shared.take(session, question).0)
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        EngineFuture::ready(self.shared.take(session, request).0)
     }
 
-    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
-        Step::ready(self.shared.withdraw(session, question).0)
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(self.shared.withdraw(session, request).0)
     }
 
-    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
-        Step::ready(self.shared.cancel(session, id).0)
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.cancel(session, id).0)
     }
 
-    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
-        Step::ready(self.shared.cancelled(session, stream).0)
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
+        EngineFuture::ready(self.shared.cancelled(session, stream).0)
     }
 
-    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
-        Step::ready(self.shared.load_state(session, key).0)
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
+        EngineFuture::ready(self.shared.load_state(session, key).0)
     }
 
-    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
-        Step::ready(self.shared.load_states(session, prefix, known).0)
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
+        EngineFuture::ready(self.shared.load_states(session, prefix, known).0)
     }
 
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
-        Step::ready(self.shared.store_state(session, key, &value, version).0)
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.store_state(session, key, &value, version).0)
     }
 
-    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
-        Step::ready(self.shared.create_task(create).0)
+    fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
+        EngineFuture::ready(self.shared.create_task(create).0)
     }
 
-    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
-        Step::ready(self.shared.load_task(task, principal).0)
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> EngineFuture<Result<LoadedTask>> {
+        EngineFuture::ready(self.shared.load_task(task, principal).0)
     }
 
-    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
-        Step::ready(self.shared.store_task(store).0)
+    fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
+        EngineFuture::ready(self.shared.store_task(store).0)
     }
 
-    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
-        Step::ready(self.shared.end(session, reason).0)
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
+        EngineFuture::ready(self.shared.end(session, reason).0)
     }
 
-    fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
-        Step::ready(self.shared.sweep().0)
+    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
+        EngineFuture::ready(self.shared.expire().0)
     }
 
-    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
-        Step::ready(self.shared.announce(topic, id).0)
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
+        EngineFuture::ready(self.shared.announce(topic, id).0)
     }
 
-    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
-        Step::ready(Ok(self.shared.announced(after, among)))
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
+        EngineFuture::ready(Ok(self.shared.announced(after, among)))
     }
 
-    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
-        self.shared.tell(session, node, news);
-        Step::ready(Ok(()))
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.shared.broadcast(session, node, update);
+        EngineFuture::ready(Ok(()))
     }
 
-    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
-        Step::ready(Ok(self.shared.list()))
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
+        EngineFuture::ready(Ok(self.shared.list()))
     }
 
-    fn count(&self) -> Step<Result<usize>> {
-        Step::ready(Ok(self.shared.count()))
+    fn count(&self) -> EngineFuture<Result<usize>> {
+        EngineFuture::ready(Ok(self.shared.count()))
     }
 }

@@ -68,7 +68,7 @@ struct Session {
     id: Option<SessionId>,
     owned: bool,
     streams: BTreeMap<StreamNo, Stream>,
-    questions: Vec<String>,
+    requests: Vec<String>,
     /// The bytes ever written to it.
     ever: usize,
 }
@@ -217,7 +217,7 @@ impl Model {
             }
         }
         if close {
-            self.sessions[at.0].questions.retain(|id| !id.starts_with(&format!("{} ", at.1)));
+            self.sessions[at.0].requests.retain(|id| !id.starts_with(&format!("{} ", at.1)));
         }
     }
 
@@ -236,23 +236,23 @@ impl Model {
     fn answer(&mut self, at: usize, taken: bool) {
         let session = self.sessions[at].id();
         let answer = || Ok(RawJson::empty_object());
-        assert_eq!(now(self.engine.answer(session, "nobody's", answer())), Err(StoreErrorKind::NotFound));
-        let Some(question) = self.sessions[at].questions.pop() else { return };
+        assert_eq!(now(self.engine.answer_request(session, "nobody's", answer())), Err(StoreErrorKind::NotFound));
+        let Some(request) = self.sessions[at].requests.pop() else { return };
         if !taken {
-            assert_eq!(now(self.engine.withdraw(session, &question)), Ok(()));
+            assert_eq!(now(self.engine.withdraw_request(session, &request)), Ok(()));
         } else {
-            assert_eq!(now(self.engine.take(session, &question)), Ok(None));
-            assert_eq!(now(self.engine.answer(session, &question, answer())), Ok(true));
-            assert_eq!(now(self.engine.answer(session, &question, answer())), Ok(false));
-            assert_eq!(now(self.engine.take(session, &question)), Ok(Some(answer())));
+            assert_eq!(now(self.engine.take_answer(session, &request)), Ok(None));
+            assert_eq!(now(self.engine.answer_request(session, &request, answer())), Ok(true));
+            assert_eq!(now(self.engine.answer_request(session, &request, answer())), Ok(false));
+            assert_eq!(now(self.engine.take_answer(session, &request)), Ok(Some(answer())));
         }
-        assert_eq!(now(self.engine.answer(session, &question, answer())), Err(StoreErrorKind::NotFound));
+        assert_eq!(now(self.engine.answer_request(session, &request, answer())), Err(StoreErrorKind::NotFound));
         // No caller waits for it any more, so it may be dropped.
         for stream in self.sessions[at].streams.values_mut() {
             stream
                 .written
                 .iter_mut()
-                .filter(|one| *one.payload == *question.as_bytes())
+                .filter(|one| *one.payload == *request.as_bytes())
                 .for_each(|one| one.lasting = false);
         }
     }
@@ -261,7 +261,7 @@ impl Model {
         assert_eq!(now(self.engine.finish(self.sessions[at.0].id(), at.1)), Ok(()));
         if at.1 != STANDALONE && !self.of(at).closed {
             self.sessions[at.0].streams.remove(&at.1);
-            self.sessions[at.0].questions.retain(|id| !id.starts_with(&format!("{} ", at.1)));
+            self.sessions[at.0].requests.retain(|id| !id.starts_with(&format!("{} ", at.1)));
         }
     }
 
@@ -325,13 +325,13 @@ impl Model {
             Op::Create { owned } => self.create(owned),
             Op::Pass { seconds } => {
                 tokio::time::advance(Duration::from_secs(seconds)).await;
-                let ended = now(self.engine.sweep(self.node)).unwrap();
+                let ended = now(self.engine.expire(self.node)).unwrap();
                 self.ended(ended);
             }
             Op::End { session } => {
                 if let Some(at) = self.session(session) {
                     let session = self.sessions.remove(at);
-                    assert!(now(self.engine.end(session.id(), EndReason::Deleted)).is_ok());
+                    assert!(now(self.engine.end_session(session.id(), EndReason::Deleted)).is_ok());
                 }
             }
             Op::Begin { session, calls } => {
@@ -381,7 +381,7 @@ impl Model {
                 let id = format!("{} {}", at.1, stream.written.len());
                 self.append(at, &[event(EventKind::Request(id.as_str().into()), id.clone())], false, false);
                 if open {
-                    self.sessions[at.0].questions.push(id);
+                    self.sessions[at.0].requests.push(id);
                 }
             }
             Op::Finish { .. } => self.finish(at),
@@ -406,7 +406,7 @@ impl Model {
 
     async fn end(mut self) {
         for session in std::mem::take(&mut self.sessions) {
-            assert!(now(self.engine.end(session.id(), EndReason::Shutdown)).is_ok());
+            assert!(now(self.engine.end_session(session.id(), EndReason::Shutdown)).is_ok());
         }
         assert!(is_empty(&self.engine));
     }

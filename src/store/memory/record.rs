@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(super) use self::fit::Class;
 use self::state::State;
-use super::questions::{Outcome, Place, Questions};
+use super::client_requests::{ClientRequests, Outcome, Position};
 use super::streams::Streams;
 use crate::clock::Tick;
 use crate::error::{StoreError, StoreErrorKind};
@@ -24,14 +24,14 @@ use crate::store::journal::{Change, Notes, OnStream};
 use crate::store::log::{Bounds, StreamLog};
 use crate::store::lost::node_lost;
 use crate::store::{
-    Append, Appended, Create, Deliver, Delivered, Event, EventKind, NodeId, Policy, Ring, STANDALONE, SessionSummary,
+    Append, Appended, Create, Deliver, Delivered, Event, EventKind, NodeId, Policy, STANDALONE, SessionSummary, Signal,
     StateValue, StreamNo,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// A signal to send after all locks are released.
-pub(super) type Wake = Option<(NodeId, Ring)>;
+pub(super) type Wake = Option<(NodeId, Signal)>;
 
 /// The record of one session.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) struct Record<M = ()> {
     calls: Vec<CallRow>,
     /// A log is created when it is first written or read.
     streams: Streams,
-    questions: Questions,
+    client_requests: ClientRequests,
     /// The announcement that it has reached.
     told: u64,
     /// Created when it is first written. Boxed, because most sessions have none.
@@ -96,7 +96,7 @@ impl<M: Default> Record<M> {
             usage,
             calls: Vec::new(),
             streams: Streams::default(),
-            questions: Questions::default(),
+            client_requests: ClientRequests::default(),
             told: 0,
             state: None,
         }
@@ -199,13 +199,13 @@ impl<M> Record<M> {
             .events
             .iter()
             .zip(0..)
-            .filter_map(|(event, at)| Questions::in_event(event, first.wrapping_add(at)))
+            .filter_map(|(event, at)| ClientRequests::in_event(event, first.wrapping_add(at)))
             .collect();
         let is_new = self.streams.at(at).next() == first;
         let on_stream = &mut OnStream(stream, notes);
         let mut appended = self.streams.change(at, |log| log.append(append, bounds(policy), now, on_stream))?;
         if is_new {
-            self.questions.ask(asked, stream, node);
+            self.client_requests.open(asked, stream, node);
         }
         appended.cancelled = self.calls.iter().any(|row| row.cancelled && row.stream == stream);
         if close {
@@ -231,10 +231,10 @@ impl<M> Record<M> {
         if log.holder().is_none() && matches!(event.kind, EventKind::Request(_)) {
             return (Appended { read: false, unread: log.unread(), dropped: 1, lost: 0, cancelled: false }, None);
         }
-        let asked = Questions::in_event(&event, log.next());
+        let asked = ClientRequests::in_event(&event, log.next());
         let on_stream = &mut OnStream(STANDALONE, notes);
         let mut appended = self.streams.change(at, |log| log.publish(event, bounds(policy), on_stream));
-        self.questions.ask(asked, STANDALONE, node);
+        self.client_requests.open(asked, STANDALONE, node);
         let wake = self.wake_reader(STANDALONE, at);
         self.shrink(policy, STANDALONE, &mut appended, notes);
         (appended, wake)
@@ -289,33 +289,33 @@ impl<M> Record<M> {
 
     fn wake_reader(&self, stream: StreamNo, at: usize) -> Wake {
         let holder = self.streams.at(at).holder()?;
-        Some((holder.node, Ring::Stream { session: self.info.id, stream }))
+        Some((holder.node, Signal::Stream { session: self.info.id, stream }))
     }
 
-    pub(super) fn answer(&mut self, question: &str, outcome: Outcome, now: Tick) -> Result<(bool, Wake)> {
+    pub(super) fn answer(&mut self, request: &str, outcome: Outcome, now: Tick) -> Result<(bool, Wake)> {
         self.touch(now);
         let session = self.info.id;
-        let asker = self.questions.answer(question, outcome)?;
-        let wake = asker.map(|node| (node, Ring::Answer { session, question: question.into() }));
+        let asker = self.client_requests.answer(request, outcome)?;
+        let wake = asker.map(|node| (node, Signal::Answer { session, request: request.into() }));
         Ok((wake.is_some(), wake))
     }
 
-    pub(super) fn take(&mut self, question: &str) -> Result<Option<Outcome>> {
-        let taken = self.questions.take(question)?;
+    pub(super) fn take(&mut self, request: &str) -> Result<Option<Outcome>> {
+        let taken = self.client_requests.take(request)?;
         Ok(taken.map(|(answer, place)| {
             self.settle(place);
             answer
         }))
     }
 
-    pub(super) fn withdraw(&mut self, question: &str) {
-        if let Some(place) = self.questions.withdraw(question) {
+    pub(super) fn withdraw(&mut self, request: &str) {
+        if let Some(place) = self.client_requests.withdraw(request) {
             self.settle(place);
         }
     }
 
     /// Makes a request to the client droppable, because no caller waits for its answer any more.
-    fn settle(&mut self, place: Place) {
+    fn settle(&mut self, place: Position) {
         if let Ok(at) = self.position(place.stream) {
             self.streams.change(at, |log| log.settle(place.seq));
         }
@@ -407,11 +407,11 @@ fn note_state(key: &str, value: &RawJson, version: u64) -> Change {
 
 /// The number of streams that are reported to a journal at once. Most calls never have a log, so
 /// they need no entry.
-const STREAMS_AT_ONCE: StreamNo = 64;
+const STREAMS_PER_STEP: StreamNo = 64;
 
 /// Returns the number below which streams count as assigned after this one was.
 fn given_out(stream: StreamNo) -> StreamNo {
-    (stream / STREAMS_AT_ONCE + 1).saturating_mul(STREAMS_AT_ONCE)
+    (stream / STREAMS_PER_STEP + 1).saturating_mul(STREAMS_PER_STEP)
 }
 
 impl<M> Drop for Record<M> {

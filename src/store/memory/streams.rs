@@ -61,7 +61,7 @@ impl Streams {
     }
 
     /// Returns the bytes in all streams that no reader has received and that may not be dropped.
-    pub(super) fn owed(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.sums.as_ref().map_or(0, |sums| sums.owed)
     }
 
@@ -202,7 +202,7 @@ mod tests {
     fn check(streams: &Streams) {
         let logs = || streams.iter().map(|(_, log)| log);
         assert_eq!(streams.bytes(), logs().map(StreamLog::bytes).sum::<usize>());
-        assert_eq!(streams.owed(), logs().map(StreamLog::owed).sum::<usize>());
+        assert_eq!(streams.unread(), logs().map(StreamLog::owed).sum::<usize>());
         assert_eq!(streams.given(), logs().map(StreamLog::spare_given).sum::<usize>());
         assert_eq!(streams.readers(), logs().filter(|log| log.holder().is_some()).count());
         let mut closed: Vec<_> =

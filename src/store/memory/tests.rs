@@ -14,8 +14,8 @@ use crate::store::EventKind;
 #[derive(Debug)]
 struct Silent;
 
-impl Doorbell for Silent {
-    fn ring(&self, _: Ring) {}
+impl SignalHandler for Silent {
+    fn signal(&self, _: Signal) {}
 }
 
 pub(super) fn policy() -> Policy {
@@ -55,7 +55,7 @@ pub(super) fn opening(principal: Option<&Principal>) -> Create {
 }
 
 /// Returns the value of an operation of this engine, which never waits.
-pub(super) fn now<T>(step: Step<Result<T>>) -> std::result::Result<T, StoreErrorKind> {
+pub(super) fn now<T>(step: EngineFuture<Result<T>>) -> std::result::Result<T, StoreErrorKind> {
     step.now().expect("a step in memory is ready").map_err(|error| error.kind())
 }
 
@@ -99,8 +99,8 @@ fn a_principal_that_is_refused_leaves_nothing_behind() {
     }
     assert!(is_empty(&engine));
     let (engine, _) = self::engine(Policy { max_sessions_per_principal: 0, ..policy() });
-    let refused = now(engine.create(opening(Some(&Principal::new("p")))));
-    assert_eq!(refused.err(), Some(StoreErrorKind::FullForPrincipal));
+    let rejected = now(engine.create(opening(Some(&Principal::new("p")))));
+    assert_eq!(rejected.err(), Some(StoreErrorKind::FullForPrincipal));
     assert!(is_empty(&engine));
 }
 
@@ -111,9 +111,9 @@ fn a_sweep_ends_where_everything_is_always_due() {
     let session = create.info.id;
     now(engine.create(create)).unwrap();
     now(engine.begin(Begin { session, principal: None, node, ids: &[1.into()], unique: true })).unwrap();
-    assert_eq!(now(engine.sweep(node)).unwrap().len(), 0);
+    assert_eq!(now(engine.expire(node)).unwrap().len(), 0);
     now(engine.finish(session, 1)).unwrap();
-    assert_eq!(now(engine.sweep(node)).unwrap().len(), 1);
+    assert_eq!(now(engine.expire(node)).unwrap().len(), 1);
     assert!(is_empty(&engine));
 }
 
@@ -133,10 +133,10 @@ fn threads_that_do_anything_leave_nothing_behind() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     for summary in now(engine.list()).unwrap() {
-        now(engine.end(summary.info.id, EndReason::Closed)).unwrap();
+        now(engine.end_session(summary.info.id, EndReason::Closed)).unwrap();
     }
     std::thread::sleep(Duration::from_millis(2));
-    now(engine.sweep(node)).unwrap();
+    now(engine.expire(node)).unwrap();
     assert!(is_empty(&engine), "{engine:?} after {handed}");
 }
 
@@ -158,10 +158,10 @@ fn one_life(engine: &MemoryEngine, node: NodeId, principal: &Principal, round: u
         }
     }
     if round.is_multiple_of(5) {
-        ended += usize::from(now(engine.end(session, EndReason::Deleted)).is_ok());
+        ended += usize::from(now(engine.end_session(session, EndReason::Deleted)).is_ok());
     }
     if round.is_multiple_of(7) {
-        ended += now(engine.sweep(node)).map_or(0, |ended| ended.len());
+        ended += now(engine.expire(node)).map_or(0, |ended| ended.len());
     }
     ended
 }

@@ -1,6 +1,6 @@
 //! Announcements: the operations on announcements, and their delivery to sessions.
 
-use super::link::{number, size};
+use super::client::{number, size};
 use super::reply::Reply;
 use super::{Inner, Result, scripts};
 use crate::error::{StoreError, StoreErrorKind};
@@ -11,15 +11,15 @@ impl Inner {
     pub(super) async fn announce(&self, topic: &str, id: u64) -> Result<u64> {
         // Every node that announces the same change sends the same token, so the repetitions are
         // recognised.
-        let call = self.link.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}"));
+        let call = self.client.call_with(&scripts::ANNOUNCE, &format!("announced.{id:x}"));
         let call = call.arg(topic).arg(size(TOPICS)).arg(size(TOPIC_BYTES));
-        self.link.take(call).await?.number()
+        self.client.take(call).await?.number()
     }
 
     pub(super) async fn announced(&self, after: u64, among: &[String]) -> Result<Announced> {
-        let call = self.link.call(&scripts::ANNOUNCED).silent().arg(number(after));
+        let call = self.client.call(&scripts::ANNOUNCED).silent().arg(number(after));
         let call = among.iter().fold(call, |call, topic| call.arg(topic));
-        let mut reply = self.link.take(call).await?;
+        let mut reply = self.client.take(call).await?;
         let (newest, complete) = (reply.number()?, reply.flag()?);
         let mut rows = Reply::of(redis::Value::Array(reply.list()?.collect()))?;
         let mut topics = Vec::new();
@@ -33,9 +33,9 @@ impl Inner {
     }
 
     pub(super) async fn deliver(&self, deliver: &Deliver) -> Result<Delivered> {
-        let (names, session) = (self.link.names(), self.link.names().session(deliver.session));
+        let (pseudonyms, session) = (self.client.names(), self.client.names().session(deliver.session));
         let call = self
-            .link
+            .client
             .call(&scripts::DELIVER)
             .arg(&session)
             .arg(number(deliver.after))
@@ -43,9 +43,9 @@ impl Inner {
             .arg(number(deliver.revision));
         let mut call = self.bounds(call);
         for event in &deliver.events {
-            call = call.arg(&*names.said.close(&session, &event.payload)?);
+            call = call.arg(&*pseudonyms.said.close(&session, &event.payload)?);
         }
-        let mut reply = self.link.take(call).await?;
+        let mut reply = self.client.take(call).await?;
         Ok(Delivered { up_to: reply.number()?, lost: reply.number()? })
     }
 }

@@ -23,26 +23,26 @@
 //!    acquisition, the acquisition has no effect when it arrives.
 
 mod announcements;
-mod bells;
-mod give_back;
-mod hearing;
-mod life;
-mod line;
-mod link;
-mod names;
+mod client;
+mod connection;
+mod encryption;
+mod heartbeat;
 mod open;
 mod options;
+mod pseudonyms;
 mod reply;
 mod scripts;
-mod seal;
 mod server;
 mod sessions;
+mod signals;
 mod streams;
+mod subscriber;
 mod tasks;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "redis-tls")]
 mod tls;
+mod undo;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -53,14 +53,14 @@ use tokio_util::sync::DropGuard;
 
 pub use self::options::{ConnectError, RedisOptions};
 
-use self::give_back::{GiveBacks, Owed};
-use self::life::Leaving;
-use self::link::{Call, Link};
+use self::client::{Call, Client};
+use self::heartbeat::Departures;
 use self::reply::Reply;
+use self::undo::{Undo, UndoQueue};
 use super::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
-    EndReason, Ended, Event, Loaded, LoadedTask, News, NodeId, Page, Policy, SessionEngine, SessionSummary, StateValue,
-    Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, NodeId, Page, Policy, SessionEngine, SessionSummary, SessionUpdate,
+    SignalHandler, StateValue, StoreTask, StreamNo,
 };
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{Principal, SessionId, SessionInfo, TaskId};
@@ -99,9 +99,9 @@ pub struct RedisEngine {
 }
 
 struct Inner {
-    link: Arc<Link>,
-    leaving: Arc<Leaving>,
-    give_backs: GiveBacks,
+    client: Arc<Client>,
+    leaving: Arc<Departures>,
+    undo_queue: UndoQueue,
     policy: OnceLock<Policy>,
     default_policy: Policy,
     runtime: Handle,
@@ -115,10 +115,10 @@ impl Inner {
     }
 
     /// Runs an operation that acquires something. `back` releases it later if the outcome is
-    /// unknown, or if the caller drops the result before it settles the [`Owed`].
-    async fn take_or(&self, call: &Call, back: Call) -> Result<(Reply, Owed)> {
-        let owed = Owed::new(&self.give_backs, back);
-        match self.link.try_to_take(call).await {
+    /// unknown, or if the caller drops the result before it settles the [`Undo`].
+    async fn take_or(&self, call: &Call, back: Call) -> Result<(Reply, Undo)> {
+        let owed = Undo::new(&self.undo_queue, back);
+        match self.client.try_to_take(call).await {
             Ok(reply) => Ok((reply, owed)),
             Err(failed) => {
                 if !failed.unknown {
@@ -130,8 +130,8 @@ impl Inner {
     }
 
     /// Releases something, now or later. An unreachable server is not a failure of this operation.
-    async fn give_back(&self, call: Call) -> Result<()> {
-        Owed::new(&self.give_backs, call).give_back(&self.link).await
+    async fn undo(&self, call: Call) -> Result<()> {
+        Undo::new(&self.undo_queue, call).run(&self.client).await
     }
 
     /// Runs an operation to completion even if the caller drops its future. Otherwise the signals
@@ -144,13 +144,13 @@ impl Inner {
 
 impl RedisEngine {
     /// Builds an operation that first waits until the nodes that are leaving have left.
-    fn step<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Inner>) -> F) -> Step<Result<T>>
+    fn step<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Inner>) -> F) -> EngineFuture<Result<T>>
     where
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
         let taken = step(Arc::clone(&inner));
-        Step::later(async move {
+        EngineFuture::later(async move {
             inner.leaving.done().await;
             taken.await
         })
@@ -159,7 +159,7 @@ impl RedisEngine {
 
 impl fmt::Debug for RedisEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisEngine").field("link", &self.inner.link).finish_non_exhaustive()
+        f.debug_struct("RedisEngine").field("link", &self.inner.client).finish_non_exhaustive()
     }
 }
 
@@ -168,29 +168,29 @@ impl SessionEngine for RedisEngine {
         true
     }
 
-    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+    fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
         if *self.inner.policy.get_or_init(|| policy.clone()) != policy {
             tracing::warn!("services that share a session engine have different limits; the first one's count");
         }
-        self.inner.link.bells.join(bell)
+        self.inner.client.signals.join(handler)
     }
 
     fn leave(&self, node: NodeId) {
-        let Inner { link, leaving, runtime, .. } = &*self.inner;
-        link.bells.leave(node);
-        leaving.leave(link, runtime, node);
+        let Inner { client, leaving, runtime, .. } = &*self.inner;
+        client.signals.leave(node);
+        leaving.leave(client, runtime, node);
     }
 
-    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
+    fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
         self.step(|inner| async move { inner.create(&create).await })
     }
 
-    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
-        let principal = self.inner.link.names().principal(principal);
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>> {
+        let principal = self.inner.client.names().principal(principal);
         self.step(|inner| async move { inner.load(session, principal).await })
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
+    fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
         let (call, back) = self.inner.begin(&begin);
         self.step(|inner| async move {
             let (mut reply, owed) = inner.take_or(&call, back).await?;
@@ -199,23 +199,23 @@ impl SessionEngine for RedisEngine {
         })
     }
 
-    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
+    fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>> {
         self.step(|inner| async move { inner.finish(session, stream).await })
     }
 
-    fn append(&self, append: Append) -> Step<Result<Appended>> {
+    fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
         self.step(|inner| async move { inner.append(&append).await })
     }
 
-    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> EngineFuture<Result<Appended>> {
         self.step(move |inner| async move { inner.publish(session, node, &event).await })
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
+    fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>> {
         self.step(move |inner| async move { inner.deliver(&deliver).await })
     }
 
-    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
+    fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>> {
         let (call, back) = self.inner.attach(&attach);
         self.step(|inner| async move {
             let taking = Arc::clone(&inner);
@@ -233,107 +233,117 @@ impl SessionEngine for RedisEngine {
         generation: u32,
         after: u64,
         max_bytes: usize,
-    ) -> Step<Result<Page>> {
+    ) -> EngineFuture<Result<Page>> {
         self.step(move |inner| async move { inner.read(session, stream, generation, after, max_bytes).await })
     }
 
-    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> EngineFuture<Result<()>> {
         self.step(move |inner| async move { inner.detach(session, stream, generation).await })
     }
 
-    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
-        self.step(move |inner| async move { inner.hang_up(session, stream, retry).await })
+    fn request_detach(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        retry: Option<Duration>,
+    ) -> EngineFuture<Result<()>> {
+        self.step(move |inner| async move { inner.request_detach(session, stream, retry).await })
     }
 
-    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
-        let question = question.to_owned();
-        self.step(move |inner| async move { inner.answer(session, &question, &outcome).await })
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        let request = request.to_owned();
+        self.step(move |inner| async move { inner.answer(session, &request, &outcome).await })
     }
 
-    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
-        let question = question.to_owned();
-        self.step(move |inner| async move { inner.take(session, &question).await })
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        let request = request.to_owned();
+        self.step(move |inner| async move { inner.take(session, &request).await })
     }
 
-    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
-        let question = question.to_owned();
-        self.step(move |inner| async move { inner.withdraw(session, &question).await })
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        let request = request.to_owned();
+        self.step(move |inner| async move { inner.withdraw(session, &request).await })
     }
 
-    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
         let id = id.canonical().into_owned();
         self.step(move |inner| async move { inner.cancel(session, &id).await })
     }
 
-    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
         self.step(move |inner| async move { inner.cancelled(session, stream).await })
     }
 
-    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
         let key = key.to_owned();
         self.step(move |inner| async move { inner.load_state(session, &key).await })
     }
 
-    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
         let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
         let prefix = prefix.to_owned();
         self.step(move |inner| async move { inner.load_states(session, &prefix, &known).await })
     }
 
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
         let key = key.to_owned();
         self.step(move |inner| async move { inner.store_state(session, &key, &value, version).await })
     }
 
-    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+    fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
         self.step(|inner| async move { inner.create_task(&create).await })
     }
 
-    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
-        let principal = self.inner.link.names().principal(principal);
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> EngineFuture<Result<LoadedTask>> {
+        let principal = self.inner.client.names().principal(principal);
         self.step(move |inner| async move { inner.load_task(task, principal).await })
     }
 
-    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+    fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
         self.step(|inner| async move { inner.store_task(&store).await })
     }
 
-    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
         self.step(move |inner| async move { inner.end(session, reason).await })
     }
 
-    fn sweep(&self, _node: NodeId) -> Step<Result<Vec<Ended>>> {
-        self.step(|inner| async move { inner.sweep().await })
+    fn expire(&self, _node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
+        self.step(|inner| async move { inner.expire().await })
     }
 
-    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
         let topic = topic.to_owned();
         self.step(move |inner| async move { inner.announce(&topic, id).await })
     }
 
-    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
         let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
         self.step(move |inner| async move { inner.announced(after, &among).await })
     }
 
-    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
-        self.step(move |inner| async move { inner.tell(session, node, news).await })
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.step(move |inner| async move { inner.broadcast(session, node, update).await })
     }
 
-    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
         self.step(|inner| async move { inner.list().await })
     }
 
-    fn find(&self, session: SessionId) -> Step<Result<Arc<SessionInfo>>> {
+    fn peek(&self, session: SessionId) -> EngineFuture<Result<Arc<SessionInfo>>> {
         self.step(move |inner| async move { inner.find(session).await })
     }
 
-    fn sessions_of(&self, principal: &Principal) -> Step<Result<Vec<SessionId>>> {
-        let principal = self.inner.link.names().principal(Some(principal));
+    fn sessions_of(&self, principal: &Principal) -> EngineFuture<Result<Vec<SessionId>>> {
+        let principal = self.inner.client.names().principal(Some(principal));
         self.step(|inner| async move { inner.sessions_of(principal).await })
     }
 
-    fn count(&self) -> Step<Result<usize>> {
+    fn count(&self) -> EngineFuture<Result<usize>> {
         self.step(|inner| async move { inner.count().await })
     }
 }

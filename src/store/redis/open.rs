@@ -8,15 +8,15 @@ use redis::{FromRedisValue, Value, cmd};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::bells::Bells;
-use super::hearing::Hearing;
-use super::life::{self, Leaving};
-use super::line::Line;
-use super::link::{self, Link};
-use super::names::Names;
+use super::client::{self, Client};
+use super::connection::SharedConnection;
+use super::heartbeat::{self, Departures};
 use super::options::{ConnectError, Reason, RedisOptions};
+use super::pseudonyms::Pseudonyms;
 use super::server::{Connection, Server};
-use super::{Inner, RedisEngine, give_back};
+use super::signals::Signals;
+use super::subscriber::Subscriber;
+use super::{Inner, RedisEngine, undo};
 use crate::identity::SessionId;
 use crate::store::Policy;
 
@@ -68,29 +68,29 @@ impl RedisEngine {
     }
 
     async fn open(server: Server, options: &RedisOptions) -> Result<Self, ConnectError> {
-        if options.secret.as_ref().is_some_and(|secret| secret.len() < RedisOptions::LEAST_SECRET) {
+        if options.secret.as_ref().is_some_and(|secret| secret.len() < RedisOptions::MIN_SECRET_LEN) {
             return Err(ConnectError::new(Reason::ShortSecret));
         }
         let runtime = Handle::try_current().map_err(|_| ConnectError::new(Reason::NoRuntime))?;
         let mut connection = server.connect().await.map_err(ConnectError::server)?;
         look_at(&mut connection).await?;
-        let names = agree(&mut connection, options, None).await?;
-        let bells = Arc::new(Bells::new());
-        let link = Arc::new(Link::new(Line::new(server.clone()), bells, names, options));
-        let hearing = Hearing::new(server, Arc::clone(&link), options);
+        let pseudonyms = agree(&mut connection, options, None).await?;
+        let signals = Arc::new(Signals::new());
+        let client = Arc::new(Client::new(SharedConnection::new(server.clone()), signals, pseudonyms, options));
+        let hearing = Subscriber::new(server, Arc::clone(&client), options);
         let hearing = hearing.start().await.map_err(ConnectError::server)?;
-        life::begin(&link).await;
+        heartbeat::begin(&client).await;
 
         let stop = CancellationToken::new();
         runtime.spawn(stop.clone().run_until_cancelled_owned(hearing));
-        runtime.spawn(stop.clone().run_until_cancelled_owned(life::beat(Arc::clone(&link), options.lease)));
-        runtime.spawn(stop.clone().run_until_cancelled_owned(life::settle_doubts(Arc::clone(&link))));
-        let (give_backs, owed) = give_back::give_backs();
-        runtime.spawn(stop.clone().run_until_cancelled_owned(give_back::settle(Arc::clone(&link), owed)));
+        runtime.spawn(stop.clone().run_until_cancelled_owned(heartbeat::beat(Arc::clone(&client), options.lease)));
+        runtime.spawn(stop.clone().run_until_cancelled_owned(heartbeat::settle_doubts(Arc::clone(&client))));
+        let (undo_queue, owed) = undo::undo_queue();
+        runtime.spawn(stop.clone().run_until_cancelled_owned(undo::settle(Arc::clone(&client), owed)));
         let inner = Inner {
-            link,
-            leaving: Leaving::new(),
-            give_backs,
+            client,
+            leaving: Departures::new(),
+            undo_queue,
             policy: OnceLock::new(),
             default_policy: Policy::default(),
             runtime,
@@ -135,26 +135,26 @@ pub(super) async fn agree(
     connection: &mut Connection,
     options: &RedisOptions,
     made_up: Option<&str>,
-) -> Result<Names, ConnectError> {
-    let key = link::about(options);
+) -> Result<Pseudonyms, ConnectError> {
+    let key = client::about(options);
     if settled(connection, &key, "layout", LAYOUT).await? != LAYOUT {
         return Err(ConnectError::new(Reason::OtherLayout));
     }
-    let mut names = match &options.secret {
-        Some(secret) => Names::new(secret, options.seal_messages),
+    let mut pseudonyms = match &options.secret {
+        Some(secret) => Pseudonyms::new(secret, options.seal_messages),
         None => {
             let proposal = made_up.map_or_else(random, str::to_owned);
             let secret = settled(connection, &key, "secret", &proposal).await?;
-            let mut names = Names::new(secret.as_bytes(), options.seal_messages);
-            names.made_up = Some(secret);
-            names
+            let mut pseudonyms = Pseudonyms::new(secret.as_bytes(), options.seal_messages);
+            pseudonyms.made_up = Some(secret);
+            pseudonyms
         }
     };
-    if settled(connection, &key, "check", &names.check()).await? != names.check() {
+    if settled(connection, &key, "check", &pseudonyms.check()).await? != pseudonyms.check() {
         return Err(ConnectError::new(Reason::OtherSecret));
     }
-    names.born = settled(connection, &key, "born", &random()).await?;
-    Ok(names)
+    pseudonyms.born = settled(connection, &key, "born", &random()).await?;
+    Ok(pseudonyms)
 }
 
 /// Returns a random text that cannot be guessed.
@@ -177,11 +177,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_that_could_be_guessed_is_refused_before_a_server_is_asked() {
-        for (length, refused) in [(0, true), (31, true), (32, false)] {
+        for (length, rejected) in [(0, true), (31, true), (32, false)] {
             let options = RedisOptions::new().secret(vec![7; length]);
             let error = RedisEngine::connect_with("redis://127.0.0.1:1/", options).await.unwrap_err();
             let short = error.to_string() == "the secret is shorter than 32 bytes, and could be guessed";
-            assert_eq!(short, refused, "{length}: {error}");
+            assert_eq!(short, rejected, "{length}: {error}");
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct RedisOptions {
     pub(super) seal_messages: bool,
     pub(super) lease: Duration,
     pub(super) timeout: Duration,
-    pub(super) patience: Duration,
+    pub(super) retry_timeout: Duration,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Tls,
 }
@@ -43,12 +43,12 @@ impl RedisOptions {
 
     /// The default time for which a message for a client is held while the server is unreachable.
     /// Half a minute is enough for a failover, or for a restart that reads the append-only file.
-    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+    pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// The minimum length of a [`secret`](Self::secret) in bytes. An attacker who has the data that
     /// it hides can try secrets offline at any speed; 32 random bytes are out of reach of any
     /// number of machines.
-    pub const LEAST_SECRET: usize = 32;
+    pub const MIN_SECRET_LEN: usize = 32;
 
     /// Returns the default options.
     pub fn new() -> Self {
@@ -58,7 +58,7 @@ impl RedisOptions {
             seal_messages: false,
             lease: Self::DEFAULT_LEASE,
             timeout: Self::DEFAULT_TIMEOUT,
-            patience: Self::DEFAULT_PATIENCE,
+            retry_timeout: Self::DEFAULT_RETRY_TIMEOUT,
             #[cfg(feature = "redis-tls")]
             tls: Tls::default(),
         }
@@ -77,7 +77,7 @@ impl RedisOptions {
     /// Sets the secret that hides session ids, task ids, principals and the facts about clients.
     /// Without the secret, the server's memory, files and traffic reveal none of them.
     ///
-    /// It needs at least 32 random bytes ([`LEAST_SECRET`](Self::LEAST_SECRET)); with fewer an
+    /// It needs at least 32 random bytes ([`MIN_SECRET_LEN`](Self::MIN_SECRET_LEN)); with fewer an
     /// engine does not connect. Every node needs the same secret. Data stored under another secret
     /// cannot be used.
     ///
@@ -97,8 +97,8 @@ impl RedisOptions {
     ///
     /// A reader of the server's data still sees the length of each message, and which messages of
     /// one session are equal.
-    pub fn seal_messages(mut self, seal: bool) -> Self {
-        self.seal_messages = seal;
+    pub fn seal_messages(mut self, encryption: bool) -> Self {
+        self.seal_messages = encryption;
         self
     }
 
@@ -120,9 +120,9 @@ impl RedisOptions {
     /// Sets how long a message for a client is held while the server is unreachable. Its handler
     /// waits as well; after this time the message is lost. An operation that a client waits for
     /// fails after [`timeout`](Self::timeout) instead. Default
-    /// [`DEFAULT_PATIENCE`](Self::DEFAULT_PATIENCE).
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// [`DEFAULT_RETRY_TIMEOUT`](Self::DEFAULT_RETRY_TIMEOUT).
+    pub fn retry_timeout(mut self, patience: Duration) -> Self {
+        self.retry_timeout = patience;
         self
     }
 
@@ -168,7 +168,7 @@ impl fmt::Debug for RedisOptions {
             .field("seal_messages", &self.seal_messages)
             .field("lease", &self.lease)
             .field("timeout", &self.timeout)
-            .field("patience", &self.patience)
+            .field("patience", &self.retry_timeout)
             .finish()
     }
 }
@@ -224,7 +224,7 @@ impl fmt::Display for ConnectError {
             Reason::NoTls => f.write_str("a URL that begins with rediss:// needs the feature redis-tls"),
             Reason::TooOld(version) => write!(f, "the Redis server is of version {version}; 7.0 is needed"),
             Reason::ShortSecret => {
-                write!(f, "the secret is shorter than {} bytes, and could be guessed", RedisOptions::LEAST_SECRET)
+                write!(f, "the secret is shorter than {} bytes, and could be guessed", RedisOptions::MIN_SECRET_LEN)
             }
             Reason::OtherSecret => {
                 f.write_str("the Redis server keeps sessions under another secret; use that one, or another namespace")

@@ -14,13 +14,13 @@ pub(super) struct Reply(vec::IntoIter<Value>);
 
 impl Reply {
     /// Reads a reply; `ring` receives the signals in it for nodes of this process.
-    pub(super) fn read(answer: Value, mut ring: impl FnMut(&[u8])) -> Result<Self> {
+    pub(super) fn read(answer: Value, mut signal: impl FnMut(&[u8])) -> Result<Self> {
         let mut reply = Self::of(answer)?;
         let kind = reply.bytes()?;
-        for bell in reply.list()? {
-            ring(&bytes_of(bell)?);
+        for handler in reply.list()? {
+            signal(&bytes_of(handler)?);
         }
-        let refused = match &*kind {
+        let rejected = match &*kind {
             b"ok" => return Ok(reply),
             b"not found" => StoreErrorKind::NotFound,
             b"conflict" => StoreErrorKind::Conflict,
@@ -33,7 +33,7 @@ impl Reply {
         };
         // An operation that evicted something may still have been rejected.
         let lost = reply.number().unwrap_or_default();
-        Err(StoreError::after_losing(refused, lost))
+        Err(StoreError::after_losing(rejected, lost))
     }
 
     /// Reads a list within a reply.
@@ -112,18 +112,18 @@ mod tests {
     fn an_answer_is_what_a_step_gave_or_why_it_did_not() {
         let mut rung = Vec::new();
         let values = vec![text("ok"), Value::Array(vec![text("bell")]), Value::Int(7), text("12"), Value::Nil];
-        let mut reply = Reply::read(Value::Array(values), |bell| rung.push(bell.to_vec())).unwrap();
+        let mut reply = Reply::read(Value::Array(values), |handler| rung.push(handler.to_vec())).unwrap();
         assert_eq!((reply.number::<u32>().unwrap(), reply.number::<u64>().unwrap()), (7, 12));
         assert_eq!(
             (reply.maybe_bytes().unwrap(), reply.maybe_bytes().unwrap(), rung),
             (None, None, vec![b"bell".into()])
         );
-        let refused = |kind: &str| {
+        let rejected = |kind: &str| {
             let values = Value::Array(vec![text(kind), Value::Array(vec![])]);
             Reply::read(values, |_| ()).unwrap_err().kind()
         };
-        assert_eq!(refused("fenced"), StoreErrorKind::Fenced);
-        assert_eq!(refused("something else"), StoreErrorKind::Corrupt);
+        assert_eq!(rejected("fenced"), StoreErrorKind::Fenced);
+        assert_eq!(rejected("something else"), StoreErrorKind::Corrupt);
     }
 
     #[test]

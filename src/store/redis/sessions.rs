@@ -5,52 +5,54 @@ use std::time::Duration;
 
 use redis::{Value, cmd};
 
-use super::link::{Call, micros, number, size};
+use super::client::{Call, micros, number, size};
 use super::reply::Reply;
-use super::{Inner, Result, bells, scripts};
+use super::{Inner, Result, scripts, signals};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{RawJson, RequestId};
-use crate::store::{Begin, Create, EndReason, Ended, Loaded, News, NodeId, SessionSummary, StateValue, StreamNo};
+use crate::store::{
+    Begin, Create, EndReason, Ended, Loaded, NodeId, SessionSummary, SessionUpdate, StateValue, StreamNo,
+};
 
 /// Maximum number of sessions that one sweep script takes from each queue.
-const AT_ONCE: usize = 64;
+const CONCURRENCY: usize = 64;
 
 impl Inner {
     pub(super) async fn create(&self, create: &Create) -> Result<Vec<Ended>> {
-        let (names, policy, account) = (&self.link.names(), self.policy(), create.info.account());
+        let (pseudonyms, policy, account) = (&self.client.names(), self.policy(), create.info.account());
         let limit_of_one = account.as_ref().map_or(usize::MAX, |account| policy.share_of(account).sessions);
         let call = self
-            .link
-            .call_with(&scripts::CREATE, &self.link.token())
+            .client
+            .call_with(&scripts::CREATE, &self.client.token())
             .silent()
-            .arg(names.session(create.info.id))
-            .arg(names.seal(&create.info)?)
-            .arg(names.principal(create.info.principal.as_ref()))
+            .arg(pseudonyms.session(create.info.id))
+            .arg(pseudonyms.seal(&create.info)?)
+            .arg(pseudonyms.principal(create.info.principal.as_ref()))
             .arg(create.epoch)
             .arg(size(policy.max_sessions))
             .arg(size(limit_of_one))
-            .arg(names.account(account.as_ref()));
-        let evicted = self.link.take(call).await?.list()?;
+            .arg(pseudonyms.account(account.as_ref()));
+        let evicted = self.client.take(call).await?.list()?;
         Ok(evicted.filter_map(|row| self.ended(row, Some(EndReason::Evicted))).collect())
     }
 
     pub(super) async fn load(&self, session: SessionId, principal: String) -> Result<Loaded> {
-        let name = self.link.names().session(session);
-        let mut reply = self.link.take(self.link.call(&scripts::LOAD).silent().arg(&name).arg(principal)).await?;
-        let info = self.link.names().open(&reply.bytes()?, &name)?;
+        let name = self.client.names().session(session);
+        let mut reply = self.client.take(self.client.call(&scripts::LOAD).silent().arg(&name).arg(principal)).await?;
+        let info = self.client.names().open(&reply.bytes()?, &name)?;
         Ok(Loaded { info: Arc::new(info), epoch: reply.number()?, revision: reply.number()? })
     }
 
     /// Returns the call, and the call that undoes it.
     pub(super) fn begin(&self, begin: &Begin<'_>) -> (Call, Call) {
-        let (link, policy) = (&self.link, self.policy());
-        let (token, session, node) = (link.token(), link.names().session(begin.session), bells::text(begin.node));
-        let mut call = link
+        let (client, policy) = (&self.client, self.policy());
+        let (token, session, node) = (client.token(), client.names().session(begin.session), signals::text(begin.node));
+        let mut call = client
             .call_with(&scripts::BEGIN, &token)
             .silent()
             .arg(&session)
-            .arg(link.names().principal(begin.principal))
+            .arg(client.names().principal(begin.principal))
             .arg(&node)
             .arg(u8::from(begin.unique))
             .arg(size(policy.max_calls))
@@ -58,23 +60,23 @@ impl Inner {
         for id in begin.ids {
             call = call.arg(id.as_json()).arg(&*id.canonical());
         }
-        let back = link.call(&scripts::FINISH).arg(&session).arg("").arg(&node).arg(&token);
+        let back = client.call(&scripts::FINISH).arg(&session).arg("").arg(&node).arg(&token);
         (call, back)
     }
 
     pub(super) async fn finish(&self, session: SessionId, stream: StreamNo) -> Result<()> {
-        self.give_back(self.link.call(&scripts::FINISH).arg(self.link.names().session(session)).arg(stream)).await
+        self.undo(self.client.call(&scripts::FINISH).arg(self.client.names().session(session)).arg(stream)).await
     }
 
     pub(super) async fn cancel(&self, session: SessionId, id: &str) -> Result<bool> {
-        let link = Arc::clone(&self.link);
-        let call = link.call(&scripts::CANCEL).arg(link.names().session(session)).arg(id);
-        self.to_the_end(async move { link.take(call).await?.flag() }).await
+        let client = Arc::clone(&self.client);
+        let call = client.call(&scripts::CANCEL).arg(client.names().session(session)).arg(id);
+        self.to_the_end(async move { client.take(call).await?.flag() }).await
     }
 
     pub(super) async fn cancelled(&self, session: SessionId, stream: StreamNo) -> Result<Vec<RequestId>> {
-        let call = self.link.call(&scripts::CANCELLED).silent().arg(self.link.names().session(session)).arg(stream);
-        let mut ids = Reply::of(Value::Array(self.link.take(call).await?.list()?.collect()))?;
+        let call = self.client.call(&scripts::CANCELLED).silent().arg(self.client.names().session(session)).arg(stream);
+        let mut ids = Reply::of(Value::Array(self.client.take(call).await?.list()?.collect()))?;
         let mut cancelled = Vec::new();
         while let Some(id) = ids.maybe_bytes()? {
             let id = String::from_utf8(id).ok().and_then(|id| id.parse().ok());
@@ -84,10 +86,10 @@ impl Inner {
     }
 
     pub(super) async fn load_state(&self, session: SessionId, key: &str) -> Result<(Option<RawJson>, u64)> {
-        let session = self.link.names().session(session);
-        let mut reply = self.link.take(self.link.call(&scripts::STATE).silent().arg(&session).arg(key)).await?;
+        let session = self.client.names().session(session);
+        let mut reply = self.client.take(self.client.call(&scripts::STATE).silent().arg(&session).arg(key)).await?;
         let version = reply.number()?;
-        let value = reply.maybe_bytes()?.map(|value| self.link.names().said.open(&session, value)).transpose()?;
+        let value = reply.maybe_bytes()?.map(|value| self.client.names().said.open(&session, value)).transpose()?;
         Ok((value.map(json).transpose()?, version))
     }
 
@@ -97,15 +99,15 @@ impl Inner {
         prefix: &str,
         known: &[(String, u64)],
     ) -> Result<Vec<StateValue>> {
-        let session = self.link.names().session(session);
-        let call = self.link.call(&scripts::STATES).silent().arg(&session).arg(prefix);
+        let session = self.client.names().session(session);
+        let call = self.client.call(&scripts::STATES).silent().arg(&session).arg(prefix);
         let call = known.iter().fold(call, |call, (key, version)| call.arg(key).arg(number(*version)));
-        let mut rows = Reply::of(Value::Array(self.link.take(call).await?.list()?.collect()))?;
+        let mut rows = Reply::of(Value::Array(self.client.take(call).await?.list()?.collect()))?;
         let mut values = Vec::new();
         while let Some(key) = rows.maybe_bytes()? {
             let key = String::from_utf8(key).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
             let version = rows.number()?;
-            let value = json(self.link.names().said.open(&session, rows.bytes()?)?)?;
+            let value = json(self.client.names().said.open(&session, rows.bytes()?)?)?;
             values.push(StateValue { key: key.into(), value, version });
         }
         Ok(values)
@@ -118,37 +120,37 @@ impl Inner {
         value: &RawJson,
         version: u64,
     ) -> Result<bool> {
-        let session = self.link.names().session(session);
+        let session = self.client.names().session(session);
         let call = self
-            .link
-            .call_with(&scripts::STATE, &self.link.token())
+            .client
+            .call_with(&scripts::STATE, &self.client.token())
             .arg(&session)
             .arg(key)
             .arg(number(version))
-            .arg(&*self.link.names().said.close(&session, value.as_str().as_bytes())?);
-        self.link.take(call).await?.flag()
+            .arg(&*self.client.names().said.close(&session, value.as_str().as_bytes())?);
+        self.client.take(call).await?.flag()
     }
 
     pub(super) async fn end(&self, session: SessionId, reason: EndReason) -> Result<Ended> {
-        let name = self.link.names().session(session);
-        let call = self.link.call_with(&scripts::END, &self.link.token()).arg(&name).arg(reason.as_str());
-        let info = self.link.names().open(&self.link.take(call).await?.bytes()?, &name)?;
+        let name = self.client.names().session(session);
+        let call = self.client.call_with(&scripts::END, &self.client.token()).arg(&name).arg(reason.as_str());
+        let info = self.client.names().open(&self.client.take(call).await?.bytes()?, &name)?;
         Ok(Ended { info: Arc::new(info), reason })
     }
 
-    pub(super) async fn sweep(&self) -> Result<Vec<Ended>> {
+    pub(super) async fn expire(&self) -> Result<Vec<Ended>> {
         let policy = self.policy();
         let limit = |limit: Option<Duration>| limit.map(|limit| micros(limit).to_string()).unwrap_or_default();
         let mut ended = Vec::new();
         loop {
             let call = self
-                .link
-                .call_with(&scripts::SWEEP, &self.link.token())
+                .client
+                .call_with(&scripts::SWEEP, &self.client.token())
                 .arg(limit(policy.idle_timeout))
                 .arg(limit(policy.lifetime))
                 .arg(micros(policy.finished_for))
-                .arg(AT_ONCE);
-            match self.link.take(call).await {
+                .arg(CONCURRENCY);
+            match self.client.take(call).await {
                 Ok(mut reply) => {
                     let more = reply.flag()?;
                     ended.extend(reply.list()?.filter_map(|row| self.ended(row, None)));
@@ -170,9 +172,9 @@ impl Inner {
             let (name, info) = (row.text()?, row.bytes()?);
             let reason = match reason {
                 Some(reason) => reason,
-                None => bells::reason(&row.text()?).ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?,
+                None => signals::reason(&row.text()?).ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?,
             };
-            Ok(Ended { info: Arc::new(self.link.names().open(&info, &name)?), reason })
+            Ok(Ended { info: Arc::new(self.client.names().open(&info, &name)?), reason })
         };
         read()
             .inspect_err(|error: &StoreError| {
@@ -181,10 +183,14 @@ impl Inner {
             .ok()
     }
 
-    pub(super) async fn tell(&self, session: SessionId, node: NodeId, news: News) -> Result<()> {
-        let call =
-            self.link.call(&scripts::TELL).silent().arg(bells::text(node)).arg(self.link.names().session(session));
-        self.link.take(call.arg(bells::news_text(news))).await.map(drop)
+    pub(super) async fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> Result<()> {
+        let call = self
+            .client
+            .call(&scripts::TELL)
+            .silent()
+            .arg(signals::text(node))
+            .arg(self.client.names().session(session));
+        self.client.take(call.arg(signals::update_text(update))).await.map(drop)
     }
 
     /// Lists the sessions. One that begins or ends meanwhile may be missing or not; every other one
@@ -193,8 +199,8 @@ impl Inner {
         let mut list = Vec::new();
         let (mut name, mut age) = (String::new(), "-inf".to_owned());
         loop {
-            let call = self.link.call(&scripts::LIST).silent().arg(&name).arg(&age);
-            let mut reply = self.link.take(call).await?;
+            let call = self.client.call(&scripts::LIST).silent().arg(&name).arg(&age);
+            let mut reply = self.client.take(call).await?;
             list.extend(reply.list()?.filter_map(|row| self.summary(row)));
             let Some(last) = reply.maybe_bytes()? else { return Ok(list) };
             name = String::from_utf8(last).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
@@ -207,7 +213,7 @@ impl Inner {
         let read = || {
             let mut row = Reply::of(row)?;
             let name = row.text()?;
-            let info = Arc::new(self.link.names().open(&row.bytes()?, &name)?);
+            let info = Arc::new(self.client.names().open(&row.bytes()?, &name)?);
             let idle = Duration::from_micros(row.number()?);
             Ok(SessionSummary { info, idle, calls: row.number()?, readers: row.number()?, bytes: row.number()? })
         };
@@ -219,11 +225,11 @@ impl Inner {
     }
 
     pub(super) async fn find(&self, session: SessionId) -> Result<Arc<SessionInfo>> {
-        let name = self.link.names().session(session);
+        let name = self.client.names().session(session);
         let mut command = cmd("HGET");
-        command.arg(format!("{}s:{name}", self.link.prefix)).arg("info");
-        match self.link.command(&command).await? {
-            Value::BulkString(info) => self.link.names().open(&info, &name).map(Arc::new),
+        command.arg(format!("{}s:{name}", self.client.prefix)).arg("info");
+        match self.client.command(&command).await? {
+            Value::BulkString(info) => self.client.names().open(&info, &name).map(Arc::new),
             Value::Nil => Err(StoreError::new(StoreErrorKind::NotFound)),
             _ => Err(StoreError::new(StoreErrorKind::Corrupt)),
         }
@@ -231,17 +237,17 @@ impl Inner {
 
     pub(super) async fn sessions_of(&self, principal: String) -> Result<Vec<SessionId>> {
         let mut command = cmd("SMEMBERS");
-        command.arg(format!("{}of:{principal}", self.link.prefix));
-        let names: Vec<Vec<u8>> = redis::from_redis_value(self.link.command(&command).await?)
+        command.arg(format!("{}of:{principal}", self.client.prefix));
+        let pseudonyms: Vec<Vec<u8>> = redis::from_redis_value(self.client.command(&command).await?)
             .map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
-        let names_of = self.link.names();
-        Ok(names.iter().filter_map(|name| names_of.session_of(name)).collect())
+        let names_of = self.client.names();
+        Ok(pseudonyms.iter().filter_map(|name| names_of.session_of(name)).collect())
     }
 
     pub(super) async fn count(&self) -> Result<usize> {
         let mut count = cmd("ZCARD");
-        count.arg(format!("{}age", self.link.prefix));
-        match self.link.command(&count).await? {
+        count.arg(format!("{}age", self.client.prefix));
+        match self.client.command(&count).await? {
             Value::Int(count) => Ok(count.try_into().unwrap_or_default()),
             _ => Err(StoreError::new(StoreErrorKind::Corrupt)),
         }

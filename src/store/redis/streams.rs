@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::{Call, number, size};
+use super::client::{Call, number, size};
 use super::sessions::json;
-use super::{Inner, Outcome, Result, bells, scripts};
+use super::{Inner, Outcome, Result, scripts, signals};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::store::log::TAKEN_OVER_RETRY;
@@ -13,33 +13,33 @@ use crate::store::{Append, Appended, Attach, Event, EventKind, NodeId, Page, Sto
 
 impl Inner {
     pub(super) async fn append(&self, append: &Append) -> Result<Appended> {
-        let names = self.link.names();
-        let session = names.session(append.session);
+        let pseudonyms = self.client.names();
+        let session = pseudonyms.session(append.session);
         let mut call = self
-            .link
+            .client
             .call(&scripts::APPEND)
             .arg(&session)
             .arg(append.stream)
-            .arg(bells::text(append.node))
+            .arg(signals::text(append.node))
             .arg(number(append.first))
             .arg(u8::from(append.close));
-        call = self.bounds(call).patient();
+        call = self.bounds(call).retry_long();
         for event in &append.events {
-            call = call.arg(kind(event)).arg(&*names.said.close(&session, &event.payload)?);
+            call = call.arg(kind(event)).arg(&*pseudonyms.said.close(&session, &event.payload)?);
         }
         self.appended(call).await
     }
 
     pub(super) async fn publish(&self, session: SessionId, node: NodeId, event: &Event) -> Result<Appended> {
-        let session = self.link.names().session(session);
+        let session = self.client.names().session(session);
         let call = self
-            .link
-            .call_with(&scripts::PUBLISH, &self.link.token())
+            .client
+            .call_with(&scripts::PUBLISH, &self.client.token())
             .arg(&session)
-            .arg(bells::text(node))
+            .arg(signals::text(node))
             .arg(kind(event))
-            .arg(&*self.link.names().said.close(&session, &event.payload)?);
-        self.appended(self.bounds(call).patient()).await
+            .arg(&*self.client.names().said.close(&session, &event.payload)?);
+        self.appended(self.bounds(call).retry_long()).await
     }
 
     /// Adds the bounds of a log, of a session and of all sessions.
@@ -54,7 +54,7 @@ impl Inner {
     }
 
     async fn appended(&self, call: Call) -> Result<Appended> {
-        let mut reply = self.link.take(call).await?;
+        let mut reply = self.client.take(call).await?;
         Ok(Appended {
             read: reply.flag()?,
             unread: reply.number()?,
@@ -66,19 +66,20 @@ impl Inner {
 
     /// Returns the call, and the call that undoes it.
     pub(super) fn attach(&self, attach: &Attach<'_>) -> (Call, Call) {
-        let link = &self.link;
-        let (token, session, node) = (link.token(), link.names().session(attach.session), bells::text(attach.node));
-        let call = link
+        let client = &self.client;
+        let (token, session, node) =
+            (client.token(), client.names().session(attach.session), signals::text(attach.node));
+        let call = client
             .call_with(&scripts::ATTACH, &token)
             .arg(&session)
-            .arg(link.names().principal(attach.principal))
+            .arg(client.names().principal(attach.principal))
             .arg(attach.stream)
             .arg(&node)
             .arg(attach.after.map(|after| number(after).to_string()).unwrap_or_default())
             .arg(u8::from(attach.takeover))
             .arg(size(self.policy().max_streams))
             .arg(millis(Some(TAKEN_OVER_RETRY)));
-        let back = link.call(&scripts::DETACH).arg(&session).arg(attach.stream).arg("").arg(&node).arg(&token);
+        let back = client.call(&scripts::DETACH).arg(&session).arg(attach.stream).arg("").arg(&node).arg(&token);
         (call, back)
     }
 
@@ -90,9 +91,9 @@ impl Inner {
         after: u64,
         max_bytes: usize,
     ) -> Result<Page> {
-        let session = self.link.names().session(session);
+        let session = self.client.names().session(session);
         let call = self
-            .link
+            .client
             .call(&scripts::READ)
             .arg(&session)
             .arg(stream)
@@ -100,63 +101,68 @@ impl Inner {
             .arg(number(after))
             .arg(size(max_bytes));
         // The response is already open, so it may wait for the server as long as a message does.
-        let mut reply = self.link.take(call.patient()).await?;
+        let mut reply = self.client.take(call.retry_long()).await?;
         let (tail, closed) = (reply.number()?, reply.flag()?);
         let mut events = Vec::new();
         let mut values = super::Reply::of(redis::Value::Array(reply.list()?.collect()))?;
         while let Some(redis::Value::Int(seq)) = values.next() {
             let seq = u64::try_from(seq).map_err(|error| StoreError::because(StoreErrorKind::Corrupt, error))?;
-            let payload = self.link.names().said.open(&session, values.bytes()?)?.into();
+            let payload = self.client.names().said.open(&session, values.bytes()?)?.into();
             events.push(Stored { seq, payload });
         }
         Ok(Page { events, tail, closed })
     }
 
     pub(super) async fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Result<()> {
-        let call = self.link.call(&scripts::DETACH).arg(self.link.names().session(session));
-        self.give_back(call.arg(stream).arg(generation).arg("").arg("")).await
+        let call = self.client.call(&scripts::DETACH).arg(self.client.names().session(session));
+        self.undo(call.arg(stream).arg(generation).arg("").arg("")).await
     }
 
-    pub(super) async fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Result<()> {
-        let call = self.link.call(&scripts::HANG_UP).arg(self.link.names().session(session));
-        self.link.take(call.arg(stream).arg(millis(retry))).await.map(drop)
+    pub(super) async fn request_detach(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        retry: Option<Duration>,
+    ) -> Result<()> {
+        let call = self.client.call(&scripts::HANG_UP).arg(self.client.names().session(session));
+        self.client.take(call.arg(stream).arg(millis(retry))).await.map(drop)
     }
 
-    pub(super) async fn answer(&self, session: SessionId, question: &str, outcome: &Outcome) -> Result<bool> {
+    pub(super) async fn answer(&self, session: SessionId, request: &str, outcome: &Outcome) -> Result<bool> {
         let (kind, value) = match outcome {
             Ok(value) => (GIVEN, value),
-            Err(error) => (REFUSED, error),
+            Err(error) => (REJECTED, error),
         };
-        let (link, session) = (Arc::clone(&self.link), self.link.names().session(session));
-        let call = link
-            .call_with(&scripts::ANSWER, &link.token())
+        let (client, session) = (Arc::clone(&self.client), self.client.names().session(session));
+        let call = client
+            .call_with(&scripts::ANSWER, &client.token())
             .arg(&session)
-            .arg(question)
+            .arg(request)
             .arg(kind)
-            .arg(&*link.names().said.close(&session, value.as_str().as_bytes())?)
+            .arg(&*client.names().said.close(&session, value.as_str().as_bytes())?)
             .arg(size(self.policy().session_bytes));
-        self.to_the_end(async move { link.take(call).await?.flag() }).await
+        self.to_the_end(async move { client.take(call).await?.flag() }).await
     }
 
-    pub(super) async fn take(&self, session: SessionId, question: &str) -> Result<Option<Outcome>> {
-        let session = self.link.names().session(session);
-        let call = self.link.call_with(&scripts::TAKE, &self.link.token()).silent();
-        let call = call.arg(&session).arg(question).arg("take").patient();
-        let mut reply = self.link.take(call).await?;
+    pub(super) async fn take(&self, session: SessionId, request: &str) -> Result<Option<Outcome>> {
+        let session = self.client.names().session(session);
+        let call = self.client.call_with(&scripts::TAKE, &self.client.token()).silent();
+        let call = call.arg(&session).arg(request).arg("take").retry_long();
+        let mut reply = self.client.take(call).await?;
         let Some(kind) = reply.maybe_bytes()? else { return Ok(None) };
-        let value = json(self.link.names().said.open(&session, reply.bytes()?)?)?;
+        let value = json(self.client.names().said.open(&session, reply.bytes()?)?)?;
         Ok(Some(if kind == GIVEN.as_bytes() { Ok(value) } else { Err(value) }))
     }
 
-    pub(super) async fn withdraw(&self, session: SessionId, question: &str) -> Result<()> {
-        let call = self.link.call(&scripts::TAKE).silent().arg(self.link.names().session(session));
-        self.give_back(call.arg(question).arg("withdraw")).await
+    pub(super) async fn withdraw(&self, session: SessionId, request: &str) -> Result<()> {
+        let call = self.client.call(&scripts::TAKE).silent().arg(self.client.names().session(session));
+        self.undo(call.arg(request).arg("withdraw")).await
     }
 }
 
 /// The kinds of a client's answer: a result, or an error.
 const GIVEN: &str = "given";
-const REFUSED: &str = "refused";
+const REJECTED: &str = "refused";
 
 /// Returns the kind of an event as scripts name it.
 fn kind(event: &Event) -> String {

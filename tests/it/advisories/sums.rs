@@ -36,7 +36,7 @@ async fn cve_2026_108395_a_body_has_a_limit() {
         // client can read the response.
         sleep(Duration::from_secs(60)).await;
         let taken = taken.load(Ordering::Relaxed);
-        assert!(taken <= 65 * (1 << 20) + 2 * Limits::DEFAULT_BODY, "{server} took {taken} bytes");
+        assert!(taken <= 65 * (1 << 20) + 2 * Limits::DEFAULT_MAX_BODY_BYTES, "{server} took {taken} bytes");
         let claimed = opening().header("content-length", &(1_u64 << 40).to_string());
         assert_eq!(app.send(claimed).await.status, 413, "{server}");
         assert_eq!(app.send(opening()).await.status, 200, "{server}");
@@ -70,7 +70,7 @@ async fn cve_2026_63128_a_refused_request_opens_nothing() {
 /// an expiry.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_59951_sessions_are_counted_and_expire() {
-    let app = App::with(|service| service.sessions(Sessions::new().max(5)));
+    let app = App::with(|service| service.sessions(Sessions::new().max_sessions(5)));
     for _ in 0..50 {
         let status = app.send(opening()).await.status;
         assert!(status == 200 || status == 503, "{status}");

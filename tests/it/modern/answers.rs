@@ -73,7 +73,8 @@ async fn each_mode_has_its_exact_bodies() {
 async fn a_silent_call_becomes_a_stream_after_the_silence_and_not_before() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         for silence in [200, 500, 3_000] {
-            let app = App::streaming(|streams| streams.response_mode(mode).silence(Duration::from_millis(silence)));
+            let app =
+                App::streaming(|streams| streams.response_mode(mode).stream_after(Duration::from_millis(silence)));
             let start = Instant::now();
             let reply = app.ask_tool("slow", json!({"ms": 10_000, "label": "a"})).await;
             let after = start.elapsed().as_millis();

@@ -148,8 +148,8 @@ async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
     ] {
         let params = json!({"level": "debug", "uri": "test://fixed", "protocolVersion": "2025-11-25"});
         let reply = app.ask(method, params).await;
-        let refused = reply.rejection.clone().map(|rejection| rejection.kind());
-        assert_eq!((reply.status.as_u16(), refused), (404, Some("method_not_found")), "{method}");
+        let rejected = reply.rejection.clone().map(|rejection| rejection.kind());
+        assert_eq!((reply.status.as_u16(), rejected), (404, Some("method_not_found")), "{method}");
         assert_eq!(reply.header("mcp-session-id"), None);
         let error = json!({"code": -32601, "message": format!("Method not found: {method}")});
         assert_eq!(reply.json().await, json!({"jsonrpc": "2.0", "id": 1, "error": error}));

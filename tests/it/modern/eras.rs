@@ -355,25 +355,25 @@ async fn each_set_of_revisions_serves_its_own_and_tells_the_others_what_it_serve
         let app = App::with(|service| service.versions(served.iter().copied().rev()));
         let newest = served.iter().rev().find(|version| version.era() == Era::Legacy).copied();
         let is_modern = served.contains(&ProtocolVersion::V2026_07_28);
-        let refused = |requested: &str| refusal(&served, requested);
+        let rejected = |requested: &str| refusal(&served, requested);
 
         // A request of 2026-07-28.
         let reply = app.ask("server/discover", json!({})).await;
         if is_modern {
             assert_eq!(reply.json().await["result"]["supportedVersions"], json!(served));
         } else {
-            assert_eq!(unsupported(reply).await, refused(MODERN), "{served:?}");
+            assert_eq!(unsupported(reply).await, rejected(MODERN), "{served:?}");
             let half = request(Method::POST).header(VERSION, MODERN).message(ping(1));
-            assert_eq!(unsupported(app.send(half).await).await, refused(MODERN), "{served:?}");
+            assert_eq!(unsupported(app.send(half).await).await, rejected(MODERN), "{served:?}");
             let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled"});
             let note = request(Method::POST).header(VERSION, MODERN).message(note);
-            assert_eq!(unsupported(app.send(note).await).await, refused(MODERN), "{served:?}");
+            assert_eq!(unsupported(app.send(note).await).await, rejected(MODERN), "{served:?}");
         }
         // A handshake, without and with its header.
         for asked in ["2025-03-26", "2025-06-18", "2025-11-25", MODERN, "1999-01-01"] {
             let reply = app.post(initialize(asked, json!({}))).await;
             let Some(newest) = newest else {
-                assert_eq!(unsupported(reply).await, refused(asked));
+                assert_eq!(unsupported(reply).await, rejected(asked));
                 continue;
             };
             let expected = served.iter().find(|version| version.as_str() == asked && version.era() == Era::Legacy);
@@ -386,7 +386,7 @@ async fn each_set_of_revisions_serves_its_own_and_tells_the_others_what_it_serve
             if served.contains(&version) {
                 assert!(reply.header("mcp-session-id").is_some(), "{served:?} {version}");
             } else {
-                assert_eq!(unsupported(reply).await, refused(version.as_str()), "{served:?}");
+                assert_eq!(unsupported(reply).await, rejected(version.as_str()), "{served:?}");
             }
         }
         without_a_word_of_versions(&app, newest.is_some(), &served).await;

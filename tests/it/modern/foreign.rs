@@ -43,7 +43,7 @@ impl<S: Send + Sync> Server<S> for Parrot {
         self.info.map(|info| RawJson::parse(info).unwrap())
     }
 
-    fn mirrored(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
+    fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         let schema = json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}});
         (tool == "route").then(|| Arc::new(MirroredArguments::of(&schema).unwrap()))
     }

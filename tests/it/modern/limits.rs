@@ -23,7 +23,7 @@ use crate::table::{seen, sent};
 const MODES: [ResponseMode; 3] = [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json];
 
 /// Returns requests that are rejected, each for a different reason.
-fn refused() -> Vec<(Request<Body>, u16)> {
+fn rejected() -> Vec<(Request<Body>, u16)> {
     let list = || modern("tools/list", json!({}));
     let post = |message: Value| request(Method::POST).header("mcp-protocol-version", MODERN).message(message);
     let mut get = list();
@@ -59,7 +59,7 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
     let told = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&told);
     let app = App::with(|service| {
-        let limits = Limits::new().body(1_000).calls_per_principal(1);
+        let limits = Limits::new().max_body_bytes(1_000).max_calls_per_principal(1);
         let service = service.limits(limits);
         let count = move |_: &Rejection| {
             counted.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +70,7 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut count = 0_u64;
     while count < 10_000 {
-        for (request, status) in refused() {
+        for (request, status) in rejected() {
             let shown = format!("{request:?}");
             let reply = app.send(request).await;
             assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (status, None), "{shown}");
@@ -100,7 +100,7 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
 async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_back() {
     for mode in MODES {
         let app = App::with(|service| {
-            let limits = Limits::new().calls_per_principal(2);
+            let limits = Limits::new().max_calls_per_principal(2);
             service.limits(limits).streams(Streams::new().response_mode(mode))
         });
         let call = |tool: &str, arguments: Value, who: &str| modern_call(tool, arguments).principal(who);
@@ -154,7 +154,7 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
 async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
-    let app = App::with(|service| service.limits(Limits::new().calls_without_session(2)));
+    let app = App::with(|service| service.limits(Limits::new().max_calls_without_session(2)));
     let client = app.open().await;
     let echo = || modern_call("echo", json!({"message": "x"}));
     let hold = |label: &str| modern_call("note_and_hold", json!({"label": label}));
@@ -180,8 +180,12 @@ async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
         assert_eq!(text_of(app.send(echo()).await).await, "x");
         app.open().await;
     }
-    let refused = McpService::<()>::builder(McpServer::new("a", "1")).limits(Limits::new().calls_without_session(0));
-    assert_eq!(refused.build().unwrap_err().to_string(), "setting `Limits::calls_without_session`: must be at least 1");
+    let rejected =
+        McpService::<()>::builder(McpServer::new("a", "1")).limits(Limits::new().max_calls_without_session(0));
+    assert_eq!(
+        rejected.build().unwrap_err().to_string(),
+        "setting `Limits::max_calls_without_session`: must be at least 1"
+    );
 }
 
 /// The size of a body and the time it takes are bounded.
@@ -189,7 +193,7 @@ async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
 /// Acceptance 38, 170.
 #[tokio::test(start_paused = true)]
 async fn a_body_is_bounded_in_bytes_and_in_time() {
-    let limits = Limits::new().body(1_000).body_timeout(Duration::from_secs(5));
+    let limits = Limits::new().max_body_bytes(1_000).body_timeout(Duration::from_secs(5));
     let app = App::with(|service| service.limits(limits));
     let list = || modern("tools/list", json!({}));
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
@@ -257,7 +261,7 @@ fn flooding(streams: Streams) -> (McpServiceBuilder, Arc<Flood>) {
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_cancelled() {
-    let (service, flood) = flooding(Streams::new().slow_reader(Duration::from_secs(7)));
+    let (service, flood) = flooding(Streams::new().slow_reader_timeout(Duration::from_secs(7)));
     let app = App::of(service);
     let reply = app.ask_tool("flood", json!({})).await;
     assert!(reply.is_sse());
@@ -278,7 +282,7 @@ async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_canc
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_is_slow_and_steady_gets_everything() {
-    let (service, flood) = flooding(Streams::new().slow_reader(Duration::from_secs(7)));
+    let (service, flood) = flooding(Streams::new().slow_reader_timeout(Duration::from_secs(7)));
     let app = App::of(service);
     let mut stream = app.ask_tool("flood", json!({})).await.sse();
     let mut lines = 0;
@@ -311,7 +315,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {
     for reads in [false, true] {
         let patience = Duration::from_millis(400);
-        let (service, flood) = flooding(Streams::new().slow_reader(patience));
+        let (service, flood) = flooding(Streams::new().slow_reader_timeout(patience));
         let served = Served::of(service, |listener| listener.write_timeout(Some(patience * 3))).await;
         let mut deaf = narrow(served.addr).await;
         deaf.write_all(served.asks(&envelope("tools/call", json!({"name": "flood"}))).as_bytes()).await.unwrap();

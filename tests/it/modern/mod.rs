@@ -1,11 +1,11 @@
 //! Tests of 2026-07-28 at the HTTP level, one module for each topic.
 
 mod answers;
+mod cancellation;
 mod envelope;
 mod eras;
 mod foreign;
 mod headers;
 mod hostile;
-mod leaving;
 mod limits;
-mod people;
+mod principals;

@@ -91,8 +91,8 @@ impl Handler {
     async fn ask(&self, context: RequestContext<RoleServer>) -> String {
         let peer = context.peer;
         let Name { name } = peer.elicit("Who are you?").await.unwrap().unwrap();
-        let question = vec![SamplingMessage::user_text("Six times seven?")];
-        let said = peer.create_message(CreateMessageRequestParams::new(question, 100)).await.unwrap();
+        let request = vec![SamplingMessage::user_text("Six times seven?")];
+        let said = peer.create_message(CreateMessageRequestParams::new(request, 100)).await.unwrap();
         let roots = peer.list_roots().await.unwrap().roots;
         format!("{name}, {}, {}", said.message.content.first().unwrap().as_text().unwrap().text, roots[0].uri)
     }
@@ -104,12 +104,12 @@ impl Handler {
         if let Some(answer) = answer.and_then(|answer| serde_json::from_value::<ElicitResult>(answer).ok()) {
             return done(format!("Hello, {}!", answer.content.unwrap()["name"].as_str().unwrap()));
         }
-        let question = ElicitRequest::new(ElicitRequestParams::FormElicitationParams {
+        let request = ElicitRequest::new(ElicitRequestParams::FormElicitationParams {
             meta: None,
             message: "Who are you?".into(),
             requested_schema: ElicitationSchema::from_type::<Name>().unwrap(),
         });
-        let questions = InputRequests::from([("name".into(), InputRequest::Elicitation(question))]);
+        let questions = InputRequests::from([("name".into(), InputRequest::Elicitation(request))]);
         InputRequiredResult::from_input_requests(questions).into()
     }
 

@@ -2,14 +2,14 @@
 //! how long they live. The tests compare exact bytes.
 #![allow(deprecated, reason = "logging is, for clients of 2026-07-28")]
 
+mod client_requests;
 mod contexts;
-mod early;
+mod disconnects;
 mod handler;
-mod leaving;
-mod listening;
+mod held_messages;
 mod owners;
-mod questions;
 mod revisions;
+mod subscriptions;
 
 use std::time::Duration;
 
@@ -58,10 +58,10 @@ async fn messages(reply: Reply) -> Vec<String> {
     reply.sse().rest().await.into_iter().map(|event| event.data.unwrap()).collect()
 }
 
-async fn question(stream: &mut Sse) -> Value {
-    let question = stream.message().await.unwrap().json();
-    assert_eq!(question["method"], "roots/list", "{question}");
-    question["id"].clone()
+async fn client_request(stream: &mut Sse) -> Value {
+    let request = stream.message().await.unwrap().json();
+    assert_eq!(request["method"], "roots/list", "{request}");
+    request["id"].clone()
 }
 
 fn listen() -> http::Request<axum::body::Body> {
@@ -71,9 +71,9 @@ fn listen() -> http::Request<axum::body::Body> {
     )
 }
 
-async fn answer(client: &Client, question: &Value, count: usize) {
+async fn answer(client: &Client, request: &Value, count: usize) {
     let roots: Vec<Value> = (0..count).map(|n| json!({"uri": format!("file:///{n}")})).collect();
-    let reply = client.post(json!({"jsonrpc": "2.0", "id": question, "result": {"roots": roots}})).await;
+    let reply = client.post(json!({"jsonrpc": "2.0", "id": request, "result": {"roots": roots}})).await;
     assert_eq!(reply.status, 202);
 }
 
@@ -205,8 +205,8 @@ async fn a_handler_asks_by_rounds_of_its_own() {
     assert_eq!(text(app.send(again).await).await, r#"mine {"r":{"roots":[]}}"#);
     // A client of a session does not get such a request.
     let client = app.open().await;
-    let refused = client.call(1, "rounds", json!({})).await.json().await;
-    assert_eq!(refused["error"]["code"], -32600);
+    let rejected = client.call(1, "rounds", json!({})).await.json().await;
+    assert_eq!(rejected["error"]["code"], -32600);
 }
 
 // Messages to the client.
@@ -367,14 +367,14 @@ async fn a_peer_that_is_kept_works_as_long_as_its_session() {
         let peer = peer.clone();
         tokio::spawn(async move { peer.list_roots().await })
     };
-    let asked = question(&mut listening).await;
+    let asked = client_request(&mut listening).await;
     answer(&client, &asked, 1).await;
     assert_eq!(asking.await.unwrap().unwrap().roots.len(), 1);
     let asking = {
         let peer = peer.clone();
         tokio::spawn(async move { peer.list_roots().await })
     };
-    question(&mut listening).await;
+    client_request(&mut listening).await;
     assert_eq!(client.delete().await.status, 200);
     assert!(asking.await.unwrap().is_err());
     sleep(Duration::from_secs(10)).await;
@@ -394,7 +394,7 @@ async fn a_handler_ends_with_its_session_however_that_ends() {
     expires.call(1, "keep", json!({})).await;
     assert_eq!(shared.handlers(), 2);
     let id = SessionId::parse(&ended.session).unwrap();
-    assert!(app.handle.end(id).await);
+    assert!(app.handle.end_session(id).await);
     sleep(Duration::from_secs(10)).await;
     assert_eq!(shared.handlers(), 1);
     sleep(Duration::from_secs(120)).await;
@@ -417,7 +417,7 @@ async fn a_session_goes_on_at_another_node_with_a_new_handler() {
     assert_eq!(there.seen(), ["initialize by test at /", "initialized"]);
     // The client answers at one node the request of a call at the other.
     let mut stream = moved.call(1, "ask", json!({})).await.sse();
-    let asked = question(&mut stream).await;
+    let asked = client_request(&mut stream).await;
     answer(&client, &asked, 5).await;
     assert_eq!(stream.message().await.unwrap().json()["result"]["content"][0]["text"], "5 roots");
     assert_eq!(client.delete().await.status, 200);

@@ -185,8 +185,8 @@ async fn a_state_is_of_the_principal_that_was_asked() {
     let state = asked["result"]["requestState"].as_str().unwrap_or_else(|| panic!("{asked}"));
     assert!(!state.contains("mine"), "{state}");
     for (principal, state) in [("bob", state), ("bob", "mine"), ("ada", "mine"), ("ada", ""), ("ada", &state[1..])] {
-        let refused = ask(&app, Some(principal), "tools/call", rounds(Some(state))).await;
-        assert_eq!(refused["error"], json!({"code": -32602, "message": UNUSABLE}), "{principal} {state}");
+        let rejected = ask(&app, Some(principal), "tools/call", rounds(Some(state))).await;
+        assert_eq!(rejected["error"], json!({"code": -32602, "message": UNUSABLE}), "{principal} {state}");
     }
     let again = ask(&app, Some("ada"), "tools/call", rounds(Some(state))).await;
     assert_eq!(again["result"]["content"][0]["text"], "mine");

@@ -1,9 +1,9 @@
 //! Subscriptions of 2026-07-28: `subscriptions/listen` and its notifications.
 
-mod asking;
+mod delivery;
 mod ending;
-mod places;
-mod telling;
+mod limits;
+mod opening;
 
 use std::sync::Arc;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use mcp_http::error::{StoreError, StoreErrorKind};
 use mcp_http::message::{RawJson, RequestId};
 use mcp_http::store::{
-    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, Doorbell,
-    EndReason, Ended, Event, Loaded, LoadedTask, MemoryEngine, News, NodeId, Page, Policy, Ring, SessionEngine,
-    SessionSummary, StateValue, Step, StoreTask, StreamNo,
+    Announced, Append, Appended, Attach, Attached, Begin, Begun, Create, CreateTask, Deliver, Delivered, EndReason,
+    Ended, EngineFuture, Event, Loaded, LoadedTask, MemoryEngine, NodeId, Page, Policy, SessionEngine, SessionSummary,
+    SessionUpdate, Signal, SignalHandler, StateValue, StoreTask, StreamNo,
 };
 use mcp_http::{Principal, SessionId, TaskId};
 
@@ -55,7 +55,7 @@ pub(crate) struct FarEngine {
     late: Duration,
     joined: Arc<AtomicUsize>,
     /// The signal handlers themselves, without the delays and the losses.
-    bells: Arc<Mutex<Vec<Arc<dyn Doorbell>>>>,
+    handlers: Arc<Mutex<Vec<Arc<dyn SignalHandler>>>>,
     loses_bells: Arc<AtomicBool>,
     /// The bytes of state that were written.
     written: Arc<AtomicUsize>,
@@ -63,26 +63,26 @@ pub(crate) struct FarEngine {
 
 /// A signal handler whose signals may be lost.
 #[derive(Debug)]
-struct LossyBell(Arc<dyn Doorbell>, Arc<AtomicBool>);
+struct LossyBell(Arc<dyn SignalHandler>, Arc<AtomicBool>);
 
-impl Doorbell for LossyBell {
-    fn ring(&self, ring: Ring) {
+impl SignalHandler for LossyBell {
+    fn signal(&self, signal: Signal) {
         if !self.1.load(Ordering::Relaxed) {
-            self.0.ring(ring);
+            self.0.signal(signal);
         }
     }
 }
 
 /// A signal handler whose signals arrive late.
 #[derive(Debug)]
-struct LateBell(Arc<dyn Doorbell>, Duration);
+struct LateBell(Arc<dyn SignalHandler>, Duration);
 
-impl Doorbell for LateBell {
-    fn ring(&self, ring: Ring) {
-        let (bell, late) = (Arc::clone(&self.0), self.1);
+impl SignalHandler for LateBell {
+    fn signal(&self, signal: Signal) {
+        let (handler, late) = (Arc::clone(&self.0), self.1);
         tokio::spawn(async move {
             tokio::time::sleep(late).await;
-            bell.ring(ring);
+            handler.signal(signal);
         });
     }
 }
@@ -95,7 +95,7 @@ impl FarEngine {
             faults: Arc::new(|_| None),
             late: Duration::ZERO,
             joined: Arc::default(),
-            bells: Arc::default(),
+            handlers: Arc::default(),
             loses_bells: Arc::default(),
             written: Arc::default(),
         }
@@ -117,9 +117,9 @@ impl FarEngine {
     }
 
     /// Signals every node, even while other signals are lost.
-    pub(crate) fn ring(&self, ring: &Ring) {
-        let bells = self.bells.lock().unwrap().clone();
-        bells.iter().for_each(|bell| bell.ring(ring.clone()));
+    pub(crate) fn signal(&self, signal: &Signal) {
+        let bells = self.handlers.lock().unwrap().clone();
+        bells.iter().for_each(|handler| handler.signal(signal.clone()));
     }
 
     /// Returns the bytes of state that were written since the last call of this method.
@@ -136,10 +136,10 @@ impl FarEngine {
         &self,
         name: &str,
         session: impl Into<Option<SessionId>>,
-        step: impl FnOnce(&MemoryEngine) -> Step<Result<T>> + Send + 'static,
-    ) -> Step<Result<T>> {
+        step: impl FnOnce(&MemoryEngine) -> EngineFuture<Result<T>> + Send + 'static,
+    ) -> EngineFuture<Result<T>> {
         let (inner, pace, fault) = (self.inner.clone(), (self.delay)(name, session.into()), (self.faults)(name));
-        Step::later(async move {
+        EngineFuture::later(async move {
             pause(pace.there).await;
             let value = match fault {
                 Some(Fault::Before(kind)) => Err(StoreError::new(kind)),
@@ -159,8 +159,8 @@ impl FarEngine {
         &self,
         name: &'static str,
         session: SessionId,
-        step: impl Fn(&MemoryEngine) -> Step<Result<T>> + Send + 'static,
-    ) -> Step<Result<T>> {
+        step: impl Fn(&MemoryEngine) -> EngineFuture<Result<T>> + Send + 'static,
+    ) -> EngineFuture<Result<T>> {
         let (inner, faults, pace) = (self.inner.clone(), Arc::clone(&self.faults), (self.delay)(name, Some(session)));
         let away = move || matches!(faults(name), Some(Fault::Before(StoreErrorKind::Unavailable)));
         if !away() {
@@ -172,7 +172,7 @@ impl FarEngine {
             }
             let _ = step(&inner).await;
         });
-        Step::later(async move {
+        EngineFuture::later(async move {
             pause(pace.there + pace.back).await;
             Ok(T::default())
         })
@@ -198,11 +198,11 @@ impl SessionEngine for FarEngine {
         true
     }
 
-    fn join(&self, bell: Arc<dyn Doorbell>, policy: Policy) -> NodeId {
+    fn join(&self, handler: Arc<dyn SignalHandler>, policy: Policy) -> NodeId {
         self.joined.fetch_add(1, Ordering::Relaxed);
-        self.bells.lock().unwrap().push(Arc::clone(&bell));
-        let bell = if self.late.is_zero() { bell } else { Arc::new(LateBell(bell, self.late)) };
-        self.inner.join(Arc::new(LossyBell(bell, Arc::clone(&self.loses_bells))), policy)
+        self.handlers.lock().unwrap().push(Arc::clone(&handler));
+        let handler = if self.late.is_zero() { handler } else { Arc::new(LateBell(handler, self.late)) };
+        self.inner.join(Arc::new(LossyBell(handler, Arc::clone(&self.loses_bells))), policy)
     }
 
     fn leave(&self, node: NodeId) {
@@ -210,16 +210,16 @@ impl SessionEngine for FarEngine {
         self.inner.leave(node);
     }
 
-    fn create(&self, create: Create) -> Step<Result<Vec<Ended>>> {
+    fn create(&self, create: Create) -> EngineFuture<Result<Vec<Ended>>> {
         self.later("create", create.info.id, move |engine| engine.create(create))
     }
 
-    fn load(&self, session: SessionId, principal: Option<&Principal>) -> Step<Result<Loaded>> {
+    fn load(&self, session: SessionId, principal: Option<&Principal>) -> EngineFuture<Result<Loaded>> {
         let principal = principal.cloned();
         self.later("load", session, move |engine| engine.load(session, principal.as_ref()))
     }
 
-    fn begin(&self, begin: Begin<'_>) -> Step<Result<Begun>> {
+    fn begin(&self, begin: Begin<'_>) -> EngineFuture<Result<Begun>> {
         let Begin { session, principal, node, ids, unique } = begin;
         let (principal, ids) = (principal.cloned(), ids.to_vec());
         self.later("begin", session, move |engine| {
@@ -227,23 +227,23 @@ impl SessionEngine for FarEngine {
         })
     }
 
-    fn finish(&self, session: SessionId, stream: StreamNo) -> Step<Result<()>> {
+    fn finish(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<()>> {
         self.sooner_or_later("finish", session, move |engine| engine.finish(session, stream))
     }
 
-    fn append(&self, append: Append) -> Step<Result<Appended>> {
+    fn append(&self, append: Append) -> EngineFuture<Result<Appended>> {
         self.later("append", append.session, move |engine| engine.append(append))
     }
 
-    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> Step<Result<Appended>> {
+    fn publish(&self, session: SessionId, node: NodeId, event: Event) -> EngineFuture<Result<Appended>> {
         self.later("publish", session, move |engine| engine.publish(session, node, event))
     }
 
-    fn deliver(&self, deliver: Deliver) -> Step<Result<Delivered>> {
+    fn deliver(&self, deliver: Deliver) -> EngineFuture<Result<Delivered>> {
         self.later("deliver", deliver.session, move |engine| engine.deliver(deliver))
     }
 
-    fn attach(&self, attach: Attach<'_>) -> Step<Result<Attached>> {
+    fn attach(&self, attach: Attach<'_>) -> EngineFuture<Result<Attached>> {
         let Attach { session, principal, stream, node, after, takeover } = attach;
         let principal = principal.cloned();
         self.later("attach", session, move |engine| {
@@ -258,50 +258,60 @@ impl SessionEngine for FarEngine {
         generation: u32,
         after: u64,
         max_bytes: usize,
-    ) -> Step<Result<Page>> {
+    ) -> EngineFuture<Result<Page>> {
         self.later("read_after", session, move |engine| {
             engine.read_after(session, stream, generation, after, max_bytes)
         })
     }
 
-    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> Step<Result<()>> {
+    fn detach(&self, session: SessionId, stream: StreamNo, generation: u32) -> EngineFuture<Result<()>> {
         self.sooner_or_later("detach", session, move |engine| engine.detach(session, stream, generation))
     }
 
-    fn hang_up(&self, session: SessionId, stream: StreamNo, retry: Option<Duration>) -> Step<Result<()>> {
-        self.later("hang_up", session, move |engine| engine.hang_up(session, stream, retry))
+    fn request_detach(
+        &self,
+        session: SessionId,
+        stream: StreamNo,
+        retry: Option<Duration>,
+    ) -> EngineFuture<Result<()>> {
+        self.later("hang_up", session, move |engine| engine.request_detach(session, stream, retry))
     }
 
-    fn answer(&self, session: SessionId, question: &str, outcome: Outcome) -> Step<Result<bool>> {
-        let question = question.to_owned();
-        self.later("answer", session, move |engine| engine.answer(session, &question, outcome))
+    fn answer_request(&self, session: SessionId, request: &str, outcome: Outcome) -> EngineFuture<Result<bool>> {
+        let request = request.to_owned();
+        self.later("answer", session, move |engine| engine.answer_request(session, &request, outcome))
     }
 
-    fn take(&self, session: SessionId, question: &str) -> Step<Result<Option<Outcome>>> {
-        let question = question.to_owned();
-        self.later("take", session, move |engine| engine.take(session, &question))
+    fn take_answer(&self, session: SessionId, request: &str) -> EngineFuture<Result<Option<Outcome>>> {
+        let request = request.to_owned();
+        self.later("take", session, move |engine| engine.take_answer(session, &request))
     }
 
-    fn withdraw(&self, session: SessionId, question: &str) -> Step<Result<()>> {
-        let question = question.to_owned();
-        self.sooner_or_later("withdraw", session, move |engine| engine.withdraw(session, &question))
+    fn withdraw_request(&self, session: SessionId, request: &str) -> EngineFuture<Result<()>> {
+        let request = request.to_owned();
+        self.sooner_or_later("withdraw", session, move |engine| engine.withdraw_request(session, &request))
     }
 
-    fn cancel(&self, session: SessionId, id: &RequestId) -> Step<Result<bool>> {
+    fn cancel(&self, session: SessionId, id: &RequestId) -> EngineFuture<Result<bool>> {
         let id = id.clone();
         self.later("cancel", session, move |engine| engine.cancel(session, &id))
     }
 
-    fn cancelled(&self, session: SessionId, stream: StreamNo) -> Step<Result<Vec<RequestId>>> {
-        self.later("cancelled", session, move |engine| engine.cancelled(session, stream))
+    fn cancelled_calls(&self, session: SessionId, stream: StreamNo) -> EngineFuture<Result<Vec<RequestId>>> {
+        self.later("cancelled", session, move |engine| engine.cancelled_calls(session, stream))
     }
 
-    fn load_state(&self, session: SessionId, key: &str) -> Step<Result<(Option<RawJson>, u64)>> {
+    fn load_state(&self, session: SessionId, key: &str) -> EngineFuture<Result<(Option<RawJson>, u64)>> {
         let key = key.to_owned();
         self.later("load_state", session, move |engine| engine.load_state(session, &key))
     }
 
-    fn load_states(&self, session: SessionId, prefix: &str, known: &[(&str, u64)]) -> Step<Result<Vec<StateValue>>> {
+    fn load_states(
+        &self,
+        session: SessionId,
+        prefix: &str,
+        known: &[(&str, u64)],
+    ) -> EngineFuture<Result<Vec<StateValue>>> {
         let known: Vec<(String, u64)> = known.iter().map(|(key, version)| ((*key).to_owned(), *version)).collect();
         let prefix = prefix.to_owned();
         self.later("load_states", session, move |engine| {
@@ -310,39 +320,39 @@ impl SessionEngine for FarEngine {
         })
     }
 
-    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> Step<Result<bool>> {
+    fn store_state(&self, session: SessionId, key: &str, value: RawJson, version: u64) -> EngineFuture<Result<bool>> {
         let key = key.to_owned();
         self.written.fetch_add(key.len() + value.as_str().len(), Ordering::Relaxed);
         self.later("store_state", session, move |engine| engine.store_state(session, &key, value, version))
     }
 
-    fn create_task(&self, create: CreateTask) -> Step<Result<()>> {
+    fn create_task(&self, create: CreateTask) -> EngineFuture<Result<()>> {
         self.later("create_task", None, move |engine| engine.create_task(create))
     }
 
-    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> Step<Result<LoadedTask>> {
+    fn load_task(&self, task: TaskId, principal: Option<&Principal>) -> EngineFuture<Result<LoadedTask>> {
         let principal = principal.cloned();
         self.later("load_task", None, move |engine| engine.load_task(task, principal.as_ref()))
     }
 
-    fn store_task(&self, store: StoreTask) -> Step<Result<bool>> {
+    fn store_task(&self, store: StoreTask) -> EngineFuture<Result<bool>> {
         self.later("store_task", None, move |engine| engine.store_task(store))
     }
 
-    fn end(&self, session: SessionId, reason: EndReason) -> Step<Result<Ended>> {
-        self.later("end", session, move |engine| engine.end(session, reason))
+    fn end_session(&self, session: SessionId, reason: EndReason) -> EngineFuture<Result<Ended>> {
+        self.later("end", session, move |engine| engine.end_session(session, reason))
     }
 
-    fn sweep(&self, node: NodeId) -> Step<Result<Vec<Ended>>> {
-        self.later("sweep", None, move |engine| engine.sweep(node))
+    fn expire(&self, node: NodeId) -> EngineFuture<Result<Vec<Ended>>> {
+        self.later("sweep", None, move |engine| engine.expire(node))
     }
 
-    fn announce(&self, topic: &str, id: u64) -> Step<Result<u64>> {
+    fn announce(&self, topic: &str, id: u64) -> EngineFuture<Result<u64>> {
         let topic = topic.to_owned();
         self.later("announce", None, move |engine| engine.announce(&topic, id))
     }
 
-    fn announced(&self, after: u64, among: &[&str]) -> Step<Result<Announced>> {
+    fn announced(&self, after: u64, among: &[&str]) -> EngineFuture<Result<Announced>> {
         let among: Vec<String> = among.iter().map(|topic| (*topic).to_owned()).collect();
         self.later("announced", None, move |engine| {
             let among: Vec<&str> = among.iter().map(String::as_str).collect();
@@ -350,15 +360,15 @@ impl SessionEngine for FarEngine {
         })
     }
 
-    fn tell(&self, session: SessionId, node: NodeId, news: News) -> Step<Result<()>> {
-        self.later("tell", session, move |engine| engine.tell(session, node, news))
+    fn broadcast(&self, session: SessionId, node: NodeId, update: SessionUpdate) -> EngineFuture<Result<()>> {
+        self.later("tell", session, move |engine| engine.broadcast(session, node, update))
     }
 
-    fn list(&self) -> Step<Result<Vec<SessionSummary>>> {
+    fn list(&self) -> EngineFuture<Result<Vec<SessionSummary>>> {
         self.later("list", None, MemoryEngine::list)
     }
 
-    fn count(&self) -> Step<Result<usize>> {
+    fn count(&self) -> EngineFuture<Result<usize>> {
         self.later("count", None, MemoryEngine::count)
     }
 }

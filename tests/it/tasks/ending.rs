@@ -83,7 +83,7 @@ async fn the_time_of_a_task_may_end_at_any_moment_of_it() {
     for n in [0, 30] {
         for ttl in (10..600).step_by(70) {
             let engine = far(n);
-            let app = App::of(service(engine.clone()).tasks(Tasks::new().ttl(ms(ttl)).max(1)));
+            let app = App::of(service(engine.clone()).tasks(Tasks::new().ttl(ms(ttl)).max_tasks(1)));
             let client = Poller::new(&app);
             for tool in ["asks", "slow", "later"] {
                 let (_, created) =
@@ -182,7 +182,7 @@ fn what_is_left_of_a_task_may_be_dropped_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_tasks_come_and_go() {
     let engine = far(0);
-    let service = service(engine.clone()).tasks(Tasks::new().max(100).ttl(Duration::from_secs(600)));
+    let service = service(engine.clone()).tasks(Tasks::new().max_tasks(100).ttl(Duration::from_secs(600)));
     let app = App::of(service);
     let client = Poller::new(&app);
     for n in 0..10_000 {
@@ -218,7 +218,7 @@ async fn a_result_that_is_too_large_to_be_kept_is_a_failure_that_says_so() {
         Tool::new("large", "Is large.", |Args(args): Args<super::Wait>| async move { "x".repeat(args.ms as usize) })
             .task(TaskSupport::Required),
     );
-    let app = App::of(McpService::builder(server).tasks(Tasks::new().bytes(10_000)));
+    let app = App::of(McpService::builder(server).tasks(Tasks::new().max_task_bytes(10_000)));
     let client = Poller::new(&app);
     let large = client.begin("large", json!({"ms": 20_000})).await;
     let failed: Value = client.get(&large).await;
@@ -234,7 +234,9 @@ async fn results_of_one_principal_make_room_for_each_other() {
         Tool::new("large", "Is large.", |Args(args): Args<super::Wait>| async move { "x".repeat(args.ms as usize) })
             .task(TaskSupport::Required),
     );
-    let app = App::of(McpService::builder(server).tasks(Tasks::new().bytes(100_000).bytes_per_principal(20_000)));
+    let app = App::of(
+        McpService::builder(server).tasks(Tasks::new().max_task_bytes(100_000).max_task_bytes_per_principal(20_000)),
+    );
     let (ann, bob) = (Poller::new(&app).of("ann"), Poller::new(&app).of("bob"));
     let kept = bob.begin("large", json!({"ms": 15_000})).await;
     pass(ms(100)).await;

@@ -20,7 +20,7 @@ fn far() -> FarEngine {
 
 /// Returns an application with one task for each principal.
 fn narrow(engine: FarEngine) -> App {
-    App::of(service(engine).tasks(Tasks::new().ttl(None).max_per_principal(1)))
+    App::of(service(engine).tasks(Tasks::new().ttl(None).max_tasks_per_principal(1)))
 }
 
 /// Returns `true` if the principal may begin another task, because all of its own have ended.
@@ -60,9 +60,9 @@ async fn a_call_that_becomes_a_task_twice_is_one_task() {
         format!("{first} {second} {}", cx.begin_task().await)
     }
     let engine = far();
-    let server = server().with_tool(Tool::new("twice", "Begins twice.", twice).task_later(TaskSupport::Optional));
+    let server = server().with_tool(Tool::new("twice", "Begins twice.", twice).task_on_demand(TaskSupport::Optional));
     let service = McpService::builder(server).engine(engine.clone());
-    let app = App::of(service.tasks(Tasks::new().ttl(None).max_per_principal(2)));
+    let app = App::of(service.tasks(Tasks::new().ttl(None).max_tasks_per_principal(2)));
     let ann = Poller::new(&app).of("ann");
     let task = ann.begin("twice", json!({})).await;
     pass(ms(2_000)).await;

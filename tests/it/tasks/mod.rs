@@ -1,9 +1,9 @@
 //! Tasks: calls of 2026-07-28 whose client polls for the answer on any node, while the handler runs
 //! on the node of the call.
 
-mod asking;
 mod ending;
 mod faults;
+mod input_requests;
 mod races;
 
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn server() -> McpServer {
         .with_tool(Tool::new("fails", "Fails.", fails).task(TaskSupport::Required))
         .with_tool(Tool::new("breaks", "Breaks.", breaks).task(TaskSupport::Optional))
         .with_tool(Tool::new("asks", "Asks.", asks).task(TaskSupport::Optional))
-        .with_tool(Tool::new("later", "Asks, then works.", later).task_later(TaskSupport::Optional))
+        .with_tool(Tool::new("later", "Asks, then works.", later).task_on_demand(TaskSupport::Optional))
         .tool("plain", "Is no task.", async || "plain")
 }
 
@@ -237,12 +237,12 @@ async fn a_client_that_takes_no_tasks_waits_or_is_refused() {
     let client = Poller { capabilities: json!({}), ..Poller::new(&app) };
     assert_eq!(client.call("slow", json!({"ms": 10})).await["result"]["content"][0]["text"], "waited 10");
     let required = json!({"requiredCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}});
-    let (status, refused) =
+    let (status, rejected) =
         client.send("tools/call", "required", json!({"name": "required", "arguments": {"ms": 1}})).await;
-    assert_eq!((status, &refused["error"]["code"], &refused["error"]["data"]), (400, &json!(-32021), &required));
+    assert_eq!((status, &rejected["error"]["code"], &rejected["error"]["data"]), (400, &json!(-32021), &required));
     for method in ["tasks/get", "tasks/update", "tasks/cancel"] {
-        let (status, refused) = client.send(method, "none", json!({"taskId": "none"})).await;
-        assert_eq!((status, &refused["error"]["code"], &refused["error"]["data"]), (400, &json!(-32021), &required));
+        let (status, rejected) = client.send(method, "none", json!({"taskId": "none"})).await;
+        assert_eq!((status, &rejected["error"]["code"], &rejected["error"]["data"]), (400, &json!(-32021), &required));
     }
     // A client of a session waits for the answer in any case.
     let session = app.open().await;
@@ -350,7 +350,7 @@ async fn a_task_that_is_past_its_time_is_stopped_and_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn there_are_only_so_many_tasks() {
-    let app = App::of(service(MemoryEngine::new()).tasks(Tasks::new().max(2).max_per_principal(1)));
+    let app = App::of(service(MemoryEngine::new()).tasks(Tasks::new().max_tasks(2).max_tasks_per_principal(1)));
     let (ann, bob, eve) = (Poller::new(&app).of("ann"), Poller::new(&app).of("bob"), Poller::new(&app).of("eve"));
     let first = ann.begin("slow", json!({"ms": 1_000})).await;
     let second = ann.call("slow", json!({"ms": 1_000})).await;

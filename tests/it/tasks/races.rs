@@ -154,7 +154,7 @@ async fn the_same_on_an_engine_that_takes_its_time() {
 /// A client that polls without a pause does not delay others, and others do not delay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_end_while_their_clients_hammer() {
-    let service = McpService::builder(server()).tasks(Tasks::new().max(64));
+    let service = McpService::builder(server()).tasks(Tasks::new().max_tasks(64));
     let app = App::of(service);
     let mut clients = Vec::new();
     for n in 0..8_u64 {

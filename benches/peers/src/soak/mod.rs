@@ -71,8 +71,8 @@ impl Phase {
 }
 
 /// Returns the bytes that the streams of `sessions` sessions keep by default. Each session keeps
-/// `Streams::kept_per_session` and one answer that was not fetched, all together at most
-/// `Streams::kept_in_all`.
+/// `Streams::replay_bytes_per_session` and one answer that was not fetched, all together at most
+/// `Streams::max_replay_bytes`.
 fn kept(sessions: usize, answer: usize) -> u64 {
     const PER_SESSION: usize = 4 << 20;
     const IN_ALL: usize = 256 << 20;

@@ -80,7 +80,7 @@ fn steps_that_stand_twice_are_no_damage() {
         let other = opening(None);
         let id = other.info.id;
         engine.create(other).await.unwrap();
-        engine.end(id, EndReason::Deleted).await.unwrap();
+        engine.end_session(id, EndReason::Deleted).await.unwrap();
         let whole = fs::read(segment(folder.path())).unwrap();
         let ends = ends(&whole);
         for from in ends.iter().take(ends.len() - 1) {
@@ -150,7 +150,7 @@ fn a_renewal_that_was_cut_short_while_it_deleted_is_no_damage() {
         let other = opening(None);
         let id = other.info.id;
         engine.create(other).await.unwrap();
-        engine.end(id, EndReason::Deleted).await.unwrap();
+        engine.end_session(id, EndReason::Deleted).await.unwrap();
         let old = fs::read(segment(folder.path())).unwrap();
         let ends = ends(&old);
         engine.inner.shared.write_anew(life.session);

@@ -28,8 +28,8 @@ fn a_disk_without_room_refuses_steps_and_loses_none() {
             let (engine, node, full) = open_on_small_disk(folder.path(), durability);
             let life = live(&engine, node).await;
             fill_up(&engine, &full).await;
-            for refused in [engine.create(opening(None)).await, engine.create(opening(None)).await] {
-                assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unavailable);
+            for rejected in [engine.create(opening(None)).await, engine.create(opening(None)).await] {
+                assert_eq!(rejected.unwrap_err().kind(), StoreErrorKind::Unavailable);
             }
             // What existed before can still be read.
             assert!(engine.load(life.session, Some(&life.owner)).await.is_ok());
@@ -113,10 +113,10 @@ fn an_end_nobody_waited_for_is_told_by_the_next_sweep() {
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
         let Life { session, .. } = live(&engine, node).await;
         full.store(true, Ordering::Relaxed);
-        let ending = engine.end(session, EndReason::Deleted).now().unwrap_err();
+        let ending = engine.end_session(session, EndReason::Deleted).now().unwrap_err();
         drop(ending);
         full.store(false, Ordering::Relaxed);
-        let ended = engine.sweep(node).await.unwrap();
+        let ended = engine.expire(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.info.id).collect::<Vec<_>>(), [session]);
     });
 }
@@ -176,9 +176,9 @@ fn that_something_is_gone_is_not_told_before_it_is_written() {
         let (engine, node, full) = open_on_small_disk(folder.path(), Durability::ProcessCrash);
         let Life { session, owner, .. } = live(&engine, node).await;
         full.store(true, Ordering::Relaxed);
-        let ending = engine.end(session, EndReason::Deleted).now().unwrap_err();
+        let ending = engine.end_session(session, EndReason::Deleted).now().unwrap_err();
         let looking = engine.load(session, Some(&owner)).now().unwrap_err();
-        let again = engine.end(session, EndReason::Deleted).now().unwrap_err();
+        let again = engine.end_session(session, EndReason::Deleted).now().unwrap_err();
         assert_eq!(ending.await.unwrap_err().kind(), StoreErrorKind::Unavailable);
         assert_eq!(looking.await.unwrap_err().kind(), StoreErrorKind::Unavailable);
         full.store(false, Ordering::Relaxed);

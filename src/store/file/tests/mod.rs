@@ -2,11 +2,11 @@
 
 mod changes;
 mod damage;
+mod differential;
 mod formats;
 mod full;
 mod power;
 mod renewal;
-mod twins;
 
 use std::fs;
 use std::future::Future;
@@ -20,13 +20,13 @@ use super::frame::HEADER;
 use super::*;
 use crate::identity::SessionInfo;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
-use crate::store::{EventKind, Ring, STANDALONE};
+use crate::store::{EventKind, STANDALONE, Signal};
 
 #[derive(Debug)]
 struct Silent;
 
-impl Doorbell for Silent {
-    fn ring(&self, _: Ring) {}
+impl SignalHandler for Silent {
+    fn signal(&self, _: Signal) {}
 }
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -231,7 +231,7 @@ fn what_ended_does_not_come_back() {
         let copy = killed(folder.path());
         let (copied, node) = open(copy.path());
         assert_eq!(everything(&copied, session, node, running).await, None);
-        engine.end(session, EndReason::Deleted).await.unwrap();
+        engine.end_session(session, EndReason::Deleted).await.unwrap();
         let copy = killed(folder.path());
         assert_eq!(open(copy.path()).0.count().await.unwrap(), 0);
     });
@@ -277,12 +277,12 @@ fn what_was_brought_back_expires_as_anything_else() {
             assert!(everything(&engine, session, node, stream).await.is_some());
         }
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(engine.sweep(node).await.unwrap().len(), 0);
+        assert_eq!(engine.expire(node).await.unwrap().len(), 0);
         for stream in [finished, running] {
             assert_eq!(everything(&engine, session, node, stream).await, None);
         }
         tokio::time::advance(Duration::from_secs(60)).await;
-        let ended = engine.sweep(node).await.unwrap();
+        let ended = engine.expire(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Lifetime]);
         drop(engine);
         let (engine, node) = open(folder.path());
@@ -292,7 +292,7 @@ fn what_was_brought_back_expires_as_anything_else() {
         drop((engine, node));
         let (engine, node) = open(folder.path());
         tokio::time::advance(Duration::from_secs(1801)).await;
-        let ended = engine.sweep(node).await.unwrap();
+        let ended = engine.expire(node).await.unwrap();
         assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::Idle]);
     });
 }
@@ -308,10 +308,10 @@ fn an_answer_is_kept_as_long_as_its_client_could_come_back_for_it() {
         std::thread::sleep(Duration::from_millis(60));
         let engine = FileEngine::open(folder.path(), Durability::ProcessCrash).unwrap();
         let node = engine.join(Arc::new(Silent), Policy { finished_for: Duration::from_millis(50), ..policy() });
-        engine.sweep(node).await.unwrap();
+        engine.expire(node).await.unwrap();
         assert!(everything(&engine, session, node, finished).await.is_some());
         tokio::time::advance(Duration::from_millis(51)).await;
-        engine.sweep(node).await.unwrap();
+        engine.expire(node).await.unwrap();
         assert_eq!(everything(&engine, session, node, finished).await, None);
     });
 }
@@ -378,7 +378,7 @@ fn space_is_given_back() {
             let events = vec![response(vec![b'x'; 1 << 20])];
             engine.append(Append { session, stream, node, first: 1, events, close: true }).await.unwrap();
         }
-        engine.end(session, EndReason::Deleted).await.unwrap();
+        engine.end_session(session, EndReason::Deleted).await.unwrap();
         let given_back = || size(folder.path()) < 17 << 20;
         let in_time = (0..400).any(|_| {
             std::thread::sleep(Duration::from_millis(50));

@@ -27,7 +27,7 @@ async fn say(
 }
 
 /// Runs an operation with a writer that has no thread: it writes only when the test calls it.
-async fn acknowledged<T: Unpin>(step: Step<Result<T>>, writer: &mut Writer) -> T {
+async fn acknowledged<T: Unpin>(step: EngineFuture<Result<T>>, writer: &mut Writer) -> T {
     writer.step(Duration::ZERO);
     step.await.unwrap()
 }
@@ -79,7 +79,7 @@ fn a_crash_at_any_moment_of_a_renewal_takes_nothing_away() {
             if moments % 2 == 0 {
                 streams.push((fill(&engine, &mut writer, node).await, 1));
                 let ((session, _), _) = streams.remove(at);
-                acknowledged(engine.end(session, EndReason::Deleted), &mut writer).await;
+                acknowledged(engine.end_session(session, EndReason::Deleted), &mut writer).await;
                 is_whole(folder.path(), &streams, task).await;
             }
             moments += 1;

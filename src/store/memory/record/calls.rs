@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{CallRow, Record, Result, STREAMS_AT_ONCE, Wake, fail, given_out};
+use super::{CallRow, Record, Result, STREAMS_PER_STEP, Wake, fail, given_out};
 use crate::clock::Tick;
 use crate::error::StoreErrorKind;
 use crate::message::RequestId;
 use crate::store::journal::{Change, Notes};
-use crate::store::{Begin, Policy, Ring, STANDALONE, StreamNo};
+use crate::store::{Begin, Policy, STANDALONE, Signal, StreamNo};
 
 impl<M> Record<M> {
     pub(in crate::store::memory) fn begin(
@@ -38,7 +38,7 @@ impl<M> Record<M> {
             }
         }
         self.next_stream = next;
-        if stream == STANDALONE + 1 || stream.is_multiple_of(STREAMS_AT_ONCE) {
+        if stream == STANDALONE + 1 || stream.is_multiple_of(STREAMS_PER_STEP) {
             notes.note(|| Change::Streams { below: given_out(stream) });
         }
         // An exact reservation: a session keeps the memory of its first call, and most have one
@@ -82,7 +82,7 @@ impl<M> Record<M> {
         if let Some(usage) = &self.usage {
             usage.fetch_sub(before - self.calls.len(), Ordering::Relaxed);
         }
-        self.questions.release(stream);
+        self.client_requests.release(stream);
     }
 
     pub(in crate::store::memory) fn cancel(&mut self, id: &RequestId, now: Tick) -> (bool, Wake) {
@@ -90,8 +90,8 @@ impl<M> Record<M> {
         let mut rows = self.calls.iter_mut().filter(|row| row.id == *id);
         let (Some(row), None) = (rows.next(), rows.next()) else { return (false, None) };
         row.cancelled = true;
-        let ring = Ring::Cancel { session: self.info.id, stream: row.stream, id: id.clone() };
-        (true, Some((row.node, ring)))
+        let signal = Signal::Cancel { session: self.info.id, stream: row.stream, id: id.clone() };
+        (true, Some((row.node, signal)))
     }
 
     pub(in crate::store::memory) fn cancelled(&self, stream: StreamNo) -> Result<Vec<RequestId>> {

@@ -91,7 +91,7 @@ impl<M> Record<M> {
 
     /// Returns the bytes that the session keeps beyond its limit.
     fn excess(&self, policy: &Policy) -> usize {
-        let owed = self.streams.owed().min(policy.answer_bytes);
+        let owed = self.streams.unread().min(policy.answer_bytes);
         self.streams.bytes().saturating_sub(policy.session_bytes.saturating_add(owed))
     }
 

@@ -7,7 +7,7 @@ use crate::clock::Tick;
 use crate::error::StoreErrorKind;
 use crate::store::journal::{Change, Notes};
 use crate::store::log::TAKEN_OVER_RETRY;
-use crate::store::{Attach, Attached, Page, Policy, Ring, STANDALONE, StreamNo};
+use crate::store::{Attach, Attached, Page, Policy, STANDALONE, Signal, StreamNo};
 
 impl<M> Record<M> {
     pub(in crate::store::memory) fn attach(
@@ -85,16 +85,16 @@ impl<M> Record<M> {
     fn wake_owner(&self, stream: StreamNo, at: usize) -> Wake {
         let log = self.streams.at(at);
         let owner = log.owner().filter(|_| log.closed_at().is_none())?;
-        Some((owner, Ring::Drained { session: self.info.id, stream }))
+        Some((owner, Signal::Drained { session: self.info.id, stream }))
     }
 
-    pub(in crate::store::memory) fn hang_up(&self, stream: StreamNo, retry: Option<Duration>) -> Wake {
+    pub(in crate::store::memory) fn request_detach(&self, stream: StreamNo, retry: Option<Duration>) -> Wake {
         let at = self.position(stream).ok()?;
         let holder = self.streams.at(at).holder()?;
         Some((holder.node, self.detached(stream, holder.generation, retry)))
     }
 
-    pub(super) fn detached(&self, stream: StreamNo, generation: u32, retry: Option<Duration>) -> Ring {
-        Ring::Detach { session: self.info.id, stream, generation, retry }
+    pub(super) fn detached(&self, stream: StreamNo, generation: u32, retry: Option<Duration>) -> Signal {
+        Signal::Detach { session: self.info.id, stream, generation, retry }
     }
 }

@@ -13,7 +13,7 @@ use super::{Marked, Result, Shared};
 use crate::clock::Tick;
 use crate::identity::{Principal, TaskId};
 use crate::store::journal::Journal;
-use crate::store::{CreateTask, LoadedTask, NodeId, Ring, StoreTask};
+use crate::store::{CreateTask, LoadedTask, NodeId, Signal, StoreTask};
 
 impl<J: Journal> Shared<J> {
     pub(in crate::store) fn create_task(&self, create: CreateTask) -> Marked<(), J> {
@@ -49,7 +49,7 @@ impl<J: Journal> Shared<J> {
 
     /// Performs one operation on the tasks that have not expired, then sends its signals.
     fn on_tasks<T>(&self, step: impl FnOnce(&mut Tasks<J::Mark>, &mut J::Notes, Tick) -> Result<T>) -> Marked<T, J> {
-        let (value, mark, news) = {
+        let (value, mark, update) = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             let now = self.clock.now();
             let mut notes = J::Notes::default();
@@ -58,8 +58,8 @@ impl<J: Journal> Shared<J> {
             self.journal.keep(None, notes, &mut tasks.mark);
             (value, tasks.mark, tasks.take_news())
         };
-        for task in news {
-            self.ring_all(&Ring::Task { task });
+        for task in update {
+            self.signal_all(&Signal::Task { task });
         }
         (value, mark)
     }

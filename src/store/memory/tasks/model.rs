@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use crate::error::StoreErrorKind;
 use crate::identity::{Principal, TaskId};
 use crate::store::memory::tests::{is_empty, now, policy};
-use crate::store::{CreateTask, Doorbell, LoadedTask, MemoryEngine, NodeId, Policy, Ring, SessionEngine, StoreTask};
+use crate::store::{
+    CreateTask, LoadedTask, MemoryEngine, NodeId, Policy, SessionEngine, Signal, SignalHandler, StoreTask,
+};
 
 const TASKS: usize = 5;
 const TASKS_OF_ONE: usize = 3;
@@ -52,9 +54,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 #[derive(Debug, Default)]
 struct Heard(Mutex<Vec<TaskId>>);
 
-impl Doorbell for Heard {
-    fn ring(&self, ring: Ring) {
-        if let Ring::Task { task } = ring {
+impl SignalHandler for Heard {
+    fn signal(&self, signal: Signal) {
+        if let Signal::Task { task } = signal {
             self.0.lock().unwrap().push(task);
         }
     }
@@ -63,7 +65,7 @@ impl Doorbell for Heard {
 /// The simplest model of the tasks: a list of those that exist, and one of all that ever existed.
 struct Model {
     engine: MemoryEngine,
-    heard: Arc<Heard>,
+    received: Arc<Heard>,
     here: NodeId,
     elsewhere: NodeId,
     principals: [Principal; 2],
@@ -115,7 +117,17 @@ impl Model {
         let here = engine.join(Arc::clone(&heard) as _, bounds());
         let elsewhere = engine.join(Arc::new(Heard::default()), bounds());
         let principals = ["first", "second"].map(Principal::new);
-        Self { engine, heard, here, elsewhere, principals, seconds: 0, tasks: vec![], ever: vec![], told: vec![] }
+        Self {
+            engine,
+            received: heard,
+            here,
+            elsewhere,
+            principals,
+            seconds: 0,
+            tasks: vec![],
+            ever: vec![],
+            told: vec![],
+        }
     }
 
     fn principal(&self, owner: Option<usize>) -> Option<&Principal> {
@@ -261,7 +273,7 @@ impl Model {
             }
             Op::Sweep => {
                 self.expire();
-                assert_eq!(now(self.engine.sweep(self.here)).map(|ended| ended.len()), Ok(0));
+                assert_eq!(now(self.engine.expire(self.here)).map(|ended| ended.len()), Ok(0));
             }
             Op::Leave => self.leave(),
         }
@@ -285,7 +297,7 @@ impl Model {
             assert_eq!(now(self.engine.load_task(*id, stranger)), Err(StoreErrorKind::NotFound));
         }
         assert!(self.engine.shared.tasks.lock().unwrap().is_whole());
-        let mut heard = take(&mut *self.heard.0.lock().unwrap());
+        let mut heard = take(&mut *self.received.0.lock().unwrap());
         let mut told = take(&mut self.told);
         heard.sort_unstable();
         told.sort_unstable();
@@ -300,7 +312,7 @@ impl Model {
             self.create(None, Some(1), 0, false);
         }
         tokio::time::advance(Duration::from_secs(100)).await;
-        now(self.engine.sweep(self.here)).unwrap();
+        now(self.engine.expire(self.here)).unwrap();
         assert!(is_empty(&self.engine));
     }
 }

@@ -43,7 +43,7 @@ pub(in crate::store::memory) struct Tasks<M = ()> {
     bytes: usize,
     idle_bytes: usize,
     /// The tasks whose signals have yet to be sent.
-    news: Vec<TaskId>,
+    changed: Vec<TaskId>,
 }
 
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl<M: Default> Tasks<M> {
         if let Some(task) = self.tasks.get(&id) {
             notes.note(|| task.change(id));
         }
-        self.news.push(id);
+        self.changed.push(id);
         Ok(true)
     }
 
@@ -255,12 +255,12 @@ impl<M: Default> Tasks<M> {
         let orphans = self.tasks.iter().filter(|(_, task)| task.node == node && task.done().is_none());
         let orphans: Vec<_> = orphans.map(|(id, _)| *id).collect();
         orphans.iter().for_each(|id| self.rest(*id, Some(ORPHAN)));
-        self.news.extend(orphans);
+        self.changed.extend(orphans);
     }
 
     /// Returns the tasks to send signals for, and clears them.
     pub(super) fn take_news(&mut self) -> Vec<TaskId> {
-        std::mem::take(&mut self.news)
+        std::mem::take(&mut self.changed)
     }
 
     /// Evicts tasks until one more fits, first the account's own and then any.
@@ -330,7 +330,7 @@ impl<M: Default> Tasks<M> {
             self.forget_of(&account, task.document.len());
         }
         notes.note(|| Change::TaskGone { id });
-        self.news.push(id);
+        self.changed.push(id);
         true
     }
 
@@ -353,7 +353,7 @@ impl<M: Default> Tasks<M> {
 
     #[cfg(test)]
     pub(in crate::store::memory) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.news.is_empty() && self.is_whole()
+        self.tasks.is_empty() && self.changed.is_empty() && self.is_whole()
     }
 
     /// Returns `true` if invariants 1 and 2 hold.

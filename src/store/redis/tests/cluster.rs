@@ -100,14 +100,14 @@ async fn bells_that_a_cluster_lost_are_missed_with_the_next_sign_of_life() {
         there.engine.announce(topic, id as u64).await.unwrap();
         let note = Event { kind: EventKind::Notification, payload: topic.into() };
         there.engine.publish(session, there.id, note).await.unwrap();
-        life::begin(&here.engine.inner.link).await;
+        heartbeat::begin(&here.engine.inner.client).await;
     }
-    for name in [format!("bell:{}", here.engine.inner.link.bells.process()), "bells".to_owned()] {
-        let looked = here.ear.heard.lock().unwrap().iter().filter(|ring| **ring == Ring::Resync).count();
+    for name in [format!("bell:{}", here.engine.inner.client.signals.process()), "bells".to_owned()] {
+        let looked = here.ear.received.lock().unwrap().iter().filter(|signal| **signal == Signal::Resync).count();
         assert_eq!(looked, 0, "all of them had been heard");
         masters[0].ask(&["hincrby", &key("rung"), &name, "1"]);
-        life::begin(&here.engine.inner.link).await;
-        here.ear.hears(&Ring::Resync).await;
+        heartbeat::begin(&here.engine.inner.client).await;
+        here.ear.hears(&Signal::Resync).await;
         here.ear.clear();
     }
 }

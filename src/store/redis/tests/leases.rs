@@ -56,14 +56,14 @@ async fn what_an_outage_hid_is_no_idleness_whoever_looks_first() {
     let a = Process::new(&server, LEASE);
     let (idle, kept) = (Duration::from_secs(20), Duration::from_secs(10));
     let sweep = async || {
-        let mut swept = a.take(a.sweep(idle, kept)).await;
+        let mut swept = a.take(a.expire(idle, kept)).await;
         (swept.flag().unwrap(), swept.list().unwrap().count())
     };
     for session in ["s", "old"] {
         a.create(session).await;
     }
     let stream = a.take(a.begin("s", "t")).await.number::<u32>().unwrap();
-    let append = a.link.call(&scripts::APPEND).arg("s").arg(stream).arg(&a.node).arg(1).arg(1);
+    let append = a.client.call(&scripts::APPEND).arg("s").arg(stream).arg(&a.node).arg(1).arg(1);
     a.take(bounded(append, 10_000, 100).arg("r").arg("{}")).await;
     a.beat("").await;
     // Moves everything back by an hour. One session had also been idle for longer before.
@@ -96,12 +96,12 @@ async fn a_step_that_was_taken_back_before_it_came_does_not_count() {
     a.create("s").await;
     let mut reader = b.take(b.attach("s", "r")).await;
     let generation = reader.number::<u32>().unwrap();
-    a.take(a.link.call(&scripts::FINISH).arg("s").arg("").arg(&a.node).arg("t")).await;
-    a.take(a.link.call(&scripts::DETACH).arg("s").arg(0).arg("").arg(&a.node).arg("u")).await;
-    assert_eq!(a.link.take(a.begin("s", "t")).await.unwrap_err().kind(), StoreErrorKind::Fenced);
-    assert_eq!(a.link.take(a.attach("s", "u")).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    a.take(a.client.call(&scripts::FINISH).arg("s").arg("").arg(&a.node).arg("t")).await;
+    a.take(a.client.call(&scripts::DETACH).arg("s").arg(0).arg("").arg(&a.node).arg("u")).await;
+    assert_eq!(a.client.take(a.begin("s", "t")).await.unwrap_err().kind(), StoreErrorKind::Fenced);
+    assert_eq!(a.client.take(a.attach("s", "u")).await.unwrap_err().kind(), StoreErrorKind::Fenced);
     assert_eq!(ask(&server, "hget", "s:s", &["calls"]), "0");
-    b.take(b.link.call(&scripts::READ).arg("s").arg(0).arg(generation).arg(0).arg(100)).await;
+    b.take(b.client.call(&scripts::READ).arg("s").arg(0).arg(generation).arg(0).arg(100)).await;
 }
 
 #[tokio::test]
@@ -109,9 +109,9 @@ async fn a_node_that_leaves_after_its_process_was_buried_is_forgotten_in_time() 
     let server = RedisServer::start();
     let (a, b) = (Process::new(&server, LONG), Process::new(&server, LONG));
     let left = async |process: &Process| {
-        let call = process.link.call(&scripts::LEFT).arg(&process.node).arg("").arg("").arg(64);
+        let call = process.client.call(&scripts::LEFT).arg(&process.node).arg("").arg("").arg(64);
         assert!(process.take(call).await.flag().unwrap());
-        ask(&server, "ttl", &format!("left:{}", process.link.bells.process()), &[]).parse::<i64>().unwrap()
+        ask(&server, "ttl", &format!("left:{}", process.client.signals.process()), &[]).parse::<i64>().unwrap()
     };
     assert!(left(&a).await > 0, "nobody knows the process");
     b.beat("").await;

@@ -29,7 +29,7 @@ async fn where_sessions_are_missing_others_are_swept_and_make_room() {
         a.create(session).await;
     }
     ask(&server, "del", "s:gone", &[]);
-    let mut swept = a.take(a.sweep(Duration::ZERO, LONG)).await;
+    let mut swept = a.take(a.expire(Duration::ZERO, LONG)).await;
     assert!(!swept.flag().unwrap());
     assert_eq!(swept.list().unwrap().count(), 1);
     for name in ["rest", "age"] {
@@ -62,11 +62,11 @@ async fn what_expires_at_once_goes_in_pieces_and_is_gone_at_once() {
     for task in 300..500 {
         ask(&server, "zadd", "task:ends", &["1", &task.to_string()]);
     }
-    let load = a.link.call(&scripts::LOAD_TASK).arg("499").arg("");
-    assert_eq!(a.link.take(load).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    let load = a.client.call(&scripts::LOAD_TASK).arg("499").arg("");
+    assert_eq!(a.client.take(load).await.unwrap_err().kind(), StoreErrorKind::NotFound);
     assert_eq!(ask(&server, "zcard", "task:ends", &[]), "136", "not all of them in one step");
     let mut steps = 1;
-    while a.take(a.sweep(LONG, LONG)).await.flag().unwrap() {
+    while a.take(a.expire(LONG, LONG)).await.flag().unwrap() {
         steps += 1;
     }
     assert_eq!((steps, ask(&server, "zcard", "task:ends", &[])), (3, "0".to_owned()));
@@ -82,16 +82,16 @@ async fn finished_streams_of_many_sessions_are_forgotten_in_pieces() {
         a.create(&session).await;
         for call in 0..100 {
             let stream = a.take(a.begin(&session, &format!("{session}.{call}"))).await.number::<u32>().unwrap();
-            let append = a.link.call(&scripts::APPEND).arg(&session).arg(stream).arg(&a.node).arg(1).arg(1);
+            let append = a.client.call(&scripts::APPEND).arg(&session).arg(stream).arg(&a.node).arg(1).arg(1);
             a.take(bounded(append, 1_000_000, 1_000).arg("r").arg("{}")).await;
         }
     }
     let streams =
         || (0..6).map(|at| ask(&server, "hlen", &format!("m:{at}"), &[]).parse::<u32>().unwrap()).sum::<u32>();
     assert_eq!(streams(), 600);
-    assert!(a.take(a.sweep(LONG, Duration::ZERO)).await.flag().unwrap(), "there are more");
+    assert!(a.take(a.expire(LONG, Duration::ZERO)).await.flag().unwrap(), "there are more");
     assert_eq!(streams(), 600 - 512);
-    assert!(!a.take(a.sweep(LONG, Duration::ZERO)).await.flag().unwrap());
+    assert!(!a.take(a.expire(LONG, Duration::ZERO)).await.flag().unwrap());
     assert_eq!((streams(), ask(&server, "zcard", "kept", &[])), (0, "0".to_owned()));
 }
 
@@ -99,7 +99,7 @@ async fn finished_streams_of_many_sessions_are_forgotten_in_pieces() {
 async fn topics_are_kept_as_far_as_they_fit() {
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
-    let announce = |topic: String| a.link.call(&scripts::ANNOUNCE).arg(topic).arg(TOPICS).arg(TOPIC_BYTES);
+    let announce = |topic: String| a.client.call(&scripts::ANNOUNCE).arg(topic).arg(TOPICS).arg(TOPIC_BYTES);
     let topic = |text: &str, length: usize| announce(text.repeat(length));
     a.take(topic("a", 1 << 19)).await;
     a.take(topic("b", 1 << 19)).await;
@@ -122,19 +122,19 @@ async fn topics_are_kept_as_far_as_they_fit() {
 }
 
 /// Begins a call that sends requests to the client and never ends.
-async fn asked(a: &Process, session: &str, questions: &[&str]) {
+async fn asked(a: &Process, session: &str, requests: &[&str]) {
     a.create(session).await;
     let stream = a.take(a.begin(session, session)).await.number::<u32>().unwrap();
-    let append = a.link.call(&scripts::APPEND).arg(session).arg(stream).arg(&a.node).arg(1).arg(0);
+    let append = a.client.call(&scripts::APPEND).arg(session).arg(stream).arg(&a.node).arg(1).arg(0);
     let mut append = bounded(append, 10_000, 100);
-    for question in questions {
-        append = append.arg(format!("q{question}")).arg("{}");
+    for request in requests {
+        append = append.arg(format!("q{request}")).arg("{}");
     }
     a.take(append).await;
 }
 
-fn give(a: &Process, question: &str, length: usize) -> Call {
-    a.call(&scripts::ANSWER).arg("s").arg(question).arg("given").arg("x".repeat(length)).arg(1_000)
+fn give(a: &Process, request: &str, length: usize) -> Call {
+    a.call(&scripts::ANSWER).arg("s").arg(request).arg("given").arg("x".repeat(length)).arg(1_000)
 }
 
 #[tokio::test]
@@ -143,14 +143,14 @@ async fn answers_that_nobody_fetches_are_bounded_and_one_always_fits() {
     let a = Process::new(&server, LONG);
     asked(&a, "s", &["1", "2", "3"]).await;
     assert!(a.take(give(&a, "1", 600)).await.flag().unwrap());
-    assert_eq!(a.link.take(give(&a, "2", 600)).await.unwrap_err().kind(), StoreErrorKind::Full);
-    let take = |question: &str| a.call(&scripts::TAKE).arg("s").arg(question).arg("take");
+    assert_eq!(a.client.take(give(&a, "2", 600)).await.unwrap_err().kind(), StoreErrorKind::Full);
+    let take = |request: &str| a.call(&scripts::TAKE).arg("s").arg(request).arg("take");
     assert_eq!(a.take(take("2")).await.maybe_bytes().unwrap(), None, "it still waits");
     assert_eq!(a.take(take("1")).await.text().unwrap(), "given");
     assert!(a.take(give(&a, "2", 5_000)).await.flag().unwrap(), "one that is larger than all of them may be");
-    a.take(a.link.call(&scripts::TAKE).arg("s").arg("2").arg("withdraw")).await;
+    a.take(a.client.call(&scripts::TAKE).arg("s").arg("2").arg("withdraw")).await;
     assert!(a.take(give(&a, "3", 1_000)).await.flag().unwrap());
-    a.take(a.link.call(&scripts::FINISH).arg("s").arg(1)).await;
+    a.take(a.client.call(&scripts::FINISH).arg("s").arg(1)).await;
     assert_eq!(ask(&server, "hget", "s:s", &["answers"]), "0");
 }
 
@@ -159,16 +159,16 @@ async fn an_answer_that_was_handed_out_is_handed_out_again_to_who_asks_again_and
     let server = RedisServer::start();
     let a = Process::new(&server, LONG);
     asked(&a, "s", &["1", "2", "3"]).await;
-    let take = |question: &str, token: &str| a.link.call_with(&scripts::TAKE, token).arg("s").arg(question).arg("take");
-    for (question, length) in [("1", 10), ("2", 10), ("3", 70_000)] {
-        a.take(give(&a, question, length)).await;
+    let take = |request: &str, token: &str| a.client.call_with(&scripts::TAKE, token).arg("s").arg(request).arg("take");
+    for (request, length) in [("1", 10), ("2", 10), ("3", 70_000)] {
+        a.take(give(&a, request, length)).await;
         for _ in 0..2 {
-            let mut taken = a.take(take(question, question)).await;
+            let mut taken = a.take(take(request, request)).await;
             assert_eq!((taken.text().unwrap(), taken.bytes().unwrap().len()), ("given".to_owned(), length));
         }
-        assert_eq!(a.link.take(take(question, "other")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+        assert_eq!(a.client.take(take(request, "other")).await.unwrap_err().kind(), StoreErrorKind::NotFound);
     }
-    assert_eq!(a.link.take(take("1", "1")).await.unwrap_err().kind(), StoreErrorKind::NotFound, "there was no room");
+    assert_eq!(a.client.take(take("1", "1")).await.unwrap_err().kind(), StoreErrorKind::NotFound, "there was no room");
     let ttl: i64 = ask(&server, "ttl", "k:s", &[]).parse().unwrap();
     assert!((1..=60).contains(&ttl), "{ttl}");
 }
@@ -185,25 +185,25 @@ async fn a_list_is_whole_though_sessions_end_meanwhile_and_one_cannot_be_read() 
         node.engine.create(create).await.unwrap();
     }
     // Returns the number of rows of a page, and the cursor of the next one.
-    let link = &node.engine.inner.link;
+    let client = &node.engine.inner.client;
     let page = async |name: &str, age: &str| {
-        let mut reply = link.take(link.call(&scripts::LIST).arg(name).arg(age)).await.unwrap();
+        let mut reply = client.take(client.call(&scripts::LIST).arg(name).arg(age)).await.unwrap();
         let rows = reply.list().unwrap().count();
         (rows, reply.text().unwrap_or_default(), reply.text().unwrap_or_default())
     };
     let (rows, name, age) = page("", "-inf").await;
     assert_eq!(rows, 256);
     for session in [0, 100, 255] {
-        node.engine.end(sessions[session], EndReason::Closed).await.unwrap();
+        node.engine.end_session(sessions[session], EndReason::Closed).await.unwrap();
         assert_eq!(page(&name, &age).await.0, 400 - 256, "with {session} gone");
     }
-    assert_eq!(page(&link.names().session(sessions[399]), "0").await, (0, String::new(), String::new()));
-    ask(&server, "hset", &format!("s:{}", link.names().session(sessions[7])), &["info", "unreadable"]);
+    assert_eq!(page(&client.names().session(sessions[399]), "0").await, (0, String::new(), String::new()));
+    ask(&server, "hset", &format!("s:{}", client.names().session(sessions[7])), &["info", "unreadable"]);
     assert_eq!(node.engine.list().await.unwrap().len(), 396);
     let own = node.engine.sessions_of(&alice).await.unwrap();
     assert_eq!(own.len(), 397, "also those that cannot be read");
     assert!(own.contains(&sessions[7]) && !own.contains(&sessions[100]));
     assert!(node.engine.sessions_of(&Principal::new("bob")).await.unwrap().is_empty());
-    assert_eq!(node.engine.find(sessions[1]).await.unwrap().principal, Some(alice));
-    assert_eq!(node.engine.find(SessionId::random()).await.unwrap_err().kind(), StoreErrorKind::NotFound);
+    assert_eq!(node.engine.peek(sessions[1]).await.unwrap().principal, Some(alice));
+    assert_eq!(node.engine.peek(SessionId::random()).await.unwrap_err().kind(), StoreErrorKind::NotFound);
 }

@@ -15,14 +15,14 @@ use std::time::SystemTime;
 use redis_server::RedisServer;
 use tokio::sync::Notify;
 
-use super::bells::Bells;
-use super::line::Line;
-use super::names::Names;
+use super::connection::SharedConnection;
+use super::pseudonyms::Pseudonyms;
 use super::server::Server;
+use super::signals::Signals;
 use super::*;
 use crate::identity::SessionInfo;
 use crate::message::{Implementation, ProtocolVersion};
-use crate::store::{EventKind, Ring, STANDALONE};
+use crate::store::{EventKind, STANDALONE, Signal};
 
 /// Long enough for a busy machine.
 const LONG: Duration = Duration::from_secs(60);
@@ -35,26 +35,26 @@ fn options() -> RedisOptions {
 /// A signal handler that records signals.
 #[derive(Debug, Default)]
 struct Ear {
-    heard: Mutex<Vec<Ring>>,
-    news: Notify,
+    received: Mutex<Vec<Signal>>,
+    changed: Notify,
 }
 
-impl Doorbell for Ear {
-    fn ring(&self, ring: Ring) {
-        self.heard.lock().unwrap().push(ring);
-        self.news.notify_one();
+impl SignalHandler for Ear {
+    fn signal(&self, signal: Signal) {
+        self.received.lock().unwrap().push(signal);
+        self.changed.notify_one();
     }
 }
 
 impl Ear {
     fn clear(&self) {
-        self.heard.lock().unwrap().clear();
+        self.received.lock().unwrap().clear();
     }
 
-    async fn hears(&self, wanted: &Ring) {
+    async fn hears(&self, wanted: &Signal) {
         let heard = async {
-            while !self.heard.lock().unwrap().contains(wanted) {
-                self.news.notified().await;
+            while !self.received.lock().unwrap().contains(wanted) {
+                self.changed.notified().await;
             }
         };
         tokio::time::timeout(LONG, heard).await.unwrap_or_else(|_| panic!("{wanted:?} was not rung"));
@@ -120,7 +120,7 @@ fn opening(principal: Option<&Principal>) -> Create {
     Create { info: Arc::new(info), epoch: 7 }
 }
 
-fn question(id: &'static str) -> Event {
+fn request_event(id: &'static str) -> Event {
     Event { kind: EventKind::Request(id.into()), payload: id.into() }
 }
 
@@ -150,7 +150,7 @@ fn bounded(call: Call, session_bytes: usize, finished: usize) -> Call {
 
 /// A process as the server sees it. It sends a heartbeat only when a test calls for one.
 struct Process {
-    link: Link,
+    client: Client,
     node: String,
     principal: String,
 }
@@ -158,18 +158,18 @@ struct Process {
 impl Process {
     fn new(server: &RedisServer, lease: Duration) -> Self {
         let options = options().lease(lease);
-        let line = Line::new(Server::one(&server.url(), &options).unwrap());
-        let link = Link::new(line, Arc::new(Bells::new()), Names::new(b"x", false), &options);
-        let node = bells::text(link.bells.join(Arc::new(Ear::default())));
-        Self { link, node, principal: String::new() }
+        let line = SharedConnection::new(Server::one(&server.url(), &options).unwrap());
+        let client = Client::new(line, Arc::new(Signals::new()), Pseudonyms::new(b"x", false), &options);
+        let node = signals::text(client.signals.join(Arc::new(Ear::default())));
+        Self { client, node, principal: String::new() }
     }
 
     async fn take(&self, call: Call) -> Reply {
-        self.link.take(call).await.unwrap()
+        self.client.take(call).await.unwrap()
     }
 
     fn call(&self, script: &'static std::sync::LazyLock<redis::Script>) -> Call {
-        self.link.call_with(script, &self.link.token())
+        self.client.call_with(script, &self.client.token())
     }
 
     async fn create(&self, session: &str) {
@@ -179,12 +179,12 @@ impl Process {
 
     /// Begins a call with a given token.
     fn begin(&self, session: &str, token: &str) -> Call {
-        let begin = self.link.call_with(&scripts::BEGIN, token).arg(session).arg(&self.principal).arg(&self.node);
+        let begin = self.client.call_with(&scripts::BEGIN, token).arg(session).arg(&self.principal).arg(&self.node);
         begin.arg(0).arg(100).arg(100).arg("1").arg("n:1")
     }
 
     fn attach(&self, session: &str, token: &str) -> Call {
-        let attach = self.link.call_with(&scripts::ATTACH, token).arg(session).arg(&self.principal).arg(0);
+        let attach = self.client.call_with(&scripts::ATTACH, token).arg(session).arg(&self.principal).arg(0);
         attach.arg(&self.node).arg("").arg(1).arg(100).arg(5000)
     }
 
@@ -196,18 +196,18 @@ impl Process {
     /// Sends a heartbeat that acknowledges the registration `knows`. Returns the registration that
     /// the server still reports.
     async fn beat(&self, knows: &str) -> String {
-        let beat = self.link.call(&scripts::BEAT).arg("{\"id\":").arg("}").arg(64).arg(knows);
+        let beat = self.client.call(&scripts::BEAT).arg("{\"id\":").arg("}").arg(64).arg(knows);
         self.take(beat).await.text().unwrap()
     }
 
-    fn sweep(&self, idle: Duration, kept: Duration) -> Call {
-        self.call(&scripts::SWEEP).arg(link::micros(idle)).arg("").arg(link::micros(kept)).arg(64)
+    fn expire(&self, idle: Duration, kept: Duration) -> Call {
+        self.call(&scripts::SWEEP).arg(client::micros(idle)).arg("").arg(client::micros(kept)).arg(64)
     }
 
     fn create_task(&self, task: &str, ttl: Duration, limit: usize, document: &str) -> Call {
         let create = self.call(&scripts::CREATE_TASK).arg(task).arg(&self.principal).arg(&self.node);
         create
-            .arg(link::micros(ttl))
+            .arg(client::micros(ttl))
             .arg(1_000_000)
             .arg(limit)
             .arg(1_000_000)

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 fn hasty() -> RedisOptions {
-    options().timeout(Duration::from_millis(500)).patience(Duration::from_millis(500))
+    options().timeout(Duration::from_millis(500)).retry_timeout(Duration::from_millis(500))
 }
 
 #[tokio::test]
@@ -19,22 +19,22 @@ async fn who_asked_is_told_of_an_answer_whose_bell_was_lost_with_a_reply() {
     let node = Node::join(server.url(), hasty()).await;
     let session = node.session().await;
     let stream = node.begin(session, 1).await.unwrap();
-    node.append(session, stream, 1, question("q")).await.unwrap();
+    node.append(session, stream, 1, request_event("q")).await.unwrap();
     // Loads the script into the server. It is sent in full once, and by its hash afterwards.
-    node.engine.answer(session, "another", answer()).await.unwrap_err();
+    node.engine.answer_request(session, "another", answer()).await.unwrap_err();
     node.ear.clear();
     signal(&server, "-STOP");
-    let given = node.engine.answer(session, "q", answer()).await;
+    let given = node.engine.answer_request(session, "q", answer()).await;
     assert_eq!(given.unwrap_err().kind(), StoreErrorKind::Unavailable);
     signal(&server, "-CONT");
     eventually("the server answers", async || node.engine.count().await.is_ok()).await;
-    node.ear.hears(&Ring::Resync).await;
+    node.ear.hears(&Signal::Resync).await;
     // The answer was stored although its reply was lost. If the client repeats it, the signal is
     // sent again.
     node.ear.clear();
-    assert!(!node.engine.answer(session, "q", answer()).await.unwrap());
-    node.ear.hears(&Ring::Answer { session, question: "q".into() }).await;
-    assert_eq!(node.engine.take(session, "q").await.unwrap(), Some(answer()));
+    assert!(!node.engine.answer_request(session, "q", answer()).await.unwrap());
+    node.ear.hears(&Signal::Answer { session, request: "q".into() }).await;
+    assert_eq!(node.engine.take_answer(session, "q").await.unwrap(), Some(answer()));
 }
 
 #[tokio::test]
@@ -43,11 +43,11 @@ async fn the_bells_of_a_step_that_nobody_waits_for_any_more_ring() {
     let node = Node::join(server.url(), options()).await;
     let session = node.session().await;
     let stream = node.begin(session, 1).await.unwrap();
-    node.append(session, stream, 1, question("q")).await.unwrap();
+    node.append(session, stream, 1, request_event("q")).await.unwrap();
     let reader = node.attach(session, STANDALONE).await.unwrap();
     signal(&server, "-STOP");
     for mut step in [
-        node.engine.answer(session, "q", answer()).now().unwrap_err(),
+        node.engine.answer_request(session, "q", answer()).now().unwrap_err(),
         node.engine.cancel(session, &1.into()).now().unwrap_err(),
     ] {
         assert!(futures_util::poll!(&mut step).is_pending());
@@ -55,16 +55,16 @@ async fn the_bells_of_a_step_that_nobody_waits_for_any_more_ring() {
     let attach = Attach { session, principal: None, stream: STANDALONE, node: node.id, after: None, takeover: true };
     assert!(futures_util::poll!(&mut node.engine.attach(attach)).is_pending());
     signal(&server, "-CONT");
-    let replaced = Ring::Detach {
+    let replaced = Signal::Detach {
         session,
         stream: STANDALONE,
         generation: reader.generation,
         retry: Some(crate::store::log::TAKEN_OVER_RETRY),
     };
-    for ring in
-        [Ring::Answer { session, question: "q".into() }, Ring::Cancel { session, stream, id: 1.into() }, replaced]
+    for signal in
+        [Signal::Answer { session, request: "q".into() }, Signal::Cancel { session, stream, id: 1.into() }, replaced]
     {
-        node.ear.hears(&ring).await;
+        node.ear.hears(&signal).await;
     }
     eventually("the reader nobody waited for is gone", async || node.in_use().await == (1, 0)).await;
 }
@@ -75,15 +75,15 @@ async fn what_could_not_be_given_back_while_the_server_was_away_is_given_back_la
     let node = Node::join(server.url(), hasty()).await;
     let session = node.session().await;
     let stream = node.begin(session, 1).await.unwrap();
-    node.append(session, stream, 1, question("q")).await.unwrap();
+    node.append(session, stream, 1, request_event("q")).await.unwrap();
     let reader = node.attach(session, STANDALONE).await.unwrap();
     server.kill();
     // The engine is responsible for these operations: the caller does not repeat them.
     node.engine.finish(session, stream).await.unwrap();
     node.engine.detach(session, STANDALONE, reader.generation).await.unwrap();
-    node.engine.withdraw(session, "q").await.unwrap();
-    let give_backs = &node.engine.inner.give_backs;
-    assert_eq!(give_backs.max_capacity() - give_backs.capacity(), 2, "beside the one that is being tried");
+    node.engine.withdraw_request(session, "q").await.unwrap();
+    let undo_queue = &node.engine.inner.undo_queue;
+    assert_eq!(undo_queue.max_capacity() - undo_queue.capacity(), 2, "beside the one that is being tried");
     // Longer than an operation is retried for a waiting caller.
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.start_again();
@@ -101,8 +101,8 @@ async fn a_step_that_never_reached_the_server_leaves_nothing_to_give_back() {
         node.begin(session, id).await.unwrap_err();
     }
     // A release that is being run has left the queue, and would not be counted.
-    let give_backs = &node.engine.inner.give_backs;
-    assert_eq!(give_backs.capacity(), give_backs.max_capacity());
+    let undo_queue = &node.engine.inner.undo_queue;
+    assert_eq!(undo_queue.capacity(), undo_queue.max_capacity());
 }
 
 /// The connection leads nowhere, and each of its own timeouts would take a minute.
@@ -112,7 +112,7 @@ async fn a_step_waits_no_longer_than_its_time_in_all() {
     let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let silent = format!("redis://{}/", nowhere.local_addr().unwrap());
     for (url, unknown) in [(silent, false), (server.url(), true)] {
-        let line = Line::new(Server::one(&url, &options()).unwrap());
+        let line = SharedConnection::new(Server::one(&url, &options()).unwrap());
         let sent =
             line.send(Duration::from_secs(2), async |_| std::future::pending::<std::result::Result<(), _>>().await);
         let failure = tokio::time::timeout(LONG / 2, sent).await.expect("it waits on").unwrap_err();
@@ -128,12 +128,13 @@ async fn a_full_server_takes_back_what_it_gave_and_signs_of_life() {
     let stream = node.begin(session, 1).await.unwrap();
     let reader = node.attach(session, STANDALONE).await.unwrap();
     server.ask(&["config", "set", "maxmemory", "1"]);
-    let refused = node.engine.inner.link.take(node.engine.inner.link.call(&scripts::ANNOUNCE).arg("x").arg(9).arg(99));
-    assert!(tokio::time::timeout(Duration::from_millis(300), refused).await.is_err(), "it is not full");
+    let rejected =
+        node.engine.inner.client.take(node.engine.inner.client.call(&scripts::ANNOUNCE).arg("x").arg(9).arg(99));
+    assert!(tokio::time::timeout(Duration::from_millis(300), rejected).await.is_err(), "it is not full");
     node.engine.detach(session, STANDALONE, reader.generation).await.unwrap();
     node.engine.finish(session, stream).await.unwrap();
-    node.engine.sweep(node.id).await.unwrap();
-    life::begin(&node.engine.inner.link).await;
+    node.engine.expire(node.id).await.unwrap();
+    heartbeat::begin(&node.engine.inner.client).await;
     assert_eq!(node.in_use().await, (0, 0));
 }
 
@@ -165,5 +166,8 @@ async fn a_master_that_became_a_replica_is_left_for_the_one_that_has_its_address
     // The old server stays up, with its connections.
     old.ask(&["replicaof", "127.0.0.1", &new.port().to_string()]);
     node.begin(session, 1).await.unwrap();
-    assert_eq!(new.ask(&["hlen", &key(&format!("c:{}", node.engine.inner.link.names().session(session)))]).trim(), "1");
+    assert_eq!(
+        new.ask(&["hlen", &key(&format!("c:{}", node.engine.inner.client.names().session(session)))]).trim(),
+        "1"
+    );
 }

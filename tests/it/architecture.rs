@@ -1,0 +1,267 @@
+//! The laws of the house: which room may know which, how large a room may be, what is made where.
+//! They are read from the sources, so that a change that breaks one has to change it here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room of `src` and the rooms it may import; data flows from the edge inwards.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("cors", &["header"]),
+    ("counters", &["error", "store"]),
+    ("edge", &["error", "header", "identity", "message", "throttle"]),
+    ("encode", &["error", "header", "identity", "message", "outcome", "panics", "streams", "throttle"]),
+    ("error", &["message"]),
+    ("guide", &[]),
+    (
+        "core",
+        &["counters", "error", "handle", "identity", "message", "panics", "server", "settings", "store", "throttle"],
+    ),
+    ("handle", &["counters", "error", "core", "identity", "legacy", "modern", "server", "store"]),
+    ("header", &[]),
+    ("identity", &["message"]),
+    ("layer", &["handle", "service"]),
+    (
+        "legacy",
+        &[
+            "edge", "error", "core", "handle", "header", "identity", "message", "outcome", "panics", "seal", "server",
+            "settings", "store", "streams",
+        ],
+    ),
+    ("message", &[]),
+    (
+        "modern",
+        &[
+            "clock", "edge", "error", "core", "handle", "identity", "message", "outcome", "panics", "seal", "server",
+            "settings", "store", "streams",
+        ],
+    ),
+    ("net", &[]),
+    ("outcome", &["error", "identity", "message", "streams"]),
+    ("panics", &[]),
+    // A framework like any other: it may know what a framework outside of this crate could.
+    ("rmcp", &["message", "seal", "server", "service"]),
+    ("router", &["service"]),
+    ("seal", &["settings"]),
+    ("server", &["error", "handle", "header", "identity", "message", "panics"]),
+    (
+        "service",
+        &[
+            "edge", "encode", "error", "core", "handle", "identity", "legacy", "message", "modern", "outcome",
+            "panics", "router", "server", "settings", "store",
+        ],
+    ),
+    ("settings", &["error", "identity", "message", "server", "store"]),
+    ("store", &["clock", "error", "identity", "message"]),
+    ("streams", &["store"]),
+    ("throttle", &[]),
+];
+
+/// The most lines of code (no comments, blanks or tests) a file may have, and a function.
+const MAX_FILE: usize = 400;
+const MAX_FUNCTION: usize = 60;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+/// The room a file belongs to: its folder or its own name right below `src`.
+fn room(path: &Path) -> String {
+    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    below.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The lines of a file that are no tests, by number: all before a module of tests, and of these not what is there
+/// for tests only.
+fn tested(text: &str) -> Vec<(usize, &str)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (mut kept, mut at) = (Vec::new(), 0);
+    while let Some(line) = lines.get(at) {
+        if line.trim() != "#[cfg(test)]" {
+            kept.push((at + 1, *line));
+            at += 1;
+            continue;
+        }
+        at += 1 + lines[at + 1..].iter().take_while(|line| line.trim().starts_with("#[")).count();
+        let item = lines.get(at).map_or("", |line| line.trim());
+        if item.contains("mod ") && item.ends_with('{') {
+            break;
+        }
+        at += length_of_item(&lines[at..]);
+    }
+    kept
+}
+
+/// How many lines an item has, from its first: a field, a declaration, or all up to the brace that closes it.
+fn length_of_item(lines: &[&str]) -> usize {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let ends = |(at, line): (usize, &&str)| {
+        let last = line.trim_end();
+        let is_whole = at == 0 && (last.ends_with([';', ',']) || last.ends_with("{}"));
+        is_whole || (at > 0 && indent(line) == indent(lines[0]) && line.trim_start().starts_with('}'))
+    };
+    lines.iter().enumerate().position(ends).map_or(lines.len(), |at| at + 1)
+}
+
+/// The lines of code of a file, its tests left out, without indentation.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = tested(text).into_iter().map(|(number, line)| (number, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with("//"))
+}
+
+#[test]
+fn only_what_is_for_tests_is_left_out() {
+    let text = "use a;\n#[cfg(test)]\nuse b;\nstruct C {\n    #[cfg(test)]\n    d: u8,\n}\nimpl C {\n    #[cfg(test)]\n    \
+                #[must_use]\n    fn e(&self) {\n        f();\n    }\n\n    // g\n    fn h(&self) {}\n}\n#[cfg(test)]\nmod \
+                i;\nfn j() {}\n#[cfg(test)]\nmod tests {\n    fn k() {}\n}\n";
+    let code: Vec<_> = code(text).collect();
+    let expected = [
+        (1, "use a;"),
+        (4, "struct C {"),
+        (7, "}"),
+        (8, "impl C {"),
+        (16, "fn h(&self) {}"),
+        (17, "}"),
+        (20, "fn j() {}"),
+    ];
+    assert_eq!(code, expected);
+}
+
+#[test]
+fn a_room_imports_only_what_its_row_lists() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let room = room(&path);
+        if room == "lib" {
+            continue;
+        }
+        let row = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("room {room} has no row"));
+        for (line, code) in code(&text) {
+            for import in code.split("crate::").skip(1) {
+                let name: String = import.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let known = ROOMS.iter().any(|(room, _)| *room == name);
+                if known && name != room && !row.1.contains(&&*name) {
+                    broken.push(format!("{}:{line}: {room} imports {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let lines = code(&text).count();
+        if lines > MAX_FILE && !path.ends_with("tests.rs") {
+            broken.push(format!("{}: {lines} lines of code", path.display()));
+        }
+        let mut open: Option<(usize, &str)> = None;
+        for (_, line) in tested(&text) {
+            let indent = line.len() - line.trim_start().len();
+            if let Some((length, name)) = &mut open {
+                *length += 1;
+                if line.trim() != "}" || indent > 4 {
+                    continue;
+                }
+                if *length > MAX_FUNCTION && !path.ends_with("tests.rs") {
+                    broken.push(format!("{}: {length} lines: {name}", path.display()));
+                }
+                open = None;
+            } else if line.contains("fn ") && line.trim_end().ends_with('{') && !line.trim_start().starts_with("//") {
+                open = Some((0, line.trim()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn what_has_one_place_is_made_there_only() {
+    // What, and the rooms that may name it.
+    let laws: [(&str, &[&str]); 5] = [
+        ("Response::new(", &["encode"]),
+        ("Response::builder(", &["encode"]),
+        ("Instant::now(", &["clock", "encode", "net"]),
+        ("Uuid::new_v4(", &["identity"]),
+        ("tokio::sync::{Mutex", &[]),
+    ];
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        let room = room(&path);
+        for (line, code) in code(&text) {
+            for (what, rooms) in laws {
+                if code.contains(what) && !rooms.contains(&&*room) {
+                    broken.push(format!("{}:{line}: {what}..", path.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_file_says_first_what_it_is() {
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| {
+            let first = text.lines().next().unwrap_or_default();
+            !(first.starts_with("//! ") || first.starts_with("#![doc")) || first.starts_with("//! Decides")
+        })
+        .collect();
+    assert!(silent.is_empty(), "{:#?}", silent.iter().map(|(path, _)| path).collect::<Vec<_>>());
+}
+
+/// Words that hide the actor, or the verb, of a sentence.
+const RIDDLES: [&str; 9] =
+    ["whoever", "nobody", "somebody", "for ever", "all the same", "gives back", "is told", "are told", "; whether"];
+
+#[test]
+fn comments_are_in_plain_words() {
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+            let comment = format!("{} ", comment.to_lowercase());
+            let has = |word: &&str| comment.split(*word).skip(1).any(|rest| !rest.starts_with(char::is_alphanumeric));
+            broken.extend(RIDDLES.iter().filter(|word| has(word)).map(|word| (path.clone(), number + 1, *word)));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn nothing_in_the_sources_can_panic_by_accident() {
+    let words = [".unwrap()", ".expect(", "panic!(", "unreachable!(", "todo!(", "unimplemented!("];
+    let mut broken = Vec::new();
+    for (path, text) in sources() {
+        // The contract suite is made of assertions; models and fakes are tests in files of their own.
+        let test_only = ["contract", "tests", "tests.rs", "fake.rs", "model.rs"];
+        let below = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+        if below.iter().any(|part| test_only.iter().any(|name| part == *name)) {
+            continue;
+        }
+        for (line, code) in code(&text) {
+            if words.iter().any(|word| code.contains(word)) {
+                broken.push(format!("{}:{line}: {code}", path.display()));
+            }
+        }
+    }
+    // The builder panics at start-up, at the line that registers, as axum's router does.
+    broken.retain(|found| !found.contains("server/typed/builder.rs"));
+    assert!(broken.is_empty(), "{broken:#?}");
+}
