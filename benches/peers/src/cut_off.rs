@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_lost_and_what_comes_again_is_counted_again() {
+    fn missing_and_repeated_messages_are_counted() {
         let cut = |steps: &[u32], results| {
             let received = Received { steps: steps.to_vec(), results, version: None };
             tally(4, &received)

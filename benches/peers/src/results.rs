@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn one_refusal_is_enough_for_a_no() {
+    fn one_failed_run_fails_the_operation() {
         let mut results = Results::default();
         results.add("call", "mcp-http", sample(1.0));
         results.add("call", "mcp-http", Err("an answer was lost".to_owned()));
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_with_what_was_saved_of_the_same_revision() {
+    fn saved_results_of_the_same_revision_are_reused() {
         let file = std::env::temp_dir().join(format!("mcp-http-peers-{}-saved", std::process::id()));
         let mut results = Results::default();
         results.add("call", "mcp-http", sample(1.0));

@@ -71,7 +71,7 @@ fn max_processes_is_enforced_and_permits_are_released() {
 }
 
 #[test]
-fn an_idle_session_is_evicted_and_a_used_one_stays() {
+fn an_idle_session_is_evicted_before_used_ones() {
     let bridge = Bridge::start(&["--max-processes", "2", "--evict-after", "0.1"], &[]);
     let (in_use, resting) = (bridge.open(), bridge.open());
     let (kept, ended) = (in_use.pid(), resting.pid());
@@ -95,7 +95,7 @@ fn an_abandoned_session_with_a_call_is_evicted() {
 }
 
 #[test]
-fn a_session_with_a_waiting_client_is_not_evicted() {
+fn sessions_with_a_waiting_client_are_not_evicted() {
     let bridge = Bridge::start(&["--max-processes", "1", "--evict-after", "0.1", "--grace", "1"], &[]);
     let session = bridge.open();
     let mut waiting = response_started(session.hold_call("9", "held", "{}"));
@@ -133,7 +133,7 @@ fn a_session_without_a_process_is_not_evicted() {
 }
 
 #[test]
-fn a_new_session_waits_while_a_process_is_killed() {
+fn new_sessions_wait_while_a_process_is_killed() {
     let options = ["--max-processes", "1", "--evict-after", "0.1", "--grace", "6"];
     let bridge = Bridge::start(&options, &["ignore_sigterm"]);
     let session = bridge.open();

@@ -83,7 +83,7 @@ fn parameters_that_are_no_object_are_rejected() {
 }
 
 #[test]
-fn equal_ids_get_their_own_answers_in_any_order() {
+fn equal_ids_get_their_own_answers() {
     let bridge = Bridge::start(&[], &[]);
     let (one, other) = (bridge.open(), bridge.open());
     let number = one.hold_call("7", "number", "{}");
@@ -137,7 +137,7 @@ fn a_client_request_goes_into_the_only_call() {
 }
 
 #[test]
-fn a_client_request_without_a_call_needs_the_get_stream() {
+fn client_requests_without_a_call_need_the_stream() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let ask = |id: &str, method: &str| {
@@ -167,7 +167,7 @@ fn a_client_request_without_a_call_needs_the_get_stream() {
 }
 
 #[test]
-fn several_calls_send_client_requests_to_the_get_stream() {
+fn client_requests_of_several_calls_use_the_stream() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let _held = session.hold_call("5", "held", "{}");
@@ -184,7 +184,7 @@ fn several_calls_send_client_requests_to_the_get_stream() {
 }
 
 #[test]
-fn a_cancelled_client_request_is_cancelled_at_the_client() {
+fn client_requests_are_cancelled_at_the_client() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let mut call = session.send_call("1", "request_client", r#"{"id":"q","method":"roots/list"}"#);
@@ -224,7 +224,7 @@ fn changes_and_logs_go_to_their_streams() {
 }
 
 #[test]
-fn a_cancelled_call_is_cancelled_by_its_new_id() {
+fn calls_are_cancelled_by_their_new_id() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let held = session.hold_call(r#""mine""#, "held", "{}");

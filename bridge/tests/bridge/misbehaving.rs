@@ -23,7 +23,7 @@ fn invalid_lines_are_logged_once_and_skipped() {
 }
 
 #[test]
-fn a_line_written_in_two_parts_is_one_line() {
+fn lines_written_in_two_parts_are_joined() {
     let bridge = Bridge::start(&[], &[]);
     assert_eq!(
         bridge.open().call("split_line", "{}"),
@@ -64,7 +64,7 @@ fn unknown_and_second_answers_are_dropped() {
 }
 
 #[test]
-fn a_process_that_does_not_read_delays_its_callers() {
+fn a_process_without_reads_delays_its_callers() {
     let bridge = Bridge::start(&["--max-calls", "16"], &[]);
     let (session, other) = (bridge.open(), bridge.open());
     let pid = session.pid();
@@ -98,7 +98,7 @@ fn a_process_that_does_not_read_delays_its_callers() {
 }
 
 #[test]
-fn a_client_that_does_not_read_delays_its_process() {
+fn a_client_without_reads_delays_its_process() {
     let bridge = Bridge::start(&[], &[]);
     let session = bridge.open();
     let before = peak_kilobytes(&bridge);
@@ -234,7 +234,7 @@ fn an_unanswered_initialize_ends_the_process() {
 }
 
 #[test]
-fn leaving_during_initialize_ends_the_process() {
+fn a_disconnect_during_initialize_ends_the_process() {
     let bridge = Bridge::start(&[], &["no_answers"]);
     let waiting = bridge.send("POST /mcp HTTP/1.1\r\nX-Test: 1", crate::support::INITIALIZE);
     let pid =
@@ -245,7 +245,7 @@ fn leaving_during_initialize_ends_the_process() {
 }
 
 #[test]
-fn a_missing_program_is_named_only_in_the_log() {
+fn missing_programs_are_named_only_in_the_log() {
     let bridge = Bridge::start_with(&[], &["/no/such/program"]);
     let (status, _, body) = bridge.initialize();
     assert_eq!(status, 200);

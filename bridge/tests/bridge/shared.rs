@@ -36,7 +36,7 @@ fn by_default_requests_without_a_session_are_rejected() {
 }
 
 #[test]
-fn discovery_lists_what_needs_no_session() {
+fn discovery_omits_capabilities_that_need_a_session() {
     let bridge = Bridge::start(&["--stateless", "shared"], &[]);
     let (status, body) = send(&bridge, "server/discover", "", "");
     assert_eq!(status, 200, "{body}");
@@ -65,7 +65,7 @@ fn client_metadata_is_stripped_from_requests() {
 }
 
 #[test]
-fn a_shared_process_that_cannot_start_fails_the_bridge() {
+fn a_shared_process_must_start() {
     let bridge = Bridge::command(&["--stateless", "shared"], &["/no/such/program"]).output().unwrap();
     assert!(!bridge.status.success());
     let said = String::from_utf8(bridge.stderr).unwrap();

@@ -260,7 +260,7 @@ mod tests {
     use super::number;
 
     #[test]
-    fn numbers_show_what_they_mean() {
+    fn numbers_are_formatted_by_their_size() {
         for (value, shown) in [
             (0.0, "0"),
             (0.434, "0.43"),

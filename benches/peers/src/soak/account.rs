@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_missing_wrong_or_there_twice_unsettles_an_account() {
+    fn missing_wrong_or_doubled_answers_unsettle_an_account() {
         let settled = Account { asked: 13, right: 13, ..Account::default() };
         assert!(settled.is_settled());
         let with = |change: fn(&mut Account)| {

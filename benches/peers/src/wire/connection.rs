@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_says_what_comes_behind_it() {
+    fn a_head_gives_the_form_of_its_body() {
         let (head, length) = parse(CHUNKED.as_bytes()).unwrap().unwrap();
         assert_eq!((head.status, head.session.as_deref(), head.media), (200, Some("abc"), Media::Events));
         assert_eq!(&CHUNKED[length..length + 3], "6\r\n");

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_counts_only_when_its_event_is_whole() {
+    fn an_id_counts_only_with_its_whole_event() {
         let mut events = Events::default();
         events.push(b"id: 1\ndata: x\n\nid: 2\ndata: y\n", |_| Ok(())).unwrap();
         assert_eq!(events.last_id(), Some("1"));
