@@ -73,7 +73,7 @@ fn two_nodes_keep_the_contract() {
 }
 
 #[test]
-fn one_node_keeps_the_contract_under_threads() {
+fn one_node_keeps_the_contract_on_threads() {
     keeps_every_rule(&threads(), &Memory { timed: false }, Nodes::One);
 }
 
@@ -149,7 +149,7 @@ mod file {
     }
 
     #[test]
-    fn two_nodes_keep_the_contract_under_threads_where_each_step_reaches_the_disk() {
+    fn synced_files_keep_the_contract_on_threads() {
         keeps_every_rule(&threads(), &Files::new(Durability::PowerLoss, false), Nodes::Two);
     }
 }
@@ -288,14 +288,14 @@ mod redis {
     }
 
     #[test]
-    fn two_nodes_keep_the_contract_in_redis_where_messages_are_sealed() {
+    fn encrypted_redis_keeps_the_contract() {
         let redis = Redis::new(RedisServer::start(), RedisOptions::new().seal_messages(true));
         redis.keeps_every_rule(&threads(), Nodes::Two);
     }
 
     #[cfg(feature = "redis-tls")]
     #[test]
-    fn two_nodes_keep_the_contract_in_redis_over_tls() {
+    fn redis_over_tls_keeps_the_contract() {
         let authority = authority::Authority::new();
         let (server, client) = (authority.papers("127.0.0.1"), authority.papers("a client"));
         let server = RedisServer::start_over_tls(&authority.pem(), &server.certificate, &server.key);

@@ -156,7 +156,7 @@ fn rmcp_adds_two_numbers() {
 }
 
 #[test]
-fn layer_leaves_the_application_as_it_was_and_shares_its_sessions() {
+fn layer_preserves_the_application() {
     let layer = Example::start("layer");
     assert!(layer.send("GET / HTTP/1.1\r\nX-Test: 1", "").contains("The application as it was."));
     let session = layer.open("");
@@ -171,7 +171,7 @@ fn layer_leaves_the_application_as_it_was_and_shares_its_sessions() {
 
 #[cfg(feature = "cors")]
 #[test]
-fn auth_keeps_sessions_to_their_owners_and_browsers_to_their_site() {
+fn auth_separates_users_and_origins() {
     let auth = Example::start("auth");
     assert!(auth.send("POST /mcp HTTP/1.1\r\nX-Test: 1", INITIALIZE).starts_with("HTTP/1.1 401"));
     let alice = auth.open("Authorization: Bearer alices-secret\r\n");
@@ -208,7 +208,7 @@ fn graceful_lets_a_call_finish_before_it_ends() {
 
 #[cfg(unix)]
 #[test]
-fn graceful_ends_although_a_request_was_begun_and_never_sent_to_its_end() {
+fn graceful_ends_despite_an_unfinished_request() {
     let mut graceful = Example::start("graceful");
     let mut half = TcpStream::connect(&graceful.address).unwrap();
     write!(half, "POST /mcp HTTP/1.1\r\nHost: 127").unwrap();

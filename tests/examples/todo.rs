@@ -88,7 +88,7 @@ fn next_message(stream: &mut BufReader<TcpStream>) -> Value {
 }
 
 #[test]
-fn rest_and_mcp_share_the_todos_of_a_user() {
+fn rest_and_mcp_share_todos() {
     let todo = start();
     let alice = Client::open(&todo, ALICE);
     assert_eq!(rest(&todo, "POST /todos", ALICE, r#"{"title":"milk"}"#).0, 201);
