@@ -317,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_of_sessions_refuses_a_version_without_codes_of_later_ones() {
+    fn legacy_version_errors_use_legacy_codes() {
         let supported = vec![ProtocolVersion::V2025_06_18, ProtocolVersion::V2025_11_25];
         let error = Rejection::UnsupportedVersion { requested: "v9\n".into(), supported }.to_error();
         let text = "Bad Request: Unsupported protocol version: v9\\n (supported versions: 2025-06-18, 2025-11-25)";
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_version_lists_those_served_in_its_data() {
+    fn version_errors_list_the_supported_versions() {
         let rejection = Rejection::UnsupportedVersion {
             requested: "1999-01-01".into(),
             supported: vec![ProtocolVersion::V2026_07_28],
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_that_pass_by_themselves_say_when_to_come_back() {
+    fn only_temporary_rejections_have_retry_after() {
         assert!(Rejection::Draining.retry_after().is_some());
         assert!(Rejection::TooManyCalls { limit: 1 }.retry_after().is_some());
         assert!(Rejection::SessionNotFound.retry_after().is_none());

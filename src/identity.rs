@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_read_back_in_its_own_spelling_only() {
+    fn ids_parse_only_in_canonical_form() {
         let id = SessionId::random();
         let text = id.to_string();
         assert_eq!(SessionId::parse(&text), Some(id));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_has_eight_digits_of_an_id_and_json_has_them_all() {
+    fn ids_are_short_in_logs_only() {
         let text = "0f5bd1f2-3c4e-4a6b-8c7d-9e0f1a2b3c4d";
         let (session, task) = (SessionId::parse(text).unwrap(), TaskId::parse(text).unwrap());
         assert_eq!(format!("{session:?} {task:?} {}", task.short()), "0f5bd1f2.. 0f5bd1f2.. 0f5bd1f2");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_says_when_it_was_opened_as_a_time() {
+    fn session_times_are_serialized_as_timestamps() {
         use std::time::Duration;
         let opened_at = SystemTime::UNIX_EPOCH + Duration::new(1_796_040_000, 250_000_000);
         let info = SessionInfo {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn principals_of_other_issuers_clients_or_subjects_are_others() {
+    fn principals_differ_by_issuer_client_and_subject() {
         let base = Principal::issued("i", "c", "s");
         for other in [("ic", "", "s"), ("i", "cs", ""), ("", "ic", "s"), ("i", "c", "t")] {
             assert_ne!(base, Principal::issued(other.0, other.1, other.2));

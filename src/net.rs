@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_nothing_is_cut_after_the_write_timeout() {
+    async fn a_peer_that_never_reads_is_cut() {
         let (mut ours, _theirs) = pair();
         let start = Instant::now();
         let error = ours.write_all(b"12345").await.unwrap_err();
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_a_byte_now_and_then_is_not_cut() {
+    async fn a_peer_that_reads_slowly_is_not_cut() {
         let (mut ours, mut theirs) = pair();
         let reader = tokio::spawn(async move {
             let mut got = Vec::new();
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_has_no_timer_and_no_end() {
+    async fn idle_connections_have_no_write_timer() {
         let (mut ours, mut theirs) = pair();
         assert!(timeout(LIMIT * 100, ours.read_u8()).await.is_err());
         assert!(ours.write_timer.waiting.is_none());
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_the_server_spoke_last_ends_when_idle() {
+    async fn connections_idle_after_a_response_are_closed() {
         let (ours, mut theirs) = pair();
         let mut ours = ours.idle_timeout(Some(LIMIT * 10));
         let idle = async |ours: &mut GuardedStream<DuplexStream>| {
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flush_does_not_buy_time_for_a_write_that_waits() {
+    async fn a_flush_does_not_extend_the_write_timeout() {
         let (mut ours, _theirs) = pair();
         ours.write_all(b"1234").await.unwrap();
         let start = Instant::now();
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_write_timeout_a_write_waits_for_ever() {
+    async fn without_a_timeout_writes_wait_indefinitely() {
         let (ours, _theirs) = duplex(4);
         let mut ours = GuardedStream::new(ours, None);
         assert!(timeout(LIMIT * 100, ours.write_all(b"12345")).await.is_err());
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listener_that_ends_lets_in_who_stands_before_it_and_nobody_else() {
+    async fn an_ended_listener_accepts_only_queued_connections() {
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
         let mut listener = listener.until(async move { ended.await.unwrap_or_default() });
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_served_client_that_does_not_read_loses_its_connection() {
+    async fn served_clients_that_never_read_are_cut() {
         let listener = McpListener::bind("127.0.0.1:0").await.unwrap().write_timeout(Some(Duration::from_millis(50)));
         let address = McpListener::local_addr(&listener).unwrap();
         let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_a_second_are_written_and_the_rest_is_counted() {
+    fn excess_log_lines_are_counted() {
         let throttle = Throttle::default();
         let written = |second| (0..1_000).filter(|_| throttle.line_at(second).is_some()).count();
         assert_eq!(written(1), 10);

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_bounded_and_each_change_waits_once() {
+    fn pending_changes_are_bounded_and_unique() {
         let mut state = State::default();
         for id in 0..3 {
             state.keep("a".into(), id);

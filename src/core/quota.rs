@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_gets_its_share_and_gives_it_back() {
+    fn an_account_gets_and_releases_its_share() {
         for (ann, bob, full) in
             [(principal("ann"), principal("bob"), Full::Principal(2)), (peer(1), peer(2), Full::Peer(2))]
         {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_without_a_share_are_not_told_apart() {
+    fn peers_without_a_share_are_not_counted() {
         let quota = Quota::new(3, 1, None);
         let all = quota.take(peer(1), 3).unwrap();
         assert!(quota.of.is_empty(), "nothing is kept of them");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_get_as_many_as_the_limit_says_whoever_they_are() {
+    fn the_total_is_bounded_for_all_accounts() {
         let quota = Quota::new(3, 2, Some(2));
         let (nobodys, hers) = (quota.take(None, 2).unwrap(), quota.take(principal("ann"), 1).unwrap());
         assert_eq!(quota.take(None, 1).unwrap_err(), Full::All(3));

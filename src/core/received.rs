@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_while_the_engine_was_asked_is_told_once() {
+    fn signals_during_a_read_are_delivered_once() {
         let received = Received::default();
         received.start(5);
         assert!(received.receive(6), "its signal comes before the engine's answer");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_heard_is_missed_once() {
+    fn missed_signals_are_returned_once() {
         let received = Received::default();
         for number in [5, 6, 9, 8] {
             received.receive(number);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_know_what_it_missed_says_so() {
+    fn unknown_gaps_are_reported() {
         let received = Received::default();
         assert_eq!(numbers(received.missed(None, announced(&[3], 3, true))), None, "it never listened");
         assert_eq!(numbers(received.missed(Some(3), announced(&[], 3, true))), Some(vec![]));

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checks_asked_for_meanwhile_are_one_more() {
+    fn requests_during_a_check_cause_one_more() {
         let (owed, runs) = (Recheck::default(), Cell::new(0));
         let turn = owed.begin().unwrap();
         let check = || async {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_does_not_end_keeps_no_other_from_running() {
+    fn a_dropped_check_does_not_block_the_next() {
         let owed = Recheck::default();
         drop(owed.begin().unwrap().run(std::future::pending::<Option<()>>));
         let turn = owed.begin().expect("dropped before its end");

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_check_that_fails_gives_the_answer() {
+    fn the_first_failed_check_decides_the_rejection() {
         // All checks fail at first. Each row corrects what the previous row was rejected for.
         let wrong = [
             ("host", "evil.example"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn each_method_asks_for_its_own_media_types() {
+    fn each_method_requires_its_own_media_types() {
         let host = ("host", "localhost");
         assert_eq!(kind("GET", &[host, ("accept", "text/event-stream")]), Ok(Method::Get));
         assert_eq!(kind("GET", &[host, ("accept", "application/json")]), Err("not_acceptable"));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_are_told_those_that_are_served() {
+    fn other_methods_get_the_list_of_allowed_ones() {
         for (allow, method, served) in [
             (Allow::Sessions, http::Method::OPTIONS, None),
             (Allow::Sessions, http::Method::HEAD, None),

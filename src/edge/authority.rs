@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_means_the_hosts_it_says_and_no_others() {
+    fn patterns_match_exactly_their_hosts() {
         let rows: [(&str, &[&str], &[&str]); 9] = [
             // Without a port: any port matches.
             (
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_cannot_be_meant_is_refused_with_its_reason() {
+    fn invalid_patterns_are_rejected_with_a_reason() {
         let rows = [
             ("*", "insecure_any"),
             ("*:*", "insecure_any"),
@@ -419,14 +419,14 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_as_a_pattern_matches_itself(text in "[a-z0-9.:]{1,20}") {
+        fn a_parsed_pattern_matches_its_own_text(text in "[a-z0-9.:]{1,20}") {
             if let (Some(authority), Ok(pattern)) = (Authority::parse(text.as_bytes()), HostPattern::parse(&text)) {
                 prop_assert!(pattern.matches(&authority));
             }
         }
 
         #[test]
-        fn the_standard_library_agrees_on_ipv4(octets in any::<[u8; 4]>(), port in 1u16..) {
+        fn ipv4_parsing_agrees_with_the_standard_library(octets in any::<[u8; 4]>(), port in 1u16..) {
             let address = Ipv4Addr::from(octets);
             let text = format!("{address}:{port}");
             prop_assert_eq!(Authority::parse(text.as_bytes()), Some(Authority { host: Host::V4(address), port: Some(port) }));

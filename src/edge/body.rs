@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_may_have_as_many_bytes_as_the_limit() {
+    async fn a_body_may_reach_the_limit() {
         let too_large = Err(Rejection::BodyTooLarge { limit: LIMIT });
         for (pieces, expected) in [
             (&[][..], Ok("")),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_declared_too_large_is_not_read() {
+    async fn bodies_declared_too_large_are_not_read() {
         let unread =
             StreamBody::new(stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, Infallible>>> { panic!("read") }));
         assert_eq!(text(unread, Some(11)).await, Err(Rejection::BodyTooLarge { limit: LIMIT }));

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_held_until_the_last_piece_is_gone() {
+    fn bytes_are_held_until_the_last_piece_drops() {
         let budget = Budget::new(2 * SMALL, 0);
         let mut share = budget.share();
         assert_eq!(
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_hold_a_quarter_at_most() {
+    fn tasks_hold_at_most_a_quarter() {
         let budget = Budget::new(8 * SMALL, 0);
         let grown = |bytes| {
             let mut share = budget.share();

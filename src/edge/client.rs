@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rightmost_address_that_is_no_proxy_is_the_client() {
+    fn the_rightmost_address_without_proxies_is_the_client() {
         let rows: [(&[&str], &[&str], &str); 20] = [
             (&[], &[], PROXY),
             (&["192.0.2.7"], &[], "192.0.2.7"),

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn both_values_are_said_cut_and_escaped() {
+    fn both_values_are_shortened_and_escaped() {
         assert_eq!(text("a", Some("b")), r#"Header mismatch: Mcp-Name is "a", but the body says "b""#);
         assert_eq!(text("a", None), r#"Header mismatch: Mcp-Name is "a", but the body says nothing of it"#);
         let odd = text("\u{202e}\"\n\u{0}", Some("世界 é"));

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_body_is_refused() {
+    fn an_encoded_body_is_rejected() {
         for (encodings, accepted) in [
             (&["identity"][..], true),
             (&["Identity, identity"], true),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_decides_and_a_modern_header_does_too() {
+    fn the_body_or_a_modern_header_decides() {
         for version in [None, Some("2025-11-25"), Some("2026-07-28"), Some("v9")] {
             goes(version, "tools/list", WHOLE, Some(Era::Modern));
             goes(version, "tools/list", HALF, Some(Era::Modern));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_follows_the_header() {
+    fn other_messages_follow_the_header() {
         let modern = HeaderMap::from_iter([(
             http::HeaderName::from_static("mcp-protocol-version"),
             HeaderValue::from_static("2026-07-28"),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_without_end_is_refused() {
+    fn a_long_proxy_chain_is_rejected() {
         assert!(read(&[&["a"; MAX_NAMES].join(",")], &[]).is_ok());
         assert!(read(&[&["a"; MAX_NAMES + 1].join(",")], &[]).is_err());
     }

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_version_is_kept_short_and_visible() {
+    fn unknown_versions_are_shortened_and_escaped() {
         for version in ProtocolVersion::SESSION_ERA {
             let headers = read(&[("mcp-protocol-version", version.as_str().as_bytes())]).unwrap();
             assert_eq!(headers.version, Some(VersionHeader::Known(version)));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_twice_is_refused_even_if_equal() {
+    fn duplicate_headers_are_rejected_even_if_equal() {
         for (name, shown) in [
             ("mcp-session-id", "Mcp-Session-Id"),
             ("mcp-protocol-version", "MCP-Protocol-Version"),

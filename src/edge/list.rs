@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_a_token_and_a_token_or_quoted_string() {
+    fn parameters_have_a_token_or_quoted_value() {
         let rows: [(&str, Option<(&str, &str)>); 12] = [
             ("q=1", Some(("q", "1"))),
             (r#"host="a:1""#, Some(("host", "a:1"))),

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_a_scheme_and_a_host_and_nothing_else() {
+    fn an_origin_is_exactly_scheme_and_host() {
         for text in ["http://localhost", "https://a.example:8443", "chrome-extension://abcdef", "HTTP://[::1]:1"] {
             assert!(Origin::parse(text.as_bytes()).is_some(), "{text}");
         }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_means_the_origins_it_says_and_no_others() {
+    fn patterns_match_exactly_their_origins() {
         let rows: [(&str, &[&str], &[&str]); 5] = [
             // Without a port: the default port, written or omitted.
             (
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_cannot_be_meant_is_refused_with_its_reason() {
+    fn invalid_patterns_are_rejected_with_a_reason() {
         for (entry, why) in [
             ("null", "sandboxed"),
             ("*", "insecure_any_origin"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_the_same_host_and_port_is_of_the_site() {
+    fn same_site_needs_the_same_host_and_port() {
         let rows = [
             ("http://a.example", "a.example", true),
             ("https://A.example", "a.EXAMPLE", true),

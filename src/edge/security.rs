@@ -417,7 +417,7 @@ mod tests {
     const BAD_HOST: Result<(), Rejection> = Err(Rejection::InvalidHeader("Host"));
 
     #[test]
-    fn with_nothing_set_the_server_is_for_this_machine() {
+    fn by_default_only_loopback_hosts_are_served() {
         assert_rows(
             &Security::new(),
             &[
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn with_nothing_set_only_pages_of_this_machine_may_call() {
+    fn by_default_only_loopback_origins_are_served() {
         let local = ("host", "127.0.0.1:3000");
         assert_rows(
             &Security::new(),
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_takes_the_place_of_the_loopback_names() {
+    fn a_list_replaces_the_loopback_names() {
         let listed = Security::new().allowed_hosts(["mcp.example.com", "*.internal:8080"]);
         assert_rows(
             &listed,
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_switched_off_is_not_looked_at() {
+    fn disabled_checks_are_skipped() {
         let any_host = Security::new().insecure_any_host();
         assert_rows(
             &any_host,
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_can_say_what_the_host_was() {
+    fn only_trusted_proxies_set_the_forwarded_host() {
         let security =
             Security::new().allowed_hosts(["mcp.example.com"]).trusted_proxies(["10.0.0.0/8", "2001:db8::1"]);
         let (good, bad) = (("host", "mcp.example.com"), ("host", "10.0.0.7:3000"));
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_target_names_the_host_from_http_2_on() {
+    fn in_http_2_the_target_names_the_host() {
         let security = Security::new();
         let check = |uri: &str, version, host: Option<&str>| {
             let mut request = Request::post(uri).version(version);
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_cannot_be_names_itself_and_the_entry() {
+    fn setting_errors_name_the_setting_and_the_entry() {
         let new = Security::new;
         let rows = [
             (new().allowed_hosts(["a", "http://b"]), "setting `Security::allowed_hosts`: `http://b` has a scheme"),

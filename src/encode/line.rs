@@ -61,7 +61,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_line_says_stays_the_same(
+        fn line_escapes_preserve_the_json_value(
             text in prop_oneof![any::<String>(), "[a\u{85}\u{2028}\u{2029}\u{2030}é世\"\\\\]{0,100}"],
         ) {
             let written = line(&serde_json::to_string(&text).unwrap());

@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_is_not_asked_for_is_cut() {
+    async fn a_body_that_is_not_polled_is_cut() {
         let (watch, cut) = watch();
         let (bytes, held) = (Arc::new(vec![b'x'; PIECE * 4]), Arc::new(()));
         let body = Body::from(Bytes::from_owner(Shared(Arc::clone(&bytes))));
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_a_piece_now_and_then_gets_all() {
+    async fn a_slow_reader_gets_the_whole_body() {
         let (watch, cut) = watch();
         let mut body = watch.over(Body::from(vec![b'x'; PIECE * 3 + 1]), None, None);
         let mut got = 0;
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_cut_only_while_it_has_something_to_say() {
+    async fn only_streams_with_pending_data_are_cut() {
         let (watch, cut) = watch();
         let (sender, mut receiver) = mpsc::unbounded_channel::<Bytes>();
         let frames = stream::poll_fn(move |cx| {
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_task_ends_with_the_last_body_and_starts_with_the_next() {
+    async fn the_watch_task_runs_only_with_bodies() {
         let (watch, cut) = watch();
         for round in 1..4 {
             let body = watch.over(Body::from(vec![b'x'; PIECE]), None, None);
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn another_runtime_goes_on_looking() {
+    fn another_runtime_continues_the_watch() {
         let (watch, cut) = watch();
         let first = runtime();
         let stalled = first.block_on(async { watch.over(Body::from(vec![b'x'; PIECE]), None, None) });
@@ -538,7 +538,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_in_what_is_cut_stops_no_look() {
+    async fn a_panicking_body_does_not_stop_the_watch() {
         let (watch, cut) = watch();
         let trapped = watch.over(Body::from(vec![b'x'; PIECE]), None, Some(Box::new(Trap)));
         sleep(TIMEOUT + POLL_INTERVAL.1).await;
@@ -550,7 +550,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_while_looking_lets_the_next_body_start_again() {
+    async fn the_next_body_restarts_a_panicked_watch() {
         let cut = Arc::new(AtomicUsize::new(0));
         let counting = Arc::clone(&cut);
         let watch = Watch::new(Some(TIMEOUT), PIECE * 100, move || {

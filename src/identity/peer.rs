@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_an_address_or_the_network_of_one() {
+    fn peers_are_ipv4_addresses_or_ipv6_networks() {
         let rows = [
             ("192.0.2.7", "192.0.2.7"),
             ("::ffff:192.0.2.7", "192.0.2.7"),

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_behind_with_more_than_half_of_its_log_untaken() {
+    fn a_reader_is_behind_at_half_the_log() {
         for (untaken_events, untaken_bytes, behind) in [(5, 500, false), (6, 0, true), (0, 501, true), (0, 0, false)] {
             let mut backpressure = read_pace();
             backpressure.written(Written { untaken_events, untaken_bytes, read: true });
@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_large_log_lets_no_reader_fall_further_behind_than_a_queue_would() {
+    fn a_large_log_does_not_raise_the_bound() {
         let mut backpressure = Backpressure::new((10, HIGH_WATER * 8));
         backpressure.written(Written { untaken_events: 1, untaken_bytes: HIGH_WATER + 1, read: true });
         assert!(backpressure.is_behind());
     }
 
     #[test]
-    fn a_reader_that_took_something_is_not_behind_whatever_an_older_write_says() {
+    fn older_writes_do_not_override_a_read() {
         let mut backpressure = read_pace();
         backpressure.written(FAR);
         backpressure.write_begins();
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reader_that_left_but_for_one_that_is_coming() {
+    fn writers_wait_for_attaching_readers_only() {
         let mut backpressure = Backpressure::new((10, 1_000));
         backpressure.written(Written { read: false, ..FAR });
         assert!(backpressure.is_behind());
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_is_cut_off_once_and_waited_for_again_when_it_comes_back() {
+    fn readers_are_cut_off_once_until_they_read() {
         let mut backpressure = read_pace();
         backpressure.written(FAR);
         assert!(backpressure.cut_off());

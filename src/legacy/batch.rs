@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn each_element_is_asked_told_or_refused() {
+    fn batch_elements_are_sorted_by_kind() {
         let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}, 7, {"jsonrpc":"2.0","method":"notifications/a"},
             {"jsonrpc":"2.0","id":"s1-0","result":{}}]"#;
         assert_eq!(sort(batch, ProtocolVersion::V2025_03_26), Ok((1, 2, 1)));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_in_a_batch_refuses_it_whole() {
+    fn initialize_in_a_batch_rejects_the_whole_batch() {
         let batch = r#"[{"jsonrpc":"2.0","method":"notifications/a"}, {"jsonrpc":"2.0","id":1,"method":"initialize"}]"#;
         assert_eq!(sort(batch, ProtocolVersion::V2025_03_26), Err(Rejection::InitializeInBatch));
     }

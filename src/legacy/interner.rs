@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_are_kept_once_and_only_while_somebody_has_them() {
+    fn equal_values_share_one_live_entry() {
         let familiar = Interner::default();
         let first = familiar.share(&"a".to_owned());
         assert!(Arc::ptr_eq(&first, &familiar.share(&"a".to_owned())));

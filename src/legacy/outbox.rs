@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_streams_keeps_its_answers_for_json() {
+    fn without_a_stream_answers_stay_for_json() {
         let mut outbox = outbox();
         outbox.keep_answers(answers(&["broken"]));
         assert_eq!(written(&mut outbox, &["a"], false), None);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_comes_after_what_was_sent_before_it() {
+    fn answers_follow_earlier_messages() {
         let mut outbox = outbox();
         assert_eq!(written(&mut outbox, &["first"], false), None);
         assert!(outbox.push(message("progress")));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_news_waits_until_it_is_done() {
+    fn a_stream_without_messages_waits_for_the_end() {
         let mut outbox = outbox();
         outbox.start_streaming();
         assert_eq!(written(&mut outbox, &[], false), None);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_taken_once_and_only_where_something_was_written() {
+    fn a_recheck_runs_once_and_only_on_streams() {
         let mut outbox = outbox();
         outbox.request_recheck();
         assert_eq!(written(&mut outbox, &[], false), None);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_by_number_or_by_size_until_it_is_taken() {
+    fn capacity_is_bounded_by_count_and_size() {
         // A quarter of 8 messages and of 40 bytes.
         for messages in [&["a", "b"][..], &["ten bytes!"]] {
             let mut outbox = Outbox::new((8, 40));

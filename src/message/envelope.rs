@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_params_are_kept_as_text() {
+    fn ids_and_params_keep_their_text() {
         let envelope =
             one(r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"a": 1}}"#).unwrap();
         let Kind::Request { id, method } = envelope.kind else { panic!() };

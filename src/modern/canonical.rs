@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn order_blanks_and_escapes_do_not_count_and_everything_else_does() {
+    fn only_order_blanks_and_escapes_are_ignored() {
         assert_eq!(
             text(r#" {"b": [1, {"y": null, "x": "ü"}], "a": true, "c/": {} } "#),
             text(r#"{"a":true,"c\/":{},"b":[1,{"x":"\u00fc","y":null}]}"#)
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_left_out_of_the_outermost_object_only_and_however_they_are_spelled() {
+    fn members_are_removed_at_the_top_level_only() {
         let mut out = Vec::new();
         let json = RawJson::trusted(r#"{"a":{"b":1},"\u0062":{"a":[2]},"bb":"b"}"#);
         write(&json, &["b", "c"], &mut out);
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_texts_are_written_alike_if_their_values_are_equal(one in value(), other in value()) {
+        fn canonical_texts_are_equal_for_equal_values(one in value(), other in value()) {
             prop_assert_eq!(text(&one.to_string()), text(&respelled(&one)));
             prop_assert_eq!(text(&one.to_string()) == text(&other.to_string()), one == other);
         }

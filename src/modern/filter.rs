@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_kept_once_and_in_its_order() {
+    fn filters_are_deduplicated_in_order() {
         let all = json!({"resourceSubscriptions": ["b:1", "a:1", "b:1"], "resourcesListChanged": true,
             "promptsListChanged": true, "toolsListChanged": true});
         let kept = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["b:1","a:1"]}"#;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused() {
+    fn invalid_filters_are_rejected() {
         for malformed in [json!(null), json!([]), json!([true]), json!("tools"), json!(1), json!(true)] {
             assert_eq!(read(&malformed), Err("`notifications` is required, and is an object"), "{malformed}");
         }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_tells_of_what_its_capabilities_promise() {
+    fn filters_are_limited_to_the_capabilities() {
         let request = json!({"notifications": {"toolsListChanged": true, "promptsListChanged": true,
             "resourcesListChanged": true, "resourceSubscriptions": ["a:1"]}});
         let request = RawJson::from_value(&request).unwrap();

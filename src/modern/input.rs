@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_asked_once_and_answered_in_every_round_after() {
+    fn answers_are_reused_in_later_rounds() {
         let mut first = Inputs::default();
         assert_eq!(ask(&mut first, "name?", Some("name")), None);
         let (request, carried) = end(first);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_for_the_question_it_was_given_to() {
+    fn answers_belong_to_their_own_request() {
         let mut first = Inputs::default();
         ask(&mut first, "Delete 3 files?", Some("sure"));
         let (_, carried) = end(first);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_without_a_name_are_counted_and_names_are_never_used_twice() {
+    fn generated_keys_are_counted_and_unique() {
         let mut inputs = Inputs::default();
         for (words, key) in [("a", None), ("b", None), ("c", Some("x")), ("d", Some("x"))] {
             ask(&mut inputs, words, key);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_carried_expires_is_bounded_and_has_only_so_many_rounds() {
+    fn request_state_is_bounded_and_expires() {
         let mut inputs = Inputs::default();
         ask(&mut inputs, "a", None);
         let (_, carried) = end(inputs);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_not_asked_and_keeps_its_name() {
+    fn withdrawn_requests_keep_their_key() {
         let mut inputs = Inputs::default();
         for words in ["a", "b", "c"] {
             ask(&mut inputs, words, None);
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn the_purpose_is_who_and_what_and_not_how_it_is_written() {
+    fn the_purpose_ignores_the_spelling_of_json() {
         let version = ProtocolVersion::V2026_07_28;
         let service = Some("calendar");
         let purpose =

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_coded_value_is_decoded_strictly_and_a_half_coded_one_stands_for_itself() {
+    fn coded_header_values_are_decoded_strictly() {
         let rows: [(&str, Option<&str>); 9] = [
             ("Hello", Some("Hello")),
             ("  Hello\t", Some("Hello")),

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_narrowed_away_waits_no_more_and_the_rest_keeps_its_order() {
+    fn narrowing_drops_changes_and_keeps_the_order() {
         let mut waiting = all();
         for n in [4, 0, 1, 3] {
             assert!(waiting.add(&change(n)));
@@ -130,7 +130,7 @@ mod tests {
         /// Numbers 0 to 7 are changes, of which the last two are outside the filter. Higher ones
         /// are reads.
         #[test]
-        fn a_reader_gets_each_change_once_after_it_happened_in_the_order_they_first_did(
+        fn readers_get_each_change_once_and_in_order(
             steps in prop::collection::vec(0_usize..12, 0..100),
         ) {
             let mut waiting = all();

@@ -67,7 +67,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_is_given_twice(keys in prop::collection::vec(prop::option::of("x(-0?[1-3]){0,3}"), 0..40)) {
+        fn keys_are_unique(keys in prop::collection::vec(prop::option::of("x(-0?[1-3]){0,3}"), 0..40)) {
             let (mut names, mut given) = (RequestKeys::default(), BTreeSet::new());
             for key in keys {
                 let name = names.request_key("x/y", key.as_deref());

@@ -219,7 +219,7 @@ mod tests {
     const ME: Option<&str> = Some(r#"{"name":"a","version":"1"}"#);
 
     #[test]
-    fn a_plain_result_is_written_behind_what_it_does_not_say() {
+    fn missing_fields_precede_a_plain_result() {
         assert_eq!(stamped(false, None, r#"{"a":1}"#), r#"{"resultType":"complete","a":1}"#);
         assert_eq!(stamped(false, None, "{}"), r#"{"resultType":"complete"}"#);
         assert_eq!(stamped(false, None, "{ }"), r#"{"resultType":"complete" }"#);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_at_the_beginning_stands_and_nothing_is_parsed() {
+    fn a_leading_hint_needs_no_parsing() {
         // Parsing would remove the blanks between the members.
         assert_eq!(
             stamped(true, ME, r#"{"ttlMs":300000,"cacheScope":"public", "tools":[]}"#),
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_whole_hint_at_the_beginning_is_one() {
+    fn only_a_complete_leading_hint_is_recognised() {
         for (rest, wanted) in [
             (r#""ttlMs":1,"cacheScope":"public"}"#, true),
             (r#""ttlMs":1,"cacheScope":"private","tools":[]}"#, true),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_itself_stands() {
+    fn fields_of_the_server_are_preserved() {
         assert_eq!(
             stamped(true, ME, r#"{"ttlMs":5,"_meta":{"x":1},"tools":[]}"#),
             r#"{"resultType":"complete","_meta":{"x":1,"io.modelcontextprotocol/serverInfo":{"name":"a","version":"1"}},"cacheScope":"private","ttlMs":5,"tools":[]}"#
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_only_mentions_a_member_changes_nothing_else() {
+    fn member_names_within_values_are_ignored() {
         let mentions = r#"{"content":[{"_meta":{}}],"a":"x"}"#;
         assert_eq!(stamped(false, None, mentions), format!(r#"{{"resultType":"complete",{}"#, &mentions[1..]));
     }

@@ -119,7 +119,7 @@ mod tests {
     use crate::settings::Limits;
 
     #[test]
-    fn what_is_announced_is_told_to_who_asked_for_it() {
+    fn signals_reach_matching_subscriptions_only() {
         let subscriptions = Subscriptions::new(&Limits::new());
         let signals = Signals::new(&subscriptions, Weak::new());
         let request =
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_of_a_service_that_is_gone_rings_for_nobody() {
+    fn signals_after_the_service_ends_are_ignored() {
         let subscriptions = Subscriptions::new(&Limits::new());
         let signals = Signals::new(&subscriptions, Weak::new());
         drop(subscriptions);

@@ -215,7 +215,7 @@ mod tests {
     const OFFER: &str = r#"{"tools":{"listChanged":true},"prompts":{"listChanged":true}}"#;
 
     #[test]
-    fn what_changes_before_the_acknowledgement_waits_for_it() {
+    fn changes_wait_for_the_acknowledgement() {
         let subscriptions = listening(&Limits::new());
         let subscription = join(&subscriptions).unwrap();
         subscriptions.notify(&Change::Prompts);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_given_up_once() {
+    fn a_subscription_is_released_once() {
         let subscriptions = listening(&Limits::new().max_listen_streams(1));
         let subscription = join(&subscriptions).unwrap();
         assert_eq!(join(&subscriptions).unwrap_err(), Rejection::TooManyListens { limit: 1 });
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listen_that_is_ended_gives_first_what_waits() {
+    fn ended_subscriptions_first_deliver_pending_changes() {
         let subscriptions = listening(&Limits::new());
         let subscription = join(&subscriptions).unwrap();
         subscription.acknowledge(Supported::read(&RawJson::trusted(OFFER))).unwrap();

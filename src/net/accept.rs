@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_error_is_logged_with_advice_and_not_too_often() {
+    async fn accept_errors_are_logged_with_advice_and_throttled() {
         let mut accepting = Accepting::default();
         let full = io::Error::from_raw_os_error(24);
         let mut logged = Vec::new();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_gone_is_no_error_of_the_socket() {
+    fn disconnected_clients_are_no_socket_errors() {
         let mut accepting = Accepting::default();
         let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
         assert_eq!(accepting.judge(&aborted, Instant::now()), Verdict::GoOn);

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_is_read_until_the_peer_closes() {
+    async fn input_is_discarded_until_the_peer_closes() {
         let (mut ours, mut theirs) = exchanged().await;
         let client = tokio::spawn(async move {
             for _ in 0..5 {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_stays_silent_or_sends_without_end_is_left() {
+    async fn lingering_is_bounded_in_time_and_bytes() {
         let (mut ours, theirs) = exchanged().await;
         let start = Instant::now();
         ours.shutdown().await.unwrap();

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_method_with_parameters_that_do_not_fit_is_no_method_of_the_users_own() {
+    fn invalid_params_do_not_make_a_custom_request() {
         let error = request("tools/call", Some(&raw(r#"{"name":7}"#))).unwrap_err();
         assert_eq!(error.code, ErrorObject::INVALID_PARAMS);
         assert_eq!(error.message, "Invalid params of tools/call: invalid type: integer `7`, expected a string");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_a_tool_is_read_as_rmcp_reads_it() {
+    fn tool_calls_parse_as_in_rmcp() {
         let params =
             r#"{"_meta":{"progressToken":"t","x":1},"arguments":{"a":[1.5,null]},"requestState":"s","name":"n\u00e9"}"#;
         let ours = request("tools/call", Some(&raw(params))).unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_what_they_were() {
+    fn ids_keep_their_type() {
         for (text, expected) in [
             ("7", NumberOrString::Number(7)),
             ("-7", NumberOrString::Number(-7)),

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_parses_from_base64_and_hides_in_debug() {
+    fn keys_parse_from_base64_and_are_redacted() {
         let key: SealingKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n".parse().unwrap();
         assert_eq!(key.key().as_slice(), (0..32).collect::<Vec<u8>>());
         assert_eq!(format!("{key:?}"), "SealingKey(..)");

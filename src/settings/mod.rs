@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn default_settings_give_the_default_policy() {
+    fn default_settings_make_the_default_policy() {
         assert_eq!(Settings::default().policy(), Policy::default());
     }
 }

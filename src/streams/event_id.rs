@@ -121,7 +121,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_an_id_in_canonical_form_or_none(text: Vec<u8>) {
+        fn only_canonical_event_ids_parse(text: Vec<u8>) {
             if let Some(id) = EventId::parse(&text) {
                 prop_assert_eq!(id.to_string().into_bytes(), text);
             }

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_in_order_and_then_the_end() {
+    fn messages_arrive_in_order_before_the_end() {
         let (queue, mut reader) = Queue::new();
         assert_eq!(read(&mut reader), None);
         queue.push([Bytes::from("a"), Bytes::from("b")].into_iter(), false);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_reader_nothing_is_kept() {
+    fn without_a_reader_messages_are_dropped() {
         let (queue, reader) = Queue::new();
         drop(reader);
         assert!(queue.push([Bytes::from(vec![0; HIGH_WATER * 2])].into_iter(), false));

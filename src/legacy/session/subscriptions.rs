@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_of_a_part_replaces_what_was_known_of_it() {
+    fn a_new_part_replaces_the_old_one() {
         let mut list = Subscriptions::default();
         let bytes = |list: &Subscriptions| list.uris().map(bytes_of).sum::<usize>();
         list.learn(vec![(Part::First, content(Some(1), 0..10)), (Part::Other(3), content(None, 10..20))]);

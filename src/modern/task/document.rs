@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_seen_as_the_extension_writes_it() {
+    fn tasks_have_the_form_of_the_extension() {
         let mut document = Document::new(1_000, Some(Duration::from_secs(60)), Duration::from_millis(500));
         document.touch(2_000);
         assert_eq!(
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn each_open_question_is_shown_until_it_is_answered_once() {
+    fn client_requests_are_listed_until_answered() {
         let mut document = Document::new(0, None, Duration::from_secs(1));
         document.add_request("b", "roots/list", &raw(&json!({})));
         document.add_request("a", "roots/list", &raw(&json!({})));

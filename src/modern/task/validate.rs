@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_filled_in_as_it_was_asked() {
+    fn accepted_forms_match_their_schema() {
         let form = json!({"requestedSchema": {"type": "object", "required": ["name", "age"], "properties": {
             "name": {"type": "string"},
             "age": {"type": "integer", "minimum": 0, "maximum": 255},

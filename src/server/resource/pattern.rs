@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_has_a_public_form_and_a_route() {
+    fn templates_have_a_public_form_and_a_route() {
         let pattern = Pattern::parse("file://{host}/{*path}").unwrap();
         assert_eq!(pattern.public, "file://{host}/{+path}");
         assert_eq!(pattern.route, "file://{host}/{*path}");

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tagged_enum_is_one_object_with_all_fields() {
+    fn tagged_enums_become_one_object() {
         assert_eq!(
             tool::<Tagged>(),
             json!({
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_with_two_schemas_keeps_both() {
+    fn two_schemas_of_a_field_are_combined() {
         let schema = tool::<Untagged>();
         assert_eq!(schema["properties"]["radius"], json!({"anyOf": [{"type": "number"}, {"type": "string"}]}));
         assert_eq!(schema["required"], json!(["radius"]));

@@ -198,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn enums_of_objects_are_objects_and_strings_are_not() {
+    fn enums_are_objects_and_strings_are_rejected() {
         assert_eq!(of_tool(Some(input::<Shape>())).unwrap()["type"], "object");
         assert!(of_tool(Some(input::<String>())).is_err());
     }
 
     #[test]
-    fn output_schemas_tell_objects_from_the_rest() {
+    fn output_schemas_distinguish_objects() {
         assert!(output::<Add>().is_some_and(|schema| takes_objects_only(&schema)));
         assert_eq!(output::<Shape>().unwrap()["type"], "object");
         assert!(!takes_objects_only(&output::<Vec<Add>>().unwrap()));
