@@ -29,7 +29,7 @@ async fn subscribe(client: &Client, uri: &str, wanted: bool) {
 
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
-async fn a_change_of_the_catalog_is_announced_on_open_streams() {
+async fn catalog_changes_are_announced_on_open_streams() {
     let (app, catalog) = app();
     let (one, two) = (app.open().await, app.open_version("2025-03-26").await);
     let mut streams = [one.listen().await, two.listen().await];
@@ -53,7 +53,7 @@ async fn a_change_of_the_catalog_is_announced_on_open_streams() {
 ///
 /// Acceptance 97, 173.
 #[tokio::test(start_paused = true)]
-async fn each_kind_of_change_has_its_own_notification_and_nobody_need_listen() {
+async fn each_change_kind_has_its_own_notification() {
     let (app, _) = app();
     let (client, deaf) = (app.open().await, app.open().await);
     let mut stream = client.listen().await;
@@ -72,7 +72,7 @@ async fn each_kind_of_change_has_its_own_notification_and_nobody_need_listen() {
 
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
-async fn an_update_of_a_resource_reaches_its_subscribers_only() {
+async fn resource_updates_reach_only_subscribers() {
     let (app, _) = app();
     let (a, b, none) = (app.open().await, app.open().await, app.open().await);
     let mut streams = [a.listen().await, b.listen().await, none.listen().await];
@@ -100,7 +100,7 @@ async fn an_update_of_a_resource_reaches_its_subscribers_only() {
 ///
 /// Acceptance 137, 173.
 #[tokio::test(start_paused = true)]
-async fn only_what_exists_can_be_subscribed_to() {
+async fn only_existing_resources_can_be_subscribed() {
     let client = app().0.open().await;
     let wish = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/subscribe", "params": {"uri": "test://none"}});
     let reply = client.post(wish).await;
@@ -113,7 +113,7 @@ async fn only_what_exists_can_be_subscribed_to() {
 ///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
-async fn a_tool_may_change_the_catalog_it_stands_in() {
+async fn a_tool_can_change_its_own_catalog() {
     let own: std::sync::Arc<OnceLock<Catalog>> = std::sync::Arc::default();
     let inside = std::sync::Arc::clone(&own);
     let server: McpServer = McpServer::new("growing", "1").tool("grow", "Grows.", move || {
@@ -135,7 +135,7 @@ async fn a_tool_may_change_the_catalog_it_stands_in() {
 ///
 /// Acceptance 46.
 #[tokio::test(start_paused = true)]
-async fn a_session_subscribes_to_no_more_than_can_be_kept() {
+async fn subscriptions_of_a_session_are_bounded() {
     let app = App::new();
     let client = app.open().await;
     let wish = async |uri: String, method: &str| {

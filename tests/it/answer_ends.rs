@@ -184,7 +184,7 @@ async fn every_call_ends(mode: ResponseMode, nodes: [App; 2], plans: Vec<Plan>) 
 /// clock, hence with fewer cases and shorter pauses.
 #[cfg(feature = "redis")]
 #[test]
-fn each_call_ends_with_its_answer_or_a_reason_over_redis() {
+fn each_call_ends_once_over_redis() {
     use mcp_http::store::{RedisEngine, RedisOptions};
     use proptest::test_runner::{Config, TestRunner};
 
@@ -218,7 +218,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn each_call_ends_with_its_answer_or_a_reason(
+    fn each_call_ends_with_its_answer_or_error(
         mode in prop_oneof![3 => Just(ResponseMode::Auto), 2 => Just(ResponseMode::Sse), 1 => Just(ResponseMode::Json)],
         pace in prop::option::of((0u64..20, 0u64..20)),
         plans in prop::collection::vec(plan(), 1..16),

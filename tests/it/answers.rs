@@ -162,7 +162,7 @@ fn limited(mode: ResponseMode) -> App {
 const TOO_LARGE: &str = "Answer too large: the limit is 1000 bytes, the server's setting `Limits::max_response_bytes`";
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_above_the_limit_is_an_error_that_names_it() {
+async fn large_answers_become_errors_in_sessions() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let client = limited(mode).open().await;
         for notes in [0, 1] {
@@ -190,7 +190,7 @@ async fn an_answer_above_the_limit_is_an_error_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
+async fn large_answers_become_errors_in_2026_07_28() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let app = limited(mode);
         for (notes, wait) in [(0, 0), (1, 0), (0, 600), (1, 600)] {
@@ -218,7 +218,7 @@ async fn an_answer_above_the_limit_is_an_error_in_the_modern_era() {
 /// A result above the capacity of all streams becomes an error that names the setting. Results that
 /// await their reader are not discarded for it.
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_room_is_an_error_that_says_so() {
+async fn answers_above_all_capacity_become_errors() {
     const NO_ROOM: &str =
         "No room for the answer: the server's setting `Streams::max_replay_bytes` says how much streams keep";
     let streams = Streams::new().response_mode(ResponseMode::Sse).max_replay_bytes(20_000);
@@ -248,7 +248,7 @@ async fn an_answer_without_room_is_an_error_that_says_so() {
 /// The largest abandoned result, here of another session, is discarded for a new one. Its client
 /// receives an error when it resumes.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
+async fn the_largest_abandoned_answer_is_evicted_and_counted() {
     let streams = Streams::new().response_mode(ResponseMode::Sse).max_replay_bytes(20_000);
     let app = app(|service| service.streams(streams));
     let (left, client) = (app.open().await, app.open().await);
@@ -265,7 +265,7 @@ async fn an_answer_that_no_client_fetches_makes_room_and_is_counted() {
 /// The stream of a call that is cancelled, or whose session ends, still contains bytes. A stream
 /// without any byte would look like a lost connection.
 #[tokio::test(start_paused = true)]
-async fn a_stream_without_an_answer_is_not_without_a_byte() {
+async fn streams_without_an_answer_are_not_empty() {
     for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
         for mode in [ResponseMode::Auto, ResponseMode::Sse] {
             for deleted in [false, true] {

@@ -123,7 +123,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[test]
-fn only_what_is_for_tests_is_left_out() {
+fn only_test_code_is_left_out() {
     let text = "use a;\n#[cfg(test)]\nuse b;\nstruct C {\n    #[cfg(test)]\n    d: u8,\n}\nimpl C {\n    #[cfg(test)]\n    \
                 #[must_use]\n    fn e(&self) {\n        f();\n    }\n\n    // g\n    fn h(&self) {}\n}\n#[cfg(test)]\nmod \
                 i;\nfn j() {}\n#[cfg(test)]\nmod tests {\n    fn k() {}\n}\n";
@@ -141,7 +141,7 @@ fn only_what_is_for_tests_is_left_out() {
 }
 
 #[test]
-fn a_room_imports_only_what_its_row_lists() {
+fn modules_import_only_listed_modules() {
     let mut broken = Vec::new();
     for (path, text) in sources() {
         let room = room(&path);
@@ -191,7 +191,7 @@ fn files_and_functions_stay_small() {
 }
 
 #[test]
-fn what_has_one_place_is_made_there_only() {
+fn listed_items_are_made_in_one_module() {
     // What, and the rooms that may name it.
     let laws: [(&str, &[&str]); 5] = [
         ("Response::new(", &["encode"]),
@@ -215,7 +215,7 @@ fn what_has_one_place_is_made_there_only() {
 }
 
 #[test]
-fn every_file_says_first_what_it_is() {
+fn every_file_begins_with_its_purpose() {
     let silent: Vec<_> = sources()
         .into_iter()
         .filter(|(_, text)| {

@@ -45,7 +45,7 @@ async fn only_the_first_revision_has_batches() {
 
 /// Acceptance 72, 73.
 #[tokio::test(start_paused = true)]
-async fn a_batch_has_between_one_and_a_hundred_messages() {
+async fn batches_have_one_to_a_hundred_messages() {
     let client = old(&App::new()).await;
     assert_eq!(read(client.post(json!([])).await).await, seen(400, -32600, None));
     let many = |count: i32| Value::Array((0..count).map(ping).collect());
@@ -68,7 +68,7 @@ async fn a_batch_has_between_one_and_a_hundred_messages() {
 ///
 /// Acceptance 73.
 #[tokio::test(start_paused = true)]
-async fn a_batch_of_notifications_is_taken_without_a_word() {
+async fn batches_of_notifications_get_202() {
     for app in [App::new(), App::in_mode(ResponseMode::Json)] {
         let client = old(&app).await;
         let answer = json!({"jsonrpc": "2.0", "id": "s9-9", "result": {}});
@@ -82,7 +82,7 @@ async fn a_batch_of_notifications_is_taken_without_a_word() {
 
 /// Acceptance 73.
 #[tokio::test(start_paused = true)]
-async fn a_batch_answers_each_request_and_each_broken_element() {
+async fn batches_answer_each_request_and_invalid_element() {
     let broken = json!([
         ping(1),
         7,
@@ -134,7 +134,7 @@ async fn arrays_inside_a_batch_are_no_messages() {
 
 /// Acceptance 73.
 #[tokio::test(start_paused = true)]
-async fn a_batch_in_json_mode_is_one_array_even_of_one() {
+async fn batch_answers_in_json_are_always_an_array() {
     let client = old(&App::in_mode(ResponseMode::Json)).await;
     let reply = client.post(json!([call(1, "slow", json!({"ms": 2000, "label": "a"})), ping(2)])).await;
     let got = answers(reply).await;
@@ -144,7 +144,7 @@ async fn a_batch_in_json_mode_is_one_array_even_of_one() {
 
 /// Acceptance 73, 93.
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_streams_ends_after_its_last_answer() {
+async fn batch_streams_end_after_the_last_answer() {
     let client = old(&App::new()).await;
     let batch = json!([ping(1), call(2, "progress", json!({"steps": 2, "delay_ms": 10})), ping(3)]);
     let got = answers(client.post(batch).await).await;
@@ -177,7 +177,7 @@ async fn initialize_is_no_part_of_a_batch() {
 ///
 /// Acceptance 84.
 #[tokio::test(start_paused = true)]
-async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
+async fn duplicate_ids_are_answered_twice_or_rejected() {
     let twice = json!([ping(1), ping(1)]);
     let got = answers(old(&App::new()).await.post(twice.clone()).await).await;
     assert_eq!(got.iter().map(|answer| &answer["id"]).collect::<Vec<_>>(), [1, 1]);
@@ -194,7 +194,7 @@ async fn the_same_id_twice_in_one_batch_is_answered_twice_or_refused() {
 ///
 /// Acceptance 72, 125.
 #[tokio::test(start_paused = true)]
-async fn without_sessions_the_header_says_whether_there_are_batches() {
+async fn without_sessions_the_version_header_allows_batches() {
     let app = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     let batch = || request(Method::POST).message(json!([ping(1), 7]));
     for (version, status) in

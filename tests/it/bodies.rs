@@ -72,7 +72,7 @@ async fn each_mode_and_revision_has_its_exact_bodies() {
 ///
 /// Acceptance 92, 135.
 #[tokio::test(start_paused = true)]
-async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
+async fn silent_calls_stream_only_in_auto_mode() {
     let slow = json!({"ms": 2000, "label": "a"});
     let reply = App::in_mode(ResponseMode::Auto).open().await.call(1, "slow", slow.clone()).await;
     assert_eq!(body(reply).await, format!("id: 1.0.E\ndata: \n\n{}", events(1, &[result(1, "slept")])));
@@ -88,7 +88,7 @@ async fn a_silent_call_becomes_a_stream_only_where_the_form_is_open() {
 ///
 /// Acceptance 106, 180.
 #[tokio::test(start_paused = true)]
-async fn the_priming_event_is_an_id_and_empty_data() {
+async fn the_priming_event_has_an_id_only() {
     for (retry, line) in [(Some(Duration::from_millis(2500)), "retry: 2500\n\n"), (None, "")] {
         let app = App::streaming(|streams| streams.retry_interval(retry));
         let reply = app.open().await.call(1, "progress", json!({"steps": 0, "delay_ms": 0})).await;
@@ -103,7 +103,7 @@ async fn the_priming_event_is_an_id_and_empty_data() {
 
 /// Acceptance 108, 109, 119.
 #[tokio::test(start_paused = true)]
-async fn without_resumption_no_event_has_an_id_and_no_stream_is_primed() {
+async fn without_resumption_events_have_no_ids() {
     let app = App::streaming(|streams| streams.resumable(false));
     for version in VERSIONS {
         let client = app.open_version(version).await;
@@ -120,7 +120,7 @@ async fn without_resumption_no_event_has_an_id_and_no_stream_is_primed() {
 
 /// Acceptance 98.
 #[tokio::test(start_paused = true)]
-async fn streams_carry_the_headers_that_keep_proxies_from_holding_them() {
+async fn streams_carry_headers_against_proxy_buffering() {
     let client = App::new().open().await;
     let post = client.call(1, "progress", json!({"steps": 1})).await;
     let get = client.app.send(client.request(Method::GET)).await;
@@ -135,7 +135,7 @@ async fn streams_carry_the_headers_that_keep_proxies_from_holding_them() {
 
 /// Acceptance 98, 106.
 #[tokio::test(start_paused = true)]
-async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
+async fn a_get_stream_begins_at_once() {
     for (version, first) in [("2025-11-25", "\ndata: \n\n"), ("2025-06-18", ":\n\n")] {
         let client = App::new().open_version(version).await;
         let mut stream = client.listen().await;
@@ -150,7 +150,7 @@ async fn a_get_sends_something_at_once_so_that_its_head_leaves() {
 ///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]
-async fn a_burst_leaves_in_one_chunk() {
+async fn a_burst_is_one_chunk() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 50})).await.sse();
     assert_eq!(stream.rest().await.len(), 51);
@@ -187,7 +187,7 @@ async fn a_quiet_stream_sends_a_comment_each_interval() {
 ///
 /// Acceptance 99.
 #[tokio::test(start_paused = true)]
-async fn a_comment_waits_for_a_whole_interval_of_silence_and_no_longer() {
+async fn keep_alive_counts_from_the_last_event() {
     let client = App::streaming(|streams| streams.keep_alive(Duration::from_secs(10))).open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 7_000})).await.sse();
     assert!(stream.next_any().await.unwrap().primes());
@@ -206,7 +206,7 @@ async fn a_comment_waits_for_a_whole_interval_of_silence_and_no_longer() {
 
 /// Acceptance 99.
 #[tokio::test(start_paused = true)]
-async fn comments_can_be_switched_off_and_huge_intervals_do_not_overflow() {
+async fn keep_alive_can_be_off_or_huge() {
     for never in [Duration::ZERO, Duration::MAX, Duration::from_secs(u64::MAX / 2)] {
         let client = App::streaming(|streams| streams.keep_alive(never)).open().await;
         let mut stream = client.listen().await;

@@ -115,7 +115,7 @@ async fn the_longest_id_is_cancelled_batched_and_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_tokens_are_strings_or_integers_within_their_bound() {
+async fn progress_tokens_are_bounded_strings_or_integers() {
     let kinds = "Invalid params: `progressToken` is neither a string nor an integer";
     let length = "Invalid params: `progressToken` has more than 256 bytes";
     let most = Limits::MAX_PROGRESS_TOKEN_BYTES;
@@ -152,7 +152,7 @@ async fn progress_tokens_are_strings_or_integers_within_their_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_refuses_one_call_of_a_batch() {
+async fn a_rejected_token_fails_only_its_call() {
     let client = App::new().open_version("2025-03-26").await;
     let mut bad = call(1, "echo", json!({"message": "x"}));
     bad["params"]["_meta"]["progressToken"] = long(Limits::MAX_PROGRESS_TOKEN_BYTES + 1);
@@ -164,7 +164,7 @@ async fn a_refused_token_refuses_one_call_of_a_batch() {
 
 /// A duplicate member must not hide a malformed progress token from the check.
 #[tokio::test(start_paused = true)]
-async fn a_token_given_twice_is_refused() {
+async fn duplicate_progress_tokens_are_rejected() {
     let client = App::new().open().await;
     for params in [
         r#"{"name":"echo","_meta":{"progressToken":1,"progressToken":{}}}"#,
@@ -189,7 +189,7 @@ fn capable(bytes: usize) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_client_says_of_itself_is_bounded_in_initialize() {
+async fn client_info_is_bounded_in_initialize() {
     let cases = [
         ("clientInfo", sized(Limits::MAX_CLIENT_INFO_BYTES), None),
         ("clientInfo", sized(Limits::MAX_CLIENT_INFO_BYTES + 1), Some("`clientInfo` has more than 8 KiB")),
@@ -221,7 +221,7 @@ async fn what_a_client_says_of_itself_is_bounded_in_initialize() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_client_says_of_itself_is_bounded_in_each_modern_request() {
+async fn client_info_is_bounded_in_modern_requests() {
     let cases = [
         (CLIENT_KEY, sized(Limits::MAX_CLIENT_INFO_BYTES), None),
         (CLIENT_KEY, sized(Limits::MAX_CLIENT_INFO_BYTES + 1), Some("clientInfo` has more than 8 KiB")),
@@ -309,7 +309,7 @@ async fn requests_to_clients_are_bounded() {
 /// Every line about hostile messages is short and remains one line, so that clients cannot fill or
 /// forge the log.
 #[tokio::test(start_paused = true)]
-async fn log_lines_repeat_little_of_what_clients_send() {
+async fn log_lines_repeat_little_client_input() {
     let logs = Logs::capture();
     for (kind, app) in services() {
         let client = client(kind, &app).await;

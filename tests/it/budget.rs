@@ -72,7 +72,7 @@ async fn bodies_of_calls_in_flight_share_one_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_over_the_budget_is_not_read_further() {
+async fn bodies_over_the_budget_are_not_read() {
     let app = app(ResponseMode::Auto);
     let client = app.open().await;
     for label in ["a", "b"] {
@@ -103,7 +103,7 @@ impl<S: futures_util::Stream> TakeSome for S {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_of_tasks_hold_a_quarter_of_the_budget() {
+async fn task_requests_hold_a_quarter_of_the_budget() {
     #[derive(serde::Deserialize, schemars::JsonSchema)]
     struct Nothing {}
     async fn long(Args(Nothing {}): Args<Nothing>) -> &'static str {
@@ -129,7 +129,7 @@ async fn requests_of_tasks_hold_a_quarter_of_the_budget() {
 }
 
 #[test]
-fn the_budget_has_room_for_the_largest_body() {
+fn the_budget_holds_the_largest_body() {
     let service = McpService::<()>::builder(McpServer::new("a", "1"))
         .limits(Limits::new().max_body_bytes(100).max_total_body_bytes(99))
         .build();
@@ -139,7 +139,7 @@ fn the_budget_has_room_for_the_largest_body() {
 
 /// Acceptance 29.
 #[tokio::test(start_paused = true)]
-async fn a_request_of_an_unknown_session_is_refused_before_its_body() {
+async fn unknown_sessions_are_rejected_before_the_body() {
     let app = App::new();
     let (ann, unknown) = (app.open_principal("ann").await, "0".repeat(36));
     let post = |session: &str| {

@@ -66,7 +66,7 @@ fn app(change: impl FnOnce(Streams) -> Streams) -> App {
 
 /// Acceptance 91, 102, 163.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_reads_loses_nothing_of_a_burst() {
+async fn a_reading_client_gets_the_whole_burst() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let client = app(|streams| streams.response_mode(mode)).open().await;
         let events = client.call(1, "progress", json!({"steps": 10_000})).await.sse().rest().await;
@@ -80,7 +80,7 @@ async fn a_reader_that_reads_loses_nothing_of_a_burst() {
 ///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]
-async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
+async fn small_logs_and_large_messages_lose_nothing() {
     for (kept, padding) in [((16, 1 << 20), 10), ((1_024, 1 << 20), 5_000), ((64, 64 << 10), 300)] {
         let client = app(|streams| streams.replay_buffer(kept.0, kept.1)).open().await;
         let burst = json!({"tasks": 1, "each": 1_000, "padding": padding});
@@ -95,7 +95,7 @@ async fn neither_a_small_log_nor_large_messages_cost_a_reader_anything() {
 ///
 /// Acceptance 93.
 #[tokio::test(start_paused = true)]
-async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
+async fn messages_of_each_task_arrive_in_order() {
     let client = app(|streams| streams).open().await;
     let events = client.call(1, "burst", json!({"tasks": 8, "each": 1_000})).await.sse().rest().await;
     complete(&events, 8, 1_000);
@@ -105,7 +105,7 @@ async fn messages_from_several_tasks_all_arrive_and_each_task_in_its_order() {
 ///
 /// Acceptance 93.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
+async fn messages_of_each_task_keep_order_across_threads() {
     for stateless in [false, true] {
         let app =
             App::serving(tools, |service: McpServiceBuilder| service.sessions(Sessions::new().stateless(stateless)));
@@ -123,7 +123,7 @@ async fn messages_from_several_threads_all_arrive_and_each_task_in_its_order() {
 ///
 /// Acceptance 104, 113, 175.
 #[tokio::test(start_paused = true)]
-async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
+async fn a_gap_without_a_reader_is_reported() {
     let client = app(|streams| streams).open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 10_000, "delay_ms": 1})).await.sse();
     let first = stream.message().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_burst_to_an_absent_reader_leaves_a_hole_that_is_reported() {
 ///
 /// Acceptance 102.
 #[tokio::test]
-async fn a_call_that_never_waits_leaves_their_turns_to_others() {
+async fn busy_calls_let_other_tasks_run() {
     for (mode, stateless) in [(ResponseMode::Auto, false), (ResponseMode::Json, false), (ResponseMode::Auto, true)] {
         let app = App::with(|service| {
             let service = service.sessions(Sessions::new().stateless(stateless));
@@ -175,7 +175,7 @@ async fn a_call_that_never_waits_leaves_their_turns_to_others() {
 ///
 /// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
+async fn a_stopped_reader_is_detached_and_calls_continue() {
     let client = app(|streams| streams.slow_reader_timeout(Duration::from_secs(10))).open().await;
     let start = Instant::now();
     let reply = client.call(1, "burst", json!({"tasks": 1, "each": 10_000, "padding": 200})).await;
@@ -204,7 +204,7 @@ async fn a_reader_that_stops_is_cut_off_once_and_the_call_goes_on() {
 ///
 /// Acceptance 102, 163, 170.
 #[tokio::test(start_paused = true)]
-async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes() {
+async fn stateless_streams_of_stopped_readers_are_aborted() {
     let app = App::serving(tools, |service: McpServiceBuilder| service.sessions(Sessions::new().stateless(true)));
     let reply = app.post(crate::support::call(1, "burst", json!({"tasks": 1, "each": 10_000, "padding": 200}))).await;
     tokio::time::sleep(Duration::from_secs(12)).await;
@@ -218,7 +218,7 @@ async fn without_sessions_a_reader_that_stops_is_cut_off_and_the_call_finishes()
 ///
 /// Acceptance 140.
 #[tokio::test(start_paused = true)]
-async fn what_a_call_says_after_its_end_goes_nowhere_and_is_counted() {
+async fn messages_after_the_result_are_dropped_and_counted() {
     let client = App::new().open().await;
     let mut get = client.listen().await;
     assert!(get.next().await.unwrap().primes());
@@ -233,7 +233,7 @@ async fn what_a_call_says_after_its_end_goes_nowhere_and_is_counted() {
 ///
 /// Acceptance 94, 102, 163.
 #[tokio::test]
-async fn a_connection_that_is_not_read_delays_no_other() {
+async fn an_unread_connection_delays_no_other() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     // This is much longer than the other connections take.

@@ -77,7 +77,7 @@ fn app(server: McpServer) -> App {
 
 /// Without a hint of the server, every result is private and expires at once.
 #[tokio::test(start_paused = true)]
-async fn nothing_is_kept_where_the_server_does_not_say_so() {
+async fn without_a_hint_results_are_not_cached() {
     let app = app(offers());
     for method in LISTS.into_iter().chain(["server/discover"]) {
         assert_eq!(hint(&app, method, json!({})).await, private(0), "{method}");
@@ -87,7 +87,7 @@ async fn nothing_is_kept_where_the_server_does_not_say_so() {
 
 /// The members of the hint precede the items of a list and the description of the server.
 #[tokio::test(start_paused = true)]
-async fn a_hint_stands_first_in_each_list_and_in_what_the_server_says_of_itself() {
+async fn hints_precede_items_and_discovery_fields() {
     let server: McpServer = McpServer::new("a", "1").tool("t", "T.", async || "t");
     let app = app(server.cache(CacheHint::public(MINUTE)));
     let answer = app.ask("tools/list", json!({})).await.text().await;
@@ -106,7 +106,7 @@ type Set = fn(McpServer, CacheHint) -> McpServer;
 
 /// A hint for one list overrides the hint for all lists, in either order of the calls.
 #[tokio::test(start_paused = true)]
-async fn one_list_may_be_set_apart_before_or_after_the_rest() {
+async fn a_list_hint_overrides_the_general_hint() {
     let (all, own) = (CacheHint::private(MINUTE), CacheHint::public(2 * MINUTE));
     let set: [(&str, Set); 5] = [
         ("tools/list", McpServer::cache_tool_list),
@@ -127,7 +127,7 @@ async fn one_list_may_be_set_apart_before_or_after_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_page_of_a_list_has_the_same_scope() {
+async fn all_pages_of_a_list_share_a_scope() {
     let app = app(offers().page_size(1).cache_tool_list(CacheHint::public(MINUTE)));
     let first = app.ask("tools/list", json!({})).await.json().await;
     let cursor = first["result"]["nextCursor"].as_str().unwrap();
@@ -138,7 +138,7 @@ async fn every_page_of_a_list_has_the_same_scope() {
 
 /// A hint that a handler returns overrides the hint of the registered resource.
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_says_goes_before_what_its_resource_was_registered_with() {
+async fn handler_hints_override_registered_hints() {
     let app = app(offers());
     assert_eq!(read(&app, "test://kept").await, public(60_000));
     assert_eq!(read(&app, "test://own").await, private(120_000));
@@ -154,7 +154,7 @@ async fn what_a_handler_says_goes_before_what_its_resource_was_registered_with()
 /// A result that depends on `inputResponses` is private and not cached: 2026-07-28, Caching, "Cache
 /// Key".
 #[tokio::test(start_paused = true)]
-async fn what_was_read_by_the_help_of_answers_is_not_kept() {
+async fn results_with_input_responses_are_not_cached() {
     let app = app(offers());
     for uri in ["test://kept", "test://own", "test://part/3"] {
         assert_eq!(hint(&app, "resources/read", json!({"uri": uri, "inputResponses": {}})).await, private(0), "{uri}");
@@ -163,7 +163,7 @@ async fn what_was_read_by_the_help_of_answers_is_not_kept() {
 
 /// The session revisions have no cache hints, so their results contain none of the members.
 #[tokio::test(start_paused = true)]
-async fn clients_of_the_session_revisions_are_told_nothing_of_it() {
+async fn session_revisions_have_no_cache_hints() {
     let app = app(offers().cache(CacheHint::public(MINUTE)));
     for version in ["2025-03-26", "2025-06-18", "2025-11-25"] {
         let client = app.open_version(version).await;
@@ -209,7 +209,7 @@ impl<S: Send + Sync> Server<S> for ByHand {
 /// Hints that a hand-written server puts into its JSON are preserved. Missing members are added to
 /// complete results only.
 #[tokio::test(start_paused = true)]
-async fn what_a_server_of_ones_own_says_stands_and_only_what_is_complete_gets_the_rest() {
+async fn hints_of_custom_servers_are_preserved() {
     let app = App::of(McpService::builder(ByHand));
     assert_eq!(hint(&app, "tools/list", json!({})).await, public(5));
     assert_eq!(hint(&app, "prompts/list", json!({})).await, public(0));

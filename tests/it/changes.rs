@@ -79,7 +79,7 @@ async fn goes(holder: App, how: Goes, engine: &FarEngine) -> Option<App> {
 /// The node with the stream is drained, dropped, or receives no signals. The client receives the
 /// changes once at a third node, with or without `Last-Event-ID`.
 #[tokio::test(start_paused = true)]
-async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
+async fn changes_without_a_stream_arrive_at_any_node() {
     for how in [Goes::Drained, Goes::Gone, Goes::Deaf] {
         for resumed in [true, false] {
             let engine = far();
@@ -115,18 +115,18 @@ async fn a_change_while_no_node_holds_the_stream_is_told_at_any_node() {
 
 /// The client has no stream at the moment of the change, and its next stream delivers it.
 #[tokio::test(start_paused = true)]
-async fn a_change_between_two_streams_of_a_client_is_told_once() {
+async fn changes_between_two_streams_are_delivered_once() {
     let engine = MemoryEngine::new();
     let node = || App::with(|service| service.engine(engine.clone()));
-    moving_clients::a_change_between_two_streams_of_a_client_is_told_once(&node(), &node()).await;
+    moving_clients::changes_between_two_streams_are_delivered_once(&node(), &node()).await;
     let engine = far();
-    moving_clients::a_change_between_two_streams_of_a_client_is_told_once(&at(&engine), &at(&engine)).await;
+    moving_clients::changes_between_two_streams_are_delivered_once(&at(&engine), &at(&engine)).await;
 }
 
 /// The node that holds the stream may receive the signals of the subscription and of the change
 /// while it still reads the former.
 #[tokio::test(start_paused = true)]
-async fn a_change_right_after_a_subscription_elsewhere_is_told() {
+async fn changes_right_after_a_remote_subscription_arrive() {
     for (bells, reads) in [(0, 0), (0, 200), (50, 0), (50, 200)] {
         let pace = move |step: &str, _| {
             let back = if step.starts_with("load_state") { reads } else { 0 };
@@ -153,7 +153,7 @@ async fn a_change_right_after_a_subscription_elsewhere_is_told() {
 
 /// The level counts even if its signal is late or lost, because the call reads it from the engine.
 #[tokio::test(start_paused = true)]
-async fn a_call_right_after_a_log_level_was_set_elsewhere_uses_it() {
+async fn calls_use_a_log_level_set_elsewhere() {
     let engine = far().late_bells(Duration::from_secs(60));
     let (a, b) = (at(&engine), at(&engine));
     let here = a.open().await;
@@ -170,7 +170,7 @@ async fn a_call_right_after_a_log_level_was_set_elsewhere_uses_it() {
 /// This holds at the node that announces and at the other one, and for subscription streams without
 /// a session.
 #[tokio::test(start_paused = true)]
-async fn what_is_announced_while_the_engine_is_away_is_told_once() {
+async fn announcements_during_an_outage_are_delivered_once() {
     for kind in [Fault::Before(StoreErrorKind::Unavailable), Fault::After(StoreErrorKind::Unavailable)] {
         let (engine, away) = failing(&["announce", "announced", "deliver"], kind);
         let (a, b) = (at(&engine), at(&engine));
@@ -205,7 +205,7 @@ async fn what_is_announced_while_the_engine_is_away_is_told_once() {
 /// The engine answers at once that it cannot be reached, as the engine in files does while its disk
 /// is full.
 #[tokio::test(start_paused = true)]
-async fn a_change_that_is_rejected_at_once_is_announced_later() {
+async fn rejected_changes_are_announced_later() {
     let engine = crate::faulty::Faulty::default();
     let app = App::with(|service| service.engine(engine.clone()));
     let mut get = app.open().await.listen_primed().await;
@@ -218,7 +218,7 @@ async fn a_change_that_is_rejected_at_once_is_announced_later() {
 
 /// The delivery is repeated when the engine can be reached again.
 #[tokio::test(start_paused = true)]
-async fn a_change_that_cannot_be_delivered_is_delivered_later() {
+async fn failed_deliveries_are_repeated_later() {
     for kind in [Fault::Before(StoreErrorKind::Unavailable), Fault::After(StoreErrorKind::Unavailable)] {
         let (engine, away) = failing(&["deliver"], kind);
         let (a, b) = (at(&engine), at(&engine));
@@ -235,7 +235,7 @@ async fn a_change_that_cannot_be_delivered_is_delivered_later() {
 
 /// The changes exceed what is retained for the session, so it receives every kind of change.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_missed_too_much_looks_at_everything_again() {
+async fn sessions_that_missed_too_much_get_every_change() {
     let engine = MemoryEngine::new();
     let node = || App::with(|service| service.engine(engine.clone()));
     let (a, b) = (node(), node());
@@ -255,7 +255,7 @@ async fn a_session_that_missed_too_much_looks_at_everything_again() {
 /// A node remembers a bounded number of changes per session. Beyond that it reads them from the
 /// engine.
 #[tokio::test(start_paused = true)]
-async fn however_much_changes_at_once_each_change_is_told_once() {
+async fn each_of_many_changes_is_delivered_once() {
     let (engine, away) = failing(&["deliver"], Fault::Before(StoreErrorKind::Unavailable));
     let app = at(&engine);
     let client = app.open().await;
@@ -277,7 +277,7 @@ async fn however_much_changes_at_once_each_change_is_told_once() {
 
 /// After lost signals, a node reads from the engine only what its listeners may have missed.
 #[tokio::test(start_paused = true)]
-async fn after_lost_bells_those_who_listen_are_told_what_they_missed() {
+async fn listeners_get_changes_after_lost_signals() {
     let engine = far();
     let (a, b) = (at(&engine), at(&engine));
     let mut get = a.open().await.at(&b).listen_primed().await;

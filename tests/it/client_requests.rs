@@ -83,7 +83,7 @@ async fn answer(client: &Client, request: &Event, result: Value) -> u16 {
 ///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
-async fn questions_come_in_order_before_the_result() {
+async fn client_requests_keep_order_before_the_result() {
     let client = app(|service| service).open().await;
     let mut stream = client.call(1, "ask_thrice", json!({})).await.sse();
     assert!(stream.next().await.unwrap().primes());
@@ -105,7 +105,7 @@ async fn questions_come_in_order_before_the_result() {
 ///
 /// Acceptance 74, 94.
 #[tokio::test(start_paused = true)]
-async fn the_first_answer_counts_and_late_or_repeated_ones_are_taken_quietly() {
+async fn only_the_first_response_counts() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
     let asked = client_request(&mut stream).await;
@@ -123,7 +123,7 @@ async fn the_first_answer_counts_and_late_or_repeated_ones_are_taken_quietly() {
 ///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
-async fn each_kind_of_answer_reaches_the_handler_as_what_it_is() {
+async fn handlers_distinguish_the_kinds_of_response() {
     let client = App::new().open().await;
     for (outcome, told) in [
         (json!({"result": {"action": "decline"}}), "decline"),
@@ -158,7 +158,7 @@ async fn an_answer_from_another_session_is_no_answer() {
 
 /// Acceptance 94, 96.
 #[tokio::test(start_paused = true)]
-async fn a_client_without_the_capability_is_not_asked() {
+async fn requests_need_the_client_capability() {
     let app = App::new();
     let client = app.open_as("2025-11-25", json!({}), None).await;
     for (tool, told) in [
@@ -177,7 +177,7 @@ async fn a_client_without_the_capability_is_not_asked() {
 ///
 /// Acceptance 95, 96.
 #[tokio::test(start_paused = true)]
-async fn json_answers_cannot_ask_and_drop_what_a_call_streams() {
+async fn json_mode_has_no_client_requests_or_notifications() {
     let app = app(json_mode);
     let client = app.open().await;
     let start = Instant::now();
@@ -199,7 +199,7 @@ async fn json_answers_cannot_ask_and_drop_what_a_call_streams() {
 ///
 /// Acceptance 94.
 #[tokio::test(start_paused = true)]
-async fn a_question_nobody_answers_is_taken_back_when_its_time_is_over() {
+async fn unanswered_client_requests_are_cancelled() {
     let client = App::new().open().await;
     let start = Instant::now();
     let mut stream = client.call(1, "roots", json!({})).await.sse();
@@ -219,7 +219,7 @@ async fn a_question_nobody_answers_is_taken_back_when_its_time_is_over() {
 ///
 /// Acceptance 140.
 #[tokio::test(start_paused = true)]
-async fn a_question_after_the_end_of_its_call_fails_at_once() {
+async fn client_requests_after_the_call_fail_at_once() {
     let client = app(|service| service).open().await;
     assert_eq!(client.text_of("ask_late", json!({"label": "a"})).await, "answered");
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -231,7 +231,7 @@ async fn a_question_after_the_end_of_its_call_fails_at_once() {
 ///
 /// Acceptance 97.
 #[tokio::test(start_paused = true)]
-async fn without_a_standalone_stream_a_question_on_it_fails_at_once() {
+async fn standalone_client_requests_need_a_reader() {
     let client = app(|service| service).open().await;
     let start = Instant::now();
     let rejected = "error: the client cannot be asked: it has no open stream";
@@ -254,7 +254,7 @@ async fn without_a_standalone_stream_a_question_on_it_fails_at_once() {
 ///
 /// Acceptance 33, 94.
 #[tokio::test(start_paused = true)]
-async fn a_question_whose_session_ends_ends_with_it() {
+async fn client_requests_end_with_their_session() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
     let asked = client_request(&mut stream).await;

@@ -20,7 +20,7 @@ async fn noted(client: &Client, id: u32, label: &str) -> (Sse, String) {
 
 /// Acceptance 103, 104, 113.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_a_stream_does_not_cancel_its_call() {
+async fn leaving_a_stream_does_not_cancel_the_call() {
     let client = App::new().open().await;
     let (stream, last) = noted(&client, 1, "a").await;
     drop(stream);
@@ -41,7 +41,7 @@ async fn a_client_that_leaves_a_stream_does_not_cancel_its_call() {
 ///
 /// Acceptance 103, 104.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_before_the_response_does_not_cancel_its_call() {
+async fn leaving_before_the_response_does_not_cancel() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let client = App::in_mode(mode).open().await;
         let call = client.call(1, "hold", json!({"label": "a"}));
@@ -58,7 +58,7 @@ async fn a_client_that_leaves_before_the_response_does_not_cancel_its_call() {
 
 /// Acceptance 105, 164.
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_call_ends_its_stream_without_an_answer() {
+async fn cancelled_streams_end_without_an_answer() {
     let client = App::new().open().await;
     let (mut stream, last) = noted(&client, 1, "a").await;
     let reply = client.cancel(1).await;
@@ -73,7 +73,7 @@ async fn a_cancelled_call_ends_its_stream_without_an_answer() {
 ///
 /// Acceptance 105, 164.
 #[tokio::test(start_paused = true)]
-async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
+async fn calls_cancelled_early_are_empty_streams() {
     for (mode, within) in [(ResponseMode::Auto, 100), (ResponseMode::Auto, 1_000), (ResponseMode::Sse, 100)] {
         let client = App::in_mode(mode).open().await;
         let asked = tokio::spawn({
@@ -93,7 +93,7 @@ async fn a_call_cancelled_before_it_streamed_is_an_empty_stream() {
 ///
 /// Acceptance 104, 105, 158.
 #[tokio::test(start_paused = true)]
-async fn leaving_and_cancelling_do_not_depend_on_what_is_kept() {
+async fn disconnect_and_cancel_work_without_resumption() {
     let app = App::with(|service| service.streams(Streams::new().resumable(false)));
     let client = app.open().await;
     for (id, label) in [(1, "left"), (2, "cancelled")] {
@@ -118,7 +118,7 @@ async fn leaving_and_cancelling_do_not_depend_on_what_is_kept() {
 
 /// Acceptance 105, 164.
 #[tokio::test(start_paused = true)]
-async fn a_call_cancelled_in_json_mode_is_accepted_without_a_body() {
+async fn calls_cancelled_in_json_mode_get_202() {
     let client = App::in_mode(ResponseMode::Json).open().await;
     let call = async {
         let reply = client.call(1, "hold", json!({"label": "a"})).await;
@@ -184,7 +184,7 @@ async fn a_cancellation_from_another_session_cancels_nothing() {
 
 /// Acceptance 84, 162.
 #[tokio::test(start_paused = true)]
-async fn two_calls_under_one_id_each_get_their_own_answer() {
+async fn calls_with_equal_ids_are_both_answered() {
     let client = App::new().open().await;
     let (mut one, _) = noted(&client, 7, "one").await;
     let (mut two, _) = noted(&client, 7, "two").await;
@@ -203,7 +203,7 @@ async fn two_calls_under_one_id_each_get_their_own_answer() {
 
 /// Acceptance 84.
 #[tokio::test(start_paused = true)]
-async fn a_strict_service_refuses_an_id_that_is_in_flight() {
+async fn strict_services_reject_duplicate_ids() {
     let app = App::with(|service| service.streams(Streams::new().exclusive(true)));
     let client = app.open().await;
     let (mut stream, _) = noted(&client, 7, "a").await;
@@ -219,7 +219,7 @@ async fn a_strict_service_refuses_an_id_that_is_in_flight() {
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
+async fn ended_sessions_end_their_calls_and_streams() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
     let (mut call, _) = noted(&client, 1, "a").await;
@@ -241,7 +241,7 @@ async fn the_end_of_a_session_ends_every_stream_and_call_of_it() {
 ///
 /// Acceptance 34, 165.
 #[tokio::test(start_paused = true)]
-async fn a_call_answered_in_json_hears_of_the_end_of_its_session() {
+async fn json_calls_fail_when_their_session_ends() {
     let client = App::in_mode(ResponseMode::Json).open().await;
     let end = async {
         sleep(Duration::from_millis(100)).await;
@@ -258,7 +258,7 @@ async fn a_call_answered_in_json_hears_of_the_end_of_its_session() {
 ///
 /// Acceptance 93.
 #[tokio::test(start_paused = true)]
-async fn log_messages_below_the_level_the_client_set_are_not_sent() {
+async fn log_messages_below_the_level_are_dropped() {
     let client = App::new().open().await;
     let mut get = client.listen().await;
     assert!(get.next().await.unwrap().primes());

@@ -101,7 +101,7 @@ fn status(answer: &str) -> &str {
 
 /// Acceptance 184.
 #[tokio::test]
-async fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
+async fn an_early_rejection_reaches_a_sending_client() {
     let rows: [Row; 7] = [
         ("POST /mcp", &[("Host", "evil.example")], "403"),
         ("POST /mcp", &[("Origin", "https://evil.example")], "403"),
@@ -132,7 +132,7 @@ async fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
 ///
 /// Acceptance 184.
 #[tokio::test]
-async fn a_slow_sender_reads_its_refusal() {
+async fn a_slow_sender_reads_its_rejection() {
     for guarded in [true, false] {
         let server = server_within(guarded, Duration::from_millis(300)).await;
         // The first is rejected by its head, the second because it exceeds the body timeout.
@@ -205,7 +205,7 @@ async fn a_short_body_leaves_the_connection_open() {
 ///
 /// Acceptance 184.
 #[tokio::test]
-async fn a_client_that_waits_to_be_asked_is_not_asked() {
+async fn rejected_clients_get_no_100_continue() {
     for guarded in [true, false] {
         let server = server(guarded).await;
         let plain = [("Content-Type", "text/plain"), ("Content-Length", "5000000"), ("Expect", "100-continue")];
@@ -223,7 +223,7 @@ async fn a_client_that_waits_to_be_asked_is_not_asked() {
 ///
 /// Acceptance 184.
 #[tokio::test]
-async fn a_body_without_end_is_not_read_for_ever() {
+async fn endless_rejected_bodies_are_not_read_indefinitely() {
     let server = server(true).await;
     for framing in [("Content-Length", "1099511627776"), ("Transfer-Encoding", "chunked")] {
         let stream = TcpStream::connect(server.0).await.unwrap();
@@ -251,7 +251,7 @@ async fn a_body_without_end_is_not_read_for_ever() {
 ///
 /// Acceptance 184.
 #[tokio::test]
-async fn over_http2_a_refused_stream_is_read_to_its_end() {
+async fn http2_discards_the_whole_rejected_body() {
     let server = server(true).await;
     let stream = TcpStream::connect(server.0).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();

@@ -32,7 +32,7 @@ async fn at_rest(client: &Client) {
 
 /// Acceptance 26, 27, 30, 91, 106, 111, 114.
 #[tokio::test(start_paused = true)]
-async fn a_whole_conversation_goes_over_an_engine_that_takes_its_time() {
+async fn slow_engines_serve_a_whole_conversation() {
     for pace in PACES {
         let client = App::far(pace).open().await;
         assert_eq!(client.text_of("echo", json!({"message": "hi"})).await, "hi");
@@ -60,7 +60,7 @@ async fn a_whole_conversation_goes_over_an_engine_that_takes_its_time() {
 
 /// Acceptance 111, 113, 115, 161.
 #[tokio::test(start_paused = true)]
-async fn resuming_is_gapless_over_an_engine_that_takes_its_time() {
+async fn slow_engines_resume_without_gaps() {
     for pace in PACES {
         for cut in 0..=5 {
             for away in [0, 4, 30, 3_000] {
@@ -85,7 +85,7 @@ async fn resuming_is_gapless_over_an_engine_that_takes_its_time() {
 
 /// Acceptance 118.
 #[tokio::test(start_paused = true)]
-async fn a_takeover_works_over_an_engine_that_takes_its_time() {
+async fn slow_engines_serve_a_takeover() {
     for pace in PACES {
         for at in 1..60 {
             let client = App::far(pace).open().await;
@@ -103,7 +103,7 @@ async fn a_takeover_works_over_an_engine_that_takes_its_time() {
 
 /// Acceptance 94, 105, 164.
 #[tokio::test(start_paused = true)]
-async fn questions_and_cancellations_work_over_an_engine_that_takes_its_time() {
+async fn slow_engines_serve_client_requests_and_cancellations() {
     for pace in PACES {
         let client = App::far(pace).open().await;
         let mut stream = client.call(1, "ask", json!({})).await.sse();
@@ -126,7 +126,7 @@ async fn questions_and_cancellations_work_over_an_engine_that_takes_its_time() {
 
 /// Acceptance 119, 120.
 #[tokio::test(start_paused = true)]
-async fn closing_a_stream_works_over_an_engine_that_takes_its_time() {
+async fn slow_engines_close_streams() {
     for pace in PACES {
         for before in [0, 2, 10, 100] {
             let client = App::far(pace).open().await;
@@ -149,7 +149,7 @@ async fn closing_a_stream_works_over_an_engine_that_takes_its_time() {
 ///
 /// Acceptance 102, 163.
 #[tokio::test(start_paused = true)]
-async fn a_burst_loses_nothing_over_an_engine_that_takes_its_time() {
+async fn slow_engines_lose_nothing_of_a_burst() {
     for pace in PACES {
         for mode in [ResponseMode::Auto, ResponseMode::Sse] {
             let app = App::with(|service| {
@@ -168,7 +168,7 @@ async fn a_burst_loses_nothing_over_an_engine_that_takes_its_time() {
 
 /// Acceptance 155.
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_slow_for_one_session_delays_no_other() {
+async fn a_slow_session_delays_no_other() {
     let slow = Arc::new(Mutex::new(None));
     let named = Arc::clone(&slow);
     let engine = FarEngine::new(move |step, session| {
@@ -207,7 +207,7 @@ async fn a_store_that_is_slow_for_one_session_delays_no_other() {
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
+async fn a_session_can_end_during_any_call() {
     for pace in PACES {
         for at in 0..80 {
             let client = App::far(pace).open().await;
@@ -230,7 +230,7 @@ async fn the_end_of_a_session_meets_its_calls_at_any_moment() {
 
 /// Acceptance 105, 107, 123, 164.
 #[tokio::test(start_paused = true)]
-async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
+async fn calls_cancelled_during_a_write_leave_nothing() {
     let app = App::with(|service| {
         let slow = |step: &str, _| if step == "append" { pace(5_000, 0) } else { Pace::YIELD };
         service.engine(FarEngine::new(slow))
@@ -252,7 +252,7 @@ async fn a_call_cancelled_while_its_messages_are_being_stored_leaves_nothing() {
 ///
 /// Acceptance 43, 155.
 #[tokio::test(start_paused = true)]
-async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
+async fn a_delete_finishes_after_its_client_disconnects() {
     let closed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&closed);
     let sessions = Sessions::new().on_close(move |_| {
@@ -274,7 +274,7 @@ async fn an_ending_goes_on_when_whoever_asked_for_it_leaves() {
 /// If the session ends during a resumption, the client gets 404 for the session and not an error
 /// about the stream.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
+async fn a_session_ending_during_resumption_is_404() {
     let slow = |name: &str, _: Option<mcp_http::SessionId>| match name {
         "attach" => pace(1_000, 0),
         _ => Pace::YIELD,
@@ -293,7 +293,7 @@ async fn a_session_that_ends_while_its_client_comes_back_is_what_is_missing() {
 
 /// A conflict while appending shows that the engine lost the stream, so the handler is stopped.
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
+async fn calls_with_a_lost_stream_are_stopped() {
     let appends = AtomicUsize::new(0);
     let engine = FarEngine::new(|_, _| Pace::YIELD).failing(move |name| {
         let forgets = name == "append" && appends.fetch_add(1, Ordering::Relaxed) == 3;
@@ -313,7 +313,7 @@ async fn a_call_whose_messages_the_engine_forgot_is_given_up() {
 
 /// Sessions that an earlier service left in the engine expire too.
 #[tokio::test(start_paused = true)]
-async fn a_session_nobody_comes_back_for_expires_though_the_service_serves_others() {
+async fn sessions_of_an_earlier_service_expire() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let app = || {
         let sessions = Sessions::new().idle_timeout(Duration::from_secs(60));

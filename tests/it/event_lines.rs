@@ -63,7 +63,7 @@ async fn no_character_of_a_message_ends_its_line() {
 
 /// Acceptance 181, 182.
 #[tokio::test(start_paused = true)]
-async fn no_character_ends_a_line_in_2026_07_28() {
+async fn no_character_ends_a_line() {
     let app = app(true);
     let meta = json!({"progressToken": "t", LOG_KEY: "error"});
     let mut message = envelope("tools/call", json!({"name": "ends", "_meta": meta}));

@@ -31,7 +31,7 @@ async fn ping(client: &Client) -> u16 {
 
 /// Acceptance 49, 55.
 #[tokio::test(start_paused = true)]
-async fn an_idle_session_ends_after_the_timeout_and_its_client_may_begin_anew() {
+async fn idle_sessions_end_after_the_timeout() {
     let app = app(|sessions| sessions);
     let client = app.open().await;
     seconds(9).await;
@@ -66,7 +66,7 @@ async fn any_message_keeps_a_session_alive() {
 
 /// Acceptance 50, 156.
 #[tokio::test(start_paused = true)]
-async fn a_call_longer_than_the_timeout_keeps_its_session_and_its_answer() {
+async fn long_calls_keep_their_session() {
     let app = app(|sessions| sessions);
     let client = app.open().await;
     let calls = [("a", 30_000), ("b", 60_000)].map(|(label, ms)| {
@@ -90,7 +90,7 @@ async fn a_call_longer_than_the_timeout_keeps_its_session_and_its_answer() {
 
 /// Acceptance 50, 156, 104.
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_client_left_keeps_its_session_until_it_ends() {
+async fn abandoned_calls_keep_their_session_until_they_end() {
     let app = app(|sessions| sessions);
     let client = app.open().await;
     drop(client.call(1, "slow", json!({"label": "a", "ms": 30_000})).await);
@@ -104,7 +104,7 @@ async fn a_call_whose_client_left_keeps_its_session_until_it_ends() {
 
 /// Acceptance 51, 54.
 #[tokio::test(start_paused = true)]
-async fn an_open_stream_holds_its_session_and_a_dropped_one_lets_go() {
+async fn open_streams_keep_their_session() {
     let app = app(|sessions| sessions);
     let client = app.open().await;
     let get = client.listen().await;
@@ -122,7 +122,7 @@ async fn an_open_stream_holds_its_session_and_a_dropped_one_lets_go() {
 ///
 /// Acceptance 52.
 #[tokio::test(start_paused = true)]
-async fn a_timeout_may_be_switched_off_but_not_be_nothing() {
+async fn the_timeout_can_be_off_but_not_zero() {
     let app = app(|sessions| sessions.idle_timeout(None));
     let client = app.open().await;
     seconds(24 * 3600).await;
@@ -142,7 +142,7 @@ async fn a_timeout_may_be_switched_off_but_not_be_nothing() {
 
 /// Acceptance 49.
 #[tokio::test(start_paused = true)]
-async fn a_session_ends_at_its_greatest_age_whatever_it_does() {
+async fn sessions_end_at_their_maximum_age() {
     let app = app(|sessions| sessions.lifetime(Duration::from_secs(60)));
     let client = app.open().await;
     let mut get = client.listen().await;
@@ -163,7 +163,7 @@ async fn a_session_ends_at_its_greatest_age_whatever_it_does() {
 ///
 /// Acceptance 48, 53.
 #[tokio::test(start_paused = true)]
-async fn the_session_that_rested_longest_makes_room_for_another() {
+async fn the_longest_idle_session_is_evicted() {
     let app = app(|sessions| sessions.max_sessions(3).idle_timeout(Duration::from_secs(600)));
     let mut clients = Vec::new();
     for _ in 0..3 {
@@ -185,7 +185,7 @@ async fn the_session_that_rested_longest_makes_room_for_another() {
 ///
 /// Acceptance 48, 53.
 #[tokio::test(start_paused = true)]
-async fn sessions_that_were_all_used_since_make_room_just_as_well() {
+async fn eviction_follows_the_last_use() {
     for max in [1, 2, 7] {
         let app = app(|sessions| sessions.max_sessions(max).idle_timeout(Duration::from_secs(600)));
         let mut clients = Vec::new();
@@ -207,7 +207,7 @@ async fn sessions_that_were_all_used_since_make_room_just_as_well() {
 ///
 /// Acceptance 48.
 #[tokio::test(start_paused = true)]
-async fn a_session_in_use_makes_no_room_and_the_newcomer_is_told_when_to_return() {
+async fn sessions_in_use_are_not_evicted() {
     let app = app(|sessions| sessions.max_sessions(2));
     let (listener, caller) = (app.open().await, app.open().await);
     let get = listener.listen().await;

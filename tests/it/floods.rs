@@ -29,7 +29,7 @@ const FLOOD: usize = 10_100;
 
 /// Sessions that were only opened are evicted before those that their clients used.
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_openings_leaves_sessions_in_use() {
+async fn an_initialize_flood_spares_sessions_in_use() {
     let app = App::new();
     let mut clients = Vec::new();
     for _ in 0..20 {
@@ -47,7 +47,7 @@ async fn a_flood_of_openings_leaves_sessions_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_unused_sessions_the_oldest_makes_room() {
+async fn the_oldest_unused_session_is_evicted() {
     let app = App::with(|service| service.sessions(Sessions::new().max_sessions(3)));
     let used = app.open().await;
     let mut unused = Vec::new();
@@ -107,7 +107,7 @@ async fn an_address_has_its_share_of_sessions() {
 
 /// Without a known address, or with the limit switched off, sessions do not count for any peer.
 #[tokio::test(start_paused = true)]
-async fn where_no_address_is_known_nobody_shares() {
+async fn without_an_address_no_share_applies() {
     let app = App::with(|service| service.sessions(Sessions::new().max_sessions_per_peer(1)));
     let clients = [app.open().await, app.open().await, app.open().await];
     for client in &clients {
@@ -147,7 +147,7 @@ async fn behind_trusted_proxies_the_client_has_the_share() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_has_its_share_of_calls_and_listens() {
+async fn each_address_has_its_share_of_calls() {
     let limits = Limits::new().max_calls_per_peer(1).max_listen_streams_per_peer(1);
     let app = App::with(|service| service.limits(limits));
     let call = || modern_call("note_and_hold", json!({"label": "a"}));

@@ -40,7 +40,7 @@ async fn refused_text(reply: Reply) -> String {
 ///
 /// Acceptance 85, 178.
 #[tokio::test(start_paused = true)]
-async fn a_foreign_host_is_refused_on_every_method_and_told_the_setting() {
+async fn foreign_hosts_are_rejected_on_every_method() {
     let app = App::new();
     let client = app.open().await;
     for method in [Method::POST, Method::GET, Method::DELETE, Method::OPTIONS, Method::PUT] {
@@ -105,7 +105,7 @@ async fn protection_is_switched_off_by_name_only() {
 
 /// Acceptance 87.
 #[tokio::test]
-async fn a_server_on_every_address_still_answers_to_loopback_names_alone() {
+async fn servers_on_all_addresses_require_loopback_hosts() {
     let (mcp, _probe) = service();
     let listener = McpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -155,7 +155,7 @@ async fn patterns_of_hosts_mean_ports_subdomains_and_addresses() {
 ///
 /// Acceptance 86.
 #[tokio::test(start_paused = true)]
-async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
+async fn foreign_origins_are_rejected_and_absent_ones_admitted() {
     let app = App::new();
     for (origin, status) in [
         ("http://localhost:5173", 200),
@@ -197,7 +197,7 @@ async fn a_site_that_is_not_served_is_refused_and_no_origin_is_fine() {
 ///
 /// Acceptance 89.
 #[tokio::test(start_paused = true)]
-async fn nothing_of_a_strangers_request_is_read_or_looked_up() {
+async fn rejected_hosts_cost_no_body_or_engine_work() {
     let engine = Faulty::default();
     let app = App::with(|service| service.engine(engine.clone()));
     let client = app.open().await;
@@ -237,7 +237,7 @@ fn cors() -> CorsLayer {
 
 /// Acceptance 90, 196.
 #[tokio::test(start_paused = true)]
-async fn a_cors_layer_around_answers_preflights_of_configured_origins_only() {
+async fn cors_preflights_pass_for_configured_origins_only() {
     let site = "https://app.example";
     let cors = cors().allow_origin(AllowOrigin::list([site.parse().unwrap()]));
     let app = secured(Security::new().allowed_origins([site]).allow_loopback(false));
@@ -275,7 +275,7 @@ fn proxied(service: McpServiceBuilder) -> McpServiceBuilder {
 
 /// Acceptance 178.
 #[tokio::test(start_paused = true)]
-async fn what_a_proxy_says_counts_only_if_the_proxy_is_trusted() {
+async fn only_trusted_proxies_are_believed() {
     let app = App::with(proxied);
     let from = |peer: &str, host: &str, forwarded: &[(&str, &str)]| {
         let mut request = opening().header("host", host);
@@ -316,7 +316,7 @@ async fn what_a_proxy_says_counts_only_if_the_proxy_is_trusted() {
 
 /// Acceptance 178.
 #[tokio::test]
-async fn a_proxy_is_recognised_by_the_address_of_its_connection() {
+async fn proxies_are_identified_by_their_address() {
     let (mcp, _probe) = service();
     let app = Router::new().nest("/mcp", proxied(mcp).build().unwrap().into_router());
     let listener = McpListener::bind("127.0.0.1:0").await.unwrap();
@@ -336,7 +336,7 @@ async fn a_proxy_is_recognised_by_the_address_of_its_connection() {
 ///
 /// Acceptance 85, 89.
 #[tokio::test(start_paused = true)]
-async fn a_target_that_names_a_host_must_name_the_same() {
+async fn absolute_targets_must_match_the_host() {
     let app = App::new();
     for (target, status) in [
         ("http://127.0.0.1:3000/mcp", 200),

@@ -42,7 +42,7 @@ async fn nested(form: Form<Nested>) -> String {
 ///
 /// Acceptance 203.
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_cannot_take_is_found_where_it_is_registered() {
+async fn invalid_handlers_fail_at_registration() {
     let server: McpServer = McpServer::new("broken", "1");
     let catalog = server.catalog();
     for (found, name) in [
@@ -72,7 +72,7 @@ async fn what_a_handler_cannot_take_is_found_where_it_is_registered() {
 ///
 /// Acceptance 203.
 #[tokio::test(start_paused = true)]
-async fn a_form_that_is_not_flat_is_found_with_the_first_client_whatever_it_can_do() {
+async fn nested_forms_fail_for_any_client() {
     let server: McpServer = McpServer::new("broken", "1").tool("nested", "Asks.", async |cx: Context| {
         cx.elicit::<Nested>("?").await.map_or_else(|error| error.to_string(), |_| "asked".into())
     });
@@ -128,7 +128,7 @@ fn find(id: u32) -> Result<String, AppError> {
 ///
 /// Acceptance 204.
 #[tokio::test(start_paused = true)]
-async fn an_error_of_an_applications_own_says_what_it_was_made_to_say() {
+async fn clients_see_only_chosen_error_texts() {
     let server: McpServer = McpServer::new("failing", "1")
         .tool("own", "Fails.", async || find(77))
         .tool("mixed", "Fails.", async |cx: Context| {
@@ -197,7 +197,7 @@ async fn completing(cx: Context, _typed: CompletionRequest) -> Vec<String> {
 ///
 /// Acceptance 205.
 #[tokio::test(start_paused = true)]
-async fn a_handler_reads_what_its_request_says_of_itself() {
+async fn handlers_read_name_id_and_meta() {
     let prompt =
         Prompt::new("prompt", "Says.", async |cx: Context, _: Args<One>| told(&cx)).complete("one", completing);
     let server: McpServer = McpServer::new("reading", "1")

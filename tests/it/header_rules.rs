@@ -12,7 +12,7 @@ const VERSION: &str = "mcp-protocol-version";
 
 /// Acceptance 79.
 #[tokio::test(start_paused = true)]
-async fn a_header_that_is_there_twice_is_refused_even_with_equal_values() {
+async fn duplicate_headers_are_rejected() {
     let client = App::new().open().await;
     let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
     for (name, shown) in [
@@ -51,7 +51,7 @@ async fn a_header_that_is_there_twice_is_refused_even_with_equal_values() {
 ///
 /// Acceptance 75, 76.
 #[tokio::test(start_paused = true)]
-async fn a_revision_that_is_served_is_served_whatever_was_agreed() {
+async fn a_header_with_another_served_revision_is_accepted() {
     let app = App::new();
     let client = app.open_version("2025-06-18").await;
     for header in [None, Some("2025-03-26"), Some("2025-06-18"), Some("2025-11-25")] {
@@ -70,7 +70,7 @@ async fn a_revision_that_is_served_is_served_whatever_was_agreed() {
 
 /// Acceptance 9, 77.
 #[tokio::test(start_paused = true)]
-async fn a_revision_that_is_not_served_is_refused_on_every_method() {
+async fn unserved_revisions_are_rejected_on_every_method() {
     let client = App::new().open().await;
     for version in ["1999-01-01", "2025-11-26", "2025-11-25, 2025-11-25", "2025-11-25x", "latest"] {
         for method in [Method::POST, Method::GET, Method::DELETE] {
@@ -95,7 +95,7 @@ async fn a_revision_that_is_not_served_is_refused_on_every_method() {
 
 /// Acceptance 29, 32.
 #[tokio::test(start_paused = true)]
-async fn an_id_that_is_none_of_ours_is_not_found_and_one_that_is_no_id_is_bad() {
+async fn unknown_ids_get_404_and_invalid_400() {
     let app = App::new();
     let client = app.open().await;
     let id = &client.session;
@@ -211,7 +211,7 @@ async fn headers_that_mean_nothing_here_are_ignored() {
 
 /// Acceptance 110, 112, 116.
 #[tokio::test(start_paused = true)]
-async fn a_last_event_id_that_names_nothing_of_the_session_is_refused() {
+async fn unknown_last_event_ids_are_rejected() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
     let mut stream = client.call(1, "progress", json!({"steps": 1})).await.sse();

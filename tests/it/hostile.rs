@@ -130,7 +130,7 @@ async fn header_bombs_are_answered_in_their_time() {
 ///
 /// Acceptance 29, 56, 58, 60.
 #[tokio::test(start_paused = true)]
-async fn guessing_tells_nothing_about_sessions_that_exist() {
+async fn foreign_and_unknown_sessions_answer_alike() {
     let app = App::new();
     let victim = app.open_principal("ann").await;
     let mut held = victim.call(1, "hold", json!({"label": "a"})).await.sse();
@@ -175,7 +175,7 @@ async fn guessing_tells_nothing_about_sessions_that_exist() {
 
 /// Acceptance 25, 74, 149.
 #[tokio::test(start_paused = true)]
-async fn answers_nobody_asked_for_or_of_the_wrong_kind_change_nothing() {
+async fn unexpected_responses_change_nothing() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
     let request = stream.message().await.unwrap().json();
@@ -198,7 +198,7 @@ async fn answers_nobody_asked_for_or_of_the_wrong_kind_change_nothing() {
 ///
 /// Acceptance 3, 8, 9, 12, 16.
 #[tokio::test(start_paused = true)]
-async fn openings_by_clients_of_every_persuasion_agree_on_a_revision() {
+async fn initialize_always_agrees_on_a_revision() {
     let app = App::new();
     let long = "9".repeat(10_000);
     for version in ["2026-07-28", "1999-01-01", "", "2025-11-25 ", "latest", "\u{0}", long.as_str()] {

@@ -21,7 +21,7 @@ use crate::support::{App, RequestExt, call, initialize, request};
 
 /// Acceptance 102.
 #[tokio::test(start_paused = true)]
-async fn a_timeout_layer_bounds_a_json_answer_and_not_a_stream() {
+async fn timeout_layers_bound_json_and_not_streams() {
     let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
     let app = App::new().layered(|router| router.layer(timeout).layer(TraceLayer::new_for_http()));
     let client = app.open().await;
@@ -34,7 +34,7 @@ async fn a_timeout_layer_bounds_a_json_answer_and_not_a_stream() {
 ///
 /// Acceptance 104.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_a_timeout_layer_cuts_goes_on() {
+async fn calls_continue_after_a_layer_timeout() {
     let app = App::with(|service| {
         let streams = mcp_http::Streams::new().response_mode(mcp_http::ResponseMode::Json);
         service.streams(streams)
@@ -94,7 +94,7 @@ struct Whom {
 
 /// Acceptance 172.
 #[tokio::test(start_paused = true)]
-async fn state_of_the_router_and_extractors_of_ones_own_reach_tools_resources_and_prompts() {
+async fn router_state_and_extractors_reach_handlers() {
     async fn tool(State(words): State<Words>, Language(language): Language, Args(args): Args<Whom>) -> String {
         format!("{} {} ({language})", words.0, args.whom)
     }

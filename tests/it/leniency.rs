@@ -95,7 +95,7 @@ fn request(id: u32, method: &str, params: &Value) -> Value {
 
 /// Acceptance 185.
 #[tokio::test(start_paused = true)]
-async fn whole_numbers_with_a_fraction_are_integers() {
+async fn integers_may_have_a_zero_fraction() {
     let app = app();
     let client = app.open().await;
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
@@ -147,7 +147,7 @@ async fn whole_numbers_with_a_fraction_are_integers() {
 
 /// Acceptance 185.
 #[tokio::test(start_paused = true)]
-async fn a_whole_number_in_a_form_is_an_integer() {
+async fn forms_accept_integers_with_a_zero_fraction() {
     let app = app();
     let client = app.open().await;
     let mut stream = client.call(1, "age", json!({})).await.sse();
@@ -178,7 +178,7 @@ async fn asking_task(app: &App) -> (String, Value) {
 ///
 /// Acceptance 185, 191.
 #[tokio::test(start_paused = true)]
-async fn a_task_waits_on_after_an_answer_that_does_not_fit() {
+async fn tasks_wait_on_after_an_invalid_response() {
     let app = app();
     let (task, meta) = asking_task(&app).await;
     let on = async |method: &str, mut params: Value| {
@@ -214,7 +214,7 @@ async fn read_at(app: &App, uri: &str) -> [Value; 2] {
 
 /// Acceptance 186.
 #[tokio::test(start_paused = true)]
-async fn a_resource_is_read_by_every_spelling_of_its_uri() {
+async fn resources_are_read_by_equivalent_uris() {
     let app = app();
     for (uri, text) in [
         ("docs://über/~uns", "about"),
@@ -260,7 +260,7 @@ async fn subscribe(client: &Client, method: &str, uri: &str) {
 
 /// Acceptance 186.
 #[tokio::test(start_paused = true)]
-async fn a_change_reaches_subscribers_by_any_spelling_on_any_node() {
+async fn changes_reach_subscribers_by_equivalent_uris() {
     let engine = MemoryEngine::new();
     let node = || App::of(McpService::builder(server()).engine(engine.clone()));
     let (here, there) = (node(), node());

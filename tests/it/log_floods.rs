@@ -22,7 +22,7 @@ fn assert_few(lines: usize, begun: Instant) {
 /// Repeated rejections for one reason are throttled, and a rejection for another reason still gets
 /// its line.
 #[tokio::test(start_paused = true)]
-async fn one_kind_of_refusal_hides_no_other() {
+async fn log_throttling_separates_rejection_kinds() {
     let (logs, begun) = (Logs::capture(), Instant::now());
     let app = App::with(|service| service.security(Security::new().trusted_proxies(["127.0.0.1"])));
     let ask = |name: &'static str, value: &'static str| {

@@ -19,7 +19,7 @@ async fn fails_late() -> Result<&'static str, ToolError> {
 ///
 /// Acceptance 206.
 #[test]
-fn a_line_is_read_though_another_thread_met_its_call_site_first() {
+fn captured_logs_ignore_thread_order() {
     fn say() {
         tracing::info!("said");
     }
@@ -32,7 +32,7 @@ fn a_line_is_read_though_another_thread_met_its_call_site_first() {
 
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_logged_with_its_tool_its_id_and_its_session() {
+async fn failures_are_logged_with_tool_id_and_session() {
     let logs = Logs::capture();
     let app = App::serving(|server| server.tool("fails", "Fails late.", fails_late), |service| service);
     let client = app.open().await;
@@ -55,7 +55,7 @@ struct Uri {
 
 /// Acceptance 93.
 #[tokio::test(start_paused = true)]
-async fn a_tool_can_announce_what_it_changed() {
+async fn a_tool_can_announce_its_changes() {
     async fn touch(mcp: McpHandle, Args(args): Args<Uri>) -> &'static str {
         mcp.resource_updated(args.uri);
         mcp.tools_changed();

@@ -141,7 +141,7 @@ pub(crate) async fn a_subscription_made_at_one_node_counts_at_the_other(a: &App,
 
 /// A change is announced at either node immediately after the subscription, and the client receives
 /// it.
-pub(crate) async fn a_change_right_after_a_subscription_elsewhere_is_told(a: &App, b: &App) {
+pub(crate) async fn changes_right_after_a_remote_subscription_arrive(a: &App, b: &App) {
     let here = a.open().await;
     let mut get = here.at(b).listen_primed().await;
     for round in 0..30 {
@@ -189,7 +189,7 @@ pub(crate) async fn the_state_of_a_session_is_one_at_both_nodes(a: &App, b: &App
 
 /// The change happens while the client has no stream, at the node it comes from or the node it
 /// moves to.
-pub(crate) async fn a_change_between_two_streams_of_a_client_is_told_once(a: &App, b: &App) {
+pub(crate) async fn changes_between_two_streams_are_delivered_once(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     for (from, to) in [(&here, &there), (&there, &here), (&here, &here), (&there, &there)] {

@@ -56,7 +56,7 @@ mod rmcp_handler {
 
 /// CVE-2025-53365: an exception after a session was opened ended the process.
 #[tokio::test(start_paused = true)]
-async fn cve_2025_53365_errors_in_a_session_end_nothing() {
+async fn cve_2025_53365_session_errors_do_not_end_the_process() {
     for (server, app) in servers() {
         let client = app.open().await;
         for message in [
@@ -101,7 +101,7 @@ async fn cve_2025_53366_a_malformed_request_ends_nothing() {
 /// (GHSA-89vp-x53w-74fx, RUSTSEC-2026-0189): a page of another site reached a server on the user's
 /// machine by DNS rebinding.
 #[tokio::test(start_paused = true)]
-async fn cve_2026_42559_dns_rebinding_is_refused_with_nothing_set() {
+async fn cve_2026_42559_dns_rebinding_is_rejected_by_default() {
     for (server, app) in servers() {
         let client = app.open().await;
         for (header, value) in
@@ -122,7 +122,7 @@ async fn cve_2026_42559_dns_rebinding_is_refused_with_nothing_set() {
 /// CVE-2026-33252: a page of another site could post to a server, because the server checked
 /// neither the body's type nor the origin.
 #[tokio::test(start_paused = true)]
-async fn cve_2026_33252_what_a_page_may_post_is_refused() {
+async fn cve_2026_33252_cross_site_posts_are_rejected() {
     for (server, app) in servers() {
         let body = initialize("2025-11-25", json!({})).to_string();
         for kind in [

@@ -14,7 +14,7 @@ use crate::support::{App, Client, RequestExt, call, modern, modern_call, ping};
 /// CVE-2026-25536 (GHSA-345p-7cg4-v4c7), CVE-2026-111770: answers to requests with equal ids went
 /// to the wrong client.
 #[tokio::test(start_paused = true)]
-async fn cve_2026_25536_answers_to_equal_ids_do_not_cross() {
+async fn cve_2026_25536_equal_ids_keep_their_own_answers() {
     for (server, app) in servers() {
         let mut clients = Vec::new();
         for _ in 0..16 {
@@ -36,7 +36,7 @@ async fn cve_2026_25536_answers_to_equal_ids_do_not_cross() {
 
 /// CVE-2026-67431, CVE-2026-52869: any client that knew the id of a session could use it.
 #[tokio::test(start_paused = true)]
-async fn cve_2026_52869_a_stolen_id_is_no_session_for_others() {
+async fn cve_2026_52869_a_stolen_id_opens_no_session() {
     for (server, app) in servers() {
         let ada = app.open_principal("ada").await;
         for thief in [Some("bob"), None] {
@@ -60,7 +60,7 @@ async fn cve_2026_52869_a_stolen_id_is_no_session_for_others() {
 /// such a session does not exist for others. Without one, the newest GET wins, unless the service
 /// rejects the second (`Streams::exclusive`).
 #[tokio::test(start_paused = true)]
-async fn cve_2026_33946_a_second_get_is_the_owners_or_can_be_refused() {
+async fn cve_2026_33946_strangers_cannot_take_over_a_stream() {
     let app = App::new();
     let ada = app.open_principal("ada").await;
     let mut stream = ada.listen_primed().await;
@@ -87,7 +87,7 @@ async fn cve_2026_33946_a_second_get_is_the_owners_or_can_be_refused() {
 /// GHSA-84j6-jc92-77jm, and similar reports for two other SDKs: a `Last-Event-ID` of another
 /// session replayed its events.
 #[tokio::test(start_paused = true)]
-async fn ghsa_84j6_jc92_77jm_events_are_replayed_to_their_session() {
+async fn ghsa_84j6_jc92_77jm_replay_stays_in_its_session() {
     let app = App::new();
     let (ada, bob) = (app.open().await, app.open().await);
     let mut calling = ada.call(1, "note_and_hold", json!({"label": "secret"})).await.sse();
@@ -109,7 +109,7 @@ async fn ghsa_84j6_jc92_77jm_events_are_replayed_to_their_session() {
 /// CVE-2026-52870: tasks of other clients were listed, read and cancelled. For `RmcpServer` see
 /// `a_task_is_of_the_principal_that_began_it`.
 #[tokio::test(start_paused = true)]
-async fn cve_2026_52870_a_task_is_of_the_principal_that_began_it() {
+async fn cve_2026_52870_tasks_belong_to_their_principal() {
     let slow = async || {
         tokio::time::sleep(Duration::from_secs(5)).await;
         "the secret"

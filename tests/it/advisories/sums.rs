@@ -46,7 +46,7 @@ async fn cve_2026_108395_a_body_has_a_limit() {
 /// CVE-2026-63128 (GHSA-9pj6-vhgr-3mwh): a first request left a session behind if it was not
 /// `initialize` or its version header was not supported.
 #[tokio::test(start_paused = true)]
-async fn cve_2026_63128_a_refused_request_opens_nothing() {
+async fn cve_2026_63128_a_rejected_request_opens_no_session() {
     for (server, app) in servers() {
         for _ in 0..50 {
             for request in [

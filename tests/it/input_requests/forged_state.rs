@@ -23,7 +23,7 @@ async fn greet(app: &App, arguments: &str, asked: Option<&Value>) -> Value {
 ///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
-async fn a_state_is_bound_to_arguments_that_no_two_parsers_read_alike() {
+async fn request_state_is_bound_to_exact_arguments() {
     let app = plain();
     for (one, other) in [
         // These numbers exceed a double, alone and beside other members.
@@ -60,7 +60,7 @@ async fn a_state_is_bound_to_arguments_that_no_two_parsers_read_alike() {
 ///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
-async fn a_state_opens_for_the_same_arguments_in_another_spelling() {
+async fn request_state_ignores_the_spelling_of_arguments() {
     let app = plain();
     let asked = greet(&app, r#"{"a":[1,{"y":null,"x":"ü"}],"b":"\/"}"#, None).await;
     let again = greet(&app, r#"{ "b" : "/", "\u0061" : [1, {"x":"\u00fc", "y":null}] }"#, Some(&asked)).await;
@@ -71,7 +71,7 @@ async fn a_state_opens_for_the_same_arguments_in_another_spelling() {
 ///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
-async fn every_beginning_of_a_state_and_two_of_them_in_a_row_are_refused() {
+async fn altered_request_states_are_rejected() {
     let app = plain();
     let asked = Round::tool(&app, "greet").answer().await;
     let sealed = asked["result"]["requestState"].as_str().unwrap();
@@ -87,7 +87,7 @@ async fn every_beginning_of_a_state_and_two_of_them_in_a_row_are_refused() {
 ///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
-async fn a_state_means_nothing_in_a_session_and_to_methods_that_never_ask() {
+async fn unrelated_requests_ignore_request_state() {
     let app = plain();
     let asked = Round::tool(&app, "greet").answer().await;
     let listed = Round::new(&app, "tools/list", "", json!({})).again(&asked, json!({})).answer().await;
@@ -108,7 +108,7 @@ async fn a_state_means_nothing_in_a_session_and_to_methods_that_never_ask() {
 ///
 /// Acceptance 148, 149.
 #[tokio::test(start_paused = true)]
-async fn answers_of_any_size_and_shape_are_read_and_forgotten() {
+async fn input_responses_of_any_shape_are_handled() {
     let app = plain();
     let asked = Round::tool(&app, "greet").answer().await;
     let mut many: serde_json::Map<String, Value> = (0..100_000).map(|n| (n.to_string(), json!(n))).collect();
@@ -134,7 +134,7 @@ async fn answers_of_any_size_and_shape_are_read_and_forgotten() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_large_to_be_carried_ends_the_call() {
+async fn answers_too_large_for_the_state_fail() {
     let app = plain();
     let asked = Round::tool(&app, "book").answer().await;
     let large = json!({"elicitation-1": accept(json!({"name": "x".repeat(70_000)}))});

@@ -33,7 +33,7 @@ async fn name(cx: &Context, key: Option<&'static str>, words: &str) -> Result<St
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn names_that_look_like_counted_ones_are_still_names_of_one_question_each() {
+async fn keys_like_generated_ones_stay_unique() {
     async fn many(cx: Context) -> Result<String, ToolError> {
         let keys = [Some("x-2"), Some("x"), Some("x"), Some("elicitation-1"), None, None];
         let asked = keys.iter().enumerate().map(|(n, key)| {
@@ -59,7 +59,7 @@ async fn names_that_look_like_counted_ones_are_still_names_of_one_question_each(
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_given_up_before_the_handler_waits_is_not_asked() {
+async fn abandoned_requests_are_not_sent() {
     async fn gives_up(cx: Context) -> Result<String, ToolError> {
         let asked = cx.roots().timeout(Duration::ZERO).await;
         assert!(matches!(asked, Err(ClientError::Timeout(_))), "{asked:?}");
@@ -78,7 +78,7 @@ async fn a_question_that_is_given_up_before_the_handler_waits_is_not_asked() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn a_question_in_a_race_is_asked_once_the_handler_waits() {
+async fn requests_in_a_race_are_sent_when_idle() {
     async fn races(cx: Context) -> Result<String, ToolError> {
         tokio::select! {
             roots = cx.roots() => Ok(roots?.len().to_string()),
@@ -96,7 +96,7 @@ async fn a_question_in_a_race_is_asked_once_the_handler_waits() {
 ///
 /// Acceptance 140, 149.
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_after_the_answer_is_told_that_the_call_has_ended() {
+async fn requests_after_the_answer_fail_as_ended() {
     let (told, mut heard) = mpsc::unbounded_channel();
     let app = serving(new().tool("leaves", "Leaves somebody behind.", move |cx: Context| {
         let told = told.clone();
@@ -122,7 +122,7 @@ async fn whoever_asks_after_the_answer_is_told_that_the_call_has_ended() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn steps_of_one_name_are_counted_as_questions_are() {
+async fn steps_with_equal_names_are_counted() {
     let taken = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&taken);
     let app = serving(new().tool("thrice", "Takes a step thrice.", move |cx: Context| {
@@ -161,7 +161,7 @@ async fn steps_of_one_name_are_counted_as_questions_are() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn a_step_that_fails_is_taken_again_and_one_that_cannot_be_kept_is_not() {
+async fn failed_steps_run_again() {
     let taken = Arc::new(AtomicUsize::new(0));
     let counting = Arc::clone(&taken);
     let app = serving(
@@ -212,7 +212,7 @@ async fn a_step_that_fails_is_taken_again_and_one_that_cannot_be_kept_is_not() {
 ///
 /// Acceptance 25.
 #[tokio::test(start_paused = true)]
-async fn an_untyped_question_needs_its_capability_too() {
+async fn untyped_requests_need_their_capability() {
     async fn untyped(cx: Context) -> Result<String, ToolError> {
         let params = RawJson::parse(r#"{"messages":[],"maxTokens":1}"#).unwrap();
         let answer = cx.request("sampling/createMessage", params, Duration::from_secs(1)).await?;

@@ -186,7 +186,7 @@ fn asks(answer: &Value, keys: &[&str]) {
 ///
 /// Acceptance 148, 149.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_asks_ends_with_its_question_and_is_answered_when_it_is_made_again() {
+async fn repeated_calls_with_answers_complete() {
     let app = plain();
     let asked = Round::tool(&app, "greet").answer().await;
     asks(&asked, &["user_name"]);
@@ -210,7 +210,7 @@ async fn a_call_that_asks_ends_with_its_question_and_is_answered_when_it_is_made
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn questions_that_are_awaited_together_are_asked_together() {
+async fn concurrent_requests_share_a_round() {
     let app = plain();
     let asked = Round::tool(&app, "everything").answer().await;
     asks(&asked, &["client_roots", "greeting", "user_name"]);
@@ -226,7 +226,7 @@ async fn questions_that_are_awaited_together_are_asked_together() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn a_step_is_taken_once_however_many_rounds_its_call_has() {
+async fn steps_run_once_over_all_rounds() {
     let app = plain();
     let first = Round::tool(&app, "book").answer().await;
     asks(&first, &["elicitation-1"]);
@@ -246,7 +246,7 @@ async fn a_step_is_taken_once_however_many_rounds_its_call_has() {
 ///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
-async fn what_is_carried_opens_for_the_same_call_of_the_same_principal_only() {
+async fn request_state_opens_for_its_own_call_only() {
     let app = plain();
     let round = |principal| Round { principal, ..Round::tool(&app, "greet") };
     let asked = round(Some("ann")).answer().await;
@@ -275,7 +275,7 @@ async fn what_is_carried_opens_for_the_same_call_of_the_same_principal_only() {
 ///
 /// Acceptance 148.
 #[tokio::test(start_paused = true)]
-async fn what_is_carried_expires_and_outlives_a_change_of_keys() {
+async fn request_state_expires_and_survives_key_rotation() {
     let key = |n: u8| SealingKey::from_bytes([n; 32]);
     let node = |keys: Vec<SealingKey>| app(|service| service.input_requests(InputRequests::new().keys(keys)));
     let asked = Round::tool(&node(vec![key(1)]), "greet").answer().await;
@@ -343,7 +343,7 @@ async fn a_call_has_only_so_many_rounds() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_does_not_fit_is_an_error_and_one_that_is_missing_is_asked_for_again() {
+async fn invalid_answers_fail_and_missing_are_requested_again() {
     let app = plain();
     for wrong in [json!(12345), json!({"action": "accept", "content": {"name": 7}}), json!({"action": "shout"})] {
         let answer = Round::tool(&app, "greet").with("inputResponses", json!({"user_name": wrong})).answer().await;
@@ -361,7 +361,7 @@ async fn an_answer_that_does_not_fit_is_an_error_and_one_that_is_missing_is_aske
 ///
 /// Acceptance 25, 149.
 #[tokio::test(start_paused = true)]
-async fn a_client_is_not_asked_what_it_did_not_declare() {
+async fn undeclared_capabilities_fail_the_call() {
     let app = plain();
     let round = Round { capabilities: json!({"sampling": {}}), ..Round::tool(&app, "greet") };
     let reply = round.reply().await;
@@ -381,7 +381,7 @@ async fn a_client_is_not_asked_what_it_did_not_declare() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn prompts_and_resources_ask_as_tools_do() {
+async fn prompts_and_resources_send_requests_too() {
     let app = plain();
     let prompt = || Round::new(&app, "prompts/get", "prompt", json!({"name": "prompt"}));
     let asked = prompt().answer().await;
@@ -400,7 +400,7 @@ async fn prompts_and_resources_ask_as_tools_do() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn a_question_from_a_task_or_after_progress_ends_the_call_all_the_same() {
+async fn requests_end_the_call_in_any_mode() {
     let app = plain();
     asks(&Round::tool(&app, "elsewhere").answer().await, &["roots-1"]);
     let events = Round::tool(&app, "streaming").reply().await.sse().rest().await;
@@ -420,7 +420,7 @@ async fn a_question_from_a_task_or_after_progress_ends_the_call_all_the_same() {
 ///
 /// Acceptance 149.
 #[tokio::test(start_paused = true)]
-async fn the_same_handlers_ask_clients_of_a_session_while_they_wait() {
+async fn in_sessions_handlers_wait_for_answers() {
     let app = plain();
     let client = app.open().await;
     let mut stream = client.post(crate::support::call(1, "book", json!({}))).await.sse();
