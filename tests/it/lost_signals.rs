@@ -50,7 +50,7 @@ async fn set_level(client: &Client, level: &str) {
 /// The engine has begun the call, but its response has not reached the node yet. The client
 /// disconnects at this moment, and the call is given up.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_before_it_hears_that_its_call_begins_leaves_no_call() {
+async fn disconnects_during_the_begin_leave_no_call() {
     let pace = Pace { there: Duration::from_millis(10), back: Duration::ZERO };
     let app = App::with(|service| service.engine(FarEngine::new(move |_, _| pace)));
     let client = app.open().await;
@@ -66,7 +66,7 @@ async fn a_client_that_leaves_before_it_hears_that_its_call_begins_leaves_no_cal
 
 /// The stream is closed with a `retry` hint. The client resumes until it has received the result.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_cannot_be_written_ends_its_stream_and_is_written_when_it_can_be() {
+async fn unwritten_answers_are_written_after_the_outage() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["append", "finish", "detach"]);
     let app = node(&engine);
     let client = app.open().await;
@@ -88,7 +88,7 @@ async fn an_answer_that_cannot_be_written_ends_its_stream_and_is_written_when_it
 
 /// Once the client has cancelled the call, no result is left to write.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_cannot_be_written_is_given_up_when_its_call_is_cancelled() {
+async fn cancelled_calls_drop_their_unwritten_answer() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["append"]);
     let app = node(&engine);
     let client = app.open().await;
@@ -104,7 +104,7 @@ async fn an_answer_that_cannot_be_written_is_given_up_when_its_call_is_cancelled
 
 /// Calls and readers that end during an outage are released when the engine can be reached again.
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_given_back_is_given_back_when_the_engine_is_there_again() {
+async fn releases_are_repeated_after_an_outage() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["finish", "detach"]);
     let app = node(&engine);
     let client = app.open().await;
@@ -122,7 +122,7 @@ async fn what_cannot_be_given_back_is_given_back_when_the_engine_is_there_again(
 /// The engine keeps an operation that must be repeated after the outage. The node therefore
 /// requests it once, since each further request would wait in the engine as well.
 #[tokio::test(start_paused = true)]
-async fn what_an_outage_keeps_is_asked_for_once() {
+async fn retried_operations_are_requested_once() {
     let asked = Arc::new(Mutex::new(BTreeMap::<String, usize>::new()));
     let (count, away) = (Arc::clone(&asked), Arc::new(AtomicBool::new(false)));
     let is_away = Arc::clone(&away);
@@ -169,7 +169,7 @@ fn asking() -> impl FnOnce(McpServer) -> McpServer {
 /// If the engine has lost a request to the client, the handler receives an error and the call
 /// continues.
 #[tokio::test(start_paused = true)]
-async fn a_question_that_the_engine_forgot_is_not_waited_for() {
+async fn lost_client_requests_fail() {
     let (engine, forgot) = failing(Fault::Before(StoreErrorKind::NotFound), &["take"]);
     let app = App::serving(asking(), |service| service.engine(engine.clone()));
     let client = app.open().await;
@@ -192,7 +192,7 @@ async fn a_question_that_the_engine_forgot_is_not_waited_for() {
 /// The call may not send anything for a long time, so a lost signal must not leave it running until
 /// then.
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_messages_were_forgotten_is_given_up_when_bells_were_lost() {
+async fn resync_stops_calls_with_a_lost_stream() {
     let (engine, forgot) = failing(Fault::Before(StoreErrorKind::Conflict), &["append"]);
     let app = node(&engine);
     let client = app.open().await;
@@ -215,7 +215,7 @@ async fn a_call_whose_messages_were_forgotten_is_given_up_when_bells_were_lost()
 /// The request could not be stored. It is stored after the outage, cancelled at once, and the
 /// handler receives an error.
 #[tokio::test(start_paused = true)]
-async fn a_question_that_could_not_be_written_is_not_waited_for() {
+async fn unwritten_client_requests_fail() {
     let (engine, away) = failing(Fault::Before(StoreErrorKind::Unavailable), &["append"]);
     let app = node(&engine);
     let client = app.open().await;
@@ -237,7 +237,7 @@ async fn a_question_that_could_not_be_written_is_not_waited_for() {
 /// An append may take effect although its response is lost. The node must neither repeat this
 /// message nor take the next one for it.
 #[tokio::test(start_paused = true)]
-async fn a_message_that_stands_though_nobody_was_told_so_stands_once_and_hides_no_other() {
+async fn unconfirmed_appends_are_stored_once() {
     for (lost, times) in [(1, 1), (3, 1), (3, 2), (6, 1), (6, 4)] {
         let appends = AtomicU64::new(0);
         let engine = FarEngine::new(|_, _| Pace::YIELD).failing(move |step| {
@@ -266,7 +266,7 @@ async fn a_message_that_stands_though_nobody_was_told_so_stands_once_and_hides_n
 /// After lost signals, a node re-checks at most 50 sessions at a time, and only those that are in
 /// use at this node.
 #[tokio::test(start_paused = true)]
-async fn after_lost_bells_a_node_looks_at_a_few_sessions_at_a_time_and_only_at_those_it_does_something_for() {
+async fn resync_rechecks_few_sessions_at_a_time() {
     let asked = Arc::new(Mutex::new(BTreeMap::<Instant, usize>::new()));
     let looks = Arc::clone(&asked);
     let engine = FarEngine::new(move |step, _| {
@@ -296,7 +296,7 @@ async fn after_lost_bells_a_node_looks_at_a_few_sessions_at_a_time_and_only_at_t
 
 /// Other sessions are re-checked at their next use.
 #[tokio::test(start_paused = true)]
-async fn a_session_at_rest_knows_at_its_next_use_what_was_told_while_no_bell_was_heard() {
+async fn idle_sessions_are_rechecked_at_their_next_use() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let (a, b) = (node(&engine), node(&engine));
     let (here, ends) = (a.open().await, a.open().await);
@@ -317,7 +317,7 @@ async fn a_session_at_rest_knows_at_its_next_use_what_was_told_while_no_bell_was
 
 /// A re-check after lost signals preserves the session's local extensions.
 #[tokio::test(start_paused = true)]
-async fn what_belongs_to_a_session_here_stays_when_bells_are_lost() {
+async fn resync_preserves_session_extensions() {
     #[derive(Debug)]
     struct Kept;
     let keeping = |server: McpServer| {
@@ -336,7 +336,7 @@ async fn what_belongs_to_a_session_here_stays_when_bells_are_lost() {
 
 /// A change of the list reaches the client once, from the node that holds its stream.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_moved_while_no_bell_was_heard_hears_an_announcement_once() {
+async fn moved_clients_get_an_announcement_once() {
     let publishes = AtomicU64::new(0);
     let engine = FarEngine::new(move |step, _| {
         // Every second publication is delayed, so that a duplicate would not be coalesced with an
@@ -364,7 +364,7 @@ async fn a_client_that_moved_while_no_bell_was_heard_hears_an_announcement_once(
 /// Signals arrive later than the client moves, so a node may believe that it listens elsewhere. The
 /// client must receive the announcement anyway.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_moves_faster_than_bells_hears_an_announcement_all_the_same() {
+async fn late_signals_do_not_lose_announcements() {
     let engine = FarEngine::new(|_, _| Pace::YIELD).late_bells(Duration::from_millis(300));
     let (a, b) = (node(&engine), node(&engine));
     let here = a.open().await;
@@ -385,7 +385,7 @@ async fn a_client_that_moves_faster_than_bells_hears_an_announcement_all_the_sam
 
 /// The level that was set last applies, even if an older one is read from the engine meanwhile.
 #[tokio::test(start_paused = true)]
-async fn a_log_level_set_while_an_older_one_is_read_is_not_lost() {
+async fn the_latest_log_level_applies() {
     let reads = Arc::new(AtomicBool::new(false));
     let slow = Arc::clone(&reads);
     let engine = FarEngine::new(move |step, _| {
@@ -408,7 +408,7 @@ async fn a_log_level_set_while_an_older_one_is_read_is_not_lost() {
 
 /// The re-check after lost signals reads the new subscriptions.
 #[tokio::test(start_paused = true)]
-async fn a_subscription_made_while_no_bell_was_heard_counts_where_its_client_listens() {
+async fn resync_reads_new_subscriptions() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let (a, b) = (node(&engine), node(&engine));
     let here = a.open().await;
@@ -425,7 +425,7 @@ async fn a_subscription_made_while_no_bell_was_heard_counts_where_its_client_lis
 
 /// A node that re-checks a session still serves requests for it.
 #[tokio::test(start_paused = true)]
-async fn a_get_that_comes_while_a_node_looks_again_is_served() {
+async fn a_get_during_a_resync_is_served() {
     let engine = FarEngine::new(|_, _| Pace { there: Duration::from_millis(1), back: Duration::from_millis(1) });
     let app = node(&engine);
     let client = app.open().await;

@@ -9,7 +9,7 @@ use crate::table::{seen, sent};
 
 /// Acceptance 61, 62, 63.
 #[tokio::test(start_paused = true)]
-async fn a_post_is_served_where_both_media_types_are_taken() {
+async fn a_post_must_accept_both_media_types() {
     let client = App::new().open().await;
     let rows: [(&[&str], bool); 19] = [
         // An absent header accepts everything, an empty one nothing.
@@ -51,7 +51,7 @@ async fn a_post_is_served_where_both_media_types_are_taken() {
 ///
 /// Acceptance 64.
 #[tokio::test(start_paused = true)]
-async fn where_the_server_never_streams_json_alone_is_enough() {
+async fn in_json_mode_accepting_json_suffices() {
     let json_mode = Streams::new().response_mode(ResponseMode::Json);
     let client = App::with(|service| service.streams(json_mode)).open().await;
     for (accept, expected) in [
@@ -86,7 +86,7 @@ async fn a_get_needs_the_event_stream() {
 
 /// Acceptance 66.
 #[tokio::test(start_paused = true)]
-async fn a_body_is_declared_as_json_once_and_in_utf_8() {
+async fn bodies_are_declared_as_utf8_json() {
     let app = App::new();
     for (values, served) in [
         (&["application/json"][..], true),
@@ -119,7 +119,7 @@ async fn a_body_is_declared_as_json_once_and_in_utf_8() {
 ///
 /// Acceptance 78, 168.
 #[tokio::test(start_paused = true)]
-async fn other_methods_are_told_which_are_served_and_leave_nothing() {
+async fn other_methods_get_405_and_open_nothing() {
     let app = App::new();
     let client = app.open().await;
     let stateless = App::with(|service| service.sessions(Sessions::new().stateless(true)));
@@ -145,7 +145,7 @@ async fn other_methods_are_told_which_are_served_and_leave_nothing() {
 
 /// Acceptance 168.
 #[tokio::test]
-async fn json_answers_carry_their_length_and_a_head_has_no_body() {
+async fn json_answers_carry_their_length() {
     let served = Served::new().await;
     let mut stream = served.connect().await;
     let quiet = std::time::Duration::from_millis(300);

@@ -15,7 +15,7 @@ async fn posted(client: &Client, body: impl Into<Body>) -> Seen {
 
 /// Acceptance 67.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_no_json_is_a_parse_error_without_an_id() {
+async fn invalid_json_is_a_parse_error_without_id() {
     let client = App::new().open().await;
     let bodies: [&[u8]; 26] = [
         b"",
@@ -73,7 +73,7 @@ async fn a_byte_order_mark_is_ignored() {
 ///
 /// Acceptance 68, 69, 80.
 #[tokio::test(start_paused = true)]
-async fn json_that_is_no_message_is_an_invalid_request_that_echoes_a_readable_id() {
+async fn invalid_messages_echo_a_readable_id() {
     let client = App::new().open().await;
     let rows: [(&str, Option<&str>); 25] = [
         // Values other than objects.
@@ -153,7 +153,7 @@ async fn an_id_comes_back_as_it_was_written() {
 
 /// Acceptance 71.
 #[tokio::test(start_paused = true)]
-async fn nesting_is_answered_at_every_depth_and_place() {
+async fn nesting_is_answered_at_every_depth() {
     let client = App::new().open().await;
     for depth in [1, 60, 120, 123, 124, 125, 126, 127, 128, 129, 1_000, 100_000] {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
@@ -227,7 +227,7 @@ async fn numbers_beyond_every_type_are_answered() {
 ///
 /// Acceptance 74.
 #[tokio::test(start_paused = true)]
-async fn a_notification_or_an_answer_is_taken_without_a_word() {
+async fn notifications_and_responses_get_202() {
     let client = App::new().open().await;
     for message in [
         json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
@@ -250,7 +250,7 @@ async fn a_notification_or_an_answer_is_taken_without_a_word() {
 ///
 /// Acceptance 82.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
+async fn other_body_types_are_accepted() {
     let (mcp, _probe) = service();
     let opening = initialize("2025-11-25", json!({})).to_string();
     let request = request(Method::POST).message(json!(0)).map(|_| Full::new(Bytes::from(opening)));
@@ -262,7 +262,7 @@ async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
 
 /// Acceptance 84, 162.
 #[tokio::test(start_paused = true)]
-async fn calls_with_the_same_id_get_their_own_answers() {
+async fn equal_ids_get_their_own_answers() {
     let client = App::new().open().await;
     let first = client.call(1, "slow", json!({"ms": 5000, "label": "a"})).await;
     let second = client.call(1, "hold", json!({"label": "b"})).await;
@@ -277,7 +277,7 @@ async fn calls_with_the_same_id_get_their_own_answers() {
 ///
 /// Acceptance 80.
 #[tokio::test(start_paused = true)]
-async fn parameters_by_position_are_refused_by_name() {
+async fn positional_parameters_are_rejected() {
     let client = App::new().open().await;
     for (method, params) in [
         ("tools/call", json!(["echo", {"message": "x"}])),

@@ -28,7 +28,7 @@ async fn statistics_serialize_under_the_names_of_their_fields() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_listed_with_the_time_it_was_opened_at() {
+async fn sessions_are_listed_with_their_opening_time() {
     let app = App::new();
     let client = app.open_principal("ann").await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -38,7 +38,7 @@ async fn served(router: Router, paths: &[&'static str]) -> Vec<&'static str> {
 
 /// Acceptance 78.
 #[tokio::test(start_paused = true)]
-async fn each_way_to_mount_serves_its_paths_and_nothing_below() {
+async fn mounts_serve_their_path_and_nothing_below() {
     let paths = ["/mcp", "/mcp/", "/mcp/x", "/mcp/mcp", "/mcpx", "/", "/x"];
     let both = ["/mcp", "/mcp/"];
     let nested = Router::new().nest("/mcp", mcp_router(plain()));
@@ -103,7 +103,7 @@ async fn a_slash_at_the_end_changes_nothing_else() {
 ///
 /// Acceptance 78.
 #[tokio::test(start_paused = true)]
-async fn a_service_may_stand_within_another_router() {
+async fn a_service_can_be_nested() {
     let paths = ["/api/mcp", "/api/mcp/", "/api/mcp/x", "/api", "/mcp"];
     let nested = Router::new().nest("/mcp", mcp_router(plain()));
     assert_eq!(served(Router::new().nest("/api", nested), &paths).await, ["/api/mcp"]);
@@ -117,7 +117,7 @@ async fn a_service_may_stand_within_another_router() {
 
 /// Acceptance 172.
 #[tokio::test(start_paused = true)]
-async fn the_state_and_the_layers_of_the_router_reach_a_tool() {
+async fn router_state_and_layers_reach_tools() {
     #[derive(Clone)]
     struct Greeting(&'static str);
     #[derive(Clone)]
@@ -147,7 +147,7 @@ async fn the_state_and_the_layers_of_the_router_reach_a_tool() {
 ///
 /// Acceptance 172.
 #[tokio::test(start_paused = true)]
-async fn a_tool_whose_extractor_refuses_fails_alone() {
+async fn a_rejecting_extractor_fails_only_its_call() {
     #[derive(Clone)]
     struct Absent;
     let server: McpServer = plain().tool("needy", "Needs.", async |Extension(_): Extension<Absent>| "had it").tool(
@@ -217,7 +217,7 @@ async fn a_route_of_ones_own_takes_the_session() {
 
 /// Acceptance 27, 172.
 #[tokio::test(start_paused = true)]
-async fn a_tool_and_a_context_share_the_session_of_their_call() {
+async fn tool_and_context_share_the_session() {
     let server: McpServer = plain().tool("same", "Compares.", async |session: Session, cx: Context| {
         let mine = cx.session().unwrap();
         mine.update("n", |n: &mut u32| *n += 1).await.unwrap();
@@ -250,7 +250,7 @@ async fn a_layer_passes_everything_else_on() {
 
 /// Acceptance 29.
 #[tokio::test(start_paused = true)]
-async fn two_services_in_one_application_do_not_know_each_others_sessions() {
+async fn services_do_not_share_sessions() {
     let two = |service: McpService| Router::new().nest("/mcp", service.into_router()).nest("/two", mcp_router(plain()));
     let app = App::new().layered(|_| two(service().0.build().unwrap()));
     let client = app.open().await;

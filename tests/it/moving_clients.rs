@@ -10,7 +10,7 @@ use crate::support::{App, eventually, steps};
 
 pub(crate) const TOOLS: &str = "notifications/tools/list_changed";
 
-pub(crate) async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs(a: &App, b: &App) {
+pub(crate) async fn running_calls_resume_at_the_other_node(a: &App, b: &App) {
     for cut in 0..=5 {
         let here = a.open().await;
         let there = here.at(b);
@@ -28,7 +28,7 @@ pub(crate) async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs(a: 
     }
 }
 
-pub(crate) async fn a_live_stream_is_taken_over_by_the_other_node_and_back(a: &App, b: &App) {
+pub(crate) async fn live_streams_move_between_nodes(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     // The call ends only after all other messages were read, so that each replaced reader has
@@ -60,7 +60,7 @@ pub(crate) async fn a_live_stream_is_taken_over_by_the_other_node_and_back(a: &A
 }
 
 /// The response to a request of one node arrives at the other. Only the first response counts.
-pub(crate) async fn a_question_of_one_node_is_answered_at_the_other(a: &App, b: &App) {
+pub(crate) async fn client_requests_are_answered_at_either_node(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     let mut stream = here.call(1, "ask", json!({})).await.sse();
@@ -73,7 +73,7 @@ pub(crate) async fn a_question_of_one_node_is_answered_at_the_other(a: &App, b: 
     assert_eq!(rest[0].json()["result"]["content"][0]["text"], "accept Ann");
 }
 
-pub(crate) async fn a_call_of_one_node_is_cancelled_at_the_other(a: &App, b: &App) {
+pub(crate) async fn calls_are_cancelled_at_either_node(a: &App, b: &App) {
     let here = a.open().await;
     let mut stream = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
     assert!(stream.message().await.is_some());
@@ -83,7 +83,7 @@ pub(crate) async fn a_call_of_one_node_is_cancelled_at_the_other(a: &App, b: &Ap
     assert_eq!(b.handle.sessions().await.unwrap()[0].calls, 0);
 }
 
-pub(crate) async fn a_session_that_ends_at_one_node_ends_everywhere(a: &App, b: &App) {
+pub(crate) async fn sessions_end_at_both_nodes(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     let mut call = here.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
@@ -103,7 +103,7 @@ pub(crate) async fn a_session_that_ends_at_one_node_ends_everywhere(a: &App, b: 
 }
 
 /// The client receives each announcement once, whichever node announces it.
-pub(crate) async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other(a: &App, b: &App) {
+pub(crate) async fn announcements_reach_the_other_node_once(a: &App, b: &App) {
     let here = a.open().await;
     let mut get = here.at(b).listen_primed().await;
     a.handle.tools_changed();
@@ -115,7 +115,7 @@ pub(crate) async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_
 }
 
 /// The client receives one notification, not one from each node that it used.
-pub(crate) async fn a_client_that_moved_between_nodes_hears_an_announcement_once(a: &App, b: &App) {
+pub(crate) async fn moved_clients_get_each_announcement_once(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     for client in [&here, &there, &here, &there] {
@@ -127,7 +127,7 @@ pub(crate) async fn a_client_that_moved_between_nodes_hears_an_announcement_once
 }
 
 /// A subscription belongs to the session, so it also counts for a stream at another node.
-pub(crate) async fn a_subscription_made_at_one_node_counts_at_the_other(a: &App, b: &App) {
+pub(crate) async fn subscriptions_count_at_both_nodes(a: &App, b: &App) {
     let here = a.open().await;
     let mut get = here.at(b).listen_primed().await;
     let subscribe =
@@ -158,7 +158,7 @@ pub(crate) async fn changes_right_after_a_remote_subscription_arrive(a: &App, b:
 }
 
 /// The log level belongs to the session, so it also counts for calls at another node.
-pub(crate) async fn a_log_level_set_at_one_node_counts_at_the_other(a: &App, b: &App) {
+pub(crate) async fn log_levels_count_at_both_nodes(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     assert_eq!(there.text_of("echo", json!({"message": "x"})).await, "x");
@@ -171,7 +171,7 @@ pub(crate) async fn a_log_level_set_at_one_node_counts_at_the_other(a: &App, b: 
     }
 }
 
-pub(crate) async fn the_state_of_a_session_is_one_at_both_nodes(a: &App, b: &App) {
+pub(crate) async fn session_state_is_shared_by_both_nodes(a: &App, b: &App) {
     let here = a.open().await;
     let there = here.at(b);
     let calls = (1..=10).map(|id| {

@@ -26,7 +26,7 @@ fn text(answer: &Value) -> &str {
 
 /// Acceptance 151, 159.
 #[tokio::test(start_paused = true)]
-async fn a_session_is_taken_up_by_whatever_message_comes_first() {
+async fn any_first_message_loads_the_session() {
     for n in 0..6 {
         let (a, b) = two();
         let client = a.open().await.at(&b);
@@ -61,7 +61,7 @@ async fn another_node_knows_the_owner() {
 ///
 /// Acceptance 94, 159.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_comes_to_another_node_reaches_its_question() {
+async fn answers_at_another_node_reach_the_handler() {
     let (a, b) = two();
     let client = a.open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
@@ -75,7 +75,7 @@ async fn an_answer_that_comes_to_another_node_reaches_its_question() {
 
 /// Acceptance 33, 105, 159, 164.
 #[tokio::test(start_paused = true)]
-async fn a_call_is_cancelled_and_a_session_deleted_from_another_node() {
+async fn other_nodes_can_cancel_and_delete() {
     let (a, b) = two();
     let client = a.open().await;
     let mut get = client.listen().await;
@@ -98,7 +98,7 @@ async fn a_call_is_cancelled_and_a_session_deleted_from_another_node() {
 
 /// Acceptance 27, 159.
 #[tokio::test(start_paused = true)]
-async fn state_log_level_and_subscriptions_move_with_the_session() {
+async fn session_data_moves_between_nodes() {
     let (a, b) = two();
     let client = a.open().await;
     assert_eq!(client.text_of("count", json!({})).await, "1");
@@ -134,7 +134,7 @@ async fn a_stream_is_resumed_at_another_node() {
 ///
 /// Acceptance 101, 154, 159.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
+async fn replaced_streams_do_not_detach_their_successor() {
     let (a, b) = two();
     for successor in [&a, &b] {
         let client = a.open().await;
@@ -157,7 +157,7 @@ async fn a_stream_that_was_replaced_takes_nothing_with_it_when_it_ends() {
 ///
 /// Acceptance 49, 159.
 #[tokio::test(start_paused = true)]
-async fn a_node_reaps_what_another_one_opened_and_left() {
+async fn sessions_of_departed_nodes_expire() {
     let (a, b) = two();
     let client = a.open().await.at(&b);
     drop(a);

@@ -65,7 +65,7 @@ async fn nothing_is_left(app: &App) {
 ///
 /// Acceptance 3.
 #[tokio::test(start_paused = true)]
-async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
+async fn a_server_may_choose_an_older_revision() {
     let app = raw();
     let reply = app.send(opening_by("old")).await;
     let id = SessionId::parse(reply.header("mcp-session-id").unwrap()).unwrap();
@@ -74,7 +74,7 @@ async fn a_server_may_agree_to_an_older_revision_than_was_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_client_is_told_that_a_revision_was_agreed_on_that_is_not_served() {
+async fn unserved_revisions_are_never_agreed() {
     for (name, version) in [("ancient", "2024-11-05"), ("old", "2025-03-26")] {
         for stateless in [false, true] {
             let service = McpService::builder(Raw::default()).versions([ProtocolVersion::V2025_11_25]);
@@ -96,7 +96,7 @@ async fn no_client_is_told_that_a_revision_was_agreed_on_that_is_not_served() {
 ///
 /// Acceptance 26.
 #[tokio::test(start_paused = true)]
-async fn each_session_has_an_id_of_visible_characters_of_its_own() {
+async fn session_ids_are_unique_and_visible() {
     let app = App::new();
     let mut ids = std::collections::HashSet::new();
     for _ in 0..100 {
@@ -112,7 +112,7 @@ async fn each_session_has_an_id_of_visible_characters_of_its_own() {
 ///
 /// Acceptance 36.
 #[tokio::test(start_paused = true)]
-async fn an_opening_within_a_batch_is_refused() {
+async fn initialize_in_a_batch_is_rejected() {
     let app = App::new();
     let batch = json!([initialize("2025-03-26", json!({})), {"jsonrpc": "2.0", "id": 1, "method": "ping"}]);
     let reply = app.post(batch.clone()).await;
@@ -128,7 +128,7 @@ async fn an_opening_within_a_batch_is_refused() {
 ///
 /// Acceptance 35, 37, 38, 79.
 #[tokio::test(start_paused = true)]
-async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
+async fn early_rejections_leave_no_session() {
     let app = App::with(|service| service.limits(Limits::new().max_body_bytes(1_000)));
     let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));
     let chunks = || {
@@ -171,7 +171,7 @@ async fn an_opening_that_is_refused_at_the_door_leaves_no_session() {
 ///
 /// Acceptance 38.
 #[test]
-fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
+fn the_body_limit_is_four_mebibytes() {
     assert_eq!(Limits::DEFAULT_MAX_BODY_BYTES, 4 << 20);
     let error = McpService::<()>::builder(Raw::default()).limits(Limits::new().max_body_bytes(0)).build().unwrap_err();
     assert_eq!(error.setting(), "Limits::max_body_bytes");
@@ -181,7 +181,7 @@ fn the_limit_of_a_body_is_four_mebibytes_and_cannot_be_nothing() {
 ///
 /// Acceptance 37, 39, 83.
 #[tokio::test(start_paused = true)]
-async fn an_opening_that_fails_or_panics_leaves_no_session() {
+async fn failed_initialize_leaves_no_session() {
     let app = raw();
     for (name, code, message) in [("fails", -32000, "not today"), ("panics", -32603, "Internal error")] {
         let reply = app.send(opening_by(name)).await;
@@ -210,7 +210,7 @@ fn welcomed(hook: Hook) -> (App, Arc<AtomicUsize>) {
 ///
 /// Acceptance 37, 43, 83.
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_refuses_or_panics_leaves_no_session() {
+async fn failed_opening_hooks_leave_no_session() {
     let rows: [(Hook, i64, &str); 3] = [
         (|_| Box::pin(async { Err(ErrorObject::new(-32042, "full moon")) }), -32042, "full moon"),
         (|_| Box::pin(async { panic!("secret") }), -32603, "Internal error"),
@@ -230,7 +230,7 @@ async fn a_hook_that_refuses_or_panics_leaves_no_session() {
 ///
 /// Acceptance 37, 45.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
+async fn disconnects_during_initialize_leave_no_session() {
     let app = raw();
     assert!(timeout(Duration::from_secs(1), app.send(opening_by("slow"))).await.is_err());
     nothing_is_left(&app).await;
@@ -248,7 +248,7 @@ async fn a_client_that_leaves_while_its_session_opens_leaves_no_session() {
 /// The engine creates the session, but its answer is lost: the client never learns the id, and the
 /// session is removed again.
 #[tokio::test(start_paused = true)]
-async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
+async fn unconfirmed_creation_leaves_no_session() {
     let engine = FarEngine::new(|_, _| Pace::YIELD)
         .failing(|step| (step == "create").then_some(Fault::After(StoreErrorKind::Unavailable)));
     let app = App::with(|service| service.engine(engine));
@@ -261,7 +261,7 @@ async fn an_opening_of_which_nobody_knows_how_it_went_leaves_no_session() {
 ///
 /// Acceptance 45.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
+async fn sessions_that_end_while_opening_are_withheld() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (ids, first) = (Arc::clone(&seen), AtomicUsize::new(0));
     // The hook accepts the first session at once. The second ends itself, and the third takes
@@ -293,7 +293,7 @@ async fn a_session_that_ends_while_it_opens_is_not_handed_out() {
 ///
 /// Acceptance 41, 42.
 #[tokio::test(start_paused = true)]
-async fn a_service_is_mounted_once_when_it_is_built() {
+async fn services_are_mounted_once_when_built() {
     let raw = Raw::default();
     let mounts = Arc::clone(&raw.mounts);
     let service = McpService::<()>::builder(raw);
@@ -311,7 +311,7 @@ async fn a_service_is_mounted_once_when_it_is_built() {
 ///
 /// Acceptance 37, 157.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_refused_openings_leave_the_service_where_it_was() {
+async fn rejected_openings_are_counted_and_forgotten() {
     let app = App::new();
     for n in 0..10_000 {
         let good = || request(Method::POST).message(initialize("2025-11-25", json!({})));

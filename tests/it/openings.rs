@@ -52,7 +52,7 @@ fn rejected() -> Vec<(Request<Body>, u16)> {
 ///
 /// Acceptance 35, 37, 38, 157.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
+async fn rejected_openings_leave_nothing() {
     let app = App::with(|service| service.limits(Limits::new().max_body_bytes(1_000)));
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut count = 0;
@@ -75,7 +75,7 @@ async fn ten_thousand_refused_openings_leave_the_service_as_it_was() {
 ///
 /// Acceptance 38.
 #[tokio::test(start_paused = true)]
-async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
+async fn chunked_bodies_are_cut_at_the_limit() {
     let app = App::with(|service| service.limits(Limits::new().max_body_bytes(1_000)));
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 100])));
     let request = request(Method::POST).header("content-type", "application/json").raw(Body::from_stream(endless));
@@ -93,7 +93,7 @@ async fn a_body_of_chunks_without_a_length_is_cut_at_the_limit() {
 ///
 /// Acceptance 37, 43, 157.
 #[tokio::test(start_paused = true)]
-async fn an_opening_that_the_application_refuses_leaves_nothing() {
+async fn openings_rejected_by_the_hook_leave_nothing() {
     let round = Arc::new(AtomicUsize::new(0));
     let rounds = Arc::clone(&round);
     let sessions = Sessions::new().on_open(move |_| {

@@ -29,7 +29,7 @@ async fn refusals(client: &Client) -> Vec<(u16, String)> {
 ///
 /// Acceptance 56, 57, 58, 59.
 #[tokio::test(start_paused = true)]
-async fn a_session_does_not_exist_for_anybody_but_its_principal() {
+async fn sessions_exist_only_for_their_principal() {
     let app = App::new();
     let bob = Principal::issued("https://a", "cli", "bob");
     let owners = [Some(bob.clone()), None];
@@ -59,7 +59,7 @@ async fn a_session_does_not_exist_for_anybody_but_its_principal() {
 ///
 /// Acceptance 60.
 #[tokio::test(start_paused = true)]
-async fn the_principal_comes_from_the_layer_and_never_from_a_header() {
+async fn the_principal_never_comes_from_a_header() {
     let app = App::new();
     let client = app.open_principal("alice").await;
     assert_eq!(client.text_of("whoami", json!({})).await, "alice test 2025-11-25");
@@ -96,7 +96,7 @@ async fn an_application_may_read_the_principal_itself() {
 ///
 /// Acceptance 48, 176.
 #[tokio::test(start_paused = true)]
-async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
+async fn sessions_of_a_principal_are_limited() {
     let app = App::with(|service| service.sessions(Sessions::new().max_sessions_per_principal(2)));
     let clients = [app.open_principal("ann").await, app.open_principal("ann").await];
     let streams = [clients[0].listen().await, clients[1].listen().await];
@@ -121,7 +121,7 @@ async fn a_principal_has_only_so_many_sessions_and_is_told_how_many() {
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
-async fn calls_in_flight_are_bounded_in_a_session_and_for_a_principal() {
+async fn calls_are_limited_per_session_and_principal() {
     let limits = Limits::new().max_calls_per_session(2).max_calls_per_principal(3);
     let app = App::with(|service| service.limits(limits));
     let (one, two, other) =

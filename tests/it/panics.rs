@@ -26,7 +26,7 @@ async fn answer(client: &Client, message: Value) -> (String, Value) {
 ///
 /// Acceptance 83, 169.
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
+async fn handler_panics_fail_only_their_call() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = App::with(|service| service.streams(Streams::new().response_mode(mode)));
         let client = app.open().await;
@@ -52,7 +52,7 @@ async fn a_handler_that_panics_ends_its_own_call_and_says_nothing() {
 ///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
-async fn an_internal_failure_is_no_text_on_the_wire() {
+async fn internal_errors_hide_their_text() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let client = App::with(|service| service.streams(Streams::new().response_mode(mode))).open().await;
         let (text, got) = answer(&client, call(1, "leak", json!({}))).await;
@@ -65,7 +65,7 @@ async fn an_internal_failure_is_no_text_on_the_wire() {
 ///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
-async fn what_an_engine_fails_of_is_no_text_on_the_wire() {
+async fn engine_errors_hide_their_text() {
     use mcp_http::error::StoreErrorKind as Kind;
     for kind in [Kind::Unavailable, Kind::Corrupt, Kind::Fenced, Kind::BeyondEnd, Kind::NotFound, Kind::Conflict] {
         let engine = Faulty::default();
@@ -124,7 +124,7 @@ fn rude(mode: ResponseMode) -> App {
 ///
 /// Acceptance 83, 169.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_panics_before_its_future_is_contained_too() {
+async fn panics_before_the_future_are_contained() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = rude(mode);
         let client = app.open().await;
@@ -148,7 +148,7 @@ async fn a_server_that_panics_before_its_future_is_contained_too() {
 ///
 /// Acceptance 91, 109.
 #[tokio::test(start_paused = true)]
-async fn an_error_of_many_lines_is_one_line_of_a_stream() {
+async fn errors_with_line_breaks_stay_one_line() {
     let client = rude(ResponseMode::Sse).open().await;
     let mut stream = client.post(json!({"jsonrpc": "2.0", "id": 1, "method": "any"})).await.sse();
     let got = stream.rest().await;
@@ -196,7 +196,7 @@ fn trapped(mode: ResponseMode) -> App {
 ///
 /// Acceptance 169.
 #[tokio::test(start_paused = true)]
-async fn a_destructor_that_panics_on_cancellation_ends_its_call() {
+async fn panicking_destructors_end_their_cancelled_call() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = trapped(mode);
         let client = app.open().await;
@@ -231,7 +231,7 @@ async fn a_destructor_that_panics_on_cancellation_ends_its_call() {
 ///
 /// Acceptance 49, 83.
 #[tokio::test(start_paused = true)]
-async fn a_value_of_a_session_that_panics_when_dropped_stops_no_expiry() {
+async fn panicking_session_values_do_not_stop_expiry() {
     let app = trapped(ResponseMode::Auto);
     for round in 0..3 {
         for _ in 0..2 {
@@ -272,7 +272,7 @@ async fn hooks_that_panic_stop_nothing() {
 ///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
-async fn a_principal_that_cannot_be_read_is_one_failed_request() {
+async fn panicking_principal_functions_fail_one_request() {
     let app = App::with(|service| {
         service.sessions(Sessions::new().principal(|parts| {
             assert!(!parts.headers.contains_key("x-panic"), "secret");
@@ -310,7 +310,7 @@ async fn a_principal_that_cannot_be_read_is_one_failed_request() {
 ///
 /// Acceptance 83.
 #[tokio::test(start_paused = true)]
-async fn a_route_whose_principal_cannot_be_read_fails_alone() {
+async fn panicking_principals_fail_only_their_route() {
     let sessions = Sessions::new().principal(|parts| {
         assert!(!parts.headers.contains_key("x-panic"), "secret");
         None

@@ -51,7 +51,7 @@ async fn connection(mut stream: Sse, last: &mut String, retry: &mut u64) -> Vec<
 ///
 /// Acceptance 113, 119, 120.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_polls_gets_everything_of_one_call() {
+async fn a_polling_client_gets_the_whole_call() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let client = in_mode(mode).open().await;
         let (mut last, mut retry) = (String::new(), 0);
@@ -76,7 +76,7 @@ async fn a_client_that_polls_gets_everything_of_one_call() {
 ///
 /// Acceptance 106, 119, 180.
 #[tokio::test(start_paused = true)]
-async fn a_stream_closed_before_it_began_still_says_how_to_come_back() {
+async fn streams_closed_at_once_carry_id_and_retry() {
     for (retry, told) in [(json!(50), "50"), (json!(null), "1000")] {
         let client = App::new().open().await;
         let start = Instant::now();
@@ -95,7 +95,7 @@ async fn a_stream_closed_before_it_began_still_says_how_to_come_back() {
 ///
 /// Acceptance 113, 119.
 #[tokio::test(start_paused = true)]
-async fn the_answer_waits_for_a_client_that_takes_its_time() {
+async fn answers_wait_for_a_late_client() {
     for away in [0, 100, 300, 5_000] {
         let client = App::new().open().await;
         let mut get = client.listen().await;
@@ -116,7 +116,7 @@ async fn the_answer_waits_for_a_client_that_takes_its_time() {
 ///
 /// Acceptance 108, 119.
 #[tokio::test(start_paused = true)]
-async fn closing_is_offered_only_to_clients_that_know_how_to_come_back() {
+async fn only_streams_that_can_resume_are_closed() {
     let close = json!({"before_ms": 0, "after_ms": 10});
     for version in ["2025-03-26", "2025-06-18"] {
         let client = App::new().open_version(version).await;
@@ -132,7 +132,7 @@ async fn closing_is_offered_only_to_clients_that_know_how_to_come_back() {
 ///
 /// Acceptance 119, 140.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_over_has_no_stream_to_close() {
+async fn ended_calls_have_no_stream_to_close() {
     let app = App::serving(
         |server| {
             server.tool("close_late", "Closes its stream after its answer.", async |cx: Context| {
@@ -160,7 +160,7 @@ async fn a_call_that_is_over_has_no_stream_to_close() {
 ///
 /// Acceptance 111, 121.
 #[tokio::test(start_paused = true)]
-async fn a_standalone_stream_the_server_closed_is_opened_again() {
+async fn closed_standalone_streams_can_be_reopened() {
     let client = App::new().open().await;
     let mut get = client.listen().await;
     let prime = get.next().await.unwrap();

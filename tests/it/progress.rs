@@ -71,7 +71,7 @@ async fn progress_that_does_not_rise_is_not_sent() {
 ///
 /// Acceptance 191.
 #[tokio::test(start_paused = true)]
-async fn the_message_of_a_task_is_of_its_present_status() {
+async fn task_messages_follow_the_status() {
     let app = app();
     let meta = json!({"io.modelcontextprotocol/clientCapabilities":
         {"elicitation": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}});

@@ -28,7 +28,7 @@ async fn settles(client: &Client, id: usize, tool: &str) {
 ///
 /// Acceptance 33, 34, 44, 165.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn calls_that_race_with_the_end_of_their_session_all_settle() {
+async fn calls_settle_when_their_session_ends() {
     let app = App::new();
     for _ in 0..ROUNDS {
         let client = app.open().await;
@@ -65,7 +65,7 @@ async fn calls_that_race_with_the_end_of_their_session_all_settle() {
 ///
 /// Acceptance 30, 159.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
+async fn first_use_during_a_delete_leaves_nothing() {
     let engine = MemoryEngine::new();
     let [a, b] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone())));
     for _ in 0..ROUNDS {
@@ -97,7 +97,7 @@ async fn a_session_that_is_taken_up_while_it_ends_leaves_no_ghost() {
 ///
 /// Acceptance 48, 176.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn openings_that_race_never_exceed_the_limit_of_sessions() {
+async fn concurrent_openings_keep_the_session_limits() {
     let sessions = Sessions::new().max_sessions(8).max_sessions_per_principal(4);
     let app = App::with(|service| service.sessions(sessions));
     let openers = (0..8).map(|n| {
@@ -135,7 +135,7 @@ async fn openings_that_race_never_exceed_the_limit_of_sessions() {
 ///
 /// Acceptance 105, 164.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn cancellations_that_race_with_answers_leave_nothing_in_flight() {
+async fn cancellation_races_leave_nothing_in_flight() {
     let app = App::new();
     let client = app.open().await;
     for id in 0..ROUNDS {

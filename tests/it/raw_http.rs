@@ -154,7 +154,7 @@ async fn targets_and_methods_are_taken_literally() {
 ///
 /// Acceptance 168.
 #[tokio::test]
-async fn too_many_or_too_large_headers_are_refused_before_the_service() {
+async fn excessive_headers_are_rejected_before_the_service() {
     let served = Served::new().await;
     let many: String = (0..200).map(|at| format!("X-{at}: 1\r\n")).collect();
     let same = "Accept: */*\r\n".repeat(5_000);
@@ -177,7 +177,7 @@ async fn too_many_or_too_large_headers_are_refused_before_the_service() {
 ///
 /// Acceptance 38, 89.
 #[tokio::test]
-async fn a_client_that_asks_before_sending_is_told_to_go_on_or_refused_at_once() {
+async fn expect_100_continue_is_answered() {
     let served = Served::new().await;
     let session = served.open().await;
     let request = served.post(Some(&session), PING).replacen("Accept:", "Expect: 100-continue\r\nAccept:", 1);
@@ -225,7 +225,7 @@ async fn a_body_that_breaks_off_opens_nothing() {
 ///
 /// Acceptance 104.
 #[tokio::test]
-async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on() {
+async fn half_closed_clients_get_ready_responses() {
     let served = Served::new().await;
     let session = served.open().await;
     let mut stream = served.connect().await;
@@ -259,7 +259,7 @@ async fn a_client_that_closes_its_half_gets_what_is_ready_and_its_call_goes_on()
 /// rejects none of the clients that reconnect at once.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn clients_that_come_back_all_at_once_wait_in_line_and_are_not_turned_away() {
+async fn simultaneous_reconnects_wait_in_the_backlog() {
     let room: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
     let listener = mcp_http::McpListener::bind("localhost:0").await.unwrap();
     let address = listener.local_addr().unwrap();

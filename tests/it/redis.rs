@@ -63,34 +63,34 @@ macro_rules! said_between {
 }
 
 said_between!(
-    a_call_of_one_node_is_resumed_at_the_other_while_it_runs,
-    a_live_stream_is_taken_over_by_the_other_node_and_back,
-    a_question_of_one_node_is_answered_at_the_other,
-    a_call_of_one_node_is_cancelled_at_the_other,
-    a_session_that_ends_at_one_node_ends_everywhere,
-    what_one_node_announces_is_heard_once_by_who_listens_at_the_other,
-    a_client_that_moved_between_nodes_hears_an_announcement_once,
+    running_calls_resume_at_the_other_node,
+    live_streams_move_between_nodes,
+    client_requests_are_answered_at_either_node,
+    calls_are_cancelled_at_either_node,
+    sessions_end_at_both_nodes,
+    announcements_reach_the_other_node_once,
+    moved_clients_get_each_announcement_once,
     changes_between_two_streams_are_delivered_once,
     changes_right_after_a_remote_subscription_arrive,
-    a_subscription_made_at_one_node_counts_at_the_other,
-    a_log_level_set_at_one_node_counts_at_the_other,
-    the_state_of_a_session_is_one_at_both_nodes,
+    subscriptions_count_at_both_nodes,
+    log_levels_count_at_both_nodes,
+    session_state_is_shared_by_both_nodes,
 );
 
 #[tokio::test]
-async fn changes_of_one_list_by_both_nodes_at_once_are_kept() {
+async fn concurrent_list_changes_by_both_nodes_persist() {
     let (_server, a, b) = nodes(options()).await;
     timeout(LONG * 2, toggles::both_nodes_change_one_list_at_once(&a, &b)).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_task_of_one_node_is_served_by_the_other() {
+async fn tasks_are_served_by_either_node() {
     let server = RedisServer::start();
-    tasks::a_task_of_one_node_is_served_by_the_other(engine(server.url()).await, engine(server.url()).await).await;
+    tasks::tasks_are_served_by_either_node(engine(server.url()).await, engine(server.url()).await).await;
 }
 
 #[tokio::test]
-async fn a_subscription_stream_at_each_node_hears_what_either_announces() {
+async fn announcements_reach_subscriptions_at_both_nodes() {
     let (_server, a, b) = nodes(options()).await;
     let all = r#"{"toolsListChanged":true,"resourceSubscriptions":["test://b"]}"#;
     let (mut here, mut there) = (acknowledged(&a, all).await, acknowledged(&b, all).await);
@@ -107,7 +107,7 @@ async fn a_subscription_stream_at_each_node_hears_what_either_announces() {
 }
 
 #[tokio::test]
-async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_was_said() {
+async fn redis_holds_no_plain_names_or_messages() {
     let server = RedisServer::start();
     let options = || options().secret("a secret of at least thirty-two bytes").seal_messages(true);
     let app = node(server.url(), options()).await;
@@ -153,7 +153,7 @@ async fn nothing_in_the_server_names_a_session_or_a_principal_or_repeats_what_wa
 }
 
 #[tokio::test]
-async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
+async fn namespaces_in_one_router_are_separate() {
     let server = RedisServer::start();
     let mut router = Router::new();
     for cell in ["0", "1"] {
@@ -178,7 +178,7 @@ async fn namespaces_at_paths_of_one_router_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
-async fn a_server_that_was_emptied_learns_again_which_secret_counts() {
+async fn the_secret_check_returns_after_flushall() {
     let server = RedisServer::start();
     // The node detects it with a heartbeat, of which it sends three in a lease.
     let options = || options().secret("a secret of at least thirty-two bytes").lease(LEASE);
@@ -200,7 +200,7 @@ fn hex(session: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_user_with_the_rights_the_guide_asks_for_can_do_everything() {
+async fn documented_acl_rights_suffice() {
     let server = RedisServer::start();
     let guide = include_str!("../../src/guide/nodes.md");
     let rights = guide.split_once("| an ACL | `").unwrap().1.split_once('`').unwrap().0;
@@ -210,16 +210,16 @@ async fn a_user_with_the_rights_the_guide_asks_for_can_do_everything() {
     let url = server.url().replace("redis://", "redis://mcp:secret@");
     let (a, b) = (node(url.clone(), options()).await, node(url.clone(), options()).await);
     let talk = async {
-        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-        moving_clients::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
-        tasks::a_task_of_one_node_is_served_by_the_other(engine(url.clone()).await, engine(url.clone()).await).await;
+        moving_clients::client_requests_are_answered_at_either_node(&a, &b).await;
+        moving_clients::moved_clients_get_each_announcement_once(&a, &b).await;
+        moving_clients::sessions_end_at_both_nodes(&a, &b).await;
+        tasks::tasks_are_served_by_either_node(engine(url.clone()).await, engine(url.clone()).await).await;
     };
     timeout(LONG * 2, talk).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_is_no_server_is_refused_with_a_reason() {
+async fn invalid_servers_are_rejected_with_a_reason() {
     let rejected =
         async |url: &str| match RedisEngine::connect_with(url, options().timeout(Duration::from_secs(5))).await {
             Ok(_) => panic!("{url} is a server"),
@@ -234,7 +234,7 @@ async fn what_is_no_server_is_refused_with_a_reason() {
 
 #[cfg(not(feature = "redis-tls"))]
 #[tokio::test]
-async fn without_the_feature_a_url_of_tls_is_refused_by_its_name() {
+async fn without_the_feature_tls_urls_are_rejected() {
     let error = RedisEngine::connect("rediss://127.0.0.1:1/").await.unwrap_err();
     assert_eq!(error.to_string(), "a URL that begins with rediss:// needs the feature redis-tls");
 }

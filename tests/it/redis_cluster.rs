@@ -20,15 +20,15 @@ async fn node(cluster: &RedisCluster) -> App {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_services_on_a_cluster_say_what_they_say_on_one_server_and_survive_its_masters() {
+async fn clusters_serve_two_nodes_and_survive_failover() {
     let mut cluster = RedisCluster::start();
     let (a, b) = (node(&cluster).await, node(&cluster).await);
     let talk = async {
-        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-        moving_clients::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
-        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-        moving_clients::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
+        moving_clients::running_calls_resume_at_the_other_node(&a, &b).await;
+        moving_clients::live_streams_move_between_nodes(&a, &b).await;
+        moving_clients::client_requests_are_answered_at_either_node(&a, &b).await;
+        moving_clients::moved_clients_get_each_announcement_once(&a, &b).await;
+        moving_clients::session_state_is_shared_by_both_nodes(&a, &b).await;
     };
     timeout(LONG * 3, talk).await.unwrap();
 

@@ -63,7 +63,7 @@ impl Persistent<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_and_comes_back_costs_no_client_a_message() {
+async fn a_restarted_server_loses_no_message() {
     let (mut server, a, b) = nodes(hasty()).await;
     let here = a.open().await;
     let at = vec![here.clone(), here.at(&b)];
@@ -81,7 +81,7 @@ async fn a_server_that_is_killed_and_comes_back_costs_no_client_a_message() {
 
 /// A full server accepts the writes that free memory, at any node.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_server_takes_a_cancellation_and_a_delete_at_any_node() {
+async fn a_full_server_accepts_cancellations_and_deletes() {
     let (server, a, b) = nodes(options()).await;
     let here = a.open_principal("ann").await;
     let calls = [1, 2].map(|id| here.call(id, "note_and_hold", json!({"label": id.to_string()})));
@@ -104,7 +104,7 @@ async fn a_full_server_takes_a_cancellation_and_a_delete_at_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
+async fn without_a_server_only_modern_calls_continue() {
     let (mut server, a, b) = nodes(hasty()).await;
     let here = a.open().await;
     let mut listening = acknowledged(&b, r#"{"toolsListChanged":true}"#).await;
@@ -140,7 +140,7 @@ async fn without_a_server_sessions_wait_and_the_stateless_revision_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_again() {
+async fn announcements_missed_by_a_node_arrive_later() {
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
     let (a, b) = (node(server.url(), hasty()).await, node(wire.url(), hasty()).await);
@@ -158,7 +158,7 @@ async fn what_is_announced_while_a_node_hears_nothing_is_told_when_it_hears_agai
 
 /// The announcing node's command waits in the server's queue in the meantime, and times out.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_announced_while_the_server_stands_still_is_told_once() {
+async fn announcements_during_a_pause_are_delivered_once() {
     let (server, a, b) = nodes(hasty()).await;
     let (mut here, mut there) = (a.open().await.listen_primed().await, b.open().await.listen_primed().await);
     let mut listens = [
@@ -186,7 +186,7 @@ async fn what_is_announced_while_the_server_stands_still_is_told_once() {
 
 /// The client's stream gets each announcement once, whichever node makes it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() {
+async fn moved_clients_get_changes_after_reconnection() {
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
     let (b, engine) = (node(server.url(), options()).await, engine(wire.url()).await);
@@ -205,7 +205,7 @@ async fn a_client_that_moved_to_a_node_hears_of_changes_when_that_hears_again() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
+async fn calls_of_a_dead_node_fail_elsewhere() {
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
     let (a, b) = (node(server.url(), hasty()).await, node(wire.url(), hasty()).await);
@@ -228,7 +228,7 @@ async fn a_call_of_a_node_that_died_ends_with_an_error_at_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_nobody_heard_ends_the_call_all_the_same() {
+async fn missed_cancellations_still_end_the_call() {
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
     // With this lease, the node would notice its missing signals only after half an hour.
@@ -244,7 +244,7 @@ async fn a_cancellation_nobody_heard_ends_the_call_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_leads_nowhere_is_replaced() {
+async fn dead_connections_are_replaced() {
     let server = RedisServer::start();
     let wire = Wire::to(&server).await;
     let app = node(wire.url(), hasty()).await;
@@ -263,7 +263,7 @@ async fn a_connection_that_leads_nowhere_is_replaced() {
 /// The server fails over to a copy that lacks the last writes. What a node knew from these writes
 /// does not count at either node. The next subscription does.
 #[tokio::test]
-async fn a_subscription_after_the_server_lost_the_last_ones_counts() {
+async fn subscriptions_after_a_failover_count() {
     let uris = |numbers: std::ops::Range<u32>| numbers.map(|number| format!("test://item/{number}"));
     let (mut server, a, b) = nodes(hasty()).await;
     let here = a.open().await;

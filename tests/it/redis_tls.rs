@@ -75,23 +75,23 @@ fn whole(error: &ConnectError) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_services_say_over_tls_what_they_say_without() {
+async fn two_nodes_work_over_tls() {
     let behind = Behind::tls_of(HOST);
     let (a, b) = (behind.node().await, behind.node().await);
     let talk = async {
-        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-        moving_clients::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
-        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        moving_clients::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
-        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
-        moving_clients::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
-        tasks::a_task_of_one_node_is_served_by_the_other(behind.engine().await, behind.engine().await).await;
+        moving_clients::running_calls_resume_at_the_other_node(&a, &b).await;
+        moving_clients::live_streams_move_between_nodes(&a, &b).await;
+        moving_clients::client_requests_are_answered_at_either_node(&a, &b).await;
+        moving_clients::calls_are_cancelled_at_either_node(&a, &b).await;
+        moving_clients::moved_clients_get_each_announcement_once(&a, &b).await;
+        moving_clients::sessions_end_at_both_nodes(&a, &b).await;
+        tasks::tasks_are_served_by_either_node(behind.engine().await, behind.engine().await).await;
     };
     timeout(LONG * 3, talk).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_behind_tls_that_comes_back_is_used_and_heard_again() {
+async fn restarted_tls_servers_are_used_again() {
     let mut behind = Behind::tls_of(HOST);
     let (a, b) = (behind.node().await, behind.node().await);
     let here = a.open().await;
@@ -117,7 +117,7 @@ async fn a_server_behind_tls_that_comes_back_is_used_and_heard_again() {
 }
 
 #[tokio::test]
-async fn a_server_nobody_known_here_vouches_for_is_refused() {
+async fn servers_with_unknown_authorities_are_rejected() {
     const SAID: &str = "the certificate of the Redis server does not count: it is for another host or another time, or of \
                         an authority that is unknown here (`RedisOptions::tls_authorities` names others)";
     let behind = Behind::tls_of(HOST);
@@ -133,14 +133,14 @@ async fn a_server_nobody_known_here_vouches_for_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_certificate_says_so_to_whoever_has_none() {
+async fn missing_client_certificates_are_reported() {
     let behind = Behind::tls_of(HOST);
     let error = behind.refuses(patient().tls_authorities(behind.authority.pem())).await;
     assert!(whole(&error).contains("CertificateRequired"), "{}", whole(&error));
 }
 
 #[tokio::test]
-async fn who_asks_for_tls_does_not_get_less() {
+async fn tls_urls_never_connect_in_plain() {
     let (plain, behind) = (RedisServer::start(), Behind::tls_of(HOST));
     let error = rejected(&plain.url(), behind.options()).await;
     assert!(whole(&error).contains("rediss://"), "{}", whole(&error));
@@ -153,7 +153,7 @@ async fn who_asks_for_tls_does_not_get_less() {
 }
 
 #[tokio::test]
-async fn what_is_no_certificate_is_refused_at_the_start() {
+async fn invalid_certificates_are_rejected_at_start() {
     let behind = Behind::tls_of(HOST);
     for options in [
         patient().tls_authorities("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
@@ -166,7 +166,7 @@ async fn what_is_no_certificate_is_refused_at_the_start() {
 
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_services_on_a_cluster_behind_tls_say_what_they_say_without() {
+async fn clusters_work_over_tls() {
     let authority = Authority::new();
     let (own, client) = (authority.papers(HOST), authority.papers("a client"));
     let cluster = RedisCluster::start_over_tls(&authority.pem(), &own.certificate, &own.key);
@@ -177,9 +177,9 @@ async fn two_services_on_a_cluster_behind_tls_say_what_they_say_without() {
     };
     let (a, b) = (node().await, node().await);
     let talk = async {
-        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
-        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
-        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::running_calls_resume_at_the_other_node(&a, &b).await;
+        moving_clients::client_requests_are_answered_at_either_node(&a, &b).await;
+        moving_clients::moved_clients_get_each_announcement_once(&a, &b).await;
     };
     timeout(LONG * 3, talk).await.unwrap();
     let distrusting = RedisOptions::new().timeout(Duration::from_secs(1));

@@ -97,7 +97,7 @@ fn all_kinds() -> BTreeSet<&'static str> {
 ///
 /// Acceptance 81, 197.
 #[tokio::test(start_paused = true)]
-async fn every_kind_of_refusal_has_its_status_code_and_text_and_is_told_once() {
+async fn every_rejection_has_its_status_code_and_text() {
     let sheet = Sheet::default();
     heads(&sheet).await;
     bodies(&sheet).await;

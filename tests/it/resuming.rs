@@ -32,7 +32,7 @@ async fn rejected(reply: Reply) -> String {
 ///
 /// Acceptance 110, 111, 115, 161.
 #[tokio::test(start_paused = true)]
-async fn wherever_a_stream_breaks_the_rest_comes_gapless_once_and_with_the_answer_last() {
+async fn broken_streams_resume_without_gaps() {
     const STEPS: u64 = 6;
     for delay in [0, 10] {
         for pause in [0, 5, 25, 2_000] {
@@ -63,7 +63,7 @@ async fn wherever_a_stream_breaks_the_rest_comes_gapless_once_and_with_the_answe
 ///
 /// Acceptance 111, 115.
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_after_each_event_loses_nothing() {
+async fn breaks_after_each_event_lose_nothing() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 20, "delay_ms": 10})).await.sse();
     let mut seen: Vec<Event> = Vec::new();
@@ -78,7 +78,7 @@ async fn a_connection_that_breaks_after_each_event_loses_nothing() {
 ///
 /// Acceptance 118, 153.
 #[tokio::test(start_paused = true)]
-async fn a_live_stream_is_taken_over_at_any_moment() {
+async fn live_streams_are_taken_over_at_any_moment() {
     for at in 0..5 {
         let client = App::new().open().await;
         let mut old = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await.sse();
@@ -107,7 +107,7 @@ async fn a_live_stream_is_taken_over_at_any_moment() {
 ///
 /// Acceptance 114.
 #[tokio::test(start_paused = true)]
-async fn a_finished_call_is_replayed_and_the_stream_ends_as_often_as_wanted() {
+async fn finished_calls_can_be_replayed_repeatedly() {
     let client = App::new().open().await;
     let mut stream = client.call(1, "progress", json!({"steps": 3})).await.sse();
     let prime = stream.next().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_finished_call_is_replayed_and_the_stream_ends_as_often_as_wanted() {
 ///
 /// Acceptance 112, 116, 117, 29.
 #[tokio::test(start_paused = true)]
-async fn ids_that_name_no_event_of_the_session_are_refused_with_400() {
+async fn unknown_event_ids_get_400() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
     let events = client.call(1, "progress", json!({"steps": 2})).await.sse().rest().await;
@@ -170,7 +170,7 @@ async fn an_empty_event_id_is_a_fresh_get() {
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
-async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
+async fn finished_streams_expire_and_get_400() {
     let client = App::streaming(|streams| streams.keep_finished(8, Duration::from_secs(60))).open().await;
     let events = client.call(1, "progress", json!({"steps": 1})).await.sse().rest().await;
     sleep(Duration::from_secs(58)).await;
@@ -185,7 +185,7 @@ async fn a_finished_stream_is_kept_for_its_time_and_then_refused_with_400() {
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
-async fn of_the_finished_streams_the_newest_are_kept() {
+async fn the_newest_finished_streams_are_retained() {
     let client = App::streaming(|streams| streams.keep_finished(3, Duration::from_secs(60))).open().await;
     let mut last = Vec::new();
     for id in 1..=5 {
@@ -203,7 +203,7 @@ async fn of_the_finished_streams_the_newest_are_kept() {
 ///
 /// Acceptance 117.
 #[tokio::test(start_paused = true)]
-async fn where_nothing_can_be_resumed_the_refusal_says_so() {
+async fn without_resumption_rejections_give_the_reason() {
     let client = App::streaming(|streams| streams.resumable(false)).open().await;
     let why = rejected(client.resume("1.0.a").await).await;
     assert!(why.to_lowercase().contains("resum"), "{why}");
@@ -214,7 +214,7 @@ async fn where_nothing_can_be_resumed_the_refusal_says_so() {
 ///
 /// Acceptance 108.
 #[tokio::test(start_paused = true)]
-async fn a_client_of_an_older_revision_resumes_without_being_primed() {
+async fn older_revisions_resume_without_a_priming_event() {
     for version in ["2025-03-26", "2025-06-18"] {
         let client = App::new().open_version(version).await;
         let mut stream = client.call(1, "progress", json!({"steps": 3, "delay_ms": 5})).await.sse();
@@ -284,7 +284,7 @@ async fn a_hole_is_reported_and_the_answer_survives() {
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
-async fn a_stream_keeps_no_more_bytes_than_it_may() {
+async fn retained_bytes_of_a_stream_are_bounded() {
     let app = App::streaming(|streams| streams.replay_buffer(1_000, 1_000).keep_finished(8, Duration::from_secs(7200)));
     let client = app.open().await;
     let (events, _) = absent(&client, 100).await;
@@ -298,7 +298,7 @@ async fn a_stream_keeps_no_more_bytes_than_it_may() {
 ///
 /// Acceptance 122.
 #[tokio::test(start_paused = true)]
-async fn what_a_session_kept_goes_with_it() {
+async fn a_deleted_session_retains_no_bytes() {
     let app = App::new();
     let client = app.open().await;
     let (_, first) = absent(&client, 5).await;
@@ -315,7 +315,7 @@ async fn what_a_session_kept_goes_with_it() {
 ///
 /// Acceptance 114, 161.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_left_as_json_is_not_kept() {
+async fn json_answers_are_not_retained() {
     let app = App::streaming(|streams| streams.response_mode(ResponseMode::Json));
     let client = app.open().await;
     assert_eq!(client.text_of("progress", json!({"steps": 5})).await, "done");
@@ -329,7 +329,7 @@ async fn an_answer_that_left_as_json_is_not_kept() {
 ///
 /// Acceptance 161.
 #[tokio::test(start_paused = true)]
-async fn as_many_answers_wait_as_calls_may_be_in_flight() {
+async fn every_call_in_flight_retains_its_answer() {
     let at_once = mcp_http::Streams::new().response_mode(ResponseMode::Sse);
     let client = App::with(|service| service.streams(at_once)).open().await;
     let mut ids = Vec::new();

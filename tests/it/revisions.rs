@@ -12,7 +12,7 @@ use crate::support::{App, Client, RequestExt, initialize, request};
 ///
 /// Acceptance 3.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_for_another_revision_is_given_the_newest_served() {
+async fn unknown_revisions_get_the_newest_served() {
     let app = App::new();
     for (asked, given) in [
         ("2026-07-28", "2025-11-25"),
@@ -37,7 +37,7 @@ async fn a_client_that_asks_for_another_revision_is_given_the_newest_served() {
 ///
 /// Acceptance 9, 10, 18, 77, 80.
 #[tokio::test(start_paused = true)]
-async fn a_version_header_that_is_not_served_is_refused_with_those_that_are() {
+async fn unserved_version_headers_are_rejected() {
     let app = App::new();
     let client = app.open().await;
     let requests: [fn(&Client) -> Request<Body>; 5] = [
@@ -70,7 +70,7 @@ async fn a_version_header_that_is_not_served_is_refused_with_those_that_are() {
 ///
 /// Acceptance 9, 10.
 #[tokio::test(start_paused = true)]
-async fn a_revision_that_is_switched_off_is_refused_as_an_unknown_one() {
+async fn disabled_revisions_count_as_unknown() {
     let app = App::with(|service| service.versions([ProtocolVersion::V2025_06_18]));
     let reply = app
         .send(
@@ -89,7 +89,7 @@ async fn a_revision_that_is_switched_off_is_refused_as_an_unknown_one() {
 ///
 /// Acceptance 10, 11, 12, 28, 183.
 #[tokio::test(start_paused = true)]
-async fn a_discovery_leaves_no_session() {
+async fn discovery_opens_no_session() {
     let app = App::new();
     let discover = |params: Value| json!({"jsonrpc": "2.0", "id": "d", "method": "server/discover", "params": params});
     let claim = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
@@ -111,7 +111,7 @@ async fn a_discovery_leaves_no_session() {
 ///
 /// Acceptance 12, 14.
 #[tokio::test(start_paused = true)]
-async fn an_unknown_method_is_an_answer_without_words_of_later_revisions() {
+async fn sessions_see_nothing_of_later_revisions() {
     let client = App::new().open().await;
     for method in ["server/discover", "subscriptions/listen", "no/such"] {
         let reply = client.post(json!({"jsonrpc": "2.0", "id": 9, "method": method})).await;
@@ -128,7 +128,7 @@ async fn an_unknown_method_is_an_answer_without_words_of_later_revisions() {
 ///
 /// Acceptance 23.
 #[tokio::test(start_paused = true)]
-async fn a_revision_that_is_switched_off_is_refused_with_those_served() {
+async fn disabled_revisions_are_rejected_with_the_supported() {
     let app = App::with(|service| service.versions([ProtocolVersion::V2025_06_18]));
     let client = app.open_version("2025-06-18").await;
     for method in [Method::POST, Method::GET, Method::DELETE] {

@@ -124,7 +124,7 @@ fn changes_are_delivered_after_their_runtime_is_gone() {
 ///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_panics_once_is_asked_again() {
+async fn a_panicking_engine_is_called_again() {
     let panics = switch();
     let engine = engine("announced", &switch(), &panics);
     let app = over(&engine);

@@ -59,7 +59,7 @@ fn ended(answer: &Value) -> bool {
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
-async fn each_call_of_a_session_that_ends_has_one_end() {
+async fn calls_end_once_with_their_session() {
     for mode in MODES {
         for reason in [End::Deleted, End::Lifetime, End::Closed] {
             for tool in ["note_and_hold", "hold"] {
@@ -125,7 +125,7 @@ async fn a_call_that_was_resumed_has_one_end() {
 ///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_call_gets_no_error_when_its_session_ends() {
+async fn cancelled_calls_get_no_session_error() {
     let app = App::new();
     let client = app.open().await;
     let mut stream = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
@@ -139,7 +139,7 @@ async fn a_cancelled_call_gets_no_error_when_its_session_ends() {
 ///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
-async fn an_end_that_no_signal_tells_of_is_noticed() {
+async fn ends_without_a_signal_are_detected() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let (here, there) = (app(ResponseMode::Auto, engine.clone()), app(ResponseMode::Auto, engine.clone()));
     let client = here.open().await;
@@ -159,7 +159,7 @@ async fn an_end_that_no_signal_tells_of_is_noticed() {
 ///
 /// Acceptance 33.
 #[tokio::test(start_paused = true)]
-async fn a_tool_that_ends_its_session_has_one_end() {
+async fn tools_can_end_their_own_session() {
     let tools = |server: McpServer| {
         server.tool("quit", "Ends the session.", async |cx: mcp_http::Context| {
             cx.progress(1, 2).await;

@@ -45,7 +45,7 @@ async fn each_session_has_a_state_of_its_own() {
 ///
 /// Acceptance 28, 32, 80.
 #[tokio::test(start_paused = true)]
-async fn a_request_without_a_session_id_is_refused() {
+async fn requests_without_a_session_id_are_rejected() {
     let app = App::new();
     let rows: [(Request<_>, Option<Value>); 4] = [
         (request(Method::POST).message(ping(5)), Some(json!(5))),
@@ -64,7 +64,7 @@ async fn a_request_without_a_session_id_is_refused() {
 ///
 /// Acceptance 29, 35, 80.
 #[tokio::test(start_paused = true)]
-async fn an_unknown_session_is_not_found_by_any_method() {
+async fn unknown_sessions_get_404_for_any_method() {
     let app = App::new();
     let client = app.open().await;
     let upper = client.session.to_uppercase();
@@ -92,7 +92,7 @@ async fn an_unknown_session_is_not_found_by_any_method() {
 ///
 /// Acceptance 30, 31.
 #[tokio::test(start_paused = true)]
-async fn a_deleted_session_is_unknown_and_others_live_on() {
+async fn deleted_sessions_are_unknown() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
     let reply = client.delete().await;
@@ -115,7 +115,7 @@ async fn a_deleted_session_is_unknown_and_others_live_on() {
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
-async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
+async fn a_delete_cancels_calls_and_ends_streams() {
     let app = App::new();
     let client = app.open().await;
     let mut get = client.listen().await;
@@ -147,7 +147,7 @@ async fn a_delete_cancels_the_calls_and_ends_every_stream_without_a_result() {
 ///
 /// Acceptance 34, 165.
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_answer_would_be_json_is_answered_when_its_session_ends() {
+async fn json_calls_fail_with_their_session() {
     let json_only = Streams::new().response_mode(ResponseMode::Json);
     for app in [App::with(|service| service.streams(json_only)), App::new()] {
         let client = app.open().await;
@@ -164,7 +164,7 @@ async fn a_call_whose_answer_would_be_json_is_answered_when_its_session_ends() {
 ///
 /// Acceptance 35.
 #[tokio::test(start_paused = true)]
-async fn a_second_opening_of_a_living_session_is_refused() {
+async fn a_second_initialize_is_rejected() {
     let client = App::new().open().await;
     let reply = client.post(initialize("2025-11-25", json!({}))).await;
     assert_eq!(reply.status, 400);
@@ -216,7 +216,7 @@ fn logged(log: &Log) -> Sessions {
 ///
 /// Acceptance 43, 152.
 #[tokio::test(start_paused = true)]
-async fn each_hook_is_called_once_for_each_session_with_its_id() {
+async fn hooks_run_once_for_each_session() {
     let log = Log::default();
     let app = App::with(|service| service.sessions(logged(&log)));
     let clients = [app.open().await, app.open().await, app.open().await];
@@ -235,7 +235,7 @@ async fn each_hook_is_called_once_for_each_session_with_its_id() {
 ///
 /// Acceptance 43, 83.
 #[tokio::test(start_paused = true)]
-async fn a_closing_hook_that_panics_stops_neither_the_reaper_nor_a_delete() {
+async fn panicking_closing_hooks_stop_nothing() {
     let sessions = Sessions::new().idle_timeout(Duration::from_secs(60)).on_close(|ended| {
         assert!(ended.reason == EndReason::Evicted, "secret");
         async {}
@@ -254,7 +254,7 @@ async fn a_closing_hook_that_panics_stops_neither_the_reaper_nor_a_delete() {
 ///
 /// Acceptance 44.
 #[tokio::test(start_paused = true)]
-async fn a_session_ends_once_however_often_it_is_ended() {
+async fn concurrent_ends_end_a_session_once() {
     let log = Log::default();
     let app = App::with(|service| service.sessions(logged(&log)));
     let client = app.open().await;
@@ -281,7 +281,7 @@ async fn a_session_ends_once_however_often_it_is_ended() {
 ///
 /// Acceptance 46, 93.
 #[tokio::test(start_paused = true)]
-async fn a_hundred_clients_at_once_hear_only_their_own() {
+async fn a_hundred_clients_get_only_their_messages() {
     let app = App::new();
     let each = (0..100).map(|n| {
         let app = app.clone();

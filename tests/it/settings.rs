@@ -46,7 +46,7 @@ fn the_order_of_settings_does_not_matter() {
 }
 
 #[test]
-fn a_list_that_is_set_again_is_checked_anew() {
+fn a_list_set_again_is_checked_again() {
     let security = Security::new().allowed_hosts(["http://a"]).allowed_hosts(["a.example"]);
     builder().security(security).build().unwrap();
 }

@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(60);
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
+async fn a_drain_rejects_new_work() {
     let app = App::new();
     let client = app.open().await;
     let held = client.call(1, "note_and_hold", json!({"label": "a"})).await;
@@ -48,7 +48,7 @@ async fn from_the_beginning_of_a_drain_nothing_new_is_taken() {
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn streams_that_began_before_a_service_leaves_are_come_back_for() {
+async fn open_streams_are_closed_and_resumed() {
     let app = App::far(Pace::YIELD);
     let (new, old) = (app.open().await, app.open_version("2025-06-18").await);
     let mut get = new.listen_primed().await;
@@ -75,7 +75,7 @@ async fn streams_that_began_before_a_service_leaves_are_come_back_for() {
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn a_service_that_leaves_serves_everything_and_asks_connections_to_close() {
+async fn shutdown_serves_and_closes_connections() {
     let app = App::new();
     let client = app.open().await;
     let echo = || client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));
@@ -107,7 +107,7 @@ async fn a_service_that_leaves_serves_everything_and_asks_connections_to_close()
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
+async fn without_durability_calls_finish_in_a_drain() {
     let app = App::new();
     let client = app.open().await;
     let mut get = client.listen().await;
@@ -132,7 +132,7 @@ async fn where_sessions_end_with_the_process_calls_finish_where_they_are() {
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_says_what_was_cut() {
+async fn durable_streams_are_closed_with_a_retry() {
     let app = App::far(Pace::YIELD);
     let (new, old) = (app.open().await, app.open_version("2025-06-18").await);
     let (mut new_get, mut old_get) = (new.listen().await, old.listen().await);
@@ -163,7 +163,7 @@ async fn streams_are_closed_with_a_retry_where_clients_can_return_and_a_report_s
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
+async fn closed_call_streams_carry_id_and_retry() {
     let app = App::far(Pace::YIELD);
     let client = app.open().await;
     let (mut get, mut call) =
@@ -185,7 +185,7 @@ async fn the_stream_of_a_call_is_closed_under_an_id_and_with_a_retry() {
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn an_answer_within_the_deadline_reaches_a_client_that_waits() {
+async fn answers_within_the_deadline_are_delivered() {
     let app = App::new();
     let client = app.open_version("2025-06-18").await;
     let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
@@ -248,7 +248,7 @@ impl<S: Send + Sync> Server<S> for SlowToOpen {
 ///
 /// Acceptance 40, 157, 174.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_was_opening_when_the_drain_began_does_not_outlive_it() {
+async fn sessions_opening_in_a_drain_are_rejected() {
     let app = App::of(McpService::builder(SlowToOpen));
     let opening = {
         let app = app.clone();
@@ -286,7 +286,7 @@ async fn a_handle_outlives_its_service_and_sees_nothing() {
 ///
 /// Acceptance 40, 150.
 #[tokio::test]
-async fn a_host_shuts_down_promptly_with_a_client_connected() {
+async fn axum_shuts_down_promptly_with_open_streams() {
     let mcp = service().0.build().unwrap();
     let handle = mcp.handle();
     let router = Router::new().nest("/mcp", mcp.into_router());
@@ -322,7 +322,7 @@ async fn a_host_shuts_down_promptly_with_a_client_connected() {
 /// A context is cheap to keep, so applications keep it, for example in a background task or in a
 /// table.
 #[tokio::test(start_paused = true)]
-async fn a_context_that_outlives_its_call_holds_up_no_drain_and_keeps_no_room() {
+async fn retained_contexts_do_not_delay_a_drain() {
     for stateless in [false, true] {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let app = App::serving(

@@ -53,7 +53,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut(
 ///
 /// Acceptance 163, 170.
 #[tokio::test]
-async fn a_client_that_never_reads_holds_little_and_is_cut() {
+async fn clients_that_never_read_are_cut() {
     let patience = Duration::from_millis(400);
     let streams = Streams::new().slow_reader_timeout(patience);
     let served = flooding(streams, patience * 3).await;
@@ -92,7 +92,7 @@ async fn a_client_that_never_reads_holds_little_and_is_cut() {
 ///
 /// Acceptance 170.
 #[tokio::test]
-async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
+async fn slow_readers_do_not_delay_their_call() {
     let patience = Duration::from_millis(300);
     let streams = Streams::new().slow_reader_timeout(patience);
     let served = flooding(streams, Duration::from_secs(30)).await;
@@ -120,7 +120,7 @@ async fn a_client_that_reads_a_byte_now_and_then_does_not_hold_its_call() {
 ///
 /// Acceptance 170.
 #[tokio::test]
-async fn a_body_that_trickles_is_cut_by_the_body_timeout() {
+async fn trickling_bodies_are_cut_by_the_timeout() {
     let limits = Limits::new().body_timeout(Duration::from_millis(300));
     let served = Served::with(|service| service.limits(limits)).await;
     let mut stream = served.connect().await;

@@ -28,7 +28,7 @@ async fn a_session_opens_calls_streams_resumes_and_ends() {
 }
 
 #[tokio::test]
-async fn an_answer_is_one_json_body_on_the_socket() {
+async fn an_answer_is_one_json_body() {
     let served = Served::new().await;
     let mut stream = served.connect().await;
     let request = served.post(None, r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#);

@@ -92,7 +92,7 @@ async fn a_closed_http2_window_holds_no_answer() {
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_not_read_counts_as_a_call() {
+async fn unread_answers_count_as_calls() {
     for tool in ["big", "big_later"] {
         for stateless in [false, true] {
             let app = App::serving(big, |service| {
@@ -137,7 +137,7 @@ async fn an_answer_that_is_not_read_counts_as_a_call() {
 ///
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_not_read_is_let_go_and_can_be_resumed() {
+async fn unread_streams_are_cut_and_resumable() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let app = App::serving(big, |service| service.streams(Streams::new().response_mode(mode)));
         let client = app.open().await;

@@ -23,7 +23,7 @@ async fn method(stream: &mut Sse) -> String {
 ///
 /// Acceptance 46, 93.
 #[tokio::test(start_paused = true)]
-async fn each_message_goes_to_exactly_one_stream_of_each_session() {
+async fn each_message_is_sent_on_one_stream() {
     let app = App::new();
     let (client, other, deaf) = (app.open().await, app.open().await, app.open().await);
     let (mut get, mut others) = (client.listen_primed().await, other.listen_primed().await);
@@ -50,7 +50,7 @@ async fn each_message_goes_to_exactly_one_stream_of_each_session() {
 ///
 /// Acceptance 46.
 #[tokio::test(start_paused = true)]
-async fn a_changed_resource_is_told_to_those_who_subscribed_to_it() {
+async fn resource_updates_reach_only_subscribers() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
     let (mut get, mut others) = (client.listen_primed().await, other.listen_primed().await);
@@ -70,7 +70,7 @@ async fn a_changed_resource_is_told_to_those_who_subscribed_to_it() {
 ///
 /// Acceptance 97.
 #[tokio::test(start_paused = true)]
-async fn what_nobody_listens_for_goes_nowhere() {
+async fn events_before_the_first_reader_are_dropped() {
     let app = App::serving(
         |server| {
             server.tool("aside", "Notifies the session.", async |cx: Context| {
@@ -91,7 +91,7 @@ async fn what_nobody_listens_for_goes_nowhere() {
 
 /// An application can greet each session when its client first opens the standalone stream.
 #[tokio::test(start_paused = true)]
-async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
+async fn applications_can_wait_for_the_first_reader() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let app = App::with(|service| {
         let told = Arc::clone(&told);
@@ -127,7 +127,7 @@ async fn whoever_has_something_to_say_can_wait_for_a_client_to_listen() {
 ///
 /// Acceptance 101, 118.
 #[tokio::test(start_paused = true)]
-async fn the_newest_get_wins_and_the_older_one_is_told_to_wait() {
+async fn the_newest_get_replaces_the_older() {
     for version in ["2025-11-25", "2025-06-18", "2025-03-26"] {
         let client = App::new().open_version(version).await;
         let mut old = client.listen().await;
@@ -161,7 +161,7 @@ async fn a_get_that_ends_takes_only_itself_away() {
 
 /// Acceptance 101.
 #[tokio::test(start_paused = true)]
-async fn a_strict_service_refuses_a_second_get_until_the_first_is_gone() {
+async fn strict_services_reject_a_second_get() {
     let app = App::with(|service: McpServiceBuilder| service.streams(Streams::new().exclusive(true)));
     let client = app.open().await;
     let mut first = client.listen_primed().await;
@@ -178,7 +178,7 @@ async fn a_strict_service_refuses_a_second_get_until_the_first_is_gone() {
 ///
 /// Acceptance 111, 113, 121.
 #[tokio::test(start_paused = true)]
-async fn a_standalone_stream_that_is_opened_again_goes_on_where_it_was() {
+async fn reopened_standalone_streams_continue() {
     let client = App::new().open().await;
     let mut get = client.listen_primed().await;
     client.app.handle.tools_changed();
@@ -213,7 +213,7 @@ async fn two_readers_see_one_event_under_one_id() {
 
 /// Acceptance 102, 163.
 #[tokio::test(start_paused = true)]
-async fn a_stream_nobody_reads_delays_nothing_else() {
+async fn an_unread_stream_delays_nothing_else() {
     let app = App::new();
     let (client, other) = (app.open().await, app.open().await);
     let unread = client.listen().await;
@@ -233,7 +233,7 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
 ///
 /// Acceptance 112.
 #[tokio::test(start_paused = true)]
-async fn a_call_is_resumed_beside_an_open_standalone_stream() {
+async fn calls_resume_beside_a_standalone_stream() {
     let client = App::new().open().await;
     let mut get = client.listen_primed().await;
     let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
@@ -251,7 +251,7 @@ async fn a_call_is_resumed_beside_an_open_standalone_stream() {
 
 /// Acceptance 65.
 #[tokio::test(start_paused = true)]
-async fn a_get_that_takes_no_streams_is_refused_and_opens_nothing() {
+async fn a_get_must_accept_event_streams() {
     let client = App::new().open().await;
     let reply = client.app.send(client.request(Method::GET).header("accept", "application/json")).await;
     assert_eq!(reply.status, 406);

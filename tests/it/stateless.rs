@@ -21,7 +21,7 @@ async fn text(reply: Reply) -> Value {
 ///
 /// Acceptance 47, 125.
 #[tokio::test(start_paused = true)]
-async fn no_id_is_issued_and_any_id_is_ignored() {
+async fn session_ids_are_neither_issued_nor_read() {
     let app = app();
     let reply = app.post(initialize("2025-11-25", json!({}))).await;
     assert_eq!((reply.status.as_u16(), reply.header("mcp-session-id")), (200, None));
@@ -55,7 +55,7 @@ async fn only_post_is_allowed() {
 ///
 /// Acceptance 93, 127.
 #[tokio::test(start_paused = true)]
-async fn the_client_cannot_be_asked_but_hears_of_progress() {
+async fn client_requests_fail_and_progress_is_streamed() {
     let app = app();
     for tool in ["ask", "sample", "roots"] {
         let answer = text(app.post(call(1, tool, json!({}))).await).await;
@@ -78,7 +78,7 @@ async fn the_client_cannot_be_asked_but_hears_of_progress() {
 ///
 /// Acceptance 128.
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_delivered_is_not_advertised() {
+async fn undeliverable_capabilities_are_not_advertised() {
     let capabilities = async |app: App| {
         app.post(initialize("2025-11-25", json!({}))).await.json().await["result"]["capabilities"].clone()
     };
@@ -136,7 +136,7 @@ async fn concurrent_requests_do_not_see_each_other() {
 ///
 /// Acceptance 9, 10, 18, 36.
 #[tokio::test(start_paused = true)]
-async fn what_a_session_would_refuse_is_refused_here_too() {
+async fn session_rules_reject_the_same_requests() {
     let app = app();
     let rejected = request(Method::POST).header("mcp-protocol-version", "2026-07-28");
     let reply = app.send(rejected.message(initialize("2025-11-25", json!({})))).await;
@@ -149,7 +149,7 @@ async fn what_a_session_would_refuse_is_refused_here_too() {
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
-async fn calls_are_limited_in_all_and_for_each_principal() {
+async fn calls_are_limited_in_total_and_per_principal() {
     let limits = Limits::new().max_calls_without_session(4).max_calls_per_principal(2);
     let app = App::with(|service| service.sessions(Sessions::new().stateless(true)).limits(limits));
     let calls = |tool: &str, labels: &[&str]| {
@@ -185,7 +185,7 @@ async fn calls_are_limited_in_all_and_for_each_principal() {
 
 /// The client leaves in each response mode, both before its answer has begun and after.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_cancels_its_calls() {
+async fn a_disconnect_cancels_the_calls() {
     for mode in [ResponseMode::Auto, ResponseMode::Json, ResponseMode::Sse] {
         let app = App::with(|service| {
             let service = service.sessions(Sessions::new().stateless(true));

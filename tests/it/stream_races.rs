@@ -37,7 +37,7 @@ async fn all_of(reply: Reply) -> Vec<Value> {
 ///
 /// Acceptance 91, 140.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tasks_that_speak_while_their_call_ends_never_cost_it_its_answer() {
+async fn late_messages_never_cost_the_answer() {
     let app = App::serving(tools, |service| service);
     let client = app.open().await;
     let mut heard = 0;
@@ -75,7 +75,7 @@ async fn running(client: &Client, delay: u64) -> (String, Vec<Event>) {
 ///
 /// Acceptance 118.
 #[tokio::test(start_paused = true)]
-async fn of_two_that_resume_at_once_the_later_gets_the_rest() {
+async fn the_later_of_two_resumptions_wins() {
     let client = App::new().open().await;
     let (prime, _) = running(&client, 10).await;
     let (one, two) = tokio::join!(client.resume(&prime), client.resume(&prime));
@@ -93,7 +93,7 @@ async fn of_two_that_resume_at_once_the_later_gets_the_rest() {
 ///
 /// Acceptance 113, 114, 115.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_client_that_resumes_while_its_call_ends_gets_the_answer() {
+async fn resuming_at_the_end_gets_the_answer() {
     let client = App::new().open().await;
     for round in 0..300 {
         let label = format!("r{round}");
@@ -121,7 +121,7 @@ async fn a_client_that_resumes_while_its_call_ends_gets_the_answer() {
 ///
 /// Acceptance 33, 165.
 #[tokio::test(start_paused = true)]
-async fn a_session_deleted_at_any_moment_ends_its_streams() {
+async fn deletes_at_any_moment_end_the_streams() {
     for at in 0..60 {
         let client = App::new().open().await;
         let reply = client.call(1, "progress", json!({"steps": 5, "delay_ms": 10})).await;
@@ -138,7 +138,7 @@ async fn a_session_deleted_at_any_moment_ends_its_streams() {
 ///
 /// Acceptance 45, 165.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn calls_that_race_the_end_of_their_session_are_all_answered() {
+async fn calls_at_the_session_end_are_answered() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         let app = App::with(|service| service.streams(Streams::new().response_mode(mode)));
         for _ in 0..100 {
@@ -168,7 +168,7 @@ async fn calls_that_race_the_end_of_their_session_are_all_answered() {
 ///
 /// Acceptance 105, 164.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cancellation_that_races_the_answer_leaves_one_or_none() {
+async fn cancellation_races_leave_at_most_one_answer() {
     let client = App::new().open().await;
     for id in 0..500u64 {
         let caller = client.clone();

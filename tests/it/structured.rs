@@ -108,7 +108,7 @@ async fn structured_content_has_the_form_of_the_revision() {
 ///
 /// Acceptance 194.
 #[tokio::test(start_paused = true)]
-async fn a_number_that_json_does_not_have_is_a_failed_call() {
+async fn numbers_outside_json_fail_the_call() {
     let app = app();
     for tool in ["measure", "many"] {
         for version in ProtocolVersion::ALL {

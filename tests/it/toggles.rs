@@ -79,7 +79,7 @@ async fn kept(engine: &FarEngine, session: SessionId) -> Vec<StateValue> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_toggle_at_the_full_list_writes_a_small_part() {
+async fn toggles_of_a_full_list_write_little() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let (a, b) = (at(&engine), at(&engine));
     let here = a.open().await;
@@ -103,7 +103,7 @@ async fn a_toggle_at_the_full_list_writes_a_small_part() {
 
 /// Other nodes read only the part of the list that changed.
 #[tokio::test(start_paused = true)]
-async fn a_toggle_is_told_where_the_client_listens() {
+async fn toggles_reach_the_node_of_the_reader() {
     let engine = FarEngine::new(|_, _| Pace::YIELD);
     let (a, b) = (at(&engine), at(&engine));
     let here = a.open().await;
@@ -121,7 +121,7 @@ async fn a_toggle_is_told_where_the_client_listens() {
 
 /// Most clients have few subscriptions. These must not pay for what long lists need.
 #[tokio::test(start_paused = true)]
-async fn a_toggle_of_a_short_list_reads_once_and_writes_once() {
+async fn toggles_of_short_lists_read_and_write_once() {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let taken = Arc::clone(&steps);
     let engine = FarEngine::new(move |step, _| {
@@ -210,7 +210,7 @@ pub(crate) async fn both_nodes_change_one_list_at_once(a: &App, b: &App) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_by_both_nodes_at_once_are_kept() {
+async fn concurrent_changes_by_both_nodes_persist() {
     let engine = FarEngine::new(|_, _| Pace { there: Duration::from_millis(2), back: Duration::from_millis(3) });
     both_nodes_change_one_list_at_once(&at(&engine), &at(&engine)).await;
 }

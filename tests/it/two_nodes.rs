@@ -25,9 +25,9 @@ fn far_nodes() -> (App, App) {
 ///
 /// Acceptance 27, 111, 113, 124.
 #[tokio::test(start_paused = true)]
-async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
+async fn running_calls_resume_at_the_other_node() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_call_of_one_node_is_resumed_at_the_other_while_it_runs(&a, &b).await;
+        moving_clients::running_calls_resume_at_the_other_node(&a, &b).await;
     }
 }
 
@@ -35,9 +35,9 @@ async fn a_call_of_one_node_is_resumed_at_the_other_while_it_runs() {
 ///
 /// Acceptance 118, 124.
 #[tokio::test(start_paused = true)]
-async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
+async fn live_streams_move_between_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_live_stream_is_taken_over_by_the_other_node_and_back(&a, &b).await;
+        moving_clients::live_streams_move_between_nodes(&a, &b).await;
     }
 }
 
@@ -46,7 +46,7 @@ async fn a_live_stream_is_taken_over_by_the_other_node_and_back() {
 ///
 /// Acceptance 101, 118.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_is_replaced_is_told_when_to_come_back_however_late_its_bell_is() {
+async fn replaced_readers_get_a_retry_without_signals() {
     for (late, told) in [(0, 5_000), (300, 5_000), (1_500, 5_000), (60_000, 1_000)] {
         let pace = |_: &str, _| Pace::YIELD;
         let engine = FarEngine::new(pace).late_bells(Duration::from_millis(late));
@@ -70,9 +70,9 @@ async fn a_reader_that_is_replaced_is_told_when_to_come_back_however_late_its_be
 ///
 /// Acceptance 94, 124.
 #[tokio::test(start_paused = true)]
-async fn a_question_of_one_node_is_answered_at_the_other() {
+async fn client_requests_are_answered_at_either_node() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_question_of_one_node_is_answered_at_the_other(&a, &b).await;
+        moving_clients::client_requests_are_answered_at_either_node(&a, &b).await;
     }
 }
 
@@ -80,9 +80,9 @@ async fn a_question_of_one_node_is_answered_at_the_other() {
 ///
 /// Acceptance 105, 164, 159.
 #[tokio::test(start_paused = true)]
-async fn a_call_of_one_node_is_cancelled_at_the_other() {
+async fn calls_are_cancelled_at_either_node() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_call_of_one_node_is_cancelled_at_the_other(&a, &b).await;
+        moving_clients::calls_are_cancelled_at_either_node(&a, &b).await;
     }
 }
 
@@ -90,9 +90,9 @@ async fn a_call_of_one_node_is_cancelled_at_the_other() {
 ///
 /// Acceptance 30, 33, 165, 159.
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_at_one_node_ends_everywhere() {
+async fn sessions_end_at_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_session_that_ends_at_one_node_ends_everywhere(&a, &b).await;
+        moving_clients::sessions_end_at_both_nodes(&a, &b).await;
     }
 }
 
@@ -100,9 +100,9 @@ async fn a_session_that_ends_at_one_node_ends_everywhere() {
 ///
 /// Acceptance 124, 159, 173.
 #[tokio::test(start_paused = true)]
-async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
+async fn announcements_reach_the_other_node_once() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::what_one_node_announces_is_heard_once_by_who_listens_at_the_other(&a, &b).await;
+        moving_clients::announcements_reach_the_other_node_once(&a, &b).await;
     }
 }
 
@@ -110,9 +110,9 @@ async fn what_one_node_announces_is_heard_once_by_who_listens_at_the_other() {
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
+async fn moved_clients_get_each_announcement_once() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_client_that_moved_between_nodes_hears_an_announcement_once(&a, &b).await;
+        moving_clients::moved_clients_get_each_announcement_once(&a, &b).await;
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_client_that_moved_between_nodes_hears_an_announcement_once() {
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_speed() {
+async fn moved_clients_get_announcements_once_at_any_speed() {
     let publishes = std::sync::atomic::AtomicU64::new(0);
     let engine = FarEngine::new(move |step, _| {
         let turn = publishes.fetch_add(u64::from(step == "publish"), std::sync::atomic::Ordering::Relaxed);
@@ -143,9 +143,9 @@ async fn a_client_that_moved_hears_an_announcement_once_from_nodes_of_different_
 ///
 /// Acceptance 46, 124.
 #[tokio::test(start_paused = true)]
-async fn a_subscription_made_at_one_node_counts_at_the_other() {
+async fn subscriptions_count_at_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_subscription_made_at_one_node_counts_at_the_other(&a, &b).await;
+        moving_clients::subscriptions_count_at_both_nodes(&a, &b).await;
     }
 }
 
@@ -153,9 +153,9 @@ async fn a_subscription_made_at_one_node_counts_at_the_other() {
 ///
 /// Acceptance 93, 124.
 #[tokio::test(start_paused = true)]
-async fn a_log_level_set_at_one_node_counts_at_the_other() {
+async fn log_levels_count_at_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::a_log_level_set_at_one_node_counts_at_the_other(&a, &b).await;
+        moving_clients::log_levels_count_at_both_nodes(&a, &b).await;
     }
 }
 
@@ -163,8 +163,8 @@ async fn a_log_level_set_at_one_node_counts_at_the_other() {
 ///
 /// Acceptance 27, 124.
 #[tokio::test(start_paused = true)]
-async fn the_state_of_a_session_is_one_at_both_nodes() {
+async fn session_state_is_shared_by_both_nodes() {
     for (a, b) in [nodes(), far_nodes()] {
-        moving_clients::the_state_of_a_session_is_one_at_both_nodes(&a, &b).await;
+        moving_clients::session_state_is_shared_by_both_nodes(&a, &b).await;
     }
 }

@@ -53,7 +53,7 @@ fn rejected(reply: &Reply) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_account_that_holds_most_makes_room() {
+async fn the_largest_account_is_cut() {
     for (stateless, mode) in
         [(false, ResponseMode::Auto), (false, ResponseMode::Sse), (true, ResponseMode::Json), (true, ResponseMode::Sse)]
     {
@@ -87,7 +87,7 @@ async fn the_account_that_holds_most_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_has_stalled_makes_room_for_its_own_account() {
+async fn stalled_answers_are_cut_for_their_account() {
     let app = app(ResponseMode::Auto, false);
     let mut first = app.send(ask(false, "big", "ann")).await;
     let mut others = Vec::new();
@@ -109,7 +109,7 @@ async fn an_answer_that_has_stalled_makes_room_for_its_own_account() {
 
 /// The bytes in a queue count as unread, even before the client has begun to read its response.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_not_read_counts_with_what_it_has() {
+async fn unread_streams_count_their_queued_bytes() {
     for (stateless, begun) in [(false, false), (false, true), (true, false), (true, true)] {
         let app = app(ResponseMode::Auto, stateless);
         let mut anns = Vec::new();
@@ -141,7 +141,7 @@ async fn a_stream_that_is_not_read_counts_with_what_it_has() {
 /// The response of a session's call is cut, and its messages are kept. The client resumes and gets
 /// the rest.
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_a_session_that_is_cut_is_resumed() {
+async fn cut_session_streams_can_be_resumed() {
     let app = app(ResponseMode::Auto, false);
     let ann = app.open_principal("ann").await;
     let mut streams = Vec::new();
@@ -189,7 +189,7 @@ async fn a_client_that_reads_too_slowly_is_cut() {
 }
 
 #[test]
-fn an_answer_has_room_in_its_ceiling() {
+fn the_total_limit_covers_one_response() {
     let build = |limits: Limits| McpService::<()>::builder(McpServer::new("a", "1")).limits(limits).build();
     let error = build(Limits::new().max_response_bytes(100).max_unread_response_bytes(99)).unwrap_err();
     assert_eq!(error.setting(), "Limits::max_unread_response_bytes");

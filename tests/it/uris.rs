@@ -62,7 +62,7 @@ async fn resources_in_content_have_uris_of_ascii() {
 ///
 /// Acceptance 186.
 #[tokio::test(start_paused = true)]
-async fn contents_have_uris_of_ascii_or_that_of_the_client() {
+async fn contents_have_ascii_uris_or_the_clients() {
     let app = app();
     let client = app.open().await;
     for uri in [WRITTEN, SENT] {

@@ -107,7 +107,7 @@ async fn ghsa_84j6_jc92_77jm_replay_stays_in_its_session() {
 }
 
 /// CVE-2026-52870: tasks of other clients were listed, read and cancelled. For `RmcpServer` see
-/// `a_task_is_of_the_principal_that_began_it`.
+/// `tasks_belong_to_their_principal`.
 #[tokio::test(start_paused = true)]
 async fn cve_2026_52870_tasks_belong_to_their_principal() {
     let slow = async || {

@@ -70,7 +70,7 @@ async fn each_mode_has_its_exact_bodies() {
 ///
 /// Acceptance 135.
 #[tokio::test(start_paused = true)]
-async fn a_silent_call_becomes_a_stream_after_the_silence_and_not_before() {
+async fn silent_calls_stream_after_the_delay() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         for silence in [200, 500, 3_000] {
             let app =
@@ -95,7 +95,7 @@ async fn a_silent_call_becomes_a_stream_after_the_silence_and_not_before() {
 ///
 /// Acceptance 135.
 #[tokio::test(start_paused = true)]
-async fn the_first_message_makes_a_stream_at_once_and_each_leaves_when_it_is_sent() {
+async fn messages_are_streamed_when_sent() {
     let app = App::new();
     let start = Instant::now();
     let mut stream = app.ask_tool("progress", json!({"steps": 3, "delay_ms": 100})).await.sse();
@@ -143,7 +143,7 @@ async fn a_quiet_stream_sends_comments_or_none() {
 ///
 /// Acceptance 136, 137, 83.
 #[tokio::test(start_paused = true)]
-async fn an_error_is_told_by_status_or_in_the_answer_by_when_and_where_it_was_born() {
+async fn only_protocol_errors_have_an_error_status() {
     for mode in MODES {
         let app = App::in_mode(mode);
         for (method, params, status, code) in [
@@ -177,7 +177,7 @@ async fn an_error_is_told_by_status_or_in_the_answer_by_when_and_where_it_was_bo
 ///
 /// Acceptance 93, 97.
 #[tokio::test(start_paused = true)]
-async fn a_call_hears_its_own_messages_and_no_others() {
+async fn calls_receive_their_own_messages_only() {
     let app = App::new();
     let client = app.open().await;
     let mut get = client.listen_primed().await;
@@ -201,7 +201,7 @@ async fn a_call_hears_its_own_messages_and_no_others() {
 ///
 /// Acceptance 46, 60, 93, 129.
 #[tokio::test(start_paused = true)]
-async fn a_hundred_calls_side_by_side_do_not_mix() {
+async fn a_hundred_concurrent_calls_do_not_mix() {
     let app = App::new();
     let each = (0..100).map(|n| {
         let app = app.clone();
@@ -226,7 +226,7 @@ async fn a_hundred_calls_side_by_side_do_not_mix() {
 ///
 /// Acceptance 84, 162.
 #[tokio::test(start_paused = true)]
-async fn requests_under_one_id_each_get_their_own_answer() {
+async fn equal_ids_get_their_own_answers() {
     for mode in MODES {
         let app = App::in_mode(mode);
         let one = tokio::spawn({
@@ -245,7 +245,7 @@ async fn requests_under_one_id_each_get_their_own_answer() {
 ///
 /// Acceptance 102, 163.
 #[tokio::test(start_paused = true)]
-async fn a_stream_nobody_reads_delays_nothing_else() {
+async fn an_unread_stream_delays_nothing_else() {
     let app = App::new();
     let unread = app.ask_tool("progress", json!({"steps": 100_000})).await;
     let start = Instant::now();
@@ -263,7 +263,7 @@ async fn a_stream_nobody_reads_delays_nothing_else() {
 ///
 /// Acceptance 140.
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_after_the_answer_goes_nowhere() {
+async fn messages_after_the_answer_are_dropped() {
     for mode in MODES {
         let app = App::in_mode(mode);
         let reply = app.ask_tool("detached", json!({"label": "a"})).await;
@@ -281,7 +281,7 @@ async fn what_is_sent_after_the_answer_goes_nowhere() {
 ///
 /// Acceptance 119, 138.
 #[tokio::test(start_paused = true)]
-async fn a_stream_cannot_be_closed_early_since_nobody_can_come_back() {
+async fn streams_cannot_be_closed_early() {
     for mode in MODES {
         let app = App::in_mode(mode);
         let close = json!({"before_ms": 1_000, "after_ms": 1_000, "retry_ms": 10});
@@ -294,7 +294,7 @@ async fn a_stream_cannot_be_closed_early_since_nobody_can_come_back() {
 ///
 /// Acceptance 61, 62, 63, 64, 66.
 #[tokio::test(start_paused = true)]
-async fn media_types_are_asked_for_as_in_sessions() {
+async fn media_types_are_checked_as_in_sessions() {
     let (open, json_only) = (App::new(), App::in_mode(ResponseMode::Json));
     let echo = || modern_call("echo", json!({"message": "x"}));
     let rows: [(&[&str], bool, bool); 9] = [
@@ -334,7 +334,7 @@ async fn media_types_are_asked_for_as_in_sessions() {
 ///
 /// Acceptance 82.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
+async fn other_body_types_are_accepted() {
     let (mcp, _probe) = service();
     let message = envelope("server/discover", json!({})).to_string();
     let request = modern("server/discover", json!({})).map(|_| Full::new(Bytes::from(message)));
@@ -348,7 +348,7 @@ async fn a_body_that_somebody_read_before_is_taken_as_it_is() {
 ///
 /// Acceptance 78, 168.
 #[tokio::test(start_paused = true)]
-async fn other_methods_are_told_which_are_served() {
+async fn other_methods_get_405_with_allow() {
     let app = App::new();
     for method in ["HEAD", "OPTIONS", "PUT", "PATCH", "TRACE", "post"] {
         let method: Method = method.parse().unwrap();
@@ -396,7 +396,7 @@ async fn json_answers_carry_their_length_and_streams_end() {
 ///
 /// Acceptance 74.
 #[tokio::test(start_paused = true)]
-async fn what_is_taken_has_no_body() {
+async fn accepted_notifications_have_no_body() {
     let app = App::new();
     let note = json!({"jsonrpc": "2.0", "method": "notifications/a"});
     let reply = app.send(request(Method::POST).header("mcp-protocol-version", MODERN).message(note)).await;

@@ -27,7 +27,7 @@ async fn nothing_runs(app: &App) {
 ///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_before_the_response_cancels_its_call() {
+async fn a_disconnect_before_the_response_cancels() {
     for mode in MODES {
         let app = App::in_mode(mode);
         let call = app.ask_tool("hold", json!({"label": "a"}));
@@ -41,7 +41,7 @@ async fn a_client_that_leaves_before_the_response_cancels_its_call() {
 ///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_a_stream_cancels_its_call_before_and_after_its_first_event() {
+async fn a_disconnect_from_a_stream_cancels() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         for tool in ["hold", "note_and_hold"] {
             for reads in [false, true] {
@@ -73,7 +73,7 @@ async fn a_client_that_leaves_a_stream_cancels_its_call_before_and_after_its_fir
 ///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_after_the_answer_cancels_nothing() {
+async fn a_disconnect_after_the_answer_cancels_nothing() {
     for mode in MODES {
         let app = App::in_mode(mode);
         drop(app.ask_tool("slow", json!({"ms": 10, "label": "a"})).await);
@@ -91,7 +91,7 @@ async fn a_client_that_leaves_after_the_answer_cancels_nothing() {
 ///
 /// Acceptance 139, 158.
 #[tokio::test(start_paused = true)]
-async fn no_engine_is_asked_for_a_request_of_2026_07_28() {
+async fn requests_need_no_engine_operation() {
     for mode in MODES {
         for resumable in [true, false] {
             let engine = Faulty::default();
@@ -120,7 +120,7 @@ async fn no_engine_is_asked_for_a_request_of_2026_07_28() {
 ///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_gives_up_cancels_too() {
+async fn a_timeout_layer_cancels_the_call() {
     let layer = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(2));
     let app = App::in_mode(ResponseMode::Json);
     let app = app.layered(|router| router.layer(layer));
@@ -204,7 +204,7 @@ fn careless(notes: &Notes, server: McpServer) -> McpServer {
 ///
 /// Acceptance 139, 141, 169.
 #[tokio::test(start_paused = true)]
-async fn a_clean_up_that_panics_is_the_end_of_nothing_else() {
+async fn panics_in_a_clean_up_are_contained() {
     for mode in MODES {
         for notes_first in [false, true] {
             let notes = Notes::default();
@@ -233,7 +233,7 @@ async fn a_clean_up_that_panics_is_the_end_of_nothing_else() {
 ///
 /// Acceptance 141, 176.
 #[tokio::test(start_paused = true)]
-async fn a_clean_up_that_hangs_withholds_neither_the_answer_nor_the_next_call() {
+async fn hanging_clean_ups_delay_nothing() {
     for mode in MODES {
         for notes_first in [false, true] {
             let notes = Notes::default();
@@ -264,7 +264,7 @@ async fn a_clean_up_that_hangs_withholds_neither_the_answer_nor_the_next_call() 
 ///
 /// Acceptance 139.
 #[tokio::test(start_paused = true)]
-async fn a_context_elsewhere_hears_of_the_end() {
+async fn spawned_contexts_are_cancelled_on_disconnect() {
     let notes = Notes::default();
     let moved = notes.clone();
     let app = App::serving(
@@ -300,7 +300,7 @@ async fn a_context_elsewhere_hears_of_the_end() {
 ///
 /// Acceptance 139.
 #[tokio::test]
-async fn a_connection_that_closes_cancels_what_was_asked_on_it() {
+async fn closing_a_connection_cancels_its_calls() {
     for mode in MODES {
         for (tool, silence) in [("hold", 20), ("hold", 60_000), ("note_and_hold", 60_000)] {
             let streams = Streams::new().response_mode(mode).stream_after(Duration::from_millis(silence));
@@ -365,7 +365,7 @@ async fn leaving_means_something_else_to_each_era() {
 ///
 /// Acceptance 99, 139.
 #[tokio::test]
-async fn a_connection_that_closes_behind_another_request_cancels_at_the_next_comment() {
+async fn pipelined_disconnects_cancel_at_the_next_comment() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let streams = Streams::new().response_mode(mode).keep_alive(Duration::from_millis(50));
         let served = Served::with(|service| service.streams(streams)).await;

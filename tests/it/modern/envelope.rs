@@ -32,7 +32,7 @@ fn raw(body: impl Into<Body>) -> Request<Body> {
 ///
 /// Acceptance 7, 16.
 #[tokio::test(start_paused = true)]
-async fn a_request_that_forgot_something_is_told_what() {
+async fn errors_name_the_missing_member() {
     let app = App::new();
     let version = "`io.modelcontextprotocol/protocolVersion`";
     let capabilities = "`io.modelcontextprotocol/clientCapabilities`";
@@ -69,7 +69,7 @@ async fn a_request_that_forgot_something_is_told_what() {
 ///
 /// Acceptance 8.
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_unknown_in_both_places_is_refused_with_those_served() {
+async fn unknown_versions_are_rejected_with_the_supported() {
     let app = App::new();
     for version in ["2026-07-29", "1900-01-01", "v9", "DRAFT-2026-v1", &"9".repeat(64)] {
         let message = envelope("tools/list", json!({"_meta": {VERSION_KEY: version}}));
@@ -95,7 +95,7 @@ async fn a_version_that_is_unknown_in_both_places_is_refused_with_those_served()
 ///
 /// Acceptance 16.
 #[tokio::test(start_paused = true)]
-async fn what_a_client_says_it_is_is_for_display_only() {
+async fn client_info_is_for_display_only() {
     let app = App::new();
     for (client, shown) in [
         (Value::Null, "?"),
@@ -124,7 +124,7 @@ async fn what_a_client_says_it_is_is_for_display_only() {
 ///
 /// Acceptance 13, 14.
 #[tokio::test(start_paused = true)]
-async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
+async fn unknown_methods_get_404_and_their_code() {
     let app = App::new();
     for method in [
         "ping",
@@ -175,7 +175,7 @@ async fn a_method_that_does_not_exist_is_404_and_an_error_of_the_protocol() {
 ///
 /// Acceptance 17, 18.
 #[tokio::test(start_paused = true)]
-async fn a_handshake_is_legacy_unless_it_says_all_that_a_request_has_to() {
+async fn initialize_is_legacy_unless_complete() {
     let app = App::new();
     let handshake = |meta: Value| {
         let mut message = crate::support::initialize("2025-11-25", json!({}));
@@ -208,7 +208,7 @@ async fn a_handshake_is_legacy_unless_it_says_all_that_a_request_has_to() {
 ///
 /// Acceptance 6, 7, 80.
 #[tokio::test(start_paused = true)]
-async fn the_first_thing_that_is_wrong_is_what_a_client_hears_of() {
+async fn the_first_failed_check_is_reported() {
     let app = App::new();
     let whole = || envelope("tools/call", json!({"name": "echo", "arguments": {}}));
     let change = |key: &str, value: Value| {
@@ -255,7 +255,7 @@ async fn the_first_thing_that_is_wrong_is_what_a_client_hears_of() {
 ///
 /// Acceptance 16.
 #[tokio::test(start_paused = true)]
-async fn a_log_level_that_is_none_is_refused_and_one_that_is_absent_means_silence() {
+async fn unknown_log_levels_are_rejected() {
     let app = App::new();
     for (level, heard) in [
         (json!(null), Some(&[][..])),
@@ -307,7 +307,7 @@ fn needy(server: McpServer) -> McpServer {
 ///
 /// Acceptance 25, 136, 137.
 #[tokio::test(start_paused = true)]
-async fn a_capability_that_is_missing_has_its_code_and_its_status_before_the_first_byte() {
+async fn missing_capabilities_have_their_code_and_status() {
     let error = json!({
         "code": -32021,
         "message": "Missing required client capability",
@@ -336,7 +336,7 @@ async fn a_capability_that_is_missing_has_its_code_and_its_status_before_the_fir
 ///
 /// Acceptance 67, 68, 69, 80.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_no_message_is_refused_under_whatever_headers() {
+async fn invalid_bodies_are_rejected_under_any_headers() {
     let app = App::new();
     let bad = |code: i64, id: Option<&str>| seen(400, code, id);
     let rows: [(&str, Seen); 22] = [
@@ -412,7 +412,7 @@ async fn an_id_comes_back_as_it_was_written() {
 ///
 /// Acceptance 71, 80.
 #[tokio::test(start_paused = true)]
-async fn nesting_is_answered_at_every_depth_and_place() {
+async fn nesting_is_answered_at_every_depth() {
     let app = App::new();
     for depth in [1, 100, 120, 122, 123, 124, 125, 126, 127, 128, 1_000, 100_000] {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
@@ -443,7 +443,7 @@ async fn nesting_is_answered_at_every_depth_and_place() {
 ///
 /// Acceptance 21, 72, 73, 166.
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_refused_whatever_is_in_it() {
+async fn any_batch_is_rejected() {
     let app = App::new();
     let echo = envelope("tools/call", json!({"name": "echo", "arguments": {"message": "x"}}));
     let note = json!({"jsonrpc": "2.0", "method": "notifications/a"});
@@ -468,7 +468,7 @@ async fn a_batch_is_refused_whatever_is_in_it() {
 ///
 /// Acceptance 21, 80.
 #[tokio::test(start_paused = true)]
-async fn a_posted_answer_is_refused_without_its_id() {
+async fn posted_responses_are_rejected_without_an_id() {
     let app = App::new();
     for answer in [
         json!({"jsonrpc": "2.0", "id": 1, "result": {}}),

@@ -140,7 +140,7 @@ fn answer(header: Option<&str>, claim: Claim, kind: Kind) -> (u16, i64) {
 ///
 /// Acceptance 1, 4, 5, 6, 7, 8, 9, 15, 17, 18, 19, 20, 21, 22, 80, 166.
 #[tokio::test(start_paused = true)]
-async fn every_cell_of_the_table_of_eras_is_answered_by_its_rule_and_era_of_agrees() {
+async fn the_era_table_holds_and_matches_era_of() {
     let app = App::new();
     for header in HEADERS {
         for claim in CLAIMS {
@@ -188,7 +188,7 @@ fn comes_from(era: Option<Era>, reply: &Reply) -> bool {
 ///
 /// Acceptance 22.
 #[test]
-fn what_the_edge_refuses_belongs_to_no_era() {
+fn requests_the_edge_rejects_have_no_era() {
     let whole = Bytes::from(envelope("tools/list", json!({})).to_string());
     let headers = modern("tools/list", json!({})).headers().clone();
     assert_eq!(era_of(&headers, &whole), Some(Era::Modern));
@@ -205,7 +205,7 @@ fn what_the_edge_refuses_belongs_to_no_era() {
 ///
 /// Acceptance 15.
 #[tokio::test(start_paused = true)]
-async fn stray_keys_leave_a_request_of_a_session_where_it_is() {
+async fn unrelated_meta_keys_do_not_change_the_era() {
     let app = App::new();
     let client = app.open().await;
     for stray in [
@@ -234,7 +234,7 @@ async fn stray_keys_leave_a_request_of_a_session_where_it_is() {
 ///
 /// Acceptance 1, 2, 3, 4, 11, 46, 152.
 #[tokio::test(start_paused = true)]
-async fn clients_of_both_eras_are_served_side_by_side() {
+async fn both_eras_are_served_at_once() {
     let app = App::new();
     let client = app.open_principal("ann").await;
     for round in 1..=20 {
@@ -264,7 +264,7 @@ async fn clients_of_both_eras_are_served_side_by_side() {
 ///
 /// Acceptance 2, 167.
 #[tokio::test(start_paused = true)]
-async fn a_session_id_means_nothing_to_a_request_of_2026_07_28() {
+async fn session_ids_are_ignored() {
     let app = App::new();
     let (client, gone) = (app.open_principal("ann").await, app.open().await);
     assert_eq!(gone.delete().await.status, 200);
@@ -295,7 +295,7 @@ async fn a_session_id_means_nothing_to_a_request_of_2026_07_28() {
 ///
 /// Acceptance 11, 12.
 #[tokio::test(start_paused = true)]
-async fn discovery_says_what_the_server_is() {
+async fn discovery_describes_the_server() {
     let app = App::new();
     let body = app.ask("server/discover", json!({})).await.json().await;
     let result = &body["result"];
@@ -350,7 +350,7 @@ fn refusal(served: &[ProtocolVersion], requested: &str) -> (u16, Value) {
 ///
 /// Acceptance 3, 8, 9, 10, 12, 19, 23, 24, 183.
 #[tokio::test(start_paused = true)]
-async fn each_set_of_revisions_serves_its_own_and_tells_the_others_what_it_serves() {
+async fn each_revision_set_is_served_and_named() {
     for served in subsets() {
         let app = App::with(|service| service.versions(served.iter().copied().rev()));
         let newest = served.iter().rev().find(|version| version.era() == Era::Legacy).copied();
@@ -431,7 +431,7 @@ async fn get_and_delete(app: &App, has_sessions: bool, served: &[ProtocolVersion
 ///
 /// Acceptance 24.
 #[tokio::test(start_paused = true)]
-async fn get_and_delete_of_sessions_work_beside_those_that_are_not_allowed() {
+async fn get_and_delete_work_only_for_sessions() {
     let app = App::new();
     let client = app.open().await;
     for method in [Method::GET, Method::DELETE] {
@@ -484,7 +484,7 @@ async fn a_service_without_sessions_serves_both_eras() {
 ///
 /// Acceptance 19, 20, 74.
 #[tokio::test(start_paused = true)]
-async fn a_notification_of_2026_07_28_is_taken_and_nobody_hears_of_it() {
+async fn notifications_are_accepted_without_effect() {
     let app = App::new();
     let mut held = app.ask_tool("note_and_hold", json!({"label": "a"})).await.sse();
     assert!(held.message().await.is_some());

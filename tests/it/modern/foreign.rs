@@ -65,7 +65,7 @@ async fn said(reply: Reply) -> String {
 ///
 /// Acceptance 1.
 #[tokio::test(start_paused = true)]
-async fn every_result_says_what_it_is_whatever_the_server_wrote() {
+async fn every_result_has_a_type() {
     for mode in MODES {
         let app = parrot(mode);
         for (method, answer, expected) in [
@@ -110,7 +110,7 @@ async fn every_result_says_what_it_is_whatever_the_server_wrote() {
 ///
 /// Acceptance 11.
 #[tokio::test(start_paused = true)]
-async fn a_server_without_a_word_on_discovery_is_asked_as_in_a_handshake() {
+async fn discovery_falls_back_to_initialize() {
     let app = parrot(ResponseMode::Auto);
     let result = app.ask("server/discover", json!({})).await.json().await["result"].clone();
     assert_eq!(
@@ -137,7 +137,7 @@ async fn a_server_without_a_word_on_discovery_is_asked_as_in_a_handshake() {
 ///
 /// Acceptance 14, 136, 137.
 #[tokio::test(start_paused = true)]
-async fn only_a_method_and_a_capability_that_are_missing_have_a_status() {
+async fn only_two_errors_have_an_error_status() {
     for mode in MODES {
         let app = parrot(mode);
         for (method, code, status) in [
@@ -170,7 +170,7 @@ async fn only_a_method_and_a_capability_that_are_missing_have_a_status() {
 ///
 /// Acceptance 14, 71.
 #[tokio::test(start_paused = true)]
-async fn a_method_of_any_length_is_repeated_within_bounds() {
+async fn errors_repeat_long_methods_within_bounds() {
     let app = parrot(ResponseMode::Auto);
     let long = "a".repeat(1_024);
     let error = json!({"code": -32601, "message": "x"});
@@ -204,7 +204,7 @@ async fn a_server_that_panics_ends_its_own_call() {
 ///
 /// Acceptance 91.
 #[tokio::test(start_paused = true)]
-async fn what_has_many_lines_is_one_line_of_a_stream() {
+async fn results_with_line_breaks_stay_one_line() {
     let app = parrot(ResponseMode::Auto);
     let reply = app.ask("a/b", json!({"stream": 1, "answer": "{\n\"a\":\r\n1\n}"})).await;
     assert_eq!(
@@ -219,7 +219,7 @@ async fn what_has_many_lines_is_one_line_of_a_stream() {
 ///
 /// Acceptance 1, 91.
 #[tokio::test(start_paused = true)]
-async fn the_name_of_a_server_is_one_line_too_and_yields_to_its_own_word() {
+async fn own_server_info_takes_precedence() {
     let named = Parrot { info: Some("{\n\"name\": \"p\"\r\n}") };
     let service = McpService::builder(named).streams(Streams::new().response_mode(ResponseMode::Sse));
     let app = App::of(service);
@@ -251,7 +251,7 @@ async fn the_name_of_a_server_is_one_line_too_and_yields_to_its_own_word() {
 ///
 /// Acceptance 132.
 #[tokio::test(start_paused = true)]
-async fn arguments_that_stand_twice_are_not_served() {
+async fn duplicate_arguments_are_rejected() {
     let app = parrot(ResponseMode::Auto);
     for arguments in [r#"{},"arguments":{"region":"eu"}"#, r#"{"region":"eu"},"arguments":{}"#] {
         let message = envelope("tools/call", json!({"name": "route", "answer": "{}", "arguments": "ARGUMENTS"}));

@@ -59,7 +59,7 @@ fn route(arguments: Value, headers: &[(&str, &str)]) -> Request<Body> {
 ///
 /// Acceptance 130.
 #[tokio::test(start_paused = true)]
-async fn method_and_name_are_there_and_what_the_body_says() {
+async fn method_and_name_headers_match_the_body() {
     let app = App::new();
     let echo = || modern_call("echo", json!({"message": "x"}));
     let greet = || modern("prompts/get", json!({"name": "greet", "arguments": {"name": "Bo"}}));
@@ -102,7 +102,7 @@ async fn method_and_name_are_there_and_what_the_body_says() {
 ///
 /// Acceptance 130, 5, 6.
 #[tokio::test(start_paused = true)]
-async fn the_version_header_is_there_and_what_the_body_says() {
+async fn the_version_header_matches_the_body() {
     let app = App::new();
     let list = || modern("tools/list", json!({}));
     assert_eq!(sent(&app, list().without("mcp-protocol-version")).await, MISMATCH());
@@ -175,7 +175,7 @@ async fn a_name_that_is_encoded_is_decoded_strictly() {
 ///
 /// Acceptance 132, 133.
 #[tokio::test(start_paused = true)]
-async fn an_argument_is_repeated_exactly_when_it_is_there() {
+async fn argument_headers_exist_exactly_with_their_argument() {
     let app = app();
     let region = "mcp-param-region";
     type Row<'a> = (Value, &'a [(&'a str, &'a str)], bool);
@@ -263,7 +263,7 @@ async fn an_argument_is_repeated_once() {
 ///
 /// Acceptance 201.
 #[tokio::test(start_paused = true)]
-async fn a_mismatch_says_both_values() {
+async fn mismatch_errors_show_both_values() {
     let app = app();
     let call = || route(json!({"region": "eu"}), &[("mcp-param-region", "eu")]);
     let long = "x".repeat(5_000);
@@ -338,7 +338,7 @@ async fn arguments_that_cannot_be_compared_are_not_served() {
 ///
 /// Acceptance 134.
 #[tokio::test(start_paused = true)]
-async fn a_tool_nobody_knows_has_no_arguments_to_repeat() {
+async fn unknown_tools_have_no_argument_headers() {
     let app = app();
     let unknown = modern_call("nobody", json!({"region": "eu"})).header("mcp-param-region", "us");
     let reply = app.send(unknown).await;
@@ -412,7 +412,7 @@ proptest! {
 
     /// Extends the rows above from some texts to any text.
     #[test]
-    fn any_text_is_served_under_its_own_header_and_no_other(text in texts(), other in texts()) {
+    fn text_arguments_match_only_their_own_header(text in texts(), other in texts()) {
         let header = HeaderValue::from_str(&encoded(&text)).unwrap();
         prop_assert_eq!(served("region", &json!(text), ("mcp-param-region", &header)), Some(json!(text)));
         if other != text {
@@ -422,7 +422,7 @@ proptest! {
     }
 
     #[test]
-    fn any_integer_is_served_under_any_spelling_of_itself(number in -9_007_199_254_740_991_i64..=9_007_199_254_740_991) {
+    fn integers_match_any_spelling(number in -9_007_199_254_740_991_i64..=9_007_199_254_740_991) {
         #[allow(clippy::cast_precision_loss)]
         let float = number as f64;
         for spelling in [number.to_string(), format!("{number}.0"), format!("{float:e}"), format!("{float:E}")] {
@@ -436,7 +436,7 @@ proptest! {
     }
 
     #[test]
-    fn an_integer_that_not_everybody_reads_alike_is_never_served(
+    fn ambiguous_integers_are_rejected(
         number in prop_oneof![9_007_199_254_740_992..=i64::MAX, i64::MIN..=-9_007_199_254_740_992],
     ) {
         let header = HeaderValue::from(number);
@@ -444,7 +444,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_in_a_header_are_refused_or_mean_the_argument(
+    fn header_bytes_match_the_argument_or_fail(
         bytes in proptest::collection::vec(any::<u8>(), 0..40),
         text in texts(),
     ) {

@@ -55,7 +55,7 @@ fn rejected() -> Vec<(Request<Body>, u16)> {
 ///
 /// Acceptance 81, 157, 176.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
+async fn rejected_requests_leave_no_state() {
     let told = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&told);
     let app = App::with(|service| {
@@ -97,7 +97,7 @@ async fn ten_thousand_refused_requests_leave_the_service_as_it_was() {
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
-async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_back() {
+async fn calls_of_a_principal_are_limited() {
     for mode in MODES {
         let app = App::with(|service| {
             let limits = Limits::new().max_calls_per_principal(2);
@@ -153,7 +153,7 @@ async fn a_principal_has_as_many_calls_as_the_limit_says_and_gets_each_of_them_b
 ///
 /// Acceptance 176.
 #[tokio::test(start_paused = true)]
-async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
+async fn stateless_calls_share_one_limit() {
     let app = App::with(|service| service.limits(Limits::new().max_calls_without_session(2)));
     let client = app.open().await;
     let echo = || modern_call("echo", json!({"message": "x"}));
@@ -192,7 +192,7 @@ async fn calls_without_a_session_have_one_limit_whoever_makes_them() {
 ///
 /// Acceptance 38, 170.
 #[tokio::test(start_paused = true)]
-async fn a_body_is_bounded_in_bytes_and_in_time() {
+async fn bodies_are_bounded_in_bytes_and_time() {
     let limits = Limits::new().max_body_bytes(1_000).body_timeout(Duration::from_secs(5));
     let app = App::with(|service| service.limits(limits));
     let list = || modern("tools/list", json!({}));
@@ -260,7 +260,7 @@ fn flooding(streams: Streams) -> (McpServiceBuilder, Arc<Flood>) {
 ///
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_cancelled() {
+async fn stalled_readers_lose_their_call_after_the_timeout() {
     let (service, flood) = flooding(Streams::new().slow_reader_timeout(Duration::from_secs(7)));
     let app = App::of(service);
     let reply = app.ask_tool("flood", json!({})).await;
@@ -281,7 +281,7 @@ async fn a_reader_that_takes_nothing_is_given_its_time_and_then_its_call_is_canc
 ///
 /// Acceptance 170.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_is_slow_and_steady_gets_everything() {
+async fn slow_and_steady_readers_get_everything() {
     let (service, flood) = flooding(Streams::new().slow_reader_timeout(Duration::from_secs(7)));
     let app = App::of(service);
     let mut stream = app.ask_tool("flood", json!({})).await.sse();
@@ -312,7 +312,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// Acceptance 163, 170.
 #[tokio::test]
-async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {
+async fn clients_that_hardly_read_are_cut() {
     for reads in [false, true] {
         let patience = Duration::from_millis(400);
         let (service, flood) = flooding(Streams::new().slow_reader_timeout(patience));
@@ -349,7 +349,7 @@ async fn a_client_that_never_reads_its_socket_or_hardly_does_is_cut() {
 ///
 /// Acceptance 150, 174.
 #[tokio::test(start_paused = true)]
-async fn a_drain_lets_what_runs_finish_and_takes_nothing_new() {
+async fn drains_finish_running_calls_only() {
     for mode in MODES {
         let app = App::in_mode(mode);
         let held = tokio::spawn({
@@ -382,7 +382,7 @@ async fn a_drain_lets_what_runs_finish_and_takes_nothing_new() {
 ///
 /// Acceptance 174.
 #[tokio::test(start_paused = true)]
-async fn at_the_deadline_of_a_drain_calls_are_cut_and_answered() {
+async fn the_drain_deadline_cancels_and_answers_calls() {
     for mode in MODES {
         for tool in ["hold", "note_and_hold"] {
             for wait in [100, 5_000] {

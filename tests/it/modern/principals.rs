@@ -23,7 +23,7 @@ use crate::support::{App, MODERN, RequestExt, modern, modern_call, text_of};
 ///
 /// Acceptance 60.
 #[tokio::test(start_paused = true)]
-async fn the_principal_is_the_layers_word_for_each_request() {
+async fn the_principal_comes_from_the_layer() {
     let app = App::new();
     for name in ["ann", "bob", "ann"] {
         let who = modern_call("whoami", json!({})).principal(name);

@@ -105,7 +105,7 @@ async fn changes(client: &Client) {
 ///
 /// Acceptance 94.
 #[tokio::test]
-async fn rmcps_client_misses_nothing_of_rmcps_handler_when_streams_end_in_the_middle() {
+async fn cut_streams_lose_nothing_between_rmcp_ends() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse] {
         let (_served, relay, _) = serve(mode).await;
         let client = Client::connect(relay.url(), ClientLifecycleMode::Initialize).await;
@@ -192,7 +192,7 @@ async fn later(client: &Client) {
 ///
 /// Acceptance 30.
 #[tokio::test]
-async fn a_drain_ends_what_rmcps_handlers_do() {
+async fn a_drain_cancels_rmcp_handlers() {
     let (served, relay, shared) = serve(ResponseMode::Auto).await;
     let client = Client::connect(relay.url(), ClientLifecycleMode::Initialize).await;
     let call = client.begin("wait").await;

@@ -4,7 +4,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_taken_back_at_once_is_not_asked() {
+async fn requests_withdrawn_at_once_are_not_sent() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     let told = messages(client.call(1, "ask_not", json!({})).await).await;
@@ -15,7 +15,7 @@ async fn a_question_that_is_taken_back_at_once_is_not_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_cancelled_asks_nobody_any_more() {
+async fn cancelled_calls_send_no_requests() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     let mut listening = client.listen_primed().await;
@@ -33,7 +33,7 @@ async fn a_call_that_was_cancelled_asks_nobody_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_that_their_handler_has_left_are_taken_back_the_oldest_first() {
+async fn the_oldest_abandoned_requests_are_cancelled_first() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     let mut listening = client.listen_primed().await;
@@ -52,7 +52,7 @@ async fn questions_that_their_handler_has_left_are_taken_back_the_oldest_first()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_is_open_for_as_long_as_is_set_and_no_longer() {
+async fn requests_end_at_their_timeout() {
     let shared = Shared::default();
     let made = shared.clone();
     let server = RmcpServer::new(move || Handler::new(&made)).request_timeout(Duration::from_secs(90));
@@ -66,7 +66,7 @@ async fn a_question_is_open_for_as_long_as_is_set_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_stands_on_the_stream_of_its_call_whatever_else_runs() {
+async fn requests_use_the_stream_of_their_call() {
     let shared = Shared::default();
     let app = app(&shared);
     let client = app.open().await;
@@ -81,7 +81,7 @@ async fn a_question_stands_on_the_stream_of_its_call_whatever_else_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_refused_or_cannot_be_put_is_an_error_for_the_handler() {
+async fn failed_requests_are_errors_for_the_handler() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     let mut stream = client.call(1, "ask", json!({})).await.sse();
@@ -102,7 +102,7 @@ async fn a_question_that_is_refused_or_cannot_be_put_is_an_error_for_the_handler
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_from_a_task_stands_where_the_client_listens_or_on_the_only_call() {
+async fn requests_of_a_task_find_a_stream() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     let mut stream = client.call(1, "ask_aside", json!({})).await.sse();
@@ -120,7 +120,7 @@ async fn a_question_from_a_task_stands_where_the_client_listens_or_on_the_only_c
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_takes_too_long_is_withdrawn() {
+async fn slow_requests_are_cancelled() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     let mut stream = client.call(1, "ask_briefly", json!({})).await.sse();

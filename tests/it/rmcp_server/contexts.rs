@@ -4,7 +4,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn the_token_of_a_request_is_cancelled_once_it_is_answered() {
+async fn request_tokens_are_cancelled_with_the_answer() {
     let shared = Shared::default();
     let app = app(&shared);
     assert_eq!(text(app.ask_tool("leave_a_task", json!({})).await).await, "left");
@@ -21,7 +21,7 @@ async fn the_token_of_a_request_is_cancelled_once_it_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_says_why() {
+async fn cancellations_carry_their_reason() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     sleep(Duration::from_millis(1)).await;
@@ -35,7 +35,7 @@ async fn a_cancellation_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_context_that_is_kept_holds_up_no_drain() {
+async fn retained_contexts_do_not_delay_a_drain() {
     for stateless_mode in [false, true] {
         let shared = Shared::default();
         let app = with(&shared, |service| service.sessions(Sessions::new().stateless(stateless_mode)));
@@ -58,7 +58,7 @@ async fn a_context_that_is_kept_holds_up_no_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_handler_is_told_once_that_its_client_is_ready() {
+async fn each_handler_is_initialized_once() {
     let engine = MemoryEngine::new();
     let (here, there) = (Shared::default(), Shared::default());
     let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));

@@ -24,7 +24,7 @@ async fn polled<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_its_session_opens_leaves_no_handler_behind() {
+async fn disconnects_during_initialize_leave_no_handler() {
     let shared = Shared::default();
     let app = app(&shared);
     let mut ends = 0;
@@ -44,7 +44,7 @@ async fn a_client_that_leaves_while_its_session_opens_leaves_no_handler_behind()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_without_a_session_that_leaves_at_any_point_leaves_nothing_behind() {
+async fn sessionless_disconnects_leave_nothing() {
     for listens in [false, true] {
         let shared = Shared { listens, ..Shared::default() };
         let app = app(&shared);
@@ -62,7 +62,7 @@ async fn a_client_without_a_session_that_leaves_at_any_point_leaves_nothing_behi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_whose_client_leaves_while_it_moves_goes_on_and_ends() {
+async fn sessions_survive_disconnects_during_a_move() {
     let mut counts = BTreeSet::new();
     for times in 0..MOST {
         let engine = MemoryEngine::new();
@@ -87,7 +87,7 @@ async fn a_session_whose_client_leaves_while_it_moves_goes_on_and_ends() {
 /// The client's `initialized` arrived at another node, so each call here may be the first to pass
 /// it on.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_cancelled_while_its_handler_is_made_ready_does_not_make_it_ready_twice() {
+async fn cancelled_calls_initialize_handlers_once() {
     for times in 0..MOST {
         let shared = Shared::default();
         let app = app(&shared);
@@ -107,7 +107,7 @@ async fn a_call_that_is_cancelled_while_its_handler_is_made_ready_does_not_make_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_ends_at_any_point_of_its_calls_ends_its_handler() {
+async fn handlers_end_with_their_session_during_calls() {
     let shared = Shared::default();
     let app = app(&shared);
     for times in 0..MOST {

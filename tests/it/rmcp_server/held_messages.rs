@@ -11,7 +11,7 @@ fn begins(begins: Begins) -> (Shared, App) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_of_on_initialized_waits_until_its_client_listens() {
+async fn requests_of_on_initialized_wait_for_a_reader() {
     let (shared, app) = begins(Begins::Asking);
     let client = app.open().await;
     sleep(Duration::from_millis(300)).await;
@@ -24,7 +24,7 @@ async fn a_question_of_on_initialized_waits_until_its_client_listens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_on_initialized_tells_is_there_when_its_client_first_listens() {
+async fn messages_of_on_initialized_wait_for_a_reader() {
     let (shared, app) = begins(Begins::Telling);
     let client = app.open().await;
     sleep(Duration::from_millis(300)).await;
@@ -67,7 +67,7 @@ async fn the_stream_may_be_opened_at_another_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_listens_is_not_waited_for_long() {
+async fn waiting_for_a_reader_is_bounded() {
     for begun in [Begins::Asking, Begins::Telling] {
         let (shared, app) = begins(begun);
         let client = app.open().await;

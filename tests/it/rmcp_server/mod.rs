@@ -80,7 +80,7 @@ async fn answer(client: &Client, request: &Value, count: usize) {
 // Answers.
 
 #[tokio::test(start_paused = true)]
-async fn a_session_opens_with_what_the_handler_says() {
+async fn sessions_open_with_the_handlers_info() {
     let shared = Shared::default();
     let app = app(&shared);
     let reply = app.post(initialize("2025-06-18", json!({}))).await;
@@ -93,7 +93,7 @@ async fn a_session_opens_with_what_the_handler_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_the_handler_refuses_is_none() {
+async fn a_handler_can_reject_a_session() {
     let shared = Shared::default();
     let app = app(&shared);
     let mut opening = initialize("2025-11-25", json!({}));
@@ -106,7 +106,7 @@ async fn a_session_the_handler_refuses_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_session_has_a_handler_of_its_own_and_each_request_without_one() {
+async fn each_session_has_its_own_handler() {
     let shared = Shared::default();
     let app = app(&shared);
     let ada = app.open().await;
@@ -129,7 +129,7 @@ async fn each_session_has_a_handler_of_its_own_and_each_request_without_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_sees_the_http_request_and_who_sent_it() {
+async fn handlers_see_the_http_request_and_principal() {
     let shared = Shared::default();
     let app = app(&shared);
     let client = app.open_principal("ada").await;
@@ -140,7 +140,7 @@ async fn a_handler_sees_the_http_request_and_who_sent_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn errors_panics_and_methods_of_its_own_are_the_handlers() {
+async fn handlers_answer_errors_panics_and_custom_methods() {
     let shared = Shared::default();
     let app = app(&shared);
     let client = app.open().await;
@@ -172,7 +172,7 @@ async fn errors_panics_and_methods_of_its_own_are_the_handlers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_of_2026_07_28_is_told_what_the_handler_says_of_itself() {
+async fn discovery_returns_the_handlers_info() {
     let shared = Shared::default();
     let app = app(&shared);
     let reply = app.ask("server/discover", json!({})).await;
@@ -190,7 +190,7 @@ async fn a_client_of_2026_07_28_is_told_what_the_handler_says_of_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_asks_by_rounds_of_its_own() {
+async fn handlers_can_drive_their_own_rounds() {
     let shared = Shared::default();
     let app = app(&shared);
     let ask = |extra: Value| {
@@ -212,7 +212,7 @@ async fn a_handler_asks_by_rounds_of_its_own() {
 // Messages to the client.
 
 #[tokio::test(start_paused = true)]
-async fn progress_goes_on_the_stream_of_its_call() {
+async fn progress_uses_the_stream_of_its_call() {
     let shared = Shared::default();
     let app = app(&shared);
     let expected = |id: u32, version: &str| {
@@ -259,7 +259,7 @@ async fn a_call_is_resumed_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn log_messages_go_on_the_only_call_and_are_those_the_client_wants() {
+async fn log_messages_follow_the_level_and_call() {
     let shared = Shared::default();
     let app = app(&shared);
     let client = app.open().await;
@@ -294,7 +294,7 @@ async fn log_messages_go_on_the_only_call_and_are_those_the_client_wants() {
 // Lifetimes.
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_call_is_told_so_and_may_clean_up() {
+async fn cancelled_calls_can_clean_up() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     sleep(Duration::from_millis(1)).await;
@@ -311,7 +311,7 @@ async fn a_cancelled_call_is_told_so_and_may_clean_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_is_used_again_after_its_cancellation_is_another_call() {
+async fn cancelled_ids_can_be_used_again() {
     let shared = Shared::default();
     let client = app(&shared).open().await;
     sleep(Duration::from_millis(1)).await;
@@ -336,7 +336,7 @@ async fn an_id_that_is_used_again_after_its_cancellation_is_another_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_of_2026_07_28_that_leaves_cancels() {
+async fn modern_disconnects_cancel_the_call() {
     let shared = Shared::default();
     let app = app(&shared);
     let waiting = {
@@ -351,7 +351,7 @@ async fn a_client_of_2026_07_28_that_leaves_cancels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_kept_works_as_long_as_its_session() {
+async fn peers_work_until_their_session_ends() {
     let shared = Shared::default();
     let app = app(&shared);
     let client = app.open().await;
@@ -387,7 +387,7 @@ async fn a_peer_that_is_kept_works_as_long_as_its_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_ends_with_its_session_however_that_ends() {
+async fn handlers_end_with_their_session() {
     let shared = Shared::default();
     let app = with(&shared, |service| service.sessions(Sessions::new().idle_timeout(Duration::from_secs(60))));
     let (expires, ended) = (app.open().await, app.open().await);
@@ -403,7 +403,7 @@ async fn a_handler_ends_with_its_session_however_that_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_goes_on_at_another_node_with_a_new_handler() {
+async fn moved_sessions_get_a_new_handler() {
     let engine = MemoryEngine::new();
     let (here, there) = (Shared::default(), Shared::default());
     let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
@@ -426,7 +426,7 @@ async fn a_session_goes_on_at_another_node_with_a_new_handler() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_session_subscribes_to_moves_with_it() {
+async fn subscriptions_move_with_their_session() {
     let engine = MemoryEngine::new();
     let (here, there) = (Shared::default(), Shared::default());
     let node = |shared: &Shared| with(shared, |service| service.engine(engine.clone()));
@@ -445,7 +445,7 @@ async fn what_a_session_subscribes_to_moves_with_it() {
 
 /// Runs on several threads, where rmcp's tasks overtake each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_new_handler_is_initialized_before_it_is_told_anything_else() {
+async fn new_handlers_are_initialized_first() {
     for _ in 0..200 {
         let engine = MemoryEngine::new();
         let (here, there) = (Shared::default(), Shared::default());

@@ -142,7 +142,7 @@ fn unknown(id: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_is_of_the_principal_that_began_it() {
+async fn tasks_belong_to_their_principal() {
     let app = node("tasks", &[]);
     let id = begin(&app, Some("ada")).await;
     for principal in [Some("bob"), None] {
@@ -163,7 +163,7 @@ async fn a_task_is_of_the_principal_that_began_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_id_that_a_handler_knows_opens_nothing_for_a_principal() {
+async fn plain_task_ids_open_nothing_for_principals() {
     let app = node("tasks", &[]);
     let id = begin(&app, None).await;
     assert_eq!(id.len(), 36, "without a principal an id is rmcp's: {id}");
@@ -175,7 +175,7 @@ async fn the_id_that_a_handler_knows_opens_nothing_for_a_principal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_state_is_of_the_principal_that_was_asked() {
+async fn request_state_belongs_to_its_principal() {
     let app = node("tasks", &[]);
     let rounds = |state: Option<&str>| match state {
         Some(state) => json!({"name": "rounds", "arguments": {}, "requestState": state, "inputResponses": {}}),
@@ -197,7 +197,7 @@ async fn a_state_is_of_the_principal_that_was_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_carried_opens_on_nodes_with_the_keys_and_the_name_of_its_server() {
+async fn request_state_needs_key_and_server_name() {
     let key = |n: u8| SealingKey::from_bytes([n; 32]);
     let call = |state: &Value| json!({"name": "rounds", "arguments": {}, "requestState": state});
     let asked = ask(&node("tasks", &[key(1)]), Some("ada"), "tools/call", json!({"name": "rounds"})).await;
@@ -216,7 +216,7 @@ async fn what_is_carried_opens_on_nodes_with_the_keys_and_the_name_of_its_server
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_is_told_of_the_tasks_it_was_given() {
+async fn sessions_see_their_own_tasks_only() {
     let app = node("tasks", &[]);
     let capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
     let ada = app.open_as("2025-11-25", capabilities, Some(Principal::new("ada"))).await;

@@ -11,7 +11,7 @@ fn serving(shared: &Shared, versions: &[ProtocolVersion], sessions: Sessions) ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_is_told_the_revision_that_its_session_speaks() {
+async fn initialize_returns_the_agreed_revision() {
     let served = [ProtocolVersion::V2025_06_18];
     for (versions, asked, told) in [
         (&served[..], "2025-11-25", "2025-06-18"),
@@ -53,7 +53,7 @@ fn particular(versions: &'static [Theirs]) -> App {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_does_not_speak_is_not_served() {
+async fn revisions_outside_the_handlers_are_not_served() {
     let app = particular(&[Theirs::V_2025_03_26, Theirs::V_2025_06_18]);
     for method in ["server/discover", "tools/list"] {
         let reply = app.send(modern(method, json!({}))).await;
@@ -73,7 +73,7 @@ async fn what_a_handler_does_not_speak_is_not_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_speaks_nothing_that_is_served_refuses_every_client() {
+async fn handlers_without_a_served_revision_reject_all() {
     let app = particular(&[Theirs::V_2024_11_05]);
     for reply in [app.post(initialize("2024-11-05", json!({}))).await, app.send(modern("tools/list", json!({}))).await]
     {

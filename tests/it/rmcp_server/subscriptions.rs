@@ -4,7 +4,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_change_told_of_by_a_call_reaches_whoever_listens() {
+async fn changes_announced_by_calls_reach_subscribers() {
     let shared = Shared::default();
     let app = app(&shared);
     let client = app.open().await;
@@ -30,7 +30,7 @@ async fn a_change_told_of_by_a_call_reaches_whoever_listens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_answers_subscriptions_of_its_own_until_the_service_drains() {
+async fn handlers_serve_their_own_subscriptions() {
     for mode in [ResponseMode::Auto, ResponseMode::Json] {
         let shared = Shared { listens: true, ..Shared::default() };
         let app = with(&shared, in_mode(mode));

@@ -18,7 +18,7 @@ use crate::table::{seen, sent};
 ///
 /// Acceptance 142.
 #[tokio::test(start_paused = true)]
-async fn only_what_was_asked_for_is_told() {
+async fn only_subscribed_changes_are_delivered() {
     let app = App::new();
     let filters = [
         (r#"{"toolsListChanged":true}"#, vec!["tools"]),
@@ -52,7 +52,7 @@ async fn only_what_was_asked_for_is_told() {
 ///
 /// Acceptance 144, 163, 170.
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_never_reads_is_told_of_each_thing_once_and_delays_nobody() {
+async fn changes_are_coalesced_for_unread_streams() {
     let app = App::new();
     let mut deaf = listen(&app, ALL).await;
     let mut stalled = acknowledged(&app, ALL).await;
@@ -92,7 +92,7 @@ async fn a_listener_that_never_reads_is_told_of_each_thing_once_and_delays_nobod
 ///
 /// Acceptance 163, 170.
 #[tokio::test(start_paused = true)]
-async fn what_waits_is_written_piece_by_piece() {
+async fn pending_changes_are_written_in_chunks() {
     let app = App::new();
     let uris: Vec<String> = (0..1_000).map(|n| format!("test://item/{n}")).collect();
     let mut stream = acknowledged(&app, &json!({"resourceSubscriptions": uris}).to_string()).await;
@@ -111,7 +111,7 @@ async fn what_waits_is_written_piece_by_piece() {
 ///
 /// Acceptance 46, 144, 163.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_listens_hear_one_broadcast_each_under_its_own_name() {
+async fn a_broadcast_reaches_a_thousand_subscriptions() {
     let app = App::new();
     let mut streams = Vec::new();
     for n in 0..1_000 {
@@ -137,7 +137,7 @@ async fn a_thousand_listens_hear_one_broadcast_each_under_its_own_name() {
 ///
 /// Acceptance 142.
 #[tokio::test(start_paused = true)]
-async fn listens_with_the_same_id_are_each_their_own() {
+async fn subscriptions_with_equal_ids_are_separate() {
     let app = App::new();
     let mut tools = acknowledged(&app, r#"{"toolsListChanged":true}"#).await;
     let mut prompts = acknowledged(&app, r#"{"promptsListChanged":true}"#).await;
@@ -153,7 +153,7 @@ async fn listens_with_the_same_id_are_each_their_own() {
 ///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
-async fn one_announcement_is_heard_in_both_eras_and_at_every_node() {
+async fn announcements_reach_both_eras_at_every_node() {
     let near = MemoryEngine::new();
     let far = FarEngine::new(|_, _| Pace::YIELD);
     let pairs = [
@@ -189,7 +189,7 @@ async fn one_announcement_is_heard_in_both_eras_and_at_every_node() {
 ///
 /// Acceptance 142, 173.
 #[tokio::test(start_paused = true)]
-async fn what_nodes_tell_each_other_besides_is_no_change() {
+async fn other_signals_are_not_sent_to_clients() {
     let engine = MemoryEngine::new();
     let [here, there] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone())));
     let mut stream = acknowledged(&there, ALL).await;
@@ -208,7 +208,7 @@ async fn what_nodes_tell_each_other_besides_is_no_change() {
 ///
 /// Acceptance 23, 173.
 #[tokio::test(start_paused = true)]
-async fn where_only_sessions_are_served_announcements_go_on_and_nobody_listens() {
+async fn either_era_alone_gets_its_changes() {
     let app = App::with(|service| service.versions(ProtocolVersion::SESSION_ERA));
     let mut get = app.open().await.listen_primed().await;
     assert_eq!(sent(&app, listening("1", ALL)).await, seen(400, -32000, Some("1")));
@@ -224,7 +224,7 @@ async fn where_only_sessions_are_served_announcements_go_on_and_nobody_listens()
 ///
 /// Acceptance 144, 163.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_misses_the_last_change_however_many_announce_listen_and_leave() {
+async fn the_last_change_is_never_missed() {
     const ANNOUNCERS: u64 = 4;
     const EACH: u64 = 500;
     let app = App::new();

@@ -33,7 +33,7 @@ async fn to_the_end(stream: &mut Sse) -> Vec<String> {
 ///
 /// Acceptance 146, 150, 174.
 #[tokio::test(start_paused = true)]
-async fn at_the_end_of_the_service_each_listen_gets_what_waits_and_its_result() {
+async fn a_drain_ends_subscriptions_with_a_result() {
     let app = App::new();
     let mut first = opened(app.send(listening(r#""a""#, ALL)).await);
     let mut second = opened(app.send(listening("12345678901234567890123", "{}")).await);
@@ -83,7 +83,7 @@ async fn at_the_end_of_the_service_each_listen_gets_what_waits_and_its_result() 
 ///
 /// Acceptance 146.
 #[tokio::test(start_paused = true)]
-async fn a_foreign_server_without_a_name_ends_a_listen_without_one() {
+async fn results_omit_unknown_server_info() {
     let app = Foreign::new(EVERYTHING).app(|service| service);
     let mut stream = acknowledged(&app, ALL).await;
     app.handle.drain(Duration::ZERO).await;
@@ -96,7 +96,7 @@ async fn a_foreign_server_without_a_name_ends_a_listen_without_one() {
 ///
 /// Acceptance 146, 174.
 #[tokio::test(start_paused = true)]
-async fn a_listen_that_a_drain_overtakes_is_refused() {
+async fn subscriptions_overtaken_by_a_drain_are_rejected() {
     let gate = Arc::new(Notify::new());
     let server = Foreign::new(EVERYTHING).behind(&gate);
     let app = server.app(|service| service);
@@ -136,7 +136,7 @@ async fn with_its_service_a_listen_ends() {
 ///
 /// Acceptance 173.
 #[tokio::test(start_paused = true)]
-async fn a_node_that_ends_takes_its_own_listens_with_it_and_no_others() {
+async fn ending_a_node_ends_only_its_subscriptions() {
     let engine = MemoryEngine::new();
     let [here, there] = [(); 2].map(|()| App::with(|service| service.engine(engine.clone())));
     let (mut ours, mut theirs) = (acknowledged(&here, ALL).await, acknowledged(&there, ALL).await);
@@ -153,7 +153,7 @@ async fn a_node_that_ends_takes_its_own_listens_with_it_and_no_others() {
 ///
 /// Acceptance 40, 146, 150.
 #[tokio::test]
-async fn a_host_shuts_down_promptly_with_a_listen_open() {
+async fn axum_shuts_down_promptly_with_subscriptions() {
     let service = service().0.build().unwrap();
     let handle = service.handle();
     let router = axum::Router::new().nest("/mcp", service.into_router());

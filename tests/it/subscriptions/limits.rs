@@ -21,7 +21,7 @@ fn limited(limits: Limits) -> App {
 ///
 /// Acceptance 144, 176.
 #[tokio::test(start_paused = true)]
-async fn a_listen_beyond_a_limit_is_refused_before_it_is_acknowledged() {
+async fn subscriptions_beyond_a_limit_get_429() {
     let app = limited(Limits::new().max_listen_streams(3).max_listen_streams_per_principal(2));
     let of = |principal: &str| listening("4", ALL).principal(principal);
     let held = [opened(app.send(of("ann")).await), opened(app.send(of("ann")).await)];
@@ -60,7 +60,7 @@ async fn a_listen_beyond_a_limit_is_refused_before_it_is_acknowledged() {
 ///
 /// Acceptance 144, 176.
 #[tokio::test(start_paused = true)]
-async fn clients_without_a_principal_share_the_limit_of_all() {
+async fn without_a_principal_the_total_limit_applies() {
     let app = limited(Limits::new().max_listen_streams(5).max_listen_streams_per_principal(1));
     let mut held = Vec::new();
     for _ in 0..5 {
@@ -80,7 +80,7 @@ async fn clients_without_a_principal_share_the_limit_of_all() {
 ///
 /// Acceptance 160.
 #[tokio::test(start_paused = true)]
-async fn listens_and_calls_do_not_use_up_each_others_permits() {
+async fn subscriptions_and_calls_have_separate_permits() {
     let limits =
         Limits::new().max_calls_per_session(1).max_calls_per_principal(1).max_listen_streams_per_principal(100);
     let app = limited(limits);
@@ -103,7 +103,7 @@ async fn listens_and_calls_do_not_use_up_each_others_permits() {
 ///
 /// Acceptance 139, 144.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_frees_its_place_whenever_it_does() {
+async fn disconnects_free_the_subscription_at_any_moment() {
     let gate = Arc::new(Notify::new());
     let server = Foreign::new(EVERYTHING).behind(&gate);
     let app =
@@ -135,7 +135,7 @@ async fn a_client_that_leaves_frees_its_place_whenever_it_does() {
 ///
 /// Acceptance 54, 139, 144.
 #[tokio::test]
-async fn a_connection_that_ends_frees_the_place_of_its_listen() {
+async fn closed_connections_free_their_subscription() {
     let served = Served::new().await;
     let mut connection = served.connect().await;
     let answer = exchange(&mut connection, on_the_wire(&served).as_bytes(), Duration::from_millis(300)).await;
@@ -154,7 +154,7 @@ async fn a_connection_that_ends_frees_the_place_of_its_listen() {
 ///
 /// Acceptance 144, 170.
 #[tokio::test]
-async fn a_client_that_takes_nothing_of_what_it_is_told_is_cut_off_with_its_connection() {
+async fn unread_subscriptions_lose_their_connection() {
     let (service, _) = service();
     let short = |listener: McpListener| listener.write_timeout(Some(Duration::from_millis(200)));
     let served = Served::of(service, short).await;

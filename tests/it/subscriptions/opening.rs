@@ -17,7 +17,7 @@ use crate::table::{seen, sent};
 ///
 /// Acceptance 138, 142.
 #[tokio::test(start_paused = true)]
-async fn a_listen_is_acknowledged_first_and_every_message_names_it_as_the_client_did() {
+async fn every_message_carries_the_subscription_id() {
     let app = App::new();
     for id in ["1", r#""listen-1""#, "9007199254740993", "123456789012345678901234567890", r#""\u00e9\"\n\/""#, "-1"] {
         let reply = app.send(listening(id, ALL)).await;
@@ -49,7 +49,7 @@ async fn a_listen_is_acknowledged_first_and_every_message_names_it_as_the_client
 ///
 /// Acceptance 187.
 #[tokio::test(start_paused = true)]
-async fn tasks_are_listened_to_by_clients_that_declare_them() {
+async fn task_ids_need_the_tasks_extension() {
     let app = App::new();
     let asked = |capabilities: Value, notifications: Value| {
         let meta = json!({"io.modelcontextprotocol/clientCapabilities": capabilities});
@@ -76,7 +76,7 @@ async fn tasks_are_listened_to_by_clients_that_declare_them() {
 ///
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
-async fn a_listen_is_narrowed_to_what_the_server_promises() {
+async fn subscriptions_are_limited_to_the_capabilities() {
     for (capabilities, honoured, told) in [
         ("{}", "{}", vec![]),
         (r#"{"tools":{"listChanged":true},"prompts":{}}"#, r#"{"toolsListChanged":true}"#, vec!["tools"]),
@@ -107,7 +107,7 @@ async fn a_listen_is_narrowed_to_what_the_server_promises() {
 ///
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
-async fn a_typed_server_tells_of_the_lists_it_has() {
+async fn typed_servers_acknowledge_their_lists() {
     let app = App::of(McpService::builder(McpServer::new("a", "1").tool("t", "T.", async || "t")));
     let mut stream = listen(&app, ALL).await;
     assert!(bytes(&mut stream).await.ends_with(r#""notifications":{"toolsListChanged":true}}}"#));
@@ -128,7 +128,7 @@ async fn a_typed_server_tells_of_the_lists_it_has() {
 ///
 /// Acceptance 99, 143.
 #[tokio::test(start_paused = true)]
-async fn a_listen_for_nothing_is_acknowledged_and_stays_open() {
+async fn empty_filters_are_valid() {
     let app = App::new();
     for filter in ["{}", r#"{"toolsListChanged":false,"resourceSubscriptions":[]}"#, r#"{"toolsListChanged":null}"#] {
         let mut stream = listen(&app, filter).await;
@@ -145,7 +145,7 @@ async fn a_listen_for_nothing_is_acknowledged_and_stays_open() {
 ///
 /// Acceptance 143.
 #[tokio::test(start_paused = true)]
-async fn what_is_no_filter_is_refused_and_takes_no_place() {
+async fn invalid_filters_are_rejected_and_use_nothing() {
     let app = App::with(|service| service.limits(Limits::new().max_listen_streams(1)));
     let many = |count: usize| json!({"resourceSubscriptions": vec!["a:b"; count]}).to_string();
     let (too_many, too_long) =
@@ -185,7 +185,7 @@ async fn what_is_no_filter_is_refused_and_takes_no_place() {
 ///
 /// Acceptance 143.
 #[test]
-fn any_filter_is_acknowledged_or_refused() {
+fn any_filter_is_acknowledged_or_rejected() {
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
 
@@ -239,7 +239,7 @@ fn any_filter_is_acknowledged_or_refused() {
 ///
 /// Acceptance 145.
 #[tokio::test(start_paused = true)]
-async fn what_changes_before_the_acknowledgement_is_told_after_it() {
+async fn changes_before_the_acknowledgement_follow_it() {
     let gate = Arc::new(Notify::new());
     let server = Foreign::new(EVERYTHING).behind(&gate);
     let app = server.app(|service| service);
@@ -266,7 +266,7 @@ async fn what_changes_before_the_acknowledgement_is_told_after_it() {
 ///
 /// Acceptance 64, 147.
 #[tokio::test(start_paused = true)]
-async fn a_listen_is_a_stream_in_every_mode_and_needs_a_client_that_takes_one() {
+async fn subscriptions_stream_in_every_mode() {
     for mode in [ResponseMode::Auto, ResponseMode::Sse, ResponseMode::Json] {
         for stateless in [false, true] {
             let app = App::with(|service| {
@@ -290,7 +290,7 @@ async fn a_listen_is_a_stream_in_every_mode_and_needs_a_client_that_takes_one() 
 ///
 /// Acceptance 83, 144, 169.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_cannot_say_what_it_tells_of_answers_with_its_error() {
+async fn failed_discovery_rejects_the_subscription() {
     for (says, status, code, message) in [
         ("panic", 200, -32603, "Internal error"),
         ("error", 200, -32050, "not today"),

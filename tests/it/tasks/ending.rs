@@ -18,7 +18,7 @@ fn far(n: u64) -> FarEngine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_ends_tasks_that_wait_for_their_clients() {
+async fn a_drain_ends_tasks_awaiting_input() {
     for n in [0, 20] {
         let engine = far(n);
         let (here, there) = (App::of(service(engine.clone())), App::of(service(engine)));
@@ -38,7 +38,7 @@ async fn a_drain_ends_tasks_that_wait_for_their_clients() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_lets_tasks_be_answered_until_its_deadline() {
+async fn tasks_accept_answers_until_the_drain_deadline() {
     let engine = MemoryEngine::new();
     let (here, there) = (App::of(service(engine.clone())), App::of(service(engine)));
     let task = Poller::new(&here).begin("asks", json!({})).await;
@@ -54,7 +54,7 @@ async fn a_drain_lets_tasks_be_answered_until_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_dropped_ends_with_its_last_task() {
+async fn a_dropped_service_ends_with_its_tasks() {
     for n in [0, 20] {
         let engine = far(n);
         let (here, there) = (App::of(service(engine.clone())), App::of(service(engine.clone())));
@@ -79,7 +79,7 @@ async fn a_service_that_is_dropped_ends_with_its_last_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_of_a_task_may_end_at_any_moment_of_it() {
+async fn tasks_can_expire_at_any_moment() {
     for n in [0, 30] {
         for ttl in (10..600).step_by(70) {
             let engine = far(n);
@@ -112,7 +112,7 @@ impl Drop for Bomb {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_the_failure_of_its_task_and_of_nothing_else() {
+async fn panics_fail_only_their_task() {
     #[derive(serde::Deserialize, schemars::JsonSchema)]
     struct When {
         when: String,
@@ -161,7 +161,7 @@ async fn a_panic_is_the_failure_of_its_task_and_of_nothing_else() {
 
 /// A response may be dropped where no runtime exists any more, as at the end of a program.
 #[test]
-fn what_is_left_of_a_task_may_be_dropped_anywhere() {
+fn responses_can_be_dropped_without_a_runtime() {
     let engine = far(5);
     for steps in 1..40 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -180,7 +180,7 @@ fn what_is_left_of_a_task_may_be_dropped_anywhere() {
 /// Thousands of tasks fail, are answered, are cancelled or lose their client. The engine keeps only
 /// what its limits allow, and the service keeps nothing.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_tasks_come_and_go() {
+async fn thousands_of_tasks_leave_nothing() {
     let engine = far(0);
     let service = service(engine.clone()).tasks(Tasks::new().max_tasks(100).ttl(Duration::from_secs(600)));
     let app = App::of(service);
@@ -213,7 +213,7 @@ async fn ten_thousand_tasks_come_and_go() {
 
 /// A result is the tool's own: a task neither adds to it nor truncates it.
 #[tokio::test(start_paused = true)]
-async fn a_result_that_is_too_large_to_be_kept_is_a_failure_that_says_so() {
+async fn results_too_large_to_retain_fail() {
     let server: McpServer = McpServer::new("large", "1").with_tool(
         Tool::new("large", "Is large.", |Args(args): Args<super::Wait>| async move { "x".repeat(args.ms as usize) })
             .task(TaskSupport::Required),
@@ -229,7 +229,7 @@ async fn a_result_that_is_too_large_to_be_kept_is_a_failure_that_says_so() {
 
 /// A principal with large results loses its own results, and no other principal's.
 #[tokio::test(start_paused = true)]
-async fn results_of_one_principal_make_room_for_each_other() {
+async fn a_principal_evicts_only_its_own_results() {
     let server: McpServer = McpServer::new("large", "1").with_tool(
         Tool::new("large", "Is large.", |Args(args): Args<super::Wait>| async move { "x".repeat(args.ms as usize) })
             .task(TaskSupport::Required),

@@ -33,7 +33,7 @@ async fn has_room(app: &App) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_while_its_task_is_made_leaves_none_behind() {
+async fn disconnects_during_creation_leave_no_task() {
     for after in [50, 150, 199, 201, 250, 450, 650] {
         for tool in ["slow", "fails", "asks"] {
             let engine = far();
@@ -54,7 +54,7 @@ async fn a_client_that_leaves_while_its_task_is_made_leaves_none_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_becomes_a_task_twice_is_one_task() {
+async fn begin_task_twice_makes_one_task() {
     async fn twice(cx: Context) -> String {
         let (first, second) = tokio::join!(cx.begin_task(), cx.begin_task());
         format!("{first} {second} {}", cx.begin_task().await)
@@ -110,7 +110,7 @@ async fn whole(app: &App, what: &str) -> Option<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whichever_step_fails_a_task_ends_and_its_place_is_free() {
+async fn a_task_ends_whichever_operation_fails() {
     let mut ends = std::collections::BTreeMap::<_, usize>::new();
     for kind in [Unavailable, Full, FullForPrincipal] {
         for (fault, times) in [(Fault::Before(kind), 1), (Fault::After(kind), 1), (Fault::Before(kind), 3)] {
@@ -141,7 +141,7 @@ async fn whichever_step_fails_a_task_ends_and_its_place_is_free() {
 
 /// The result exists, but the engine is unavailable.
 #[tokio::test(start_paused = true)]
-async fn an_end_that_cannot_be_stored_now_is_stored_later() {
+async fn unstored_results_are_stored_later() {
     for fault in [Fault::Before(Unavailable), Fault::After(Unavailable)] {
         // The task is created. The operations after that fail for a while.
         let (engine, _) = failing(1, 8, fault);
@@ -156,7 +156,7 @@ async fn an_end_that_cannot_be_stored_now_is_stored_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_does_not_wait_for_an_engine_that_is_gone() {
+async fn a_drain_does_not_wait_for_the_engine() {
     let (engine, _) = failing(1, usize::MAX - 1, Fault::Before(Unavailable));
     let app = App::of(service(engine));
     Poller::new(&app).begin("required", json!({"ms": 10})).await;
@@ -168,7 +168,7 @@ async fn a_drain_does_not_wait_for_an_engine_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_questions_at_once_are_all_asked() {
+async fn a_hundred_concurrent_requests_are_all_listed() {
     async fn hundred(cx: Context) -> Result<String, mcp_http::server::ToolError> {
         let asked = (0..100).map(|n| {
             let cx = cx.clone();

@@ -61,7 +61,7 @@ async fn result(client: &Poller<'_>, tool: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_beside_the_beginning_of_a_task_is_asked_before_or_in_it_and_never_is_its_result() {
+async fn requests_beside_begin_task_reach_the_client() {
     async fn question_first(cx: Context) -> Result<String, ToolError> {
         let (name, is_task) = tokio::join!(biased; name(&cx), cx.begin_task());
         Ok(format!("{} {is_task}", name?))
@@ -88,7 +88,7 @@ async fn a_question_beside_the_beginning_of_a_task_is_asked_before_or_in_it_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_begins_elsewhere_is_told_of_at_once() {
+async fn tasks_begun_elsewhere_are_answered_at_once() {
     async fn elsewhere(cx: Context) -> Result<String, ToolError> {
         let there = cx.clone();
         tokio::spawn(async move {
@@ -108,7 +108,7 @@ async fn a_task_that_begins_elsewhere_is_told_of_at_once() {
 /// A background job outlives its task. Its request to the client fails, both if it began before the
 /// end of the task and if it began after.
 #[tokio::test(start_paused = true)]
-async fn whoever_still_asks_when_a_task_ends_is_told_so() {
+async fn requests_fail_after_the_task_ends() {
     for cancelled in [true, false] {
         let (told, heard) = mpsc::unbounded_channel();
         let heard = Arc::new(Mutex::new(heard));
@@ -146,7 +146,7 @@ async fn whoever_still_asks_when_a_task_ends_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_that_is_taken_back_is_not_asked_any_more() {
+async fn withdrawn_requests_are_no_longer_listed() {
     async fn impatient(cx: Context) -> Result<String, ToolError> {
         cx.begin_task().await;
         let asked = cx.elicit::<Name>("Who?").key("who").timeout(ms(1_000)).await;
@@ -169,7 +169,7 @@ async fn a_question_that_is_taken_back_is_not_asked_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_of_one_name_are_told_apart_in_a_task_too() {
+async fn requests_with_equal_keys_are_distinguished() {
     async fn alike(cx: Context) -> Result<String, ToolError> {
         cx.begin_task().await;
         let ask = |key: &'static str, words: &'static str| cx.elicit::<Name>(words).key(key).into_future();
@@ -195,7 +195,7 @@ async fn questions_of_one_name_are_told_apart_in_a_task_too() {
 
 /// An answer that was used is not kept, so a task may send requests for as long as it lives.
 #[tokio::test(start_paused = true)]
-async fn a_task_that_asks_for_ever_stays_as_large_as_its_open_questions() {
+async fn used_answers_are_not_retained() {
     async fn endless(cx: Context) -> Result<String, ToolError> {
         cx.begin_task().await;
         loop {

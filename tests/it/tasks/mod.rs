@@ -173,7 +173,7 @@ const fn ms(ms: u64) -> Duration {
 
 /// A task begins at one node, and is polled and answered at the other.
 #[cfg(feature = "redis")]
-pub(crate) async fn a_task_of_one_node_is_served_by_the_other(here: impl SessionEngine, there: impl SessionEngine) {
+pub(crate) async fn tasks_are_served_by_either_node(here: impl SessionEngine, there: impl SessionEngine) {
     let (a, b) = (App::of(service(here)), App::of(service(there)));
     let (here, there) = (Poller::new(&a), Poller::new(&b));
     let task = here.begin("asks", json!({})).await;
@@ -204,7 +204,7 @@ async fn until(client: &Poller<'_>, task: &str, what: &str, holds: impl Fn(&Valu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_becomes_a_task_that_is_polled_for() {
+async fn a_call_becomes_a_task() {
     let app = app();
     let client = Poller::new(&app);
     let task = client.begin("slow", json!({"ms": 2_000})).await;
@@ -221,7 +221,7 @@ async fn a_call_becomes_a_task_that_is_polled_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_the_tool_completes_and_one_of_the_protocol_fails() {
+async fn tool_errors_complete_and_protocol_errors_fail() {
     let app = app();
     let client = Poller::new(&app);
     let failed = client.get(&client.begin("fails", json!({})).await).await;
@@ -232,7 +232,7 @@ async fn a_failure_of_the_tool_completes_and_one_of_the_protocol_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_no_tasks_waits_or_is_refused() {
+async fn clients_without_tasks_wait_or_fail() {
     let app = app();
     let client = Poller { capabilities: json!({}), ..Poller::new(&app) };
     assert_eq!(client.call("slow", json!({"ms": 10})).await["result"]["content"][0]["text"], "waited 10");
@@ -251,7 +251,7 @@ async fn a_client_that_takes_no_tasks_waits_or_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_asks_and_is_answered_question_by_question() {
+async fn tasks_send_requests_one_by_one() {
     let app = app();
     let client = Poller::new(&app);
     let task = client.begin("asks", json!({})).await;
@@ -272,7 +272,7 @@ async fn a_task_asks_and_is_answered_question_by_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_before_a_task_begins_are_asked_by_the_end_of_the_call() {
+async fn requests_before_begin_task_end_the_call() {
     let app = app();
     let client = Poller::new(&app);
     let asked = client.call("later", json!({})).await;
@@ -293,7 +293,7 @@ async fn questions_before_a_task_begins_are_asked_by_the_end_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_task_stops_its_handler_and_stays_cancelled() {
+async fn cancelled_tasks_stop_and_stay_cancelled() {
     let app = app();
     let client = Poller::new(&app);
     let task = client.begin("slow", json!({"ms": 60_000})).await;
@@ -317,7 +317,7 @@ async fn a_task_outlives_the_connection_that_began_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_belongs_to_its_principal_and_an_unknown_one_is_told_apart_from_nothing() {
+async fn tasks_are_visible_to_their_principal_only() {
     let app = app();
     let ann = Poller::new(&app).of("ann");
     let task = ann.begin("slow", json!({"ms": 1_000})).await;
@@ -337,7 +337,7 @@ async fn a_task_belongs_to_its_principal_and_an_unknown_one_is_told_apart_from_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_is_past_its_time_is_stopped_and_forgotten() {
+async fn expired_tasks_are_stopped_and_removed() {
     let short = service(MemoryEngine::new()).tasks(Tasks::new().ttl(Duration::from_secs(2)));
     let app = App::of(short);
     let client = Poller::new(&app);
@@ -349,7 +349,7 @@ async fn a_task_that_is_past_its_time_is_stopped_and_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_only_so_many_tasks() {
+async fn tasks_are_limited() {
     let app = App::of(service(MemoryEngine::new()).tasks(Tasks::new().max_tasks(2).max_tasks_per_principal(1)));
     let (ann, bob, eve) = (Poller::new(&app).of("ann"), Poller::new(&app).of("bob"), Poller::new(&app).of("eve"));
     let first = ann.begin("slow", json!({"ms": 1_000})).await;
@@ -363,7 +363,7 @@ async fn there_are_only_so_many_tasks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_node_serves_a_task_that_runs_on_another() {
+async fn tasks_are_served_by_every_node() {
     let engine = MemoryEngine::new();
     let (here, there) = (App::of(service(engine.clone())), App::of(service(engine)));
     let task = Poller::new(&here).begin("asks", json!({})).await;
@@ -378,7 +378,7 @@ async fn every_node_serves_a_task_that_runs_on_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_tasks_and_then_says_that_they_failed() {
+async fn a_drain_waits_and_then_fails_tasks() {
     let engine = MemoryEngine::new();
     let (here, there) = (App::of(service(engine.clone())), App::of(service(engine)));
     let quick = Poller::new(&here).begin("slow", json!({"ms": 1_000})).await;
@@ -395,7 +395,7 @@ async fn a_drain_waits_for_tasks_and_then_says_that_they_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_are_told_of_where_there_are_any_and_are_calls_like_any_other_elsewhere() {
+async fn tasks_are_advertised_only_if_used() {
     let app = app();
     let (_, discovered) = Poller::new(&app).send("server/discover", "", json!({})).await;
     assert_eq!(discovered["result"]["capabilities"]["extensions"], json!({"io.modelcontextprotocol/tasks": {}}));

@@ -115,7 +115,7 @@ async fn storm(here: &App, there: &App, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn however_many_meddle_a_task_has_one_end_and_everybody_sees_it() {
+async fn concurrent_clients_see_one_end() {
     for seed in 0..SEEDS {
         let engine = MemoryEngine::new();
         let [here, there] = [(); 2].map(|()| App::of(McpService::builder(server()).engine(engine.clone())));
@@ -127,7 +127,7 @@ async fn however_many_meddle_a_task_has_one_end_and_everybody_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_same_on_an_engine_that_takes_its_time() {
+async fn concurrent_clients_see_one_end_on_slow_engines() {
     for seed in SEEDS..2 * SEEDS {
         let mut turn = 0;
         let paces = std::sync::Mutex::new(move || {
@@ -153,7 +153,7 @@ async fn the_same_on_an_engine_that_takes_its_time() {
 
 /// A client that polls without a pause does not delay others, and others do not delay it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tasks_end_while_their_clients_hammer() {
+async fn tasks_end_under_constant_polling() {
     let service = McpService::builder(server()).tasks(Tasks::new().max_tasks(64));
     let app = App::of(service);
     let mut clients = Vec::new();
