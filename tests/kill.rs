@@ -30,7 +30,7 @@ fn step(number: u32) -> String {
 }
 
 #[test]
-fn a_call_of_a_killed_server_ends_with_an_error_after_what_it_had_said() {
+fn killed_calls_end_with_an_error() {
     let folder = TempDir::new().unwrap();
     let server = start(folder.path());
     let session = format!("Mcp-Session-Id: {}", server.open());
@@ -132,7 +132,7 @@ fn member<'a>(body: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
+fn killed_tasks_fail_and_completed_ones_persist() {
     let folder = TempDir::new().unwrap();
     let server = start(folder.path());
     let begin = |seconds: f64| {
@@ -175,7 +175,7 @@ fn a_task_of_a_killed_server_has_failed_and_one_that_was_done_still_is() {
 }
 
 #[test]
-fn a_second_process_is_told_that_the_folder_is_in_use() {
+fn a_folder_serves_one_process() {
     let folder = TempDir::new().unwrap();
     let _first = start(folder.path());
     let second = Server::command(&["--store", &store(folder.path())]).stderr(Stdio::piped()).output().unwrap();

@@ -62,7 +62,7 @@ const LISTS: &str = r#"{"toolsListChanged":true,"promptsListChanged":true,"resou
 
 /// Acceptance 144, 163, 170.
 #[tokio::test(start_paused = true)]
-async fn a_subscription_stream_costs_what_it_asked_for_and_nothing_is_left_of_it() {
+async fn subscriptions_cost_their_filter_and_leave_nothing() {
     let (app, handle) = service();
     // The first stream allocates everything that is allocated only once.
     drop(listen(&app, LISTS, 0).await);

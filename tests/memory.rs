@@ -62,7 +62,7 @@ fn resident_kib() -> usize {
 
 /// Acceptance 157, 171.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_sessions_that_came_and_went_leave_no_memory_behind() {
+async fn ended_sessions_leave_no_memory_behind() {
     let sessions = Sessions::new().idle_timeout(Duration::from_secs(10)).max_sessions(2 * SESSIONS);
     let service = McpService::builder(McpServer::new("memory", "1")).sessions(sessions).build().unwrap();
     let handle = service.handle();

@@ -92,7 +92,7 @@ async fn open(app: &Router) {
 }
 
 #[tokio::test]
-async fn a_session_costs_what_rmcps_service_needs_and_little_more() {
+async fn sessions_add_little_to_rmcps_service() {
     let alone = each(async || -> RunningService<RoleServer, Quiet> {
         serve_directly(Quiet, Silence, Some(InitializeRequestParams::default()))
     })

@@ -46,7 +46,7 @@ fn changes(stream: &mut BufReader<TcpStream>) -> (usize, usize) {
 }
 
 #[test]
-fn a_change_announced_while_the_holder_is_gone_is_told_once() {
+fn changes_without_a_holder_arrive_once() {
     let redis = RedisServer::start();
     let (announces, next) = (mortal(&redis), mortal(&redis));
     let mut told = Vec::new();

@@ -8,7 +8,7 @@ use crate::redis_server::RedisServer;
 use crate::{addresses, mortal, node};
 
 #[test]
-fn of_two_clients_that_resume_a_stream_at_once_one_stays_and_misses_nothing() {
+fn one_of_two_resuming_clients_gets_everything() {
     let redis = RedisServer::start();
     let (a, b) = (node(&redis), node(&redis));
     let nodes = addresses([&a, &b]);
@@ -72,12 +72,12 @@ fn storm(clients: usize) {
 }
 
 #[test]
-fn clients_that_come_back_all_at_once_when_their_node_died_are_all_served() {
+fn clients_of_a_dead_node_are_served() {
     storm(200);
 }
 
 #[test]
 #[ignore = "it takes a minute: tests/run nightly"]
-fn two_thousand_clients_that_come_back_all_at_once_are_all_served() {
+fn two_thousand_simultaneous_reconnects_are_served() {
     storm(2_000);
 }

@@ -20,7 +20,7 @@ fn report(node: &Server, session: &str) -> String {
 }
 
 #[test]
-fn a_node_that_was_frozen_past_its_lease_adds_nothing_and_stops_what_was_given_up() {
+fn frozen_nodes_stop_their_orphaned_calls() {
     let redis = RedisServer::start();
     let (frozen, other) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&frozen, &other]);

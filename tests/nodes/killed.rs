@@ -10,7 +10,7 @@ use crate::redis_server::RedisServer;
 use crate::{CLIENTS, addresses, echo, head, mortal, mortal_at, node, until};
 
 #[test]
-fn the_calls_of_a_killed_node_end_with_an_error_at_another_after_what_they_had_said() {
+fn calls_of_a_killed_node_fail_elsewhere() {
     let redis = RedisServer::start();
     let (doomed, other) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&doomed, &other]);
@@ -21,7 +21,7 @@ fn the_calls_of_a_killed_node_end_with_an_error_at_another_after_what_they_had_s
 }
 
 #[test]
-fn a_killed_holder_costs_nothing_of_a_call_that_runs_elsewhere() {
+fn a_killed_holder_loses_nothing_of_remote_calls() {
     let redis = RedisServer::start();
     let (runs, holds) = (node(&redis), node(&redis));
     let nodes = addresses([&runs, &holds]);
@@ -79,7 +79,7 @@ impl Asked {
 }
 
 #[test]
-fn an_answer_that_was_taken_counts_though_the_node_that_took_it_is_killed_at_once() {
+fn accepted_answers_survive_a_killed_node() {
     let redis = RedisServer::start();
     let (asks, takes) = (node(&redis), node(&redis));
     let asked: Vec<_> = (0..CLIENTS).map(|_| ask(&asks)).collect();
@@ -104,7 +104,7 @@ fn an_answer_that_was_taken_counts_though_the_node_that_took_it_is_killed_at_onc
 }
 
 #[test]
-fn sessions_outlive_all_nodes_at_once_and_their_calls_end_where_they_stood() {
+fn sessions_survive_the_death_of_all_nodes() {
     for with_the_server in [false, true] {
         let mut redis = RedisServer::start();
         let (a, b) = (mortal(&redis), mortal(&redis));

@@ -33,7 +33,7 @@ fn begun(call: &mut Call, arrived: &Arrived) -> impl Read + use<> {
 }
 
 #[test]
-fn a_large_answer_is_whole_though_its_node_is_killed_while_it_is_sent() {
+fn large_answers_survive_a_killed_node() {
     let redis = RedisServer::start();
     let (doomed, other) = (mortal(&redis), mortal(&redis));
     let nodes = addresses([&doomed, &other]);
@@ -68,7 +68,7 @@ fn a_large_answer_is_whole_though_its_node_is_killed_while_it_is_sent() {
 }
 
 #[test]
-fn a_session_that_says_more_than_is_kept_gets_every_answer_while_holders_are_killed() {
+fn full_buffers_and_killed_holders_lose_no_answer() {
     /// Six such calls exceed the replay buffers of a session, and each one exceeds that of a
     /// stream.
     const CHATTY: (usize, usize) = (8 << 10, 150);

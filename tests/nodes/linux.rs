@@ -22,7 +22,7 @@ fn used(redis: &RedisServer) -> usize {
 }
 
 #[test]
-fn clients_that_stop_reading_cost_little_and_are_told_what_they_missed() {
+fn stopped_clients_cost_little_and_see_gaps() {
     const STEPS: usize = 30_000;
     let redis = RedisServer::start();
     let mut switches: Vec<String> = switches(&redis, LONG).into();
@@ -90,7 +90,7 @@ fn hour(node: &Server) -> u32 {
 }
 
 #[test]
-fn nodes_whose_clocks_are_hours_apart_serve_the_same_sessions() {
+fn nodes_with_distant_clocks_share_sessions() {
     let redis = RedisServer::start();
     let (early, late) = (node_off_by("-2h", &redis), node_off_by("+2h", &redis));
     let apart = (hour(&late) + 24 - hour(&early)) % 24;

@@ -200,12 +200,12 @@ fn run(enough: usize) {
 }
 
 #[test]
-fn no_message_is_lost_or_doubled_while_nodes_and_the_server_are_killed() {
+fn kills_neither_lose_nor_double_messages() {
     run(30_000);
 }
 
 #[test]
 #[ignore = "it takes minutes: tests/run nightly"]
-fn of_a_quarter_of_a_million_messages_none_is_lost_or_doubled() {
+fn a_quarter_million_messages_arrive_once() {
     run(250_000);
 }

@@ -10,7 +10,7 @@ use crate::redis_server::RedisServer;
 use crate::{CLIENTS, LEASE, addresses, echo, ends_at_once, head, mortal, node, text_of, until};
 
 #[test]
-fn a_server_that_is_killed_again_and_again_costs_no_message() {
+fn repeated_server_kills_lose_no_message() {
     let mut redis = RedisServer::start();
     let (a, b) = (node(&redis), node(&redis));
     let nodes = addresses([&a, &b]);
@@ -27,7 +27,7 @@ fn a_server_that_is_killed_again_and_again_costs_no_message() {
 }
 
 #[test]
-fn a_server_that_cuts_every_connection_four_times_a_second_costs_no_message() {
+fn frequent_connection_cuts_lose_no_message() {
     let redis = RedisServer::start();
     let (a, b) = (node(&redis), node(&redis));
     let nodes = addresses([&a, &b]);
@@ -102,7 +102,7 @@ fn waited_for(redis: &mut RedisServer, cruelty: impl FnOnce(&mut RedisServer)) {
 }
 
 #[test]
-fn a_server_that_pauses_its_clients_is_waited_for() {
+fn nodes_wait_for_a_paused_server() {
     waited_for(&mut RedisServer::start(), |redis| {
         let pause = LEASE + Duration::from_secs(2);
         redis.ask(&["client", "pause", &pause.as_millis().to_string(), "all"]);
@@ -121,7 +121,7 @@ fn a_server_that_is_frozen_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_is_still_loading_is_waited_for() {
+fn nodes_wait_for_a_loading_server() {
     waited_for(&mut RedisServer::start(), |redis| {
         // The server reports that it is loading while it reads an image, but rarely while it reads
         // commands. So the test writes an image.
@@ -143,7 +143,7 @@ fn a_server_that_is_still_loading_is_waited_for() {
 }
 
 #[test]
-fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
+fn clients_of_an_emptied_server_reopen() {
     let redis = RedisServer::start();
     // Nodes notice this at their next heartbeat. They send three of them in a lease.
     let (a, b) = (mortal(&redis), mortal(&redis));
@@ -183,7 +183,7 @@ fn clients_of_a_server_that_was_emptied_are_told_so_and_open_new_sessions() {
 }
 
 #[test]
-fn clients_of_a_server_that_forgot_its_newest_messages_are_told_to_begin_again() {
+fn clients_restart_after_a_server_lost_messages() {
     let mut redis = RedisServer::start();
     let (a, b) = (node(&redis), node(&redis));
     let nodes = addresses([&a, &b]);
