@@ -64,7 +64,7 @@ async fn check(input: Input) {
     let app = App::new(|service| {
         let mut streams = Streams::new().response_mode(ResponseMode::Sse);
         if small {
-            streams = streams.kept(4, 1 << 20);
+            streams = streams.replay_buffer(4, 1 << 20);
         }
         service.streams(streams)
     });

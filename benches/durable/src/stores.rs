@@ -10,8 +10,8 @@ use bytes::Bytes;
 use mcp_http::SessionId;
 use mcp_http::message::{ClientCapabilities, Implementation, ProtocolVersion, RequestId};
 use mcp_http::store::{
-    Append, Attach, Begin, Create, Doorbell, Durability, EndReason, Event, EventKind, FileEngine, NodeId, Policy, Ring,
-    SessionEngine, StreamNo,
+    Append, Attach, Begin, Create, Durability, EndReason, Event, EventKind, FileEngine, NodeId, Policy, SessionEngine,
+    Signal, SignalHandler, StreamNo,
 };
 
 use crate::Error;
@@ -69,8 +69,8 @@ pub(crate) enum Reading {
 #[derive(Debug)]
 struct Silent;
 
-impl Doorbell for Silent {
-    fn ring(&self, _: Ring) {}
+impl SignalHandler for Silent {
+    fn signal(&self, _: Signal) {}
 }
 
 impl Store {
@@ -154,7 +154,18 @@ fn info() -> (mcp_http::SessionInfo, SessionId) {
     let client = Implementation { name: "client".into(), version: "1".into(), title: None }.into();
     let capabilities = ClientCapabilities::default().into();
     let version = ProtocolVersion::V2025_11_25;
-    (mcp_http::SessionInfo { id, principal: None, peer: None, version, client, capabilities, opened_at: SystemTime::now() }, id)
+    (
+        mcp_http::SessionInfo {
+            id,
+            principal: None,
+            peer: None,
+            version,
+            client,
+            capabilities,
+            opened_at: SystemTime::now(),
+        },
+        id,
+    )
 }
 
 pub(crate) enum Lane {
@@ -189,7 +200,7 @@ impl Lane {
 
     pub(crate) async fn end(self) -> Result<(), Error> {
         match self {
-            Self::File { engine, session, .. } => drop(engine.end(session, EndReason::Deleted).await?),
+            Self::File { engine, session, .. } => drop(engine.end_session(session, EndReason::Deleted).await?),
             Self::Database { group, session, next } => {
                 Group::written(group.give(Op::End { session, events: next - 1 })).await?;
             }

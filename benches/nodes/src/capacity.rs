@@ -67,7 +67,7 @@ pub(crate) async fn measure() -> Result<Vec<Throughput>> {
 
     let (count, before) = (4_000, server.facts().await?);
     for _ in 0..count / 100 {
-        try_join_all((0..100).map(async |_| direct.engine.sweep(direct.node).await)).await?;
+        try_join_all((0..100).map(async |_| direct.engine.expire(direct.node).await)).await?;
     }
     let what = "looks for what has expired, one for each node and second";
     measured.push(throughput("sweep", what, before, server.facts().await?, count));

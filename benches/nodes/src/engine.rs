@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use mcp_http::message::{ClientCapabilities, Implementation, ProtocolVersion, RequestId};
 use mcp_http::store::{
-    Append, Attach, Begin, Create, Doorbell, Event, EventKind, NodeId, Policy, RedisEngine, RedisOptions, Ring,
-    SessionEngine, StreamNo,
+    Append, Attach, Begin, Create, Event, EventKind, NodeId, Policy, RedisEngine, RedisOptions, SessionEngine, Signal,
+    SignalHandler, StreamNo,
 };
 use mcp_http::{SessionId, SessionInfo};
 
@@ -24,8 +24,8 @@ pub(crate) struct Direct {
 #[derive(Debug)]
 struct Silent;
 
-impl Doorbell for Silent {
-    fn ring(&self, _: Ring) {}
+impl SignalHandler for Silent {
+    fn signal(&self, _: Signal) {}
 }
 
 /// A stream that is being written.

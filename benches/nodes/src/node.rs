@@ -75,7 +75,7 @@ pub(crate) async fn serve(url: &str) -> Result<()> {
         .tool("echo", "Answers.", echo)
         .tool("ask", "Asks.", ask);
     let engine = RedisEngine::connect(url).await?;
-    let sessions = Sessions::new().max(1_000_000);
+    let sessions = Sessions::new().max_sessions(1_000_000);
     let service: McpService = McpService::builder(server).engine(engine).sessions(sessions).build()?;
     let listener = McpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     println!("{}", listener.local_addr()?);

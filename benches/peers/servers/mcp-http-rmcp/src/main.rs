@@ -25,7 +25,7 @@ fn main() {
 
 fn mount<H: ServerHandler>(make: fn() -> H, mode: ResponseMode) -> Router {
     // The benchmark opens more sessions than the default allows.
-    let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
+    let sessions = Sessions::new().max_sessions(1_000_000).max_sessions_per_principal(1_000_000);
     let service = McpService::builder(RmcpServer::new(make))
         .streams(Streams::new().response_mode(mode))
         .sessions(sessions)

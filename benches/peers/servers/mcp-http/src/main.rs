@@ -74,7 +74,7 @@ fn main() {
             .tool("slow", "Steps with a pause before each.", slow)
             .tool("chat", "Steps with messages, without a pause, and a text: for the soak.", chat);
         // The benchmark opens more sessions than the default allows.
-        let sessions = Sessions::new().max(1_000_000).max_per_principal(1_000_000);
+        let sessions = Sessions::new().max_sessions(1_000_000).max_sessions_per_principal(1_000_000);
         let service = McpService::builder(server)
             .streams(Streams::new().response_mode(mode))
             .sessions(sessions)
