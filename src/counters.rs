@@ -27,8 +27,8 @@ pub(crate) struct Counters {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// The sessions that exist now.
-    pub sessions: usize,
+    /// The sessions that exist now, at all nodes of the engine. `None`: the engine cannot be reached.
+    pub sessions: Option<usize>,
     /// The subscription streams of 2026-07-28 that are open now.
     pub listens: usize,
     /// The sessions opened.
@@ -83,7 +83,7 @@ impl Counters {
         *self.rejected.lock().unwrap_or_else(PoisonError::into_inner).entry(rejection.kind()).or_default() += 1;
     }
 
-    pub(crate) fn read(&self, sessions: usize, listens: usize) -> Statistics {
+    pub(crate) fn read(&self, sessions: Option<usize>, listens: usize) -> Statistics {
         Statistics {
             sessions,
             listens,

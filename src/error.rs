@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde_json::json;
 
 pub use self::config::ConfigError;
+pub(crate) use self::store::if_found;
 pub use self::store::{StoreError, StoreErrorKind};
 use self::table::sessions_only;
 use crate::message::{ErrorObject, Malformed, ProtocolVersion, RawJson, RequestId};

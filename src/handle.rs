@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::core::Core;
 use crate::counters::Statistics;
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::{Rejection, StoreError, if_found};
 use crate::identity::{Principal, SessionId};
 use crate::legacy;
 use crate::modern;
@@ -70,6 +70,8 @@ pub struct DrainReport {
     pub cut_calls: usize,
     /// Sessions that ended with the service. Sessions of a durable engine continue.
     pub ended_sessions: usize,
+    /// Sessions that should have ended with the service, and that the session engine failed to end.
+    pub failed_sessions: usize,
 }
 
 impl McpHandle {
@@ -138,26 +140,27 @@ impl McpHandle {
         }
     }
 
-    /// Returns a session by its id, regardless of its principal. Returns `None` if it does not
-    /// exist or the session engine cannot be reached.
+    /// Returns a session by its id, regardless of its principal, or `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the session engine cannot be reached.
     ///
     /// # Cancel safety
     ///
     /// This method is cancel safe: it changes nothing.
-    pub async fn session(&self, id: SessionId) -> Option<Session> {
-        let node = self.legacy()?;
-        let principal = node.owner_of(id).await?;
-        let session = node.session(id, principal.as_ref()).await.ok()?;
-        Some(Session::new(session as _))
+    pub async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let Some(node) = self.legacy() else { return Ok(None) };
+        Ok(if_found(node.session_of_any(id).await)?.map(|session| Session::new(session as _)))
     }
 
     /// Returns a session by its id if it belongs to this principal.
-    pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Option<Session> {
-        let node = self.legacy()?;
-        let session = node.session(id, principal).await.ok()?;
+    pub(crate) async fn session_of(&self, id: SessionId, principal: Option<&Principal>) -> Result<Session, Rejection> {
+        let Some(node) = self.legacy() else { return Err(Rejection::SessionNotFound) };
+        let session = node.session(id, principal).await?;
         // This counts as a use of the session.
-        node.engine.load(id, principal).await.ok()?;
-        Some(Session::new(session as _))
+        node.engine.load(id, principal).await.map_err(|error| node.rejection(&error))?;
+        Ok(Session::new(session as _))
     }
 
     /// Returns the principal of a request according to the settings.
@@ -166,14 +169,18 @@ impl McpHandle {
     }
 
     /// Ends a session: its calls are cancelled, and its id becomes unknown. Returns `false` if the
-    /// session does not exist or the session engine cannot be reached.
+    /// session does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the session engine cannot be reached. The session may have ended then.
     ///
     /// # Cancel safety
     ///
     /// If this future is dropped, the session may still end, but `on_close` is not called.
-    pub async fn end_session(&self, id: SessionId) -> bool {
-        let Some(node) = self.legacy() else { return false };
-        node.end(id, EndReason::Closed).await.is_ok()
+    pub async fn end_session(&self, id: SessionId) -> Result<bool, StoreError> {
+        let Some(node) = self.legacy() else { return Ok(false) };
+        Ok(if_found(node.end(id, EndReason::Closed).await)?.is_some())
     }
 
     /// Ends all current sessions of a principal, for example when a user is removed. Returns their
@@ -190,12 +197,8 @@ impl McpHandle {
         let Some(node) = self.legacy() else { return Ok(0) };
         let mut count = 0;
         for session in node.engine.sessions_of(principal).await? {
-            match node.end(session, EndReason::Closed).await {
-                Ok(()) => count += 1,
-                // It has ended in the meantime.
-                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            // It may have ended in the meantime.
+            count += usize::from(if_found(node.end(session, EndReason::Closed).await)?.is_some());
         }
         Ok(count)
     }
@@ -203,18 +206,22 @@ impl McpHandle {
     /// Ends all expired sessions now and returns their number. The service does this by itself once
     /// a second.
     ///
+    /// # Errors
+    ///
+    /// If the session engine cannot be reached. Some of the sessions may have ended then.
+    ///
     /// # Cancel safety
     ///
     /// If this future is dropped, sessions may still end, but `on_close` is not called for them.
-    pub async fn expire_sessions(&self) -> usize {
+    pub async fn expire_sessions(&self) -> Result<usize, StoreError> {
         match self.legacy() {
             Some(node) => node.expire(node.id).await,
-            None => 0,
+            None => Ok(0),
         }
     }
 
     /// Returns the counters since the service started. [`Statistics::sessions`] is the engine's
-    /// figure, for all nodes that share it, and 0 while the engine cannot be reached. All other
+    /// figure, for all nodes that share it, and `None` while the engine cannot be reached. All other
     /// figures are of this service.
     ///
     /// # Cancel safety
@@ -225,7 +232,7 @@ impl McpHandle {
         let (Some(core), Some(modern)) = (self.core(), self.0.modern.upgrade()) else {
             return Statistics::default();
         };
-        let sessions = core.engine.count().await.unwrap_or_default();
+        let sessions = core.engine.count().await.ok();
         core.counters.read(sessions, modern.listens())
     }
 
@@ -281,7 +288,7 @@ impl McpHandle {
     ///
     /// # Cancel safety
     ///
-    /// If this future is dropped, the service still leaves; only the wait ends.
+    /// If this future is dropped, the shutdown has still begun; only the wait ends.
     #[doc(alias = "shutdown")]
     pub async fn begin_shutdown(&self, linger: Duration) {
         if let Some(core) = self.core() {
@@ -343,7 +350,8 @@ impl McpHandle {
             modern.cut_calls();
             core.finished_within(FLUSH_GRACE).await;
         }
-        report.ended_sessions = legacy.finish_drain(leaving).await;
+        let ended = legacy.finish_drain(leaving).await;
+        (report.ended_sessions, report.failed_sessions) = (ended.ended, ended.failed);
         report
     }
 }

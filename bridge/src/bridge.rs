@@ -47,7 +47,7 @@ impl<S: Send + Sync> Server<S> for Bridge {
     async fn initialize(&self, request: Initialize, _: &S) -> Result<RawJson, ErrorObject> {
         let Initialize { text: params, context, .. } = request;
         let session = context.session().ok_or_else(ErrorObject::internal)?;
-        let owner = Owner::Session { handle: context.handle(), id: session.id };
+        let owner = Owner::Session { handle: context.handle(), id: session.info().id };
         let (stdio, result) = StdioSession::open(&self.pool, owner, params).await?;
         check_version(stdio.version())?;
         // The extensions are dropped with the session, and the process ends with them.

@@ -38,7 +38,7 @@ struct Candidate {
 pub(crate) async fn evict_one(handle: &McpHandle, evict_after: Duration) -> bool {
     for Candidate { session, busy, idle } in candidates(handle, evict_after).await {
         // Another new session may have evicted it already.
-        if handle.end_session(session).await {
+        if handle.end_session(session).await.unwrap_or(false) {
             tracing::info!(?session, busy, ?idle, "ended an idle session to free its process for a new one");
             return true;
         }
@@ -80,13 +80,14 @@ pub(crate) async fn expire_abandoned(pool: Arc<Pool>, handle: McpHandle) {
             let Some(stdio) = stdio_session(&handle, session).await else { continue };
             if summary.readers > 0 {
                 stdio.mark_seen();
-            } else if stdio.since_seen() >= max_absence && handle.end_session(session).await {
+            } else if stdio.since_seen() >= max_absence && handle.end_session(session).await.unwrap_or(false) {
                 tracing::info!(?session, "ended a session: its client has not returned for its calls");
             }
         }
     }
 }
 
+/// Sessions are kept in memory: the engine is always in reach.
 async fn stdio_session(handle: &McpHandle, session: SessionId) -> Option<Arc<StdioSession>> {
-    handle.session(session).await?.extensions().get()
+    handle.session(session).await.ok()??.extensions().get()
 }

@@ -39,7 +39,7 @@ impl Owner {
 
     async fn session(&self) -> Option<Session> {
         match self {
-            Self::Session { handle, id } => handle.session(*id).await,
+            Self::Session { handle, id } => handle.session(*id).await.ok().flatten(),
             Self::Shared { .. } => None,
         }
     }
@@ -47,7 +47,9 @@ impl Owner {
     /// Ends the session, if the owner is one.
     pub(crate) async fn end_session(&self) {
         if let Self::Session { handle, id } = self {
-            handle.end_session(*id).await;
+            if let Err(error) = handle.end_session(*id).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, session = ?id, "the session could not be ended");
+            }
         }
     }
 

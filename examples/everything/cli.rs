@@ -56,7 +56,7 @@ pub(crate) struct Cli {
 
     /// Milliseconds without a message after which a response becomes a stream, in auto mode.
     #[arg(long, default_value_t = 500)]
-    silence: u64,
+    stream_after: u64,
 
     /// Seconds between keep-alive comments on a quiet stream. 0: none.
     #[arg(long, default_value_t = 15.0)]
@@ -70,33 +70,37 @@ pub(crate) struct Cli {
     #[arg(long)]
     not_resumable: bool,
 
-    /// Rejects a second GET stream (409) and a request id that is in flight (400).
+    /// Rejects a second GET stream of a session (409).
     #[arg(long)]
-    exclusive: bool,
+    reject_second_stream: bool,
+
+    /// Rejects a request id that is in flight in its session (400).
+    #[arg(long)]
+    reject_duplicate_ids: bool,
 
     /// Seconds a call waits for a slow reader before its connection is closed.
     #[arg(long, default_value_t = 10.0)]
-    slow_reader: f64,
+    slow_reader_timeout: f64,
 
     /// Notifications buffered in a stream for a client that is disconnected.
     #[arg(long, default_value_t = Streams::DEFAULT_REPLAY_BUFFER.0)]
-    kept_events: usize,
+    replay_events: usize,
 
     /// Bytes of notifications buffered in a stream for a client that is disconnected.
     #[arg(long, default_value_t = Streams::DEFAULT_REPLAY_BUFFER.1)]
-    kept_bytes: usize,
+    replay_bytes: usize,
 
     /// Bytes of notifications buffered in all streams of a session together.
     #[arg(long, default_value_t = Streams::DEFAULT_REPLAY_BYTES_PER_SESSION)]
-    kept_per_session: usize,
+    replay_bytes_per_session: usize,
 
     /// Finished streams retained in a session for a client that resumes.
     #[arg(long, default_value_t = Streams::DEFAULT_KEEP_FINISHED.0)]
-    finished: usize,
+    keep_finished: usize,
 
     /// Seconds a finished stream is retained.
     #[arg(long, default_value_t = Streams::DEFAULT_KEEP_FINISHED.1.as_secs_f64())]
-    finished_for: f64,
+    keep_finished_for: f64,
 
     /// Stateless mode: requests have no session.
     #[arg(long)]
@@ -124,7 +128,7 @@ pub(crate) struct Cli {
 
     /// Maximum size of a request body in bytes.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_BODY_BYTES)]
-    max_body: usize,
+    max_body_bytes: usize,
 
     /// Seconds a request body may take to arrive.
     #[arg(long, default_value_t = 30.0)]
@@ -132,23 +136,23 @@ pub(crate) struct Cli {
 
     /// Maximum number of calls in flight in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_PER_SESSION)]
-    max_calls: usize,
+    max_calls_per_session: usize,
 
     /// Maximum number of calls in flight of one principal.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_PER_PRINCIPAL)]
-    calls_per_principal: usize,
+    max_calls_per_principal: usize,
 
     /// Maximum number of calls in flight without a session, of all clients together.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_WITHOUT_SESSION)]
-    calls_without_session: usize,
+    max_calls_without_session: usize,
 
     /// Maximum number of these calls without a principal from one address. 0: no separate limit.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_CALLS_PER_PEER)]
-    calls_per_peer: usize,
+    max_calls_per_peer: usize,
 
     /// Maximum number of open streams in one session.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_STREAMS_PER_SESSION)]
-    streams: usize,
+    max_streams_per_session: usize,
 
     /// Base64 key that seals the state clients of 2026-07-28 carry between the rounds of a call.
     /// Repeatable; the first one seals. Default: a random key.
@@ -161,24 +165,24 @@ pub(crate) struct Cli {
 
     /// Maximum number of rounds in which one call may request input from a client of 2026-07-28.
     #[arg(long, default_value_t = InputRequests::DEFAULT_MAX_ROUNDS)]
-    input_rounds: u32,
+    input_max_rounds: u32,
 
     /// Maximum bytes of state a client of 2026-07-28 carries between the rounds of a call.
     #[arg(long, default_value_t = InputRequests::DEFAULT_MAX_STATE_BYTES)]
-    input_bytes: usize,
+    input_max_state_bytes: usize,
 
     /// Maximum number of subscription streams.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_LISTEN_STREAMS)]
-    max_listens: usize,
+    max_listen_streams: usize,
 
     /// Maximum number of subscription streams of one principal.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PRINCIPAL)]
-    max_listens_per_principal: usize,
+    max_listen_streams_per_principal: usize,
 
     /// Maximum number of subscription streams without a principal from one address. 0: no separate
     /// limit.
     #[arg(long, default_value_t = Limits::DEFAULT_MAX_LISTEN_STREAMS_PER_PEER)]
-    max_listens_per_peer: usize,
+    max_listen_streams_per_peer: usize,
 
     /// Seconds a task is retained from its creation. 0: until other tasks need the capacity.
     #[arg(long, default_value_t = Tasks::DEFAULT_TTL.as_secs_f64())]
@@ -198,11 +202,11 @@ pub(crate) struct Cli {
 
     /// Maximum bytes of all tasks together.
     #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES)]
-    task_bytes: usize,
+    max_task_bytes: usize,
 
     /// Maximum bytes of the tasks of one principal together.
     #[arg(long, default_value_t = Policy::DEFAULT_TASK_BYTES_PER_PRINCIPAL)]
-    task_bytes_per_principal: usize,
+    max_task_bytes_per_principal: usize,
 
     /// Maximum number of tasks without a principal from one address. 0: no separate limit.
     #[arg(long, default_value_t = Policy::DEFAULT_MAX_TASKS_PER_PEER)]
@@ -229,7 +233,7 @@ pub(crate) struct Cli {
     /// stopped, while new ones go to other nodes. The default is short, for trying it. In
     /// production it should be longer than clients keep an idle connection (the official ones: 5).
     #[arg(long, default_value_t = 1.0)]
-    leave: f64,
+    linger: f64,
 
     /// Seconds calls may take to finish when the server is stopped.
     #[arg(long, default_value_t = 10.0)]
@@ -266,36 +270,37 @@ impl Cli {
                 Mode::Sse => ResponseMode::Sse,
                 Mode::Json => ResponseMode::Json,
             })
-            .stream_after(Duration::from_millis(self.silence))
+            .stream_after(Duration::from_millis(self.stream_after))
             .keep_alive(seconds(self.keep_alive))
             .retry_interval(Some(retry).filter(|retry| !retry.is_zero()))
             .resumable(!self.not_resumable)
-            .exclusive(self.exclusive)
-            .slow_reader_timeout(seconds(self.slow_reader).unwrap_or_default())
-            .replay_buffer(self.kept_events, self.kept_bytes)
-            .replay_bytes_per_session(self.kept_per_session)
-            .keep_finished(self.finished, seconds(self.finished_for).unwrap_or_default())
+            .reject_second_stream(self.reject_second_stream)
+            .reject_duplicate_ids(self.reject_duplicate_ids)
+            .slow_reader_timeout(seconds(self.slow_reader_timeout).unwrap_or_default())
+            .replay_buffer(self.replay_events, self.replay_bytes)
+            .replay_bytes_per_session(self.replay_bytes_per_session)
+            .keep_finished(self.keep_finished, seconds(self.keep_finished_for).unwrap_or_default())
     }
 
     pub(crate) fn limits(&self) -> Limits {
         Limits::new()
-            .max_body_bytes(self.max_body)
+            .max_body_bytes(self.max_body_bytes)
             .body_timeout(seconds(self.body_timeout).unwrap_or_default())
-            .max_calls_per_session(self.max_calls)
-            .max_calls_per_principal(self.calls_per_principal)
-            .max_calls_without_session(self.calls_without_session)
-            .max_calls_per_peer(share(self.calls_per_peer))
-            .max_streams_per_session(self.streams)
-            .max_listen_streams(self.max_listens)
-            .max_listen_streams_per_principal(self.max_listens_per_principal)
-            .max_listen_streams_per_peer(share(self.max_listens_per_peer))
+            .max_calls_per_session(self.max_calls_per_session)
+            .max_calls_per_principal(self.max_calls_per_principal)
+            .max_calls_without_session(self.max_calls_without_session)
+            .max_calls_per_peer(share(self.max_calls_per_peer))
+            .max_streams_per_session(self.max_streams_per_session)
+            .max_listen_streams(self.max_listen_streams)
+            .max_listen_streams_per_principal(self.max_listen_streams_per_principal)
+            .max_listen_streams_per_peer(share(self.max_listen_streams_per_peer))
     }
 
     pub(crate) fn inputs(&self) -> InputRequests {
         let inputs = InputRequests::new()
             .lifetime(self.input_lifetime())
-            .max_rounds(self.input_rounds)
-            .max_state_bytes(self.input_bytes);
+            .max_rounds(self.input_max_rounds)
+            .max_state_bytes(self.input_max_state_bytes);
         if self.sealing_key.is_empty() { inputs } else { inputs.keys(self.sealing_key.clone()) }
     }
 
@@ -320,8 +325,8 @@ impl Cli {
             .poll_interval(self.task_poll_interval())
             .max_tasks(self.max_tasks)
             .max_tasks_per_principal(self.max_tasks_per_principal.min(self.max_tasks))
-            .max_task_bytes(self.task_bytes)
-            .max_task_bytes_per_principal(self.task_bytes_per_principal)
+            .max_task_bytes(self.max_task_bytes)
+            .max_task_bytes_per_principal(self.max_task_bytes_per_principal)
             .max_tasks_per_peer(share(self.max_tasks_per_peer))
     }
 
@@ -345,8 +350,8 @@ impl Cli {
         security.allow_loopback(true).trusted_proxies(&self.trusted_proxy)
     }
 
-    pub(crate) fn leave(&self) -> Option<Duration> {
-        seconds(self.leave).filter(|_| self.store.is_shared())
+    pub(crate) fn linger(&self) -> Option<Duration> {
+        seconds(self.linger).filter(|_| self.store.is_shared())
     }
 
     pub(crate) fn drain(&self) -> Duration {

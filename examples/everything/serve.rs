@@ -38,7 +38,7 @@ pub(crate) async fn serve(cli: &Cli, mcp: McpServiceBuilder) -> Result<(), Box<d
     })?;
     // Programs that start this server wait for this line.
     writeln!(std::io::stdout().lock(), "listening on http://{}/mcp", listener.local_addr()?)?;
-    let (leave, drain) = (cli.leave(), cli.drain());
-    shutdown::Service { app, listener, handle, leave, drain }.serve().await?;
+    let (linger, drain) = (cli.linger(), cli.drain());
+    shutdown::Service { app, listener, handle, linger, drain }.serve().await?;
     Ok(())
 }

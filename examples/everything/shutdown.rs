@@ -22,7 +22,7 @@ pub(crate) struct Service {
     pub(crate) handle: McpHandle,
     /// How long open connections may send further requests before the drain, if other nodes take
     /// new connections.
-    pub(crate) leave: Option<Duration>,
+    pub(crate) linger: Option<Duration>,
     /// How long calls may take to finish.
     pub(crate) drain: Duration,
 }
@@ -30,13 +30,13 @@ pub(crate) struct Service {
 impl Service {
     /// Serves until a stop signal arrives and the calls of that time have finished, within bounds.
     pub(crate) async fn serve(self) -> io::Result<()> {
-        let Self { app, listener, handle, leave, drain } = self;
-        let listener = if leave.is_some() { listener.until(handle.shutdown_started()) } else { listener };
+        let Self { app, listener, handle, linger, drain } = self;
+        let listener = if linger.is_some() { listener.until(handle.shutdown_started()) } else { listener };
         let (closing, drained) = (CancellationToken::new(), CancellationToken::new());
         let shutdown = async {
             stop_signal().await;
-            if let Some(leave) = leave {
-                handle.begin_shutdown(leave).await;
+            if let Some(linger) = linger {
+                handle.begin_shutdown(linger).await;
                 closing.cancel();
             }
             let report = handle.drain(drain).await;

@@ -199,6 +199,6 @@ impl Client {
         if let Some(Seen { id, .. }) = self.seen.last() {
             assert_eq!(self.app.resume(&self.session, id).await.status, StatusCode::NOT_FOUND);
         }
-        assert_eq!(self.app.handle.statistics().await.sessions, 0);
+        assert_eq!(self.app.handle.statistics().await.sessions, Some(0));
     }
 }

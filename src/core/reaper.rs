@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::{Core, LogLine};
+use crate::error::StoreError;
 use crate::panics::{OnAbort, caught};
 use crate::store::NodeId;
 
@@ -68,20 +69,19 @@ impl Core {
     }
 
     /// Ends what has expired. Returns the number of sessions ended.
-    pub(crate) async fn expire(&self, node: NodeId) -> usize {
-        match self.engine.expire(node).await {
-            Ok(ended) => {
-                let count = ended.len();
-                self.closed(ended);
-                count
-            }
-            Err(error) => {
-                if let Some(left_out) = self.log_line(LogLine::Background) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, left_out, "the session engine could not be swept");
-                }
-                0
-            }
+    pub(crate) async fn expire(&self, node: NodeId) -> Result<usize, StoreError> {
+        let ended = self.engine.expire(node).await?;
+        let count = ended.len();
+        self.closed(ended);
+        Ok(count)
+    }
+
+    async fn check_expiry(&self, node: NodeId) {
+        if let Err(error) = self.expire(node).await
+            && let Some(left_out) = self.log_line(LogLine::Background)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, left_out, "expired sessions could not be ended; the next check tries again");
         }
     }
 }
@@ -91,6 +91,6 @@ async fn run(core: Weak<Core>, node: NodeId, every: Duration, _ended: OnAbort<im
         tokio::time::sleep(every).await;
         let Some(core) = core.upgrade() else { return };
         // An application's own engine may panic. The next check tries again.
-        let _ = caught(core.expire(node)).await;
+        let _ = caught(core.check_expiry(node)).await;
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::Node;
 use super::in_flight::Cause;
 use super::session::LiveSession;
+use crate::core::LogLine;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::identity::SessionId;
 use crate::store::{EndReason, STANDALONE};
 
@@ -20,6 +22,14 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Draining {
     sessions: Vec<Arc<LiveSession>>,
     pub(crate) closed_streams: usize,
+}
+
+/// The sessions that were to end with the service.
+#[derive(Debug, Default)]
+pub(crate) struct Drained {
+    pub(crate) ended: usize,
+    /// The engine failed to end these.
+    pub(crate) failed: usize,
 }
 
 impl Draining {
@@ -55,9 +65,8 @@ impl Node {
         self.sessions.iter().map(|session| Arc::clone(&session)).collect()
     }
 
-    /// Finishes the drain after the calls are over. Returns how many sessions ended with the
-    /// service.
-    pub(crate) async fn finish_drain(&self, leaving: Draining) -> usize {
+    /// Finishes the drain after the calls are over.
+    pub(crate) async fn finish_drain(&self, leaving: Draining) -> Drained {
         answers_sent(&leaving.sessions).await;
         if !self.engine.durable() {
             return self.end_all(EndReason::Shutdown).await;
@@ -66,7 +75,7 @@ impl Node {
         let retry = self.settings.streams.retry_interval;
         let readers = self.sessions.iter().flat_map(|session| session.readers());
         readers.for_each(|cell| cell.release(u32::MAX, retry));
-        0
+        Drained::default()
     }
 
     /// Closes the streams of a session whose clients can resume: standalone streams, and, if
@@ -80,13 +89,26 @@ impl Node {
         leaving.map(|cell| cell.release(u32::MAX, retry)).count()
     }
 
-    async fn end_all(&self, reason: EndReason) -> usize {
+    async fn end_all(&self, reason: EndReason) -> Drained {
         let ids: Vec<SessionId> = self.sessions.iter().map(|session| *session.key()).collect();
-        let mut count = 0;
+        let mut drained = Drained::default();
         for id in ids {
-            count += usize::from(self.end(id, reason).await.is_ok());
+            match self.end(id, reason).await {
+                Ok(()) => drained.ended += 1,
+                Err(error) if error.kind() == StoreErrorKind::NotFound => {}
+                Err(error) => {
+                    drained.failed += 1;
+                    self.log_failure(&error);
+                }
+            }
         }
-        count
+        drained
+    }
+
+    fn log_failure(&self, error: &StoreError) {
+        if let Some(left_out) = self.log_line(LogLine::Background) {
+            tracing::warn!(error = error as &dyn std::error::Error, left_out, "a session could not be ended");
+        }
     }
 }
 

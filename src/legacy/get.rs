@@ -34,7 +34,7 @@ pub(crate) async fn get(node: &Arc<Node>, incoming: Incoming) -> Result<Reply, R
     }
     // A client that resumes from an event is entitled to the stream. A new stream may be a second
     // one.
-    let takeover = after.is_some() || !streams.exclusive;
+    let takeover = after.is_some() || !streams.reject_second_stream;
     let expected = Expected::new(node, id, stream);
     let (reader, attached) = match LogReader::open(node, &session, principal, stream, after, takeover).await {
         Ok(opened) => opened,

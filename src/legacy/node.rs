@@ -96,9 +96,23 @@ impl Node {
             }
             return Err(Rejection::SessionNotFound);
         }
-        let loaded = self.engine.load(id, principal).await.map_err(|error| self.rejection(&error))?;
+        self.load_session(id, principal).await.map_err(|error| self.rejection(&error))
+    }
+
+    /// Returns a session for use on this node, regardless of its principal.
+    pub(crate) async fn session_of_any(&self, id: SessionId) -> Result<Arc<LiveSession>, StoreError> {
+        let here = self.sessions.get(&id).map(|session| Arc::clone(&session));
+        if let Some(session) = here {
+            return Ok(session);
+        }
+        let principal = self.engine.peek(id).await?.principal.clone();
+        self.load_session(id, principal.as_ref()).await
+    }
+
+    async fn load_session(&self, id: SessionId, principal: Option<&Principal>) -> Result<Arc<LiveSession>, StoreError> {
+        let loaded = self.engine.load(id, principal).await?;
         let session = LiveSession::new(loaded.info, loaded.epoch, self.me.clone());
-        session.restore(self).await.map_err(|error| self.rejection(&error))?;
+        session.restore(self).await?;
         let session = Arc::new(session);
         let session = Arc::clone(&self.sessions.entry(id).or_insert_with(|| session));
         // The node that opened the session may be gone.
@@ -107,18 +121,9 @@ impl Node {
         // signal.
         if let Err(error) = self.engine.load(id, principal).await {
             self.forget(id);
-            return Err(self.rejection(&error));
+            return Err(error);
         }
         Ok(session)
-    }
-
-    /// Returns the principal of a session; `None` if there is no such session.
-    pub(crate) async fn owner_of(&self, id: SessionId) -> Option<Option<Principal>> {
-        if let Some(session) = self.sessions.get(&id) {
-            return Some(session.info.principal.clone());
-        }
-        let found = self.engine.peek(id).await.ok()?;
-        Some(found.principal.clone())
     }
 
     /// Removes a session from this node, because it ended or its opening failed.
@@ -193,7 +198,7 @@ impl Node {
     }
 
     /// Maps an engine's error to a rejection. Details that only the operator may know are logged.
-    pub(super) fn rejection(&self, error: &StoreError) -> Rejection {
+    pub(crate) fn rejection(&self, error: &StoreError) -> Rejection {
         match error.kind() {
             StoreErrorKind::NotFound => Rejection::SessionNotFound,
             StoreErrorKind::Unavailable => {

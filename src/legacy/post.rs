@@ -140,7 +140,7 @@ async fn calls<S: Clone + Send + Sync + 'static>(
         let ids = ids(&requests);
         let principal = incoming.principal.as_ref();
         let id = session.info.id;
-        let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.exclusive };
+        let begin = Begin { session: id, principal, node: node.id, ids: &ids, unique: streams.reject_duplicate_ids };
         node.begin(&session, begin).await.map_err(|error| rejection(node, id, &error))?
     };
     let mode = streams.response_mode;

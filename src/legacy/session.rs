@@ -23,8 +23,7 @@ use super::Node;
 use super::client_requests;
 use super::in_flight::{Cause, InFlight};
 use super::reader::ReaderCell;
-use crate::core::LogLine;
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind, if_found};
 use crate::handle::McpHandle;
 use crate::identity::{SessionId, SessionInfo};
 use crate::message::{ProtocolVersion, RawJson, RequestId, write};
@@ -300,14 +299,14 @@ impl SessionAccess for LiveSession {
         self.publish(write::notification(method, params));
     }
 
-    fn try_notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool> {
+    fn try_notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, Result<bool, StoreError>> {
         let event = Event { kind: EventKind::Notification, payload: write::notification(method, params) };
         Box::pin(async move {
-            let Some(node) = self.node.upgrade() else { return false };
+            let Some(node) = self.node.upgrade() else { return Ok(false) };
             // Without a reader, an accepted event counts as unread, and a dropped one does not.
             let published = node.engine.publish(self.info.id, node.id, event).await;
             node.count_lost(self.info.id, &published);
-            published.is_ok_and(|appended| appended.read || appended.unread > 0)
+            Ok(if_found(published)?.is_some_and(|appended| appended.read || appended.unread > 0))
         })
     }
 
@@ -332,15 +331,10 @@ impl SessionAccess for LiveSession {
         Box::pin(async move { self.change_subscription(&uri, wanted).await })
     }
 
-    fn end(&self) -> BoxFuture<'_, ()> {
+    fn end(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            let Some(node) = self.node.upgrade() else { return };
-            if let Err(error) = node.end(self.info.id, EndReason::Closed).await
-                && error.kind() != StoreErrorKind::NotFound
-                && let Some(left_out) = node.log_line(LogLine::Background)
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, left_out, "a session could not be ended");
-            }
+            let Some(node) = self.node.upgrade() else { return Ok(false) };
+            Ok(if_found(node.end(self.info.id, EndReason::Closed).await)?.is_some())
         })
     }
 }

@@ -89,14 +89,17 @@ pub(super) async fn send_or_hold(pending: &Arc<Pending>, session: &Session, told
         return session.notify(&told.method, &told.params);
     }
     let opens = session.stream_opened();
-    if session.try_notify(&told.method, &told.params).await || !pending.held.keep(told) {
+    // An engine that fails counts as a client that does not listen: the notification is held.
+    if session.try_notify(&told.method, &told.params).await.unwrap_or(false) || !pending.held.keep(told) {
         return;
     }
     let pending = Arc::clone(pending);
     tokio::spawn(async move {
         let _ = timeout(LISTEN_TIMEOUT, opens).await;
         while let (Some(told), Some(session)) = (pending.held.first(), pending.session()) {
-            session.try_notify(&told.method, &told.params).await;
+            if let Err(error) = session.try_notify(&told.method, &told.params).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a notification was lost");
+            }
             pending.held.sent();
         }
     });

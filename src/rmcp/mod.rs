@@ -207,7 +207,7 @@ impl<H: ServerHandler> RmcpServer<H> {
     }
 
     async fn reopen(&self, session: &Session, parts: &Parts, context: &Context) -> Result<RmcpSession<H>, ErrorObject> {
-        tracing::debug!(session = ?session.id, "a session goes on with a new handler");
+        tracing::debug!(session = ?session.info().id, "a session goes on with a new handler");
         let initialize = convert::initialize(&introduction(context)?, None)?;
         let pending = Pending::new(context, self.request_timeout);
         let (conversation, _) =

@@ -39,7 +39,8 @@ impl Remember {
                 }
             }
             Self::Subscription { uri, wanted } => {
-                if let Err(error) = session.subscribe(&uri, wanted).await {
+                let changed = if wanted { session.subscribe(&uri).await } else { session.unsubscribe(&uri).await };
+                if let Err(error) = changed {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a subscription is not remembered");
                 }
             }

@@ -126,7 +126,7 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn notify(&self, method: &str, params: &RawJson);
     /// Sends a notification on the session's standalone stream. Returns `true` if the client has
     /// the stream open or will receive it when it opens the stream again.
-    fn try_notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, bool>;
+    fn try_notify(&self, method: &str, params: &RawJson) -> BoxFuture<'_, Result<bool, StoreError>>;
     /// Completes when the client next opens the session's standalone stream, or the session ends.
     fn stream_opened(&self) -> BoxFuture<'static, ()>;
     /// Sends a request to the client on the session's standalone stream. Fails at once if none is
@@ -136,7 +136,8 @@ pub(crate) trait SessionAccess: fmt::Debug + Send + Sync {
     fn subscriptions(&self) -> Vec<String>;
     /// Adds or removes a subscription of the client.
     fn subscribe(&self, uri: &str, wanted: bool) -> BoxFuture<'_, Result<(), StoreError>>;
-    fn end(&self) -> BoxFuture<'_, ()>;
+    /// Ends the session. Returns `false` if it has ended already.
+    fn end(&self) -> BoxFuture<'_, Result<bool, StoreError>>;
 }
 
 /// See [`Limits::MAX_SUBSCRIPTION_URI_BYTES`](crate::Limits::MAX_SUBSCRIPTION_URI_BYTES).

@@ -5,7 +5,6 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -24,7 +23,6 @@ use crate::message::RawJson;
 use crate::panics::{call, drop_quietly};
 
 /// A session of the session revisions, from a [`Context`] or, on your own route, as an extractor.
-/// It dereferences to its [`SessionInfo`].
 #[derive(Debug, Clone)]
 pub struct Session {
     inner: Arc<dyn SessionAccess>,
@@ -33,6 +31,13 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(inner: Arc<dyn SessionAccess>) -> Self {
         Self { inner }
+    }
+
+    /// Returns what the client said of itself in `initialize`, and the id, the revision and the
+    /// principal of the session.
+    #[must_use]
+    pub fn info(&self) -> &SessionInfo {
+        self.inner.info()
     }
 
     /// Reads a value of this session's state. The state is stored with the session: with a durable
@@ -108,11 +113,15 @@ impl Session {
     /// Returns `false` if the client has never opened the stream or the session has ended; the
     /// notification is dropped.
     ///
+    /// # Errors
+    ///
+    /// If the session engine cannot be reached. The notification may have been sent.
+    ///
     /// # Cancel safety
     ///
     /// If this future is dropped, the notification may have been sent.
     #[doc(alias = "notify")]
-    pub async fn try_notify(&self, method: &str, params: &RawJson) -> bool {
+    pub async fn try_notify(&self, method: &str, params: &RawJson) -> Result<bool, StoreError> {
         self.inner.try_notify(method, params).await
     }
 
@@ -131,15 +140,17 @@ impl Session {
     /// ```
     /// use std::time::Duration;
     ///
+    /// use mcp_http::error::StoreError;
     /// use mcp_http::message::RawJson;
     /// use mcp_http::server::Session;
     ///
-    /// async fn greet(session: Session, greeting: RawJson) {
-    ///     let opens = session.stream_opened();
-    ///     if !session.tell("notifications/greeting", &greeting).await {
-    ///         let _ = tokio::time::timeout(Duration::from_secs(5), opens).await;
-    ///         session.tell("notifications/greeting", &greeting).await;
+    /// async fn greet(session: Session, greeting: RawJson) -> Result<(), StoreError> {
+    ///     let opened = session.stream_opened();
+    ///     if !session.try_notify("notifications/greeting", &greeting).await? {
+    ///         let _ = tokio::time::timeout(Duration::from_secs(5), opened).await;
+    ///         session.try_notify("notifications/greeting", &greeting).await?;
     ///     }
+    ///     Ok(())
     /// }
     /// ```
     pub fn stream_opened(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -175,14 +186,18 @@ impl Session {
         tokio::time::timeout(timeout, answer).await.map_err(|_| ClientError::Timeout(timeout))?
     }
 
-    /// Ends the session: its calls are cancelled, its streams end, and its id becomes unknown. If
-    /// the session engine cannot be reached, the session continues.
+    /// Ends the session: its calls are cancelled, its streams end, and its id becomes unknown.
+    /// Returns `false` if it has ended already.
+    ///
+    /// # Errors
+    ///
+    /// If the session engine cannot be reached. The session may have ended then.
     ///
     /// # Cancel safety
     ///
     /// If this future is dropped, the session may still end, but `on_close` is not called.
-    pub async fn end(&self) {
-        self.inner.end().await;
+    pub async fn end(&self) -> Result<bool, StoreError> {
+        self.inner.end().await
     }
 
     /// Returns a reference that does not keep the session alive, for values stored in its
@@ -200,9 +215,9 @@ impl Session {
         self.inner.subscriptions()
     }
 
-    /// Subscribes the session to updates of one resource, or unsubscribes it. A custom
-    /// [`Server`](super::Server) calls this for `resources/subscribe` and `resources/unsubscribe`.
-    /// The client then receives what [`McpHandle::resource_updated`] announces.
+    /// Subscribes the session to updates of one resource. A custom [`Server`](super::Server) calls
+    /// this for `resources/subscribe`. The client then receives what
+    /// [`McpHandle::resource_updated`] announces.
     ///
     /// # Errors
     ///
@@ -215,8 +230,22 @@ impl Session {
     /// # Cancel safety
     ///
     /// If this future is dropped, the change may or may not have been written.
-    pub async fn subscribe(&self, uri: &str, wanted: bool) -> Result<(), StoreError> {
-        self.inner.subscribe(uri, wanted).await
+    pub async fn subscribe(&self, uri: &str) -> Result<(), StoreError> {
+        self.inner.subscribe(uri, true).await
+    }
+
+    /// Ends a subscription, as a custom [`Server`](super::Server) does for `resources/unsubscribe`.
+    /// Without such a subscription this does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the engine cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// If this future is dropped, the change may or may not have been written.
+    pub async fn unsubscribe(&self, uri: &str) -> Result<(), StoreError> {
+        self.inner.subscribe(uri, false).await
     }
 }
 
@@ -237,7 +266,7 @@ impl Session {
 /// use mcp_http::{McpServer, McpService};
 ///
 /// async fn whoami(session: Session) -> String {
-///     session.client.name.clone()
+///     session.info().client.name.clone()
 /// }
 ///
 /// let mcp = McpService::new(McpServer::new("doc", "1"));
@@ -265,13 +294,13 @@ impl<S: Sync> FromRequestParts<S> for Session {
         let Ok(principal) = call(|| handle.principal_of(parts)) else {
             return Err(SessionRejection(Rejection::Internal));
         };
-        handle.session_of(id, principal.as_ref()).await.ok_or(SessionRejection(Rejection::SessionNotFound))
+        handle.session_of(id, principal.as_ref()).await.map_err(SessionRejection)
     }
 }
 
 /// The rejection of a request without a [`Session`]. The request names no session (400), or none of
-/// its principal (404). With status 500 the route has no service or the revision has no sessions;
-/// the log has the reason.
+/// its principal (404), or the session engine cannot be reached (503). With status 500 the route
+/// has no service or the revision has no sessions; the log has the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRejection(Rejection);
 
@@ -283,17 +312,21 @@ impl SessionRejection {
     }
 }
 
-impl IntoResponse for SessionRejection {
-    fn into_response(self) -> Response {
-        (self.0.status(), self.0.to_string()).into_response()
+impl fmt::Display for SessionRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
-impl Deref for Session {
-    type Target = SessionInfo;
+impl std::error::Error for SessionRejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
 
-    fn deref(&self) -> &SessionInfo {
-        self.inner.info()
+impl IntoResponse for SessionRejection {
+    fn into_response(self) -> Response {
+        (self.0.status(), self.0.to_string()).into_response()
     }
 }
 

@@ -32,7 +32,8 @@ pub struct Streams {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) retry_interval: Option<Duration>,
     pub(crate) resumable: bool,
-    pub(crate) exclusive: bool,
+    pub(crate) reject_second_stream: bool,
+    pub(crate) reject_duplicate_ids: bool,
     pub(crate) slow_reader_timeout: Duration,
     pub(crate) write_timeout: Option<Duration>,
     kept_events: usize,
@@ -84,7 +85,8 @@ impl Streams {
             keep_alive: Some(Self::DEFAULT_KEEP_ALIVE),
             retry_interval: Some(Self::DEFAULT_RETRY_INTERVAL),
             resumable: true,
-            exclusive: false,
+            reject_second_stream: false,
+            reject_duplicate_ids: false,
             slow_reader_timeout: Self::DEFAULT_SLOW_READER_TIMEOUT,
             write_timeout: Some(Self::DEFAULT_WRITE_TIMEOUT),
             kept_events: Self::DEFAULT_REPLAY_BUFFER.0,
@@ -137,14 +139,22 @@ impl Streams {
         self
     }
 
-    /// Rejects a second GET stream of a session (409; otherwise the newest wins), and a request id
-    /// that is already in flight (400; otherwise both are served). Default: no, so that a client
-    /// with a half-dead connection is never locked out of its own session. Without principals,
-    /// anyone who has the session id can take over its GET stream: see [the
-    /// advisories](crate::guide::advisories).
+    /// Rejects a second GET stream of a session while the first is open (409). Otherwise the newest
+    /// stream replaces the other. Default: no, so that a client with a half-dead connection is
+    /// never locked out of its own session. Without principals, anyone who has the session id can
+    /// take over its GET stream: see [the advisories](crate::guide::advisories).
     #[must_use]
-    pub fn exclusive(mut self, exclusive: bool) -> Self {
-        self.exclusive = exclusive;
+    pub fn reject_second_stream(mut self, reject: bool) -> Self {
+        self.reject_second_stream = reject;
+        self
+    }
+
+    /// Rejects a request whose id is in flight in the same session (400). Otherwise both are
+    /// served. Default: no, so that a client that repeats a call after a broken connection is
+    /// served.
+    #[must_use]
+    pub fn reject_duplicate_ids(mut self, reject: bool) -> Self {
+        self.reject_duplicate_ids = reject;
         self
     }
 

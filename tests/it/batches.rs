@@ -181,7 +181,7 @@ async fn duplicate_ids_are_answered_twice_or_rejected() {
     let twice = json!([ping(1), ping(1)]);
     let got = answers(old(&App::new()).await.post(twice.clone()).await).await;
     assert_eq!(got.iter().map(|answer| &answer["id"]).collect::<Vec<_>>(), [1, 1]);
-    let strict = App::with(|service| service.streams(Streams::new().exclusive(true)));
+    let strict = App::with(|service| service.streams(Streams::new().reject_duplicate_ids(true)));
     let client = old(&strict).await;
     let reply = client.post(twice).await;
     assert_eq!(reply.rejection.as_ref().map(|rejected| rejected.kind()), Some("duplicate_id"));

@@ -204,7 +204,7 @@ async fn calls_with_equal_ids_are_both_answered() {
 /// Acceptance 84.
 #[tokio::test(start_paused = true)]
 async fn strict_services_reject_duplicate_ids() {
-    let app = App::with(|service| service.streams(Streams::new().exclusive(true)));
+    let app = App::with(|service| service.streams(Streams::new().reject_duplicate_ids(true)));
     let client = app.open().await;
     let (mut stream, _) = noted(&client, 7, "a").await;
     let reply = client.call(7, "echo", json!({"message": "x"})).await;

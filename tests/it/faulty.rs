@@ -48,6 +48,11 @@ impl Faulty {
 
     fn step<T>(&self, step: impl FnOnce() -> Done<T>) -> Done<T> {
         self.operations.fetch_add(1, Ordering::Relaxed);
+        self.unless_broken(step)
+    }
+
+    /// For operations that no request uses.
+    fn unless_broken<T>(&self, step: impl FnOnce() -> Done<T>) -> Done<T> {
         let broken = *self.broken.lock().unwrap();
         match broken {
             Some(kind) => EngineFuture::ready(Err(StoreError::because(kind, "secret: disk 7 of host db-3"))),
@@ -161,7 +166,7 @@ impl SessionEngine for Faulty {
     }
 
     fn expire(&self, node: NodeId) -> Done<Vec<Ended>> {
-        self.inner.expire(node)
+        self.unless_broken(|| self.inner.expire(node))
     }
 
     fn announce(&self, topic: &str, id: u64) -> Done<u64> {
@@ -177,10 +182,10 @@ impl SessionEngine for Faulty {
     }
 
     fn list(&self) -> Done<Vec<SessionSummary>> {
-        self.inner.list()
+        self.unless_broken(|| self.inner.list())
     }
 
     fn count(&self) -> Done<usize> {
-        self.inner.count()
+        self.unless_broken(|| self.inner.count())
     }
 }

@@ -265,7 +265,7 @@ async fn cors_preflights_pass_for_configured_origins_only() {
     assert_eq!(reply.header("access-control-expose-headers"), Some("mcp-session-id,www-authenticate,retry-after"));
     let reply = app.send(opening().header("origin", "https://evil.example")).await;
     assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (403, None));
-    assert_eq!(app.handle.statistics().await.sessions, 1, "a preflight opens nothing");
+    assert_eq!(app.handle.statistics().await.sessions, Some(1), "a preflight opens nothing");
 }
 
 fn proxied(service: McpServiceBuilder) -> McpServiceBuilder {

@@ -22,6 +22,7 @@ mod changes;
 mod client_requests;
 mod disconnects;
 mod early_refusals;
+mod engine_failures;
 mod engines;
 mod event_lines;
 mod expiry;

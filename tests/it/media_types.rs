@@ -164,5 +164,5 @@ async fn json_answers_carry_their_length() {
         assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
         assert_eq!(answer.ends_with("\r\n\r\n"), method == "HEAD", "{answer}");
     }
-    assert_eq!(served.handle.statistics().await.sessions, 1, "the one that was opened");
+    assert_eq!(served.handle.statistics().await.sessions, Some(1), "the one that was opened");
 }

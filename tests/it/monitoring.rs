@@ -48,7 +48,10 @@ async fn a_drain_is_reported_as_json() {
     let client = app.open().await;
     let _stream = client.listen().await;
     let report = written(app.handle.drain(Duration::from_secs(1)).await);
-    assert_eq!(report, json!({"closed_streams": 1, "calls": 0, "cut_calls": 0, "ended_sessions": 1}));
+    assert_eq!(
+        report,
+        json!({"closed_streams": 1, "calls": 0, "cut_calls": 0, "ended_sessions": 1, "failed_sessions": 0})
+    );
     assert_eq!(written(app.handle.statistics().await)["ended"], json!({"shutdown": 1}));
 }
 

@@ -165,7 +165,7 @@ async fn a_rejecting_extractor_fails_only_its_call() {
 
 async fn who(session: Session) -> String {
     let visits = session.update("visits", |visits: &mut u32| *visits += 1).await.unwrap();
-    format!("{} {visits}", session.client.name)
+    format!("{} {visits}", session.info().client.name)
 }
 
 /// Requests a route outside of the service that extracts the session.
@@ -221,7 +221,7 @@ async fn tool_and_context_share_the_session() {
     let server: McpServer = plain().tool("same", "Compares.", async |session: Session, cx: Context| {
         let mine = cx.session().unwrap();
         mine.update("n", |n: &mut u32| *n += 1).await.unwrap();
-        format!("{} {:?}", mine.id == session.id, session.get::<u32>("n").await.unwrap())
+        format!("{} {:?}", mine.info().id == session.info().id, session.get::<u32>("n").await.unwrap())
     });
     let client = App::of(McpService::builder(server)).open().await;
     assert_eq!(client.text_of("same", json!({})).await, "true Some(1)");

@@ -57,7 +57,7 @@ fn opening_by(name: &str) -> Request<Body> {
 
 async fn nothing_is_left(app: &App) {
     let statistics = app.handle.statistics().await;
-    assert_eq!((statistics.sessions, statistics.opened), (0, 0), "{statistics:?}");
+    assert_eq!((statistics.sessions, statistics.opened), (Some(0), 0), "{statistics:?}");
     assert_eq!(app.handle.sessions().await.unwrap().len(), 0);
 }
 
@@ -70,7 +70,7 @@ async fn a_server_may_choose_an_older_revision() {
     let reply = app.send(opening_by("old")).await;
     let id = SessionId::parse(reply.header("mcp-session-id").unwrap()).unwrap();
     assert_eq!(reply.json().await["result"]["protocolVersion"], "2025-03-26");
-    assert_eq!(app.handle.session(id).await.unwrap().version, ProtocolVersion::V2025_03_26);
+    assert_eq!(app.handle.session(id).await.unwrap().unwrap().info().version, ProtocolVersion::V2025_03_26);
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn initialize_in_a_batch_is_rejected() {
     let client = app.open_version("2025-03-26").await;
     let reply = client.post(batch).await;
     assert_eq!((reply.status.as_u16(), reply.error().await.0), (400, -32600));
-    assert_eq!(app.handle.statistics().await.sessions, 1);
+    assert_eq!(app.handle.statistics().await.sessions, Some(1));
 }
 
 /// Each rejection before the server is called returns its status and code, and no session id.
@@ -267,12 +267,12 @@ async fn sessions_that_end_while_opening_are_withheld() {
     // The hook accepts the first session at once. The second ends itself, and the third takes
     // longer than its idle timeout.
     let sessions = Sessions::new().idle_timeout(Duration::from_secs(5)).on_open(move |session| {
-        ids.lock().unwrap().push(session.id);
+        ids.lock().unwrap().push(session.info().id);
         let n = first.fetch_add(1, Ordering::Relaxed);
         async move {
             match n {
                 0 => {}
-                1 => session.end().await,
+                1 => drop(session.end().await.unwrap()),
                 _ => sleep(Duration::from_secs(20)).await,
             }
             Ok(())
@@ -285,7 +285,7 @@ async fn sessions_that_end_while_opening_are_withheld() {
         assert_eq!(reply.header("mcp-session-id"), None, "{n}");
         assert_eq!((reply.status.as_u16(), reply.error().await), (500, (-32603, Some(json!(0)))));
         let id = seen.lock().unwrap()[n];
-        assert!(app.handle.session(id).await.is_none(), "a ghost of {n} is left");
+        assert!(app.handle.session(id).await.unwrap().is_none(), "a ghost of {n} is left");
     }
 }
 

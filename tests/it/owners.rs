@@ -198,12 +198,12 @@ async fn an_application_lists_inspects_and_ends_sessions() {
     assert_eq!((summary.calls, summary.readers), (1, 2));
     assert!(summary.bytes > 0, "one progress is kept");
     assert_eq!((summary.info.principal.as_ref().unwrap().as_str(), &*summary.info.client.name), ("ann", "test"));
-    let session = app.handle.session(id).await.unwrap();
+    let session = app.handle.session(id).await.unwrap().unwrap();
     assert_eq!(session.get::<u32>("count").await.unwrap(), None);
     assert_eq!(ann[0].text_of("count", json!({})).await, "1");
     assert_eq!(session.get::<u32>("count").await.unwrap(), Some(1));
-    assert!(app.handle.session(SessionId::random()).await.is_none());
-    assert!(!app.handle.end_session(SessionId::random()).await);
+    assert!(app.handle.session(SessionId::random()).await.unwrap().is_none());
+    assert!(!app.handle.end_session(SessionId::random()).await.unwrap());
 
     assert_eq!(app.handle.end_sessions_of(&Principal::new("ann")).await.unwrap(), 2);
     assert_eq!(app.handle.end_sessions_of(&Principal::new("ann")).await.unwrap(), 0);
@@ -212,9 +212,9 @@ async fn an_application_lists_inspects_and_ends_sessions() {
     for client in &ann {
         assert_eq!(client.post(ping(1)).await.status, 404);
     }
-    assert!(app.handle.end_session(SessionId::parse(&bob.session).unwrap()).await);
+    assert!(app.handle.end_session(SessionId::parse(&bob.session).unwrap()).await.unwrap());
     assert_eq!(bob.post(ping(1)).await.status, 404);
     assert_eq!(nobody.post(ping(1)).await.status, 200);
-    assert!(app.handle.session(id).await.is_none());
+    assert!(app.handle.session(id).await.unwrap().is_none());
     drop((get, call));
 }

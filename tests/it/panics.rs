@@ -237,9 +237,9 @@ async fn panicking_session_values_do_not_stop_expiry() {
         for _ in 0..2 {
             assert_eq!(app.open().await.text_of("keep", json!({})).await, "kept");
         }
-        assert_eq!(app.handle.statistics().await.sessions, 2, "{round}");
+        assert_eq!(app.handle.statistics().await.sessions, Some(2), "{round}");
         tokio::time::sleep(Duration::from_secs(3600)).await;
-        assert_eq!(app.handle.statistics().await.sessions, 0, "{round}");
+        assert_eq!(app.handle.statistics().await.sessions, Some(0), "{round}");
         let client = app.open().await;
         assert_eq!(client.text_of("keep", json!({})).await, "kept");
         assert_eq!(client.delete().await.status, 200);
@@ -263,7 +263,7 @@ async fn hooks_that_panic_stop_nothing() {
         assert_eq!(client.delete().await.status, 404);
         app.open().await;
         tokio::time::sleep(Duration::from_secs(3600)).await;
-        assert_eq!(app.handle.statistics().await.sessions, 0);
+        assert_eq!(app.handle.statistics().await.sessions, Some(0));
     }
 }
 
@@ -297,7 +297,7 @@ async fn panicking_principal_functions_fail_one_request() {
         let got: Value = serde_json::from_str(&reply.text().await).unwrap();
         assert_eq!(got, json!({"jsonrpc": "2.0", "error": {"code": -32603, "message": "Internal error"}}));
     }
-    assert_eq!(app.handle.statistics().await.sessions, 1);
+    assert_eq!(app.handle.statistics().await.sessions, Some(1));
     app.handle.tools_changed();
     assert_eq!(listening.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
     for request in requests() {
@@ -317,7 +317,7 @@ async fn panicking_principals_fail_only_their_route() {
     });
     let server: McpServer = McpServer::new("a", "1");
     let service = McpService::builder(server).sessions(sessions).build().unwrap();
-    let route = axum::routing::get(async |session: Session| session.id.to_string());
+    let route = axum::routing::get(async |session: Session| session.info().id.to_string());
     let router = axum::Router::new().route("/mine", route).layer(mcp_http::McpLayer::new(service));
     let opened = router.clone().oneshot(crate::support::opening()).await.unwrap();
     let id = opened.headers()["mcp-session-id"].clone();

@@ -151,7 +151,7 @@ async fn ended_calls_have_no_stream_to_close() {
     assert_eq!(client.text_of("close_late", json!({})).await, "answered");
     sleep(Duration::from_secs(2)).await;
     let id = app.handle.sessions().await.unwrap()[0].info.id;
-    let session = app.handle.session(id).await.unwrap();
+    let session = app.handle.session(id).await.unwrap().unwrap();
     assert_eq!(session.get::<String>("closed").await.unwrap().as_deref(), Some("false"));
 }
 

@@ -308,7 +308,8 @@ fn near(mut request: Request<Body>) -> Request<Body> {
 }
 
 async fn streams(sheet: &Sheet) {
-    let app = sheet.app(|service| service.streams(Streams::new().exclusive(true)));
+    let app =
+        sheet.app(|service| service.streams(Streams::new().reject_second_stream(true).reject_duplicate_ids(true)));
     let client = app.open().await;
     let _held = client.call(1, "hold", json!({"label": "a"})).await;
     let again = client.request(Method::POST).message(call(1, "echo", json!({"message": "x"})));

@@ -34,7 +34,7 @@ async fn end(app: &App, client: &Client, end: End) {
         End::Lifetime => sleep(Duration::from_secs(102)).await,
         End::Closed => {
             let sessions = app.handle.sessions().await.unwrap();
-            assert!(app.handle.end_session(sessions[0].info.id).await);
+            assert!(app.handle.end_session(sessions[0].info.id).await.unwrap());
         }
     }
 }
@@ -164,7 +164,7 @@ async fn tools_can_end_their_own_session() {
         server.tool("quit", "Ends the session.", async |cx: mcp_http::Context| {
             cx.progress(1, 2).await;
             sleep(Duration::from_millis(10)).await;
-            cx.session().unwrap().end().await;
+            cx.session().unwrap().end().await.unwrap();
             "bye"
         })
     };

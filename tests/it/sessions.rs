@@ -108,7 +108,7 @@ async fn deleted_sessions_are_unknown() {
     }
     assert_eq!(other.post(ping(1)).await.status, 200);
     let statistics = app.handle.statistics().await;
-    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Deleted)), (1, Some(&1)));
+    assert_eq!((statistics.sessions, statistics.ended.get(&EndReason::Deleted)), (Some(1), Some(&1)));
 }
 
 /// Handlers are cancelled, even those whose client has left. Open calls get an error.
@@ -140,7 +140,7 @@ async fn a_delete_cancels_calls_and_ends_streams() {
     for label in ["a", "b", "c"] {
         assert_eq!(app.probe.state(label), Some("cancelled"), "{label}");
     }
-    assert_eq!(app.handle.statistics().await.sessions, 0);
+    assert_eq!(app.handle.statistics().await.sessions, Some(0));
 }
 
 /// The call gets status 500 and an error with its id.
@@ -179,7 +179,7 @@ async fn a_second_initialize_is_rejected() {
 #[tokio::test(start_paused = true)]
 async fn a_tool_may_end_its_own_session() {
     let server = McpServer::new("quitter", "1").tool("quit", "Ends the session.", async |cx: Context| {
-        cx.session().unwrap().end().await;
+        cx.session().unwrap().end().await.unwrap();
         "bye"
     });
     let app = App::of(McpService::builder(server));
@@ -199,7 +199,7 @@ fn logged(log: &Log) -> Sessions {
             let log = Arc::clone(&opened);
             async move {
                 sleep(Duration::from_millis(5)).await;
-                log.lock().unwrap().push(("open".to_owned(), session.id));
+                log.lock().unwrap().push(("open".to_owned(), session.info().id));
                 Ok(())
             }
         })
@@ -225,7 +225,7 @@ async fn hooks_run_once_for_each_session() {
     assert_eq!(stranger.delete().await.status, 404);
     assert_eq!(clients[1].delete().await.status, 200);
     assert_eq!(clients[1].delete().await.status, 404);
-    assert!(app.handle.end_session(ids[0]).await && !app.handle.end_session(ids[0]).await);
+    assert!(app.handle.end_session(ids[0]).await.unwrap() && !app.handle.end_session(ids[0]).await.unwrap());
     sleep(Duration::from_secs(120)).await;
     let expected = [("open", 0), ("open", 1), ("open", 2), ("Deleted", 1), ("Closed", 0), ("Idle", 2)];
     assert_eq!(*log.lock().unwrap(), expected.map(|(what, n)| (what.to_owned(), ids[n])));
@@ -244,7 +244,7 @@ async fn panicking_closing_hooks_stop_nothing() {
     for _ in 0..2 {
         let client = app.open().await;
         sleep(Duration::from_secs(120)).await;
-        assert_eq!(app.handle.statistics().await.sessions, 0, "it was not reaped");
+        assert_eq!(app.handle.statistics().await.sessions, Some(0), "it was not reaped");
         assert_eq!(client.delete().await.status, 404);
     }
     assert_eq!(app.open().await.delete().await.status, 200);
@@ -259,16 +259,17 @@ async fn concurrent_ends_end_a_session_once() {
     let app = App::with(|service| service.sessions(logged(&log)));
     let client = app.open().await;
     let mut get = client.listen().await;
-    let session = app.handle.session(SessionId::parse(&client.session).unwrap()).await.unwrap();
+    let session = app.handle.session(SessionId::parse(&client.session).unwrap()).await.unwrap().unwrap();
     let mut call = client.call(1, "note_and_hold", json!({"label": "a"})).await.sse();
     assert_eq!(call.message().await.unwrap().json()["params"]["progress"], 1);
     assert!(get.next().await.unwrap().primes());
     let deletes = futures_util::future::join_all((0..10).map(|_| client.delete()));
     let ends = futures_util::future::join_all((0..10).map(|_| session.end()));
-    let (deletes, _) = tokio::join!(deletes, ends);
+    let (deletes, ends) = tokio::join!(deletes, ends);
+    assert!(!ends.into_iter().any(|end| end.unwrap()), "a DELETE came first");
     assert_eq!(deletes.iter().filter(|reply| reply.status == 200).count(), 1);
     assert_eq!(deletes.iter().filter(|reply| reply.status == 404).count(), 9);
-    session.end().await;
+    assert!(!session.end().await.unwrap());
     assert_eq!(get.next().await.map(|event| event.data), None);
     assert_eq!(call.next().await.unwrap().json()["error"]["code"], -32603);
     assert_eq!(call.next().await, None);
@@ -288,7 +289,7 @@ async fn a_hundred_clients_get_only_their_messages() {
         async move {
             let client = app.open().await;
             let mut get = client.listen().await;
-            let session = app.handle.session(SessionId::parse(&client.session).unwrap()).await.unwrap();
+            let session = app.handle.session(SessionId::parse(&client.session).unwrap()).await.unwrap().unwrap();
             let mut message = call(n, "progress", json!({"steps": 2, "delay_ms": 10}));
             message["params"]["_meta"]["progressToken"] = json!(format!("token {n}"));
             let stream = client.post(message).await.sse().rest().await;

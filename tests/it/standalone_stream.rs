@@ -102,7 +102,7 @@ async fn applications_can_wait_for_the_first_reader() {
                 for _ in 0..3 {
                     let opens = session.stream_opened();
                     let heard = session.try_notify("notifications/greeting", &greeting).await;
-                    told.lock().unwrap().push(heard);
+                    told.lock().unwrap().push(heard.unwrap());
                     opens.await;
                 }
             });
@@ -162,7 +162,7 @@ async fn a_get_that_ends_takes_only_itself_away() {
 /// Acceptance 101.
 #[tokio::test(start_paused = true)]
 async fn strict_services_reject_a_second_get() {
-    let app = App::with(|service: McpServiceBuilder| service.streams(Streams::new().exclusive(true)));
+    let app = App::with(|service: McpServiceBuilder| service.streams(Streams::new().reject_second_stream(true)));
     let client = app.open().await;
     let mut first = client.listen_primed().await;
     let rejected = app.send(client.request(Method::GET)).await;

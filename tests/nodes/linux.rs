@@ -26,7 +26,7 @@ fn stopped_clients_cost_little_and_see_gaps() {
     const STEPS: usize = 30_000;
     let redis = RedisServer::start();
     let mut switches: Vec<String> = switches(&redis, LONG).into();
-    switches.extend(["--slow-reader", "0.5", "--finished-for", "600"].map(str::to_owned));
+    switches.extend(["--slow-reader-timeout", "0.5", "--keep-finished-for", "600"].map(str::to_owned));
     let switches: Vec<&str> = switches.iter().map(String::as_str).collect();
     let (a, b) = (Server::start(&switches), Server::start(&switches));
     let nodes = addresses([&a, &b]);

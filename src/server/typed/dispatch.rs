@@ -185,7 +185,8 @@ impl<S: Send + Sync + 'static> McpServer<S> {
         if wanted && self.store.tables().find(&uri).is_none() {
             return Err(unknown_resource(&uri));
         }
-        session.subscribe(&uri, wanted).await.map_err(|error| {
+        let changed = if wanted { session.subscribe(&uri).await } else { session.unsubscribe(&uri).await };
+        changed.map_err(|error| {
             if error.kind() == StoreErrorKind::Full {
                 return ErrorObject::invalid_params(
                     "Too many subscriptions: a session has at most 1,000, whose URIs have 256 KiB together",

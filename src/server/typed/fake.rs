@@ -181,8 +181,8 @@ impl SessionAccess for FakeSession {
 
     fn notify(&self, _: &str, _: &RawJson) {}
 
-    fn try_notify(&self, _: &str, _: &RawJson) -> BoxFuture<'_, bool> {
-        async { false }.boxed()
+    fn try_notify(&self, _: &str, _: &RawJson) -> BoxFuture<'_, Result<bool, StoreError>> {
+        async { Ok(false) }.boxed()
     }
 
     fn stream_opened(&self) -> BoxFuture<'static, ()> {
@@ -202,8 +202,8 @@ impl SessionAccess for FakeSession {
         async { Ok(()) }.boxed()
     }
 
-    fn end(&self) -> BoxFuture<'_, ()> {
-        async {}.boxed()
+    fn end(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
+        async { Ok(true) }.boxed()
     }
 }
 

@@ -37,7 +37,7 @@ struct Greeting(&'static str);
 
 /// Mixes axum extractors and this crate's arguments.
 async fn greet(cx: Context, State(greeting): State<Greeting>, headers: HeaderMap, session: Session) -> String {
-    let _ = (cx, session.version);
+    let _ = (cx, session.info().version);
     format!("{} {}", greeting.0, headers["x-who"].to_str().unwrap())
 }
 

@@ -58,7 +58,7 @@ async fn cve_2026_52869_a_stolen_id_opens_no_session() {
 
 /// CVE-2026-33946: a second GET with a stolen session id took the stream over. With a principal,
 /// such a session does not exist for others. Without one, the newest GET wins, unless the service
-/// rejects the second (`Streams::exclusive`).
+/// rejects the second (`Streams::reject_second_stream`).
 #[tokio::test(start_paused = true)]
 async fn cve_2026_33946_strangers_cannot_take_over_a_stream() {
     let app = App::new();
@@ -76,7 +76,7 @@ async fn cve_2026_33946_strangers_cannot_take_over_a_stream() {
     assert_eq!(new.message().await.unwrap().json()["method"], "notifications/tools/list_changed");
     assert!(old.message().await.is_none(), "the old one has ended");
 
-    let app = App::with(|service| service.streams(Streams::new().exclusive(true)));
+    let app = App::with(|service| service.streams(Streams::new().reject_second_stream(true)));
     let anyone = app.open().await;
     let mut first = anyone.listen_primed().await;
     assert_eq!(app.send(anyone.request(Method::GET)).await.status, 409);

@@ -37,7 +37,7 @@ async fn disconnects_during_initialize_leave_no_handler() {
     let sessions = app.handle.sessions().await.unwrap();
     assert_eq!(shared.handlers() as usize, sessions.len());
     for session in sessions {
-        assert!(app.handle.end_session(session.info.id).await);
+        assert!(app.handle.end_session(session.info.id).await.unwrap());
     }
     sleep(Duration::from_secs(10)).await;
     assert_eq!(shared.handlers(), 0);

@@ -394,7 +394,7 @@ async fn handlers_end_with_their_session() {
     expires.call(1, "keep", json!({})).await;
     assert_eq!(shared.handlers(), 2);
     let id = SessionId::parse(&ended.session).unwrap();
-    assert!(app.handle.end_session(id).await);
+    assert!(app.handle.end_session(id).await.unwrap());
     sleep(Duration::from_secs(10)).await;
     assert_eq!(shared.handlers(), 1);
     sleep(Duration::from_secs(120)).await;
