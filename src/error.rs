@@ -123,6 +123,11 @@ pub enum Rejection {
         /// The limit.
         limit: usize,
     },
+    /// The operation needs scopes that the access token of the request does not have.
+    InsufficientScope {
+        /// All scopes of the operation, granted or not.
+        scopes: Vec<String>,
+    },
     /// The request needs a session but names none.
     SessionRequired,
     /// The session does not exist, has ended, or belongs to another principal.
@@ -246,6 +251,7 @@ impl Rejection {
             Self::TooManyListens { .. } => "too_many_listens",
             Self::TooManyListensOfPrincipal { .. } => "too_many_listens_of_principal",
             Self::TooManyListensOfPeer { .. } => "too_many_listens_of_peer",
+            Self::InsufficientScope { .. } => "insufficient_scope",
             Self::SessionRequired => "session_required",
             Self::SessionNotFound => "session_not_found",
             Self::AlreadyInitialized => "already_initialized",
@@ -280,6 +286,7 @@ impl Rejection {
             Self::UnsupportedVersion { requested, supported } if !sessions_only(supported) => {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
             }
+            Self::InsufficientScope { scopes } => error.with_data(&json!({ "requiredScopes": scopes })),
             Self::MissingCapability { data } => ErrorObject { data: data.clone(), ..error },
             _ => error,
         }

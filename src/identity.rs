@@ -1,6 +1,8 @@
 //! Identities: random ids of sessions and tasks, and the principals and peers that own them.
 
+mod access;
 mod peer;
+mod scopes;
 mod time;
 
 use std::fmt;
@@ -12,8 +14,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+pub use self::access::AccessToken;
+#[cfg(feature = "auth")]
+pub(crate) use self::access::Implies;
 pub(crate) use self::peer::Account;
 pub use self::peer::Peer;
+pub(crate) use self::scopes::{RequiredScopes, Scopes};
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
 
 /// The id of a session: 122 bits from the operating system's random source, written as a UUID. That

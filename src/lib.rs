@@ -78,6 +78,8 @@
 //! | `redis` | an engine that many nodes share through a Redis server |
 //! | `redis-cluster` | the same through a Redis cluster |
 //! | `redis-tls` | TLS for the connections to the Redis server |
+//! | `auth` | an OAuth 2.1 resource server: metadata, challenges, and verifiers of your own |
+//! | `auth-http` | verifiers that ask the authorization server: JWT by its keys, introspection |
 //! | `cors` | tower-http's CORS layer with the headers of MCP |
 //! | `rmcp` | serving servers written against rmcp |
 //! | `testing` | the contract suite of session engines |
@@ -89,6 +91,8 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "auth")]
+pub mod auth;
 mod clock;
 mod core;
 #[cfg(feature = "cors")]
@@ -127,7 +131,7 @@ pub use counters::Statistics;
 pub use edge::{Security, era_of};
 pub use error::Rejection;
 pub use handle::{DrainReport, McpHandle};
-pub use identity::{Peer, Principal, SessionId, SessionInfo, TaskId};
+pub use identity::{AccessToken, Peer, Principal, SessionId, SessionInfo, TaskId};
 pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 
@@ -52,6 +52,9 @@ fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
     if let Rejection::MethodNotAllowed { allow } = rejection {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     }
+    if let Some(challenge) = challenge(&rejection) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     if matches!(rejection, Rejection::EncodedBody) {
         response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -60,6 +63,14 @@ fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
     }
     response.extensions_mut().insert(rejection);
     response
+}
+
+/// Returns the challenge of a rejection (RFC 6750, 3). The layer of a resource server replaces it by
+/// one that also names its metadata.
+fn challenge(rejection: &Rejection) -> Option<HeaderValue> {
+    let Rejection::InsufficientScope { scopes } = rejection else { return None };
+    let text = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "));
+    HeaderValue::from_str(&text).ok()
 }
 
 fn empty(status: StatusCode) -> Response {

@@ -44,6 +44,7 @@ impl Rejection {
             Self::InvalidMeta(_) | Self::InvalidParams(_) => (400, PARAMS),
             Self::MissingCapability { .. } => (400, ErrorObject::MISSING_CAPABILITY),
             Self::HostNotAllowed | Self::OriginNotAllowed => (403, REQUEST),
+            Self::InsufficientScope { .. } => (403, ErrorObject::INSUFFICIENT_SCOPE),
             Self::MethodNotFound { .. } => (404, ErrorObject::METHOD_NOT_FOUND),
             Self::SessionNotFound => (404, ErrorObject::SESSION_NOT_FOUND),
             Self::MethodNotAllowed { .. } => (405, REQUEST),
@@ -91,6 +92,9 @@ impl Rejection {
             Self::HeaderMismatch { header, why } => format!("Header mismatch: {header} {why}").into(),
             Self::InvalidMeta(why) | Self::InvalidParams(why) => format!("Invalid params: {why}").into(),
             Self::MethodNotFound { method } => format!("Method not found: {method}").into(),
+            Self::InsufficientScope { scopes } => {
+                format!("Forbidden: the operation needs the scopes `{}`", scopes.join(" ")).into()
+            }
             Self::AnswerTooLarge { limit } => format!(
                 "Answer too large: the limit is {limit} bytes, the server's setting `Limits::max_response_bytes`"
             )

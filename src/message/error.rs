@@ -35,6 +35,9 @@ impl ErrorObject {
     pub const INVALID_PARAMS: i64 = -32602;
     /// An internal failure; the log has the reason.
     pub const INTERNAL_ERROR: i64 = -32603;
+    /// The operation needs scopes that the access token does not have; `data.requiredScopes` names
+    /// all scopes of the operation.
+    pub const INSUFFICIENT_SCOPE: i64 = -32007;
     /// The session is unknown (the code of the official SDKs).
     pub const SESSION_NOT_FOUND: i64 = -32001;
     /// The request cannot be served (the code of the official SDKs): a service of the session

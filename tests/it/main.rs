@@ -9,6 +9,8 @@ mod announcements;
 mod answer_ends;
 mod answers;
 mod architecture;
+#[cfg(feature = "auth")]
+mod auth;
 #[cfg(feature = "redis-tls")]
 #[path = "../support/authority.rs"]
 mod authority;

@@ -1,0 +1,74 @@
+//! Principals of tokens: sessions belong to issuer, client and subject, whatever token is presented.
+
+use axum::http::Method;
+use mcp_http::server::Context;
+use mcp_http::{AccessToken, McpServer, McpService};
+use serde_json::json;
+
+use super::{bearer, people, resource_server};
+use crate::support::{App, Client, RequestExt, initialize, modern_call, ping, text_of};
+
+async fn whoami(cx: Context, token: AccessToken) -> String {
+    let principal = cx.principal().map(ToString::to_string).unwrap_or_default();
+    format!("{principal} {}", token.scopes().collect::<Vec<_>>().join("+"))
+}
+
+async fn maybe(token: Option<AccessToken>) -> String {
+    token.map_or_else(|| "anonymous".to_owned(), |token| token.subject().to_owned())
+}
+
+fn server() -> McpServer {
+    McpServer::new("members", "1").tool("whoami", "Names the caller.", whoami).tool("maybe", "Names the caller.", maybe)
+}
+
+fn app() -> App {
+    let auth = resource_server(people(), |auth| auth);
+    App::of(McpService::builder(server())).layered(|router| router.layer(auth.layer()))
+}
+
+async fn open(app: &App, token: &str) -> Client {
+    let opening = crate::support::request(Method::POST).message(initialize("2025-11-25", json!({})));
+    let reply = app.send(bearer(opening, token)).await;
+    let session = reply.header("mcp-session-id").unwrap().to_owned();
+    Client { app: app.clone(), session, version: "2025-11-25".to_owned(), principal: None }
+}
+
+/// Another valid token of the same principal uses the session; a token of another principal finds
+/// none.
+#[tokio::test(start_paused = true)]
+async fn a_session_belongs_to_the_principal_of_its_token() {
+    let app = app();
+    let client = open(&app, "alice").await;
+    let ask = |token: &str| bearer(client.request(Method::POST).message(ping(1)), token);
+    for (token, status) in [("alice", 200), ("alice-too", 200), ("bob", 404), ("eve", 404), ("mallory", 401)] {
+        assert_eq!(app.send(ask(token)).await.status, status, "{token}");
+    }
+    for (method, last_event) in [(Method::GET, Some("0-1")), (Method::GET, None), (Method::DELETE, None)] {
+        let mut request = client.request(method);
+        if let Some(last_event) = last_event {
+            request = request.header("last-event-id", last_event);
+        }
+        assert_eq!(app.send(bearer(request, "bob")).await.status, 404);
+    }
+    assert_eq!(app.send(bearer(client.request(Method::DELETE), "alice-too")).await.status, 200);
+}
+
+/// Handlers of both eras see the token of their own request.
+#[tokio::test(start_paused = true)]
+async fn the_token_is_an_extractor() {
+    let app = app();
+    let alice = "[\"https://login.example.com\",\"cli\",\"alice\"]";
+    let client = open(&app, "alice").await;
+    for (token, scopes) in [("alice", "files:read+files:write"), ("alice-too", "files:read")] {
+        let call = crate::support::call(1, "whoami", json!({}));
+        let reply = app.send(bearer(client.request(Method::POST).message(call), token)).await;
+        assert_eq!(text_of(reply).await, format!("{alice} {scopes}"));
+        let reply = app.send(bearer(modern_call("whoami", json!({})), token)).await;
+        assert_eq!(text_of(reply).await, format!("{alice} {scopes}"));
+    }
+    let open_to_all = App::of(McpService::builder(server()));
+    assert_eq!(text_of(open_to_all.ask_tool("maybe", json!({})).await).await, "anonymous");
+    let refused = open_to_all.ask_tool("whoami", json!({})).await.message().await;
+    assert_eq!(refused["result"]["isError"], true, "{refused}");
+    assert_eq!(text_of(app.send(bearer(modern_call("maybe", json!({})), "bob")).await).await, "bob");
+}
