@@ -286,7 +286,7 @@ impl Rejection {
             Self::UnsupportedVersion { requested, supported } if !sessions_only(supported) => {
                 error.with_data(&json!({ "requested": requested, "supported": supported }))
             }
-            Self::InsufficientScope { scopes } => error.with_data(&json!({ "requiredScopes": scopes })),
+            Self::InsufficientScope { scopes } => ErrorObject::insufficient_scope(scopes),
             Self::MissingCapability { data } => ErrorObject { data: data.clone(), ..error },
             _ => error,
         }
@@ -297,6 +297,7 @@ impl Rejection {
         match malformed {
             Malformed::NotJson => (Self::NotJson, None),
             Malformed::NotAMessage { id, why } => (Self::NotAMessage(why), id),
+            Malformed::NotAllowed { id, scopes } => (Self::InsufficientScope { scopes }, Some(id)),
         }
     }
 

@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-pub use self::access::AccessToken;
 #[cfg(feature = "auth")]
 pub(crate) use self::access::Implies;
+pub(crate) use self::access::check_scopes;
+pub use self::access::{AccessToken, InsufficientScope};
 pub(crate) use self::peer::Account;
 pub use self::peer::Peer;
-pub(crate) use self::scopes::{RequiredScopes, Scopes};
+#[cfg(feature = "auth")]
+pub(crate) use self::scopes::RequiredScopes;
+pub(crate) use self::scopes::Scopes;
 use crate::message::{ClientCapabilities, Implementation, ProtocolVersion};
 
 /// The id of a session: 122 bits from the operating system's random source, written as a UUID. That

@@ -50,7 +50,7 @@
 //! | [`message`] | JSON-RPC: ids and parameters as exact text |
 //! | [`store`] | the engines that keep sessions and tasks: the interface, its contract, and engines in memory, files and Redis |
 //! | `RmcpServer` (feature `rmcp`) | serving a server written against rmcp |
-//! | [`guide`] | guides: [mounting](guide::mounting), layers, tests and shutdown; [every setting](guide::settings); [every rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
+//! | [`guide`] | guides: [mounting](guide::mounting), layers, tests and shutdown; [authorization](guide::authorization); [every setting](guide::settings); [every rejection](guide::refusals); sessions that [outlive the process](guide::durable) or [belong to many nodes](guide::nodes); [coming from another SDK](guide::migrating); [published advisories](guide::advisories), one by one |
 //! | [`error`] | rejections of requests, and all other errors |
 //!
 //! # Words
@@ -131,7 +131,7 @@ pub use counters::Statistics;
 pub use edge::{Security, era_of};
 pub use error::Rejection;
 pub use handle::{DrainReport, McpHandle};
-pub use identity::{AccessToken, Peer, Principal, SessionId, SessionInfo, TaskId};
+pub use identity::{AccessToken, InsufficientScope, Peer, Principal, SessionId, SessionInfo, TaskId};
 pub use layer::{Mcp, McpLayer};
 pub use net::{GuardedStream, McpListener};
 pub use router::mcp_router;

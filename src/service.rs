@@ -1,6 +1,7 @@
 //! The service: passes each request through the edge to its era, and encodes the response.
 
 mod builder;
+mod scopes;
 mod unread;
 
 use std::convert::Infallible;
@@ -195,7 +196,7 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     async fn post(
         &self,
-        parts: Box<Parts>,
+        mut parts: Box<Parts>,
         admitted: Admitted,
         rest: &mut RequestBody,
         state: S,
@@ -219,9 +220,11 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         let limits = &self.core.settings.limits;
         let bounds =
             Bounds { limit: limits.max_body_bytes, within: limits.body_timeout, budget, account: asking.as_ref() };
-        let ReadBody { body, share } = edge::read_json(&mut rest.body, admitted.length, bounds).await?;
+        let ReadBody { mut body, share } = edge::read_json(&mut rest.body, admitted.length, bounds).await?;
         let fork = edge::fork(&admitted.headers, &body);
         edge::check_served(&fork, &admitted.headers, &body, &self.core.versions)
+            .map_err(|rejection| (rejection, body.request_id().cloned()))?;
+        scopes::check(&*self.server, &mut parts.extensions, &mut body)
             .map_err(|rejection| (rejection, body.request_id().cloned()))?;
         let mut reply = match fork {
             Fork::Modern(meta) => {
@@ -250,11 +253,12 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     async fn get_or_delete(
         &self,
-        parts: Box<Parts>,
+        mut parts: Box<Parts>,
         admitted: Admitted,
         rest: &mut RequestBody,
     ) -> Result<Reply, Rejection> {
         edge::check_session_method(&admitted.headers, &self.core.versions)?;
+        scopes::check_operation(&mut parts.extensions, Vec::new())?;
         let principal = self.core.settings.sessions.principal_of(&parts);
         rest.is_known = principal.is_some();
         let peer = || self.gate.security.peer(&parts).ok().flatten();

@@ -69,7 +69,7 @@ fn reject(rejection: Rejection, id: Option<&RequestId>) -> Response {
 /// one that also names its metadata.
 fn challenge(rejection: &Rejection) -> Option<HeaderValue> {
     let Rejection::InsufficientScope { scopes } = rejection else { return None };
-    let text = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" "));
+    let text = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scopes.join(" ").replace(['"', '\\'], "'"));
     HeaderValue::from_str(&text).ok()
 }
 

@@ -92,9 +92,7 @@ impl Rejection {
             Self::HeaderMismatch { header, why } => format!("Header mismatch: {header} {why}").into(),
             Self::InvalidMeta(why) | Self::InvalidParams(why) => format!("Invalid params: {why}").into(),
             Self::MethodNotFound { method } => format!("Method not found: {method}").into(),
-            Self::InsufficientScope { scopes } => {
-                format!("Forbidden: the operation needs the scopes `{}`", scopes.join(" ")).into()
-            }
+            Self::InsufficientScope { scopes } => ErrorObject::insufficient_scope(scopes).message,
             Self::AnswerTooLarge { limit } => format!(
                 "Answer too large: the limit is {limit} bytes, the server's setting `Limits::max_response_bytes`"
             )

@@ -3,6 +3,9 @@
 #[doc = include_str!("advisories.md")]
 pub mod advisories {}
 
+#[doc = include_str!("authorization.md")]
+pub mod authorization {}
+
 #[doc = include_str!("durable.md")]
 pub mod durable {}
 

@@ -7,10 +7,15 @@ use std::sync::Arc;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Scopes(Arc<[Box<str>]>);
 
-/// The scopes that every request to a resource needs. A layer puts them into the request's
-/// extensions, so that the operation can name them together with its own.
+/// The scopes that every request to a resource needs. The layer of a resource server puts them into
+/// the request's extensions, so that a challenge names them together with those of the operation.
 #[derive(Debug, Clone)]
 pub(crate) struct RequiredScopes(pub(crate) Scopes);
+
+/// All scopes of the operation of this request, which its token has. The transport puts them into
+/// the request's extensions, so that a handler that needs more can name them all.
+#[derive(Debug, Clone)]
+pub(crate) struct OperationScopes(pub(crate) Scopes);
 
 impl Scopes {
     pub(crate) fn new<I: IntoIterator<Item: Into<String>>>(names: I) -> Self {

@@ -105,6 +105,11 @@ impl Handler {
         if too_large {
             self.in_flight.exchange().deny(Denied::TooLarge);
         }
+        if let Err(error) = &outcome
+            && let Some(scopes) = error.required_scopes()
+        {
+            self.in_flight.exchange().deny(Denied::Scopes(scopes));
+        }
         match &outcome {
             Ok(_) => tracing::debug!("answered"),
             Err(error) => tracing::debug!(code = error.code, "answered with an error"),

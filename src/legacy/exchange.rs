@@ -97,7 +97,7 @@ enum Response {
 }
 
 /// The reason why an answer is not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Denied {
     /// It is larger than the limit.
     TooLarge,
@@ -105,6 +105,8 @@ pub(super) enum Denied {
     NoRoom,
     /// Its session ended.
     SessionEnded,
+    /// Its handler needs these scopes.
+    Scopes(Vec<String>),
 }
 
 impl State {
@@ -322,7 +324,7 @@ impl Exchange {
         if state.response == Response::Open {
             state.response = Response::Begun;
         }
-        state.denied
+        state.denied.clone()
     }
 
     /// Records that the response was an error of its own. No message of the handlers is written
@@ -335,7 +337,7 @@ impl Exchange {
 
     /// Returns the reason why the client receives an error instead of its answer.
     pub(super) fn denied(&self) -> Option<Denied> {
-        self.state().denied
+        self.state().denied.clone()
     }
 
     /// Returns the rejection for a denied answer.
@@ -344,6 +346,7 @@ impl Exchange {
             Denied::TooLarge => self.node.too_large(),
             Denied::NoRoom => Rejection::AnswerNotKept,
             Denied::SessionEnded => Rejection::SessionEnded,
+            Denied::Scopes(scopes) => Rejection::InsufficientScope { scopes },
         }
     }
 
@@ -356,7 +359,7 @@ impl Exchange {
     /// Returns the answers to be sent as JSON, and the reason if one of them is denied.
     pub(super) fn take_answers(&self) -> (Vec<Bytes>, Option<Denied>) {
         let mut state = self.state();
-        (state.outbox.take_answers(), state.denied)
+        (state.outbox.take_answers(), state.denied.clone())
     }
 
     /// Records that the reader took messages or disconnected.

@@ -62,6 +62,9 @@ pub(crate) enum Malformed {
     NotJson,
     /// JSON, but not a JSON-RPC message: -32600. The id is echoed if it could be read.
     NotAMessage { id: Option<RequestId>, why: &'static str },
+    /// A request for which the access token lacks scopes: -32007. Only in batches; otherwise the
+    /// whole body is rejected.
+    NotAllowed { id: RequestId, scopes: Vec<String> },
 }
 
 /// The deepest nesting of arrays and objects, which is that of the JSON parser (its own limit is

@@ -65,6 +65,25 @@ impl ErrorObject {
         self
     }
 
+    /// Makes the error for an operation that needs scopes which the access token does not have.
+    /// `scopes` are all scopes of the operation.
+    #[must_use]
+    pub fn insufficient_scope(scopes: &[String]) -> Self {
+        let text = format!("Forbidden: the operation needs the scopes `{}`", scopes.join(" "));
+        Self::new(Self::INSUFFICIENT_SCOPE, text).with_data(&json!({ "requiredScopes": scopes }))
+    }
+
+    /// Returns the scopes of an [`insufficient_scope`](Self::insufficient_scope).
+    pub(crate) fn required_scopes(&self) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data {
+            required_scopes: Vec<String>,
+        }
+        let data = self.data.as_ref().filter(|_| self.code == Self::INSUFFICIENT_SCOPE)?;
+        data.read::<Data>().ok().map(|data| data.required_scopes)
+    }
+
     /// Makes a `-32601` that names the method.
     #[must_use]
     pub fn method_not_found(method: &str) -> Self {

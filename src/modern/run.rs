@@ -195,6 +195,9 @@ fn at_once(round: &Round, reply: &Reply, answer: Answer, mode: ResponseMode) -> 
         Err(ErrorObject { code: ErrorObject::MISSING_CAPABILITY, data, .. }) => {
             rejected(Rejection::MissingCapability { data })
         }
+        Err(ref error) if let Some(scopes) = error.required_scopes() => {
+            rejected(Rejection::InsufficientScope { scopes })
+        }
         Err(ErrorObject { code: ErrorObject::METHOD_NOT_FOUND, .. }) if !runs_handlers(&reply.method) => {
             rejected(Rejection::method_not_found(&reply.method))
         }

@@ -24,6 +24,7 @@ mod sessionless;
 mod transport;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -114,6 +115,8 @@ use crate::service::McpService;
 pub struct RmcpServer<H> {
     make: Arc<dyn Fn() -> H + Send + Sync>,
     request_timeout: Duration,
+    /// The scopes that calls of a tool need.
+    tool_scopes: HashMap<String, Vec<String>>,
     /// Seals task ids and request states for clients.
     owners: Arc<Owners>,
     /// A handler that is only queried for its properties.
@@ -136,7 +139,13 @@ impl<H: ServerHandler> RmcpServer<H> {
     pub fn new(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
         let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
         let owners = owners(&make, &[SealingKey::random()]);
-        Self { make, request_timeout: Self::DEFAULT_REQUEST_TIMEOUT, owners, model: OnceLock::new() }
+        Self {
+            make,
+            request_timeout: Self::DEFAULT_REQUEST_TIMEOUT,
+            tool_scopes: HashMap::new(),
+            owners,
+            model: OnceLock::new(),
+        }
     }
 
     /// Sets the keys that seal the task ids and request states of clients with a principal. The
@@ -155,6 +164,14 @@ impl<H: ServerHandler> RmcpServer<H> {
         if !keys.is_empty() {
             self.owners = owners(&self.make, &keys);
         }
+        self
+    }
+
+    /// Sets the scopes that the access token of a request must have to call a tool, as
+    /// [`Tool::scopes`](crate::server::Tool::scopes) does. Default: none.
+    #[must_use]
+    pub fn tool_scopes<I: IntoIterator<Item: Into<String>>>(mut self, tool: impl Into<String>, scopes: I) -> Self {
+        self.tool_scopes.insert(tool.into(), scopes.into_iter().map(Into::into).collect());
         self
     }
 
@@ -322,6 +339,19 @@ impl<S: Send + Sync, H: ServerHandler> Server<S> for RmcpServer<H> {
 
     fn handles_subscriptions(&self) -> bool {
         self.model().subscriptions
+    }
+
+    fn required_scopes(&self, method: &str, params: Option<&RawJson>) -> Vec<String> {
+        #[derive(serde::Deserialize)]
+        struct Named<'a> {
+            #[serde(borrow)]
+            name: Cow<'a, str>,
+        }
+        if self.tool_scopes.is_empty() || method != "tools/call" {
+            return Vec::new();
+        }
+        let named = params.and_then(|params| params.read_borrowed::<Named<'_>>().ok());
+        named.and_then(|named| self.tool_scopes.get(&*named.name).cloned()).unwrap_or_default()
     }
 
     fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {

@@ -169,6 +169,14 @@ pub trait Server<S = ()>: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// Returns all scopes that the access token of a request must have for an operation, besides
+    /// those that its resource server requires of every request. Without them the client gets a 403
+    /// that names them, and the server does not see the request. Default: none.
+    fn required_scopes(&self, method: &str, params: Option<&RawJson>) -> Vec<String> {
+        let _ = (method, params);
+        Vec::new()
+    }
+
     /// Returns the arguments of a tool that clients of 2026-07-28 repeat as headers. Default:
     /// `None`.
     fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
@@ -216,6 +224,7 @@ pub(crate) trait ErasedServer<S>: fmt::Debug + Send + Sync {
     fn uses_tasks(&self) -> bool;
     fn handles_input_requests(&self) -> bool;
     fn handles_subscriptions(&self) -> bool;
+    fn required_scopes(&self, method: &str, params: Option<&RawJson>) -> Vec<String>;
     fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>>;
     fn notification(self: Arc<Self>, notice: Notification, state: S) -> BoxFuture<'static, ()>;
     fn on_mount(&self, handle: &McpHandle);
@@ -256,6 +265,10 @@ impl<S: Clone + Send + Sync + 'static, V: Server<S>> ErasedServer<S> for V {
 
     fn handles_subscriptions(&self) -> bool {
         Server::handles_subscriptions(self)
+    }
+
+    fn required_scopes(&self, method: &str, params: Option<&RawJson>) -> Vec<String> {
+        Server::required_scopes(self, method, params)
     }
 
     fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {

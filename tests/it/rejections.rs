@@ -11,6 +11,7 @@ use axum::http::{Method, Request};
 use futures_util::{StreamExt, stream};
 use mcp_http::error::StoreErrorKind;
 use mcp_http::message::ErrorObject;
+use mcp_http::server::Tool;
 use mcp_http::{Limits, McpServiceBuilder, ResponseMode, Sessions, Streams};
 use serde_json::{Value, json};
 
@@ -64,6 +65,9 @@ impl Sheet {
         }
         if kind == "unsupported_version" {
             expected["error"]["data"] = json!({"requested": "1999-01-01", "supported": ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]});
+        }
+        if kind == "insufficient_scope" {
+            expected["error"]["data"] = json!({"requiredScopes": ["a", "b"]});
         }
         if kind == "missing_capability" {
             expected["error"]["data"] = json!({"requiredCapabilities": {"roots": {}}});
@@ -391,9 +395,13 @@ async fn the_stateless_revision(sheet: &Sheet) {
     async fn needs() -> Result<&'static str, ErrorObject> {
         Err(ErrorObject::missing_capability(&json!({"roots": {}})))
     }
-    let app = App::serving(|server| server.tool("needs", "Needs roots.", needs), |service| sheet.watched(service));
+    let scoped = || Tool::new("scoped", "Needs scopes.", async || "done").scopes(["a", "b"]);
+    let app = App::serving(
+        |server| server.tool("needs", "Needs roots.", needs).with_tool(scoped()),
+        |service| sheet.watched(service),
+    );
     let list = || modern("tools/list", json!({}));
-    let rows: [(Request<Body>, Row); 5] = [
+    let rows: [(Request<Body>, Row); 6] = [
         (list().without("mcp-method"), ("header_mismatch", 400, -32020, "Header mismatch: Mcp-Method is required")),
         (
             modern("tools/list", json!({"_meta": {CAPABILITIES_KEY: null}})),
@@ -412,6 +420,10 @@ async fn the_stateless_revision(sheet: &Sheet) {
         (
             modern("tools/call", json!({"name": "needs"})),
             ("missing_capability", 400, -32021, "Missing required client capability"),
+        ),
+        (
+            modern("tools/call", json!({"name": "scoped"})),
+            ("insufficient_scope", 403, -32007, "Forbidden: the operation needs the scopes `a b`"),
         ),
     ];
     for (request, row) in rows {

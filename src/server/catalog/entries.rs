@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::ConfigError;
+use crate::identity::Scopes;
 use crate::message::{Era, ErrorObject, RawJson};
 use crate::server::CacheHint;
 
@@ -16,6 +17,9 @@ pub(crate) trait Item {
     const LIST: &'static str;
 
     fn key(&self) -> &str;
+
+    /// Returns the scopes that a request needs.
+    fn scopes(&self) -> &Scopes;
 
     /// Returns the item as lists write it, or the reason why it is invalid.
     fn check(&self) -> Result<Rendered, ConfigError>;
@@ -54,6 +58,10 @@ impl<T: Item> Entries<T> {
     /// Inserts an item. It replaces one with the same key and keeps its position.
     pub(crate) fn put(&mut self, item: T) -> Result<(), ConfigError> {
         let rendered = item.check()?;
+        if let Some(scope) = item.scopes().invalid() {
+            let why = format!("`{}`: {scope:?} has a character that scopes cannot have", item.key());
+            return Err(ConfigError::new("scopes", why));
+        }
         let number = match self.by_key.get(item.key()) {
             Some((number, _)) => *number,
             None => self.next,
@@ -165,13 +173,17 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Name(&'static str);
+    struct Name(&'static str, Scopes);
 
     impl Item for Name {
         const LIST: &'static str = "names";
 
         fn key(&self) -> &str {
             self.0
+        }
+
+        fn scopes(&self) -> &Scopes {
+            &self.1
         }
 
         fn check(&self) -> Result<Rendered, ConfigError> {
@@ -182,7 +194,7 @@ mod tests {
     fn entries(names: &[&'static str]) -> Entries<Name> {
         let mut entries = Entries::default();
         for name in names {
-            entries.put(Name(name)).unwrap();
+            entries.put(Name(name, Scopes::default())).unwrap();
         }
         entries
     }
@@ -208,8 +220,8 @@ mod tests {
         let (_, cursor) = page(&entries, None);
         entries.remove("b");
         entries.remove("a");
-        entries.put(Name("d")).unwrap();
-        entries.put(Name("c")).unwrap();
+        entries.put(Name("d", Scopes::default())).unwrap();
+        entries.put(Name("c", Scopes::default())).unwrap();
         assert_eq!(page(&entries, cursor.as_deref()).0, ["c", "d"]);
     }
 

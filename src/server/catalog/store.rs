@@ -33,6 +33,8 @@ pub(crate) struct Tables<S> {
     pub(crate) resources: Entries<Resource<S>>,
     pub(crate) templates: Entries<ResourceTemplate<S>>,
     pub(crate) prompts: Entries<Prompt<S>>,
+    /// At least one item requires scopes.
+    pub(crate) has_scopes: bool,
     /// From the URI of a template to its key.
     routes: matchit::Router<Arc<str>>,
 }
@@ -138,6 +140,7 @@ impl<S> Tables<S> {
             resources: Entries::default(),
             templates: Entries::default(),
             prompts: Entries::default(),
+            has_scopes: false,
             routes: matchit::Router::new(),
         }
     }
@@ -175,6 +178,13 @@ impl<S> Tables<S> {
     }
 
     fn apply(&mut self, edit: Edit<S>) -> Result<bool, ConfigError> {
+        let changed = self.apply_one(edit);
+        self.has_scopes =
+            scoped(&self.tools) || scoped(&self.resources) || scoped(&self.templates) || scoped(&self.prompts);
+        changed
+    }
+
+    fn apply_one(&mut self, edit: Edit<S>) -> Result<bool, ConfigError> {
         match edit {
             Edit::Tool(op) => apply_to(&mut self.tools, "tool", op),
             Edit::Resource(Op::Remove(uri)) => Ok(self.resources.remove(&canonical(&uri)).is_some()),
@@ -224,6 +234,10 @@ impl<S: Clone + Send + Sync + 'static> Tables<S> {
         }
         bound
     }
+}
+
+fn scoped<T: Item>(entries: &Entries<T>) -> bool {
+    entries.items().any(|item| !item.scopes().is_empty())
 }
 
 fn apply_to<T: Item>(entries: &mut Entries<T>, setting: &'static str, op: Op<T>) -> Result<bool, ConfigError> {
@@ -304,6 +318,7 @@ impl<S> Clone for Tables<S> {
             resources: self.resources.clone(),
             templates: self.templates.clone(),
             prompts: self.prompts.clone(),
+            has_scopes: self.has_scopes,
             routes: self.routes.clone(),
         }
     }

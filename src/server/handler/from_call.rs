@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
 use super::Args;
+use crate::identity::InsufficientScope;
 use crate::message::{ErrorObject, RawJson, bounded};
 use crate::server::tool::Output;
 use crate::server::{Context, schema};
@@ -100,13 +101,15 @@ impl fmt::Debug for CallParts {
 pub struct ArgumentRejection {
     /// The text for the client if it made the mistake; `None` for a mistake of the server.
     text: Option<Cow<'static, str>>,
+    /// Set if the access token of the request lacks scopes.
+    scopes: Option<InsufficientScope>,
 }
 
 impl ArgumentRejection {
     /// Makes a refusal for a mistake of the client, which receives the text.
     #[must_use]
     pub fn client(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: Some(text.into()) }
+        Self { text: Some(text.into()), scopes: None }
     }
 
     /// Makes a refusal for a mistake of the server. The text is logged, and the client does not see
@@ -114,7 +117,7 @@ impl ArgumentRejection {
     #[must_use]
     pub fn server(text: impl fmt::Display) -> Self {
         tracing::error!(reason = %text, "an argument of an MCP handler cannot be extracted");
-        Self { text: None }
+        Self { text: None, scopes: None }
     }
 
     /// Returns the text for the client, if it made the mistake.
@@ -122,9 +125,17 @@ impl ArgumentRejection {
         self.text
     }
 
+    /// Returns the scopes that the access token of the request lacks, if that is the reason.
+    pub(crate) fn scopes(&self) -> Option<&InsufficientScope> {
+        self.scopes.as_ref()
+    }
+
     /// Converts into a JSON-RPC error: `-32602` with the text, or `-32603`.
     pub(crate) fn into_error(self) -> ErrorObject {
-        self.text.map_or_else(ErrorObject::internal, ErrorObject::invalid_params)
+        match self.scopes {
+            Some(scopes) => scopes.into(),
+            None => self.text.map_or_else(ErrorObject::internal, ErrorObject::invalid_params),
+        }
     }
 
     /// Converts the rejection of an axum extractor. Its text is for the client if its status is a
@@ -132,6 +143,9 @@ impl ArgumentRejection {
     async fn from_response(response: Response, extractor: &'static str) -> Self {
         /// The most bytes of the text that are read. Less of it reaches the client.
         const MAX_TEXT: usize = 4096;
+        if let Some(scopes) = response.extensions().get::<InsufficientScope>() {
+            return Self { text: None, scopes: Some(scopes.clone()) };
+        }
         let status = response.status();
         if !status.is_client_error() {
             return Self::server(format_args!("{extractor} answered {status}"));

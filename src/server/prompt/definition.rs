@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{GetPromptResult, IntoPromptResult};
 use crate::error::ConfigError;
+use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::Icon;
 use crate::server::catalog::{Item, Rendered};
@@ -47,6 +48,8 @@ pub struct Prompt<S = ()> {
     pub(crate) name: Arc<str>,
     /// The reason why it cannot be registered.
     problem: Option<String>,
+    /// The scopes that a request needs.
+    pub(crate) scopes: Scopes,
     pub(crate) completers: Completers<S>,
     pub(crate) run: Erased<S, GetPromptResult>,
 }
@@ -119,7 +122,7 @@ impl<S> Prompt<S> {
         let shared = Arc::from(name.as_str());
         let facts = Facts { name, description: description.into(), arguments, shown: Shown::default() };
         let run = Erased::new(Get { handler, arguments: PhantomData });
-        Self { facts, name: shared, problem, completers: HashMap::new(), run }
+        Self { facts, name: shared, problem, scopes: Scopes::default(), completers: HashMap::new(), run }
     }
 
     /// Sets the display name.
@@ -144,6 +147,19 @@ impl<S> Prompt<S> {
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.facts.shown.icons.push(icon);
+        self
+    }
+
+    /// Sets the scopes that the access token of a request must have to get the prompt. Without them the
+    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
+    /// is not called. Default: none.
+    ///
+    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
+    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
+    /// Registering fails if a name has a character that scopes cannot have.
+    #[must_use]
+    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
+        self.scopes = Scopes::new(scopes);
         self
     }
 
@@ -180,6 +196,7 @@ impl<S: Clone + Send + Sync + 'static> Prompt<S> {
             facts: self.facts.clone(),
             name: Arc::clone(&self.name),
             problem: self.problem.clone(),
+            scopes: self.scopes.clone(),
             completers,
             run: self.run.bind(state),
         }
@@ -191,6 +208,10 @@ impl<S> Item for Prompt<S> {
 
     fn key(&self) -> &str {
         &self.facts.name
+    }
+
+    fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     fn check(&self) -> Result<Rendered, ConfigError> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::ConfigError;
+use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson, canonical};
 use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
@@ -47,6 +48,8 @@ pub struct Resource<S = ()> {
     key: Box<str>,
     /// The reason why it cannot be registered.
     problem: Option<String>,
+    /// The scopes that a request needs.
+    pub(crate) scopes: Scopes,
     /// How long clients may cache the contents.
     pub(crate) cache: CacheHint,
     pub(crate) run: Erased<S, Contents>,
@@ -96,6 +99,7 @@ impl<S> Resource<S> {
             name: shared,
             key,
             problem,
+            scopes: Scopes::default(),
             cache: CacheHint::default(),
             run: Erased::new(Read { handler, arguments: PhantomData }),
         }
@@ -143,6 +147,19 @@ impl<S> Resource<S> {
         self
     }
 
+    /// Sets the scopes that the access token of a request must have to read the resource or subscribe to it. Without them the
+    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
+    /// is not called. Default: none.
+    ///
+    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
+    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
+    /// Registering fails if a name has a character that scopes cannot have.
+    #[must_use]
+    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
+        self.scopes = Scopes::new(scopes);
+        self
+    }
+
     /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
@@ -172,6 +189,7 @@ impl<S: Clone + Send + Sync + 'static> Resource<S> {
             name: Arc::clone(&self.name),
             key: self.key.clone(),
             problem: self.problem.clone(),
+            scopes: self.scopes.clone(),
             cache: self.cache,
             run: self.run.bind(state),
         }
@@ -183,6 +201,10 @@ impl<S> Item for Resource<S> {
 
     fn key(&self) -> &str {
         &self.key
+    }
+
+    fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     fn check(&self) -> Result<Rendered, ConfigError> {

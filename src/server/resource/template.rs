@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::fixed::Read;
 use super::{Contents, Pattern};
 use crate::error::ConfigError;
+use crate::identity::Scopes;
 use crate::message::RawJson;
 use crate::server::catalog::{Item, Rendered};
 use crate::server::completion::{Complete, Completers, Completion, IntoCompletion};
@@ -55,6 +56,8 @@ pub struct ResourceTemplate<S = ()> {
     pattern: Result<Pattern, ConfigError>,
     /// The reason why it cannot be registered.
     problem: Option<String>,
+    /// The scopes that a request needs.
+    pub(crate) scopes: Scopes,
     /// How long clients may cache the contents.
     pub(crate) cache: CacheHint,
     pub(crate) completers: Completers<S>,
@@ -100,7 +103,8 @@ impl<S> ResourceTemplate<S> {
             shown: Shown::default(),
         };
         let run = Erased::new(Read { handler, arguments: PhantomData });
-        Self { facts, name: shared, pattern, problem, cache: CacheHint::default(), completers: HashMap::new(), run }
+        let (scopes, cache) = (Scopes::default(), CacheHint::default());
+        Self { facts, name: shared, pattern, problem, scopes, cache, completers: HashMap::new(), run }
     }
 
     /// Sets the display name.
@@ -135,6 +139,19 @@ impl<S> ResourceTemplate<S> {
     #[must_use]
     pub fn icon(mut self, icon: Icon) -> Self {
         self.facts.shown.icons.push(icon);
+        self
+    }
+
+    /// Sets the scopes that the access token of a request must have to read the resources or subscribe to them. Without them the
+    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
+    /// is not called. Default: none.
+    ///
+    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
+    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
+    /// Registering fails if a name has a character that scopes cannot have.
+    #[must_use]
+    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
+        self.scopes = Scopes::new(scopes);
         self
     }
 
@@ -189,6 +206,7 @@ impl<S: Clone + Send + Sync + 'static> ResourceTemplate<S> {
             name: Arc::clone(&self.name),
             pattern: self.pattern.clone(),
             problem: self.problem.clone(),
+            scopes: self.scopes.clone(),
             cache: self.cache,
             completers,
             run: self.run.bind(state),
@@ -201,6 +219,10 @@ impl<S> Item for ResourceTemplate<S> {
 
     fn key(&self) -> &str {
         &self.facts.uri_template
+    }
+
+    fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     fn check(&self) -> Result<Rendered, ConfigError> {

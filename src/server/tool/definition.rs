@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::form::Output;
 use super::{CallToolResult, IntoToolResult, ResultForm};
 use crate::error::ConfigError;
+use crate::identity::Scopes;
 use crate::message::{ErrorObject, RawJson};
 use crate::server::catalog::{Item, Rendered};
 use crate::server::content::Shown;
@@ -41,6 +42,8 @@ pub struct Tool<S = ()> {
     problem: Option<ConfigError>,
     /// Set if its calls may be tasks.
     pub(crate) task: Option<Tasking>,
+    /// The scopes that a request needs.
+    pub(crate) scopes: Scopes,
     /// The arguments that clients repeat as headers.
     pub(crate) mirrored: Option<Arc<MirroredArguments>>,
     /// The relevant facts of its output schema.
@@ -169,7 +172,8 @@ impl<S> Tool<S> {
         };
         let run = Erased::new(Call { handler, arguments: PhantomData });
         let output = Output::of(facts.output_schema.as_ref());
-        Self { facts, name: shared, problem, task: None, mirrored: None, output, run }.with_headers()
+        Self { facts, name: shared, problem, task: None, scopes: Scopes::default(), mirrored: None, output, run }
+            .with_headers()
     }
 
     /// Sets the display name.
@@ -272,6 +276,19 @@ impl<S> Tool<S> {
         self
     }
 
+    /// Sets the scopes that the access token of a request must have to call the tool. Without them the
+    /// client gets a 403 whose challenge names all of them (`insufficient_scope`), and the handler
+    /// is not called. Default: none.
+    ///
+    /// The request needs an [`AccessToken`](crate::AccessToken): from the layer of a
+    /// `ResourceServer` (feature `auth`), or from your own. Without one it is rejected, too.
+    /// Registering fails if a name has a character that scopes cannot have.
+    #[must_use]
+    pub fn scopes<I: IntoIterator<Item: Into<String>>>(mut self, scopes: I) -> Self {
+        self.scopes = Scopes::new(scopes);
+        self
+    }
+
     /// Sets the `_meta` member.
     #[must_use]
     pub fn meta(mut self, meta: Map<String, Value>) -> Self {
@@ -289,6 +306,7 @@ impl<S: Clone + Send + Sync + 'static> Tool<S> {
             name: Arc::clone(&self.name),
             problem: self.problem.clone(),
             task: self.task,
+            scopes: self.scopes.clone(),
             mirrored: self.mirrored.clone(),
             output: self.output,
             run: self.run.bind(state),
@@ -301,6 +319,10 @@ impl<S> Item for Tool<S> {
 
     fn key(&self) -> &str {
         &self.facts.name
+    }
+
+    fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     fn check(&self) -> Result<Rendered, ConfigError> {
@@ -337,6 +359,7 @@ where
         Box::pin(async move {
             match self.handler.handle(call, state).await {
                 Ok(output) => output.into_raw_result(form),
+                Err(rejection) if rejection.scopes().is_some() => Err(rejection.into_error()),
                 Err(rejection) => {
                     let text = rejection
                         .into_text()

@@ -7,6 +7,7 @@ use std::fmt;
 use serde_json::json;
 
 use crate::error::StoreError;
+use crate::identity::InsufficientScope;
 use crate::message::{Era, ErrorObject, ProtocolVersion};
 use crate::server::ClientError;
 
@@ -23,6 +24,7 @@ use crate::server::ClientError;
 /// | your own, with `impl From<AppError> for ToolError` | the text that this sets |
 /// | `String`, `&'static str` | the text |
 /// | [`ErrorObject`] | the call's JSON-RPC error |
+/// | [`InsufficientScope`](crate::InsufficientScope) | a 403 with a challenge, if nothing was sent yet; otherwise a JSON-RPC error (-32007) |
 /// | [`ClientError`] | why the request to the client failed; since 2026-07-28 a missing capability is a JSON-RPC error (-32021) |
 /// | common errors of std, tokio and serde_json, boxed errors | a neutral text; the reason is in the log |
 /// | any other | `?` does not compile: use [`Internal::internal`] to send its text to the log |
@@ -129,6 +131,12 @@ impl From<String> for ToolError {
 impl From<&'static str> for ToolError {
     fn from(text: &'static str) -> Self {
         Self { kind: Kind::Public(text.into()) }
+    }
+}
+
+impl From<InsufficientScope> for ToolError {
+    fn from(error: InsufficientScope) -> Self {
+        Self { kind: Kind::Protocol(error.into()) }
     }
 }
 

@@ -74,6 +74,10 @@ impl<S: Send + Sync + 'static> Server<S> for McpServer<S> {
         self.store.is_open() || self.store.tables().has_tasks()
     }
 
+    fn required_scopes(&self, method: &str, params: Option<&RawJson>) -> Vec<String> {
+        self.scopes_of(method, params)
+    }
+
     fn mirrored_arguments(&self, tool: &str) -> Option<Arc<MirroredArguments>> {
         self.store.tool(tool)?.mirrored.clone()
     }
@@ -254,9 +258,9 @@ async fn set_level(params: &Params, context: &Context) -> CallResult {
 }
 
 #[derive(Deserialize)]
-struct ByUri<'a> {
+pub(super) struct ByUri<'a> {
     #[serde(borrow)]
-    uri: Cow<'a, str>,
+    pub(super) uri: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -271,9 +275,9 @@ struct ReadResource<'a> {
 }
 
 #[derive(Deserialize)]
-struct Complete<'a> {
+pub(super) struct Complete<'a> {
     #[serde(borrow, rename = "ref")]
-    reference: Reference<'a>,
+    pub(super) reference: Reference<'a>,
     #[serde(borrow)]
     argument: Argument<'a>,
     #[serde(default)]
@@ -282,7 +286,7 @@ struct Complete<'a> {
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
-enum Reference<'a> {
+pub(super) enum Reference<'a> {
     #[serde(rename = "ref/prompt")]
     Prompt {
         #[serde(borrow)]

@@ -6,6 +6,7 @@ mod describe;
 mod dispatch;
 #[cfg(test)]
 mod fake;
+mod scopes;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,7 @@ mod metadata;
 mod principals;
 #[cfg(feature = "auth-http")]
 mod rsa_key;
+mod scopes;
 
 use axum::Router;
 use axum::body::Body;
