@@ -297,7 +297,7 @@ impl Rejection {
         match malformed {
             Malformed::NotJson => (Self::NotJson, None),
             Malformed::NotAMessage { id, why } => (Self::NotAMessage(why), id),
-            Malformed::NotAllowed { id, scopes } => (Self::InsufficientScope { scopes }, Some(id)),
+            Malformed::Forbidden { id, scopes } => (Self::InsufficientScope { scopes }, Some(id)),
         }
     }
 

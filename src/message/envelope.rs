@@ -64,7 +64,7 @@ pub(crate) enum Malformed {
     NotAMessage { id: Option<RequestId>, why: &'static str },
     /// A request for which the access token lacks scopes: -32007. Only in batches; otherwise the
     /// whole body is rejected.
-    NotAllowed { id: RequestId, scopes: Vec<String> },
+    Forbidden { id: RequestId, scopes: Vec<String> },
 }
 
 /// The deepest nesting of arrays and objects, which is that of the JSON parser (its own limit is

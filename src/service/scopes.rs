@@ -26,7 +26,7 @@ pub(super) fn check<S>(
                 let Ok(Envelope { kind: Kind::Request { id, method }, params }) = element else { continue };
                 let mut own = extensions.clone();
                 if let Err(error) = check_scopes(&mut own, required(method, params.as_ref())) {
-                    *element = Err(Malformed::NotAllowed { id: id.clone(), scopes: error.names() });
+                    *element = Err(Malformed::Forbidden { id: id.clone(), scopes: error.names() });
                 }
             }
             Ok(())

@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    fn read(claims: Value) -> Result<AccessToken, TokenError> {
+    fn read(claims: &Value) -> Result<AccessToken, TokenError> {
         access_token("https://i", claims.as_object().unwrap().clone(), Duration::from_secs(30))
     }
 
@@ -81,7 +81,7 @@ mod tests {
         let base = |more: Value| {
             let mut claims = json!({"iss": "https://i", "sub": "s", "exp": 100, "aud": "a"});
             claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            read(claims).unwrap()
+            read(&claims).unwrap()
         };
         let rows = [
             (json!({"scope": "a b", "client_id": "c"}), vec!["a", "b"], Some("c")),
@@ -113,7 +113,7 @@ mod tests {
             json!({"iss": "https://i", "sub": "s", "exp": u64::MAX}),
             json!({"iss": "https://i", "sub": "s", "exp": 100, "cnf": {"jkt": "x"}}),
         ] {
-            assert!(read(claims.clone()).is_err(), "{claims}");
+            assert!(read(&claims).is_err(), "{claims}");
         }
     }
 }
