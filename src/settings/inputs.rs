@@ -20,12 +20,12 @@ use crate::error::ConfigError;
 /// Source: 2026-07-28, Multi Round-Trip Requests.
 ///
 /// ```
-/// use mcp_http::{Inputs, McpServer, McpService, SealingKey};
+/// use mcp_http::{InputRequests, McpServer, McpService, SealingKey};
 ///
 /// # let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// let key: SealingKey = secret.parse()?; // from the environment, the same on each node
 /// let inputs = InputRequests::new().keys([key]);
-/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).inputs(inputs).build()?;
+/// let service = McpService::builder(McpServer::<()>::new("doc", "1")).input_requests(inputs).build()?;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())
 /// ```

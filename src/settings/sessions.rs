@@ -27,7 +27,7 @@ type PrincipalOf = Arc<dyn Fn(&Parts) -> Option<Principal> + Send + Sync>;
 /// use std::time::Duration;
 /// use mcp_http::{McpServer, McpService, Sessions};
 ///
-/// let sessions = Sessions::new().idle_timeout(Duration::from_secs(600)).max(2_000);
+/// let sessions = Sessions::new().idle_timeout(Duration::from_secs(600)).max_sessions(2_000);
 /// let service = McpService::builder(McpServer::<()>::new("doc", "1")).sessions(sessions).build()?;
 /// # let _ = service;
 /// # Ok::<(), mcp_http::error::ConfigError>(())

@@ -16,14 +16,14 @@
 //! ```
 //! use std::sync::Arc;
 //! use mcp_http::store::contract::{self, Backend, Nodes};
-//! use mcp_http::store::{MemoryEngine, SessionEngine, Step};
+//! use mcp_http::store::{MemoryEngine, SessionEngine, EngineFuture};
 //!
 //! struct Memory;
 //!
 //! impl Backend for Memory {
-//!     fn fresh(&self) -> Step<[Arc<dyn SessionEngine>; 2]> {
+//!     fn fresh(&self) -> EngineFuture<[Arc<dyn SessionEngine>; 2]> {
 //!         let engine = MemoryEngine::new();
-//!         Step::ready([Arc::new(engine.clone()), Arc::new(engine)])
+//!         EngineFuture::ready([Arc::new(engine.clone()), Arc::new(engine)])
 //!     }
 //! }
 //!

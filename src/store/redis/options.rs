@@ -14,7 +14,7 @@ use super::tls::{self, Tls};
 /// use mcp_http::store::RedisOptions;
 ///
 /// let options = RedisOptions::new().namespace("billing").secret(b"at least 32 bytes of randomness!");
-/// let hasty = options.patience(Duration::from_secs(5));
+/// let hasty = options.retry_timeout(Duration::from_secs(5));
 /// ```
 #[derive(Clone)]
 #[must_use]
